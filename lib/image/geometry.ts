@@ -1,0 +1,150 @@
+/**
+ * Every conversion between locations, views and pixels, as pure functions.
+ * No other file multiplies a coordinate by a scale.
+ *
+ * Source: Kong & Henao, CVPR 2022, section 2.1. Pixels are (x, y) of level 0;
+ * locations are (row, column) of an attention map.
+ *
+ * @module
+ */
+
+/** Width and height, px. */
+export interface Size {
+  width: number;
+  height: number;
+}
+
+/** A rectangle, px: of level 0 unless the signature names another level. */
+export interface Region extends Size {
+  x: number;
+  y: number;
+}
+
+/** A pixel. */
+export interface Point {
+  x: number;
+  y: number;
+}
+
+/** A cell of an attention map, counted from 0. */
+export interface Location {
+  row: number;
+  column: number;
+}
+
+/** Rows and columns of an attention map. */
+export interface MapSize {
+  rows: number;
+  columns: number;
+}
+
+// 100 * 0.29 is 28.999999999999996: without this, floor() would lose a pixel.
+const ROUNDING = 1e-9;
+
+/** Extent in px of `extent` px seen at `scale`; at least 1. */
+export function scaledExtent(extent: number, scale: number): number {
+  return Math.max(1, Math.floor(extent * scale + ROUNDING));
+}
+
+/** Size of the view V(x, s) of something of `size` at `scale` (section 2). */
+export function viewSize(size: Size, scale: number): Size {
+  return {
+    width: scaledExtent(size.width, scale),
+    height: scaledExtent(size.height, scale),
+  };
+}
+
+/**
+ * Pixel of location `index` on an axis of `count` locations over `extent` px:
+ * the first location is the first pixel, the last one the last pixel.
+ */
+export function locationToPixel(
+  index: number,
+  count: number,
+  extent: number,
+): number {
+  return count === 1 ? 0 : Math.floor((index * (extent - 1)) / (count - 1));
+}
+
+/**
+ * Rows and columns of the stage I map. A stride of 1/s1 (or less) is the
+ * paper's map, one location a view pixel; a larger one is a grid of cells.
+ *
+ * @param stride distance between locations, level-0 px.
+ */
+export function tileMapSize(
+  image: Size,
+  { scale, stride }: { scale: number; stride: number },
+): MapSize {
+  if (isDense(scale, stride)) {
+    const view = viewSize(image, scale);
+    return { rows: view.height, columns: view.width };
+  }
+  return {
+    rows: Math.max(1, Math.floor(image.height / stride + ROUNDING)),
+    columns: Math.max(1, Math.floor(image.width / stride + ROUNDING)),
+  };
+}
+
+/** Whether stage I has one location a view pixel, as in the paper. */
+export function isDense(scale: number, stride: number): boolean {
+  return stride * scale <= 1 + ROUNDING;
+}
+
+/**
+ * Centre of the tile at `location`. On the paper's map the first and last
+ * locations are the first and last pixels; on a grid a location stands for its
+ * cell, so the tile is centred on the cell.
+ */
+export function tileCentre(
+  location: Location,
+  map: MapSize,
+  image: Size,
+  { scale, stride }: { scale: number; stride: number },
+): Point {
+  if (isDense(scale, stride)) {
+    return {
+      x: locationToPixel(location.column, map.columns, image.width),
+      y: locationToPixel(location.row, map.rows, image.height),
+    };
+  }
+  return {
+    x: Math.floor(((location.column + 0.5) * image.width) / map.columns),
+    y: Math.floor(((location.row + 0.5) * image.height) / map.rows),
+  };
+}
+
+/** The region of `size` centred on `centre`; it may reach outside the image. */
+export function centredRegion(centre: Point, size: Size): Region {
+  return {
+    x: centre.x - Math.floor(size.width / 2),
+    y: centre.y - Math.floor(size.height / 2),
+    ...size,
+  };
+}
+
+/** Centre of the sub-tile at `location` of a tile's map, level-0 px. */
+export function subTileCentre(
+  location: Location,
+  map: MapSize,
+  tile: Region,
+): Point {
+  return {
+    x: tile.x + locationToPixel(location.column, map.columns, tile.width),
+    y: tile.y + locationToPixel(location.row, map.rows, tile.height),
+  };
+}
+
+/** The location at `index` of a row-major map. */
+export function locationAt(index: number, columns: number): Location {
+  return { row: Math.floor(index / columns), column: index % columns };
+}
+
+/** The part of `region` inside an image of `size`; may be empty (0 px). */
+export function clipRegion(region: Region, size: Size): Region {
+  const x = Math.min(Math.max(region.x, 0), size.width);
+  const y = Math.min(Math.max(region.y, 0), size.height);
+  const right = Math.min(Math.max(region.x + region.width, x), size.width);
+  const bottom = Math.min(Math.max(region.y + region.height, y), size.height);
+  return { x, y, width: right - x, height: bottom - y };
+}
