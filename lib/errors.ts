@@ -37,3 +37,8 @@ export class CheckpointError extends Error {
 export class EngineError extends Error {
   override name = "EngineError";
 }
+
+/** Training cannot go on; the message says where it stands and what to do. */
+export class TrainingError extends Error {
+  override name = "TrainingError";
+}

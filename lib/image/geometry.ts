@@ -123,6 +123,32 @@ export function centredRegion(centre: Point, size: Size): Region {
   };
 }
 
+/**
+ * The pixels that a region of `size` can be centred on so that it holds
+ * `point`: what `centredRegion` maps to regions that hold it.
+ */
+export function centresHolding(point: Point, size: Size): Region {
+  return {
+    x: Math.floor(point.x) - size.width + 1 + Math.floor(size.width / 2),
+    y: Math.floor(point.y) - size.height + 1 + Math.floor(size.height / 2),
+    ...size,
+  };
+}
+
+/** The middle of `region`; of a region of 0 px, its corner. May be a half. */
+export function regionMiddle(region: Region): Point {
+  return {
+    x: region.x + region.width / 2,
+    y: region.y + region.height / 2,
+  };
+}
+
+/** Whether `point` is in `region`: left and top edge included, others not. */
+export function holdsPoint(region: Region, { x, y }: Point): boolean {
+  return x >= region.x && x < region.x + region.width &&
+    y >= region.y && y < region.y + region.height;
+}
+
 /** Centre of the sub-tile at `location` of a tile's map, level-0 px. */
 export function subTileCentre(
   location: Location,
@@ -140,6 +166,34 @@ export function locationAt(index: number, columns: number): Location {
   return { row: Math.floor(index / columns), column: index % columns };
 }
 
+/**
+ * Where cell `index` of `count` equal cells over `extent` px begins (and cell
+ * `index - 1` ends); may be a fraction. Cell i is what the i-th px of a view of
+ * `count` px averages, and it holds pixel `locationToPixel(i, count, extent)`.
+ */
+export function cellEdge(index: number, count: number, extent: number): number {
+  return (index * extent) / count;
+}
+
+/** `region` of a picture of size `from` in the same picture of size `to`. */
+export function rescaledRegion(region: Region, from: Size, to: Size): Region {
+  return {
+    x: (region.x * to.width) / from.width,
+    y: (region.y * to.height) / from.height,
+    width: (region.width * to.width) / from.width,
+    height: (region.height * to.height) / from.height,
+  };
+}
+
+/** Size of `size` shrunk so that its longest side is at most `longest` px. */
+export function boundedSize(size: Size, longest: number): Size {
+  const downsample = Math.max(1, Math.max(size.width, size.height) / longest);
+  return {
+    width: Math.max(1, Math.round(size.width / downsample)),
+    height: Math.max(1, Math.round(size.height / downsample)),
+  };
+}
+
 /** The part of `region` inside an image of `size`; may be empty (0 px). */
 export function clipRegion(region: Region, size: Size): Region {
   const x = Math.min(Math.max(region.x, 0), size.width);
@@ -147,4 +201,67 @@ export function clipRegion(region: Region, size: Size): Region {
   const right = Math.min(Math.max(region.x + region.width, x), size.width);
   const bottom = Math.min(Math.max(region.y + region.height, y), size.height);
   return { x, y, width: right - x, height: bottom - y };
+}
+
+/**
+ * How stored pixels become the picture that is looked at, by EXIF number:
+ * 1 as they are, 2 mirrored left to right, 3 turned by 180 degrees, 4 mirrored
+ * top to bottom, 5 transposed, 6 turned clockwise, 7 transposed along the other
+ * diagonal, 8 turned counter-clockwise.
+ */
+export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
+
+/** All of them: the symmetries of a square. */
+export const ORIENTATIONS: readonly Orientation[] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+/** The orientation that undoes `orientation`: all but the quarter turns do so themselves. */
+export function inverseOrientation(orientation: Orientation): Orientation {
+  if (orientation === 6) return 8;
+  return orientation === 8 ? 6 : orientation;
+}
+
+/** Size of something of `size` in `orientation`. */
+export function orientedSize(
+  { width, height }: Size,
+  orientation: Orientation,
+): Size {
+  return orientation >= 5
+    ? { width: height, height: width }
+    : { width, height };
+}
+
+/**
+ * The stored region that shows as `region` once an image of stored `size` is
+ * put in `orientation`.
+ */
+export function storedRegion(
+  region: Region,
+  size: Size,
+  orientation: Orientation,
+): Region {
+  const { x, y, width, height } = orientation >= 5
+    ? { x: region.y, y: region.x, width: region.height, height: region.width }
+    : region;
+  const fromRight = [2, 3, 7, 8].includes(orientation);
+  const fromBottom = [3, 4, 6, 7].includes(orientation);
+  return {
+    x: fromRight ? size.width - x - width : x,
+    y: fromBottom ? size.height - y - height : y,
+    width,
+    height,
+  };
+}
+
+/** The stored pixel that shows at `point`: `storedRegion` of one pixel. */
+export function storedPoint(
+  point: Point,
+  size: Size,
+  orientation: Orientation,
+): Point {
+  const { x, y } = storedRegion(
+    { ...point, width: 1, height: 1 },
+    size,
+    orientation,
+  );
+  return { x, y };
 }

@@ -8,6 +8,7 @@ import type { Region, Size } from "./geometry.ts";
 
 /** A decoded region: RGBA, 8 bits a channel, row-major `[height, width, 4]`. */
 export interface Pixels extends Size {
+  /** Starts at a multiple of 4 in its buffer: a pixel can be read as one number. */
   data: Uint8Array<ArrayBuffer>;
 }
 

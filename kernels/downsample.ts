@@ -1,0 +1,238 @@
+/**
+ * Shrinks rectangles of one decoded region by an area-weighted mean, at any
+ * ratio >= 1 on each axis.
+ *
+ *     out[n, i, j, c] = mean of region[.., .., c] / 255 over the source rows
+ *     [i height/u, (i + 1) height/u) and columns [j width/v, (j + 1) width/v)
+ *
+ * A source pixel that is covered in part counts in part, so the mean of a
+ * rectangle is the mean of its view; a pixel outside the region is zero and
+ * counts. This is V(x, s) of Kong & Henao, CVPR 2022, section 2.1.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import code from "./downsample.wgsl" with { type: "text" };
+import { Kernel } from "./gpu.ts";
+import { floatView, intView, kernelConfigs } from "./kernel_config.ts";
+
+const DOWNSAMPLE = "zoomin/Downsample";
+
+interface Size {
+  width: number;
+  height: number;
+}
+
+/** Which rectangles to shrink, and to what. */
+export interface DownsampleOptions {
+  /** `[N * 2]`: first corners (x, y), px of the region; may lie outside. */
+  origins: Int32Array;
+  /** Of every source rectangle, px of the region. */
+  size: Size;
+  /** Of every result, px. */
+  output: Size;
+}
+
+type Attributes = {
+  width: number;
+  height: number;
+  outputWidth: number;
+  outputHeight: number;
+};
+
+/**
+ * Shrinks N rectangles of `region` (packed pixels, see `packPixels`) to
+ * `[N, output.height, output.width, 3]` floats in [0, 1].
+ *
+ * @throws {RangeError} If the output is larger than the source.
+ */
+export function downsample(
+  region: tf.Tensor2D,
+  { origins, size, output }: DownsampleOptions,
+): tf.Tensor4D {
+  checkRatio("width", size.width, output.width);
+  checkRatio("height", size.height, output.height);
+  const corners = tf.tensor2d(origins, [origins.length / 2, 2], "int32");
+  const attributes: Attributes = {
+    width: size.width,
+    height: size.height,
+    outputWidth: output.width,
+    outputHeight: output.height,
+  };
+  const views = tf.engine().runKernel<tf.Tensor4D>(
+    DOWNSAMPLE,
+    { region, origins: corners },
+    attributes,
+  );
+  corners.dispose();
+  return views;
+}
+
+function checkRatio(axis: string, source: number, output: number): void {
+  if (output < 1 || output > source) {
+    throw new RangeError(
+      `Cannot downsample as the output ${axis} must be in [1, ${source}]: current value is ${output}`,
+    );
+  }
+  // The shader finds the covered part in whole numbers: 1/output of a pixel.
+  if (source * output >= 2 ** 32) {
+    throw new RangeError(
+      `Cannot downsample as source ${axis} times output ${axis} must be < 2^32: current values are ${source} and ${output}`,
+    );
+  }
+}
+
+/**
+ * What the output pixels cover of one axis: whole source pixels [first, last),
+ * and a part of the pixel before and after them.
+ */
+interface Cover {
+  first: Int32Array;
+  last: Int32Array;
+  before: Float64Array; // covered part of pixel first - 1
+  after: Float64Array; // covered part of pixel last
+}
+
+function coverAxis(source: number, output: number): Cover {
+  const cover: Cover = {
+    first: new Int32Array(output),
+    last: new Int32Array(output),
+    before: new Float64Array(output),
+    after: new Float64Array(output),
+  };
+  for (let i = 0; i < output; i++) {
+    // source >= output: the interval is a pixel or longer, so first <= last.
+    const start = i * source, end = start + source; // in 1/output px
+    const first = Math.ceil(start / output);
+    const last = Math.floor(end / output);
+    cover.first[i] = first;
+    cover.last[i] = last;
+    cover.before[i] = first - start / output;
+    cover.after[i] = end / output - last;
+  }
+  return cover;
+}
+
+/** The same function as plain loops, on packed pixels `[height, width]`. */
+export function downsampleReference(
+  region: Int32Array,
+  regionSize: Size,
+  { origins, size, output }: DownsampleOptions,
+  out: Float32Array = new Float32Array(
+    (origins.length / 2) * output.height * output.width * 3,
+  ),
+): Float32Array {
+  const rows = coverAxis(size.height, output.height);
+  const columns = coverAxis(size.width, output.width);
+  const mean = (output.width * output.height) /
+    (size.width * size.height * 255);
+  const sums = new Float64Array(output.width * 3);
+  for (let n = 0, to = 0; n < origins.length / 2; n++) {
+    const x = origins[2 * n]!, y = origins[2 * n + 1]!;
+    const source: Source = { region, ...regionSize, x, columns };
+    for (let i = 0; i < output.height; i++) {
+      sums.fill(0);
+      const first = y + rows.first[i]!, last = y + rows.last[i]!;
+      addRow(sums, source, first - 1, rows.before[i]!);
+      for (let row = first; row < last; row++) addRow(sums, source, row, 1);
+      addRow(sums, source, last, rows.after[i]!);
+      for (let k = 0; k < sums.length; k++) out[to++] = sums[k]! * mean;
+    }
+  }
+  return out;
+}
+
+/** One source rectangle: where its columns lie in the region. */
+interface Source extends Size {
+  region: Int32Array;
+  x: number;
+  columns: Cover;
+}
+
+/** Adds `weight` times the shrunk source row to `sums`, `[output width, 3]`. */
+function addRow(
+  sums: Float64Array,
+  { region, width, height, x, columns }: Source,
+  row: number,
+  weight: number,
+): void {
+  if (weight === 0 || row < 0 || row >= height) return;
+  const start = row * width;
+  const { first, last, before, after } = columns;
+  for (let j = 0, k = 0; j < first.length; j++, k += 3) {
+    const from = x + first[j]!, to = x + last[j]!;
+    const end = Math.min(to, width);
+    let red = 0, green = 0, blue = 0;
+    for (let column = Math.max(from, 0); column < end; column++) {
+      const pixel = region[start + column]!;
+      red += pixel & 255;
+      green += (pixel >> 8) & 255;
+      blue += (pixel >> 16) & 255;
+    }
+    const head = before[j]!, tail = after[j]!;
+    if (head > 0 && from > 0 && from <= width) {
+      const pixel = region[start + from - 1]!;
+      red += head * (pixel & 255);
+      green += head * ((pixel >> 8) & 255);
+      blue += head * ((pixel >> 16) & 255);
+    }
+    if (tail > 0 && to >= 0 && to < width) {
+      const pixel = region[start + to]!;
+      red += tail * (pixel & 255);
+      green += tail * ((pixel >> 8) & 255);
+      blue += tail * ((pixel >> 16) & 255);
+    }
+    sums[k]! += weight * red;
+    sums[k + 1]! += weight * green;
+    sums[k + 2]! += weight * blue;
+  }
+}
+
+const kernel = new Kernel("downsample", code);
+
+// Output pixels a workgroup; see downsample.wgsl.
+const WORKGROUP_SIZE = 64;
+
+/** The kernel for both engines. */
+export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
+  wasm: ({ backend, inputs, attributes }) => {
+    const region = inputs.region!, origins = inputs.origins!;
+    const { width, height, outputWidth, outputHeight } = attributes;
+    const [rows, columns] = region.shape as [number, number];
+    const output = backend.makeOutput(
+      [origins.shape[0]!, outputHeight, outputWidth, 3],
+      "float32",
+    );
+    downsampleReference(
+      intView(backend, region),
+      { width: columns, height: rows },
+      {
+        origins: intView(backend, origins),
+        size: { width, height },
+        output: { width: outputWidth, height: outputHeight },
+      },
+      floatView(backend, output),
+    );
+    return output;
+  },
+  webgpu: ({ backend, inputs, attributes }) => {
+    const region = inputs.region!, origins = inputs.origins!;
+    const { width, height, outputWidth, outputHeight } = attributes;
+    const [rows, columns] = region.shape as [number, number];
+    const count = origins.shape[0]!;
+    const output = backend.makeTensorInfo(
+      [count, outputHeight, outputWidth, 3],
+      "float32",
+    );
+    kernel.run(backend, {
+      params: new Uint32Array([
+        ...[columns, rows, width, height],
+        ...[outputWidth, outputHeight, count],
+      ]),
+      inputs: [region, origins],
+      outputs: [output],
+      groups: Math.ceil((count * outputHeight * outputWidth) / WORKGROUP_SIZE),
+    });
+    return output;
+  },
+});

@@ -1,0 +1,57 @@
+// Area-weighted mean of the source pixels of each output pixel: packed RGBA8
+// in, f32 RGB in [0, 1] out. One invocation an output pixel. See downsample.ts.
+
+struct Params {
+  region: vec2u, // region width, height, px
+  size: vec2u,   // source rectangle, px
+  output: vec2u, // result, px
+  count: u32,    // N
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> pixels: array<u32>;      // [H, W] of packed RGBA8
+@group(0) @binding(2) var<storage, read> origins: array<vec2i>;   // [N] of (x, y), may lie outside
+@group(0) @binding(3) var<storage, read_write> views: array<f32>; // [N, u, v, 3]
+
+const SIZE = 64u;
+
+// Length that source pixel `at` shares with output pixel `to`, in 1/output px:
+// whole numbers, so nothing is lost and the lengths of an output pixel add up
+// to `size`.
+fn shared_length(at: u32, to: u32, size: u32, output: u32) -> f32 {
+  let start = max(at * output, to * size);
+  let end = min((at + 1u) * output, (to + 1u) * size);
+  return f32(end - start);
+}
+
+@compute @workgroup_size(SIZE)
+fn main(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
+  let index = id.x + id.y * groups.x * SIZE; // a 2-D grid: > 65535 groups
+  let area = params.output.x * params.output.y;
+  if (index >= params.count * area) { return; }
+  let to = vec2u(index % params.output.x, (index % area) / params.output.x);
+  let origin = origins[index / area];
+
+  // Source pixels [first, last) of the rectangle, cut to the region.
+  let first = max(vec2i(to * params.size / params.output), -origin);
+  let covered = ((to + 1u) * params.size + params.output - 1u) / params.output;
+  let last = min(vec2i(covered), vec2i(params.region) - origin);
+
+  var rgb = vec3f(0.0);
+  for (var y = first.y; y < last.y; y++) {
+    let row = u32(origin.y + y) * params.region.x;
+    var line = vec3f(0.0);
+    for (var x = first.x; x < last.x; x++) {
+      let pixel = unpack4x8unorm(pixels[row + u32(origin.x + x)]).rgb;
+      line += pixel * shared_length(u32(x), to.x, params.size.x, params.output.x);
+    }
+    rgb += line * (shared_length(u32(y), to.y, params.size.y, params.output.y) / f32(params.size.y));
+  }
+  rgb /= f32(params.size.x);
+  views[index * 3u + 0u] = rgb.r;
+  views[index * 3u + 1u] = rgb.g;
+  views[index * 3u + 2u] = rgb.b;
+}

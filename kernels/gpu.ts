@@ -1,0 +1,187 @@
+/**
+ * How our WGSL runs on tfjs's WebGPU backend.
+ *
+ * A dispatch is recorded into tfjs's own command encoder, as tfjs's
+ * `recordAndSubmit` does (backend_webgpu.ts, 4.22.0), so our kernels and tfjs's
+ * run in the order they were called. Outputs are tensors of the backend: tfjs
+ * owns, recycles and frees their buffers.
+ *
+ * Every kernel binds, in this order: 0 a uniform `params`, the inputs, the
+ * outputs. Workgroups form a 2-D grid (a device takes 65,535 a dimension); WGSL
+ * computes `group.x + group.y * groups.x`, and returns when that is too large.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+
+/** What tfjs keeps of a tensor on this backend. */
+interface TensorData {
+  resource: GPUBuffer | null;
+}
+
+/** The parts of tfjs's `WebGPUBackend` that recording a dispatch touches. */
+export interface TfjsWebGpuInternals {
+  readonly device: GPUDevice;
+  readonly queue: GPUQueue;
+  readonly tensorMap: { get(dataId: tf.DataId): TensorData };
+  readonly bufferManager: {
+    acquireBuffer(size: number, usage: GPUBufferUsageFlags): GPUBuffer;
+  };
+  readonly uniformPendingDisposal: GPUBuffer[];
+  readonly commandQueueOwnedIds: WeakSet<tf.DataId>;
+  commandEncoder: GPUCommandEncoder | null;
+  computePassEncoder: GPUComputePassEncoder | null;
+  dispatchCountInPass: number;
+  makeTensorInfo(shape: number[], dtype: tf.DataType): tf.TensorInfo;
+  uploadToGPU(dataId: tf.DataId): void;
+  disposeData(dataId: tf.DataId): boolean;
+  ensureCommandEncoderReady(): void;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
+}
+
+/** What one dispatch works on. */
+export interface Dispatch {
+  /** The uniform buffer's words; the layout is the WGSL struct's. */
+  params: Uint32Array<ArrayBuffer>;
+  inputs: tf.TensorInfo[];
+  outputs: tf.TensorInfo[];
+  /** Workgroups in all. */
+  groups: number;
+}
+
+const BYTES_PER_ELEMENT = 4; // float32 and int32: the only types we use
+
+/** One entry point of one WGSL module; its pipeline is made once a device. */
+export class Kernel {
+  readonly #pipelines = new WeakMap<GPUDevice, GPUComputePipeline>();
+  readonly #code: string;
+  readonly #entryPoint: string;
+
+  constructor(readonly label: string, code: string, entryPoint = "main") {
+    this.#code = code;
+    this.#entryPoint = entryPoint;
+  }
+
+  /**
+   * Records one dispatch behind everything tfjs has recorded so far.
+   *
+   * @throws {RangeError} If a tensor does not fit in one storage binding, or
+   * the work in one grid.
+   */
+  run(
+    backend: TfjsWebGpuInternals,
+    { params, inputs, outputs, groups }: Dispatch,
+  ): void {
+    const { limits } = backend.device;
+    const tensors = [...inputs, ...outputs];
+    for (const { shape } of tensors) checkBinding(shape, this.label, limits);
+    const grid = dispatchGrid(groups, this.label, limits);
+    const pipeline = this.#pipeline(backend.device);
+    const buffers = [
+      uniformBuffer(backend, params),
+      ...tensors.map((info) => tensorBuffer(backend, info)),
+    ];
+    const bindGroup = backend.device.createBindGroup({
+      label: this.label,
+      layout: pipeline.getBindGroupLayout(0),
+      entries: buffers.map((buffer, binding) => ({
+        binding,
+        resource: { buffer },
+      })),
+    });
+    record(backend, { pipeline, bindGroup, grid });
+  }
+
+  #pipeline(device: GPUDevice): GPUComputePipeline {
+    const cached = this.#pipelines.get(device);
+    if (cached) return cached;
+    const { label } = this;
+    const module = device.createShaderModule({ label, code: this.#code });
+    const pipeline = device.createComputePipeline({
+      label,
+      layout: "auto",
+      compute: { module, entryPoint: this.#entryPoint },
+    });
+    this.#pipelines.set(device, pipeline);
+    return pipeline;
+  }
+}
+
+/** Cuts `groups` workgroups into rows that the device can dispatch. */
+export function dispatchGrid(
+  groups: number,
+  label: string,
+  limits: Pick<GPUSupportedLimits, "maxComputeWorkgroupsPerDimension">,
+): [x: number, y: number] {
+  const limit = Number(limits.maxComputeWorkgroupsPerDimension);
+  const y = Math.ceil(groups / limit);
+  if (y > limit) {
+    throw new RangeError(
+      `Cannot run "${label}" as its workgroups must be <= ${limit}^2: current value is ${groups}`,
+    );
+  }
+  return [Math.ceil(groups / y), y];
+}
+
+/** Refuses a tensor that does not fit in one storage binding. */
+export function checkBinding(
+  shape: number[],
+  label: string,
+  limits: Pick<GPUSupportedLimits, "maxStorageBufferBindingSize">,
+): void {
+  const bytes = tf.util.sizeFromShape(shape) * BYTES_PER_ELEMENT;
+  const limit = Number(limits.maxStorageBufferBindingSize);
+  if (bytes > limit) {
+    throw new RangeError(
+      `Cannot run "${label}" as a tensor must be <= ${limit} bytes on this device (maxStorageBufferBindingSize): current shape is [${shape}], ${bytes} bytes`,
+    );
+  }
+}
+
+function tensorBuffer(
+  backend: TfjsWebGpuInternals,
+  { dataId }: tf.TensorInfo,
+): GPUBuffer {
+  backend.uploadToGPU(dataId);
+  // tfjs must not recycle the buffer before this dispatch is submitted.
+  backend.commandQueueOwnedIds.add(dataId);
+  return backend.tensorMap.get(dataId).resource!;
+}
+
+function uniformBuffer(
+  backend: TfjsWebGpuInternals,
+  params: Uint32Array<ArrayBuffer>,
+): GPUBuffer {
+  const size = Math.ceil(params.byteLength / 16) * 16; // struct alignment
+  const buffer = backend.bufferManager.acquireBuffer(
+    size,
+    GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM,
+  );
+  backend.queue.writeBuffer(buffer, 0, params);
+  backend.uniformPendingDisposal.push(buffer);
+  return buffer;
+}
+
+function record(
+  backend: TfjsWebGpuInternals,
+  { pipeline, bindGroup, grid }: {
+    pipeline: GPUComputePipeline;
+    bindGroup: GPUBindGroup;
+    grid: [number, number];
+  },
+): void {
+  backend.ensureCommandEncoderReady();
+  backend.computePassEncoder ??= backend.commandEncoder!.beginComputePass({
+    label: "zoomin",
+  });
+  backend.computePassEncoder.setPipeline(pipeline);
+  backend.computePassEncoder.setBindGroup(0, bindGroup);
+  backend.computePassEncoder.dispatchWorkgroups(...grid);
+  backend.dispatchCountInPass++;
+  const batch = tf.env().getNumber("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE");
+  if (backend.dispatchCountInPass >= batch) {
+    backend.endComputePassEncoder();
+    backend.submitQueue();
+  }
+}

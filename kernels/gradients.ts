@@ -1,0 +1,117 @@
+/**
+ * Gradients of the tfjs kernels that a Zoom-In network is made of. tfjs keeps
+ * its own in a bundle that pulls in every backend it has; these few are all
+ * that is needed.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+
+/** Registers the gradients; they serve every engine. */
+export function registerGradients(): void {
+  registerArithmetic();
+  registerShapes();
+  registerMaxPool();
+  registerRelu();
+}
+
+function registerArithmetic(): void {
+  tf.registerGradient({
+    kernelName: "Add",
+    inputsToSave: ["a", "b"],
+    gradFunc: (dy, [a, b]) => ({
+      a: () => sumTo(dy as tf.Tensor, a!.shape),
+      b: () => sumTo(dy as tf.Tensor, b!.shape),
+    }),
+  });
+  tf.registerGradient({
+    kernelName: "Multiply",
+    inputsToSave: ["a", "b"],
+    gradFunc: (dy, [a, b]) => ({
+      a: () => sumTo(tf.mul(dy as tf.Tensor, b!), a!.shape),
+      b: () => sumTo(tf.mul(dy as tf.Tensor, a!), b!.shape),
+    }),
+  });
+  tf.registerGradient({
+    kernelName: "BatchMatMul",
+    inputsToSave: ["a", "b"],
+    gradFunc: (dy, [a, b]) => ({
+      a: () => tf.matMul(dy as tf.Tensor, b!, false, true),
+      b: () => tf.matMul(a!, dy as tf.Tensor, true, false),
+    }),
+  });
+  tf.registerGradient({
+    kernelName: "Sum",
+    inputsToSave: ["x"],
+    gradFunc: (dy, [x], attributes) => ({
+      x: () => {
+        const axes = tf.util.parseAxisParam(
+          attributes.axis as number | number[],
+          x!.shape,
+        );
+        const kept = x!.shape.map((n, axis) => axes.includes(axis) ? 1 : n);
+        return tf.broadcastTo(tf.reshape(dy as tf.Tensor, kept), x!.shape);
+      },
+    }),
+  });
+}
+
+/** The ReLU of a tensor that no convolution made. */
+function registerRelu(): void {
+  tf.registerGradient({
+    kernelName: "Relu",
+    outputsToSave: [true],
+    gradFunc: (dy, [y]) => ({
+      x: () => tf.mul(dy as tf.Tensor, tf.step(y!)),
+    }),
+  });
+}
+
+function registerShapes(): void {
+  tf.registerGradient({
+    kernelName: "Reshape",
+    inputsToSave: ["x"],
+    gradFunc: (dy, [x]) => ({
+      x: () => tf.reshape(dy as tf.Tensor, x!.shape),
+    }),
+  });
+  tf.registerGradient({
+    kernelName: "Concat",
+    saveAllInputs: true,
+    gradFunc: (dy, inputs, attributes) => {
+      const axis = attributes.axis as number;
+      const parts = tf.split(
+        dy as tf.Tensor,
+        inputs.map((input) => input.shape[axis]!),
+        axis,
+      );
+      return Object.fromEntries(parts.map((part, i) => [i, () => part]));
+    },
+  });
+}
+
+function registerMaxPool(): void {
+  tf.registerGradient({
+    kernelName: "MaxPool",
+    inputsToSave: ["x"],
+    outputsToSave: [true],
+    gradFunc: (dy, [input, output], attributes) => ({
+      x: () =>
+        tf.engine().runKernel<tf.Tensor>("MaxPoolGrad", {
+          dy: dy as tf.Tensor,
+          input: input!,
+          output: output!,
+        }, attributes),
+    }),
+  });
+}
+
+/** Sums over the axes along which `shape` was broadcast. */
+function sumTo(value: tf.Tensor, shape: number[]): tf.Tensor {
+  if (tf.util.arraysEqual(value.shape, shape)) return value;
+  const added = value.shape.length - shape.length;
+  const axes = value.shape
+    .map((_, axis) => axis)
+    .filter((axis) => axis < added || shape[axis - added] === 1);
+  return tf.reshape(tf.sum(value, axes), shape);
+}

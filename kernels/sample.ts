@@ -1,0 +1,381 @@
+/**
+ * Draws of locations: Gumbel top-k, and what follows from it.
+ *
+ * WITHOUT replacement. Location i has weight w_i > 0 and an independent clock
+ * that rings at T_i = E_i / w_i, E_i ~ Exp(1). The order in which clocks ring
+ * is the order of draws without replacement with p_i = w_i / sum w: the first
+ * is i with p_i, the next j with p_j / (1 - p_i), and so on. On a log scale
+ *
+ *     value_i = -log T_i = log w_i - log E_i = log w_i + Gumbel noise,
+ *
+ * so the k largest values are k draws, in order, and weights need no
+ * normalisation. The input is LOG-weights: noise added to probabilities draws
+ * nearly uniformly (method.md section 6).
+ *
+ * WITH replacement. Let each clock ring again and again: a Poisson process of
+ * rate w_i per location. The superposition of the processes is a Poisson
+ * process whose arrivals belong to i with probability w_i / sum w,
+ * independently of each other: the N earliest arrivals are N i.i.d. draws.
+ * Arrival m of location i comes at
+ *
+ *     T_i,m = (E_i,1 + ... + E_i,m) / w_i = exp(-value_i) (E_i,1 + ... + E_i,m) / E_i,1,
+ *
+ * so `value_i` and the location's own noise are enough, and only the N
+ * locations that ring first can be among the N earliest arrivals:
+ * `topGumbel` with k = min(N, locations), then `drawWithReplacement`.
+ *
+ * Noise: E = exponential(pcg4d(row, column, key0, key1).x), row and column in
+ * the whole map: draws are the same on both engines and for any cut in blocks.
+ *
+ * Sources: Vieira, "Gumbel-max trick and weighted reservoir sampling", 2014;
+ * Kool, van Hoof & Welling, "Stochastic Beams and Where to Find Them", ICML
+ * 2019 (top-k); Kingman, "Poisson Processes", 1993, section 2.2
+ * (superposition).
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { Kernel, type TfjsWebGpuInternals } from "./gpu.ts";
+import { floatView, intView, kernelConfigs } from "./kernel_config.ts";
+import { exponential, type Key, pcg4d } from "./random.ts";
+import randomCode from "./random.wgsl" with { type: "text" };
+import code from "./sample.wgsl" with { type: "text" };
+import { Top } from "./top.ts";
+
+const TOP_GUMBEL = "zoomin/TopGumbel";
+
+/** Where the locations of a row lie in the whole map. */
+export interface MapPlacement {
+  /** Locations in a row of the map that is sampled (or of the block of it). */
+  columns: number;
+  /** Location of index 0 in the whole map; (0, 0) unless the map is a block. */
+  offset?: { row: number; column: number };
+}
+
+/** What to draw. */
+export interface TopGumbelOptions extends MapPlacement {
+  /** Locations to draw, a row. */
+  k: number;
+  /** `[rows * 2]`: one key a row, from `randomKey`. */
+  keys: Uint32Array<ArrayBuffer>;
+}
+
+/** Draws without replacement, first drawn first; index -1 where none was left. */
+export type Draws<Integers, Floats> = {
+  indices: Integers;
+  values: Floats;
+};
+
+type Attributes = {
+  k: number;
+  columns: number;
+  rowOffset: number;
+  columnOffset: number;
+};
+
+/**
+ * Draws k locations of each row without replacement, in order. Equal values go
+ * to the lower index; a log-weight of -inf is never drawn.
+ *
+ * @param logWeights `[rows, locations]`, up to a constant a row.
+ * @returns indices int32 `[rows, k]` and values float32 `[rows, k]`.
+ * @throws {RangeError} On webgpu, if k is more than 1024.
+ */
+export function topGumbel(
+  logWeights: tf.Tensor2D,
+  { k, keys, columns, offset = { row: 0, column: 0 } }: TopGumbelOptions,
+): Draws<tf.Tensor2D, tf.Tensor2D> {
+  const [rows] = logWeights.shape;
+  if (keys.length !== 2 * rows) {
+    throw new TypeError(
+      `Cannot draw from ${rows} rows as there must be ${
+        2 * rows
+      } key words: current value is ${keys.length}`,
+    );
+  }
+  const attributes: Attributes = {
+    k,
+    columns,
+    rowOffset: offset.row,
+    columnOffset: offset.column,
+  };
+  const words = new Int32Array(keys.buffer, keys.byteOffset, keys.length);
+  const keyTensor = tf.tensor2d(words, [rows, 2], "int32");
+  const [indices, values] = tf.engine().runKernel<tf.Tensor2D[]>(
+    TOP_GUMBEL,
+    { logWeights, keys: keyTensor },
+    attributes,
+  );
+  keyTensor.dispose();
+  return { indices: indices!, values: values! };
+}
+
+/** The same function as plain loops. */
+export function topGumbelReference(
+  logWeights: Float32Array,
+  { k, keys, columns, offset = { row: 0, column: 0 } }:
+    & Omit<TopGumbelOptions, "keys">
+    & { keys: Uint32Array | Int32Array },
+  out: Draws<Int32Array, Float32Array> = {
+    indices: new Int32Array((keys.length / 2) * k),
+    values: new Float32Array((keys.length / 2) * k),
+  },
+): Draws<Int32Array, Float32Array> {
+  const rows = keys.length / 2;
+  const locations = logWeights.length / rows;
+  for (let row = 0; row < rows; row++) {
+    const top = new Top(k);
+    offerRow(top, logWeights.subarray(row * locations, (row + 1) * locations), {
+      key: [keys[2 * row]!, keys[2 * row + 1]!],
+      columns,
+      offset,
+    });
+    const start = row * k;
+    top.drain(
+      out.values.subarray(start, start + k),
+      out.indices.subarray(start, start + k),
+    );
+  }
+  return out;
+}
+
+function offerRow(
+  top: Top,
+  logWeights: Float32Array,
+  { key, columns, offset }: Required<MapPlacement> & { key: Key },
+): void {
+  let row = offset.row, column = offset.column;
+  const end = offset.column + columns;
+  for (let i = 0; i < logWeights.length; i++) {
+    const logWeight = logWeights[i]!;
+    const bits = pcg4d(row, column, key[0], key[1])[0];
+    // E >= v > 2^-(clz + 1) bounds the value; it spares most logarithms.
+    const bound = logWeight + (Math.clz32(bits) + 1) * Math.LN2;
+    if (bound > top.threshold) {
+      top.offer(Math.fround(logWeight - Math.log(exponential(bits))), i);
+    }
+    if (++column === end) {
+      column = offset.column;
+      row++;
+    }
+  }
+}
+
+/**
+ * Draws `samples` locations with replacement from what `topGumbel` left of one
+ * row with k = min(samples, locations), and with the same key and placement.
+ *
+ * @returns the distinct locations in the order of their first draw, and how
+ * often each was drawn; the counts add up to `samples`.
+ * @throws {RangeError} If no location can be drawn.
+ */
+export function drawWithReplacement(
+  { indices, values }: Draws<ArrayLike<number>, ArrayLike<number>>,
+  { samples, key, columns, offset = { row: 0, column: 0 } }: MapPlacement & {
+    samples: number;
+    key: Key;
+  },
+): { indices: number[]; counts: number[] } {
+  if (!(indices[0]! >= 0)) {
+    throw new RangeError(
+      `Cannot draw ${samples} samples as no location has a weight above 0`,
+    );
+  }
+  const clocks: Clock[] = []; // of the locations drawn so far
+  let candidate = clockAt(0);
+  for (let n = 0; n < samples; n++) {
+    let next = candidate;
+    for (const clock of clocks) {
+      if (!next || clock.time < next.time) next = clock;
+    }
+    if (next === candidate) {
+      clocks.push(candidate!);
+      candidate = clockAt(clocks.length);
+    }
+    next!.ring();
+  }
+  return {
+    indices: clocks.map((clock) => clock.index),
+    counts: clocks.map((clock) => clock.count),
+  };
+
+  /** The candidate at `rank`, its clock set to its first arrival. */
+  function clockAt(rank: number): Clock | undefined {
+    const index = indices[rank] ?? -1;
+    if (index < 0) return undefined;
+    return new Clock(index, {
+      firstTime: Math.exp(values[0]! - values[rank]!), // in units of the first
+      row: offset.row + Math.floor(index / columns),
+      column: offset.column + (index % columns),
+      key,
+    });
+  }
+}
+
+/** The Poisson process of one location. */
+class Clock {
+  count = 0;
+  time: number;
+  #sum: number; // of the exponentials so far
+  readonly #perUnit: number; // 1 / w, in units of the earliest arrival
+
+  constructor(
+    readonly index: number,
+    private readonly place: {
+      firstTime: number;
+      row: number;
+      column: number;
+      key: Key;
+    },
+  ) {
+    this.#sum = this.#noise(1);
+    this.#perUnit = place.firstTime / this.#sum;
+    this.time = place.firstTime;
+  }
+
+  /** Counts the arrival at `time` and sets the next one. */
+  ring(): void {
+    this.count++;
+    this.#sum += this.#noise(this.count + 1);
+    this.time = this.#perUnit * this.#sum;
+  }
+
+  /** The exponential before arrival `m`; the one of topGumbel for m = 1. */
+  #noise(m: number): number {
+    const { row, column, key } = this.place;
+    const [first, second] = m === 1 ? key : pcg4d(m, 0, key[0], key[1]);
+    return exponential(pcg4d(row, column, first, second)[0]);
+  }
+}
+
+/**
+ * The counts that N draws are expected to give: N alpha rounded by largest
+ * remainder (ties to the lower index), so that they add up to N. Deterministic.
+ *
+ * @param attention one row; needs no normalisation.
+ * @returns the locations with a count above 0, in order of index.
+ */
+export function drawExpected(
+  attention: Float32Array,
+  samples: number,
+): { indices: number[]; counts: number[] } {
+  let sum = 0;
+  for (const weight of attention) sum += weight;
+  if (!(sum > 0 && sum < Infinity)) {
+    throw new RangeError(
+      `Cannot expect ${samples} samples as the attention must have a finite sum above 0: current value is ${sum}`,
+    );
+  }
+  const counts = new Map<number, number>();
+  const scale = samples / sum;
+  let left = samples;
+  for (let i = 0; i < attention.length; i++) {
+    const whole = Math.floor(attention[i]! * scale);
+    if (whole > 0) counts.set(i, whole);
+    left -= whole;
+  }
+  const top = new Top(left);
+  for (let i = 0; i < attention.length; i++) {
+    const expected = attention[i]! * scale;
+    const rest = expected - Math.floor(expected);
+    if (rest > top.threshold) top.offer(rest, i);
+  }
+  const winners = new Int32Array(left);
+  top.drain(new Float64Array(left), winners);
+  for (const i of winners) counts.set(i, (counts.get(i) ?? 0) + 1);
+  const indices = [...counts.keys()].sort((a, b) => a - b);
+  return { indices, counts: indices.map((i) => counts.get(i)!) };
+}
+
+/**
+ * Log-weights of the contrastive draws of section 2.3: locations in proportion
+ * to 1 - attention, -inf where the attention is 1. `topGumbel` needs no
+ * normalisation by |C| - 1. A row of one location has attention 1: nothing can
+ * be drawn from it, `topGumbel` gives index -1, and the caller decides.
+ */
+export function contrastiveLogWeights(attention: tf.Tensor2D): tf.Tensor2D {
+  // relu: rounding may leave an attention just above 1.
+  return tf.tidy(() => tf.log(tf.relu(tf.sub(1, attention))));
+}
+
+// A workgroup sorts a segment; it keeps at most half, so that every pass leaves
+// at most half of the candidates.
+const SEGMENT = 2048;
+const MAX_TOP = SEGMENT / 2;
+
+const passes = {
+  scores: new Kernel("sample scores", randomCode + code, "top_scores"),
+  candidates: new Kernel(
+    "sample candidates",
+    randomCode + code,
+    "top_candidates",
+  ),
+};
+
+function topGumbelWebGpu(
+  backend: TfjsWebGpuInternals,
+  logWeights: tf.TensorInfo,
+  keys: tf.TensorInfo,
+  { k, columns, rowOffset, columnOffset }: Attributes,
+): tf.TensorInfo[] {
+  if (k > MAX_TOP) {
+    throw new RangeError(
+      `Cannot draw locations on webgpu as k must be <= ${MAX_TOP}: current value is ${k}`,
+    );
+  }
+  const rows = logWeights.shape[0]!;
+  // The first pass reads log-weights and keys, the others what a pass left:
+  // values and indices of candidates.
+  let kernel = passes.scores;
+  let [values, words] = [logWeights, keys];
+  for (;;) {
+    const length = values.shape[1]!;
+    const segments = Math.ceil(length / SEGMENT);
+    const outputs = [
+      backend.makeTensorInfo([rows, segments * k], "float32"),
+      backend.makeTensorInfo([rows, segments * k], "int32"),
+    ] as const;
+    kernel.run(backend, {
+      params: new Uint32Array([
+        rows,
+        length,
+        segments,
+        k,
+        columns,
+        rowOffset,
+        columnOffset,
+      ]),
+      inputs: [values, words],
+      outputs: [...outputs],
+      groups: rows * segments,
+    });
+    if (kernel === passes.candidates) {
+      for (const { dataId } of [values, words]) backend.disposeData(dataId);
+    }
+    kernel = passes.candidates;
+    [values, words] = outputs;
+    if (segments === 1) return [words, values];
+  }
+}
+
+/** The kernel for both engines. */
+export const sampleKernels = kernelConfigs<Attributes>(TOP_GUMBEL, {
+  wasm: ({ backend, inputs, attributes }) => {
+    const { k, columns, rowOffset, columnOffset } = attributes;
+    const [rows] = inputs.logWeights!.shape as [number, number];
+    const indices = backend.makeOutput([rows, k], "int32");
+    const values = backend.makeOutput([rows, k], "float32");
+    topGumbelReference(floatView(backend, inputs.logWeights!), {
+      k,
+      keys: intView(backend, inputs.keys!),
+      columns,
+      offset: { row: rowOffset, column: columnOffset },
+    }, {
+      indices: intView(backend, indices),
+      values: floatView(backend, values),
+    });
+    return [indices, values];
+  },
+  webgpu: ({ backend, inputs, attributes }) =>
+    topGumbelWebGpu(backend, inputs.logWeights!, inputs.keys!, attributes),
+});

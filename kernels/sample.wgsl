@@ -1,0 +1,130 @@
+// Gumbel top-k: a workgroup sorts a segment of 2048 (value, index) pairs and
+// keeps the first k; the candidates of all segments go through the same sort
+// until one segment is left. random.wgsl stands in front. See sample.ts.
+
+struct Params {
+  rows: u32,
+  length: u32,   // of a row of the input
+  segments: u32, // a row
+  top: u32,      // k <= 1024
+  columns: u32,  // of the map: index -> (row, column)
+  row_offset: u32,
+  column_offset: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source_values: array<f32>;  // [rows, length]: log-weights, or values
+@group(0) @binding(2) var<storage, read> source_words: array<u32>;   // [rows, 2] keys, or [rows, length] indices
+@group(0) @binding(3) var<storage, read_write> top_values: array<u32>; // [rows, segments, k], bits of f32
+@group(0) @binding(4) var<storage, read_write> top_indices: array<u32>;
+
+const SIZE = 256u;
+const SEGMENT = 2048u;
+const LOWEST = -3.4028234e38; // stands for -inf, as in softmax.wgsl
+const NONE = 0xffffffffu;     // no location: -1 as int32, sorted last
+
+// 16 KiB together, which every device offers.
+var<workgroup> values: array<f32, SEGMENT>;
+var<workgroup> indices: array<u32, SEGMENT>;
+
+fn log_weight_at(row: u32, index: u32) -> f32 {
+  return source_values[row * params.length + index];
+}
+
+// Whether slot `a` must stand before slot `b`.
+fn precedes(a: u32, b: u32) -> bool {
+  return values[a] > values[b] || (values[a] == values[b] && indices[a] < indices[b]);
+}
+
+// Bitonic sort, best first, of the power of two of slots that holds the segment;
+// those behind it hold no location. `segment` is the same for the whole
+// workgroup, so the barriers are met by all.
+fn sort_segment(segment: u32, lane: u32) {
+  let filled = min(params.length - segment * SEGMENT, SEGMENT);
+  let size = 1u << (32u - countLeadingZeros(filled - 1u));
+  for (var block = 2u; block <= size; block *= 2u) {
+    for (var distance = block / 2u; distance > 0u; distance /= 2u) {
+      for (var pair = lane; pair < size / 2u; pair += SIZE) {
+        let low = (pair / distance) * distance * 2u + pair % distance;
+        let high = low + distance;
+        let best_first = (low & block) == 0u;
+        if (precedes(high, low) == best_first) {
+          let value = values[low];
+          let index = indices[low];
+          values[low] = values[high];
+          indices[low] = indices[high];
+          values[high] = value;
+          indices[high] = index;
+        }
+      }
+      workgroupBarrier();
+    }
+  }
+}
+
+fn keep_top(row: u32, segment: u32, lane: u32) {
+  let start = (row * params.segments + segment) * params.top;
+  for (var i = lane; i < params.top; i += SIZE) {
+    top_indices[start + i] = indices[i];
+    top_values[start + i] = select(bitcast<u32>(values[i]), 0xff800000u, indices[i] == NONE);
+  }
+}
+
+@compute @workgroup_size(SIZE)
+fn top_scores(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let at = group.x + group.y * groups.x;
+  let row = at / params.segments;
+  if (row >= params.rows) { return; } // the same for the whole workgroup
+  let segment = at % params.segments;
+
+  for (var slot = lane; slot < SEGMENT; slot += SIZE) {
+    let index = segment * SEGMENT + slot;
+    values[slot] = LOWEST;
+    indices[slot] = NONE;
+    if (index < params.length && log_weight_at(row, index) > LOWEST) {
+      let counter = vec4u(
+        params.row_offset + index / params.columns,
+        params.column_offset + index % params.columns,
+        source_words[2u * row],
+        source_words[2u * row + 1u],
+      );
+      values[slot] = log_weight_at(row, index) - log(exponential(pcg4d(counter).x));
+      indices[slot] = index;
+    }
+  }
+  workgroupBarrier();
+  sort_segment(segment, lane);
+  keep_top(row, segment, lane);
+}
+
+@compute @workgroup_size(SIZE)
+fn top_candidates(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let at = group.x + group.y * groups.x;
+  let row = at / params.segments;
+  if (row >= params.rows) { return; }
+  let segment = at % params.segments;
+
+  for (var slot = lane; slot < SEGMENT; slot += SIZE) {
+    let index = segment * SEGMENT + slot;
+    values[slot] = LOWEST;
+    indices[slot] = NONE;
+    if (index < params.length) {
+      let candidate = source_words[row * params.length + index];
+      if (candidate != NONE) {
+        values[slot] = source_values[row * params.length + index];
+        indices[slot] = candidate;
+      }
+    }
+  }
+  workgroupBarrier();
+  sort_segment(segment, lane);
+  keep_top(row, segment, lane);
+}

@@ -1,0 +1,146 @@
+/**
+ * `deno task doctor`: what this machine offers, and whether each engine
+ * computes the right numbers on it.
+ *
+ * @module
+ */
+import { parseArgs, styleText } from "node:util";
+import { version_core } from "@tensorflow/tfjs-core";
+import { selfTest, type SelfTestResult } from "../engine/self_test.ts";
+import { startEngine } from "../engine/select.ts";
+import {
+  type AdapterDescription,
+  describeAdapter,
+  findAdapter,
+  INSTALL_HINT,
+} from "../engine/webgpu.ts";
+import { UsageError } from "../errors.ts";
+
+export const summary = "Show what this machine offers and test each engine";
+
+export const usage = `deno task doctor [--json]
+
+  --json   print one JSON document
+
+Exit code 1 if an engine fails its self-test.`;
+
+/** How one engine did. */
+interface EngineReport {
+  backend: "webgpu" | "wasm";
+  kernels: SelfTestResult[];
+  /** Why the engine did not start, or what it reported while it worked. */
+  error?: string;
+}
+
+/** Everything that is printed. */
+interface Report {
+  versions: Record<string, string>;
+  adapter: AdapterDescription | null;
+  /** What `--backend auto` takes, and why. */
+  auto: string;
+  engines: EngineReport[];
+}
+
+/**
+ * Prints the report.
+ *
+ * @throws {UsageError} If a flag is wrong.
+ */
+export async function run(argv: string[]): Promise<number> {
+  const { json } = parseFlags(argv);
+  const report = await examine();
+  console.log(json ? JSON.stringify(report, null, 2) : render(report));
+  return report.engines.every(isHealthy) ? 0 : 1;
+}
+
+function parseFlags(argv: string[]): { json: boolean } {
+  try {
+    const { values } = parseArgs({
+      args: argv,
+      options: { json: { type: "boolean", default: false } },
+    });
+    return values;
+  } catch (cause) {
+    throw new UsageError((cause as Error).message, { cause });
+  }
+}
+
+async function examine(): Promise<Report> {
+  const adapter = await findAdapter();
+  const engines: EngineReport[] = [await testEngine("wasm")];
+  if (adapter) engines.push(await testEngine("webgpu"));
+  return {
+    versions: await versions(),
+    adapter: adapter ? describeAdapter(adapter) : null,
+    auto: (await startEngine("auto")).reason,
+    engines,
+  };
+}
+
+async function versions(): Promise<Record<string, string>> {
+  const { deno, v8 } = Deno.version;
+  return { deno, v8, tfjs: version_core, ...await imageVersions() };
+}
+
+/** sharp is a native module: on an odd platform it may fail to load. */
+async function imageVersions(): Promise<Record<string, string>> {
+  try {
+    const { default: sharp } = await import("sharp");
+    return { sharp: sharp.versions.sharp, libvips: sharp.versions.vips };
+  } catch (error) {
+    return { sharp: `does not load: ${firstLine(error)}` };
+  }
+}
+
+async function testEngine(backend: "webgpu" | "wasm"): Promise<EngineReport> {
+  try {
+    const engine = await startEngine(backend);
+    const kernels = await selfTest();
+    const { failure } = engine;
+    return { backend, kernels, ...(failure && { error: failure.message }) };
+  } catch (error) {
+    return { backend, kernels: [], error: firstLine(error) };
+  }
+}
+
+function isHealthy({ kernels, error }: EngineReport): boolean {
+  return error === undefined && kernels.every(({ passed }) => passed);
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error))
+    .split("\n", 1)[0]!;
+}
+
+function render({ versions, adapter, auto, engines }: Report): string {
+  const lines = Object.entries(versions).map(([name, version]) =>
+    row(name, version)
+  );
+  if (adapter) {
+    const kind = adapter.software ? "software" : "hardware";
+    lines.push(row("adapter", `${adapter.name} (${kind})`));
+    for (const [limit, value] of Object.entries(adapter.limits)) {
+      lines.push(row("", `${limit} ${value}`));
+    }
+  } else {
+    lines.push(row("adapter", `none: for webgpu, ${INSTALL_HINT}`));
+  }
+  lines.push(row("auto", auto), ...engines.flatMap(renderEngine));
+  return lines.join("\n");
+}
+
+function renderEngine({ backend, kernels, error }: EngineReport): string[] {
+  const lines = kernels.map(({ kernel, passed, maxError }) => {
+    const verdict = passed
+      ? styleText("green", "ok    ")
+      : styleText("red", "FAILED");
+    const size = maxError.toExponential(1);
+    return `${verdict} ${kernel.padEnd(16)} max error ${size}`;
+  });
+  if (error) lines.push(`${styleText("red", "FAILED")} ${error}`);
+  return lines.map((line, i) => row(i === 0 ? backend : "", line));
+}
+
+function row(name: string, value: string): string {
+  return `${name.padEnd(8)} ${value}`;
+}

@@ -1,0 +1,324 @@
+/**
+ * The manifest: a CSV table with one labelled image a line.
+ *
+ *     image,label[,split][,fold][,group][,mpp][,rois]
+ *
+ * Columns stand in any order; paths are relative to the manifest's folder.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { dirname, resolve } from "node:path";
+import { DataError } from "../errors.ts";
+import { type Columns, Faults, readTable, type Row } from "./table.ts";
+
+/** The side of a split an image stands on. */
+export type Split = "train" | "validation" | "test";
+
+/** A labelled image. */
+export interface ManifestEntry {
+  /** As the manifest writes it. */
+  image: string;
+  /** The absolute path, or the URL. */
+  path: string;
+  label: string;
+  /** Index of `label` in the manifest's classes. */
+  classIndex: number;
+  split?: Split;
+  fold?: number;
+  /** Images that must stay together, such as those of one patient. */
+  group?: string;
+  /** Micrometres per level-0 px. */
+  mpp?: number;
+  /** The absolute path of a CSV with the objects of the image. */
+  rois?: string;
+  /** The manifest that names the image, and its line there, from 1. */
+  manifest: string;
+  line: number;
+}
+
+/** A manifest that has been read and checked. */
+export interface Manifest {
+  path: string;
+  folder: string;
+  /** Sorted: as numbers where all are integers, else by code unit. */
+  classes: string[];
+  entries: ManifestEntry[];
+}
+
+const COLUMNS: Columns = {
+  required: ["image", "label"],
+  optional: ["split", "fold", "group", "mpp", "rois"],
+};
+
+// The words published data sets use for the three sides.
+const SPLITS: Record<string, Split> = {
+  train: "train",
+  validation: "validation",
+  valid: "validation",
+  val: "validation",
+  test: "test",
+};
+
+/**
+ * Reads a manifest and checks all of it.
+ *
+ * @param options.classes the classes of a checkpoint: other labels are faults,
+ * and class indices are those of the checkpoint.
+ * @throws {DataError} With every fault, each by file and line.
+ */
+export async function readManifest(
+  path: string,
+  { classes }: { classes?: readonly string[] } = {},
+): Promise<Manifest> {
+  const faults = new Faults(path);
+  const table = await readTable(path, COLUMNS, faults);
+  if (table.rows.length === 0 && faults.count === 0) {
+    faults.add(1, "no rows: add one line per image");
+  }
+  const folder = dirname(resolve(path));
+  const has = new Set(table.columns);
+
+  const entries = table.rows
+    .map((row) => parseEntry(row, { path, folder, has, faults }))
+    .filter((entry) => entry !== undefined);
+  checkDuplicates(entries, faults);
+  await checkFiles(entries, faults);
+  if (classes) checkLabels(entries, classes, faults);
+  faults.throwIfAny();
+
+  const names = classes ? [...classes] : sortClasses(entries);
+  for (const entry of entries) entry.classIndex = names.indexOf(entry.label);
+  return { path, folder, classes: names, entries };
+}
+
+/** Whether an image or another file of a manifest is named by a URL. */
+export function isUrl(path: string): boolean {
+  return /^https?:\/\//i.test(path);
+}
+
+/**
+ * Checks that no patient and no picture stands on two sides of a split or in
+ * two folds, where it would be learned and then tested. The entries may come
+ * from several manifests.
+ *
+ * @throws {DataError} With every leak, each by the files and lines it joins.
+ */
+export async function checkLeaks(
+  entries: readonly ManifestEntry[],
+): Promise<void> {
+  const leaks = [
+    ...leaksWithin(
+      Map.groupBy(entries, ({ group }) => group),
+      (group) => `group "${group}" stands on both sides: keep it on one`,
+    ),
+    ...leaksWithin(
+      await groupByContent(entries),
+      () => "the same picture stands on both sides: remove one",
+    ),
+  ];
+  if (leaks.length === 0) return;
+  const shown = leaks.slice(0, LEAKS_SHOWN);
+  if (leaks.length > shown.length) {
+    shown.push(`and ${leaks.length - shown.length} more`);
+  }
+  throw new DataError(
+    `Cannot keep training and test data apart:\n${shown.join("\n")}`,
+  );
+}
+
+const LEAKS_SHOWN = 20;
+
+function parseEntry(
+  { line, fields }: Row,
+  { path, folder, has, faults }: {
+    path: string;
+    folder: string;
+    has: ReadonlySet<string>;
+    faults: Faults;
+  },
+): ManifestEntry | undefined {
+  const { image, label, group, rois } = fields;
+  for (const column of ["image", "label", "split", "fold"]) {
+    if (has.has(column) && fields[column] === undefined) {
+      faults.add(line, `empty ${column}: fill it in, or remove the line`);
+    }
+  }
+  const split = parseSplit(fields.split, line, faults);
+  const fold = parseFold(fields.fold, line, faults);
+  const mpp = parseMpp(fields.mpp, line, faults);
+  if (image === undefined || label === undefined) return undefined;
+
+  const locate = (file: string) => isUrl(file) ? file : resolve(folder, file);
+  return {
+    image,
+    path: locate(image),
+    label,
+    classIndex: -1, // known once all labels are
+    ...(split !== undefined && { split }),
+    ...(fold !== undefined && { fold }),
+    ...(group !== undefined && { group }),
+    ...(mpp !== undefined && { mpp }),
+    ...(rois !== undefined && { rois: locate(rois) }),
+    manifest: path,
+    line,
+  };
+}
+
+function parseSplit(
+  word: string | undefined,
+  line: number,
+  faults: Faults,
+): Split | undefined {
+  if (word === undefined) return undefined;
+  const split = Object.hasOwn(SPLITS, word) ? SPLITS[word] : undefined;
+  if (!split) {
+    faults.add(line, `split is "${word}": write train, validation or test`);
+  }
+  return split;
+}
+
+function parseFold(
+  word: string | undefined,
+  line: number,
+  faults: Faults,
+): number | undefined {
+  if (word === undefined) return undefined;
+  if (/^\d{1,9}$/.test(word)) return Number(word);
+  faults.add(line, `fold is "${word}": write an integer from 0`);
+  return undefined;
+}
+
+function parseMpp(
+  word: string | undefined,
+  line: number,
+  faults: Faults,
+): number | undefined {
+  if (word === undefined) return undefined;
+  const mpp = Number(word);
+  if (Number.isFinite(mpp) && mpp > 0) return mpp;
+  faults.add(
+    line,
+    `mpp is "${word}": write micrometres per pixel, such as 0.5`,
+  );
+  return undefined;
+}
+
+function checkDuplicates(entries: ManifestEntry[], faults: Faults): void {
+  const first = new Map<string, number>();
+  for (const { path, image, line } of entries) {
+    const earlier = first.get(path);
+    if (earlier === undefined) first.set(path, line);
+    else {
+      faults.add(
+        line,
+        `image "${image}" stands on line ${earlier} too: remove one`,
+      );
+    }
+  }
+}
+
+async function checkFiles(
+  entries: ManifestEntry[],
+  faults: Faults,
+): Promise<void> {
+  await Promise.all(entries.map(async ({ image, path, rois, line }) => {
+    if (!await isFile(path)) {
+      faults.add(
+        line,
+        `image "${image}" is not a file: paths are relative to the manifest's folder`,
+      );
+    }
+    if (rois !== undefined && !await isFile(rois)) {
+      faults.add(line, `rois "${rois}" is not a file`);
+    }
+  }));
+}
+
+async function isFile(path: string): Promise<boolean> {
+  if (isUrl(path)) return true; // known when it is opened
+  try {
+    return (await Deno.stat(path)).isFile;
+  } catch {
+    return false;
+  }
+}
+
+function checkLabels(
+  entries: ManifestEntry[],
+  classes: readonly string[],
+  faults: Faults,
+): void {
+  for (const { label, line } of entries) {
+    if (!classes.includes(label)) {
+      faults.add(
+        line,
+        `label "${label}" is not a class of the checkpoint: ` +
+          `its classes are ${classes.join(", ")}`,
+      );
+    }
+  }
+}
+
+function sortClasses(entries: ManifestEntry[]): string[] {
+  const classes = [...new Set(entries.map(({ label }) => label))].sort();
+  const numeric = classes.every((label) => /^-?\d+$/.test(label));
+  return numeric ? classes.sort((a, b) => Number(a) - Number(b)) : classes;
+}
+
+/** Describes the groups whose members stand on different sides. */
+function leaksWithin(
+  groups: Map<string | undefined, ManifestEntry[]>,
+  describe: (key: string) => string,
+): string[] {
+  const leaks: string[] = [];
+  for (const [key, members] of groups) {
+    if (key === undefined) continue;
+    const [first] = members;
+    const other = members.find((entry) => side(entry) !== side(first!));
+    if (other === undefined) continue;
+    leaks.push(`${place(first!)} and ${place(other)}: ${describe(key)}`);
+  }
+  return leaks;
+}
+
+function side({ split, fold }: ManifestEntry): string {
+  const parts = [];
+  if (split !== undefined) parts.push(`split ${split}`);
+  if (fold !== undefined) parts.push(`fold ${fold}`);
+  return parts.join(", ") || "no split";
+}
+
+function place(entry: ManifestEntry): string {
+  return `${entry.manifest}:${entry.line} (${entry.image}, ${side(entry)})`;
+}
+
+/** Groups local images by SHA-256, hashing only where sizes agree. */
+async function groupByContent(
+  entries: readonly ManifestEntry[],
+): Promise<Map<string | undefined, ManifestEntry[]>> {
+  const local = entries.filter(({ path }) => !isUrl(path));
+  const sizes = new Map<ManifestEntry, number>();
+  await Promise.all(local.map(async (entry) => {
+    sizes.set(entry, (await Deno.stat(entry.path)).size);
+  }));
+  const groups = new Map<string, ManifestEntry[]>();
+  for (
+    const alike of Map.groupBy(local, (entry) => sizes.get(entry)).values()
+  ) {
+    if (new Set(alike.map(side)).size === 1) continue; // nothing to tell apart
+    for (const entry of alike) {
+      const digest = await sha256(entry.path);
+      groups.set(digest, [...groups.get(digest) ?? [], entry]);
+    }
+  }
+  return groups;
+}
+
+/** Streams the file: a slide does not fit in memory. */
+async function sha256(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  using file = await Deno.open(path);
+  for await (const chunk of file.readable) hash.update(chunk);
+  return hash.digest("hex");
+}

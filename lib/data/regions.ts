@@ -1,0 +1,194 @@
+/**
+ * Annotated objects of images, to measure where attention falls. Training
+ * never sees them. They come from the first of
+ *
+ *     a column "rois"   a CSV per image
+ *     regions.csv       beside the manifest: what our synthetic sets write
+ *     signs.csv         beside the manifest: boxes of road signs (GTSDB)
+ *     nuclei/NAME.csv   beside the manifest: points of nuclei (CRCHistoPhenotypes)
+ *
+ * An object is a box, `left,top,right,bottom`, or a point, `x,y`, in level-0
+ * px, and may have a `type`. Tables of many images have a column `image`.
+ *
+ * @module
+ */
+import { join, parse, resolve } from "node:path";
+import type { Region } from "../image/geometry.ts";
+import type { Manifest, ManifestEntry } from "./manifest.ts";
+import { type Columns, Faults, readTable, type Row } from "./table.ts";
+
+/** An object that someone marked; a point has no width and height. */
+export interface AnnotatedObject extends Region {
+  type?: string;
+}
+
+/** The annotations of a data set. */
+export interface RegionSource {
+  /**
+   * The objects of an image; none where nobody marked any.
+   *
+   * @throws {DataError} If its table is at fault.
+   */
+  of(entry: ManifestEntry): Promise<AnnotatedObject[]>;
+  /** Whether the image has its label because of this object. */
+  relevant(entry: ManifestEntry, object: AnnotatedObject): boolean;
+}
+
+type Relevance = RegionSource["relevant"];
+
+const BOX = ["left", "top", "right", "bottom"] as const;
+const POINT = ["x", "y"] as const;
+const ALL_COLUMNS: Columns = {
+  required: [],
+  optional: ["image", ...BOX, ...POINT, "type", "objectId"],
+};
+
+// GTSDB numbers the kinds of signs; of our subset's labels, 0 is "none of
+// these". Checked with signs.csv: each image of label 1 to 3 holds at least
+// one sign of its kind, and no image holds a sign of another label's kind.
+const SIGN_OF_LABEL: Record<string, string> = {
+  1: "2", // 50 km/h
+  2: "4", // 70 km/h
+  3: "5", // 80 km/h
+};
+
+const isSignOfLabel: Relevance = ({ label }, { type }) =>
+  type !== undefined && SIGN_OF_LABEL[label] === type;
+
+// Label 1 means "at least one epithelial nucleus" (SOURCE.md of the set).
+const isEpithelial: Relevance = (_, { type }) => type === "epithelial";
+
+// All objects somebody marks count, but for those drawn to mislead.
+const isNoLookalike: Relevance = (_, { type }) => type !== "lookalike";
+
+/**
+ * The annotations of a manifest, or undefined where it has none.
+ *
+ * @throws {DataError} If a table of many images is at fault.
+ */
+export async function readRegions(
+  manifest: Pick<Manifest, "folder" | "entries">,
+): Promise<RegionSource | undefined> {
+  const beside = (name: string) => join(manifest.folder, name);
+  if (manifest.entries.some(({ rois }) => rois !== undefined)) {
+    return perImage(({ rois }) => rois, isNoLookalike);
+  }
+  if (await exists(beside("regions.csv"))) {
+    return await perSet(beside("regions.csv"), manifest.folder, isNoLookalike);
+  }
+  if (await exists(beside("signs.csv"))) {
+    return await perSet(beside("signs.csv"), manifest.folder, isSignOfLabel);
+  }
+  if (await exists(beside("nuclei"))) {
+    return perImage(
+      ({ path }) => beside(join("nuclei", `${parse(path).name}.csv`)),
+      isEpithelial,
+    );
+  }
+  return undefined;
+}
+
+/** Annotations with a table per image, read when they are asked for. */
+function perImage(
+  locate: (entry: ManifestEntry) => string | undefined,
+  relevant: Relevance,
+): RegionSource {
+  return {
+    async of(entry) {
+      const path = locate(entry);
+      if (path === undefined || !await exists(path)) return [];
+      return (await readObjects(path)).map(({ object }) => object);
+    },
+    relevant,
+  };
+}
+
+/** Annotations with one table for all images. */
+async function perSet(
+  path: string,
+  folder: string,
+  relevant: Relevance,
+): Promise<RegionSource> {
+  const objects = Map.groupBy(
+    await readObjects(path, ["image"]),
+    ({ image }) => resolve(folder, image!),
+  );
+  return {
+    of: (entry) =>
+      Promise.resolve(
+        (objects.get(entry.path) ?? []).map(({ object }) => object),
+      ),
+    relevant,
+  };
+}
+
+async function readObjects(
+  path: string,
+  required: readonly string[] = [],
+): Promise<{ image?: string; object: AnnotatedObject }[]> {
+  const faults = new Faults(path);
+  const { columns, rows } = await readTable(path, {
+    required,
+    optional: ALL_COLUMNS.optional,
+  }, faults);
+  const isBox = columns.includes("left");
+  const needed = [...required, ...isBox ? BOX : POINT];
+  for (const column of needed) {
+    if (!columns.includes(column)) {
+      faults.add(1, `missing column "${column}": name it in the header`);
+    }
+  }
+  const objects = rows.map((row) => {
+    for (const column of needed) {
+      if (row.fields[column] === undefined) {
+        faults.add(row.line, `empty ${column}: fill it in`);
+      }
+    }
+    const { image, type = row.fields.objectId } = row.fields;
+    return {
+      ...(image !== undefined && { image }),
+      object: {
+        ...isBox ? parseBox(row, faults) : parsePoint(row, faults),
+        ...(type !== undefined && { type }),
+      },
+    };
+  });
+  faults.throwIfAny();
+  return objects;
+}
+
+function parseBox(row: Row, faults: Faults): Region {
+  const [left, top, right, bottom] = BOX.map((c) =>
+    parsePx(row, c, faults)
+  ) as [number, number, number, number];
+  if (right < left || bottom < top) {
+    faults.add(row.line, "right and bottom lie before left and top");
+  }
+  return { x: left, y: top, width: right - left, height: bottom - top };
+}
+
+function parsePoint(row: Row, faults: Faults): Region {
+  const [x, y] = POINT.map((c) => parsePx(row, c, faults)) as [number, number];
+  return { x, y, width: 0, height: 0 };
+}
+
+function parsePx(
+  { line, fields }: Row,
+  column: string,
+  faults: Faults,
+): number {
+  const value = Number(fields[column] ?? 0); // an empty one is a fault already
+  if (!Number.isFinite(value)) {
+    faults.add(line, `${column} is "${fields[column]}": write a number of px`);
+  }
+  return value;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Writes a synthetic data set: images, manifest, regions and a record of how
+ * they were made. The folder appears whole or not at all.
+ *
+ * @module
+ */
+import { basename, dirname, join, resolve } from "node:path";
+import sharp from "sharp";
+import { UsageError } from "../errors.ts";
+import type { Size } from "../image/geometry.ts";
+import type { Split } from "./manifest.ts";
+import type { AnnotatedObject } from "./regions.ts";
+import { formatTable } from "./table.ts";
+
+/** A drawn image: 8 bits a channel, row-major `[height, width, channels]`. */
+export interface Drawing extends Size {
+  data: Uint8Array | Uint8ClampedArray;
+  channels: 1 | 3;
+  label: string;
+  objects: AnnotatedObject[];
+}
+
+/** A data set that is drawn image by image, each independent of the others. */
+export interface SyntheticDataset {
+  /** What goes into dataset.json: generator, version, options, seed. */
+  recipe: Record<string, unknown>;
+  counts: Partial<Record<Split, number>>;
+  draw(split: Split, index: number): Drawing;
+}
+
+/** Where the files of a written data set are. */
+export interface WrittenDataset {
+  manifest: string;
+  regions: string;
+}
+
+// PNGs encoded at a time, in the threads of libvips, while the next is drawn.
+const ENCODINGS = 2;
+
+/**
+ * Draws `dataset` and writes it into the folder `out`.
+ *
+ * @throws {UsageError} If `out` holds files already.
+ */
+export async function writeDataset(
+  out: string,
+  dataset: SyntheticDataset,
+  onProgress: (done: number, total: number) => void = () => {},
+): Promise<WrittenDataset> {
+  const folder = resolve(out);
+  await checkVacant(out);
+  await Deno.mkdir(dirname(folder), { recursive: true });
+  const temporary = join(
+    dirname(folder),
+    `.${basename(folder)}.${crypto.randomUUID()}.tmp`,
+  );
+  try {
+    await writeFiles(temporary, dataset, onProgress);
+    await Deno.rename(temporary, folder);
+  } catch (cause) {
+    await Deno.remove(temporary, { recursive: true }).catch(() => {});
+    throw cause;
+  }
+  return {
+    manifest: join(out, "manifest.csv"),
+    regions: join(out, "regions.csv"),
+  };
+}
+
+async function checkVacant(out: string): Promise<void> {
+  try {
+    for await (const _ of Deno.readDir(out)) {
+      throw new UsageError(
+        `Cannot write a data set to "${out}": the folder is not empty`,
+      );
+    }
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) return;
+    if (cause instanceof Deno.errors.NotADirectory) {
+      throw new UsageError(
+        `Cannot write a data set to "${out}": it is a file`,
+        { cause },
+      );
+    }
+    throw cause;
+  }
+}
+
+async function writeFiles(
+  folder: string,
+  { recipe, counts, draw }: SyntheticDataset,
+  onProgress: (done: number, total: number) => void,
+): Promise<void> {
+  await Deno.mkdir(join(folder, "images"), { recursive: true });
+  const images = (Object.keys(counts) as Split[]).flatMap((split) =>
+    Array.from({ length: counts[split]! }, (_, index) => ({ split, index }))
+  );
+  const rows: string[][] = [];
+  const regions: (string | number | undefined)[][] = [];
+  const encodings: Promise<void>[] = [];
+  for (const { split, index } of images) {
+    const drawing = draw(split, index);
+    const image = `images/${split}_${String(index).padStart(5, "0")}.png`;
+    rows.push([image, drawing.label, split]);
+    for (const { x, y, width, height, type } of drawing.objects) {
+      regions.push([image, x, y, x + width, y + height, type]);
+    }
+    encodings.push(encode(drawing, join(folder, image)));
+    if (encodings.length >= ENCODINGS) await encodings.shift();
+    onProgress(rows.length, images.length);
+  }
+  await Promise.all(encodings);
+
+  const write = (name: string, text: string) =>
+    Deno.writeTextFile(join(folder, name), text);
+  await write("manifest.csv", formatTable(["image", "label", "split"], rows));
+  await write(
+    "regions.csv",
+    formatTable(["image", "left", "top", "right", "bottom", "type"], regions),
+  );
+  await write("dataset.json", JSON.stringify(recipe, null, 2) + "\n");
+}
+
+async function encode(
+  { data, width, height, channels }: Drawing,
+  path: string,
+): Promise<void> {
+  await sharp(data, { raw: { width, height, channels } })
+    .png({ compressionLevel: 1 }) // noise hardly compresses: be quick
+    .toFile(path);
+}

@@ -1,0 +1,202 @@
+/**
+ * Reads and writes the CSV tables of a data set, and collects what is wrong
+ * with one so that a user mends a file in one go.
+ *
+ * @module
+ */
+import { CsvError, parse } from "csv-parse/sync";
+import { DataError } from "../errors.ts";
+
+/** One record of a table: its fields by column, blank ones left out. */
+export interface Row {
+  line: number; // of the file, counted from 1
+  fields: Partial<Record<string, string>>;
+}
+
+/** A table with the columns it has, in the order of the file. */
+export interface Table {
+  path: string;
+  columns: string[];
+  rows: Row[];
+}
+
+/** The columns a table may have: `required` ones and others. */
+export interface Columns {
+  required: readonly string[];
+  optional: readonly string[];
+}
+
+// Faults listed by one error: more scroll the first one off the screen.
+const FAULTS_SHOWN = 20;
+
+/** What is wrong with a file, line by line. */
+export class Faults {
+  readonly #found: { line: number; text: string }[] = [];
+
+  constructor(readonly path: string) {}
+
+  /** Notes a fault at `line`. */
+  add(line: number, text: string): void {
+    this.#found.push({ line, text });
+  }
+
+  /** How many there are. */
+  get count(): number {
+    return this.#found.length;
+  }
+
+  /** @throws {DataError} With every fault, by line, if there is one. */
+  throwIfAny(): void {
+    if (this.count === 0) return;
+    const lines = this.#found
+      .toSorted((a, b) => a.line - b.line)
+      .slice(0, FAULTS_SHOWN)
+      .map(({ line, text }) => `${this.path}:${line}: ${text}`);
+    const more = this.count - lines.length;
+    if (more > 0) lines.push(`and ${more} more`);
+    throw new DataError(lines.join("\n"));
+  }
+}
+
+/** Parses a CSV file; faults of its header and shape go to `faults`. */
+export async function readTable(
+  path: string,
+  known: Columns,
+  faults: Faults,
+): Promise<Table> {
+  const [header, ...records] = parseRecords(path, await readText(path));
+  if (header === undefined) {
+    throw new DataError(
+      `${path}:1: Cannot read a table without a header: write the columns ` +
+        `"${known.required.join(",")}" on the first line`,
+    );
+  }
+  const columns = header.record;
+  checkColumns(columns, known, { line: header.line, faults });
+  const rows: Row[] = [];
+  for (const { record, line } of records) {
+    if (record.length === columns.length) {
+      const cells = columns.map((column, i) => [column, record[i]] as const);
+      const fields = Object.fromEntries(cells.filter(([, cell]) => cell));
+      rows.push({ line, fields });
+    } else {
+      faults.add(
+        line,
+        `${count(record.length, "field")} where the header names ` +
+          `${columns.length}: quote a field that holds a comma`,
+      );
+    }
+  }
+  return { path, columns, rows };
+}
+
+/** The text of a CSV file with a header of `columns`. */
+export function formatTable(
+  columns: readonly string[],
+  rows: Iterable<readonly (string | number | undefined)[]>,
+): string {
+  const lines = [columns.join(",")];
+  for (const row of rows) lines.push(row.map(formatField).join(","));
+  return lines.join("\n") + "\n";
+}
+
+/** `1 image`, `2 images`. */
+export function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+function formatField(value: string | number | undefined): string {
+  const text = String(value ?? "");
+  return /[",\r\n]|^\s|\s$/.test(text)
+    ? `"${text.replaceAll('"', '""')}"`
+    : text;
+}
+
+async function readText(path: string): Promise<string> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await Deno.readFile(path);
+  } catch (cause) {
+    const why = cause instanceof Deno.errors.NotFound
+      ? "there is no such file"
+      : (cause as Error).message;
+    throw new DataError(`Cannot read "${path}" as a table: ${why}`, { cause });
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new DataError(
+      `Cannot read "${path}" as a table: it is not UTF-8; save it as "CSV UTF-8"`,
+      { cause },
+    );
+  }
+}
+
+function parseRecords(
+  path: string,
+  text: string,
+): { record: string[]; line: number }[] {
+  const records: { record: string[]; line: number }[] = [];
+  try {
+    parse(text, {
+      trim: true,
+      skip_empty_lines: true,
+      relax_column_count: true, // counted by readTable, for every row at once
+      on_record: (record: string[], { lines }) => {
+        records.push({ record, line: lines });
+        return null;
+      },
+    });
+    return records;
+  } catch (cause) {
+    if (!(cause instanceof CsvError)) throw cause;
+    const advice = cause.code === "CSV_QUOTE_NOT_CLOSED"
+      ? "a quote is opened and never closed: close it, or double it inside a field"
+      : `${cause.message}: quote the whole field and double quotes inside it`;
+    const line = (records.at(-1)?.line ?? 0) + 1; // where the bad record begins
+    throw new DataError(`${path}:${line}: ${advice}`, { cause });
+  }
+}
+
+function checkColumns(
+  columns: string[],
+  { required, optional }: Columns,
+  { line, faults }: { line: number; faults: Faults },
+): void {
+  const known = [...required, ...optional];
+  for (const [i, column] of columns.entries()) {
+    if (!known.includes(column)) {
+      faults.add(line, `unknown column "${column}": ${suggest(column, known)}`);
+    } else if (columns.indexOf(column) < i) {
+      faults.add(line, `column "${column}" stands twice: keep one`);
+    }
+  }
+  for (const column of required) {
+    if (!columns.includes(column)) {
+      faults.add(line, `missing column "${column}": name it in the header`);
+    }
+  }
+}
+
+function suggest(word: string, known: readonly string[]): string {
+  const nearest = known
+    .map((name) => ({ name, edits: editDistance(word.toLowerCase(), name) }))
+    .reduce((best, next) => (next.edits < best.edits ? next : best));
+  return nearest.edits <= 2
+    ? `did you mean "${nearest.name}"?`
+    : `remove it, or use one of ${known.join(", ")}`;
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let above = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(replaced, above[j]! + 1, row[j - 1]! + 1));
+    }
+    above = row;
+  }
+  return above[b.length]!;
+}

@@ -1,0 +1,97 @@
+/**
+ * Chooses and starts the engine of a run.
+ *
+ * `auto` takes webgpu when a hardware adapter answers, else wasm; a software
+ * adapter only serves who asks for webgpu by name. tfjs has one current
+ * backend a process, so the engine that was started last is the one in use.
+ *
+ * @module
+ */
+import { registerKernels } from "../../kernels/registry.ts";
+import { EngineError } from "../errors.ts";
+import { startWasm } from "./wasm.ts";
+import {
+  type AdapterDescription,
+  describeAdapter,
+  findAdapter,
+  INSTALL_HINT,
+  startWebGpu,
+} from "./webgpu.ts";
+
+/** What a user can ask for. */
+export const BACKENDS = ["auto", "webgpu", "wasm"] as const;
+
+export type BackendChoice = (typeof BACKENDS)[number];
+
+/** A running engine. */
+export interface Engine {
+  readonly backend: "webgpu" | "wasm";
+  /** One line for the user, e.g. "wasm: no WebGPU adapter". */
+  readonly reason: string;
+  /** The GPU, on webgpu. */
+  readonly adapter?: AdapterDescription;
+  /** The device, on webgpu: for error scopes. */
+  readonly device?: GPUDevice;
+  /** Why the engine cannot go on, once it cannot. */
+  readonly failure?: Error | undefined;
+  /** Throws `failure`: call it before results are used. */
+  assertAlive(): void;
+}
+
+/**
+ * Starts an engine and makes it tfjs's current backend.
+ *
+ * @throws {EngineError} If webgpu was asked for by name and there is none.
+ */
+export async function startEngine(backend: BackendChoice): Promise<Engine> {
+  registerKernels();
+  switch (backend) {
+    case "wasm":
+      return await wasmEngine("wasm: as asked for");
+    case "webgpu": {
+      const adapter = await findAdapter();
+      if (!adapter) {
+        throw new EngineError(
+          `Cannot start the webgpu engine as there is no adapter: ${INSTALL_HINT}`,
+        );
+      }
+      return await webGpuEngine(adapter, "as asked for");
+    }
+    case "auto": {
+      const adapter = await findAdapter();
+      if (!adapter) return await wasmEngine("wasm: no WebGPU adapter");
+      const { name, software } = describeAdapter(adapter);
+      if (!software) return await webGpuEngine(adapter, "a hardware adapter");
+      return await wasmEngine(
+        `wasm: no hardware WebGPU adapter (found only ${name})`,
+      );
+    }
+    default:
+      return backend satisfies never;
+  }
+}
+
+async function wasmEngine(reason: string): Promise<Engine> {
+  await startWasm();
+  return { backend: "wasm", reason, assertAlive() {} };
+}
+
+async function webGpuEngine(
+  gpuAdapter: GPUAdapter,
+  why: string,
+): Promise<Engine> {
+  const webGpu = await startWebGpu(gpuAdapter);
+  const { adapter, device } = webGpu;
+  return {
+    backend: "webgpu",
+    reason: `webgpu: ${why} (${adapter.name})`,
+    adapter,
+    device,
+    get failure() {
+      return webGpu.failure;
+    },
+    assertAlive() {
+      if (webGpu.failure) throw webGpu.failure;
+    },
+  };
+}

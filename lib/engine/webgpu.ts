@@ -1,0 +1,139 @@
+/**
+ * The GPU engine: Deno's WebGPU under tfjs's WebGPU backend.
+ *
+ * tfjs registers a "webgpu" backend of its own at import. Ours replaces it: it
+ * takes all the limits that the adapter offers, and keeps hold of the device,
+ * because errors on a GPU are silent and we must hear of them.
+ *
+ * @module
+ */
+import { tmpdir } from "node:os";
+import * as tf from "@tensorflow/tfjs-core";
+import { EngineError } from "../errors.ts";
+
+/** An adapter in words. */
+export interface AdapterDescription {
+  /** E.g. "NVIDIA H100" or "llvmpipe (LLVM 15.0.6, 256 bits)". */
+  name: string;
+  /** Whether a CPU plays the GPU. */
+  software: boolean;
+  limits: Record<string, number>;
+}
+
+/** A started device. */
+export interface WebGpu {
+  adapter: AdapterDescription;
+  device: GPUDevice;
+  /** The first error that no error scope caught, or why the device was lost. */
+  readonly failure?: EngineError;
+}
+
+/** What a user without an adapter can do, in one line. */
+export const INSTALL_HINT =
+  "install the GPU vendor's Vulkan driver, or a software adapter with `apt-get install mesa-vulkan-drivers`";
+
+// The limits that our kernels and tfjs's grow with.
+const RAISED_LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupsPerDimension",
+] as const;
+
+/** The adapter that Deno's WebGPU offers first, if any. */
+export async function findAdapter(): Promise<GPUAdapter | undefined> {
+  // Mesa prints a line on stderr when this is unset.
+  if (!Deno.env.get("XDG_RUNTIME_DIR")) {
+    Deno.env.set("XDG_RUNTIME_DIR", tmpdir());
+  }
+  const adapter = await navigator.gpu?.requestAdapter({
+    powerPreference: "high-performance",
+  });
+  return adapter ?? undefined;
+}
+
+/** Names an adapter and tells hardware from software. */
+export function describeAdapter(
+  { info, limits }: GPUAdapter,
+): AdapterDescription {
+  const name = info.description || info.device || info.vendor || "unnamed";
+  return {
+    name,
+    software: info.isFallbackAdapter ||
+      /llvmpipe|lavapipe|swiftshader|warp|basic render/i.test(name),
+    limits: Object.fromEntries(
+      RAISED_LIMITS.map((limit) => [limit, Number(limits[limit])]), // may be BigInt
+    ),
+  };
+}
+
+let current: Promise<WebGpu> | undefined;
+
+/**
+ * Starts tfjs's WebGPU backend on `adapter`, once, and makes it the current one.
+ *
+ * @throws {EngineError} If the adapter gives no device, or tfjs refuses it.
+ */
+export async function startWebGpu(adapter: GPUAdapter): Promise<WebGpu> {
+  current ??= openDevice(adapter);
+  try {
+    const webGpu = await current;
+    if (await tf.setBackend("webgpu")) return webGpu;
+    throw new Error("tfjs-backend-webgpu does not accept it");
+  } catch (cause) {
+    throw new EngineError(
+      `Cannot start the webgpu engine on "${describeAdapter(adapter).name}": ${
+        (cause as Error).message
+      }`,
+      { cause },
+    );
+  }
+}
+
+async function openDevice(gpuAdapter: GPUAdapter): Promise<WebGpu> {
+  const adapter = describeAdapter(gpuAdapter);
+  const device = await gpuAdapter.requestDevice({
+    label: "zoomin",
+    requiredLimits: adapter.limits,
+  });
+  await registerBackend(device, gpuAdapter.info);
+  return watchDevice(adapter, device);
+}
+
+/** Hears of every error that no error scope caught. */
+function watchDevice(adapter: AdapterDescription, device: GPUDevice): WebGpu {
+  const webGpu: { -readonly [Field in keyof WebGpu]: WebGpu[Field] } = {
+    adapter,
+    device,
+  };
+  device.addEventListener("uncapturederror", (event) => {
+    const { error } = event as GPUUncapturedErrorEvent;
+    event.preventDefault(); // we throw it; Deno need not print it as well
+    webGpu.failure ??= new EngineError(
+      `The webgpu engine failed on "${adapter.name}": ${
+        error.message.trim().split("\n", 1)[0]
+      }`,
+      { cause: error }, // with the lines that point into the shader
+    );
+  });
+  device.lost.then(({ reason, message }) => {
+    webGpu.failure ??= new EngineError(
+      `The webgpu engine lost its device "${adapter.name}" (${reason}): ${message}`,
+    );
+  });
+  return webGpu;
+}
+
+async function registerBackend(
+  device: GPUDevice,
+  info: GPUAdapterInfo,
+): Promise<void> {
+  const { WebGPUBackend } = await import("@tensorflow/tfjs-backend-webgpu");
+  tf.removeBackend("webgpu"); // tfjs's own, registered by the import
+  // Small tensors would stay on the CPU, out of our kernels' sight.
+  tf.env().set("WEBGPU_CPU_FORWARD", false);
+  tf.registerBackend("webgpu", () => new WebGPUBackend(device, info));
+}

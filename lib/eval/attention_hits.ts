@@ -1,0 +1,202 @@
+/**
+ * Does the network look at the annotated objects? For one image with objects:
+ *
+ *     drawn   share of the drawn sub-tiles that hit
+ *     mass    sum of the weights of the sub-tiles that hit
+ *     chance  share of the image's pixels a sub-tile centred on which would hit
+ *
+ * A sub-tile hits if it holds the middle of an object: for a point annotation
+ * the point, for a box its middle. (Touching a box is not enough: a corner of
+ * background in the sub-tile would count.) `chance` is what blind, uniform
+ * sampling gets, exactly: the area of the union of the pixels around the
+ * objects, clipped to the image, over the area of the image.
+ *
+ * @module
+ */
+import {
+  centresHolding,
+  clipRegion,
+  holdsPoint,
+  type Region,
+  regionMiddle,
+  type Size,
+} from "../image/geometry.ts";
+import {
+  bootstrap,
+  type BootstrapInterval,
+  type ResampleOptions,
+} from "./bootstrap.ts";
+
+/** A sub-tile, level-0 px, and its weight in the representation. */
+export interface LocatedSubTile extends Region {
+  weight: number;
+}
+
+/** What was looked at in one image, and what was there to see. */
+export interface ObservedImage {
+  image: Size;
+  subTileSize: Size;
+  /** The drawn sub-tiles; their weights add to 1. */
+  subTiles: readonly LocatedSubTile[];
+  /** Boxes, or points as boxes of 0 px; level-0 px. */
+  objects: readonly Region[];
+}
+
+/** Shares in [0, 1] of one image. */
+export interface AttentionHits {
+  drawn: number;
+  mass: number;
+  chance: number;
+}
+
+/** A figure over images with its 95 % interval. */
+export interface Estimate extends BootstrapInterval {
+  /** `null` where it is undefined: a ratio to a chance of 0. */
+  value: number | null;
+}
+
+/** Means over images; each ratio is the mean share over the mean chance. */
+export interface AttentionHitsSummary {
+  images: number;
+  drawn: Estimate;
+  mass: Estimate;
+  chance: Estimate;
+  drawnToChance: Estimate;
+  massToChance: Estimate;
+}
+
+const STATISTICS = [
+  "drawn",
+  "mass",
+  "chance",
+  "drawnToChance",
+  "massToChance",
+] as const;
+
+type HitStatistics = Record<(typeof STATISTICS)[number], number | null>;
+
+const WEIGHT_TOLERANCE = 1e-3; // the weights are sums of float32
+
+/**
+ * The shares of one image; `null` if it has no objects.
+ *
+ * @throws {RangeError} If there are no sub-tiles, or their weights do not add
+ * to 1.
+ */
+export function attentionHits(
+  { image, subTileSize, subTiles, objects }: ObservedImage,
+): AttentionHits | null {
+  const total = subTiles.reduce((sum, { weight }) => sum + weight, 0);
+  if (!(Math.abs(total - 1) <= WEIGHT_TOLERANCE)) {
+    throw new RangeError(
+      `Cannot compute the share of attention as the weights of the ${subTiles.length} sub-tiles must add to 1: current sum is ${total}`,
+    );
+  }
+  if (objects.length === 0) return null;
+
+  const middles = objects.map(regionMiddle);
+  const hits = subTiles.filter((subTile) =>
+    middles.some((middle) => holdsPoint(subTile, middle))
+  );
+  const hitting = middles.map((middle) =>
+    clipRegion(centresHolding(middle, subTileSize), image)
+  );
+  return {
+    drawn: hits.length / subTiles.length,
+    mass: hits.reduce((sum, { weight }) => sum + weight, 0),
+    chance: unionArea(hitting) / (image.width * image.height),
+  };
+}
+
+/**
+ * Means over the images that have objects; `null` if there are none.
+ *
+ * @param images as {@linkcode attentionHits} returned them; `groups`, if
+ * given, has one entry for each of them.
+ */
+export function summariseHits(
+  images: readonly AttentionHits[],
+  options: ResampleOptions,
+): AttentionHitsSummary | null {
+  if (images.length === 0) return null;
+  const statistics = (counts: Int32Array) => meanHits(images, counts);
+  const values = statistics(new Int32Array(images.length).fill(1));
+  const intervals = bootstrap(images.length, STATISTICS, {
+    ...options,
+    statistics,
+  });
+  const estimate = (name: keyof HitStatistics): Estimate => ({
+    value: values[name],
+    ...intervals[name],
+  });
+  return {
+    images: images.length,
+    drawn: estimate("drawn"),
+    mass: estimate("mass"),
+    chance: estimate("chance"),
+    drawnToChance: estimate("drawnToChance"),
+    massToChance: estimate("massToChance"),
+  };
+}
+
+/** The means where image i counts `counts[i]` times. */
+function meanHits(
+  images: readonly AttentionHits[],
+  counts: Int32Array,
+): HitStatistics {
+  let drawn = 0, mass = 0, chance = 0, weight = 0;
+  images.forEach((hits, i) => {
+    const count = counts[i]!;
+    drawn += count * hits.drawn;
+    mass += count * hits.mass;
+    chance += count * hits.chance;
+    weight += count;
+  });
+  return {
+    drawn: drawn / weight,
+    mass: mass / weight,
+    chance: chance / weight,
+    drawnToChance: chance === 0 ? null : drawn / chance,
+    massToChance: chance === 0 ? null : mass / chance,
+  };
+}
+
+/**
+ * Area covered by at least one of `regions`, px. A vertical line sweeps from
+ * left to right over their edges; between two edges the covered length of the
+ * line does not change. Costs the square of the regions on the line, so it
+ * suits many small regions on an image of any size.
+ */
+export function unionArea(regions: readonly Region[]): number {
+  const edges = regions.flatMap((region) => [
+    { x: region.x, region, enters: true },
+    { x: region.x + region.width, region, enters: false },
+  ]).sort((a, b) => a.x - b.x || Number(b.enters) - Number(a.enters));
+
+  const onLine: Region[] = []; // sorted by y
+  let area = 0, previous = 0;
+  for (const { x, region, enters } of edges) {
+    if (x > previous) area += (x - previous) * coveredLength(onLine);
+    previous = x;
+    if (enters) onLine.splice(firstFrom(onLine, region.y), 0, region);
+    else onLine.splice(onLine.indexOf(region), 1);
+  }
+  return area;
+}
+
+/** Index of the first region that begins at `y` or below. */
+function firstFrom(sortedByY: readonly Region[], y: number): number {
+  const index = sortedByY.findIndex((region) => region.y >= y);
+  return index === -1 ? sortedByY.length : index;
+}
+
+function coveredLength(sortedByY: readonly Region[]): number {
+  let length = 0, reached = -Infinity;
+  for (const { y, height } of sortedByY) {
+    const bottom = y + height;
+    if (bottom <= reached) continue;
+    length += bottom - Math.max(y, reached);
+    reached = bottom;
+  }
+  return length;
+}

@@ -1,0 +1,83 @@
+/**
+ * Scores a model on labelled images.
+ *
+ * @module
+ */
+import { ImageError } from "../errors.ts";
+import type { ManifestEntry } from "../data/manifest.ts";
+import type { ImageCache } from "../image/cache.ts";
+import type { Model } from "../model/zoom_in.ts";
+import type { Size } from "../image/geometry.ts";
+import { predict, type Prediction, type PredictOptions } from "./predict.ts";
+import type { Scored } from "./metrics.ts";
+
+/** One image that was classified. */
+export interface EvaluatedImage {
+  entry: ManifestEntry;
+  prediction: Prediction;
+  size: Size;
+}
+
+/** One image that could not be. */
+export interface FailedImage {
+  entry: ManifestEntry;
+  error: ImageError;
+}
+
+/** All images of an evaluation, in the order of the entries. */
+export interface Evaluation {
+  images: EvaluatedImage[];
+  failures: FailedImage[];
+}
+
+/**
+ * Classifies every entry, one image at a time: a bad one is set aside and the
+ * rest go on.
+ *
+ * @param options.onImage called after each image.
+ */
+export async function evaluate(
+  model: Model,
+  entries: readonly ManifestEntry[],
+  { cache, onImage, ...options }: PredictOptions & {
+    cache: ImageCache;
+    onImage?: (done: number, total: number) => void;
+  },
+): Promise<Evaluation> {
+  const evaluation: Evaluation = { images: [], failures: [] };
+  for (const [i, entry] of entries.entries()) {
+    options.signal?.throwIfAborted();
+    try {
+      evaluation.images.push(await evaluateOne(model, entry, cache, options));
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw error;
+      evaluation.failures.push({ entry, error });
+    }
+    onImage?.(i + 1, entries.length);
+  }
+  return evaluation;
+}
+
+async function evaluateOne(
+  model: Model,
+  entry: ManifestEntry,
+  cache: ImageCache,
+  options: PredictOptions,
+): Promise<EvaluatedImage> {
+  const pyramid = await cache.open(entry.path, options.signal);
+  try {
+    const { predictions } = await predict(model, [pyramid], options);
+    const { width, height } = pyramid;
+    return { entry, prediction: predictions[0]!, size: { width, height } };
+  } finally {
+    pyramid.close();
+  }
+}
+
+/** Labels and probabilities as the metrics take them. */
+export function scoredImages(images: readonly EvaluatedImage[]): Scored {
+  return {
+    labels: images.map(({ entry }) => entry.classIndex),
+    probabilities: images.map(({ prediction }) => prediction.probabilities),
+  };
+}

@@ -1,0 +1,399 @@
+/**
+ * Where the network looked: stage I attention alpha over the whole image,
+ * refined to alpha * beta where a tile was drawn and stage II looked closer.
+ *
+ * Each location of an attention map stands for a cell: the map's region cut in
+ * [rows, columns] equal rectangles, which are the pixels that the view's pixel
+ * averages. Attention is a mass that lies evenly over its cell:
+ *
+ *     heat(pixel) = sum over locations c that were not drawn, cell holds pixel,
+ *                   of alpha_c / area of the cell
+ *                 + sum over drawn tiles c, cell c' of the tile holds pixel,
+ *                   of alpha_c beta^c_c' / area of the cell
+ *
+ * in attention mass per level-0 px. So drawn tiles that overlap add up, heat
+ * over a region is the share of attention it gets, and heat over the image is
+ * 1, less what stage II spends on the padding of tiles that reach outside.
+ *
+ * The map is stored at a bounded resolution; each value is the mean over the
+ * level-0 pixels it covers, so that no mass is lost, however small the cells.
+ *
+ * @module
+ */
+import { crc32 } from "node:zlib";
+import {
+  boundedSize,
+  cellEdge,
+  type Location,
+  type MapSize,
+  type Region,
+  rescaledRegion,
+  type Size,
+} from "../image/geometry.ts";
+import type { Pixels } from "../image/pyramid.ts";
+import { quantile } from "./bootstrap.ts";
+
+/** An attention map, row-major. */
+export interface AttentionMap extends MapSize {
+  /** `[rows, columns]`; they add to 1. */
+  attention: ArrayLike<number>;
+}
+
+/** A drawn tile, and where stage II looked in it. */
+export interface AttendedTile {
+  /** Of the tile, on the stage I map. */
+  location: Location;
+  /** Of the tile, level-0 px; it may reach outside the image. */
+  region: Region;
+  /** beta, `[u, v]` of this tile. */
+  subTileAttention: AttentionMap;
+}
+
+/** Attention mass per level-0 px, over the whole image. */
+export interface Heatmap extends Size {
+  /** `[height, width]`. */
+  values: Float32Array;
+  /** Level-0 size of the image it covers. */
+  image: Size;
+  /** Level-0 px per px of the heat map along its longest side, >= 1. */
+  downsample: number;
+}
+
+/**
+ * How heat became colour: linear between two percentiles of the heat map,
+ * clipped outside them. It belongs in every file that shows the colours.
+ */
+export interface HeatScale {
+  kind: "percentile";
+  lowPercentile: number;
+  highPercentile: number;
+  /** Attention mass per level-0 px at the start of the colour map. */
+  low: number;
+  /** Attention mass per level-0 px at its end. */
+  high: number;
+}
+
+/** A picture of a heat map, and its scale. */
+export interface RenderedHeatmap {
+  pixels: Pixels;
+  scale: HeatScale;
+}
+
+const LONGEST_SIDE = 1024; // px
+const LOW_PERCENTILE = 1;
+const HIGH_PERCENTILE = 99.9; // objects are tiny: 0.1 % of the image is a lot
+// Less contrast than this is rounding of float32, and shows as none.
+const LEAST_CONTRAST = 1e-5;
+const MOST_OPAQUE = 0.7; // of the hottest colour: the tissue stays visible
+
+/**
+ * "viridis" of matplotlib 3.11 at 16 even steps:
+ * `matplotlib.colormaps["viridis"](range(0, 256, 17), bytes=True)[:, :3]`
+ */
+const VIRIDIS: readonly (readonly [number, number, number])[] = [
+  [68, 1, 84],
+  [72, 25, 107],
+  [70, 47, 124],
+  [64, 67, 135],
+  [56, 86, 139],
+  [48, 103, 141],
+  [41, 120, 142],
+  [35, 136, 141],
+  [30, 152, 138],
+  [34, 167, 132],
+  [53, 183, 120],
+  [83, 197, 103],
+  [121, 209, 81],
+  [165, 218, 53],
+  [210, 225, 27],
+  [253, 231, 36],
+];
+// A white line within a black one shows on any background.
+const OUTLINE_LIGHT = [255, 255, 255] as const;
+const OUTLINE_DARK = [0, 0, 0] as const;
+
+/** The heat map of one image, its longest side at most 1024 px. */
+export function heatmap(
+  image: Size,
+  { tileAttention, tiles }: {
+    tileAttention: AttentionMap;
+    /** Each drawn tile once, however often it was drawn. */
+    tiles: readonly AttendedTile[];
+  },
+): Heatmap {
+  const size = boundedSize(image, LONGEST_SIDE);
+  const mass = new Float64Array(size.width * size.height);
+  const spread = (map: AttentionMap, region: Region, total: number) =>
+    spreadMass(mass, size, {
+      map,
+      region: rescaledRegion(region, image, size),
+      total,
+    });
+
+  const { rows, columns } = tileAttention;
+  const notDrawn = Float64Array.from(tileAttention.attention);
+  for (const { location, region, subTileAttention } of tiles) {
+    const index = location.row * columns + location.column;
+    spread(subTileAttention, region, notDrawn[index]!);
+    notDrawn[index] = 0;
+  }
+  spread({ rows, columns, attention: notDrawn }, { x: 0, y: 0, ...image }, 1);
+
+  const area = (image.width * image.height) / mass.length; // level-0 px a px
+  return {
+    ...size,
+    values: Float32Array.from(mass, (value) => value / area),
+    image,
+    downsample: Math.max(image.width, image.height) /
+      Math.max(size.width, size.height),
+  };
+}
+
+/**
+ * Adds `total * attention` of each cell of `map` to the pixels under the cell,
+ * in proportion to the area they share.
+ */
+function spreadMass(
+  mass: Float64Array,
+  size: Size,
+  { map, region, total }: { map: AttentionMap; region: Region; total: number },
+): void {
+  const across = Array.from(
+    { length: map.columns },
+    (_, column) =>
+      cellShares(column, map.columns, {
+        start: region.x,
+        extent: region.width,
+        pixels: size.width,
+      }),
+  );
+  for (let row = 0; row < map.rows; row++) {
+    const down = cellShares(row, map.rows, {
+      start: region.y,
+      extent: region.height,
+      pixels: size.height,
+    });
+    for (let column = 0; column < map.columns; column++) {
+      const value = total * map.attention[row * map.columns + column]!;
+      if (value === 0) continue;
+      const { first, shares } = across[column]!;
+      for (let i = 0; i < down.shares.length; i++) {
+        const at = (down.first + i) * size.width + first;
+        for (let j = 0; j < shares.length; j++) {
+          mass[at + j]! += value * down.shares[i]! * shares[j]!;
+        }
+      }
+    }
+  }
+}
+
+/** The pixels under a cell along one axis, and the share of it each holds. */
+interface CellShares {
+  first: number;
+  shares: Float64Array;
+}
+
+/** Shares of cell `index` of `count` cells over `extent` px from `start`. */
+function cellShares(
+  index: number,
+  count: number,
+  { start, extent, pixels }: { start: number; extent: number; pixels: number },
+): CellShares {
+  const from = start + cellEdge(index, count, extent);
+  const to = start + cellEdge(index + 1, count, extent);
+  const first = Math.max(0, Math.floor(from));
+  const end = Math.min(pixels, Math.ceil(to));
+  const shares = new Float64Array(Math.max(0, end - first));
+  for (let i = 0; i < shares.length; i++) {
+    const pixel = first + i;
+    const overlap = Math.min(pixel + 1, to) - Math.max(pixel, from);
+    shares[i] = overlap / (to - from);
+  }
+  return { first, shares };
+}
+
+/**
+ * The scale that shows `heat` best: from its 1st to its 99.9th percentile, or
+ * to its largest value where nearly all of it is flat.
+ */
+export function heatScale(heat: Heatmap): HeatScale {
+  const sorted = heat.values.toSorted();
+  const low = quantile(sorted, LOW_PERCENTILE / 100);
+  const high = quantile(sorted, HIGH_PERCENTILE / 100);
+  return isFlat(low, high)
+    ? scaleTo(low, sorted[sorted.length - 1]!, 100)
+    : scaleTo(low, high, HIGH_PERCENTILE);
+}
+
+function scaleTo(low: number, high: number, highPercentile: number): HeatScale {
+  const lowPercentile = LOW_PERCENTILE;
+  return { kind: "percentile", lowPercentile, highPercentile, low, high };
+}
+
+function isFlat(low: number, high: number): boolean {
+  return high - low <= LEAST_CONTRAST * high;
+}
+
+/** The scale in words, for the file that shows it. */
+export function describeScale(scale: HeatScale): string {
+  const { low, high, lowPercentile, highPercentile } = scale;
+  return `Colour (viridis) and opacity are linear in attention mass per level-0 px, from ${
+    low.toExponential(3)
+  } (percentile ${lowPercentile}) to ${
+    high.toExponential(3)
+  } (percentile ${highPercentile}) of this image`;
+}
+
+/**
+ * Lays the heat over a picture of the image and outlines the sub-tiles that
+ * were read at full resolution. The hotter, the more opaque.
+ *
+ * @param background the whole image, at any resolution.
+ * @param subTiles level-0 px.
+ */
+export function renderHeatmap(
+  heat: Heatmap,
+  background: Pixels,
+  subTiles: readonly Region[],
+): RenderedHeatmap {
+  const scale = heatScale(heat);
+  const pixels = resized(background, heat);
+  const range = isFlat(scale.low, scale.high) ? 0 : scale.high - scale.low;
+  heat.values.forEach((value, i) => {
+    const intensity = range === 0 ? 0 : clamp01((value - scale.low) / range);
+    blend(pixels.data, 4 * i, intensity);
+  });
+  for (const subTile of subTiles) {
+    outlineSubTile(pixels, rescaledRegion(subTile, heat.image, heat));
+  }
+  return { pixels, scale };
+}
+
+/**
+ * A PNG file that says `text` under `keyword`, as a tEXt chunk right after the
+ * header (PNG specification, third edition, section 11.3.3.2).
+ *
+ * @param keyword 1 to 79 characters, for example "Comment".
+ * @param text Latin-1; a character outside it becomes "?".
+ */
+export function withPngText(
+  png: Uint8Array,
+  keyword: string,
+  text: string,
+): Uint8Array<ArrayBuffer> {
+  const body = latin1(`tEXt${keyword}\0${text}`);
+  const chunk = new Uint8Array(4 + body.length + 4); // length, body, CRC
+  const view = new DataView(chunk.buffer);
+  view.setUint32(0, body.length - 4); // the type is not counted
+  chunk.set(body, 4);
+  view.setUint32(4 + body.length, crc32(body));
+
+  const header = 8 + 4 + 4 + 13 + 4; // signature, IHDR with length, type and CRC
+  const out = new Uint8Array(png.length + chunk.length);
+  out.set(png.subarray(0, header));
+  out.set(chunk, header);
+  out.set(png.subarray(header), header + chunk.length);
+  return out;
+}
+
+function latin1(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => {
+    const code = character.codePointAt(0)!;
+    return code < 256 ? code : "?".charCodeAt(0);
+  });
+}
+
+/** `source` at another size: each pixel the mean of the pixels it touches. */
+function resized(source: Pixels, { width, height }: Size): Pixels {
+  const data = new Uint8Array(width * height * 4);
+  const columns = touched(width, source.width);
+  for (const [row, [top, bottom]] of touched(height, source.height).entries()) {
+    for (const [column, [left, right]] of columns.entries()) {
+      const out = (row * width + column) * 4;
+      const count = (bottom - top) * (right - left);
+      for (let c = 0; c < 4; c++) {
+        let sum = 0;
+        for (let y = top; y < bottom; y++) {
+          for (let x = left; x < right; x++) {
+            sum += source.data[(y * source.width + x) * 4 + c]!;
+          }
+        }
+        data[out + c] = Math.round(sum / count);
+      }
+    }
+  }
+  return { data, width, height };
+}
+
+/** First and last + 1 pixel of `extent` that each of `count` cells touches. */
+function touched(count: number, extent: number): [number, number][] {
+  return Array.from({ length: count }, (_, i) => [
+    Math.floor(cellEdge(i, count, extent)),
+    Math.ceil(cellEdge(i + 1, count, extent)),
+  ]);
+}
+
+/** Mixes the colour of `intensity` into the pixel at byte `at`. */
+function blend(data: Uint8Array, at: number, intensity: number): void {
+  const place = intensity * (VIRIDIS.length - 1);
+  const below = Math.min(Math.floor(place), VIRIDIS.length - 2);
+  const opacity = MOST_OPAQUE * intensity;
+  for (let c = 0; c < 3; c++) {
+    const from = VIRIDIS[below]![c]!, to = VIRIDIS[below + 1]![c]!;
+    const colour = from + (place - below) * (to - from);
+    data[at + c] = Math.round(
+      data[at + c]! + opacity * (colour - data[at + c]!),
+    );
+  }
+}
+
+/** Draws a frame just around `region`, which may be less than a pixel. */
+function outlineSubTile(pixels: Pixels, region: Region): void {
+  const left = Math.floor(region.x), top = Math.floor(region.y);
+  const right = Math.ceil(region.x + region.width);
+  const bottom = Math.ceil(region.y + region.height);
+  for (
+    const [margin, colour] of [
+      [2, OUTLINE_DARK],
+      [1, OUTLINE_LIGHT],
+    ] as const
+  ) {
+    drawFrame(pixels, {
+      x: left - margin,
+      y: top - margin,
+      width: right - left + 2 * margin,
+      height: bottom - top + 2 * margin,
+    }, colour);
+  }
+}
+
+/** Colours the outermost pixels of `frame`; those outside the picture are not. */
+function drawFrame(
+  pixels: Pixels,
+  frame: Region,
+  colour: readonly [number, number, number],
+): void {
+  const right = frame.x + frame.width - 1, bottom = frame.y + frame.height - 1;
+  for (let x = frame.x; x <= right; x++) {
+    setPixel(pixels, x, frame.y, colour);
+    setPixel(pixels, x, bottom, colour);
+  }
+  for (let y = frame.y; y <= bottom; y++) {
+    setPixel(pixels, frame.x, y, colour);
+    setPixel(pixels, right, y, colour);
+  }
+}
+
+function setPixel(
+  { data, width, height }: Pixels,
+  x: number,
+  y: number,
+  colour: readonly [number, number, number],
+): void {
+  if (x < 0 || y < 0 || x >= width || y >= height) return;
+  data.set(colour, (y * width + x) * 4);
+}
+
+function clamp01(value: number): number {
+  return Math.min(Math.max(value, 0), 1);
+}

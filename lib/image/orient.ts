@@ -1,0 +1,102 @@
+/**
+ * An image mirrored or turned by quarters: the pixels are those of another
+ * pyramid, read where it has them and rearranged. Training augments with it,
+ * and reads nothing more for it.
+ *
+ * @module
+ */
+import {
+  type Orientation,
+  orientedSize,
+  type Region,
+  storedPoint,
+  storedRegion,
+} from "./geometry.ts";
+import type { Level, Pixels, Pyramid } from "./pyramid.ts";
+
+/** `pyramid` in `orientation`. Closing the one closes the other. */
+export function orient(pyramid: Pyramid, orientation: Orientation): Pyramid {
+  return orientation === 1
+    ? pyramid
+    : new OrientedPyramid(pyramid, orientation);
+}
+
+class OrientedPyramid implements Pyramid {
+  readonly source: string;
+  readonly width: number;
+  readonly height: number;
+  readonly levels: readonly Level[];
+  readonly mpp?: number;
+  readonly warnings: readonly string[];
+  readonly #stored: Pyramid;
+  readonly #orientation: Orientation;
+
+  constructor(stored: Pyramid, orientation: Orientation) {
+    const { width, height } = orientedSize(stored, orientation);
+    this.source = stored.source;
+    this.width = width;
+    this.height = height;
+    this.levels = stored.levels.map((level) => ({
+      ...orientedSize(level, orientation),
+      downsample: level.downsample,
+    }));
+    if (stored.mpp !== undefined) this.mpp = stored.mpp;
+    this.warnings = stored.warnings;
+    this.#stored = stored;
+    this.#orientation = orientation;
+  }
+
+  get bytesRead(): number {
+    return this.#stored.bytesRead;
+  }
+
+  async read(
+    region: Region,
+    level: number,
+    signal?: AbortSignal,
+  ): Promise<Pixels> {
+    const size = this.#stored.levels[level];
+    if (size === undefined) {
+      throw new RangeError(
+        `Cannot read level ${level} of ${this.source}: it has ${this.levels.length}`,
+      );
+    }
+    const pixels = await this.#stored.read(
+      storedRegion(region, size, this.#orientation),
+      level,
+      signal,
+    );
+    return orientPixels(pixels, this.#orientation);
+  }
+
+  close(): void {
+    this.#stored.close();
+  }
+}
+
+/** A copy of `pixels` in `orientation`. */
+function orientPixels(pixels: Pixels, orientation: Orientation): Pixels {
+  const { width, height } = orientedSize(pixels, orientation);
+  const stored = new Uint32Array(
+    pixels.data.buffer,
+    pixels.data.byteOffset,
+    pixels.width * pixels.height,
+  ); // a pixel a number
+  const indexOf = (x: number, y: number) => {
+    const point = storedPoint({ x, y }, pixels, orientation);
+    return point.y * pixels.width + point.x;
+  };
+  // Orientations are linear: a step right or down is always the same stride.
+  const first = indexOf(0, 0);
+  const right = indexOf(1, 0) - first;
+  const down = indexOf(0, 1) - first;
+
+  const out = new Uint32Array(width * height);
+  for (let row = 0, from = first; row < out.length; row += width) {
+    for (let x = 0, i = from; x < width; x++, i += right) {
+      out[row + x] = stored[i]!;
+    }
+    from += down;
+  }
+  return { data: new Uint8Array(out.buffer), width, height };
+}

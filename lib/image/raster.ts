@@ -1,0 +1,132 @@
+/**
+ * An image held in memory: what the readers of PNG, JPEG, WebP, TIFF and BMP
+ * decode into.
+ *
+ * @module
+ */
+import { ImageError } from "../errors.ts";
+import { clipRegion, type Region, type Size } from "./geometry.ts";
+import type { Level, Pixels, Pyramid } from "./pyramid.ts";
+
+/** What a decoder found, upright and in RGBA. */
+export interface DecodedImage {
+  pixels: Pixels;
+  warnings: string[];
+}
+
+/** What bounds a decoder. */
+export interface DecodeOptions {
+  maxPixels: number;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Refuses an image by the size in its header, before memory is set aside.
+ *
+ * @throws {ImageError} With the reason only: the caller knows the file.
+ */
+export function refuseTooLarge(
+  { width, height }: Size,
+  maxPixels: number,
+): void {
+  if (width * height > maxPixels) {
+    throw new ImageError(
+      `it has ${width} x ${height} = ${
+        width * height
+      } px, more than the ${maxPixels} px allowed`,
+    );
+  }
+}
+
+/** A decoded image as a pyramid of one level. */
+export class RasterPyramid implements Pyramid {
+  readonly source: string;
+  readonly width: number;
+  readonly height: number;
+  readonly levels: readonly Level[];
+  readonly warnings: readonly string[];
+  readonly bytesRead: number;
+  #pixels: Pixels | undefined;
+
+  /**
+   * Takes the pixels over, and lays them over white where they are not opaque:
+   * the networks see three channels, and transparent means "nothing here",
+   * which on a slide or a page is white.
+   *
+   * @param bytesRead bytes of the file.
+   */
+  constructor(
+    source: string,
+    { pixels, warnings }: DecodedImage,
+    bytesRead: number,
+  ) {
+    const { width, height } = pixels;
+    this.source = source;
+    this.width = width;
+    this.height = height;
+    this.levels = [{ width, height, downsample: 1 }];
+    this.warnings = compositeOverWhite(pixels.data)
+      ? [...warnings, "has alpha: composited over white"]
+      : warnings;
+    this.bytesRead = bytesRead;
+    this.#pixels = pixels;
+  }
+
+  // async, so that a wrong argument is a rejection as with every other reader.
+  // deno-lint-ignore require-await
+  async read(
+    region: Region,
+    level: number,
+    signal?: AbortSignal,
+  ): Promise<Pixels> {
+    signal?.throwIfAborted();
+    if (level !== 0) {
+      throw new RangeError(
+        `Cannot read level ${level} of ${this.source}: it has only level 0`,
+      );
+    }
+    if (this.#pixels === undefined) {
+      throw new TypeError(`Cannot read ${this.source}: it was closed`);
+    }
+    return crop(this.#pixels, region);
+  }
+
+  close(): void {
+    this.#pixels = undefined;
+  }
+}
+
+/** The pixels of `region`, zero outside; the held pixels if it is all of them. */
+function crop(pixels: Pixels, region: Region): Pixels {
+  const { x, y, width, height } = region;
+  if (
+    x === 0 && y === 0 && width === pixels.width && height === pixels.height
+  ) return pixels;
+
+  const data = new Uint8Array(width * height * 4);
+  const inside = clipRegion(region, pixels);
+  if (inside.width === 0) return { data, width, height };
+  for (let row = inside.y; row < inside.y + inside.height; row++) {
+    const from = (row * pixels.width + inside.x) * 4;
+    data.set(
+      pixels.data.subarray(from, from + inside.width * 4),
+      ((row - y) * width + inside.x - x) * 4,
+    );
+  }
+  return { data, width, height };
+}
+
+/** Makes RGBA pixels opaque in place; returns whether any was not. */
+function compositeOverWhite(data: Uint8Array): boolean {
+  let changed = false;
+  for (let i = 3; i < data.length; i += 4) {
+    const alpha = data[i]!;
+    if (alpha === 255) continue;
+    changed = true;
+    for (let c = i - 3; c < i; c++) {
+      data[c] = Math.round((data[c]! * alpha) / 255 + 255 - alpha);
+    }
+    data[i] = 255;
+  }
+  return changed;
+}

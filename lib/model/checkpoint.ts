@@ -1,0 +1,175 @@
+/**
+ * A checkpoint: one safetensors file with the weights, the optimizer's state
+ * and, in its metadata, everything else that a model is.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { CheckpointError, ConfigError } from "../errors.ts";
+import { writeFileAtomically } from "../files.ts";
+import { parseConfig } from "./config.ts";
+import { parameterSpecs } from "./networks.ts";
+import { createParameters } from "./parameters.ts";
+import {
+  decodeSafeTensors,
+  encodeSafeTensors,
+  type StoredTensor,
+} from "./safetensors.ts";
+import type { Model } from "./zoom_in.ts";
+
+/** File names of a run's two checkpoints. */
+export const BEST = "best.safetensors";
+export const LAST = "last.safetensors";
+
+const triple = z.tuple([z.number(), z.number(), z.number()]);
+
+const metadataSchema = z.strictObject({
+  format: z.literal("zoomin-1"),
+  config: z.unknown(),
+  classes: z.array(z.string()).min(2),
+  normalisation: z.strictObject({ mean: triple, deviation: triple }).nullable(),
+  epoch: z.number().int().min(0),
+  seed: z.number().int(),
+  metrics: z.record(z.string(), z.number().nullable()),
+  trainer: z.unknown(),
+});
+
+/** A model and where its training stands. */
+export interface Checkpoint {
+  model: Model;
+  /** Epochs done. */
+  epoch: number;
+  /** Seed of the run: with the epoch, the whole random state. */
+  seed: number;
+  metrics: Record<string, number | null>;
+  /** What the trainer needs to go on: state outside the tensors. */
+  trainer: unknown;
+  /** The trainer's tensors, such as the optimizer's moments. */
+  trainerTensors: Map<string, StoredTensor>;
+  /** SHA-256 of the file, in hexadecimal. */
+  sha256: string;
+}
+
+const TRAINER_PREFIX = "trainer/";
+
+/** Writes a checkpoint, whole or not at all. */
+export async function writeCheckpoint(
+  path: string,
+  { model, trainerTensors, ...rest }: Omit<Checkpoint, "sha256">,
+): Promise<void> {
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, variable] of model.parameters) {
+    tensors.set(name, {
+      shape: variable.shape,
+      data: await variable.data() as Float32Array,
+    });
+  }
+  for (const [name, tensor] of trainerTensors) {
+    tensors.set(TRAINER_PREFIX + name, tensor);
+  }
+  const { config, classes, normalisation } = model;
+  const metadata = {
+    format: "zoomin-1",
+    config,
+    classes,
+    normalisation,
+    ...rest,
+  };
+  await writeFileAtomically(
+    path,
+    encodeSafeTensors({
+      tensors,
+      metadata: { zoomin: JSON.stringify(metadata) },
+    }),
+  );
+}
+
+/**
+ * Reads a checkpoint onto the current engine. The model's variables belong to
+ * the caller.
+ *
+ * @param path a checkpoint, or the folder of a run: its best, else its last.
+ * @throws {CheckpointError} If there is none, or it is not ours, or damaged.
+ */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  const file = await checkpointFile(path);
+  let bytes: Uint8Array;
+  try {
+    bytes = await Deno.readFile(file);
+  } catch (cause) {
+    throw new CheckpointError(`Cannot read ${file}`, { cause });
+  }
+  try {
+    return decodeCheckpoint(bytes);
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError || cause instanceof ConfigError)) {
+      throw cause;
+    }
+    throw new CheckpointError(
+      `Cannot use ${file} as a checkpoint: ${cause.message}`,
+      { cause },
+    );
+  }
+}
+
+/** The checkpoint that `path` means. */
+async function checkpointFile(path: string): Promise<string> {
+  const info = await stat(path).catch(() => undefined);
+  if (!info) {
+    throw new CheckpointError(
+      `Cannot find the checkpoint ${path}: give a file or the folder of a run`,
+    );
+  }
+  if (!info.isDirectory()) return path;
+  for (const name of [BEST, LAST]) {
+    const file = join(path, name);
+    if (await stat(file).catch(() => undefined)) return file;
+  }
+  throw new CheckpointError(
+    `Cannot find a checkpoint in ${path}: there is neither ${BEST} nor ${LAST}`,
+  );
+}
+
+function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
+  const { tensors, metadata } = decodeSafeTensors(bytes);
+  if (metadata.zoomin === undefined) {
+    throw new SyntaxError("it was not written by zoomin");
+  }
+  const parsed = metadataSchema.safeParse(JSON.parse(metadata.zoomin));
+  if (!parsed.success) throw new SyntaxError(z.prettifyError(parsed.error));
+  const { config: stored, classes, normalisation, ...rest } = parsed.data;
+  const config = parseConfig(stored, "its configuration");
+  const specs = parameterSpecs(config.network.features, classes.length);
+  for (const { name, shape } of specs) {
+    const found = tensors.get(name)?.shape;
+    if (`${found}` !== `${shape}`) {
+      throw new SyntaxError(
+        `"${name}" should have the shape [${shape}] but ${
+          found ? `has [${found}]` : "is missing"
+        }`,
+      );
+    }
+  }
+  const trainerTensors = new Map(
+    [...tensors]
+      .filter(([name]) => name.startsWith(TRAINER_PREFIX))
+      .map(([name, tensor]) => [name.slice(TRAINER_PREFIX.length), tensor]),
+  );
+  return {
+    model: {
+      config,
+      classes,
+      normalisation,
+      parameters: createParameters(
+        specs,
+        ({ name }) => tensors.get(name)!.data,
+      ),
+    },
+    ...rest,
+    trainerTensors,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+  };
+}

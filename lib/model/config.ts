@@ -1,0 +1,203 @@
+/**
+ * The one configuration of a network and its training: validated on the way
+ * in, saved whole in every checkpoint.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { ConfigError } from "../errors.ts";
+
+const count = z.number().int().min(1);
+const pixels = z.number().int().min(1);
+
+/** Where the network looks (method: Kong & Henao, section 2.1). */
+const viewSchema = z.strictObject({
+  scale1: z.number().gt(0).max(1)
+    .describe("s1: scale of the view that stage I sees"),
+  scale2: z.number().gt(0).max(1)
+    .describe("s2 >= s1: scale at which stage II sees a tile"),
+  tileSize: pixels.describe("side of a tile, level-0 px"),
+  tileStride: z.number().positive()
+    .describe(
+      "distance between stage I locations, level-0 px; 1/scale1 = paper",
+    ),
+  subTileSize: pixels.describe("side of a sub-tile, level-0 px"),
+  samples: count.describe("N: sub-tiles drawn in training"),
+});
+
+const networkSchema = z.strictObject({
+  features: z.enum(["lenet", "resnet", "ats"])
+    .describe("network that reads the sub-tiles"),
+  initialisation: z.enum(["he", "pytorch"])
+    .describe("he: N(0, 2/fanIn); pytorch: U(+-1/sqrt(fanIn))"),
+  normaliseInput: z.boolean()
+    .describe("subtract the training images' mean, divide by their deviation"),
+});
+
+const scheduleSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("step"),
+    every: count.describe("epochs"),
+    factor: z.number().gt(0).max(1),
+  }),
+  z.strictObject({
+    kind: z.literal("cosine"),
+    final: z.number().min(0).max(1)
+      .describe("learning rate at the last epoch, as a share of the first"),
+  }),
+]);
+
+const trainingSchema = z.strictObject({
+  epochs: z.number().int().min(0),
+  batchSize: count.describe("images a step"),
+  imagesPerPass: count.nullable()
+    .describe(
+      "images on the engine at once; gradients add up; null: the batch",
+    ),
+  learningRate: z.number().positive(),
+  attentionLearningRate: z.number().positive()
+    .describe("learning rate of the attention networks a and b"),
+  weightDecay: z.number().min(0).describe("decoupled (AdamW)"),
+  schedule: scheduleSchema,
+  clipNorm: z.number().positive().describe("bound of the gradient's norm"),
+  gradient: z.enum(["unbiased", "ats"])
+    .describe("estimator of the sub-tile attention's gradient"),
+  entropyWeight: z.number().min(0)
+    .describe("lambda of the entropy regulariser"),
+  contrastiveFrom: z.number().int().min(1).nullable()
+    .describe("first epoch of the contrastive term, counted from 1; null: off"),
+  classWeights: z.enum(["none", "balanced"]),
+  validation: z.number().min(0).lt(1)
+    .describe("share of the training images cut off for validation"),
+  patience: count.nullable()
+    .describe(
+      "epochs without a better validation loss before stopping; null: off",
+    ),
+  augmentation: z.strictObject({
+    flips: z.boolean(),
+    turns: z.boolean().describe("quarter turns"),
+    brightness: z.number().min(0).lt(1)
+      .describe("largest relative change of brightness"),
+  }),
+  saliencyWarmStart: z.strictObject({
+    steps: count.describe("steps that fit a and b to local contrast"),
+    frozenEpochs: z.number().int().min(0)
+      .describe("epochs in which a and b then stay as they are"),
+  }).nullable(),
+});
+
+const evaluationSchema = z.strictObject({
+  draws: z.enum(["seeded", "topN"])
+    .describe(
+      "seeded: random under a seed; topN: expected counts, largest beta",
+    ),
+  samples: count.describe("N: sub-tiles drawn at evaluation"),
+});
+
+/** The schema of {@linkcode Config}. */
+export const configSchema = z.strictObject({
+  preset: z.string(),
+  referenceClass: z.string().nullable()
+    .describe("background class of the contrastive term; null: none"),
+  mpp: z.number().positive().nullable()
+    .describe(
+      "um per px that the sizes are meant for; null: pixels as they are",
+    ),
+  view: viewSchema,
+  network: networkSchema,
+  training: trainingSchema,
+  evaluation: evaluationSchema,
+}).superRefine((config, context) => {
+  const { scale1, scale2, tileSize } = config.view;
+  if (scale2 < scale1) {
+    context.addIssue({
+      code: "custom",
+      path: ["view", "scale2"],
+      message: `must be at least scale1 = ${scale1}`,
+    });
+  }
+  if (tileSize * scale1 < 1) {
+    context.addIssue({
+      code: "custom",
+      path: ["view", "tileSize"],
+      message: `must be at least 1 / scale1 = ${1 / scale1} px`,
+    });
+  }
+});
+
+/** A validated configuration. */
+export type Config = z.infer<typeof configSchema>;
+
+/**
+ * Checks `value` against the schema.
+ *
+ * @param source what messages call it: a file, a preset, the command line.
+ * @throws {ConfigError} Naming every field that is wrong.
+ */
+export function parseConfig(value: unknown, source: string): Config {
+  const result = configSchema.safeParse(value);
+  if (result.success) return result.data;
+  const faults = result.error.issues.map((issue) =>
+    `${issue.path.join(".") || "(whole)"}: ${issue.message}`
+  );
+  throw new ConfigError(
+    `Cannot use ${source} as a configuration: ${faults.join("; ")}`,
+  );
+}
+
+/**
+ * `config` with `key=value` settings applied, keys as dotted paths
+ * (`training.learningRate=0.001`), values as JSON or plain words.
+ *
+ * @throws {ConfigError} If a key is unknown or a value does not fit.
+ */
+export function withSettings(
+  config: Config,
+  settings: readonly string[],
+): Config {
+  const changed: Record<string, unknown> = structuredClone(config);
+  for (const setting of settings) {
+    const equals = setting.indexOf("=");
+    if (equals < 1) {
+      throw new ConfigError(
+        `Cannot read "${setting}" as a setting: write key=value`,
+      );
+    }
+    assign(changed, setting.slice(0, equals), setting.slice(equals + 1));
+  }
+  return parseConfig(changed, "the settings given");
+}
+
+function assign(
+  config: Record<string, unknown>,
+  key: string,
+  value: string,
+): void {
+  const path = key.split(".");
+  const last = path.pop()!;
+  let at: unknown = config;
+  for (const part of path) at = child(at, part, key);
+  child(at, last, key);
+  (at as Record<string, unknown>)[last] = jsonOrWord(value);
+}
+
+function child(parent: unknown, name: string, key: string): unknown {
+  const known = parent !== null && typeof parent === "object"
+    ? Object.keys(parent)
+    : [];
+  if (!known.includes(name)) {
+    throw new ConfigError(
+      `Cannot set "${key}": there is no "${name}"` +
+        (known.length ? `, only ${known.join(", ")}` : ""),
+    );
+  }
+  return (parent as Record<string, unknown>)[name];
+}
+
+function jsonOrWord(value: string): unknown {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}

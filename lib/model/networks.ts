@@ -1,0 +1,288 @@
+/**
+ * The four networks of a Zoom-In model: attention a and b, features f and
+ * classifier g (Kong & Henao, CVPR 2022, section 4). Images `[N, h, w, 3]`.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { conv2d } from "../../kernels/conv.ts";
+import { batchNormalise, normaliseRows } from "./normalise.ts";
+import type { Config } from "./config.ts";
+
+/** What a parameter is: decides how it starts and whether it is trained. */
+export type ParameterKind =
+  | "weight"
+  | "bias"
+  | "scale"
+  | "shift"
+  | "movingMean"
+  | "movingVariance";
+
+/** One parameter of a network, before it has values. */
+export interface ParameterSpec {
+  name: string;
+  shape: number[];
+  kind: ParameterKind;
+  /** Inputs of one output value; what the initialisation scales with. */
+  fanIn: number;
+}
+
+/** The values of a network's parameters by name. */
+export type Parameters = ReadonlyMap<string, tf.Variable>;
+
+/** Moving statistics that a training step wants to see updated. */
+export type StatisticUpdates = Map<string, tf.Tensor>;
+
+/** How a network is run: with batch statistics (training) or moving ones. */
+export interface Mode {
+  /** Collects new moving statistics; given in training only. */
+  updates?: StatisticUpdates;
+}
+
+/** Which of the three feature networks. */
+export type FeatureNetwork = Config["network"]["features"];
+
+/** Channels K of the features of each network. */
+export const featureChannels: Record<FeatureNetwork, number> = {
+  lenet: 48,
+  resnet: 48,
+  ats: 32,
+};
+
+/** Radius of the attention networks' receptive field, px: three 3x3 layers. */
+export const ATTENTION_RADIUS = 3;
+
+const ATTENTION_LAYERS = [[3, 8], [8, 8], [8, 1]] as const;
+const RESNET_CHANNELS = 48;
+const RESNET_BLOCKS = 3;
+const ATS_KERNELS = [7, 3, 3, 3] as const;
+const ATS_CHANNELS = 32;
+
+/** All parameters of a model for `classes` classes, in a fixed order. */
+export function parameterSpecs(
+  features: FeatureNetwork,
+  classes: number,
+): ParameterSpec[] {
+  const channels = featureChannels[features];
+  return [
+    ...attentionSpecs("a"),
+    ...attentionSpecs("b"),
+    ...featureSpecs(features),
+    {
+      name: "g/weight",
+      shape: [channels, classes],
+      kind: "weight",
+      fanIn: channels,
+    },
+    { name: "g/bias", shape: [classes], kind: "bias", fanIn: channels },
+  ];
+}
+
+/** Logits of an attention network: `[N, h, w, 3]` -> `[N, h, w]`. */
+export function attentionLogits(
+  parameters: Parameters,
+  net: "a" | "b",
+  views: tf.Tensor4D,
+): tf.Tensor3D {
+  let x = views;
+  ATTENTION_LAYERS.forEach((_, layer) => {
+    const relu = layer < ATTENTION_LAYERS.length - 1;
+    x = conv(parameters, `${net}/conv${layer + 1}`, x, { padding: 1, relu });
+  });
+  return tf.reshape(x, x.shape.slice(0, 3) as [number, number, number]);
+}
+
+/** Unit-length features of sub-tiles: `[N, h2, w2, 3]` -> `[N, K]`. */
+export function features(
+  parameters: Parameters,
+  network: FeatureNetwork,
+  subTiles: tf.Tensor4D,
+  mode: Mode = {},
+): tf.Tensor2D {
+  const maps = featureMaps(parameters, network, subTiles, mode);
+  const [, height, width] = maps.shape;
+  const mean = tf.mul(tf.sum(maps, [1, 2]), 1 / (height * width));
+  return normaliseRows(mean as tf.Tensor2D);
+}
+
+/** Logits of the classifier: `[B, K]` -> `[B, classes]`. */
+export function classify(
+  parameters: Parameters,
+  representation: tf.Tensor2D,
+): tf.Tensor2D {
+  return tf.add(
+    tf.matMul(representation, value(parameters, "g/weight") as tf.Tensor2D),
+    value(parameters, "g/bias"),
+  );
+}
+
+function featureMaps(
+  parameters: Parameters,
+  network: FeatureNetwork,
+  x: tf.Tensor4D,
+  mode: Mode,
+): tf.Tensor4D {
+  switch (network) {
+    case "lenet":
+      return lenet(parameters, x);
+    case "resnet":
+      return resnet(parameters, x, mode);
+    case "ats":
+      return ATS_KERNELS.reduce(
+        (h, _, i) => conv(parameters, `f/conv${i + 1}`, h, { relu: true }),
+        x,
+      );
+    default:
+      throw new TypeError(`Unknown network ${network satisfies never}`);
+  }
+}
+
+function lenet(parameters: Parameters, x: tf.Tensor4D): tf.Tensor4D {
+  const h = conv(parameters, "f/conv1", x, { padding: 2, relu: true });
+  const pooled = tf.maxPool(h, 2, 2, "valid");
+  const deep = conv(parameters, "f/conv2", pooled, { padding: 2, relu: true });
+  return tf.maxPool(deep, 2, 2, "valid");
+}
+
+// Pre-activation residual blocks: He et al., ECCV 2016.
+function resnet(
+  parameters: Parameters,
+  x: tf.Tensor4D,
+  mode: Mode,
+): tf.Tensor4D {
+  let h = conv(parameters, "f/conv1", x, { padding: 1 });
+  for (let block = 1; block <= RESNET_BLOCKS; block++) {
+    const at = `f/block${block}`;
+    const first = normaliseRelu(parameters, `${at}/norm1`, h, mode);
+    const shortcut = conv(parameters, `${at}/shortcut`, first, { stride: 2 });
+    const inner = conv(parameters, `${at}/conv1`, first, {
+      padding: 1,
+      stride: 2,
+    });
+    const second = normaliseRelu(parameters, `${at}/norm2`, inner, mode);
+    h = tf.add(
+      conv(parameters, `${at}/conv2`, second, { padding: 1 }),
+      shortcut,
+    );
+  }
+  return normaliseRelu(parameters, "f/norm", h, mode);
+}
+
+function conv(
+  parameters: Parameters,
+  name: string,
+  x: tf.Tensor4D,
+  { stride = 1, padding = 0, relu = false },
+): tf.Tensor4D {
+  return conv2d(x, {
+    filter: value(parameters, `${name}/weight`) as tf.Tensor4D,
+    bias: value(parameters, `${name}/bias`) as tf.Tensor1D,
+    stride,
+    padding,
+    relu,
+  });
+}
+
+// As PyTorch's BatchNorm2d: share of a new batch in the moving statistics.
+const MOMENTUM = 0.1;
+
+function normaliseRelu(
+  parameters: Parameters,
+  name: string,
+  x: tf.Tensor4D,
+  { updates }: Mode,
+): tf.Tensor4D {
+  const movingMean = value(parameters, `${name}/movingMean`) as tf.Tensor1D;
+  const movingVariance = value(
+    parameters,
+    `${name}/movingVariance`,
+  ) as tf.Tensor1D;
+  const result = batchNormalise(x, {
+    scale: value(parameters, `${name}/scale`) as tf.Tensor1D,
+    shift: value(parameters, `${name}/shift`) as tf.Tensor1D,
+    ...(updates ? {} : { mean: movingMean, variance: movingVariance }),
+  });
+  if (updates) {
+    const blend = (old: tf.Tensor, now: tf.Tensor) =>
+      tf.add(tf.mul(old, 1 - MOMENTUM), tf.mul(now, MOMENTUM));
+    updates.set(`${name}/movingMean`, blend(movingMean, result.mean));
+    updates.set(
+      `${name}/movingVariance`,
+      blend(movingVariance, result.variance),
+    );
+  }
+  return tf.relu(result.output);
+}
+
+function value(parameters: Parameters, name: string): tf.Variable {
+  const found = parameters.get(name);
+  if (!found) throw new RangeError(`Cannot find the parameter "${name}"`);
+  return found;
+}
+
+function attentionSpecs(net: "a" | "b"): ParameterSpec[] {
+  return ATTENTION_LAYERS.flatMap(([inputs, outputs], layer) =>
+    convSpecs(`${net}/conv${layer + 1}`, 3, inputs, outputs)
+  );
+}
+
+function featureSpecs(network: FeatureNetwork): ParameterSpec[] {
+  switch (network) {
+    case "lenet":
+      return [
+        ...convSpecs("f/conv1", 5, 3, 36),
+        ...convSpecs("f/conv2", 5, 36, 48),
+      ];
+    case "resnet":
+      return resnetSpecs();
+    case "ats":
+      return ATS_KERNELS.flatMap((kernel, i) =>
+        convSpecs(`f/conv${i + 1}`, kernel, i ? ATS_CHANNELS : 3, ATS_CHANNELS)
+      );
+    default:
+      throw new TypeError(`Unknown network ${network satisfies never}`);
+  }
+}
+
+function resnetSpecs(): ParameterSpec[] {
+  const channels = RESNET_CHANNELS;
+  const blocks = Array.from({ length: RESNET_BLOCKS }, (_, i) => {
+    const at = `f/block${i + 1}`;
+    return [
+      ...normSpecs(`${at}/norm1`, channels),
+      ...convSpecs(`${at}/conv1`, 3, channels, channels),
+      ...normSpecs(`${at}/norm2`, channels),
+      ...convSpecs(`${at}/conv2`, 3, channels, channels),
+      ...convSpecs(`${at}/shortcut`, 1, channels, channels),
+    ];
+  });
+  return [
+    ...convSpecs("f/conv1", 3, 3, channels),
+    ...blocks.flat(),
+    ...normSpecs("f/norm", channels),
+  ];
+}
+
+function convSpecs(
+  name: string,
+  kernel: number,
+  inputs: number,
+  outputs: number,
+): ParameterSpec[] {
+  const fanIn = kernel * kernel * inputs;
+  const shape = [kernel, kernel, inputs, outputs];
+  return [
+    { name: `${name}/weight`, shape, kind: "weight", fanIn },
+    { name: `${name}/bias`, shape: [outputs], kind: "bias", fanIn },
+  ];
+}
+
+function normSpecs(name: string, channels: number): ParameterSpec[] {
+  const kinds = ["scale", "shift", "movingMean", "movingVariance"] as const;
+  return kinds.map((kind) => ({
+    name: `${name}/${kind}`,
+    shape: [channels],
+    kind,
+    fanIn: channels,
+  }));
+}

@@ -1,0 +1,121 @@
+/**
+ * The two normalisations of the networks, each with its own gradient: shorter
+ * and steadier than what the tape would make of their parts.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+
+// Rows shorter than this stay zero: a dead feature has no direction.
+const SHORTEST_ROW = 1e-12;
+
+// As PyTorch's BatchNorm2d.
+const VARIANCE_EPSILON = 1e-5;
+
+/**
+ * Scales every row of `x` `[N, K]` to unit length; rows of zeros stay zero and
+ * get a zero gradient.
+ *
+ *     dx = (dy - y <y, dy>) / |x|
+ */
+export function normaliseRows(x: tf.Tensor2D): tf.Tensor2D {
+  const operation = tf.customGrad((input, save) => {
+    const rows = input as tf.Tensor;
+    const length = tf.sqrt(tf.sum(tf.square(rows), 1, true)); // [N, 1]
+    const alive = tf.cast(tf.greater(length, SHORTEST_ROW), "float32");
+    const inverse = tf.div(alive, tf.maximum(length, SHORTEST_ROW));
+    const y = tf.mul(rows, inverse);
+    (save as tf.GradSaveFunc)([y, inverse]);
+    return {
+      value: y,
+      gradFunc: (dy, saved) => {
+        const [y, inverse] = saved as [tf.Tensor, tf.Tensor];
+        const along = tf.sum(tf.mul(y, dy), 1, true);
+        return tf.mul(tf.sub(dy, tf.mul(y, along)), inverse);
+      },
+    };
+  });
+  return operation(x) as tf.Tensor2D;
+}
+
+/** Result of {@linkcode batchNormalise}: the statistics are those it used. */
+export interface BatchNormalised {
+  output: tf.Tensor4D;
+  mean: tf.Tensor1D;
+  variance: tf.Tensor1D;
+}
+
+/**
+ * Batch normalisation over `[N, h, w]` of each channel (Ioffe & Szegedy,
+ * 2015): with the statistics of `x`, through which the gradient then flows, or
+ * with the `mean` and `variance` given, which are then constants.
+ */
+export function batchNormalise(
+  x: tf.Tensor4D,
+  { scale, shift, mean, variance }: {
+    scale: tf.Tensor1D;
+    shift: tf.Tensor1D;
+    mean?: tf.Tensor1D;
+    variance?: tf.Tensor1D;
+  },
+): BatchNormalised {
+  const channels = x.shape[3];
+  const rows = tf.reshape(x, [-1, channels]) as tf.Tensor2D;
+  const moments = mean && variance
+    ? { mean, variance, fixed: true }
+    : { ...batchMoments(rows), fixed: false };
+  const output = normaliseColumns(rows, { scale, shift, ...moments });
+  return {
+    output: tf.reshape(output, x.shape),
+    mean: moments.mean,
+    variance: moments.variance,
+  };
+}
+
+/** Mean and variance of every column, outside the gradient's tape. */
+function batchMoments(rows: tf.Tensor2D) {
+  const measure = tf.customGrad((input) => {
+    const mean = tf.mean(input as tf.Tensor, 0, true);
+    const variance = tf.mean(tf.square(tf.sub(input as tf.Tensor, mean)), 0);
+    return {
+      value: tf.stack([tf.squeeze(mean, [0]), variance]),
+      gradFunc: () => tf.zerosLike(input as tf.Tensor),
+    };
+  });
+  const [mean, variance] = tf.unstack(measure(rows)) as tf.Tensor1D[];
+  return { mean: mean!, variance: variance! };
+}
+
+function normaliseColumns(
+  x: tf.Tensor2D,
+  { scale, shift, mean, variance, fixed }: {
+    scale: tf.Tensor1D;
+    shift: tf.Tensor1D;
+    mean: tf.Tensor1D;
+    variance: tf.Tensor1D;
+    fixed: boolean;
+  },
+): tf.Tensor2D {
+  const operation = tf.customGrad((...args) => {
+    const [x, scale, shift] = args as unknown as tf.Tensor[];
+    const save = args.at(-1) as unknown as tf.GradSaveFunc;
+    const inverse = tf.rsqrt(tf.add(variance, VARIANCE_EPSILON)); // [C]
+    const normal = tf.mul(tf.sub(x!, mean), inverse); // [M, C]
+    save([normal, inverse, scale!]);
+    return {
+      value: tf.add(tf.mul(normal, scale!), shift!),
+      gradFunc: (dy, saved) => {
+        const [normal, inverse, scale] = saved as tf.Tensor[];
+        const dScale = tf.sum(tf.mul(dy, normal!), 0);
+        const dShift = tf.sum(dy, 0);
+        const gain = tf.mul(scale!, inverse!);
+        if (fixed) return [tf.mul(dy, gain), dScale, dShift];
+        const count = 1 / normal!.shape[0]!;
+        const centred = tf.sub(dy, tf.mul(dShift, count));
+        const along = tf.mul(normal!, tf.mul(dScale, count));
+        return [tf.mul(tf.sub(centred, along), gain), dScale, dShift];
+      },
+    };
+  });
+  return operation(x, scale, shift) as tf.Tensor2D;
+}

@@ -1,0 +1,90 @@
+/**
+ * Values of a model's parameters: how they start, and how they are freed.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { randomKey, RandomStream } from "../../kernels/random.ts";
+import type { Config } from "./config.ts";
+import type { ParameterSpec } from "./networks.ts";
+
+type Initialisation = Config["network"]["initialisation"];
+
+/** Variables with the values that `valuesOf` gives, in the order of `specs`. */
+export function createParameters(
+  specs: readonly ParameterSpec[],
+  valuesOf: (spec: ParameterSpec, index: number) => Float32Array,
+): Map<string, tf.Variable> {
+  const entries = specs.map((spec, index) => {
+    const start = tf.tensor(valuesOf(spec, index), spec.shape);
+    const variable = tf.variable(start);
+    start.dispose();
+    return [spec.name, variable] as const;
+  });
+  return new Map(entries);
+}
+
+/** Fresh values; each parameter has a random stream of its own under `seed`. */
+export function initialParameters(
+  specs: readonly ParameterSpec[],
+  { initialisation, seed }: { initialisation: Initialisation; seed: number },
+): Map<string, tf.Variable> {
+  return createParameters(specs, (spec, index) => {
+    const stream = new RandomStream(randomKey(seed, INITIALISATION, index));
+    return initialValues(spec, initialisation, stream);
+  });
+}
+
+/** Whether gradients change this parameter (moving statistics are not). */
+export function isTrained({ kind }: ParameterSpec): boolean {
+  return kind !== "movingMean" && kind !== "movingVariance";
+}
+
+/** Frees all variables. */
+export function disposeParameters(
+  parameters: ReadonlyMap<string, tf.Variable>,
+): void {
+  for (const variable of parameters.values()) variable.dispose();
+}
+
+// Word of the random keys: apart from every draw of the same seed.
+const INITIALISATION = 101;
+
+function initialValues(
+  { kind, shape, fanIn }: ParameterSpec,
+  initialisation: Initialisation,
+  stream: RandomStream,
+): Float32Array {
+  const values = new Float32Array(shape.reduce((size, n) => size * n, 1));
+  switch (kind) {
+    case "weight":
+    case "bias":
+      return values.map(() => start(kind, fanIn, initialisation, stream));
+    case "scale":
+    case "movingVariance":
+      return values.fill(1);
+    case "shift":
+    case "movingMean":
+      return values;
+    default:
+      throw new TypeError(`Unknown kind ${kind satisfies never}`);
+  }
+}
+
+function start(
+  kind: "weight" | "bias",
+  fanIn: number,
+  initialisation: Initialisation,
+  stream: RandomStream,
+): number {
+  switch (initialisation) {
+    // He et al., ICCV 2015.
+    case "he":
+      return kind === "bias" ? 0 : stream.normal() * Math.sqrt(2 / fanIn);
+    // torch.nn.Conv2d and Linear: kaiming_uniform_(a = sqrt(5)).
+    case "pytorch":
+      return (2 * stream.uniform() - 1) / Math.sqrt(fanIn);
+    default:
+      throw new TypeError(`Unknown way ${initialisation satisfies never}`);
+  }
+}

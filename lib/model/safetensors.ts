@@ -1,0 +1,126 @@
+/**
+ * The safetensors format: tensors by name and a text header, in one file that
+ * other tools read (https://huggingface.co/docs/safetensors). Float32 only.
+ *
+ *     8 bytes: length n of the header, little-endian
+ *     n bytes: JSON {name: {dtype, shape, data_offsets}, __metadata__: {...}}
+ *     the values, one tensor after the other
+ *
+ * @module
+ */
+
+/** A tensor outside any engine. */
+export interface StoredTensor {
+  shape: number[];
+  data: Float32Array;
+}
+
+/** What a file holds. */
+export interface SafeTensors {
+  tensors: Map<string, StoredTensor>;
+  metadata: Record<string, string>;
+}
+
+interface HeaderEntry {
+  dtype: string;
+  shape: number[];
+  data_offsets: [number, number];
+}
+
+const LENGTH_BYTES = 8;
+const METADATA = "__metadata__";
+
+/** The bytes of a file. */
+export function encodeSafeTensors(
+  { tensors, metadata }: SafeTensors,
+): Uint8Array<ArrayBuffer> {
+  const header: Record<string, HeaderEntry | Record<string, string>> = {
+    [METADATA]: metadata,
+  };
+  let size = 0;
+  for (const [name, { shape, data }] of tensors) {
+    const end = size + data.byteLength;
+    header[name] = { dtype: "F32", shape, data_offsets: [size, end] };
+    size = end;
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const padding = (LENGTH_BYTES - (text.length % LENGTH_BYTES)) % LENGTH_BYTES;
+  const start = LENGTH_BYTES + text.length + padding;
+  const bytes = new Uint8Array(start + size);
+  new DataView(bytes.buffer).setBigUint64(
+    0,
+    BigInt(text.length + padding),
+    true,
+  );
+  bytes.set(text, LENGTH_BYTES);
+  bytes.fill(" ".charCodeAt(0), LENGTH_BYTES + text.length, start);
+  let at = start;
+  for (const { data } of tensors.values()) {
+    bytes.set(
+      new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      at,
+    );
+    at += data.byteLength;
+  }
+  return bytes;
+}
+
+/**
+ * Reads the bytes of a file.
+ *
+ * @throws {SyntaxError} If they are not a whole file of float32 tensors.
+ */
+export function decodeSafeTensors(bytes: Uint8Array): SafeTensors {
+  const { header, start } = decodeHeader(bytes);
+  const { [METADATA]: metadata = {}, ...entries } = header;
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, entry] of Object.entries(entries)) {
+    tensors.set(name, decodeTensor(bytes, start, name, entry as HeaderEntry));
+  }
+  return { tensors, metadata: metadata as Record<string, string> };
+}
+
+function decodeHeader(bytes: Uint8Array) {
+  if (bytes.length < LENGTH_BYTES) {
+    throw new SyntaxError(`the file is only ${bytes.length} bytes long`);
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const length = Number(view.getBigUint64(0, true));
+  const start = LENGTH_BYTES + length;
+  if (start > bytes.length) {
+    throw new SyntaxError("the header reaches beyond the end of the file");
+  }
+  const text = new TextDecoder().decode(bytes.subarray(LENGTH_BYTES, start));
+  let header: unknown;
+  try {
+    header = JSON.parse(text);
+  } catch {
+    throw new SyntaxError("the header is not JSON");
+  }
+  if (header === null || typeof header !== "object") {
+    throw new SyntaxError("the header is not a JSON object");
+  }
+  return { header: header as Record<string, unknown>, start };
+}
+
+function decodeTensor(
+  bytes: Uint8Array,
+  start: number,
+  name: string,
+  entry: HeaderEntry,
+): StoredTensor {
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (dtype !== "F32" || !Array.isArray(shape) || !Array.isArray(offsets)) {
+    throw new SyntaxError(`"${name}" is not a float32 tensor`);
+  }
+  const [from, to] = offsets;
+  const size = shape.reduce((product, n) => product * n, 1);
+  if (
+    !(from >= 0) || to - from !== size * Float32Array.BYTES_PER_ELEMENT ||
+    start + to > bytes.length
+  ) {
+    throw new SyntaxError(`"${name}" does not fit in the file`);
+  }
+  const copy = bytes.slice(start + from, start + to);
+  return { shape, data: new Float32Array(copy.buffer) };
+}

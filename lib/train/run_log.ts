@@ -1,0 +1,52 @@
+/**
+ * The log of a run: JSON lines, one for the run and one for every epoch.
+ *
+ * @module
+ */
+import { open } from "node:fs/promises";
+import { writeFileAtomically } from "../files.ts";
+
+/** A line of the log. */
+export type LogLine =
+  & { type: "run" | "epoch" | "result" }
+  & Record<
+    string,
+    unknown
+  >;
+
+/** Appends lines to a file, each on disk before the call returns. */
+export class RunLog {
+  constructor(readonly path: string) {}
+
+  /** Starts afresh, with `line` as the first one. */
+  async start(line: LogLine): Promise<void> {
+    await writeFileAtomically(this.path, `${JSON.stringify(line)}\n`);
+  }
+
+  /** Drops what was logged after `epoch`, then goes on with `line`. */
+  async resume(epoch: number, line: LogLine): Promise<void> {
+    const kept = (await readLog(this.path)).filter((old) =>
+      old.type === "run" ||
+      (old.type === "epoch" && (old.epoch as number) <= epoch)
+    );
+    const lines = [...kept, line].map((line) => `${JSON.stringify(line)}\n`);
+    await writeFileAtomically(this.path, lines.join(""));
+  }
+
+  async append(line: LogLine): Promise<void> {
+    const file = await open(this.path, "a");
+    try {
+      await file.write(`${JSON.stringify(line)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+/** Lines of a log; a last line that was cut off is left out. */
+export async function readLog(path: string): Promise<LogLine[]> {
+  const text = await Deno.readTextFile(path);
+  const lines = text.split("\n").slice(0, -1); // whole lines end in "\n"
+  return lines.map((line) => JSON.parse(line));
+}

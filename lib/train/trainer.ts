@@ -1,0 +1,455 @@
+/**
+ * Trains a model: epochs, validation, checkpoints, log. Every random number
+ * follows from the seed, the epoch and the image, so a run that was cut off
+ * goes on as if it had not been.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
+import type { ManifestEntry } from "../data/manifest.ts";
+import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
+import { evaluate, scoredImages } from "../eval/evaluate.ts";
+import { CheckpointError, TrainingError } from "../errors.ts";
+import type { ImageCache } from "../image/cache.ts";
+import type { Pyramid } from "../image/pyramid.ts";
+import {
+  BEST,
+  LAST,
+  readCheckpoint,
+  writeCheckpoint,
+} from "../model/checkpoint.ts";
+import type { Config } from "../model/config.ts";
+import { parameterSpecs } from "../model/networks.ts";
+import { disposeParameters, initialParameters } from "../model/parameters.ts";
+import type { Model } from "../model/zoom_in.ts";
+import type { StoredTensor } from "../model/safetensors.ts";
+import { augmentation } from "./augmentation.ts";
+import { measureNormalisation } from "./normalisation.ts";
+import { AdamW } from "./optimizer.ts";
+import { RunLog } from "./run_log.ts";
+import { rateFactor } from "./schedule.ts";
+import {
+  NETS,
+  type StepOptions,
+  type StepReport,
+  type TrainingImage,
+  trainStep,
+} from "./step.ts";
+import { saliencyWarmStart } from "./warm_start.ts";
+
+/** The images of a run. */
+export interface TrainingData {
+  classes: readonly string[];
+  train: readonly ManifestEntry[];
+  /** The epoch is chosen on these; empty: the last epoch is taken. */
+  validation: readonly ManifestEntry[];
+  /**
+   * Scored every epoch to choose it, as the published code does with its test
+   * fold: the `best-epoch` protocol. Never together with `validation`.
+   */
+  chosenOnTest?: readonly ManifestEntry[];
+}
+
+/** How to run. */
+export interface TrainOptions {
+  /** Folder of the run: log and checkpoints. */
+  folder: string;
+  config: Config;
+  seed: number;
+  cache: ImageCache;
+  /** Go on from the folder's last checkpoint. */
+  resume: boolean;
+  /** First line of the log: what the run ran on. */
+  environment: Record<string, unknown>;
+  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal | undefined;
+}
+
+/** Where a run stands. */
+export interface Progress {
+  epoch: number;
+  epochs: number;
+  step: number;
+  steps: number;
+  /** Means over the epoch so far. */
+  loss: number;
+  accuracy: number;
+  imagesPerSecond: number;
+  secondsLeft: number;
+}
+
+/** What a run came to. */
+export interface TrainResult {
+  /** Epochs done; fewer than asked for if training stopped early. */
+  epochs: number;
+  /** The epoch of the best checkpoint. */
+  bestEpoch: number;
+  /** Figures of the last epoch, as logged. */
+  last: EpochFigures | undefined;
+}
+
+/** Figures of one epoch that the log and the checkpoints keep. */
+export type EpochFigures = Record<string, number | null>;
+
+/** What chooses the best epoch; kept in the checkpoint. */
+interface Choice {
+  bestEpoch: number;
+  /** Lower is better. */
+  bestValue: number | null;
+}
+
+// Words of the random keys, one for each purpose.
+const DRAWS = 1, SHUFFLE = 102, AUGMENTATION = 103;
+// Evaluations during training are drawn under this seed.
+const EVALUATION_SEED = 0;
+
+/**
+ * Trains until the configured number of epochs, an early stop, or `signal`.
+ *
+ * @throws {TrainingError} If the loss is no longer a number.
+ * @throws {ImageError} If a training image cannot be read.
+ */
+export async function train(
+  data: TrainingData,
+  options: TrainOptions,
+): Promise<TrainResult> {
+  const run = await Run.start(data, options);
+  try {
+    return await run.train();
+  } finally {
+    run.dispose();
+  }
+}
+
+class Run {
+  readonly #data: TrainingData;
+  readonly #options: TrainOptions;
+  readonly #model: Model;
+  readonly #optimizer = new AdamW();
+  readonly #log: RunLog;
+  readonly #classWeights: readonly number[];
+  #epoch = 0;
+  #choice: Choice = { bestEpoch: 0, bestValue: null };
+  #figures: EpochFigures | undefined;
+
+  private constructor(data: TrainingData, options: TrainOptions, model: Model) {
+    this.#data = data;
+    this.#options = options;
+    this.#model = model;
+    this.#log = new RunLog(join(options.folder, "log.jsonl"));
+    this.#classWeights = classWeights(data, options.config);
+  }
+
+  static async start(data: TrainingData, options: TrainOptions): Promise<Run> {
+    const { folder, config, seed, resume, environment } = options;
+    if (resume) {
+      const checkpoint = await readCheckpoint(join(folder, LAST));
+      const run = new Run(data, options, checkpoint.model);
+      run.#restore(checkpoint);
+      await run.#log.resume(run.#epoch, { type: "run", ...environment });
+      return run;
+    }
+    await Deno.mkdir(folder, { recursive: true });
+    const model = await freshModel(data, options);
+    const run = new Run(data, options, model);
+    await run.#log.start({ type: "run", seed, config, ...environment });
+    if (config.training.saliencyWarmStart) {
+      const { steps } = config.training.saliencyWarmStart;
+      await saliencyWarmStart(model, data.train, { ...options, steps });
+    }
+    await run.#save(LAST);
+    if (config.training.epochs === 0) await run.#save(BEST);
+    return run;
+  }
+
+  async train(): Promise<TrainResult> {
+    const { epochs, patience } = this.#options.config.training;
+    while (this.#epoch < epochs && !this.#stopsEarly(patience)) {
+      await this.#trainEpoch(this.#epoch + 1);
+    }
+    return {
+      epochs: this.#epoch,
+      bestEpoch: this.#choice.bestEpoch,
+      last: this.#figures,
+    };
+  }
+
+  dispose(): void {
+    this.#optimizer.dispose();
+    disposeParameters(this.#model.parameters);
+  }
+
+  #stopsEarly(patience: number | null): boolean {
+    return patience !== null && this.#choice.bestEpoch > 0 &&
+      this.#epoch - this.#choice.bestEpoch >= patience;
+  }
+
+  async #trainEpoch(epoch: number): Promise<void> {
+    const started = performance.now();
+    const reports = await this.#runSteps(epoch, started);
+    const trained = performance.now();
+    const scored = await this.#evaluate();
+    this.#epoch = epoch;
+    this.#figures = { ...summary(reports), ...scored };
+    const best = this.#choose(epoch);
+    await this.#log.append({
+      type: "epoch",
+      epoch,
+      ...this.#figures,
+      trainSeconds: (trained - started) / 1000,
+      seconds: (performance.now() - started) / 1000,
+    });
+    if (best) await this.#save(BEST);
+    await this.#save(LAST);
+  }
+
+  async #runSteps(epoch: number, started: number): Promise<StepReport[]> {
+    const { config, seed, onProgress, signal } = this.#options;
+    const { batchSize, epochs, contrastiveFrom } = config.training;
+    const warm = config.training.saliencyWarmStart;
+    const order = new RandomStream(randomKey(seed, SHUFFLE, epoch))
+      .shuffle([...this.#data.train.keys()]);
+    const steps = Math.ceil(order.length / batchSize);
+    const options: StepOptions = {
+      rate: rateFactor(config.training.schedule, epoch, epochs),
+      contrastive: contrastiveFrom !== null && epoch >= contrastiveFrom,
+      freezeAttention: warm !== null && epoch <= warm.frozenEpochs,
+      classWeights: this.#classWeights,
+      signal,
+    };
+    const batches = Array.from(
+      { length: steps },
+      (_, step) => order.slice(step * batchSize, (step + 1) * batchSize),
+    );
+    const reports: StepReport[] = [];
+    let next = this.#openBatch(batches[0]!, epoch);
+    for (let step = 0; step < steps; step++) {
+      signal?.throwIfAborted();
+      const images = await next;
+      // The next batch is read and decoded while this one computes.
+      next = this.#openBatch(batches[step + 1] ?? [], epoch);
+      next.catch(() => {}); // reported when it is awaited
+      try {
+        reports.push(
+          await trainStep(this.#model, this.#optimizer, images, options),
+        );
+      } finally {
+        for (const { pyramid } of images) pyramid.close();
+      }
+      assertFinite(reports.at(-1)!, { epoch, step: step + 1 });
+      onProgress?.(
+        progressOf(reports, {
+          epoch,
+          epochs,
+          step: step + 1,
+          steps,
+          elapsedMs: performance.now() - started,
+          stepsLeft: (epochs - epoch + 1) * steps - step - 1,
+          images: reports.reduce((sum, { images }) => sum + images, 0),
+        }),
+      );
+    }
+    return reports;
+  }
+
+  #openBatch(
+    batch: readonly number[],
+    epoch: number,
+  ): Promise<TrainingImage[]> {
+    const { config, seed, cache, signal } = this.#options;
+    return Promise.all(batch.map(async (index) => {
+      const entry = this.#data.train[index]!;
+      const key = (purpose: number): Key =>
+        randomKey(seed, purpose, epoch, index);
+      const pyramid: Pyramid = await cache.open(entry.path, signal);
+      return {
+        pyramid,
+        classIndex: entry.classIndex,
+        augmentation: augmentation(
+          config.training.augmentation,
+          key(AUGMENTATION),
+        ),
+        key: key(DRAWS),
+      };
+    }));
+  }
+
+  /** Figures of the images that choose the epoch. */
+  async #evaluate(): Promise<EpochFigures> {
+    const { validation, chosenOnTest } = this.#data;
+    const sets = { validation, test: chosenOnTest ?? [] };
+    const figures: EpochFigures = {};
+    for (const [name, entries] of Object.entries(sets)) {
+      if (entries.length === 0) continue;
+      const { loss, accuracy, auc } = await this.#score(entries);
+      figures[`${name}Loss`] = loss;
+      figures[`${name}Accuracy`] = accuracy;
+      figures[`${name}Auc`] = auc;
+    }
+    return figures;
+  }
+
+  async #score(entries: readonly ManifestEntry[]) {
+    const { cache, signal } = this.#options;
+    const { images, failures } = await evaluate(this.#model, entries, {
+      cache,
+      seed: EVALUATION_SEED,
+      ...(signal && { signal }),
+    });
+    if (failures.length > 0) throw failures[0]!.error;
+    const metrics: Metrics = evaluateMetrics(scoredImages(images));
+    return {
+      loss: metrics.logLoss,
+      accuracy: metrics.accuracy,
+      auc: metrics.auc,
+    };
+  }
+
+  /** Whether the epoch just done is the best so far. */
+  #choose(epoch: number): boolean {
+    const figures = this.#figures!;
+    // Few validation images make accuracy coarse, so the loss chooses; the
+    // published protocol goes by accuracy.
+    const value = this.#data.validation.length > 0
+      ? figures.validationLoss!
+      : this.#data.chosenOnTest
+      ? -figures.testAccuracy!
+      : -epoch; // nothing to choose by: the last epoch
+    const { bestValue } = this.#choice;
+    if (bestValue !== null && value >= bestValue) return false;
+    this.#choice = { bestEpoch: epoch, bestValue: value };
+    return true;
+  }
+
+  async #save(name: string): Promise<void> {
+    const { steps, moments } = await this.#optimizer.save();
+    const shapeOf = (moment: string) =>
+      this.#model.parameters.get(moment.slice(0, moment.lastIndexOf("/")))!
+        .shape;
+    await writeCheckpoint(join(this.#options.folder, name), {
+      model: this.#model,
+      epoch: this.#epoch,
+      seed: this.#options.seed,
+      metrics: this.#figures ?? {},
+      trainer: { steps, choice: this.#choice },
+      // The best checkpoint is for use, not for going on from.
+      trainerTensors: new Map<string, StoredTensor>(
+        name === LAST
+          ? [...moments].map((
+            [key, data],
+          ) => [key, { shape: shapeOf(key), data }])
+          : [],
+      ),
+    });
+  }
+
+  #restore(
+    { epoch, seed, metrics, trainer, trainerTensors }: Awaited<
+      ReturnType<typeof readCheckpoint>
+    >,
+  ): void {
+    if (seed !== this.#options.seed) {
+      throw new CheckpointError(
+        `Cannot resume ${this.#options.folder} with seed ${this.#options.seed}: it was started with seed ${seed}`,
+      );
+    }
+    const { steps, choice } = trainer as {
+      steps: Record<string, number>;
+      choice: Choice;
+    };
+    this.#epoch = epoch;
+    this.#choice = choice;
+    this.#figures = metrics;
+    this.#optimizer.restore({
+      steps,
+      moments: new Map(
+        [...trainerTensors].map(([name, { data }]) => [name, data]),
+      ),
+    }, this.#model.parameters);
+  }
+}
+
+async function freshModel(
+  { classes, train }: TrainingData,
+  { config, seed, cache }: TrainOptions,
+): Promise<Model> {
+  const { features, initialisation, normaliseInput } = config.network;
+  return {
+    config,
+    classes,
+    normalisation: normaliseInput
+      ? await measureNormalisation(train, cache)
+      : null,
+    parameters: initialParameters(parameterSpecs(features, classes.length), {
+      initialisation,
+      seed,
+    }),
+  };
+}
+
+/** 1 for every class, or N / (classes x images of the class). */
+function classWeights(
+  { classes, train }: TrainingData,
+  { training }: Config,
+): number[] {
+  return classes.map((_, classIndex) => {
+    if (training.classWeights === "none") return 1;
+    const count = train.filter((entry) => entry.classIndex === classIndex)
+      .length;
+    return count === 0 ? 0 : train.length / (classes.length * count);
+  });
+}
+
+function assertFinite(
+  { loss, gradientNorms }: StepReport,
+  { epoch, step }: { epoch: number; step: number },
+): void {
+  const values = [loss, ...Object.values(gradientNorms)];
+  if (values.every(Number.isFinite)) return;
+  throw new TrainingError(
+    `Cannot go on training as the loss is ${loss} in step ${step} of epoch ${epoch}: lower training.learningRate, then resume from the last epoch`,
+  );
+}
+
+function progressOf(
+  reports: readonly StepReport[],
+  { elapsedMs, stepsLeft, images, ...place }:
+    & Pick<Progress, "epoch" | "epochs" | "step" | "steps">
+    & { elapsedMs: number; stepsLeft: number; images: number },
+): Progress {
+  const correct = reports.reduce((sum, report) => sum + report.correct, 0);
+  return {
+    ...place,
+    loss: mean(reports.map(({ loss }) => loss)),
+    accuracy: correct / images,
+    imagesPerSecond: images / (elapsedMs / 1000),
+    secondsLeft: (stepsLeft * elapsedMs) / place.step / 1000,
+  };
+}
+
+/** Figures of an epoch from its steps. */
+function summary(reports: readonly StepReport[]): EpochFigures {
+  const images = reports.reduce((sum, report) => sum + report.images, 0);
+  const correct = reports.reduce((sum, report) => sum + report.correct, 0);
+  const channels = reports[0]!.liveChannels.map((_, c) =>
+    reports.some(({ liveChannels }) => liveChannels[c])
+  );
+  const norms = NETS.map((net) => [
+    `gradientNorm_${net}`,
+    mean(reports.map(({ gradientNorms }) => gradientNorms[net])),
+  ]);
+  return {
+    loss: mean(reports.map(({ loss }) => loss)),
+    accuracy: correct / images,
+    ...Object.fromEntries(norms),
+    liveChannels: channels.filter(Boolean).length,
+    featureCosine: mean(reports.map(({ featureCosine }) => featureCosine)),
+    tileEntropy: mean(reports.map(({ tileEntropy }) => tileEntropy)),
+    subTileEntropy: mean(reports.map(({ subTileEntropy }) => subTileEntropy)),
+  };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

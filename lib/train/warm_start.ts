@@ -1,0 +1,136 @@
+/**
+ * Saliency warm start, ours and not the paper's: before training, a and b are
+ * fitted to the local contrast of what they see, so that the first draws fall
+ * on things rather than on background. Off by default.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
+import { attentionSoftmax } from "../../kernels/softmax.ts";
+import type { ManifestEntry } from "../data/manifest.ts";
+import type { ImageCache } from "../image/cache.ts";
+import { plan } from "../model/plan.ts";
+import { type Model, subTileLogits, tileLogits } from "../model/zoom_in.ts";
+import { AdamW } from "./optimizer.ts";
+import { netParameters } from "./step.ts";
+
+const NEIGHBOURHOOD = 9; // px of the view that a pixel is compared with
+const LEARNING_RATE = 1e-2;
+// Contrast counts up to this many times its mean: an edge of tissue should not
+// outshine everything else.
+const CAP = 4;
+// Word of the random keys.
+const WARM_START = 104;
+
+/** Fits a and b on `steps` random images, one a step. */
+export async function saliencyWarmStart(
+  model: Model,
+  entries: readonly ManifestEntry[],
+  { cache, seed, steps, signal }: {
+    cache: ImageCache;
+    seed: number;
+    steps: number;
+    signal?: AbortSignal | undefined;
+  },
+): Promise<void> {
+  const optimizer = new AdamW();
+  const random = new RandomStream(randomKey(seed, WARM_START));
+  try {
+    for (let step = 0; step < steps; step++) {
+      signal?.throwIfAborted();
+      const entry = entries[random.below(entries.length)]!;
+      const key = randomKey(seed, WARM_START, step);
+      await fitOne(model, optimizer, { path: entry.path, cache, key });
+    }
+  } finally {
+    optimizer.dispose();
+  }
+}
+
+async function fitOne(
+  model: Model,
+  optimizer: AdamW,
+  { path, cache, key }: { path: string; cache: ImageCache; key: Key },
+): Promise<void> {
+  const pyramid = await cache.open(path);
+  const planned = await plan(model, [{ pyramid, key }], {
+    samples: model.config.view.samples,
+    draws: "seeded",
+  });
+  pyramid.close();
+  const { views, map } = planned.groups[0]!;
+  fitNet(model, optimizer, "a", {
+    views,
+    logits: () => tileLogits(model.parameters, views, map),
+  });
+  fitNet(model, optimizer, "b", {
+    views: planned.tileViews,
+    logits: () => subTileLogits(model.parameters, planned.tileViews),
+  });
+  planned.dispose();
+}
+
+function fitNet(
+  { parameters }: Model,
+  optimizer: AdamW,
+  net: "a" | "b",
+  { views, logits }: { views: tf.Tensor4D; logits: () => tf.Tensor2D },
+): void {
+  const own = netParameters(parameters, net);
+  tf.tidy(() => {
+    const goal = contrastDistribution(views, logits().shape[1]);
+    const { grads } = tf.variableGrads(
+      () => distributionLoss(logits(), goal),
+      [...own.values()],
+    );
+    optimizer.step(
+      new Map(
+        [...own].map(([name, variable]) => [name, {
+          variable,
+          gradient: grads[variable.name]!,
+          learningRate: LEARNING_RATE,
+          weightDecay: 0,
+        }]),
+      ),
+    );
+  });
+}
+
+/** Cross-entropy of softmax(logits) against `goal`, mean over the rows. */
+function distributionLoss(logits: tf.Tensor2D, goal: tf.Tensor2D): tf.Scalar {
+  const rows = logits.shape[0];
+  const operation = tf.customGrad((input, save) => {
+    const attention = attentionSoftmax(input as tf.Tensor2D);
+    (save as tf.GradSaveFunc)([attention]);
+    const logs = tf.log(tf.add(attention, 1e-30));
+    return {
+      value: tf.mul(tf.sum(tf.mul(goal, logs)), -1 / rows) as tf.Scalar,
+      gradFunc: (dy, saved) =>
+        tf.mul(tf.sub(saved[0]!, goal), tf.mul(dy as tf.Scalar, 1 / rows)),
+    };
+  });
+  return operation(logits) as tf.Scalar;
+}
+
+/**
+ * Capped local contrast as one distribution a view: `[N, h, w, 3]` ->
+ * `[N, locations]`; a map coarser than the view gets a uniform one.
+ */
+function contrastDistribution(
+  views: tf.Tensor4D,
+  locations: number,
+): tf.Tensor2D {
+  const [count, height, width] = views.shape;
+  if (height * width !== locations) {
+    return tf.fill([count, locations], 1 / locations);
+  }
+  const mean = tf.avgPool(views, NEIGHBOURHOOD, 1, "same");
+  const contrast = tf.reshape(
+    tf.sum(tf.abs(tf.sub(views, mean)), 3),
+    [count, locations],
+  );
+  const cap = tf.mul(tf.mean(contrast, 1, true), CAP);
+  const capped = tf.add(tf.minimum(contrast, cap), 1e-6);
+  return tf.div(capped, tf.sum(capped, 1, true));
+}

@@ -1,0 +1,196 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import {
+  foldSplit,
+  makeFolds,
+  splitEntries,
+  validationPart,
+  writeSplits,
+} from "../../lib/data/folds.ts";
+import { type ManifestEntry, readManifest } from "../../lib/data/manifest.ts";
+import { DataError } from "../../lib/errors.ts";
+import { randomKey, RandomStream } from "../../kernels/random.ts";
+import { withFolder, writeImages } from "./folder.ts";
+
+function entry(
+  image: string,
+  label: string,
+  more: Partial<ManifestEntry> = {},
+): ManifestEntry {
+  const path = `/data/${image}`;
+  return { image, path, label, classIndex: 0, manifest: "m", line: 2, ...more };
+}
+
+/** `counts[label]` images a label, without groups. */
+function table(counts: Record<string, number>): ManifestEntry[] {
+  return Object.entries(counts).flatMap(([label, n]) =>
+    Array.from({ length: n }, (_, i) => entry(`${label}${i}.png`, label))
+  );
+}
+
+/** A table of 2-4 labels in groups of 1-4 images, by chance. */
+function randomTable(seed: number): ManifestEntry[] {
+  const random = new RandomStream(randomKey(seed));
+  const labels = 2 + random.below(3);
+  const entries: ManifestEntry[] = [];
+  for (let g = 0; g < 60 + random.below(60); g++) {
+    const size = 1 + random.below(4);
+    for (let i = 0; i < size; i++) {
+      const label = String(g < labels * 8 ? g % labels : random.below(labels));
+      entries.push(entry(`${g}_${i}.png`, label, { group: `patient ${g}` }));
+    }
+  }
+  return entries;
+}
+
+function tally<K>(items: Iterable<K>): Map<K, number> {
+  const counts = new Map<K, number>();
+  for (const item of items) counts.set(item, (counts.get(item) ?? 0) + 1);
+  return counts;
+}
+
+const SEEDS = Array.from({ length: 20 }, (_, seed) => seed);
+
+Deno.test("splitEntries keeps to the fractions in every class", () => {
+  const entries = table({ a: 60, b: 30, c: 7 });
+  const made = splitEntries(entries, { seed: 1, validation: 0.2, test: 0.1 });
+  const counts = tally(made.map(({ label, split }) => `${label} ${split}`));
+  assert.deepEqual(Object.fromEntries(counts), {
+    "a train": 42,
+    "a validation": 12,
+    "a test": 6,
+    "b train": 21,
+    "b validation": 6,
+    "b test": 3,
+    "c train": 5,
+    "c validation": 1,
+    "c test": 1,
+  });
+});
+
+Deno.test("makeFolds deals each class evenly, and folds are of one size", () => {
+  for (const seed of SEEDS) {
+    const made = makeFolds(table({ a: 23, b: 14 }), { folds: 5, seed });
+    for (const label of ["a", "b"]) {
+      const of = made.filter((e) => e.label === label).map((e) => e.fold);
+      const sizes = [...tally(of).values()];
+      assert.equal(sizes.length, 5);
+      assert.ok(Math.max(...sizes) - Math.min(...sizes) <= 1, sizes.join());
+    }
+    const sizes = [...tally(made.map(({ fold }) => fold)).values()];
+    assert.ok(Math.max(...sizes) - Math.min(...sizes) <= 1, sizes.join());
+  }
+});
+
+Deno.test("groups stay whole, and classes near their share, on random tables", () => {
+  for (const seed of SEEDS) {
+    const entries = randomTable(seed);
+    const made = makeFolds(entries, { folds: 4, seed });
+    for (const group of Map.groupBy(made, ({ group }) => group).values()) {
+      assert.equal(tally(group.map(({ fold }) => fold)).size, 1);
+    }
+    for (const [label, n] of tally(made.map(({ label }) => label))) {
+      const of = made.filter((e) => e.label === label).map((e) => e.fold);
+      for (const size of tally(of).values()) {
+        assert.ok(Math.abs(size - n / 4) <= 4, `${seed}: ${size} of ${n}`);
+      }
+    }
+  }
+});
+
+Deno.test("the parts do not depend on the order of the rows", () => {
+  for (const seed of SEEDS) {
+    for (const entries of [randomTable(seed), table({ a: 30, b: 12 })]) {
+      const mixed = new RandomStream(randomKey(seed, 1)).shuffle([...entries]);
+      const foldOf = (of: ManifestEntry[]) =>
+        new Map(
+          makeFolds(of, { folds: 3, seed })
+            .map(({ image, fold }) => [image, fold] as const)
+            .sort(([a], [b]) => (a < b ? -1 : 1)),
+        );
+      assert.deepEqual(foldOf(mixed), foldOf(entries));
+    }
+  }
+});
+
+Deno.test("another seed makes other parts, of the same entries in their order", () => {
+  const entries = table({ a: 20, b: 20 });
+  const [one, two] = [1, 2].map((seed) =>
+    splitEntries(entries, { seed, validation: 0.5 })
+  );
+  assert.notDeepEqual(one, two);
+  assert.deepEqual(one!.map((e) => e.image), entries.map((e) => e.image));
+});
+
+Deno.test("validationPart cuts at least one image of each class", () => {
+  const { train, validation } = validationPart(table({ a: 40, b: 2 }), {
+    fraction: 0.1,
+    seed: 3,
+  });
+  assert.equal(train.length + validation.length, 42);
+  assert.deepEqual(
+    Object.fromEntries(tally(validation.map(({ label }) => label))),
+    { a: 4, b: 1 },
+  );
+});
+
+Deno.test("foldSplit tests on one fold and trains on the others", () => {
+  const made = makeFolds(table({ a: 9, b: 9 }), { folds: 3, seed: 0 });
+  const { train, test } = foldSplit(made, 2);
+  assert.equal(train.length, 12);
+  assert.ok(test.every(({ fold }) => fold === 2));
+  assert.throws(() => foldSplit(made, 4), /the manifest's folds are 1, 2, 3/);
+  assert.throws(() => foldSplit(table({ a: 2 }), 1), /has no column "fold"/);
+  assert.throws(() => foldSplit(test, 2), /no image is left to train on/);
+});
+
+Deno.test("a class with too few groups is named", () => {
+  assert.throws(
+    () => makeFolds(table({ a: 9, rare: 2 }), { folds: 3, seed: 0 }),
+    (error) =>
+      error instanceof DataError &&
+      /3 parts .*: class "rare" has only 2 groups of images/
+        .test(error.message),
+  );
+  const onePatient = table({ a: 4 }).map((e) => ({ ...e, group: "p" }));
+  assert.throws(
+    () => validationPart(onePatient, { fraction: 0.5, seed: 0 }),
+    /class "a" has only 1 group of images/,
+  );
+});
+
+Deno.test("fractions and numbers of folds out of range are refused", () => {
+  const entries = table({ a: 9 });
+  for (const validation of [-0.1, 1, NaN]) {
+    assert.throws(
+      () => splitEntries(entries, { seed: 0, validation }),
+      RangeError,
+    );
+  }
+  assert.throws(() => makeFolds(entries, { folds: 1, seed: 0 }), RangeError);
+});
+
+Deno.test("writeSplits writes a manifest that reads back the same", async () => {
+  await withFolder(async (folder) => {
+    await Deno.mkdir(join(folder, "made"));
+    await writeImages(folder, ["a, b.png", 'c"d.png', "e.png", "f.png"]);
+    const path = join(folder, "manifest.csv");
+    await Deno.writeTextFile(
+      path,
+      'image,label,group,mpp\n"a, b.png",x,p 1,0.5\n"c""d.png",y,,\n' +
+        "e.png,x,,\nf.png,y,,\n",
+    );
+    const { entries } = await readManifest(path);
+    const made = makeFolds(
+      splitEntries(entries, { seed: 0, validation: 0.5 }),
+      { folds: 2, seed: 0 },
+    );
+    const written = join(folder, "made", "splits.csv");
+    await writeSplits(written, made);
+    const again = await readManifest(written);
+    const essence = ({ image: _, manifest: __, ...rest }: ManifestEntry) =>
+      rest;
+    assert.deepEqual(again.entries.map(essence), made.map(essence));
+    assert.equal(again.entries[0]!.image, "../a, b.png");
+  });
+});

@@ -1,0 +1,316 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import {
+  checkLeaks,
+  type Manifest,
+  readManifest,
+} from "../../lib/data/manifest.ts";
+import { DataError } from "../../lib/errors.ts";
+import { sharedData } from "../shared_data.ts";
+import { withFolder, writeImages } from "./folder.ts";
+
+/** Reads a manifest of `text`; images a.png, b.png and c.png exist. */
+async function read(
+  text: string | Uint8Array,
+  options?: { classes: string[] },
+): Promise<Manifest> {
+  return await withFolder(async (folder) => {
+    await writeImages(folder, ["a.png", "b.png", "c.png"]);
+    const path = join(folder, "manifest.csv");
+    const bytes = typeof text === "string"
+      ? new TextEncoder().encode(text)
+      : text;
+    await Deno.writeFile(path, bytes);
+    return await readManifest(path, options);
+  });
+}
+
+/** The lines of the error that `text` leads to, without the folder. */
+async function faultsOf(
+  text: string | Uint8Array,
+  options?: { classes: string[] },
+): Promise<string[]> {
+  try {
+    await read(text, options);
+  } catch (error) {
+    assert.ok(error instanceof DataError, String(error));
+    return error.message.split("\n").map((line) =>
+      line.replace(/^\S*\/(?=manifest\.csv)/, "")
+    );
+  }
+  assert.fail("no fault was found");
+}
+
+Deno.test("readManifest reads every column, in any order", async () => {
+  const { entries: [entry], folder } = await read(
+    "label,mpp,image,group,fold,split\ncat,0.25,a.png,p1,3,validation\n",
+  );
+  assert.deepEqual(entry, {
+    image: "a.png",
+    path: join(folder, "a.png"),
+    label: "cat",
+    classIndex: 0,
+    split: "validation",
+    fold: 3,
+    group: "p1",
+    mpp: 0.25,
+    manifest: join(folder, "manifest.csv"),
+    line: 2,
+  });
+});
+
+Deno.test("readManifest takes a BOM, CRLF, quotes, blanks and blank lines", async () => {
+  const { entries } = await read(
+    '\ufeffimage,label\r\n"a.png","x, ""y"""\r\n\r\n b.png , x\r\n',
+  );
+  assert.deepEqual(
+    entries.map(({ image, label, line }) => [image, label, line]),
+    [["a.png", 'x, "y"', 2], ["b.png", "x", 4]],
+  );
+});
+
+Deno.test("readManifest takes the words of published splits", async () => {
+  const { entries } = await read(
+    "image,label,split\na.png,x,train\nb.png,x,valid\nc.png,y,val\n",
+  );
+  assert.deepEqual(entries.map(({ split }) => split), [
+    "train",
+    "validation",
+    "validation",
+  ]);
+});
+
+Deno.test("readManifest sorts integer classes as numbers, others by code unit", async () => {
+  const numbers = await read("image,label\na.png,10\nb.png,9\nc.png,-1\n");
+  assert.deepEqual(numbers.classes, ["-1", "9", "10"]);
+  assert.deepEqual(numbers.entries.map((e) => e.classIndex), [2, 1, 0]);
+  const words = await read("image,label\na.png,b\nb.png,10\nc.png,9\n");
+  assert.deepEqual(words.classes, ["10", "9", "b"]);
+});
+
+Deno.test("readManifest keeps URLs as they are", async () => {
+  const { entries } = await read("image,label\nhttps://h.org/a.tif,x\n");
+  assert.equal(entries[0]!.path, "https://h.org/a.tif");
+});
+
+Deno.test("readManifest holds labels against the classes of a checkpoint", async () => {
+  const classes = ["z", "x"];
+  const text = "image,label\na.png,x\nb.png,y\n";
+  assert.deepEqual(await faultsOf(text, { classes }), [
+    'manifest.csv:3: label "y" is not a class of the checkpoint: its classes are z, x',
+  ]);
+  const good = await read("image,label\na.png,x\n", { classes });
+  assert.deepEqual(good.classes, classes);
+  assert.equal(good.entries[0]!.classIndex, 1);
+});
+
+const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
+  [
+    "an unknown column",
+    "image,label,splt\na.png,x,train\n",
+    /^manifest\.csv:1: unknown column "splt": did you mean "split"\?$/,
+  ],
+  [
+    "an unknown column like no other",
+    "image,label,comment\na.png,x,hello\n",
+    /^manifest\.csv:1: unknown column "comment": remove it, or use one of image, label,/,
+  ],
+  [
+    "a missing column",
+    "image,fold\na.png,1\n",
+    /^manifest\.csv:1: missing column "label"/,
+  ],
+  [
+    "a column that stands twice",
+    "image,label,label\na.png,x,y\n",
+    /^manifest\.csv:1: column "label" stands twice/,
+  ],
+  [
+    "an empty label",
+    "image,label\na.png,x\nb.png,\n",
+    /^manifest\.csv:3: empty label/,
+  ],
+  [
+    "an empty split",
+    "image,label,split\na.png,x,\n",
+    /^manifest\.csv:2: empty split/,
+  ],
+  [
+    "a missing file",
+    "image,label\na.png,x\nnone.png,x\n",
+    /^manifest\.csv:3: image "none.png" is not a file/,
+  ],
+  [
+    "a folder as image",
+    "image,label\n.,x\n",
+    /^manifest\.csv:2: image "\." is not a file/,
+  ],
+  [
+    "a duplicate image",
+    "image,label\na.png,x\nb.png,x\n./a.png,y\n",
+    /^manifest\.csv:4: image ".\/a.png" stands on line 2 too/,
+  ],
+  [
+    "a bad split word",
+    "image,label,split\na.png,x,trian\n",
+    /^manifest\.csv:2: split is "trian": write train, validation or test$/,
+  ],
+  [
+    "an inherited name as split",
+    "image,label,split\na.png,x,constructor\n",
+    /^manifest\.csv:2: split is "constructor"/,
+  ],
+  [
+    "a bad fold",
+    "image,label,fold\na.png,x,1.5\nb.png,x,-1\n",
+    /^manifest\.csv:2: fold is "1.5"/,
+    /^manifest\.csv:3: fold is "-1"/,
+  ],
+  [
+    "a bad mpp",
+    "image,label,mpp\na.png,x,0\nb.png,x,tiny\n",
+    /^manifest\.csv:2: mpp is "0"/,
+    /^manifest\.csv:3: mpp is "tiny"/,
+  ],
+  [
+    "a wrong number of fields",
+    "image,label\na.png,x,train\nb.png\n",
+    /^manifest\.csv:2: 3 fields where the header names 2/,
+    /^manifest\.csv:3: 1 field where the header names 2/,
+  ],
+  ["no rows", "image,label\n", /^manifest\.csv:1: no rows/],
+  ["no header", "", /manifest\.csv:1: .*without a header/],
+  [
+    "an unclosed quote",
+    'image,label\na.png,x\nb.png,"y\nc.png,x\n',
+    /^manifest\.csv:3: a quote is opened and never closed/,
+  ],
+  [
+    "text after a quote",
+    'image,label\na.png,"x"y\n',
+    /^manifest\.csv:2: Invalid Closing Quote/,
+  ],
+  [
+    "a missing table of objects",
+    "image,label,rois\na.png,x,none.csv\n",
+    /^manifest\.csv:2: rois ".*none.csv" is not a file$/,
+  ],
+];
+
+for (const [name, text, ...lines] of FAULTS) {
+  Deno.test(`readManifest names ${name} by its line`, async () => {
+    const found = await faultsOf(text);
+    assert.equal(found.length, lines.length, found.join("\n"));
+    for (const [i, line] of lines.entries()) assert.match(found[i]!, line);
+  });
+}
+
+Deno.test("readManifest reports faults of all kinds together, by line", async () => {
+  const found = await faultsOf(
+    "image,label,fold\na.png,x,one\nnone.png,,1\nb.png,x\n",
+  );
+  assert.deepEqual(found.map((line) => line.split(":")[1]), ["2", "3", "4"]);
+});
+
+Deno.test("readManifest lists 20 faults and counts the rest", async () => {
+  const rows = Array.from({ length: 25 }, (_, i) => `none${i}.png,x`);
+  const found = await faultsOf(["image,label", ...rows].join("\n"));
+  assert.equal(found.length, 21);
+  assert.equal(found.at(-1), "and 5 more");
+});
+
+Deno.test("readManifest refuses a file that is not UTF-8, or is not there", async () => {
+  const utf16 = new Uint8Array([0xff, 0xfe, 0x69, 0, 0x6d, 0]);
+  assert.match((await faultsOf(utf16))[0]!, /is not UTF-8/);
+  await assert.rejects(
+    readManifest("/no/such/manifest.csv"),
+    /Cannot read "\/no\/such\/manifest.csv" as a table: there is no such file/,
+  );
+});
+
+/** Reads a manifest whose images have the contents given, and checks leaks. */
+async function checkLeaksOf(
+  text: string,
+  images: Record<string, string>,
+): Promise<void> {
+  await withFolder(async (folder) => {
+    for (const [name, content] of Object.entries(images)) {
+      await Deno.writeTextFile(join(folder, name), content);
+    }
+    const path = join(folder, "manifest.csv");
+    await Deno.writeTextFile(path, text);
+    await checkLeaks((await readManifest(path)).entries);
+  });
+}
+
+Deno.test("checkLeaks names a group on two sides of a split, and its lines", async () => {
+  await assert.rejects(
+    checkLeaksOf(
+      "image,label,split,group\na,x,train,p1\nb,x,train,p2\nc,x,test,p1\n",
+      { a: "1", b: "2", c: "3" },
+    ),
+    (error: Error) =>
+      error instanceof DataError &&
+      /manifest\.csv:2 \(a, split train\) and \S*manifest\.csv:4 \(c, split test\): group "p1" stands on both sides/
+        .test(error.message),
+  );
+});
+
+Deno.test("checkLeaks names a group in two folds", async () => {
+  await assert.rejects(
+    checkLeaksOf("image,label,fold,group\na,x,1,p\nb,x,2,p\n", {
+      a: "1",
+      b: "2",
+    }),
+    /:2 \(a, fold 1\) and \S*:3 \(b, fold 2\): group "p"/,
+  );
+});
+
+Deno.test("checkLeaks names the lines of one picture in two splits", async () => {
+  await assert.rejects(
+    checkLeaksOf("image,label,split\na,x,train\nb,y,train\nc,x,test\n", {
+      a: "same",
+      b: "diff",
+      c: "same",
+    }),
+    /:2 \(a, split train\) and \S*:4 \(c, split test\): the same picture/,
+  );
+});
+
+Deno.test("checkLeaks lets groups and pictures repeat on one side", async () => {
+  await checkLeaksOf(
+    "image,label,split,group\na,x,train,p\nb,y,train,p\nc,x,test,\nd,x,train,\n",
+    { a: "same", b: "same", c: "more", d: "diff" },
+  );
+});
+
+for (const [name, images] of [["colon", 100], ["gtsdb", 132]] as const) {
+  const path = sharedData(name, "manifest.csv");
+  Deno.test({
+    name: `readManifest reads the manifest of ${name}`,
+    ignore: path === undefined,
+    async fn() {
+      assert.equal((await readManifest(path!)).entries.length, images);
+    },
+  });
+}
+
+const colon = sharedData("colon", "manifest.csv");
+Deno.test({
+  name: "checkLeaks finds no picture of colon in two folds",
+  ignore: colon === undefined,
+  fn: async () => await checkLeaks((await readManifest(colon!)).entries),
+});
+
+const gtsdb = sharedData("gtsdb", "manifest.csv");
+Deno.test({
+  name: "checkLeaks finds the picture that gtsdb has in train and in test",
+  ignore: gtsdb === undefined,
+  async fn() {
+    const { entries } = await readManifest(gtsdb!);
+    await assert.rejects(
+      checkLeaks(entries),
+      /00613\.jpg, split test\) and .*00881\.jpg, split train\): the same picture/,
+    );
+  },
+});

@@ -1,0 +1,57 @@
+/**
+ * Every file of public corpora of broken images ends in pixels or a named
+ * error, within bounded time and memory, and the process lives on.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { ImageError } from "../../lib/errors.ts";
+import { openImage } from "../../lib/image/open.ts";
+import { sharedData } from "../shared_data.ts";
+import { readAll } from "./pictures.ts";
+
+const MAX_MS = 10_000; // of one file; the slowest took 0.2 s
+const MAX_BYTES = 2 ** 30; // of the process
+
+const hostile = sharedData("hostile");
+const corpora = hostile === undefined
+  ? []
+  : [...Deno.readDirSync(hostile)].filter((entry) => entry.isDirectory);
+
+Deno.test({
+  name: "hostile files are there",
+  ignore: hostile === undefined,
+  fn: () => assert.ok(corpora.length > 0),
+});
+
+for (const { name } of corpora) {
+  Deno.test(`hostile/${name}: a result or an ImageError`, async () => {
+    for (const path of filesIn(join(hostile!, name))) {
+      const start = performance.now();
+      await openAndRead(path);
+      assert.ok(performance.now() - start < MAX_MS, path);
+    }
+    assert.ok(Deno.memoryUsage().rss < MAX_BYTES);
+  });
+}
+
+async function openAndRead(path: string): Promise<void> {
+  try {
+    const image = await openImage(path);
+    const { data } = await readAll(image);
+    assert.equal(data.length, image.width * image.height * 4, path);
+    image.close();
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    assert.ok(error.message.includes(path), error.message);
+  }
+}
+
+function* filesIn(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    const path = join(folder, name);
+    if (isDirectory) yield* filesIn(path);
+    else yield path;
+  }
+}

@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import * as tf from "@tensorflow/tfjs-core";
+import {
+  downsample,
+  type DownsampleOptions,
+  downsampleReference,
+} from "../../kernels/downsample.ts";
+import {
+  gatherPatchesReference,
+  packPixels,
+  type Pixels,
+} from "../../kernels/gather_patches.ts";
+import { randomKey, RandomStream } from "../../kernels/random.ts";
+import { maxError, testOnEngines } from "../engines.ts";
+
+function randomPixels(width: number, height: number): Pixels {
+  const stream = new RandomStream(randomKey(width, height));
+  const data = new Uint8Array(width * height * 4);
+  return { data: data.map(() => stream.below(256)), width, height };
+}
+
+async function shrink(pixels: Pixels, options: DownsampleOptions) {
+  const views = tf.tidy(() => downsample(packPixels(pixels), options));
+  const values = await views.data() as Float32Array;
+  views.dispose();
+  return values;
+}
+
+/** The definition: every source pixel, by the area it shares. */
+function definition(
+  { data, width, height }: Pixels,
+  { origins, size, output }: DownsampleOptions,
+): number[] {
+  const share = (at: number, to: number, ratio: number) =>
+    Math.max(0, Math.min(at + 1, (to + 1) * ratio) - Math.max(at, to * ratio));
+  const ratio = {
+    x: size.width / output.width,
+    y: size.height / output.height,
+  };
+  const values: number[] = [];
+  for (let n = 0; n < origins.length; n += 2) {
+    for (let i = 0; i < output.height; i++) {
+      for (let j = 0; j < output.width; j++) {
+        for (let channel = 0; channel < 3; channel++) {
+          let sum = 0;
+          for (let y = 0; y < size.height; y++) {
+            for (let x = 0; x < size.width; x++) {
+              const column = origins[n]! + x, row = origins[n + 1]! + y;
+              if (column < 0 || column >= width) continue;
+              if (row < 0 || row >= height) continue;
+              sum += share(y, i, ratio.y) * share(x, j, ratio.x) *
+                data[(row * width + column) * 4 + channel]!;
+            }
+          }
+          values.push(sum / (ratio.x * ratio.y * 255));
+        }
+      }
+    }
+  }
+  return values;
+}
+
+// inside, across each border, outside
+const ORIGINS = Int32Array.of(2, 3, -5, -4, 20, 15, 500, 0);
+
+testOnEngines(
+  "a view equals the definition of the area-weighted mean",
+  async () => {
+    const pixels = randomPixels(29, 23);
+    const ratios = [
+      [15, 10, 5, 2], // whole
+      [13, 11, 5, 7], // fractions, also below 2
+      [17, 12, 17, 5], // one axis untouched
+      [19, 7, 1, 1],
+    ] as const;
+    for (const [width, height, outputWidth, outputHeight] of ratios) {
+      const options = {
+        origins: ORIGINS,
+        size: { width, height },
+        output: { width: outputWidth, height: outputHeight },
+      };
+      const error = maxError(
+        await shrink(pixels, options),
+        definition(pixels, options),
+      );
+      assert.ok(error < 1e-6, `${width}x${height}: ${error}`);
+    }
+  },
+);
+
+testOnEngines(
+  "views equal their reference over several workgroups",
+  async () => {
+    const pixels = randomPixels(307, 211);
+    const options = {
+      origins: Int32Array.of(0, 0, 150, 90, -40, 100),
+      size: { width: 163, height: 127 },
+      output: { width: 61, height: 53 },
+    };
+    const expected = downsampleReference(
+      new Int32Array(pixels.data.buffer),
+      pixels,
+      options,
+    );
+    assert.ok(maxError(await shrink(pixels, options), expected) < 1e-6);
+  },
+);
+
+testOnEngines("the mean is kept, and ratio 1 changes nothing", async () => {
+  const pixels = randomPixels(37, 31);
+  const size = { width: 37, height: 31 };
+  const origins = Int32Array.of(0, 0);
+  const mean = (values: Float32Array) =>
+    values.reduce((a, b) => a + b, 0) / values.length;
+  const packed = new Int32Array(pixels.data.buffer);
+  const same = gatherPatchesReference(packed, size, { origins, size });
+  const view = await shrink(pixels, {
+    origins,
+    size,
+    output: { width: 10, height: 9 },
+  });
+  assert.ok(Math.abs(mean(view) - mean(same)) < 1e-6);
+  const copy = await shrink(pixels, { origins, size, output: size });
+  assert.ok(maxError(copy, same) < 1e-6);
+});
+
+testOnEngines("an output larger than its source is refused", () => {
+  const region = packPixels(randomPixels(4, 4));
+  const origins = Int32Array.of(0, 0);
+  const size = { width: 4, height: 4 };
+  for (const output of [{ width: 5, height: 4 }, { width: 4, height: 0 }]) {
+    assert.throws(
+      () => downsample(region, { origins, size, output }),
+      RangeError,
+    );
+  }
+  region.dispose();
+});

@@ -1,0 +1,25 @@
+/**
+ * Where the data sets and odd files lie that are too large, or not ours, to be
+ * kept in the repository. Tests that need them are ignored without them.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+
+const shared = fileURLToPath(new URL("../../shared", import.meta.url));
+
+/** Path of a file or folder of the shared data; undefined where it is absent. */
+export function sharedData(...parts: string[]): string | undefined {
+  return existing(join(shared, "data", ...parts));
+}
+
+/** Path of a file of golden numbers; undefined where it is absent. */
+export function goldenFile(name: string): string | undefined {
+  return existing(join(shared, "golden", name));
+}
+
+function existing(path: string): string | undefined {
+  return existsSync(path) ? path : undefined;
+}
