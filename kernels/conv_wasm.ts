@@ -234,7 +234,8 @@ function inputGradient(
     [kernel, kernel, outputs, inputs],
     { stride: 1, padding: 0 },
   );
-  if (!suits(turned)) {
+  // A padding wider than the kernel gives outputs that see no input at all.
+  if (!suits(turned) || padding >= kernel) {
     return plainGradient(backend, "x", { dy, filter, shape });
   }
   const frame = spread(backend, dy, {

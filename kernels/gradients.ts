@@ -35,10 +35,15 @@ function registerArithmetic(): void {
   tf.registerGradient({
     kernelName: "BatchMatMul",
     inputsToSave: ["a", "b"],
-    gradFunc: (dy, [a, b]) => ({
-      a: () => tf.matMul(dy as tf.Tensor, b!, false, true),
-      b: () => tf.matMul(a!, dy as tf.Tensor, true, false),
-    }),
+    gradFunc: (dy, [a, b], { transposeA, transposeB }) => {
+      if (transposeA || transposeB) {
+        throw new TypeError("Cannot differentiate a transposed matMul");
+      }
+      return {
+        a: () => tf.matMul(dy as tf.Tensor, b!, false, true),
+        b: () => tf.matMul(a!, dy as tf.Tensor, true, false),
+      };
+    },
   });
   tf.registerGradient({
     kernelName: "Sum",
@@ -79,7 +84,10 @@ function registerShapes(): void {
     kernelName: "Concat",
     saveAllInputs: true,
     gradFunc: (dy, inputs, attributes) => {
-      const axis = attributes.axis as number;
+      const [axis] = tf.util.parseAxisParam(
+        attributes.axis as number,
+        inputs[0]!.shape,
+      ) as [number];
       const parts = tf.split(
         dy as tf.Tensor,
         inputs.map((input) => input.shape[axis]!),

@@ -213,11 +213,13 @@ async function drawTiles(
       plain.push(tileDraw(model, images, group, { row, draw, turned: false }))
     );
     if (rows.some((image) => image.contrastive)) {
-      const turned = await drawTileRows(contrastiveWeights(logits), {
+      const logWeights = contrastiveWeights(logits);
+      const turned = await drawTileRows(logWeights, {
         keys: rows.map(({ key }) => randomKey(...key, STAGE1, 1)),
         map: group.map,
         samples: options.samples,
       });
+      logWeights.dispose();
       turned.forEach((draw, row) => {
         if (!rows[row]!.contrastive) return;
         contrastive.push(

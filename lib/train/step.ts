@@ -191,10 +191,11 @@ function totalLoss(
   for (const attention of tileAttention) {
     loss = tf.add(loss, negativeEntropy(attention, [share]));
   }
-  const ofTiles = Array.from(
-    draws.rowOf,
-    (row) => glimpses[row]!.contrastive ? 0 : share,
-  );
+  // The mean over an image's tiles, so that the weight does not grow with N.
+  const ofTiles = Array.from(draws.rowOf, (row) => {
+    const { contrastive, tiles } = glimpses[row]!;
+    return contrastive ? 0 : share / tiles.length;
+  });
   return tf.add(loss, negativeEntropy(subTileAttention, ofTiles));
 }
 

@@ -17,9 +17,11 @@ import { netParameters } from "./step.ts";
 
 const NEIGHBOURHOOD = 9; // px of the view that a pixel is compared with
 const LEARNING_RATE = 1e-2;
-// Contrast counts up to this many times its mean: an edge of tissue should not
-// outshine everything else.
-const CAP = 4;
+// Contrast counts from this many times its mean on (the rest is texture), and
+// up to this many (an edge of tissue should not outshine everything else).
+const FLOOR = 2, CAP = 6;
+// Share of the mean contrast that every location has: none is ruled out.
+const EVERYWHERE = 0.01;
 // Word of the random keys.
 const WARM_START = 104;
 
@@ -125,12 +127,16 @@ function contrastDistribution(
   if (height * width !== locations) {
     return tf.fill([count, locations], 1 / locations);
   }
-  const mean = tf.avgPool(views, NEIGHBOURHOOD, 1, "same");
+  const around = tf.avgPool(views, NEIGHBOURHOOD, 1, "same");
   const contrast = tf.reshape(
-    tf.sum(tf.abs(tf.sub(views, mean)), 3),
+    tf.sum(tf.abs(tf.sub(views, around)), 3),
     [count, locations],
   );
-  const cap = tf.mul(tf.mean(contrast, 1, true), CAP);
-  const capped = tf.add(tf.minimum(contrast, cap), 1e-6);
-  return tf.div(capped, tf.sum(capped, 1, true));
+  const mean = tf.mean(contrast, 1, true);
+  const floor = tf.mul(mean, FLOOR), cap = tf.mul(mean, CAP);
+  const salient = tf.add(
+    tf.sub(tf.minimum(tf.maximum(contrast, floor), cap), floor),
+    tf.mul(mean, EVERYWHERE),
+  );
+  return tf.div(salient, tf.sum(salient, 1, true));
 }

@@ -1,0 +1,64 @@
+/**
+ * The configuration that a command line asks for.
+ *
+ * @module
+ */
+import { ConfigError, UsageError } from "../errors.ts";
+import { type Config, parseConfig, withSettings } from "../model/config.ts";
+import { preset, presetNames } from "../model/presets.ts";
+import type { Flags } from "./flags.ts";
+
+/** Flags of {@linkcode configFrom}. */
+export const CONFIG_FLAGS = {
+  preset: { type: "string" },
+  config: { type: "string" },
+  set: { type: "string", multiple: true },
+  epochs: { type: "string" },
+} as const;
+
+/** Their part of a usage text. */
+export const CONFIG_USAGE = `  --preset NAME      ${
+  presetNames.slice(0, 4).join(", ")
+},
+                     ${presetNames.slice(4).join(", ")} (colon)
+  --config FILE      a configuration in JSON instead, as config.json of a run
+  --set KEY=VALUE    change one value, e.g. training.learningRate=0.0005;
+                     may be repeated
+  --epochs N         short for --set training.epochs=N`;
+
+/**
+ * A preset or a file, with its settings changed.
+ *
+ * @throws {ConfigError | UsageError} Naming the field or the flag.
+ */
+export async function configFrom(flags: Flags): Promise<Config> {
+  const file = flags.text("config"), name = flags.text("preset");
+  if (file !== undefined && name !== undefined) {
+    throw new UsageError("Cannot take --preset and --config together");
+  }
+  const base = file === undefined
+    ? preset(name ?? "colon")
+    : parseConfig(await readJson(file), file);
+  const epochs = flags.integer("epochs");
+  return withSettings(base, [
+    ...flags.texts("set"),
+    ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
+  ]);
+}
+
+async function readJson(file: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (cause) {
+    throw new ConfigError(`Cannot read the configuration ${file}`, { cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ConfigError(
+      `Cannot read ${file} as JSON: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}

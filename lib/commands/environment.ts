@@ -1,0 +1,34 @@
+/**
+ * What a run ran on: written into its log, so that figures can be traced.
+ *
+ * @module
+ */
+import os from "node:os";
+import process from "node:process";
+import { version_core } from "@tensorflow/tfjs-core";
+import type { Engine } from "../engine/select.ts";
+
+/** Versions, machine and engine. */
+export function environment(engine: Engine): Record<string, unknown> {
+  return {
+    backend: engine.backend,
+    engine: engine.reason,
+    deno: Deno.version.deno,
+    v8: Deno.version.v8,
+    tfjs: version_core,
+    os: `${os.type()} ${os.release()} ${os.arch()}`,
+    cpu: os.cpus()[0]?.model ?? "unknown",
+    cores: os.cpus().length,
+    memoryBytes: os.totalmem(),
+  };
+}
+
+/** Largest resident memory of this process so far, bytes. */
+export function peakMemoryBytes(): number {
+  return process.resourceUsage().maxRSS * 1024; // Linux counts in KiB
+}
+
+/** Bytes as people read them. */
+export function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1e6)} MB`;
+}

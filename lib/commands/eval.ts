@@ -1,0 +1,209 @@
+/**
+ * `deno task eval`: score a checkpoint on labelled images.
+ *
+ * @module
+ */
+import {
+  checkLeaks,
+  type ManifestEntry,
+  readManifest,
+} from "../data/manifest.ts";
+import { readRegions } from "../data/regions.ts";
+import { DataError, ImageError } from "../errors.ts";
+import { evaluate } from "../eval/evaluate.ts";
+import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
+import {
+  type EvaluationReport,
+  evaluationReport,
+  type MetricWithInterval,
+  predictionTable,
+} from "../eval/report.ts";
+import { writeFileAtomically } from "../files.ts";
+import { ImageCache } from "../image/cache.ts";
+import { type Checkpoint, readCheckpoint } from "../model/checkpoint.ts";
+import { disposeParameters } from "../model/parameters.ts";
+import { megabytes, peakMemoryBytes } from "./environment.ts";
+import { Flags } from "./flags.ts";
+import {
+  announceEngine,
+  figure,
+  interruptSignal,
+  ProgressLine,
+} from "./terminal.ts";
+
+export const summary = "Score a checkpoint on labelled images";
+
+const SPLITS = ["train", "validation", "test", "all"] as const;
+
+export const usage = `deno task eval --checkpoint RUN --data MANIFEST
+
+  --checkpoint RUN    folder of a run (its best checkpoint), or a checkpoint
+  --data MANIFEST     CSV with image,label; labels as in training
+  --split NAME        ${SPLITS.join(", ")} (test; all where there is no split)
+  --samples N         sub-tiles to read (the configuration's)
+  --draws NAME        seeded or topN (the configuration's)
+  --seed N            seed of the draws and of the bootstrap (0)
+  --predictions FILE  write a CSV with the prediction of each image
+  --backend NAME      auto, webgpu or wasm (auto)
+  --json              print the report as JSON
+
+Exit code 1 if an image could not be read.`;
+
+/**
+ * Prints the report; the same command prints the same bytes.
+ *
+ * @throws {UsageError} If a flag is wrong.
+ */
+export async function run(argv: string[]): Promise<number> {
+  const flags = new Flags(argv, {
+    checkpoint: { type: "string" },
+    data: { type: "string" },
+    split: { type: "string" },
+    samples: { type: "string" },
+    draws: { type: "string" },
+    seed: { type: "string" },
+    predictions: { type: "string" },
+    backend: { type: "string" },
+    json: { type: "boolean" },
+  });
+  const path = flags.required("checkpoint", "RUN");
+  const data = flags.required("data", "MANIFEST");
+  const split = flags.oneOf("split", SPLITS);
+  const samples = flags.integer("samples", { least: 1 });
+  const draws = flags.oneOf("draws", ["seeded", "topN"] as const);
+  const seed = flags.integer("seed") ?? 0;
+  const signal = interruptSignal();
+  const engine = await announceEngine(flags.backend());
+  const checkpoint = await readCheckpoint(path);
+  const { model } = checkpoint;
+  const manifest = await readManifest(data, { classes: model.classes });
+  await checkLeaks(manifest.entries);
+  const entries = entriesOf(manifest.entries, split, data);
+  const line = new ProgressLine();
+  const evaluation = await evaluate(model, entries, {
+    cache: new ImageCache(0), // each image is read once
+    samples,
+    draws,
+    seed,
+    signal,
+    onImage: (done, total) => line.show(`${done}/${total} images`),
+  }).finally(() => line.clear());
+  engine.assertAlive();
+  disposeParameters(model.parameters);
+  if (evaluation.images.length === 0) {
+    throw new ImageError(
+      `Cannot score ${data}: none of its images could be read; the first: ${
+        evaluation.failures[0]!.error.message
+      }`,
+    );
+  }
+  const report = await evaluationReport(evaluation, {
+    classes: model.classes,
+    regions: await readRegions(manifest),
+    seed,
+  });
+  const file = flags.text("predictions");
+  if (file !== undefined) {
+    await writeFileAtomically(
+      file,
+      predictionTable(evaluation.images, model.classes),
+    );
+  }
+  for (const { image, error } of report.failures) {
+    console.error(`${image}: ${error}`);
+  }
+  console.log(
+    flags.has("json")
+      ? JSON.stringify({ checkpoint: checkpoint.sha256, ...report })
+      : reportText(report, checkpoint),
+  );
+  console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
+  return report.failures.length > 0 ? 1 : 0;
+}
+
+/** The entries of a split; all of them where the manifest has none. */
+function entriesOf(
+  entries: readonly ManifestEntry[],
+  split: (typeof SPLITS)[number] | undefined,
+  data: string,
+): readonly ManifestEntry[] {
+  const hasSplit = entries.some((entry) => entry.split !== undefined);
+  const wanted = split ?? (hasSplit ? "test" : "all");
+  const found = wanted === "all"
+    ? entries
+    : entries.filter((entry) => entry.split === wanted);
+  if (found.length > 0) return found;
+  throw new DataError(
+    `Cannot score the split "${wanted}" of ${data}: no image has it`,
+  );
+}
+
+const METRIC_NAMES: Record<keyof EvaluationReport["metrics"], string> = {
+  accuracy: "accuracy",
+  balancedAccuracy: "balanced accuracy",
+  auc: "AUC",
+  f1: "F1",
+  brier: "Brier score",
+  expectedCalibrationError: "calibration error",
+  logLoss: "log loss",
+};
+
+function reportText(
+  { images, metrics, confusion, classes, attention }: EvaluationReport,
+  { model, epoch, sha256 }: Checkpoint,
+): string {
+  const names = Object.entries(METRIC_NAMES) as [
+    keyof typeof METRIC_NAMES,
+    string,
+  ][];
+  return [
+    `checkpoint ${
+      sha256.slice(0, 12)
+    } (preset ${model.config.preset}, epoch ${epoch}) on ${images} images`,
+    "",
+    `${"metric".padEnd(20)}   value   95 % interval`,
+    ...names.map(([key, name]) => metricText(name, metrics[key])),
+    "",
+    ...confusionText(confusion, classes),
+    ...(attention ? ["", ...attentionText(attention)] : []),
+  ].join("\n");
+}
+
+function metricText(
+  name: string,
+  { value, interval }: MetricWithInterval,
+): string {
+  const range = interval
+    ? `${figure(interval.low)} to ${figure(interval.high)}`
+    : "-";
+  return `${name.padEnd(20)} ${figure(value).padStart(7)}   ${range}`;
+}
+
+function confusionText(
+  confusion: readonly number[][],
+  classes: readonly string[],
+): string[] {
+  const width = Math.max(8, ...classes.map((name) => name.length + 2));
+  const row = (cells: readonly (string | number)[]) =>
+    cells.map((cell) => String(cell).padStart(width)).join("");
+  return [
+    "true \\ predicted",
+    row(["", ...classes]),
+    ...confusion.map((counts, i) => row([classes[i]!, ...counts])),
+  ];
+}
+
+function attentionText(
+  { images, drawn, mass, chance, drawnToChance }: AttentionHitsSummary,
+): string[] {
+  const text = ({ value, interval }: Estimate) =>
+    figure(value) +
+    (interval ? ` (${figure(interval.low)} to ${figure(interval.high)})` : "");
+  return [
+    `on ${images} images with annotated objects:`,
+    `  sub-tiles that hit an object ${text(drawn)}`,
+    `  share of their weight        ${text(mass)}`,
+    `  by chance                    ${text(chance)}`,
+    `  ratio to chance              ${text(drawnToChance)}`,
+  ];
+}

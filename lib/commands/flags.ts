@@ -1,0 +1,117 @@
+/**
+ * Reading the command line: every fault is a {@linkcode UsageError} of one
+ * line that names the flag.
+ *
+ * @module
+ */
+import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
+import { type BackendChoice, BACKENDS } from "../engine/select.ts";
+import { UsageError } from "../errors.ts";
+
+type Values = Record<string, string | boolean | string[] | undefined>;
+
+/** Flags as node:util parsed them, read by kind. */
+export class Flags {
+  readonly #values: Values;
+  /** Arguments that are no flags. */
+  readonly positionals: readonly string[];
+
+  /** @throws {UsageError} If a flag is unknown or lacks its value. */
+  constructor(
+    args: string[],
+    options: ParseArgsOptionsConfig,
+    { positionals = false }: { positionals?: boolean } = {},
+  ) {
+    try {
+      const parsed = parseArgs({
+        args,
+        options,
+        strict: true,
+        allowPositionals: positionals,
+      });
+      this.#values = parsed.values as Values;
+      this.positionals = parsed.positionals;
+    } catch (cause) {
+      const [line] = (cause as Error).message.split("\n");
+      throw new UsageError(line!, { cause });
+    }
+  }
+
+  /** Whether a switch was given. */
+  has(name: string): boolean {
+    return this.#values[name] !== undefined && this.#values[name] !== false;
+  }
+
+  /** The text of a flag, or undefined. */
+  text(name: string): string | undefined {
+    const value = this.#values[name];
+    return typeof value === "string" ? value : undefined;
+  }
+
+  /** The texts of a flag that may be repeated. */
+  texts(name: string): string[] {
+    const value = this.#values[name];
+    return Array.isArray(value) ? value : [];
+  }
+
+  /** The text of a flag that must be there. */
+  required(name: string, what: string): string {
+    const value = this.text(name);
+    if (value === undefined || value === "") {
+      throw new UsageError(`Cannot go on without --${name} ${what}`);
+    }
+    return value;
+  }
+
+  /** An integer in [least, most], or undefined where the flag is absent. */
+  integer(
+    name: string,
+    { least = 0, most = Number.MAX_SAFE_INTEGER } = {},
+  ): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most) {
+      throw new UsageError(
+        `Cannot take --${name} as it must be an integer in [${least}, ${most}]: current value is "${text}"`,
+      );
+    }
+    return value;
+  }
+
+  /** A number in [least, most), or undefined where the flag is absent. */
+  fraction(name: string): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= 0 && value < 1)) {
+      throw new UsageError(
+        `Cannot take --${name} as it must be a number in [0, 1): current value is "${text}"`,
+      );
+    }
+    return value;
+  }
+
+  /** One of `words`, or undefined where the flag is absent. */
+  oneOf<Word extends string>(
+    name: string,
+    words: readonly Word[],
+  ): Word | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const word = words.find((word) => word === text);
+    if (word === undefined) {
+      throw new UsageError(
+        `Cannot take --${name} as it must be ${
+          words.join(" or ")
+        }: current value is "${text}"`,
+      );
+    }
+    return word;
+  }
+
+  /** `--backend`; auto where it is absent. */
+  backend(): BackendChoice {
+    return this.oneOf("backend", BACKENDS) ?? "auto";
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * What commands say while they work: progress and remarks on stderr, never on
+ * stdout, and progress only where a person watches.
+ *
+ * @module
+ */
+import { type Engine, startEngine } from "../engine/select.ts";
+import type { BackendChoice } from "../engine/select.ts";
+
+const encoder = new TextEncoder();
+const CLEAR_LINE = "\r\x1b[2K";
+
+/** A line that is written over and over, on a terminal only. */
+export class ProgressLine {
+  readonly #shown = Deno.stderr.isTerminal();
+  #open = false;
+
+  show(text: string): void {
+    if (!this.#shown) return;
+    const { columns } = Deno.consoleSize();
+    Deno.stderr.writeSync(
+      encoder.encode(CLEAR_LINE + text.slice(0, columns - 1)),
+    );
+    this.#open = true;
+  }
+
+  /** Clears the line, so that what follows starts at its beginning. */
+  clear(): void {
+    if (this.#open) Deno.stderr.writeSync(encoder.encode(CLEAR_LINE));
+    this.#open = false;
+  }
+}
+
+/** Starts the engine and says which one, and why. */
+export async function announceEngine(backend: BackendChoice): Promise<Engine> {
+  const engine = await startEngine(backend);
+  console.error(`engine: ${engine.reason}`);
+  return engine;
+}
+
+/** Seconds as people read them: 42 s, 3 min 05 s, 1 h 02 min. */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  const minutes = Math.floor(whole / 60), hours = Math.floor(minutes / 60);
+  const two = (value: number) => String(value).padStart(2, "0");
+  if (hours > 0) return `${hours} h ${two(minutes % 60)} min`;
+  if (minutes > 0) return `${minutes} min ${two(whole % 60)} s`;
+  return `${whole} s`;
+}
+
+/** A figure with three digits after the point; "-" where it is undefined. */
+export function figure(value: number | null | undefined): string {
+  return value === null || value === undefined ? "-" : value.toFixed(3);
+}
+
+/**
+ * A signal that Ctrl-C (or SIGTERM) sets off: the work stops at its next step
+ * and can be resumed. A second Ctrl-C ends the process at once.
+ */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(name, () => {
+      if (controller.signal.aborted) Deno.exit(INTERRUPTED);
+      controller.abort(new InterruptError());
+    });
+  }
+  return controller.signal;
+}
+
+/** Exit code of a process that was stopped by Ctrl-C. */
+export const INTERRUPTED = 130;
+
+/** The user stopped the work. */
+export class InterruptError extends Error {
+  override name = "InterruptError";
+  override message = "Stopped";
+}

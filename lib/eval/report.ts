@@ -1,0 +1,114 @@
+/**
+ * What an evaluation comes to: metrics with their intervals, where the network
+ * looked, and a table of the predictions.
+ *
+ * @module
+ */
+import { formatTable } from "../data/table.ts";
+import type { RegionSource } from "../data/regions.ts";
+import {
+  type AttentionHits,
+  attentionHits,
+  type AttentionHitsSummary,
+  summariseHits,
+} from "./attention_hits.ts";
+import { bootstrapMetrics, type Interval } from "./bootstrap.ts";
+import {
+  type EvaluatedImage,
+  type Evaluation,
+  scoredImages,
+} from "./evaluate.ts";
+import { evaluateMetrics, type MetricValues } from "./metrics.ts";
+
+/** A metric and its bootstrap 95 % interval; null where it is undefined. */
+export interface MetricWithInterval {
+  value: number | null;
+  interval: Interval | null;
+}
+
+/** Figures of one evaluation. */
+export interface EvaluationReport {
+  images: number;
+  failures: { image: string; error: string }[];
+  classes: readonly string[];
+  metrics: Record<keyof MetricValues, MetricWithInterval>;
+  /** Images of class [true][predicted]. */
+  confusion: number[][];
+  /** Null where no objects are annotated. */
+  attention: AttentionHitsSummary | null;
+}
+
+/**
+ * The report of an evaluation.
+ *
+ * @param options.seed seed of the bootstrap.
+ * @throws {RangeError} If no image was classified.
+ */
+export async function evaluationReport(
+  { images, failures }: Evaluation,
+  { classes, regions, seed }: {
+    classes: readonly string[];
+    regions: RegionSource | undefined;
+    seed: number;
+  },
+): Promise<EvaluationReport> {
+  const scored = scoredImages(images);
+  const { confusion, ...values } = evaluateMetrics(scored);
+  const groups = images.map(({ entry }, i) => entry.group ?? `image ${i}`);
+  const intervals = bootstrapMetrics(scored, { seed, groups });
+  const metrics = Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [name, {
+      value,
+      interval: intervals[name as keyof MetricValues].interval,
+    }]),
+  ) as EvaluationReport["metrics"];
+  const hits = regions ? await allHits(images, regions) : [];
+  return {
+    images: images.length,
+    failures: failures.map(({ entry, error }) => ({
+      image: entry.image,
+      error: error.message,
+    })),
+    classes,
+    metrics,
+    confusion,
+    attention: summariseHits(hits, { seed }),
+  };
+}
+
+/** Hits of each image that has objects of its label. */
+async function allHits(
+  images: readonly EvaluatedImage[],
+  regions: RegionSource,
+): Promise<AttentionHits[]> {
+  const hits: AttentionHits[] = [];
+  for (const { entry, prediction, size } of images) {
+    const all = await regions.of(entry);
+    const objects = all.filter((object) => regions.relevant(entry, object));
+    const { width, height } = prediction.subTiles[0]!;
+    const found = attentionHits({
+      image: size,
+      subTileSize: { width, height },
+      subTiles: prediction.subTiles,
+      objects,
+    });
+    if (found) hits.push(found);
+  }
+  return hits;
+}
+
+/** A CSV table with one classified image a line. */
+export function predictionTable(
+  images: readonly EvaluatedImage[],
+  classes: readonly string[],
+): string {
+  return formatTable(
+    ["image", "label", "predicted", ...classes.map((name) => `p(${name})`)],
+    images.map(({ entry, prediction }) => [
+      entry.image,
+      entry.label,
+      prediction.label,
+      ...prediction.probabilities.map((p) => p.toFixed(6)),
+    ]),
+  );
+}

@@ -1,0 +1,179 @@
+/**
+ * Cross-validation by two protocols, always named, because they answer
+ * different questions:
+ *
+ * - `best-epoch`, the published one: train on the other folds, report the best
+ *   epoch's accuracy on the fold itself. Selection on the test data: optimistic.
+ * - `held-out`: choose the epoch on a part cut from the other folds, and touch
+ *   the fold once.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { type ManifestEntry } from "../data/manifest.ts";
+import { foldSplit, validationPart } from "../data/folds.ts";
+import type { RegionSource } from "../data/regions.ts";
+import { type MeanInterval, meanInterval } from "../eval/bootstrap.ts";
+import { evaluate } from "../eval/evaluate.ts";
+import {
+  type EvaluationReport,
+  evaluationReport,
+  predictionTable,
+} from "../eval/report.ts";
+import { writeFileAtomically } from "../files.ts";
+import { LAST, readCheckpoint } from "../model/checkpoint.ts";
+import { disposeParameters } from "../model/parameters.ts";
+import { train, type TrainingData, type TrainOptions } from "./trainer.ts";
+
+export const PROTOCOLS = ["best-epoch", "held-out"] as const;
+
+export type Protocol = (typeof PROTOCOLS)[number];
+
+/** What one fold came to under one protocol. */
+export interface FoldResult {
+  protocol: Protocol;
+  fold: number;
+  bestEpoch: number;
+  seconds: number;
+  report: EvaluationReport;
+}
+
+/** Figures over the folds of one protocol. */
+export interface ProtocolSummary {
+  protocol: Protocol;
+  accuracy: MeanInterval;
+  balancedAccuracy: MeanInterval;
+  auc: MeanInterval;
+  /** Share of drawn sub-tiles that hit an object, and that of chance. */
+  hitRate: MeanInterval;
+  chanceHitRate: MeanInterval;
+}
+
+/** One cell of a cross-validation. */
+export interface FoldTask {
+  protocol: Protocol;
+  fold: number;
+}
+
+/** How to run it. */
+export interface CrossValidationOptions
+  extends Omit<TrainOptions, "folder" | "resume"> {
+  /** Folder of the whole; a fold's run is FOLDER/PROTOCOL/fold-N. */
+  folder: string;
+  classes: readonly string[];
+  regions: RegionSource | undefined;
+}
+
+/** The cells of a cross-validation, fold by fold. */
+export function foldTasks(
+  entries: readonly ManifestEntry[],
+  { protocols, folds }: {
+    protocols: readonly Protocol[];
+    /** Only these folds. */
+    folds?: readonly number[] | undefined;
+  },
+): FoldTask[] {
+  const known = [...new Set(entries.map(({ fold }) => fold))]
+    .filter((fold) => fold !== undefined)
+    .sort((a, b) => a - b);
+  return (folds ?? known).flatMap((fold) =>
+    protocols.map((protocol) => ({ protocol, fold }))
+  );
+}
+
+/**
+ * Trains and tests one fold; a fold that is done is only read, one that was
+ * cut off goes on.
+ */
+export async function runFold(
+  entries: readonly ManifestEntry[],
+  task: FoldTask,
+  options: CrossValidationOptions,
+): Promise<FoldResult> {
+  const folder = foldFolder(options.folder, task);
+  const file = join(folder, "result.json");
+  const done = await readJson<FoldResult>(file);
+  if (done) return done;
+  const started = performance.now();
+  const { test, ...data } = foldData(entries, task, options);
+  const { bestEpoch } = await train(data, {
+    ...options,
+    folder,
+    resume: await exists(join(folder, LAST)),
+  });
+  const { model } = await readCheckpoint(folder);
+  const { cache, signal } = options;
+  const evaluation = await evaluate(model, test, {
+    cache,
+    seed: 0,
+    ...(signal && { signal }),
+  });
+  disposeParameters(model.parameters);
+  const { classes, regions } = options;
+  const result: FoldResult = {
+    ...task,
+    bestEpoch,
+    seconds: (performance.now() - started) / 1000,
+    report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
+  };
+  await writeFileAtomically(
+    join(folder, "predictions.csv"),
+    predictionTable(evaluation.images, classes),
+  );
+  await writeFileAtomically(file, `${JSON.stringify(result, null, 2)}\n`);
+  return result;
+}
+
+/** Mean, deviation and interval over the folds, protocol by protocol. */
+export function summariseFolds(
+  results: readonly FoldResult[],
+): ProtocolSummary[] {
+  return PROTOCOLS.flatMap((protocol) => {
+    const own = results.filter((result) => result.protocol === protocol);
+    if (own.length === 0) return [];
+    const over = (pick: (report: EvaluationReport) => number | null) =>
+      meanInterval(own.map(({ report }) => pick(report)));
+    return [{
+      protocol,
+      accuracy: over(({ metrics }) => metrics.accuracy.value),
+      balancedAccuracy: over(({ metrics }) => metrics.balancedAccuracy.value),
+      auc: over(({ metrics }) => metrics.auc.value),
+      hitRate: over(({ attention }) => attention?.drawn.value ?? null),
+      chanceHitRate: over(({ attention }) => attention?.chance.value ?? null),
+    }];
+  });
+}
+
+function foldFolder(folder: string, { protocol, fold }: FoldTask): string {
+  return join(folder, protocol, `fold-${String(fold).padStart(2, "0")}`);
+}
+
+function foldData(
+  entries: readonly ManifestEntry[],
+  { protocol, fold }: FoldTask,
+  { classes, config, seed }: CrossValidationOptions,
+): TrainingData & { test: readonly ManifestEntry[] } {
+  const { train, test } = foldSplit(entries, fold);
+  switch (protocol) {
+    case "best-epoch":
+      return { classes, train, validation: [], chosenOnTest: test, test };
+    case "held-out": {
+      const { validation: fraction } = config.training;
+      return fraction === 0
+        ? { classes, train, validation: [], test }
+        : { classes, ...validationPart(train, { fraction, seed }), test };
+    }
+    default:
+      throw new TypeError(`Unknown protocol ${protocol satisfies never}`);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+async function readJson<T>(path: string): Promise<T | undefined> {
+  return await exists(path)
+    ? JSON.parse(await Deno.readTextFile(path))
+    : undefined;
+}

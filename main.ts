@@ -1,0 +1,94 @@
+/**
+ * zoomin: classify huge images by tiny objects.
+ *
+ * @module
+ */
+import {
+  CheckpointError,
+  ConfigError,
+  DataError,
+  EngineError,
+  ImageError,
+  TrainingError,
+  UsageError,
+} from "./lib/errors.ts";
+import { INTERRUPTED, InterruptError } from "./lib/commands/terminal.ts";
+
+/** A command: what it says of itself, and what it does. */
+interface Command {
+  summary: string;
+  usage: string;
+  /** Returns the exit code. */
+  run(argv: string[]): Promise<number>;
+}
+
+// Loaded one at a time: `classify` should not wait for what only `train` needs.
+const COMMANDS: Record<string, () => Promise<Command>> = {
+  train: () => import("./lib/commands/train.ts"),
+  eval: () => import("./lib/commands/eval.ts"),
+  classify: () => import("./lib/commands/classify.ts"),
+  dataset: () => import("./lib/commands/dataset.ts"),
+  demo: () => import("./lib/commands/demo.ts"),
+  doctor: () => import("./lib/commands/doctor.ts"),
+};
+
+const FAILURE = 1, MISUSE = 2;
+
+/** Runs the command named first in `argv` and returns the exit code. */
+async function main([name = "", ...argv]: string[]): Promise<number> {
+  if (["", "help", "--help", "-h"].includes(name)) {
+    console.log(await overview());
+    return 0;
+  }
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (!load) {
+    console.error(
+      `Cannot run "${name}": there are ${Object.keys(COMMANDS).join(", ")}`,
+    );
+    return MISUSE;
+  }
+  const command = await load();
+  if (argv.includes("--help") || argv.includes("-h")) {
+    console.log(command.usage);
+    return 0;
+  }
+  try {
+    return await command.run(argv);
+  } catch (error) {
+    return report(error);
+  }
+}
+
+async function overview(): Promise<string> {
+  const lines = await Promise.all(
+    Object.entries(COMMANDS).map(async ([name, load]) =>
+      `  ${name.padEnd(10)}${(await load()).summary}`
+    ),
+  );
+  return `zoomin: classify huge images by tiny objects\n\ndeno task COMMAND [--help]\n\n${
+    lines.join("\n")
+  }`;
+}
+
+/** Says in one line what went wrong; a bug shows its stack. */
+function report(error: unknown): number {
+  if (error instanceof InterruptError) {
+    console.error(error.message);
+    return INTERRUPTED;
+  }
+  if (error instanceof UsageError || error instanceof ConfigError) {
+    console.error(error.message);
+    return MISUSE;
+  }
+  const known = [
+    CheckpointError,
+    DataError,
+    EngineError,
+    ImageError,
+    TrainingError,
+  ].some((kind) => error instanceof kind);
+  console.error(known ? (error as Error).message : error);
+  return FAILURE;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
