@@ -36,14 +36,17 @@ const FAILURE = 1, MISUSE = 2;
 
 /** Runs the command named first in `argv` and returns the exit code. */
 async function main([name = "", ...argv]: string[]): Promise<number> {
-  if (["", "help", "--help", "-h"].includes(name)) {
+  if (["help", "--help", "-h"].includes(name)) {
     console.log(await overview());
     return 0;
   }
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!load) {
+    const names = Object.keys(COMMANDS).join(", ");
     console.error(
-      `Cannot run "${name}": there are ${Object.keys(COMMANDS).join(", ")}`,
+      name === ""
+        ? `Cannot go on without a command: there are ${names}`
+        : `Cannot run "${name}": there are ${names}`,
     );
     return MISUSE;
   }
@@ -86,9 +89,15 @@ function report(error: unknown): number {
     EngineError,
     ImageError,
     TrainingError,
-  ].some((kind) => error instanceof kind);
+  ].some((kind) => error instanceof kind) || isSystemError(error);
   console.error(known ? (error as Error).message : error);
   return FAILURE;
+}
+
+/** Whether the system refused: a folder that is missing, a full disk. */
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && "code" in error &&
+    /^E[A-Z]+$/.test(String(error.code)); // ENOENT, but not ERR_INVALID_ARG
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

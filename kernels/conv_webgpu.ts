@@ -20,7 +20,7 @@ type Inputs = Record<string, tf.TensorInfo>;
 export function registerWebGpuConvolutions(): void {
   const register = (
     kernelName: string,
-    run: (inputs: Inputs, attributes: unknown, call: Call) => tf.TensorInfo,
+    run: (inputs: Inputs, attributes: unknown, engine: Stock) => tf.TensorInfo,
   ) =>
     tf.registerKernel({
       kernelName,
@@ -29,24 +29,24 @@ export function registerWebGpuConvolutions(): void {
         run(
           inputs as Inputs,
           attrs,
-          (name, inputs, attributes) => stock(backend, name, inputs, attributes),
+          stockOf(backend as tf.KernelBackend),
         ),
     });
-  register(CONV, (inputs, attributes, call) => {
+  register(CONV, (inputs, attributes, { call }) => {
     const { stride, padding, relu } = attributes as ConvOptions;
     return call("FusedConv2D", inputs, {
       ...stockAttributes(stride, padding),
       activation: relu ? "relu" : "linear",
     });
   });
-  register(CONV_INPUT_GRADIENT, (inputs, attributes, call) => {
+  register(CONV_INPUT_GRADIENT, (inputs, attributes, { call }) => {
     const { stride, padding, shape } = attributes as ConvGradientAttributes;
     return call("Conv2DBackpropInput", inputs, {
       ...stockAttributes(stride, padding),
       inputShape: shape,
     });
   });
-  register(CONV_FILTER_GRADIENT, (inputs, attributes, call) => {
+  register(CONV_FILTER_GRADIENT, (inputs, attributes, { call }) => {
     const { stride, padding, shape } = attributes as ConvGradientAttributes;
     return call("Conv2DBackpropFilter", inputs, {
       ...stockAttributes(stride, padding),
@@ -55,28 +55,33 @@ export function registerWebGpuConvolutions(): void {
   });
   register(
     CONV_BIAS_GRADIENT,
-    ({ dy }, _, call) =>
+    ({ dy }, _, { call }) =>
       call("Sum", { x: dy! }, { axis: [0, 1, 2], keepDims: false }),
   );
-  register(RELU_GRADIENT, ({ dy, y }, _, call) => {
+  register(RELU_GRADIENT, ({ dy, y }, _, { call, release }) => {
     const open = call("Step", { x: y! }, { alpha: 0 });
-    return call("Multiply", { a: dy!, b: open }, {});
+    const masked = call("Multiply", { a: dy!, b: open }, {});
+    release(open);
+    return masked;
   });
 }
 
-type Call = (name: string, inputs: Inputs, attributes: object) => tf.TensorInfo;
+/** tfjs's own kernels. What they return is the caller's to release. */
+interface Stock {
+  call(name: string, inputs: Inputs, attributes: object): tf.TensorInfo;
+  release(info: tf.TensorInfo): void;
+}
 
-function stock(
-  backend: object,
-  name: string,
-  inputs: Inputs,
-  attributes: object,
-): tf.TensorInfo {
-  return tf.getKernel(name, "webgpu").kernelFunc({
-    inputs,
-    backend,
-    attrs: attributes as tf.NamedAttrMap,
-  }) as tf.TensorInfo;
+function stockOf(backend: tf.KernelBackend): Stock {
+  return {
+    call: (name, inputs, attributes) =>
+      tf.getKernel(name, "webgpu").kernelFunc({
+        inputs,
+        backend,
+        attrs: attributes as tf.NamedAttrMap,
+      }) as tf.TensorInfo,
+    release: ({ dataId }) => void backend.disposeData(dataId),
+  };
 }
 
 function stockAttributes(stride: number, padding: number) {

@@ -70,7 +70,7 @@ export async function run(argv: string[]): Promise<number> {
   const path = flags.required("checkpoint", "RUN");
   const images = flags.positionals;
   if (images.length === 0) throw new UsageError("Cannot classify no image");
-  const samples = flags.integer("samples", { least: 1 });
+  const samples = flags.samples();
   const draws = flags.oneOf("draws", ["seeded", "topN"] as const);
   const seed = flags.integer("seed") ?? 0;
   const heatmaps = await heatmapPaths(flags.text("heatmap"), images);

@@ -18,9 +18,9 @@ export const CONFIG_FLAGS = {
 
 /** Their part of a usage text. */
 export const CONFIG_USAGE = `  --preset NAME      ${
-  presetNames.slice(0, 4).join(", ")
-},
-                     ${presetNames.slice(4).join(", ")} (colon)
+  presetNames.filter((name) => !name.endsWith("-paper")).join(", ")
+};
+                     NAME-paper has the published settings (colon)
   --config FILE      a configuration in JSON instead, as config.json of a run
   --set KEY=VALUE    change one value, e.g. training.learningRate=0.0005;
                      may be repeated
@@ -29,21 +29,35 @@ export const CONFIG_USAGE = `  --preset NAME      ${
 /**
  * A preset or a file, with its settings changed.
  *
+ * @param resumed the file to take where the flags name neither.
  * @throws {ConfigError | UsageError} Naming the field or the flag.
  */
-export async function configFrom(flags: Flags): Promise<Config> {
-  const file = flags.text("config"), name = flags.text("preset");
-  if (file !== undefined && name !== undefined) {
+export async function configFrom(
+  flags: Flags,
+  resumed?: string,
+): Promise<Config> {
+  const given = flags.text("config"), name = flags.text("preset");
+  if (given !== undefined && name !== undefined) {
     throw new UsageError("Cannot take --preset and --config together");
   }
+  const file = given ?? (name === undefined ? resumed : undefined);
   const base = file === undefined
     ? preset(name ?? "colon")
-    : parseConfig(await readJson(file), file);
+    : await readConfig(file);
   const epochs = flags.integer("epochs");
   return withSettings(base, [
     ...flags.texts("set"),
     ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
   ]);
+}
+
+/**
+ * The configuration in a file.
+ *
+ * @throws {ConfigError} Naming the file, and the fields that are wrong.
+ */
+export async function readConfig(file: string): Promise<Config> {
+  return parseConfig(await readJson(file), file);
 }
 
 async function readJson(file: string): Promise<unknown> {

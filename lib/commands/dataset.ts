@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
+import type { ParseArgsOptionsConfig } from "node:util";
 import {
   MEGAPIXEL_MNIST_DEFAULTS,
   megapixelMnistDataset,
@@ -11,6 +11,8 @@ import {
 import { NEEDLE_DEFAULTS, needleDataset } from "../data/needle.ts";
 import { type SyntheticDataset, writeDataset } from "../data/synthetic.ts";
 import { UsageError } from "../errors.ts";
+import { Flags } from "./flags.ts";
+import { ProgressLine } from "./terminal.ts";
 
 export const summary = "Draw a synthetic data set";
 
@@ -25,7 +27,7 @@ deno task dataset megapixel-mnist --out DIR --mnist DIR
 needle: clusters of tiny objects, of which one may be of needles
   --images N      training images (${NEEDLE_DEFAULTS.images})
   --size PX       width and height (${NEEDLE_DEFAULTS.size})
-  --clusters N    clusters an image, or one less (${NEEDLE_DEFAULTS.clusters})
+  --clusters N    clusters an image, or one less, but two at least (${NEEDLE_DEFAULTS.clusters})
   --objects N     objects a cluster, one more or less (${NEEDLE_DEFAULTS.objects})
   --diameter PX   of the largest object (${NEEDLE_DEFAULTS.diameter})
 
@@ -34,8 +36,6 @@ megapixel-mnist: five digits, three alike, among scribbles (Katharopoulos & Fleu
   --train N       training images (${MEGAPIXEL_MNIST_DEFAULTS.train})
   --width PX      (${MEGAPIXEL_MNIST_DEFAULTS.width})
   --height PX     (${MEGAPIXEL_MNIST_DEFAULTS.height})`;
-
-type Values = Record<string, string | boolean | undefined>;
 
 const COMMON: ParseArgsOptionsConfig = {
   out: { type: "string" },
@@ -47,7 +47,7 @@ const COMMON: ParseArgsOptionsConfig = {
 /** A kind of data set: its own flags, and how they make one. */
 interface Generator {
   flags: readonly string[];
-  make(values: Values): SyntheticDataset | Promise<SyntheticDataset>;
+  make(flags: Flags): SyntheticDataset | Promise<SyntheticDataset>;
 }
 
 const GENERATORS: Record<string, Generator> = {
@@ -67,7 +67,7 @@ const GENERATORS: Record<string, Generator> = {
  * @throws {UsageError} If a flag is wrong, or the folder holds files.
  */
 export async function run(argv: string[]): Promise<number> {
-  const [kind = "", ...flags] = argv;
+  const [kind = "", ...args] = argv;
   const generator = Object.hasOwn(GENERATORS, kind) && GENERATORS[kind];
   if (!generator) {
     const kinds = Object.keys(GENERATORS).join(" or ");
@@ -76,10 +76,17 @@ export async function run(argv: string[]): Promise<number> {
     );
   }
   const started = performance.now();
-  const values = parseFlags(flags, generator.flags);
-  const out = stringFlag(values, "out");
-  const dataset = await generator.make(values);
-  const written = await writeDataset(out, dataset, showProgress);
+  const options = { ...COMMON };
+  for (const name of generator.flags) options[name] = { type: "string" };
+  const flags = new Flags(args, options);
+  const out = flags.required("out", "DIR");
+  const dataset = await generator.make(flags);
+  const line = new ProgressLine();
+  const written = await writeDataset(
+    out,
+    dataset,
+    (done, total) => line.show(`${done}/${total} images`),
+  ).finally(() => line.clear());
 
   const { train = 0, test = 0 } = dataset.counts;
   const seconds = Math.round(performance.now() - started) / 1000;
@@ -92,34 +99,31 @@ export async function run(argv: string[]): Promise<number> {
     seconds,
   };
   console.log(
-    values.json
+    flags.has("json")
       ? JSON.stringify(result)
       : `${out}: ${train} images to train on and ${test} to test, in ${seconds} s`,
   );
   return 0;
 }
 
-function makeNeedle(values: Values): SyntheticDataset {
+function makeNeedle(flags: Flags): SyntheticDataset {
   const flag = (name: keyof typeof NEEDLE_DEFAULTS, range: Range) =>
-    integerFlag(values, name, { fallback: NEEDLE_DEFAULTS[name], ...range });
+    flags.integer(name, range) ?? NEEDLE_DEFAULTS[name];
   return needleDataset({
     images: flag("images", { least: 2, most: MAX_IMAGES }),
     test: flag("test", { least: 0, most: MAX_IMAGES }),
     size: flag("size", { least: 1, most: MAX_SIZE }),
-    clusters: flag("clusters", { least: 1, most: 1000 }),
+    clusters: flag("clusters", { least: 2, most: 1000 }),
     objects: flag("objects", { least: 1, most: 1000 }),
     diameter: flag("diameter", { least: 6, most: 1000 }),
     seed: flag("seed", { least: 0, most: Number.MAX_SAFE_INTEGER }),
   });
 }
 
-function makeMegapixelMnist(values: Values): Promise<SyntheticDataset> {
+function makeMegapixelMnist(flags: Flags): Promise<SyntheticDataset> {
   const flag = (name: keyof typeof MEGAPIXEL_MNIST_DEFAULTS, range: Range) =>
-    integerFlag(values, name, {
-      fallback: MEGAPIXEL_MNIST_DEFAULTS[name],
-      ...range,
-    });
-  return megapixelMnistDataset(stringFlag(values, "mnist"), {
+    flags.integer(name, range) ?? MEGAPIXEL_MNIST_DEFAULTS[name];
+  return megapixelMnistDataset(flags.required("mnist", "DIR"), {
     train: flag("train", { least: 1, most: MAX_IMAGES }),
     test: flag("test", { least: 0, most: MAX_IMAGES }),
     width: flag("width", { least: 1, most: MAX_SIZE }),
@@ -136,48 +140,3 @@ interface Range {
 
 const MAX_IMAGES = 1_000_000;
 const MAX_SIZE = 16_384; // px: 805 MB of RGB, drawn in memory
-
-function parseFlags(args: string[], own: readonly string[]): Values {
-  const options = { ...COMMON };
-  for (const name of own) options[name] = { type: "string" };
-  try {
-    return parseArgs({ args, options, strict: true }).values as Values;
-  } catch (cause) {
-    const [line] = (cause as Error).message.split("\n");
-    throw new UsageError(line!, { cause });
-  }
-}
-
-function stringFlag(values: Values, name: string): string {
-  const value = values[name];
-  if (typeof value !== "string" || value === "") {
-    throw new UsageError(`Cannot draw a data set without --${name} DIR`);
-  }
-  return value;
-}
-
-function integerFlag(
-  values: Values,
-  name: string,
-  { least, most, fallback }: Range & { fallback: number },
-): number {
-  const text = values[name];
-  if (text === undefined) return fallback;
-  const value = Number(text);
-  if (
-    !/^\d+$/.test(String(text)) || value < least || value > most
-  ) {
-    throw new UsageError(
-      `Cannot take --${name} as it must be an integer in [${least}, ${most}]: current value is "${text}"`,
-    );
-  }
-  return value;
-}
-
-function showProgress(done: number, total: number): void {
-  if (!Deno.stderr.isTerminal()) return;
-  const end = done === total ? "\n" : "";
-  Deno.stderr.writeSync(
-    new TextEncoder().encode(`\r${done}/${total} images${end}`),
-  );
-}

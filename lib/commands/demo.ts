@@ -128,7 +128,7 @@ export async function run(argv: string[]): Promise<number> {
 async function draw({ out, seed }: Demo): Promise<string> {
   const folder = join(out, "data");
   const line = new ProgressLine();
-  const dataset = needleDataset({ ...NEEDLE_DEFAULTS, ...IMAGES, seed });
+  const dataset = needleDataset({ ...NEEDLE_DEFAULTS, seed });
   const { manifest } = await writeDataset(
     folder,
     dataset,
@@ -136,7 +136,7 @@ async function draw({ out, seed }: Demo): Promise<string> {
   );
   line.clear();
   console.error(
-    `drew ${IMAGES.images} images to train on and ${IMAGES.test} to test: ${folder}`,
+    `drew ${NEEDLE_DEFAULTS.images} images to train on and ${NEEDLE_DEFAULTS.test} to test: ${folder}`,
   );
   return manifest;
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { parseArgs, styleText } from "node:util";
+import { styleText } from "node:util";
 import { version_core } from "@tensorflow/tfjs-core";
 import { selfTest, type SelfTestResult } from "../engine/self_test.ts";
 import { startEngine } from "../engine/select.ts";
@@ -14,7 +14,7 @@ import {
   findAdapter,
   INSTALL_HINT,
 } from "../engine/webgpu.ts";
-import { UsageError } from "../errors.ts";
+import { Flags } from "./flags.ts";
 
 export const summary = "Show what this machine offers and test each engine";
 
@@ -47,22 +47,12 @@ interface Report {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
-  const { json } = parseFlags(argv);
+  const flags = new Flags(argv, { json: { type: "boolean" } });
   const report = await examine();
-  console.log(json ? JSON.stringify(report, null, 2) : render(report));
+  console.log(
+    flags.has("json") ? JSON.stringify(report, null, 2) : render(report),
+  );
   return report.engines.every(isHealthy) ? 0 : 1;
-}
-
-function parseFlags(argv: string[]): { json: boolean } {
-  try {
-    const { values } = parseArgs({
-      args: argv,
-      options: { json: { type: "boolean", default: false } },
-    });
-    return values;
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
 }
 
 async function examine(): Promise<Report> {
@@ -130,12 +120,13 @@ function render({ versions, adapter, auto, engines }: Report): string {
 }
 
 function renderEngine({ backend, kernels, error }: EngineReport): string[] {
+  const width = Math.max(...kernels.map(({ kernel }) => kernel.length));
   const lines = kernels.map(({ kernel, passed, maxError }) => {
     const verdict = passed
       ? styleText("green", "ok    ")
       : styleText("red", "FAILED");
     const size = maxError.toExponential(1);
-    return `${verdict} ${kernel.padEnd(16)} max error ${size}`;
+    return `${verdict} ${kernel.padEnd(width)} max error ${size}`;
   });
   if (error) lines.push(`${styleText("red", "FAILED")} ${error}`);
   return lines.map((line, i) => row(i === 0 ? backend : "", line));

@@ -69,9 +69,10 @@ export async function run(argv: string[]): Promise<number> {
   const path = flags.required("checkpoint", "RUN");
   const data = flags.required("data", "MANIFEST");
   const split = flags.oneOf("split", SPLITS);
-  const samples = flags.integer("samples", { least: 1 });
+  const samples = flags.samples();
   const draws = flags.oneOf("draws", ["seeded", "topN"] as const);
   const seed = flags.integer("seed") ?? 0;
+  const file = flags.text("predictions");
   const signal = interruptSignal();
   const engine = await announceEngine(flags.backend());
   const checkpoint = await readCheckpoint(path);
@@ -102,7 +103,6 @@ export async function run(argv: string[]): Promise<number> {
     regions: await readRegions(manifest),
     seed,
   });
-  const file = flags.text("predictions");
   if (file !== undefined) {
     await writeFileAtomically(
       file,

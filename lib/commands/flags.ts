@@ -10,6 +10,9 @@ import { UsageError } from "../errors.ts";
 
 type Values = Record<string, string | boolean | string[] | undefined>;
 
+// More would take minutes and gigabytes for an image, and add nothing.
+const MAX_SAMPLES = 4096;
+
 /** Flags as node:util parsed them, read by kind. */
 export class Flags {
   readonly #values: Values;
@@ -42,10 +45,12 @@ export class Flags {
     return this.#values[name] !== undefined && this.#values[name] !== false;
   }
 
-  /** The text of a flag, or undefined. */
+  /** The text of a flag, or undefined; never empty. */
   text(name: string): string | undefined {
     const value = this.#values[name];
-    return typeof value === "string" ? value : undefined;
+    if (typeof value !== "string") return undefined;
+    if (value === "") throw new UsageError(`Cannot take --${name} as empty`);
+    return value;
   }
 
   /** The texts of a flag that may be repeated. */
@@ -57,7 +62,7 @@ export class Flags {
   /** The text of a flag that must be there. */
   required(name: string, what: string): string {
     const value = this.text(name);
-    if (value === undefined || value === "") {
+    if (value === undefined) {
       throw new UsageError(`Cannot go on without --${name} ${what}`);
     }
     return value;
@@ -79,7 +84,7 @@ export class Flags {
     return value;
   }
 
-  /** A number in [least, most), or undefined where the flag is absent. */
+  /** A number in [0, 1), or undefined where the flag is absent. */
   fraction(name: string): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
@@ -108,6 +113,11 @@ export class Flags {
       );
     }
     return word;
+  }
+
+  /** `--samples`: how many sub-tiles to read. */
+  samples(): number | undefined {
+    return this.integer("samples", { least: 1, most: MAX_SAMPLES });
   }
 
   /** `--backend`; auto where it is absent. */

@@ -11,18 +11,19 @@ import {
   readManifest,
 } from "../data/manifest.ts";
 import {
+  foldSplit,
   makeFolds,
   splitEntries,
   validationPart,
   writeSplits,
 } from "../data/folds.ts";
 import { readRegions } from "../data/regions.ts";
-import type { Engine } from "../engine/select.ts";
+import type { BackendChoice, Engine } from "../engine/select.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
 import { ImageCache } from "../image/cache.ts";
-import { BEST, LAST } from "../model/checkpoint.ts";
+import { BEST } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
 import {
   type CrossValidationOptions,
@@ -43,6 +44,17 @@ import {
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { environment, megabytes, peakMemoryBytes } from "./environment.ts";
 import { Flags } from "./flags.ts";
+import {
+  checkSameEntries,
+  checkSameModel,
+  CONFIG_FILE,
+  CROSSVAL_FILE,
+  crossValidationStarted,
+  FOLDS_FILE,
+  runStarted,
+  seedOf,
+  SPLITS_FILE,
+} from "./run_folder.ts";
 import {
   announceEngine,
   duration,
@@ -70,15 +82,29 @@ ${CONFIG_USAGE}
 // Decoded images kept between epochs.
 const CACHE_BYTES = 2 ** 30;
 const DEFAULT_TEST = 0.2;
+const MAX_FOLDS = 1000;
 
-/** What all kinds of runs need. */
-interface Setup {
+/** What the command line asks for. */
+interface Request {
+  data: string;
   folder: string;
   config: Config;
   seed: number;
+  /** Share of test images where the manifest has no split. */
+  test: number;
+  /** Cross-validate: so many folds, or the manifest's. */
+  folds: number | "manifest" | undefined;
+  onlyFolds: number[] | undefined;
+  protocols: readonly Protocol[];
+  backend: BackendChoice;
+  resume: boolean;
+  json: boolean;
+}
+
+/** What all kinds of runs need. */
+interface Setup extends Request {
   engine: Engine;
   manifest: Manifest;
-  flags: Flags;
   signal: AbortSignal;
 }
 
@@ -88,6 +114,21 @@ interface Setup {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
+  const request = await readRequest(argv);
+  const { data, config, folds } = request;
+  const manifest = await readManifest(data);
+  checkReference(config, manifest);
+  const engine = await announceEngine(request.backend);
+  const signal = interruptSignal();
+  const setup: Setup = { ...request, engine, manifest, signal };
+  const code =
+    await (folds === undefined ? trainOnce(setup) : crossValidate(setup));
+  console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
+  return code;
+}
+
+/** Reads and checks all flags, before anything is started. */
+async function readRequest(argv: string[]): Promise<Request> {
   const flags = new Flags(argv, {
     ...CONFIG_FLAGS,
     data: { type: "string" },
@@ -103,41 +144,31 @@ export async function run(argv: string[]): Promise<number> {
   });
   const data = flags.required("data", "MANIFEST");
   const folder = flags.required("out", "RUN");
-  const resume = flags.has("resume");
-  const folds = flags.text("folds");
-  const config = await configFrom(flags);
-  if (folds === undefined) await checkFolder(folder, resume);
-  const manifest = await readManifest(data);
-  checkReference(config, manifest);
-  const engine = await announceEngine(flags.backend());
-  const setup: Setup = {
+  const seed = flags.integer("seed");
+  const folds = foldsOf(flags);
+  const request = {
+    data,
     folder,
-    config,
-    seed: flags.integer("seed") ?? 0,
-    engine,
-    manifest,
-    flags,
-    signal: interruptSignal(),
+    test: flags.fraction("test") ?? DEFAULT_TEST,
+    folds,
+    onlyFolds: onlyFolds(flags),
+    protocols: protocolsOf(flags),
+    backend: flags.backend(),
+    resume: flags.has("resume"),
+    json: flags.has("json"),
   };
-  await (folds === undefined ? trainOnce(setup) : crossValidate(setup, folds));
-  console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
-  return 0;
-}
-
-/** A run is never overwritten, and only a run can be resumed. */
-async function checkFolder(folder: string, resume: boolean): Promise<void> {
-  const started = await Deno.stat(join(folder, LAST))
-    .then(() => true, () => false);
-  if (started && !resume) {
-    throw new UsageError(
-      `Cannot start in ${folder} as it holds a run: add --resume to go on with it, or give another --out`,
-    );
+  for (const name of ["fold", "protocol"]) {
+    if (folds === undefined && flags.has(name)) {
+      throw new UsageError(`Cannot take --${name} without --folds`);
+    }
   }
-  if (!started && resume) {
-    throw new UsageError(
-      `Cannot resume ${folder}: it holds no ${LAST}`,
-    );
+  // A cross-validation goes on by itself.
+  if (folds === undefined && await runStarted(folder, request.resume)) {
+    const config = await configFrom(flags, join(folder, CONFIG_FILE));
+    await checkSameModel(folder, config);
+    return { ...request, config, seed: await seedOf(folder, seed) };
   }
+  return { ...request, config: await configFrom(flags), seed: seed ?? 0 };
 }
 
 function checkReference(
@@ -157,18 +188,14 @@ function checkReference(
   );
 }
 
-async function trainOnce(setup: Setup): Promise<void> {
-  const { folder, config, seed, engine, flags, signal } = setup;
+async function trainOnce(setup: Setup): Promise<number> {
+  const { folder, config, seed, engine, resume, signal } = setup;
   const data = await splitData(setup);
   const line = new ProgressLine();
   console.error(
     `${data.train.length} images to train on, ${data.validation.length} for validation`,
   );
-  await Deno.mkdir(folder, { recursive: true });
-  await writeFileAtomically(
-    join(folder, "config.json"),
-    `${JSON.stringify(config, null, 2)}\n`,
-  );
+  await writeJson(join(folder, CONFIG_FILE), config);
   const cache = new ImageCache(CACHE_BYTES);
   try {
     const result = await train(data, {
@@ -176,14 +203,18 @@ async function trainOnce(setup: Setup): Promise<void> {
       config,
       seed,
       cache,
-      resume: flags.has("resume"),
+      resume,
       environment: environment(engine),
-      onProgress: (progress) => line.show(progressText(progress)),
+      onProgress(progress) {
+        engine.assertAlive(); // before weights of a failed engine are saved
+        line.show(progressText(progress));
+      },
       signal,
     });
     line.clear();
     engine.assertAlive();
     printResult(setup, result);
+    return 0;
   } finally {
     line.clear();
     cache.close();
@@ -192,7 +223,7 @@ async function trainOnce(setup: Setup): Promise<void> {
 
 /** The manifest's own split, or one made here and written into the run. */
 async function splitData(
-  { manifest, config, seed, folder, flags }: Setup,
+  { manifest, config, seed, folder, test, resume }: Setup,
 ): Promise<TrainingData> {
   const { classes } = manifest;
   const { validation: fraction } = config.training;
@@ -200,7 +231,7 @@ async function splitData(
   const entries = hasSplit ? manifest.entries : splitEntries(manifest.entries, {
     seed,
     validation: fraction,
-    test: flags.fraction("test") ?? DEFAULT_TEST,
+    test,
   });
   await checkLeaks(entries);
   let sides = {
@@ -223,8 +254,10 @@ async function splitData(
     })),
     ...entries.filter(({ split }) => split === "test"),
   ];
+  const file = join(folder, SPLITS_FILE);
+  if (resume) await checkSameEntries(file, used);
   await Deno.mkdir(folder, { recursive: true });
-  await writeSplits(join(folder, "splits.csv"), used);
+  await writeSplits(file, used);
   return { classes, ...sides };
 }
 
@@ -236,9 +269,9 @@ function progressText(p: Progress): string {
   } images/s  ${duration(p.secondsLeft)} left`;
 }
 
-function printResult({ folder, flags }: Setup, result: TrainResult): void {
+function printResult({ folder, json }: Setup, result: TrainResult): void {
   const peakBytes = peakMemoryBytes();
-  if (flags.has("json")) {
+  if (json) {
     console.log(JSON.stringify({ run: folder, ...result, peakBytes }));
     return;
   }
@@ -247,23 +280,36 @@ function printResult({ folder, flags }: Setup, result: TrainResult): void {
   );
 }
 
-async function crossValidate(setup: Setup, folds: string): Promise<void> {
-  const { folder, config, seed, manifest, engine, flags, signal } = setup;
-  const entries = foldEntries(setup, folds);
+async function crossValidate(setup: Setup): Promise<number> {
+  const { folder, config, seed, manifest, engine, signal } = setup;
+  const entries = foldEntries(setup);
   await checkLeaks(entries);
-  await Deno.mkdir(folder, { recursive: true });
-  await writeSplits(join(folder, "folds.csv"), entries);
-  await writeFileAtomically(
-    join(folder, "config.json"),
-    `${JSON.stringify(config, null, 2)}\n`,
-  );
   const tasks = foldTasks(entries, {
-    protocols: protocolsOf(flags),
-    folds: onlyFolds(flags),
+    protocols: setup.protocols,
+    folds: setup.onlyFolds,
   });
+  if (tasks.length === 0) {
+    throw new DataError(
+      `Cannot take the folds of ${manifest.path}: it has no column "fold"`,
+    );
+  }
+  for (const { fold } of tasks) foldSplit(entries, fold); // is there
+  const file = join(folder, FOLDS_FILE);
+  if (await crossValidationStarted(folder, { config, seed })) {
+    await checkSameEntries(file, entries);
+  }
+  await Deno.mkdir(folder, { recursive: true });
+  await writeSplits(file, entries);
+  await writeJson(join(folder, CONFIG_FILE), config);
+  const results: FoldResult[] = [];
+  const save = () => {
+    const summaries = summariseFolds(results);
+    const record = { seed, config, summaries, results };
+    return writeJson(join(folder, CROSSVAL_FILE), record);
+  };
+  await save();
   const line = new ProgressLine();
   const cache = new ImageCache(CACHE_BYTES);
-  const results: FoldResult[] = [];
   try {
     for (const task of tasks) {
       const options: CrossValidationOptions = {
@@ -274,45 +320,53 @@ async function crossValidate(setup: Setup, folds: string): Promise<void> {
         seed,
         cache,
         environment: environment(engine),
-        onProgress: (progress) =>
+        onProgress(progress) {
+          engine.assertAlive(); // as above
           line.show(
             `fold ${task.fold} ${task.protocol}  ${progressText(progress)}`,
-          ),
+          );
+        },
         signal,
       };
       results.push(await runFold(entries, task, options));
       engine.assertAlive();
       line.clear();
       console.error(foldText(results.at(-1)!));
+      await save();
     }
   } finally {
     line.clear();
     cache.close();
   }
   const summaries = summariseFolds(results);
-  await writeFileAtomically(
-    join(folder, "crossval.json"),
-    `${JSON.stringify({ seed, config, summaries, results }, null, 2)}\n`,
-  );
+  const failures = results.flatMap(({ report }) => report.failures);
+  for (const { image, error } of failures) console.error(`${image}: ${error}`);
   console.log(
-    flags.has("json")
+    setup.json
       ? JSON.stringify({ run: folder, summaries, results })
       : crossValidationText(summaries, results),
   );
+  return failures.length > 0 ? 1 : 0;
 }
 
-function foldEntries(
-  { manifest, seed }: Setup,
-  folds: string,
-): ManifestEntry[] {
-  if (folds === "manifest") return manifest.entries;
-  const count = Number(folds);
-  if (!/^\d+$/.test(folds) || count < 2) {
-    throw new UsageError(
-      `Cannot take --folds as it must be "manifest" or an integer from 2 on: current value is "${folds}"`,
-    );
-  }
-  return makeFolds(manifest.entries, { folds: count, seed });
+async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFileAtomically(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+function foldEntries({ manifest, folds, seed }: Setup): ManifestEntry[] {
+  return typeof folds === "number"
+    ? makeFolds(manifest.entries, { folds, seed })
+    : manifest.entries;
+}
+
+function foldsOf(flags: Flags): number | "manifest" | undefined {
+  const text = flags.text("folds");
+  if (text === undefined || text === "manifest") return text;
+  const count = Number(text);
+  if (/^\d+$/.test(text) && count >= 2 && count <= MAX_FOLDS) return count;
+  throw new UsageError(
+    `Cannot take --folds as it must be "manifest" or an integer in [2, ${MAX_FOLDS}]: current value is "${text}"`,
+  );
 }
 
 function protocolsOf(flags: Flags): readonly Protocol[] {
@@ -327,7 +381,7 @@ function onlyFolds(flags: Flags): number[] | undefined {
       `Cannot take --fold as it must be a number: current value is "${text}"`,
     );
   });
-  return folds.length > 0 ? folds : undefined;
+  return folds.length > 0 ? [...new Set(folds)] : undefined;
 }
 
 function foldText({ fold, protocol, bestEpoch, seconds, report }: FoldResult) {

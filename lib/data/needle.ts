@@ -30,7 +30,7 @@ export interface NeedleOptions {
   test: number;
   /** Width and height of an image, px. */
   size: number;
-  /** Clusters an image has at most; some have one less. */
+  /** Clusters an image has at most; some have one less, but two at least. */
   clusters: number;
   /** Objects a cluster has on average: one less to one more. */
   objects: number;
@@ -41,12 +41,12 @@ export interface NeedleOptions {
 
 /** The set that the demo trains on. */
 export const NEEDLE_DEFAULTS: NeedleOptions = {
-  images: 300,
-  test: 100,
+  images: 240,
+  test: 120,
   size: 512,
-  clusters: 4,
-  objects: 5,
-  diameter: 18,
+  clusters: 2,
+  objects: 7,
+  diameter: 22,
   seed: 0,
 };
 
@@ -197,7 +197,8 @@ function placeObjects(
   random: RandomStream,
   positive: boolean,
 ): NeedleObject[] {
-  const number = Math.max(1, options.clusters - random.below(2));
+  // Two at least, so that a positive image has look-alikes too.
+  const number = Math.max(2, options.clusters - random.below(2));
   const radius = clusterRadius(options) + options.diameter / 2;
   const centres = placeApart(number, 2 * radius, () => ({
     x: within(random, radius, options.size - radius),

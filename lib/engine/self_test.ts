@@ -7,6 +7,14 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import {
+  conv2d,
+  convGradientReference,
+  type ConvOptions,
+  convReference,
+  type ConvShape,
+  convShape,
+} from "../../kernels/conv.ts";
 import { downsample, downsampleReference } from "../../kernels/downsample.ts";
 import {
   gatherPatches,
@@ -35,7 +43,7 @@ const TOLERANCE = 1e-5;
 /** A kernel's output and what it should be. */
 interface Comparison {
   actual: tf.Tensor[];
-  expected: ArrayLike<number>[];
+  expected: (Float32Array | Int32Array)[];
 }
 
 const CHECKS: Record<string, () => Comparison> = {
@@ -44,6 +52,9 @@ const CHECKS: Record<string, () => Comparison> = {
   "top gumbel": checkTopGumbel,
   "gather patches": checkGatherPatches,
   downsample: checkDownsample,
+  convolution: checkConvolution,
+  "convolution, input gradient": checkInputGradient,
+  "convolution, filter gradient": checkFilterGradient,
 };
 
 /** Tests every kernel on tfjs's current backend. */
@@ -83,9 +94,11 @@ const ROWS = { rows: 3, locations: 1031 }; // a prime, several invocations each
 const REGION = { width: 53, height: 41 };
 const ORIGINS = Int32Array.of(-5, -3, 7, 11, 30, 39, 100, 100); // in, across, out
 
-function normals(seed: number, scale = 1): Float32Array {
+function normals(
+  seed: number,
+  { scale = 1, count = ROWS.rows * ROWS.locations } = {},
+): Float32Array {
   const stream = new RandomStream(randomKey(seed));
-  const count = ROWS.rows * ROWS.locations;
   return Float32Array.from({ length: count }, () => scale * stream.normal());
 }
 
@@ -100,7 +113,7 @@ function pixels(): Uint8Array<ArrayBuffer> {
 }
 
 function checkSoftmax(): Comparison {
-  const logits = normals(1, 20);
+  const logits = normals(1, { scale: 20 });
   return {
     actual: [tf.tidy(() => attentionSoftmax(rowsTensor(logits)))],
     expected: [softmaxReference(logits, ROWS)],
@@ -108,7 +121,7 @@ function checkSoftmax(): Comparison {
 }
 
 function checkSoftmaxGradient(): Comparison {
-  const logits = normals(1, 2), upstream = normals(2);
+  const logits = normals(1, { scale: 2 }), upstream = normals(2);
   const gradient = tf.grad((x) => attentionSoftmax(x as tf.Tensor2D));
   const attention = softmaxReference(logits, ROWS);
   return {
@@ -162,5 +175,102 @@ function checkDownsample(): Comparison {
       tf.tidy(() => downsample(packPixels({ data, ...REGION }), options)),
     ],
     expected: [downsampleReference(packed, REGION, options)],
+  };
+}
+
+type Shape4D = [number, number, number, number];
+
+/** A convolution's inputs, and what its output and gradients should be. */
+interface ConvCase {
+  x: tf.Tensor4D;
+  filter: tf.Tensor4D;
+  bias: tf.Tensor1D;
+  dy: tf.Tensor4D;
+  options: ConvOptions;
+  output: Float32Array;
+  gradients: ReturnType<typeof convGradientReference>;
+}
+
+// Odd sizes, which leave pixels over in every routine; outputs by 4, 12 and 1.
+const CONVOLUTIONS = [
+  { x: [2, 13, 11, 8], filter: [3, 3, 8, 8], stride: 1, padding: 1 },
+  { x: [1, 11, 13, 3], filter: [5, 5, 3, 36], stride: 2, padding: 2 },
+  { x: [1, 9, 17, 5], filter: [3, 3, 5, 1], stride: 1, padding: 0 },
+] satisfies (Omit<ConvOptions, "relu"> & { x: Shape4D; filter: Shape4D })[];
+
+function checkConvolution(): Comparison {
+  return compareConvolutions(({ x, filter, bias, options, output }) => ({
+    actual: [conv2d(x, { filter, bias, ...options })],
+    expected: [output],
+  }));
+}
+
+function checkInputGradient(): Comparison {
+  return compareConvolutions(
+    ({ x, filter, bias, dy, options, gradients }) => ({
+      actual: [
+        tf.grad((x) => conv2d(x as tf.Tensor4D, { filter, bias, ...options }))(
+          x,
+          dy,
+        ),
+      ],
+      expected: [gradients.x],
+    }),
+  );
+}
+
+function checkFilterGradient(): Comparison {
+  return compareConvolutions(
+    ({ x, filter, bias, dy, options, gradients }) => ({
+      actual: tf.grads((filter, bias) =>
+        conv2d(x, {
+          filter: filter as tf.Tensor4D,
+          bias: bias as tf.Tensor1D,
+          ...options,
+        })
+      )([filter, bias], dy),
+      expected: [gradients.filter, gradients.bias],
+    }),
+  );
+}
+
+function compareConvolutions(
+  compare: (convolution: ConvCase) => Comparison,
+): Comparison {
+  return tf.tidy(() => {
+    const parts = CONVOLUTIONS.map(({ x, filter, stride, padding }) =>
+      compare(convolutionCase(convShape(x, filter, { stride, padding })))
+    );
+    return {
+      actual: parts.flatMap(({ actual }) => actual),
+      expected: parts.flatMap(({ expected }) => expected),
+    };
+  });
+}
+
+function convolutionCase(shape: ConvShape): ConvCase {
+  const { batch, height, width, inputs, kernel, outputs } = shape;
+  const { outHeight, outWidth, stride, padding } = shape;
+  const sizes: Record<"x" | "filter" | "dy", Shape4D> = {
+    x: [batch, height, width, inputs],
+    filter: [kernel, kernel, inputs, outputs],
+    dy: [batch, outHeight, outWidth, outputs],
+  };
+  const count = tf.util.sizeFromShape;
+  const x = normals(6, { count: count(sizes.x) });
+  const filter = normals(7, { count: count(sizes.filter) });
+  const bias = normals(8, { count: outputs });
+  const dy = normals(9, { count: count(sizes.dy) });
+  const sums = convReference(x, filter, bias, shape);
+  // The gradient of a ReLU lets through where it is above zero.
+  const upstream = dy.map((value, i) => sums[i]! > 0 ? value : 0);
+  return {
+    x: tf.tensor4d(x, sizes.x),
+    filter: tf.tensor4d(filter, sizes.filter),
+    bias: tf.tensor1d(bias),
+    dy: tf.tensor4d(dy, sizes.dy),
+    options: { stride, padding, relu: true },
+    output: sums.map((sum) => Math.max(0, sum)),
+    gradients: convGradientReference(x, filter, upstream, shape),
   };
 }

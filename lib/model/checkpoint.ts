@@ -58,7 +58,10 @@ const TRAINER_PREFIX = "trainer/";
 /** Writes a checkpoint, whole or not at all. */
 export async function writeCheckpoint(
   path: string,
-  { model, trainerTensors, ...rest }: Omit<Checkpoint, "sha256">,
+  { model, trainerTensors, epoch, seed, metrics, trainer }: Omit<
+    Checkpoint,
+    "sha256"
+  >,
 ): Promise<void> {
   const tensors = new Map<string, StoredTensor>();
   for (const [name, variable] of model.parameters) {
@@ -76,7 +79,10 @@ export async function writeCheckpoint(
     config,
     classes,
     normalisation,
-    ...rest,
+    epoch,
+    seed,
+    metrics,
+    trainer,
   };
   await writeFileAtomically(
     path,
@@ -140,7 +146,8 @@ function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   }
   const parsed = metadataSchema.safeParse(JSON.parse(metadata.zoomin));
   if (!parsed.success) throw new SyntaxError(z.prettifyError(parsed.error));
-  const { config: stored, classes, normalisation, ...rest } = parsed.data;
+  const { config: stored, classes, normalisation } = parsed.data;
+  const { epoch, seed, metrics, trainer } = parsed.data;
   const config = parseConfig(stored, "its configuration");
   const specs = parameterSpecs(config.network.features, classes.length);
   for (const { name, shape } of specs) {
@@ -168,7 +175,10 @@ function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
         ({ name }) => tensors.get(name)!.data,
       ),
     },
-    ...rest,
+    epoch,
+    seed,
+    metrics,
+    trainer,
     trainerTensors,
     sha256: createHash("sha256").update(bytes).digest("hex"),
   };

@@ -198,36 +198,36 @@ async function drawTiles(
 ): Promise<TileDraw[]> {
   const plain: TileDraw[] = [], contrastive: TileDraw[] = [];
   for (const group of groups) {
+    const rows = group.images.map((image) => images[image]!);
     const logits = tf.tidy(() =>
       tileLogits(model.parameters, group.views, group.map)
     );
-    const rows = group.images.map((image) => images[image]!);
-    const draws = options.draws === "topN"
-      ? await drawExpectedTiles(logits, options.samples)
-      : await drawTileRows(logits, {
-        keys: rows.map(({ key }) => randomKey(...key, STAGE1, 0)),
+    const turnedWeights = rows.some((image) => image.contrastive)
+      ? contrastiveWeights(logits)
+      : undefined;
+    const drawRows = (logWeights: tf.Tensor2D, turned: 0 | 1) =>
+      drawTileRows(logWeights, {
+        keys: rows.map(({ key }) => randomKey(...key, STAGE1, turned)),
         map: group.map,
         samples: options.samples,
       });
-    draws.forEach((draw, row) =>
-      plain.push(tileDraw(model, images, group, { row, draw, turned: false }))
-    );
-    if (rows.some((image) => image.contrastive)) {
-      const logWeights = contrastiveWeights(logits);
-      const turned = await drawTileRows(logWeights, {
-        keys: rows.map(({ key }) => randomKey(...key, STAGE1, 1)),
-        map: group.map,
-        samples: options.samples,
-      });
-      logWeights.dispose();
+    try {
+      const draws = options.draws === "topN"
+        ? await drawExpectedTiles(logits, options.samples)
+        : await drawRows(logits, 0);
+      draws.forEach((draw, row) =>
+        plain.push(tileDraw(model, images, group, { row, draw, turned: false }))
+      );
+      const turned = turnedWeights ? await drawRows(turnedWeights, 1) : [];
       turned.forEach((draw, row) => {
         if (!rows[row]!.contrastive) return;
         contrastive.push(
           tileDraw(model, images, group, { row, draw, turned: true }),
         );
       });
+    } finally {
+      tf.dispose([logits, turnedWeights]);
     }
-    logits.dispose();
   }
   plain.sort((a, b) => a.image - b.image);
   contrastive.sort((a, b) => a.image - b.image);

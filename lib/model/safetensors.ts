@@ -73,11 +73,12 @@ export function encodeSafeTensors(
 export function decodeSafeTensors(bytes: Uint8Array): SafeTensors {
   const { header, start } = decodeHeader(bytes);
   const { [METADATA]: metadata = {}, ...entries } = header;
+  if (!isTexts(metadata)) throw new SyntaxError("the metadata is not text");
   const tensors = new Map<string, StoredTensor>();
   for (const [name, entry] of Object.entries(entries)) {
-    tensors.set(name, decodeTensor(bytes, start, name, entry as HeaderEntry));
+    tensors.set(name, decodeTensor(bytes, start, name, entry));
   }
-  return { tensors, metadata: metadata as Record<string, string> };
+  return { tensors, metadata };
 }
 
 function decodeHeader(bytes: Uint8Array) {
@@ -107,20 +108,32 @@ function decodeTensor(
   bytes: Uint8Array,
   start: number,
   name: string,
-  entry: HeaderEntry,
+  entry: unknown,
 ): StoredTensor {
-  const { dtype, shape, data_offsets: offsets } = entry;
-  if (dtype !== "F32" || !Array.isArray(shape) || !Array.isArray(offsets)) {
+  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Partial<
+    HeaderEntry
+  >;
+  if (dtype !== "F32" || !isCounts(shape) || !isCounts(offsets)) {
     throw new SyntaxError(`"${name}" is not a float32 tensor`);
   }
-  const [from, to] = offsets;
+  const [from = 0, to = 0] = offsets;
   const size = shape.reduce((product, n) => product * n, 1);
   if (
-    !(from >= 0) || to - from !== size * Float32Array.BYTES_PER_ELEMENT ||
+    to - from !== size * Float32Array.BYTES_PER_ELEMENT ||
     start + to > bytes.length
   ) {
     throw new SyntaxError(`"${name}" does not fit in the file`);
   }
   const copy = bytes.slice(start + from, start + to);
   return { shape, data: new Float32Array(copy.buffer) };
+}
+
+function isCounts(value: unknown): value is number[] {
+  return Array.isArray(value) &&
+    value.every((item) => Number.isSafeInteger(item) && item >= 0);
+}
+
+function isTexts(value: unknown): value is Record<string, string> {
+  return value !== null && typeof value === "object" &&
+    Object.values(value).every((item) => typeof item === "string");
 }

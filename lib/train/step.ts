@@ -210,7 +210,7 @@ function reportOf(
 ): tf.Tensor1D {
   const images = groups.reduce((sum, group) => sum + group.images.length, 0);
   const tileEntropy = tf.mul(
-    tf.addN(tileAttention.map(meanEntropy)),
+    tf.sum(tf.stack(tileAttention.map(meanEntropy))),
     1 / images,
   );
   const count = features.shape[0];
@@ -243,10 +243,11 @@ function move(
       const parts = [...gradients]
         .filter(([name]) => name.startsWith(`${net}/`))
         .map(([, gradient]) => tf.sum(tf.square(gradient)));
-      return parts.length ? tf.addN(parts) : tf.scalar(0);
+      // Not addN: on webgpu it fails beyond the buffers a shader may bind.
+      return parts.length ? tf.sum(tf.stack(parts)) : tf.scalar(0);
     });
     const { training } = model.config;
-    const norm = tf.sqrt(tf.addN(squares));
+    const norm = tf.sqrt(tf.sum(tf.stack(squares)));
     const factor = tf.minimum(1, tf.div(training.clipNorm, norm));
     optimizer.step(
       new Map(
@@ -271,7 +272,10 @@ function summed(passes: readonly Pass[]): Map<string, tf.Tensor> {
   return new Map(
     [...first!.gradients].map(([name, gradient]) => [
       name,
-      tf.addN([gradient, ...rest.map((pass) => pass.gradients.get(name)!)]),
+      rest.reduce(
+        (sum, pass) => tf.add(sum, pass.gradients.get(name)!),
+        gradient,
+      ),
     ]),
   );
 }

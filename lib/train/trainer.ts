@@ -101,6 +101,7 @@ interface Choice {
 
 // Words of the random keys, one for each purpose.
 const DRAWS = 1, SHUFFLE = 102, AUGMENTATION = 103;
+const ADVICE = "lower training.learningRate, then resume from the last epoch";
 // Evaluations during training are drawn under this seed.
 const EVALUATION_SEED = 0;
 
@@ -145,28 +146,54 @@ class Run {
     const { folder, config, seed, resume, environment } = options;
     if (resume) {
       const checkpoint = await readCheckpoint(join(folder, LAST));
-      const run = new Run(data, options, checkpoint.model);
-      run.#restore(checkpoint);
-      await run.#log.resume(run.#epoch, { type: "run", ...environment });
-      return run;
+      const { training } = config; // a run may go on with other settings
+      const run = new Run(data, options, {
+        ...checkpoint.model,
+        config: { ...checkpoint.model.config, training },
+      });
+      return await run.#orDispose(async () => {
+        run.#restore(checkpoint);
+        await run.#log.resume(run.#epoch, { type: "run", ...environment });
+      });
     }
     await Deno.mkdir(folder, { recursive: true });
     const model = await freshModel(data, options);
     const run = new Run(data, options, model);
-    await run.#log.start({ type: "run", seed, config, ...environment });
-    if (config.training.saliencyWarmStart) {
-      const { steps } = config.training.saliencyWarmStart;
-      await saliencyWarmStart(model, data.train, { ...options, steps });
+    return await run.#orDispose(async () => {
+      await run.#log.start({ type: "run", seed, config, ...environment });
+      if (config.training.saliencyWarmStart) {
+        const { steps } = config.training.saliencyWarmStart;
+        await saliencyWarmStart(model, data.train, { ...options, steps });
+      }
+      await run.#save(LAST);
+      if (config.training.epochs === 0) await run.#save(BEST);
+    });
+  }
+
+  /** This run once `prepare` is done; nothing is left if it fails. */
+  async #orDispose(prepare: () => Promise<void>): Promise<this> {
+    try {
+      await prepare();
+      return this;
+    } catch (error) {
+      this.dispose();
+      throw error;
     }
-    await run.#save(LAST);
-    if (config.training.epochs === 0) await run.#save(BEST);
-    return run;
   }
 
   async train(): Promise<TrainResult> {
     const { epochs, patience } = this.#options.config.training;
     while (this.#epoch < epochs && !this.#stopsEarly(patience)) {
-      await this.#trainEpoch(this.#epoch + 1);
+      await this.#trainEpoch(this.#epoch + 1).catch((cause) => {
+        // Attention that is no number: nothing can be drawn from it.
+        if (!(cause instanceof RangeError)) throw cause;
+        throw new TrainingError(
+          `Cannot go on training in epoch ${
+            this.#epoch + 1
+          }: ${cause.message}: ${ADVICE}`,
+          { cause },
+        );
+      });
     }
     return {
       epochs: this.#epoch,
@@ -224,33 +251,49 @@ class Run {
     );
     const reports: StepReport[] = [];
     let next = this.#openBatch(batches[0]!, epoch);
-    for (let step = 0; step < steps; step++) {
-      signal?.throwIfAborted();
-      const images = await next;
-      // The next batch is read and decoded while this one computes.
-      next = this.#openBatch(batches[step + 1] ?? [], epoch);
-      next.catch(() => {}); // reported when it is awaited
-      try {
-        reports.push(
-          await trainStep(this.#model, this.#optimizer, images, options),
+    try {
+      for (let step = 0; step < steps; step++) {
+        signal?.throwIfAborted();
+        const images = await next;
+        // The next batch is read and decoded while this one computes.
+        next = this.#openBatch(batches[step + 1] ?? [], epoch);
+        next.catch(() => {}); // reported when it is awaited
+        try {
+          reports.push(
+            await trainStep(this.#model, this.#optimizer, images, options),
+          );
+        } finally {
+          for (const { pyramid } of images) pyramid.close();
+        }
+        assertFinite(reports.at(-1)!, { epoch, step: step + 1 });
+        onProgress?.(
+          progressOf(reports, {
+            epoch,
+            epochs,
+            step: step + 1,
+            steps,
+            elapsedMs: performance.now() - started,
+            stepsLeft: (epochs - epoch + 1) * steps - step - 1,
+            images: reports.reduce((sum, { images }) => sum + images, 0),
+          }),
         );
-      } finally {
-        for (const { pyramid } of images) pyramid.close();
       }
-      assertFinite(reports.at(-1)!, { epoch, step: step + 1 });
-      onProgress?.(
-        progressOf(reports, {
-          epoch,
-          epochs,
-          step: step + 1,
-          steps,
-          elapsedMs: performance.now() - started,
-          stepsLeft: (epochs - epoch + 1) * steps - step - 1,
-          images: reports.reduce((sum, { images }) => sum + images, 0),
-        }),
+    } finally {
+      // Opened ahead, but not used where the loop ended early.
+      for (const { pyramid } of await next.catch(() => [])) pyramid.close();
+    }
+    await this.#assertFinite(epoch);
+    return reports;
+  }
+
+  /** Fails if the last step has ruined the weights: they are not kept. */
+  async #assertFinite(epoch: number): Promise<void> {
+    for (const [name, variable] of this.#model.parameters) {
+      if ((await variable.data()).every(Number.isFinite)) continue;
+      throw new TrainingError(
+        `Cannot go on training as "${name}" is no longer finite after epoch ${epoch}: ${ADVICE}`,
       );
     }
-    return reports;
   }
 
   #openBatch(
@@ -408,7 +451,7 @@ function assertFinite(
   const values = [loss, ...Object.values(gradientNorms)];
   if (values.every(Number.isFinite)) return;
   throw new TrainingError(
-    `Cannot go on training as the loss is ${loss} in step ${step} of epoch ${epoch}: lower training.learningRate, then resume from the last epoch`,
+    `Cannot go on training as the loss is ${loss} in step ${step} of epoch ${epoch}: ${ADVICE}`,
   );
 }
 

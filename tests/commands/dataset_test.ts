@@ -38,10 +38,8 @@ function digests(folder: string): Record<string, string> {
 }
 
 const NEEDLE = [
-  ..."needle --images 4 --test 2 --size 320 --clusters 2 --objects 3".split(
-    " ",
-  ),
-  "--json",
+  ...["needle", "--images", "4", "--test", "2", "--size", "320"],
+  ...["--clusters", "2", "--objects", "3", "--diameter", "18", "--json"],
 ];
 
 Deno.test("dataset needle writes a set that reads back, and says where", async () => {

@@ -110,7 +110,7 @@ testOnEngines(
     const look = await lookEverywhere(model, image);
     const exact = tf.tidy(() => exactExpectation(model, look).F);
     const means = new Means(48);
-    const batches = backend === "wasm" ? 30 : 6;
+    const batches = backend === "wasm" ? 30 : 4;
     for await (
       const planned of manyPlans(model, image, {
         batches,
@@ -168,8 +168,8 @@ testOnEngines(
       );
       means[0]!.add(a!.map((value) => value / size));
       means[1]!.add(b!.map((value) => value / size));
-      if (backend !== \"wasm\") continue;
-    const [, other] = await gradients(() =>
+      if (backend !== "wasm") continue;
+      const [, other] = await gradients(() =>
         linear(score(ats, planned).logits)
       );
       biased.add(other!.map((value) => value / size));
@@ -407,7 +407,7 @@ testOnEngines("the contrastive gradient raises a missed object", async () => {
       .map((name) => parameters.get(name)!);
     tf.tidy(() => {
       const squares = own.map(({ name }) => tf.sum(tf.square(grads[name]!)));
-      const scale = tf.div(0.01, tf.sqrt(tf.addN(squares)));
+      const scale = tf.div(0.01, tf.sqrt(tf.sum(tf.stack(squares))));
       for (const variable of own) {
         variable.assign(tf.sub(variable, tf.mul(grads[variable.name]!, scale)));
       }

@@ -1,0 +1,138 @@
+/**
+ * The folder of a run: what is in it, and that nothing goes on under other
+ * settings or on other images than it was started with.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { type ManifestEntry, readManifest } from "../data/manifest.ts";
+import { UsageError } from "../errors.ts";
+import { LAST } from "../model/checkpoint.ts";
+import type { Config } from "../model/config.ts";
+import { readLog } from "../train/run_log.ts";
+import { readConfig } from "./config.ts";
+
+export const CONFIG_FILE = "config.json";
+export const SPLITS_FILE = "splits.csv";
+export const FOLDS_FILE = "folds.csv";
+export const CROSSVAL_FILE = "crossval.json";
+const LOG_FILE = "log.jsonl";
+
+/**
+ * Whether `folder` holds a run that is to go on.
+ *
+ * @throws {UsageError} If a run would be overwritten, or there is none.
+ */
+export async function runStarted(
+  folder: string,
+  resume: boolean,
+): Promise<boolean> {
+  const started = await exists(join(folder, LAST));
+  if (started && !resume) {
+    throw new UsageError(
+      `Cannot start in ${folder} as it holds a run: add --resume to go on with it, or give another --out`,
+    );
+  }
+  if (!started && resume) {
+    throw new UsageError(
+      `Cannot take --resume for ${folder}: it holds no ${LAST}`,
+    );
+  }
+  return started;
+}
+
+/** The run's seed; `asked`, if there is one, must be it. */
+export async function seedOf(
+  folder: string,
+  asked: number | undefined,
+): Promise<number> {
+  const [first] = await readLog(join(folder, LOG_FILE));
+  const seed = first?.seed as number;
+  if (asked !== undefined && asked !== seed) {
+    throw new UsageError(
+      `Cannot resume ${folder} with --seed ${asked}: it was started with ${seed}`,
+    );
+  }
+  return seed;
+}
+
+// All but `training` and the preset's name.
+const MODEL_KEYS = [
+  "view",
+  "network",
+  "evaluation",
+  "mpp",
+  "referenceClass",
+] as const satisfies (keyof Config)[];
+
+/**
+ * Checks that only settings of training differ from the run's.
+ *
+ * @throws {UsageError} Naming the settings that make another model.
+ */
+export async function checkSameModel(
+  folder: string,
+  config: Config,
+): Promise<void> {
+  const file = join(folder, CONFIG_FILE);
+  const stored = await readConfig(file);
+  const changed = MODEL_KEYS.filter((key) => !same(config[key], stored[key]));
+  if (changed.length > 0) {
+    throw new UsageError(
+      `Cannot resume ${folder} with another ${
+        changed.join(", ")
+      } than that of ${file}: leave out --preset, --config and --set to keep it`,
+    );
+  }
+}
+
+/**
+ * Whether `folder` holds a cross-validation, begun or done.
+ *
+ * @throws {UsageError} If it has another configuration or seed.
+ */
+export async function crossValidationStarted(
+  folder: string,
+  { config, seed }: { config: Config; seed: number },
+): Promise<boolean> {
+  const file = join(folder, CROSSVAL_FILE);
+  if (!await exists(file)) return false;
+  const stored = JSON.parse(await Deno.readTextFile(file));
+  const changed = [
+    ...(stored.seed === seed ? [] : ["--seed"]),
+    ...(same(stored.config, config) ? [] : ["configuration"]),
+  ];
+  if (changed.length === 0) return true;
+  throw new UsageError(
+    `Cannot go on in ${folder} with another ${
+      changed.join(" and ")
+    }: give those it was started with, or another --out`,
+  );
+}
+
+/**
+ * Checks that `entries` are the images, labels, sides and folds of `file`.
+ *
+ * @throws {UsageError} If they are not.
+ */
+export async function checkSameEntries(
+  file: string,
+  entries: readonly ManifestEntry[],
+): Promise<void> {
+  const stored = await readManifest(file);
+  const rows = (entries: readonly ManifestEntry[]) =>
+    entries.map(({ path, label, split, fold }) => [path, label, split, fold]);
+  if (same(rows(entries), rows(stored.entries))) return;
+  throw new UsageError(
+    `Cannot go on with other images or another split than ${file}: give the --data, --test, --folds and --seed it was started with, or another --out`,
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+/** Whether two values are the same JSON. */
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

@@ -1,0 +1,169 @@
+/**
+ * Runs the program as a user does: in a process of its own, with the
+ * permissions that the tasks of deno.json grant and no others.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+/** What `deno task NAME` runs, by name. */
+export const taskCommands: Record<string, string> = Object.fromEntries(
+  Object.entries<{ command: string }>(
+    JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))).tasks,
+  ).map(([name, { command }]) => [name, command]),
+);
+
+/** What a process came to. */
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Starts `deno task ARGV` in `folder`. */
+export function start(folder: string, ...argv: string[]): Deno.ChildProcess {
+  const name = Object.hasOwn(taskCommands, argv[0] ?? "") ? argv[0]! : "train";
+  const words = taskCommands[name]!.split(" ");
+  const flags = words.slice(1, words.indexOf("main.ts")); // run --allow-...
+  // Not Deno.execPath(): --allow-run=deno allows what PATH has for the name,
+  // and refuses variables that tell a process which libraries to load.
+  const env = Object.entries(Deno.env.toObject())
+    .filter(([name]) => !/^(LD|DYLD)_/.test(name));
+  return new Deno.Command("deno", {
+    args: [...flags, join(ROOT, "main.ts"), ...argv],
+    cwd: folder,
+    clearEnv: true,
+    env: Object.fromEntries(env),
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Waits for the end of a process. */
+export async function outcome(process: Deno.ChildProcess): Promise<Outcome> {
+  const { code, stdout, stderr } = await process.output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  const result = { code, stdout: text(stdout), stderr: text(stderr) };
+  // Nobody watches a terminal: no line is written over, and none is coloured.
+  // deno-lint-ignore no-control-regex
+  assert.doesNotMatch(result.stdout + result.stderr, /[\r\x1b]/);
+  return result;
+}
+
+/** Runs `deno task ARGV` in `folder`. */
+export async function zoomin(
+  folder: string,
+  ...argv: string[]
+): Promise<Outcome> {
+  return await outcome(start(folder, ...argv));
+}
+
+/** As {@linkcode zoomin}, for what must succeed. */
+export async function succeed(
+  folder: string,
+  ...argv: string[]
+): Promise<Outcome> {
+  const result = await zoomin(folder, ...argv);
+  assert.equal(result.code, 0, result.stderr);
+  return result;
+}
+
+/** Lines on stderr, but for the one that names the engine. */
+export function remarks({ stderr }: Outcome): string[] {
+  return stderr.split("\n")
+    .filter((line) => line !== "" && !line.startsWith("engine: "));
+}
+
+/** Checks that a process failed with `code`, said why, and printed no result. */
+export function assertFails(
+  result: Outcome,
+  { code, message }: { code: number; message: RegExp },
+): void {
+  assert.equal(result.code, code, result.stderr);
+  assert.equal(result.stdout, "");
+  assert.match(result.stderr, message);
+  assert.doesNotMatch(result.stderr, /^ {4}at /m, "a stack is no message");
+}
+
+/** As {@linkcode assertFails}, where the reason is one line. */
+export function assertFailsInOneLine(
+  result: Outcome,
+  expected: { code: number; message: RegExp },
+): void {
+  assertFails(result, expected);
+  const lines = remarks(result);
+  assert.equal(lines.length, 1, result.stderr);
+  assert.match(lines[0]!, expected.message);
+}
+
+/** Runs checks of processes, as many at a time as there are cores. */
+export async function inParallel<T>(
+  items: readonly T[],
+  check: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = items.values();
+  const workers = Array.from(
+    { length: Math.min(navigator.hardwareConcurrency, 4) },
+    async () => {
+      for (const item of queue) await check(item);
+    },
+  );
+  await Promise.all(workers);
+}
+
+/** Draws twelve images to train on and eight to test, into FOLDER/set. */
+export async function drawSet(folder: string): Promise<void> {
+  await succeed(
+    folder,
+    ...["dataset", "needle", "--out", "set", "--images", "12", "--test", "8"],
+    ...["--size", "128", "--clusters", "1", "--objects", "3"],
+    ...["--diameter", "9"],
+  );
+}
+
+/** Settings with which an epoch takes a third of a second. */
+export const SMALL: readonly string[] = [
+  ...["--preset", "needle"],
+  ...[
+    "view.scale1=0.125",
+    "view.tileStride=8",
+    "view.scale2=0.25",
+    "view.tileSize=64",
+    "view.subTileSize=28",
+    "view.samples=4",
+    "evaluation.samples=4",
+    "evaluation.draws=seeded",
+    "training.batchSize=5",
+    "training.imagesPerPass=null",
+    "training.validation=0.2",
+    "training.contrastiveFrom=3",
+    "training.saliencyWarmStart=null",
+    "training.patience=null",
+  ].flatMap((setting) => ["--set", setting]),
+  ...["--backend", "wasm"],
+];
+
+/** Draws the set and trains on it: FOLDER/set and FOLDER/run. */
+export async function drawAndTrain(folder: string): Promise<void> {
+  await drawSet(folder);
+  await succeed(
+    folder,
+    ...["train", "--data", "set/manifest.csv", "--out", "run"],
+    ...[...SMALL, "--epochs", "1"],
+  );
+}
+
+/** Creates a folder for the tests of a file, removed after the last of them. */
+export function folderOfFile(
+  prepare: (folder: string) => Promise<void>,
+): string {
+  const folder = Deno.makeTempDirSync({ prefix: "zoomin-" });
+  Deno.test.beforeAll(() => prepare(folder));
+  Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
+  return folder;
+}

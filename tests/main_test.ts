@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { withFolder } from "./data/folder.ts";
+import {
+  assertFailsInOneLine,
+  inParallel,
+  taskCommands,
+  zoomin,
+} from "./commands/process.ts";
+
+const COMMANDS = ["train", "eval", "classify", "dataset", "demo", "doctor"];
+
+Deno.test("the tasks of all commands grant the same, and no network", () => {
+  for (const name of COMMANDS) {
+    assert.equal(
+      taskCommands[name],
+      `deno run --no-prompt --allow-read --allow-write --allow-env --allow-sys --allow-ffi main.ts ${name}`,
+    );
+  }
+});
+
+Deno.test("--help prints what there is, on stdout", async () => {
+  await inParallel([["--help"], ["-h"], ["help"]], async (argv) => {
+    const { code, stdout, stderr } = await zoomin(".", ...argv);
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
+    for (const name of COMMANDS) {
+      assert.match(stdout, new RegExp(`^  ${name} +[A-Z]`, "m"));
+    }
+  });
+  await inParallel(COMMANDS, async (name) => {
+    const { code, stdout, stderr } = await zoomin(".", name, "--help");
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
+    assert.ok(stdout.startsWith(`deno task ${name}`), stdout);
+    for (const line of stdout.split("\n")) {
+      assert.ok(line.length <= 90, `${name} --help is too wide: ${line}`);
+    }
+  });
+});
+
+// None of them gets as far as to read or write a file.
+const NAMES = "--checkpoint r --data d";
+const MISUSES: [argv: string, message: RegExp][] = [
+  ["", /without a command: there are train, eval, classify, dataset, demo, /],
+  ["trian", /"trian": there are train, eval/],
+  ["toString", /"toString"/],
+  ["train --help-me", /'--help-me'/],
+  ["train", /--data MANIFEST/],
+  ["train --data d", /--out RUN/],
+  ["train --data d --out", /'--out/],
+  ["train --data= --out o", /--data as empty/],
+  ["train --data --out o", /'--data'/],
+  ["train --data d --out o extra", /'extra'/],
+  ["train --data d --out o --json=1", /'--json/],
+  ["train --data d --out o --epochs 1.5", /--epochs .*integer.*"1\.5"/],
+  ["train --data d --out o --seed -1", /'--seed'/],
+  ["train --data d --out o --seed=-1", /--seed .*integer.*"-1"/],
+  ["train --data d --out o --test 1", /--test .*\[0, 1\).*"1"/],
+  ["train --data d --out o --backend cuda", /--backend .*auto.*"cuda"/],
+  ["train --data d --out o --folds 1", /--folds .*"1"/],
+  ["train --data d --out o --folds 2 --fold x", /--fold .*"x"/],
+  ["train --data d --out o --folds 2 --protocol x", /--protocol .*"x"/],
+  ["train --data d --out o --fold 1", /--fold without --folds/],
+  ["train --data d --out o --protocol both", /--protocol without --folds/],
+  ["train --data d --out o --resume", /--resume for o: it holds no last/],
+  ["train --data d --out o --preset kolon", /"kolon" as a preset/],
+  ["train --data d --out o --preset fmow --config c", /--preset and --config/],
+  ["train --data d --out o --config none.json", /none\.json/],
+  ["train --data d --out o --set view.scale=1", /"view\.scale".*scale1/],
+  ["train --data d --out o --set view.scale1=2", /view\.scale1: /],
+  ["train --data d --out o --set view", /"view" as a setting/],
+  ["eval --data d", /--checkpoint RUN/],
+  ["eval --checkpoint r", /--data MANIFEST/],
+  [`eval ${NAMES} --split tset`, /--split .*validation.*"tset"/],
+  [`eval ${NAMES} --samples 0`, /--samples .*\[1, 4096\].*"0"/],
+  [`eval ${NAMES} --samples 1000000000`, /--samples .*\[1, 4096\]/],
+  [`eval ${NAMES} --draws random`, /--draws .*seeded or topN.*"random"/],
+  [`eval ${NAMES} --seed`, /'--seed/],
+  [`eval ${NAMES} --predictions=`, /--predictions as empty/],
+  ["classify", /--checkpoint RUN/],
+  ["classify --checkpoint r", /no image/],
+  ["classify --checkpoint r --samples many i", /--samples .*"many"/],
+  ["classify --checkpoint r --heatmap= i", /--heatmap as empty/],
+  ["classify --checkpoint r --heatmap h a/i.png b/i.png", /two heat maps .*i/],
+  ["dataset", /needle or megapixel-mnist/],
+  ["dataset needle", /--out DIR/],
+  ["dataset needle --out o --images few", /--images .*"few"/],
+  ["demo --epochs 3", /'--epochs'/],
+  ["doctor --fast", /'--fast'/],
+];
+
+Deno.test("a wrong command line: exit 2 and one line that names the flag", async () => {
+  await withFolder(async (folder) => {
+    await inParallel(MISUSES, async ([argv, message]) => {
+      const result = await zoomin(folder, ...argv.split(" ").filter(Boolean));
+      assertFailsInOneLine(result, { code: 2, message });
+      assert.doesNotMatch(result.stderr, /^engine: /m, argv);
+    });
+  });
+});
+
+Deno.test("doctor tests each engine in a process of its own", async () => {
+  const { code, stdout, stderr } = await zoomin(".", "doctor");
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
+  assert.match(stdout, /^wasm +ok +softmax +max error /m);
+  assert.match(stdout, /^ +ok +convolution, filter gradient +max error /m);
+});

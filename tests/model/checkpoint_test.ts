@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { CheckpointError } from "../../lib/errors.ts";
+import {
+  BEST,
+  type Checkpoint,
+  LAST,
+  readCheckpoint,
+  writeCheckpoint,
+} from "../../lib/model/checkpoint.ts";
+import { parameterSpecs } from "../../lib/model/networks.ts";
+import { disposeParameters } from "../../lib/model/parameters.ts";
+import {
+  decodeSafeTensors,
+  encodeSafeTensors,
+  type SafeTensors,
+} from "../../lib/model/safetensors.ts";
+import { testOnEngines } from "../engines.ts";
+import { toyModel } from "./toy.ts";
+
+/** Runs `test` in a folder of its own. */
+async function inFolder(test: (folder: string) => Promise<void>) {
+  const folder = await Deno.makeTempDir();
+  try {
+    await test(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+function example(): Omit<Checkpoint, "sha256"> {
+  const model = toyModel();
+  model.normalisation = { mean: [0.1, 0.2, 0.3], deviation: [1, 0.5, 0.25] };
+  return {
+    model,
+    epoch: 3,
+    seed: 2 ** 40,
+    metrics: { loss: 0.25, validationAuc: null },
+    trainer: { steps: { "a/conv1/bias": 5 }, choice: { bestEpoch: 2 } },
+    trainerTensors: new Map([
+      ["a/conv1/bias/first", { shape: [8], data: new Float32Array(8).fill(2) }],
+    ]),
+  };
+}
+
+testOnEngines("a checkpoint is read as it was written", async () => {
+  await inFolder(async (folder) => {
+    const path = join(folder, "any name");
+    const written = example();
+    await writeCheckpoint(path, written);
+    const { model, sha256, ...rest } = await readCheckpoint(path);
+    const { model: original, ...expected } = written;
+    assert.deepEqual(rest, expected);
+    assert.deepEqual(model.config, original.config);
+    assert.deepEqual(model.classes, original.classes);
+    assert.deepEqual(model.normalisation, original.normalisation);
+    assert.deepEqual([...model.parameters.keys()], [
+      ...original.parameters.keys(),
+    ]);
+    for (const [name, variable] of model.parameters) {
+      const before = original.parameters.get(name)!;
+      assert.deepEqual(variable.shape, before.shape);
+      assert.deepEqual(await variable.data(), await before.data());
+    }
+    const bytes = await Deno.readFile(path);
+    assert.equal(sha256, createHash("sha256").update(bytes).digest("hex"));
+    // Written again: the same bytes, and nothing else in the folder.
+    await writeCheckpoint(path, { ...written, model });
+    assert.deepEqual(await Deno.readFile(path), bytes);
+    const names = (await Array.fromAsync(Deno.readDir(folder)))
+      .map(({ name }) => name);
+    assert.deepEqual(names, ["any name"]);
+    disposeParameters(model.parameters);
+    disposeParameters(original.parameters);
+  });
+});
+
+testOnEngines("a failed write leaves the old checkpoint", async () => {
+  await inFolder(async (folder) => {
+    const path = join(folder, LAST);
+    const written = example();
+    await writeCheckpoint(path, written);
+    const before = await Deno.readFile(path);
+    const unwritable = { ...written, trainer: { count: 1n } }; // no JSON
+    await assert.rejects(writeCheckpoint(path, unwritable), TypeError);
+    assert.deepEqual(await Deno.readFile(path), before);
+    await assert.rejects(
+      writeCheckpoint(join(folder, "none", LAST), written),
+      Deno.errors.NotFound,
+    );
+    disposeParameters(written.model.parameters);
+  });
+});
+
+testOnEngines(
+  "the folder of a run: its best checkpoint, else its last",
+  async () => {
+    await inFolder(async (folder) => {
+      const epochOf = async () => {
+        const { epoch, model } = await readCheckpoint(folder);
+        disposeParameters(model.parameters);
+        return epoch;
+      };
+      await assertCheckpointError(folder, folder, BEST, LAST);
+      const written = example();
+      await writeCheckpoint(join(folder, LAST), { ...written, epoch: 9 });
+      assert.equal(await epochOf(), 9);
+      await writeCheckpoint(join(folder, BEST), { ...written, epoch: 4 });
+      assert.equal(await epochOf(), 4);
+      disposeParameters(written.model.parameters);
+    });
+  },
+);
+
+/** Fails unless reading `path` throws a CheckpointError with `words`. */
+async function assertCheckpointError(path: string, ...words: string[]) {
+  await assert.rejects(readCheckpoint(path), (error: Error) => {
+    assert.ok(error instanceof CheckpointError, `${error}`);
+    for (const word of words) {
+      assert.ok(error.message.includes(word), `${error.message}: no ${word}`);
+    }
+    return true;
+  });
+}
+
+testOnEngines("a damaged checkpoint is named, with what is wrong", async () => {
+  await inFolder(async (folder) => {
+    const path = join(folder, LAST);
+    await assertCheckpointError(path, path);
+    const written = example();
+    await writeCheckpoint(path, written);
+    disposeParameters(written.model.parameters);
+    const whole = await Deno.readFile(path);
+
+    const damaged: [Uint8Array, string][] = [
+      [new Uint8Array(0), "0 bytes"],
+      [new TextEncoder().encode("PNG or anything else"), "beyond the end"],
+      [whole.subarray(0, 100), "beyond the end"],
+      [whole.subarray(0, whole.length - 1), "does not fit"],
+    ];
+    for (const [bytes, fault] of damaged) {
+      await Deno.writeFile(path, bytes);
+      await assertCheckpointError(path, path, fault);
+    }
+
+    const change = async (
+      edit: (content: SafeTensors) => void,
+      ...faults: string[]
+    ) => {
+      const content = decodeSafeTensors(whole);
+      edit(content);
+      await Deno.writeFile(path, encodeSafeTensors(content));
+      await assertCheckpointError(path, path, ...faults);
+    };
+    const name = parameterSpecs("lenet", 2)[0]!.name;
+    await change(({ tensors }) => tensors.delete(name), `"${name}"`, "missing");
+    await change(
+      ({ tensors }) =>
+        tensors.set(name, { shape: [2], data: new Float32Array(2) }),
+      `"${name}"`,
+      "[3,3,3,8]",
+      "[2]",
+    );
+    await change(
+      ({ metadata }) => delete metadata.zoomin,
+      "not written by zoomin",
+    );
+    await change(({ metadata }) => metadata.zoomin = "{", "JSON");
+    await change(({ metadata }) => metadata.zoomin = "[]", "expected object");
+
+    const edited = (edit: (metadata: Record<string, unknown>) => void) =>
+    (
+      { metadata }: SafeTensors,
+    ) => {
+      const value = JSON.parse(metadata.zoomin!);
+      edit(value);
+      metadata.zoomin = JSON.stringify(value);
+    };
+    await change(
+      edited((value) => value.format = "zoomin-9"),
+      "format",
+      "zoomin-1",
+    );
+    await change(edited((value) => delete value.epoch), "epoch");
+    await change(edited((value) => value.classes = ["one"]), "classes");
+    await change(
+      edited((value) => (value.config as { mpp: number }).mpp = -1),
+      "mpp",
+    );
+    // Three classes, weights for two.
+    await change(
+      edited((value) => value.classes = ["a", "b", "c"]),
+      `"g/weight"`,
+      "[48,3]",
+      "[48,2]",
+    );
+  });
+});

@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { ConfigError } from "../../lib/errors.ts";
+import {
+  type Config,
+  parseConfig,
+  withSettings,
+} from "../../lib/model/config.ts";
+import { preset, presetNames } from "../../lib/model/presets.ts";
+
+/** Fails unless `run` throws a ConfigError with all of `words`. */
+function assertConfigError(run: () => unknown, ...words: string[]): void {
+  assert.throws(run, (error: Error) => {
+    assert.ok(error instanceof ConfigError);
+    for (const word of words) {
+      assert.ok(error.message.includes(word), `${error.message}: no ${word}`);
+    }
+    return true;
+  });
+}
+
+/** The preset as JSON, changed. */
+function changed(change: (config: Record<string, unknown>) => void): unknown {
+  const config = JSON.parse(JSON.stringify(preset("colon")));
+  change(config);
+  return config;
+}
+
+Deno.test("every preset is valid and survives JSON", () => {
+  assert.equal(presetNames.length, 10);
+  for (const name of presetNames) {
+    const config = preset(name);
+    assert.equal(config.preset, name);
+    const read = parseConfig(JSON.parse(JSON.stringify(config)), name);
+    assert.deepEqual(read, config);
+  }
+});
+
+Deno.test("the papers' presets hold the published views", () => {
+  // data: s1, s2, N, sub-tile (method.md section 5)
+  const published: Record<string, [number, number, number, number]> = {
+    "colon": [0.1, 0.2, 10, 27],
+    "needle": [0.25, 0.5, 30, 32],
+    "traffic-signs": [0.125, 0.3, 10, 100],
+    "fmow": [0.25, 0.5, 30, 50],
+    "camelyon16": [1 / 32, 1 / 8, 100, 50],
+  };
+  for (const [name, numbers] of Object.entries(published)) {
+    for (const suffix of ["", "-paper"]) {
+      const { view, evaluation } = preset(name + suffix);
+      const { scale1, scale2, samples, subTileSize } = view;
+      assert.deepEqual([scale1, scale2, samples, subTileSize], numbers);
+      assert.equal(evaluation.samples, samples);
+    }
+  }
+  const { training } = preset("colon-paper");
+  assert.equal(training.learningRate, 1e-4);
+  assert.equal(training.weightDecay, 1e-5);
+  assert.equal(training.clipNorm, 5);
+  assert.equal(training.batchSize, 5);
+  assert.equal(training.epochs, 100);
+  assert.equal(training.entropyWeight, 1e-5);
+  assert.equal(training.contrastiveFrom, 10);
+  assert.deepEqual(training.schedule, { kind: "step", every: 30, factor: 0.9 });
+});
+
+Deno.test("a preset is a copy of its own", () => {
+  preset("colon").view.samples = 99;
+  preset("colon").training.augmentation.flips = false;
+  assert.equal(preset("colon").view.samples, 10);
+  assert.equal(preset("colon").training.augmentation.flips, true);
+});
+
+Deno.test("an unknown preset is answered with the known ones", () => {
+  assertConfigError(() => preset("collon"), `"collon"`, "colon-paper");
+  assertConfigError(() => preset("-paper"), `"-paper"`);
+});
+
+Deno.test("a wrong field is named with its source", () => {
+  const wrong: [(config: Config) => void, string][] = [
+    [(c) => c.view.samples = 0, "view.samples"],
+    [(c) => c.view.samples = 1.5, "view.samples"],
+    [(c) => c.training.learningRate = "fast" as never, "training.learningRate"],
+    [(c) => c.training.learningRate = NaN, "training.learningRate"],
+    [(c) => c.training.schedule.kind = "poly" as never, "training.schedule"],
+    [(c) => c.network.features = "vgg" as never, "network.features"],
+    [(c) => delete (c as Partial<Config>).mpp, "mpp"],
+    [(c) => c.view.scale1 = 1.5, "view.scale1"],
+    [(c) => c.view.scale2 = 0.01, "view.scale2: must be at least scale1"],
+    [(c) => c.view.tileSize = 9, "view.tileSize: must be at least 1 / scale1"],
+  ];
+  for (const [change, field] of wrong) {
+    const value = changed(change as never);
+    assertConfigError(
+      () => parseConfig(value, "my.json"),
+      "Cannot use my.json as a configuration",
+      field,
+    );
+  }
+});
+
+Deno.test("an unknown key is named", () => {
+  const value = changed((config) => {
+    (config.training as Record<string, unknown>).learnRate = 1;
+  });
+  assertConfigError(
+    () => parseConfig(value, "my.json"),
+    "training",
+    "learnRate",
+  );
+});
+
+Deno.test("all faults are told at once", () => {
+  const value = changed((config) => {
+    config.mpp = -1;
+    (config.view as Record<string, unknown>).samples = "many";
+  });
+  assertConfigError(() => parseConfig(value, "my.json"), "mpp", "view.samples");
+});
+
+Deno.test("anything but an object is refused", () => {
+  for (const value of [null, undefined, 3, "colon", []]) {
+    assertConfigError(
+      () => parseConfig(value, "my.json"),
+      "my.json",
+      "(whole)",
+    );
+  }
+});
+
+Deno.test("settings change what they name and nothing else", () => {
+  const config = preset("colon");
+  const before = structuredClone(config);
+  const after = withSettings(config, [
+    "training.learningRate=0.002",
+    "view.samples=7",
+    "network.features=resnet",
+    "training.patience=null",
+    "training.augmentation.flips=false",
+    'referenceClass="1"',
+    'training.saliencyWarmStart={"steps":3,"frozenEpochs":1}',
+    "training.saliencyWarmStart.steps=4",
+  ]);
+  assert.deepEqual(config, before); // the argument stays as it was
+  before.training.learningRate = 0.002;
+  before.view.samples = 7;
+  before.network.features = "resnet";
+  before.training.patience = null;
+  before.training.augmentation.flips = false;
+  before.referenceClass = "1";
+  before.training.saliencyWarmStart = { steps: 4, frozenEpochs: 1 };
+  assert.deepEqual(after, before);
+});
+
+Deno.test("a setting may hold an equals sign", () => {
+  const { referenceClass } = withSettings(preset("colon"), [
+    "referenceClass=a=b",
+  ]);
+  assert.equal(referenceClass, "a=b");
+});
+
+Deno.test("a wrong setting is named", () => {
+  const set = (setting: string) => () =>
+    withSettings(preset("colon"), [setting]);
+  assertConfigError(
+    set("training.learnRate=1"),
+    `"training.learnRate"`,
+    "learningRate",
+  );
+  assertConfigError(set("nothing=1"), `"nothing"`, "training");
+  assertConfigError(set("training.epochs.x=1"), `"training.epochs.x"`);
+  assertConfigError(set("training.epochs"), "key=value");
+  assertConfigError(set("=3"), "key=value");
+  assertConfigError(set("training.epochs=many"), "training.epochs");
+  assertConfigError(set("__proto__.x=1"), `"__proto__"`);
+  assertConfigError(set("training.constructor=1"), `"constructor"`);
+});

@@ -1,0 +1,134 @@
+import assert from "node:assert/strict";
+import * as tf from "@tensorflow/tfjs-core";
+import { batchNormalise, normaliseRows } from "../../lib/model/normalise.ts";
+import { maxError, testOnEngines } from "../engines.ts";
+import {
+  assertGradients,
+  normals,
+  normalTensor,
+} from "../finite_differences.ts";
+
+const EPSILON = 1e-5; // PyTorch's
+
+testOnEngines("rows get unit length, and their gradient", async () => {
+  const x = normalTensor<tf.Rank.R2>([4, 5], 1);
+  const y = tf.tidy(() => normaliseRows(x));
+  const values = await x.array();
+  const expected = values.flatMap((row) =>
+    row.map((value) => value / Math.hypot(...row))
+  );
+  assert.ok(maxError(await y.data(), expected) < 1e-6);
+  const operation = (rows: tf.Tensor) => normaliseRows(rows as tf.Tensor2D);
+  await assertGradients(operation, [x], { step: 1e-2, tolerance: 2e-3 });
+  tf.dispose([x, y]);
+});
+
+testOnEngines("rows of zeros stay zero, with no gradient", async () => {
+  const x = tf.tensor2d([[0, 0, 0], [3, 0, 4], [1e-20, 0, 0]]);
+  const dy = tf.ones([3, 3]);
+  const [y, dx] = tf.tidy(() => [
+    normaliseRows(x),
+    tf.grad((x) => normaliseRows(x as tf.Tensor2D))(x, dy),
+  ]) as [tf.Tensor, tf.Tensor];
+  const expected = [0, 0, 0, 0.6, 0, 0.8, 0, 0, 0];
+  assert.ok(maxError(await y.data(), expected) < 1e-6);
+  const gradient = await dx.data();
+  assert.deepEqual(
+    [...gradient.slice(0, 3), ...gradient.slice(6)],
+    Array(6).fill(0),
+  );
+  // (dy - y <y, dy>) / |x| = ([1, 1, 1] - [0.84, 0, 1.12]) / 5
+  assert.ok(maxError(gradient.slice(3, 6), [0.032, 0.2, -0.024]) < 1e-6);
+  tf.dispose([x, dy, y, dx]);
+});
+
+const SHAPE: [number, number, number, number] = [2, 3, 4, 5];
+
+/** Batch normalisation as plain loops. */
+function reference(
+  x: Float32Array,
+  { scale, shift, statistics }: {
+    scale: Float32Array;
+    shift: Float32Array;
+    statistics?: { mean: number[]; variance: number[] };
+  },
+) {
+  const channels = 5, count = x.length / channels;
+  const mean = new Array<number>(channels).fill(0);
+  const variance = new Array<number>(channels).fill(0);
+  x.forEach((value, at) => mean[at % channels]! += value / count);
+  x.forEach((value, at) => {
+    variance[at % channels]! += (value - mean[at % channels]!) ** 2 / count;
+  });
+  const used = statistics ?? { mean, variance };
+  const output = Array.from(x, (value, at) => {
+    const c = at % channels;
+    const normal = (value - used.mean[c]!) /
+      Math.sqrt(used.variance[c]! + EPSILON);
+    return normal * scale[c]! + shift[c]!;
+  });
+  return { output, mean: used.mean, variance: used.variance };
+}
+
+const STATISTICS = {
+  mean: [0.1, -0.2, 0, 1, 3],
+  variance: [1, 0.5, 2, 0, 4].map((value) => value + 0.25),
+};
+
+for (const moving of [false, true]) {
+  const name = moving ? "moving" : "its own";
+  testOnEngines(`batch normalisation by ${name} statistics`, async () => {
+    const values = normals(120, 1, 2).map((value) => value + 3);
+    const parameters = { scale: normals(5, 2), shift: normals(5, 3) };
+    const [x, scale, shift] = [
+      tf.tensor4d(values, SHAPE),
+      tf.tensor1d(parameters.scale),
+      tf.tensor1d(parameters.shift),
+    ];
+    const fixed = moving
+      ? {
+        mean: tf.tensor1d(STATISTICS.mean),
+        variance: tf.tensor1d(STATISTICS.variance),
+      }
+      : {};
+    const normalise = (...[x, scale, shift]: tf.Tensor[]) =>
+      batchNormalise(x as tf.Tensor4D, {
+        scale: scale as tf.Tensor1D,
+        shift: shift as tf.Tensor1D,
+        ...fixed,
+      });
+    const result = tf.tidy(() => {
+      const { output, mean, variance } = normalise(x, scale, shift);
+      return { output, mean: mean.clone(), variance: variance.clone() };
+    });
+    const expected = reference(values, {
+      ...parameters,
+      ...(moving && { statistics: STATISTICS }),
+    });
+    for (const part of ["output", "mean", "variance"] as const) {
+      const error = maxError(await result[part].data(), expected[part]);
+      assert.ok(error < 1e-5, `${part}: ${error}`);
+    }
+    await assertGradients(
+      (...inputs) => normalise(...inputs).output,
+      [x, scale, shift],
+      { step: 0.02, tolerance: 2e-3 },
+    );
+    tf.dispose([x, scale, shift]);
+    tf.dispose(fixed);
+    tf.dispose(Object.values(result));
+  });
+}
+
+testOnEngines("a channel without contrast gives no NaN", async () => {
+  const output = tf.tidy(() =>
+    tf.grad((x) =>
+      batchNormalise(x as tf.Tensor4D, {
+        scale: tf.ones([2]) as tf.Tensor1D,
+        shift: tf.zeros([2]) as tf.Tensor1D,
+      }).output
+    )(tf.ones([1, 2, 2, 2]), normalTensor([1, 2, 2, 2], 1))
+  );
+  assert.ok((await output.data()).every(Number.isFinite));
+  output.dispose();
+});

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { randomKey } from "../../kernels/random.ts";
+import { augmentation } from "../../lib/train/augmentation.ts";
+import { chiSquare, chiSquareBound } from "../kernels/statistics.ts";
+
+/** Augmentations of many images. */
+function many(settings: Parameters<typeof augmentation>[0], count = 4000) {
+  return Array.from(
+    { length: count },
+    (_, i) => augmentation(settings, randomKey(1, i)),
+  );
+}
+
+Deno.test("without augmentation an image stays as it is", () => {
+  for (
+    const { orientation, gain } of many(
+      { flips: false, turns: false, brightness: 0 },
+      100,
+    )
+  ) {
+    assert.equal(orientation, 1);
+    assert.equal(gain, 1);
+  }
+});
+
+Deno.test("flips and turns are as likely as each other", () => {
+  // EXIF: 1 as it is, 2 mirrored, 3 by 180 degrees, 4 upside down, 6 and 8 turns
+  const cases = [
+    [{ flips: true, turns: false }, [1, 2, 3, 4]],
+    [{ flips: false, turns: true }, [1, 3, 6, 8]],
+    [{ flips: true, turns: true }, [1, 2, 3, 4, 5, 6, 7, 8]],
+  ] as const;
+  for (const [settings, expected] of cases) {
+    const drawn = many({ ...settings, brightness: 0.1 });
+    const counts = expected.map((orientation) =>
+      drawn.filter((item) => item.orientation === orientation).length
+    );
+    assert.equal(counts.reduce((a, b) => a + b), drawn.length);
+    const share = expected.map(() => 1 / expected.length);
+    assert.ok(chiSquare(counts, share) < chiSquareBound(expected.length));
+  }
+});
+
+Deno.test("brightness changes by its share at most, evenly", () => {
+  const gains = many({ flips: false, turns: false, brightness: 0.2 })
+    .map(({ gain }) => gain);
+  assert.ok(gains.every((gain) => gain > 0.8 && gain < 1.2));
+  const bins = new Array<number>(8).fill(0);
+  for (const gain of gains) bins[Math.floor((gain - 0.8) / 0.05)]!++;
+  assert.ok(chiSquare(bins, bins.map(() => 1 / 8)) < chiSquareBound(8));
+});
+
+Deno.test("an augmentation follows from its key", () => {
+  const settings = { flips: true, turns: true, brightness: 0.1 };
+  const first = augmentation(settings, randomKey(3, 4));
+  assert.deepEqual(augmentation(settings, randomKey(3, 4)), first);
+  assert.notDeepEqual(augmentation(settings, randomKey(3, 5)), first);
+});
