@@ -40,11 +40,20 @@ export interface TfjsWebGpuInternals {
   submitQueue(): void;
 }
 
+/** A run of a tensor's bytes, bound as if it were a tensor of its own. */
+export interface TensorSlice {
+  tensor: tf.TensorInfo;
+  /** Bytes; a multiple of 256, the largest alignment a device may ask for. */
+  offset: number;
+  /** Bytes. */
+  size: number;
+}
+
 /** What one dispatch works on. */
 export interface Dispatch {
   /** The uniform buffer's words; the layout is the WGSL struct's. */
   params: Uint32Array<ArrayBuffer>;
-  inputs: tf.TensorInfo[];
+  inputs: (tf.TensorInfo | TensorSlice)[];
   outputs: tf.TensorInfo[];
   /** Workgroups in all. */
   groups: number;
@@ -75,20 +84,19 @@ export class Kernel {
   ): void {
     const { limits } = backend.device;
     const tensors = [...inputs, ...outputs];
-    for (const { shape } of tensors) checkBinding(shape, this.label, limits);
+    for (const item of tensors) {
+      if ("shape" in item) checkBinding(item.shape, this.label, limits);
+    }
     const grid = dispatchGrid(groups, this.label, limits);
     const pipeline = this.#pipeline(backend.device);
-    const buffers = [
-      uniformBuffer(backend, params),
-      ...tensors.map((info) => tensorBuffer(backend, info)),
+    const resources = [
+      { buffer: uniformBuffer(backend, params) },
+      ...tensors.map((item) => bufferBinding(backend, item)),
     ];
     const bindGroup = backend.device.createBindGroup({
       label: this.label,
       layout: pipeline.getBindGroupLayout(0),
-      entries: buffers.map((buffer, binding) => ({
-        binding,
-        resource: { buffer },
-      })),
+      entries: resources.map((resource, binding) => ({ binding, resource })),
     });
     record(backend, { pipeline, bindGroup, grid });
   }
@@ -137,6 +145,15 @@ export function checkBinding(
       `Cannot run "${label}" as a tensor must be <= ${limit} bytes on this device (maxStorageBufferBindingSize): current shape is [${shape}], ${bytes} bytes`,
     );
   }
+}
+
+function bufferBinding(
+  backend: TfjsWebGpuInternals,
+  item: tf.TensorInfo | TensorSlice,
+): GPUBufferBinding {
+  if ("shape" in item) return { buffer: tensorBuffer(backend, item) };
+  const { tensor, offset, size } = item;
+  return { buffer: tensorBuffer(backend, tensor), offset, size };
 }
 
 function tensorBuffer(

@@ -59,14 +59,15 @@ const SETTINGS = [
   "view.tileStride=8",
   "view.scale2=0.25",
   "view.tileSize=64",
-  "view.subTileSize=28",
+  "view.subTileSize=24",
   "view.samples=16",
   "evaluation.samples=24",
-  "training.epochs=13",
+  "training.epochs=12",
   "training.validation=0",
-  "training.entropyWeight=0.0003",
-  // A uniform draw hits a needle once in fifty times, too rarely to start from.
-  'training.saliencyWarmStart={"steps":60,"frozenEpochs":5}',
+  "training.attentionLearningRate=0.0005",
+  "training.entropyWeight=0.001",
+  // A uniform draw hits a needle once in sixty times, too rarely to start from.
+  'training.saliencyWarmStart={"steps":60,"frozenEpochs":4}',
 ];
 
 /** Where the demo stands. */

@@ -18,9 +18,8 @@ export class ProgressLine {
   show(text: string): void {
     if (!this.#shown) return;
     const { columns } = Deno.consoleSize();
-    Deno.stderr.writeSync(
-      encoder.encode(CLEAR_LINE + text.slice(0, columns - 1)),
-    );
+    const most = columns > 0 ? columns - 1 : text.length; // 0: it cannot say
+    Deno.stderr.writeSync(encoder.encode(CLEAR_LINE + text.slice(0, most)));
     this.#open = true;
   }
 

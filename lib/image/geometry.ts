@@ -194,6 +194,22 @@ export function boundedSize(size: Size, longest: number): Size {
   };
 }
 
+/**
+ * Share of each of `count` equal cells of a region's axis, from `start` on and
+ * `extent` px long, that lies inside an image of `limit` px.
+ */
+export function insideShares(
+  { start, extent, count }: { start: number; extent: number; count: number },
+  limit: number,
+): number[] {
+  return Array.from({ length: count }, (_, cell) => {
+    const from = start + cellEdge(cell, count, extent);
+    const to = start + cellEdge(cell + 1, count, extent);
+    const inside = Math.min(to, limit) - Math.max(from, 0);
+    return Math.max(0, inside) / (to - from);
+  });
+}
+
 /** The part of `region` inside an image of `size`; may be empty (0 px). */
 export function clipRegion(region: Region, size: Size): Region {
   const x = Math.min(Math.max(region.x, 0), size.width);

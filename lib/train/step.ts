@@ -155,7 +155,11 @@ function trainedNames(
   { config, classes }: Model,
   freezeAttention: boolean,
 ): string[] {
-  return parameterSpecs(config.network.features, classes.length)
+  return parameterSpecs(
+    config.network.features,
+    classes.length,
+    config.network,
+  )
     .filter((spec) => isTrained(spec))
     .map(({ name }) => name)
     .filter((name) => !(freezeAttention && isAttention(name)));
@@ -257,10 +261,14 @@ function move(
         ]),
       ),
     );
-    for (const { updates } of passes) {
-      for (const [name, value] of updates) {
-        model.parameters.get(name)!.assign(value);
-      }
+    const images = passes.reduce((sum, pass) => sum + pass.classes.length, 0);
+    for (const name of passes[0]!.updates.keys()) {
+      const shares = passes.map(({ updates, classes }) =>
+        tf.mul(updates.get(name)!, classes.length / images)
+      );
+      model.parameters.get(name)!.assign(
+        shares.reduce((sum, share) => tf.add(sum, share)),
+      );
     }
     return tf.sqrt(tf.stack(squares)) as tf.Tensor1D;
   });

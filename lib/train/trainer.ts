@@ -424,10 +424,13 @@ async function freshModel(
     normalisation: normaliseInput
       ? await measureNormalisation(train, cache)
       : null,
-    parameters: initialParameters(parameterSpecs(features, classes.length), {
-      initialisation,
-      seed,
-    }),
+    parameters: initialParameters(
+      parameterSpecs(features, classes.length, config.network),
+      {
+        initialisation,
+        seed,
+      },
+    ),
   };
 }
 

@@ -80,7 +80,7 @@ export function toyModel(
   }, view);
   Object.assign(config.training, training);
   Object.assign(config.network, network);
-  const specs = parameterSpecs(config.network.features, 2);
+  const specs = parameterSpecs(config.network.features, 2, config.network);
   const parameters = initialParameters(specs, { initialisation: "he", seed });
   for (const net of ["a", "b"]) {
     const last = parameters.get(`${net}/conv3/weight`)!;

@@ -1,0 +1,264 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { join } from "node:path";
+import sharp from "sharp";
+import { ignoreGpu } from "../engines.ts";
+import {
+  assertFailsInOneLine,
+  drawAndTrain,
+  folderOfFile,
+  inParallel,
+  remarks,
+  succeed,
+  zoomin,
+} from "./process.ts";
+
+const folder = folderOfFile(async (folder) => {
+  await drawAndTrain(folder);
+  const png = await Deno.readFile(join(folder, IMAGES[0]!));
+  await Deno.writeFile(join(folder, "cut.png"), png.subarray(0, 9000));
+});
+
+const IMAGES = [0, 1, 2].map((i) => `set/images/test_0000${i}.png`);
+const CLASSIFY = ["classify", "--checkpoint", "run", "--backend", "wasm"];
+
+interface SubTile {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  weight: number;
+}
+
+/** What `classify --json` prints for an image. */
+interface Result {
+  image: string;
+  width: number;
+  height: number;
+  label: string;
+  classIndex: number;
+  tiles: (Omit<SubTile, "weight"> & { count: number })[];
+  subTiles: SubTile[];
+  probabilities: Record<string, number>;
+  timings: Record<string, number>;
+  bytesRead: number;
+  warnings: string[];
+  heatmap?: string;
+}
+
+/** The results of a run with --json, an image a line. */
+async function results(...argv: string[]): Promise<Result[]> {
+  const { stdout } = await succeed(folder, ...CLASSIFY, "--json", ...argv);
+  return stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+}
+
+/** A result without what differs from run to run. */
+function timeless({ timings: _, ...result }: Result): Omit<Result, "timings"> {
+  return result;
+}
+
+Deno.test("classify says what an image is and where it looked", async () => {
+  const { stdout, stderr } = await succeed(folder, ...CLASSIFY, IMAGES[0]!);
+  const [title, size, looked, ...subTiles] = stdout.trimEnd().split("\n");
+  assert.match(
+    title!,
+    /^set\/images\/test_00000\.png: (negative|positive) \(negative 0\.\d{3}, positive 0\.\d{3}\)$/,
+  );
+  assert.match(
+    size!,
+    /^ {2}128 x 128 px, \d+ bytes read, \d+ ms \(open \d+, read \d+, stage1 \d+, stage2 \d+, classify \d+\)$/,
+  );
+  assert.match(looked!, /^ {2}looked at \(x, y, size, weight\):$/);
+  assert.ok(subTiles.length >= 1 && subTiles.length <= 4);
+  const weights = subTiles.map((line) => {
+    const found = line.match(/^ {2}-?\d+, -?\d+, 28 x 28, (0\.\d{3}|1\.000)$/);
+    assert.ok(found, line);
+    return Number(found[1]);
+  });
+  assert.deepEqual(weights, weights.toSorted((a, b) => b - a));
+  assert.equal(stderr, "engine: wasm: as asked for\n");
+});
+
+Deno.test("classify --json: a line an image, with all there is to know", async () => {
+  const found = await results(...IMAGES);
+  assert.deepEqual(found.map(({ image }) => image), IMAGES);
+  for (const result of found) {
+    const { probabilities, label, classIndex } = result;
+    const classes = ["negative", "positive"];
+    assert.deepEqual(Object.keys(probabilities), classes);
+    const values = Object.values(probabilities);
+    assert.ok(Math.abs(values[0]! + values[1]! - 1) < 1e-6);
+    assert.equal(label, classes[classIndex]);
+    assert.equal(probabilities[label], Math.max(...values));
+    assert.deepEqual([result.width, result.height], [128, 128]);
+    checkDraws(result, 4);
+    assert.deepEqual(Object.keys(result.timings), [
+      "openMs",
+      "readMs",
+      "stage1Ms",
+      "stage2Ms",
+      "classifyMs",
+    ]);
+    for (const ms of Object.values(result.timings)) assert.ok(ms >= 0);
+    const { size } = await Deno.stat(join(folder, result.image));
+    assert.equal(result.bytesRead, size);
+    assert.deepEqual(result.warnings, []);
+    assert.equal(result.heatmap, undefined);
+  }
+});
+
+/** Every sub-tile lies in a drawn tile, and the weights are one whole. */
+function checkDraws({ tiles, subTiles }: Result, samples: number): void {
+  const drawn = tiles.reduce((sum, { count }) => sum + count, 0);
+  assert.equal(drawn, samples);
+  assert.ok(subTiles.length >= 1 && subTiles.length <= samples);
+  const total = subTiles.reduce((sum, { weight }) => sum + weight, 0);
+  assert.ok(Math.abs(total - 1) < 1e-5, `weights add to ${total}`);
+  for (const { x, y, width, height, weight } of subTiles) {
+    assert.ok(weight >= 0);
+    assert.deepEqual([width, height], [28, 28]);
+    // Their centres are locations within a tile and within the image, but for
+    // the half location by which rounding may move them.
+    const centre = { x: x + width / 2, y: y + height / 2 };
+    assert.ok(
+      tiles.some((tile) =>
+        centre.x >= tile.x - 2 && centre.x <= tile.x + tile.width + 2 &&
+        centre.y >= tile.y - 2 && centre.y <= tile.y + tile.height + 2
+      ),
+      `no tile holds ${JSON.stringify(centre)}`,
+    );
+  }
+  for (const { x, y, width, height } of tiles) {
+    assert.deepEqual([width, height], [64, 64]);
+    const centre = { x: x + width / 2, y: y + height / 2 };
+    assert.ok(centre.x >= 0 && centre.x <= 128, `tile at ${x}`);
+    assert.ok(centre.y >= 0 && centre.y <= 128, `tile at ${y}`);
+  }
+}
+
+Deno.test("classify --seed: one seed, one result, whatever the company", async () => {
+  const all = await results("--seed", "5", ...IMAGES);
+  const [alone] = await results("--seed", "5", IMAGES[1]!);
+  const [other] = await results("--seed", "6", IMAGES[1]!);
+  assert.deepEqual(timeless(alone!), timeless(all[1]!));
+  assert.notDeepEqual(other!.subTiles, alone!.subTiles);
+});
+
+Deno.test("classify --draws topN does not depend on the seed", async () => {
+  const [a] = await results("--draws", "topN", "--seed", "1", IMAGES[1]!);
+  const [b] = await results("--draws", "topN", "--seed", "2", IMAGES[1]!);
+  assert.deepEqual(timeless(a!), timeless(b!));
+  checkDraws(a!, 4);
+});
+
+Deno.test("classify --samples: one sub-tile, and more than training drew", async () => {
+  await inParallel([1, 64], async (samples) => {
+    const [result] = await results("--samples", String(samples), IMAGES[1]!);
+    checkDraws(result!, samples);
+    if (samples === 1) assert.equal(result!.subTiles[0]!.weight, 1);
+    else assert.ok(result!.subTiles.length > 40);
+  });
+});
+
+Deno.test("classify warns of what decoding changed", async () => {
+  await sharp(join(folder, IMAGES[0]!)).greyscale().toColourspace("b-w")
+    .toFile(join(folder, "grey.png"));
+  const [result] = await results("grey.png");
+  assert.deepEqual(result!.warnings, ["grey expanded to RGB"]);
+  const { stdout } = await succeed(folder, ...CLASSIFY, "grey.png");
+  assert.match(stdout, /^ {2}warning: grey expanded to RGB$/m);
+});
+
+Deno.test("classify --heatmap draws the attention, with its scale", async () => {
+  const [one] = await results("--heatmap", "one.png", IMAGES[0]!);
+  assert.equal(one!.heatmap, "one.png");
+  await checkHeatmap("one.png");
+  // Asking for it changes nothing else.
+  const [plain] = await results(IMAGES[0]!);
+  const { heatmap: _, ...rest } = timeless(one!);
+  assert.deepEqual(rest, timeless(plain!));
+
+  const { stdout } = await succeed(
+    folder,
+    ...[...CLASSIFY, "--heatmap", "maps", IMAGES[0]!, IMAGES[1]!],
+  );
+  assert.match(stdout, /^ {2}heat map: maps\/test_00000\.png$/m);
+  for (const name of ["test_00000.png", "test_00001.png"]) {
+    await checkHeatmap(join("maps", name));
+  }
+  const read = (path: string) => Deno.readFile(join(folder, path));
+  const [alone, among] = [
+    await read("one.png"),
+    await read("maps/test_00000.png"),
+  ];
+  assert.ok(Buffer.compare(alone, among) === 0);
+
+  assertFailsInOneLine(
+    await zoomin(folder, ...CLASSIFY, "--heatmap", "no/h.png", IMAGES[0]!),
+    { code: 1, message: /No such file .*no\// },
+  );
+});
+
+/** Checks that a heat map decodes, shows something and tells its scale. */
+async function checkHeatmap(path: string): Promise<void> {
+  const bytes = await Deno.readFile(join(folder, path));
+  const { width, height } = await sharp(bytes).metadata();
+  assert.deepEqual([width, height], [128, 128]);
+  const { channels } = await sharp(bytes).stats();
+  assert.ok(channels.slice(0, 3).some(({ stdev }) => stdev > 5), "a flat map");
+  const text = new TextDecoder("latin1").decode(bytes);
+  const comment = text.match(/tEXtComment\0([^\0]*\d[^\0]*)/);
+  assert.ok(comment, "no scale in the file");
+}
+
+Deno.test("classify goes on after a bad image, and exits with 1", async () => {
+  const result = await zoomin(
+    folder,
+    ...[...CLASSIFY, "--json", IMAGES[0]!, "cut.png", IMAGES[1]!],
+  );
+  assert.equal(result.code, 1);
+  const images = result.stdout.trimEnd().split("\n")
+    .map((line) => JSON.parse(line).image);
+  assert.deepEqual(images, [IMAGES[0], IMAGES[1]]);
+  const faults = remarks(result);
+  assert.equal(faults.length, 1, result.stderr);
+  assert.match(faults[0]!, /^Cannot open cut\.png as PNG: .*truncated/);
+});
+
+Deno.test("classify names what it cannot open", async () => {
+  await inParallel<[argv: string[], message: RegExp]>([
+    [["gone.png"], /^Cannot open gone\.png as an image: no such file$/],
+    [["set"], /^Cannot open set as an image: it is a folder$/],
+    [["set/manifest.csv"], /^Cannot open set\/manifest\.csv as an image: /],
+    // Nothing is fetched: there is no permission to.
+    [["http://127.0.0.1:9/x.png"], /^Cannot open http:\/\/127\.0\.0\.1:9\/x/],
+    [["--checkpoint", "cut.png", IMAGES[0]!], /^Cannot use cut\.png as a chec/],
+  ], async ([argv, message]) => {
+    const result = await zoomin(folder, ...CLASSIFY, ...argv);
+    assertFailsInOneLine(result, { code: 1, message });
+  });
+});
+
+Deno.test({
+  name: "classify looks at the same on webgpu",
+  ignore: ignoreGpu,
+  async fn() {
+    const argv = ["--samples", "16", "--seed", "2", ...IMAGES];
+    const wasm = await results(...argv);
+    const webgpu = await results(...argv, "--backend", "webgpu");
+    for (const [i, expected] of wasm.entries()) {
+      const actual = webgpu[i]!;
+      assert.equal(actual.label, expected.label);
+      assert.deepEqual(actual.tiles, expected.tiles);
+      const places = ({ subTiles }: Result) =>
+        subTiles.map(({ weight: _, ...place }) => place);
+      assert.deepEqual(places(actual), places(expected));
+      for (const [name, p] of Object.entries(expected.probabilities)) {
+        assert.ok(Math.abs(actual.probabilities[name]! - p) < 1e-4, name);
+      }
+      for (const [j, { weight }] of expected.subTiles.entries()) {
+        assert.ok(Math.abs(actual.subTiles[j]!.weight - weight) < 1e-4);
+      }
+    }
+  },
+});

@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import {
+  assertFails,
+  assertFailsInOneLine,
+  drawAndTrain,
+  folderOfFile,
+  inParallel,
+  remarks,
+  succeed,
+  zoomin,
+} from "./process.ts";
+
+const folder = folderOfFile(drawAndTrain);
+
+const EVAL = [
+  ...["eval", "--checkpoint", "run", "--data", "set/manifest.csv"],
+  ...["--backend", "wasm"],
+];
+const METRICS = [
+  "accuracy",
+  "balancedAccuracy",
+  "auc",
+  "f1",
+  "brier",
+  "expectedCalibrationError",
+  "logLoss",
+];
+
+/** The first rows of set/manifest.csv as cells, without the header. */
+async function manifestRows(): Promise<string[][]> {
+  const text = await Deno.readTextFile(join(folder, "set", "manifest.csv"));
+  return text.trimEnd().split("\n").slice(1).map((line) => line.split(","));
+}
+
+Deno.test("eval prints the same bytes twice", async () => {
+  const outcomes = [
+    await succeed(folder, ...EVAL),
+    await succeed(folder, ...EVAL),
+  ];
+  const [first, second] = outcomes;
+  assert.equal(first!.stdout, second!.stdout);
+  assert.match(
+    first!.stdout,
+    /^checkpoint [0-9a-f]{12} \(preset needle, epoch 1\) on 8 images\n/,
+  );
+  for (
+    const row of [
+      /^accuracy +\d\.\d{3} +\d\.\d{3} to \d\.\d{3}$/m,
+      /^AUC +\d\.\d{3} +\d\.\d{3} to \d\.\d{3}$/m,
+      /^ +negative +positive\n +negative +\d +\d\n +positive +\d +\d$/m,
+      /^on 4 images with annotated objects:$/m,
+      /^ +by chance +0\.\d{3} \(/m,
+    ]
+  ) assert.match(first!.stdout, row);
+  assert.match(first!.stderr, /^engine: wasm: as asked for$/m);
+  assert.match(remarks(first!).join("\n"), /^peak memory: \d+ MB$/);
+});
+
+Deno.test("eval --json has each metric, its interval, and the attention", async () => {
+  const runs = [[], [], ["--samples", "9"], ["--seed", "1"]].map((more) =>
+    succeed(folder, ...EVAL, "--json", ...more)
+  );
+  const [first, second, more, other] = (await Promise.all(runs))
+    .map(({ stdout }) => stdout);
+  assert.equal(first, second);
+  const report = JSON.parse(first!);
+  assert.match(report.checkpoint, /^[0-9a-f]{64}$/);
+  assert.equal(report.images, 8);
+  assert.deepEqual(report.failures, []);
+  assert.deepEqual(report.classes, ["negative", "positive"]);
+  assert.deepEqual(Object.keys(report.metrics), METRICS);
+  for (const name of METRICS) {
+    const { value, interval } = report.metrics[name];
+    assert.ok(Number.isFinite(value), name);
+    assert.ok(interval.low <= interval.high, name);
+  }
+  assert.equal(
+    report.confusion.flat().reduce((a: number, b: number) => a + b),
+    8,
+  );
+  const correct = report.confusion[0][0] + report.confusion[1][1];
+  assert.equal(report.metrics.accuracy.value, correct / 8);
+  assert.equal(report.attention.images, 4);
+  const { drawn, mass, chance } = report.attention;
+  for (const { value } of [drawn, mass, chance]) {
+    assert.ok(value >= 0 && value <= 1);
+  }
+  for (const changed of [more, other]) {
+    const { metrics } = JSON.parse(changed!);
+    assert.notEqual(metrics.logLoss.value, report.metrics.logLoss.value);
+  }
+});
+
+Deno.test("eval --split and --predictions: a line for each image of it", async () => {
+  const rows = await manifestRows();
+  await inParallel(["train", "all"], async (split) => {
+    const file = `${split}.csv`;
+    const { stdout } = await succeed(
+      folder,
+      ...[...EVAL, "--split", split, "--predictions", file, "--json"],
+    );
+    const wanted = rows.filter((row) => split === "all" || row[2] === split);
+    const text = await Deno.readTextFile(join(folder, file));
+    const [header, ...lines] = text.trimEnd().split("\n");
+    assert.equal(header, "image,label,predicted,p(negative),p(positive)");
+    const cells = lines.map((line) => line.split(","));
+    assert.deepEqual(
+      cells.map((row) => row.slice(0, 2)),
+      wanted.map((row) => row.slice(0, 2)),
+    );
+    let correct = 0;
+    for (const [, label, predicted, negative, positive] of cells) {
+      assert.ok(Math.abs(Number(negative) + Number(positive) - 1) < 2e-6);
+      const more = Number(negative) >= Number(positive);
+      assert.equal(predicted, more ? "negative" : "positive");
+      if (label === predicted) correct++;
+    }
+    const { metrics } = JSON.parse(stdout);
+    assert.equal(metrics.accuracy.value, correct / wanted.length);
+  });
+});
+
+Deno.test("eval reports a broken image and scores the rest", async () => {
+  const rows = (await manifestRows()).filter(([, , split]) => split === "test");
+  const png = await Deno.readFile(join(folder, "set", rows[0]![0]!));
+  await Deno.writeFile(join(folder, "cut.png"), png.subarray(0, 9000));
+  const good = rows.map(([image, label]) => `set/${image},${label}`);
+  await Deno.writeTextFile(
+    join(folder, "broken.csv"),
+    ["image,label", good[0], "cut.png,positive", ...good.slice(1)].join("\n"),
+  );
+  const argv = [...EVAL, "--data", "broken.csv", "--json"];
+  const result = await zoomin(folder, ...argv);
+  assert.equal(result.code, 1);
+  const [fault, ...rest] = remarks(result);
+  assert.match(fault!, /^cut\.png: Cannot open .*cut\.png as PNG: .*truncated/);
+  assert.match(rest.join("\n"), /^peak memory/);
+  const { images, failures, metrics } = JSON.parse(result.stdout);
+  assert.equal(images, 8);
+  assert.equal(failures.length, 1);
+  assert.equal(failures[0].image, "cut.png");
+  const { stdout } = await succeed(folder, ...EVAL, "--json");
+  assert.deepEqual(metrics, JSON.parse(stdout).metrics);
+
+  await Deno.writeTextFile(
+    join(folder, "all_broken.csv"),
+    "image,label\ncut.png,positive\n",
+  );
+  assertFailsInOneLine(
+    await zoomin(folder, ...EVAL, "--data", "all_broken.csv"),
+    { code: 1, message: /none of its images could be read; .*cut\.png/ },
+  );
+});
+
+Deno.test("eval names what is wrong with its input", async () => {
+  const rows = await manifestRows();
+  const checkpoint = await Deno.readFile(join(folder, "run/best.safetensors"));
+  const flipped = checkpoint.slice();
+  flipped[12]! ^= 0xff; // in the header
+  const files: Record<string, Uint8Array | string> = {
+    "cut.safetensors": checkpoint.subarray(0, checkpoint.length - 1000),
+    "short.safetensors": checkpoint.subarray(0, 5),
+    "flipped.safetensors": flipped,
+    "text.safetensors": "a text that is no checkpoint",
+    "empty.safetensors": "",
+    "labels.csv": `image,label\nset/${rows[0]![0]},negative\nset/${
+      rows[1]![0]
+    },dog\n`,
+    "leak.csv": `image,label,split,group\nset/${
+      rows[0]![0]
+    },negative,train,Ann\nset/${rows[1]![0]},positive,test,Ann\n`,
+  };
+  for (const [name, content] of Object.entries(files)) {
+    const path = join(folder, name);
+    await (typeof content === "string"
+      ? Deno.writeTextFile(path, content)
+      : Deno.writeFile(path, content));
+  }
+  await Deno.mkdir(join(folder, "nothing"));
+  const damaged = ["cut", "short", "flipped", "text", "empty"].map((name) =>
+    `${name}.safetensors`
+  );
+  await inParallel<[argv: string[], message: RegExp]>([
+    ...damaged.map((file): [string[], RegExp] => [
+      ["--checkpoint", file],
+      new RegExp(`^Cannot use ${file} as a checkpoint: `),
+    ]),
+    [["--checkpoint", "gone"], /^Cannot find the checkpoint gone: /],
+    [["--checkpoint", "nothing"], /^Cannot find a checkpoint in nothing: /],
+    [["--split", "validation"], /split "validation" of set\/manifest\.csv: no/],
+    [["--data", "labels.csv"], /^labels\.csv:3: label "dog" is not a class/],
+    [["--predictions", "no/such/folder.csv"], /No such file .*no\/such/],
+  ], async ([argv, message]) => {
+    const result = await zoomin(folder, ...EVAL, ...argv);
+    assertFailsInOneLine(result, { code: 1, message });
+  });
+  assertFails(await zoomin(folder, ...EVAL, "--data", "leak.csv"), {
+    code: 1,
+    message: /leak\.csv:2 .*leak\.csv:3 .*group "Ann" stands on both sides/,
+  });
+});

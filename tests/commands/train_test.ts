@@ -1,0 +1,466 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { basename, join } from "node:path";
+import { readManifest } from "../../lib/data/manifest.ts";
+import { type LogLine, readLog } from "../../lib/train/run_log.ts";
+import {
+  assertFails,
+  assertFailsInOneLine,
+  drawSet,
+  folderOfFile,
+  inParallel,
+  outcome,
+  remarks,
+  SMALL,
+  start,
+  succeed,
+  zoomin,
+} from "./process.ts";
+
+const folder = folderOfFile(drawSet);
+
+const DATA = ["--data", "set/manifest.csv"];
+const EPOCHS = 5;
+
+/** The command line of a run into `out`. */
+function training(out: string, ...more: string[]): string[] {
+  return ["train", ...DATA, "--out", out, ...SMALL, ...more];
+}
+
+// This seed's second epoch is the best: a run that goes on must remember it.
+const LONG = ["--epochs", String(EPOCHS), "--seed", "4"];
+
+/** Lines of a run's log. */
+async function logOf(run: string): Promise<LogLine[]> {
+  return await readLog(join(folder, run, "log.jsonl"));
+}
+
+/** What a run went through, without how long it took. */
+async function traceOf(run: string): Promise<LogLine[]> {
+  const lines = await logOf(run);
+  return lines.filter(({ type }) => type === "epoch").map((line) => {
+    const { trainSeconds, seconds, ...rest } = line;
+    assert.ok((trainSeconds as number) <= (seconds as number));
+    return rest as LogLine;
+  });
+}
+
+/** Epochs 1 to EPOCHS of a run that nobody disturbs; run once. */
+let whole: Promise<LogLine[]> | undefined;
+function undisturbedTrace(): Promise<LogLine[]> {
+  return whole ??= succeed(folder, ...training("whole", ...LONG))
+    .then(() => traceOf("whole"));
+}
+
+/** Checks that a run has become what it would be undisturbed, bit for bit. */
+async function assertUndisturbed(run: string): Promise<void> {
+  assert.deepEqual(await traceOf(run), await undisturbedTrace());
+  for (const name of ["best.safetensors", "last.safetensors"]) {
+    const [actual, expected] = await Promise.all(
+      [run, "whole"].map((run) => Deno.readFile(join(folder, run, name))),
+    );
+    assert.ok(Buffer.compare(actual!, expected!) === 0, name);
+  }
+}
+
+/** Sends `signal` once two epochs stand in the log. */
+async function stopAfterTwoEpochs(
+  run: string,
+  signal: Deno.Signal,
+): Promise<void> {
+  const process = start(folder, ...training(run, ...LONG));
+  const ended = outcome(process);
+  const deadline = Date.now() + 20_000;
+  while (Date.now() < deadline) {
+    if ((await traceOf(run).catch(() => [])).length >= 2) break;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  process.kill(signal);
+  const result = await ended;
+  const epochs = (await traceOf(run)).length;
+  assert.ok(epochs >= 2 && epochs < EPOCHS, `stopped after ${epochs} epochs`);
+  assert.equal(result.stdout, "");
+  if (signal === "SIGKILL") return void assert.equal(result.code, 137);
+  assert.equal(result.code, 130);
+  assert.deepEqual(remarks(result).slice(1), ["Stopped"]);
+}
+
+Deno.test("train writes its configuration, splits, log and checkpoints", async () => {
+  const result = await succeed(
+    folder,
+    ...training("run", "--epochs", "2", "--json"),
+  );
+  const { peakBytes, last, ...rest } = JSON.parse(result.stdout);
+  assert.ok(peakBytes > 2 ** 20);
+  assert.equal(result.stdout.split("\n").length, 2); // one line
+  assert.equal(rest.run, "run");
+  assert.equal(rest.epochs, 2);
+  assert.ok(rest.bestEpoch === 1 || rest.bestEpoch === 2);
+  assert.match(result.stderr, /^engine: wasm: as asked for$/m);
+  assert.match(result.stderr, /^10 images to train on, 2 for validation$/m);
+  assert.match(result.stderr, /^peak memory: \d+ MB$/m);
+  assert.equal(remarks(result).length, 2);
+
+  const names = (await Array.fromAsync(Deno.readDir(join(folder, "run"))))
+    .map(({ name }) => name).sort();
+  assert.deepEqual(names, [
+    "best.safetensors",
+    "config.json",
+    "last.safetensors",
+    "log.jsonl",
+    "splits.csv",
+  ]);
+  const config = JSON.parse(
+    await Deno.readTextFile(join(folder, "run", "config.json")),
+  );
+  assert.equal(config.preset, "needle");
+  assert.equal(config.training.epochs, 2);
+
+  const { entries } = await readManifest(join(folder, "run", "splits.csv"));
+  const counts = Object.groupBy(entries, ({ split }) => split!);
+  assert.deepEqual(
+    [counts.train, counts.validation, counts.test].map((side) => side?.length),
+    [10, 2, 8],
+  );
+
+  const [run, ...epochs] = await logOf("run");
+  assert.equal(run!.type, "run");
+  assert.equal(run!.seed, 0);
+  assert.deepEqual(run!.config, config);
+  assert.equal(run!.backend, "wasm");
+  for (const key of ["deno", "v8", "tfjs", "os", "cpu"]) {
+    assert.equal(typeof run![key], "string", key);
+  }
+  assert.ok((run!.cores as number) >= 1 && (run!.memoryBytes as number) > 0);
+  assert.equal(epochs.length, 2);
+  for (const [i, line] of epochs.entries()) checkEpoch(line, i + 1);
+  const { type: _, epoch, trainSeconds, seconds, ...figures } = epochs[1]!;
+  assert.equal(epoch, 2);
+  assert.ok((trainSeconds as number) > 0 && (seconds as number) > 0);
+  assert.deepEqual(last, figures);
+});
+
+function checkEpoch(line: LogLine, epoch: number): void {
+  const figure = (key: string) => {
+    assert.ok(Number.isFinite(line[key]), `${key} of ${JSON.stringify(line)}`);
+    return line[key] as number;
+  };
+  assert.equal(line.type, "epoch");
+  assert.equal(line.epoch, epoch);
+  assert.ok(figure("loss") > 0 && figure("validationLoss") > 0);
+  for (const key of ["accuracy", "validationAccuracy", "validationAuc"]) {
+    assert.ok(figure(key) >= 0 && figure(key) <= 1, key);
+  }
+  for (const net of ["a", "b", "f", "g"]) {
+    assert.ok(figure(`gradientNorm_${net}`) > 0, net);
+  }
+  assert.ok(figure("liveChannels") >= 1);
+  assert.ok(Math.abs(figure("featureCosine")) <= 1);
+  // At most that of a uniform map: 16 x 16 tiles, 16 x 16 sub-tiles.
+  for (const key of ["tileEntropy", "subTileEntropy"]) {
+    assert.ok(figure(key) > 0 && figure(key) <= Math.log(256) + 1e-4, key);
+  }
+}
+
+Deno.test("train says in words what it came to", async () => {
+  const { stdout } = await succeed(
+    folder,
+    ...training("words", "--epochs", "1"),
+  );
+  assert.equal(
+    stdout,
+    "words: 1 epochs done, the best is 1 (best.safetensors)\n",
+  );
+  const again = await zoomin(folder, ...training("words", "--epochs", "1"));
+  assertFailsInOneLine(again, {
+    code: 2,
+    message: /^Cannot start in words as it holds a run: add --resume/m,
+  });
+});
+
+Deno.test("train --epochs 0 gives a checkpoint that classifies", async () => {
+  await succeed(folder, ...training("untrained", "--epochs", "0"));
+  const { stdout } = await succeed(
+    folder,
+    ...["classify", "--checkpoint", "untrained", "--json", "--backend", "wasm"],
+    "set/images/test_00000.png",
+  );
+  const { probabilities } = JSON.parse(stdout);
+  assert.deepEqual(Object.keys(probabilities), ["negative", "positive"]);
+});
+
+Deno.test("a run that was killed goes on as if it had not been", async () => {
+  await stopAfterTwoEpochs("killed", "SIGKILL");
+  await succeed(folder, ...training("killed", ...LONG, "--resume"));
+  await assertUndisturbed("killed");
+});
+
+Deno.test("Ctrl-C stops with 130; --resume needs no settings to go on", async () => {
+  await stopAfterTwoEpochs("stopped", "SIGINT");
+  const { stdout } = await succeed(
+    folder,
+    ...["train", ...DATA, "--out", "stopped", "--resume", "--backend", "wasm"],
+  );
+  assert.match(stdout, /^stopped: 5 epochs done, /);
+  await assertUndisturbed("stopped");
+});
+
+Deno.test("--resume refuses what would be another run, and leaves its files", async () => {
+  await succeed(folder, ...training("kept", "--epochs", "1"));
+  const path = (name: string) => join(folder, "kept", name);
+  const files = ["config.json", "splits.csv", "log.jsonl", "last.safetensors"];
+  const read = () =>
+    Promise.all(files.map((name) => Deno.readFile(path(name))));
+  const before = await read();
+  const manifest = join(folder, "set", "fewer.csv");
+  const rows = (await Deno.readTextFile(join(folder, "set", "manifest.csv")))
+    .split("\n");
+  await Deno.writeTextFile(manifest, rows.toSpliced(1, 1).join("\n"));
+  const resume = ["train", "--out", "kept", "--resume", "--backend", "wasm"];
+  await inParallel<[argv: string[], message: RegExp]>([
+    [[...DATA, "--seed", "9"], /with --seed 9: it was started with 0$/m],
+    [[...DATA, "--set", "view.samples=5"], /another view than that of kept/],
+    [[...DATA, "--preset", "colon"], /another view, /],
+    [["--data", "set/fewer.csv"], /other images .* than kept\/splits\.csv/],
+  ], async ([argv, message]) => {
+    const result = await zoomin(folder, ...resume, ...argv);
+    assertFailsInOneLine(result, { code: 2, message });
+  });
+  for (const [i, bytes] of (await read()).entries()) {
+    assert.ok(Buffer.compare(bytes, before[i]!) === 0, files[i]);
+  }
+
+  // More epochs are no other run.
+  await succeed(folder, ...resume, ...DATA, "--epochs", "2");
+  assert.equal((await traceOf("kept")).length, 2);
+});
+
+/** Faults of manifests and configurations: files to write, and what is said. */
+interface Fault {
+  name: string;
+  files: Record<string, string>;
+  argv?: string[];
+  code: number;
+  message: RegExp;
+}
+
+const IMAGE = (i: number, side = "train") => `set/images/${side}_0000${i}.png`;
+
+const FAULTS: Fault[] = [
+  {
+    name: "a manifest that is not there",
+    files: {},
+    code: 1,
+    message: /none\.csv/,
+  },
+  {
+    name: "a configuration that is not JSON",
+    files: { "config.json": "{" },
+    argv: ["--config", "config.json"],
+    code: 2,
+    message: /^Cannot read config\.json as JSON: /m,
+  },
+  {
+    name: "a configuration with a wrong and an unknown field",
+    files: { "fields.json": '{"view": {"scale1": "much"}, "speed": 3}' },
+    argv: ["--config", "fields.json"],
+    code: 2,
+    message: /fields\.json.*view\.scale1: .*"speed"/,
+  },
+  {
+    name: "labels without the reference class",
+    files: {
+      "labels.csv": `image,label\n${IMAGE(0)},cat\n${IMAGE(1)},dog\n`,
+    },
+    argv: ["--data", "labels.csv", "--preset", "needle"],
+    code: 2,
+    message: /"negative".*labels\.csv are cat, dog; .*--set referenceClass=/,
+  },
+  {
+    name: "one label only",
+    files: { "one.csv": `image,label\n${IMAGE(0)},cat\n${IMAGE(1)},cat\n` },
+    argv: ["--data", "one.csv"],
+    code: 1,
+    message: /one\.csv: all its images have the label "cat"/,
+  },
+  {
+    name: "faults of a manifest, all of them by line",
+    files: {
+      "faults.csv": `image,label,split\n${IMAGE(0)},a,train\nnone.png,b,tset\n${
+        IMAGE(1)
+      },,test\n`,
+    },
+    argv: ["--data", "faults.csv"],
+    code: 1,
+    message:
+      /^faults\.csv:3: split is "tset".*\nfaults\.csv:3: image "none\.png" is not a file.*\nfaults\.csv:4: empty label/m,
+  },
+  {
+    name: "a group on both sides",
+    files: {
+      "groups.csv": `image,label,split,group\n${IMAGE(0)},negative,train,Ann\n${
+        IMAGE(1)
+      },positive,train,Bob\n${IMAGE(0, "test")},negative,test,Ann\n`,
+    },
+    argv: ["--data", "groups.csv", "--preset", "needle"],
+    code: 1,
+    message:
+      /groups\.csv:2 .*and groups\.csv:4 .*: group "Ann" stands on both sides/,
+  },
+  {
+    name: "no image to train on",
+    files: {
+      "tests.csv": `image,label,split\n${IMAGE(0)},negative,test\n${
+        IMAGE(1)
+      },positive,test\n`,
+    },
+    argv: ["--data", "tests.csv", "--preset", "needle"],
+    code: 1,
+    message: /tests\.csv: no image has the split "train"/,
+  },
+  {
+    name: "the manifest's folds, where it has none",
+    files: {
+      "nofold.csv": `image,label\n${IMAGE(0)},negative\n${IMAGE(1)},positive\n`,
+    },
+    argv: ["--data", "nofold.csv", "--preset", "needle", "--folds", "manifest"],
+    code: 1,
+    message: /folds of nofold\.csv: it has no column "fold"/,
+  },
+  {
+    name: "a fold that is not there",
+    files: {},
+    argv: [...DATA, "--preset", "needle", "--folds", "2", "--fold", "3"],
+    code: 1,
+    message: /fold 3: the manifest's folds are 1, 2/,
+  },
+  {
+    name: "an output folder that is a file",
+    files: { "file": "" },
+    argv: [...DATA, "--preset", "needle", "--out", "file"],
+    code: 1,
+    message: /'file'|file/,
+  },
+  {
+    name: "a damaged training image",
+    files: {
+      "damaged.png": "\x89PNG\r\n\x1a\n no more",
+      "damaged.csv": `image,label,split\ndamaged.png,negative,train\n${
+        IMAGE(1)
+      },positive,train\n`,
+    },
+    argv: [
+      ...["--data", "damaged.csv", "--preset", "needle"],
+      ...["--set", "training.validation=0"],
+    ],
+    code: 1,
+    message: /damaged\.png/,
+  },
+];
+
+Deno.test("train names what is wrong with its input, and leaves no run", async () => {
+  for (const { files } of FAULTS) {
+    for (const [name, text] of Object.entries(files)) {
+      const bytes = Uint8Array.from(text, (c) => c.charCodeAt(0));
+      await Deno.writeFile(join(folder, name), bytes);
+    }
+  }
+  await inParallel([...FAULTS.entries()], async ([i, fault]) => {
+    const result = await zoomin(
+      folder,
+      ...["train", "--data", "none.csv", "--out", `fault-${i}`],
+      ...["--backend", "wasm", ...fault.argv ?? []],
+    );
+    assertFails(result, fault);
+    const checkpoint = join(folder, `fault-${i}`, "last.safetensors");
+    await assert.rejects(Deno.stat(checkpoint), Deno.errors.NotFound);
+  });
+});
+
+Deno.test("train --folds: both protocols, once", async () => {
+  const argv = training("cv", "--folds", "2", "--epochs", "2");
+  const first = await succeed(folder, ...argv);
+  const [header, ...lines] = first.stdout.trimEnd().split("\n");
+  assert.match(header!, /^protocol +fold +epoch +accuracy +AUC +hit +chance$/);
+  const cells = [
+    ["best-epoch", "1"],
+    ["held-out", "1"],
+    ["best-epoch", "2"],
+    ["held-out", "2"],
+  ];
+  assert.deepEqual(
+    lines.slice(0, 4).map((line) => line.split(/ +/).slice(0, 2)),
+    cells,
+  );
+  for (const protocol of ["best-epoch", "held-out"]) {
+    for (const name of ["accuracy", "AUC", "hit rate"]) {
+      const total = new RegExp(
+        `^${protocol}: ${name} \\d\\.\\d{3} \\(deviation .*, 2 folds\\)$`,
+        "m",
+      );
+      assert.match(first.stdout, total);
+    }
+  }
+  const progress = remarks(first);
+  assert.equal(progress.length, 5); // a line a cell, and the peak memory
+  assert.match(progress[0]!, /^fold 1 best-epoch: accuracy \d\.\d{3}, AUC /);
+
+  const { results, summaries, seed } = JSON.parse(
+    await Deno.readTextFile(join(folder, "cv", "crossval.json")),
+  );
+  assert.equal(seed, 0);
+  assert.equal(summaries.length, 2);
+  assert.equal(results.length, 4);
+  let scored = 0;
+  for (const [i, [protocol, fold]] of cells.entries()) {
+    const cell = join(folder, "cv", protocol!, `fold-0${fold}`);
+    const result = JSON.parse(
+      await Deno.readTextFile(join(cell, "result.json")),
+    );
+    assert.deepEqual(result, results[i]);
+    assert.equal(result.protocol, protocol);
+    scored += result.report.images;
+    const table = await Deno.readTextFile(join(cell, "predictions.csv"));
+    assert.equal(table.trimEnd().split("\n").length, result.report.images + 1);
+  }
+  assert.equal(scored, 2 * 20); // each image once a protocol
+  await checkNoLeak();
+
+  const started = performance.now();
+  const again = await succeed(folder, ...argv);
+  assert.equal(again.stdout, first.stdout);
+  assert.ok(performance.now() - started < 3000, "it trained again");
+
+  await inParallel<[string[], RegExp]>([
+    [["--folds", "3"], /cv\/folds\.csv: give the --data, --test, --folds/],
+    [["--folds", "2", "--seed", "1"], /in cv with another --seed: /],
+    [["--folds", "2", "--set", "view.samples=5"], /another configuration: /],
+  ], async ([changes, message]) => {
+    const argv = training("cv", "--epochs", "2", ...changes);
+    const result = await zoomin(folder, ...argv);
+    assertFailsInOneLine(result, { code: 2, message });
+  });
+  const third = await succeed(folder, ...argv, "--json");
+  assert.deepEqual(JSON.parse(third.stdout).results, results);
+});
+
+/** The held-out protocol chooses its epoch on images that are no test images. */
+async function checkNoLeak(): Promise<void> {
+  const { entries } = await readManifest(join(folder, "cv", "folds.csv"));
+  const tested = new Set(
+    entries.filter(({ fold }) => fold === 1).map(({ path }) => basename(path)),
+  );
+  const table = await Deno.readTextFile(
+    join(folder, "cv", "held-out", "fold-01", "predictions.csv"),
+  );
+  const predicted = table.trimEnd().split("\n").slice(1)
+    .map((line) => basename(line.split(",")[0]!));
+  assert.deepEqual(new Set(predicted), tested);
+  const lines = await logOf(join("cv", "held-out", "fold-01"));
+  assert.ok(lines.every((line) => line.testLoss === undefined));
+  const chosen = await logOf(join("cv", "best-epoch", "fold-01"));
+  assert.ok(
+    chosen.filter(({ type }) => type === "epoch")
+      .every(({ testLoss }) => Number.isFinite(testLoss)),
+  );
+}
