@@ -36,7 +36,8 @@ export interface ConvSpec {
   stride: number;
   /** Input pixels lie this far apart, zeros between: the input gradient's stride. */
   spread: number;
-  padding: number;
+  /** Padding modulo spread: which columns under a strip hold pixels. */
+  phase: number;
 }
 
 /** How much work goes where. */
@@ -60,18 +61,19 @@ export interface Budget {
 export const SOFTWARE: Budget = {
   looped: false,
   outputs: 16,
-  products: 4000,
+  products: 3600,
   sums: 256,
   invocations: 1024,
 };
 
 /**
  * A GPU: at most 255 registers an invocation, of which half leave room for
- * enough invocations in flight; an instruction cache of 32 to 128 KB.
+ * enough invocations in flight; an instruction cache of 32 to 128 KB. Reasoned,
+ * not measured: no GPU was at hand.
  */
 export const HARDWARE: Budget = {
   looped: true,
-  outputs: 8,
+  outputs: 12,
   products: 1024,
   sums: 128,
   invocations: 32768,
@@ -98,20 +100,11 @@ export interface ConvPlan extends ConvSpec {
   sliceVectors: number;
 }
 
-/** Cuts a forward convolution so that a body stays within the budget. */
+/** Cuts a forward convolution: as many products a read as a body may hold. */
 export function planConv(spec: ConvSpec, budget: Budget): ConvPlan {
-  const { kernel, inputs, outputs, stride, spread, padding } = spec;
-  const outputBlock = outputs % 4
-    ? outputs
-    : largestDivisor(outputs, 4, budget.outputs);
-  const perInput = kernel * outputBlock * PIXELS; // products in one kernel row
-  const whole = kernel * inputs * perInput <= budget.products;
-  const rows = whole ? kernel : 1;
-  const inputBlock = whole ? inputs : largestDivisor(
-    inputs,
-    inputs % 4 ? 1 : 4,
-    budget.products / perInput,
-  );
+  const { kernel, inputs, outputs, stride, spread, phase } = spec;
+  const cut = bestCut(spec, budget);
+  const { rows, inputBlock, outputBlock } = cut;
   const vectors = Math.ceil(outputBlock / 4);
   const used = vectors * (1 + rows * kernel * inputBlock);
   return {
@@ -120,15 +113,57 @@ export function planConv(spec: ConvSpec, budget: Budget): ConvPlan {
     outputs,
     stride,
     spread,
-    padding,
+    phase,
     looped: budget.looped,
     rows,
     inputBlock,
     outputBlock,
-    passes: (kernel / rows) * (inputs / inputBlock),
+    passes: passesOf(spec, cut),
     blocks: outputs / outputBlock,
     sliceVectors: Math.ceil(used / 16) * 16,
   };
+}
+
+/** Rows and channels of one pass and block. */
+interface Cut {
+  rows: number;
+  inputBlock: number;
+  outputBlock: number;
+}
+
+function bestCut(spec: ConvSpec, { looped, outputs, products }: Budget): Cut {
+  const { kernel } = spec;
+  const cuts = [kernel, 1].flatMap((rows) =>
+    blocksOf(spec.inputs).flatMap((inputBlock) =>
+      blocksOf(spec.outputs)
+        .filter((block) => block <= outputs)
+        .map((outputBlock): Cut => ({ rows, inputBlock, outputBlock }))
+    )
+  );
+  const size = ({ rows, inputBlock, outputBlock }: Cut) =>
+    rows * kernel * inputBlock * outputBlock * PIXELS;
+  // Sums that another dispatch goes on with are written and read again.
+  const traffic = (cut: Cut) =>
+    cut.rows * columnsOf(spec) * cut.inputBlock +
+    (looped || passesOf(spec, cut) === 1 ? 0 : 2 * PIXELS * cut.outputBlock);
+  const better = (a: Cut, b: Cut) => {
+    const gain = size(a) / traffic(a) - size(b) / traffic(b);
+    return gain > 0 || (gain === 0 && size(a) > size(b));
+  };
+  const smallest = cuts.reduce((a, b) => size(b) < size(a) ? b : a);
+  return cuts.filter((cut) => size(cut) <= products).reduce(
+    (a, b) => better(b, a) ? b : a,
+    smallest,
+  );
+}
+
+function passesOf({ kernel, inputs }: ConvSpec, cut: Cut): number {
+  return (kernel / cut.rows) * (inputs / cut.inputBlock);
+}
+
+/** Blocks that channels can be cut in: whole vectors, if they are vectors. */
+function blocksOf(channels: number): number[] {
+  return divisors(channels, channels % 4 ? 1 : 4);
 }
 
 /** The blocks of a filter gradient. */
@@ -137,7 +172,6 @@ export interface FilterPlan {
   inputs: number;
   outputs: number;
   stride: number;
-  padding: number;
   inputBlock: number;
   outputBlock: number;
   /** Kernel rows times input blocks times output blocks. */
@@ -146,14 +180,13 @@ export interface FilterPlan {
 
 /** Cuts a filter gradient: as many products a read as the sums allow. */
 export function planFilterGradient(
-  { kernel, inputs, outputs, stride, padding }: Omit<ConvSpec, "spread">,
+  { kernel, inputs, outputs, stride }: Omit<ConvSpec, "spread" | "phase">,
   budget: Budget,
 ): FilterPlan {
   const columns = columnsOf({ kernel, stride });
-  const outputBlocks = outputs % 4 ? [outputs] : divisors(outputs, 4);
   let best = { inputBlock: 0, outputBlock: 0, reuse: 0 };
-  for (const inputBlock of divisors(inputs, inputs % 4 ? 1 : 4)) {
-    for (const outputBlock of outputBlocks) {
+  for (const inputBlock of blocksOf(inputs)) {
+    for (const outputBlock of blocksOf(outputs)) {
       const sums = kernel * inputBlock * outputBlock;
       const reads = columns * inputBlock + PIXELS * outputBlock;
       const reuse = (sums * PIXELS) / reads;
@@ -168,7 +201,6 @@ export function planFilterGradient(
     inputs,
     outputs,
     stride,
-    padding,
     inputBlock,
     outputBlock,
     blocks: kernel * (inputs / inputBlock) * (outputs / outputBlock),
@@ -179,11 +211,6 @@ function divisors(n: number, step: number): number[] {
   const all: number[] = [];
   for (let d = step; d <= n; d += step) if (n % d === 0) all.push(d);
   return all;
-}
-
-/** The largest multiple of `step` that divides `n` and is at most `limit`. */
-function largestDivisor(n: number, step: number, limit: number): number {
-  return divisors(n, step).findLast((d) => d <= limit) ?? step;
 }
 
 /** Input columns under P output pixels. */
@@ -223,6 +250,7 @@ struct Params {
   width: u32,
   out_height: u32,
   out_width: u32,
+  padding: u32,
   strips: u32,      // of an output row
   count: u32,       // of strips in all
   groups: u32,      // workgroups of a block
@@ -284,19 +312,23 @@ ${passLines(plan, "row", "input")}
 
 /** Columns of x under the strip that hold pixels (of a spread x, not all do). */
 function columnLines(plan: ConvPlan): string {
-  return filledColumns(plan).map((q) => {
-    const shift = (q - plan.padding) / plan.spread;
-    const first = plan.spread === 1
-      ? `ox * ${plan.stride}u`
-      : `ox / ${plan.spread}u`;
-    return `  let sx${q} = i32(${first}) + ${shift};
-  let in${q} = u32(sx${q}) < params.width;`;
-  }).join("\n");
+  const { stride, spread, phase } = plan;
+  // `spread` divides `ox`, and `padding - phase`.
+  const left = spread === 1
+    ? `i32(ox * ${stride}u) - i32(params.padding)`
+    : `i32(ox / ${spread}u) - i32(params.padding / ${spread}u)`;
+  return [
+    `  let left = ${left};`,
+    ...filledColumns(plan).map((q) =>
+      `  let sx${q} = left + ${(q - phase) / spread};
+  let in${q} = u32(sx${q}) < params.width;`
+    ),
+  ].join("\n");
 }
 
 function filledColumns(plan: ConvPlan): number[] {
   return range(columnsOf(plan)).filter((q) =>
-    (q - plan.padding) % plan.spread === 0
+    (q - plan.phase) % plan.spread === 0
   );
 }
 
@@ -312,9 +344,9 @@ function rowLines(
   r: number,
   { row, input }: { row: string; input: string },
 ): string {
-  const { stride, spread, padding, inputs, inputBlock } = plan;
+  const { stride, spread, inputs, inputBlock } = plan;
   const { lanes } = elementOf(inputs);
-  const down = `i32(oy * ${stride}u + ${row} + ${r}u) - ${padding}`;
+  const down = `i32(oy * ${stride}u + ${row} + ${r}u) - i32(params.padding)`;
   const within = spread === 1
     ? `u32(sy) < params.height`
     : `down >= 0 && down % ${spread} == 0 && u32(sy) < params.height`;
@@ -340,27 +372,38 @@ ${
   }`;
 }
 
-/** Reads one element of every column and multiplies it with all it meets. */
+/**
+ * Reads one element of every column and multiplies it with all it meets. Each
+ * column is read where it is first used: reads are loops on llvmpipe, and its
+ * compiler takes more than linear time over what lies between two of them.
+ */
 function chunkLines(plan: ConvPlan, r: number, chunk: number): string {
   const { kernel, stride, inputs, inputBlock, outputBlock } = plan;
   const { type, lanes } = elementOf(inputs);
   const vectors = Math.ceil(outputBlock / 4);
-  const columns = filledColumns(plan);
-  const lines = columns.map((q) =>
-    `      let v${q}_0 = select(${type}(0), x[at${q} + ${chunk}u], ok${q});`
-  );
+  const filled = filledColumns(plan);
+  const read = new Set<number>();
+  const lines: string[] = [];
   for (const kx of range(kernel)) {
-    const pixels = range(PIXELS)
-      .filter((p) => columns.includes(p * stride + kx));
+    const pixels = range(PIXELS).filter((p) =>
+      filled.includes(p * stride + kx)
+    );
+    for (const q of pixels.map((p) => p * stride + kx)) {
+      if (read.has(q)) continue;
+      read.add(q);
+      lines.push(
+        `let v${q}_0 = select(${type}(0), x[at${q} + ${chunk}u], ok${q});`,
+      );
+    }
     if (!pixels.length) continue;
     for (const i of range(lanes)) {
       const from = (r * kernel + kx) * inputBlock + chunk * lanes + i;
       for (const v of range(vectors)) {
         const name = `w${kx}_${i}_${v}`;
         lines.push(
-          `      let ${name} = ${weight(plan, vectors * (1 + from) + v)};`,
+          `let ${name} = ${weight(plan, vectors * (1 + from) + v)};`,
           ...pixels.map((p) =>
-            `      sum${p}_${v} += ${
+            `sum${p}_${v} += ${
               channel(`v${p * stride + kx}`, i, lanes)
             } * ${name};`
           ),
@@ -368,7 +411,7 @@ function chunkLines(plan: ConvPlan, r: number, chunk: number): string {
       }
     }
   }
-  return `    {\n${lines.join("\n")}\n    }`;
+  return `    {\n${lines.map((line) => `      ${line}`).join("\n")}\n    }`;
 }
 
 /** Stores what lies within the row, with the sums of the passes before. */
@@ -422,6 +465,7 @@ struct Params {
   width: u32,
   out_height: u32,
   out_width: u32,
+  padding: u32,
   strips: u32, // of an output row
   count: u32,  // of strips in all
   parts: u32,  // a multiple of the workgroup's size
@@ -461,7 +505,7 @@ ${partLines(plan)}
 
 /** Reads x and dy of one strip and adds their products. */
 function stripLines(plan: FilterPlan): string {
-  const { kernel, stride, padding, inputs, outputs } = plan;
+  const { kernel, stride, inputs, outputs } = plan;
   const { inputBlock, outputBlock } = plan;
   const input = elementOf(inputs), output = elementOf(outputs);
   const columns = range(columnsOf(plan));
@@ -469,10 +513,10 @@ function stripLines(plan: FilterPlan): string {
     `    let line = strip / params.strips;`,
     `    let n = line / params.out_height;`,
     `    let ox = (strip - line * params.strips) * ${PIXELS}u;`,
-    `    let sy = i32((line - n * params.out_height) * ${stride}u + ky) - ${padding};`,
+    `    let sy = i32((line - n * params.out_height) * ${stride}u + ky) - i32(params.padding);`,
     `    let within = u32(sy) < params.height;`,
     `    let start = (i32(n * params.height) + sy) * i32(params.width);`,
-    `    let left = i32(ox * ${stride}u) - ${padding};`,
+    `    let left = i32(ox * ${stride}u) - i32(params.padding);`,
     `    let here = line * params.out_width + ox;`,
   ];
   for (const q of columns) {

@@ -44,15 +44,6 @@ export const usage = `deno task demo [--out DIR]
 
 The last line on stdout is JSON.`;
 
-// 240 images teach enough, and 120 unseen ones measure it.
-const IMAGES = {
-  images: 240,
-  test: 120,
-  clusters: 2,
-  objects: 7,
-  diameter: 22,
-};
-
 // The needle preset made small: four minutes on two cores, not hours.
 const SETTINGS = [
   "view.scale1=0.125",
@@ -61,7 +52,7 @@ const SETTINGS = [
   "view.tileSize=64",
   "view.subTileSize=24",
   "view.samples=16",
-  "evaluation.samples=24",
+  "evaluation.samples=48",
   "training.epochs=12",
   "training.validation=0",
   "training.attentionLearningRate=0.0005",

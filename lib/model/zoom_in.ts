@@ -13,7 +13,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
-import { type Draws, expectation } from "../sampling/expectation.ts";
+import { expectation } from "../sampling/expectation.ts";
 import {
   attentionLogits,
   classify,

@@ -5,8 +5,9 @@
  * - attention: 3x3, 3-8-8-1, on 1x512x512x3;
  * - features: 5x5, 3-36, pool, 36-48, pool, on 32x27x27x3.
  *
- * Ours and stock run in turn; the median of REPEATS counts. `first` is the first run of
- * ours, with the compilation of its shaders (a driver may have them on disk).
+ * Ours and stock run in turn; the median of REPEATS counts. `first` is the first
+ * run of ours, with the compilation of its shaders (a driver may have them on
+ * disk). With `ours`, tfjs's kernels are left out.
  *
  *     deno run --allow-read --allow-env --allow-sys --allow-ffi \
  *       tests/bench/conv_webgpu.ts [REPEATS = 3] [attention|features] [ours]
@@ -173,6 +174,9 @@ async function time(
 const median = (values: number[]) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
+const besideStock = (ours: number, stock: number) =>
+  `, stock ${stock.toFixed(0)} ms, ratio ${(stock / ours).toFixed(1)}`;
+
 const [repeats = "3", only, ours] = Deno.args;
 const { reason } = await startEngine("webgpu");
 console.log(reason);
@@ -195,13 +199,12 @@ for (const [name, network] of Object.entries(NETWORKS)) {
       if (ours) continue;
       times.stock.push(await withStock(() => time(network, options)));
     }
-    const a = median(times.ours), b = median(times.stock);
+    const ms = median(times.ours);
+    const beside = ours ? "" : besideStock(ms, median(times.stock));
     console.log(
       `${name} ${backward ? "forward+backward" : "forward"}: ours ${
-        a.toFixed(1)
-      } ms (first ${first.toFixed(0)}), stock ${b?.toFixed(0)} ms, ratio ${
-        (b / a).toFixed(1)
-      }`,
+        ms.toFixed(1)
+      } ms (first ${first.toFixed(0)})${beside}`,
     );
   }
   tf.dispose(inputs);

@@ -29,15 +29,9 @@ export function start(folder: string, ...argv: string[]): Deno.ChildProcess {
   const name = Object.hasOwn(taskCommands, argv[0] ?? "") ? argv[0]! : "train";
   const words = taskCommands[name]!.split(" ");
   const flags = words.slice(1, words.indexOf("main.ts")); // run --allow-...
-  // Not Deno.execPath(): --allow-run=deno allows what PATH has for the name,
-  // and refuses variables that tell a process which libraries to load.
-  const env = Object.entries(Deno.env.toObject())
-    .filter(([name]) => !/^(LD|DYLD)_/.test(name));
-  return new Deno.Command("deno", {
+  return new Deno.Command(Deno.execPath(), {
     args: [...flags, join(ROOT, "main.ts"), ...argv],
     cwd: folder,
-    clearEnv: true,
-    env: Object.fromEntries(env),
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

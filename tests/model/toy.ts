@@ -25,7 +25,7 @@ import {
   features,
   parameterSpecs,
 } from "../../lib/model/networks.ts";
-import { initialParameters } from "../../lib/model/parameters.ts";
+import { initialParameters, isTrained } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import {
   type Model,
@@ -92,6 +92,15 @@ export function toyModel(
     normalisation: null,
     parameters,
   };
+}
+
+/** The parameters that gradients change, by name. */
+export function trainedParameters(
+  { config, parameters }: Model,
+): Map<string, tf.Variable> {
+  const { network } = config;
+  const specs = parameterSpecs(network.features, 2, network).filter(isTrained);
+  return new Map(specs.map(({ name }) => [name, parameters.get(name)!]));
 }
 
 /** All that a network can look at in one image; dispose of `tensors`. */
