@@ -11,7 +11,7 @@ import { writeFileAtomically } from "../files.ts";
 import { openImage } from "../image/open.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
-import type { Model } from "../model/zoom_in.ts";
+import type { Model } from "../model/model.ts";
 import { Flags } from "./flags.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 

@@ -6,7 +6,7 @@
 import { ImageError } from "../errors.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
-import type { Model } from "../model/zoom_in.ts";
+import type { Model } from "../model/model.ts";
 import type { Size } from "../image/geometry.ts";
 import { predict, type Prediction, type PredictOptions } from "./predict.ts";
 import type { Scored } from "./metrics.ts";

@@ -9,7 +9,8 @@ import type { MapSize, Region } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { Config } from "../model/config.ts";
 import { type Plan, plan, type Timings } from "../model/plan.ts";
-import { type Model, score } from "../model/zoom_in.ts";
+import type { Model } from "../model/model.ts";
+import { score } from "../model/zoom_in.ts";
 import { argmax } from "./metrics.ts";
 
 /** A tile that was drawn in stage I, level-0 px. */

@@ -18,7 +18,7 @@ import {
   encodeSafeTensors,
   type StoredTensor,
 } from "./safetensors.ts";
-import type { Model } from "./zoom_in.ts";
+import type { Model } from "./model.ts";
 
 /** File names of a run's two checkpoints. */
 export const BEST = "best.safetensors";

@@ -123,7 +123,7 @@ function centred(
   const centre = parameters.get(CENTRE);
   if (!centre) return mean;
   updates?.set(CENTRE, blend(centre, tf.mean(mean, 0)));
-  return tf.add(mean, tf.neg(centre)) as tf.Tensor2D;
+  return tf.add(mean, tf.mul(centre, -1)) as tf.Tensor2D;
 }
 
 /** Logits of the classifier: `[B, K]` -> `[B, classes]`. */

@@ -28,7 +28,8 @@ import {
 import type { Pyramid } from "../image/pyramid.ts";
 import { Views } from "../image/views.ts";
 import type { Draws } from "../sampling/expectation.ts";
-import { type Model, subTileLogits, tileLogits } from "./zoom_in.ts";
+import type { Model } from "./model.ts";
+import { subTileLogits, tileLogits } from "./attention.ts";
 
 /** One image of a batch. */
 export interface PlanImage {

@@ -14,30 +14,10 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import { expectation } from "../sampling/expectation.ts";
-import {
-  attentionLogits,
-  classify,
-  features,
-  type Mode,
-  type Parameters,
-} from "./networks.ts";
-import type { Config } from "./config.ts";
+import { subTileLogits, tileLogits } from "./attention.ts";
+import type { Model } from "./model.ts";
+import { classify, features, type Mode } from "./networks.ts";
 import type { Plan } from "./plan.ts";
-
-/** A network with its values: what a checkpoint holds. */
-export interface Model {
-  config: Config;
-  classes: readonly string[];
-  /** Of the training images' pixels / 255; null where input is not normalised. */
-  normalisation: Normalisation | null;
-  parameters: Parameters;
-}
-
-/** Mean and standard deviation of each colour channel, in [0, 1]. */
-export interface Normalisation {
-  mean: [number, number, number];
-  deviation: [number, number, number];
-}
 
 /** What {@linkcode score} computes. All tensors belong to the caller. */
 export interface Scores {
@@ -79,26 +59,6 @@ export function score(model: Model, plan: Plan, mode: Mode = {}): Scores {
     tileAttention,
     subTileAttention,
   };
-}
-
-/** Stage I: logits of the tile map of each view `[N, h, w, 3]`. */
-export function tileLogits(
-  parameters: Parameters,
-  views: tf.Tensor4D,
-  map: { rows: number; columns: number },
-): tf.Tensor2D {
-  const logits = attentionLogits(parameters, "a", views); // [N, h, w]
-  const pooled = poolTo(logits, map); // [N, rows, columns]
-  return tf.reshape(pooled, [views.shape[0], map.rows * map.columns]);
-}
-
-/** Stage II: logits of the sub-tile map of each tile `[T, u, v, 3]`. */
-export function subTileLogits(
-  parameters: Parameters,
-  tileViews: tf.Tensor4D,
-): tf.Tensor2D {
-  const logits = attentionLogits(parameters, "b", tileViews); // [T, u, v]
-  return tf.reshape(logits, [logits.shape[0], -1]);
 }
 
 /** alpha of every image; images of one view size go through a together. */
@@ -186,44 +146,4 @@ function rowOf(values: tf.Tensor2D, row: number): tf.Tensor2D {
 
 function flat(values: tf.Tensor): tf.Tensor1D {
   return tf.reshape(values, [-1]);
-}
-
-/**
- * Area-weighted mean of a map `[N, h, w]` over the cells of a coarser one:
- * rows x map x columns^T with the share of each location in each cell.
- */
-function poolTo(
-  logits: tf.Tensor3D,
-  { rows, columns }: { rows: number; columns: number },
-): tf.Tensor3D {
-  const [count, height, width] = logits.shape;
-  if (height === rows && width === columns) return logits;
-  const byRows = tf.matMul(
-    broadcastShares(rows, height, count),
-    logits,
-  );
-  return tf.matMul(
-    byRows,
-    tf.transpose(broadcastShares(columns, width, count), [0, 2, 1]),
-  );
-}
-
-/** Share of each of `locations` in each of `cells`, `[count, cells, locations]`. */
-function broadcastShares(
-  cells: number,
-  locations: number,
-  count: number,
-): tf.Tensor3D {
-  const extent = locations / cells;
-  const shares = new Float32Array(count * cells * locations);
-  for (let n = 0; n < count; n++) {
-    for (let cell = 0; cell < cells; cell++) {
-      const start = cell * extent, end = start + extent;
-      for (let at = Math.floor(start); at < Math.min(end, locations); at++) {
-        const overlap = Math.min(at + 1, end) - Math.max(at, start);
-        shares[(n * cells + cell) * locations + at] = overlap / extent;
-      }
-    }
-  }
-  return tf.tensor3d(shares, [count, cells, locations]);
 }

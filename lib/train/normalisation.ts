@@ -6,7 +6,7 @@
  */
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
-import type { Normalisation } from "../model/zoom_in.ts";
+import type { Normalisation } from "../model/model.ts";
 
 // Enough for three digits; reading more only takes time.
 const IMAGES = 100;

@@ -15,7 +15,8 @@ import {
 } from "../model/networks.ts";
 import { isTrained } from "../model/parameters.ts";
 import { type Plan, plan, type PlanImage } from "../model/plan.ts";
-import { type Model, score, type Scores } from "../model/zoom_in.ts";
+import type { Model } from "../model/model.ts";
+import { score, type Scores } from "../model/zoom_in.ts";
 import type { Augmentation } from "./augmentation.ts";
 import { crossEntropy, negativeEntropy } from "./loss.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";

@@ -22,7 +22,7 @@ import {
 import type { Config } from "../model/config.ts";
 import { parameterSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
-import type { Model } from "../model/zoom_in.ts";
+import type { Model } from "../model/model.ts";
 import type { StoredTensor } from "../model/safetensors.ts";
 import { augmentation } from "./augmentation.ts";
 import { measureNormalisation } from "./normalisation.ts";

@@ -11,7 +11,8 @@ import { attentionSoftmax } from "../../kernels/softmax.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
 import { plan } from "../model/plan.ts";
-import { type Model, subTileLogits, tileLogits } from "../model/zoom_in.ts";
+import type { Model } from "../model/model.ts";
+import { subTileLogits, tileLogits } from "../model/attention.ts";
 import { AdamW } from "./optimizer.ts";
 import { netParameters } from "./step.ts";
 

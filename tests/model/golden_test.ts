@@ -21,7 +21,8 @@ import {
 } from "../../lib/model/parameters.ts";
 import type { Plan } from "../../lib/model/plan.ts";
 import { preset } from "../../lib/model/presets.ts";
-import { type Model, score } from "../../lib/model/zoom_in.ts";
+import type { Model } from "../../lib/model/model.ts";
+import { score } from "../../lib/model/zoom_in.ts";
 import { testOnEngines } from "../engines.ts";
 import { goldenFile } from "../shared_data.ts";
 

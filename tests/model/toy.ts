@@ -27,11 +27,8 @@ import {
 } from "../../lib/model/networks.ts";
 import { initialParameters, isTrained } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
-import {
-  type Model,
-  subTileLogits,
-  tileLogits,
-} from "../../lib/model/zoom_in.ts";
+import type { Model } from "../../lib/model/model.ts";
+import { subTileLogits, tileLogits } from "../../lib/model/attention.ts";
 
 /** An image of `size` by a formula: `pixel` gives RGB, 0-255. */
 export function drawnImage(
