@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   centredRegion,
   clipRegion,
+  insideShares,
   inverseOrientation,
   isDense,
   locationAt,
@@ -211,4 +212,11 @@ Deno.test("storedPoint and storedRegion are undone by the inverse orientation", 
       point,
     );
   }
+});
+
+Deno.test("insideShares: what of each cell lies in the image", () => {
+  const axis = { start: -3, extent: 10, count: 5 }; // cells of 2 px
+  assert.deepEqual(insideShares(axis, 5), [0, 0.5, 1, 1, 0]);
+  assert.deepEqual(insideShares({ ...axis, start: 0 }, 10), [1, 1, 1, 1, 1]);
+  assert.deepEqual(insideShares({ ...axis, start: 20 }, 10), [0, 0, 0, 0, 0]);
 });

@@ -271,3 +271,47 @@ testOnEngines("a parameter that is missing is named", () => {
     new RegExp(`^RangeError: Cannot find the parameter "${spec.name}"`),
   );
 });
+
+testOnEngines(
+  "centred features: less the moving mean, then of unit length",
+  async () => {
+    const specs = parameterSpecs("lenet", 2, { centreFeatures: true });
+    const parameters = initialParameters(specs, {
+      initialisation: "he",
+      seed: 5,
+    });
+    const plain = new Map(
+      [...parameters].filter(([name]) => name !== "f/centre"),
+    );
+    const x = normalTensor([6, 16, 16, 3], 7) as tf.Tensor4D;
+    const updates: StatisticUpdates = new Map();
+    const cosine = (rows: tf.Tensor2D) =>
+      tf.tidy(() => {
+        const [count] = rows.shape;
+        const length = tf.sum(tf.square(tf.sum(rows, 0))).dataSync()[0]!;
+        return (length - count) / (count * (count - 1));
+      });
+    const before = tf.tidy(() => features(plain, "lenet", x));
+    const first = tf.tidy(() => {
+      const rows = features(parameters, "lenet", x, { updates });
+      for (const update of updates.values()) tf.keep(update);
+      return rows;
+    });
+    const mean = await updates.get("f/centre")!.data(); // 0.1 x the batch's mean
+    tf.tidy(() =>
+      parameters.get("f/centre")!.assign(tf.mul(updates.get("f/centre")!, 10))
+    );
+    const after = tf.tidy(() => features(parameters, "lenet", x));
+    assert.ok(mean.some((value) => value > 0));
+    // A centre of zero changes nothing.
+    assert.ok(maxError(await first.data(), await before.data()) < 1e-6);
+    if (tf.getBackend() === "wasm") {
+      assert.ok(cosine(before) > 0.8, `${cosine(before)}`);
+      assert.ok(cosine(after) < 0.1, `${cosine(after)}`);
+    }
+    const lengths = tf.tidy(() => tf.sum(tf.square(after), 1));
+    assert.ok(maxError(await lengths.data(), new Array(6).fill(1)) < 1e-5);
+    tf.dispose([x, before, first, after, lengths, ...updates.values()]);
+    disposeParameters(parameters);
+  },
+);
