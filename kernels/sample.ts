@@ -10,7 +10,7 @@
  *
  * so the k largest values are k draws, in order, and weights need no
  * normalisation. The input is LOG-weights: noise added to probabilities draws
- * nearly uniformly (method.md section 6).
+ * nearly uniformly.
  *
  * WITH replacement. Let each clock ring again and again: a Poisson process of
  * rate w_i per location. The superposition of the processes is a Poisson

@@ -84,7 +84,7 @@ export function makeFolds(
 
 /**
  * Cuts a validation part from training entries: the epoch is chosen on it, so
- * that the test images are touched once (method.md, section 5).
+ * that the test images are touched once.
  *
  * @throws {DataError} If a class lacks groups for both parts.
  */

@@ -59,7 +59,7 @@ Deno.test("locationToPixel: first on first, last on last, never backwards", () =
     assert.ok(pixels.every(Number.isInteger));
   }
   assert.equal(locationToPixel(0, 1, 99), 0, "a map of one cell");
-  // floor(i (H - 1) / (h - 1)) of method.md section 2, by hand
+  // floor(i (H - 1) / (h - 1)) of section 2.1, by hand
   assert.deepEqual([0, 1, 2, 3].map((i) => locationToPixel(i, 4, 11)), [
     0,
     3,

@@ -36,7 +36,7 @@ Deno.test("every preset is valid and survives JSON", () => {
 });
 
 Deno.test("the papers' presets hold the published views", () => {
-  // data: s1, s2, N, sub-tile (method.md section 5)
+  // data: s1, s2, N, sub-tile (Kong & Henao, Table 1)
   const published: Record<string, [number, number, number, number]> = {
     "colon": [0.1, 0.2, 10, 27],
     "needle": [0.25, 0.5, 30, 32],

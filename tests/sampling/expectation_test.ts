@@ -83,7 +83,7 @@ async function run(
   return { F, weights, dFeatures, dSubTiles, dTiles };
 }
 
-/** method.md sections 2 and 3 as written there, tile by tile, in float64. */
+/** The estimator and both rules as their formulas say, tile by tile, in float64. */
 function reference(
   { features, subTileAttention, tileAttention, draws }: Input,
   upstream: number[][],
