@@ -17,7 +17,6 @@ import {
   validationPart,
   writeSplits,
 } from "../data/folds.ts";
-import { readRegions } from "../data/regions.ts";
 import type { BackendChoice, Engine } from "../engine/select.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
@@ -26,13 +25,11 @@ import { ImageCache } from "../image/cache.ts";
 import { BEST } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
 import {
-  type CrossValidationOptions,
   type FoldResult,
   foldTasks,
   type Protocol,
   PROTOCOLS,
   type ProtocolSummary,
-  runFold,
   summariseFolds,
 } from "../train/crossval.ts";
 import {
@@ -44,6 +41,7 @@ import {
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { environment, megabytes, peakMemoryBytes } from "./environment.ts";
 import { Flags } from "./flags.ts";
+import { runFolds } from "./fold_pool.ts";
 import {
   checkSameEntries,
   checkSameModel,
@@ -75,6 +73,7 @@ ${CONFIG_USAGE}
   --folds N|manifest cross-validate: N folds made here, or the manifest's
   --fold N           only this fold; may be repeated
   --protocol NAME    best-epoch, held-out or both (both)
+  --workers N        folds side by side (one a core)
   --backend NAME     auto, webgpu or wasm (auto)
   --resume           go on from RUN's last checkpoint
   --json             print the result as JSON`;
@@ -96,6 +95,7 @@ interface Request {
   folds: number | "manifest" | undefined;
   onlyFolds: number[] | undefined;
   protocols: readonly Protocol[];
+  workers: number;
   backend: BackendChoice;
   resume: boolean;
   json: boolean;
@@ -138,6 +138,7 @@ async function readRequest(argv: string[]): Promise<Request> {
     folds: { type: "string" },
     fold: { type: "string", multiple: true },
     protocol: { type: "string" },
+    workers: { type: "string" },
     backend: { type: "string" },
     resume: { type: "boolean" },
     json: { type: "boolean" },
@@ -153,11 +154,13 @@ async function readRequest(argv: string[]): Promise<Request> {
     folds,
     onlyFolds: onlyFolds(flags),
     protocols: protocolsOf(flags),
+    workers: flags.integer("workers", { least: 1, most: 64 }) ??
+      navigator.hardwareConcurrency,
     backend: flags.backend(),
     resume: flags.has("resume"),
     json: flags.has("json"),
   };
-  for (const name of ["fold", "protocol"]) {
+  for (const name of ["fold", "protocol", "workers"]) {
     if (folds === undefined && flags.has(name)) {
       throw new UsageError(`Cannot take --${name} without --folds`);
     }
@@ -309,35 +312,30 @@ async function crossValidate(setup: Setup): Promise<number> {
   };
   await save();
   const line = new ProgressLine();
-  const cache = new ImageCache(CACHE_BYTES);
-  try {
-    for (const task of tasks) {
-      const options: CrossValidationOptions = {
-        folder,
-        classes: manifest.classes,
-        regions: await readRegions(manifest),
-        config,
-        seed,
-        cache,
-        environment: environment(engine),
-        onProgress(progress) {
-          engine.assertAlive(); // as above
-          line.show(
-            `fold ${task.fold} ${task.protocol}  ${progressText(progress)}`,
-          );
-        },
-        signal,
-      };
-      results.push(await runFold(entries, task, options));
-      engine.assertAlive();
+  const ordered = await runFolds(tasks, {
+    manifest: manifest.path,
+    entries,
+    classes: manifest.classes,
+    folder,
+    config,
+    seed,
+    backend: engine.backend,
+    environment: environment(engine),
+    cacheBytes: CACHE_BYTES / setup.workers,
+  }, {
+    workers: setup.workers,
+    onProgress: ({ fold, protocol }, progress) =>
+      line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`),
+    async onResult(result) {
       line.clear();
-      console.error(foldText(results.at(-1)!));
+      console.error(foldText(result));
+      results.push(result);
       await save();
-    }
-  } finally {
-    line.clear();
-    cache.close();
-  }
+    },
+    signal,
+  }).finally(() => line.clear());
+  results.splice(0, results.length, ...ordered);
+  await save();
   const summaries = summariseFolds(results);
   const failures = results.flatMap(({ report }) => report.failures);
   for (const { image, error } of failures) console.error(`${image}: ${error}`);

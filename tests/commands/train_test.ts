@@ -403,7 +403,12 @@ Deno.test("train --folds: both protocols, once", async () => {
   }
   const progress = remarks(first);
   assert.equal(progress.length, 5); // a line a cell, and the peak memory
-  assert.match(progress[0]!, /^fold 1 best-epoch: accuracy \d\.\d{3}, AUC /);
+  for (const [protocol, fold] of cells) { // in the order in which they ended
+    const line = new RegExp(
+      `^fold ${fold} ${protocol}: accuracy \\d\\.\\d{3}, AUC `,
+    );
+    assert.ok(progress.some((text) => line.test(text)), `${progress}`);
+  }
 
   const { results, summaries, seed } = JSON.parse(
     await Deno.readTextFile(join(folder, "cv", "crossval.json")),
@@ -442,6 +447,38 @@ Deno.test("train --folds: both protocols, once", async () => {
   });
   const third = await succeed(folder, ...argv, "--json");
   assert.deepEqual(JSON.parse(third.stdout).results, results);
+});
+
+Deno.test("train --folds --workers: side by side is as one by one", async () => {
+  const run = async (name: string, workers: string) => {
+    const argv = training(name, "--folds", "2", "--epochs", "2");
+    const both = ["--workers", workers, "--protocol", "held-out", "--json"];
+    const { stdout } = await succeed(folder, ...argv, ...both);
+    const { results } = JSON.parse(stdout);
+    return results.map(({ seconds: _, ...result }: { seconds: number }) =>
+      result
+    );
+  };
+  assert.deepEqual(await run("cv2", "2"), await run("cv1", "1"));
+});
+
+Deno.test("train --folds: an image that cannot be read is one line", async () => {
+  const broken = join(folder, "broken");
+  await Deno.mkdir(broken);
+  await Deno.writeTextFile(join(broken, "bad.png"), "\x89PNG\r\n\x1a\nno more");
+  const rows = (await readManifest(join(folder, "set", "manifest.csv"))).entries
+    .slice(0, 8).map(({ path, label }) => `${path},${label}`);
+  await Deno.writeTextFile(
+    join(broken, "manifest.csv"),
+    ["image,label", ...rows, "bad.png,positive", ""].join("\n"),
+  );
+  const argv = training("cv3", "--folds", "2", "--epochs", "1");
+  argv[argv.indexOf("--data") + 1] = join(broken, "manifest.csv");
+  const result = await zoomin(folder, ...argv, "--protocol", "held-out");
+  assert.equal(result.code, 1);
+  const lines = result.stderr.trimEnd().split("\n");
+  assert.match(lines.at(-1)!, /bad\.png/);
+  assert.ok(!result.stderr.includes("    at "), result.stderr);
 });
 
 /** The held-out protocol chooses its epoch on images that are no test images. */
