@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { setTimeout } from "node:timers/promises";
 import { ImageError } from "../errors.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
@@ -46,6 +47,7 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const evaluation: Evaluation = { images: [], failures: [] };
   for (const [i, entry] of entries.entries()) {
+    await setTimeout(0); // wasm never waits: let signals and messages in
     options.signal?.throwIfAborted();
     try {
       evaluation.images.push(await evaluateOne(model, entry, cache, options));

@@ -6,6 +6,7 @@
  * @module
  */
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
@@ -253,6 +254,7 @@ class Run {
     let next = this.#openBatch(batches[0]!, epoch);
     try {
       for (let step = 0; step < steps; step++) {
+        await setTimeout(0); // wasm never waits: let signals and messages in
         signal?.throwIfAborted();
         const images = await next;
         // The next batch is read and decoded while this one computes.
