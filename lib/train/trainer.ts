@@ -251,15 +251,14 @@ class Run {
       (_, step) => order.slice(step * batchSize, (step + 1) * batchSize),
     );
     const reports: StepReport[] = [];
-    let next = this.#openBatch(batches[0]!, epoch);
+    let next = this.#openAhead(batches[0]!, epoch);
     try {
       for (let step = 0; step < steps; step++) {
         await setTimeout(0); // wasm never waits: let signals and messages in
         signal?.throwIfAborted();
         const images = await next;
         // The next batch is read and decoded while this one computes.
-        next = this.#openBatch(batches[step + 1] ?? [], epoch);
-        next.catch(() => {}); // reported when it is awaited
+        next = this.#openAhead(batches[step + 1] ?? [], epoch);
         try {
           reports.push(
             await trainStep(this.#model, this.#optimizer, images, options),
@@ -298,12 +297,24 @@ class Run {
     }
   }
 
-  #openBatch(
+  /** Opens a batch; what fails is heard where the promise is awaited. */
+  #openAhead(
+    batch: readonly number[],
+    epoch: number,
+  ): Promise<TrainingImage[]> {
+    const opened = this.#openBatch(batch, epoch);
+    // A stop may come before anyone awaits: that must not end the process.
+    opened.catch(() => {});
+    return opened;
+  }
+
+  /** Opens all images of a batch, or none. */
+  async #openBatch(
     batch: readonly number[],
     epoch: number,
   ): Promise<TrainingImage[]> {
     const { config, seed, cache, signal } = this.#options;
-    return Promise.all(batch.map(async (index) => {
+    const opened = await Promise.allSettled(batch.map(async (index) => {
       const entry = this.#data.train[index]!;
       const key = (purpose: number): Key =>
         randomKey(seed, purpose, epoch, index);
@@ -318,6 +329,13 @@ class Run {
         key: key(DRAWS),
       };
     }));
+    const images = opened.flatMap((image) =>
+      image.status === "fulfilled" ? [image.value] : []
+    );
+    const failed = opened.find(({ status }) => status === "rejected");
+    if (!failed) return images;
+    for (const { pyramid } of images) pyramid.close();
+    throw (failed as PromiseRejectedResult).reason;
   }
 
   /** Figures of the images that choose the epoch. */
