@@ -1,0 +1,33 @@
+/**
+ * Where an image's bytes come from: a local file, or a server that gives
+ * ranges. Readers of formats see no difference.
+ *
+ * @module
+ */
+
+/** Bytes read so far, and the reads (requests, if remote) it took. */
+export interface Traffic {
+  bytes: number;
+  requests: number;
+}
+
+/** Bytes of a file, local or remote, read by range. */
+export interface ByteSource {
+  /** The path or URL as it was given: what messages name. */
+  readonly name: string;
+  /** Bytes of the whole file. */
+  readonly size: number;
+  readonly traffic: Readonly<Traffic>;
+  /**
+   * Bytes `[offset, offset + length)`; fewer only where the file ends. They
+   * may be shared with a cache: do not write to them.
+   *
+   * @throws {ImageError} If they cannot be read.
+   */
+  read(
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>>;
+  close(): void;
+}
