@@ -29,6 +29,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   classify: () => import("./lib/commands/classify.ts"),
   dataset: () => import("./lib/commands/dataset.ts"),
   demo: () => import("./lib/commands/demo.ts"),
+  study: () => import("./lib/commands/study.ts"),
   doctor: () => import("./lib/commands/doctor.ts"),
 };
 

@@ -44,6 +44,14 @@ const LAYERS: Record<string, string[]> = {
     "lib/sampling",
     ...BASE,
   ],
+  "lib/study": [
+    "lib/data",
+    "lib/eval",
+    "lib/image",
+    "lib/model",
+    "lib/train",
+    ...BASE,
+  ],
   "lib/serve": [
     "kernels",
     "lib/engine",

@@ -341,7 +341,12 @@ async function crossValidate(setup: Setup): Promise<number> {
   for (const { image, error } of failures) console.error(`${image}: ${error}`);
   console.log(
     setup.json
-      ? JSON.stringify({ run: folder, summaries, results })
+      ? JSON.stringify({
+        run: folder,
+        summaries,
+        results,
+        peakBytes: peakMemoryBytes(),
+      })
       : crossValidationText(summaries, results),
   );
   return failures.length > 0 ? 1 : 0;

@@ -67,7 +67,7 @@ const VERSION = 1;
 
 // Tiny objects are what the method is for: shares of the image, at most.
 const MAX_OBJECT_SHARE = 0.005;
-const MAX_TOTAL_SHARE = 0.03;
+const MAX_TOTAL_SHARE = 0.06;
 
 // Clusters are equally dense, however many objects they have: radius in
 // diameters, for one object; and the least gap of two objects, px.

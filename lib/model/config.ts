@@ -28,6 +28,8 @@ const viewSchema = z.strictObject({
 const networkSchema = z.strictObject({
   features: z.enum(["lenet", "resnet", "ats"])
     .describe("network that reads the sub-tiles"),
+  attention: z.enum(["learned", "uniform"])
+    .describe("uniform: every location alike, to compare with"),
   initialisation: z.enum(["he", "pytorch"])
     .describe("he: N(0, 2/fanIn); pytorch: U(+-1/sqrt(fanIn))"),
   normaliseInput: z.boolean()

@@ -16,7 +16,8 @@ export type ParameterKind =
   | "scale"
   | "shift"
   | "movingMean"
-  | "movingVariance";
+  | "movingVariance"
+  | "zero";
 
 /** One parameter of a network, before it has values. */
 export interface ParameterSpec {
@@ -65,12 +66,15 @@ const ATS_CHANNELS = 32;
 export function parameterSpecs(
   features: FeatureNetwork,
   classes: number,
-  { centreFeatures = false } = {},
+  { centreFeatures = false, attention = "learned" }: {
+    centreFeatures?: boolean;
+    attention?: Config["network"]["attention"];
+  } = {},
 ): ParameterSpec[] {
   const channels = featureChannels[features];
+  const learned = [...attentionSpecs("a"), ...attentionSpecs("b")];
   return [
-    ...attentionSpecs("a"),
-    ...attentionSpecs("b"),
+    ...(attention === "uniform" ? learned.map(zeroSpec) : learned),
     ...featureSpecs(features),
     ...(centreFeatures ? [centreSpec(channels)] : []),
     {
@@ -282,6 +286,11 @@ function resnetSpecs(): ParameterSpec[] {
     ...blocks.flat(),
     ...normSpecs("f/norm", channels),
   ];
+}
+
+/** Logits of zero everywhere: attention is uniform and stays so. */
+function zeroSpec(spec: ParameterSpec): ParameterSpec {
+  return { ...spec, kind: "zero" };
 }
 
 function centreSpec(channels: number): ParameterSpec {

@@ -35,9 +35,9 @@ export function initialParameters(
   });
 }
 
-/** Whether gradients change this parameter (moving statistics are not). */
+/** Whether gradients change this parameter. */
 export function isTrained({ kind }: ParameterSpec): boolean {
-  return kind !== "movingMean" && kind !== "movingVariance";
+  return kind !== "movingMean" && kind !== "movingVariance" && kind !== "zero";
 }
 
 /** Frees all variables. */
@@ -65,6 +65,7 @@ function initialValues(
       return values.fill(1);
     case "shift":
     case "movingMean":
+    case "zero":
       return values;
     default:
       throw new TypeError(`Unknown kind ${kind satisfies never}`);

@@ -18,6 +18,7 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
   mpp: null,
   network: {
     features: "lenet", // [T] section 4, "Zoom-In"
+    attention: "learned", // [T]
     initialisation: "pytorch", // [C] framework default
     normaliseInput: false, // [C] pixels / 255 only
     centreFeatures: false, // [T]
@@ -48,6 +49,7 @@ const OURS: typeof PAPER = {
   mpp: null,
   network: {
     features: "lenet",
+    attention: "learned",
     // With the framework's default all sub-tile features start with a cosine
     // of 0.998 and attention gets no gradient: loss 0.665 after 30 epochs.
     initialisation: "he",

@@ -144,7 +144,11 @@ export function summariseFolds(
   });
 }
 
-function foldFolder(folder: string, { protocol, fold }: FoldTask): string {
+/** Where the run of one fold is, under the folder of the whole. */
+export function foldFolder(
+  folder: string,
+  { protocol, fold }: FoldTask,
+): string {
   return join(folder, protocol, `fold-${String(fold).padStart(2, "0")}`);
 }
 

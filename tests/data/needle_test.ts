@@ -232,7 +232,7 @@ Deno.test("objects that are not tiny, or do not fit, are refused", () => {
   const refused = [
     { size: 128 },
     { clusters: 8 },
-    { objects: 12 },
+    { objects: 24 },
     { diameter: 80, size: 1024, clusters: 1, objects: 1 },
   ];
   for (const change of refused) {

@@ -4,6 +4,7 @@ import {
   createParameters,
   disposeParameters,
   initialParameters,
+  isTrained,
 } from "../../lib/model/parameters.ts";
 import { parameterSpecs } from "../../lib/model/networks.ts";
 import { testOnEngines } from "../engines.ts";
@@ -110,6 +111,21 @@ testOnEngines("parameters come in the order of their specs", async () => {
     const variable = parameters.get(name)!;
     assert.deepEqual(variable.shape, shape);
     assert.equal((await variable.data())[0], index);
+  }
+  disposeParameters(parameters);
+});
+
+testOnEngines("uniform attention is zero and is not trained", async () => {
+  const specs = parameterSpecs("lenet", 2, { attention: "uniform" });
+  const parameters = initialParameters(specs, {
+    initialisation: "he",
+    seed: 1,
+  });
+  for (const spec of specs) {
+    const isAttention = /^[ab]\//.test(spec.name);
+    const values = await parameters.get(spec.name)!.data();
+    assert.equal(isTrained(spec), !isAttention, spec.name);
+    if (isAttention) assert.ok(values.every((value) => value === 0), spec.name);
   }
   disposeParameters(parameters);
 });

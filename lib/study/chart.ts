@@ -1,0 +1,136 @@
+/**
+ * Line charts as SVG, small enough to stand in a report.
+ *
+ * @module
+ */
+
+/** A line, or points where `dots` is set; in the units of the axes. */
+export interface Series {
+  name: string;
+  points: readonly (readonly [x: number, y: number])[];
+  dots?: boolean;
+  /** Drawn thin and grey, and not named: a reference. */
+  reference?: boolean;
+}
+
+/** An axis from `low` to `high`. */
+export interface Axis {
+  label: string;
+  low: number;
+  high: number;
+}
+
+const WIDTH = 480, HEIGHT = 320; // px
+const PLOT = { left: 52, top: 28, right: WIDTH - 12, bottom: HEIGHT - 40 };
+const LEGEND_LINE = 14; // px
+const TICKS = 5;
+// Okabe & Ito: told apart with every kind of colour vision.
+const COLOURS = [
+  "#0072b2",
+  "#d55e00",
+  "#009e73",
+  "#cc79a7",
+  "#e69f00",
+  "#56b4e9",
+  "#000000",
+];
+const REFERENCE_COLOUR = "#999999";
+
+/** An SVG file of `series` over two axes. */
+export function lineChart(
+  title: string,
+  { x, y, series }: { x: Axis; y: Axis; series: readonly Series[] },
+): string {
+  const atX = scaleTo(x, PLOT.left, PLOT.right);
+  const atY = scaleTo(y, PLOT.bottom, PLOT.top);
+  const named = series.filter(({ reference }) => !reference);
+  const colour = (line: Series) =>
+    line.reference
+      ? REFERENCE_COLOUR
+      : COLOURS[named.indexOf(line) % COLOURS.length]!;
+  const shapes = series.map((line) => shape(line, colour(line), atX, atY));
+  const legend = named.map((line, i) =>
+    text(PLOT.left + 8, PLOT.top + 14 + i * LEGEND_LINE, line.name, {
+      fill: colour(line),
+    })
+  );
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="11">`,
+    `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
+    text(WIDTH / 2, 16, title, { anchor: "middle" }),
+    ...ticks(x).flatMap((value) => [
+      gridLine(atX(value), PLOT.top, atX(value), PLOT.bottom),
+      text(atX(value), PLOT.bottom + 14, tickText(value), {
+        anchor: "middle",
+      }),
+    ]),
+    ...ticks(y).flatMap((value) => [
+      gridLine(PLOT.left, atY(value), PLOT.right, atY(value)),
+      text(PLOT.left - 6, atY(value) + 4, tickText(value), { anchor: "end" }),
+    ]),
+    text((PLOT.left + PLOT.right) / 2, HEIGHT - 8, x.label, {
+      anchor: "middle",
+    }),
+    `<g transform="rotate(-90 12 ${HEIGHT / 2})">${
+      text(12, HEIGHT / 2, y.label, { anchor: "middle" })
+    }</g>`,
+    ...shapes,
+    ...legend,
+    "</svg>",
+    "",
+  ].join("\n");
+}
+
+function scaleTo({ low, high }: Axis, from: number, to: number) {
+  const span = high - low || 1;
+  return (value: number) => from + (value - low) / span * (to - from);
+}
+
+function ticks({ low, high }: Axis): number[] {
+  return Array.from(
+    { length: TICKS + 1 },
+    (_, i) => low + (high - low) * i / TICKS,
+  );
+}
+
+function tickText(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}
+
+function gridLine(x1: number, y1: number, x2: number, y2: number): string {
+  return `<line x1="${px(x1)}" y1="${px(y1)}" x2="${px(x2)}" y2="${
+    px(y2)
+  }" stroke="#e5e5e5"/>`;
+}
+
+function shape(
+  { points, dots, reference }: Series,
+  colour: string,
+  atX: (x: number) => number,
+  atY: (y: number) => number,
+): string {
+  const line = `<polyline points="${
+    points.map(([x, y]) => `${px(atX(x))},${px(atY(y))}`).join(" ")
+  }" fill="none" stroke="${colour}" stroke-width="${reference ? 1 : 1.6}"/>`;
+  if (!dots) return line;
+  return line +
+    points.map(([x, y]) =>
+      `<circle cx="${px(atX(x))}" cy="${px(atY(y))}" r="3" fill="${colour}"/>`
+    ).join("");
+}
+
+function text(
+  x: number,
+  y: number,
+  content: string,
+  { anchor = "start", fill = "#222" } = {},
+): string {
+  const escaped = content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  return `<text x="${px(x)}" y="${
+    px(y)
+  }" text-anchor="${anchor}" fill="${fill}">${escaped}</text>`;
+}
+
+function px(value: number): string {
+  return String(Math.round(value * 10) / 10);
+}

@@ -1,0 +1,49 @@
+/**
+ * What the runs of a cell left behind.
+ *
+ * @module
+ */
+import { parse } from "csv-parse/sync";
+import { join } from "node:path";
+import {
+  foldFolder,
+  type FoldResult,
+  type Protocol,
+} from "../train/crossval.ts";
+import { type LogLine, readLog } from "../train/run_log.ts";
+import type { ScoredImage } from "./curves.ts";
+
+/** The logs of all folds of a cell under one protocol. */
+export async function foldLogs(
+  folder: string,
+  protocol: Protocol,
+  folds: readonly FoldResult[],
+): Promise<LogLine[][]> {
+  return await Promise.all(
+    folds.filter((fold) => fold.protocol === protocol).map((fold) =>
+      readLog(join(foldFolder(folder, fold), "log.jsonl"))
+    ),
+  );
+}
+
+/** Every tested image of a cell, and its probability of `positive`. */
+export async function foldPredictions(
+  folder: string,
+  protocol: Protocol,
+  { folds, positive }: { folds: readonly FoldResult[]; positive: string },
+): Promise<ScoredImage[]> {
+  const tables = await Promise.all(
+    folds.filter((fold) => fold.protocol === protocol).map(async (fold) =>
+      parse(
+        await Deno.readTextFile(
+          join(foldFolder(folder, fold), "predictions.csv"),
+        ),
+        { columns: true },
+      ) as Record<string, string>[]
+    ),
+  );
+  return tables.flat().map((row) => ({
+    probability: Number(row[`p(${positive})`]),
+    positive: row.label === positive,
+  }));
+}

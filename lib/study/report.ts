@@ -1,0 +1,148 @@
+/**
+ * The report of a study as Markdown: what was asked, what came out, and how
+ * sure that is.
+ *
+ * @module
+ */
+import type { Difference, Figure, Row } from "./rows.ts";
+import type { Study } from "./study.ts";
+
+/** A figure of the report, by its path relative to it. */
+export interface Illustration {
+  title: string;
+  path: string;
+}
+
+/** All that a report tells. */
+export interface StudyResults {
+  study: string;
+  /** The command that makes it again. */
+  command: string;
+  environment: Record<string, unknown>;
+  /** Cells that are done, of all. */
+  done: number;
+  cells: number;
+  quick: boolean;
+  rows: readonly Row[];
+}
+
+/** The report of `results`. */
+export function reportText(
+  study: Study,
+  results: StudyResults,
+  illustrations: readonly Illustration[],
+): string {
+  const { rows } = results;
+  const abouts = new Map(
+    study.variants.map(({ name, about }) => [name, about]),
+  );
+  return [
+    `# ${study.title}`,
+    "",
+    headline(rows),
+    "",
+    study.question,
+    "",
+    ...remarks(results).flatMap((remark) => [remark, ""]),
+    `Made by \`${results.command}\`.`,
+    "",
+    "## Figures",
+    "",
+    ...table(rows, abouts),
+    "",
+    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named, fold by fold and seed by seed. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once.",
+    "",
+    "## Variants",
+    "",
+    ...study.variants.map(({ name, about }) => `- \`${name}\`: ${about}`),
+    "",
+    ...illustrations.flatMap(({ title, path }) => [
+      `![${title}](${path})`,
+      "",
+    ]),
+  ].join("\n");
+}
+
+/** The first paragraph: who is best, and any baseline that beats its match. */
+function headline(rows: readonly Row[]): string {
+  const best = rows.filter(({ accuracy }) => accuracy.mean !== null)
+    .toSorted((a, b) => b.accuracy.mean! - a.accuracy.mean!)[0];
+  if (!best) return "No variant is done yet.";
+  const winners = rows.filter(({ baseline, accuracyDifference }) =>
+    baseline && (accuracyDifference?.mean ?? 0) > 0
+  );
+  const highest = `The highest accuracy is ${
+    share(best.accuracy)
+  } (\`${best.variant}\`, ${best.protocol}, ${best.epochs} epochs).`;
+  if (winners.length === 0) {
+    return `${highest} No baseline does better than the variant it is compared with.`;
+  }
+  const named = winners.map(({ variant, accuracyDifference }) =>
+    `\`${variant}\` by ${points(accuracyDifference!)} over \`${
+      accuracyDifference!.against
+    }\``
+  );
+  return `${highest} Baselines that win: ${named.join("; ")}.`;
+}
+
+function remarks({ done, cells, quick }: StudyResults): string[] {
+  return [
+    ...(quick ? ["**A quick run: the figures mean nothing.**"] : []),
+    ...(done < cells
+      ? [`**${done} of ${cells} runs are done; the others are missing.**`]
+      : []),
+  ];
+}
+
+function table(
+  rows: readonly Row[],
+  abouts: ReadonlyMap<string, string>,
+): string[] {
+  const head = [
+    "variant",
+    "protocol",
+    "folds x seeds",
+    "epochs",
+    "N",
+    "accuracy",
+    "AUC",
+    "hit rate (chance)",
+    "difference",
+    "s a fold",
+    "peak MB",
+  ];
+  const lines = rows.filter(({ variant }) => abouts.has(variant)).map((row) => [
+    row.baseline ? `${row.variant} (baseline)` : row.variant,
+    row.protocol,
+    `${row.folds} x ${row.seeds}`,
+    String(row.epochs),
+    String(row.samples),
+    share(row.accuracy),
+    share(row.auc),
+    `${number(row.hitRate.mean)} (${number(row.chanceHitRate.mean)})`,
+    row.accuracyDifference
+      ? `${points(row.accuracyDifference)} to ${row.accuracyDifference.against}`
+      : "",
+    row.secondsPerFold.toFixed(0),
+    (row.peakBytes / 1e6).toFixed(0),
+  ]);
+  return [head, head.map(() => "---"), ...lines]
+    .map((cells) => `| ${cells.join(" | ")} |`);
+}
+
+function share({ mean, sd, low, high }: Figure): string {
+  const spread = sd === null ? "" : ` +- ${number(sd)}`;
+  const range = low === null ? "" : ` [${number(low)}, ${number(high)}]`;
+  return `${number(mean)}${spread}${range}`;
+}
+
+function points({ mean, low, high, pairs }: Difference): string {
+  const signed = (value: number | null) =>
+    value === null ? "-" : `${value < 0 ? "" : "+"}${value.toFixed(3)}`;
+  const range = low === null ? "" : ` [${signed(low)}, ${signed(high)}]`;
+  return `${signed(mean)}${range} (${pairs} pairs)`;
+}
+
+function number(value: number | null): string {
+  return value === null ? "-" : value.toFixed(3);
+}

@@ -1,0 +1,159 @@
+/**
+ * The table of a study: each variant's figures over folds and seeds, and its
+ * difference to the variant it is compared with, pair by pair.
+ *
+ * @module
+ */
+import {
+  type Interval,
+  type MeanInterval,
+  meanInterval,
+  pairedInterval,
+} from "../eval/bootstrap.ts";
+import type { EvaluationReport } from "../eval/report.ts";
+import type { FoldResult, Protocol } from "../train/crossval.ts";
+import type { Variant } from "./study.ts";
+
+/** What a variant came to under one seed. */
+export interface CellResult {
+  seed: number;
+  folds: readonly FoldResult[];
+  /** Largest resident memory of the process, bytes. */
+  peakBytes: number;
+}
+
+/** A mean over folds, its deviation and its 95 % interval. */
+export interface Figure {
+  mean: number | null;
+  sd: number | null;
+  low: number | null;
+  high: number | null;
+}
+
+/** A figure less that of another variant, on the same folds and seeds. */
+export interface Difference extends Figure {
+  against: string;
+  pairs: number;
+}
+
+/** One line of the table. */
+export interface Row {
+  variant: string;
+  protocol: Protocol;
+  baseline: boolean;
+  folds: number;
+  seeds: number;
+  epochs: number;
+  /** Sub-tiles an image at evaluation. */
+  samples: number;
+  accuracy: Figure;
+  auc: Figure;
+  hitRate: Figure;
+  chanceHitRate: Figure;
+  accuracyDifference: Difference | null;
+  secondsPerFold: number;
+  peakBytes: number;
+}
+
+type Pick = (report: EvaluationReport) => number | null;
+
+const accuracyOf: Pick = ({ metrics }) => metrics.accuracy.value;
+
+/**
+ * The row of `variant` under one protocol.
+ *
+ * @param other results of the variant it is compared with, if they are there.
+ */
+export function rowOf(
+  variant: Variant,
+  protocol: Protocol,
+  results: readonly CellResult[],
+  { samples, other }: {
+    samples: number;
+    other?: readonly CellResult[] | undefined;
+  },
+): Row {
+  const folds = foldsOf(results, protocol);
+  const figure = (pick: Pick) => figureOf(folds, pick);
+  const seconds = folds.map(({ seconds }) => seconds);
+  return {
+    variant: variant.name,
+    protocol,
+    baseline: variant.baseline ?? false,
+    folds: new Set(folds.map(({ fold }) => fold)).size,
+    seeds: results.length,
+    epochs: variant.config.training.epochs,
+    samples,
+    accuracy: figure(accuracyOf),
+    auc: figure(({ metrics }) => metrics.auc.value),
+    hitRate: figure(({ attention }) => attention?.drawn.value ?? null),
+    chanceHitRate: figure(({ attention }) => attention?.chance.value ?? null),
+    accuracyDifference: other && variant.against
+      ? difference(variant.against, results, other, protocol)
+      : null,
+    secondsPerFold: seconds.reduce((sum, s) => sum + s, 0) / seconds.length,
+    peakBytes: Math.max(...results.map(({ peakBytes }) => peakBytes)),
+  };
+}
+
+function foldsOf(
+  results: readonly CellResult[],
+  protocol: Protocol,
+): FoldResult[] {
+  return results.flatMap(({ folds }) =>
+    folds.filter((fold) => fold.protocol === protocol)
+  );
+}
+
+/**
+ * Mean over folds of the seeds' mean: repeating a fold with another seed is no
+ * new fold, so it must not narrow the interval as one would. One fold alone
+ * has the bootstrap interval of its images.
+ */
+function figureOf(results: readonly FoldResult[], pick: Pick): Figure {
+  const byFold = Object.values(Object.groupBy(results, ({ fold }) => fold));
+  const values = byFold.map((runs) =>
+    meanInterval(runs!.map(({ report }) => pick(report))).mean
+  );
+  const only = results.length === 1 ? results[0] : undefined;
+  const figure = flat(meanInterval(values));
+  if (!only || pick !== accuracyOf) return figure;
+  const interval = only.report.metrics.accuracy.interval;
+  return { ...figure, ...(interval && clipped(interval)) };
+}
+
+function difference(
+  against: string,
+  results: readonly CellResult[],
+  other: readonly CellResult[],
+  protocol: Protocol,
+): Difference | null {
+  const key = (seed: number, { fold }: FoldResult) => `${seed}/${fold}`;
+  const table = (cells: readonly CellResult[]) =>
+    new Map(
+      cells.flatMap((cell) =>
+        foldsOf([cell], protocol).map((fold) =>
+          [key(cell.seed, fold), accuracyOf(fold.report)] as const
+        )
+      ),
+    );
+  const own = table(results), others = table(other);
+  const pairs = [...own.keys()].filter((cell) => others.has(cell));
+  if (pairs.length === 0) return null;
+  const { mean, sd, interval } = pairedInterval(
+    pairs.map((cell) => own.get(cell)!),
+    pairs.map((cell) => others.get(cell)!),
+  );
+  const { low = null, high = null } = interval ?? {};
+  return { against, pairs: pairs.length, mean, sd, low, high };
+}
+
+/** A share's interval cannot leave [0, 1], though Student's t does. */
+function flat({ mean, sd, interval }: MeanInterval): Figure {
+  const { low = null, high = null } = interval ? clipped(interval) : {};
+  return { mean, sd, low, high };
+}
+
+function clipped({ low, high }: Interval): Interval {
+  return { low: Math.max(0, low), high: Math.min(1, high) };
+}

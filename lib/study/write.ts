@@ -1,0 +1,169 @@
+/**
+ * Writes what a study has found so far: results.json, report.md, figures.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import type { Manifest } from "../data/manifest.ts";
+import { writeFileAtomically } from "../files.ts";
+import { PROTOCOLS } from "../train/crossval.ts";
+import { lineChart, type Series } from "./chart.ts";
+import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
+import { foldLogs, foldPredictions } from "./files.ts";
+import { type Illustration, reportText, type StudyResults } from "./report.ts";
+import { type CellResult, type Row, rowOf } from "./rows.ts";
+import type { Cell, Study, Variant } from "./study.ts";
+
+/** A cell that was run. */
+export interface DoneCell {
+  cell: Cell;
+  result: CellResult;
+  /** By number of sub-tiles at evaluation. */
+  rescored: ReadonlyMap<number, CellResult>;
+  manifest: Manifest;
+}
+
+/** Writes the report of the cells that are done, and returns results.json. */
+export async function writeReport(
+  folder: string,
+  study: Study,
+  done: readonly DoneCell[],
+  about: Pick<StudyResults, "command" | "environment" | "cells" | "quick">,
+): Promise<StudyResults> {
+  await Deno.mkdir(join(folder, "figures"), { recursive: true });
+  const results: StudyResults = {
+    study: study.name,
+    ...about,
+    done: done.length,
+    rows: study.variants.flatMap((variant) => rowsOf(variant, done)),
+  };
+  const illustrations: Illustration[] = [];
+  for (const variant of study.variants) {
+    illustrations.push(...await illustrate(folder, variant, done));
+  }
+  await writeFileAtomically(
+    join(folder, "results.json"),
+    `${JSON.stringify(results, null, 2)}\n`,
+  );
+  await writeFileAtomically(
+    join(folder, "report.md"),
+    reportText(study, results, illustrations),
+  );
+  return results;
+}
+
+function rowsOf(variant: Variant, done: readonly DoneCell[]): Row[] {
+  const own = done.filter(({ cell }) => cell.variant.name === variant.name);
+  if (own.length === 0) return [];
+  const other = done
+    .filter(({ cell }) => cell.variant.name === variant.against)
+    .map(({ result }) => result);
+  const results = own.map(({ result }) => result);
+  const { samples } = variant.config.evaluation;
+  const rows = PROTOCOLS
+    .filter((protocol) => variant.protocols.includes(protocol))
+    .map((protocol) => rowOf(variant, protocol, results, { samples, other }));
+  const rescored = (variant.samples ?? []).map((samples) =>
+    rowOf(
+      { ...variant, against: variant.name },
+      "held-out",
+      own.map(({ rescored }) => rescored.get(samples)!),
+      { samples, other: results },
+    )
+  );
+  return [...rows, ...rescored];
+}
+
+/** Learning curves, ROC and calibration of one variant. */
+async function illustrate(
+  folder: string,
+  { name, protocols }: Variant,
+  done: readonly DoneCell[],
+): Promise<Illustration[]> {
+  const own = done.filter(({ cell }) => cell.variant.name === name);
+  const protocol = protocols[0]!;
+  if (own.length === 0) return [];
+  const logs = (await Promise.all(
+    own.map(({ cell, result }) =>
+      foldLogs(join(folder, cell.folder), protocol, result.folds)
+    ),
+  )).flat();
+  const { classes } = own[0]!.manifest;
+  const curves = classes.map(async (positive) =>
+    (await Promise.all(
+      own.map(({ cell, result }) =>
+        foldPredictions(join(folder, cell.folder), protocol, {
+          folds: result.folds,
+          positive,
+        })
+      ),
+    )).flat()
+  );
+  // Of two classes one tells all.
+  const shown = classes.length === 2 ? [1] : [...classes.keys()];
+  const images = await Promise.all(shown.map((i) => curves[i]!));
+  const named = shown.map((i) => `class ${classes[i]}`);
+  const charts: [kind: string, svg: string][] = [
+    ["learning", learningChart(name, logs)],
+    [
+      "roc",
+      shareChart(`${name}: ROC`, ["false positives", "true positives"], {
+        series: images.map((images, i) => ({
+          name: named[i]!,
+          points: rocCurve(images),
+        })),
+      }),
+    ],
+    [
+      "calibration",
+      shareChart(`${name}: calibration`, ["probability", "share"], {
+        series: images.map((images, i) => ({
+          name: named[i]!,
+          points: calibrationCurve(images),
+          dots: true,
+        })),
+      }),
+    ],
+  ];
+  return await Promise.all(charts.map(async ([kind, svg]) => {
+    const path = `figures/${name}-${kind}.svg`;
+    await writeFileAtomically(join(folder, path), svg);
+    return { title: `${name}: ${kind}`, path };
+  }));
+}
+
+function learningChart(
+  name: string,
+  logs: Awaited<ReturnType<typeof foldLogs>>,
+): string {
+  const series: Series[] = ["loss", "validationLoss", "testLoss"]
+    .map((figure) => ({ name: figure, points: learningCurve(logs, figure) }))
+    .filter(({ points }) => points.length > 0);
+  const all = series.flatMap(({ points }) => points);
+  return lineChart(`${name}: loss, mean over folds`, {
+    x: {
+      label: "epoch",
+      low: 0,
+      high: Math.max(1, ...all.map(([epoch]) => epoch)),
+    },
+    y: { label: "loss", low: 0, high: Math.max(0.1, ...all.map(([, y]) => y)) },
+    series,
+  });
+}
+
+function shareChart(
+  title: string,
+  [x, y]: readonly [string, string],
+  { series }: { series: readonly Series[] },
+): string {
+  const diagonal: Series = {
+    name: "diagonal",
+    points: [[0, 0], [1, 1]],
+    reference: true,
+  };
+  return lineChart(title, {
+    x: { label: x, low: 0, high: 1 },
+    y: { label: y, low: 0, high: 1 },
+    series: [diagonal, ...series],
+  });
+}

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import {
+  assertFailsInOneLine,
+  folderOfFile,
+  succeed,
+  zoomin,
+} from "./process.ts";
+
+const folder = folderOfFile(async () => {});
+
+Deno.test("study runs its grid, writes its report, and goes on where it was", async () => {
+  const argv = ["study", "needle", "--quick", "--backend", "wasm", "--json"];
+  const first = await succeed(
+    folder,
+    ...argv,
+    "--out",
+    "out",
+    "--only",
+    "ours-5.0-clusters-8",
+  );
+  assert.deepEqual(
+    JSON.parse(first.stdout).rows.map(({ variant }: { variant: string }) =>
+      variant
+    ),
+    ["ours-5.0-clusters-8"],
+  );
+  const cell = join(folder, "out/runs/ours-5.0-clusters-8/seed-0/cell.json");
+  const { mtime } = await Deno.stat(cell);
+
+  const second = await succeed(folder, ...argv, "--out", "out");
+  const results = JSON.parse(second.stdout);
+  assert.equal(results.study, "needle");
+  assert.deepEqual([results.done, results.cells], [3, 3]);
+  assert.equal(results.rows.length, 3);
+  for (const row of results.rows) {
+    assert.ok(row.accuracy.mean >= 0 && row.accuracy.mean <= 1);
+    assert.ok(row.peakBytes > 2 ** 20 && row.secondsPerFold > 0);
+    assert.equal(
+      row.accuracyDifference === null,
+      row.variant.startsWith("ours"),
+    );
+  }
+  assert.deepEqual((await Deno.stat(cell)).mtime, mtime); // not run again
+  const report = await Deno.readTextFile(join(folder, "out/report.md"));
+  assert.match(report, /A quick run: the figures mean nothing/);
+  for (const [, path] of report.matchAll(/!\[.*?\]\((.*?)\)/g)) {
+    assert.ok((await Deno.stat(join(folder, "out", path!))).size > 500, path);
+  }
+});
+
+Deno.test("study says what it can run", async () => {
+  for (
+    const [argv, message] of [
+      ["study", /"": write colon or needle or gtsdb first/],
+      ["study kolon --out o", /"kolon"/],
+      ["study colon --out o", /--data MANIFEST/],
+      ["study needle", /--out DIR/],
+      ["study needle --out o --only x", /--only x: the variants/],
+    ] as const
+  ) {
+    const result = await zoomin(folder, ...argv.split(" "));
+    assertFailsInOneLine(result, { code: 2, message });
+  }
+});

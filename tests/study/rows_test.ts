@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import type { EvaluationReport } from "../../lib/eval/report.ts";
+import { preset } from "../../lib/model/presets.ts";
+import { type CellResult, rowOf } from "../../lib/study/rows.ts";
+import type { Variant } from "../../lib/study/study.ts";
+import type { FoldResult } from "../../lib/train/crossval.ts";
+
+const variant: Variant = {
+  name: "changed",
+  about: "",
+  data: "set",
+  config: preset("colon"),
+  protocols: ["held-out"],
+  seeds: [0],
+  against: "main",
+};
+
+function close(actual: number, expected: number, tolerance = 1e-9): void {
+  assert.ok(
+    Math.abs(actual - expected) <= tolerance,
+    `${actual} is not ${expected}`,
+  );
+}
+
+/** A fold whose only figure of interest is its accuracy. */
+function fold(number: number, accuracy: number): FoldResult {
+  const metric = (value: number | null) => ({ value, interval: null });
+  return {
+    protocol: "held-out",
+    fold: number,
+    bestEpoch: 1,
+    seconds: 10 * number,
+    report: {
+      metrics: {
+        accuracy: metric(accuracy),
+        auc: metric(number === 3 ? null : accuracy),
+      },
+      attention: null,
+    } as EvaluationReport,
+  };
+}
+
+function cell(seed: number, accuracies: number[]): CellResult {
+  const folds = accuracies.map((accuracy, i) => fold(i + 1, accuracy));
+  return { seed, folds, peakBytes: 1000 + seed };
+}
+
+Deno.test("a row takes the mean over folds of the seeds' means", () => {
+  const row = rowOf(variant, "held-out", [
+    cell(0, [0.5, 0.7, 0.9]),
+    cell(1, [0.7, 0.9, 0.9]),
+  ], { samples: 10 });
+  assert.deepEqual([row.folds, row.seeds, row.peakBytes], [3, 2, 1001]);
+  close(row.accuracy.mean!, (0.6 + 0.8 + 0.9) / 3);
+  // Of three folds, not of six runs: t with 2 degrees of freedom is 4.303.
+  const sd = Math.sqrt(
+    (1 / 6) ** 2 / 2 + (1 / 30) ** 2 / 2 + (2 / 15) ** 2 / 2,
+  );
+  close(row.accuracy.sd!, sd, 1e-6);
+  close(
+    row.accuracy.low!,
+    row.accuracy.mean! - 4.30265 * sd / Math.sqrt(3),
+    1e-4,
+  );
+  assert.equal(row.accuracy.high, 1); // Student's t would leave [0, 1]
+  close(row.auc.mean!, 0.7); // undefined in fold 3
+  close(row.secondsPerFold, 20);
+  assert.deepEqual(row.hitRate, {
+    mean: null,
+    sd: null,
+    low: null,
+    high: null,
+  });
+});
+
+Deno.test("a difference is taken on the same folds and seeds only", () => {
+  const row = rowOf(variant, "held-out", [
+    cell(0, [0.5, 0.7]),
+    cell(1, [0.1, 0.1]), // the other variant has no seed 1
+  ], { samples: 10, other: [cell(0, [0.4, 0.9, 0.3])] });
+  assert.equal(row.accuracyDifference!.pairs, 2);
+  assert.equal(row.accuracyDifference!.against, "main");
+  close(row.accuracyDifference!.mean!, (0.1 - 0.2) / 2);
+});
