@@ -1,13 +1,14 @@
-// The gradient of a ReLU: dy where y > 0, else 0. One invocation, one value.
+// The gradient of a ReLU: dy where y > 0, else 0. `Element` is one value
+// or four. One invocation, one element.
 
 struct Params {
   count: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
-@group(0) @binding(2) var<storage, read> y: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<Element>;
+@group(0) @binding(2) var<storage, read> y: array<Element>;
+@group(0) @binding(3) var<storage, read_write> dx: array<Element>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -17,5 +18,5 @@ fn main(
 ) {
   let index = (group.x + group.y * groups.x) * 64u + lane;
   if (index >= params.count) { return; }
-  dx[index] = select(0f, dy[index], y[index] > 0f);
+  dx[index] = select(Element(0), dy[index], y[index] > Element(0));
 }

@@ -44,7 +44,13 @@ import {
   planFilterGradient,
   SOFTWARE,
 } from "./conv_webgpu_code.ts";
-import { Kernel, type TensorSlice, type TfjsWebGpuInternals } from "./gpu.ts";
+import {
+  elementKernels,
+  Kernel,
+  lanesOf,
+  type TensorSlice,
+  type TfjsWebGpuInternals,
+} from "./gpu.ts";
 
 type Inputs = Record<string, tf.TensorInfo>;
 
@@ -389,11 +395,12 @@ function sumRows(
   const rows = tf.util.sizeFromShape(values.shape) / length;
   const sums = Math.ceil(rows / SUMMED_ROWS);
   const partial = backend.makeTensorInfo([sums, ...shape], "float32");
-  sumRowsKernel.run(backend, {
-    params: new Uint32Array([rows, length, sums]),
+  const lanes = lanesOf(length);
+  sumRowsKernels[lanes].run(backend, {
+    params: new Uint32Array([rows, length / lanes, sums]),
     inputs: [values],
     outputs: [partial],
-    groups: Math.ceil(sums * length / GROUP),
+    groups: Math.ceil(sums * length / lanes / GROUP),
   });
   if (sums === 1) return { ...partial, shape };
   const total = sumRows(backend, partial, shape);
@@ -407,8 +414,10 @@ function reluGradient(
   y: tf.TensorInfo,
 ): tf.TensorInfo {
   const dx = backend.makeTensorInfo(dy.shape, "float32");
-  const count = tf.util.sizeFromShape(dy.shape);
-  reluKernel.run(backend, {
+  const size = tf.util.sizeFromShape(dy.shape);
+  const lanes = lanesOf(size);
+  const count = size / lanes;
+  reluKernels[lanes].run(backend, {
     params: new Uint32Array([count]),
     inputs: [dy, y],
     outputs: [dx],
@@ -418,8 +427,8 @@ function reluGradient(
 }
 
 const packKernel = new Kernel("convolution weights", packText);
-const sumRowsKernel = new Kernel("sum of rows", sumRowsText);
-const reluKernel = new Kernel("relu gradient", reluText);
+const sumRowsKernels = elementKernels("sum of rows", sumRowsText);
+const reluKernels = elementKernels("relu gradient", reluText);
 
 const generatedKernels = new Map<string, Kernel>();
 

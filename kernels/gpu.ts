@@ -116,6 +116,21 @@ export class Kernel {
   }
 }
 
+/** One kernel for values one by one, and one for four at a time. */
+export type ElementKernels = Record<1 | 4, Kernel>;
+
+/** The kernels of WGSL that is written for an `Element` of either size. */
+export function elementKernels(label: string, code: string): ElementKernels {
+  const kernel = (type: string) =>
+    new Kernel(label, `alias Element = ${type};\n${code}`);
+  return { 1: kernel("f32"), 4: kernel("vec4f") };
+}
+
+/** How many values an `Element` takes so that `length` divides by it. */
+export function lanesOf(length: number): 1 | 4 {
+  return length % 4 ? 1 : 4;
+}
+
 /** Cuts `groups` workgroups into rows that the device can dispatch. */
 export function dispatchGrid(
   groups: number,

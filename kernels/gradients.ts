@@ -11,7 +11,6 @@ import * as tf from "@tensorflow/tfjs-core";
 export function registerGradients(): void {
   registerArithmetic();
   registerShapes();
-  registerMaxPool();
   registerRelu();
 }
 
@@ -95,22 +94,6 @@ function registerShapes(): void {
       );
       return Object.fromEntries(parts.map((part, i) => [i, () => part]));
     },
-  });
-}
-
-function registerMaxPool(): void {
-  tf.registerGradient({
-    kernelName: "MaxPool",
-    inputsToSave: ["x"],
-    outputsToSave: [true],
-    gradFunc: (dy, [input, output], attributes) => ({
-      x: () =>
-        tf.engine().runKernel<tf.Tensor>("MaxPoolGrad", {
-          dy: dy as tf.Tensor,
-          input: input!,
-          output: output!,
-        }, attributes),
-    }),
   });
 }
 

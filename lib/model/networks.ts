@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { conv2d } from "../../kernels/conv.ts";
+import { maxPool } from "../../kernels/max_pool.ts";
 import { batchNormalise, normaliseRows } from "./normalise.ts";
 import type { Config } from "./config.ts";
 
@@ -164,9 +165,9 @@ function featureMaps(
 
 function lenet(parameters: Parameters, x: tf.Tensor4D): tf.Tensor4D {
   const h = conv(parameters, "f/conv1", x, { padding: 2, relu: true });
-  const pooled = tf.maxPool(h, 2, 2, "valid");
+  const pooled = maxPool(h);
   const deep = conv(parameters, "f/conv2", pooled, { padding: 2, relu: true });
-  return tf.maxPool(deep, 2, 2, "valid");
+  return maxPool(deep);
 }
 
 // Pre-activation residual blocks: He et al., ECCV 2016.

@@ -23,6 +23,11 @@ import {
   CONV_INPUT_GRADIENT,
   RELU_GRADIENT,
 } from "../../kernels/conv.ts";
+import {
+  MAX_POOL,
+  MAX_POOL_GRADIENT,
+  maxPool,
+} from "../../kernels/max_pool.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { normalTensor } from "../finite_differences.ts";
 
@@ -59,6 +64,8 @@ const NETWORKS: Record<string, Network> = {
   },
 };
 
+const POOL = { filterSize: 2, stride: 2, padding: "valid" };
+
 /** The same operations by tfjs's kernels. */
 const STOCK: Record<string, Compute> = {
   [CONV]: (inputs, { relu, ...attributes }) =>
@@ -78,6 +85,10 @@ const STOCK: Record<string, Compute> = {
     tf.backend().disposeData(open.dataId);
     return masked;
   },
+  [MAX_POOL]: ({ x }) => call("MaxPool", { x: x! }, POOL),
+  [MAX_POOL_GRADIENT]: ({ x, dy }) =>
+    // `output` only serves other backends
+    call("MaxPoolGrad", { dy: dy!, input: x!, output: dy! }, POOL),
 };
 
 type Compute = (
@@ -144,7 +155,7 @@ function apply(
       padding: (kernel - 1) / 2,
       relu,
     });
-    return pool ? tf.maxPool(y, 2, 2, "valid") : y;
+    return pool ? maxPool(y) : y;
   }, images as tf.Tensor4D);
 }
 

@@ -44,8 +44,10 @@ const EDGES: Case[] = [
   { x: [1, 9, 3, 4], outputs: 8, kernel: 3, relu: true },
 ];
 
-const CHANNELS: Case[] = [1, 3, 5, 8, 32, 36, 48].flatMap((inputs) =>
-  [1, 3, 5, 8, 32, 36, 48].map((outputs): Case => ({
+// 36 and 48 are among the large ones.
+const COUNTS = [1, 3, 5, 8, 12, 32];
+const CHANNELS: Case[] = COUNTS.flatMap((inputs) =>
+  COUNTS.map((outputs): Case => ({
     x: [2, 5, 6, inputs],
     outputs,
     kernel: 3,
@@ -91,18 +93,29 @@ const LARGE: Case[] = [
   { x: [2, 14, 13, 48], outputs: 48, kernel: 1, stride: 2 },
 ];
 
+// A software adapter compiles for seconds a shape: of a sweep it runs every
+// fifth, in which each count, kernel, padding and stride has its turn.
+const SWEEP_STEP = 5;
+
 const GROUPS = {
-  "at the edges": EDGES,
-  "of all channel counts": CHANNELS,
-  "of all kernels, paddings and strides": KERNELS,
-  "of rows that leave pixels over": ROWS,
-  "of large images": LARGE,
+  "at the edges": { cases: EDGES, sweep: false },
+  "of all channel counts": { cases: CHANNELS, sweep: true },
+  "of all kernels, paddings and strides": {
+    cases: KERNELS,
+    sweep: true,
+  },
+  "of rows that leave pixels over": { cases: ROWS, sweep: false },
+  "of large images": { cases: LARGE, sweep: false },
 };
 
-for (const [name, cases] of Object.entries(GROUPS)) {
-  testOnEngines(`convolutions ${name} equal their references`, async () => {
-    for (const item of cases) await checkCase(item);
-  });
+for (const [name, { cases, sweep }] of Object.entries(GROUPS)) {
+  testOnEngines(
+    `convolutions ${name} equal their references`,
+    async ({ backend }) => {
+      const step = sweep && backend === "webgpu" ? SWEEP_STEP : 1;
+      for (let i = 0; i < cases.length; i += step) await checkCase(cases[i]!);
+    },
+  );
 }
 
 async function checkCase(item: Case): Promise<void> {
