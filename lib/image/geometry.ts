@@ -175,6 +175,15 @@ export function cellEdge(index: number, count: number, extent: number): number {
   return (index * extent) / count;
 }
 
+/** The cell of `count` equal ones over `extent` px that holds `pixel`. */
+export function cellHolding(
+  pixel: number,
+  count: number,
+  extent: number,
+): number {
+  return Math.floor((pixel * count) / extent);
+}
+
 /** `region` of a picture of size `from` in the same picture of size `to`. */
 export function rescaledRegion(region: Region, from: Size, to: Size): Region {
   return {

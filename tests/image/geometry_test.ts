@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import {
+  cellEdge,
+  cellHolding,
   centredRegion,
   clipRegion,
   insideShares,
@@ -18,6 +20,18 @@ import {
   tileMapSize,
   viewSize,
 } from "../../lib/image/geometry.ts";
+
+Deno.test("cellHolding finds the cell between whose edges a pixel lies", () => {
+  for (
+    const [count, extent] of [[1, 7], [7, 7], [3, 10], [64, 1000]] as const
+  ) {
+    for (let pixel = 0; pixel < extent; pixel++) {
+      const cell = cellHolding(pixel, count, extent);
+      assert.ok(cellEdge(cell, count, extent) <= pixel);
+      assert.ok(pixel < cellEdge(cell + 1, count, extent));
+    }
+  }
+});
 
 Deno.test("scaledExtent floors the product, not its rounding error", () => {
   assert.equal(scaledExtent(100, 0.29), 29); // 28.999999999999996 in floats
