@@ -28,6 +28,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   eval: () => import("./lib/commands/eval.ts"),
   classify: () => import("./lib/commands/classify.ts"),
   dataset: () => import("./lib/commands/dataset.ts"),
+  pyramid: () => import("./lib/commands/pyramid.ts"),
   demo: () => import("./lib/commands/demo.ts"),
   study: () => import("./lib/commands/study.ts"),
   doctor: () => import("./lib/commands/doctor.ts"),

@@ -16,28 +16,50 @@ export async function writeFileAtomically(
   const bytes = typeof data === "string"
     ? new TextEncoder().encode(data)
     : data;
-  const folder = dirname(path);
-  // The same folder: a rename across file systems is a copy, so not atomic.
-  const temporary = join(
-    folder,
-    `.${basename(path)}.${crypto.randomUUID()}.tmp`,
-  );
+  const temporary = temporaryBeside(path);
   try {
     await writeAndSync(temporary, bytes);
-    await Deno.rename(temporary, path);
+    await moveIntoPlace(temporary, path);
   } catch (cause) {
     await Deno.remove(temporary).catch(() => {}); // the cause is the news
     throw cause;
   }
-  await syncFolder(folder);
+}
+
+/**
+ * A hidden name for what will become `path`, in the same folder: a rename
+ * across file systems is a copy, so not atomic.
+ */
+export function temporaryBeside(path: string): string {
+  return join(
+    dirname(path),
+    `.${basename(path)}.${crypto.randomUUID()}.tmp`,
+  );
+}
+
+/** Renames `temporary`, whole and synced, to `path`, and syncs the folder. */
+export async function moveIntoPlace(
+  temporary: string,
+  path: string,
+): Promise<void> {
+  await Deno.rename(temporary, path);
+  await syncFolder(dirname(path));
 }
 
 async function writeAndSync(path: string, bytes: Uint8Array): Promise<void> {
   using file = await Deno.open(path, { write: true, createNew: true });
+  await writeAll(file, bytes);
+  await file.sync();
+}
+
+/** Writes all of `bytes` at the file's position. */
+export async function writeAll(
+  file: Deno.FsFile,
+  bytes: Uint8Array,
+): Promise<void> {
   for (let written = 0; written < bytes.length;) {
     written += await file.write(bytes.subarray(written));
   }
-  await file.sync();
 }
 
 /** Makes the rename itself survive a power cut. */

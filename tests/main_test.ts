@@ -15,6 +15,7 @@ const GRANTS: Record<string, string> = {
   eval: FILES,
   classify: FILES,
   dataset: FILES,
+  pyramid: FILES,
   study: `${FILES} --allow-run`, // each run is a process of its own
   demo: FILES,
   doctor: FILES,
@@ -51,7 +52,10 @@ Deno.test("--help prints what there is, on stdout", async () => {
 // None of them gets as far as to read or write a file.
 const NAMES = "--checkpoint r --data d";
 const MISUSES: [argv: string, message: RegExp][] = [
-  ["", /without a command: there are train, eval, classify, dataset, demo, /],
+  [
+    "",
+    /without a command: there are train, eval, classify, dataset, pyramid, /,
+  ],
   ["trian", /"trian": there are train, eval/],
   ["toString", /"toString"/],
   ["train --help-me", /'--help-me'/],
@@ -95,6 +99,17 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ["dataset", /needle or megapixel-mnist/],
   ["dataset needle", /--out DIR/],
   ["dataset needle --out o --images few", /--images .*"few"/],
+  ["dataset slide --out o", /--gigapixels G/],
+  ["dataset slide --out o --gigapixels 1e9", /--gigapixels .*64\].*"1e9"/],
+  ["dataset slide --out o --gigapixels=", /--gigapixels as empty/],
+  ["pyramid i.png", /two names: IN and OUT\.tif/],
+  ["pyramid i.png o.tif p.tif", /two names/],
+  ["pyramid i.png o.tif --tile 100", /--tile .*multiple of 16.*"100"/],
+  ["pyramid i.png o.tif --compression lzw", /--compression .*"lzw"/],
+  [
+    "pyramid i.png o.tif --compression deflate --quality 9",
+    /--quality with --compression deflate/,
+  ],
   ["demo --epochs 3", /'--epochs'/],
   ["doctor --fast", /'--fast'/],
 ];

@@ -1,5 +1,5 @@
 /**
- * `deno task dataset`: draw a synthetic data set.
+ * `deno task dataset`: draw a synthetic data set, or a slide.
  *
  * @module
  */
@@ -9,15 +9,19 @@ import {
   megapixelMnistDataset,
 } from "../data/megapixel_mnist.ts";
 import { NEEDLE_DEFAULTS, needleDataset } from "../data/needle.ts";
+import { writeSlide } from "../data/slide.ts";
+import { SLIDE_DEFAULTS } from "../data/slide_plan.ts";
 import { type SyntheticDataset, writeDataset } from "../data/synthetic.ts";
 import { UsageError } from "../errors.ts";
+import { blockCompression, COMPRESSION_USAGE } from "./compression.ts";
 import { Flags } from "./flags.ts";
-import { ProgressLine } from "./terminal.ts";
+import { interruptSignal, ProgressLine } from "./terminal.ts";
 
-export const summary = "Draw a synthetic data set";
+export const summary = "Draw a synthetic data set, or a slide";
 
 export const usage = `deno task dataset needle --out DIR
 deno task dataset megapixel-mnist --out DIR --mnist DIR
+deno task dataset slide --gigapixels G --out FILE
 
   --out DIR       the folder to write; must not hold files
   --test N        test images (${NEEDLE_DEFAULTS.test}, MNIST ${MEGAPIXEL_MNIST_DEFAULTS.test})
@@ -35,34 +39,65 @@ megapixel-mnist: five digits, three alike, among scribbles (Katharopoulos & Fleu
   --mnist DIR     the four IDX files, gzipped or not
   --train N       training images (${MEGAPIXEL_MNIST_DEFAULTS.train})
   --width PX      (${MEGAPIXEL_MNIST_DEFAULTS.width})
-  --height PX     (${MEGAPIXEL_MNIST_DEFAULTS.height})`;
+  --height PX     (${MEGAPIXEL_MNIST_DEFAULTS.height})
+
+slide: tissue on glass with the clusters of needle, a pyramid in one TIFF;
+its manifest and regions are written beside it
+  --out FILE      the TIFF to write, over an older one
+  --gigapixels G  pixels of the full resolution, 10^9
+  --positive      make the objects of one cluster needles
+  --clusters N    (${SLIDE_DEFAULTS.clusters})
+  --objects N     objects a cluster, one more or less (${SLIDE_DEFAULTS.objects})
+  --diameter PX   of the largest object (${SLIDE_DEFAULTS.diameter})
+  --distinct      store every block for itself, as scanners do, not repeats once
+${COMPRESSION_USAGE}`;
 
 const COMMON: ParseArgsOptionsConfig = {
   out: { type: "string" },
-  test: { type: "string" },
   seed: { type: "string" },
   json: { type: "boolean" },
 };
 
-/** A kind of data set: its own flags, and how they make one. */
+/** What watches over a drawing. */
+interface Watch {
+  signal: AbortSignal;
+  line: ProgressLine;
+}
+
+/** What was drawn: for programs, and for people. */
+interface Drawn {
+  result: Record<string, unknown>;
+  summary: string;
+}
+
+/** A kind of data set: its own flags, and how it is drawn. */
 interface Generator {
   flags: readonly string[];
-  make(flags: Flags): SyntheticDataset | Promise<SyntheticDataset>;
+  switches?: readonly string[];
+  draw(flags: Flags, watch: Watch): Promise<Drawn>;
 }
 
 const GENERATORS: Record<string, Generator> = {
   needle: {
-    flags: ["images", "size", "clusters", "objects", "diameter"],
-    make: makeNeedle,
+    flags: ["test", "images", "size", "clusters", "objects", "diameter"],
+    draw: (flags, watch) => drawSet(flags, makeNeedle, watch),
   },
   "megapixel-mnist": {
-    flags: ["mnist", "train", "width", "height"],
-    make: makeMegapixelMnist,
+    flags: ["test", "mnist", "train", "width", "height"],
+    draw: (flags, watch) => drawSet(flags, makeMegapixelMnist, watch),
+  },
+  slide: {
+    flags: [
+      ...["gigapixels", "clusters", "objects", "diameter"],
+      ...["compression", "quality"],
+    ],
+    switches: ["positive", "distinct"],
+    draw: drawSlide,
   },
 };
 
 /**
- * Draws and writes the data set that `argv` asks for.
+ * Draws and writes what `argv` asks for; Ctrl-C leaves nothing half-written.
  *
  * @throws {UsageError} If a flag is wrong, or the folder holds files.
  */
@@ -78,32 +113,70 @@ export async function run(argv: string[]): Promise<number> {
   const started = performance.now();
   const options = { ...COMMON };
   for (const name of generator.flags) options[name] = { type: "string" };
+  for (const name of generator.switches ?? []) {
+    options[name] = { type: "boolean" };
+  }
   const flags = new Flags(args, options);
-  const out = flags.required("out", "DIR");
-  const dataset = await generator.make(flags);
   const line = new ProgressLine();
-  const written = await writeDataset(
-    out,
-    dataset,
-    (done, total) => line.show(`${done}/${total} images`),
-  ).finally(() => line.clear());
-
-  const { train = 0, test = 0 } = dataset.counts;
+  const drawn = await generator.draw(flags, { signal: interruptSignal(), line })
+    .finally(() => line.clear());
   const seconds = Math.round(performance.now() - started) / 1000;
-  const result = {
-    out,
-    images: train + test,
-    train,
-    test,
-    ...written,
-    seconds,
-  };
   console.log(
     flags.has("json")
-      ? JSON.stringify(result)
-      : `${out}: ${train} images to train on and ${test} to test, in ${seconds} s`,
+      ? JSON.stringify({ ...drawn.result, seconds })
+      : `${drawn.summary}, in ${seconds} s`,
   );
   return 0;
+}
+
+async function drawSet(
+  flags: Flags,
+  make: (flags: Flags) => SyntheticDataset | Promise<SyntheticDataset>,
+  { signal, line }: Watch,
+): Promise<Drawn> {
+  const out = flags.required("out", "DIR");
+  const dataset = await make(flags);
+  const written = await writeDataset(out, dataset, {
+    signal,
+    onProgress: (done, total) => line.show(`${done}/${total} images`),
+  });
+  const { train = 0, test = 0 } = dataset.counts;
+  return {
+    result: { out, images: train + test, train, test, ...written },
+    summary: `${out}: ${train} images to train on and ${test} to test`,
+  };
+}
+
+async function drawSlide(
+  flags: Flags,
+  { signal, line }: Watch,
+): Promise<Drawn> {
+  const out = flags.required("out", "FILE");
+  flags.required("gigapixels", "G");
+  const range = { least: 1, most: 1000 };
+  const slide = {
+    gigapixels: flags.number("gigapixels", { least: 0.001, most: 64 })!,
+    positive: flags.has("positive"),
+    clusters: flags.integer("clusters", range) ?? SLIDE_DEFAULTS.clusters,
+    objects: flags.integer("objects", range) ?? SLIDE_DEFAULTS.objects,
+    diameter: flags.integer("diameter", { least: 6, most: 1000 }) ??
+      SLIDE_DEFAULTS.diameter,
+    seed: flags.integer("seed") ?? SLIDE_DEFAULTS.seed,
+  };
+  const written = await writeSlide(out, slide, {
+    file: {
+      compression: blockCompression(flags),
+      distinct: flags.has("distinct"),
+    },
+    signal,
+    onProgress: (share) => line.show(`${Math.round(share * 100)} %`),
+  });
+  const { width, height, levels, bytes, objects } = written;
+  return {
+    result: { ...written },
+    summary:
+      `${out}: ${width} x ${height} px in ${levels} levels, ${bytes} bytes, ${objects} objects`,
+  };
 }
 
 function makeNeedle(flags: Flags): SyntheticDataset {

@@ -117,16 +117,14 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
-async function draw({ out, seed }: Demo): Promise<string> {
+async function draw({ out, seed, signal }: Demo): Promise<string> {
   const folder = join(out, "data");
   const line = new ProgressLine();
   const dataset = needleDataset({ ...NEEDLE_DEFAULTS, seed });
-  const { manifest } = await writeDataset(
-    folder,
-    dataset,
-    (done, total) => line.show(`drawing ${done}/${total} images`),
-  );
-  line.clear();
+  const { manifest } = await writeDataset(folder, dataset, {
+    signal,
+    onProgress: (done, total) => line.show(`drawing ${done}/${total} images`),
+  }).finally(() => line.clear());
   console.error(
     `drew ${NEEDLE_DEFAULTS.images} images to train on and ${NEEDLE_DEFAULTS.test} to test: ${folder}`,
   );

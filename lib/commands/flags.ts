@@ -84,6 +84,22 @@ export class Flags {
     return value;
   }
 
+  /** A number in [least, most], or undefined where the flag is absent. */
+  number(
+    name: string,
+    { least, most }: { least: number; most: number },
+  ): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= least && value <= most)) {
+      throw new UsageError(
+        `Cannot take --${name} as it must be a number in [${least}, ${most}]: current value is "${text}"`,
+      );
+    }
+    return value;
+  }
+
   /** A number in [0, 1), or undefined where the flag is absent. */
   fraction(name: string): number | undefined {
     const text = this.text(name);

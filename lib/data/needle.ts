@@ -50,6 +50,9 @@ export const NEEDLE_DEFAULTS: NeedleOptions = {
   seed: 0,
 };
 
+/** What the clusters of an image are like. */
+export type ClusterOptions = Pick<NeedleOptions, "objects" | "diameter">;
+
 /** What an object is. */
 export type Kind = "needle" | "lookalike";
 
@@ -211,9 +214,10 @@ function placeObjects(
   });
 }
 
-function placeCluster(
+/** Places the objects of one cluster side by side around `centre`. */
+export function placeCluster(
   centre: Point,
-  options: NeedleOptions,
+  options: ClusterOptions,
   random: RandomStream,
 ): Omit<NeedleObject, "kind">[] {
   const { objects, diameter } = options;
@@ -238,7 +242,7 @@ function placeCluster(
 }
 
 /** How far from the centre of a cluster its objects' centres lie, px. */
-function clusterRadius({ objects, diameter }: NeedleOptions): number {
+export function clusterRadius({ objects, diameter }: ClusterOptions): number {
   return CLUSTER_SPREAD * diameter * Math.sqrt(objects);
 }
 
@@ -246,8 +250,12 @@ function clusterRadius({ objects, diameter }: NeedleOptions): number {
 const ATTEMPTS = 200;
 const LAYOUTS = 100;
 
-/** Draws points until `number` of them are `distance` px apart. */
-function placeApart(
+/**
+ * Draws points until `number` of them are `distance` px apart.
+ *
+ * @throws {ConfigError} If there is no room for them.
+ */
+export function placeApart(
   number: number,
   distance: number,
   draw: () => Point,
@@ -268,7 +276,8 @@ function placeApart(
   );
 }
 
-function drawBackground(
+/** Draws the tissue of a square of `size` px. */
+export function drawBackground(
   size: number,
   random: RandomStream,
 ): Uint8ClampedArray {
@@ -325,8 +334,9 @@ function smoothNoise(
   return noise;
 }
 
-function drawObject(
-  { data, width }: Size & { data: Uint8ClampedArray },
+/** Draws the part of `object` that lies inside the image. */
+export function drawObject(
+  { data, width, height }: Size & { data: Uint8ClampedArray },
   object: NeedleObject,
   random: RandomStream,
 ): void {
@@ -340,13 +350,15 @@ function drawObject(
   for (let i = 0; i < coverage.length; i++) {
     const opacity = coverage[i]! * OPACITY;
     const x = left + i % diameter, y = top + Math.floor(i / diameter);
+    if (x < 0 || y < 0 || x >= width || y >= height) continue;
     for (let c = 0, o = (y * width + x) * 3; c < 3; c++, o++) {
       data[o] = data[o]! * (1 - opacity) + INK[c]! * brightness * opacity;
     }
   }
 }
 
-function annotate(
+/** The object as a table of regions names it. */
+export function annotate(
   { left, top, diameter, kind }: NeedleObject,
 ): AnnotatedObject {
   return { x: left, y: top, width: diameter, height: diameter, type: kind };

@@ -4,9 +4,11 @@
  *
  * @module
  */
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import sharp from "sharp";
 import { UsageError } from "../errors.ts";
+import { temporaryBeside } from "../files.ts";
 import type { Size } from "../image/geometry.ts";
 import type { Split } from "./manifest.ts";
 import type { AnnotatedObject } from "./regions.ts";
@@ -34,6 +36,13 @@ export interface WrittenDataset {
   regions: string;
 }
 
+/** How a data set is written. */
+export interface WriteOptions {
+  /** Stops between two images; nothing is left then. */
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number) => void;
+}
+
 // PNGs encoded at a time, in the threads of libvips, while the next is drawn.
 const ENCODINGS = 2;
 
@@ -45,17 +54,14 @@ const ENCODINGS = 2;
 export async function writeDataset(
   out: string,
   dataset: SyntheticDataset,
-  onProgress: (done: number, total: number) => void = () => {},
+  options: WriteOptions = {},
 ): Promise<WrittenDataset> {
   const folder = resolve(out);
   await checkVacant(out);
   await Deno.mkdir(dirname(folder), { recursive: true });
-  const temporary = join(
-    dirname(folder),
-    `.${basename(folder)}.${crypto.randomUUID()}.tmp`,
-  );
+  const temporary = temporaryBeside(folder);
   try {
-    await writeFiles(temporary, dataset, onProgress);
+    await writeFiles(temporary, dataset, options);
     await Deno.rename(temporary, folder);
   } catch (cause) {
     await Deno.remove(temporary, { recursive: true }).catch(() => {});
@@ -89,7 +95,7 @@ async function checkVacant(out: string): Promise<void> {
 async function writeFiles(
   folder: string,
   { recipe, counts, draw }: SyntheticDataset,
-  onProgress: (done: number, total: number) => void,
+  { signal, onProgress = () => {} }: WriteOptions,
 ): Promise<void> {
   await Deno.mkdir(join(folder, "images"), { recursive: true });
   const images = (Object.keys(counts) as Split[]).flatMap((split) =>
@@ -99,6 +105,8 @@ async function writeFiles(
   const regions: (string | number | undefined)[][] = [];
   const encodings: Promise<void>[] = [];
   for (const { split, index } of images) {
+    await setTimeout(0); // drawing never waits: let signals in
+    if (signal?.aborted) break;
     const drawing = draw(split, index);
     const image = `images/${split}_${String(index).padStart(5, "0")}.png`;
     rows.push([image, drawing.label, split]);
@@ -109,7 +117,8 @@ async function writeFiles(
     if (encodings.length >= ENCODINGS) await encodings.shift();
     onProgress(rows.length, images.length);
   }
-  await Promise.all(encodings);
+  await Promise.all(encodings); // what is left of them, before the folder goes
+  signal?.throwIfAborted();
 
   const write = (name: string, text: string) =>
     Deno.writeTextFile(join(folder, name), text);

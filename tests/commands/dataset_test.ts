@@ -113,8 +113,31 @@ Deno.test("dataset megapixel-mnist writes a set from IDX files", async () => {
   });
 });
 
+Deno.test("dataset slide writes a slide with its manifest and regions", async () => {
+  await withFolder(async (folder) => {
+    const out = join(folder, "slide.tif");
+    const { seconds, bytes, ...result } = JSON.parse(
+      await output(
+        ...["slide", "--gigapixels", "0.01", "--out", out, "--json"],
+        ...["--positive", "--clusters", "2", "--seed", "3"],
+      ),
+    );
+    assert.ok(seconds > 0);
+    assert.equal(bytes, Deno.statSync(out).size);
+    assert.deepEqual(result, {
+      slide: out,
+      manifest: join(folder, "slide.manifest.csv"),
+      regions: join(folder, "slide.regions.csv"),
+      width: 3072,
+      height: 3072,
+      levels: 3,
+      objects: result.objects,
+    });
+  });
+});
+
 const MISUSES: [argv: string, message: RegExp][] = [
-  ["", /Cannot draw a data set "": write needle or megapixel-mnist first/],
+  ["", /a data set "": write needle or megapixel-mnist or slide first/],
   ["toString --out x", /Cannot draw a data set "toString"/],
   ["needle", /without --out DIR/],
   ["megapixel-mnist --out x", /without --mnist DIR/],

@@ -85,6 +85,20 @@ Deno.test("integers are whole numbers within their range", () => {
   );
 });
 
+Deno.test("numbers are within their range, both ends included", () => {
+  const range = { least: 0.5, most: 64 };
+  for (const text of ["0.5", "64", "1e1"]) {
+    assert.equal(flags("--count", text).number("count", range), Number(text));
+  }
+  for (const text of ["0.4", "65", " ", "NaN", "many"]) {
+    refuses(
+      () => flags(`--count=${text}`).number("count", range),
+      /--count .*\[0\.5, 64\]/,
+    );
+  }
+  assert.equal(flags().number("count", range), undefined);
+});
+
 Deno.test("fractions are numbers in [0, 1)", () => {
   for (const text of ["0", "0.25", ".5", "1e-3"]) {
     assert.equal(flags("--count", text).fraction("count"), Number(text));

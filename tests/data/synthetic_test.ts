@@ -28,11 +28,9 @@ Deno.test("writeDataset writes images, manifest, regions and recipe", async () =
   await withFolder(async (parent) => {
     const out = join(parent, "new", "set");
     const progress: string[] = [];
-    const written = await writeDataset(
-      out,
-      DATASET,
-      (done, total) => progress.push(`${done}/${total}`),
-    );
+    const written = await writeDataset(out, DATASET, {
+      onProgress: (done, total) => progress.push(`${done}/${total}`),
+    });
     const manifest = await readManifest(written.manifest);
     assert.deepEqual(
       manifest.entries.map(({ image, label, split }) => [image, label, split]),
@@ -88,6 +86,20 @@ Deno.test("writeDataset leaves nothing behind when drawing fails", async () => {
       writeDataset(join(parent, "set"), broken),
       /out of ink/,
     );
+    assert.deepEqual([...Deno.readDirSync(parent)], []);
+  });
+});
+
+Deno.test("writeDataset stops at its signal and leaves nothing behind", async () => {
+  await withFolder(async (parent) => {
+    const stop = new AbortController();
+    const writing = writeDataset(join(parent, "set"), DATASET, {
+      signal: stop.signal,
+      onProgress: (done) => {
+        if (done === 2) stop.abort(new Error("stopped"));
+      },
+    });
+    await assert.rejects(writing, /stopped/);
     assert.deepEqual([...Deno.readDirSync(parent)], []);
   });
 });
