@@ -38,6 +38,8 @@ interface Result extends Omit<Prediction, "attention" | "probabilities"> {
   /** Time by stage, ms. */
   timings: Record<string, number>;
   bytesRead: number;
+  /** Reads of the file, or requests of the server. */
+  requests: number;
   warnings: readonly string[];
   heatmap?: string;
 }
@@ -126,7 +128,8 @@ async function classify(image: string, task: Task): Promise<Result> {
         model.classes.map((name, i) => [name, probabilities[i]!]),
       ),
       timings: { openMs: opened - started, ...timings },
-      bytesRead: pyramid.bytesRead,
+      bytesRead: pyramid.traffic.bytes,
+      requests: pyramid.traffic.requests,
       warnings: pyramid.warnings,
       ...(heatmap !== undefined && { heatmap }),
     };
@@ -156,16 +159,24 @@ async function heatmapPaths(
 }
 
 function text(result: Result): string {
-  const { image, label, probabilities, subTiles, timings, bytesRead } = result;
+  const {
+    image,
+    label,
+    probabilities,
+    subTiles,
+    timings,
+    bytesRead,
+    requests,
+  } = result;
   const shares = Object.entries(probabilities)
     .map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ");
   const total = Object.values(timings).reduce((sum, ms) => sum + ms, 0);
   const heaviest = [...subTiles].sort((a, b) => b.weight - a.weight);
   return [
     `${image}: ${label} (${shares})`,
-    `  ${result.width} x ${result.height} px, ${bytesRead} bytes read, ${
-      total.toFixed(0)
-    } ms (${
+    `  ${result.width} x ${result.height} px, ${bytesRead} bytes in ${requests} ${
+      requests === 1 ? "read" : "reads"
+    }, ${total.toFixed(0)} ms (${
       Object.entries(timings).map(([stage, ms]) =>
         `${stage.replace(/Ms$/, "")} ${ms.toFixed(0)}`
       ).join(", ")

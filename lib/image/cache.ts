@@ -4,9 +4,10 @@
  *
  * @module
  */
+import { withSignal } from "./abort.ts";
 import type { Region } from "./geometry.ts";
 import { openImage } from "./open.ts";
-import type { Level, Pixels, Pyramid } from "./pyramid.ts";
+import { type Pixels, type Pyramid, WrappedPyramid } from "./pyramid.ts";
 
 /** An image that several may use at the same time. */
 interface SharedImage {
@@ -116,50 +117,17 @@ function closeIfUnused({ image, users }: SharedImage): void {
   if (users === 0) image.then((image) => image.close(), () => {});
 }
 
-/** `promise`, or the reason of `signal` if that comes first. */
-async function withSignal<T>(
-  promise: Promise<T>,
-  signal: AbortSignal | undefined,
-): Promise<T> {
-  if (signal === undefined) return await promise;
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort);
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
-}
-
 /** One user's view of a shared image. */
-class Handle implements Pyramid {
-  readonly source: string;
-  readonly width: number;
-  readonly height: number;
-  readonly levels: readonly Level[];
-  readonly mpp?: number;
-  readonly warnings: readonly string[];
-  readonly #image: Pyramid;
+class Handle extends WrappedPyramid {
   readonly #release: () => void;
   #closed = false;
 
   constructor(image: Pyramid, release: () => void) {
-    this.source = image.source;
-    this.width = image.width;
-    this.height = image.height;
-    this.levels = image.levels;
-    if (image.mpp !== undefined) this.mpp = image.mpp;
-    this.warnings = image.warnings;
-    this.#image = image;
+    super(image);
     this.#release = release;
   }
 
-  get bytesRead(): number {
-    return this.#image.bytesRead;
-  }
-
-  async read(
+  override async read(
     region: Region,
     level: number,
     signal?: AbortSignal,
@@ -167,10 +135,10 @@ class Handle implements Pyramid {
     if (this.#closed) {
       throw new TypeError(`Cannot read ${this.source}: it was closed`);
     }
-    return await this.#image.read(region, level, signal);
+    return await super.read(region, level, signal);
   }
 
-  close(): void {
+  override close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#release();

@@ -5,6 +5,7 @@
  * @module
  */
 import { ImageError } from "../errors.ts";
+import type { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
 import type { Pyramid } from "./pyramid.ts";
 import {
@@ -24,6 +25,8 @@ export interface OpenOptions {
   signal?: AbortSignal;
   /** Images with more pixels than this are refused before they are decoded. */
   maxPixels?: number;
+  /** Where blocks are kept; a small cache of its own where left out. */
+  cache?: BlockCache;
 }
 
 type Decoder = (
@@ -117,7 +120,10 @@ function rasterReader(
       await refuseHugeFile(path, maxPixels);
       const bytes = await Deno.readFile(path, signal ? { signal } : {});
       const image = await decode(bytes, { maxPixels, signal });
-      return new RasterPyramid(path, image, bytes.length);
+      return new RasterPyramid(path, image, {
+        bytes: bytes.length,
+        requests: 1,
+      });
     },
   };
 }

@@ -9,10 +9,16 @@ import {
   type Orientation,
   orientedSize,
   type Region,
+  type Size,
   storedPoint,
   storedRegion,
 } from "./geometry.ts";
-import type { Level, Pixels, Pyramid } from "./pyramid.ts";
+import {
+  type Level,
+  type Pixels,
+  type Pyramid,
+  WrappedPyramid,
+} from "./pyramid.ts";
 
 /** `pyramid` in `orientation`. Closing the one closes the other. */
 export function orient(pyramid: Pyramid, orientation: Orientation): Pyramid {
@@ -21,56 +27,55 @@ export function orient(pyramid: Pyramid, orientation: Orientation): Pyramid {
     : new OrientedPyramid(pyramid, orientation);
 }
 
-class OrientedPyramid implements Pyramid {
-  readonly source: string;
-  readonly width: number;
-  readonly height: number;
-  readonly levels: readonly Level[];
-  readonly mpp?: number;
-  readonly warnings: readonly string[];
-  readonly #stored: Pyramid;
+class OrientedPyramid extends WrappedPyramid {
+  readonly #size: Size;
+  readonly #levels: readonly Level[];
   readonly #orientation: Orientation;
 
   constructor(stored: Pyramid, orientation: Orientation) {
-    const { width, height } = orientedSize(stored, orientation);
-    this.source = stored.source;
-    this.width = width;
-    this.height = height;
-    this.levels = stored.levels.map((level) => ({
+    super(stored);
+    this.#size = orientedSize(stored, orientation);
+    this.#levels = stored.levels.map((level) => ({
+      ...level,
       ...orientedSize(level, orientation),
-      downsample: level.downsample,
     }));
-    if (stored.mpp !== undefined) this.mpp = stored.mpp;
-    this.warnings = stored.warnings;
-    this.#stored = stored;
     this.#orientation = orientation;
   }
 
-  get bytesRead(): number {
-    return this.#stored.bytesRead;
+  override get width(): number {
+    return this.#size.width;
   }
 
-  async read(
+  override get height(): number {
+    return this.#size.height;
+  }
+
+  override get levels(): readonly Level[] {
+    return this.#levels;
+  }
+
+  /** Its corners are elsewhere now, and nobody asks where. */
+  override get georeference(): undefined {
+    return undefined;
+  }
+
+  override async read(
     region: Region,
     level: number,
     signal?: AbortSignal,
   ): Promise<Pixels> {
-    const size = this.#stored.levels[level];
+    const size = this.inner.levels[level];
     if (size === undefined) {
       throw new RangeError(
         `Cannot read level ${level} of ${this.source}: it has ${this.levels.length}`,
       );
     }
-    const pixels = await this.#stored.read(
+    const pixels = await super.read(
       storedRegion(region, size, this.#orientation),
       level,
       signal,
     );
     return orientPixels(pixels, this.#orientation);
-  }
-
-  close(): void {
-    this.#stored.close();
   }
 }
 

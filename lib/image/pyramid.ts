@@ -5,6 +5,7 @@
  * @module
  */
 import type { Region, Size } from "./geometry.ts";
+import type { Traffic } from "./source.ts";
 
 /** A decoded region: RGBA, 8 bits a channel, row-major `[height, width, 4]`. */
 export interface Pixels extends Size {
@@ -14,21 +15,36 @@ export interface Pixels extends Size {
 
 /** One resolution of an image. */
 export interface Level extends Size {
-  /** Level-0 px per px of this level, >= 1. */
+  /** Level-0 px per px of this level, >= 1; may be a fraction. */
   downsample: number;
+}
+
+/** Where on the Earth an image lies. */
+export interface Georeference {
+  /** The coordinate system, such as "EPSG:32633", where it has a number. */
+  crs?: string | undefined;
+  /**
+   * World coordinates of the level-0 point (x, y): (a x + b y + c,
+   * d x + e y + f), as [a, b, c, d, e, f].
+   */
+  transform: readonly [number, number, number, number, number, number];
 }
 
 /** An open image. Level 0 is full resolution. */
 export interface Pyramid extends Size {
   /** The file or URL, as messages name it. */
   readonly source: string;
+  /** From the largest to the smallest. */
   readonly levels: readonly Level[];
   /** Micrometres per level-0 px, where the file says so. */
-  readonly mpp?: number;
+  readonly mpp?: number | undefined;
+  /** Power of the objective that level 0 was seen through, where the file says so. */
+  readonly magnification?: number | undefined;
+  readonly georeference?: Georeference | undefined;
   /** What was converted on the way in (grey, palette, alpha, 16 bit...). */
   readonly warnings: readonly string[];
-  /** Bytes read from the file or the network so far. */
-  readonly bytesRead: number;
+  /** What was read from the file or the network so far. */
+  readonly traffic: Readonly<Traffic>;
   /**
    * Pixels of `region`, px of `level`. What lies outside the image is zero.
    * The pixels belong to the reader: do not write to them.
@@ -38,4 +54,57 @@ export interface Pyramid extends Size {
   read(region: Region, level: number, signal?: AbortSignal): Promise<Pixels>;
   /** Frees what the image holds. */
   close(): void;
+}
+
+/** A pyramid seen through another: what a subclass does not change is its own. */
+export abstract class WrappedPyramid implements Pyramid {
+  protected readonly inner: Pyramid;
+
+  constructor(inner: Pyramid) {
+    this.inner = inner;
+  }
+
+  get source(): string {
+    return this.inner.source;
+  }
+
+  get width(): number {
+    return this.inner.width;
+  }
+
+  get height(): number {
+    return this.inner.height;
+  }
+
+  get levels(): readonly Level[] {
+    return this.inner.levels;
+  }
+
+  get mpp(): number | undefined {
+    return this.inner.mpp;
+  }
+
+  get magnification(): number | undefined {
+    return this.inner.magnification;
+  }
+
+  get georeference(): Georeference | undefined {
+    return this.inner.georeference;
+  }
+
+  get warnings(): readonly string[] {
+    return this.inner.warnings;
+  }
+
+  get traffic(): Readonly<Traffic> {
+    return this.inner.traffic;
+  }
+
+  read(region: Region, level: number, signal?: AbortSignal): Promise<Pixels> {
+    return this.inner.read(region, level, signal);
+  }
+
+  close(): void {
+    this.inner.close();
+  }
 }

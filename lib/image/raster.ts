@@ -7,6 +7,7 @@
 import { ImageError } from "../errors.ts";
 import { clipRegion, type Region, type Size } from "./geometry.ts";
 import type { Level, Pixels, Pyramid } from "./pyramid.ts";
+import type { Traffic } from "./source.ts";
 
 /** What a decoder found, upright and in RGBA. */
 export interface DecodedImage {
@@ -45,7 +46,7 @@ export class RasterPyramid implements Pyramid {
   readonly height: number;
   readonly levels: readonly Level[];
   readonly warnings: readonly string[];
-  readonly bytesRead: number;
+  readonly traffic: Readonly<Traffic>;
   #pixels: Pixels | undefined;
 
   /**
@@ -53,12 +54,12 @@ export class RasterPyramid implements Pyramid {
    * the networks see three channels, and transparent means "nothing here",
    * which on a slide or a page is white.
    *
-   * @param bytesRead bytes of the file.
+   * @param traffic what reading the file took.
    */
   constructor(
     source: string,
     { pixels, warnings }: DecodedImage,
-    bytesRead: number,
+    traffic: Traffic = { bytes: 0, requests: 0 },
   ) {
     const { width, height } = pixels;
     this.source = source;
@@ -68,7 +69,7 @@ export class RasterPyramid implements Pyramid {
     this.warnings = compositeOverWhite(pixels.data)
       ? [...warnings, "has alpha: composited over white"]
       : warnings;
-    this.bytesRead = bytesRead;
+    this.traffic = traffic;
     this.#pixels = pixels;
   }
 

@@ -15,6 +15,8 @@ export interface Traffic {
 export interface ByteSource {
   /** The path or URL as it was given: what messages name. */
   readonly name: string;
+  /** Differs from that of every other file, and of this one once it changed. */
+  readonly identity: string;
   /** Bytes of the whole file. */
   readonly size: number;
   readonly traffic: Readonly<Traffic>;

@@ -21,7 +21,7 @@ function countingOpener() {
     counts.opened.push(path);
     if (path === "bad") throw new ImageError("Cannot open bad");
     const pixels = asymmetricPicture();
-    const image = new RasterPyramid(path, { pixels, warnings: [] }, 0);
+    const image = new RasterPyramid(path, { pixels, warnings: [] });
     counts.alive.add(path);
     const close = image.close.bind(image);
     image.close = () => {
@@ -45,7 +45,7 @@ Deno.test("ImageCache opens a file once", async () => {
   for (let epoch = 0; epoch < 3; epoch++) {
     const image = await cache.open(path);
     assert.deepEqual((await readAll(image)).data, pixels.data);
-    assert.ok(image.bytesRead > 0);
+    assert.ok(image.traffic.bytes > 0);
     image.close();
   }
   assert.equal(opened, 1);

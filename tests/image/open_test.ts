@@ -44,7 +44,7 @@ Deno.test("openImage reads lossless formats exactly, whatever the file is called
     assert.deepEqual(pixels, asymmetricPicture(24, 16), format);
     assert.deepEqual(image.levels, [{ width: 24, height: 16, downsample: 1 }]);
     assert.deepEqual(image.warnings, [], format);
-    assert.equal(image.bytesRead, bytes.length);
+    assert.deepEqual(image.traffic, { bytes: bytes.length, requests: 1 });
     assert.equal(pixels.data.byteOffset % 4, 0);
   }
 });
@@ -146,7 +146,7 @@ Deno.test("openImage lays transparent pixels over white, and says so", async () 
 
 Deno.test("read: zero outside, the held pixels for the whole image", async () => {
   const held = asymmetricPicture();
-  const image = new RasterPyramid("memory", { pixels: held, warnings: [] }, 0);
+  const image = new RasterPyramid("memory", { pixels: held, warnings: [] });
   assert.equal((await readAll(image)).data, held.data);
 
   const part = await image.read({ x: 3, y: -1, width: 4, height: 3 }, 0);
@@ -266,7 +266,7 @@ Deno.test("encodePng keeps every pixel, the zeros outside an image included", as
   const image = new RasterPyramid("memory", {
     pixels: asymmetricPicture(),
     warnings: [],
-  }, 0);
+  });
   const pixels = await image.read({ x: -2, y: -2, width: 9, height: 9 }, 0);
   const decoded = await sharp(await encodePng(pixels)).raw().toBuffer();
   assert.deepEqual(new Uint8Array(decoded), pixels.data);

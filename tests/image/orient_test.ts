@@ -18,7 +18,7 @@ import {
 
 function memoryImage(): Pyramid {
   const pixels = asymmetricPicture();
-  return new RasterPyramid("memory", { pixels, warnings: [] }, 0);
+  return new RasterPyramid("memory", { pixels, warnings: [] });
 }
 
 Deno.test("orient moves every pixel where the geometry says", async () => {

@@ -11,7 +11,7 @@ import { pageMetadata, readPage } from "./tiff_pages.ts";
 /** An open picture of a size. */
 function picture(width: number, height: number): Pyramid {
   const pixels = asymmetricPicture(width, height);
-  return new RasterPyramid("picture", { pixels, warnings: [] }, 0);
+  return new RasterPyramid("picture", { pixels, warnings: [] });
 }
 
 const LOSSLESS = { compression: { kind: "deflate" }, blockSize: 16 } as const;
@@ -74,7 +74,7 @@ Deno.test("JPEG keeps the picture, and mpp is kept", async () => {
     );
     const pixels = { data, width: 1100, height: 700 };
     const source: Pyramid = Object.assign(
-      new RasterPyramid("slope", { pixels, warnings: [] }, 0),
+      new RasterPyramid("slope", { pixels, warnings: [] }),
       { mpp: 0.5 },
     );
     await writePyramid(path, source, {

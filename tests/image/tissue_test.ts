@@ -36,7 +36,7 @@ function stained(
     }
   }
   const pixels = { data, width, height };
-  return new RasterPyramid("slide", { pixels, warnings: [] }, 0);
+  return new RasterPyramid("slide", { pixels, warnings: [] });
 }
 
 function failsByName(message: RegExp) {
@@ -103,7 +103,7 @@ Deno.test("JPEG's noise on glass is no tissue", async () => {
     i % 4 === 3 ? 255 : 240 + random.below(9)
   );
   const pixels = { data, width: 300, height: 200 };
-  const image = new RasterPyramid("glass", { pixels, warnings: [] }, 0);
+  const image = new RasterPyramid("glass", { pixels, warnings: [] });
   await assert.rejects(
     foregroundOf(image, { kind: "tissue" }),
     failsByName(/foreground of glass/),

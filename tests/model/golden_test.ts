@@ -145,7 +145,7 @@ function goldenImage({ width, height }: Golden): RasterPyramid {
   return new RasterPyramid("golden", {
     pixels: { data, width, height },
     warnings: [],
-  }, data.length);
+  });
 }
 
 /** A plan with the draws of the golden file. */

@@ -42,7 +42,7 @@ export function drawnImage(
     }
   }
   const pixels = { data, width, height };
-  return new RasterPyramid("drawn", { pixels, warnings: [] }, 0);
+  return new RasterPyramid("drawn", { pixels, warnings: [] });
 }
 
 /** Noise: every pixel its own. */
