@@ -5,7 +5,9 @@
  *     out[n, i, j, c] = mean of region[.., .., c] / 255 over the source rows
  *     [i height/u, (i + 1) height/u) and columns [j width/v, (j + 1) width/v)
  *
- * A source pixel that is covered in part counts in part, so the mean of a
+ * from the rectangle's corner on, which may lie within a pixel (its phase), and
+ * for as many result pixels as asked for: a view can be made piece by piece. A
+ * source pixel that is covered in part counts in part, so the mean of a
  * rectangle is the mean of its view; a pixel outside the region is zero and
  * counts. This is V(x, s) of Kong & Henao, CVPR 2022, section 2.1.
  *
@@ -27,17 +29,21 @@ interface Size {
 export interface DownsampleOptions {
   /** `[N * 2]`: first corners (x, y), px of the region; may lie outside. */
   origins: Int32Array;
+  /** Where the corners lie in their pixel, in 1/output px; (0, 0) if left out. */
+  phase?: { x: number; y: number };
   /** Of every source rectangle, px of the region. */
   size: Size;
   /** Of every result, px. */
   output: Size;
+  /** Result pixels that are made, from the first on; `output` if left out. */
+  pixels?: Size;
 }
 
 type Attributes = {
-  width: number;
-  height: number;
-  outputWidth: number;
-  outputHeight: number;
+  phase: readonly [number, number];
+  size: readonly [number, number];
+  output: readonly [number, number];
+  pixels: readonly [number, number];
 };
 
 /**
@@ -48,16 +54,17 @@ type Attributes = {
  */
 export function downsample(
   region: tf.Tensor2D,
-  { origins, size, output }: DownsampleOptions,
+  { origins, phase, size, output, pixels = output }: DownsampleOptions,
 ): tf.Tensor4D {
-  checkRatio("width", size.width, output.width);
-  checkRatio("height", size.height, output.height);
+  const { x, y } = phase ?? { x: 0, y: 0 };
+  checkRatio("width", size.width, output.width, pixels.width);
+  checkRatio("height", size.height, output.height, pixels.height);
   const corners = tf.tensor2d(origins, [origins.length / 2, 2], "int32");
   const attributes: Attributes = {
-    width: size.width,
-    height: size.height,
-    outputWidth: output.width,
-    outputHeight: output.height,
+    phase: [x, y],
+    size: [size.width, size.height],
+    output: [output.width, output.height],
+    pixels: [pixels.width, pixels.height],
   };
   const views = tf.engine().runKernel<tf.Tensor4D>(
     DOWNSAMPLE,
@@ -68,16 +75,21 @@ export function downsample(
   return views;
 }
 
-function checkRatio(axis: string, source: number, output: number): void {
+function checkRatio(
+  axis: string,
+  source: number,
+  output: number,
+  pixels: number,
+): void {
   if (output < 1 || output > source) {
     throw new RangeError(
       `Cannot downsample as the output ${axis} must be in [1, ${source}]: current value is ${output}`,
     );
   }
   // The shader finds the covered part in whole numbers: 1/output of a pixel.
-  if (source * output >= 2 ** 32) {
+  if ((pixels + 2) * source >= 2 ** 32) {
     throw new RangeError(
-      `Cannot downsample as source ${axis} times output ${axis} must be < 2^32: current values are ${source} and ${output}`,
+      `Cannot downsample as source ${axis} times result ${axis} must be < 2^32: current values are ${source} and ${pixels}`,
     );
   }
 }
@@ -93,16 +105,21 @@ interface Cover {
   after: Float64Array; // covered part of pixel last
 }
 
-function coverAxis(source: number, output: number): Cover {
+function coverAxis(
+  { source, output, phase, pixels }: Record<
+    "source" | "output" | "phase" | "pixels",
+    number
+  >,
+): Cover {
   const cover: Cover = {
-    first: new Int32Array(output),
-    last: new Int32Array(output),
-    before: new Float64Array(output),
-    after: new Float64Array(output),
+    first: new Int32Array(pixels),
+    last: new Int32Array(pixels),
+    before: new Float64Array(pixels),
+    after: new Float64Array(pixels),
   };
-  for (let i = 0; i < output; i++) {
+  for (let i = 0; i < pixels; i++) {
     // source >= output: the interval is a pixel or longer, so first <= last.
-    const start = i * source, end = start + source; // in 1/output px
+    const start = phase + i * source, end = start + source; // in 1/output px
     const first = Math.ceil(start / output);
     const last = Math.floor(end / output);
     cover.first[i] = first;
@@ -117,20 +134,30 @@ function coverAxis(source: number, output: number): Cover {
 export function downsampleReference(
   region: Int32Array,
   regionSize: Size,
-  { origins, size, output }: DownsampleOptions,
+  { origins, phase, size, output, pixels = output }: DownsampleOptions,
   out: Float32Array = new Float32Array(
-    (origins.length / 2) * output.height * output.width * 3,
+    (origins.length / 2) * pixels.height * pixels.width * 3,
   ),
 ): Float32Array {
-  const rows = coverAxis(size.height, output.height);
-  const columns = coverAxis(size.width, output.width);
+  const rows = coverAxis({
+    source: size.height,
+    output: output.height,
+    phase: phase?.y ?? 0,
+    pixels: pixels.height,
+  });
+  const columns = coverAxis({
+    source: size.width,
+    output: output.width,
+    phase: phase?.x ?? 0,
+    pixels: pixels.width,
+  });
   const mean = (output.width * output.height) /
     (size.width * size.height * 255);
-  const sums = new Float64Array(output.width * 3);
+  const sums = new Float64Array(pixels.width * 3);
   for (let n = 0, to = 0; n < origins.length / 2; n++) {
     const x = origins[2 * n]!, y = origins[2 * n + 1]!;
     const source: Source = { region, ...regionSize, x, columns };
-    for (let i = 0; i < output.height; i++) {
+    for (let i = 0; i < pixels.height; i++) {
       sums.fill(0);
       const first = y + rows.first[i]!, last = y + rows.last[i]!;
       addRow(sums, source, first - 1, rows.before[i]!);
@@ -197,10 +224,10 @@ const WORKGROUP_SIZE = 64;
 export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
   wasm: ({ backend, inputs, attributes }) => {
     const region = inputs.region!, origins = inputs.origins!;
-    const { width, height, outputWidth, outputHeight } = attributes;
     const [rows, columns] = region.shape as [number, number];
-    const output = backend.makeOutput(
-      [origins.shape[0]!, outputHeight, outputWidth, 3],
+    const [width, height] = attributes.pixels;
+    const result = backend.makeOutput(
+      [origins.shape[0]!, height, width, 3],
       "float32",
     );
     downsampleReference(
@@ -208,31 +235,39 @@ export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
       { width: columns, height: rows },
       {
         origins: intView(backend, origins),
-        size: { width, height },
-        output: { width: outputWidth, height: outputHeight },
+        phase: { x: attributes.phase[0], y: attributes.phase[1] },
+        size: sizeOf(attributes.size),
+        output: sizeOf(attributes.output),
+        pixels: sizeOf(attributes.pixels),
       },
-      floatView(backend, output),
+      floatView(backend, result),
     );
-    return output;
+    return result;
   },
   webgpu: ({ backend, inputs, attributes }) => {
     const region = inputs.region!, origins = inputs.origins!;
-    const { width, height, outputWidth, outputHeight } = attributes;
+    const { phase, size, output, pixels } = attributes;
     const [rows, columns] = region.shape as [number, number];
+    const [width, height] = pixels;
     const count = origins.shape[0]!;
-    const output = backend.makeTensorInfo(
-      [count, outputHeight, outputWidth, 3],
-      "float32",
-    );
+    const result = backend.makeTensorInfo([count, height, width, 3], "float32");
     kernel.run(backend, {
       params: new Uint32Array([
-        ...[columns, rows, width, height],
-        ...[outputWidth, outputHeight, count],
+        ...[columns, rows],
+        ...size,
+        ...output,
+        ...pixels,
+        ...phase,
+        count,
       ]),
       inputs: [region, origins],
-      outputs: [output],
-      groups: Math.ceil((count * outputHeight * outputWidth) / WORKGROUP_SIZE),
+      outputs: [result],
+      groups: Math.ceil((count * height * width) / WORKGROUP_SIZE),
     });
-    return output;
+    return result;
   },
 });
+
+function sizeOf([width, height]: readonly [number, number]): Size {
+  return { width, height };
+}

@@ -4,23 +4,25 @@
 struct Params {
   region: vec2u, // region width, height, px
   size: vec2u,   // source rectangle, px
-  output: vec2u, // result, px
+  output: vec2u, // whole result, px
+  pixels: vec2u, // part of it that is made, px
+  phase: vec2u,  // where an origin lies in its pixel, 1/output px
   count: u32,    // N
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> pixels: array<u32>;      // [H, W] of packed RGBA8
 @group(0) @binding(2) var<storage, read> origins: array<vec2i>;   // [N] of (x, y), may lie outside
-@group(0) @binding(3) var<storage, read_write> views: array<f32>; // [N, u, v, 3]
+@group(0) @binding(3) var<storage, read_write> views: array<f32>; // [N, pixels, 3]
 
 const SIZE = 64u;
 
 // Length that source pixel `at` shares with output pixel `to`, in 1/output px:
 // whole numbers, so nothing is lost and the lengths of an output pixel add up
 // to `size`.
-fn shared_length(at: u32, to: u32, size: u32, output: u32) -> f32 {
-  let start = max(at * output, to * size);
-  let end = min((at + 1u) * output, (to + 1u) * size);
+fn shared_length(at: u32, to: u32, size: u32, output: u32, phase: u32) -> f32 {
+  let start = max(at * output, phase + to * size);
+  let end = min((at + 1u) * output, phase + (to + 1u) * size);
   return f32(end - start);
 }
 
@@ -30,14 +32,15 @@ fn main(
   @builtin(num_workgroups) groups: vec3u,
 ) {
   let index = id.x + id.y * groups.x * SIZE; // a 2-D grid: > 65535 groups
-  let area = params.output.x * params.output.y;
+  let area = params.pixels.x * params.pixels.y;
   if (index >= params.count * area) { return; }
-  let to = vec2u(index % params.output.x, (index % area) / params.output.x);
+  let to = vec2u(index % params.pixels.x, (index % area) / params.pixels.x);
   let origin = origins[index / area];
 
   // Source pixels [first, last) of the rectangle, cut to the region.
-  let first = max(vec2i(to * params.size / params.output), -origin);
-  let covered = ((to + 1u) * params.size + params.output - 1u) / params.output;
+  let first = max(vec2i((params.phase + to * params.size) / params.output), -origin);
+  let end = params.phase + (to + 1u) * params.size;
+  let covered = (end + params.output - 1u) / params.output;
   let last = min(vec2i(covered), vec2i(params.region) - origin);
 
   var rgb = vec3f(0.0);
@@ -46,9 +49,14 @@ fn main(
     var line = vec3f(0.0);
     for (var x = first.x; x < last.x; x++) {
       let pixel = unpack4x8unorm(pixels[row + u32(origin.x + x)]).rgb;
-      line += pixel * shared_length(u32(x), to.x, params.size.x, params.output.x);
+      line += pixel * shared_length(
+        u32(x), to.x, params.size.x, params.output.x, params.phase.x,
+      );
     }
-    rgb += line * (shared_length(u32(y), to.y, params.size.y, params.output.y) / f32(params.size.y));
+    let height = shared_length(
+      u32(y), to.y, params.size.y, params.output.y, params.phase.y,
+    );
+    rgb += line * (height / f32(params.size.y));
   }
   rgb /= f32(params.size.x);
   views[index * 3u + 0u] = rgb.r;

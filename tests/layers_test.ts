@@ -9,13 +9,14 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 // What every layer may use: no layer of its own.
-const BASE = ["lib/errors.ts", "lib/files.ts"];
+const BASE = ["lib/errors.ts", "lib/files.ts", "lib/memory.ts"];
 
 /** Folders and files that a folder or file may import from, besides its own. */
 const LAYERS: Record<string, string[]> = {
   "kernels": [],
   "lib/errors.ts": [],
   "lib/files.ts": ["lib/errors.ts"],
+  "lib/memory.ts": [],
   "lib/engine": ["kernels", ...BASE],
   "lib/image": ["kernels", ...BASE],
   "lib/data": ["kernels", "lib/image", ...BASE],

@@ -228,6 +228,168 @@ export function clipRegion(region: Region, size: Size): Region {
   return { x, y, width: right - x, height: bottom - y };
 }
 
+/** Level-0 px per px of a level on one axis, as a fraction of whole numbers. */
+interface Ratio {
+  of: number;
+  per: number;
+}
+
+/**
+ * Level-0 px per px of a level. A level whose extent is the image's over a whole
+ * number, rounded either way, was made by that number; any other level is the
+ * whole image at another size.
+ */
+function levelRatio(extent: number, levelExtent: number): Ratio {
+  const whole = Math.round(extent / levelExtent);
+  for (const  of of[whole, whole - 1, whole + 1]) {
+    if (of >= 1 && Math.abs(extent / of - levelExtent) < 1) {
+      return { of, per: 1 };
+    }
+  }
+  return { of: extent, per: levelExtent };
+}
+
+/** Px of a level that the image covers, the last of them maybe in part. */
+export function coveredSize(image: Size, level: Size): Size {
+  const covered = (extent: number, { of, per }: Ratio) =>
+    Math.ceil(extent * per / of);
+  return {
+    width: covered(image.width, levelRatio(image.width, level.width)),
+    height: covered(image.height, levelRatio(image.height, level.height)),
+  };
+}
+
+/** Index of the coarsest of `levels` that is as fine as a view; 0 if none is. */
+export function levelFor(
+  image: Size,
+  levels: readonly Size[],
+  { region: size, output }: Pick<ViewPart, "region" | "output">,
+): number {
+  const isFine = (from: number, to: number, ratio: Ratio) =>
+    ratio.of * to <= from * ratio.per;
+  return Math.max(
+    0,
+    levels.findLastIndex((level) =>
+      isFine(size.width, output.width, levelRatio(image.width, level.width)) &&
+      isFine(size.height, output.height, levelRatio(image.height, level.height))
+    ),
+  );
+}
+
+/** Some pixels of a view. */
+export interface ViewPart {
+  /** What the whole view shows, level-0 px. */
+  region: Region;
+  /** Size of the whole view. */
+  output: Size;
+  /** The pixels meant, px of the view. */
+  part: Region;
+}
+
+/**
+ * Cuts `part` of a view into rows of pieces, each of which covers at most about
+ * `most` px of `level`.
+ */
+export function viewPieces(
+  { region, output, part }: ViewPart,
+  level: Size,
+  { image, most }: { image: Size; most: number },
+): Region[][] {
+  const perPixel = (region.width / output.width) *
+    (region.height / output.height) *
+    (level.width / image.width) * (level.height / image.height);
+  const pixels = most / perPixel; // of the view
+  if (part.width * part.height <= pixels) return [[part]];
+  const side = Math.max(1, Math.floor(Math.sqrt(pixels)));
+  const rows: Region[][] = [];
+  for (let y = 0; y < part.height; y += side) {
+    const row: Region[] = [];
+    for (let x = 0; x < part.width; x += side) {
+      row.push({
+        x: part.x + x,
+        y: part.y + y,
+        width: Math.min(side, part.width - x),
+        height: Math.min(side, part.height - y),
+      });
+    }
+    rows.push(row);
+  }
+  return rows;
+}
+
+/** Where the pixels of a part of a view lie on a level. */
+export interface LevelPart {
+  /** What they cover, px of the level; it may reach outside. */
+  region: Region;
+  /** How far the first one starts within the region, in 1/output px. */
+  phase: Point;
+  /** The level has size / output px for each of the view's, >= 1. */
+  size: Size;
+  output: Size;
+}
+
+// Twice this must fit in 32 bits: what downsample() computes in.
+const MOST_UNITS = 2 ** 31 - 1;
+
+/**
+ * Where `part` (px of the view) of a view of `region` with `output` px lies on
+ * `level`: to the pixel of the level and the fraction of it, whatever the
+ * ratio between levels.
+ */
+export function levelPart(
+  { region, output, part }: ViewPart,
+  image: Size,
+  level: Size,
+): LevelPart {
+  const x = levelAxis(
+    { start: region.x, extent: region.width, count: output.width },
+    { first: part.x, count: part.width },
+    levelRatio(image.width, level.width),
+  );
+  const y = levelAxis(
+    { start: region.y, extent: region.height, count: output.height },
+    { first: part.y, count: part.height },
+    levelRatio(image.height, level.height),
+  );
+  return {
+    region: { x: x.first, y: y.first, width: x.length, height: y.length },
+    phase: { x: x.phase, y: y.phase },
+    size: { width: x.size, height: y.size },
+    output: { width: x.output, height: y.output },
+  };
+}
+
+/** One axis of {@linkcode levelPart}. */
+function levelAxis(
+  view: { start: number; extent: number; count: number },
+  part: { first: number; count: number },
+  { of, per }: Ratio,
+) {
+  // Pixel i of the view begins at (start count + i extent) per / (count of) px
+  // of the level; all of these are whole numbers below 2^53.
+  const unit = view.count * of;
+  const begin = (view.start * view.count + part.first * view.extent) * per;
+  const step = view.extent * per;
+  const first = Math.floor(begin / unit);
+  const rest = begin - first * unit;
+  const shared = divisor(divisor(step, unit), rest);
+  let [size, output, phase] = [step / shared, unit / shared, rest / shared];
+  const most = Math.floor(MOST_UNITS / (part.count + 2));
+  if (size > most) { // rounded to less than 1/1000 px of the level
+    output = Math.floor(output / size * most);
+    phase = Math.round(rest / unit * output);
+    size = most;
+  }
+  const last = Math.ceil((begin + part.count * step) / unit);
+  return { first, length: last - first, phase, size, output };
+}
+
+/** Greatest common divisor of two whole numbers, the first above 0. */
+function divisor(a: number, b: number): number {
+  while (b !== 0) [a, b] = [b, a % b];
+  return a;
+}
+
 /**
  * How stored pixels become the picture that is looked at, by EXIF number:
  * 1 as they are, 2 mirrored left to right, 3 turned by 180 degrees, 4 mirrored

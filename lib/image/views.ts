@@ -1,47 +1,89 @@
 /**
  * Reads what the network looks at out of a pyramid, as tensors on the engine:
- * the view of the whole, views of tiles, and sub-tiles at full resolution.
+ * the view of the whole or a part of it, views of tiles, and sub-tiles at full
+ * resolution. Each is read from the coarsest level that is at least as fine.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { downsample } from "../../kernels/downsample.ts";
 import { gatherPatches, packPixels } from "../../kernels/gather_patches.ts";
-import { clipRegion, type Region, type Size, viewSize } from "./geometry.ts";
-import type { Pyramid } from "./pyramid.ts";
+import { Memory } from "../memory.ts";
+import {
+  clipRegion,
+  coveredSize,
+  levelFor,
+  levelPart,
+  type Region,
+  type Size,
+  type ViewPart,
+  viewPieces,
+  viewSize,
+} from "./geometry.ts";
+import type { Pixels, Pyramid } from "./pyramid.ts";
+import { collected, joined } from "./tensors.ts";
 
-// An image up to this size is read once and stays packed on the engine (64 MiB)
-// while all its tiles are cut from it; of a larger one each region is read.
+// An image of one level up to this size is read once and stays packed on the
+// engine (64 MiB) while all its tiles are cut from it; of others each region is
+// read.
 const LARGEST_WHOLE = 4096 * 4096;
 
 /** An image being looked at. Dispose of it when all views are taken. */
 export class Views {
   readonly #pyramid: Pyramid;
+  readonly #readPixels: number;
   readonly #whole: tf.Tensor2D | undefined;
 
-  private constructor(pyramid: Pyramid, whole: tf.Tensor2D | undefined) {
+  private constructor(
+    pyramid: Pyramid,
+    readPixels: number,
+    whole: tf.Tensor2D | undefined,
+  ) {
     this.#pyramid = pyramid;
+    this.#readPixels = readPixels;
     this.#whole = whole;
   }
 
   /** @throws {ImageError} If the image cannot be read. */
-  static async open(pyramid: Pyramid, signal?: AbortSignal): Promise<Views> {
-    const { width, height } = pyramid;
-    const whole = width * height <= LARGEST_WHOLE
-      ? await pack(pyramid, { x: 0, y: 0, width, height }, signal)
+  static async open(
+    pyramid: Pyramid,
+    { memory = new Memory(), signal }: {
+      memory?: Memory | undefined;
+      signal?: AbortSignal | undefined;
+    } = {},
+  ): Promise<Views> {
+    const { width, height, levels } = pyramid;
+    const isSmall = levels.length === 1 && width * height <= LARGEST_WHOLE;
+    const whole = isSmall
+      ? packPixels(
+        await pyramid.read({ x: 0, y: 0, width, height }, 0, signal),
+      )
       : undefined;
-    return new Views(pyramid, whole);
+    return new Views(pyramid, memory.readPixels, whole);
   }
 
   dispose(): void {
     this.#whole?.dispose();
   }
 
-  /** V(x, s): the whole image at `scale`, `[1, h, w, 3]` in [0, 1]. */
-  whole(scale: number, signal?: AbortSignal): Promise<tf.Tensor4D> {
+  /**
+   * V(x, s): the whole image at `scale`, `[1, h, w, 3]` in [0, 1].
+   *
+   * @param part of the view, px; all of it if left out.
+   */
+  async whole(
+    scale: number,
+    { part, signal }: { part?: Region; signal?: AbortSignal | undefined } = {},
+  ): Promise<tf.Tensor4D> {
     const { width, height } = this.#pyramid;
     const region = { x: 0, y: 0, width, height };
-    return this.regions([region], viewSize(region, scale), signal);
+    const output = viewSize(region, scale);
+    if (this.#whole && !part) return cut(this.#whole, [region], output);
+    return await this.#view({
+      region,
+      output,
+      part: part ?? { x: 0, y: 0, ...output },
+    }, signal);
   }
 
   /**
@@ -56,29 +98,82 @@ export class Views {
     signal?: AbortSignal,
   ): Promise<tf.Tensor4D> {
     if (this.#whole) return cut(this.#whole, regions, output);
-    const views: tf.Tensor4D[] = [];
-    for (const region of regions) {
-      const inside = clipRegion(region, this.#pyramid);
-      const pixels = await pack(this.#pyramid, inside, signal);
-      views.push(cut(pixels, [relativeTo(region, inside)], output));
-      pixels.dispose();
+    const part = { x: 0, y: 0, ...output };
+    return joined(
+      await collected(
+        regions,
+        (region) => this.#view({ region, output, part }, signal),
+      ),
+    );
+  }
+
+  /** A part of a view, put together of pieces that are read one by one. */
+  async #view(view: ViewPart, signal?: AbortSignal): Promise<tf.Tensor4D> {
+    const level = levelFor(this.#pyramid, this.#pyramid.levels, view);
+    const rows = viewPieces(view, this.#pyramid.levels[level]!, {
+      image: this.#pyramid,
+      most: this.#readPixels,
+    });
+    const strips = await collected(rows, async (row) =>
+      joined(
+        await collected(
+          row,
+          (part) => this.#piece({ ...view, part }, level, signal),
+        ),
+        2,
+      ));
+    return joined(strips, 1);
+  }
+
+  async #piece(
+    view: ViewPart,
+    index: number,
+    signal: AbortSignal | undefined,
+  ): Promise<tf.Tensor4D> {
+    const level = this.#pyramid.levels[index]!;
+    const at = levelPart(view, this.#pyramid, level);
+    const shown = clipRegion(at.region, coveredSize(this.#pyramid, level));
+    const { width, height } = view.part;
+    if (shown.width === 0 || shown.height === 0) {
+      return tf.zeros([1, height, width, 3]);
     }
-    const all = tf.concat4d(views, 0);
-    tf.dispose(views);
-    return all;
+    const stored = clipRegion(shown, level);
+    const pixels = await this.#pyramid.read(stored, index, signal);
+    const packed = packPixels(extended(pixels, shown));
+    const origins = Int32Array.of(
+      at.region.x - shown.x,
+      at.region.y - shown.y,
+    );
+    const { size, output, phase } = at;
+    const isWhole = size.width === output.width &&
+      size.height === output.height && phase.x === 0 && phase.y === 0;
+    const piece = isWhole
+      ? gatherPatches(packed, { origins, size: view.part })
+      : downsample(packed, { origins, size, output, phase, pixels: view.part });
+    packed.dispose();
+    return piece;
   }
 }
 
-async function pack(
-  pyramid: Pyramid,
-  region: Region,
-  signal?: AbortSignal,
-): Promise<tf.Tensor2D> {
-  return packPixels(await pyramid.read(region, 0, signal));
-}
-
-function relativeTo(region: Region, origin: Region): Region {
-  return { ...region, x: region.x - origin.x, y: region.y - origin.y };
+/**
+ * `pixels` made as large as `size`, at most by a pixel, by repeating the last
+ * column and row: a level may lack the last part of a pixel of the image.
+ */
+function extended(pixels: Pixels, { width, height }: Size): Pixels {
+  if (pixels.width === width && pixels.height === height) return pixels;
+  const from = new Uint32Array(
+    pixels.data.buffer,
+    pixels.data.byteOffset,
+    pixels.width * pixels.height,
+  );
+  const to = new Uint32Array(width * height);
+  for (let y = 0; y < height; y++) {
+    const start = Math.min(y, pixels.height - 1) * pixels.width;
+    const row = from.subarray(start, start + pixels.width);
+    to.fill(row.at(-1)!, y * width, (y + 1) * width);
+    to.set(row, y * width);
+  }
+  return { data: new Uint8Array(to.buffer), width, height };
 }
 
 function cut(

@@ -26,7 +26,9 @@ import {
   viewSize,
 } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import { collected, joined } from "../image/tensors.ts";
 import { Views } from "../image/views.ts";
+import type { Memory } from "../memory.ts";
 import type { Draws } from "../sampling/expectation.ts";
 import type { Model } from "./model.ts";
 import { subTileLogits, tileLogits } from "./attention.ts";
@@ -48,6 +50,8 @@ export interface PlanOptions {
   samples: number;
   /** seeded: at random under the images' keys; topN: deterministic. */
   draws: "seeded" | "topN";
+  /** The bound on tensors; the default's if left out. */
+  memory?: Memory;
   signal?: AbortSignal;
 }
 
@@ -112,7 +116,7 @@ export async function plan(
   const kept: tf.Tensor[] = [];
   try {
     for (const { pyramid } of images) {
-      views.push(await Views.open(pyramid, options.signal));
+      views.push(await Views.open(pyramid, options));
     }
     const groups = await readViews(model, images, views, options);
     kept.push(...groups.map((group) => group.views));
@@ -171,7 +175,7 @@ async function readViews(
   const { scale1, tileStride } = model.config.view;
   const read = await collected(images, async (image, i) => {
     const { width, height } = image.pyramid;
-    const raw = await views[i]!.whole(scale1, signal);
+    const raw = await views[i]!.whole(scale1, { signal });
     return prepared(raw, [{ x: 0, y: 0, width, height }], image, model);
   });
   const bySize = new Map<string, { images: number[]; views: tf.Tensor4D[] }>();
@@ -537,29 +541,6 @@ function insideShare(
     tf.tensor4d(down.flat(), [count, rows, 1, 1]),
     tf.tensor4d(across.flat(), [count, 1, columns, 1]),
   );
-}
-
-/** A tensor of each item, one after the other; none is left if one fails. */
-async function collected<Item>(
-  items: readonly Item[],
-  make: (item: Item, index: number) => Promise<tf.Tensor4D>,
-): Promise<tf.Tensor4D[]> {
-  const made: tf.Tensor4D[] = [];
-  try {
-    for (const [i, item] of items.entries()) made.push(await make(item, i));
-    return made;
-  } catch (error) {
-    tf.dispose(made);
-    throw error;
-  }
-}
-
-/** Stacks batches and disposes of the parts. */
-function joined(parts: tf.Tensor4D[]): tf.Tensor4D {
-  if (parts.length === 1) return parts[0]!;
-  const all = tf.concat4d(parts, 0);
-  tf.dispose(parts);
-  return all;
 }
 
 /** Adds up the time since the last lap. */

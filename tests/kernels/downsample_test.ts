@@ -89,6 +89,43 @@ testOnEngines(
 );
 
 testOnEngines(
+  "a view made piece by piece, from within a pixel on, is the whole view",
+  async () => {
+    const pixels = randomPixels(61, 47);
+    const size = { width: 53, height: 37 }, output = { width: 19, height: 11 };
+    const origins = Int32Array.of(3, 2);
+    const whole = await shrink(pixels, { origins, size, output });
+    for (const { x, y, width, height } of PIECES) {
+      const piece = await shrink(pixels, {
+        origins: Int32Array.of(
+          3 + Math.floor(x * size.width / output.width),
+          2 + Math.floor(y * size.height / output.height),
+        ),
+        phase: {
+          x: x * size.width % output.width,
+          y: y * size.height % output.height,
+        },
+        size,
+        output,
+        pixels: { width, height },
+      });
+      const expected = [];
+      for (let row = y; row < y + height; row++) {
+        const from = (row * output.width + x) * 3;
+        expected.push(...whole.subarray(from, from + 3 * width));
+      }
+      assert.ok(maxError(piece, expected) < 1e-6, `piece at ${x}, ${y}`);
+    }
+  },
+);
+
+const PIECES = [
+  { x: 0, y: 0, width: 5, height: 11 },
+  { x: 5, y: 0, width: 14, height: 4 },
+  { x: 7, y: 10, width: 1, height: 1 },
+];
+
+testOnEngines(
   "views equal their reference over several workgroups",
   async () => {
     const pixels = randomPixels(307, 211);

@@ -1,0 +1,56 @@
+/**
+ * How the memory that a run may use is split.
+ *
+ * @module
+ */
+
+/** Bytes that tensors and caches may take where nothing else is asked for. */
+export const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
+
+/** The least that is enough to look at an image. */
+export const LEAST_MEMORY_BYTES = 64 * 2 ** 20;
+
+// Bytes of an attention network for each px of what it sees: its two layers of
+// eight channels, padded copies of them, and their gradients.
+const ATTENTION_BYTES = 256;
+// Larger blocks are no faster.
+const MOST_BLOCK_PIXELS = 448 * 448;
+const BYTES_PER_PIXEL = 4; // decoded: RGBA
+
+/** One bound on tensors and caches, and what each of them gets of it. */
+export class Memory {
+  constructor(readonly bytes: number = DEFAULT_MEMORY_BYTES) {}
+
+  /** For decoded blocks of files. */
+  get blockCacheBytes(): number {
+    return this.#share(1 / 8);
+  }
+
+  /** Pixels of a file that are decoded at a time; a next piece waits beside it. */
+  get readPixels(): number {
+    return this.#share(1 / 32) / BYTES_PER_PIXEL;
+  }
+
+  /** Pixels that an attention network sees at a time, block by block. */
+  get blockPixels(): number {
+    const most = this.#share(1 / 4) / ATTENTION_BYTES;
+    return Math.min(MOST_BLOCK_PIXELS, most);
+  }
+
+  /**
+   * Pixels that the attention networks see of images whose views are held
+   * together: what has more is looked at in blocks.
+   */
+  get jointPixels(): number {
+    return this.#share(1 / 2) / ATTENTION_BYTES;
+  }
+
+  /** Logits of stage I that are kept; those of more blocks are computed again. */
+  get keptLogits(): number {
+    return this.#share(1 / 8) / Float32Array.BYTES_PER_ELEMENT;
+  }
+
+  #share(share: number): number {
+    return Math.floor(this.bytes * share);
+  }
+}

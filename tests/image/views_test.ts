@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import * as tf from "@tensorflow/tfjs-core";
+import { levelFor, viewSize } from "../../lib/image/geometry.ts";
+import type { Pyramid } from "../../lib/image/pyramid.ts";
+import { Views } from "../../lib/image/views.ts";
+import { Memory } from "../../lib/memory.ts";
+import { maxError, testOnEngines } from "../engines.ts";
+import { noiseImage } from "../model/toy.ts";
+import { SyntheticPyramid } from "./synthetic_pyramid.ts";
+
+// Reads 2^11 px at a time: every view of these tests is made of pieces.
+const SMALL = new Memory(2 ** 18);
+
+async function values(
+  pyramid: Pyramid,
+  take: (views: Views) => Promise<tf.Tensor4D>,
+  memory?: Memory,
+): Promise<Float32Array> {
+  const views = await Views.open(pyramid, { memory });
+  const view = await take(views);
+  const read = await view.data() as Float32Array;
+  view.dispose();
+  views.dispose();
+  return read;
+}
+
+Deno.test("the coarsest level that is as fine as the view is read", () => {
+  const image = { width: 4096, height: 3072 };
+  const levels = [1, 2, 4, 8, 16].map((by) => ({
+    width: image.width / by,
+    height: image.height / by,
+  }));
+  const at = (scale: number) =>
+    levelFor(image, levels, {
+      region: { x: 0, y: 0, ...image },
+      output: viewSize(image, scale),
+    });
+  assert.deepEqual(
+    [1, 0.6, 0.5, 0.3, 0.25, 0.125, 0.1, 1 / 16, 0.01].map(at),
+    [0, 0, 1, 1, 2, 3, 3, 4, 4],
+  );
+  // A pixel was lost on the way down: still the level of that scale.
+  const odd = { width: 4101, height: 3077 };
+  const floors = [1, 2, 4, 8, 16].map((by) => ({
+    width: Math.floor(odd.width / by),
+    height: Math.floor(odd.height / by),
+  }));
+  const view = { region: { x: 0, y: 0, ...odd }, output: viewSize(odd, 1 / 8) };
+  assert.equal(levelFor(odd, floors, view), 3);
+});
+
+testOnEngines("pieces and parts of a view are the whole view", async () => {
+  const size = { width: 301, height: 223 };
+  const image = noiseImage(size, 3);
+  const scale = 0.23;
+  const { width, height } = viewSize(size, scale);
+  const expected = await values(image, (views) => views.whole(scale));
+  // A level of the same size keeps the image from being packed whole.
+  const pyramid = twoLevels(image);
+  const whole = await values(pyramid, (views) => views.whole(scale), SMALL);
+  assert.ok(maxError(whole, expected) < 1e-6);
+  const part = { x: 13, y: 7, width: 21, height: 30 };
+  const piece = await values(
+    pyramid,
+    (views) => views.whole(scale, { part }),
+    SMALL,
+  );
+  const cut = tf.tidy(() =>
+    tf.slice(
+      tf.tensor4d(expected, [1, height, width, 3]),
+      [0, part.y, part.x, 0],
+      [1, part.height, part.width, 3],
+    )
+  );
+  assert.ok(maxError(piece, await cut.data() as Float32Array) < 1e-6);
+  cut.dispose();
+  const regions = [
+    { x: -20, y: 100, width: 60, height: 50 },
+    { x: 270, y: 190, width: 60, height: 50 },
+    { x: 400, y: 0, width: 60, height: 50 },
+  ];
+  const output = { width: 17, height: 19 };
+  const tiles = (views: Views) => views.regions(regions, output);
+  const error = maxError(
+    await values(pyramid, tiles, SMALL),
+    await values(image, tiles),
+  );
+  assert.ok(error < 1e-6, `tiles: ${error}`);
+});
+
+/** `image` with a second level that no view is read from. */
+function twoLevels(image: Pyramid): Pyramid {
+  const tiny = { width: 1, height: 1, downsample: image.width };
+  return {
+    ...image,
+    source: image.source,
+    width: image.width,
+    height: image.height,
+    levels: [...image.levels, tiny],
+    read: (...args) => image.read(...args),
+    close: () => image.close(),
+  };
+}
+
+// Colours that are linear in the place: their mean over any rectangle inside
+// the image is the colour of its middle, whichever level it is read from.
+const WIDTH = 1237, HEIGHT = 1013;
+const linear = (x: number, y: number) =>
+  [x / WIDTH * 255, y / HEIGHT * 255, 100] as const;
+
+testOnEngines(
+  "views lie where they should on every level, whatever its ratio",
+  async () => {
+    const image = { width: WIDTH, height: HEIGHT };
+    const pyramids = {
+      "whole ratios": [1, 2, 4, 8],
+      "odd ratios": [1, 2.7, 7.3],
+    };
+    for (const [name, downsamples] of Object.entries(pyramids)) {
+      const pyramid = new SyntheticPyramid(image, downsamples, linear);
+      for (const scale of [1 / 8, 0.2, 0.37]) {
+        const region = { x: 203, y: 119, width: 400, height: 320 };
+        const output = viewSize(region, scale);
+        const read = await values(
+          pyramid,
+          (views) => views.regions([region], output),
+        );
+        // The middle of each view pixel, within the rounding to 8 bits and a
+        // tenth of a view pixel.
+        for (let i = 0; i < output.height; i++) {
+          for (let j = 0; j < output.width; j++) {
+            const at = (i * output.width + j) * 3;
+            const x = region.x + (j + 0.5) * region.width / output.width;
+            const y = region.y + (i + 0.5) * region.height / output.height;
+            const dx = read[at]! * WIDTH - x, dy = read[at + 1]! * HEIGHT - y;
+            const most = 0.1 / scale + WIDTH / 255 / 2;
+            assert.ok(
+              Math.abs(dx) < most && Math.abs(dy) < most,
+              `${name}, ${scale}: off by ${dx}, ${dy} px at ${x}, ${y}`,
+            );
+          }
+        }
+      }
+    }
+  },
+);
+
+testOnEngines(
+  "the last part of a pixel that a level lacks is no dark edge",
+  async () => {
+    const image = { width: 1005, height: 807 };
+    const pyramid = new SyntheticPyramid(image, [1, 8], () => [200, 100, 50]);
+    for (const level of pyramid.levels) { // rounded down, as some writers do
+      Object.assign(level, {
+        width: Math.floor(image.width / level.downsample),
+        height: Math.floor(image.height / level.downsample),
+      });
+    }
+    const read = await values(pyramid, (views) => views.whole(0.1));
+    assert.ok(
+      read.every((value, i) =>
+        Math.abs(value - [200, 100, 50][i % 3]! / 255) < 1e-6
+      ),
+    );
+    assert.ok(pyramid.reads.every(({ level }) => level === 1));
+  },
+);
+
+testOnEngines("no read is larger than the bound", async () => {
+  const image = { width: 2000, height: 1500 };
+  const pyramid = new SyntheticPyramid(image, [1, 1000], linear);
+  await values(pyramid, (views) => views.whole(1 / 40), SMALL);
+  const most = Math.max(
+    ...pyramid.reads.map(({ region }) => region.width * region.height),
+  );
+  // A piece reaches a pixel over the edges of what it covers.
+  assert.ok(most < 1.1 * SMALL.readPixels, `${most} px at a time`);
+});
