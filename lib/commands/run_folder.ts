@@ -9,14 +9,13 @@ import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { UsageError } from "../errors.ts";
 import { LAST } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
-import { readLog } from "../train/run_log.ts";
+import { LOG_FILE, readLog } from "../train/run_log.ts";
 import { readConfig } from "./config.ts";
 
 export const CONFIG_FILE = "config.json";
 export const SPLITS_FILE = "splits.csv";
 export const FOLDS_FILE = "folds.csv";
 export const CROSSVAL_FILE = "crossval.json";
-const LOG_FILE = "log.jsonl";
 
 /**
  * Whether `folder` holds a run that is to go on.

@@ -82,6 +82,8 @@ const trainingSchema = z.strictObject({
     turns: z.boolean().describe("quarter turns"),
     brightness: z.number().min(0).lt(1)
       .describe("largest relative change of brightness"),
+    stains: z.number().min(0).lt(1).default(0)
+      .describe("largest relative change of each H&E stain's strength"),
   }),
   saliencyWarmStart: z.strictObject({
     steps: count.describe("steps that fit a and b to local contrast"),

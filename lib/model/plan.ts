@@ -26,6 +26,7 @@ import {
   viewSize,
 } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import type { DensityMatrix } from "../image/stains.ts";
 import { collected, joined } from "../image/tensors.ts";
 import { Views } from "../image/views.ts";
 import type { Memory } from "../memory.ts";
@@ -40,6 +41,8 @@ export interface PlanImage {
   key: Key;
   /** Gain of the pixel values (augmentation); 1 leaves them. */
   gain?: number;
+  /** Change of the optical densities (augmentation); null leaves them. */
+  densities?: DensityMatrix | null;
   /** Also draw where the network does not look (section 2.3). */
   contrastive?: boolean;
 }
@@ -97,6 +100,8 @@ export interface Timings {
   stage2Ms: number;
 }
 
+// The least of 8 bits: black has no optical density.
+const DARKEST = 1 / 255;
 // Words of the random keys: one stream for each purpose.
 const STAGE1 = 1, STAGE2 = 2;
 
@@ -499,27 +504,40 @@ function drawsOf(
 function prepared(
   raw: tf.Tensor4D,
   regions: readonly Region[],
-  { gain = 1, pyramid }: PlanImage,
+  { gain = 1, densities = null, pyramid }: PlanImage,
   { normalisation }: Model,
 ): tf.Tensor4D {
-  if (gain === 1 && !normalisation) return raw;
+  if (gain === 1 && !densities && !normalisation) return raw;
   return tf.tidy(() => {
     const lit = gain === 1 ? raw : tf.minimum(tf.mul(raw, gain), 1);
+    const inside = insideShare(regions, pyramid, raw.shape);
+    const stained = densities ? restained(lit, densities, inside) : lit;
     const result = normalisation
       ? tf.div(
-        tf.sub(
-          lit,
-          tf.mul(
-            tf.tensor1d(normalisation.mean),
-            insideShare(regions, pyramid, raw.shape),
-          ),
-        ),
+        tf.sub(stained, tf.mul(tf.tensor1d(normalisation.mean), inside)),
         tf.tensor1d(normalisation.deviation),
       )
-      : lit;
+      : stained;
     raw.dispose();
     return result as tf.Tensor4D;
   });
+}
+
+/** Colours with their optical densities changed; the padding stays zero. */
+function restained(
+  views: tf.Tensor,
+  densities: DensityMatrix,
+  inside: tf.Tensor,
+): tf.Tensor {
+  const colours = tf.reshape(
+    tf.div(views, tf.maximum(inside, DARKEST)),
+    [-1, 3],
+  );
+  const logs = tf.log(tf.maximum(colours, DARKEST));
+  const changed = tf.exp(
+    tf.matMul(logs, tf.tensor2d([...densities], [3, 3])),
+  );
+  return tf.mul(tf.reshape(tf.minimum(changed, 1), views.shape), inside);
 }
 
 /** Share of each view pixel that lies inside the image: `[N, h, w, 1]`, or 1. */

@@ -10,7 +10,7 @@ import {
   type FoldResult,
   type Protocol,
 } from "../train/crossval.ts";
-import { type LogLine, readLog } from "../train/run_log.ts";
+import { LOG_FILE, type LogLine, readLog } from "../train/run_log.ts";
 import type { ScoredImage } from "./curves.ts";
 
 /** The logs of all folds of a cell under one protocol. */
@@ -21,7 +21,7 @@ export async function foldLogs(
 ): Promise<LogLine[][]> {
   return await Promise.all(
     folds.filter((fold) => fold.protocol === protocol).map((fold) =>
-      readLog(join(foldFolder(folder, fold), "log.jsonl"))
+      readLog(join(foldFolder(folder, fold), LOG_FILE))
     ),
   );
 }

@@ -1,11 +1,12 @@
 /**
  * Light augmentation that reads no pixel more: flips and quarter turns of the
- * whole image, and a change of brightness.
+ * whole image, a change of brightness, and of how strongly tissue is stained.
  *
  * @module
  */
 import { type Key, RandomStream } from "../../kernels/random.ts";
 import { type Orientation, ORIENTATIONS } from "../image/geometry.ts";
+import { type DensityMatrix, restaining } from "../image/stains.ts";
 import type { Config } from "../model/config.ts";
 
 /** What is done to one image in one epoch. */
@@ -13,6 +14,8 @@ export interface Augmentation {
   orientation: Orientation;
   /** Factor of all pixel values. */
   gain: number;
+  /** Change of the optical densities; null: none. */
+  densities: DensityMatrix | null;
 }
 
 type Settings = Config["training"]["augmentation"];
@@ -26,8 +29,13 @@ export function augmentation(settings: Settings, key: Key): Augmentation {
   const random = new RandomStream(key);
   const choices = orientations(settings);
   const orientation = choices[random.below(choices.length)]!;
-  const shift = (2 * random.uniform() - 1) * settings.brightness;
-  return { orientation, gain: 1 + shift };
+  const factor = (spread: number) => 1 + (2 * random.uniform() - 1) * spread;
+  const gain = factor(settings.brightness);
+  const { stains } = settings;
+  const densities = stains === 0
+    ? null
+    : restaining({ haematoxylin: factor(stains), eosin: factor(stains) });
+  return { orientation, gain, densities };
 }
 
 function orientations({ flips, turns }: Settings): readonly Orientation[] {

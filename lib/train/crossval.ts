@@ -4,12 +4,13 @@
  *
  * - `best-epoch`, the published one: train on the other folds, report the best
  *   epoch's accuracy on the fold itself. Selection on the test data: optimistic.
- * - `held-out`: choose the epoch on a part cut from the other folds, and touch
- *   the fold once.
+ * - `held-out`: choose the epoch on a part cut from the other folds, or take the
+ *   last where none is cut (`training.validation` = 0), and touch the fold once.
  *
  * @module
  */
 import { join } from "node:path";
+import process from "node:process";
 import { type ManifestEntry } from "../data/manifest.ts";
 import { foldSplit, validationPart } from "../data/folds.ts";
 import type { RegionSource } from "../data/regions.ts";
@@ -23,9 +24,12 @@ import {
 import { writeFileAtomically } from "../files.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
+import { LOG_FILE } from "./run_log.ts";
 import { train, type TrainingData, type TrainOptions } from "./trainer.ts";
 
 export const PROTOCOLS = ["best-epoch", "held-out"] as const;
+
+const RESULT_FILE = "result.json";
 
 export type Protocol = (typeof PROTOCOLS)[number];
 
@@ -35,6 +39,8 @@ export interface FoldResult {
   fold: number;
   bestEpoch: number;
   seconds: number;
+  /** CPU time of the process meanwhile, its other workers' included. */
+  cpuSeconds: number;
   report: EvaluationReport;
 }
 
@@ -64,7 +70,7 @@ export interface CrossValidationOptions
   regions: RegionSource | undefined;
 }
 
-/** The cells of a cross-validation, fold by fold. */
+/** The cells of a cross-validation, protocol by protocol. */
 export function foldTasks(
   entries: readonly ManifestEntry[],
   { protocols, folds }: {
@@ -76,9 +82,11 @@ export function foldTasks(
   const known = [...new Set(entries.map(({ fold }) => fold))]
     .filter((fold) => fold !== undefined)
     .sort((a, b) => a - b);
-  return (folds ?? known).flatMap((fold) =>
-    protocols.map((protocol) => ({ protocol, fold }))
-  );
+  // In the order of PROTOCOLS: a held-out task may use what best-epoch trained.
+  return PROTOCOLS.filter((protocol) => protocols.includes(protocol))
+    .flatMap((protocol) =>
+      (folds ?? known).map((fold) => ({ protocol, fold }))
+    );
 }
 
 /**
@@ -91,17 +99,25 @@ export async function runFold(
   options: CrossValidationOptions,
 ): Promise<FoldResult> {
   const folder = foldFolder(options.folder, task);
-  const file = join(folder, "result.json");
+  const file = join(folder, RESULT_FILE);
   const done = await readJson<FoldResult>(file);
   if (done) return done;
-  const started = performance.now();
+  const clock = startClock();
   const { test, ...data } = foldData(entries, task, options);
-  const { bestEpoch } = await train(data, {
-    ...options,
-    folder,
-    resume: await exists(join(folder, LAST)),
-  });
-  const { model } = await readCheckpoint(folder);
+  const twin = await sameTraining(task, options);
+  if (twin) {
+    await Deno.mkdir(folder, { recursive: true });
+    for (const name of [LAST, LOG_FILE]) {
+      await Deno.copyFile(join(twin.folder, name), join(folder, name));
+    }
+  } else {
+    await train(data, {
+      ...options,
+      folder,
+      resume: await exists(join(folder, LAST)),
+    });
+  }
+  const { model, epoch } = await readCheckpoint(folder);
   const { cache, signal } = options;
   const evaluation = await evaluate(model, test, {
     cache,
@@ -110,10 +126,12 @@ export async function runFold(
   });
   disposeParameters(model.parameters);
   const { classes, regions } = options;
+  const passed = clock();
   const result: FoldResult = {
     ...task,
-    bestEpoch,
-    seconds: (performance.now() - started) / 1000,
+    bestEpoch: epoch,
+    seconds: passed.seconds + (twin?.result.seconds ?? 0),
+    cpuSeconds: passed.cpuSeconds + (twin?.result.cpuSeconds ?? 0),
     report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
   };
   await writeFileAtomically(
@@ -122,6 +140,33 @@ export async function runFold(
   );
   await writeFileAtomically(file, `${JSON.stringify(result, null, 2)}\n`);
   return result;
+}
+
+/**
+ * The training that would be the same, if it is done: with nothing to choose
+ * the epoch by, `held-out` trains as `best-epoch` does, which only scores more,
+ * and takes its last epoch.
+ */
+async function sameTraining(
+  { protocol, fold }: FoldTask,
+  { folder, config }: CrossValidationOptions,
+): Promise<{ folder: string; result: FoldResult } | undefined> {
+  if (protocol !== "held-out" || config.training.validation > 0) return;
+  const other = foldFolder(folder, { protocol: "best-epoch", fold });
+  const result = await readJson<FoldResult>(join(other, RESULT_FILE));
+  return result && { folder: other, result };
+}
+
+/** Tells the seconds that have passed since, on the wall and on the CPU. */
+function startClock() {
+  const started = performance.now(), used = process.cpuUsage();
+  return function passed() {
+    const { user, system } = process.cpuUsage(used); // us
+    return {
+      seconds: (performance.now() - started) / 1000,
+      cpuSeconds: (user + system) / 1e6,
+    };
+  };
 }
 
 /** Mean, deviation and interval over the folds, protocol by protocol. */

@@ -6,6 +6,9 @@
 import { open } from "node:fs/promises";
 import { writeFileAtomically } from "../files.ts";
 
+/** Its name in the folder of a run. */
+export const LOG_FILE = "log.jsonl";
+
 /** A line of the log. */
 export type LogLine =
   & { type: "run" | "epoch" | "result" }

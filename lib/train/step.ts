@@ -146,6 +146,7 @@ function planImage(
   return {
     pyramid: orient(pyramid, augmentation.orientation),
     gain: augmentation.gain,
+    densities: augmentation.densities,
     key,
     contrastive: contrastive && referenceClass !== null &&
       classes[classIndex] !== referenceClass,

@@ -28,7 +28,7 @@ import type { StoredTensor } from "../model/safetensors.ts";
 import { augmentation } from "./augmentation.ts";
 import { measureNormalisation } from "./normalisation.ts";
 import { AdamW } from "./optimizer.ts";
-import { RunLog } from "./run_log.ts";
+import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
 import {
   NETS,
@@ -139,7 +139,7 @@ class Run {
     this.#data = data;
     this.#options = options;
     this.#model = model;
-    this.#log = new RunLog(join(options.folder, "log.jsonl"));
+    this.#log = new RunLog(join(options.folder, LOG_FILE));
     this.#classWeights = classWeights(data, options.config);
   }
 

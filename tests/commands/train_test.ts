@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { basename, join } from "node:path";
 import { readManifest } from "../../lib/data/manifest.ts";
+import type { FoldResult } from "../../lib/train/crossval.ts";
 import { type LogLine, readLog } from "../../lib/train/run_log.ts";
 import {
   assertFails,
@@ -384,8 +385,8 @@ Deno.test("train --folds: both protocols, once", async () => {
   assert.match(header!, /^protocol +fold +epoch +accuracy +AUC +hit +chance$/);
   const cells = [
     ["best-epoch", "1"],
-    ["held-out", "1"],
     ["best-epoch", "2"],
+    ["held-out", "1"],
     ["held-out", "2"],
   ];
   assert.deepEqual(
@@ -455,11 +456,26 @@ Deno.test("train --folds --workers: side by side is as one by one", async () => 
     const both = ["--workers", workers, "--protocol", "held-out", "--json"];
     const { stdout } = await succeed(folder, ...argv, ...both);
     const { results } = JSON.parse(stdout);
-    return results.map(({ seconds: _, ...result }: { seconds: number }) =>
-      result
-    );
+    return results.map(untimed);
   };
   assert.deepEqual(await run("cv2", "2"), await run("cv1", "1"));
+});
+
+Deno.test("without validation both protocols share one training", async () => {
+  const run = async (name: string, protocol: string) => {
+    const { stdout } = await succeed(
+      folder,
+      ...training(name, "--folds", "2", "--fold", "1", "--epochs", "3"),
+      ...["--set", "training.validation=0", "--protocol", protocol],
+      ...["--workers", "1", "--json"],
+    );
+    return JSON.parse(stdout).results as FoldResult[];
+  };
+  const alone = await run("cv4", "held-out");
+  const [best, last] = await run("cv5", "both");
+  assert.equal(last!.bestEpoch, 3); // nothing chose it
+  assert.deepEqual(untimed(last!), untimed(alone[0]!));
+  assert.ok(last!.seconds > best!.seconds && last!.cpuSeconds > 0);
 });
 
 Deno.test("train --folds: an image that cannot be read is one line", async () => {
@@ -480,6 +496,11 @@ Deno.test("train --folds: an image that cannot be read is one line", async () =>
   assert.match(lines.at(-1)!, /bad\.png/);
   assert.ok(!result.stderr.includes("    at "), result.stderr);
 });
+
+/** A result without what a clock measured. */
+function untimed({ seconds: _, cpuSeconds: __, ...result }: FoldResult) {
+  return result;
+}
 
 /** The held-out protocol chooses its epoch on images that are no test images. */
 async function checkNoLeak(): Promise<void> {

@@ -8,55 +8,81 @@ import { drawnImage, toyModel } from "./toy.ts";
 
 testOnEngines(
   "padding is zero after normalisation, pixels are normalised",
-  async () => {
-    const grey = drawnImage({ width: 32, height: 24 }, () => [204, 102, 51]);
-    const model: Model = {
-      ...toyModel(),
-      normalisation: { mean: [0.5, 0.5, 0.5], deviation: [0.2, 0.1, 0.05] },
-    };
-    const planned = await plan(model, [{ pyramid: grey, key: randomKey(1) }], {
-      samples: 12,
-      draws: "seeded",
-    });
-    const expected = [(0.8 - 0.5) / 0.2, (0.4 - 0.5) / 0.1, (0.2 - 0.5) / 0.05];
-    const views = [
-      {
-        tensor: planned.subTiles,
-        regions: planned.glimpses[0]!.subTileRegions,
-      },
-      { tensor: planned.tileViews, regions: planned.glimpses[0]!.tileRegions },
-    ];
-    let padded = 0;
-    for (const { tensor, regions } of views) {
-      const [, rows, columns] = tensor.shape;
-      const values = await tensor.data();
-      for (const [n, { x, y, width, height }] of regions.entries()) {
-        const share = (
-          cell: number,
-          cells: number,
-          from: number,
-          extent: number,
-          limit: number,
-        ) => {
-          const size = extent / cells, start = from + cell * size;
-          const inside = Math.min(start + size, limit) - Math.max(start, 0);
-          return Math.max(0, inside) / size;
-        };
-        for (let i = 0; i < rows; i++) {
-          for (let j = 0; j < columns; j++) {
-            const inside = share(i, rows, y, height, grey.height) *
-              share(j, columns, x, width, grey.width);
-            if (inside < 1) padded++;
-            for (let c = 0; c < 3; c++) {
-              const value = values[((n * rows + i) * columns + j) * 3 + c]!;
-              assert.ok(Math.abs(value - inside * expected[c]!) < 1e-4);
-            }
+  () => checkPrepared({ densities: null, colour: [0.8, 0.4, 0.2] }),
+);
+
+testOnEngines(
+  "optical densities change inside the image only",
+  () =>
+    checkPrepared({
+      // Twice the density of red, that of blue added to green's.
+      densities: [2, 0, 0, 0, 1, 0, 0, 1, 1],
+      colour: [0.8 ** 2, 0.4 * 0.2, 0.2],
+    }),
+);
+
+/** Plans a grey image and looks for `colour` wherever there is image. */
+async function checkPrepared(
+  { densities, colour }: {
+    densities: readonly number[] | null;
+    colour: readonly [number, number, number];
+  },
+): Promise<void> {
+  const grey = drawnImage({ width: 32, height: 24 }, () => [204, 102, 51]);
+  const model: Model = {
+    ...toyModel(),
+    normalisation: { mean: [0.5, 0.5, 0.5], deviation: [0.2, 0.1, 0.05] },
+  };
+  const planned = await plan(model, [{
+    pyramid: grey,
+    key: randomKey(1),
+    densities,
+  }], {
+    samples: 12,
+    draws: "seeded",
+  });
+  const expected = [
+    (colour[0] - 0.5) / 0.2,
+    (colour[1] - 0.5) / 0.1,
+    (colour[2] - 0.5) / 0.05,
+  ];
+  const views = [
+    {
+      tensor: planned.subTiles,
+      regions: planned.glimpses[0]!.subTileRegions,
+    },
+    { tensor: planned.tileViews, regions: planned.glimpses[0]!.tileRegions },
+  ];
+  let padded = 0;
+  for (const { tensor, regions } of views) {
+    const [, rows, columns] = tensor.shape;
+    const values = await tensor.data();
+    for (const [n, { x, y, width, height }] of regions.entries()) {
+      const share = (
+        cell: number,
+        cells: number,
+        from: number,
+        extent: number,
+        limit: number,
+      ) => {
+        const size = extent / cells, start = from + cell * size;
+        const inside = Math.min(start + size, limit) - Math.max(start, 0);
+        return Math.max(0, inside) / size;
+      };
+      for (let i = 0; i < rows; i++) {
+        for (let j = 0; j < columns; j++) {
+          const inside = share(i, rows, y, height, grey.height) *
+            share(j, columns, x, width, grey.width);
+          if (inside < 1) padded++;
+          for (let c = 0; c < 3; c++) {
+            const value = values[((n * rows + i) * columns + j) * 3 + c]!;
+            assert.ok(Math.abs(value - inside * expected[c]!) < 1e-4);
           }
         }
       }
     }
-    assert.ok(padded > 0, "no tile reached outside");
-    planned.dispose();
-    disposeParameters(model.parameters);
-  },
-);
+  }
+  assert.ok(padded > 0, "no tile reached outside");
+  planned.dispose();
+  disposeParameters(model.parameters);
+}

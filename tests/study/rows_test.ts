@@ -30,6 +30,7 @@ function fold(number: number, accuracy: number): FoldResult {
     fold: number,
     bestEpoch: 1,
     seconds: 10 * number,
+    cpuSeconds: number,
     report: {
       metrics: {
         accuracy: metric(accuracy),

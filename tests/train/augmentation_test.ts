@@ -13,13 +13,14 @@ function many(settings: Parameters<typeof augmentation>[0], count = 4000) {
 
 Deno.test("without augmentation an image stays as it is", () => {
   for (
-    const { orientation, gain } of many(
-      { flips: false, turns: false, brightness: 0 },
+    const { orientation, gain, densities } of many(
+      { flips: false, turns: false, brightness: 0, stains: 0 },
       100,
     )
   ) {
     assert.equal(orientation, 1);
     assert.equal(gain, 1);
+    assert.equal(densities, null);
   }
 });
 
@@ -31,7 +32,7 @@ Deno.test("flips and turns are as likely as each other", () => {
     [{ flips: true, turns: true }, [1, 2, 3, 4, 5, 6, 7, 8]],
   ] as const;
   for (const [settings, expected] of cases) {
-    const drawn = many({ ...settings, brightness: 0.1 });
+    const drawn = many({ ...settings, brightness: 0.1, stains: 0 });
     const counts = expected.map((orientation) =>
       drawn.filter((item) => item.orientation === orientation).length
     );
@@ -42,7 +43,7 @@ Deno.test("flips and turns are as likely as each other", () => {
 });
 
 Deno.test("brightness changes by its share at most, evenly", () => {
-  const gains = many({ flips: false, turns: false, brightness: 0.2 })
+  const gains = many({ flips: false, turns: false, brightness: 0.2, stains: 0 })
     .map(({ gain }) => gain);
   assert.ok(gains.every((gain) => gain > 0.8 && gain < 1.2));
   const bins = new Array<number>(8).fill(0);
@@ -50,8 +51,25 @@ Deno.test("brightness changes by its share at most, evenly", () => {
   assert.ok(chiSquare(bins, bins.map(() => 1 / 8)) < chiSquareBound(8));
 });
 
-Deno.test("an augmentation follows from its key", () => {
+Deno.test("stains change only where they are asked to", () => {
   const settings = { flips: true, turns: true, brightness: 0.1 };
+  const plain = many({ ...settings, stains: 0 }, 100);
+  const stained = many({ ...settings, stains: 0.2 }, 100);
+  assert.ok(plain.every(({ densities }) => densities === null));
+  // Nothing else changes with them: the draws before are the same.
+  stained.forEach(({ orientation, gain, densities }, i) => {
+    assert.deepEqual(
+      { orientation, gain, densities: null },
+      plain[i],
+    );
+    // Its trace is the sum of the strengths: two within 20 %, and 1.
+    const trace = densities![0]! + densities![4]! + densities![8]!;
+    assert.ok(trace > 2.6 && trace < 3.4);
+  });
+});
+
+Deno.test("an augmentation follows from its key", () => {
+  const settings = { flips: true, turns: true, brightness: 0.1, stains: 0 };
   const first = augmentation(settings, randomKey(3, 4));
   assert.deepEqual(augmentation(settings, randomKey(3, 4)), first);
   assert.notDeepEqual(augmentation(settings, randomKey(3, 5)), first);

@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { restaining } from "../../lib/image/stains.ts";
+
+// Optical densities of the pure stains (Ruifrok & Johnston 2001).
+const HAEMATOXYLIN = [0.65, 0.704, 0.286];
+const EOSIN = [0.072, 0.99, 0.105];
+
+function times(row: number[], matrix: readonly number[]): number[] {
+  return [0, 1, 2].map((to) =>
+    row.reduce((sum, value, from) => sum + value * matrix[3 * from + to]!, 0)
+  );
+}
+
+function close(actual: number[], expected: number[]): void {
+  actual.forEach((value, i) =>
+    assert.ok(Math.abs(value - expected[i]!) < 1e-9, `${actual}, ${expected}`)
+  );
+}
+
+Deno.test("stains of the same strength leave every colour", () => {
+  const same = restaining({ haematoxylin: 1, eosin: 1 });
+  close([...same], [1, 0, 0, 0, 1, 0, 0, 0, 1]);
+});
+
+Deno.test("each stain changes by its own factor", () => {
+  const matrix = restaining({ haematoxylin: 1.2, eosin: 0.7 });
+  close(times(HAEMATOXYLIN, matrix), HAEMATOXYLIN.map((d) => 1.2 * d));
+  close(times(EOSIN, matrix), EOSIN.map((d) => 0.7 * d));
+  const both = HAEMATOXYLIN.map((d, i) => 2 * d + 3 * EOSIN[i]!);
+  close(
+    times(both, matrix),
+    HAEMATOXYLIN.map((d, i) => 2.4 * d + 2.1 * EOSIN[i]!),
+  );
+});
