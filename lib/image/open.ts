@@ -5,14 +5,19 @@
  * @module
  */
 import { ImageError } from "../errors.ts";
-import type { BlockCache } from "./block_cache.ts";
+import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
+import { openFile } from "./file_source.ts";
 import type { Pyramid } from "./pyramid.ts";
 import {
   type DecodedImage,
   type DecodeOptions,
+  type ImageFacts,
   RasterPyramid,
 } from "./raster.ts";
+import type { ByteSource } from "./source.ts";
+import { TiffFile } from "./tiff_parser.ts";
+import { readTiffImage, type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
 import { decodeWithVips } from "./vips.ts";
 
 const HEAD_BYTES = 12; // RIFF????WEBP
@@ -37,20 +42,26 @@ type Decoder = (
 /** A format: how its files begin and what opens them. */
 interface Reader {
   format: string;
-  /** Whether a file that starts with `head` (HEAD_BYTES or less) is one. */
-  recognises(head: Uint8Array): boolean;
-  open(path: string, options: OpenOptions): Promise<Pyramid>;
+  /** How its files begin; "?" is any byte. */
+  signatures: readonly string[];
+  /** Takes the source over: closes it, now or with the pyramid. */
+  open(source: ByteSource, options: OpenOptions): Promise<Pyramid>;
 }
 
-// The first that recognises a file opens it: a reader of slides goes on top.
 const readers: readonly Reader[] = [
   rasterReader("PNG", ["\x89PNG\r\n\x1a\n"], decodeWithVips),
   rasterReader("JPEG", ["\xff\xd8\xff"], decodeWithVips),
   rasterReader("WebP", ["RIFF????WEBP"], decodeWithVips),
-  // "+" marks BigTIFF.
-  rasterReader("TIFF", ["II*\0", "MM\0*", "II+\0", "MM\0+"], decodeWithVips),
+  {
+    format: "TIFF",
+    signatures: ["II*\0", "MM\0*", "II+\0", "MM\0+"], // "+" marks BigTIFF
+    open: openTiff,
+  },
   rasterReader("BMP", ["BM"], decodeBmp),
 ];
+
+// Of decoded blocks, where the caller brings no cache: 256 of 256 x 256 px.
+const DEFAULT_CACHE_BYTES = 2 ** 26;
 
 /**
  * Opens the image at `path`.
@@ -62,39 +73,36 @@ export async function openImage(
   path: string,
   options: OpenOptions = {},
 ): Promise<Pyramid> {
-  const { signal } = options;
-  signal?.throwIfAborted();
-  const head = await readHead(path);
-  const reader = readers.find((reader) => reader.recognises(head));
-  if (reader === undefined) throw new ImageError(unknownFormat(path, head));
+  options.signal?.throwIfAborted();
+  const source = await named(path, "an image", openFile(path));
   try {
-    return await reader.open(path, options);
-  } catch (cause) {
-    if (!(cause instanceof ImageError)) throw cause;
-    throw new ImageError(
-      `Cannot open ${path} as ${reader.format}: ${cause.message}`,
-      { cause },
+    const head = await named(
+      path,
+      "an image",
+      source.read(0, HEAD_BYTES, options.signal),
     );
+    const reader = readers.find(({ signatures }) =>
+      signatures.some((signature) => startsWith(head, signature))
+    );
+    if (reader === undefined) throw new ImageError(unknownFormat(path, head));
+    return await named(path, reader.format, reader.open(source, options));
+  } catch (error) {
+    source.close();
+    throw error;
   }
 }
 
-/** The first bytes of a file that is there, is a file and is not empty. */
-async function readHead(path: string): Promise<Uint8Array> {
-  const head = new Uint8Array(HEAD_BYTES);
+/** `opening`, whose errors are given the name of the file. */
+async function named<T>(
+  path: string,
+  what: string,
+  opening: Promise<T>,
+): Promise<T> {
   try {
-    const { isFile, isDirectory } = await Deno.stat(path);
-    if (!isFile) { // a pipe would be waited for without end
-      throw new Error(isDirectory ? "it is a folder" : "it is not a file");
-    }
-    using file = await Deno.open(path);
-    const length = await file.read(head);
-    if (length === null) throw new Error("it is empty");
-    return head.subarray(0, length);
+    return await opening;
   } catch (cause) {
-    const reason = cause instanceof Deno.errors.NotFound
-      ? "no such file"
-      : (cause as Error).message;
-    throw new ImageError(`Cannot open ${path} as an image: ${reason}`, {
+    if (!(cause instanceof ImageError)) throw cause;
+    throw new ImageError(`Cannot open ${path} as ${what}: ${cause.message}`, {
       cause,
     });
   }
@@ -107,6 +115,13 @@ function unknownFormat(path: string, head: Uint8Array): string {
   return `Cannot open ${path} as an image: it starts with the bytes ${bytes}, which is none of ${formats}`;
 }
 
+/** Whether the bytes are the characters of `signature`, "?" being any. */
+function startsWith(head: Uint8Array, signature: string): boolean {
+  return [...signature].every((character, i) =>
+    character === "?" || head[i] === character.charCodeAt(0)
+  );
+}
+
 /** A format whose files are decoded whole. */
 function rasterReader(
   format: string,
@@ -115,34 +130,61 @@ function rasterReader(
 ): Reader {
   return {
     format,
-    recognises: (head) => signatures.some((text) => startsWith(head, text)),
-    async open(path, { signal, maxPixels = DEFAULT_MAX_PIXELS }) {
-      await refuseHugeFile(path, maxPixels);
-      const bytes = await Deno.readFile(path, signal ? { signal } : {});
-      const image = await decode(bytes, { maxPixels, signal });
-      return new RasterPyramid(path, image, {
-        bytes: bytes.length,
-        requests: 1,
-      });
-    },
+    signatures,
+    open: (source, options) => decodeWhole(source, decode, options),
   };
 }
 
-/** Whether the bytes are the characters of `signature`, "?" being any. */
-function startsWith(head: Uint8Array, signature: string): boolean {
-  return [...signature].every((character, i) =>
-    character === "?" || head[i] === character.charCodeAt(0)
-  );
+async function decodeWhole(
+  source: ByteSource,
+  decode: Decoder,
+  { signal, maxPixels = DEFAULT_MAX_PIXELS }: OpenOptions,
+  facts?: ImageFacts,
+): Promise<Pyramid> {
+  refuseHugeFile(source, maxPixels);
+  const bytes = await source.read(0, source.size, signal);
+  const image = await decode(bytes, { maxPixels, signal });
+  source.close();
+  return new RasterPyramid(source.name, image, source.traffic, facts);
 }
 
 // 16-bit RGBA: no picture of maxPixels needs more, so the file is not one.
 const MAX_BYTES_PER_PIXEL = 8;
 
-async function refuseHugeFile(path: string, maxPixels: number): Promise<void> {
-  const { size } = await Deno.stat(path);
+function refuseHugeFile({ size }: ByteSource, maxPixels: number): void {
   if (size > maxPixels * MAX_BYTES_PER_PIXEL + 2 ** 20) { // 1 MiB of metadata
     throw new ImageError(
       `the file has ${size} bytes, too many for the ${maxPixels} px allowed`,
     );
   }
+}
+
+// A TIFF of one level in strips, up to this size, is a picture, not a slide.
+const LARGEST_PICTURE = 2 ** 24; // px
+
+async function openTiff(
+  source: ByteSource,
+  options: OpenOptions,
+): Promise<Pyramid> {
+  const { signal, cache = new BlockCache(DEFAULT_CACHE_BYTES) } = options;
+  let image: TiffImage;
+  try {
+    const file = await TiffFile.open(source, signal);
+    image = await readTiffImage(file, await file.directories(signal));
+  } catch (cause) {
+    if (!(cause instanceof ImageError)) throw cause;
+    // libvips decodes kinds of pixels that our blocks do not, if whole.
+    return await decodeWhole(source, decodeWithVips, options)
+      .catch((error) => {
+        throw error instanceof ImageError ? cause : error;
+      });
+  }
+  return isPicture(image)
+    ? await decodeWhole(source, decodeWithVips, options, image)
+    : tiffPyramid(source, image, cache);
+}
+
+function isPicture({ levels }: TiffImage): boolean {
+  const { tiled, width, height } = levels[0]!;
+  return levels.length === 1 && !tiled && width * height <= LARGEST_PICTURE;
 }

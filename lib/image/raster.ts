@@ -6,7 +6,7 @@
  */
 import { ImageError } from "../errors.ts";
 import { clipRegion, type Region, type Size } from "./geometry.ts";
-import type { Level, Pixels, Pyramid } from "./pyramid.ts";
+import type { Georeference, Level, Pixels, Pyramid } from "./pyramid.ts";
 import type { Traffic } from "./source.ts";
 
 /** What a decoder found, upright and in RGBA. */
@@ -14,6 +14,12 @@ export interface DecodedImage {
   pixels: Pixels;
   warnings: string[];
 }
+
+/** What a file says of an image beside its pixels. */
+export type ImageFacts = Pick<
+  Pyramid,
+  "mpp" | "magnification" | "georeference"
+>;
 
 /** What bounds a decoder. */
 export interface DecodeOptions {
@@ -45,6 +51,9 @@ export class RasterPyramid implements Pyramid {
   readonly width: number;
   readonly height: number;
   readonly levels: readonly Level[];
+  readonly mpp: number | undefined;
+  readonly magnification: number | undefined;
+  readonly georeference: Georeference | undefined;
   readonly warnings: readonly string[];
   readonly traffic: Readonly<Traffic>;
   #pixels: Pixels | undefined;
@@ -60,6 +69,7 @@ export class RasterPyramid implements Pyramid {
     source: string,
     { pixels, warnings }: DecodedImage,
     traffic: Traffic = { bytes: 0, requests: 0 },
+    facts: ImageFacts = {},
   ) {
     const { width, height } = pixels;
     this.source = source;
@@ -70,6 +80,9 @@ export class RasterPyramid implements Pyramid {
       ? [...warnings, "has alpha: composited over white"]
       : warnings;
     this.traffic = traffic;
+    this.mpp = facts.mpp;
+    this.magnification = facts.magnification;
+    this.georeference = facts.georeference;
     this.#pixels = pixels;
   }
 

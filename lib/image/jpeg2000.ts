@@ -1,0 +1,112 @@
+/**
+ * JPEG 2000 blocks, decoded by OpenJPEG as WebAssembly.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createRequire } from "node:module";
+import { ImageError } from "../errors.ts";
+import type { Size } from "./geometry.ts";
+
+/** Samples side by side, 8 bits each. */
+export interface Interleaved extends Size {
+  data: Uint8Array;
+  channels: number;
+}
+
+/** What is used of the package, which has no types. */
+interface Module {
+  J2KDecoder: new () => Decoder;
+}
+interface Decoder {
+  getEncodedBuffer(length: number): Uint8Array;
+  getDecodedBuffer(): Uint8Array;
+  decode(): void;
+  getFrameInfo(): Size & {
+    bitsPerSample: number;
+    componentCount: number;
+    isSigned: boolean;
+  };
+  delete(): void;
+}
+type Factory = (options: {
+  print(line: string): void;
+  printErr(line: string): void;
+}) => Promise<Module>;
+
+const PACKAGE = "@cornerstonejs/codec-openjpeg/decodewasmjs";
+
+let module: Promise<Module> | undefined;
+const errors: string[] = [];
+
+/**
+ * Decodes a codestream or a JP2 file.
+ *
+ * @param maxPixels more are refused by the header alone.
+ * @throws {ImageError} With the reason only.
+ */
+export async function decodeJpeg2000(
+  encoded: Uint8Array,
+  maxPixels: number,
+): Promise<Interleaved> {
+  refuseTooLarge(encoded, maxPixels);
+  const { J2KDecoder } = await (module ??= load());
+  errors.length = 0; // no await from here on: the errors are this block's
+  const decoder = new J2KDecoder();
+  try {
+    decoder.getEncodedBuffer(encoded.length).set(encoded);
+    decoder.decode();
+    throwIfFailed();
+    const { width, height, bitsPerSample, isSigned, componentCount } = decoder
+      .getFrameInfo();
+    if (bitsPerSample !== 8 || isSigned) {
+      throw new ImageError(
+        `JPEG 2000 of ${bitsPerSample} bits is not supported, only of 8`,
+      );
+    }
+    const data = decoder.getDecodedBuffer().slice();
+    return { data, width, height, channels: componentCount };
+  } catch (cause) {
+    if (cause instanceof ImageError) throw cause;
+    module = undefined; // it may have run out of memory: take a fresh one
+    throw new ImageError("a JPEG 2000 block is damaged", { cause });
+  } finally {
+    if (module !== undefined) decoder.delete();
+  }
+}
+
+// How a codestream begins: start, then the segment with its size.
+const START = [0xff, 0x4f, 0xff, 0x51];
+
+/** Refuses by the size in the header, before memory is set aside. */
+function refuseTooLarge(encoded: Uint8Array, maxPixels: number): void {
+  const at = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length)
+    .indexOf(Uint8Array.from(START));
+  if (at < 0 || at + 24 > encoded.length) {
+    throw new ImageError("a JPEG 2000 block is damaged (it has no header)");
+  }
+  const view = new DataView(encoded.buffer, encoded.byteOffset + at);
+  const width = view.getUint32(8) - view.getUint32(16);
+  const height = view.getUint32(12) - view.getUint32(20);
+  if (!(width > 0 && height > 0 && width * height <= maxPixels)) {
+    throw new ImageError(`a block of ${width} x ${height} px is too large`);
+  }
+}
+
+async function load(): Promise<Module> {
+  const factory = createRequire(import.meta.url)(PACKAGE) as Factory;
+  return await factory({
+    print: keepError,
+    printErr: keepError,
+  });
+}
+
+function keepError(line: string): void {
+  if (line.startsWith("[ERROR]")) errors.push(line.slice(8).trim());
+}
+
+function throwIfFailed(): void {
+  if (errors.length > 0) {
+    throw new ImageError(`a JPEG 2000 block is damaged (${errors[0]})`);
+  }
+}
