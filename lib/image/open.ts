@@ -16,6 +16,7 @@ import {
   RasterPyramid,
 } from "./raster.ts";
 import type { ByteSource } from "./source.ts";
+import { isForVips } from "./tiff_page.ts";
 import { TiffFile } from "./tiff_parser.ts";
 import { readTiffImage, type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
 import { decodeWithVips } from "./vips.ts";
@@ -167,13 +168,15 @@ async function openTiff(
   options: OpenOptions,
 ): Promise<Pyramid> {
   const { signal, cache = new BlockCache(DEFAULT_CACHE_BYTES) } = options;
+  const file = await TiffFile.open(source, signal);
+  const pages = await file.directories(signal);
   let image: TiffImage;
   try {
-    const file = await TiffFile.open(source, signal);
-    image = await readTiffImage(file, await file.directories(signal));
+    image = await readTiffImage(file, pages);
   } catch (cause) {
     if (!(cause instanceof ImageError)) throw cause;
     // libvips decodes kinds of pixels that our blocks do not, if whole.
+    if (!await isForVips(pages[0]!)) throw cause;
     return await decodeWhole(source, decodeWithVips, options)
       .catch((error) => {
         throw error instanceof ImageError ? cause : error;

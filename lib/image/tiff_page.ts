@@ -35,6 +35,15 @@ const COMPRESSIONS: Record<number, Compression> = {
   50001: "webp",
 };
 
+// Those that libvips decodes for certain; of others it has returned black.
+const VIPS_COMPRESSIONS = [1, 2, 3, 4, 5, 7, 8, 32773, 32946];
+
+/** Whether a page that is not decoded in blocks may be decoded whole. */
+export async function isForVips(directory: TiffDirectory): Promise<boolean> {
+  const compression = await directory.number(TAG.compression, 1);
+  return VIPS_COMPRESSIONS.includes(compression);
+}
+
 // What others there are, to be named.
 const OTHERS: Record<number, string> = {
   2: "CCITT",

@@ -128,17 +128,9 @@ export class TiffFile {
     for (let at = this.#first; at !== 0;) {
       if (seen.has(at) || seen.size === MAX_DIRECTORIES) break;
       seen.add(at);
-      try {
-        const { directory, next } = await this.directory(at, signal);
-        directories.push(directory);
-        at = next;
-      } catch (error) {
-        // A chain that breaks off behind good pages loses what comes after.
-        if (directories.length === 0 || !(error instanceof ImageError)) {
-          throw error;
-        }
-        break;
-      }
+      const { directory, next } = await this.directory(at, signal);
+      directories.push(directory);
+      at = next;
     }
     if (directories.length === 0) throw new ImageError("it has no directory");
     return directories;

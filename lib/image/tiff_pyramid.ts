@@ -208,11 +208,12 @@ class TiffPyramid implements Pyramid {
     }
     const { width, height } = region;
     const data = new Uint8Array(width * height * 4);
-    const blocks = blocksOf(page, clipRegion(region, page));
+    const inside = clipRegion(region, page);
+    const blocks = blocksOf(page, inside);
     for (let i = 0; i < blocks.length; i += BLOCKS_AT_A_TIME) {
       await Promise.all(
         blocks.slice(i, i + BLOCKS_AT_A_TIME).map((block) =>
-          this.#copyBlock(page, { level, block, region, data, signal })
+          this.#copyBlock(page, { level, block, region, inside, data, signal })
         ),
       );
     }
@@ -227,10 +228,11 @@ class TiffPyramid implements Pyramid {
   /** Copies what a block has of a region into the region's pixels. */
   async #copyBlock(
     page: TiffPage,
-    { level, block, region, data, signal }: {
+    { level, block, region, inside, data, signal }: {
       level: number;
       block: number;
       region: Region;
+      inside: Region;
       data: Uint8Array;
       signal: AbortSignal | undefined;
     },
@@ -240,7 +242,8 @@ class TiffPyramid implements Pyramid {
       await this.#cache.use({ source: this.#source.identity, level, block }, {
         bytes: place.width * place.height * 4,
         decode: (signal) => this.#decode(page, block, signal),
-        visit: (pixels) => copy(pixels, place, data, region),
+        visit: ({ data: from }) =>
+          copy(inside, { data: from, ...place }, { data, ...region }),
         signal,
       });
     } catch (cause) {
@@ -364,22 +367,22 @@ function filled({ width, height }: Size, white: boolean): Pixels {
   return { data, width, height };
 }
 
-/** Copies what `pixels` at `place` has of `region` into the region's data. */
-function copy(
-  { data }: Pixels,
-  place: Region,
-  into: Uint8Array,
-  region: Region,
-): void {
-  const left = Math.max(place.x, region.x);
-  const right = Math.min(place.x + place.width, region.x + region.width);
-  const top = Math.max(place.y, region.y);
-  const bottom = Math.min(place.y + place.height, region.y + region.height);
+/** Pixels, and where they lie on a level. */
+interface PlacedPixels extends Region {
+  data: Uint8Array;
+}
+
+/** Copies what `from` has of `part` to where `to` has it. */
+function copy(part: Region, from: PlacedPixels, to: PlacedPixels): void {
+  const left = Math.max(part.x, from.x);
+  const right = Math.min(part.x + part.width, from.x + from.width);
+  const top = Math.max(part.y, from.y);
+  const bottom = Math.min(part.y + part.height, from.y + from.height);
   for (let y = top; y < bottom; y++) {
-    const from = ((y - place.y) * place.width + left - place.x) * 4;
-    into.set(
-      data.subarray(from, from + (right - left) * 4),
-      ((y - region.y) * region.width + left - region.x) * 4,
+    const start = ((y - from.y) * from.width + left - from.x) * 4;
+    to.data.set(
+      from.data.subarray(start, start + (right - left) * 4),
+      ((y - to.y) * to.width + left - to.x) * 4,
     );
   }
 }

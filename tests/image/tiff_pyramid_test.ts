@@ -1,0 +1,350 @@
+/**
+ * TIFF pyramids: the same picture in every layout and compression (fixtures/
+ * tiff), and real slides and GeoTIFFs, held against libvips.
+ */
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import sharp, { type SharpOptions } from "sharp";
+import { BlockCache } from "../../lib/image/block_cache.ts";
+import { openFile } from "../../lib/image/file_source.ts";
+import type { Region } from "../../lib/image/geometry.ts";
+import { openImage } from "../../lib/image/open.ts";
+import type { Pyramid } from "../../lib/image/pyramid.ts";
+import { TiffFile } from "../../lib/image/tiff_parser.ts";
+import { readTiffImage, tiffPyramid } from "../../lib/image/tiff_pyramid.ts";
+import { sharedData } from "../shared_data.ts";
+
+function fixture(name: string): string {
+  return fileURLToPath(new URL(`../../fixtures/tiff/${name}`, import.meta.url));
+}
+
+/** A file read in blocks, however small it is. */
+async function openBlocks(path: string): Promise<Pyramid> {
+  const source = await openFile(path);
+  const file = await TiffFile.open(source);
+  const image = await readTiffImage(file, await file.directories());
+  return tiffPyramid(source, image, new BlockCache(2 ** 22));
+}
+
+/** RGB of a region of a level; the alpha of all of it must be 255. */
+async function readRgb(
+  image: Pyramid,
+  level = 0,
+  region: Region = { x: 0, y: 0, ...sizeOf(image, level) },
+): Promise<Uint8Array> {
+  const { data } = await image.read(region, level);
+  const rgb = new Uint8Array(region.width * region.height * 3);
+  for (let from = 0, to = 0; from < data.length; from += 4, to += 3) {
+    rgb.set(data.subarray(from, from + 3), to);
+    assert.equal(data[from + 3], 255);
+  }
+  return rgb;
+}
+
+function sizeOf(image: Pyramid, level: number) {
+  const { width, height } = image.levels[level]!;
+  return { width, height };
+}
+
+/** The same as libvips reads it: sRGB, over white. */
+async function vipsRgb(
+  path: string,
+  options: SharpOptions,
+  { x, y, width, height }: Region,
+): Promise<Uint8Array> {
+  const picture = sharp(path, {
+    ...options,
+    ignoreIcc: true,
+    limitInputPixels: false,
+  });
+  const { data, info } = await picture.autoOrient()
+    .extract({ left: x, top: y, width, height })
+    .toColourspace("srgb").flatten({ background: "white" })
+    .raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+  assert.equal(info.channels, 3);
+  return new Uint8Array(data);
+}
+
+function greatestDifference(a: Uint8Array, b: Uint8Array): number {
+  assert.equal(a.length, b.length);
+  return a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i]!)), 0);
+}
+
+const SIZE = { width: 67, height: 45 };
+const picture = await vipsRgb(fixture("pages_none.tif"), {}, {
+  x: 0,
+  y: 0,
+  ...SIZE,
+});
+
+for (
+  const [name, tolerance] of [
+    ["pages_none.tif", 0],
+    ["pages_lzw.tif", 0],
+    ["pages_deflate.tif", 0],
+    ["pages_packbits.tif", 0],
+    ["pages_zstd.tif", 0],
+    ["pages_webp.tif", 0],
+    ["predictor.tif", 0],
+    ["sub_images.tif", 0],
+    ["strips.tif", 0],
+    ["one_strip.tif", 0],
+    ["planes_big_endian.tif", 0],
+    ["planes16_big_endian.tif", 0],
+    ["jpeg2000_rgb.tif", 0],
+    ["jpeg2000_ycbcr.tif", 2],
+    ["slide.ome.tif", 0],
+    ["aperio.svs", 0],
+    ["rgb16.tif", 0],
+  ] as const
+) {
+  Deno.test(`${name}: the picture, whole and in parts`, async () => {
+    const image = await openBlocks(fixture(name));
+    const whole = await readRgb(image);
+    assert.ok(greatestDifference(whole, picture) <= tolerance);
+    const part = { x: 13, y: 9, width: 40, height: 30 };
+    const rows = Array.from({ length: part.height }, (_, row) => {
+      const from = ((part.y + row) * SIZE.width + part.x) * 3;
+      return [...whole.subarray(from, from + part.width * 3)];
+    });
+    assert.deepEqual([...await readRgb(image, 0, part)], rows.flat());
+    image.close();
+  });
+}
+
+Deno.test("levels of pages and of sub-images are libvips's", async () => {
+  const pages = [0, 1, 2].map((page): SharpOptions => ({ page }));
+  const subImages = [-1, 0, 1].map((subifd): SharpOptions => ({
+    tiff: { subifd },
+  }));
+  const cases: [string, SharpOptions[]][] = [
+    ...["none", "lzw", "deflate", "packbits", "jpeg", "webp"].map((
+      name,
+    ): [string, SharpOptions[]] => [`pages_${name}.tif`, pages]),
+    ["predictor.tif", pages],
+    ["jpeg_rgb.tif", pages],
+    ["grey.tif", pages],
+    ["grey_jpeg.tif", pages],
+    ["rgb16.tif", pages],
+    ["alpha.tif", pages],
+    ["sub_images.tif", subImages],
+  ];
+  for (const [name, levels] of cases) {
+    const image = await openBlocks(fixture(name));
+    assert.deepEqual(image.levels, [
+      { ...SIZE, downsample: 1 },
+      { width: 33, height: 22, downsample: (67 / 33 + 45 / 22) / 2 },
+      { width: 16, height: 11, downsample: (67 / 16 + 45 / 11) / 2 },
+    ], name);
+    for (const [level, options] of levels.entries()) {
+      const all = { x: 0, y: 0, ...sizeOf(image, level) };
+      const expected = await vipsRgb(fixture(name), options, all);
+      const difference = greatestDifference(
+        await readRgb(image, level),
+        expected,
+      );
+      assert.ok(difference <= (/jpeg|alpha/.test(name) ? 2 : 0), name);
+    }
+    image.close();
+  }
+});
+
+Deno.test("the levels that sharp does not read are the same as another file's", async () => {
+  const deflated = await openBlocks(fixture("pages_deflate.tif"));
+  const zstd = await openBlocks(fixture("pages_zstd.tif"));
+  for (const level of [1, 2]) {
+    assert.deepEqual(
+      await readRgb(zstd, level),
+      await readRgb(deflated, level),
+    );
+  }
+});
+
+Deno.test("palettes, white-is-zero grey and grey become RGB, and say so", async () => {
+  const red = picture.filter((_, i) => i % 3 === 0);
+  const shown = async (name: string) => {
+    const image = await openBlocks(fixture(name));
+    return { warnings: image.warnings, rgb: await readRgb(image) };
+  };
+  const palette = await shown("palette.tif");
+  assert.deepEqual(palette.warnings, ["palette expanded to RGB"]);
+  assert.deepEqual(
+    [...palette.rgb],
+    [...red].flatMap((i) => [i, i * 3 % 256, i * 7 % 256]),
+  );
+  const inverted = await shown("white_is_zero.tif");
+  assert.deepEqual(inverted.warnings, ["grey expanded to RGB"]);
+  assert.deepEqual(
+    [...inverted.rgb],
+    [...red].flatMap((value) => Array(3).fill(255 - value)),
+  );
+  const { warnings } = await shown("alpha.tif");
+  assert.deepEqual(warnings, ["has alpha: composited over white"]);
+  assert.deepEqual((await shown("rgb16.tif")).warnings, [
+    "16-bit samples scaled to 8",
+  ]);
+});
+
+Deno.test("an Aperio slide: levels, not its label, macro and thumbnail", async () => {
+  const image = await openImage(fixture("aperio.svs"));
+  assert.deepEqual(
+    image.levels.map(({ width, height }) => [width, height]),
+    [[67, 45], [34, 23]],
+  );
+  assert.equal(image.mpp, 0.499);
+  assert.equal(image.magnification, 20);
+  assert.deepEqual(image.warnings, []);
+  const half = await readRgb(image, 1);
+  assert.deepEqual([...half.subarray(0, 6)], [
+    ...picture.subarray(0, 3),
+    ...picture.subarray(6, 9), // every second px
+  ]);
+});
+
+Deno.test("OME-TIFF says micrometres per px", async () => {
+  const image = await openImage(fixture("slide.ome.tif"));
+  assert.equal(image.mpp, 0.25);
+});
+
+Deno.test("what cannot be decoded is refused by name", async () => {
+  await assert.rejects(
+    openImage(fixture("float.tif")),
+    /as TIFF: its samples are floating point, not 8 or 16-bit integers$/,
+  );
+  await assert.rejects(
+    openImage(fixture("lzma.tif")),
+    /as TIFF: compression LZMA is not supported$/,
+  );
+});
+
+Deno.test("outside the image is zero, at every level", async () => {
+  const image = await openImage(fixture("pages_deflate.tif"));
+  for (const [level, { width, height }] of image.levels.entries()) {
+    const region = { x: -3, y: -2, width: width + 5, height: height + 4 };
+    const { data } = await image.read(region, level);
+    const inside = await readRgb(image, level);
+    for (let y = 0, i = 0; y < region.height; y++) {
+      for (let x = 0; x < region.width; x++, i += 4) {
+        const column = x - 3, row = y - 2;
+        const isInside = column >= 0 && row >= 0 && column < width &&
+          row < height;
+        const from = (row * width + column) * 3;
+        assert.deepEqual(
+          [...data.subarray(i, i + 4)],
+          isInside ? [...inside.subarray(from, from + 3), 255] : [0, 0, 0, 0],
+        );
+      }
+    }
+  }
+  await assert.rejects(image.read({ x: 0, y: 0, ...SIZE }, 3), RangeError);
+  image.close();
+  await assert.rejects(image.read({ x: 0, y: 0, ...SIZE }, 0), /was closed/);
+});
+
+Deno.test("a slide that is cut is refused where it is cut", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    const bytes = await Deno.readFile(fixture("pages_deflate.tif"));
+    for (const share of [0.2, 0.5, 0.9]) {
+      await Deno.writeFile(path, bytes.subarray(0, bytes.length * share));
+      await assert.rejects(async () => {
+        const image = await openImage(path);
+        for (const level of image.levels.keys()) await readRgb(image, level);
+      }, (error: Error) => {
+        assert.equal(error.name, "ImageError");
+        assert.match(error.message, /damaged or truncated/);
+        return error.message.includes(path);
+      });
+    }
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("an image opened twice shares its blocks in one cache", async () => {
+  const cache = new BlockCache(2 ** 22);
+  const first = await openImage(fixture("pages_deflate.tif"), { cache });
+  await readRgb(first);
+  const second = await openImage(fixture("pages_deflate.tif"), { cache });
+  const before = second.traffic.bytes;
+  assert.deepEqual(await readRgb(second), picture);
+  assert.equal(second.traffic.bytes, before);
+});
+
+const REAL_FILES = [
+  ["wsi", "CMU-1-Small-Region.svs"],
+  ["wsi", "small.svs"],
+  ["wsi", "boxes.tiff"],
+  ["wsi", "cells.ome.tif"],
+  ["wsi", "test_orient1.tif"],
+  ["wsi", "test_orient3.tif"],
+  ["wsi", "test_orient6.tif"],
+  ["cog", "TCI.tif"],
+  ["cog", "cog_rgb.tif"],
+  ["cog", "cog_uint16.tif"],
+  ["cog", "cog_uint8_rgba.tif"],
+  ["cog", "cog_world.tif"],
+] as const;
+const LARGEST_READ = 2048; // px
+
+for (const [folder, name] of REAL_FILES) {
+  const path = sharedData(folder, name);
+  Deno.test({
+    name: `${folder}/${name}: every level is libvips's`,
+    ignore: path === undefined,
+    fn: async () => {
+      const image = await openBlocks(path!);
+      for (const [page, { width, height }] of image.levels.entries()) {
+        const region = {
+          x: Math.floor(Math.max(0, width - LARGEST_READ) / 2),
+          y: Math.floor(Math.max(0, height - LARGEST_READ) / 2),
+          width: Math.min(width, LARGEST_READ),
+          height: Math.min(height, LARGEST_READ),
+        };
+        assert.deepEqual(
+          await readRgb(image, page, region),
+          await vipsRgb(path!, { page }, region),
+        );
+      }
+      image.close();
+    },
+  });
+}
+
+const geotiff = sharedData("cog", "cog_rgb.tif");
+Deno.test({
+  name: "a GeoTIFF says where it lies",
+  ignore: geotiff === undefined,
+  fn: async () => {
+    // gdalinfo: NAD83 / UTM zone 13N, origin (519467.496, 4311669.767).
+    assert.deepEqual((await openImage(geotiff!)).georeference, {
+      crs: "EPSG:26913",
+      transform: [
+        0.14981552941953233,
+        0,
+        519467.4957275815,
+        0,
+        -0.1499978958645129,
+        4311669.7657353515,
+      ],
+    });
+  },
+});
+
+const BAD_FILES: [name: string, reason: RegExp][] = [
+  ["broken.svs", /bytes 49 4a .* none of PNG/],
+  ["unopenable.tiff", /compression number 52479 is not supported/],
+  ["unreadable.svs", /block 0 of level 0: it is damaged or truncated/],
+];
+for (const [name, reason] of BAD_FILES) {
+  const path = sharedData("wsi", name);
+  Deno.test({
+    name: `wsi/${name} is refused by name`,
+    ignore: path === undefined,
+    fn: async () => {
+      await assert.rejects(async () => {
+        await readRgb(await openImage(path!));
+      }, reason);
+    },
+  });
+}
