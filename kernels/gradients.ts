@@ -11,7 +11,7 @@ import * as tf from "@tensorflow/tfjs-core";
 export function registerGradients(): void {
   registerArithmetic();
   registerShapes();
-  registerRelu();
+  registerActivations();
 }
 
 function registerArithmetic(): void {
@@ -60,13 +60,20 @@ function registerArithmetic(): void {
   });
 }
 
-/** The ReLU of a tensor that no convolution made. */
-function registerRelu(): void {
+/** Activations of tensors that no convolution made. */
+function registerActivations(): void {
   tf.registerGradient({
     kernelName: "Relu",
     outputsToSave: [true],
     gradFunc: (dy, [y]) => ({
       x: () => tf.mul(dy as tf.Tensor, tf.step(y!)),
+    }),
+  });
+  tf.registerGradient({
+    kernelName: "Tanh",
+    outputsToSave: [true],
+    gradFunc: (dy, [y]) => ({
+      x: () => tf.mul(dy as tf.Tensor, tf.sub(1, tf.square(y!))),
     }),
   });
 }

@@ -28,8 +28,10 @@ const viewSchema = z.strictObject({
 const networkSchema = z.strictObject({
   features: z.enum(["lenet", "resnet", "ats"])
     .describe("network that reads the sub-tiles"),
-  attention: z.enum(["learned", "uniform"])
-    .describe("uniform: every location alike, to compare with"),
+  attention: z.enum(["learned", "uniform", "instances"])
+    .describe(
+      "to compare with: uniform: every location alike; instances: the same, then attention over what was read",
+    ),
   initialisation: z.enum(["he", "pytorch"])
     .describe("he: N(0, 2/fanIn); pytorch: U(+-1/sqrt(fanIn))"),
   normaliseInput: z.boolean()

@@ -7,6 +7,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { conv2d } from "../../kernels/conv.ts";
 import { maxPool } from "../../kernels/max_pool.ts";
+import { instanceSpecs } from "./instances.ts";
 import { batchNormalise, normaliseRows } from "./normalise.ts";
 import type { Config } from "./config.ts";
 
@@ -75,8 +76,9 @@ export function parameterSpecs(
   const channels = featureChannels[features];
   const learned = [...attentionSpecs("a"), ...attentionSpecs("b")];
   return [
-    ...(attention === "uniform" ? learned.map(zeroSpec) : learned),
+    ...(attention === "learned" ? learned : learned.map(zeroSpec)),
     ...featureSpecs(features),
+    ...(attention === "instances" ? instanceSpecs(channels) : []),
     ...(centreFeatures ? [centreSpec(channels)] : []),
     {
       name: "g/weight",

@@ -15,6 +15,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import { expectation } from "../sampling/expectation.ts";
 import { subTileLogits, tileLogits } from "./attention.ts";
+import { instancePooling } from "./instances.ts";
 import type { Model } from "./model.ts";
 import { classify, features, type Mode } from "./networks.ts";
 import type { Plan } from "./plan.ts";
@@ -43,15 +44,17 @@ export function score(model: Model, plan: Plan, mode: Mode = {}): Scores {
     plan.subTiles,
     mode,
   );
-  const { representation, weights } = expectation(
-    {
-      features: read,
-      subTileAttention: drawnSubTileAttention(subTileAttention, plan),
-      tileAttention: drawnTileAttention(tileAttention, plan),
-    },
-    plan.draws,
-    config.training.gradient,
-  );
+  const { representation, weights } = config.network.attention === "instances"
+    ? instancePooling(parameters, read, plan.draws)
+    : expectation(
+      {
+        features: read,
+        subTileAttention: drawnSubTileAttention(subTileAttention, plan),
+        tileAttention: drawnTileAttention(tileAttention, plan),
+      },
+      plan.draws,
+      config.training.gradient,
+    );
   return {
     logits: classify(parameters, representation),
     weights,

@@ -4,7 +4,14 @@
  *
  * @module
  */
+import { dirname, join } from "node:path";
+import { readManifest } from "../data/manifest.ts";
+import { formatTable } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
+import { writeFileAtomically } from "../files.ts";
+import { openImage } from "../image/open.ts";
+import { readOverview } from "../image/overview.ts";
+import { encodePng } from "../image/png.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import type { Protocol } from "../train/crossval.ts";
@@ -12,34 +19,83 @@ import type { Study, StudyRequest, Variant } from "./study.ts";
 
 const BOTH: readonly Protocol[] = ["held-out", "best-epoch"];
 const HELD_OUT: readonly Protocol[] = ["held-out"];
-const MAIN = "ours", SHORT = "ours-30";
-const SHORT_EPOCHS = 30;
+const MAIN = "ours";
+const LONG_EPOCHS = 100; // the published length
+// Side of an image, px: as it is, and at the scale at which stage II looks.
+const FULL = 500, SMALL = 100;
 
 /** Settings that make another variant of ours. */
 interface Change {
   name: string;
   about: string;
   settings: readonly string[];
+  data?: string;
   baseline?: boolean;
 }
 
 // The whole image is one tile: stage II alone looks, at the scale of ATS.
 const ONE_STAGE = [
-  "view.tileSize=500",
-  "view.tileStride=500",
+  `view.tileSize=${FULL}`,
+  `view.tileStride=${FULL}`,
 ];
-// The whole image is one sub-tile: the feature network reads all of it.
-const WHOLE_IMAGE = [
-  "view.scale1=0.002",
-  "view.scale2=0.002",
-  "view.tileSize=500",
-  "view.tileStride=500",
-  "view.subTileSize=500",
+// The whole image is one tile of 20 x 20 sub-tiles, which cover all of it. In
+// training 30 of them at a time: all would cost 40 times our two stages.
+const INSTANCES = [
+  "network.attention=instances",
+  ...ONE_STAGE,
+  "view.scale1=0.04",
+  "view.scale2=0.04",
+  "view.samples=30",
+  "evaluation.samples=400",
+];
+/** The whole image is one sub-tile: the feature network reads all of it. */
+const wholeImage = (side: number) => [
+  `view.scale1=${1 / side}`,
+  `view.scale2=${1 / side}`,
+  `view.tileSize=${side}`,
+  `view.tileStride=${side}`,
+  `view.subTileSize=${side}`,
   "view.samples=1",
   "evaluation.samples=1",
 ];
 
+const BASELINES: readonly Change[] = [
+  {
+    name: "uniform",
+    about: "sub-tiles drawn uniformly: no attention",
+    settings: ["network.attention=uniform"],
+  },
+  {
+    name: "one-stage",
+    about: "attention sampling in one stage (ATS, 10 sub-tiles)",
+    settings: ONE_STAGE,
+  },
+  {
+    name: "cnn",
+    about:
+      "a plain CNN (the same feature network) on the whole image at the scale that stage II sees",
+    settings: wholeImage(SMALL),
+    data: "colon-small",
+  },
+  {
+    name: "instances",
+    about:
+      "attention-based multiple-instance learning over all sub-tiles of a 20 x 20 grid (Ilse et al. 2018)",
+    settings: INSTANCES,
+  },
+].map((change) => ({ ...change, baseline: true }));
+
 const CHANGES: readonly Change[] = [
+  {
+    name: "no-stains",
+    about: "stains left as they are in training",
+    settings: ["training.augmentation.stains=0"],
+  },
+  {
+    name: "validation",
+    about: "the epoch chosen on 15 % of the training images",
+    settings: ["training.validation=0.15"],
+  },
   {
     name: "gradient-ats",
     about: "the biased gradient of attention sampling (ATS)",
@@ -56,9 +112,19 @@ const CHANGES: readonly Change[] = [
     settings: ["view.tileStride=250"],
   },
   {
+    name: "entropy",
+    about: "the published weight of the entropy regulariser",
+    settings: ["training.entropyWeight=0.00001"],
+  },
+  {
     name: "features-ats",
     about: "the feature network of ATS",
     settings: ["network.features=ats"],
+  },
+  {
+    name: "samples-30",
+    about: "30 sub-tiles in training",
+    settings: ["view.samples=30"],
   },
   {
     name: "features-resnet",
@@ -66,24 +132,19 @@ const CHANGES: readonly Change[] = [
     settings: ["network.features=resnet"],
   },
   {
-    name: "uniform",
-    about: "sub-tiles drawn uniformly: no attention",
-    settings: ["network.attention=uniform"],
-    baseline: true,
-  },
-  {
-    name: "one-stage",
-    about: "attention sampling in one stage (ATS, 10 sub-tiles)",
-    settings: ONE_STAGE,
-    baseline: true,
-  },
-  {
-    name: "cnn",
-    about: "a plain CNN (the same feature network) on the whole image",
-    settings: WHOLE_IMAGE,
-    baseline: true,
+    name: "long",
+    about: `the published ${LONG_EPOCHS} epochs`,
+    settings: [`training.epochs=${LONG_EPOCHS}`],
   },
 ];
+
+// It takes hours a fold without a GPU, so it comes last.
+const LARGE_CNN: Change = {
+  name: "cnn-full",
+  about: "the plain CNN on the whole image at full resolution",
+  settings: wholeImage(FULL),
+  baseline: true,
+};
 
 /** The study `colon`. */
 export function colonStudy({ manifest, quick }: StudyRequest): Study {
@@ -92,54 +153,82 @@ export function colonStudy({ manifest, quick }: StudyRequest): Study {
       "Cannot run the study colon without --data MANIFEST: its images are not part of zoomin",
     );
   }
-  const long = quick ? 2 : 100, short = quick ? 2 : SHORT_EPOCHS;
-  const ours = (epochs: number, settings: readonly string[] = []) =>
-    withSettings(preset("colon"), [`training.epochs=${epochs}`, ...settings]);
-  const variant = (name: string, about: string, config: Config): Variant => ({
-    name,
-    about,
-    config,
+  const hurry = quick ? ["training.epochs=2"] : [];
+  const ours = (settings: readonly string[]): Config =>
+    withSettings(preset("colon"), [...settings, ...hurry]);
+  const changed = ({ settings, ...rest }: Change): Variant => ({
     data: "colon",
+    ...rest,
+    config: ours(settings),
     protocols: HELD_OUT,
     seeds: [0],
-    against: SHORT,
+    against: MAIN,
   });
-  const { against: _, ...main } = variant(
-    MAIN,
-    "our settings, the length of the published experiment",
-    ours(long),
-  );
-  const { against: __, ...shortMain } = variant(
-    SHORT,
-    "our settings at the length of the variants",
-    ours(short),
-  );
+  const folds = quick ? { folds: [1, 2] } : {};
   return {
     name: "colon",
     title: "Colon cancer, ten published folds",
     question:
       "Does the method reach its published accuracy on held-out images, which of its parts matter, and does it beat simpler methods?",
+    notes: NOTES,
     data: {
-      colon: {
-        prepare: () => Promise.resolve(manifest),
-        ...(quick && { folds: [1, 2] }),
+      "colon": { ...folds, prepare: () => Promise.resolve(manifest) },
+      "colon-small": {
+        ...folds,
+        prepare: (folder) => shrink(manifest, folder),
       },
     },
     variants: [
-      { ...shortMain, samples: [30, 100] },
-      { ...main, protocols: BOTH, seeds: quick ? [0] : [0, 1] },
-      variant(
-        "paper",
-        "the published settings",
-        withSettings(preset("colon-paper"), [
-          `training.epochs=${short}`,
-          "training.validation=0.15", // held out, as all are
+      {
+        name: MAIN,
+        about: "our settings",
+        data: "colon",
+        config: ours([]),
+        protocols: BOTH,
+        seeds: quick ? [0] : [0, 1],
+        samples: [10, 100],
+      },
+      ...BASELINES.slice(0, 2).map(changed),
+      {
+        name: "paper",
+        about: "the published settings, at our length",
+        data: "colon",
+        config: withSettings(preset("colon-paper"), [
+          `training.epochs=${preset("colon").training.epochs}`,
+          ...hurry,
         ]),
-      ),
-      ...CHANGES.map(({ name, about, settings, baseline }) => ({
-        ...variant(name, about, ours(short, settings)),
-        ...(baseline && { baseline }),
-      })),
+        protocols: BOTH,
+        seeds: [0],
+        against: MAIN,
+      },
+      ...[...BASELINES.slice(2), ...CHANGES, LARGE_CNN].map(changed),
     ],
   };
+}
+
+const NOTES = [
+  "Where `training.validation` is 0, nothing chooses an epoch: `held-out` is the last epoch of the same training of which `best-epoch` reports the best one.",
+];
+
+/** Copies of the images of SMALL px a side: means of the pixels covered. */
+async function shrink(manifest: string, folder: string): Promise<string> {
+  const file = join(folder, "manifest.csv");
+  if (await Deno.stat(file).then(() => true, () => false)) return file;
+  const { entries } = await readManifest(manifest);
+  const rows: string[][] = [];
+  for (const { image, path, label, fold } of entries) {
+    const small = `${image.replace(/\.\w+$/, "")}.png`;
+    const pyramid = await openImage(path);
+    const picture = await readOverview(pyramid, SMALL);
+    pyramid.close();
+    await Deno.mkdir(dirname(join(folder, small)), { recursive: true });
+    await writeFileAtomically(
+      join(folder, small),
+      await encodePng(picture),
+    );
+    rows.push([small, label, String(fold)]);
+  }
+  const head = ["image", "label", "fold"];
+  await writeFileAtomically(file, formatTable(head, rows));
+  return file;
 }

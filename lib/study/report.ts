@@ -106,9 +106,9 @@ function table(
     "N",
     "accuracy",
     "AUC",
-    "hit rate (chance)",
+    "hit rate (chance, ratio)",
     "difference",
-    "s a fold",
+    "CPU s a fold",
     "peak MB",
   ];
   const lines = rows.filter(({ variant }) => abouts.has(variant)).map((row) => [
@@ -119,15 +119,21 @@ function table(
     String(row.samples),
     share(row.accuracy),
     share(row.auc),
-    `${number(row.hitRate.mean)} (${number(row.chanceHitRate.mean)})`,
+    hits(row),
     row.accuracyDifference
       ? `${points(row.accuracyDifference)} to ${row.accuracyDifference.against}`
       : "",
-    row.secondsPerFold.toFixed(0),
+    row.cpuSecondsPerFold.toFixed(0),
     (row.peakBytes / 1e6).toFixed(0),
   ]);
   return [head, head.map(() => "---"), ...lines]
     .map((cells) => `| ${cells.join(" | ")} |`);
+}
+
+function hits({ hitRate, chanceHitRate }: Row): string {
+  if (!hitRate.mean || !chanceHitRate.mean) return "";
+  const ratio = (hitRate.mean / chanceHitRate.mean).toFixed(1);
+  return `${number(hitRate.mean)} (${number(chanceHitRate.mean)}, ${ratio})`;
 }
 
 function share({ mean, sd, low, high }: Figure): string {

@@ -14,6 +14,7 @@ import { writeFileAtomically } from "../files.ts";
 import { ImageCache } from "../image/cache.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
+import { startClock } from "../train/clock.ts";
 import { foldFolder, type FoldResult } from "../train/crossval.ts";
 
 /**
@@ -40,7 +41,7 @@ export async function rescore(
       results.push(JSON.parse(done));
       continue;
     }
-    const started = performance.now();
+    const clock = startClock();
     const { model } = await readCheckpoint(foldFolder(folder, fold));
     const { test } = foldSplit(manifest.entries, fold.fold);
     const evaluation = await evaluate(model, test, {
@@ -52,7 +53,7 @@ export async function rescore(
     disposeParameters(model.parameters);
     const result: FoldResult = {
       ...fold,
-      seconds: (performance.now() - started) / 1000,
+      ...clock(),
       report: await evaluationReport(evaluation, {
         classes: manifest.classes,
         regions: await readRegions(manifest),

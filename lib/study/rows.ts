@@ -52,6 +52,7 @@ export interface Row {
   chanceHitRate: Figure;
   accuracyDifference: Difference | null;
   secondsPerFold: number;
+  cpuSecondsPerFold: number;
   peakBytes: number;
 }
 
@@ -75,7 +76,8 @@ export function rowOf(
 ): Row {
   const folds = foldsOf(results, protocol);
   const figure = (pick: Pick) => figureOf(folds, pick);
-  const seconds = folds.map(({ seconds }) => seconds);
+  const perFold = (time: "seconds" | "cpuSeconds") =>
+    folds.reduce((sum, fold) => sum + fold[time], 0) / folds.length;
   return {
     variant: variant.name,
     protocol,
@@ -91,7 +93,8 @@ export function rowOf(
     accuracyDifference: other && variant.against
       ? difference(variant.against, results, other, protocol)
       : null,
-    secondsPerFold: seconds.reduce((sum, s) => sum + s, 0) / seconds.length,
+    secondsPerFold: perFold("seconds"),
+    cpuSecondsPerFold: perFold("cpuSeconds"),
     peakBytes: Math.max(...results.map(({ peakBytes }) => peakBytes)),
   };
 }

@@ -39,6 +39,8 @@ export interface Study {
   name: string;
   title: string;
   question: string;
+  /** What a reader must know to judge the figures, a paragraph each. */
+  notes?: readonly string[];
   data: Readonly<Record<string, StudyData>>;
   /** In the order in which they are run: what matters most comes first. */
   variants: readonly Variant[];
@@ -60,13 +62,16 @@ export interface Cell {
   folder: string;
 }
 
-/** The cells of a study, in the order of its variants. */
+/** The cells of a study: all variants once before any of them again. */
 export function cellsOf({ variants }: Study): Cell[] {
-  return variants.flatMap((variant) =>
-    variant.seeds.map((seed) => ({
-      variant,
-      seed,
-      folder: `runs/${variant.name}/seed-${seed}`,
-    }))
-  );
+  const rounds = Math.max(...variants.map(({ seeds }) => seeds.length));
+  return Array.from(
+    { length: rounds },
+    (_, round) =>
+      variants.filter(({ seeds }) => round < seeds.length).map((variant) => {
+        const seed = variant.seeds[round]!;
+        const folder = `runs/${variant.name}/seed-${seed}`;
+        return { variant, seed, folder };
+      }),
+  ).flat();
 }

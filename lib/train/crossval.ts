@@ -10,7 +10,6 @@
  * @module
  */
 import { join } from "node:path";
-import process from "node:process";
 import { type ManifestEntry } from "../data/manifest.ts";
 import { foldSplit, validationPart } from "../data/folds.ts";
 import type { RegionSource } from "../data/regions.ts";
@@ -24,6 +23,7 @@ import {
 import { writeFileAtomically } from "../files.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
+import { startClock } from "./clock.ts";
 import { LOG_FILE } from "./run_log.ts";
 import { train, type TrainingData, type TrainOptions } from "./trainer.ts";
 
@@ -155,18 +155,6 @@ async function sameTraining(
   const other = foldFolder(folder, { protocol: "best-epoch", fold });
   const result = await readJson<FoldResult>(join(other, RESULT_FILE));
   return result && { folder: other, result };
-}
-
-/** Tells the seconds that have passed since, on the wall and on the CPU. */
-function startClock() {
-  const started = performance.now(), used = process.cpuUsage();
-  return function passed() {
-    const { user, system } = process.cpuUsage(used); // us
-    return {
-      seconds: (performance.now() - started) / 1000,
-      cpuSeconds: (user + system) / 1e6,
-    };
-  };
 }
 
 /** Mean, deviation and interval over the folds, protocol by protocol. */

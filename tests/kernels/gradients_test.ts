@@ -47,6 +47,15 @@ Deno.test("no gradient of a transposed product: it would be wrong", async () => 
   square.dispose();
 });
 
+testOnEngines("gradient of Tanh", async () => {
+  const input = normalTensor([2, 3], 1);
+  await assertGradients((x) => tf.tanh(x!), [input], {
+    step: 0.02,
+    tolerance: 1e-3,
+  });
+  input.dispose();
+});
+
 testOnEngines("gradient of Sum over any axes", async () => {
   for (const axes of [undefined, 0, 2, -1, [0, 1], [1, 2], [0, 1, 2]]) {
     for (const keepDims of [false, true]) {

@@ -49,7 +49,9 @@ Deno.test("the papers' presets hold the published views", () => {
       const { view, evaluation } = preset(name + suffix);
       const { scale1, scale2, samples, subTileSize } = view;
       assert.deepEqual([scale1, scale2, samples, subTileSize], numbers);
-      assert.equal(evaluation.samples, samples);
+      // Ours draws more where a study has shown that it pays.
+      const drawn = name + suffix === "colon" ? 30 : samples;
+      assert.equal(evaluation.samples, drawn);
     }
   }
   const { training } = preset("colon-paper");
