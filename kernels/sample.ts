@@ -266,25 +266,46 @@ export function drawExpected(
       `Cannot expect ${samples} samples as the attention must have a finite sum above 0: current value is ${sum}`,
     );
   }
-  const counts = new Map<number, number>();
-  const scale = samples / sum;
-  let left = samples;
-  for (let i = 0; i < attention.length; i++) {
-    const whole = Math.floor(attention[i]! * scale);
-    if (whole > 0) counts.set(i, whole);
-    left -= whole;
+  const draws = new ExpectedDraws(samples, sum);
+  for (let i = 0; i < attention.length; i++) draws.offer(attention[i]!, i);
+  return draws.draw();
+}
+
+/** {@linkcode drawExpected} of attention that is offered bit by bit. */
+export class ExpectedDraws {
+  readonly #counts = new Map<number, number>();
+  readonly #scale: number;
+  readonly #rests: Top;
+  #left: number;
+
+  /** @param sum of all attention that will be offered. */
+  constructor(samples: number, sum = 1) {
+    this.#scale = samples / sum;
+    this.#rests = new Top(samples);
+    this.#left = samples;
   }
-  const top = new Top(left);
-  for (let i = 0; i < attention.length; i++) {
-    const expected = attention[i]! * scale;
-    const rest = expected - Math.floor(expected);
-    if (rest > top.threshold) top.offer(rest, i);
+
+  /** Returns whether the location may be among those drawn. */
+  offer(attention: number, index: number): boolean {
+    const expected = attention * this.#scale;
+    const whole = Math.floor(expected);
+    if (whole > 0) this.#counts.set(index, whole);
+    this.#left -= whole;
+    const rest = expected - whole;
+    return this.#rests.offer(rest, index) || whole > 0;
   }
-  const winners = new Int32Array(left);
-  top.drain(new Float64Array(left), winners);
-  for (const i of winners) counts.set(i, (counts.get(i) ?? 0) + 1);
-  const indices = [...counts.keys()].sort((a, b) => a - b);
-  return { indices, counts: indices.map((i) => counts.get(i)!) };
+
+  /** The locations with a count above 0, in order of index. */
+  draw(): { indices: number[]; counts: number[] } {
+    const winners = new Int32Array(this.#rests.k);
+    this.#rests.drain(new Float64Array(this.#rests.k), winners);
+    for (const index of winners.subarray(0, Math.max(0, this.#left))) {
+      if (index < 0) break;
+      this.#counts.set(index, (this.#counts.get(index) ?? 0) + 1);
+    }
+    const indices = [...this.#counts.keys()].sort((a, b) => a - b);
+    return { indices, counts: indices.map((i) => this.#counts.get(i)!) };
+  }
 }
 
 /**

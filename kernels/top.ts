@@ -21,13 +21,15 @@ export class Top {
     return this.#size < this.k ? -Infinity : this.#values[0]!;
   }
 
-  /** Keeps (value, index) if it is among the k best so far. */
-  offer(value: number, index: number): void {
+  /** Keeps (value, index) if it is among the k best so far; returns whether. */
+  offer(value: number, index: number): boolean {
     if (this.#size < this.k) {
       this.#siftUp(this.#size++, value, index);
-    } else if (this.k > 0 && this.#worse(0, value, index)) {
-      this.#siftDown(value, index);
+      return true;
     }
+    const isKept = this.k > 0 && this.#worse(0, value, index);
+    if (isKept) this.#siftDown(value, index);
+    return isKept;
   }
 
   /**

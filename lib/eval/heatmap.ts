@@ -25,6 +25,7 @@ import {
   boundedSize,
   cellEdge,
   type Location,
+  type MapBlock,
   type MapSize,
   type Region,
   rescaledRegion,
@@ -121,66 +122,104 @@ export function heatmap(
     tiles: readonly AttendedTile[];
   },
 ): Heatmap {
-  const size = boundedSize(image, LONGEST_SIDE);
-  const mass = new Float64Array(size.width * size.height);
-  const spread = (map: AttentionMap, region: Region, total: number) =>
-    spreadMass(mass, size, {
-      map,
-      region: rescaledRegion(region, image, size),
-      total,
-    });
-
+  const painter = new HeatPainter(image);
   const { rows, columns } = tileAttention;
   const notDrawn = Float64Array.from(tileAttention.attention);
   for (const { location, region, subTileAttention } of tiles) {
     const index = location.row * columns + location.column;
-    spread(subTileAttention, region, notDrawn[index]!);
+    painter.addTile(subTileAttention, region, notDrawn[index]!);
     notDrawn[index] = 0;
   }
-  spread({ rows, columns, attention: notDrawn }, { x: 0, y: 0, ...image }, 1);
-
-  const area = (image.width * image.height) / mass.length; // level-0 px a px
-  return {
-    ...size,
-    values: Float32Array.from(mass, (value) => value / area),
-    image,
-    downsample: Math.max(image.width, image.height) /
-      Math.max(size.width, size.height),
-  };
+  const block = { row: 0, column: 0, rows, columns };
+  painter.addBlock(block, { rows, columns }, notDrawn);
+  return painter.heatmap();
 }
 
-/**
- * Adds `total * attention` of each cell of `map` to the pixels under the cell,
- * in proportion to the area they share.
- */
-function spreadMass(
-  mass: Float64Array,
-  size: Size,
-  { map, region, total }: { map: AttentionMap; region: Region; total: number },
-): void {
-  const across = Array.from(
-    { length: map.columns },
-    (_, column) =>
-      cellShares(column, map.columns, {
-        start: region.x,
-        extent: region.width,
-        pixels: size.width,
-      }),
-  );
-  for (let row = 0; row < map.rows; row++) {
-    const down = cellShares(row, map.rows, {
-      start: region.y,
-      extent: region.height,
-      pixels: size.height,
-    });
-    for (let column = 0; column < map.columns; column++) {
-      const value = total * map.attention[row * map.columns + column]!;
-      if (value === 0) continue;
-      const { first, shares } = across[column]!;
-      for (let i = 0; i < down.shares.length; i++) {
-        const at = (down.first + i) * size.width + first;
-        for (let j = 0; j < shares.length; j++) {
-          mass[at + j]! += value * down.shares[i]! * shares[j]!;
+/** Paints a heat map part by part; what it holds does not grow with the image. */
+export class HeatPainter {
+  readonly #image: Size;
+  readonly #size: Size;
+  readonly #mass: Float64Array;
+
+  constructor(image: Size) {
+    this.#image = { width: image.width, height: image.height };
+    this.#size = boundedSize(image, LONGEST_SIDE);
+    this.#mass = new Float64Array(this.#size.width * this.#size.height);
+  }
+
+  /** Adds beta of a drawn tile, in all as much as its alpha. */
+  addTile(beta: AttentionMap, region: Region, alpha: number): void {
+    const block = { row: 0, column: 0, rows: beta.rows, columns: beta.columns };
+    const attention = Float64Array.from(
+      beta.attention,
+      (value) => alpha * value,
+    );
+    this.#spread({ block, map: beta, region, attention });
+  }
+
+  /** Adds alpha of a block of the tile map, 0 where a tile was drawn. */
+  addBlock(
+    block: MapBlock,
+    map: MapSize,
+    attention: ArrayLike<number>,
+  ): void {
+    const region = { x: 0, y: 0, ...this.#image };
+    this.#spread({ block, map, region, attention });
+  }
+
+  /** What was painted so far. */
+  heatmap(): Heatmap {
+    const { width, height } = this.#image;
+    const area = (width * height) / this.#mass.length; // level-0 px a px
+    return {
+      ...this.#size,
+      values: Float32Array.from(this.#mass, (value) => value / area),
+      image: this.#image,
+      downsample: Math.max(width, height) /
+        Math.max(this.#size.width, this.#size.height),
+    };
+  }
+
+  /**
+   * Adds the attention of each cell of a block of a map over `region` to the
+   * pixels under the cell, in proportion to the area they share.
+   */
+  #spread({ block, map, region, attention }: {
+    block: MapBlock;
+    map: MapSize;
+    region: Region;
+    attention: ArrayLike<number>;
+  }): void {
+    const { x, y, width, height } = rescaledRegion(
+      region,
+      this.#image,
+      this.#size,
+    );
+    const pixels = this.#size;
+    const across = Array.from(
+      { length: block.columns },
+      (_, column) =>
+        cellShares(block.column + column, map.columns, {
+          start: x,
+          extent: width,
+          pixels: pixels.width,
+        }),
+    );
+    for (let row = 0, cell = 0; row < block.rows; row++) {
+      const down = cellShares(block.row + row, map.rows, {
+        start: y,
+        extent: height,
+        pixels: pixels.height,
+      });
+      for (let column = 0; column < block.columns; column++, cell++) {
+        const value = attention[cell]!;
+        if (value === 0) continue;
+        const { first, shares } = across[column]!;
+        for (let i = 0; i < down.shares.length; i++) {
+          const at = (down.first + i) * pixels.width + first;
+          for (let j = 0; j < shares.length; j++) {
+            this.#mass[at + j]! += value * down.shares[i]! * shares[j]!;
+          }
         }
       }
     }

@@ -5,12 +5,27 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
-import type { MapSize, Region } from "../image/geometry.ts";
+import { locationAt, type Region, type Size } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import type { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
-import { type Plan, plan, type Timings } from "../model/plan.ts";
+import type {
+  Drawn,
+  PlanImage,
+  PlanOptions,
+  Timings,
+} from "../model/glimpse.ts";
 import type { Model } from "../model/model.ts";
-import { score } from "../model/zoom_in.ts";
+import { lookPasses } from "../model/passes.ts";
+import { type Plan, plan } from "../model/plan.ts";
+import {
+  type BlockPlan,
+  planInBlocks,
+  type SeenTiles,
+} from "../model/plan_in_blocks.ts";
+import { type DrawnScores, score, scoreDrawn } from "../model/zoom_in.ts";
+import { indexInMap } from "../sampling/streams.ts";
+import { type Heatmap, heatmap, HeatPainter } from "./heatmap.ts";
 import { argmax } from "./metrics.ts";
 
 /** A tile that was drawn in stage I, level-0 px. */
@@ -33,26 +48,17 @@ export interface Prediction {
   probabilities: number[];
   tiles: PredictedTile[];
   subTiles: PredictedSubTile[];
-  /** Attention maps; only if asked for. */
-  attention?: AttentionMaps;
+  /** Where the network looked; only if asked for. */
+  attention?: Heatmap;
 }
 
-/** Both stages' attention as a heat map needs it. */
-export interface AttentionMaps {
-  /** alpha, row-major. */
-  tileMap: MapSize;
-  tileAttention: Float32Array;
-  /** beta of each drawn tile, in the order of `tiles`. */
-  subTileMap: MapSize;
-  subTileAttention: Float32Array[];
-  /** Index of each drawn tile in the tile map. */
-  tiles: number[];
-}
+/** Time by stage, ms. */
+export type PredictTimings = Timings & { classifyMs: number };
 
-/** The predictions of a batch, and the time they took, ms. */
+/** The predictions of a batch, and the time they took. */
 export interface PredictedBatch {
   predictions: Prediction[];
-  timings: Timings & { classifyMs: number };
+  timings: PredictTimings;
 }
 
 /** How to draw; the configuration's own values where left out. */
@@ -60,8 +66,11 @@ export interface PredictOptions {
   samples?: number | undefined;
   draws?: Config["evaluation"]["draws"] | undefined;
   seed: number;
+  /** Whether to say where the network looked. */
   attention?: boolean;
-  signal?: AbortSignal;
+  /** The bound on tensors; the default's if left out. */
+  memory?: Memory | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 // Word of the random keys: apart from the draws of training.
@@ -79,122 +88,189 @@ export async function predict(
   options: PredictOptions,
 ): Promise<PredictedBatch> {
   const { evaluation } = model.config;
-  const planned = await plan(
-    model,
-    images.map((pyramid) => ({
-      pyramid,
-      key: randomKey(options.seed, EVALUATION),
-    })),
-    {
-      samples: options.samples ?? evaluation.samples,
-      draws: options.draws ?? evaluation.draws,
-      ...(options.signal && { signal: options.signal }),
-    },
-  );
+  const planOptions: PlanOptions = {
+    samples: options.samples ?? evaluation.samples,
+    draws: options.draws ?? evaluation.draws,
+    memory: options.memory,
+    signal: options.signal,
+  };
+  const looked = images.map((pyramid): PlanImage => ({
+    pyramid,
+    key: randomKey(options.seed, EVALUATION),
+  }));
+  const { attention = false } = options;
+  const batch: PredictedBatch = { predictions: [], timings: NO_TIME };
+  for (const pass of lookPasses(looked, model.config, planOptions)) {
+    const own = pass.images.map((i) => looked[i]!);
+    const { predictions, timings } = pass.inBlocks
+      ? await predictInBlocks(model, own[0]!, planOptions, attention)
+      : await predictTogether(model, own, planOptions, attention);
+    batch.predictions.push(...predictions);
+    batch.timings = sum(batch.timings, timings);
+  }
+  return batch;
+}
+
+const NO_TIME = { readMs: 0, stage1Ms: 0, stage2Ms: 0, classifyMs: 0 };
+
+function sum(a: PredictTimings, b: PredictTimings): PredictTimings {
+  return {
+    readMs: a.readMs + b.readMs,
+    stage1Ms: a.stage1Ms + b.stage1Ms,
+    stage2Ms: a.stage2Ms + b.stage2Ms,
+    classifyMs: a.classifyMs + b.classifyMs,
+  };
+}
+
+async function predictTogether(
+  model: Model,
+  images: readonly PlanImage[],
+  options: PlanOptions,
+  withAttention: boolean,
+): Promise<PredictedBatch> {
+  const planned = await plan(model, images, options);
   const started = performance.now();
+  const scored = tf.tidy(() => ({ ...score(model, planned) }));
   try {
-    const predictions = await read(model, planned, options.attention ?? false);
+    const predictions = await readPredictions(model, planned, scored);
+    if (withAttention) {
+      const beta = await scored.subTileAttention.data() as Float32Array;
+      for (const [i, prediction] of predictions.entries()) {
+        const { image } = planned.glimpses[i]!;
+        prediction.attention = heatmapOf(planned, i, {
+          image: images[image]!.pyramid,
+          alpha: await scored.tileAttention[image]!.data() as Float32Array,
+          beta,
+        });
+      }
+    }
     const classifyMs = performance.now() - started;
     return { predictions, timings: { ...planned.timings, classifyMs } };
   } finally {
+    tf.dispose(Object.values(scored).flat());
     planned.dispose();
   }
 }
 
-async function read(
+async function predictInBlocks(
   model: Model,
-  planned: Plan,
+  image: PlanImage,
+  options: PlanOptions,
   withAttention: boolean,
-): Promise<Prediction[]> {
-  const scored = tf.tidy(() => {
-    const { logits, weights, tileAttention, subTileAttention } = score(
-      model,
-      planned,
-    );
-    return {
-      probabilities: tf.softmax(logits),
-      weights,
-      ...(withAttention && { tileAttention, subTileAttention }),
-    };
+): Promise<PredictedBatch> {
+  const painter = withAttention ? new HeatPainter(image.pyramid) : undefined;
+  const planned = await planInBlocks(model, image, {
+    ...options,
+    onTiles: (tiles) => painter && addTiles(painter, tiles),
   });
+  const started = performance.now();
+  const scored = tf.tidy(() => ({
+    ...scoreDrawn(model, planned, {
+      tiles: tf.tensor1d(planned.tileAttention),
+      subTiles: tf.tensor1d(planned.subTileAttention),
+    }),
+  }));
   try {
-    const probabilities = await scored.probabilities.array() as number[][];
-    const weights = await scored.weights.data() as Float32Array;
-    const alpha = await Promise.all(
-      (scored.tileAttention ?? []).map((map) => map.data()),
-    ) as Float32Array[];
-    const beta = await scored.subTileAttention?.data() as
-      | Float32Array
-      | undefined;
-    return probabilities.map((row, glimpse) =>
-      prediction(model, planned, {
-        glimpse,
-        probabilities: row,
-        weights,
-        alpha,
-        beta,
-      })
-    );
+    const predictions = await readPredictions(model, planned, scored);
+    if (painter) {
+      await addTileMap(painter, planned);
+      predictions[0]!.attention = painter.heatmap();
+    }
+    const classifyMs = performance.now() - started;
+    return { predictions, timings: { ...planned.timings, classifyMs } };
   } finally {
-    tf.dispose(Object.values(scored).flat());
+    tf.dispose(Object.values(scored));
+    planned.dispose();
   }
 }
 
-function prediction(
+/** One prediction a glimpse. */
+async function readPredictions(
   { classes }: Model,
-  planned: Plan,
-  { glimpse, probabilities, weights, alpha, beta }: {
-    glimpse: number;
-    probabilities: number[];
-    weights: Float32Array;
-    alpha: Float32Array[];
-    beta: Float32Array | undefined;
-  },
-): Prediction {
-  const { tileRegions, subTileRegions, tiles, image } = planned
-    .glimpses[glimpse]!;
-  const firstTile = planned.draws.rowOf.indexOf(glimpse);
-  const firstSubTile = planned.glimpses.slice(0, glimpse)
-    .reduce((sum, { subTileRegions }) => sum + subTileRegions.length, 0);
-  const classIndex = argmax(probabilities);
-  return {
-    label: classes[classIndex]!,
-    classIndex,
-    probabilities,
-    tiles: tileRegions.map((region, i) => ({
-      ...region,
-      count: planned.draws.counts[firstTile + i]!,
-    })),
-    subTiles: subTileRegions.map((region, i) => ({
-      ...region,
-      weight: weights[firstSubTile + i]!,
-    })),
-    ...(beta && {
-      attention: {
-        tileMap: planned.groups.find(({ images }) => images.includes(image))!
-          .map,
-        tileAttention: alpha[image]!,
-        ...subTileMaps(planned, beta, firstTile, tiles.length),
-        tiles,
-      },
-    }),
-  };
+  { glimpses, draws }: Drawn,
+  scored: DrawnScores,
+): Promise<Prediction[]> {
+  const shares = tf.softmax(scored.logits);
+  const probabilities = await shares.array() as number[][];
+  shares.dispose();
+  const weights = await scored.weights.data() as Float32Array;
+  let tile = 0, subTile = 0;
+  return glimpses.map(({ tileRegions, subTileRegions }, glimpse) => {
+    const classIndex = argmax(probabilities[glimpse]!);
+    return {
+      label: classes[classIndex]!,
+      classIndex,
+      probabilities: probabilities[glimpse]!,
+      tiles: tileRegions.map((region) => ({
+        ...region,
+        count: draws.counts[tile++]!,
+      })),
+      subTiles: subTileRegions.map((region) => ({
+        ...region,
+        weight: weights[subTile++]!,
+      })),
+    };
+  });
 }
 
-function subTileMaps(
-  { tileViews }: Plan,
-  beta: Float32Array,
-  first: number,
-  count: number,
-) {
-  const [, rows, columns] = tileViews.shape;
-  const locations = rows * columns;
-  return {
-    subTileMap: { rows, columns },
-    subTileAttention: Array.from(
-      { length: count },
-      (_, i) =>
-        beta.slice((first + i) * locations, (first + i + 1) * locations),
-    ),
-  };
+/** The heat map of one glimpse, from the maps of all. */
+function heatmapOf(
+  { glimpses, subTileMap }: Plan,
+  glimpse: number,
+  { image, alpha, beta }: {
+    image: Size;
+    alpha: Float32Array;
+    beta: Float32Array;
+  },
+): Heatmap {
+  const { map, tiles, tileRegions } = glimpses[glimpse]!;
+  const first = glimpses.slice(0, glimpse)
+    .reduce((sum, { tiles }) => sum + tiles.length, 0);
+  const locations = subTileMap.rows * subTileMap.columns;
+  return heatmap(image, {
+    tileAttention: { ...map, attention: alpha },
+    tiles: tiles.map((tile, i) => ({
+      location: locationAt(tile, map.columns),
+      region: tileRegions[i]!,
+      subTileAttention: {
+        ...subTileMap,
+        attention: beta.subarray(
+          (first + i) * locations,
+          (first + i + 1) * locations,
+        ),
+      },
+    })),
+  });
+}
+
+/** Paints tiles that stage II has just seen. */
+function addTiles(
+  painter: HeatPainter,
+  { regions, tileAttention, map, subTileAttention }: SeenTiles,
+): void {
+  const locations = map.rows * map.columns;
+  for (const [i, region] of regions.entries()) {
+    const attention = subTileAttention.subarray(
+      i * locations,
+      (i + 1) * locations,
+    );
+    painter.addTile({ ...map, attention }, region, tileAttention[i]!);
+  }
+}
+
+/** Paints alpha where no tile was drawn. */
+async function addTileMap(
+  painter: HeatPainter,
+  { tileMap, glimpses }: BlockPlan,
+): Promise<void> {
+  const { map, logNormaliser } = tileMap;
+  const drawn = new Set(glimpses[0]!.tiles);
+  for await (const { block, logits } of tileMap.logits()) {
+    const attention = logits.map((logit, i) =>
+      drawn.has(indexInMap(block, i, map.columns))
+        ? 0
+        : Math.exp(logit - logNormaliser)
+    );
+    painter.addBlock(block, map, attention);
+  }
 }

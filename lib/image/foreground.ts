@@ -6,15 +6,12 @@
  */
 import {
   cellHolding,
-  type Location,
+  type MapBlock,
   type MapSize,
   type Point,
   type Size,
   tileCentre,
 } from "./geometry.ts";
-
-/** A rectangle of locations of a map. */
-export interface MapBlock extends Location, MapSize {}
 
 /** A mask of equal cells that cover an image: 1 foreground, 0 background. */
 export interface Mask extends MapSize {

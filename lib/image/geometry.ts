@@ -38,6 +38,9 @@ export interface MapSize {
   columns: number;
 }
 
+/** A rectangle of locations of a map. */
+export interface MapBlock extends Location, MapSize {}
+
 // 100 * 0.29 is 28.999999999999996: without this, floor() would lose a pixel.
 const ROUNDING = 1e-9;
 
@@ -89,6 +92,78 @@ export function tileMapSize(
 /** Whether stage I has one location a view pixel, as in the paper. */
 export function isDense(scale: number, stride: number): boolean {
   return stride * scale <= 1 + ROUNDING;
+}
+
+/**
+ * Cuts a map over a view in blocks of like size that see, with `halo` px
+ * around, about `pixels` px of the view; at least a location each.
+ */
+export function mapBlocks(
+  map: MapSize,
+  view: Size,
+  { pixels, halo }: { pixels: number; halo: number },
+): MapBlock[] {
+  const side = Math.max(1, Math.floor(Math.sqrt(pixels)) - 2 * halo);
+  const rows = evenParts(map.rows, side * map.rows / view.height);
+  const columns = evenParts(map.columns, side * map.columns / view.width);
+  return rows.flatMap(([row, endRow]) =>
+    columns.map(([column, endColumn]) => ({
+      row,
+      column,
+      rows: endRow - row,
+      columns: endColumn - column,
+    }))
+  );
+}
+
+/** Cuts [0, count) in parts of at most `most`, or of 1. */
+function evenParts(count: number, most: number): [number, number][] {
+  const parts = Math.ceil(count / Math.max(1, Math.floor(most + ROUNDING)));
+  return Array.from({ length: parts }, (_, i) => [
+    Math.floor(i * count / parts),
+    Math.floor((i + 1) * count / parts),
+  ]);
+}
+
+/** The px of a view that `block` of a map over it sees, with `halo` px around. */
+export function blockPart(
+  block: MapBlock,
+  map: MapSize,
+  { view, halo }: { view: Size; halo: number },
+): Region {
+  const x = Math.floor(cellEdge(block.column, map.columns, view.width)) - halo;
+  const y = Math.floor(cellEdge(block.row, map.rows, view.height)) - halo;
+  const right = block.column + block.columns, bottom = block.row + block.rows;
+  return clipRegion({
+    x,
+    y,
+    width: Math.ceil(cellEdge(right, map.columns, view.width)) + halo - x,
+    height: Math.ceil(cellEdge(bottom, map.rows, view.height)) + halo - y,
+  }, view);
+}
+
+/**
+ * Share of each of `locations` px from `start` on in each cell from `first` on,
+ * of `count` equal ones over `extent` px: `[cells, locations]`, a row adds to 1
+ * where the px hold the cell.
+ */
+export function cellShares(
+  { first, cells, count, extent }: Record<
+    "first" | "cells" | "count" | "extent",
+    number
+  >,
+  { start, locations }: { start: number; locations: number },
+): Float32Array {
+  const shares = new Float32Array(cells * locations);
+  for (let cell = 0; cell < cells; cell++) {
+    const from = cellEdge(first + cell, count, extent);
+    const to = cellEdge(first + cell + 1, count, extent);
+    for (let px = Math.floor(from); px < Math.min(to, extent); px++) {
+      const overlap = Math.min(px + 1, to) - Math.max(px, from);
+      shares[cell * locations + px - start] = overlap / (to - from);
+    }
+  }
+  return shares;
 }
 
 /**

@@ -4,7 +4,13 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { MapSize } from "../image/geometry.ts";
+import {
+  cellShares,
+  type MapBlock,
+  type MapSize,
+  type Region,
+  type Size,
+} from "../image/geometry.ts";
 import { attentionLogits, type Parameters } from "./networks.ts";
 
 /** Stage I: logits of the tile map of each view `[N, h, w, 3]`. */
@@ -14,8 +20,35 @@ export function tileLogits(
   map: MapSize,
 ): tf.Tensor2D {
   const logits = attentionLogits(parameters, "a", views); // [N, h, w]
-  const pooled = poolTo(logits, map); // [N, rows, columns]
-  return tf.reshape(pooled, [views.shape[0], map.rows * map.columns]);
+  const [count, height, width] = logits.shape;
+  const pooled = height === map.rows && width === map.columns
+    ? logits
+    : pooledTo(logits, { row: 0, column: 0, ...map }, map, {
+      view: { width, height },
+      part: { x: 0, y: 0, width, height },
+    }); // [N, rows, columns]
+  return tf.reshape(pooled, [count, map.rows * map.columns]);
+}
+
+/** Where a part of a view lies in it, px. */
+export interface ViewPlace {
+  view: Size;
+  part: Region;
+}
+
+/**
+ * Stage I of a part of a view `[1, h, w, 3]`: logits of the locations of
+ * `block`, `[1, rows * columns]`. The part holds the block and the network's
+ * receptive field around it, where the view has it.
+ */
+export function blockLogits(
+  parameters: Parameters,
+  shown: tf.Tensor4D,
+  { block, map, ...place }: { block: MapBlock; map: MapSize } & ViewPlace,
+): tf.Tensor2D {
+  const logits = attentionLogits(parameters, "a", shown); // [1, h, w]
+  const pooled = pooledTo(logits, block, map, place);
+  return tf.reshape(pooled, [1, block.rows * block.columns]);
 }
 
 /** Stage II: logits of the sub-tile map of each tile `[T, u, v, 3]`. */
@@ -28,41 +61,48 @@ export function subTileLogits(
 }
 
 /**
- * Area-weighted mean of a map `[N, h, w]` over the cells of a coarser one:
- * rows x map x columns^T with the share of each location in each cell.
+ * Area-weighted mean of logits `[N, h, w]` of a part of a view over the cells of
+ * a block of a map: rows x logits x columns^T with the share of each px in each
+ * cell.
  */
-function poolTo(
+function pooledTo(
   logits: tf.Tensor3D,
-  { rows, columns }: MapSize,
+  block: MapBlock,
+  map: MapSize,
+  { view, part }: ViewPlace,
 ): tf.Tensor3D {
-  const [count, height, width] = logits.shape;
-  if (height === rows && width === columns) return logits;
+  const count = logits.shape[0];
+  const rows = cellShares({
+    first: block.row,
+    cells: block.rows,
+    count: map.rows,
+    extent: view.height,
+  }, { start: part.y, locations: part.height });
+  const columns = cellShares({
+    first: block.column,
+    cells: block.columns,
+    count: map.columns,
+    extent: view.width,
+  }, { start: part.x, locations: part.width });
   const byRows = tf.matMul(
-    broadcastShares(rows, height, count),
+    repeated(rows, [count, block.rows, part.height]),
     logits,
   );
   return tf.matMul(
     byRows,
-    tf.transpose(broadcastShares(columns, width, count), [0, 2, 1]),
+    tf.transpose(
+      repeated(columns, [count, block.columns, part.width]),
+      [0, 2, 1],
+    ),
   );
 }
 
-/** Share of each of `locations` in each of `cells`, `[count, cells, locations]`. */
-function broadcastShares(
-  cells: number,
-  locations: number,
-  count: number,
+/** `matrix` for each of `count` maps. */
+function repeated(
+  matrix: Float32Array,
+  [count, rows, columns]: [number, number, number],
 ): tf.Tensor3D {
-  const extent = locations / cells;
-  const shares = new Float32Array(count * cells * locations);
-  for (let n = 0; n < count; n++) {
-    for (let cell = 0; cell < cells; cell++) {
-      const start = cell * extent, end = start + extent;
-      for (let at = Math.floor(start); at < Math.min(end, locations); at++) {
-        const overlap = Math.min(at + 1, end) - Math.max(at, start);
-        shares[(n * cells + cell) * locations + at] = overlap / extent;
-      }
-    }
-  }
-  return tf.tensor3d(shares, [count, cells, locations]);
+  const all = new Float32Array(count * rows * columns);
+  for (let n = 0; n < count; n++) all.set(matrix, n * rows * columns);
+  return tf.tensor3d(all, [count, rows, columns]);
 }

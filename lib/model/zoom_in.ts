@@ -4,7 +4,9 @@
  *
  * A pass has two halves, because tfjs records no gradient across an await:
  * {@linkcode plan} looks, draws and reads; {@linkcode score} computes the
- * logits of what was drawn, inside or outside a gradient.
+ * logits of what was drawn, inside or outside a gradient. An image too large to
+ * be looked at as a whole takes the same way in blocks: `planInBlocks`, and
+ * {@linkcode scoreDrawn} with the attention that it found.
  *
  *     B images, G representations (one an image, one more for each contrastive
  *     draw), T tiles and S sub-tiles of all of them, K features
@@ -14,63 +16,114 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import { expectation } from "../sampling/expectation.ts";
-import { subTileLogits, tileLogits } from "./attention.ts";
+import { subTileLogits } from "./attention.ts";
+import type { Config } from "./config.ts";
+import type { Drawn } from "./glimpse.ts";
 import { instancePooling } from "./instances.ts";
 import type { Model } from "./model.ts";
-import { classify, features, type Mode } from "./networks.ts";
-import type { Plan } from "./plan.ts";
+import { classify, features, type Mode, type Parameters } from "./networks.ts";
+import { groupLogits, type Plan } from "./plan.ts";
 
-/** What {@linkcode score} computes. All tensors belong to the caller. */
-export interface Scores {
+/** What {@linkcode scoreDrawn} computes. All tensors belong to the caller. */
+export interface DrawnScores {
   logits: tf.Tensor2D; // [G, classes]
   weights: tf.Tensor1D; // [S] of each sub-tile in its representation
   features: tf.Tensor2D; // [S, K]
+}
+
+/** What {@linkcode score} computes besides. */
+export interface Scores extends DrawnScores {
   /** alpha of each image, `[1, rows x columns]`. */
   tileAttention: tf.Tensor2D[]; // [B]
   /** beta of each tile. */
   subTileAttention: tf.Tensor2D; // [T, u x v]
 }
 
+/** Attention of what was drawn, before it is turned for a contrastive draw. */
+export interface DrawnAttention {
+  tiles: tf.Tensor1D; // [T]
+  subTiles: tf.Tensor1D; // [S]
+}
+
 /** The logits of what a plan has drawn. */
 export function score(model: Model, plan: Plan, mode: Mode = {}): Scores {
-  const { parameters, config } = model;
   const tileAttention = tileAttentions(model, plan);
   const subTileAttention = attentionSoftmax(
-    subTileLogits(parameters, plan.tileViews),
+    subTileLogits(model.parameters, plan.tileViews),
   );
-  const read = features(
-    parameters,
-    config.network.features,
-    plan.subTiles,
-    mode,
-  );
+  return {
+    ...scoreDrawn(model, plan, {
+      tiles: drawnTileAttention(tileAttention, plan),
+      subTiles: drawnSubTileAttention(subTileAttention, plan),
+    }, mode),
+    tileAttention,
+    subTileAttention,
+  };
+}
+
+/** The logits of what was drawn, its attention given. */
+export function scoreDrawn(
+  { parameters, config }: Model,
+  drawn: Drawn,
+  attention: DrawnAttention,
+  mode: Mode = {},
+): DrawnScores {
+  const read = readFeatures(parameters, config, drawn.subTiles, mode);
   const { representation, weights } = config.network.attention === "instances"
-    ? instancePooling(parameters, read, plan.draws)
+    ? instancePooling(parameters, read, drawn.draws)
     : expectation(
       {
         features: read,
-        subTileAttention: drawnSubTileAttention(subTileAttention, plan),
-        tileAttention: drawnTileAttention(tileAttention, plan),
+        subTileAttention: turnedSubTiles(attention.subTiles, drawn),
+        tileAttention: turnedTiles(attention.tiles, drawn),
       },
-      plan.draws,
+      drawn.draws,
       config.training.gradient,
     );
   return {
     logits: classify(parameters, representation),
     weights,
     features: read,
-    tileAttention,
-    subTileAttention,
   };
+}
+
+// Values of an f network for each px of a sub-tile: channels of its widest
+// layers, and what they are made of.
+const FEATURE_VALUES = 256;
+// Sub-tiles that f reads at a time where nothing is learned, px.
+const FEATURE_PIXELS = 2 ** 25 / FEATURE_VALUES;
+
+/** Features of all sub-tiles; some at a time unless statistics are learned. */
+function readFeatures(
+  parameters: Parameters,
+  { network }: Config,
+  subTiles: tf.Tensor4D,
+  mode: Mode,
+): tf.Tensor2D {
+  const [count, height, width] = subTiles.shape;
+  const size = Math.max(1, Math.floor(FEATURE_PIXELS / (height * width)));
+  if (mode.updates || count <= size) {
+    return features(parameters, network.features, subTiles, mode);
+  }
+  const parts: tf.Tensor2D[] = [];
+  for (let at = 0; at < count; at += size) {
+    const length = Math.min(size, count - at);
+    parts.push(tf.tidy(() =>
+      features(
+        parameters,
+        network.features,
+        tf.slice(subTiles, [at, 0, 0, 0], [length, -1, -1, -1]),
+      )
+    ));
+  }
+  return tf.concat2d(parts, 0);
 }
 
 /** alpha of every image; images of one view size go through a together. */
 function tileAttentions(model: Model, plan: Plan): tf.Tensor2D[] {
   const attentions: tf.Tensor2D[] = [];
   for (const group of plan.groups) {
-    const all = attentionSoftmax(
-      tileLogits(model.parameters, group.views, group.map),
-    );
+    const all = attentionSoftmax(groupLogits(model, group));
     group.images.forEach((image, row) => {
       attentions[image] = group.images.length === 1 ? all : rowOf(all, row);
     });
@@ -78,52 +131,94 @@ function tileAttentions(model: Model, plan: Plan): tf.Tensor2D[] {
   return attentions;
 }
 
-/** alpha of each drawn tile, `[T]`, turned for a contrastive draw. */
+/** alpha of each drawn tile, `[T]`. */
 function drawnTileAttention(
   tileAttention: tf.Tensor2D[],
-  plan: Plan,
+  { glimpses }: Plan,
 ): tf.Tensor1D {
-  const parts = plan.glimpses.map(({ image, contrastive, tiles }) => {
-    const attention = tileAttention[image]!;
-    const drawn = pick(flat(attention), Int32Array.from(tiles));
-    return contrastive ? turned(drawn, attention.shape[1]) : drawn;
-  });
-  return parts.length === 1 ? parts[0]! : tf.concat1d(parts);
-}
-
-/** beta of each drawn sub-tile, `[S]`, turned for a contrastive draw. */
-function drawnSubTileAttention(
-  subTileAttention: tf.Tensor2D,
-  plan: Plan,
-): tf.Tensor1D {
-  const [, locations] = subTileAttention.shape;
-  const indices: number[] = [], contrastive: number[] = [];
-  let at = 0;
-  plan.draws.drawn.forEach((drawn, tile) => {
-    const turn = plan.glimpses[plan.draws.rowOf[tile]!]!.contrastive;
-    for (let k = 0; k < drawn; k++, at++) {
-      indices.push(tile * locations + plan.locations[at]!);
-      contrastive.push(turn ? 1 : 0);
-    }
-  });
-  const drawn = pick(flat(subTileAttention), Int32Array.from(indices));
-  if (!contrastive.includes(1)) return drawn;
-  const turn = tf.tensor1d(contrastive);
-  return tf.add(
-    tf.mul(drawn, tf.sub(1, turn)),
-    tf.mul(turned(drawn, locations), turn),
+  return concatenated(
+    glimpses.map(({ image, tiles }) =>
+      pick(flat(tileAttention[image]!), Int32Array.from(tiles))
+    ),
   );
 }
 
-/** (1 - p) / (n - 1): where the network does not look (section 2.3). */
-function turned(attention: tf.Tensor1D, locations: number): tf.Tensor1D {
-  if (locations === 1) return attention; // a single location has no contrast
-  const scale = 1 / (locations - 1);
-  return tf.add(tf.mul(attention, -scale), scale);
+/** beta of each drawn sub-tile, `[S]`. */
+function drawnSubTileAttention(
+  subTileAttention: tf.Tensor2D,
+  { draws, locations }: Plan,
+): tf.Tensor1D {
+  return pick(
+    flat(subTileAttention),
+    subTileIndices({ draws, locations }, subTileAttention.shape[1]),
+  );
+}
+
+/** Index of each drawn sub-tile among those of all tiles, `[S]`. */
+export function subTileIndices(
+  { draws, locations }: Pick<Drawn, "draws" | "locations">,
+  ofTile: number,
+): Int32Array {
+  const indices = Int32Array.from(locations);
+  let at = 0;
+  draws.drawn.forEach((drawn, tile) => {
+    for (let k = 0; k < drawn; k++) indices[at++]! += tile * ofTile;
+  });
+  return indices;
+}
+
+/** Attention of drawn tiles, turned for a contrastive draw. */
+function turnedTiles(attention: tf.Tensor1D, drawn: Drawn): tf.Tensor1D {
+  const { glimpses, draws } = drawn;
+  return turnedWhere(
+    attention,
+    Array.from(draws.rowOf, (row) => glimpses[row]!),
+  );
+}
+
+/** Attention of drawn sub-tiles, turned for a contrastive draw. */
+function turnedSubTiles(
+  attention: tf.Tensor1D,
+  { glimpses, draws, subTileMap }: Drawn,
+): tf.Tensor1D {
+  const locations = subTileMap.rows * subTileMap.columns;
+  const ofEach = Array.from(draws.drawn).flatMap((drawn, tile) => {
+    const { contrastive } = glimpses[draws.rowOf[tile]!]!;
+    return new Array<Turn>(drawn).fill({ contrastive, locations });
+  });
+  return turnedWhere(attention, ofEach);
+}
+
+/** Whether an attention is turned, and of how many locations it is one. */
+interface Turn {
+  contrastive: boolean;
+  locations: number;
+}
+
+/**
+ * (1 - p) / (n - 1) where the draw was contrastive: where the network does not
+ * look (section 2.3). p elsewhere, and where a location has no other.
+ */
+function turnedWhere(
+  attention: tf.Tensor1D,
+  turns: readonly Turn[],
+): tf.Tensor1D {
+  const isTurned = ({ contrastive, locations }: Turn) =>
+    contrastive && locations > 1;
+  if (!turns.some(isTurned)) return attention;
+  const share = turns.map((turn) =>
+    isTurned(turn) ? 1 / (turn.locations - 1) : 0
+  );
+  const factor = turns.map((turn, i) => isTurned(turn) ? -share[i]! : 1);
+  return tf.add(tf.mul(attention, tf.tensor1d(factor)), tf.tensor1d(share));
+}
+
+function concatenated(parts: tf.Tensor1D[]): tf.Tensor1D {
+  return parts.length === 1 ? parts[0]! : tf.concat1d(parts);
 }
 
 /** Elements of a vector by index; the gradient adds up at each index. */
-function pick(values: tf.Tensor1D, indices: Int32Array): tf.Tensor1D {
+export function pick(values: tf.Tensor1D, indices: Int32Array): tf.Tensor1D {
   const operation = tf.customGrad((input) => ({
     value: tf.gather(input as tf.Tensor1D, tf.tensor1d(indices, "int32")),
     gradFunc: (dy) =>

@@ -1,13 +1,10 @@
 /**
- * The training loss (Kong & Henao, CVPR 2022, section 2.3), term by term, each
- * with its own gradient.
+ * The terms of the training loss that look at logits (Kong & Henao, CVPR 2022,
+ * section 2.3), with their own gradient.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-
-// The paper's constant inside the logarithm.
-const ENTROPY_EPSILON = 1e-6;
 
 /**
  * Weighted sum of cross-entropies: sum_i w_i (-log softmax(logits_i)[t_i]).
@@ -54,32 +51,4 @@ function weightedTargets(
     table[row * classes + target] = weights[row]!;
   });
   return tf.tensor2d(table, [targets.length, classes]);
-}
-
-/**
- * The regulariser: sum over rows of w_r sum_i p_i log(p_i + 1e-6), the negative
- * entropy of each attention map. Lower is broader.
- *
- * @param attention `[rows, locations]`.
- * @param weights w, `[rows]`.
- */
-export function negativeEntropy(
-  attention: tf.Tensor2D,
-  weights: number[],
-): tf.Scalar {
-  const operation = tf.customGrad((input, save) => {
-    const p = input as tf.Tensor2D;
-    const rowWeights = tf.tensor2d(weights, [weights.length, 1]);
-    const log = tf.log(tf.add(p, ENTROPY_EPSILON));
-    (save as tf.GradSaveFunc)([p, log, rowWeights]);
-    return {
-      value: tf.sum(tf.mul(tf.mul(p, log), rowWeights)) as tf.Scalar,
-      gradFunc: (dy, saved) => {
-        const [p, log, rowWeights] = saved as tf.Tensor2D[];
-        const slope = tf.add(log!, tf.div(p!, tf.add(p!, ENTROPY_EPSILON)));
-        return tf.mul(tf.mul(slope, rowWeights!), dy as tf.Scalar);
-      },
-    };
-  });
-  return operation(attention) as tf.Scalar;
 }

@@ -14,11 +14,13 @@ import {
   type StatisticUpdates,
 } from "../model/networks.ts";
 import { isTrained } from "../model/parameters.ts";
-import { type Plan, plan, type PlanImage } from "../model/plan.ts";
+import type { PlanImage } from "../model/glimpse.ts";
+import { type Plan, plan } from "../model/plan.ts";
 import type { Model } from "../model/model.ts";
 import { score, type Scores } from "../model/zoom_in.ts";
+import { negativeEntropy } from "../sampling/entropy.ts";
 import type { Augmentation } from "./augmentation.ts";
-import { crossEntropy, negativeEntropy } from "./loss.ts";
+import { crossEntropy } from "./loss.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";
 
 /** The four networks, as parameter names begin. */

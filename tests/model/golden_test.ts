@@ -178,10 +178,18 @@ async function goldenPlan(golden: Golden) {
   const subTiles = await views.regions(subTileRegions, subTileSize);
   views.dispose();
   const plan: Plan = {
-    groups: [{ images: [0], views: whole, map }],
+    groups: [{
+      images: [0],
+      views: whole,
+      map,
+      mask: undefined,
+      locations: [map.rows * map.columns],
+    }],
     glimpses: [{
       image: 0,
       contrastive: false,
+      map,
+      locations: map.rows * map.columns,
       tiles: golden.tiles.map(({ location: [row, column] }) =>
         row * map.columns + column
       ),
@@ -195,6 +203,7 @@ async function goldenPlan(golden: Golden) {
       drawn: Int32Array.from(golden.tiles, ({ draw }) => draw.length),
     },
     locations: Int32Array.from(golden.tiles.flatMap(({ draw }) => draw)),
+    subTileMap: geometry,
     tileViews,
     subTiles,
     timings: { readMs: 0, stage1Ms: 0, stage2Ms: 0 },

@@ -5,7 +5,8 @@ import { startEngine } from "../../lib/engine/select.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { attentionLogits } from "../../lib/model/networks.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
-import { type Plan, plan, type PlanOptions } from "../../lib/model/plan.ts";
+import type { PlanOptions } from "../../lib/model/glimpse.ts";
+import { type Plan, plan } from "../../lib/model/plan.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { tileLogits } from "../../lib/model/attention.ts";
 import { score } from "../../lib/model/zoom_in.ts";
@@ -481,10 +482,14 @@ function everywhere(
       images: [0],
       views: tensors.view,
       map: { rows: 8, columns: 8 },
+      mask: undefined,
+      locations: [64],
     }],
     glimpses: [{
       image: 0,
       contrastive: false,
+      map: { rows: 8, columns: 8 },
+      locations: 64,
       tiles: Array.from({ length: tiles }, (_, i) => i),
       tileRegions: [],
       subTileRegions: [],
@@ -499,6 +504,7 @@ function everywhere(
       { length: tiles * subTiles },
       (_, i) => i % subTiles,
     ),
+    subTileMap: { rows: 1, columns: subTiles },
     tileViews: tensors.tileViews,
     subTiles: tensors.subTiles,
     timings: { readMs: 0, stage1Ms: 0, stage2Ms: 0 },

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
-import { crossEntropy, negativeEntropy } from "../../lib/train/loss.ts";
+import { negativeEntropy } from "../../lib/sampling/entropy.ts";
+import { crossEntropy } from "../../lib/train/loss.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { assertGradients, normalTensor } from "../finite_differences.ts";
 

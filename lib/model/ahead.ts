@@ -1,0 +1,37 @@
+/**
+ * Reading while computing: the next item is made while this one is used.
+ *
+ * @module
+ */
+
+/** How to treat what was made ahead and is not used after all. */
+interface AheadOptions<Result> {
+  drop(result: Result): void;
+}
+
+/**
+ * What `make` makes of each item, in order; one is made ahead. What is yielded
+ * belongs to the caller.
+ */
+export async function* ahead<Item, Result>(
+  items: readonly Item[],
+  make: (item: Item) => Promise<Result>,
+  { drop }: AheadOptions<Result>,
+): AsyncGenerator<Result> {
+  const start = (index: number) => {
+    const item = items[index];
+    const made = item === undefined ? undefined : make(item);
+    made?.catch(() => {}); // it is heard where it is awaited
+    return made;
+  };
+  let next = start(0);
+  try {
+    for (let i = 0; next !== undefined; i++) {
+      const made: Result = await next;
+      next = start(i + 1);
+      yield made;
+    }
+  } finally {
+    await next?.then(drop, () => {}); // the caller stopped early
+  }
+}

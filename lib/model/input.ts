@@ -1,0 +1,89 @@
+/**
+ * Pixels as the networks want them: brightened and stained otherwise, normalised,
+ * padded.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { insideShares, type Region, type Size } from "../image/geometry.ts";
+import type { DensityMatrix } from "../image/stains.ts";
+import type { Model } from "./model.ts";
+
+/** What is done to the colours of an image. */
+interface Appearance {
+  pyramid: Size;
+  gain?: number;
+  densities?: DensityMatrix | null;
+}
+
+// The least of 8 bits: black has no optical density.
+const DARKEST = 1 / 255;
+
+/**
+ * Views `[N, h, w, 3]` in [0, 1] of `regions` as the networks want them;
+ * disposes of `raw`.
+ *
+ * The padding stays zero after normalisation, so that what lies outside looks
+ * like the mean colour. Black padding would be the strongest signal of all: 23 %
+ * of the sub-tiles of a colon image lie outside, and the loss then falls to
+ * 0.68 in 8 epochs instead of 0.49.
+ */
+export function prepared(
+  raw: tf.Tensor4D,
+  regions: readonly Region[],
+  { gain = 1, densities = null, pyramid }: Appearance,
+  { normalisation }: Model,
+): tf.Tensor4D {
+  if (gain === 1 && !densities && !normalisation) return raw;
+  return tf.tidy(() => {
+    const lit = gain === 1 ? raw : tf.minimum(tf.mul(raw, gain), 1);
+    const inside = insideShare(regions, pyramid, raw.shape);
+    const stained = densities ? restained(lit, densities, inside) : lit;
+    const result = normalisation
+      ? tf.div(
+        tf.sub(stained, tf.mul(tf.tensor1d(normalisation.mean), inside)),
+        tf.tensor1d(normalisation.deviation),
+      )
+      : stained;
+    raw.dispose();
+    return result as tf.Tensor4D;
+  });
+}
+
+/** Colours with their optical densities changed; the padding stays zero. */
+function restained(
+  views: tf.Tensor,
+  densities: DensityMatrix,
+  inside: tf.Tensor,
+): tf.Tensor {
+  const colours = tf.reshape(
+    tf.div(views, tf.maximum(inside, DARKEST)),
+    [-1, 3],
+  );
+  const logs = tf.log(tf.maximum(colours, DARKEST));
+  const changed = tf.exp(
+    tf.matMul(logs, tf.tensor2d([...densities], [3, 3])),
+  );
+  return tf.mul(tf.reshape(tf.minimum(changed, 1), views.shape), inside);
+}
+
+/** Share of each view pixel that lies inside the image: `[N, h, w, 1]`, or 1. */
+function insideShare(
+  regions: readonly Region[],
+  image: Size,
+  [count, rows, columns]: readonly [number, number, number, number],
+): tf.Tensor {
+  const inside = ({ x, y, width, height }: Region) =>
+    x >= 0 && y >= 0 && x + width <= image.width && y + height <= image.height;
+  if (regions.every(inside)) return tf.scalar(1);
+  const down = regions.map(({ y: start, height: extent }) =>
+    insideShares({ start, extent, count: rows }, image.height)
+  );
+  const across = regions.map(({ x: start, width: extent }) =>
+    insideShares({ start, extent, count: columns }, image.width)
+  );
+  return tf.mul(
+    tf.tensor4d(down.flat(), [count, rows, 1, 1]),
+    tf.tensor4d(across.flat(), [count, 1, columns, 1]),
+  );
+}

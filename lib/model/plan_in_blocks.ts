@@ -1,0 +1,328 @@
+/**
+ * The first half of a pass for one image of any size: stage I block by block,
+ * stage II a few tiles at a time. What is kept is what was drawn.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { randomKey } from "../../kernels/random.ts";
+import { attentionSoftmax } from "../../kernels/softmax.ts";
+import type { MapSize, Region } from "../image/geometry.ts";
+import { Views } from "../image/views.ts";
+import { Memory } from "../memory.ts";
+import {
+  contrastiveWeights as contrastiveBlock,
+  type EntropySums,
+  ExpectedCounts,
+  GumbelDraws,
+  type StreamedDraws,
+} from "../sampling/streams.ts";
+import { ahead } from "./ahead.ts";
+import { subTileLogits } from "./attention.ts";
+import { contrastiveWeights, drawSubTileRows } from "./draw.ts";
+import {
+  Clock,
+  type Drawn,
+  drawsOf,
+  type Glimpse,
+  numbered,
+  type PlanImage,
+  type PlanOptions,
+  readSubTiles,
+  STAGE1,
+  STAGE2,
+  subTileMap,
+  subTileView,
+  type TileDraw,
+  tileDraw,
+  withSubTiles,
+} from "./glimpse.ts";
+import { prepared } from "./input.ts";
+import type { Model } from "./model.ts";
+import { TileMap } from "./tile_map.ts";
+
+/** All that scoring one image needs, and its maps for who wants them. */
+export interface BlockPlan extends Drawn {
+  tileMap: TileMap;
+  /** alpha of each drawn tile, `[T]`, and beta of each drawn sub-tile, `[S]`. */
+  tileAttention: Float32Array;
+  subTileAttention: Float32Array;
+  /** What the regulariser needs of alpha; only if asked for. */
+  entropy: EntropySums | undefined;
+  /** Tiles some at a time, as network b sees them. */
+  tileBatches(): AsyncGenerator<TileBatch>;
+}
+
+/** Some tiles of one glimpse as network b sees them. */
+export interface TileBatch {
+  glimpse: number;
+  /** Place of the first one among all tiles of the plan. */
+  firstTile: number;
+  tiles: number[];
+  views: tf.Tensor4D; // [tiles, u, v, 3], normalised
+}
+
+/** beta of tiles that were looked at. */
+export interface SeenTiles {
+  regions: Region[];
+  /** alpha of each tile, and its index in the tile map. */
+  tileAttention: number[];
+  tiles: number[];
+  map: MapSize;
+  subTileAttention: Float32Array; // [tiles, u * v]
+}
+
+/** How to draw, and what else to find out. */
+export interface BlockPlanOptions extends PlanOptions {
+  /** Also find the entropy of alpha, for the loss. */
+  entropy?: boolean;
+  /** Is told what stage II sees of the image itself, tile by tile. */
+  onTiles?: (tiles: SeenTiles) => void;
+}
+
+/**
+ * Looks at one image, draws and reads; the draws are those of `plan`.
+ *
+ * @throws {ImageError} If the image cannot be read, or has no foreground.
+ */
+export async function planInBlocks(
+  model: Model,
+  image: PlanImage,
+  options: BlockPlanOptions,
+): Promise<BlockPlan> {
+  const clock = new Clock();
+  const views = await Views.open(image.pyramid, options);
+  try {
+    const tileMap = new TileMap(model, image, views, options);
+    const { plain, contrastive } = await drawTiles(tileMap, image, options);
+    const entropy = options.entropy ? await tileMap.entropy() : undefined;
+    clock.lap("stage1Ms");
+    const drawn = [plain, ...contrastive ? [contrastive] : []];
+    const tiles = numbered(
+      drawn.map((draw, i) =>
+        tileDraw(model, image.pyramid, {
+          draw,
+          contrastive: i > 0,
+          image: 0,
+          map: tileMap.map,
+          locations: tileMap.locations,
+        })
+      ),
+    );
+    const tileAttention = Float32Array.from(
+      drawn.flatMap(({ logits }) => logits),
+      (logit) => Math.exp(logit - tileMap.logNormaliser),
+    );
+    const look = new TileLook(model, image, views, { tiles, options });
+    const subTiles = await look.draw(tileAttention);
+    clock.lap("stage2Ms");
+    const glimpses = glimpsesOf(model, tiles, subTiles.locations);
+    const read = await readSubTiles(model, [image], [views], {
+      glimpses,
+      signal: options.signal,
+    });
+    clock.lap("readMs");
+    return {
+      glimpses,
+      draws: drawsOf(tiles, options.samples, subTiles.locations),
+      locations: Int32Array.from(subTiles.locations.flat()),
+      subTileMap: subTileMap(model),
+      subTiles: read,
+      tileMap,
+      tileAttention,
+      subTileAttention: Float32Array.from(subTiles.attention),
+      entropy,
+      tileBatches: () => look.batches(),
+      timings: clock.timings,
+      dispose() {
+        read.dispose();
+        views.dispose();
+      },
+    };
+  } catch (error) {
+    views.dispose();
+    throw error;
+  }
+}
+
+/** Draws in both ways that are asked for, in as few looks as possible. */
+async function drawTiles(
+  tileMap: TileMap,
+  { key, contrastive }: PlanImage,
+  { draws, samples }: PlanOptions,
+): Promise<{ plain: StreamedDraws; contrastive: StreamedDraws | undefined }> {
+  const { locations, map: { columns } } = tileMap;
+  const gumbel = (turned: 0 | 1) =>
+    new GumbelDraws({
+      samples,
+      columns,
+      locations,
+      key: randomKey(...key, STAGE1, turned),
+    });
+  const seeded = draws === "seeded" ? gumbel(0) : undefined;
+  await tileMap.look(({ block, logits }) => seeded?.add(block, logits));
+  const { logNormaliser } = tileMap;
+  const expected = seeded
+    ? undefined
+    : new ExpectedCounts({ samples, columns, logNormaliser });
+  const turned = contrastive ? gumbel(1) : undefined;
+  if (expected || turned) {
+    for await (const { block, logits } of tileMap.logits()) {
+      expected?.add(block, logits);
+      turned?.add(
+        block,
+        contrastiveBlock(logits, { logNormaliser, locations }),
+        logits,
+      );
+    }
+  }
+  return { plain: (seeded ?? expected!).draw(), contrastive: turned?.draw() };
+}
+
+function glimpsesOf(
+  model: Model,
+  tiles: readonly TileDraw[],
+  locations: readonly number[][],
+): Glimpse[] {
+  return tiles.map((glimpse) => {
+    const { firstTile, tiles } = glimpse;
+    const own = locations.slice(firstTile, firstTile + tiles.length);
+    return withSubTiles(model, glimpse, own);
+  });
+}
+
+/** Stage II of the tiles that were drawn, some at a time. */
+class TileLook {
+  readonly #model: Model;
+  readonly #image: PlanImage;
+  readonly #views: Views;
+  readonly #tiles: readonly TileDraw[];
+  readonly #options: BlockPlanOptions;
+
+  constructor(
+    model: Model,
+    image: PlanImage,
+    views: Views,
+    { tiles, options }: {
+      tiles: readonly TileDraw[];
+      options: BlockPlanOptions;
+    },
+  ) {
+    this.#model = model;
+    this.#image = image;
+    this.#views = views;
+    this.#tiles = tiles;
+    this.#options = options;
+  }
+
+  /** Locations drawn in each tile, and beta of all of them. */
+  async draw(
+    tileAttention: Float32Array,
+  ): Promise<{ locations: number[][]; attention: number[] }> {
+    const locations: number[][] = [], attention: number[] = [];
+    for await (const batch of this.batches()) {
+      const beta = tf.tidy(() =>
+        attentionSoftmax(subTileLogits(this.#model.parameters, batch.views))
+      );
+      const drawn = await this.#drawBatch(batch);
+      const values = await beta.data() as Float32Array;
+      beta.dispose();
+      const count = values.length / batch.tiles.length;
+      drawn.forEach((tile, i) =>
+        attention.push(...tile.map((index) => values[i * count + index]!))
+      );
+      locations.push(...drawn);
+      this.#tell(batch, tileAttention, values);
+    }
+    return { locations, attention };
+  }
+
+  /** The tiles of each glimpse, the next ones read meanwhile. */
+  async *batches(): AsyncGenerator<TileBatch> {
+    const { width, height } = subTileView(this.#model);
+    const { blockPixels } = this.#options.memory ?? new Memory();
+    const size = Math.max(1, Math.floor(blockPixels / (width * height)));
+    const parts = this.#tiles.flatMap(({ tiles, firstTile }, glimpse) =>
+      Array.from({ length: Math.ceil(tiles.length / size) }, (_, i) => ({
+        glimpse,
+        firstTile: firstTile + i * size,
+        tiles: tiles.slice(i * size, (i + 1) * size),
+      }))
+    );
+    for await (
+      const batch of ahead(parts, (part) => this.#read(part), {
+        drop: ({ views }) => views.dispose(),
+      })
+    ) {
+      try {
+        yield batch;
+      } finally {
+        batch.views.dispose();
+      }
+    }
+  }
+
+  async #read(part: Omit<TileBatch, "views">): Promise<TileBatch> {
+    const regions = this.#regionsOf(part);
+    const raw = await this.#views.regions(
+      regions,
+      subTileView(this.#model),
+      this.#options.signal,
+    );
+    return { ...part, views: prepared(raw, regions, this.#image, this.#model) };
+  }
+
+  #regionsOf({ glimpse, firstTile, tiles }: Omit<TileBatch, "views">) {
+    const draw = this.#tiles[glimpse]!;
+    const first = firstTile - draw.firstTile;
+    return draw.tileRegions.slice(first, first + tiles.length);
+  }
+
+  /** n_c draws without replacement in each tile of a batch. */
+  async #drawBatch(
+    { glimpse, firstTile, tiles, views }: TileBatch,
+  ): Promise<number[][]> {
+    const draw = this.#tiles[glimpse]!;
+    const { rows, columns } = subTileMap(this.#model);
+    const first = firstTile - draw.firstTile;
+    const wanted = draw.counts.slice(first, first + tiles.length)
+      .map((count) => Math.min(count, rows * columns));
+    const k = Math.max(...wanted);
+    const logWeights = tf.tidy(() => {
+      const logits = subTileLogits(this.#model.parameters, views);
+      return draw.contrastive ? contrastiveWeights(logits) : logits;
+    });
+    const turned = draw.contrastive ? 1 : 0;
+    const indices = await drawSubTileRows(logWeights, {
+      draws: this.#options.draws,
+      k,
+      columns,
+      keys: tiles.map((tile) =>
+        randomKey(...this.#image.key, STAGE2, turned, tile)
+      ),
+    });
+    logWeights.dispose();
+    return wanted.map((count, tile) =>
+      Array.from(indices.subarray(tile * k, tile * k + count))
+        .filter((index) => index >= 0)
+    );
+  }
+
+  #tell(
+    batch: TileBatch,
+    tileAttention: Float32Array,
+    subTileAttention: Float32Array,
+  ): void {
+    if (this.#tiles[batch.glimpse]!.contrastive) return;
+    const { firstTile, tiles } = batch;
+    this.#options.onTiles?.({
+      regions: this.#regionsOf(batch),
+      tileAttention: Array.from(
+        tileAttention.subarray(firstTile, firstTile + tiles.length),
+      ),
+      tiles,
+      map: subTileMap(this.#model),
+      subTileAttention,
+    });
+  }
+}

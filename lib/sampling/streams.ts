@@ -1,0 +1,189 @@
+/**
+ * What draws from a map need, gathered block by block: nothing here grows with
+ * the map. A location's random number depends on its row and column alone, so
+ * the result is that of the whole map.
+ *
+ * @module
+ */
+import type { Key } from "../../kernels/random.ts";
+import {
+  drawWithReplacement,
+  ExpectedDraws,
+  topGumbelReference,
+} from "../../kernels/sample.ts";
+import { Top } from "../../kernels/top.ts";
+import { entropySlope, entropyTerm } from "./entropy.ts";
+
+/** A rectangle of locations of a map. */
+export interface Block {
+  row: number;
+  column: number;
+  rows: number;
+  columns: number;
+}
+
+/** Locations that were drawn, how often, and the logit of each. */
+export interface StreamedDraws {
+  indices: number[]; // in the whole map
+  counts: number[];
+  logits: number[];
+}
+
+/** log sum exp of all values that were added, as attention is normalised by it. */
+export class LogSumExp {
+  #max = -Infinity;
+  #sum = 0; // of exp(value - max)
+
+  add(values: Float32Array): void {
+    for (const value of values) {
+      if (value > this.#max) {
+        this.#sum = this.#sum * Math.exp(this.#max - value) + 1;
+        this.#max = value;
+      } else if (value !== -Infinity) {
+        this.#sum += Math.exp(value - this.#max); // a NaN passes, and shows
+      }
+    }
+  }
+
+  /** -Infinity if nothing was added that can be drawn. */
+  get value(): number {
+    return this.#max === -Infinity
+      ? -Infinity
+      : this.#max + Math.log(this.#sum);
+  }
+}
+
+/** N draws with replacement from the blocks of one map. */
+export class GumbelDraws {
+  readonly #options: { samples: number; key: Key; columns: number };
+  readonly #top: Top;
+  readonly #k: number;
+  readonly #logits = new Map<number, number>(); // of the candidates
+
+  /** @param options.columns of the whole map. */
+  constructor(
+    options: { samples: number; key: Key; columns: number; locations: number },
+  ) {
+    this.#options = options;
+    this.#k = Math.min(options.samples, options.locations);
+    this.#top = new Top(this.#k);
+  }
+
+  /**
+   * @param logWeights of the block's locations, up to a constant of the map.
+   * @param logits what is remembered of those that are drawn.
+   */
+  add(block: Block, logWeights: Float32Array, logits = logWeights): void {
+    const { key, columns } = this.#options;
+    const { indices, values } = topGumbelReference(logWeights, {
+      k: Math.min(this.#k, logWeights.length),
+      keys: Uint32Array.from(key),
+      columns: block.columns,
+      offset: block,
+    });
+    for (const [rank, index] of indices.entries()) {
+      if (index < 0) break;
+      const inMap = indexInMap(block, index, columns);
+      this.#top.offer(values[rank]!, inMap);
+      this.#logits.set(inMap, logits[index]!);
+    }
+  }
+
+  /** @throws {RangeError} If no location can be drawn. */
+  draw(): StreamedDraws {
+    const values = new Float32Array(this.#k), indices = new Int32Array(this.#k);
+    this.#top.drain(values, indices);
+    const drawn = drawWithReplacement({ indices, values }, this.#options);
+    return {
+      ...drawn,
+      logits: drawn.indices.map((index) => this.#logits.get(index)!),
+    };
+  }
+}
+
+/** The counts that N draws are expected to give, from the blocks of one map. */
+export class ExpectedCounts {
+  readonly #draws: ExpectedDraws;
+  readonly #columns: number;
+  readonly #logNormaliser: number;
+  readonly #logits = new Map<number, number>(); // of what may be counted
+
+  constructor(
+    { samples, columns, logNormaliser }: {
+      samples: number;
+      columns: number;
+      logNormaliser: number;
+    },
+  ) {
+    this.#draws = new ExpectedDraws(samples);
+    this.#columns = columns;
+    this.#logNormaliser = logNormaliser;
+  }
+
+  add(block: Block, logits: Float32Array): void {
+    for (const [i, logit] of logits.entries()) {
+      const attention = Math.fround(Math.exp(logit - this.#logNormaliser));
+      const index = indexInMap(block, i, this.#columns);
+      if (this.#draws.offer(attention, index)) this.#logits.set(index, logit);
+    }
+  }
+
+  draw(): StreamedDraws {
+    const drawn = this.#draws.draw();
+    return {
+      ...drawn,
+      logits: drawn.indices.map((index) => this.#logits.get(index)!),
+    };
+  }
+}
+
+/** Sums over all locations of a map that its entropy needs. */
+export class EntropySums {
+  /** sum p log(p + 1e-6): what the regulariser weighs. */
+  negative = 0;
+  /** sum p d(p log(p + 1e-6))/dp. */
+  slope = 0;
+  /** -sum p log p, nats. */
+  entropy = 0;
+  readonly #logNormaliser: number;
+
+  constructor(logNormaliser: number) {
+    this.#logNormaliser = logNormaliser;
+  }
+
+  add(logits: Float32Array): void {
+    for (const logit of logits) {
+      if (logit === -Infinity) continue;
+      const log = logit - this.#logNormaliser, p = Math.exp(log);
+      this.negative += entropyTerm(p);
+      this.slope += p * entropySlope(p);
+      this.entropy -= p * log;
+    }
+  }
+}
+
+/**
+ * Log-weights of the contrastive draws, 1 - attention; -Infinity where there is
+ * no location. The logits themselves where there is but one.
+ */
+export function contrastiveWeights(
+  logits: Float32Array,
+  { logNormaliser, locations }: { logNormaliser: number; locations: number },
+): Float32Array {
+  if (locations === 1) return logits;
+  return logits.map((logit) =>
+    logit === -Infinity
+      ? -Infinity
+      : Math.log(Math.max(0, 1 - Math.exp(logit - logNormaliser)))
+  );
+}
+
+/** Index in a map of `columns` of the location at `index` of a block of it. */
+export function indexInMap(
+  block: Block,
+  index: number,
+  columns: number,
+): number {
+  const row = block.row + Math.floor(index / block.columns);
+  return row * columns + block.column + index % block.columns;
+}
