@@ -8,7 +8,8 @@ import { dirname, relative, resolve } from "node:path";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { DataError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
-import { isUrl, type ManifestEntry, type Split } from "./manifest.ts";
+import { isUrl } from "../image/source.ts";
+import type { ManifestEntry, Split } from "./manifest.ts";
 import { count, formatTable } from "./table.ts";
 
 /** Images that stay together, and how many there are of each label. */

@@ -10,6 +10,7 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { DataError } from "../errors.ts";
+import { isUrl } from "../image/source.ts";
 import { type Columns, Faults, readTable, type Row } from "./table.ts";
 
 /** The side of a split an image stands on. */
@@ -90,11 +91,6 @@ export async function readManifest(
   const names = classes ? [...classes] : sortClasses(entries);
   for (const entry of entries) entry.classIndex = names.indexOf(entry.label);
   return { path, folder, classes: names, entries };
-}
-
-/** Whether an image or another file of a manifest is named by a URL. */
-export function isUrl(path: string): boolean {
-  return /^https?:\/\//i.test(path);
 }
 
 /**

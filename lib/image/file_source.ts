@@ -33,6 +33,7 @@ class FileSource implements ByteSource {
   readonly name: string;
   readonly identity: string;
   readonly size: number;
+  readonly warnings = [];
   readonly #traffic: Traffic = { bytes: 0, requests: 0 };
   readonly #file: FileHandle;
   #last: Promise<unknown> = Promise.resolve();

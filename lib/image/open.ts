@@ -1,6 +1,6 @@
 /**
- * Opens an image file: looks at its first bytes, never at its name, and hands
- * it to the reader that knows the format.
+ * Opens an image, local or remote: looks at its first bytes, never at its name,
+ * and hands it to the reader that knows the format.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { ImageError } from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
 import { openFile } from "./file_source.ts";
+import { openUrl } from "./http_source.ts";
 import type { Pyramid } from "./pyramid.ts";
 import {
   type DecodedImage,
@@ -15,7 +16,7 @@ import {
   type ImageFacts,
   RasterPyramid,
 } from "./raster.ts";
-import type { ByteSource } from "./source.ts";
+import { type ByteSource, isUrl } from "./source.ts";
 import { isForVips } from "./tiff_page.ts";
 import { TiffFile } from "./tiff_parser.ts";
 import { readTiffImage, type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
@@ -65,7 +66,7 @@ const readers: readonly Reader[] = [
 const DEFAULT_CACHE_BYTES = 2 ** 26;
 
 /**
- * Opens the image at `path`.
+ * Opens the image at `path`, or at a URL (http, https, s3).
  *
  * @throws {ImageError} If it is missing, of no known format, damaged,
  *   truncated or too large; the message names the file and the reason.
@@ -75,7 +76,11 @@ export async function openImage(
   options: OpenOptions = {},
 ): Promise<Pyramid> {
   options.signal?.throwIfAborted();
-  const source = await named(path, "an image", openFile(path));
+  const source = await named(
+    path,
+    "an image",
+    isUrl(path) ? openUrl(path, options) : openFile(path),
+  );
   try {
     const head = await named(
       path,
@@ -144,8 +149,9 @@ async function decodeWhole(
 ): Promise<Pyramid> {
   refuseHugeFile(source, maxPixels);
   const bytes = await source.read(0, source.size, signal);
-  const image = await decode(bytes, { maxPixels, signal });
+  const { pixels, warnings } = await decode(bytes, { maxPixels, signal });
   source.close();
+  const image = { pixels, warnings: [...source.warnings, ...warnings] };
   return new RasterPyramid(source.name, image, source.traffic, facts);
 }
 

@@ -20,6 +20,8 @@ export interface ByteSource {
   /** Bytes of the whole file. */
   readonly size: number;
   readonly traffic: Readonly<Traffic>;
+  /** What a user should know of how the bytes come. */
+  readonly warnings: readonly string[];
   /**
    * Bytes `[offset, offset + length)`; fewer only where the file ends. They
    * may be shared with a cache: do not write to them.
@@ -32,4 +34,9 @@ export interface ByteSource {
     signal?: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>>;
   close(): void;
+}
+
+/** Whether an image is named by a URL rather than a path. */
+export function isUrl(path: string): boolean {
+  return /^(https?|s3):\/\//i.test(path);
 }

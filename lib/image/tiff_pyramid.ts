@@ -181,7 +181,7 @@ class TiffPyramid implements Pyramid {
     this.mpp = image.mpp;
     this.magnification = image.magnification;
     this.georeference = image.georeference;
-    this.warnings = image.warnings;
+    this.warnings = [...source.warnings, ...image.warnings];
     this.#source = source;
     this.#image = image;
     this.#cache = cache;
