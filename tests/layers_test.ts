@@ -9,13 +9,19 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 // What every layer may use: no layer of its own.
-const BASE = ["lib/errors.ts", "lib/files.ts", "lib/memory.ts"];
+const BASE = [
+  "lib/errors.ts",
+  "lib/files.ts",
+  "lib/memory.ts",
+  "lib/nearest.ts",
+];
 
 /** Folders and files that a folder or file may import from, besides its own. */
 const LAYERS: Record<string, string[]> = {
   "kernels": [],
   "lib/errors.ts": [],
   "lib/files.ts": ["lib/errors.ts"],
+  "lib/nearest.ts": [],
   "lib/memory.ts": [],
   "lib/engine": ["kernels", ...BASE],
   "lib/image": ["kernels", ...BASE],

@@ -7,6 +7,7 @@
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { type BackendChoice, BACKENDS } from "../engine/select.ts";
 import { UsageError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
 
 type Values = Record<string, string | boolean | string[] | undefined>;
 
@@ -35,8 +36,7 @@ export class Flags {
       this.#values = parsed.values as Values;
       this.positionals = parsed.positionals;
     } catch (cause) {
-      const [line] = (cause as Error).message.split("\n");
-      throw new UsageError(line!, { cause });
+      throw new UsageError(refusal(cause as Error, options), { cause });
     }
   }
 
@@ -140,4 +140,16 @@ export class Flags {
   backend(): BackendChoice {
     return this.oneOf("backend", BACKENDS) ?? "auto";
   }
+}
+
+/** What node:util says in a line, and the flag that was probably meant. */
+function refusal(error: Error, options: ParseArgsOptionsConfig): string {
+  const [line = ""] = error.message.split("\n");
+  const unknown = /^Unknown option '--([^']+)'/.exec(line)?.[1];
+  if (unknown === undefined) return line;
+  const meant = nearest(unknown, Object.keys(options));
+  return `Cannot take --${unknown}: ` +
+    (meant === undefined
+      ? "there is no such flag; --help lists them"
+      : `did you mean --${meant}?`);
 }

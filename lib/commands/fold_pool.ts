@@ -8,7 +8,6 @@ import * as errors from "../errors.ts";
 import type { FoldResult, FoldTask } from "../train/crossval.ts";
 import type { Progress } from "../train/trainer.ts";
 import type { FoldSetup, FromWorker, ToWorker } from "./fold_worker.ts";
-import { InterruptError } from "./terminal.ts";
 
 /** How a pool runs. */
 export interface FoldPoolOptions {
@@ -69,7 +68,7 @@ function send(worker: Worker, message: ToWorker): void {
 function runTask(
   worker: Worker,
   task: FoldTask,
-  { onProgress }: FoldPoolOptions,
+  { onProgress, signal }: FoldPoolOptions,
 ): Promise<FoldResult> {
   const { promise, resolve, reject } = Promise.withResolvers<FoldResult>();
   worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
@@ -79,7 +78,9 @@ function runTask(
       case "result":
         return resolve(data.result);
       case "error":
-        return reject(revived(data));
+        return reject(
+          data.name === "InterruptError" ? signal.reason : revived(data),
+        );
       default:
         data satisfies never;
     }
@@ -96,7 +97,6 @@ function runTask(
 function revived(
   { name, message, stack }: FromWorker & { type: "error" },
 ): Error {
-  if (name === "InterruptError") return new InterruptError();
   const known =
     (errors as Record<string, new (message: string) => Error>)[name];
   const error = known ? new known(message) : new Error(message);

@@ -52,16 +52,26 @@ export function figure(value: number | null | undefined): string {
   return value === null || value === undefined ? "-" : value.toFixed(3);
 }
 
+// A terminal sends Ctrl-C to `deno task` and to what it runs, and `deno task`
+// passes it on: what follows this soon is the same key.
+const SAME_KEY_MS = 500;
+
 /**
  * A signal that Ctrl-C (or SIGTERM) sets off: the work stops at its next step
  * and can be resumed. A second Ctrl-C ends the process at once.
+ *
+ * @param message what is then said, with how to go on where that can be done.
  */
-export function interruptSignal(): AbortSignal {
+export function interruptSignal(message = STOPPED): AbortSignal {
   const controller = new AbortController();
+  let stoppedAt = 0;
   for (const name of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(name, () => {
-      if (controller.signal.aborted) Deno.exit(INTERRUPTED);
-      controller.abort(new InterruptError());
+      const now = performance.now();
+      if (!controller.signal.aborted) {
+        stoppedAt = now;
+        controller.abort(new InterruptError(message));
+      } else if (now - stoppedAt > SAME_KEY_MS) Deno.exit(INTERRUPTED);
     });
   }
   return controller.signal;
@@ -70,8 +80,13 @@ export function interruptSignal(): AbortSignal {
 /** Exit code of a process that was stopped by Ctrl-C. */
 export const INTERRUPTED = 130;
 
+const STOPPED = "Stopped";
+
 /** The user stopped the work. */
 export class InterruptError extends Error {
   override name = "InterruptError";
-  override message = "Stopped";
+
+  constructor(message = STOPPED) {
+    super(message);
+  }
 }

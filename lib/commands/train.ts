@@ -119,7 +119,11 @@ export async function run(argv: string[]): Promise<number> {
   const manifest = await readManifest(data);
   checkReference(config, manifest);
   const engine = await announceEngine(request.backend);
-  const signal = interruptSignal();
+  const signal = interruptSignal(
+    folds === undefined
+      ? "Stopped: --resume goes on from the last whole epoch"
+      : "Stopped: the same command goes on",
+  );
   const setup: Setup = { ...request, engine, manifest, signal };
   const code =
     await (folds === undefined ? trainOnce(setup) : crossValidate(setup));
@@ -175,7 +179,7 @@ async function readRequest(argv: string[]): Promise<Request> {
 }
 
 function checkReference(
-  { referenceClass }: Config,
+  { referenceClass, training }: Config,
   { classes, path }: Manifest,
 ) {
   if (classes.length < 2) {
@@ -184,6 +188,7 @@ function checkReference(
     );
   }
   if (referenceClass === null || classes.includes(referenceClass)) return;
+  if (training.contrastiveFrom === null) return; // nothing refers to it
   throw new UsageError(
     `Cannot use the reference class "${referenceClass}" of the configuration: the labels of ${path} are ${
       classes.join(", ")

@@ -77,7 +77,7 @@ async function checkVacant(out: string): Promise<void> {
   try {
     for await (const _ of Deno.readDir(out)) {
       throw new UsageError(
-        `Cannot write a data set to "${out}": the folder is not empty`,
+        `Cannot write a data set to "${out}": the folder is not empty; remove it, or give another --out`,
       );
     }
   } catch (cause) {

@@ -6,6 +6,7 @@
  */
 import { CsvError, parse } from "csv-parse/sync";
 import { DataError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
 
 /** One record of a table: its fields by column, blank ones left out. */
 export interface Row {
@@ -179,24 +180,9 @@ function checkColumns(
 }
 
 function suggest(word: string, known: readonly string[]): string {
-  const nearest = known
-    .map((name) => ({ name, edits: editDistance(word.toLowerCase(), name) }))
-    .reduce((best, next) => (next.edits < best.edits ? next : best));
-  return nearest.edits <= 2
-    ? `did you mean "${nearest.name}"?`
+  const meant = nearest(word, known);
+  if (meant !== undefined) return `did you mean "${meant}"?`;
+  return /[;\t|]/.test(word)
+    ? "put commas between the columns"
     : `remove it, or use one of ${known.join(", ")}`;
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let above = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(replaced, above[j]! + 1, row[j - 1]! + 1));
-    }
-    above = row;
-  }
-  return above[b.length]!;
 }

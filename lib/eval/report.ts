@@ -72,27 +72,29 @@ export async function evaluationReport(
     classes,
     metrics,
     confusion,
-    attention: summariseHits(hits, { seed }),
+    attention: summariseHits(hits.filter((found) => found !== null), {
+      seed,
+      groups: groups.filter((_, i) => hits[i]),
+    }),
   };
 }
 
-/** Hits of each image that has objects of its label. */
+/** Hits of each image; null where it has no objects of its label. */
 async function allHits(
   images: readonly EvaluatedImage[],
   regions: RegionSource,
-): Promise<AttentionHits[]> {
-  const hits: AttentionHits[] = [];
+): Promise<(AttentionHits | null)[]> {
+  const hits: (AttentionHits | null)[] = [];
   for (const { entry, prediction, size } of images) {
     const all = await regions.of(entry);
     const objects = all.filter((object) => regions.relevant(entry, object));
     const { width, height } = prediction.subTiles[0]!;
-    const found = attentionHits({
+    hits.push(attentionHits({
       image: size,
       subTileSize: { width, height },
       subTiles: prediction.subTiles,
       objects,
-    });
-    if (found) hits.push(found);
+    }));
   }
   return hits;
 }

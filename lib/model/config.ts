@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { ConfigError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
 
 const count = z.number().int().min(1);
 const pixels = z.number().int().min(1);
@@ -184,22 +185,49 @@ function assign(
   const path = key.split(".");
   const last = path.pop()!;
   let at: unknown = config;
-  for (const part of path) at = child(at, part, key);
-  child(at, last, key);
+  for (const part of path) at = child(at, part, { config, key });
+  child(at, last, { config, key });
   (at as Record<string, unknown>)[last] = jsonOrWord(value);
 }
 
-function child(parent: unknown, name: string, key: string): unknown {
+function child(
+  parent: unknown,
+  name: string,
+  { config, key }: { config: Record<string, unknown>; key: string },
+): unknown {
   const known = parent !== null && typeof parent === "object"
     ? Object.keys(parent)
     : [];
-  if (!known.includes(name)) {
-    throw new ConfigError(
-      `Cannot set "${key}": there is no "${name}"` +
-        (known.length ? `, only ${known.join(", ")}` : ""),
-    );
-  }
-  return (parent as Record<string, unknown>)[name];
+  if (known.includes(name)) return (parent as Record<string, unknown>)[name];
+  const meant = nearestKey(config, key);
+  throw new ConfigError(
+    `Cannot set "${key}": there is no "${name}"` +
+      (meant !== undefined
+        ? `; did you mean "${meant}"?`
+        : known.length > 0
+        ? `, only ${known.join(", ")}`
+        : ""),
+  );
+}
+
+/** The key that was probably meant: spelt nearly so, or its last word alone. */
+function nearestKey(
+  config: Record<string, unknown>,
+  key: string,
+): string | undefined {
+  const keys = dottedKeys(config);
+  const lastWord = (key: string) => key.slice(key.lastIndexOf(".") + 1);
+  const word = nearest(lastWord(key), keys.map(lastWord));
+  return nearest(key, keys) ?? keys.find((key) => lastWord(key) === word);
+}
+
+/** The keys of all values that are no objects. */
+function dottedKeys(value: unknown, prefix = ""): string[] {
+  if (value === null || typeof value !== "object") return [];
+  return Object.entries(value).flatMap(([name, child]) => [
+    ...(child === null || typeof child !== "object" ? [prefix + name] : []),
+    ...dottedKeys(child, `${prefix}${name}.`),
+  ]);
 }
 
 function jsonOrWord(value: string): unknown {

@@ -9,6 +9,7 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
 import { type Config, parseConfig } from "./config.ts";
 
 type View = Config["view"];
@@ -116,12 +117,16 @@ export function preset(name: string): Config {
   const isPaper = name.endsWith("-paper");
   const data =
     (isPaper ? name.slice(0, -"-paper".length) : name) as keyof typeof VIEWS;
-  const found = VIEWS[data];
-  if (!found) {
+  if (!Object.hasOwn(VIEWS, data)) {
+    const meant = nearest(name, presetNames);
     throw new ConfigError(
-      `Cannot use "${name}" as a preset: there are ${presetNames.join(", ")}`,
+      `Cannot use "${name}" as a preset: ` +
+        (meant === undefined
+          ? `there are ${presetNames.join(", ")}`
+          : `did you mean "${meant}"?`),
     );
   }
+  const found = VIEWS[data];
   const base = isPaper ? PAPER : data === "colon" ? COLON : OURS;
   // Gigapixel stage I: a grid of tiles, as the published experiment used.
   const tileStride = data === "camelyon16" ? found.tileSize : found.tileStride;

@@ -59,7 +59,8 @@ Deno.test("arguments that are no flags are refused unless allowed", () => {
 });
 
 Deno.test("unknown flags, missing values and empty ones are refused by name", () => {
-  refuses(() => flags("--cuont", "1"), /'--cuont'/);
+  refuses(() => flags("--cuont", "1"), /--cuont: did you mean --count\?$/);
+  refuses(() => flags("--size", "1"), /--size: there is no such flag/);
   refuses(() => flags("--count"), /'--count/);
   refuses(() => flags("--count", "--name", "n"), /'--count'/);
   refuses(() => flags("--json=yes"), /'--json'/);

@@ -77,13 +77,17 @@ async function stopAfterTwoEpochs(
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   process.kill(signal);
+  // `deno task` passes on what the terminal has sent to both.
+  if (signal === "SIGINT") process.kill(signal);
   const result = await ended;
   const epochs = (await traceOf(run)).length;
   assert.ok(epochs >= 2 && epochs < EPOCHS, `stopped after ${epochs} epochs`);
   assert.equal(result.stdout, "");
   if (signal === "SIGKILL") return void assert.equal(result.code, 137);
   assert.equal(result.code, 130);
-  assert.deepEqual(remarks(result).slice(1), ["Stopped"]);
+  assert.deepEqual(remarks(result).slice(1), [
+    "Stopped: --resume goes on from the last whole epoch",
+  ]);
 }
 
 Deno.test("train writes its configuration, splits, log and checkpoints", async () => {
@@ -190,6 +194,21 @@ Deno.test("train --epochs 0 gives a checkpoint that classifies", async () => {
   assert.deepEqual(Object.keys(probabilities), ["negative", "positive"]);
 });
 
+Deno.test("any words are labels while nothing refers to a reference class", async () => {
+  await Deno.writeTextFile(
+    join(folder, "words.csv"),
+    `image,label\n${IMAGE(0)},chat\n${IMAGE(1)},chien\n`,
+  );
+  await succeed(
+    folder,
+    ...["train", "--data", "words.csv", "--out", "mine", "--preset", "needle"],
+    ...["--test", "0", "--set", "training.validation=0", "--epochs", "0"],
+    ...["--backend", "wasm"],
+  );
+  const entries = await readManifest(join(folder, "mine", "splits.csv"));
+  assert.deepEqual(entries.classes, ["chat", "chien"]);
+});
+
 Deno.test("a run that was killed goes on as if it had not been", async () => {
   await stopAfterTwoEpochs("killed", "SIGKILL");
   await succeed(folder, ...training("killed", ...LONG, "--resume"));
@@ -273,7 +292,7 @@ const FAULTS: Fault[] = [
     files: {
       "labels.csv": `image,label\n${IMAGE(0)},cat\n${IMAGE(1)},dog\n`,
     },
-    argv: ["--data", "labels.csv", "--preset", "needle"],
+    argv: ["--data", "labels.csv", "--preset", "needle-paper"],
     code: 2,
     message: /"negative".*labels\.csv are cat, dog; .*--set referenceClass=/,
   },

@@ -111,6 +111,13 @@ const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
     /^manifest\.csv:1: unknown column "splt": did you mean "split"\?$/,
   ],
   [
+    "a table of a program that writes semicolons",
+    "image;label\na.png;x\n",
+    /^manifest\.csv:1: unknown column "image;label": put commas between/,
+    /missing column "image"/,
+    /missing column "label"/,
+  ],
+  [
     "an unknown column like no other",
     "image,label,comment\na.png,x,hello\n",
     /^manifest\.csv:1: unknown column "comment": remove it, or use one of image, label,/,

@@ -64,7 +64,8 @@ Deno.test("writeDataset takes an empty folder, and leaves a full one alone", asy
     await assert.rejects(
       writeDataset(out, DATASET),
       (error: Error) =>
-        error instanceof UsageError && /is not empty/.test(error.message),
+        error instanceof UsageError &&
+        /is not empty; remove it/.test(error.message),
     );
     await assert.rejects(
       writeDataset(join(out, "manifest.csv"), DATASET),

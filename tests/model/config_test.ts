@@ -73,7 +73,9 @@ Deno.test("a preset is a copy of its own", () => {
 });
 
 Deno.test("an unknown preset is answered with the known ones", () => {
-  assertConfigError(() => preset("collon"), `"collon"`, "colon-paper");
+  assertConfigError(() => preset("collon"), `"collon"`, `mean "colon"?`);
+  assertConfigError(() => preset("mine"), `"mine"`, "colon-paper, needle");
+  assertConfigError(() => preset("toString"), `"toString"`, "colon-paper");
   assertConfigError(() => preset("-paper"), `"-paper"`);
 });
 

@@ -1,0 +1,41 @@
+/**
+ * What a word that nobody knows was probably meant to be.
+ *
+ * @module
+ */
+
+// More than this many slips make another word.
+const MOST_EDITS = 2;
+
+/**
+ * The one of `known` that `word` is a slip of the hand away from, in capitals
+ * or not; undefined where none is.
+ */
+export function nearest(
+  word: string,
+  known: readonly string[],
+): string | undefined {
+  let best: string | undefined;
+  let fewest = Math.min(MOST_EDITS, word.length - 1) + 1;
+  for (const name of known) {
+    const edits = editDistance(word.toLowerCase(), name.toLowerCase());
+    if (edits >= fewest) continue;
+    best = name;
+    fewest = edits;
+  }
+  return best;
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let above = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(replaced, above[j]! + 1, row[j - 1]! + 1));
+    }
+    above = row;
+  }
+  return above[b.length]!;
+}
