@@ -18,8 +18,8 @@ import { Kernel, type TfjsWebGpuInternals } from "./gpu.ts";
 import { floatView, kernelConfigs } from "./kernel_config.ts";
 import code from "./softmax.wgsl" with { type: "text" };
 
-const SOFTMAX = "zoomin/Softmax";
-const SOFTMAX_GRADIENT = "zoomin/SoftmaxGradient";
+export const SOFTMAX = "zoomin/Softmax";
+export const SOFTMAX_GRADIENT = "zoomin/SoftmaxGradient";
 
 // Locations a workgroup; 64 for each of its 256 invocations.
 const SEGMENT = 16384;

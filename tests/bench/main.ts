@@ -1,0 +1,124 @@
+/**
+ * `deno task bench`: ours beside stock tfjs, on every engine of this machine.
+ *
+ * @module
+ */
+import { Flags } from "../../lib/commands/flags.ts";
+import { environment } from "../../lib/commands/environment.ts";
+import { type Engine, startEngine } from "../../lib/engine/select.ts";
+import { findAdapter } from "../../lib/engine/webgpu.ts";
+import { UsageError } from "../../lib/errors.ts";
+import { kernelBenchmarks } from "./kernels.ts";
+import { layerBenchmarks } from "./layers.ts";
+import { type Benchmark, type Row, sideBySide } from "./measure.ts";
+import { networkBenchmarks } from "./networks.ts";
+import { presetBenchmarks } from "./presets.ts";
+import { programBenchmarks } from "./program.ts";
+
+const BENCHMARKS: Record<string, Benchmark> = {
+  ...networkBenchmarks,
+  ...layerBenchmarks,
+  ...presetBenchmarks,
+  ...kernelBenchmarks,
+  ...programBenchmarks,
+};
+
+const USAGE = `deno task bench [--only ID,...] [--json]
+
+  --only ID,...  some of: ${Object.keys(BENCHMARKS).join(", ")}
+  --json         print {machine, rows} as JSON
+
+Ours and stock tfjs take turns; a row is the median of up to seven rounds after
+a first one, fewer where they take long. Progress goes to stderr.`;
+
+const MISUSE = 2;
+
+async function run(argv: string[]): Promise<void> {
+  const flags = new Flags(argv, {
+    only: { type: "string" },
+    json: { type: "boolean" },
+  });
+  const ids = wantedIds(flags.text("only"));
+  const rows: Row[] = [];
+  const machine: Record<string, unknown> = {};
+  for (const backend of await engines()) {
+    const engine = await startEngine(backend);
+    const { backend: _, engine: reason, ...rest } = environment(engine);
+    Object.assign(machine, rest, { [backend]: reason });
+    for (const id of ids) rows.push(...await rowsOf(id, engine));
+  }
+  console.log(
+    flags.has("json") ? JSON.stringify({ machine, rows }) : table(rows),
+  );
+}
+
+/** @throws {UsageError} If there is no such benchmark. */
+function wantedIds(only: string | undefined): string[] {
+  const known = Object.keys(BENCHMARKS);
+  if (only === undefined) return known;
+  const wanted = only.split(",");
+  const unknown = wanted.find((id) => !known.includes(id));
+  if (unknown === undefined) return wanted;
+  throw new UsageError(
+    `Cannot run "${unknown}" as a benchmark: there are ${known.join(", ")}`,
+  );
+}
+
+async function engines(): Promise<("wasm" | "webgpu")[]> {
+  if (await findAdapter()) return ["wasm", "webgpu"];
+  console.error("webgpu: skipped, as there is no adapter");
+  return ["wasm"];
+}
+
+async function rowsOf(id: string, engine: Engine): Promise<Row[]> {
+  const { subjects, dispose } = await BENCHMARKS[id]!(engine);
+  const rows: Row[] = [];
+  for (const subject of subjects) {
+    const times = await sideBySide(subject);
+    engine.assertAlive();
+    const row = { id, engine: engine.backend, ...times, note: subject.note };
+    console.error(text(row));
+    rows.push(row);
+  }
+  dispose();
+  return rows;
+}
+
+function table(rows: readonly Row[]): string {
+  return [
+    `| id | engine | ours, ms | stock, ms | ratio | |`,
+    `| --- | --- | ---: | ---: | ---: | --- |`,
+    ...rows.map((row) =>
+      `| ${row.id} | ${row.engine} | ${figure(row.oursMs)} | ${
+        figure(row.stockMs)
+      } | ${figure(row.ratio)} | ${row.note} |`
+    ),
+  ].join("\n");
+}
+
+function text({ id, engine, oursMs, stockMs, ratio, note }: Row): string {
+  const beside = stockMs === null
+    ? ""
+    : `, stock ${figure(stockMs)} ms, ratio ${figure(ratio)}`;
+  return `${id} ${engine}: ${figure(oursMs)} ms${beside} (${note})`;
+}
+
+/** Two digits and more. */
+function figure(value: number | null): string {
+  if (value === null) return "-";
+  return value < 10 ? value.toPrecision(2) : value.toFixed(0);
+}
+
+if (import.meta.main) {
+  if (Deno.args.includes("--help") || Deno.args.includes("-h")) {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
+  try {
+    await run(Deno.args);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    Deno.exit(MISUSE);
+  }
+}

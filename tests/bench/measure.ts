@@ -1,0 +1,74 @@
+/**
+ * What a benchmark is, and how it is timed: ours and stock in turn, so that
+ * what else the machine does falls on both.
+ *
+ * @module
+ */
+import type { Engine } from "../../lib/engine/select.ts";
+
+/** One line of the table. */
+export interface Row {
+  id: string;
+  engine: Engine["backend"];
+  oursMs: number;
+  /** Null where nothing stock does the same. */
+  stockMs: number | null;
+  /** stockMs / oursMs. */
+  ratio: number | null;
+  note: string;
+}
+
+/** Something to time. Both sides return the milliseconds they took. */
+export interface Subject {
+  ours: () => Promise<number>;
+  stock?: () => Promise<number>;
+  note: string;
+}
+
+/** What an id stands for on one engine: no subjects where it does not apply. */
+export interface Bench {
+  subjects: Subject[];
+  dispose(): void;
+}
+
+/** Makes ready what an id stands for, on the engine that is running. */
+export type Benchmark = (engine: Engine) => Bench | Promise<Bench>;
+
+// The first round is not counted: shaders are compiled, files are cached.
+const ROUNDS = 8;
+// A subject is left after it; at least one round is run, and then counted.
+const BUDGET_MS = 15_000;
+
+/** Medians of both sides over rounds in which they take turns. */
+export async function sideBySide(
+  { ours, stock }: Subject,
+): Promise<Pick<Row, "oursMs" | "stockMs" | "ratio">> {
+  const oursMs: number[] = [], stockMs: number[] = [];
+  let spent = 0;
+  for (let round = 0; round < ROUNDS && spent < BUDGET_MS; round++) {
+    const started = performance.now();
+    oursMs.push(await ours());
+    if (stock) stockMs.push(await stock());
+    spent += performance.now() - started;
+  }
+  const times = { oursMs: settled(oursMs), stockMs: settled(stockMs) };
+  if (!stock) return { oursMs: times.oursMs, stockMs: null, ratio: null };
+  return { ...times, ratio: times.stockMs / times.oursMs };
+}
+
+/** The median without the first round, where there is another. */
+function settled(times: number[]): number {
+  const counted = times.length > 1 ? times.slice(1) : times;
+  const sorted = counted.toSorted((a, b) => a - b);
+  const half = Math.floor(sorted.length / 2);
+  return sorted.length % 2
+    ? sorted[half]!
+    : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** Milliseconds that `work` takes. */
+export async function timed(work: () => Promise<void>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}

@@ -1,0 +1,79 @@
+/**
+ * The two networks that a step spends its time in, forward, and forward with
+ * all gradients of the weights:
+ *
+ * - attention: 3x3, 3-8-8-1, on 1x512x512x3;
+ * - feature: 5x5, 3-36, pool, 36-48, pool, on 32x27x27x3.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import {
+  attentionLogits,
+  features,
+  parameterSpecs,
+} from "../../lib/model/networks.ts";
+import {
+  disposeParameters,
+  initialParameters,
+} from "../../lib/model/parameters.ts";
+import { normalTensor } from "../finite_differences.ts";
+import { type Bench, type Benchmark, timed } from "./measure.ts";
+import { besideStock } from "./stock.ts";
+
+type Net = "attention" | "feature";
+type Shape4D = [number, number, number, number];
+
+const INPUTS: Record<Net, Shape4D> = {
+  attention: [1, 512, 512, 3],
+  feature: [32, 27, 27, 3],
+};
+
+export const networkBenchmarks: Record<string, Benchmark> = {
+  "attention-forward": () => bench("attention", false),
+  "attention-gradient": () => bench("attention", true),
+  "feature-forward": () => bench("feature", false),
+  "feature-gradient": () => bench("feature", true),
+};
+
+function bench(net: Net, backward: boolean): Bench {
+  const parameters = initialParameters(parameterSpecs("lenet", 2), {
+    initialisation: "he",
+    seed: 1,
+  });
+  const images = normalTensor(INPUTS[net], 2) as tf.Tensor4D;
+  const prefix = net === "attention" ? "a/" : "f/";
+  const weights = [...parameters]
+    .filter(([name]) => name.startsWith(prefix))
+    .map(([, variable]) => variable);
+  const output = () =>
+    net === "attention"
+      ? attentionLogits(parameters, "a", images)
+      : features(parameters, "lenet", images);
+  const once = () =>
+    timed(async () => {
+      const results = tf.tidy(() =>
+        backward
+          ? Object.values(
+            tf.variableGrads(() => tf.sum(output()), weights).grads,
+          )
+          : [output()]
+      );
+      await results.at(-1)!.data();
+      tf.dispose(results);
+    });
+  return {
+    subjects: [
+      besideStock(
+        once,
+        `${INPUTS[net].join("x")}, ${
+          backward ? "forward and backward" : "forward"
+        }`,
+      ),
+    ],
+    dispose() {
+      images.dispose();
+      disposeParameters(parameters);
+    },
+  };
+}

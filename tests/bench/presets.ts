@@ -1,0 +1,120 @@
+/**
+ * Whole training steps and classifications of every preset, on noise images of
+ * the size that its data set has (camelyon16: of a moderate size, one image a
+ * step). Stock means the networks, the softmax and the draws; pixels are
+ * decoded and cut by our kernels on both sides.
+ *
+ * @module
+ */
+import { randomKey } from "../../kernels/random.ts";
+import { predict } from "../../lib/eval/predict.ts";
+import type { Size } from "../../lib/image/geometry.ts";
+import type { Pyramid } from "../../lib/image/pyramid.ts";
+import type { Model } from "../../lib/model/model.ts";
+import { parameterSpecs } from "../../lib/model/networks.ts";
+import {
+  disposeParameters,
+  initialParameters,
+} from "../../lib/model/parameters.ts";
+import { preset } from "../../lib/model/presets.ts";
+import { AdamW } from "../../lib/train/optimizer.ts";
+import { trainStep } from "../../lib/train/step.ts";
+import { noiseImage } from "../model/toy.ts";
+import { type Bench, type Benchmark, timed } from "./measure.ts";
+import { besideStock } from "./stock.ts";
+
+/** Images of the published data sets, px; camelyon16's are cut down. */
+export const IMAGE_SIZES: Record<string, Size> = {
+  "colon": { width: 500, height: 500 },
+  "needle": { width: 512, height: 512 },
+  "traffic-signs": { width: 1360, height: 800 },
+  "fmow": { width: 1024, height: 1024 },
+  "camelyon16": { width: 4096, height: 4096 },
+};
+
+export const presetBenchmarks: Record<string, Benchmark> = Object.fromEntries(
+  Object.keys(IMAGE_SIZES).flatMap((name) => [
+    [`step-${name}`, () => step(name)],
+    [`classify-${name}`, () => classification(name)],
+  ]),
+);
+
+/** A model of a preset with fresh weights. */
+export function freshModel(name: string): Model {
+  const config = preset(name);
+  const classes = config.referenceClass
+    ? [config.referenceClass, "other"]
+    : ["one", "other"];
+  const { features, initialisation } = config.network;
+  return {
+    config,
+    classes,
+    normalisation: { mean: [0.5, 0.5, 0.5], deviation: [0.3, 0.3, 0.3] },
+    parameters: initialParameters(
+      parameterSpecs(features, classes.length, config.network),
+      { initialisation, seed: 1 },
+    ),
+  };
+}
+
+function step(name: string): Bench {
+  const images = noiseImages(
+    name,
+    name === "camelyon16" ? 1 : preset(name).training.batchSize,
+  );
+  let steps = 0;
+  const once = async () => {
+    // A fresh model each time: neither side goes on from the other's weights.
+    const model = freshModel(name);
+    const optimizer = new AdamW();
+    const batch = images.map((pyramid, i) => ({
+      pyramid,
+      classIndex: i % 2,
+      augmentation: { orientation: 1, gain: 1.05 } as const,
+      key: randomKey(1, steps, i),
+    }));
+    steps++;
+    const ms = await timed(async () => {
+      await trainStep(model, optimizer, batch, {
+        rate: 1,
+        contrastive: false,
+        freezeAttention: false,
+        classWeights: [1, 1],
+      });
+    });
+    optimizer.dispose();
+    disposeParameters(model.parameters);
+    return ms;
+  };
+  return {
+    subjects: [besideStock(once, imagesText(name, images.length))],
+    dispose() {},
+  };
+}
+
+function classification(name: string): Bench {
+  const model = freshModel(name);
+  const images = noiseImages(name, 1);
+  let seed = 0;
+  const once = () =>
+    timed(async () => {
+      await predict(model, images, { seed: seed++ });
+    });
+  return {
+    subjects: [besideStock(once, imagesText(name, 1))],
+    dispose: () => disposeParameters(model.parameters),
+  };
+}
+
+function noiseImages(name: string, count: number): Pyramid[] {
+  return Array.from(
+    { length: count },
+    (_, i) => noiseImage(IMAGE_SIZES[name]!, i),
+  );
+}
+
+function imagesText(name: string, count: number): string {
+  const { width, height } = IMAGE_SIZES[name]!;
+  const { samples } = preset(name).view;
+  return `${count} of ${width}x${height} px, N = ${samples}`;
+}
