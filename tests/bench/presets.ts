@@ -70,7 +70,7 @@ function step(name: string): Bench {
     const batch = images.map((pyramid, i) => ({
       pyramid,
       classIndex: i % 2,
-      augmentation: { orientation: 1, gain: 1.05 } as const,
+      augmentation: { orientation: 1, gain: 1.05, densities: null } as const,
       key: randomKey(1, steps, i),
     }));
     steps++;
