@@ -6,16 +6,19 @@
 import { join } from "node:path";
 import { type Manifest, readManifest } from "../data/manifest.ts";
 import { UsageError } from "../errors.ts";
-import { writeFileAtomically } from "../files.ts";
 import { colonStudy } from "../study/colon.ts";
 import { gtsdbStudy } from "../study/gtsdb.ts";
 import { needleStudy } from "../study/needle.ts";
-import { rescore } from "../study/rescore.ts";
+import { foldsDone } from "../study/files.ts";
+import type { StudyResults } from "../study/report.ts";
+import { readRescored, rescore } from "../study/rescore.ts";
+import type { CellResult } from "../study/rows.ts";
 import { type Cell, cellsOf, type Study } from "../study/study.ts";
 import { type DoneCell, writeReport } from "../study/write.ts";
+import { type FoldResult, foldTasks } from "../train/crossval.ts";
 import { environment } from "./environment.ts";
 import { Flags } from "./flags.ts";
-import { runCell } from "./study_cell.ts";
+import { readCell, runCell } from "./study_cell.ts";
 import {
   announceEngine,
   duration,
@@ -37,6 +40,7 @@ export const usage = `deno task study NAME --out DIR
   --workers N      runs side by side (one a core)
   --backend NAME   auto, webgpu or wasm (auto)
   --quick          show in minutes that all works: the figures mean nothing
+  --report         train nothing: write the report of what is done
   --json           print results.json`;
 
 /** A study under way. */
@@ -45,6 +49,7 @@ interface Setup {
   folder: string;
   cells: readonly Cell[];
   quick: boolean;
+  reportOnly: boolean;
   command: string;
   environment: Record<string, unknown>;
   backend: string;
@@ -75,6 +80,7 @@ export async function run(argv: string[]): Promise<number> {
     workers: { type: "string" },
     backend: { type: "string" },
     quick: { type: "boolean" },
+    report: { type: "boolean" },
     json: { type: "boolean" },
   });
   const folder = flags.required("out", "DIR");
@@ -87,6 +93,7 @@ export async function run(argv: string[]): Promise<number> {
     folder,
     cells,
     quick,
+    reportOnly: flags.has("report"),
     command: `deno task study ${argv.join(" ")}`,
     environment: environment(engine),
     backend: engine.backend,
@@ -121,30 +128,21 @@ function chosen(study: Study, only: readonly string[]): Cell[] {
 }
 
 async function runAll(setup: Setup) {
-  const { study, folder, cells, signal } = setup;
-  const manifests = await prepareData(study, cells, folder);
+  const { cells, signal } = setup;
+  const data = new Data(setup);
   const line = new ProgressLine();
-  const done: DoneCell[] = [];
   const started = performance.now();
-  const report = () =>
-    writeReport(folder, study, done, {
-      command: setup.command,
-      environment: setup.environment,
-      cells: cells.length,
-      quick: setup.quick,
-    });
-  let results = await report();
-  const queue = [...cells];
+  let results = await report(setup, data);
+  const queue = setup.reportOnly ? [] : [...cells];
   const serve = async () => {
     for (let cell = queue.shift(); cell; cell = queue.shift()) {
       line.show(
-        `${done.length}/${cells.length} runs done, ${
+        `${results.done}/${results.cells} runs done, ${
           duration((performance.now() - started) / 1000)
         }: ${cell.folder}`,
       );
-      const manifest = manifests.get(cell.variant.data)!;
-      done.push(await finishCell(cell, manifest, setup));
-      results = await report();
+      await finishCell(cell, setup, await data.of(cell));
+      results = await report(setup, data);
     }
   };
   try {
@@ -159,9 +157,9 @@ async function runAll(setup: Setup) {
 /** Runs a cell, and evaluates its checkpoints with other numbers of samples. */
 async function finishCell(
   cell: Cell,
-  manifest: Manifest,
   { study, folder, backend, signal }: Setup,
-): Promise<DoneCell> {
+  manifest: Manifest,
+): Promise<void> {
   const runs = join(folder, cell.folder);
   const { folds } = study.data[cell.variant.data]!;
   const result = await runCell(cell, {
@@ -171,32 +169,89 @@ async function finishCell(
     backend,
     signal,
   });
-  const heldOut = result.folds.filter(({ protocol }) =>
-    protocol === "held-out"
-  );
-  const rescored = new Map<number, DoneCell["result"]>();
   for (const samples of cell.variant.samples ?? []) {
-    const folds = await rescore(runs, heldOut, { manifest, samples, signal });
-    rescored.set(samples, { ...result, folds });
+    await rescore(runs, heldOut(result), { manifest, samples, signal });
   }
-  return { cell, result, rescored, manifest };
 }
 
-async function prepareData(
-  study: Study,
-  cells: readonly Cell[],
-  folder: string,
-): Promise<Map<string, Manifest>> {
-  const manifests = new Map<string, Manifest>();
-  await Deno.mkdir(folder, { recursive: true });
-  for (const { variant: { data } } of cells) {
-    if (manifests.has(data)) continue;
-    const path = await study.data[data]!.prepare(join(folder, "data", data));
-    manifests.set(data, await readManifest(path));
+/** Writes the report of all that stands in the study's folder. */
+async function report(setup: Setup, data: Data): Promise<StudyResults> {
+  const { study, folder, command, environment, quick } = setup;
+  const cells = cellsOf(study);
+  const found: DoneCell[] = [];
+  let done = 0;
+  for (const cell of cells) {
+    const result = await readCell(join(folder, cell.folder));
+    if (result) done++;
+    const part = result ?? await partOf(cell, setup, data);
+    if (part) found.push(await withRescored(cell, part, setup, data));
   }
-  await writeFileAtomically(
-    join(folder, "study.json"),
-    `${JSON.stringify({ study: study.name, variants: study.variants })}\n`,
-  );
-  return manifests;
+  return await writeReport(folder, study, found, {
+    command,
+    environment,
+    done,
+    cells: cells.length,
+    quick,
+  });
+}
+
+/** The folds that are done of a cell that is not. */
+async function partOf(
+  cell: Cell,
+  { study, folder }: Setup,
+  data: Data,
+): Promise<CellResult | undefined> {
+  const runs = join(folder, cell.folder);
+  if (!await Deno.stat(runs).then(() => true, () => false)) return;
+  const { protocols, data: name } = cell.variant;
+  const { entries } = await data.of(cell);
+  const { folds } = study.data[name]!;
+  const done = await foldsDone(runs, foldTasks(entries, { protocols, folds }));
+  if (done.length === 0) return undefined;
+  return { seed: cell.seed, folds: done, peakBytes: null };
+}
+
+async function withRescored(
+  cell: Cell,
+  result: CellResult,
+  { folder }: Setup,
+  data: Data,
+): Promise<DoneCell> {
+  const rescored = new Map<number, CellResult>();
+  for (const samples of cell.variant.samples ?? []) {
+    const runs = join(folder, cell.folder);
+    const folds = await readRescored(runs, heldOut(result), samples);
+    if (folds?.length) rescored.set(samples, { ...result, folds });
+  }
+  return { cell, result, rescored, manifest: await data.of(cell) };
+}
+
+function heldOut({ folds }: CellResult): FoldResult[] {
+  return folds.filter(({ protocol }) => protocol === "held-out");
+}
+
+/** The images of a study; made or read when they are first wanted. */
+class Data {
+  readonly #setup: Pick<Setup, "study" | "folder">;
+  readonly #manifests = new Map<string, Promise<Manifest>>();
+
+  constructor(setup: Pick<Setup, "study" | "folder">) {
+    this.#setup = setup;
+  }
+
+  /** Those of a cell. */
+  of({ variant: { data } }: Cell): Promise<Manifest> {
+    let manifest = this.#manifests.get(data);
+    if (!manifest) {
+      manifest = this.#prepare(data);
+      this.#manifests.set(data, manifest);
+    }
+    return manifest;
+  }
+
+  async #prepare(name: string): Promise<Manifest> {
+    const { study, folder } = this.#setup;
+    const path = await study.data[name]!.prepare(join(folder, "data", name));
+    return await readManifest(path);
+  }
 }

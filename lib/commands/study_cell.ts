@@ -28,7 +28,7 @@ export interface CellOptions {
 }
 
 /**
- * The result of `cell`: read where it is done, else run (on).
+ * Runs `cell`, or what is left of it.
  *
  * @throws {TrainingError} With what the process said, if it failed.
  */
@@ -37,14 +37,25 @@ export async function runCell(
   options: CellOptions,
 ): Promise<CellResult> {
   options.signal.throwIfAborted();
-  const file = join(options.folder, RESULT_FILE);
-  const done = await Deno.readTextFile(file).catch(() => undefined);
-  if (done) return JSON.parse(done);
+  const done = await readCell(options.folder);
+  if (done) return done;
   await Deno.mkdir(options.folder, { recursive: true });
   const { results, peakBytes } = JSON.parse(await trained(cell, options));
   const result: CellResult = { seed: cell.seed, folds: results, peakBytes };
-  await writeFileAtomically(file, `${JSON.stringify(result)}\n`);
+  await writeFileAtomically(
+    join(options.folder, RESULT_FILE),
+    `${JSON.stringify(result)}\n`,
+  );
   return result;
+}
+
+/** The result of the cell in `folder`, if it is done. */
+export async function readCell(
+  folder: string,
+): Promise<CellResult | undefined> {
+  const file = join(folder, RESULT_FILE);
+  const text = await Deno.readTextFile(file).catch(() => undefined);
+  return text === undefined ? undefined : JSON.parse(text);
 }
 
 /** What `train` prints. */

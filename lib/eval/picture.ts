@@ -11,16 +11,23 @@ import type { Prediction } from "./predict.ts";
 
 // As large as the heat map itself.
 const LONGEST_SIDE = 1024; // px
+const GREY: Pixels = {
+  data: Uint8Array.of(128, 128, 128, 255),
+  width: 1,
+  height: 1,
+};
 
 /**
  * A PNG of alpha * beta over the image, the sub-tiles outlined, its scale in
  * the file's Comment.
  *
  * @param prediction one that holds its attention.
+ * @param options.photograph whether the image shows under the heat.
  */
 export async function heatmapPng(
   pyramid: Pyramid,
   prediction: Prediction,
+  { photograph = true } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { attention } = prediction;
   if (!attention) {
@@ -28,7 +35,7 @@ export async function heatmapPng(
   }
   const { pixels, scale } = renderHeatmap(
     attention,
-    await overview(pyramid),
+    photograph ? await overview(pyramid) : GREY,
     prediction.subTiles,
   );
   return withPngText(await encodePng(pixels), "Comment", describeScale(scale));

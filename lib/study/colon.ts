@@ -50,6 +50,7 @@ const INSTANCES = [
 ];
 /** The whole image is one sub-tile: the feature network reads all of it. */
 const wholeImage = (side: number) => [
+  "network.attention=uniform",
   `view.scale1=${1 / side}`,
   `view.scale2=${1 / side}`,
   `view.tileSize=${side}`,

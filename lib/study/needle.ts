@@ -137,6 +137,7 @@ function needleData(
   };
   return {
     folds: [TESTED],
+    photographs: true,
     async prepare(folder) {
       const file = join(folder, "folds.csv");
       if (await Deno.stat(file).then(() => true, () => false)) return file;

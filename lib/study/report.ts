@@ -43,7 +43,8 @@ export function reportText(
     "",
     study.question,
     "",
-    ...remarks(results).flatMap((remark) => [remark, ""]),
+    ...[...remarks(results), ...study.notes ?? []]
+      .flatMap((remark) => [remark, ""]),
     `Made by \`${results.command}\`.`,
     "",
     "## Figures",
@@ -89,7 +90,9 @@ function remarks({ done, cells, quick }: StudyResults): string[] {
   return [
     ...(quick ? ["**A quick run: the figures mean nothing.**"] : []),
     ...(done < cells
-      ? [`**${done} of ${cells} runs are done; the others are missing.**`]
+      ? [
+        `**${done} of ${cells} runs are done; the others are missing, or the table has those of their folds that are done.**`,
+      ]
       : []),
   ];
 }
@@ -124,7 +127,7 @@ function table(
       ? `${points(row.accuracyDifference)} to ${row.accuracyDifference.against}`
       : "",
     row.cpuSecondsPerFold.toFixed(0),
-    (row.peakBytes / 1e6).toFixed(0),
+    row.peakBytes === null ? "" : (row.peakBytes / 1e6).toFixed(0),
   ]);
   return [head, head.map(() => "---"), ...lines]
     .map((cells) => `| ${cells.join(" | ")} |`);

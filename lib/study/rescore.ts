@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { foldSplit } from "../data/folds.ts";
 import { type Manifest } from "../data/manifest.ts";
-import { readRegions } from "../data/regions.ts";
+import { readRegions, type RegionSource } from "../data/regions.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { evaluationReport } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
@@ -17,51 +17,88 @@ import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "../train/clock.ts";
 import { foldFolder, type FoldResult } from "../train/crossval.ts";
 
+/** What a rescoring needs to know. */
+interface RescoreOptions {
+  manifest: Manifest;
+  /** Sub-tiles an image. */
+  samples: number;
+  signal: AbortSignal;
+}
+
 /**
- * The results of `folds` with `samples` sub-tiles an image. What is done is
- * kept beside the checkpoint, and only read the next time.
+ * Evaluates `folds` with `samples` sub-tiles an image, and keeps the results
+ * beside the checkpoints; what is done is not done again.
  *
  * @param folder that of the cross-validation.
  */
 export async function rescore(
   folder: string,
   folds: readonly FoldResult[],
-  { manifest, samples, signal }: {
-    manifest: Manifest;
-    samples: number;
-    signal: AbortSignal;
-  },
-): Promise<FoldResult[]> {
-  const results: FoldResult[] = [];
-  const cache = new ImageCache(0);
+  options: RescoreOptions,
+): Promise<void> {
+  const regions = await readRegions(options.manifest);
   for (const fold of folds) {
-    const file = join(foldFolder(folder, fold), `samples-${samples}.json`);
-    const done = await Deno.readTextFile(file).catch(() => undefined);
-    if (done) {
-      results.push(JSON.parse(done));
-      continue;
-    }
-    const clock = startClock();
-    const { model } = await readCheckpoint(foldFolder(folder, fold));
-    const { test } = foldSplit(manifest.entries, fold.fold);
-    const evaluation = await evaluate(model, test, {
-      cache,
-      samples,
-      seed: 0,
-      signal,
-    });
-    disposeParameters(model.parameters);
-    const result: FoldResult = {
-      ...fold,
-      ...clock(),
-      report: await evaluationReport(evaluation, {
-        classes: manifest.classes,
-        regions: await readRegions(manifest),
-        seed: 0,
-      }),
-    };
-    await writeFileAtomically(file, `${JSON.stringify(result)}\n`);
-    results.push(result);
+    if (await readFold(folder, fold, options.samples)) continue;
+    const result = await rescoreFold(folder, fold, { ...options, regions });
+    await writeFileAtomically(
+      rescoredFile(folder, fold, options.samples),
+      `${JSON.stringify(result)}\n`,
+    );
   }
-  return results;
+}
+
+/** The results of a rescoring, if it is done. */
+export async function readRescored(
+  folder: string,
+  folds: readonly FoldResult[],
+  samples: number,
+): Promise<FoldResult[] | undefined> {
+  const results = await Promise.all(
+    folds.map((fold) => readFold(folder, fold, samples)),
+  );
+  const done = results.filter((result) => result !== undefined);
+  return done.length === folds.length ? done : undefined;
+}
+
+async function rescoreFold(
+  folder: string,
+  fold: FoldResult,
+  { manifest, samples, signal, regions }: RescoreOptions & {
+    regions: RegionSource | undefined;
+  },
+): Promise<FoldResult> {
+  const clock = startClock();
+  const { model } = await readCheckpoint(foldFolder(folder, fold));
+  const { test } = foldSplit(manifest.entries, fold.fold);
+  const evaluation = await evaluate(model, test, {
+    cache: new ImageCache(0),
+    samples,
+    seed: 0,
+    signal,
+  });
+  disposeParameters(model.parameters);
+  const { classes } = manifest;
+  return {
+    ...fold,
+    ...clock(),
+    report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
+  };
+}
+
+async function readFold(
+  folder: string,
+  fold: FoldResult,
+  samples: number,
+): Promise<FoldResult | undefined> {
+  const file = rescoredFile(folder, fold, samples);
+  const text = await Deno.readTextFile(file).catch(() => undefined);
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
+function rescoredFile(
+  folder: string,
+  fold: FoldResult,
+  samples: number,
+): string {
+  return join(foldFolder(folder, fold), `samples-${samples}.json`);
 }

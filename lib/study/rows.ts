@@ -18,8 +18,8 @@ import type { Variant } from "./study.ts";
 export interface CellResult {
   seed: number;
   folds: readonly FoldResult[];
-  /** Largest resident memory of the process, bytes. */
-  peakBytes: number;
+  /** Largest resident memory of the process, bytes; null while it runs. */
+  peakBytes: number | null;
 }
 
 /** A mean over folds, its deviation and its 95 % interval. */
@@ -53,7 +53,7 @@ export interface Row {
   accuracyDifference: Difference | null;
   secondsPerFold: number;
   cpuSecondsPerFold: number;
-  peakBytes: number;
+  peakBytes: number | null;
 }
 
 type Pick = (report: EvaluationReport) => number | null;
@@ -95,11 +95,17 @@ export function rowOf(
       : null,
     secondsPerFold: perFold("seconds"),
     cpuSecondsPerFold: perFold("cpuSeconds"),
-    peakBytes: Math.max(...results.map(({ peakBytes }) => peakBytes)),
+    peakBytes: largest(results.map(({ peakBytes }) => peakBytes)),
   };
 }
 
-function foldsOf(
+function largest(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length > 0 ? Math.max(...known) : null;
+}
+
+/** All folds of a variant under one protocol. */
+export function foldsOf(
   results: readonly CellResult[],
   protocol: Protocol,
 ): FoldResult[] {

@@ -30,6 +30,8 @@ export interface Variant {
 export interface StudyData {
   /** Folds that are tested; all of the manifest where left out. */
   folds?: readonly number[];
+  /** Whether its images may stand in a report. */
+  photographs?: boolean;
   /** Makes sure that the images are there, and returns their manifest. */
   prepare(folder: string): Promise<string>;
 }

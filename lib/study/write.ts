@@ -11,35 +11,38 @@ import { lineChart, type Series } from "./chart.ts";
 import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
 import { foldLogs, foldPredictions } from "./files.ts";
 import { type Illustration, reportText, type StudyResults } from "./report.ts";
-import { type CellResult, type Row, rowOf } from "./rows.ts";
+import { type CellResult, foldsOf, type Row, rowOf } from "./rows.ts";
+import { sample } from "./sample.ts";
 import type { Cell, Study, Variant } from "./study.ts";
 
-/** A cell that was run. */
+/** A cell that was run, or some of its folds. */
 export interface DoneCell {
   cell: Cell;
   result: CellResult;
-  /** By number of sub-tiles at evaluation. */
+  /** By number of sub-tiles at evaluation, as far as it was done. */
   rescored: ReadonlyMap<number, CellResult>;
   manifest: Manifest;
 }
 
-/** Writes the report of the cells that are done, and returns results.json. */
+/** Writes the report of what is done, and returns results.json. */
 export async function writeReport(
   folder: string,
   study: Study,
   done: readonly DoneCell[],
-  about: Pick<StudyResults, "command" | "environment" | "cells" | "quick">,
+  about: Omit<StudyResults, "study" | "rows">,
 ): Promise<StudyResults> {
   await Deno.mkdir(join(folder, "figures"), { recursive: true });
   const results: StudyResults = {
     study: study.name,
     ...about,
-    done: done.length,
     rows: study.variants.flatMap((variant) => rowsOf(variant, done)),
   };
   const illustrations: Illustration[] = [];
   for (const variant of study.variants) {
-    illustrations.push(...await illustrate(folder, variant, done));
+    illustrations.push(
+      ...await curvesOf(folder, variant, done),
+      ...await sampleOf(folder, study, variant, done),
+    );
   }
   await writeFileAtomically(
     join(folder, "results.json"),
@@ -61,28 +64,30 @@ function rowsOf(variant: Variant, done: readonly DoneCell[]): Row[] {
   const results = own.map(({ result }) => result);
   const { samples } = variant.config.evaluation;
   const rows = PROTOCOLS
-    .filter((protocol) => variant.protocols.includes(protocol))
+    .filter((protocol) => foldsOf(results, protocol).length > 0)
     .map((protocol) => rowOf(variant, protocol, results, { samples, other }));
-  const rescored = (variant.samples ?? []).map((samples) =>
-    rowOf(
-      { ...variant, against: variant.name },
-      "held-out",
-      own.map(({ rescored }) => rescored.get(samples)!),
-      { samples, other: results },
-    )
-  );
+  const rescored = (variant.samples ?? []).flatMap((samples) => {
+    const found = own.map(({ rescored }) => rescored.get(samples))
+      .filter((result) => result !== undefined);
+    if (found.length === 0) return [];
+    const itself = { ...variant, against: variant.name };
+    return [rowOf(itself, "held-out", found, { samples, other: results })];
+  });
   return [...rows, ...rescored];
 }
 
 /** Learning curves, ROC and calibration of one variant. */
-async function illustrate(
+async function curvesOf(
   folder: string,
   { name, protocols }: Variant,
   done: readonly DoneCell[],
 ): Promise<Illustration[]> {
   const own = done.filter(({ cell }) => cell.variant.name === name);
-  const protocol = protocols[0]!;
-  if (own.length === 0) return [];
+  const results = own.map(({ result }) => result);
+  const protocol = protocols.find((protocol) =>
+    foldsOf(results, protocol).length > 0
+  );
+  if (!protocol) return [];
   const logs = (await Promise.all(
     own.map(({ cell, result }) =>
       foldLogs(join(folder, cell.folder), protocol, result.folds)
@@ -130,6 +135,30 @@ async function illustrate(
     await writeFileAtomically(join(folder, path), svg);
     return { title: `${name}: ${kind}`, path };
   }));
+}
+
+/** Where a variant with attention looked in one image it was tested on. */
+async function sampleOf(
+  folder: string,
+  study: Study,
+  { name, config, data }: Variant,
+  done: readonly DoneCell[],
+): Promise<Illustration[]> {
+  const own = done.find(({ cell }) => cell.variant.name === name);
+  if (!own || config.network.attention !== "learned") return [];
+  const { cell, result, manifest } = own;
+  const photograph = study.data[data]!.photographs ?? false;
+  for (const fold of foldsOf([result], "held-out")) {
+    const found = await sample(join(folder, cell.folder), fold, {
+      manifest,
+      photograph,
+    });
+    if (!found) continue;
+    const path = `figures/${name}-attention.png`;
+    await Deno.copyFile(found.path, join(folder, path));
+    return [{ title: `${name}: attention, ${found.about}`, path }];
+  }
+  return [];
 }
 
 function learningChart(

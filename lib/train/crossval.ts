@@ -99,8 +99,7 @@ export async function runFold(
   options: CrossValidationOptions,
 ): Promise<FoldResult> {
   const folder = foldFolder(options.folder, task);
-  const file = join(folder, RESULT_FILE);
-  const done = await readJson<FoldResult>(file);
+  const done = await readFoldResult(options.folder, task);
   if (done) return done;
   const clock = startClock();
   const { test, ...data } = foldData(entries, task, options);
@@ -138,6 +137,7 @@ export async function runFold(
     join(folder, "predictions.csv"),
     predictionTable(evaluation.images, classes),
   );
+  const file = join(folder, RESULT_FILE);
   await writeFileAtomically(file, `${JSON.stringify(result, null, 2)}\n`);
   return result;
 }
@@ -152,9 +152,9 @@ async function sameTraining(
   { folder, config }: CrossValidationOptions,
 ): Promise<{ folder: string; result: FoldResult } | undefined> {
   if (protocol !== "held-out" || config.training.validation > 0) return;
-  const other = foldFolder(folder, { protocol: "best-epoch", fold });
-  const result = await readJson<FoldResult>(join(other, RESULT_FILE));
-  return result && { folder: other, result };
+  const twin = { protocol: "best-epoch", fold } as const;
+  const result = await readFoldResult(folder, twin);
+  return result && { folder: foldFolder(folder, twin), result };
 }
 
 /** Mean, deviation and interval over the folds, protocol by protocol. */
@@ -175,6 +175,17 @@ export function summariseFolds(
       chanceHitRate: over(({ attention }) => attention?.chance.value ?? null),
     }];
   });
+}
+
+/** The result of a fold, if it is done. */
+export async function readFoldResult(
+  folder: string,
+  task: FoldTask,
+): Promise<FoldResult | undefined> {
+  const file = join(foldFolder(folder, task), RESULT_FILE);
+  return await exists(file)
+    ? JSON.parse(await Deno.readTextFile(file))
+    : undefined;
 }
 
 /** Where the run of one fold is, under the folder of the whole. */
@@ -207,10 +218,4 @@ function foldData(
 
 async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
-}
-
-async function readJson<T>(path: string): Promise<T | undefined> {
-  return await exists(path)
-    ? JSON.parse(await Deno.readTextFile(path))
-    : undefined;
 }

@@ -47,6 +47,19 @@ Deno.test("study runs its grid, writes its report, and goes on where it was", as
   for (const [, path] of report.matchAll(/!\[.*?\]\((.*?)\)/g)) {
     assert.ok((await Deno.stat(join(folder, "out", path!))).size > 500, path);
   }
+  assert.match(
+    report,
+    /ours-5\.0-clusters-8: attention, .* of 48 sub-tiles hit/,
+  );
+
+  // A run that was cut off: what its folds came to is told, and marked.
+  await Deno.remove(cell);
+  const third = await succeed(folder, ...argv, "--out", "out", "--report");
+  const partial = JSON.parse(third.stdout);
+  assert.deepEqual([partial.done, partial.cells], [2, 3]);
+  const part = partial.rows[0];
+  assert.deepEqual(part, { ...results.rows[0], peakBytes: null });
+  await assert.rejects(Deno.stat(cell), Deno.errors.NotFound);
 });
 
 Deno.test("study says what it can run", async () => {
