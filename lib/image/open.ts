@@ -9,11 +9,10 @@ import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
 import { openFile } from "./file_source.ts";
 import { openUrl } from "./http_source.ts";
-import type { Pyramid } from "./pyramid.ts";
+import type { ImageFacts, Pyramid } from "./pyramid.ts";
 import {
   type DecodedImage,
   type DecodeOptions,
-  type ImageFacts,
   RasterPyramid,
 } from "./raster.ts";
 import { type ByteSource, isUrl } from "./source.ts";
@@ -189,7 +188,7 @@ async function openTiff(
       });
   }
   return isPicture(image)
-    ? await decodeWhole(source, decodeWithVips, options, image)
+    ? await decodeWhole(source, decodeWithVips, options, image.facts)
     : tiffPyramid(source, image, cache);
 }
 

@@ -56,6 +56,12 @@ export interface Pyramid extends Size {
   close(): void;
 }
 
+/** What a file may say of an image beside its pixels. */
+export type ImageFacts = Pick<
+  Pyramid,
+  "mpp" | "magnification" | "georeference"
+>;
+
 /** A pyramid seen through another: what a subclass does not change is its own. */
 export abstract class WrappedPyramid implements Pyramid {
   protected readonly inner: Pyramid;

@@ -6,7 +6,13 @@
  */
 import { ImageError } from "../errors.ts";
 import { clipRegion, type Region, type Size } from "./geometry.ts";
-import type { Georeference, Level, Pixels, Pyramid } from "./pyramid.ts";
+import type {
+  Georeference,
+  ImageFacts,
+  Level,
+  Pixels,
+  Pyramid,
+} from "./pyramid.ts";
 import type { Traffic } from "./source.ts";
 
 /** What a decoder found, upright and in RGBA. */
@@ -14,12 +20,6 @@ export interface DecodedImage {
   pixels: Pixels;
   warnings: string[];
 }
-
-/** What a file says of an image beside its pixels. */
-export type ImageFacts = Pick<
-  Pyramid,
-  "mpp" | "magnification" | "georeference"
->;
 
 /** What bounds a decoder. */
 export interface DecodeOptions {

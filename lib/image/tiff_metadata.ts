@@ -4,22 +4,26 @@
  *
  * @module
  */
-import type { Georeference } from "./pyramid.ts";
+import type { Georeference, ImageFacts } from "./pyramid.ts";
 import { TAG, type TiffDirectory } from "./tiff_parser.ts";
 
 /** How large what an image shows is. */
-export interface Magnitude {
-  mpp?: number | undefined;
-  magnification?: number | undefined;
-}
+type Magnitude = Pick<ImageFacts, "mpp" | "magnification">;
 
 /** Whether the file was written for Aperio's readers. */
 export function isAperio(description: string): boolean {
   return description.startsWith("Aperio");
 }
 
-/** Micrometres per px and magnification, from the first page of a file. */
-export async function readMagnitude(
+/** All of it, from the first page of a file. */
+export async function readFacts(directory: TiffDirectory): Promise<ImageFacts> {
+  return {
+    ...await readMagnitude(directory),
+    georeference: await readGeoreference(directory),
+  };
+}
+
+async function readMagnitude(
   directory: TiffDirectory,
 ): Promise<Magnitude> {
   const description = await directory.text(TAG.description);
@@ -75,7 +79,7 @@ function positive(text: string | undefined): number | undefined {
 }
 
 /** GeoTIFF: the place on the Earth, where the file says it. */
-export async function readGeoreference(
+async function readGeoreference(
   directory: TiffDirectory,
 ): Promise<Georeference | undefined> {
   const keys = await readGeoKeys(directory);

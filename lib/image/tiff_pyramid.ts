@@ -6,30 +6,21 @@
  */
 import { ImageError } from "../errors.ts";
 import type { BlockCache } from "./block_cache.ts";
-import {
-  clipRegion,
-  type Orientation,
-  type Region,
-  type Size,
-} from "./geometry.ts";
+import { BlockPyramid } from "./block_pyramid.ts";
+import type { Orientation, Size } from "./geometry.ts";
 import { orient } from "./orient.ts";
-import type { Georeference, Level, Pixels, Pyramid } from "./pyramid.ts";
-import type { ByteSource, Traffic } from "./source.ts";
+import type { ImageFacts, Pixels, Pyramid } from "./pyramid.ts";
+import type { ByteSource } from "./source.ts";
 import { decodeBlock } from "./tiff_decoder.ts";
-import {
-  isAperio,
-  type Magnitude,
-  readGeoreference,
-  readMagnitude,
-} from "./tiff_metadata.ts";
+import { isAperio, readFacts } from "./tiff_metadata.ts";
 import { pageSize, readPage, type TiffPage } from "./tiff_page.ts";
 import { TAG, type TiffDirectory, type TiffFile } from "./tiff_parser.ts";
 
 /** The image of a TIFF file: its levels, and what is said of it. */
-export interface TiffImage extends Magnitude {
+export interface TiffImage {
   levels: readonly TiffPage[];
   orientation: Orientation;
-  georeference: Georeference | undefined;
+  facts: ImageFacts;
   warnings: readonly string[];
   /** What a block is that the file leaves out. */
   emptyIsWhite: boolean;
@@ -56,8 +47,7 @@ export async function readTiffImage(
   return {
     levels: found.levels,
     orientation: (isOriented ? orientation : 1) as Orientation,
-    ...await readMagnitude(first!),
-    georeference: await readGeoreference(first!),
+    facts: await readFacts(first!),
     warnings: [
       ...conversions(base),
       ...isOriented ? [`EXIF orientation ${orientation} applied`] : [],
@@ -151,121 +141,35 @@ export function tiffPyramid(
   return orient(new TiffPyramid(source, image, cache), image.orientation);
 }
 
-// Blocks of a region that are asked for together: remote ones are fetched so.
-const BLOCKS_AT_A_TIME = 64;
-
-class TiffPyramid implements Pyramid {
-  readonly source: string;
-  readonly width: number;
-  readonly height: number;
-  readonly levels: readonly Level[];
-  readonly mpp: number | undefined;
-  readonly magnification: number | undefined;
-  readonly georeference: Georeference | undefined;
-  readonly warnings: readonly string[];
-  readonly #source: ByteSource;
+class TiffPyramid extends BlockPyramid {
   readonly #image: TiffImage;
-  readonly #cache: BlockCache;
-  #closed = false;
 
   constructor(source: ByteSource, image: TiffImage, cache: BlockCache) {
-    const { width, height } = image.levels[0]!;
-    this.source = source.name;
-    this.width = width;
-    this.height = height;
-    this.levels = image.levels.map((page) => ({
-      width: page.width,
-      height: page.height,
-      downsample: (width / page.width + height / page.height) / 2,
-    }));
-    this.mpp = image.mpp;
-    this.magnification = image.magnification;
-    this.georeference = image.georeference;
-    this.warnings = [...source.warnings, ...image.warnings];
-    this.#source = source;
+    super(source, { ...image, cache });
     this.#image = image;
-    this.#cache = cache;
   }
 
-  get traffic(): Readonly<Traffic> {
-    return this.#source.traffic;
+  /** Tiles are whole; the last strip is not. */
+  protected override blockSize(level: number, block: number): Size {
+    const page = this.#image.levels[level]!;
+    if (page.tiled) return page.block;
+    const { width, height } = page.block;
+    const left = page.height - block * height; // strips are a column of blocks
+    return { width, height: Math.min(height, left) };
   }
 
-  async read(
-    region: Region,
+  protected override async decodeBlock(
     level: number,
-    signal?: AbortSignal,
-  ): Promise<Pixels> {
-    signal?.throwIfAborted();
-    if (this.#closed) {
-      throw new TypeError(`Cannot read ${this.source}: it was closed`);
-    }
-    const page = this.#image.levels[level];
-    if (page === undefined) {
-      throw new RangeError(
-        `Cannot read level ${level} of ${this.source}: it has ${this.levels.length}`,
-      );
-    }
-    const { width, height } = region;
-    const data = new Uint8Array(width * height * 4);
-    const inside = clipRegion(region, page);
-    const blocks = blocksOf(page, inside);
-    for (let i = 0; i < blocks.length; i += BLOCKS_AT_A_TIME) {
-      await Promise.all(
-        blocks.slice(i, i + BLOCKS_AT_A_TIME).map((block) =>
-          this.#copyBlock(page, { level, block, region, inside, data, signal })
-        ),
-      );
-    }
-    return { data, width, height };
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#source.close();
-  }
-
-  /** Copies what a block has of a region into the region's pixels. */
-  async #copyBlock(
-    page: TiffPage,
-    { level, block, region, inside, data, signal }: {
-      level: number;
-      block: number;
-      region: Region;
-      inside: Region;
-      data: Uint8Array;
-      signal: AbortSignal | undefined;
-    },
-  ): Promise<void> {
-    const place = blockRegion(page, block);
-    try {
-      await this.#cache.use({ source: this.#source.identity, level, block }, {
-        bytes: place.width * place.height * 4,
-        decode: (signal) => this.#decode(page, block, signal),
-        visit: ({ data: from }) =>
-          copy(inside, { data: from, ...place }, { data, ...region }),
-        signal,
-      });
-    } catch (cause) {
-      if (!(cause instanceof ImageError)) throw cause;
-      throw new ImageError(
-        `Cannot read ${this.source}: block ${block} of level ${level}: ${cause.message}`,
-        { cause },
-      );
-    }
-  }
-
-  async #decode(
-    page: TiffPage,
     block: number,
     signal: AbortSignal,
   ): Promise<Pixels> {
-    const size = storedSize(page, block);
+    const page = this.#image.levels[level]!;
+    const size = this.blockSize(level, block);
     const planes = page.planar ? page.samples : 1;
     const encoded = await Promise.all(
       Array.from(
         { length: planes },
-        (_, plane) => this.#encoded(page, { block, plane, size, signal }),
+        (_, plane) => this.#read(page, { block, plane, size, signal }),
       ),
     );
     const present = encoded.filter((bytes) => bytes !== undefined);
@@ -282,7 +186,7 @@ class TiffPyramid implements Pyramid {
   }
 
   /** The bytes of one plane of a block; undefined where the file has none. */
-  async #encoded(
+  async #read(
     page: TiffPage,
     { block, plane, size, signal }: {
       block: number;
@@ -299,46 +203,11 @@ class TiffPyramid implements Pyramid {
     if (offset === 0 || length === 0) return undefined;
     // No compression makes a block this much larger than its pixels.
     const most = 4 * size.width * size.height * page.samples + 2 ** 16;
-    if (offset + length > this.#source.size || length > most) {
+    if (offset + length > this.bytes.size || length > most) {
       throw new ImageError("it is damaged or truncated (it ends too early)");
     }
-    return await this.#source.read(offset, length, signal);
+    return await this.bytes.read(offset, length, signal);
   }
-}
-
-/** Indices of the blocks that hold pixels of `region`. */
-function blocksOf(page: TiffPage, region: Region): number[] {
-  if (region.width === 0 || region.height === 0) return [];
-  const { block, grid } = page;
-  const left = Math.floor(region.x / block.width);
-  const right = Math.floor((region.x + region.width - 1) / block.width);
-  const top = Math.floor(region.y / block.height);
-  const bottom = Math.floor((region.y + region.height - 1) / block.height);
-  const blocks: number[] = [];
-  for (let row = top; row <= bottom; row++) {
-    for (let column = left; column <= right; column++) {
-      blocks.push(row * grid.columns + column);
-    }
-  }
-  return blocks;
-}
-
-/** Where a block lies, px of its level. */
-function blockRegion(page: TiffPage, block: number): Region {
-  const { grid, block: { width, height } } = page;
-  return {
-    x: block % grid.columns * width,
-    y: Math.floor(block / grid.columns) * height,
-    ...storedSize(page, block),
-  };
-}
-
-/** Size of what is stored of a block: tiles are whole, the last strip is not. */
-function storedSize(page: TiffPage, block: number): Size {
-  const { width, height } = page.block;
-  if (page.tiled) return { width, height };
-  const left = page.height - block * height; // strips are a column of blocks
-  return { width, height: Math.min(height, left) };
 }
 
 async function blockRange(
@@ -365,24 +234,4 @@ function filled({ width, height }: Size, white: boolean): Pixels {
   const data = new Uint8Array(width * height * 4).fill(255);
   if (!white) new Uint32Array(data.buffer).fill(0xff000000); // opaque black
   return { data, width, height };
-}
-
-/** Pixels, and where they lie on a level. */
-interface PlacedPixels extends Region {
-  data: Uint8Array;
-}
-
-/** Copies what `from` has of `part` to where `to` has it. */
-function copy(part: Region, from: PlacedPixels, to: PlacedPixels): void {
-  const left = Math.max(part.x, from.x);
-  const right = Math.min(part.x + part.width, from.x + from.width);
-  const top = Math.max(part.y, from.y);
-  const bottom = Math.min(part.y + part.height, from.y + from.height);
-  for (let y = top; y < bottom; y++) {
-    const start = ((y - from.y) * from.width + left - from.x) * 4;
-    to.data.set(
-      from.data.subarray(start, start + (right - left) * 4),
-      ((y - to.y) * to.width + left - to.x) * 4,
-    );
-  }
 }
