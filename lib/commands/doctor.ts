@@ -14,6 +14,7 @@ import {
   findAdapter,
   INSTALL_HINT,
 } from "../engine/webgpu.ts";
+import { OPENSLIDE_HINT, openSlideVersion } from "../image/openslide.ts";
 import { Flags } from "./flags.ts";
 
 export const summary = "Show what this machine offers and test each engine";
@@ -69,7 +70,14 @@ async function examine(): Promise<Report> {
 
 async function versions(): Promise<Record<string, string>> {
   const { deno, v8 } = Deno.version;
-  return { deno, v8, tfjs: version_core, ...await imageVersions() };
+  return {
+    deno,
+    v8,
+    tfjs: version_core,
+    ...await imageVersions(),
+    openslide: openSlideVersion() ??
+      `not found: for NDPI, MRXS, SCN, VMS and BIF slides ${OPENSLIDE_HINT}`,
+  };
 }
 
 /** sharp is a native module: on an odd platform it may fail to load. */
@@ -133,5 +141,5 @@ function renderEngine({ backend, kernels, error }: EngineReport): string[] {
 }
 
 function row(name: string, value: string): string {
-  return `${name.padEnd(8)} ${value}`;
+  return `${name.padEnd(9)} ${value}`;
 }

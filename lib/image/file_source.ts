@@ -31,6 +31,7 @@ export async function openFile(path: string): Promise<ByteSource> {
 
 class FileSource implements ByteSource {
   readonly name: string;
+  readonly path: string;
   readonly identity: string;
   readonly size: number;
   readonly warnings = [];
@@ -41,6 +42,7 @@ class FileSource implements ByteSource {
 
   constructor(name: string, identity: string, size: number, file: FileHandle) {
     this.name = name;
+    this.path = name;
     this.identity = identity;
     this.size = size;
     this.#file = file;

@@ -269,6 +269,11 @@ export function rescaledRegion(region: Region, from: Size, to: Size): Region {
   };
 }
 
+/** The level-0 pixel at `point` of a level. */
+export function levelPoint({ x, y }: Point, downsample: number): Point {
+  return { x: Math.round(x * downsample), y: Math.round(y * downsample) };
+}
+
 /** Size of `size` shrunk so that its longest side is at most `longest` px. */
 export function boundedSize(size: Size, longest: number): Size {
   const downsample = Math.max(1, Math.max(size.width, size.height) / longest);

@@ -4,11 +4,13 @@
  *
  * @module
  */
+import { join, parse } from "node:path";
 import { ImageError } from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
 import { openFile } from "./file_source.ts";
 import { openUrl } from "./http_source.ts";
+import { openWithOpenSlide } from "./openslide.ts";
 import type { ImageFacts, Pyramid } from "./pyramid.ts";
 import {
   type DecodedImage,
@@ -16,12 +18,13 @@ import {
   RasterPyramid,
 } from "./raster.ts";
 import { type ByteSource, isUrl } from "./source.ts";
+import { scannerOf } from "./tiff_metadata.ts";
 import { isForVips } from "./tiff_page.ts";
 import { TiffFile } from "./tiff_parser.ts";
 import { readTiffImage, type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
 import { decodeWithVips } from "./vips.ts";
 
-const HEAD_BYTES = 12; // RIFF????WEBP
+const HEAD_BYTES = 132; // DICOM: 128 bytes of anything, then DICM
 
 /** Pixels of the largest image that is decoded whole: 1 GiB as RGBA. */
 export const DEFAULT_MAX_PIXELS = 2 ** 28;
@@ -59,10 +62,21 @@ const readers: readonly Reader[] = [
     open: openTiff,
   },
   rasterReader("BMP", ["BM"], decodeBmp),
+  slideReader("DICOM", [`${"?".repeat(128)}DICM`]),
+  slideReader("Hamamatsu VMS", [
+    "[Virtual Microscope Specimen]",
+    "[Uncompressed Virtual Microscope Specimen]",
+  ]),
+  slideReader("Zeiss CZI", ["ZISRAWFILE"]),
+  slideReader("Sakura", ["SQLite format 3\0"]),
 ];
 
 // Of decoded blocks, where the caller brings no cache: 256 of 256 x 256 px.
 const DEFAULT_CACHE_BYTES = 2 ** 26;
+
+function defaultCache(): BlockCache {
+  return new BlockCache(DEFAULT_CACHE_BYTES);
+}
 
 /**
  * Opens the image at `path`, or at a URL (http, https, s3).
@@ -86,15 +100,29 @@ export async function openImage(
       "an image",
       source.read(0, HEAD_BYTES, options.signal),
     );
-    const reader = readers.find(({ signatures }) =>
-      signatures.some((signature) => startsWith(head, signature))
-    );
+    const reader = await isMirax(path)
+      ? slideReader("MIRAX", [])
+      : readers.find(({ signatures }) =>
+        signatures.some((signature) => startsWith(head, signature))
+      );
     if (reader === undefined) throw new ImageError(unknownFormat(path, head));
     return await named(path, reader.format, reader.open(source, options));
   } catch (error) {
     source.close();
     throw error;
   }
+}
+
+/**
+ * Whether a file is the small picture that stands for a MIRAX slide, which is
+ * in a folder of its name.
+ */
+async function isMirax(path: string): Promise<boolean> {
+  if (isUrl(path)) return false;
+  const { dir, name } = parse(path);
+  const info = await Deno.stat(join(dir, name, "Slidedat.ini"))
+    .catch(() => undefined);
+  return info?.isFile ?? false;
 }
 
 /** `opening`, whose errors are given the name of the file. */
@@ -140,6 +168,16 @@ function rasterReader(
   };
 }
 
+/** A format that OpenSlide reads. */
+function slideReader(format: string, signatures: string[]): Reader {
+  return {
+    format,
+    signatures,
+    open: (source, { cache = defaultCache() }) =>
+      openWithOpenSlide(source, { kind: `a ${format} slide`, cache }),
+  };
+}
+
 async function decodeWhole(
   source: ByteSource,
   decode: Decoder,
@@ -172,9 +210,14 @@ async function openTiff(
   source: ByteSource,
   options: OpenOptions,
 ): Promise<Pyramid> {
-  const { signal, cache = new BlockCache(DEFAULT_CACHE_BYTES) } = options;
+  const { signal, cache = defaultCache() } = options;
   const file = await TiffFile.open(source, signal);
   const pages = await file.directories(signal);
+  const scanner = await scannerOf(pages[0]!);
+  if (scanner !== undefined) {
+    const kind = `a slide of ${scanner}'s`;
+    return await openWithOpenSlide(source, { kind, cache });
+  }
   let image: TiffImage;
   try {
     image = await readTiffImage(file, pages);

@@ -17,6 +17,8 @@ export interface ByteSource {
   readonly name: string;
   /** Differs from that of every other file, and of this one once it changed. */
   readonly identity: string;
+  /** Where it is on this machine, if it is. */
+  readonly path?: string;
   /** Bytes of the whole file. */
   readonly size: number;
   readonly traffic: Readonly<Traffic>;

@@ -1,0 +1,160 @@
+/**
+ * Slides through OpenSlide: ignored where the library is not installed.
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import sharp from "sharp";
+import { BlockCache } from "../../lib/image/block_cache.ts";
+import { openFile } from "../../lib/image/file_source.ts";
+import { openImage } from "../../lib/image/open.ts";
+import {
+  openSlideVersion,
+  openWithOpenSlide,
+} from "../../lib/image/openslide.ts";
+import type { Pyramid } from "../../lib/image/pyramid.ts";
+import { sharedData } from "../shared_data.ts";
+import { serveFile } from "./file_server.ts";
+import { readAll, TemporaryFolder } from "./pictures.ts";
+
+const version = openSlideVersion();
+const ignore = version === undefined;
+const trestle = fileURLToPath(
+  new URL("../../fixtures/tiff/trestle.tif", import.meta.url),
+);
+
+async function throughOpenSlide(path: string): Promise<Pyramid> {
+  return await openWithOpenSlide(await openFile(path), {
+    kind: "a slide",
+    cache: new BlockCache(2 ** 24),
+  });
+}
+
+Deno.test({
+  name: "a slide of a scanner that we do not know goes to OpenSlide",
+  ignore,
+  fn: async () => {
+    const image = await openImage(trestle);
+    assert.deepEqual([image.width, image.height], [67, 45]);
+    assert.equal(image.magnification, 20);
+    const expected = await sharp(trestle).ensureAlpha().raw().toBuffer();
+    assert.deepEqual((await readAll(image)).data, new Uint8Array(expected));
+    const outside = await image.read({ x: 66, y: 44, width: 2, height: 2 }, 0);
+    assert.deepEqual([...outside.data.subarray(4)], Array(12).fill(0));
+    image.close();
+    image.close();
+  },
+});
+
+Deno.test({
+  name: "a slide may be closed while it is read",
+  ignore,
+  fn: async () => {
+    for (const ms of [0, 0, 1, 2]) {
+      const image = await openImage(trestle);
+      const reading = readAll(image).catch((error) => error);
+      await sleep(ms);
+      image.close();
+      const result = await reading; // before or behind the closing
+      if (result instanceof Error) assert.match(result.message, /was closed/);
+      else assert.equal(result.width, 67);
+      await assert.rejects(readAll(image), /was closed/);
+    }
+  },
+});
+
+Deno.test("what OpenSlide reads is refused by name elsewhere", async () => {
+  await using server = await serveFile(await Deno.readFile(trestle));
+  await assert.rejects(
+    openImage(server.url),
+    /it is a slide of Trestle's, which is read from local files only$/,
+  );
+});
+
+Deno.test({
+  name: "a MIRAX slide is told by its folder, and a broken one refused",
+  ignore,
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      await Deno.mkdir(join(folder, "slide"));
+      await Deno.writeTextFile(join(folder, "slide", "Slidedat.ini"), "[A]");
+      const path = join(folder, "slide.mrxs");
+      await Deno.writeFile(
+        path,
+        await sharp({
+          create: { width: 8, height: 8, channels: 3, background: "red" },
+        }).jpeg().toBuffer(),
+      );
+      await assert.rejects(openImage(path), /as MIRAX: /);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
+  name: "slides of names alone are refused with OpenSlide's reason",
+  ignore,
+  fn: async () => {
+    using folder = new TemporaryFolder();
+    const head = new TextEncoder().encode("[Virtual Microscope Specimen]\n");
+    await assert.rejects(
+      openImage(folder.write("a.vms", head)),
+      /a\.vms as Hamamatsu VMS: /,
+    );
+  },
+});
+
+const dicom = sharedData("wsi", "boxes_0.dcm");
+Deno.test({
+  name: "DICOM is read by OpenSlide 4, and refused by name before",
+  ignore: ignore || dicom === undefined || !version!.startsWith("3"),
+  fn: async () => {
+    await assert.rejects(
+      openImage(dicom!),
+      /as DICOM: it is a DICOM slide, which OpenSlide 3[.\d]+ does not read/,
+    );
+  },
+});
+
+for (
+  const name of ["CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs"]
+) {
+  const path = sharedData("wsi", name);
+  Deno.test({
+    name: `wsi/${name}: our pixels are OpenSlide's, at every level`,
+    ignore: ignore || path === undefined,
+    fn: async () => {
+      const ours = await openImage(path!);
+      const theirs = await throughOpenSlide(path!);
+      assert.deepEqual(
+        ours.levels.map(({ width, height }) => [width, height]),
+        theirs.levels.map(({ width, height }) => [width, height]),
+      );
+      assert.equal(ours.mpp, theirs.mpp);
+      assert.equal(ours.magnification, theirs.magnification);
+      for (const level of ours.levels.keys()) {
+        const region = { x: 700, y: 300, width: 512, height: 512 };
+        const [a, b] = await Promise.all(
+          [ours, theirs].map((image) => image.read(region, level)),
+        );
+        const difference = a!.data.reduce(
+          (most, value, i) => Math.max(most, Math.abs(value - b!.data[i]!)),
+          0,
+        );
+        // At a ratio that is no integer OpenSlide shifts by parts of a pixel.
+        if (level === 0) assert.ok(difference <= 2, `${difference}`);
+        else assert.ok(meanDifference(a!.data, b!.data) < 3);
+      }
+      ours.close();
+      theirs.close();
+    },
+  });
+}
+
+function meanDifference(a: Uint8Array, b: Uint8Array): number {
+  return a.reduce((sum, value, i) => sum + Math.abs(value - b[i]!), 0) /
+    a.length;
+}
