@@ -94,7 +94,7 @@ export async function run(argv: string[]): Promise<number> {
     cells,
     quick,
     reportOnly: flags.has("report"),
-    command: `deno task study ${argv.join(" ")}`,
+    command: commandOf(argv),
     environment: environment(engine),
     backend: engine.backend,
     workers: flags.integer("workers", { least: 1, most: 64 }) ??
@@ -110,6 +110,12 @@ export async function run(argv: string[]): Promise<number> {
       }`,
   );
   return 0;
+}
+
+/** The command that makes the figures, whatever was only asked of it now. */
+function commandOf(argv: readonly string[]): string {
+  const kept = argv.filter((word) => word !== "--report" && word !== "--json");
+  return `deno task study ${kept.join(" ")}`;
 }
 
 function chosen(study: Study, only: readonly string[]): Cell[] {

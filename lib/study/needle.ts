@@ -21,6 +21,8 @@ interface Haystack {
   clusters: number;
   objects: number;
   diameter: number; // px
+  /** Share of the image that the objects' boxes cover, %. */
+  coverage: number;
 }
 
 // Named by the share of the 512 x 512 image that the boxes of all its objects,
@@ -85,6 +87,7 @@ export function needleStudy({ quick }: StudyRequest): Study {
   return {
     name: "needle",
     title: "Synthetic needles",
+    trendAxis: "log10 of the share of the image that all objects cover, %",
     question:
       "Down to which share of the image, and from how many images, does each method still learn?",
     data: Object.fromEntries(
@@ -106,6 +109,13 @@ export function needleStudy({ quick }: StudyRequest): Study {
         ]),
         protocols: ["held-out"],
         seeds: [0],
+        trend: {
+          chart: `${
+            haystack.objects > 1 ? "clusters" : "alone"
+          }, ${images} training images`,
+          series: name,
+          x: Math.log10(haystack.coverage),
+        },
         ...(name === "ours" ? {} : { against: `ours-${data}`, baseline: true }),
       }))
     ),
@@ -119,7 +129,9 @@ function haystack(
   diameter: number,
 ): Haystack {
   const about = `${clusters} clusters of ${objects} objects of ${diameter} px`;
-  return { name, about, clusters, objects, diameter };
+  const coverage = 100 * clusters * objects *
+    (diameter / NEEDLE_DEFAULTS.size) ** 2;
+  return { name, about, clusters, objects, diameter, coverage };
 }
 
 function needleData(

@@ -51,7 +51,7 @@ export function reportText(
     "",
     ...table(rows, abouts),
     "",
-    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named, fold by fold and seed by seed. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once.",
+    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named, fold by fold and seed by seed. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.",
     "",
     "## Variants",
     "",

@@ -24,6 +24,17 @@ export interface Variant {
   against?: string;
   /** Whether it stands for another method. */
   baseline?: boolean;
+  /** Its place on a chart of accuracy. */
+  trend?: Trend;
+}
+
+/** A point of a chart of accuracy against something that a study varies. */
+export interface Trend {
+  /** Names the chart. */
+  chart: string;
+  /** Names the line. */
+  series: string;
+  x: number;
 }
 
 /** Labelled images that a study trains on. */
@@ -41,6 +52,8 @@ export interface Study {
   name: string;
   title: string;
   question: string;
+  /** What the charts of accuracy go along. */
+  trendAxis?: string;
   /** What a reader must know to judge the figures, a paragraph each. */
   notes?: readonly string[];
   data: Readonly<Record<string, StudyData>>;

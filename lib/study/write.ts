@@ -14,6 +14,7 @@ import { type Illustration, reportText, type StudyResults } from "./report.ts";
 import { type CellResult, foldsOf, type Row, rowOf } from "./rows.ts";
 import { sample } from "./sample.ts";
 import type { Cell, Study, Variant } from "./study.ts";
+import { trendCharts } from "./trends.ts";
 
 /** A cell that was run, or some of its folds. */
 export interface DoneCell {
@@ -37,7 +38,7 @@ export async function writeReport(
     ...about,
     rows: study.variants.flatMap((variant) => rowsOf(variant, done)),
   };
-  const illustrations: Illustration[] = [];
+  const illustrations = await trendsOf(folder, study, results.rows);
   for (const variant of study.variants) {
     illustrations.push(
       ...await curvesOf(folder, variant, done),
@@ -74,6 +75,20 @@ function rowsOf(variant: Variant, done: readonly DoneCell[]): Row[] {
     return [rowOf(itself, "held-out", found, { samples, other: results })];
   });
   return [...rows, ...rescored];
+}
+
+/** Charts of accuracy against what the study varies. */
+async function trendsOf(
+  folder: string,
+  study: Study,
+  rows: readonly Row[],
+): Promise<Illustration[]> {
+  const charts = trendCharts(study, rows);
+  return await Promise.all(charts.map(async ({ name, svg }, i) => {
+    const path = `figures/accuracy-${i + 1}.svg`;
+    await writeFileAtomically(join(folder, path), svg);
+    return { title: `Accuracy: ${name}`, path };
+  }));
 }
 
 /** Learning curves, ROC and calibration of one variant. */
