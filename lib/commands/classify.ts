@@ -4,14 +4,14 @@
  * @module
  */
 import { basename, extname, join } from "node:path";
-import { ImageError, UsageError } from "../errors.ts";
-import { heatmapPng } from "../eval/picture.ts";
-import { predict, type Prediction } from "../eval/predict.ts";
-import { writeFileAtomically } from "../files.ts";
-import { openImage } from "../image/open.ts";
-import { readCheckpoint } from "../model/checkpoint.ts";
-import { disposeParameters } from "../model/parameters.ts";
-import type { Model } from "../model/model.ts";
+import { UsageError } from "../errors.ts";
+import type { Prediction } from "../eval/predict.ts";
+import {
+  type Classified,
+  classifyImages,
+  defaultWorkers,
+  type ImageTask,
+} from "./classifier.ts";
 import { Flags } from "./flags.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 
@@ -24,34 +24,20 @@ export const usage = `deno task classify --checkpoint RUN IMAGE...
   --draws NAME       seeded or topN (the configuration's)
   --seed N           seed of the draws (0)
   --heatmap OUT.png  attention over the image; a folder for several images
+  --workers N        images side by side (one a core; one on webgpu)
   --backend NAME     auto, webgpu or wasm (auto)
   --json             print one JSON line an image
 
 Exit code 1 if an image could not be classified; the others are.`;
 
 /** What is printed for one image. */
-interface Result extends Omit<Prediction, "attention" | "probabilities"> {
+interface Result
+  extends
+    Omit<Classified, "prediction" | "classes">,
+    Omit<Prediction, "attention" | "probabilities"> {
   image: string;
-  width: number;
-  height: number;
   probabilities: Record<string, number>;
-  /** Time by stage, ms. */
-  timings: Record<string, number>;
-  bytesRead: number;
-  /** Reads of the file, or requests of the server. */
-  requests: number;
-  warnings: readonly string[];
   heatmap?: string;
-}
-
-/** What each image is classified with. */
-interface Task {
-  model: Model;
-  samples: number | undefined;
-  draws: "seeded" | "topN" | undefined;
-  seed: number;
-  signal: AbortSignal;
-  heatmap: string | undefined;
 }
 
 /**
@@ -66,76 +52,64 @@ export async function run(argv: string[]): Promise<number> {
     draws: { type: "string" },
     seed: { type: "string" },
     heatmap: { type: "string" },
+    workers: { type: "string" },
     backend: { type: "string" },
     json: { type: "boolean" },
   }, { positionals: true });
-  const path = flags.required("checkpoint", "RUN");
+  const checkpoint = flags.required("checkpoint", "RUN");
   const images = flags.positionals;
   if (images.length === 0) throw new UsageError("Cannot classify no image");
-  const samples = flags.samples();
-  const draws = flags.oneOf("draws", ["seeded", "topN"] as const);
-  const seed = flags.integer("seed") ?? 0;
+  const options = {
+    samples: flags.samples(),
+    draws: flags.oneOf("draws", ["seeded", "topN"] as const),
+    seed: flags.integer("seed") ?? 0,
+  };
+  const workers = flags.workers();
   const heatmaps = await heatmapPaths(flags.text("heatmap"), images);
   const signal = interruptSignal();
-  const engine = await announceEngine(flags.backend());
-  const { model } = await readCheckpoint(path);
+  const { backend } = await announceEngine(flags.backend());
+  const setup = { checkpoint, backend, ...options };
+  const tasks = images.map((image, i) => ({ image, heatmap: heatmaps?.[i] }));
   const line = new ProgressLine();
+  const showNext = (done: number) =>
+    line.show(`${done + 1}/${images.length} ${images[done]}`);
   let failures = 0;
-  for (const [i, image] of images.entries()) {
-    signal.throwIfAborted();
-    line.show(`${i + 1}/${images.length} ${image}`);
-    try {
-      const heatmap = heatmaps?.[i];
-      const task = { model, samples, draws, seed, signal, heatmap };
-      const result = await classify(image, task);
-      engine.assertAlive();
+  showNext(0);
+  await classifyImages(tasks, {
+    setup,
+    workers: workers ?? defaultWorkers(images.length, setup),
+    signal,
+    onOutcome({ classified, error }, i) {
       line.clear();
-      console.log(flags.has("json") ? JSON.stringify(result) : text(result));
-    } catch (error) {
-      if (!(error instanceof ImageError)) throw error;
-      line.clear();
-      console.error(error.message);
-      failures++;
-    }
-  }
-  disposeParameters(model.parameters);
+      if (classified) {
+        const result = resultOf(classified, tasks[i]!);
+        console.log(flags.has("json") ? JSON.stringify(result) : text(result));
+      } else {
+        console.error(error);
+        failures++;
+      }
+      if (i + 1 < images.length) showNext(i + 1);
+    },
+  }).finally(() => line.clear());
   return failures > 0 ? 1 : 0;
 }
 
-async function classify(image: string, task: Task): Promise<Result> {
-  const { model, heatmap, ...options } = task;
-  const started = performance.now();
-  const pyramid = await openImage(image, { signal: options.signal });
-  const opened = performance.now();
-  try {
-    const { predictions, timings } = await predict(model, [pyramid], {
-      ...options,
-      attention: heatmap !== undefined,
-    });
-    const { probabilities, attention: _, ...prediction } = predictions[0]!;
-    if (heatmap !== undefined) {
-      await writeFileAtomically(
-        heatmap,
-        await heatmapPng(pyramid, predictions[0]!),
-      );
-    }
-    return {
-      image,
-      width: pyramid.width,
-      height: pyramid.height,
-      ...prediction,
-      probabilities: Object.fromEntries(
-        model.classes.map((name, i) => [name, probabilities[i]!]),
-      ),
-      timings: { openMs: opened - started, ...timings },
-      bytesRead: pyramid.traffic.bytes,
-      requests: pyramid.traffic.requests,
-      warnings: pyramid.warnings,
-      ...(heatmap !== undefined && { heatmap }),
-    };
-  } finally {
-    pyramid.close();
-  }
+function resultOf(
+  { prediction, classes, width, height, ...rest }: Classified,
+  { image, heatmap }: ImageTask,
+): Result {
+  const { probabilities } = prediction;
+  return {
+    image,
+    width,
+    height,
+    ...prediction,
+    probabilities: Object.fromEntries(
+      classes.map((name, i) => [name, probabilities[i]!]),
+    ),
+    ...rest,
+    ...(heatmap !== undefined && { heatmap }),
+  };
 }
 
 /** One file an image: `out` itself for one image, else files in a folder. */

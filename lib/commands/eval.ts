@@ -10,7 +10,7 @@ import {
 } from "../data/manifest.ts";
 import { readRegions } from "../data/regions.ts";
 import { DataError, ImageError } from "../errors.ts";
-import { evaluate } from "../eval/evaluate.ts";
+import type { Evaluation } from "../eval/evaluate.ts";
 import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
 import {
   type EvaluationReport,
@@ -19,9 +19,13 @@ import {
   predictionTable,
 } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
-import { ImageCache } from "../image/cache.ts";
 import { type Checkpoint, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
+import {
+  type ClassifierSetup,
+  classifyImages,
+  defaultWorkers,
+} from "./classifier.ts";
 import { megabytes, peakMemoryBytes } from "./environment.ts";
 import { Flags } from "./flags.ts";
 import {
@@ -44,6 +48,7 @@ export const usage = `deno task eval --checkpoint RUN --data MANIFEST
   --draws NAME        seeded or topN (the configuration's)
   --seed N            seed of the draws and of the bootstrap (0)
   --predictions FILE  write a CSV with the prediction of each image
+  --workers N         images side by side (one a core; one on webgpu)
   --backend NAME      auto, webgpu or wasm (auto)
   --json              print the report as JSON
 
@@ -63,34 +68,35 @@ export async function run(argv: string[]): Promise<number> {
     draws: { type: "string" },
     seed: { type: "string" },
     predictions: { type: "string" },
+    workers: { type: "string" },
     backend: { type: "string" },
     json: { type: "boolean" },
   });
   const path = flags.required("checkpoint", "RUN");
   const data = flags.required("data", "MANIFEST");
   const split = flags.oneOf("split", SPLITS);
-  const samples = flags.samples();
-  const draws = flags.oneOf("draws", ["seeded", "topN"] as const);
   const seed = flags.integer("seed") ?? 0;
+  const options = {
+    samples: flags.samples(),
+    draws: flags.oneOf("draws", ["seeded", "topN"] as const),
+    seed,
+  };
   const file = flags.text("predictions");
+  const workers = flags.workers();
   const signal = interruptSignal();
-  const engine = await announceEngine(flags.backend());
+  const { backend } = await announceEngine(flags.backend());
   const checkpoint = await readCheckpoint(path);
   const { model } = checkpoint;
+  disposeParameters(model.parameters); // the classifier has its own
   const manifest = await readManifest(data, { classes: model.classes });
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
-  const line = new ProgressLine();
-  const evaluation = await evaluate(model, entries, {
-    cache: new ImageCache(0), // each image is read once
-    samples,
-    draws,
-    seed,
+  const setup = { checkpoint: path, backend, ...options };
+  const evaluation = await evaluate(entries, {
+    setup,
+    workers: workers ?? defaultWorkers(entries.length, setup),
     signal,
-    onImage: (done, total) => line.show(`${done}/${total} images`),
-  }).finally(() => line.clear());
-  engine.assertAlive();
-  disposeParameters(model.parameters);
+  });
   if (evaluation.images.length === 0) {
     throw new ImageError(
       `Cannot score ${data}: none of its images could be read; the first: ${
@@ -119,6 +125,29 @@ export async function run(argv: string[]): Promise<number> {
   );
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return report.failures.length > 0 ? 1 : 0;
+}
+
+/** Classifies every entry; a bad image is set aside and the rest go on. */
+async function evaluate(
+  entries: readonly ManifestEntry[],
+  options: { setup: ClassifierSetup; workers: number; signal: AbortSignal },
+): Promise<Evaluation> {
+  const evaluation: Evaluation = { images: [], failures: [] };
+  const line = new ProgressLine();
+  await classifyImages(entries.map(({ path }) => ({ image: path })), {
+    ...options,
+    onOutcome({ classified, error }, i) {
+      const entry = entries[i]!;
+      if (classified) {
+        const { prediction, width, height } = classified;
+        evaluation.images.push({ entry, prediction, size: { width, height } });
+      } else {
+        evaluation.failures.push({ entry, error: new ImageError(error) });
+      }
+      line.show(`${i + 1}/${entries.length} images`);
+    },
+  }).finally(() => line.clear());
+  return evaluation;
 }
 
 /** The entries of a split; all of them where the manifest has none. */

@@ -13,6 +13,7 @@ type Values = Record<string, string | boolean | string[] | undefined>;
 
 // More would take minutes and gigabytes for an image, and add nothing.
 const MAX_SAMPLES = 4096;
+const MAX_WORKERS = 64;
 
 /** Flags as node:util parsed them, read by kind. */
 export class Flags {
@@ -134,6 +135,11 @@ export class Flags {
   /** `--samples`: how many sub-tiles to read. */
   samples(): number | undefined {
     return this.integer("samples", { least: 1, most: MAX_SAMPLES });
+  }
+
+  /** `--workers`: how many tasks run side by side. */
+  workers(): number | undefined {
+    return this.integer("workers", { least: 1, most: MAX_WORKERS });
   }
 
   /** `--backend`; auto where it is absent. */

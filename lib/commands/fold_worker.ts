@@ -1,6 +1,5 @@
 /**
- * The Worker side of a cross-validation: an engine of its own, one fold at a
- * time. See fold_pool.ts.
+ * The Worker of a cross-validation: one fold at a time.
  *
  * @module
  */
@@ -11,7 +10,7 @@ import { ImageCache } from "../image/cache.ts";
 import type { Config } from "../model/config.ts";
 import { type FoldResult, type FoldTask, runFold } from "../train/crossval.ts";
 import type { Progress } from "../train/trainer.ts";
-import { InterruptError } from "./terminal.ts";
+import { type DoTask, serveTasks } from "./worker_loop.ts";
 
 /** What every fold of a cross-validation is run with. */
 export interface FoldSetup {
@@ -27,63 +26,28 @@ export interface FoldSetup {
   cacheBytes: number;
 }
 
-/** What the pool tells a worker. */
-export type ToWorker =
-  | { type: "setup"; setup: FoldSetup }
-  | { type: "run"; task: FoldTask }
-  | { type: "stop" };
+serveTasks<FoldSetup, FoldTask, FoldResult, Progress>(startFolds);
 
-/** What a worker tells the pool. */
-export type FromWorker =
-  | { type: "progress"; progress: Progress }
-  | { type: "result"; result: FoldResult }
-  | { type: "error"; name: string; message: string; stack: string };
-
-const scope = self as unknown as {
-  onmessage: (event: MessageEvent<ToWorker>) => void;
-  postMessage(message: FromWorker): void;
-};
-
-const controller = new AbortController();
-let setup: FoldSetup;
-let cache: ImageCache;
-
-scope.onmessage = async ({ data: message }) => {
-  switch (message.type) {
-    case "setup":
-      setup = message.setup;
-      cache = new ImageCache(setup.cacheBytes);
-      break;
-    case "stop":
-      controller.abort(new InterruptError());
-      break;
-    case "run":
-      try {
-        scope.postMessage({ type: "result", result: await run(message.task) });
-      } catch (error) {
-        const { name, message, stack = "" } = error as Error;
-        scope.postMessage({ type: "error", name, message, stack });
-      }
-      break;
-    default:
-      message satisfies never;
-  }
-};
-
-async function run(task: FoldTask): Promise<FoldResult> {
-  const engine = await startEngine(setup.backend);
-  const { manifest, entries, ...options } = setup;
+async function startFolds(
+  { manifest, entries, backend, cacheBytes, ...options }: FoldSetup,
+  signal: AbortSignal,
+): Promise<DoTask<FoldTask, FoldResult, Progress>> {
+  const engine = await startEngine(backend);
   const { classes } = options;
-  const result = await runFold(entries, task, {
-    ...options,
-    regions: await readRegions(await readManifest(manifest, { classes })),
-    cache,
-    signal: controller.signal,
-    onProgress(progress) {
-      engine.assertAlive(); // before weights of a failed engine are saved
-      scope.postMessage({ type: "progress", progress });
-    },
-  });
-  engine.assertAlive();
-  return result;
+  const regions = await readRegions(await readManifest(manifest, { classes }));
+  const cache = new ImageCache(cacheBytes);
+  return async function runOneFold(task, onProgress) {
+    const result = await runFold(entries, task, {
+      ...options,
+      regions,
+      cache,
+      signal,
+      onProgress(progress) {
+        engine.assertAlive(); // before weights of a failed engine are saved
+        onProgress(progress);
+      },
+    });
+    engine.assertAlive();
+    return result;
+  };
 }

@@ -26,6 +26,7 @@ import { BEST } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
 import {
   type FoldResult,
+  type FoldTask,
   foldTasks,
   type Protocol,
   PROTOCOLS,
@@ -41,7 +42,7 @@ import {
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { environment, megabytes, peakMemoryBytes } from "./environment.ts";
 import { Flags } from "./flags.ts";
-import { runFolds } from "./fold_pool.ts";
+import type { FoldSetup } from "./fold_worker.ts";
 import {
   checkSameEntries,
   checkSameModel,
@@ -60,6 +61,7 @@ import {
   interruptSignal,
   ProgressLine,
 } from "./terminal.ts";
+import { runTasks } from "./worker_pool.ts";
 
 export const summary = "Train a network, or cross-validate it";
 
@@ -158,8 +160,7 @@ async function readRequest(argv: string[]): Promise<Request> {
     folds,
     onlyFolds: onlyFolds(flags),
     protocols: protocolsOf(flags),
-    workers: flags.integer("workers", { least: 1, most: 64 }) ??
-      navigator.hardwareConcurrency,
+    workers: flags.workers() ?? navigator.hardwareConcurrency,
     backend: flags.backend(),
     resume: flags.has("resume"),
     json: flags.has("json"),
@@ -317,28 +318,33 @@ async function crossValidate(setup: Setup): Promise<number> {
   };
   await save();
   const line = new ProgressLine();
-  const ordered = await runFolds(tasks, {
-    manifest: manifest.path,
-    entries,
-    classes: manifest.classes,
-    folder,
-    config,
-    seed,
-    backend: engine.backend,
-    environment: environment(engine),
-    cacheBytes: CACHE_BYTES / setup.workers,
-  }, {
-    workers: setup.workers,
-    onProgress: ({ fold, protocol }, progress) =>
-      line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`),
-    async onResult(result) {
-      line.clear();
-      console.error(foldText(result));
-      results.push(result);
-      await save();
+  const ordered = await runTasks<FoldSetup, FoldTask, FoldResult, Progress>(
+    tasks,
+    {
+      module: new URL("./fold_worker.ts", import.meta.url),
+      setup: {
+        manifest: manifest.path,
+        entries,
+        classes: manifest.classes,
+        folder,
+        config,
+        seed,
+        backend: engine.backend,
+        environment: environment(engine),
+        cacheBytes: CACHE_BYTES / setup.workers,
+      },
+      workers: setup.workers,
+      onProgress: ({ fold, protocol }, progress) =>
+        line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`),
+      async onResult(result) {
+        line.clear();
+        console.error(foldText(result));
+        results.push(result);
+        await save();
+      },
+      signal,
     },
-    signal,
-  }).finally(() => line.clear());
+  ).finally(() => line.clear());
   results.splice(0, results.length, ...ordered);
   await save();
   const summaries = summariseFolds(results);

@@ -227,6 +227,21 @@ Deno.test("classify goes on after a bad image, and exits with 1", async () => {
   assert.match(faults[0]!, /^Cannot open cut\.png as PNG: .*truncated/);
 });
 
+Deno.test("classify --workers: side by side is as one by one", async () => {
+  const argv = ["--json", ...IMAGES, "cut.png", ...IMAGES.toReversed()];
+  const run = async (workers: string) => {
+    const result = await zoomin(
+      folder,
+      ...[...CLASSIFY, "--workers", workers, ...argv],
+    );
+    assert.equal(result.code, 1); // of cut.png
+    assert.match(remarks(result).join(), /^Cannot open cut\.png/);
+    return result.stdout.trimEnd().split("\n")
+      .map((line) => timeless(JSON.parse(line)));
+  };
+  assert.deepEqual(await run("2"), await run("1"));
+});
+
 Deno.test("classify names what it cannot open", async () => {
   await inParallel<[argv: string[], message: RegExp]>([
     [["gone.png"], /^Cannot open gone\.png as an image: no such file$/],
@@ -235,6 +250,10 @@ Deno.test("classify names what it cannot open", async () => {
     // Nothing is fetched: there is no permission to.
     [["http://127.0.0.1:9/x.png"], /^Cannot open http:\/\/127\.0\.0\.1:9\/x/],
     [["--checkpoint", "cut.png", IMAGES[0]!], /^Cannot use cut\.png as a chec/],
+    [
+      ["--checkpoint", "cut.png", "--workers", "2", ...IMAGES],
+      /^Cannot use cut\.png as a chec/,
+    ],
   ], async ([argv, message]) => {
     const result = await zoomin(folder, ...CLASSIFY, ...argv);
     assertFailsInOneLine(result, { code: 1, message });

@@ -33,10 +33,10 @@ async function manifestRows(): Promise<string[][]> {
   return text.trimEnd().split("\n").slice(1).map((line) => line.split(","));
 }
 
-Deno.test("eval prints the same bytes twice", async () => {
+Deno.test("eval prints the same bytes twice, also side by side", async () => {
   const outcomes = [
     await succeed(folder, ...EVAL),
-    await succeed(folder, ...EVAL),
+    await succeed(folder, ...EVAL, "--workers", "2"),
   ];
   const [first, second] = outcomes;
   assert.equal(first!.stdout, second!.stdout);

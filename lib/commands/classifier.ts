@@ -1,0 +1,158 @@
+/**
+ * Classifies many images, in this process or in Workers side by side: what
+ * `classify` and `eval` share.
+ *
+ * @module
+ */
+import { setTimeout } from "node:timers/promises";
+import { startEngine } from "../engine/select.ts";
+import { ImageError } from "../errors.ts";
+import { heatmapPng } from "../eval/picture.ts";
+import { predict, type Prediction } from "../eval/predict.ts";
+import { writeFileAtomically } from "../files.ts";
+import { openImage } from "../image/open.ts";
+import { readCheckpoint } from "../model/checkpoint.ts";
+import type { DoTask } from "./worker_loop.ts";
+import { runTasks } from "./worker_pool.ts";
+
+/** What every image is classified with. */
+export interface ClassifierSetup {
+  /** Path of a checkpoint or of a run's folder. */
+  checkpoint: string;
+  backend: "webgpu" | "wasm";
+  samples: number | undefined;
+  draws: "seeded" | "topN" | undefined;
+  seed: number;
+}
+
+/** One image to classify. */
+export interface ImageTask {
+  image: string;
+  /** Where to draw its attention. */
+  heatmap?: string | undefined;
+}
+
+/** One image that was classified. */
+export interface Classified {
+  prediction: Omit<Prediction, "attention">;
+  /** Of the model, in the order of the probabilities. */
+  classes: readonly string[];
+  width: number; // px
+  height: number; // px
+  /** Time by stage, ms. */
+  timings: Record<string, number>;
+  bytesRead: number;
+  /** Reads of the file, or requests of the server. */
+  requests: number;
+  warnings: readonly string[];
+}
+
+/** What became of an image: `error` says why it could not be read. */
+export type Outcome =
+  | { classified: Classified; error?: never }
+  | { error: string; classified?: never };
+
+/** Reads the model; the function it returns classifies image by image. */
+export async function startClassifier(
+  { checkpoint, backend, ...options }: ClassifierSetup,
+  signal: AbortSignal,
+): Promise<DoTask<ImageTask, Outcome>> {
+  const engine = await startEngine(backend);
+  const { model } = await readCheckpoint(checkpoint);
+  return async function classifyOne({ image, heatmap }) {
+    await setTimeout(0); // wasm never waits: let signals and messages in
+    signal.throwIfAborted();
+    try {
+      const classified = await classify(image);
+      engine.assertAlive();
+      return { classified };
+    } catch (error) {
+      if (error instanceof ImageError) return { error: error.message };
+      throw error;
+    }
+
+    async function classify(path: string): Promise<Classified> {
+      const started = performance.now();
+      const pyramid = await openImage(path, { signal });
+      const openMs = performance.now() - started;
+      try {
+        const { predictions, timings } = await predict(model, [pyramid], {
+          ...options,
+          attention: heatmap !== undefined,
+          signal,
+        });
+        const { attention: _, ...prediction } = predictions[0]!;
+        if (heatmap !== undefined) {
+          const png = await heatmapPng(pyramid, predictions[0]!);
+          await writeFileAtomically(heatmap, png);
+        }
+        const { width, height, traffic, warnings } = pyramid;
+        return {
+          prediction,
+          classes: model.classes,
+          width,
+          height,
+          timings: { openMs, ...timings },
+          bytesRead: traffic.bytes,
+          requests: traffic.requests,
+          warnings,
+        };
+      } finally {
+        pyramid.close();
+      }
+    }
+  };
+}
+
+// A Worker and its engine take as long to start as ten colon images.
+const LEAST_IMAGES = 10;
+
+/** One worker a core on wasm, if each has enough to do; one on a GPU. */
+export function defaultWorkers(
+  images: number,
+  { backend }: Pick<ClassifierSetup, "backend">,
+): number {
+  if (backend === "webgpu") return 1;
+  return Math.min(
+    navigator.hardwareConcurrency,
+    Math.ceil(images / LEAST_IMAGES),
+  );
+}
+
+/**
+ * Classifies all images; a bad one is an outcome, and the rest go on.
+ *
+ * @param options.onOutcome called in the order of the images.
+ */
+export async function classifyImages(
+  images: readonly ImageTask[],
+  { setup, workers, onOutcome, signal }: {
+    setup: ClassifierSetup;
+    workers: number;
+    onOutcome: (outcome: Outcome, index: number) => void;
+    signal: AbortSignal;
+  },
+): Promise<void> {
+  if (workers === 1) {
+    const classifyOne = await startClassifier(setup, signal);
+    for (const [index, image] of images.entries()) {
+      onOutcome(await classifyOne(image, () => {}), index);
+    }
+    return;
+  }
+  const waiting = new Map<number, Outcome>();
+  let next = 0;
+  await runTasks<ClassifierSetup, ImageTask, Outcome>(images, {
+    module: new URL("./classify_worker.ts", import.meta.url),
+    setup,
+    workers,
+    signal,
+    onResult(outcome, index) {
+      waiting.set(index, outcome);
+      for (let due = waiting.get(next); due; due = waiting.get(next)) {
+        waiting.delete(next);
+        onOutcome(due, next++);
+      }
+    },
+  });
+}

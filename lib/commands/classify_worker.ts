@@ -1,0 +1,9 @@
+/**
+ * The Worker of `classify` and `eval`: one image at a time.
+ *
+ * @module
+ */
+import { startClassifier } from "./classifier.ts";
+import { serveTasks } from "./worker_loop.ts";
+
+serveTasks(startClassifier);
