@@ -27,6 +27,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   train: () => import("./lib/commands/train.ts"),
   eval: () => import("./lib/commands/eval.ts"),
   classify: () => import("./lib/commands/classify.ts"),
+  serve: () => import("./lib/commands/serve.ts"),
   dataset: () => import("./lib/commands/dataset.ts"),
   pyramid: () => import("./lib/commands/pyramid.ts"),
   demo: () => import("./lib/commands/demo.ts"),

@@ -28,6 +28,11 @@ export class ImageError extends Error {
   override name = "ImageError";
 }
 
+/** The bytes are of no format that is read here: not an image, as far as we know. */
+export class ImageFormatError extends ImageError {
+  override name = "ImageFormatError";
+}
+
 /** A checkpoint cannot be read or does not fit; the message names the file. */
 export class CheckpointError extends Error {
   override name = "CheckpointError";
@@ -42,3 +47,39 @@ export class EngineError extends Error {
 export class TrainingError extends Error {
   override name = "TrainingError";
 }
+
+/** An error as plain data: its class does not cross to or from a Worker. */
+export interface PlainError {
+  name: string;
+  message: string;
+  stack: string;
+}
+
+/** What is needed to revive `error` elsewhere. */
+export function plainError(error: unknown): PlainError {
+  if (!(error instanceof Error)) {
+    return { name: "Error", message: String(error), stack: "" };
+  }
+  const { name, message, stack = "" } = error;
+  return { name, message, stack };
+}
+
+/** The error as it was thrown, of its own class where it is one of the above. */
+export function revivedError({ name, message, stack }: PlainError): Error {
+  const known = CLASSES.find((known) => known.name === name);
+  const error = known ? new known(message) : new Error(message);
+  error.name = name;
+  error.stack = stack;
+  return error;
+}
+
+const CLASSES = [
+  UsageError,
+  ConfigError,
+  DataError,
+  ImageError,
+  ImageFormatError,
+  CheckpointError,
+  EngineError,
+  TrainingError,
+];

@@ -26,6 +26,11 @@ export async function writeFileAtomically(
   }
 }
 
+/** Writes `value` as JSON that people can read, as {@linkcode writeFileAtomically}. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFileAtomically(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
 /**
  * A hidden name for what will become `path`, in the same folder: a rename
  * across file systems is a copy, so not atomic.

@@ -61,13 +61,15 @@ const LAYERS: Record<string, string[]> = {
   ],
   "lib/serve": [
     "kernels",
+    "lib/data", // batches and runs are tables
     "lib/engine",
     "lib/eval",
     "lib/image",
     "lib/model",
+    "lib/train", // jobs train, in a Worker of the server's own
     ...BASE,
   ],
-  "routes": ["lib/serve", "lib/errors.ts"],
+  "routes": ["lib/serve", "lib/errors.ts", "deno.json"], // the version
   "lib/commands": ["kernels", "lib", "routes"],
   "main.ts": ["lib/commands", "routes", "lib/errors.ts"],
 };

@@ -5,15 +5,13 @@
  * @module
  */
 import { join } from "node:path";
-import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { UsageError } from "../errors.ts";
 import { LAST } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
+import { CONFIG_FILE } from "../train/run_data.ts";
 import { LOG_FILE, readLog } from "../train/run_log.ts";
 import { readConfig } from "./config.ts";
 
-export const CONFIG_FILE = "config.json";
-export const SPLITS_FILE = "splits.csv";
 export const FOLDS_FILE = "folds.csv";
 export const CROSSVAL_FILE = "crossval.json";
 
@@ -106,24 +104,6 @@ export async function crossValidationStarted(
     `Cannot go on in ${folder} with another ${
       changed.join(" and ")
     }: give those it was started with, or another --out`,
-  );
-}
-
-/**
- * Checks that `entries` are the images, labels, sides and folds of `file`.
- *
- * @throws {UsageError} If they are not.
- */
-export async function checkSameEntries(
-  file: string,
-  entries: readonly ManifestEntry[],
-): Promise<void> {
-  const stored = await readManifest(file);
-  const rows = (entries: readonly ManifestEntry[]) =>
-    entries.map(({ path, label, split, fold }) => [path, label, split, fold]);
-  if (same(rows(entries), rows(stored.entries))) return;
-  throw new UsageError(
-    `Cannot go on with other images or another split than ${file}: give the --data, --test, --folds and --seed it was started with, or another --out`,
   );
 }
 

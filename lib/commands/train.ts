@@ -10,16 +10,10 @@ import {
   type ManifestEntry,
   readManifest,
 } from "../data/manifest.ts";
-import {
-  foldSplit,
-  makeFolds,
-  splitEntries,
-  validationPart,
-  writeSplits,
-} from "../data/folds.ts";
+import { foldSplit, makeFolds, writeSplits } from "../data/folds.ts";
 import type { BackendChoice, Engine } from "../engine/select.ts";
 import { DataError, UsageError } from "../errors.ts";
-import { writeFileAtomically } from "../files.ts";
+import { writeJson } from "../files.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
 import { ImageCache } from "../image/cache.ts";
 import { BEST } from "../model/checkpoint.ts";
@@ -34,25 +28,24 @@ import {
   summariseFolds,
 } from "../train/crossval.ts";
 import {
-  type Progress,
-  train,
-  type TrainingData,
-  type TrainResult,
-} from "../train/trainer.ts";
+  checkReference,
+  checkSameEntries,
+  CONFIG_FILE,
+  DEFAULT_TEST,
+  runData,
+} from "../train/run_data.ts";
+import { type Progress, train, type TrainResult } from "../train/trainer.ts";
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { environment, megabytes, peakMemoryBytes } from "./environment.ts";
 import { Flags } from "./flags.ts";
 import type { FoldSetup } from "./fold_worker.ts";
 import {
-  checkSameEntries,
   checkSameModel,
-  CONFIG_FILE,
   CROSSVAL_FILE,
   crossValidationStarted,
   FOLDS_FILE,
   runStarted,
   seedOf,
-  SPLITS_FILE,
 } from "./run_folder.ts";
 import {
   announceEngine,
@@ -82,7 +75,6 @@ ${CONFIG_USAGE}
 
 // Decoded images kept between epochs.
 const CACHE_BYTES = 2 ** 30;
-const DEFAULT_TEST = 0.2;
 const MAX_FOLDS = 1000;
 
 /** What the command line asks for. */
@@ -179,27 +171,9 @@ async function readRequest(argv: string[]): Promise<Request> {
   return { ...request, config: await configFrom(flags), seed: seed ?? 0 };
 }
 
-function checkReference(
-  { referenceClass, training }: Config,
-  { classes, path }: Manifest,
-) {
-  if (classes.length < 2) {
-    throw new DataError(
-      `Cannot train on ${path}: all its images have the label "${classes[0]}"`,
-    );
-  }
-  if (referenceClass === null || classes.includes(referenceClass)) return;
-  if (training.contrastiveFrom === null) return; // nothing refers to it
-  throw new UsageError(
-    `Cannot use the reference class "${referenceClass}" of the configuration: the labels of ${path} are ${
-      classes.join(", ")
-    }; name one of them with --set referenceClass=NAME, or none with --set referenceClass=null`,
-  );
-}
-
 async function trainOnce(setup: Setup): Promise<number> {
   const { folder, config, seed, engine, resume, signal } = setup;
-  const data = await splitData(setup);
+  const data = await runData(setup);
   const line = new ProgressLine();
   console.error(
     `${data.train.length} images to train on, ${data.validation.length} for validation`,
@@ -228,46 +202,6 @@ async function trainOnce(setup: Setup): Promise<number> {
     line.clear();
     cache.close();
   }
-}
-
-/** The manifest's own split, or one made here and written into the run. */
-async function splitData(
-  { manifest, config, seed, folder, test, resume }: Setup,
-): Promise<TrainingData> {
-  const { classes } = manifest;
-  const { validation: fraction } = config.training;
-  const hasSplit = manifest.entries.some(({ split }) => split !== undefined);
-  const entries = hasSplit ? manifest.entries : splitEntries(manifest.entries, {
-    seed,
-    validation: fraction,
-    test,
-  });
-  await checkLeaks(entries);
-  let sides = {
-    train: entries.filter(({ split }) => split === "train"),
-    validation: entries.filter(({ split }) => split === "validation"),
-  };
-  if (sides.train.length === 0) {
-    throw new DataError(
-      `Cannot train on ${manifest.path}: no image has the split "train"`,
-    );
-  }
-  if (sides.validation.length === 0 && fraction > 0) {
-    sides = validationPart(sides.train, { fraction, seed });
-  }
-  const used: ManifestEntry[] = [
-    ...sides.train.map((entry) => ({ ...entry, split: "train" as const })),
-    ...sides.validation.map((entry) => ({
-      ...entry,
-      split: "validation" as const,
-    })),
-    ...entries.filter(({ split }) => split === "test"),
-  ];
-  const file = join(folder, SPLITS_FILE);
-  if (resume) await checkSameEntries(file, used);
-  await Deno.mkdir(folder, { recursive: true });
-  await writeSplits(file, used);
-  return { classes, ...sides };
 }
 
 function progressText(p: Progress): string {
@@ -361,10 +295,6 @@ async function crossValidate(setup: Setup): Promise<number> {
       : crossValidationText(summaries, results),
   );
   return failures.length > 0 ? 1 : 0;
-}
-
-async function writeJson(path: string, value: unknown): Promise<void> {
-  await writeFileAtomically(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
 function foldEntries({ manifest, folds, seed }: Setup): ManifestEntry[] {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type PlainError, plainError } from "../errors.ts";
 import { InterruptError } from "./terminal.ts";
 
 /** Does one task and tells how far it is. */
@@ -21,7 +22,7 @@ export type ToWorker<Setup, Task> =
 export type FromWorker<Result, Progress> =
   | { type: "progress"; progress: Progress }
   | { type: "result"; result: Result }
-  | { type: "error"; name: string; message: string; stack: string };
+  | { type: "error"; error: PlainError };
 
 /**
  * Serves a pool's tasks.
@@ -57,8 +58,7 @@ export function serveTasks<Setup, Task, Result, Progress = never>(
           );
           scope.postMessage({ type: "result", result });
         } catch (error) {
-          const { name, message, stack = "" } = error as Error;
-          scope.postMessage({ type: "error", name, message, stack });
+          scope.postMessage({ type: "error", error: plainError(error) });
         }
         break;
       default:

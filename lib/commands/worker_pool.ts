@@ -5,7 +5,7 @@
  *
  * @module
  */
-import * as errors from "../errors.ts";
+import { EngineError, revivedError } from "../errors.ts";
 import type { FromWorker, ToWorker } from "./worker_loop.ts";
 
 /** How a pool runs; Setup is what every worker starts with. */
@@ -79,7 +79,9 @@ function resultOf<Task, Result, Progress>(
         return resolve(data.result);
       case "error":
         return reject(
-          data.name === "InterruptError" ? signal.reason : revived(data),
+          data.error.name === "InterruptError"
+            ? signal.reason
+            : revivedError(data.error),
         );
       default:
         data satisfies never;
@@ -87,18 +89,7 @@ function resultOf<Task, Result, Progress>(
   };
   worker.onerror = (event) => {
     event.preventDefault(); // or it ends the process, past our one line
-    reject(new errors.EngineError(`A worker ended: ${event.message}`));
+    reject(new EngineError(`A worker ended: ${event.message}`));
   };
   return promise;
-}
-
-/** The error as it was thrown: an error's class does not cross to a Worker. */
-function revived(
-  { name, message, stack }: FromWorker<never, never> & { type: "error" },
-): Error {
-  const known =
-    (errors as Record<string, new (message: string) => Error>)[name];
-  const error = known ? new known(message) : new Error(message);
-  error.stack = stack;
-  return error;
 }

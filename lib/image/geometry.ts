@@ -532,3 +532,21 @@ export function storedPoint(
   );
   return { x, y };
 }
+
+/** x' = a x + b y + c, y' = d x + e y + f, as [a, b, c, d, e, f]. */
+export type AffineTransform = readonly [
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+];
+
+/** Where `transform` takes a point. */
+export function transformedPoint(
+  { x, y }: Point,
+  [a, b, c, d, e, f]: AffineTransform,
+): Point {
+  return { x: a * x + b * y + c, y: d * x + e * y + f };
+}

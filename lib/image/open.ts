@@ -5,7 +5,7 @@
  * @module
  */
 import { join, parse } from "node:path";
-import { ImageError } from "../errors.ts";
+import { ImageError, ImageFormatError } from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
 import { openFile } from "./file_source.ts";
@@ -105,7 +105,9 @@ export async function openImage(
       : readers.find(({ signatures }) =>
         signatures.some((signature) => startsWith(head, signature))
       );
-    if (reader === undefined) throw new ImageError(unknownFormat(path, head));
+    if (reader === undefined) {
+      throw new ImageFormatError(unknownFormat(path, head));
+    }
     return await named(path, reader.format, reader.open(source, options));
   } catch (error) {
     source.close();

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { CheckpointError, ConfigError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
-import { parseConfig } from "./config.ts";
+import { type Config, parseConfig } from "./config.ts";
 import { parameterSpecs } from "./networks.ts";
 import { createParameters } from "./parameters.ts";
 import {
@@ -51,6 +51,17 @@ export interface Checkpoint {
   trainerTensors: Map<string, StoredTensor>;
   /** SHA-256 of the file, in hexadecimal. */
   sha256: string;
+}
+
+/** A checkpoint without its weights: what can be told without an engine. */
+export interface CheckpointInfo
+  extends Omit<Checkpoint, "model" | "trainer" | "trainerTensors"> {
+  /** The file itself. */
+  path: string;
+  config: Config;
+  classes: readonly string[];
+  /** Weights of the four networks together. */
+  parameterCount: number;
 }
 
 const TRAINER_PREFIX = "trainer/";
@@ -101,7 +112,57 @@ export async function writeCheckpoint(
  * @throws {CheckpointError} If there is none, or it is not ours, or damaged.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  return await decodeFile(await checkpointFile(path), (bytes) => {
+    const { specs, tensors, config, classes, normalisation, ...rest } =
+      decodeCheckpoint(bytes);
+    const parameters = createParameters(
+      specs,
+      ({ name }) => tensors.get(name)!.data,
+    );
+    const trainerTensors = new Map(
+      [...tensors]
+        .filter(([name]) => name.startsWith(TRAINER_PREFIX))
+        .map(([name, tensor]) => [name.slice(TRAINER_PREFIX.length), tensor]),
+    );
+    const model = { config, classes, normalisation, parameters };
+    return { model, ...rest, trainerTensors };
+  });
+}
+
+/**
+ * Reads what a checkpoint says of itself; no engine is needed.
+ *
+ * @param path as {@linkcode readCheckpoint}.
+ * @throws {CheckpointError} As {@linkcode readCheckpoint}.
+ */
+export async function readCheckpointInfo(
+  path: string,
+): Promise<CheckpointInfo> {
   const file = await checkpointFile(path);
+  return await decodeFile(file, (bytes) => {
+    const { specs, config, classes, epoch, seed, metrics, sha256 } =
+      decodeCheckpoint(bytes);
+    const parameterCount = specs.reduce(
+      (sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1),
+      0,
+    );
+    return {
+      path: file,
+      config,
+      classes,
+      parameterCount,
+      epoch,
+      seed,
+      metrics,
+      sha256,
+    };
+  });
+}
+
+async function decodeFile<T>(
+  file: string,
+  decode: (bytes: Uint8Array) => T,
+): Promise<T> {
   let bytes: Uint8Array;
   try {
     bytes = await Deno.readFile(file);
@@ -109,7 +170,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     throw new CheckpointError(`Cannot read ${file}`, { cause });
   }
   try {
-    return decodeCheckpoint(bytes);
+    return decode(bytes);
   } catch (cause) {
     if (!(cause instanceof SyntaxError || cause instanceof ConfigError)) {
       throw cause;
@@ -139,19 +200,19 @@ async function checkpointFile(path: string): Promise<string> {
   );
 }
 
-function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
+/** The parts of a checkpoint file, checked. */
+function decodeCheckpoint(bytes: Uint8Array) {
   const { tensors, metadata } = decodeSafeTensors(bytes);
   if (metadata.zoomin === undefined) {
     throw new SyntaxError("it was not written by zoomin");
   }
   const parsed = metadataSchema.safeParse(JSON.parse(metadata.zoomin));
   if (!parsed.success) throw new SyntaxError(z.prettifyError(parsed.error));
-  const { config: stored, classes, normalisation } = parsed.data;
-  const { epoch, seed, metrics, trainer } = parsed.data;
+  const { config: stored, format: _, ...known } = parsed.data;
   const config = parseConfig(stored, "its configuration");
   const specs = parameterSpecs(
     config.network.features,
-    classes.length,
+    known.classes.length,
     config.network,
   );
   for (const { name, shape } of specs) {
@@ -164,26 +225,6 @@ function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
       );
     }
   }
-  const trainerTensors = new Map(
-    [...tensors]
-      .filter(([name]) => name.startsWith(TRAINER_PREFIX))
-      .map(([name, tensor]) => [name.slice(TRAINER_PREFIX.length), tensor]),
-  );
-  return {
-    model: {
-      config,
-      classes,
-      normalisation,
-      parameters: createParameters(
-        specs,
-        ({ name }) => tensors.get(name)!.data,
-      ),
-    },
-    epoch,
-    seed,
-    metrics,
-    trainer,
-    trainerTensors,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
-  };
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  return { ...known, config, specs, tensors, sha256 };
 }

@@ -64,6 +64,8 @@ export interface TrainOptions {
   /** First line of the log: what the run ran on. */
   environment: Record<string, unknown>;
   onProgress?: (progress: Progress) => void;
+  /** Awaited before each step: what is more urgent goes first. */
+  turn?: () => Promise<void>;
   signal?: AbortSignal | undefined;
 }
 
@@ -233,7 +235,7 @@ class Run {
   }
 
   async #runSteps(epoch: number, started: number): Promise<StepReport[]> {
-    const { config, seed, onProgress, signal } = this.#options;
+    const { config, seed, onProgress, turn, signal } = this.#options;
     const { batchSize, epochs, contrastiveFrom } = config.training;
     const warm = config.training.saliencyWarmStart;
     const order = new RandomStream(randomKey(seed, SHUFFLE, epoch))
@@ -255,6 +257,7 @@ class Run {
     try {
       for (let step = 0; step < steps; step++) {
         await setTimeout(0); // wasm never waits: let signals and messages in
+        await turn?.();
         signal?.throwIfAborted();
         const images = await next;
         // The next batch is read and decoded while this one computes.

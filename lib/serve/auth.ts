@@ -1,0 +1,41 @@
+/**
+ * The one token of the server.
+ *
+ * @module
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { UsageError } from "../errors.ts";
+
+const LEAST_LENGTH = 16; // characters
+
+/**
+ * Reads the token from a file: its first line.
+ *
+ * @throws {UsageError} If it is missing or too short to be a secret.
+ */
+export async function readToken(file: string): Promise<string> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (cause) {
+    throw new UsageError(`Cannot read the token in ${file}`, { cause });
+  }
+  const [token = ""] = text.trim().split(/\s/);
+  if (token.length >= LEAST_LENGTH) return token;
+  throw new UsageError(
+    `Cannot use the token in ${file}: it has fewer than ${LEAST_LENGTH} characters; write one with \`openssl rand -hex 32\``,
+  );
+}
+
+/**
+ * Whether an Authorization header bears the token. The time it takes tells
+ * nothing about the token: digests of one length are compared, all of them.
+ */
+export function bearsToken(header: string | undefined, token: string): boolean {
+  const given = /^Bearer +(\S+)$/i.exec(header ?? "")?.[1] ?? "";
+  return timingSafeEqual(digest(given), digest(token));
+}
+
+function digest(text: string): Uint8Array {
+  return createHash("sha256").update(text).digest();
+}

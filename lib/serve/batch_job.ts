@@ -1,0 +1,154 @@
+/**
+ * A job that classifies the images of a table. A bad image is noted and the
+ * rest go on; after an interruption the images that are done stay done.
+ *
+ * @module
+ */
+import { open } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { isUrl } from "../image/source.ts";
+import { type Columns, Faults, readTable } from "../data/table.ts";
+import { DataError, ImageError } from "../errors.ts";
+import { writeJson } from "../files.ts";
+import type { ClassifyWorkOptions } from "./classify_job.ts";
+import { ForbiddenError, InputError, TooLargeError } from "./errors.ts";
+import { RESULT_FILE, RESULTS_FILE } from "./job_files.ts";
+import type { JobWork } from "./job_runner.ts";
+import type { ModelEntry } from "./models.ts";
+import type { Classified, ClassifyOptions } from "./predictor.ts";
+
+/** Which table, by which model, and how. */
+export interface BatchJobRequest extends ClassifyOptions {
+  /** Path of the table, checked when it was accepted. */
+  manifest: string;
+  model: string;
+}
+
+/** One image of the table. */
+interface BatchImage {
+  /** As the table writes it. */
+  image: string;
+  mpp?: number;
+}
+
+/** What is noted of an image. */
+type BatchLine =
+  | { source: string } & Classified
+  | { source: string; error: string };
+
+// Images at a time: as many as share a pass of the engine.
+const TOGETHER = 8;
+
+// Those of a manifest: a table that was trained on can be classified.
+const COLUMNS: Columns = {
+  required: ["image"],
+  optional: ["label", "split", "fold", "group", "mpp", "rois"],
+};
+
+/** Classifies all images of a table. */
+export function batchWork(options: ClassifyWorkOptions): JobWork {
+  return async function batchJob({ job, folder, signal, report }) {
+    const { manifest, model: name, ...how } = job.request as BatchJobRequest;
+    const model = options.models.loaded(name);
+    const images = await readBatch(manifest);
+    const file = join(folder, RESULTS_FILE);
+    let failures = 0;
+    for (let at = await linesOf(file); at < images.length; at += TOGETHER) {
+      signal.throwIfAborted();
+      const lines = await Promise.all(
+        images.slice(at, at + TOGETHER).map((image) =>
+          classify(image, { ...options, manifest, model, how, signal })
+        ),
+      );
+      failures += lines.filter((line) => "error" in line).length;
+      await append(file, lines);
+      const done = Math.min(at + TOGETHER, images.length);
+      report({ done, total: images.length, failures });
+    }
+    await writeJson(join(folder, RESULT_FILE), {
+      id: job.id,
+      images: images.length,
+    });
+  };
+}
+
+/** The images of a table. @throws {DataError} With every fault, by its line. */
+export async function readBatch(path: string): Promise<BatchImage[]> {
+  const faults = new Faults(path);
+  const { rows } = await readTable(path, COLUMNS, faults);
+  const images = rows.flatMap(({ line, fields: { image, mpp } }) => {
+    if (image === undefined) faults.add(line, "empty image: fill it in");
+    if (mpp !== undefined && !(Number(mpp) > 0)) {
+      faults.add(line, `mpp is "${mpp}": write micrometres per pixel`);
+    }
+    return image === undefined
+      ? []
+      : [{ image, ...(mpp !== undefined && { mpp: Number(mpp) }) }];
+  });
+  faults.throwIfAny();
+  if (images.length > 0) return images;
+  throw new DataError(`${path}: no rows: add one line an image`);
+}
+
+async function classify(
+  { image, mpp }: BatchImage,
+  { images, predictor, manifest, model, how, signal }: ClassifyWorkOptions & {
+    manifest: string;
+    model: ModelEntry;
+    how: ClassifyOptions;
+    signal: AbortSignal;
+  },
+): Promise<BatchLine> {
+  try {
+    const named = isUrl(image)
+      ? { uri: image }
+      : { path: resolve(dirname(manifest), image) };
+    await using held = await images.named(named, signal);
+    const { result } = await predictor.classifyLater(
+      { path: held.path, name: image },
+      model,
+      { ...how, ...(mpp !== undefined && { mpp }) },
+      signal,
+    );
+    return { source: image, ...result };
+  } catch (error) {
+    const ofImage = [ImageError, ForbiddenError, InputError, TooLargeError]
+      .some((kind) => error instanceof kind);
+    if (!ofImage || signal.aborted) throw error;
+    return { source: image, error: (error as Error).message };
+  }
+}
+
+const NEWLINE = 10;
+
+/** Counts the lines of a file, and drops a last one that was cut off. */
+async function linesOf(path: string): Promise<number> {
+  let lines = 0, bytes = 0, end = 0;
+  try {
+    using file = await Deno.open(path);
+    for await (const chunk of file.readable) {
+      for (let i = 0; i < chunk.length; i++) {
+        if (chunk[i] !== NEWLINE) continue;
+        lines++;
+        end = bytes + i + 1;
+      }
+      bytes += chunk.length;
+    }
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
+  }
+  if (end < bytes) await Deno.truncate(path, end);
+  return lines;
+}
+
+async function append(path: string, lines: BatchLine[]): Promise<void> {
+  const file = await open(path, "a");
+  try {
+    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+    await file.write(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The engine as the server sees it: one Worker that is started again when it
+ * fails, with the models that were loaded.
+ *
+ * @module
+ */
+import type { BackendChoice } from "../engine/select.ts";
+import { EngineError } from "../errors.ts";
+import type {
+  ClassifyAnswer,
+  ClassifyTask,
+  EngineMethods,
+  EngineStatus,
+} from "./engine_protocol.ts";
+import { NotReadyError } from "./errors.ts";
+import { WorkerCalls } from "./worker_calls.ts";
+
+/** How to keep an engine. */
+export interface EngineClientOptions {
+  backend: BackendChoice;
+  /** The Worker's module; a test may put a frail engine in its place. */
+  module?: URL;
+  /** Called when the engine was lost, with the reason. */
+  onLost?: (reason: string) => void;
+  /** Called when it is there, at first or again. */
+  onReady?: (status: EngineStatus) => void;
+}
+
+// Waits between attempts to start: a driver may need a while after a reset.
+const FIRST_RETRY_MS = 500, LAST_RETRY_MS = 30_000;
+
+const WORKER = new URL("./engine_worker.ts", import.meta.url);
+
+/** One engine in a Worker. */
+export class EngineClient {
+  readonly #options: EngineClientOptions;
+  readonly #models = new Map<string, string>(); // path by SHA-256
+  // Shared with the Worker that trains: how many wait to be classified.
+  readonly #pending = new Int32Array(new SharedArrayBuffer(4));
+  #calls: WorkerCalls<EngineMethods> | undefined;
+  #status: EngineStatus | undefined;
+  #failure: string | undefined;
+  #retryMs = FIRST_RETRY_MS;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  constructor(options: EngineClientOptions) {
+    this.#options = options;
+  }
+
+  /** The engine, once it passed its self-test; undefined while it is not there. */
+  get status(): EngineStatus | undefined {
+    return this.#status;
+  }
+
+  /** Why the engine is not there, if it was lost or does not start. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** Classifications under way, as a Worker that trains can watch them. */
+  get pending(): Int32Array<SharedArrayBuffer> {
+    return this.#pending;
+  }
+
+  /** Starts the engine. Fails as it fails; a later loss is mended by itself. */
+  async start(): Promise<void> {
+    const calls = new WorkerCalls<EngineMethods>(
+      this.#options.module ?? WORKER,
+      { onCrash: (reason) => this.#lose(calls, reason) },
+    );
+    this.#calls = calls;
+    try {
+      const { backend } = this.#options;
+      const status = await calls.call("start", { backend });
+      for (const [sha256, path] of this.#models) {
+        // One that was changed or removed meanwhile must not keep the engine.
+        await calls.call("load", { path, sha256 }).catch((error) => {
+          if (error instanceof EngineError) throw error;
+          this.#models.delete(sha256);
+        });
+      }
+      this.#status = status;
+      this.#failure = undefined;
+      this.#retryMs = FIRST_RETRY_MS;
+      this.#options.onReady?.(status);
+    } catch (error) {
+      calls.close(error as Error);
+      throw error;
+    }
+  }
+
+  /** Loads a checkpoint, whose hash must be `sha256`. */
+  async load(path: string, sha256: string): Promise<void> {
+    await this.#call((calls) => calls.call("load", { path, sha256 }));
+    this.#models.set(sha256, path);
+  }
+
+  async unload(sha256: string): Promise<void> {
+    this.#models.delete(sha256);
+    if (this.#status) {
+      await this.#call((calls) => calls.call("unload", { sha256 }));
+    }
+  }
+
+  /** Whether a model is on the engine. */
+  isLoaded(sha256: string): boolean {
+    return this.#models.has(sha256);
+  }
+
+  async classify(
+    task: ClassifyTask,
+    signal: AbortSignal,
+  ): Promise<ClassifyAnswer> {
+    Atomics.add(this.#pending, 0, 1);
+    try {
+      return await this.#call((calls) => calls.call("classify", task, signal));
+    } finally {
+      Atomics.sub(this.#pending, 0, 1);
+    }
+  }
+
+  /** Bytes of GPU buffers in use. */
+  async gpuBytes(): Promise<number> {
+    if (!this.#status) return 0;
+    const { gpuBytes } = await this.#call((calls) => calls.call("usage", {}));
+    return gpuBytes;
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    this.#status = undefined;
+    this.#calls?.close(new NotReadyError("The server stops"));
+  }
+
+  async #call<T>(
+    work: (calls: WorkerCalls<EngineMethods>) => Promise<T>,
+  ): Promise<T> {
+    const calls = this.#calls;
+    if (!calls || !this.#status) {
+      throw new NotReadyError(
+        `The engine is not ready: ${this.#failure ?? "it is being started"}`,
+      );
+    }
+    try {
+      return await work(calls);
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      this.#lose(calls, error.message);
+      throw new NotReadyError(`The engine was lost: ${error.message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Drops a Worker that cannot go on, and asks for another. */
+  #lose(calls: WorkerCalls<EngineMethods>, reason: string): void {
+    if (this.#calls !== calls || this.#closed) return; // another took its place
+    if (!this.#status) return calls.close(new EngineError(reason)); // start fails
+    this.#calls = undefined;
+    this.#status = undefined;
+    this.#failure = reason;
+    calls.close(new NotReadyError(`The engine was lost: ${reason}`));
+    this.#options.onLost?.(reason);
+    this.#startLater();
+  }
+
+  #startLater(): void {
+    this.#retry = setTimeout(async () => {
+      try {
+        await this.start();
+      } catch (error) {
+        this.#failure = (error as Error).message;
+        this.#retryMs = Math.min(2 * this.#retryMs, LAST_RETRY_MS);
+        if (!this.#closed) this.#startLater();
+      }
+    }, this.#retryMs);
+  }
+}

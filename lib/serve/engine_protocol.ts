@@ -1,0 +1,56 @@
+/**
+ * What the engine's Worker is asked for, and what it answers.
+ *
+ * @module
+ */
+import type { BackendChoice } from "../engine/select.ts";
+import type { Classification } from "../eval/classification.ts";
+
+/** One image to classify. */
+export interface ClassifyTask {
+  /** SHA-256 of a model that was loaded. */
+  model: string;
+  /** A file. */
+  path: string;
+  /** What messages call the image. */
+  name: string;
+  samples?: number | undefined;
+  draws?: "seeded" | "topN" | undefined;
+  seed: number;
+  /** Micrometres per px, where the caller knows better than the file. */
+  mpp?: number | undefined;
+  heatmap: boolean;
+  /** Larger images that must be decoded whole are refused. */
+  maxPixels: number;
+  /** Someone waits for the answer: it goes before the images of jobs. */
+  urgent: boolean;
+}
+
+/** What became of it. */
+export interface ClassifyAnswer {
+  classification: Classification;
+  /** A PNG, if one was asked for. */
+  heatmap?: Uint8Array<ArrayBuffer>;
+}
+
+/** An engine that passed its self-test. */
+export interface EngineStatus {
+  backend: "webgpu" | "wasm";
+  /** Which, and why. */
+  reason: string;
+}
+
+/** What the engine holds. */
+export interface EngineUsage {
+  gpuBytes: number;
+}
+
+/** The functions of the engine's Worker. */
+export type EngineMethods = {
+  start(input: { backend: BackendChoice }): EngineStatus;
+  /** Fails if the file's hash is not `sha256`. */
+  load(input: { path: string; sha256: string }): void;
+  unload(input: { sha256: string }): void;
+  classify(task: ClassifyTask): ClassifyAnswer;
+  usage(input: Record<string, never>): EngineUsage;
+};

@@ -1,0 +1,133 @@
+/**
+ * Fetches from allow-listed hosts only. Each redirect is checked as the first
+ * address was, and the address that is connected to is the one that was
+ * checked: a name that resolves to something else later gains nothing.
+ *
+ * @module
+ */
+import { lookup as resolve, type LookupAddress } from "node:dns";
+import { request as requestHttp } from "node:http";
+import type { IncomingMessage, RequestOptions } from "node:http";
+import { request as requestHttps } from "node:https";
+import { isIP, type LookupFunction } from "node:net";
+import { Readable } from "node:stream";
+import { isPublicAddress } from "./addresses.ts";
+import { ForbiddenError } from "./errors.ts";
+
+/** What of `fetch` is used for images. */
+export interface FetchOptions {
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/** As `fetch`, for the hosts that are allowed. */
+export type GuardedFetch = (
+  url: string | URL,
+  options?: FetchOptions,
+) => Promise<Response>;
+
+const MAX_REDIRECTS = 5;
+const REDIRECTS = [301, 302, 303, 307, 308];
+
+/**
+ * A fetch that reaches the hosts in `allowed` ("host" or "host:port") and no
+ * other. A name must resolve to public addresses; an address that is listed
+ * itself is taken at the operator's word.
+ */
+export function guardedFetch(allowed: readonly string[]): GuardedFetch {
+  const hosts = new Set(allowed.map((host) => host.toLowerCase()));
+  return async function fetchAllowed(address, options = {}) {
+    let url = new URL(address);
+    for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
+      assertAllowed(url, hosts);
+      const message = await send(url, options);
+      const { location } = message.headers;
+      if (!REDIRECTS.includes(message.statusCode!) || !location) {
+        return response(message);
+      }
+      message.destroy(); // its body is of no use
+      url = new URL(location, url);
+    }
+    throw new ForbiddenError(
+      `Cannot fetch ${withoutSecrets(address)}: it redirects too often`,
+    );
+  };
+}
+
+/** Checks that the operator listed the host of `url`. */
+function assertAllowed(url: URL, hosts: ReadonlySet<string>): void {
+  const isHttp = url.protocol === "http:" || url.protocol === "https:";
+  const name = url.hostname.replace(/\.$/, "");
+  const listed = hosts.has(url.host) ||
+    (url.port === "" && hosts.has(name)) ||
+    hosts.has(`${name}:${url.port || (url.protocol === "http:" ? 80 : 443)}`);
+  if (isHttp && listed && url.username === "" && url.password === "") return;
+  throw new ForbiddenError(
+    `Cannot fetch from ${
+      url.host || url.protocol
+    }: it is not an allowed host (--allow-host)`,
+  );
+}
+
+/** Sends one request; nothing is followed. */
+function send(
+  url: URL,
+  { headers = {}, signal }: FetchOptions,
+): Promise<IncomingMessage> {
+  const send = url.protocol === "https:" ? requestHttps : requestHttp;
+  const options: RequestOptions = {
+    headers: { ...headers, "accept-encoding": "identity" },
+    lookup: lookupPublic as LookupFunction,
+    ...(signal && { signal }),
+  };
+  return new Promise((done, fail) => {
+    const request = send(url, options, done);
+    request.on("error", fail);
+    request.end();
+  });
+}
+
+/** DNS that gives public addresses or fails. A literal is never looked up. */
+function lookupPublic(
+  hostname: string,
+  options: { all?: boolean },
+  callback: (
+    error: Error | null,
+    address?: string | LookupAddress[],
+    family?: number,
+  ) => void,
+): void {
+  resolve(hostname, { all: true }, (error, addresses) => {
+    if (error) return callback(error);
+    const safe = addresses.every(({ address }) => isPublicAddress(address));
+    if (!safe || addresses.length === 0) {
+      return callback(
+        new ForbiddenError(
+          `Cannot fetch from ${hostname}: its address is not public`,
+        ),
+      );
+    }
+    const [{ address, family }] = addresses as [LookupAddress];
+    if (options.all) callback(null, addresses);
+    else callback(null, address, family);
+  });
+}
+
+function response(message: IncomingMessage): Response {
+  const status = message.statusCode!;
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(message.headers)) {
+    if (typeof value === "string") headers.set(name, value);
+  }
+  const empty = status === 204 || status === 304;
+  const body = Readable.toWeb(message) as ReadableStream<Uint8Array>;
+  return new Response(empty ? null : body, { status, headers });
+}
+
+/** A URL for messages and logs: its query may hold a signature. */
+export function withoutSecrets(address: string | URL): string {
+  const url = new URL(address);
+  return isIP(url.hostname) || url.host
+    ? `${url.protocol}//${url.host}${url.pathname}`
+    : `${url.protocol}${url.pathname}`;
+}

@@ -1,0 +1,225 @@
+/**
+ * Works off jobs: one lane trains, another classifies, so that neither waits
+ * for the other.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import {
+  CheckpointError,
+  ConfigError,
+  DataError,
+  EngineError,
+  ImageError,
+  TrainingError,
+  UsageError,
+} from "../errors.ts";
+import {
+  ConflictError,
+  ForbiddenError,
+  InputError,
+  NotFoundError,
+  NotReadyError,
+  TooLargeError,
+} from "./errors.ts";
+import type { Job, JobKind, JobProgress, JobStore } from "./job_store.ts";
+import type { Log } from "./logging.ts";
+
+/** What a job is given to work with. */
+export interface JobContext {
+  job: Job;
+  /** A folder of its own, as it was left by an earlier attempt. */
+  folder: string;
+  /** Says how far it is. */
+  report(progress: JobProgress): void;
+  /** Aborts when the job must stop: at its next step, with what it has kept. */
+  signal: AbortSignal;
+}
+
+/** Does one kind of job; what it leaves in the folder is the result. */
+export type JobWork = (context: JobContext) => Promise<void>;
+
+/** How to run jobs. */
+export interface JobRunnerOptions {
+  store: JobStore;
+  /** The jobs' folders lie in it. */
+  folder: string;
+  works: Record<JobKind, JobWork>;
+  /** Whether there is an engine to work with. */
+  isReady: () => boolean;
+  log: Log;
+  /** How often a job's holder says that it is there. */
+  beatMs: number;
+}
+
+/** Kinds that wait for each other. */
+const LANES: readonly (readonly JobKind[])[] = [
+  ["train"],
+  ["classify", "batch"],
+];
+
+// How often to look for jobs that another process has accepted or lost.
+const POLL_MS = 500;
+
+/** Why a job was stopped. */
+class StopError extends Error {
+  override name = "StopError";
+
+  constructor(readonly reason: "cancel" | "lost" | "drain") {
+    super(`Stopped: ${reason}`);
+  }
+}
+
+/** A job under way in this process. */
+interface Running {
+  controller: AbortController;
+  beat(): Promise<void>;
+}
+
+/** Runs the jobs of a store until it is drained. */
+export class JobRunner {
+  readonly #options: JobRunnerOptions;
+  readonly #running = new Map<string, Running>();
+  readonly #wake = new EventTarget();
+  readonly #stop = new AbortController();
+  #lanes: Promise<void>[] = [];
+
+  constructor(options: JobRunnerOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#lanes = LANES.map((kinds) => this.#runLane(kinds));
+  }
+
+  /** Where a job's files are. */
+  folderOf(id: string): string {
+    return join(this.#options.folder, id);
+  }
+
+  /** A job was accepted: it need not wait for the next look. */
+  wake(): void {
+    this.#wake.dispatchEvent(new Event("job"));
+  }
+
+  /** A job was asked to stop: it need not wait for the next beat. */
+  async cancelled(id: string): Promise<void> {
+    await this.#running.get(id)?.beat();
+  }
+
+  /** Stops all jobs at their next step and gives them back to the store. */
+  async drain(): Promise<void> {
+    this.#stop.abort();
+    for (const { controller } of this.#running.values()) {
+      controller.abort(new StopError("drain"));
+    }
+    this.wake();
+    await Promise.all(this.#lanes);
+  }
+
+  async #runLane(kinds: readonly JobKind[]): Promise<void> {
+    const { store, isReady, log } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      try {
+        const job = isReady() ? await store.claim(kinds) : undefined;
+        if (job) await this.#run(job);
+        else await this.#idle();
+      } catch (error) { // the store fails: it may be back later
+        log("error", "jobs", { error: (error as Error).message });
+        await this.#idle();
+      }
+    }
+  }
+
+  /** Waits for a job to come, or a while. */
+  async #idle(): Promise<void> {
+    const woken = new AbortController();
+    const wake = () => woken.abort();
+    this.#wake.addEventListener("job", wake);
+    await pause(POLL_MS, undefined, { signal: woken.signal }).catch(() => {});
+    this.#wake.removeEventListener("job", wake);
+  }
+
+  async #run(job: Job): Promise<void> {
+    const { store, works, log, beatMs } = this.#options;
+    const controller = new AbortController();
+    const folder = this.folderOf(job.id);
+    let progress: JobProgress | undefined;
+    const beat = async () => {
+      const noted = progress;
+      progress = undefined;
+      const hold = await store.beat(job, noted);
+      if (hold !== "held") controller.abort(new StopError(hold));
+    };
+    this.#running.set(job.id, { controller, beat });
+    const timer = setInterval(() => {
+      beat().catch((error) => log("error", "beat", { error: error.message }));
+    }, beatMs);
+    log("info", "job started", { job: job.id, kind: job.kind });
+    try {
+      await Deno.mkdir(folder, { recursive: true });
+      await works[job.kind]({
+        job,
+        folder,
+        signal: controller.signal,
+        report: (latest) => progress = latest,
+      });
+      if (progress) await beat(); // the last word
+      await this.#end(job, undefined);
+    } catch (error) {
+      await this.#end(
+        job,
+        controller.signal.aborted ? controller.signal.reason : error,
+      );
+    } finally {
+      clearInterval(timer);
+      this.#running.delete(job.id);
+    }
+  }
+
+  async #end(job: Job, error: unknown): Promise<void> {
+    const { store, log } = this.#options;
+    const fields = { job: job.id, kind: job.kind };
+    if (error === undefined) {
+      await store.finish(job, { state: "succeeded" });
+      log("info", "job succeeded", fields);
+    } else if (error instanceof StopError) {
+      if (error.reason === "cancel") {
+        await store.finish(job, { state: "cancelled" });
+      } else if (error.reason === "drain") await store.release(job);
+      log("info", "job stopped", { ...fields, reason: error.reason });
+    } else if (error instanceof NotReadyError || error instanceof EngineError) {
+      await store.release(job); // goes on once the engine is back
+      log("warn", "job waits", { ...fields, error: error.message });
+      await this.#idle();
+    } else {
+      const { message, stack } = error as Error;
+      const known = isKnown(error);
+      await store.finish(job, {
+        state: "failed",
+        error: known ? message : "It failed within; the server's log says how",
+      });
+      log("error", "job failed", { ...fields, error: known ? message : stack });
+    }
+  }
+}
+
+/** Errors whose message is meant for who asked. */
+const KNOWN = [
+  CheckpointError,
+  ConfigError,
+  ConflictError,
+  DataError,
+  ForbiddenError,
+  ImageError,
+  InputError,
+  NotFoundError,
+  TooLargeError,
+  TrainingError,
+  UsageError,
+];
+
+function isKnown(error: unknown): boolean {
+  return KNOWN.some((kind) => error instanceof kind);
+}

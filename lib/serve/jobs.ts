@@ -1,0 +1,325 @@
+/**
+ * Accepts jobs: what can be wrong with one is said before it is queued.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { type ManifestEntry, readManifest } from "../data/manifest.ts";
+import { ConfigError, DataError, UsageError } from "../errors.ts";
+import { isUrl } from "../image/source.ts";
+import { type Config, parseConfig, withSettings } from "../model/config.ts";
+import { preset } from "../model/presets.ts";
+import { checkReference } from "../train/run_data.ts";
+import { LOG_FILE } from "../train/run_log.ts";
+import { type BatchJobRequest, readBatch } from "./batch_job.ts";
+import type { ClassifyJobRequest } from "./classify_job.ts";
+import {
+  ConflictError,
+  ForbiddenError,
+  InputError,
+  NotFoundError,
+  NotReadyError,
+} from "./errors.ts";
+import { IMAGE_FILE } from "./job_files.ts";
+import type { JobRunner } from "./job_runner.ts";
+import type { Job, JobKind, JobState, JobStore } from "./job_store.ts";
+import type { ModelRegistry } from "./models.ts";
+import type { ClassifyOptions } from "./predictor.ts";
+import type { BatchRequest, ClassifyByName, TrainRequest } from "./schemas.ts";
+import type { Sources } from "./sources.ts";
+import { RUN_FOLDER, type TrainJobRequest } from "./train_job.ts";
+import type { Upload } from "./uploads.ts";
+
+/** What jobs are accepted with. */
+export interface JobsOptions {
+  store: JobStore;
+  runner: JobRunner;
+  models: ModelRegistry;
+  sources: Sources;
+}
+
+/** A job that was accepted, now or under the same key before. */
+export interface Accepted {
+  job: Job;
+  isNew: boolean;
+}
+
+/** How a job is asked for. */
+export interface AcceptOptions {
+  /** The caller's Idempotency-Key. */
+  key?: string | undefined;
+}
+
+const LISTED = 200;
+// Files looked at side by side.
+const TOGETHER = 64;
+
+/** The jobs of the server. */
+export class Jobs {
+  readonly #options: JobsOptions;
+  #draining = false;
+
+  constructor(options: JobsOptions) {
+    this.#options = options;
+  }
+
+  /** From now on no job is accepted. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** An image that came with the request: it moves into the job's folder. */
+  async classifyUpload(
+    upload: Upload,
+    how: ClassifyOptions & { model?: string | undefined },
+    options: AcceptOptions,
+  ): Promise<Accepted> {
+    const { name: model } = this.#options.models.loaded(how.model);
+    const request: ClassifyJobRequest = { ...how, model };
+    const id = crypto.randomUUID();
+    const folder = this.#options.runner.folderOf(id);
+    await Deno.mkdir(folder);
+    await Deno.rename(upload.path, join(folder, IMAGE_FILE));
+    return await this.#accept("classify", request, {
+      ...options,
+      id,
+      content: upload.sha256,
+    });
+  }
+
+  /** An image that the request names. */
+  async classifyNamed(
+    { uri, path, seed = 0, ...how }: ClassifyByName,
+    options: AcceptOptions,
+  ): Promise<Accepted> {
+    const { models, sources } = this.#options;
+    if ((uri === undefined) === (path === undefined)) {
+      throw new InputError(
+        "uri",
+        'Cannot tell the image: give "uri" or "path"',
+      );
+    }
+    if (path !== undefined) await sources.file(path);
+    else await sources.uri(uri!);
+    const { name: model } = models.loaded(how.model);
+    const request: ClassifyJobRequest = { uri, path, seed, ...how, model };
+    return await this.#accept("classify", request, options);
+  }
+
+  /** A table of images. */
+  async batch(
+    { manifest, seed = 0, ...how }: BatchRequest,
+    options: AcceptOptions,
+  ): Promise<Accepted> {
+    const { models, sources } = this.#options;
+    const file = await sources.file(manifest);
+    await asInput("manifest", () => readBatch(file));
+    const { name: model } = models.loaded(how.model);
+    const request: BatchJobRequest = { ...how, seed, manifest: file, model };
+    return await this.#accept("batch", request, options);
+  }
+
+  /** A model to train. */
+  async train(
+    request: TrainRequest,
+    options: AcceptOptions,
+  ): Promise<Accepted> {
+    const { sources } = this.#options;
+    const { data, name, seed = 0 } = request;
+    const config = await asInput("config", () => configOf(request));
+    const file = await sources.file(data);
+    await asInput("data", async () => {
+      const manifest = await readManifest(file);
+      await this.#checkFiles(manifest.entries);
+      checkReference(config, manifest);
+    });
+    const accepted: TrainJobRequest = { data: file, name, config, seed };
+    return await this.#accept("train", accepted, {
+      ...options,
+      before: () => this.#checkName(name),
+    });
+  }
+
+  /** @throws {NotFoundError} If there is none. */
+  async get(id: string): Promise<Job> {
+    return found(await this.#options.store.get(id));
+  }
+
+  async list(state: JobState | undefined): Promise<Job[]> {
+    return await this.#options.store.list({ state, limit: LISTED });
+  }
+
+  /** Ends a job that waits, or stops one that runs at its next step. */
+  async cancel(id: string): Promise<Job> {
+    const { store, runner } = this.#options;
+    const job = found(await store.cancel(id));
+    if (job.state === "running") await runner.cancelled(id);
+    return job;
+  }
+
+  /** @throws {ConflictError} If the job neither failed nor was cancelled. */
+  async resume(id: string): Promise<Job> {
+    const { store, runner } = this.#options;
+    const before = found(await store.get(id));
+    const job = await store.resume(id);
+    if (!job) {
+      throw new ConflictError(
+        `Cannot resume a job that is ${before.state}: only one that failed or was cancelled`,
+      );
+    }
+    runner.wake();
+    return job;
+  }
+
+  /** A file that a job has left. @throws {NotFoundError} */
+  async open(
+    { id }: Job,
+    ...parts: string[]
+  ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    return await openFile(join(this.#options.runner.folderOf(id), ...parts));
+  }
+
+  /** The log of a job that trains. @throws {NotFoundError} If it has none. */
+  async openLog(
+    job: Job,
+  ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    if (job.kind !== "train") throw noSuchFile();
+    const { name } = job.request as TrainJobRequest;
+    // Once it is done, the run is where the models are.
+    return job.state === "succeeded"
+      ? await openFile(join(this.#options.models.placeOf(name), LOG_FILE))
+      : await this.open(job, RUN_FOLDER, LOG_FILE);
+  }
+
+  async #accept(
+    kind: JobKind,
+    request: unknown,
+    { id = crypto.randomUUID(), key, content = "", before }: AcceptOptions & {
+      id?: string;
+      /** Hash of what came with the request. */
+      content?: string;
+      /** Checked for a job that is new. */
+      before?: () => Promise<void>;
+    },
+  ): Promise<Accepted> {
+    const { store, runner } = this.#options;
+    if (this.#draining) throw new NotReadyError("The server is about to stop");
+    const digest = createHash("sha256")
+      .update(JSON.stringify([kind, request, content])).digest("hex");
+    const idempotency = key === undefined ? undefined : { key, digest };
+    try {
+      const known = await store.find(idempotency);
+      if (!known) await before?.();
+      const accepted = known
+        ? { job: known, isNew: false }
+        : await store.add({ id, kind, request, idempotency });
+      if (accepted.isNew) runner.wake();
+      else await this.#removeFolder(id);
+      return accepted;
+    } catch (error) {
+      await this.#removeFolder(id);
+      throw error;
+    }
+  }
+
+  async #removeFolder(id: string): Promise<void> {
+    const folder = this.#options.runner.folderOf(id);
+    await Deno.remove(folder, { recursive: true }).catch(() => {}); // none made
+  }
+
+  /** Checks that no model has the name, nor will have it. */
+  async #checkName(name: string): Promise<void> {
+    const { models, store } = this.#options;
+    const waiting = await Promise.all(
+      (["queued", "running"] as const).map((state) =>
+        store.list({ state, limit: Number.MAX_SAFE_INTEGER })
+      ),
+    );
+    const isWanted = waiting.flat().some(({ kind, request }) =>
+      kind === "train" && (request as TrainJobRequest).name === name
+    );
+    if (!isWanted && !await models.isTaken(name)) return;
+    throw new ConflictError(
+      `Cannot call the model "${name}": ${
+        isWanted ? "a job trains one" : "there is one"
+      } of that name`,
+    );
+  }
+
+  /** Checks that a manifest names only what a request may name. */
+  async #checkFiles(entries: readonly ManifestEntry[]): Promise<void> {
+    const { sources } = this.#options;
+    for (let at = 0; at < entries.length; at += TOGETHER) {
+      await Promise.all(
+        entries.slice(at, at + TOGETHER).map(async (entry) => {
+          const { path, rois, image, manifest, line } = entry;
+          for (const file of [path, ...(rois === undefined ? [] : [rois])]) {
+            if (isUrl(file)) {
+              throw new DataError(
+                `${manifest}:${line}: image "${image}" is a URL: train on files`,
+              );
+            }
+            await sources.file(file).catch((cause) => {
+              if (!(cause instanceof ForbiddenError)) throw cause;
+              // The words for a missing one: it must not tell them apart.
+              throw new DataError(
+                `${manifest}:${line}: image "${image}" is not a file: paths are relative to the manifest's folder`,
+                { cause },
+              );
+            });
+          }
+        }),
+      );
+    }
+  }
+}
+
+function configOf(
+  { preset: name = "colon", config, settings = {}, epochs }: TrainRequest,
+): Config {
+  const base = config === undefined
+    ? preset(name)
+    : parseConfig(config, "the configuration");
+  return withSettings(base, [
+    ...Object.entries(settings).map(([key, value]) =>
+      `${key}=${JSON.stringify(value)}`
+    ),
+    ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
+  ]);
+}
+
+/** What is wrong with a table or a configuration, as a fault of `field`. */
+async function asInput<T>(
+  field: string,
+  work: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const ofInput = [ConfigError, DataError, UsageError]
+      .some((kind) => cause instanceof kind);
+    if (!ofInput) throw cause;
+    throw new InputError(field, (cause as Error).message, { cause });
+  }
+}
+
+function found(job: Job | undefined): Job {
+  if (job) return job;
+  throw new NotFoundError("There is no such job");
+}
+
+async function openFile(
+  path: string,
+): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+  try {
+    return (await Deno.open(path)).readable;
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw noSuchFile(cause);
+  }
+}
+
+function noSuchFile(cause?: unknown): NotFoundError {
+  return new NotFoundError("The job has left no such file", { cause });
+}

@@ -1,0 +1,40 @@
+/**
+ * What the server takes at most. The README states the defaults.
+ *
+ * @module
+ */
+
+/** Bounds of requests and queues. */
+export interface Limits {
+  /** Bytes of one uploaded or fetched image. */
+  uploadBytes: number;
+  /** Bytes of a JSON body: it is held in memory. */
+  jsonBytes: number;
+  /** Pixels of an image that has to be decoded whole. */
+  maxPixels: number;
+  /** Classifications that wait or run; more are refused with 429. */
+  pending: number;
+  /** Jobs that wait; more are refused with 429. */
+  queuedJobs: number;
+  /** A file beyond this is classified as a job, without being asked. */
+  jobBytes: number;
+  /** How long a synchronous classification may take. */
+  timeoutMs: number;
+  /** How long a body may pause. */
+  stallMs: number;
+  /** How long a stop waits for what runs. */
+  drainMs: number;
+}
+
+/** The limits of a server that was told nothing else. */
+export const DEFAULT_LIMITS: Limits = {
+  uploadBytes: 4 * 2 ** 30, // a slide is gigabytes; it goes to disk
+  jsonBytes: 16 * 2 ** 20,
+  maxPixels: 2 ** 26, // 256 MiB as RGBA
+  pending: 64,
+  queuedJobs: 100,
+  jobBytes: 64 * 2 ** 20,
+  timeoutMs: 60_000,
+  stallMs: 30_000,
+  drainMs: 30_000,
+};

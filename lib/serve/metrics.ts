@@ -1,0 +1,140 @@
+/**
+ * What Prometheus reads: base units, and labels that stay few (never an image
+ * or a request).
+ *
+ * @module
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** Where the figures that are looked up come from, at each reading. */
+export interface MetricSources {
+  pending(): number;
+  gpuBytes(): Promise<number>;
+  jobs(): Promise<Record<string, number>>;
+}
+
+// From a cache hit to a slide over the network, s.
+const BUCKETS = [
+  ...[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5],
+  ...[1, 2.5, 5, 10, 30, 60],
+];
+
+/** The server's counters and gauges. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #requests = new Counter({
+    name: "http_requests_total",
+    help: "Requests answered",
+    labelNames: ["route", "method", "code"],
+    registers: [this.#registry],
+  });
+  readonly #durations = new Histogram({
+    name: "http_request_duration_seconds",
+    help: "Time from the first byte of a request to its answer",
+    labelNames: ["route"],
+    buckets: BUCKETS,
+    registers: [this.#registry],
+  });
+  readonly #stages = new Histogram({
+    name: "inference_stage_duration_seconds",
+    help: "Time of one image (or its batch) in a stage",
+    labelNames: ["model", "stage"],
+    buckets: BUCKETS,
+    registers: [this.#registry],
+  });
+  readonly #bytesRead = new Counter({
+    name: "bytes_read_total",
+    help: "Bytes read of images that were classified",
+    registers: [this.#registry],
+  });
+  readonly #lost = new Counter({
+    name: "gpu_device_lost_total",
+    help: "Times that the engine was lost and asked for again",
+    registers: [this.#registry],
+  });
+
+  constructor(sources: MetricSources) {
+    this.#gauge("inference_pending_requests", {
+      help: "Classifications that wait or run",
+      collect: (gauge) => gauge.set(sources.pending()),
+    });
+    this.#gauge("gpu_buffer_bytes", {
+      help: "Bytes of GPU buffers in use",
+      // An engine that is lost at this moment holds nothing.
+      collect: async (gauge) =>
+        gauge.set(await sources.gpuBytes().catch(() => 0)),
+    });
+    this.#gauge("process_resident_memory_bytes", {
+      help: "Resident memory of the process",
+      collect: (gauge) => gauge.set(Deno.memoryUsage().rss),
+    });
+    this.#gauge("jobs", {
+      help: "Jobs by state",
+      labelNames: ["state"],
+      async collect(gauge) {
+        for (const [state, count] of Object.entries(await sources.jobs())) {
+          gauge.set({ state }, count);
+        }
+      },
+    });
+  }
+
+  /** Content type of {@linkcode text}. */
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** All figures, as Prometheus reads them. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  /** Counts an answered request; `route` is the pattern, not the path. */
+  request(
+    { route, method, code, seconds }: {
+      route: string;
+      method: string;
+      code: number;
+      seconds: number;
+    },
+  ): void {
+    this.#requests.inc({ route, method, code });
+    this.#durations.observe({ route }, seconds);
+  }
+
+  /** Counts an image that was classified; times in ms, named `stageMs`. */
+  classified(
+    { model, timings, bytesRead }: {
+      model: string;
+      timings: Readonly<Record<string, number>>;
+      bytesRead: number;
+    },
+  ): void {
+    for (const [name, ms] of Object.entries(timings)) {
+      const stage = name.replace(/Ms$/, "");
+      this.#stages.observe({ model, stage }, ms / 1000);
+    }
+    this.#bytesRead.inc(bytesRead);
+  }
+
+  engineLost(): void {
+    this.#lost.inc();
+  }
+
+  #gauge(
+    name: string,
+    { help, labelNames = [], collect }: {
+      help: string;
+      labelNames?: string[];
+      collect: (gauge: Gauge) => void | Promise<void>;
+    },
+  ): void {
+    const gauge: Gauge = new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect: (): void | Promise<void> => collect(gauge),
+    });
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * The models of a folder: each entry is a run of `train` or a checkpoint file,
+ * and its name is the entry's. What is in the folder is the truth; the engine
+ * holds what was loaded.
+ *
+ * @module
+ */
+import { basename, extname, join } from "node:path";
+import { CheckpointError, EngineError } from "../errors.ts";
+import { writeFileAtomically } from "../files.ts";
+import {
+  type CheckpointInfo,
+  readCheckpointInfo,
+} from "../model/checkpoint.ts";
+import type { EngineClient } from "./engine_client.ts";
+import { ConflictError, NotFoundError, NotReadyError } from "./errors.ts";
+
+/** What a model may be called: a file name that needs no quoting anywhere. */
+export const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+
+/** A model of the folder. */
+export interface ModelEntry {
+  name: string;
+  /** The first characters of the hash. */
+  version: string;
+  /** The entry of the folder. */
+  entry: string;
+  info: CheckpointInfo;
+}
+
+/** An entry of the folder that is no model, and why. */
+export interface ModelFault {
+  name: string;
+  error: string;
+}
+
+const VERSION_LENGTH = 12;
+const DEFAULT_FILE = "default";
+
+/** Models by name. */
+export class ModelRegistry {
+  readonly #folder: string;
+  readonly #stateFolder: string;
+  readonly #engine: EngineClient;
+  #models = new Map<string, ModelEntry>();
+  #faults: ModelFault[] = [];
+  #default: string | undefined;
+  // One scan or change at a time.
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @param stateFolder where the server keeps what it must remember. */
+  constructor(
+    { folder, stateFolder, engine }: {
+      folder: string;
+      stateFolder: string;
+      engine: EngineClient;
+    },
+  ) {
+    this.#folder = folder;
+    this.#stateFolder = stateFolder;
+    this.#engine = engine;
+  }
+
+  /** Reads the folder and loads every model. */
+  async open(): Promise<void> {
+    const file = join(this.#stateFolder, DEFAULT_FILE);
+    this.#default = await Deno.readTextFile(file).catch(() => undefined);
+    await this.refresh();
+  }
+
+  /**
+   * Reads the folder again: a new model is loaded, one that changed takes the
+   * place of its former self.
+   */
+  refresh(): Promise<void> {
+    return this.#alone(() => this.#scan());
+  }
+
+  /** The models that were found last, by name. */
+  get models(): ModelEntry[] {
+    return [...this.#models.values()];
+  }
+
+  get faults(): readonly ModelFault[] {
+    return this.#faults;
+  }
+
+  /** The model that is meant where none is named; the first by name at first. */
+  get defaultName(): string | undefined {
+    return this.#default !== undefined && this.#models.has(this.#default)
+      ? this.#default
+      : this.#models.keys().next().value;
+  }
+
+  /**
+   * A model by name and version, or the default.
+   *
+   * @throws {NotFoundError} If there is none.
+   */
+  get(name = this.defaultName, version?: string): ModelEntry {
+    const model = name === undefined ? undefined : this.#models.get(name);
+    if (!model) {
+      throw new NotFoundError(
+        name === undefined
+          ? "There is no model yet: train one, or put a checkpoint in the folder of models"
+          : `There is no model "${name}"`,
+      );
+    }
+    if (version !== undefined && version !== model.version) {
+      throw new NotFoundError(
+        `There is no version "${version}" of the model "${name}", only "${model.version}"`,
+      );
+    }
+    return model;
+  }
+
+  isLoaded({ info }: ModelEntry): boolean {
+    return this.#engine.isLoaded(info.sha256);
+  }
+
+  /** As {@linkcode get}, for use. @throws {ConflictError} If it is unloaded. */
+  loaded(name?: string, version?: string): ModelEntry {
+    const model = this.get(name, version);
+    if (this.isLoaded(model)) return model;
+    throw new ConflictError(
+      `The model "${model.name}" is not loaded: POST /v1/models/${model.name}/load`,
+    );
+  }
+
+  load(name: string): Promise<ModelEntry> {
+    return this.#alone(async () => {
+      const model = this.get(name);
+      await this.#load(model);
+      return model;
+    });
+  }
+
+  unload(name: string): Promise<ModelEntry> {
+    return this.#alone(async () => {
+      const model = this.get(name);
+      await this.#unload(model);
+      return model;
+    });
+  }
+
+  makeDefault(name: string): Promise<ModelEntry> {
+    return this.#alone(async () => {
+      const model = this.get(name);
+      await writeFileAtomically(join(this.#stateFolder, DEFAULT_FILE), name);
+      this.#default = name;
+      return model;
+    });
+  }
+
+  /** Unloads a model and removes its files. */
+  remove(name: string): Promise<void> {
+    return this.#alone(async () => {
+      const model = this.get(name);
+      if (this.#models.size > 1 && name === this.defaultName) {
+        throw new ConflictError(
+          `The model "${name}" is the default: make another one the default first`,
+        );
+      }
+      await this.#unload(model);
+      await Deno.remove(model.entry, { recursive: true });
+      this.#models.delete(name);
+    });
+  }
+
+  /** Whether an entry of that name is there, be it a model or not. */
+  async isTaken(name: string): Promise<boolean> {
+    const entries = [name, `${name}.safetensors`];
+    const found = await Promise.all(
+      entries.map((entry) =>
+        Deno.lstat(join(this.#folder, entry)).then(() => true, () => false)
+      ),
+    );
+    return found.includes(true);
+  }
+
+  /** Where the entry of a new model goes. */
+  placeOf(name: string): string {
+    return join(this.#folder, name);
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => {}); // heard by who asked for it
+    return done;
+  }
+
+  async #scan(): Promise<void> {
+    const models: ModelEntry[] = [], faults: ModelFault[] = [];
+    for await (const { name: file } of Deno.readDir(this.#folder)) {
+      if (file.startsWith(".")) continue;
+      const entry = join(this.#folder, file);
+      const name = basename(file, ".safetensors");
+      try {
+        const info = await readCheckpointInfo(entry);
+        if (!MODEL_NAME.test(name)) {
+          throw new CheckpointError(
+            "Cannot call a model that: use letters, digits, dots, dashes",
+          );
+        }
+        const version = info.sha256.slice(0, VERSION_LENGTH);
+        models.push({ name, version, entry, info });
+      } catch (error) {
+        if (!(error instanceof CheckpointError)) throw error;
+        const isOurs = extname(file) === ".safetensors" ||
+          (await Deno.stat(entry)).isDirectory;
+        if (isOurs) faults.push({ name, error: error.message });
+      }
+    }
+    models.sort((a, b) => a.name < b.name ? -1 : 1);
+    this.#faults = faults;
+    await this.#take(new Map(models.map((model) => [model.name, model])));
+  }
+
+  async #take(found: Map<string, ModelEntry>): Promise<void> {
+    const before = this.#models;
+    this.#models = found;
+    for (const model of found.values()) {
+      const former = before.get(model.name);
+      const isNew = former?.info.sha256 !== model.info.sha256;
+      const wasLoaded = former === undefined || this.isLoaded(former);
+      if (isNew && wasLoaded) await this.#loadOrNote(model);
+    }
+    for (const model of before.values()) {
+      if (found.get(model.name)?.info.sha256 !== model.info.sha256) {
+        await this.#unload(model);
+      }
+    }
+  }
+
+  /** A model that cannot be loaded must not keep the others from being so. */
+  async #loadOrNote(model: ModelEntry): Promise<void> {
+    try {
+      await this.#load(model);
+    } catch (error) {
+      if (error instanceof NotReadyError || error instanceof EngineError) {
+        throw error;
+      }
+      this.#faults.push({ name: model.name, error: (error as Error).message });
+    }
+  }
+
+  async #load({ info }: ModelEntry): Promise<void> {
+    await this.#engine.load(info.path, info.sha256);
+  }
+
+  async #unload({ info }: ModelEntry): Promise<void> {
+    const { sha256 } = info;
+    const others = this.models.filter((model) => model.info !== info);
+    if (others.some((model) => model.info.sha256 === sha256)) return; // shared
+    await this.#engine.unload(sha256);
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * The regions of a result, as a request may ask for them.
+ *
+ * @module
+ */
+import type { Classification } from "../eval/classification.ts";
+import {
+  type Origin,
+  type RegionCollection,
+  regionsGeoJson,
+} from "../eval/geojson.ts";
+import { InputError } from "./errors.ts";
+
+export { type Origin, ORIGINS } from "../eval/geojson.ts";
+
+/** As `regionsGeoJson`. @throws {InputError} If there is no such origin. */
+export function regionsOf(
+  result: Classification,
+  origin: Origin = "level0",
+): RegionCollection {
+  try {
+    return regionsGeoJson(result, { origin });
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new InputError("origin", cause.message, { cause });
+  }
+}

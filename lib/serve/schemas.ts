@@ -1,0 +1,211 @@
+/**
+ * What requests and answers look like, once: these schemas validate, make the
+ * OpenAPI document, and type the client.
+ *
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+import { configSchema } from "../model/config.ts";
+import { presetNames } from "../model/presets.ts";
+import { MODEL_NAME } from "./models.ts";
+
+const MAX_SAMPLES = 4096; // as on the command line
+const MAX_TEXT = 4096; // characters of a path or a URL
+
+export const modelName = z.string().regex(MODEL_NAME).openapi({
+  description: "Name of a model: its entry in the folder of models",
+  example: "colon",
+});
+
+const text = z.string().min(1).max(MAX_TEXT);
+
+/** The options of a classification, as JSON. */
+export const optionShape = {
+  model: modelName.optional(),
+  samples: z.number().int().min(1).max(MAX_SAMPLES).optional().openapi({
+    description: "Sub-tiles to read; the configuration's if left out",
+  }),
+  draws: z.enum(["seeded", "topN"]).optional(),
+  seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional()
+    .openapi({ description: "Seed of the draws (0)" }),
+  mpp: z.number().positive().max(1e6).optional().openapi({
+    description: "Micrometres per px, where the file does not say",
+  }),
+};
+
+const number = z.string().regex(/^\d+(\.\d+)?$/).transform(Number);
+
+/** The same options as text: of a query or a form. */
+export const textOptionsSchema = z.strictObject({
+  model: optionShape.model,
+  samples: number.pipe(z.number().int().min(1).max(MAX_SAMPLES)).optional()
+    .openapi({ type: "integer", minimum: 1, maximum: MAX_SAMPLES }),
+  draws: optionShape.draws,
+  seed: number.pipe(z.number().int().min(0).max(Number.MAX_SAFE_INTEGER))
+    .optional()
+    .openapi({
+      type: "integer",
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+    }),
+  mpp: number.pipe(z.number().positive().max(1e6)).optional()
+    .openapi({ type: "number", exclusiveMinimum: 0, maximum: 1e6 }),
+});
+
+/** An image by name instead of by its bytes. */
+export const classifyByNameSchema = z.strictObject({
+  uri: text.optional().openapi({
+    description: "URL of an allowed host",
+    example: "https://slides.example.org/a.tif",
+  }),
+  path: text.optional().openapi({
+    description: "File in a folder of data",
+    example: "cohort/a.tif",
+  }),
+  ...optionShape,
+}).openapi("ClassifyByName");
+
+const regionShape = {
+  x: z.number(),
+  y: z.number(),
+  width: z.number(),
+  height: z.number(),
+};
+
+export const modelReferenceSchema = z.object({
+  name: z.string(),
+  version: z.string(),
+  sha256: z.string(),
+});
+
+/** One classified image. */
+export const classificationSchema = z.object({
+  id: z.string(),
+  model: modelReferenceSchema,
+  label: z.string(),
+  probabilities: z.record(z.string(), z.number()),
+  image: z.object({
+    width: z.number(),
+    height: z.number(),
+    mpp: z.number().optional(),
+    georeference: z.object({
+      crs: z.string().optional(),
+      transform: z.array(z.number()).length(6),
+    }).optional(),
+  }),
+  tiles: z.array(z.object({ ...regionShape, count: z.number() })),
+  subTiles: z.array(z.object({ ...regionShape, weight: z.number() })),
+  timings: z.record(z.string(), z.number()).openapi({
+    description: "Time by stage, ms",
+  }),
+  bytesRead: z.number(),
+  requests: z.number(),
+  warnings: z.array(z.string()),
+}).openapi("Classification");
+
+/** Every failure. */
+export const errorSchema = z.object({
+  error: z.string(),
+  field: z.string().optional().openapi({
+    description: "What part of the request is wrong",
+  }),
+  requestId: z.string(),
+}).openapi("Error");
+
+/** A model, loaded or not. */
+export const modelSchema = z.object({
+  ...modelReferenceSchema.shape,
+  state: z.enum(["loaded", "unloaded"]),
+  default: z.boolean(),
+  classes: z.array(z.string()),
+  epoch: z.number(),
+  parameterCount: z.number(),
+  metrics: z.record(z.string(), z.number().nullable()),
+  config: z.looseObject({ preset: z.string() }).openapi({
+    description: "The whole configuration, as config.json of a run",
+  }),
+}).openapi("Model");
+
+export const modelListSchema = z.object({
+  models: z.array(modelSchema),
+  faults: z.array(z.object({ name: z.string(), error: z.string() })),
+}).openapi("Models");
+
+const jobStates = [
+  "queued",
+  "running",
+  "succeeded",
+  "failed",
+  "cancelled",
+] as const;
+
+/** A job's state, and where to go from there. */
+export const jobSchema = z.object({
+  id: z.string(),
+  kind: z.enum(["train", "classify", "batch"]),
+  state: z.enum(jobStates),
+  progress: z.record(z.string(), z.number()).nullable(),
+  attempts: z.number(),
+  error: z.string().nullable(),
+  createdAt: z.string(),
+  startedAt: z.string().nullable(),
+  finishedAt: z.string().nullable(),
+  links: z.record(z.string(), z.string()),
+}).openapi("Job");
+
+export const jobListSchema = z.object({ jobs: z.array(jobSchema) })
+  .openapi("Jobs");
+
+export const jobQuerySchema = z.object({
+  state: z.enum(jobStates).optional(),
+});
+
+/** A table of images to classify one after the other. */
+export const batchSchema = z.strictObject({
+  manifest: text.openapi({
+    description: 'CSV in a folder of data, with a column "image"',
+    example: "cohort/manifest.csv",
+  }),
+  ...optionShape,
+}).openapi("Batch");
+
+/** What to train. */
+export const trainSchema = z.strictObject({
+  data: text.openapi({
+    description: "CSV in a folder of data: image,label[,split]...",
+    example: "cohort/manifest.csv",
+  }),
+  name: modelName,
+  preset: z.enum(presetNames as [string, ...string[]]).optional(),
+  config: z.looseObject({}).optional().openapi({
+    description: "A whole configuration instead of a preset",
+  }),
+  settings: z.record(z.string().max(200), z.unknown()).optional().openapi({
+    description: "Single values changed, by their path",
+    example: { "training.learningRate": 0.0005 },
+  }),
+  epochs: configSchema.shape.training.shape.epochs.max(100_000).optional(),
+  seed: optionShape.seed,
+}).openapi("Train");
+
+/** Any job, by its kind. */
+export const newJobSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("train"),
+    ...trainSchema.shape,
+  }),
+  z.strictObject({
+    kind: z.literal("batch"),
+    ...batchSchema.shape,
+  }),
+  z.strictObject({
+    kind: z.literal("classify"),
+    ...classifyByNameSchema.shape,
+  }),
+]).openapi("NewJob");
+
+export type ClassifyByName = z.infer<typeof classifyByNameSchema>;
+export type TextOptions = z.infer<typeof textOptionsSchema>;
+export type BatchRequest = z.infer<typeof batchSchema>;
+export type TrainRequest = z.infer<typeof trainSchema>;
+export type NewJobRequest = z.infer<typeof newJobSchema>;

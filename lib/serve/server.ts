@@ -1,0 +1,193 @@
+/**
+ * The server's parts, put together, and how they start and stop.
+ *
+ * @module
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import type { BackendChoice } from "../engine/select.ts";
+import { batchWork } from "./batch_job.ts";
+import { classifyWork } from "./classify_job.ts";
+import { EngineClient } from "./engine_client.ts";
+import { Images } from "./images.ts";
+import { JobRunner } from "./job_runner.ts";
+import type { JobStore } from "./job_store.ts";
+import { Jobs } from "./jobs.ts";
+import type { Limits } from "./limits.ts";
+import type { Log } from "./logging.ts";
+import { Metrics } from "./metrics.ts";
+import { ModelRegistry } from "./models.ts";
+import { Predictor } from "./predictor.ts";
+import { Sources } from "./sources.ts";
+import { SqliteJobStore } from "./sqlite_job_store.ts";
+import { trainWork } from "./train_job.ts";
+import { Uploads } from "./uploads.ts";
+
+/** What a server is told. */
+export interface ServerOptions {
+  /** Folder of the models. */
+  models: string;
+  /** Folders whose files requests may name. */
+  dataRoots: readonly string[];
+  /** Hosts that images may be fetched from. */
+  allowedHosts: readonly string[];
+  /** What every request must bear; none where only this machine can ask. */
+  token?: string | undefined;
+  backend: BackendChoice;
+  limits: Limits;
+  log: Log;
+  /** The engine's Worker, where it is not ours. */
+  engineModule?: URL;
+}
+
+/** What the routes work with. */
+export interface Server {
+  readonly engine: EngineClient;
+  readonly models: ModelRegistry;
+  readonly predictor: Predictor;
+  readonly images: Images;
+  readonly uploads: Uploads;
+  readonly jobs: Jobs;
+  readonly metrics: Metrics;
+  readonly limits: Limits;
+  readonly token: string | undefined;
+  readonly log: Log;
+  /** Why no work is taken now; undefined where it is. */
+  readonly notReady: string | undefined;
+  /** Aborts when the server is about to stop. */
+  readonly draining: AbortSignal;
+  /** Takes no more work, and gives back what jobs have not done. */
+  drain(): Promise<void>;
+  /** Frees everything. */
+  close(): void;
+}
+
+// In the folder of models, so that a finished run can be renamed into it.
+const STATE_FOLDER = ".server";
+// A holder says once a second that it is there; five silent seconds are its end.
+const BEAT_MS = 1000, LEASE_MS = 5000;
+const KEEP_JOBS_MS = 7 * 24 * 3600 * 1000;
+const PRUNE_EVERY_MS = 3600 * 1000;
+
+/**
+ * Starts the engine, the models and the jobs.
+ *
+ * @throws {EngineError} If the engine does not start or fails its self-test.
+ */
+export async function startServer(options: ServerOptions): Promise<Server> {
+  const { limits, log, backend, token } = options;
+  const state = join(options.models, STATE_FOLDER);
+  const jobFolder = join(state, "jobs");
+  await mkdir(jobFolder, { recursive: true });
+  const sources = await Sources.open({
+    roots: options.dataRoots,
+    hosts: options.allowedHosts,
+  });
+  const uploads = await Uploads.open(join(state, "uploads"), limits);
+  const store = new SqliteJobStore(join(state, "jobs.sqlite"), {
+    leaseMs: LEASE_MS,
+    queuedJobs: limits.queuedJobs,
+  });
+  const engine = new EngineClient({
+    backend,
+    ...(options.engineModule && { module: options.engineModule }),
+    onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
+    onLost(reason) {
+      metrics.engineLost();
+      log("error", "engine lost", { reason });
+    },
+  });
+  const models = new ModelRegistry({
+    folder: options.models,
+    stateFolder: state,
+    engine,
+  });
+  const predictor = new Predictor({
+    engine,
+    models,
+    limits,
+    onClassified: ({ model, timings, bytesRead }) =>
+      metrics.classified({ model: model.name, timings, bytesRead }),
+  });
+  const metrics = new Metrics({
+    pending: () => predictor.pending,
+    gpuBytes: () => engine.gpuBytes(),
+    jobs: () => store.counts(),
+  });
+  const images = new Images(sources, uploads);
+  const runner = new JobRunner({
+    store,
+    folder: jobFolder,
+    works: {
+      classify: classifyWork({ images, models, predictor }),
+      batch: batchWork({ images, models, predictor }),
+      train: trainWork({ backend, engine, models }),
+    },
+    isReady: () => engine.status !== undefined,
+    log,
+    beatMs: BEAT_MS,
+  });
+  const jobs = new Jobs({ store, runner, models, sources });
+  const draining = new AbortController();
+  try {
+    await engine.start();
+    await models.open();
+  } catch (error) {
+    engine.close();
+    store.close();
+    throw error;
+  }
+  for (const { name, error } of models.faults) {
+    log("warn", "no model", { name, error });
+  }
+  runner.start();
+  const pruning = setInterval(
+    () => prune(store, jobFolder, log),
+    PRUNE_EVERY_MS,
+  );
+  await prune(store, jobFolder, log);
+  return {
+    ...{ engine, models, predictor, images, uploads, jobs, metrics },
+    ...{ limits, token, log },
+    get notReady() {
+      if (draining.signal.aborted) return "the server is about to stop";
+      if (engine.status) return undefined;
+      return engine.failure ?? "the engine is being started";
+    },
+    draining: draining.signal,
+    async drain() {
+      draining.abort();
+      predictor.drain();
+      jobs.drain();
+      await Promise.race([
+        runner.drain(),
+        pause(limits.drainMs, undefined, { ref: false }),
+      ]);
+    },
+    close() {
+      clearInterval(pruning);
+      engine.close();
+      store.close();
+    },
+  };
+}
+
+/** Removes jobs that ended long ago, and folders that no job has. */
+async function prune(store: JobStore, folder: string, log: Log): Promise<void> {
+  try {
+    const before = new Date(Date.now() - KEEP_JOBS_MS);
+    await store.prune(before);
+    for await (const { name } of Deno.readDir(folder)) {
+      const path = join(folder, name);
+      const { mtime } = await Deno.stat(path);
+      // Not one that is being accepted at this moment.
+      const isOld = (mtime?.getTime() ?? 0) < Date.now() - PRUNE_EVERY_MS;
+      if (isOld && !await store.get(name)) {
+        await Deno.remove(path, { recursive: true });
+      }
+    }
+  } catch (error) {
+    log("error", "prune", { error: (error as Error).message });
+  }
+}

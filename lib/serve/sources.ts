@@ -1,0 +1,116 @@
+/**
+ * The images and tables that a request may name: files under the operator's
+ * roots, and URLs of the hosts that are allowed.
+ *
+ * @module
+ */
+import { isAbsolute, join, relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ForbiddenError, InputError } from "./errors.ts";
+import { type GuardedFetch, guardedFetch } from "./guarded_fetch.ts";
+
+/** What the operator allows. */
+export interface SourcesOptions {
+  /** Folders whose files may be named. */
+  roots: readonly string[];
+  /** Hosts, or host:port, that may be fetched from. */
+  hosts: readonly string[];
+}
+
+/** Where an image is: a file of ours, or a URL to fetch. */
+export type Source = { file: string } | { url: URL };
+
+/** Resolves what a request names, or refuses. */
+export class Sources {
+  /** Fetches from the allowed hosts. */
+  readonly fetch: GuardedFetch;
+  readonly #roots: readonly string[];
+
+  private constructor(roots: readonly string[], hosts: readonly string[]) {
+    this.#roots = roots;
+    this.fetch = guardedFetch(hosts);
+  }
+
+  /** @throws If a root is not a folder. */
+  static async open({ roots, hosts }: SourcesOptions): Promise<Sources> {
+    const real = await Promise.all(roots.map((root) => Deno.realPath(root)));
+    return new Sources(real, hosts);
+  }
+
+  /** The folders whose files may be named, without symbolic links. */
+  get roots(): readonly string[] {
+    return this.#roots;
+  }
+
+  /**
+   * The file that `path` names: relative to a root, or absolute and under one.
+   * Symbolic links count as what they point to.
+   *
+   * @throws {ForbiddenError} With the same text whether it is missing or not
+   *   allowed: it must not tell what is on the disk.
+   */
+  async file(path: string): Promise<string> {
+    const candidates = isAbsolute(path)
+      ? [path]
+      : this.#roots.map((root) => join(root, path));
+    for (const candidate of candidates) {
+      const file = await this.#allowedFile(candidate);
+      if (file !== undefined) return file;
+    }
+    throw new ForbiddenError(
+      `Cannot read ${
+        JSON.stringify(path)
+      }: there is no such file in the folders of data (--data-root)`,
+    );
+  }
+
+  /**
+   * What `uri` names; a URL is checked when it is fetched.
+   *
+   * @throws {InputError} If it is no URI that can be read.
+   */
+  async uri(uri: string): Promise<Source> {
+    const url = URL.canParse(uri) ? new URL(uri) : undefined;
+    switch (url?.protocol) {
+      case "http:":
+      case "https:":
+        return { url };
+      case "file:":
+        return { file: await this.file(filePath(url)) };
+      default:
+        throw new InputError(
+          "uri",
+          'Cannot read "uri": it must be an http, https or file URL',
+        );
+    }
+  }
+
+  async #allowedFile(path: string): Promise<string | undefined> {
+    try {
+      const file = await Deno.realPath(path);
+      const inside = this.#roots.some((root) => isInside(root, file));
+      return inside && (await Deno.stat(file)).isFile ? file : undefined;
+    } catch {
+      return undefined; // missing, or not ours to look at: the same answer
+    }
+  }
+}
+
+function filePath(url: URL): string {
+  try {
+    return fileURLToPath(url);
+  } catch (cause) {
+    throw new InputError(
+      "uri",
+      'Cannot read "uri": it is not the URL of a file here',
+      { cause },
+    );
+  }
+}
+
+/** Whether `file` lies in `folder`; both without symbolic links. */
+export function isInside(folder: string, file: string): boolean {
+  const path = relative(folder, file);
+  return path !== "" && path !== ".." && !path.startsWith(`..${sep}`) &&
+    !isAbsolute(path);
+}

@@ -1,0 +1,104 @@
+/**
+ * A job that trains: a Worker of its own, then a model among the others.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import type { BackendChoice } from "../engine/select.ts";
+import { EngineError } from "../errors.ts";
+import { moveIntoPlace, writeJson } from "../files.ts";
+import type { Config } from "../model/config.ts";
+import type { TrainResult } from "../train/trainer.ts";
+import type { EngineClient } from "./engine_client.ts";
+import { ConflictError } from "./errors.ts";
+import { RESULT_FILE } from "./job_files.ts";
+import type { JobContext, JobWork } from "./job_runner.ts";
+import type { ModelRegistry } from "./models.ts";
+import type { TrainEvent, TrainMethods } from "./train_protocol.ts";
+import { WorkerCalls } from "./worker_calls.ts";
+
+/** What to train, checked when it was accepted. */
+export interface TrainJobRequest {
+  data: string;
+  /** What the model will be called. */
+  name: string;
+  config: Config;
+  seed: number;
+}
+
+/** What training works with. */
+export interface TrainWorkOptions {
+  backend: BackendChoice;
+  engine: EngineClient;
+  models: ModelRegistry;
+}
+
+/** Folder of the run, in the job's. */
+export const RUN_FOLDER = "run";
+// In the run's folder: which job made it.
+const JOB_FILE = "job.json";
+
+const WORKER = new URL("./train_worker.ts", import.meta.url);
+
+/** Trains, and puts the finished run among the models. */
+export function trainWork(options: TrainWorkOptions): JobWork {
+  const { models } = options;
+  return async function trainJob(context) {
+    const { job, folder } = context;
+    const { name, config, ...request } = job.request as TrainJobRequest;
+    if (!await isPublished(models.placeOf(name), job.id)) {
+      if (await models.isTaken(name)) throw nameTaken(name);
+      const run = join(folder, RUN_FOLDER);
+      const result = await train(
+        { name, config, ...request },
+        run,
+        context,
+        options,
+      );
+      await writeJson(join(folder, RESULT_FILE), { name, ...result });
+      await writeJson(join(run, JOB_FILE), { id: job.id });
+      if (await models.isTaken(name)) throw nameTaken(name); // meanwhile
+      await moveIntoPlace(run, models.placeOf(name));
+    }
+    await models.refresh();
+  };
+}
+
+async function train(
+  { data, config, seed }: TrainJobRequest,
+  folder: string,
+  { report, signal }: JobContext,
+  { backend, engine }: TrainWorkOptions,
+): Promise<TrainResult> {
+  const calls = new WorkerCalls<TrainMethods, TrainEvent>(WORKER, {
+    onEvent: (progress) => report({ ...progress }),
+    onCrash: (reason) =>
+      calls.close(new EngineError(`The Worker that trains ended: ${reason}`)),
+  });
+  const stop = () => {
+    calls.call("stop", {}).catch(() => {}); // it ended by itself meanwhile
+  };
+  signal.addEventListener("abort", stop);
+  try {
+    signal.throwIfAborted();
+    const { pending } = engine;
+    const task = { data, config, seed, folder, backend, pending };
+    return await calls.call("train", task);
+  } finally {
+    signal.removeEventListener("abort", stop);
+    calls.close(new EngineError("The Worker that trains was ended"));
+  }
+}
+
+/** Whether an earlier attempt came as far as the folder of models. */
+async function isPublished(place: string, id: string): Promise<boolean> {
+  const text = await Deno.readTextFile(join(place, JOB_FILE))
+    .catch(() => undefined);
+  return text !== undefined && JSON.parse(text).id === id;
+}
+
+function nameTaken(name: string): ConflictError {
+  return new ConflictError(
+    `Cannot call the model "${name}": there is one of that name; delete it, then resume this job`,
+  );
+}

@@ -1,0 +1,30 @@
+/**
+ * What the Worker that trains is asked for, and what it says on the way.
+ *
+ * @module
+ */
+import type { BackendChoice } from "../engine/select.ts";
+import type { Config } from "../model/config.ts";
+import type { Progress, TrainResult } from "../train/trainer.ts";
+
+/** A run. */
+export interface TrainTask {
+  /** The manifest's path. */
+  data: string;
+  config: Config;
+  seed: number;
+  /** Folder of the run; it goes on where an earlier attempt stopped. */
+  folder: string;
+  backend: BackendChoice;
+  /** Classifications under way: they go first. */
+  pending: Int32Array<SharedArrayBuffer>;
+}
+
+/** The functions of the Worker. */
+export type TrainMethods = {
+  train(task: TrainTask): TrainResult;
+  /** Ends the run at its next step; what it has kept stays. */
+  stop(input: Record<string, never>): void;
+};
+
+export type TrainEvent = Progress;

@@ -1,0 +1,95 @@
+/**
+ * Trains in a Worker with an engine of its own. See train_job.ts.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { readManifest } from "../data/manifest.ts";
+import { type Engine, startEngine } from "../engine/select.ts";
+import { writeJson } from "../files.ts";
+import { ImageCache } from "../image/cache.ts";
+import { LAST } from "../model/checkpoint.ts";
+import {
+  checkReference,
+  CONFIG_FILE,
+  DEFAULT_TEST,
+  runData,
+} from "../train/run_data.ts";
+import { train, type TrainResult } from "../train/trainer.ts";
+import type { TrainEvent, TrainMethods, TrainTask } from "./train_protocol.ts";
+import { answerCalls } from "./worker_calls.ts";
+
+// Decoded images kept between epochs: the server shares the machine.
+const CACHE_BYTES = 2 ** 29;
+
+const YIELD_MS = 2;
+
+const stopping = new AbortController();
+
+const send = answerCalls<TrainMethods, TrainEvent>({
+  train: run,
+  stop: () => stopping.abort(),
+});
+
+async function run(task: TrainTask): Promise<TrainResult> {
+  const { config, seed, folder, backend, pending } = task;
+  const engine = await startEngine(backend);
+  const manifest = await readManifest(task.data);
+  checkReference(config, manifest);
+  const resume = await exists(join(folder, LAST));
+  const data = await runData({
+    manifest,
+    config,
+    seed,
+    folder,
+    test: DEFAULT_TEST,
+    resume,
+  });
+  await writeJson(join(folder, CONFIG_FILE), config);
+  const cache = new ImageCache(CACHE_BYTES);
+  try {
+    const result = await train(data, {
+      folder,
+      config,
+      seed,
+      cache,
+      resume,
+      environment: environment(engine),
+      onProgress(progress) {
+        engine.assertAlive(); // before weights of a failed engine are saved
+        send(progress);
+      },
+      turn: turns(pending),
+      signal: stopping.signal,
+    });
+    engine.assertAlive();
+    return result;
+  } finally {
+    cache.close();
+  }
+}
+
+/**
+ * Lets classifications go first: a step waits while there are any, but no
+ * longer than the last step took, so that training keeps half of the time.
+ */
+function turns(pending: Int32Array<SharedArrayBuffer>): () => Promise<void> {
+  let started = performance.now();
+  return async function turn() {
+    const stepMs = performance.now() - started;
+    const waitUntil = performance.now() + stepMs;
+    while (Atomics.load(pending, 0) > 0 && performance.now() < waitUntil) {
+      await pause(YIELD_MS);
+    }
+    started = performance.now();
+  };
+}
+
+function environment({ backend, reason }: Engine): Record<string, unknown> {
+  return { backend, engine: reason, deno: Deno.version.deno };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}

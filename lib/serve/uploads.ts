@@ -1,0 +1,225 @@
+/**
+ * Bodies of requests on their way to disk: counted as they come, never held in
+ * memory, gone when nobody needs them any more.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { Busboy, type BusboyHeaders } from "@fastify/busboy";
+import { writeAll } from "../files.ts";
+import { InputError, StalledError, TooLargeError } from "./errors.ts";
+
+/** Bounds of a body. */
+export interface UploadLimits {
+  uploadBytes: number;
+  /** How long it may pause. */
+  stallMs: number;
+}
+
+/** A file that was received whole. */
+export interface Upload {
+  path: string;
+  bytes: number;
+  sha256: string;
+}
+
+/** A form with one file. */
+export interface UploadedForm {
+  file: Upload;
+  fields: Record<string, string>;
+}
+
+// Around the file: boundaries, headers and the other fields.
+const FORM_OVERHEAD_BYTES = 2 ** 20;
+const FORM_LIMITS = { fields: 16, fieldSize: 4096, fieldNameSize: 100 };
+
+/** Receives files into a folder of its own. */
+export class Uploads {
+  readonly #folder: string;
+  readonly #limits: UploadLimits;
+
+  private constructor(folder: string, limits: UploadLimits) {
+    this.#folder = folder;
+    this.#limits = limits;
+  }
+
+  /** Empties `folder`: what lies there belongs to nobody after a restart. */
+  static async open(folder: string, limits: UploadLimits): Promise<Uploads> {
+    await Deno.remove(folder, { recursive: true }).catch(() => {}); // not there
+    await Deno.mkdir(folder, { recursive: true });
+    return new Uploads(folder, limits);
+  }
+
+  /**
+   * Writes a body to a file.
+   *
+   * @param announced its length, where the sender says so: refused unread.
+   * @throws {TooLargeError | StalledError | InputError} And nothing is left.
+   */
+  async receive(
+    body: ReadableStream<Uint8Array> | null,
+    { announced, signal }: {
+      announced?: number | undefined;
+      signal: AbortSignal;
+    },
+  ): Promise<Upload> {
+    const { uploadBytes } = this.#limits;
+    if ((announced ?? 0) > uploadBytes) throw tooLarge(uploadBytes);
+    const upload = await this.#write(
+      bounded(body, { ...this.#limits, signal }),
+    );
+    if (upload.bytes > 0) return upload;
+    await this.remove(upload);
+    throw new InputError("body", "Cannot read an image: the body is empty");
+  }
+
+  /**
+   * Writes the part `file` of a multipart form to a file, and returns the
+   * other parts as text.
+   */
+  async receiveForm(
+    body: ReadableStream<Uint8Array> | null,
+    { contentType, announced, signal }: {
+      contentType: string;
+      announced?: number | undefined;
+      signal: AbortSignal;
+    },
+  ): Promise<UploadedForm> {
+    const most = this.#limits.uploadBytes + FORM_OVERHEAD_BYTES;
+    if ((announced ?? 0) > most) throw tooLarge(this.#limits.uploadBytes);
+    const chunks = bounded(body, {
+      ...this.#limits,
+      uploadBytes: most,
+      signal,
+    });
+    const form = await this.#parseForm(chunks, contentType);
+    if (form.file) return { file: form.file, fields: form.fields };
+    throw new InputError(
+      "file",
+      'Cannot find an image: there is no part "file"',
+    );
+  }
+
+  async remove({ path }: Upload): Promise<void> {
+    await Deno.remove(path).catch(() => {}); // moved on, or gone already
+  }
+
+  async #write(chunks: AsyncIterable<Uint8Array>): Promise<Upload> {
+    const path = join(this.#folder, crypto.randomUUID());
+    const hash = createHash("sha256");
+    let bytes = 0;
+    try {
+      using file = await Deno.open(path, { write: true, createNew: true });
+      for await (const chunk of chunks) {
+        bytes += chunk.length;
+        if (bytes > this.#limits.uploadBytes) {
+          throw tooLarge(this.#limits.uploadBytes);
+        }
+        hash.update(chunk);
+        await writeAll(file, chunk);
+      }
+      return { path, bytes, sha256: hash.digest("hex") };
+    } catch (error) {
+      await this.remove({ path, bytes, sha256: "" });
+      throw error;
+    }
+  }
+
+  async #parseForm(
+    chunks: AsyncIterable<Uint8Array>,
+    contentType: string,
+  ): Promise<{ file?: Upload; fields: Record<string, string> }> {
+    const fields: Record<string, string> = {};
+    let file: Promise<Upload> | undefined;
+    const source = Readable.from(chunks);
+    const parser = formParser(contentType);
+    const { promise: parsed, resolve, reject } = Promise.withResolvers<void>();
+    parser.on("field", (name: string, value: string) => {
+      fields[name] = value;
+    });
+    parser.on("file", (name: string, part: Readable) => {
+      // Without someone who listens, a form that is cut off ends the process.
+      part.on("error", (error) => {
+        part.destroy(error);
+        reject(error);
+      });
+      if (name !== "file" || file !== undefined) return part.resume();
+      file = this.#write(part);
+      file.catch(reject); // it may fail before the form ends: too large
+    });
+    parser.on("finish", () => resolve());
+    parser.on("error", reject);
+    source.on("error", reject);
+    source.pipe(parser);
+    try {
+      await parsed;
+      return { fields, ...(file && { file: await file }) };
+    } catch (error) {
+      source.destroy();
+      file?.then((done) => this.remove(done), () => {});
+      throw isRefusal(error) ? error : badForm(error);
+    }
+  }
+}
+
+function formParser(contentType: string): InstanceType<typeof Busboy> {
+  const headers: BusboyHeaders = { "content-type": contentType };
+  try {
+    return new Busboy({ headers, limits: FORM_LIMITS });
+  } catch (cause) {
+    throw badForm(cause);
+  }
+}
+
+function badForm(cause: unknown): InputError {
+  const { message } = cause as Error;
+  return new InputError("body", `Cannot read the form: ${message}`, { cause });
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof TooLargeError || error instanceof StalledError ||
+    error instanceof DOMException; // aborted
+}
+
+function tooLarge(most: number): TooLargeError {
+  return new TooLargeError(
+    `Cannot take an image of more than ${most} bytes: put it in a folder of data and name it by its path`,
+  );
+}
+
+/** The chunks of a body; fails once there are too many bytes or none comes. */
+async function* bounded(
+  body: ReadableStream<Uint8Array> | null,
+  { uploadBytes, stallMs, signal }: UploadLimits & { signal: AbortSignal },
+): AsyncGenerator<Uint8Array> {
+  if (body === null) return;
+  const reader = body.getReader();
+  let bytes = 0;
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const { done, value } = await inTime(reader.read(), stallMs);
+      if (done) return;
+      bytes += value.length;
+      if (bytes > uploadBytes) throw tooLarge(uploadBytes);
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // whoever sends may be gone
+  }
+}
+
+async function inTime<T>(work: Promise<T>, mostMs: number): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new StalledError(`No byte came for ${mostMs / 1000} s`)),
+    mostMs,
+  );
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

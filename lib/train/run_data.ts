@@ -1,0 +1,120 @@
+/**
+ * The images of a run: the sides of its split, checked, and kept in its folder
+ * so that it goes on with the same ones.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { splitEntries, validationPart, writeSplits } from "../data/folds.ts";
+import {
+  checkLeaks,
+  type Manifest,
+  type ManifestEntry,
+  readManifest,
+} from "../data/manifest.ts";
+import { DataError, UsageError } from "../errors.ts";
+import type { Config } from "../model/config.ts";
+import type { TrainingData } from "./trainer.ts";
+
+/** Files of a run's folder, beside the log and the checkpoints. */
+export const CONFIG_FILE = "config.json";
+export const SPLITS_FILE = "splits.csv";
+
+/** Share of test images where the manifest has no split. */
+export const DEFAULT_TEST = 0.2;
+
+/** The images of a run, and how to split them. */
+export interface RunDataOptions {
+  manifest: Manifest;
+  config: Config;
+  seed: number;
+  /** Folder of the run. */
+  folder: string;
+  /** Share of test images where the manifest has no split. */
+  test: number;
+  /** The run goes on: its images must be those it was started with. */
+  resume: boolean;
+}
+
+/**
+ * Checks that a configuration can be trained on these labels.
+ *
+ * @throws {DataError | UsageError}
+ */
+export function checkReference(
+  { referenceClass, training }: Config,
+  { classes, path }: Manifest,
+): void {
+  if (classes.length < 2) {
+    throw new DataError(
+      `Cannot train on ${path}: all its images have the label "${classes[0]}"`,
+    );
+  }
+  if (referenceClass === null || classes.includes(referenceClass)) return;
+  if (training.contrastiveFrom === null) return; // nothing refers to it
+  throw new UsageError(
+    `Cannot use the reference class "${referenceClass}" of the configuration: the labels of ${path} are ${
+      classes.join(", ")
+    }; name one of them with --set referenceClass=NAME, or none with --set referenceClass=null`,
+  );
+}
+
+/** The manifest's own split, or one made here, written into the run's folder. */
+export async function runData(
+  { manifest, config, seed, folder, test, resume }: RunDataOptions,
+): Promise<TrainingData> {
+  const { classes } = manifest;
+  const { validation: fraction } = config.training;
+  const hasSplit = manifest.entries.some(({ split }) => split !== undefined);
+  const entries = hasSplit ? manifest.entries : splitEntries(manifest.entries, {
+    seed,
+    validation: fraction,
+    test,
+  });
+  await checkLeaks(entries);
+  let sides = {
+    train: entries.filter(({ split }) => split === "train"),
+    validation: entries.filter(({ split }) => split === "validation"),
+  };
+  if (sides.train.length === 0) {
+    throw new DataError(
+      `Cannot train on ${manifest.path}: no image has the split "train"`,
+    );
+  }
+  if (sides.validation.length === 0 && fraction > 0) {
+    sides = validationPart(sides.train, { fraction, seed });
+  }
+  const used: ManifestEntry[] = [
+    ...sides.train.map((entry) => ({ ...entry, split: "train" as const })),
+    ...sides.validation.map((entry) => ({
+      ...entry,
+      split: "validation" as const,
+    })),
+    ...entries.filter(({ split }) => split === "test"),
+  ];
+  const file = join(folder, SPLITS_FILE);
+  if (resume) await checkSameEntries(file, used);
+  await Deno.mkdir(folder, { recursive: true });
+  await writeSplits(file, used);
+  return { classes, ...sides };
+}
+
+/**
+ * Checks that `entries` are the images, labels, sides and folds of `file`.
+ *
+ * @throws {UsageError} If they are not.
+ */
+export async function checkSameEntries(
+  file: string,
+  entries: readonly ManifestEntry[],
+): Promise<void> {
+  const stored = await readManifest(file);
+  const rows = (entries: readonly ManifestEntry[]) =>
+    JSON.stringify(
+      entries.map(({ path, label, split, fold }) => [path, label, split, fold]),
+    );
+  if (rows(entries) === rows(stored.entries)) return;
+  throw new UsageError(
+    `Cannot go on with other images or another split than ${file}: give the --data, --test, --folds and --seed it was started with, or another --out`,
+  );
+}

@@ -1,0 +1,76 @@
+/**
+ * All routes, and what goes around them.
+ *
+ * @module
+ */
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { NotFoundError } from "../lib/serve/errors.ts";
+import type { Server } from "../lib/serve/server.ts";
+import { classifyRoutes } from "./classify.ts";
+import { addDocs } from "./docs.ts";
+import { type Env, newRoutes } from "./env.ts";
+import { errorResponse } from "./errors.ts";
+import { healthRoutes } from "./health.ts";
+import { inferenceRoutes } from "./inference_v2.ts";
+import { jobRoutes } from "./jobs.ts";
+import { boundedJson, guarded, observed, secured } from "./middleware.ts";
+import { modelRoutes } from "./models.ts";
+import { acceptRoutes } from "./train.ts";
+
+/** The server as a function of requests. */
+// deno-lint-ignore explicit-module-boundary-types -- the client infers it
+export function createApp(server: Server) {
+  const app = newRoutes();
+  app.use(
+    observed(server),
+    secured(),
+    guarded(server),
+    boundedJson(server),
+  );
+  const routes = app
+    .route("/", classifyRoutes(server))
+    .route("/", modelRoutes(server))
+    .route("/", jobRoutes(server))
+    .route("/", acceptRoutes(server));
+  app.route("/", healthRoutes(server));
+  app.route("/", inferenceRoutes(server));
+  addDocs(app);
+  app.onError((error, c) => errorResponse(error, c, server.log));
+  const methods = methodsOf(app);
+  app.notFound((c) => {
+    const allowed = methods(c.req.path);
+    if (allowed.length === 0) {
+      throw new NotFoundError(`There is nothing at ${c.req.path}`);
+    }
+    return c.json(
+      {
+        error: `Cannot ${c.req.method} ${c.req.path}: it takes ${
+          allowed.join(", ")
+        }`,
+        requestId: c.get("requestId"),
+      },
+      405,
+      { allow: allowed.join(", ") },
+    );
+  });
+  return routes;
+}
+
+/** The app's type, from which the client's is made. */
+export type App = ReturnType<typeof createApp>;
+
+/** Tells which methods a path takes; none if there is no such path. */
+function methodsOf(app: OpenAPIHono<Env>): (path: string) => string[] {
+  const routes = app.routes
+    .filter(({ method, path }) => method !== "ALL" && !path.includes("*"))
+    .map(({ method, path }) => ({
+      method,
+      pattern: new URLPattern({ pathname: path }),
+    }));
+  return function methods(pathname) {
+    const found = routes
+      .filter(({ pattern }) => pattern.test({ pathname }))
+      .flatMap(({ method }) => method === "GET" ? ["GET", "HEAD"] : [method]);
+    return [...new Set(found)];
+  };
+}

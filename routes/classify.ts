@@ -1,0 +1,201 @@
+/**
+ * `POST /v1/classify`: what an image is, and where the network looked.
+ *
+ * The image is the body, the part `file` of a form, or named in JSON. The
+ * answer is JSON, the heat map (`Accept: image/png`) or the regions
+ * (`Accept: application/geo+json`); or a job, where the image is large or the
+ * caller prefers one.
+ *
+ * @module
+ */
+import { createRoute, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { accepts } from "hono/accepts";
+import { regionsOf } from "../lib/serve/regions.ts";
+import { InputError, MediaTypeError } from "../lib/serve/errors.ts";
+import type { HeldImage } from "../lib/serve/images.ts";
+import type { Accepted } from "../lib/serve/jobs.ts";
+import type { ClassifyOptions } from "../lib/serve/predictor.ts";
+import {
+  classificationSchema,
+  type ClassifyByName,
+  classifyByNameSchema,
+  type TextOptions,
+  textOptionsSchema,
+} from "../lib/serve/schemas.ts";
+import type { Server } from "../lib/serve/server.ts";
+import type { Upload } from "../lib/serve/uploads.ts";
+import { type Env, newRoutes } from "./env.ts";
+import { jobDocument, jobPath } from "./job_document.ts";
+import { isJson } from "./middleware.ts";
+import { acceptedJob, failures } from "./responses.ts";
+
+const PNG = "image/png", GEOJSON = "application/geo+json";
+const JSON_TYPE = "application/json";
+
+const binary = { type: "string", format: "binary" } as const;
+
+const headers = z.object({
+  prefer: z.string().max(1000).optional().openapi({
+    description: '"respond-async": answer with a job at once',
+    example: "respond-async",
+  }),
+  "idempotency-key": z.string().min(1).max(255).optional().openapi({
+    description: "A second job of one key is the first one",
+  }),
+});
+
+const route = createRoute({
+  method: "post",
+  path: "/v1/classify",
+  summary: "Classify an image",
+  request: {
+    query: textOptionsSchema,
+    headers,
+    body: {
+      content: {
+        [JSON_TYPE]: { schema: classifyByNameSchema },
+        "multipart/form-data": {
+          schema: {
+            type: "object" as const,
+            required: ["file"],
+            properties: { file: binary },
+            description: "The options as fields, before or after the file",
+          },
+        },
+        "application/octet-stream": { schema: binary },
+        "image/*": { schema: binary },
+      },
+    },
+  },
+  responses: {
+    200: {
+      description: "The label, and where the network looked",
+      content: {
+        [JSON_TYPE]: { schema: classificationSchema },
+        [PNG]: { schema: binary },
+        [GEOJSON]: { schema: { type: "object" as const } },
+      },
+    },
+    202: acceptedJob,
+    ...failures(400, 404, 408, 409, 413, 415, 422, 429, 503, 504),
+  },
+});
+
+/** What a caller sent, before it is classified. */
+interface Received {
+  how: ClassifyOptions & { model?: string | undefined };
+  image: HeldImage;
+  asJob(): Promise<Accepted>;
+}
+
+/** `/v1/classify`. */
+// deno-lint-ignore explicit-module-boundary-types -- the client infers it
+export function classifyRoutes(server: Server) {
+  const { predictor, limits, models } = server;
+  return newRoutes().openapi(route, async (c) => {
+    const { signal } = c.req.raw;
+    const wantsJob = /\brespond-async\b/i.test(c.req.header("prefer") ?? "");
+    using _place = predictor.enter();
+    const received = await receive(server, c, {
+      query: c.req.valid("query"),
+      // Validated, but untyped beside bodies that are not JSON.
+      named: c.req.valid("json" as never) as ClassifyByName,
+    });
+    await using image = received.image;
+    if (wantsJob || image.bytes > limits.jobBytes) {
+      const { job, isNew } = await received.asJob();
+      if (wantsJob) c.header("preference-applied", "respond-async");
+      if (!isNew) c.header("idempotency-replayed", "true");
+      return c.json(jobDocument(job), 202, { location: jobPath(job.id) });
+    }
+    const { model: name, ...how } = received.how;
+    const type = accepts(c, {
+      header: "Accept",
+      supports: [JSON_TYPE, PNG, GEOJSON],
+      default: JSON_TYPE,
+    });
+    const { result, heatmap } = await predictor.classify(
+      image,
+      models.loaded(name),
+      { ...how, heatmap: type === PNG },
+      signal,
+    );
+    if (heatmap) return c.body(heatmap, 200, { "content-type": PNG });
+    if (type === GEOJSON) {
+      return c.body(JSON.stringify(regionsOf(result)), 200, {
+        "content-type": GEOJSON,
+      });
+    }
+    return c.json({ id: c.get("requestId"), ...result }, 200);
+  });
+}
+
+/** Takes the image in whichever way it comes. */
+async function receive(
+  { images, uploads, jobs }: Server,
+  c: Context<Env>,
+  { query, named }: { query: TextOptions; named: ClassifyByName },
+): Promise<Received> {
+  const { body, signal } = c.req.raw;
+  const type = c.req.header("content-type") ?? "";
+  const key = c.req.header("idempotency-key");
+  if (isJson(type)) {
+    const { uri, path, seed = 0, ...how } = named;
+    const image = await images.named({ uri, path }, signal);
+    return {
+      how: { seed, ...how },
+      image,
+      asJob: () => jobs.classifyNamed(named, { key }),
+    };
+  }
+  const announced = announcedBytes(c);
+  const ofUpload = (upload: Upload, { seed = 0, ...rest }: TextOptions) => {
+    const how = { seed, ...rest };
+    return {
+      how,
+      image: images.uploaded(upload),
+      asJob: () => jobs.classifyUpload(upload, how, { key }),
+    };
+  };
+  if (/^multipart\/form-data\b/i.test(type)) {
+    const { file, fields } = await uploads.receiveForm(body, {
+      contentType: type,
+      announced,
+      signal,
+    });
+    try {
+      return ofUpload(file, { ...query, ...parseOptions(fields) });
+    } catch (error) {
+      await uploads.remove(file);
+      throw error;
+    }
+  }
+  if (!/^(image\/|application\/octet-stream\b)/i.test(type)) {
+    throw new MediaTypeError(
+      type === ""
+        ? "Cannot tell what the body is: say so in Content-Type"
+        : `Cannot take a body of type "${type}": send an image, a form or JSON`,
+    );
+  }
+  return ofUpload(
+    await uploads.receive(body, { announced, signal }),
+    query,
+  );
+}
+
+/** Options of a form: those of a query were checked before. */
+function parseOptions(options: Record<string, string>) {
+  const { success, data, error } = textOptionsSchema.safeParse(options);
+  if (success) return data;
+  const [issue] = error.issues;
+  const field = issue?.code === "unrecognized_keys"
+    ? issue.keys[0]!
+    : String(issue?.path[0]);
+  throw new InputError(field, `Cannot take "${field}": ${issue?.message}`);
+}
+
+function announcedBytes(c: Context): number | undefined {
+  const length = Number(c.req.header("content-length") ?? NaN);
+  return Number.isFinite(length) ? length : undefined;
+}

@@ -1,0 +1,68 @@
+/**
+ * `/openapi.json`, and `/docs` to read it in a browser: nothing is fetched from
+ * elsewhere.
+ *
+ * @module
+ */
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { html } from "hono/html";
+import project from "../deno.json" with { type: "json" };
+import type { Env } from "./env.ts";
+
+const START = `SwaggerUIBundle({
+  url: "../openapi.json",
+  dom_id: "#docs",
+  deepLinking: true,
+});
+`;
+
+const page = html`<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width">
+    <title>zoomin</title>
+    <link rel="stylesheet" href="docs/swagger-ui.css">
+  </head>
+  <body>
+    <div id="docs"></div>
+    <script src="docs/swagger-ui.js"></script>
+    <script src="docs/start.js"></script>
+  </body>
+</html>`;
+
+/** Adds the document of all routes in `app`, and its page. */
+export function addDocs(app: OpenAPIHono<Env>): void {
+  app.openAPIRegistry.registerComponent("securitySchemes", "token", {
+    type: "http",
+    scheme: "bearer",
+  });
+  app.doc31("/openapi.json", {
+    openapi: "3.1.0",
+    info: {
+      title: "zoomin",
+      version: project.version,
+      description: "Classifies huge images by tiny objects",
+    },
+    security: [{ token: [] }, {}],
+  });
+  app.get("/docs", (c) => c.html(page));
+  app.get("/docs/start.js", (c) => c.body(START, 200, javascript));
+  app.get("/docs/swagger-ui.js", async (c) => {
+    // Megabytes: read when someone looks.
+    const { default: script } = await import(
+      "swagger-ui-dist/swagger-ui-bundle.js",
+      { with: { type: "text" } }
+    );
+    return c.body(script, 200, javascript);
+  });
+  app.get("/docs/swagger-ui.css", async (c) => {
+    const { default: style } = await import(
+      "swagger-ui-dist/swagger-ui.css",
+      { with: { type: "text" } }
+    );
+    return c.body(style, 200, { "content-type": "text/css" });
+  });
+}
+
+const javascript = { "content-type": "text/javascript" };

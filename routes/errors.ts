@@ -1,0 +1,104 @@
+/**
+ * Which status each failure is, and how it is told.
+ *
+ * @module
+ */
+import type { Context } from "hono";
+import { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import {
+  CheckpointError,
+  EngineError,
+  ImageError,
+  ImageFormatError,
+} from "../lib/errors.ts";
+import {
+  BusyError,
+  ConflictError,
+  DeadlineError,
+  ForbiddenError,
+  InputError,
+  MediaTypeError,
+  NotFoundError,
+  NotReadyError,
+  StalledError,
+  TooLargeError,
+  UnauthorizedError,
+} from "../lib/serve/errors.ts";
+import type { Log } from "../lib/serve/logging.ts";
+import type { Env } from "./env.ts";
+
+// The first class that an error is of.
+const STATUS: readonly [
+  new (...args: never[]) => Error,
+  ContentfulStatusCode,
+][] = [
+  [InputError, 400],
+  [UnauthorizedError, 401],
+  [ForbiddenError, 403],
+  [NotFoundError, 404],
+  [StalledError, 408],
+  [ConflictError, 409],
+  [CheckpointError, 409],
+  [TooLargeError, 413],
+  [MediaTypeError, 415],
+  [ImageFormatError, 415],
+  [ImageError, 422],
+  [BusyError, 429],
+  [NotReadyError, 503],
+  [EngineError, 503],
+  [DeadlineError, 504],
+];
+
+const RETRY_SECONDS = 5;
+// Nobody is there to read it; nginx logs such a request so.
+const CLIENT_GONE = 499 as ContentfulStatusCode;
+
+/** The answer to a request that failed. */
+export function errorResponse(
+  error: Error,
+  c: Context<Env>,
+  log: Log,
+): Response {
+  const requestId = c.get("requestId");
+  const status = statusOf(error, c);
+  const isBug = status === 500;
+  if (isBug) log("error", "bug", { requestId, stack: error.stack });
+  const message = isBug
+    ? "It failed within; the server's log says how"
+    : error.message;
+  const field = fieldOf(error);
+  return c.json(
+    { error: message, ...(field && { field }), requestId },
+    status,
+    headersOf(error),
+  );
+}
+
+function statusOf(error: Error, c: Context): ContentfulStatusCode {
+  const known = STATUS.find(([kind]) => error instanceof kind);
+  if (known) return known[1];
+  if (error instanceof HTTPException) {
+    return error.status as ContentfulStatusCode;
+  }
+  return c.req.raw.signal.aborted ? CLIENT_GONE : 500;
+}
+
+function fieldOf(error: Error): string | undefined {
+  if (error instanceof InputError) return error.field;
+  const isBadBody = error instanceof HTTPException && error.status === 400;
+  return isBadBody ? "body" : undefined; // JSON that does not parse
+}
+
+function headersOf(error: Error): Record<string, string> {
+  if (error instanceof BusyError) {
+    return { "retry-after": String(error.retryAfterSeconds) };
+  }
+  if (error instanceof NotReadyError || error instanceof EngineError) {
+    return { "retry-after": String(RETRY_SECONDS) };
+  }
+  if (error instanceof UnauthorizedError) {
+    return { "www-authenticate": 'Bearer realm="zoomin"' };
+  }
+  return {};
+}

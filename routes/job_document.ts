@@ -1,0 +1,40 @@
+/**
+ * How a job is told to its caller.
+ *
+ * @module
+ */
+import type { z } from "@hono/zod-openapi";
+import type { Job } from "../lib/serve/job_store.ts";
+import type { jobSchema } from "../lib/serve/schemas.ts";
+
+/** A job without its request, and with where to go from there. */
+export function jobDocument(
+  { request: _, ...job }: Job,
+): z.infer<typeof jobSchema> {
+  return { ...job, links: linksOf(job) };
+}
+
+/** Where a job is. */
+export function jobPath(id: string): string {
+  return `/v1/jobs/${id}`;
+}
+
+function linksOf({ id, kind, state }: Omit<Job, "request">) {
+  const self = jobPath(id);
+  const links: Record<string, string> = { self, events: `${self}/events` };
+  if (kind === "train") links.log = `${self}/log`;
+  if (state === "queued" || state === "running") {
+    links.cancel = `${self}/cancel`;
+  }
+  if (state === "failed" || state === "cancelled") {
+    links.resume = `${self}/resume`;
+  }
+  if (state === "succeeded") {
+    links.result = `${self}/result`;
+    if (kind === "classify") {
+      links.heatmap = `${self}/heatmap.png`;
+      links.regions = `${self}/regions.geojson`;
+    }
+  }
+  return links;
+}

@@ -1,0 +1,213 @@
+/**
+ * `/v1/jobs`: where jobs stand, as they go on, and what they came to.
+ *
+ * @module
+ */
+import { createRoute, z } from "@hono/zod-openapi";
+import { streamSSE } from "hono/streaming";
+import { setTimeout as pause } from "node:timers/promises";
+import { ConflictError, NotFoundError } from "../lib/serve/errors.ts";
+import {
+  HEATMAP_FILE,
+  RESULT_FILE,
+  RESULTS_FILE,
+} from "../lib/serve/job_files.ts";
+import type { Job } from "../lib/serve/job_store.ts";
+import { ORIGINS, regionsOf } from "../lib/serve/regions.ts";
+import {
+  jobListSchema,
+  jobQuerySchema,
+  jobSchema,
+} from "../lib/serve/schemas.ts";
+import type { Server } from "../lib/serve/server.ts";
+import { newRoutes } from "./env.ts";
+import { jobDocument, jobPath } from "./job_document.ts";
+import { acceptedJob, failures, json } from "./responses.ts";
+
+const params = z.object({ id: z.uuid() });
+const binary = { type: "string", format: "binary" } as const;
+
+// How often a job is looked at while someone listens: it may be another
+// process of the same store that works on it.
+const LOOK_EVERY_MS = 200;
+// A comment now and then tells proxies that the line is alive.
+const COMMENT_EVERY_MS = 15_000;
+
+const listRoute = createRoute({
+  method: "get",
+  path: "/v1/jobs",
+  summary: "The latest jobs",
+  request: { query: jobQuerySchema },
+  responses: {
+    200: json("Jobs, the latest first", jobListSchema),
+    ...failures(400),
+  },
+});
+
+const getRoute = createRoute({
+  method: "get",
+  path: "/v1/jobs/{id}",
+  summary: "Where a job stands",
+  request: { params },
+  responses: { 200: json("The job", jobSchema), ...failures(400, 404) },
+});
+
+const cancelRoute = createRoute({
+  method: "post",
+  path: "/v1/jobs/{id}/cancel",
+  summary: "Stop a job at its next step; what it has kept stays",
+  request: { params },
+  responses: { 200: json("The job", jobSchema), ...failures(400, 404) },
+});
+
+const resumeRoute = createRoute({
+  method: "post",
+  path: "/v1/jobs/{id}/resume",
+  summary: "Go on with a job that was cancelled or failed",
+  request: { params },
+  responses: { 202: acceptedJob, ...failures(400, 404, 409) },
+});
+
+/** A route to a file or a stream of a job. */
+const fileRoute = <Name extends string, Query extends z.ZodRawShape>(
+  name: Name,
+  { type, summary, query }: { type: string; summary: string; query: Query },
+) =>
+  createRoute({
+    method: "get",
+    path: `/v1/jobs/{id}/${name}` as const,
+    summary,
+    request: { params, query: z.object(query) },
+    responses: {
+      200: { description: summary, content: { [type]: { schema: binary } } },
+      ...failures(400, 404, 409),
+    },
+  });
+
+/** `/v1/jobs` and what is under it. */
+// deno-lint-ignore explicit-module-boundary-types -- the client infers it
+export function jobRoutes(server: Server) {
+  const { jobs } = server;
+  return newRoutes()
+    .openapi(listRoute, async (c) => {
+      const found = await jobs.list(c.req.valid("query").state);
+      return c.json({ jobs: found.map(jobDocument) }, 200);
+    })
+    .openapi(getRoute, async (c) => {
+      const job = await jobs.get(c.req.valid("param").id);
+      return c.json(jobDocument(job), 200);
+    })
+    .openapi(cancelRoute, async (c) => {
+      const job = await jobs.cancel(c.req.valid("param").id);
+      return c.json(jobDocument(job), 200);
+    })
+    .openapi(resumeRoute, async (c) => {
+      const job = await jobs.resume(c.req.valid("param").id);
+      return c.json(jobDocument(job), 202, { location: jobPath(job.id) });
+    })
+    .openapi(
+      fileRoute("events", {
+        type: "text/event-stream",
+        summary: "The job as it goes on: server-sent events",
+        query: {},
+      }),
+      async (c) => {
+        const { id } = c.req.valid("param");
+        await jobs.get(id); // 404 before the stream begins
+        return streamSSE(c, async (stream) => {
+          let last = "", sent = performance.now();
+          while (!stream.aborted && !server.draining.aborted) {
+            const job = await jobs.get(id);
+            const data = JSON.stringify(jobDocument(job));
+            if (data !== last) {
+              const event = eventOf(job);
+              await stream.writeSSE({ event, data });
+              [last, sent] = [data, performance.now()];
+            } else if (performance.now() - sent > COMMENT_EVERY_MS) {
+              await stream.write(": still there\n\n");
+              sent = performance.now();
+            }
+            if (job.finishedAt !== null) return;
+            await pause(LOOK_EVERY_MS);
+          }
+        });
+      },
+    )
+    .openapi(
+      fileRoute("result", {
+        type: "application/json",
+        summary: "What a job came to; of a batch, one JSON line an image",
+        query: {},
+      }),
+      async (c) => {
+        const job = await succeeded(c.req.valid("param").id);
+        const isBatch = job.kind === "batch";
+        const file = isBatch ? RESULTS_FILE : RESULT_FILE;
+        return c.body(await jobs.open(job, file), 200, {
+          "content-type": isBatch ? "application/x-ndjson" : "application/json",
+        });
+      },
+    )
+    .openapi(
+      fileRoute("heatmap.png", {
+        type: "image/png",
+        summary: "Attention over the image that a job classified",
+        query: {},
+      }),
+      async (c) => {
+        const job = await succeeded(c.req.valid("param").id, "classify");
+        return c.body(await jobs.open(job, HEATMAP_FILE), 200, {
+          "content-type": "image/png",
+        });
+      },
+    )
+    .openapi(
+      fileRoute("regions.geojson", {
+        type: "application/geo+json",
+        summary: "Tiles and sub-tiles that a job looked at",
+        query: { origin: z.enum(ORIGINS).optional() },
+      }),
+      async (c) => {
+        const job = await succeeded(c.req.valid("param").id, "classify");
+        const { origin = "level0" } = c.req.valid("query");
+        const result = await new Response(await jobs.open(job, RESULT_FILE))
+          .json();
+        return c.body(JSON.stringify(regionsOf(result, origin)), 200, {
+          "content-type": "application/geo+json",
+        });
+      },
+    )
+    .openapi(
+      fileRoute("log", {
+        type: "application/x-ndjson",
+        summary: "The log of a job that trains: one JSON line an epoch",
+        query: {},
+      }),
+      async (c) => {
+        const job = await jobs.get(c.req.valid("param").id);
+        return c.body(await jobs.openLog(job), 200, {
+          "content-type": "application/x-ndjson",
+        });
+      },
+    );
+
+  /** A job that is done. */
+  async function succeeded(id: string, kind?: Job["kind"]): Promise<Job> {
+    const job = await jobs.get(id);
+    if (kind !== undefined && job.kind !== kind) {
+      throw new NotFoundError(`A job that is a ${job.kind} has none of that`);
+    }
+    if (job.state === "succeeded") return job;
+    throw new ConflictError(
+      `Cannot give the result of a job that is ${job.state}${
+        job.error ? `: ${job.error}` : ""
+      }`,
+    );
+  }
+}
+
+/** What a job's change is called in its stream. */
+function eventOf({ state, finishedAt }: Job): string {
+  if (finishedAt !== null) return "end";
+  return state === "running" ? "progress" : "state";
+}

@@ -1,0 +1,128 @@
+/**
+ * What happens around every request: its id, its line in the log, its place in
+ * the metrics, and whether it may come in at all.
+ *
+ * @module
+ */
+import type { Context, MiddlewareHandler } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { matchedRoutes } from "hono/route";
+import { secureHeaders } from "hono/secure-headers";
+import { isLoopback } from "../lib/serve/addresses.ts";
+import { bearsToken } from "../lib/serve/auth.ts";
+import {
+  ForbiddenError,
+  TooLargeError,
+  UnauthorizedError,
+} from "../lib/serve/errors.ts";
+import type { Server } from "../lib/serve/server.ts";
+import type { Env } from "./env.ts";
+
+const REQUEST_ID = /^[\w.-]{1,128}$/;
+
+/** Gives the request its id, and counts and logs its answer. */
+export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
+  return async function observe(c, next) {
+    const started = performance.now();
+    const given = c.req.header("x-request-id") ?? "";
+    const requestId = REQUEST_ID.test(given) ? given : crypto.randomUUID();
+    c.set("requestId", requestId);
+    await next();
+    c.header("x-request-id", requestId);
+    const { method, path } = c.req;
+    const code = c.res.status;
+    const ms = performance.now() - started;
+    metrics.request({ route: routeOf(c), method, code, seconds: ms / 1000 });
+    const level = code >= 500 ? "error" : "info";
+    log(level, "request", {
+      requestId,
+      method,
+      path,
+      code,
+      ms: Math.round(ms),
+    });
+  };
+}
+
+/** The pattern of the route that answered: paths would be endless labels. */
+function routeOf(c: Context): string {
+  const route = matchedRoutes(c).findLast(({ path }) => !path.includes("*"));
+  return route?.path ?? "none";
+}
+
+// What holds no secret, and what a probe or a browser asks for without one.
+const OPEN =
+  /^\/(livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;
+
+/** Lets in who bears the token; without one, who sits at this machine. */
+export function guarded({ token }: Server): MiddlewareHandler<Env> {
+  return async function guard(c, next) {
+    if (token === undefined) assertLocal(c);
+    else if (
+      !OPEN.test(c.req.path) &&
+      !bearsToken(c.req.header("authorization"), token)
+    ) {
+      throw new UnauthorizedError(
+        'Cannot let you in: send "Authorization: Bearer TOKEN"',
+      );
+    }
+    await next();
+  };
+}
+
+/** Without a token, no web page that a browser here has open may ask. */
+function assertLocal(c: Context): void {
+  const { hostname } = new URL(c.req.url);
+  const site = c.req.header("sec-fetch-site");
+  const isForeign = site === "cross-site" || site === "same-site";
+  // A name of its own that leads here is how a page would come to look local.
+  if (isLoopback(hostname) && !isForeign) return;
+  throw new ForbiddenError(
+    "Cannot let another site in: without a token this server is for this machine only",
+  );
+}
+
+/** Headers that keep a browser from doing more with an answer than show it. */
+export function secured(): MiddlewareHandler<Env> {
+  const strictTransportSecurity = false; // for the proxy that speaks TLS to say
+  const strict = secureHeaders({
+    strictTransportSecurity,
+    contentSecurityPolicy: { defaultSrc: ["'none'"] },
+  });
+  // The page draws with inline styles and shows its icons from data: addresses.
+  const ofDocs = secureHeaders({
+    strictTransportSecurity,
+    contentSecurityPolicy: {
+      defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      styleSrc: ["'self'", "'unsafe-inline'"],
+      imgSrc: ["'self'", "data:"],
+      connectSrc: ["'self'"],
+    },
+  });
+  return function secure(c, next) {
+    const headers = c.req.path.startsWith("/docs") ? ofDocs : strict;
+    return headers(c, next);
+  };
+}
+
+/** Bounds JSON bodies, which are held in memory; images are not. */
+export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
+  const limit = bodyLimit({
+    maxSize: limits.jsonBytes,
+    onError() {
+      throw new TooLargeError(
+        `Cannot take a JSON body of more than ${limits.jsonBytes} bytes`,
+      );
+    },
+  });
+  return async function boundJson(c, next) {
+    const type = c.req.header("content-type") ?? "";
+    return isJson(type) ? await limit(c, next) : await next();
+  };
+}
+
+/** Whether a content type is JSON. */
+export function isJson(type: string): boolean {
+  return /^application\/([\w.-]+\+)?json\b/i.test(type);
+}

@@ -1,0 +1,106 @@
+/**
+ * `/v1/models`: which models there are, and which of them are in use.
+ *
+ * @module
+ */
+import { createRoute, z } from "@hono/zod-openapi";
+import type { ModelEntry } from "../lib/serve/models.ts";
+import {
+  modelListSchema,
+  modelName,
+  modelSchema,
+} from "../lib/serve/schemas.ts";
+import type { Server } from "../lib/serve/server.ts";
+import { newRoutes } from "./env.ts";
+import { failures, json } from "./responses.ts";
+
+const params = z.object({ name: modelName });
+
+const listRoute = createRoute({
+  method: "get",
+  path: "/v1/models",
+  summary: "All models, as the folder has them now",
+  responses: { 200: json("The models", modelListSchema), ...failures(503) },
+});
+
+const getRoute = createRoute({
+  method: "get",
+  path: "/v1/models/{name}",
+  summary: "A model: configuration, figures, hash",
+  request: { params },
+  responses: { 200: json("The model", modelSchema), ...failures(400, 404) },
+});
+
+const removeRoute = createRoute({
+  method: "delete",
+  path: "/v1/models/{name}",
+  summary: "Unload a model and remove its files",
+  request: { params },
+  responses: {
+    204: { description: "It is gone" },
+    ...failures(400, 404, 409, 503),
+  },
+});
+
+/** A route that changes a model's part. */
+const actionRoute = <Action extends string>(action: Action, summary: string) =>
+  createRoute({
+    method: "post",
+    path: `/v1/models/{name}/${action}` as const,
+    summary,
+    request: { params },
+    responses: {
+      200: json("The model", modelSchema),
+      ...failures(400, 404, 409, 503),
+    },
+  });
+
+/** `/v1/models` and what is under it. */
+// deno-lint-ignore explicit-module-boundary-types -- the client infers it
+export function modelRoutes({ models }: Server) {
+  const document = (model: ModelEntry): z.infer<typeof modelSchema> => {
+    const { name, version, info } = model;
+    const { sha256, config, epoch, parameterCount, metrics } = info;
+    return {
+      ...{ name, version, sha256 },
+      state: models.isLoaded(model) ? "loaded" : "unloaded",
+      default: name === models.defaultName,
+      classes: [...info.classes],
+      ...{ epoch, parameterCount, metrics, config },
+    };
+  };
+  return newRoutes()
+    .openapi(listRoute, async (c) => {
+      await models.refresh();
+      return c.json({
+        models: models.models.map(document),
+        faults: [...models.faults],
+      }, 200);
+    })
+    .openapi(
+      getRoute,
+      (c) => c.json(document(models.get(c.req.valid("param").name)), 200),
+    )
+    .openapi(removeRoute, async (c) => {
+      await models.remove(c.req.valid("param").name);
+      return c.body(null, 204);
+    })
+    .openapi(
+      actionRoute("load", "Load a model onto the engine"),
+      async (c) =>
+        c.json(document(await models.load(c.req.valid("param").name)), 200),
+    )
+    .openapi(
+      actionRoute("unload", "Free a model; it stays in the folder"),
+      async (c) =>
+        c.json(document(await models.unload(c.req.valid("param").name)), 200),
+    )
+    .openapi(
+      actionRoute("default", "Make a model the one that is meant by none"),
+      async (c) =>
+        c.json(
+          document(await models.makeDefault(c.req.valid("param").name)),
+          200,
+        ),
+    );
+}

@@ -1,0 +1,96 @@
+/**
+ * `POST /v1/train`, `/v1/batch` and `/v1/jobs`: work that takes a while.
+ *
+ * @module
+ */
+import { createRoute, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import type { Accepted, Jobs } from "../lib/serve/jobs.ts";
+import {
+  batchSchema,
+  type NewJobRequest,
+  newJobSchema,
+  trainSchema,
+} from "../lib/serve/schemas.ts";
+import type { Server } from "../lib/serve/server.ts";
+import { type Env, newRoutes } from "./env.ts";
+import { jobDocument, jobPath } from "./job_document.ts";
+import { acceptedJob, failures } from "./responses.ts";
+
+const headers = z.object({
+  "idempotency-key": z.string().min(1).max(255).optional().openapi({
+    description: "A second job of one key is the first one",
+  }),
+});
+
+/** A route that accepts a job. */
+const acceptRoute = <Path extends string, Schema extends z.ZodType>(
+  path: Path,
+  schema: Schema,
+  summary: string,
+) =>
+  createRoute({
+    method: "post",
+    path,
+    summary,
+    request: {
+      headers,
+      body: { required: true, content: { "application/json": { schema } } },
+    },
+    responses: {
+      202: acceptedJob,
+      ...failures(400, 404, 409, 413, 415, 429, 503),
+    },
+  });
+
+/** Routes that accept jobs. */
+// deno-lint-ignore explicit-module-boundary-types -- the client infers it
+export function acceptRoutes({ jobs }: Server) {
+  return newRoutes()
+    .openapi(
+      acceptRoute("/v1/train", trainSchema, "Train a model"),
+      async (c) =>
+        answer(c, await jobs.train(c.req.valid("json"), { key: keyOf(c) })),
+    )
+    .openapi(
+      acceptRoute("/v1/batch", batchSchema, "Classify the images of a table"),
+      async (c) =>
+        answer(c, await jobs.batch(c.req.valid("json"), { key: keyOf(c) })),
+    )
+    .openapi(
+      acceptRoute("/v1/jobs", newJobSchema, "Any job, by its kind"),
+      async (c) => answer(c, await accept(jobs, c.req.valid("json"), keyOf(c))),
+    );
+}
+
+function accept(
+  jobs: Jobs,
+  job: NewJobRequest,
+  key: string | undefined,
+): Promise<Accepted> {
+  switch (job.kind) {
+    case "train": {
+      const { kind: _, ...request } = job;
+      return jobs.train(request, { key });
+    }
+    case "batch": {
+      const { kind: _, ...request } = job;
+      return jobs.batch(request, { key });
+    }
+    case "classify": {
+      const { kind: _, ...request } = job;
+      return jobs.classifyNamed(request, { key });
+    }
+    default:
+      return job satisfies never;
+  }
+}
+
+function keyOf(c: Context<Env>): string | undefined {
+  return c.req.header("idempotency-key");
+}
+
+function answer(c: Context<Env>, { job, isNew }: Accepted) {
+  if (!isNew) c.header("idempotency-replayed", "true");
+  return c.json(jobDocument(job), 202, { location: jobPath(job.id) });
+}

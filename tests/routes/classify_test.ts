@@ -1,0 +1,312 @@
+import assert from "node:assert/strict";
+import { basename, join } from "node:path";
+import { succeed } from "../commands/process.ts";
+import {
+  assertRefused,
+  ended,
+  imageOf,
+  type JobDocument,
+  post,
+  serverOfFile,
+} from "../serve/served.ts";
+
+const server = serverOfFile();
+const IMAGE = "images/test_00000.png";
+
+/** What a classification says. */
+interface Result {
+  id: string;
+  model: { name: string; version: string; sha256: string };
+  label: string;
+  probabilities: Record<string, number>;
+  image: { width: number; height: number };
+  tiles: unknown[];
+  subTiles: { weight: number }[];
+  timings: Record<string, number>;
+  bytesRead: number;
+  warnings: string[];
+}
+
+function classify(init: RequestInit, query = ""): Promise<Response> {
+  return fetch(`${server.url}/v1/classify${query}`, {
+    method: "POST",
+    ...init,
+  });
+}
+
+async function resultOf(response: Response): Promise<Result> {
+  const result = await response.json();
+  assert.equal(response.status, 200, JSON.stringify(result));
+  return result;
+}
+
+/** The parts that depend on the image and the seed alone. */
+function said({ label, probabilities, tiles, subTiles }: Result) {
+  return { label, probabilities, tiles, subTiles };
+}
+
+Deno.test("bytes, a form, a path and the command line give one answer", async () => {
+  const bytes = await imageOf(server.folder);
+  const raw = await resultOf(
+    await classify({
+      headers: { "content-type": "image/png" },
+      body: bytes,
+    }, "?seed=3&samples=4"),
+  );
+  assert.equal(raw.model.name, "first");
+  assert.match(raw.model.sha256, /^[0-9a-f]{64}$/);
+  assert.ok(raw.model.sha256.startsWith(raw.model.version));
+  assert.deepEqual(raw.image, { width: 128, height: 128 });
+  assert.ok(raw.bytesRead >= bytes.length);
+  assert.deepEqual(raw.warnings, []);
+  const weight = raw.subTiles.reduce((sum, { weight }) => sum + weight, 0);
+  assert.ok(Math.abs(weight - 1) < 1e-5);
+  for (const stage of ["openMs", "readMs", "stage1Ms", "stage2Ms"]) {
+    assert.ok(raw.timings[stage]! >= 0, stage);
+  }
+
+  const form = new FormData();
+  form.append("seed", "3");
+  form.append("file", new Blob([bytes]), "any name.png");
+  form.append("samples", "4");
+  const options = { seed: 3, samples: 4 };
+  const others = [
+    classify({ body: form }),
+    post(`${server.url}/v1/classify`, { path: IMAGE, ...options }),
+    post(`${server.url}/v1/classify`, {
+      path: join(server.folder, "set", IMAGE),
+      ...options,
+    }),
+    post(`${server.url}/v1/classify`, {
+      uri: `file://${join(server.folder, "set", IMAGE)}`,
+      model: "first",
+      ...options,
+    }),
+  ];
+  for (const response of await Promise.all(others)) {
+    assert.deepEqual(said(await resultOf(response)), said(raw));
+  }
+
+  const { stdout } = await succeed(
+    server.folder,
+    ...["classify", "--checkpoint", "models/first", join("set", IMAGE)],
+    ...["--seed", "3", "--samples", "4", "--backend", "wasm", "--json"],
+  );
+  const { classIndex: _, ...command } = JSON.parse(stdout);
+  assert.deepEqual(said(command), said(raw));
+});
+
+Deno.test("concurrent requests give each its own answer", async () => {
+  const names = Array.from({ length: 8 }, (_, i) => `test_0000${i}.png`);
+  const one = async (name: string) =>
+    said(
+      await resultOf(
+        await post(`${server.url}/v1/classify`, { path: `images/${name}` }),
+      ),
+    );
+  const alone: ReturnType<typeof said>[] = [];
+  for (const name of names) alone.push(await one(name));
+  const together = await Promise.all(
+    [...names, ...names, ...names].map((name) => one(name)),
+  );
+  // A batch adds in another order: the last digits may differ.
+  together.forEach((answer, i) => {
+    const expected = alone[i % names.length]!;
+    assert.equal(answer.label, expected.label);
+    assert.deepEqual(answer.tiles, expected.tiles);
+    for (const [name, p] of Object.entries(expected.probabilities)) {
+      assert.ok(Math.abs(answer.probabilities[name]! - p) < 1e-5);
+    }
+  });
+});
+
+Deno.test("the heat map and the regions are other forms of the answer", async () => {
+  const body = await imageOf(server.folder);
+  const headers = { "content-type": "application/octet-stream" };
+  const png = await classify({
+    headers: { ...headers, accept: "image/png" },
+    body,
+  });
+  assert.equal(png.headers.get("content-type"), "image/png");
+  const head = new TextDecoder().decode((await png.bytes()).slice(0, 100));
+  assert.match(head, /PNG[^]*tEXtComment\0Colour \(viridis\)/);
+
+  const geojson = await classify({
+    headers: { ...headers, accept: "application/geo+json" },
+    body,
+  });
+  assert.equal(geojson.headers.get("content-type"), "application/geo+json");
+  const { type, features } = await geojson.json();
+  assert.equal(type, "FeatureCollection");
+  assert.ok(features.length > 4);
+});
+
+Deno.test("a caller who prefers a job gets one, and its files", async () => {
+  const response = await classify({
+    headers: {
+      "content-type": "image/png",
+      prefer: "respond-async",
+    },
+    body: await imageOf(server.folder),
+  }, "?seed=3");
+  assert.equal(response.status, 202);
+  assert.equal(response.headers.get("preference-applied"), "respond-async");
+  const { id, links } = await response.json() as JobDocument;
+  assert.equal(response.headers.get("location"), `/v1/jobs/${id}`);
+  assert.equal(links.self, `/v1/jobs/${id}`);
+  const job = await ended(server.url, id);
+  assert.equal(job.state, "succeeded", job.error ?? "");
+  assert.equal(job.attempts, 1);
+  const get = (link: string) => fetch(server.url + job.links[link]!);
+  const result = await resultOf(await get("result"));
+  assert.equal(result.id, id);
+  const direct = await resultOf(
+    await post(`${server.url}/v1/classify`, { path: IMAGE, seed: 3 }),
+  );
+  assert.deepEqual(said(result), said(direct));
+  const png = await (await get("heatmap")).bytes();
+  assert.equal(png[1], "P".charCodeAt(0));
+  const regions = await (await get("regions")).json();
+  assert.equal(
+    regions.features.length,
+    result.tiles.length + result.subTiles.length,
+  );
+  await assertRefused(
+    await fetch(`${server.url}${job.links.regions}?origin=world`),
+    { status: 400, field: "origin", error: /not georeferenced/ },
+  );
+});
+
+Deno.test("a faulty request is a 400 that names the field", async () => {
+  const faults: [unknown, string][] = [
+    [{}, "uri"],
+    [{ uri: "http://a/b", path: "a" }, "uri"],
+    [{ uri: "ftp://a/b" }, "uri"],
+    [{ uri: "nothing" }, "uri"],
+    [{ path: "" }, "path"],
+    [{ path: IMAGE, samples: 0 }, "samples"],
+    [{ path: IMAGE, samples: "4" }, "samples"],
+    [{ path: IMAGE, samples: 4097 }, "samples"],
+    [{ path: IMAGE, seed: -1 }, "seed"],
+    [{ path: IMAGE, seed: 1.5 }, "seed"],
+    [{ path: IMAGE, mpp: 0 }, "mpp"],
+    [{ path: IMAGE, draws: "best" }, "draws"],
+    [{ path: IMAGE, model: "../first" }, "model"],
+    [{ path: IMAGE, colour: "red" }, "colour"],
+    [[], "body"],
+  ];
+  for (const [body, field] of faults) {
+    const response = await post(`${server.url}/v1/classify`, body);
+    await assertRefused(response, { status: 400, field });
+  }
+  const headers = { "content-type": "application/json" };
+  await assertRefused(await classify({ headers, body: "{" }), {
+    status: 400,
+    field: "body",
+  });
+  const image = { "content-type": "image/png" };
+  await assertRefused(await classify({ headers: image, body: "" }), {
+    status: 400,
+    field: "body",
+  });
+  await assertRefused(
+    await classify({ headers: image, body: "x" }, "?samples=none"),
+    { status: 400, field: "samples" },
+  );
+  const form = new FormData();
+  form.append("image", new Blob(["x"]), "a.png");
+  await assertRefused(await classify({ body: form }), {
+    status: 400,
+    field: "file",
+  });
+  form.append("file", new Blob(["x"]), "a.png");
+  form.append("samples", "many");
+  await assertRefused(await classify({ body: form }), {
+    status: 400,
+    field: "samples",
+  });
+  await assertRefused(
+    await classify({
+      headers: { "content-type": "multipart/form-data; boundary=x" },
+      body:
+        '--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\ncut',
+    }),
+    { status: 400, field: "body" },
+  );
+});
+
+Deno.test("what is not an image is told apart from one that is damaged", async () => {
+  const headers = { "content-type": "application/octet-stream" };
+  await assertRefused(await classify({ headers, body: "plain words" }), {
+    status: 415,
+    error: /the upload .*none of PNG/,
+  });
+  const bytes = await imageOf(server.folder);
+  await assertRefused(
+    await classify({ headers, body: bytes.slice(0, bytes.length / 2) }),
+    { status: 422, error: /the upload/ },
+  );
+  for (const type of ["text/plain", "application/x-www-form-urlencoded"]) {
+    await assertRefused(
+      await classify({ headers: { "content-type": type }, body: "a=b" }),
+      { status: 415 },
+    );
+  }
+  await assertRefused(await classify({ body: new Uint8Array([1]) }), {
+    status: 415,
+  });
+});
+
+Deno.test("one bad image of a batch fails alone", async () => {
+  const headers = { "content-type": "application/octet-stream" };
+  const good = await imageOf(server.folder);
+  const bad = good.slice(0, good.length / 2);
+  const statuses = await Promise.all(
+    Array.from({ length: 12 }, async (_, i) => {
+      const response = await classify({ headers, body: i % 3 ? good : bad });
+      await response.body?.cancel();
+      return response.status;
+    }),
+  );
+  assert.deepEqual(statuses, statuses.map((_, i) => i % 3 ? 200 : 422));
+});
+
+Deno.test("nothing outside the folders of data is read or told of", async () => {
+  const { folder } = server;
+  await Deno.writeTextFile(join(folder, "secret.txt"), "secret");
+  await Deno.symlink(
+    join(folder, "secret.txt"),
+    join(folder, "set", "link.png"),
+  );
+  await Deno.symlink(folder, join(folder, "set", "up"));
+  const names = [
+    "images/absent.png",
+    "../secret.txt",
+    "images/../../secret.txt",
+    "link.png",
+    "up/secret.txt",
+    join(folder, "secret.txt"),
+    join(folder, "absent.txt"),
+    "/etc/passwd",
+    "images", // a folder
+    "images/\0.png",
+  ];
+  for (const path of names) {
+    const { error } = await assertRefused(
+      await post(`${server.url}/v1/classify`, { path }),
+      { status: 403 },
+    );
+    assert.equal(
+      error.replace(JSON.stringify(path), "IT"),
+      "Cannot read IT: there is no such file in the folders of data (--data-root)",
+    );
+  }
+  await assertRefused(
+    await post(`${server.url}/v1/classify`, { uri: "file:///etc/passwd" }),
+    { status: 403, error: /no such file in the folders of data/ },
+  );
+  const temporary = await Array.fromAsync(
+    Deno.readDir(join(folder, "models", ".server", "uploads")),
+  );
+  assert.deepEqual(temporary.map(({ name }) => basename(name)), []);
+});

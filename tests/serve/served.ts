@@ -1,0 +1,210 @@
+/**
+ * The server as its users meet it: a process of its own with the permissions
+ * of its task, over a real port.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { drawAndTrain, start } from "../commands/process.ts";
+
+/** A server that listens. */
+export interface Served extends AsyncDisposable {
+  url: string;
+  process: Deno.ChildProcess;
+  /** What it has logged so far. */
+  readonly log: readonly Record<string, unknown>[];
+  /** Everything it has written to stderr so far. */
+  readonly stderr: string;
+  /** Asks it to stop and waits for its end. */
+  stop(): Promise<Deno.CommandStatus>;
+  /** Ends it as a power cut does. */
+  kill(): Promise<void>;
+}
+
+/** Starts `deno task serve` in `folder` on a free port of loopback. */
+export async function serve(
+  folder: string,
+  ...argv: string[]
+): Promise<Served> {
+  const process = start(
+    folder,
+    ...["serve", "--port", "0", "--backend", "wasm", ...argv],
+  );
+  let stderr = "";
+  const logged = process.stderr.pipeThrough(new TextDecoderStream())
+    .pipeTo(
+      new WritableStream({
+        write(text) {
+          stderr += text;
+        },
+      }),
+    );
+  const url = await firstLine(process.stdout);
+  if (url === undefined) {
+    await logged;
+    throw new Error(`The server did not start: ${stderr}`);
+  }
+  const end = async (signal: Deno.Signal) => {
+    try {
+      process.kill(signal);
+    } catch { // it has ended
+    }
+    const status = await process.status;
+    await logged;
+    return status;
+  };
+  return {
+    url,
+    process,
+    get stderr() {
+      return stderr;
+    },
+    get log() {
+      return stderr.split("\n").filter((line) => line.startsWith("{"))
+        .map((line) => JSON.parse(line));
+    },
+    stop: () => end("SIGTERM"),
+    async kill() {
+      await end("SIGKILL");
+    },
+    async [Symbol.asyncDispose]() {
+      await end("SIGTERM");
+    },
+  };
+}
+
+async function firstLine(
+  stdout: ReadableStream<Uint8Array>,
+): Promise<string | undefined> {
+  let text = "";
+  for await (const chunk of stdout.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    if (text.includes("\n")) break;
+  }
+  return text.split("\n")[0] || undefined;
+}
+
+/** Draws a set into FOLDER/set and a model into FOLDER/models/first. */
+export async function drawModels(folder: string): Promise<void> {
+  await drawAndTrain(folder);
+  await Deno.mkdir(join(folder, "models"));
+  await Deno.rename(join(folder, "run"), join(folder, "models", "first"));
+}
+
+/** A server for all tests of a file, with a model and a set to classify. */
+export function serverOfFile(...argv: string[]): {
+  readonly served: Served;
+  readonly folder: string;
+  readonly url: string;
+} {
+  let served: Served;
+  const folder = Deno.makeTempDirSync({ prefix: "zoomin-" });
+  Deno.test.beforeAll(async () => {
+    await drawModels(folder);
+    served = await serve(
+      folder,
+      ...["--models", "models", "--data-root", "set", ...argv],
+    );
+  });
+  Deno.test.afterAll(async () => {
+    await served?.stop();
+    await Deno.remove(folder, { recursive: true });
+    // Whatever the tests sent, it was foreseen.
+    const bugs = served?.log.filter(({ event }) => event === "bug");
+    assert.deepEqual(bugs, []);
+  });
+  return {
+    folder,
+    get served() {
+      return served;
+    },
+    get url() {
+      return served.url;
+    },
+  };
+}
+
+/** An image of the set, as bytes. */
+export async function imageOf(
+  folder: string,
+  name = "test_00000.png",
+): Promise<Uint8Array<ArrayBuffer>> {
+  return await Deno.readFile(join(folder, "set", "images", name));
+}
+
+/** Posts JSON. */
+export function post(
+  url: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  return fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+}
+
+/** What a failure says. */
+export interface Failure {
+  error: string;
+  field?: string;
+  requestId: string;
+}
+
+/** Checks that a request failed with `status`, and how it was told. */
+export async function assertRefused(
+  response: Response,
+  expected: { status: number; error?: RegExp; field?: string },
+): Promise<Failure> {
+  const failure = await response.json() as Failure;
+  assert.equal(response.status, expected.status, JSON.stringify(failure));
+  assert.match(failure.error, expected.error ?? /./);
+  assert.equal(failure.field, expected.field);
+  assert.equal(failure.requestId, response.headers.get("x-request-id"));
+  return failure;
+}
+
+/** A job, as it is told. */
+export interface JobDocument {
+  id: string;
+  kind: string;
+  state: string;
+  progress: Record<string, number> | null;
+  attempts: number;
+  error: string | null;
+  links: Record<string, string>;
+}
+
+/** Waits until a job ends, and returns it. */
+export async function ended(
+  url: string,
+  id: string,
+  mostMs = 60_000,
+): Promise<JobDocument> {
+  return await until(
+    url,
+    id,
+    ({ state }) => ["succeeded", "failed", "cancelled"].includes(state),
+    mostMs,
+  );
+}
+
+/** Waits until a job is as it should be, and returns it. */
+export async function until(
+  url: string,
+  id: string,
+  isThere: (job: JobDocument) => boolean,
+  mostMs = 60_000,
+): Promise<JobDocument> {
+  const deadline = performance.now() + mostMs;
+  for (;;) {
+    const response = await fetch(`${url}/v1/jobs/${id}`);
+    const job = await response.json() as JobDocument;
+    assert.equal(response.status, 200, JSON.stringify(job));
+    if (isThere(job)) return job;
+    assert.ok(performance.now() < deadline, JSON.stringify(job));
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
