@@ -5,10 +5,10 @@
  */
 
 /** Bytes that tensors and caches may take where nothing else is asked for. */
-export const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
+export const DEFAULT_MEMORY_BYTES = 512e6;
 
-/** The least that is enough to look at an image. */
-export const LEAST_MEMORY_BYTES = 64 * 2 ** 20;
+/** With less, blocks are so small that their surroundings are most of them. */
+export const LEAST_MEMORY_BYTES = 64e6;
 
 // Bytes of an attention network for each px of what it sees: its two layers of
 // eight channels, padded copies of them, and their gradients.
@@ -24,6 +24,11 @@ export class Memory {
   /** For decoded blocks of files. */
   get blockCacheBytes(): number {
     return this.#share(1 / 8);
+  }
+
+  /** For images that are decoded whole and used again. */
+  get imageCacheBytes(): number {
+    return this.#share(1 / 4);
   }
 
   /** Pixels of a file that are decoded at a time; a next piece waits beside it. */

@@ -10,7 +10,10 @@ import { ImageError } from "../errors.ts";
 import { heatmapPng } from "../eval/picture.ts";
 import { predict, type Prediction } from "../eval/predict.ts";
 import { writeFileAtomically } from "../files.ts";
+import { BlockCache } from "../image/block_cache.ts";
 import { openImage } from "../image/open.ts";
+import type { ForegroundChoice } from "../image/tissue.ts";
+import { Memory } from "../memory.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import type { DoTask } from "./worker_loop.ts";
 import { runTasks } from "./worker_pool.ts";
@@ -23,6 +26,10 @@ export interface ClassifierSetup {
   samples: number | undefined;
   draws: "seeded" | "topN" | undefined;
   seed: number;
+  /** Where to look; the configuration's if undefined. */
+  foreground: ForegroundChoice | undefined;
+  /** Bound on tensors and caches, of all workers; the default's if undefined. */
+  memoryBytes: number | undefined;
 }
 
 /** One image to classify. */
@@ -54,11 +61,13 @@ export type Outcome =
 
 /** Reads the model; the function it returns classifies image by image. */
 export async function startClassifier(
-  { checkpoint, backend, ...options }: ClassifierSetup,
+  { checkpoint, backend, memoryBytes, ...options }: ClassifierSetup,
   signal: AbortSignal,
 ): Promise<DoTask<ImageTask, Outcome>> {
   const engine = await startEngine(backend);
   const { model } = await readCheckpoint(checkpoint);
+  const memory = new Memory(memoryBytes);
+  const cache = new BlockCache(memory.blockCacheBytes);
   return async function classifyOne({ image, heatmap }) {
     await setTimeout(0); // wasm never waits: let signals and messages in
     signal.throwIfAborted();
@@ -73,11 +82,12 @@ export async function startClassifier(
 
     async function classify(path: string): Promise<Classified> {
       const started = performance.now();
-      const pyramid = await openImage(path, { signal });
+      const pyramid = await openImage(path, { signal, cache });
       const openMs = performance.now() - started;
       try {
         const { predictions, timings } = await predict(model, [pyramid], {
           ...options,
+          memory,
           attention: heatmap !== undefined,
           signal,
         });
@@ -144,7 +154,10 @@ export async function classifyImages(
   let next = 0;
   await runTasks<ClassifierSetup, ImageTask, Outcome>(images, {
     module: new URL("./classify_worker.ts", import.meta.url),
-    setup,
+    setup: {
+      ...setup,
+      memoryBytes: new Memory(setup.memoryBytes).bytes / workers,
+    },
     workers,
     signal,
     onResult(outcome, index) {

@@ -12,7 +12,7 @@ import {
   defaultWorkers,
   type ImageTask,
 } from "./classifier.ts";
-import { Flags } from "./flags.ts";
+import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 
 export const summary = "Classify images and show where the network looked";
@@ -24,6 +24,7 @@ export const usage = `deno task classify --checkpoint RUN IMAGE...
   --draws NAME       seeded or topN (the configuration's)
   --seed N           seed of the draws (0)
   --heatmap OUT.png  attention over the image; a folder for several images
+${LOOK_USAGE}
   --workers N        images side by side (one a core; one on webgpu)
   --backend NAME     auto, webgpu or wasm (auto)
   --json             print one JSON line an image
@@ -52,6 +53,7 @@ export async function run(argv: string[]): Promise<number> {
     draws: { type: "string" },
     seed: { type: "string" },
     heatmap: { type: "string" },
+    ...LOOK_FLAGS,
     workers: { type: "string" },
     backend: { type: "string" },
     json: { type: "boolean" },
@@ -63,6 +65,8 @@ export async function run(argv: string[]): Promise<number> {
     samples: flags.samples(),
     draws: flags.oneOf("draws", ["seeded", "topN"] as const),
     seed: flags.integer("seed") ?? 0,
+    foreground: await flags.foreground(),
+    memoryBytes: flags.memory()?.bytes,
   };
   const workers = flags.workers();
   const heatmaps = await heatmapPaths(flags.text("heatmap"), images);

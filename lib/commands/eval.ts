@@ -27,7 +27,7 @@ import {
   defaultWorkers,
 } from "./classifier.ts";
 import { megabytes, peakMemoryBytes } from "./environment.ts";
-import { Flags } from "./flags.ts";
+import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import {
   announceEngine,
   figure,
@@ -47,6 +47,7 @@ export const usage = `deno task eval --checkpoint RUN --data MANIFEST
   --samples N         sub-tiles to read (the configuration's)
   --draws NAME        seeded or topN (the configuration's)
   --seed N            seed of the draws and of the bootstrap (0)
+${LOOK_USAGE}
   --predictions FILE  write a CSV with the prediction of each image
   --workers N         images side by side (one a core; one on webgpu)
   --backend NAME      auto, webgpu or wasm (auto)
@@ -68,6 +69,7 @@ export async function run(argv: string[]): Promise<number> {
     draws: { type: "string" },
     seed: { type: "string" },
     predictions: { type: "string" },
+    ...LOOK_FLAGS,
     workers: { type: "string" },
     backend: { type: "string" },
     json: { type: "boolean" },
@@ -80,6 +82,8 @@ export async function run(argv: string[]): Promise<number> {
     samples: flags.samples(),
     draws: flags.oneOf("draws", ["seeded", "topN"] as const),
     seed,
+    foreground: await flags.foreground(),
+    memoryBytes: flags.memory()?.bytes,
   };
   const file = flags.text("predictions");
   const workers = flags.workers();

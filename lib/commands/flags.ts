@@ -7,6 +7,8 @@
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { type BackendChoice, BACKENDS } from "../engine/select.ts";
 import { UsageError } from "../errors.ts";
+import { fileForeground, type ForegroundChoice } from "../image/tissue.ts";
+import { DEFAULT_MEMORY_BYTES, LEAST_MEMORY_BYTES, Memory } from "../memory.ts";
 import { nearest } from "../nearest.ts";
 
 type Values = Record<string, string | boolean | string[] | undefined>;
@@ -14,6 +16,27 @@ type Values = Record<string, string | boolean | string[] | undefined>;
 // More would take minutes and gigabytes for an image, and add nothing.
 const MAX_SAMPLES = 4096;
 const MAX_WORKERS = 64;
+
+const UNITS: Record<string, number> = {
+  MB: 1e6,
+  GB: 1e9,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+};
+
+/** Flags of how images are looked at: `memory()` and `foreground()`. */
+export const LOOK_FLAGS = {
+  memory: { type: "string" },
+  foreground: { type: "string" },
+} as const;
+
+/** Their part of a usage text. */
+export const LOOK_USAGE =
+  `  --foreground WHAT  where to look: none (everywhere), tissue, or a file: a mask
+                     image, white where to look, or GeoJSON polygons
+                     (view.foreground of the configuration)
+  --memory SIZE      bound on tensors and caches, beside some 200 MB of the
+                     program itself (${DEFAULT_MEMORY_BYTES / 1e6}MB)`;
 
 /** Flags as node:util parsed them, read by kind. */
 export class Flags {
@@ -140,6 +163,36 @@ export class Flags {
   /** `--workers`: how many tasks run side by side. */
   workers(): number | undefined {
     return this.integer("workers", { least: 1, most: MAX_WORKERS });
+  }
+
+  /** `--memory`: the bound on tensors and caches, or undefined. */
+  memory(): Memory | undefined {
+    const text = this.text("memory");
+    if (text === undefined) return undefined;
+    const [, number, unit] = /^(\d+(?:\.\d+)?) ?([MG]i?B)$/.exec(text) ?? [];
+    const bytes = unit === undefined ? NaN : Number(number) * UNITS[unit]!;
+    if (!(bytes >= LEAST_MEMORY_BYTES)) {
+      throw new UsageError(
+        `Cannot take --memory as it must be ${
+          LEAST_MEMORY_BYTES / 1e6
+        }MB or more, such as 512MB or 2GB: current value is "${text}"`,
+      );
+    }
+    return new Memory(bytes);
+  }
+
+  /** `--foreground`: where to look, or undefined. */
+  async foreground(): Promise<ForegroundChoice | undefined> {
+    const text = this.text("foreground");
+    switch (text) {
+      case undefined:
+        return undefined;
+      case "none":
+      case "tissue":
+        return { kind: text };
+      default:
+        return await fileForeground(text);
+    }
   }
 
   /** `--backend`; auto where it is absent. */

@@ -6,7 +6,9 @@
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { readRegions } from "../data/regions.ts";
 import { startEngine } from "../engine/select.ts";
-import { ImageCache } from "../image/cache.ts";
+import { imageCache } from "../image/cache.ts";
+import type { ForegroundChoice } from "../image/tissue.ts";
+import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import { type FoldResult, type FoldTask, runFold } from "../train/crossval.ts";
 import type { Progress } from "../train/trainer.ts";
@@ -24,23 +26,28 @@ export interface FoldSetup {
   backend: "webgpu" | "wasm";
   environment: Record<string, unknown>;
   cacheBytes: number;
+  memoryBytes: number;
+  foreground: ForegroundChoice | undefined;
 }
 
 serveTasks<FoldSetup, FoldTask, FoldResult, Progress>(startFolds);
 
 async function startFolds(
-  { manifest, entries, backend, cacheBytes, ...options }: FoldSetup,
+  { manifest, entries, backend, cacheBytes, memoryBytes, ...options }:
+    FoldSetup,
   signal: AbortSignal,
 ): Promise<DoTask<FoldTask, FoldResult, Progress>> {
   const engine = await startEngine(backend);
   const { classes } = options;
   const regions = await readRegions(await readManifest(manifest, { classes }));
-  const cache = new ImageCache(cacheBytes);
+  const memory = new Memory(memoryBytes);
+  const cache = imageCache(memory, cacheBytes);
   return async function runOneFold(task, onProgress) {
     const result = await runFold(entries, task, {
       ...options,
       regions,
       cache,
+      memory,
       signal,
       onProgress(progress) {
         engine.assertAlive(); // before weights of a failed engine are saved

@@ -15,7 +15,9 @@ import type { BackendChoice, Engine } from "../engine/select.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { writeJson } from "../files.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
-import { ImageCache } from "../image/cache.ts";
+import { imageCache } from "../image/cache.ts";
+import type { ForegroundChoice } from "../image/tissue.ts";
+import { Memory } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
 import {
@@ -37,7 +39,7 @@ import {
 import { type Progress, train, type TrainResult } from "../train/trainer.ts";
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { environment, megabytes, peakMemoryBytes } from "./environment.ts";
-import { Flags } from "./flags.ts";
+import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import type { FoldSetup } from "./fold_worker.ts";
 import {
   checkSameModel,
@@ -69,11 +71,12 @@ ${CONFIG_USAGE}
   --fold N           only this fold; may be repeated
   --protocol NAME    best-epoch, held-out or both (both)
   --workers N        folds side by side (one a core)
+${LOOK_USAGE}
   --backend NAME     auto, webgpu or wasm (auto)
   --resume           go on from RUN's last checkpoint
   --json             print the result as JSON`;
 
-// Decoded images kept between epochs.
+// Decoded images kept between epochs where no bound is given.
 const CACHE_BYTES = 2 ** 30;
 const MAX_FOLDS = 1000;
 
@@ -90,6 +93,9 @@ interface Request {
   onlyFolds: number[] | undefined;
   protocols: readonly Protocol[];
   workers: number;
+  foreground: ForegroundChoice | undefined;
+  /** The bound on tensors and caches; the default's, and a large cache of images. */
+  memory: Memory | undefined;
   backend: BackendChoice;
   resume: boolean;
   json: boolean;
@@ -137,6 +143,7 @@ async function readRequest(argv: string[]): Promise<Request> {
     fold: { type: "string", multiple: true },
     protocol: { type: "string" },
     workers: { type: "string" },
+    ...LOOK_FLAGS,
     backend: { type: "string" },
     resume: { type: "boolean" },
     json: { type: "boolean" },
@@ -153,6 +160,8 @@ async function readRequest(argv: string[]): Promise<Request> {
     onlyFolds: onlyFolds(flags),
     protocols: protocolsOf(flags),
     workers: flags.workers() ?? navigator.hardwareConcurrency,
+    foreground: await flags.foreground(),
+    memory: flags.memory(),
     backend: flags.backend(),
     resume: flags.has("resume"),
     json: flags.has("json"),
@@ -179,13 +188,16 @@ async function trainOnce(setup: Setup): Promise<number> {
     `${data.train.length} images to train on, ${data.validation.length} for validation`,
   );
   await writeJson(join(folder, CONFIG_FILE), config);
-  const cache = new ImageCache(CACHE_BYTES);
+  const { memory = new Memory() } = setup;
+  const cache = imageCache(memory, imageCacheBytes(setup));
   try {
     const result = await train(data, {
       folder,
       config,
       seed,
       cache,
+      memory,
+      foreground: setup.foreground,
       resume,
       environment: environment(engine),
       onProgress(progress) {
@@ -202,6 +214,11 @@ async function trainOnce(setup: Setup): Promise<number> {
     line.clear();
     cache.close();
   }
+}
+
+/** Bytes of decoded images that are kept between epochs. */
+function imageCacheBytes({ memory }: Setup): number {
+  return memory?.imageCacheBytes ?? CACHE_BYTES;
 }
 
 function progressText(p: Progress): string {
@@ -265,7 +282,9 @@ async function crossValidate(setup: Setup): Promise<number> {
         seed,
         backend: engine.backend,
         environment: environment(engine),
-        cacheBytes: CACHE_BYTES / setup.workers,
+        cacheBytes: imageCacheBytes(setup) / setup.workers,
+        memoryBytes: (setup.memory ?? new Memory()).bytes / setup.workers,
+        foreground: setup.foreground,
       },
       workers: setup.workers,
       onProgress: ({ fold, protocol }, progress) =>

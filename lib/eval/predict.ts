@@ -7,6 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
 import { locationAt, type Region, type Size } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
 import type { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import type {
@@ -68,6 +69,8 @@ export interface PredictOptions {
   seed: number;
   /** Whether to say where the network looked. */
   attention?: boolean;
+  /** Where to look; the configuration's if left out. */
+  foreground?: ForegroundChoice | undefined;
   /** The bound on tensors; the default's if left out. */
   memory?: Memory | undefined;
   signal?: AbortSignal | undefined;
@@ -94,10 +97,15 @@ export async function predict(
     memory: options.memory,
     signal: options.signal,
   };
-  const looked = images.map((pyramid): PlanImage => ({
-    pyramid,
-    key: randomKey(options.seed, EVALUATION),
-  }));
+  const choice = options.foreground ?? { kind: model.config.view.foreground };
+  const looked: PlanImage[] = [];
+  for (const pyramid of images) {
+    looked.push({
+      pyramid,
+      key: randomKey(options.seed, EVALUATION),
+      foreground: await foregroundOf(pyramid, choice, options.signal),
+    });
+  }
   const { attention = false } = options;
   const batch: PredictedBatch = { predictions: [], timings: NO_TIME };
   for (const pass of lookPasses(looked, model.config, planOptions)) {

@@ -8,8 +8,11 @@ import {
   cellHolding,
   type MapBlock,
   type MapSize,
+  type Orientation,
+  orientedSize,
   type Point,
   type Size,
+  storedPoint,
   tileCentre,
 } from "./geometry.ts";
 
@@ -21,11 +24,21 @@ export interface Mask extends MapSize {
 /** The foreground of one image. */
 export class Foreground {
   readonly #mask: Mask;
+  readonly #stored: Size;
   readonly #image: Size;
+  readonly #orientation: Orientation;
 
-  constructor(mask: Mask, image: Size) {
+  /** @param image size of the image that the mask covers. */
+  constructor(mask: Mask, image: Size, orientation: Orientation = 1) {
     this.#mask = mask;
-    this.#image = image;
+    this.#stored = image;
+    this.#image = orientedSize(image, orientation);
+    this.#orientation = orientation;
+  }
+
+  /** The foreground of the same image put in `orientation`. */
+  oriented(orientation: Orientation): Foreground {
+    return new Foreground(this.#mask, this.#stored, orientation);
   }
 
   /** Share of the image that is foreground. */
@@ -35,10 +48,11 @@ export class Foreground {
   }
 
   /** Whether a level-0 pixel of the image is foreground. */
-  at({ x, y }: Point): boolean {
+  at(point: Point): boolean {
     const { rows, columns, cells } = this.#mask;
-    const row = cellHolding(y, rows, this.#image.height);
-    const column = cellHolding(x, columns, this.#image.width);
+    const { x, y } = storedPoint(point, this.#stored, this.#orientation);
+    const row = cellHolding(y, rows, this.#stored.height);
+    const column = cellHolding(x, columns, this.#stored.width);
     return cells[row * columns + column] === 1;
   }
 

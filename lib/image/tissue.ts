@@ -24,6 +24,28 @@ export type ForegroundChoice =
   | { kind: "mask"; path: string }
   | { kind: "polygons"; path: string };
 
+/**
+ * The choice that a file is: polygons if it is JSON, else a mask.
+ *
+ * @throws {ImageError} If it cannot be read.
+ */
+export async function fileForeground(path: string): Promise<ForegroundChoice> {
+  const head = new Uint8Array(64);
+  try {
+    using file = await Deno.open(path);
+    await file.read(head);
+  } catch (cause) {
+    const reason = cause instanceof Deno.errors.NotFound
+      ? "no such file"
+      : (cause as Error).message;
+    throw new ImageError(`Cannot read the foreground ${path}: ${reason}`, {
+      cause,
+    });
+  }
+  const isJson = /^\s*[{[]/.test(new TextDecoder().decode(head));
+  return { kind: isJson ? "polygons" : "mask", path };
+}
+
 // Longest side of a mask, px. Polygons cost no reading, so theirs is finer.
 const MASK_SIDE = 1024;
 const POLYGON_SIDE = 4096;

@@ -24,6 +24,8 @@ const viewSchema = z.strictObject({
     ),
   subTileSize: pixels.describe("side of a sub-tile, level-0 px"),
   samples: count.describe("N: sub-tiles drawn in training"),
+  foreground: z.enum(["none", "tissue"]).default("none")
+    .describe("where to look: none is everywhere; tissue is what has colour"),
 });
 
 const networkSchema = z.strictObject({

@@ -17,6 +17,7 @@ import {
   GumbelDraws,
   type StreamedDraws,
 } from "../sampling/streams.ts";
+import { type Entropy, entropyOf } from "../sampling/entropy.ts";
 import { ahead } from "./ahead.ts";
 import { subTileLogits } from "./attention.ts";
 import { contrastiveWeights, drawSubTileRows } from "./draw.ts";
@@ -47,8 +48,8 @@ export interface BlockPlan extends Drawn {
   /** alpha of each drawn tile, `[T]`, and beta of each drawn sub-tile, `[S]`. */
   tileAttention: Float32Array;
   subTileAttention: Float32Array;
-  /** What the regulariser needs of alpha; only if asked for. */
-  entropy: EntropySums | undefined;
+  /** What the loss needs of alpha, and of beta of each tile; if asked for. */
+  entropy: { tileMap: EntropySums; tiles: Entropy[] } | undefined;
   /** Tiles some at a time, as network b sees them. */
   tileBatches(): AsyncGenerator<TileBatch>;
 }
@@ -74,7 +75,7 @@ export interface SeenTiles {
 
 /** How to draw, and what else to find out. */
 export interface BlockPlanOptions extends PlanOptions {
-  /** Also find the entropy of alpha, for the loss. */
+  /** Also find the entropy of both stages, for the loss. */
   entropy?: boolean;
   /** Is told what stage II sees of the image itself, tile by tile. */
   onTiles?: (tiles: SeenTiles) => void;
@@ -95,7 +96,9 @@ export async function planInBlocks(
   try {
     const tileMap = new TileMap(model, image, views, options);
     const { plain, contrastive } = await drawTiles(tileMap, image, options);
-    const entropy = options.entropy ? await tileMap.entropy() : undefined;
+    const entropy = options.entropy
+      ? { tileMap: await tileMap.entropy(), tiles: [] as Entropy[] }
+      : undefined;
     clock.lap("stage1Ms");
     const drawn = [plain, ...contrastive ? [contrastive] : []];
     const tiles = numbered(
@@ -114,7 +117,10 @@ export async function planInBlocks(
       (logit) => Math.exp(logit - tileMap.logNormaliser),
     );
     const look = new TileLook(model, image, views, { tiles, options });
-    const subTiles = await look.draw(tileAttention);
+    const subTiles = await look.draw((seen) => {
+      entropy?.tiles.push(...entropies(seen));
+      tell(seen, tiles, { tileAttention, options });
+    });
     clock.lap("stage2Ms");
     const glimpses = glimpsesOf(model, tiles, subTiles.locations);
     const read = await readSubTiles(model, [image], [views], {
@@ -191,6 +197,34 @@ function glimpsesOf(
   });
 }
 
+/** A batch of tiles, and beta of them. */
+interface SeenBatch extends Omit<TileBatch, "views"> {
+  regions: Region[];
+  map: MapSize;
+  subTileAttention: Float32Array; // [tiles, u * v]
+}
+
+function entropies({ tiles, map, subTileAttention }: SeenBatch): Entropy[] {
+  const locations = map.rows * map.columns;
+  return tiles.map((_, i) =>
+    entropyOf(subTileAttention.subarray(i * locations, (i + 1) * locations))
+  );
+}
+
+/** Tells what was seen of the image itself. */
+function tell(
+  { glimpse, firstTile, ...seen }: SeenBatch,
+  tiles: readonly TileDraw[],
+  { tileAttention, options }: {
+    tileAttention: Float32Array;
+    options: BlockPlanOptions;
+  },
+): void {
+  if (tiles[glimpse]!.contrastive) return;
+  const own = tileAttention.subarray(firstTile, firstTile + seen.tiles.length);
+  options.onTiles?.({ ...seen, tileAttention: Array.from(own) });
+}
+
 /** Stage II of the tiles that were drawn, some at a time. */
 class TileLook {
   readonly #model: Model;
@@ -215,9 +249,13 @@ class TileLook {
     this.#options = options;
   }
 
-  /** Locations drawn in each tile, and beta of all of them. */
+  /**
+   * Locations drawn in each tile, and beta of all of them.
+   *
+   * @param visit is shown beta of the tiles as they are seen.
+   */
   async draw(
-    tileAttention: Float32Array,
+    visit: (seen: SeenBatch) => void,
   ): Promise<{ locations: number[][]; attention: number[] }> {
     const locations: number[][] = [], attention: number[] = [];
     for await (const batch of this.batches()) {
@@ -232,7 +270,12 @@ class TileLook {
         attention.push(...tile.map((index) => values[i * count + index]!))
       );
       locations.push(...drawn);
-      this.#tell(batch, tileAttention, values);
+      visit({
+        ...batch,
+        regions: this.#regionsOf(batch),
+        map: subTileMap(this.#model),
+        subTileAttention: values,
+      });
     }
     return { locations, attention };
   }
@@ -306,23 +349,5 @@ class TileLook {
       Array.from(indices.subarray(tile * k, tile * k + count))
         .filter((index) => index >= 0)
     );
-  }
-
-  #tell(
-    batch: TileBatch,
-    tileAttention: Float32Array,
-    subTileAttention: Float32Array,
-  ): void {
-    if (this.#tiles[batch.glimpse]!.contrastive) return;
-    const { firstTile, tiles } = batch;
-    this.#options.onTiles?.({
-      regions: this.#regionsOf(batch),
-      tileAttention: Array.from(
-        tileAttention.subarray(firstTile, firstTile + tiles.length),
-      ),
-      tiles,
-      map: subTileMap(this.#model),
-      subTileAttention,
-    });
   }
 }

@@ -134,7 +134,13 @@ export function preset(name: string): Config {
     ...base,
     preset: name,
     referenceClass: REFERENCES[data],
-    view: { ...found, tileStride },
+    // Most of a slide is glass: the tile grid is coarse (1500 locations), and
+    // every tile drawn from glass is one of the N that says nothing.
+    view: {
+      ...found,
+      tileStride,
+      foreground: data === "camelyon16" ? "tissue" : "none",
+    },
     evaluation: {
       ...base.evaluation,
       samples: base === COLON ? base.evaluation.samples : found.samples,
@@ -156,5 +162,6 @@ function view(
     tileStride: 1 / scale1,
     subTileSize,
     samples,
+    foreground: "none",
   };
 }

@@ -123,7 +123,7 @@ export class TileMap {
       yield { block, logits: this.#kept.get(block)! };
     }
     const others = this.#blocks.filter((seen) => !kept.includes(seen));
-    for await (const seen of this.views(others)) {
+    for await (const seen of this.#read(others)) {
       const logits = await this.#logitsOf(seen);
       if (logits.length <= this.#room) {
         this.#kept.set(seen.block, logits);
@@ -133,12 +133,18 @@ export class TileMap {
     }
   }
 
-  /** What network a sees of all blocks, the next one read meanwhile. */
-  async *views(
-    blocks: readonly SeenBlock[] = this.#blocks,
-  ): AsyncGenerator<BlockView> {
+  /** All blocks as network a sees them, with their logits. */
+  async *seen(): AsyncGenerator<BlockView & BlockLogits> {
+    for await (const seen of this.#read(this.#blocks)) {
+      const logits = this.#kept.get(seen.block) ?? await this.#logitsOf(seen);
+      yield { ...seen, logits };
+    }
+  }
+
+  /** What network a sees of blocks, the next one read meanwhile. */
+  async *#read(blocks: readonly SeenBlock[]): AsyncGenerator<BlockView> {
     for await (
-      const seen of ahead(blocks, (seen) => this.#read(seen), {
+      const seen of ahead(blocks, (seen) => this.#readOne(seen), {
         drop: ({ view }) => view.dispose(),
       })
     ) {
@@ -165,7 +171,7 @@ export class TileMap {
       : logits;
   }
 
-  async #read(seen: SeenBlock): Promise<BlockView> {
+  async #readOne(seen: SeenBlock): Promise<BlockView> {
     const { width, height } = this.#image.pyramid;
     const part = blockPart(seen.block, this.map, {
       view: this.#view,

@@ -14,6 +14,24 @@ export function entropyTerm(p: number): number {
   return p * Math.log(p + EPSILON);
 }
 
+/** Sums over the locations of one map. */
+export interface Entropy {
+  /** sum p log(p + 1e-6): what the regulariser weighs. */
+  negative: number;
+  /** -sum p log p, nats. */
+  entropy: number;
+}
+
+/** Both sums over a map that is held. */
+export function entropyOf(attention: Float32Array): Entropy {
+  const sums: Entropy = { negative: 0, entropy: 0 };
+  for (const p of attention) {
+    sums.negative += entropyTerm(p);
+    if (p > 0) sums.entropy -= p * Math.log(p);
+  }
+  return sums;
+}
+
 /** The derivative of {@linkcode entropyTerm}. */
 export function entropySlope(p: number): number {
   return Math.log(p + EPSILON) + p / (p + EPSILON);

@@ -12,7 +12,7 @@ import {
   topGumbelReference,
 } from "../../kernels/sample.ts";
 import { Top } from "../../kernels/top.ts";
-import { entropySlope, entropyTerm } from "./entropy.ts";
+import { type Entropy, entropySlope, entropyTerm } from "./entropy.ts";
 
 /** A rectangle of locations of a map. */
 export interface Block {
@@ -138,12 +138,10 @@ export class ExpectedCounts {
 }
 
 /** Sums over all locations of a map that its entropy needs. */
-export class EntropySums {
-  /** sum p log(p + 1e-6): what the regulariser weighs. */
+export class EntropySums implements Entropy {
   negative = 0;
   /** sum p d(p log(p + 1e-6))/dp. */
   slope = 0;
-  /** -sum p log p, nats. */
   entropy = 0;
   readonly #logNormaliser: number;
 

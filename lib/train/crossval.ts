@@ -117,11 +117,13 @@ export async function runFold(
     });
   }
   const { model, epoch } = await readCheckpoint(folder);
-  const { cache, signal } = options;
+  const { cache, foreground, memory, signal } = options;
   const evaluation = await evaluate(model, test, {
     cache,
+    foreground,
+    memory,
     seed: 0,
-    ...(signal && { signal }),
+    signal,
   });
   disposeParameters(model.parameters);
   const { classes, regions } = options;

@@ -6,12 +6,16 @@
  */
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
+import { readOverview } from "../image/overview.ts";
+import type { Pyramid } from "../image/pyramid.ts";
 import type { Normalisation } from "../model/model.ts";
 
 // Enough for three digits; reading more only takes time.
 const IMAGES = 100;
 // A prime, so that the pixels read fall in no column pattern.
 const PIXEL_STEP = 17;
+// Of a larger image a picture of its coarse levels is enough, px.
+const MOST_PIXELS = 4096 * 4096, OVERVIEW_SIDE = 2048;
 // A colour channel without contrast is left as it is.
 const SMALLEST_DEVIATION = 1e-3;
 
@@ -30,8 +34,7 @@ export async function measureNormalisation(
   const step = Math.max(1, entries.length / IMAGES);
   for (let i = 0; i < entries.length; i += step) {
     const pyramid = await cache.open(entries[Math.floor(i)]!.path);
-    const { width, height } = pyramid;
-    const { data } = await pyramid.read({ x: 0, y: 0, width, height }, 0);
+    const data = await sampledPixels(pyramid);
     for (let at = 0; at < data.length; at += 4 * PIXEL_STEP, count++) {
       for (let c = 0; c < 3; c++) {
         const value = data[at + c]! / 255;
@@ -52,4 +55,18 @@ export async function measureNormalisation(
     mean: mean as Normalisation["mean"],
     deviation: deviation as Normalisation["deviation"],
   };
+}
+
+/** RGBA of the whole image; of its coarse levels where it is a large one. */
+async function sampledPixels(pyramid: Pyramid): Promise<Uint8Array> {
+  const { width, height } = pyramid;
+  if (width * height <= MOST_PIXELS) {
+    return (await pyramid.read({ x: 0, y: 0, width, height }, 0)).data;
+  }
+  const { data } = await readOverview(pyramid, OVERVIEW_SIDE);
+  const pixels = new Uint8Array(data.length / 3 * 4);
+  for (let from = 0, to = 0; from < data.length; from += 3, to += 4) {
+    pixels.set(data.subarray(from, from + 3), to);
+  }
+  return pixels;
 }

@@ -4,49 +4,28 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { Key } from "../../kernels/random.ts";
-import { orient } from "../image/orient.ts";
-import type { Pyramid } from "../image/pyramid.ts";
-import {
-  featureChannels,
-  type Parameters,
-  parameterSpecs,
-  type StatisticUpdates,
-} from "../model/networks.ts";
-import { isTrained } from "../model/parameters.ts";
-import type { PlanImage } from "../model/glimpse.ts";
-import { type Plan, plan } from "../model/plan.ts";
+import { featureChannels, type Parameters } from "../model/networks.ts";
 import type { Model } from "../model/model.ts";
-import { score, type Scores } from "../model/zoom_in.ts";
-import { negativeEntropy } from "../sampling/entropy.ts";
-import type { Augmentation } from "./augmentation.ts";
-import { crossEntropy } from "./loss.ts";
+import { lookPasses } from "../model/passes.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";
+import {
+  COSINE,
+  HEAD,
+  isAttention,
+  LOSS,
+  type Pass,
+  type PassImages,
+  passInBlocks,
+  passTogether,
+  planImages,
+  type StepOptions,
+  SUB_TILE_ENTROPY,
+  TILE_ENTROPY,
+  type TrainingImage,
+} from "./pass.ts";
 
 /** The four networks, as parameter names begin. */
 export const NETS = ["a", "b", "f", "g"] as const;
-
-/** One image of a training batch. */
-export interface TrainingImage {
-  pyramid: Pyramid;
-  classIndex: number;
-  augmentation: Augmentation;
-  /** Key of its draws: seed, epoch, image. */
-  key: Key;
-}
-
-/** What stays the same over the steps of an epoch. */
-export interface StepOptions {
-  /** Factor of both learning rates. */
-  rate: number;
-  /** Whether the contrastive term is on. */
-  contrastive: boolean;
-  /** Whether a and b stay as they are (after a warm start). */
-  freezeAttention: boolean;
-  /** Weight of each class in the loss. */
-  classWeights: readonly number[];
-  signal?: AbortSignal | undefined;
-}
 
 /** What a step tells the log. */
 export interface StepReport {
@@ -73,13 +52,24 @@ export async function trainStep(
   options: StepOptions,
 ): Promise<StepReport> {
   const { batchSize, imagesPerPass } = model.config.training;
-  const size = Math.min(imagesPerPass ?? batchSize, images.length);
   const passes: Pass[] = [];
   try {
-    for (let at = 0; at < images.length; at += size) {
-      const part = images.slice(at, at + size);
+    const planned = await planImages(model, images, options);
+    const cut = lookPasses(planned, model.config, {
+      samples: model.config.view.samples,
+      memory: options.memory,
+      most: imagesPerPass ?? batchSize,
+    });
+    for (const { images: places, inBlocks } of cut) {
+      const part: PassImages = {
+        images: places.map((i) => planned[i]!),
+        classes: places.map((i) => images[i]!.classIndex),
+        of: images.length,
+      };
       passes.push(
-        await runPass(model, part, { ...options, of: images.length }),
+        inBlocks
+          ? await passInBlocks(model, part, options)
+          : await passTogether(model, part, options),
       );
     }
     const report = move(model, optimizer, passes, options);
@@ -89,153 +79,6 @@ export async function trainStep(
       tf.dispose([...gradients.values(), report, ...updates.values()]);
     }
   }
-}
-
-/** Gradients of some images of the batch, and what their log needs. */
-interface Pass {
-  gradients: Map<string, tf.Tensor>;
-  report: tf.Tensor1D;
-  updates: StatisticUpdates;
-  classes: number[];
-}
-
-async function runPass(
-  model: Model,
-  images: readonly TrainingImage[],
-  options: StepOptions & { of: number },
-): Promise<Pass> {
-  const planned = await plan(
-    model,
-    images.map((image) => planImage(model, image, options.contrastive)),
-    {
-      samples: model.config.view.samples,
-      draws: "seeded",
-      ...(options.signal && { signal: options.signal }),
-    },
-  );
-  const names = trainedNames(model, options.freezeAttention);
-  const variables = names.map((name) => model.parameters.get(name)!);
-  const updates: StatisticUpdates = new Map();
-  let report: tf.Tensor1D | undefined;
-  const { value, grads } = tf.variableGrads(() => {
-    const scores = score(model, planned, { updates });
-    for (const update of updates.values()) tf.keep(update);
-    const loss = totalLoss(model, planned, scores, { images, ...options });
-    report = tf.keep(reportOf(scores, planned, loss));
-    return loss;
-  }, variables);
-  value.dispose();
-  planned.dispose();
-  const gradients = new Map<string, tf.Tensor>();
-  names.forEach((name, i) => {
-    const gradient = grads[variables[i]!.name];
-    if (gradient) gradients.set(name, gradient);
-  });
-  return {
-    gradients,
-    report: report!,
-    updates,
-    classes: images.map(({ classIndex }) => classIndex),
-  };
-}
-
-function planImage(
-  { config, classes }: Model,
-  { pyramid, classIndex, augmentation, key }: TrainingImage,
-  contrastive: boolean,
-): PlanImage {
-  const { referenceClass } = config;
-  return {
-    pyramid: orient(pyramid, augmentation.orientation),
-    gain: augmentation.gain,
-    densities: augmentation.densities,
-    key,
-    contrastive: contrastive && referenceClass !== null &&
-      classes[classIndex] !== referenceClass,
-  };
-}
-
-function trainedNames(
-  { config, classes }: Model,
-  freezeAttention: boolean,
-): string[] {
-  return parameterSpecs(
-    config.network.features,
-    classes.length,
-    config.network,
-  )
-    .filter((spec) => isTrained(spec))
-    .map(({ name }) => name)
-    .filter((name) => !(freezeAttention && isAttention(name)));
-}
-
-function isAttention(name: string): boolean {
-  return name.startsWith("a/") || name.startsWith("b/");
-}
-
-/** The pass's share of the batch's mean loss. */
-function totalLoss(
-  { config, classes }: Model,
-  { glimpses, draws }: Plan,
-  { logits, tileAttention, subTileAttention }: Scores,
-  { images, of, classWeights }: {
-    images: readonly TrainingImage[];
-    of: number;
-    classWeights: readonly number[];
-  },
-): tf.Scalar {
-  const targets = glimpses.map(({ image, contrastive }) =>
-    contrastive
-      ? classes.indexOf(config.referenceClass!)
-      : images[image]!.classIndex
-  );
-  const weights = glimpses.map(({ contrastive }, row) =>
-    (contrastive ? 1 : classWeights[targets[row]!]!) / of
-  );
-  let loss = crossEntropy(logits, { targets, weights });
-  const { entropyWeight } = config.training;
-  if (entropyWeight === 0) return loss;
-  const share = entropyWeight / of;
-  for (const attention of tileAttention) {
-    loss = tf.add(loss, negativeEntropy(attention, [share]));
-  }
-  // The mean over an image's tiles, so that the weight does not grow with N.
-  const ofTiles = Array.from(draws.rowOf, (row) => {
-    const { contrastive, tiles } = glimpses[row]!;
-    return contrastive ? 0 : share / tiles.length;
-  });
-  return tf.add(loss, negativeEntropy(subTileAttention, ofTiles));
-}
-
-// Order of the numbers in a report: these, then K channel maxima, then logits.
-const LOSS = 0, TILE_ENTROPY = 1, SUB_TILE_ENTROPY = 2, COSINE = 3, HEAD = 4;
-
-/** All that the log wants of a pass, as one tensor: one read-back a pass. */
-function reportOf(
-  { features, logits, tileAttention, subTileAttention }: Scores,
-  { groups }: Plan,
-  loss: tf.Scalar,
-): tf.Tensor1D {
-  const images = groups.reduce((sum, group) => sum + group.images.length, 0);
-  const tileEntropy = tf.mul(
-    tf.sum(tf.stack(tileAttention.map(meanEntropy))),
-    1 / images,
-  );
-  const count = features.shape[0];
-  const length = tf.sum(tf.square(tf.sum(features, 0))); // |sum of unit rows|^2
-  const cosine = count > 1
-    ? tf.div(tf.sub(length, count), count * (count - 1))
-    : tf.scalar(1);
-  return tf.concat1d([
-    tf.stack([loss, tileEntropy, meanEntropy(subTileAttention), cosine]),
-    tf.max(features, 0),
-    tf.reshape(tf.slice(logits, [0, 0], [images, -1]), [-1]),
-  ] as tf.Tensor1D[]);
-}
-
-function meanEntropy(attention: tf.Tensor2D): tf.Tensor {
-  const logs = tf.log(tf.add(attention, 1e-30));
-  return tf.mul(tf.sum(tf.mul(attention, logs)), -1 / attention.shape[0]);
 }
 
 /** Adds the passes up, clips, and steps; returns the gradient norm of each net. */

@@ -14,6 +14,8 @@ import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/cache.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import type { ForegroundChoice } from "../image/tissue.ts";
+import type { Memory } from "../memory.ts";
 import {
   BEST,
   LAST,
@@ -30,13 +32,8 @@ import { measureNormalisation } from "./normalisation.ts";
 import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
-import {
-  NETS,
-  type StepOptions,
-  type StepReport,
-  type TrainingImage,
-  trainStep,
-} from "./step.ts";
+import { NETS, type StepReport, trainStep } from "./step.ts";
+import type { StepOptions, TrainingImage } from "./pass.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
 
 /** The images of a run. */
@@ -59,6 +56,10 @@ export interface TrainOptions {
   config: Config;
   seed: number;
   cache: ImageCache;
+  /** The bound on tensors; the default's if left out. */
+  memory?: Memory | undefined;
+  /** Where to look; the configuration's if left out. */
+  foreground?: ForegroundChoice | undefined;
   /** Go on from the folder's last checkpoint. */
   resume: boolean;
   /** First line of the log: what the run ran on. */
@@ -246,6 +247,8 @@ class Run {
       contrastive: contrastiveFrom !== null && epoch >= contrastiveFrom,
       freezeAttention: warm !== null && epoch <= warm.frozenEpochs,
       classWeights: this.#classWeights,
+      foreground: this.#options.foreground,
+      memory: this.#options.memory,
       signal,
     };
     const batches = Array.from(
@@ -357,11 +360,13 @@ class Run {
   }
 
   async #score(entries: readonly ManifestEntry[]) {
-    const { cache, signal } = this.#options;
+    const { cache, foreground, memory, signal } = this.#options;
     const { images, failures } = await evaluate(this.#model, entries, {
       cache,
+      foreground,
+      memory,
       seed: EVALUATION_SEED,
-      ...(signal && { signal }),
+      signal,
     });
     if (failures.length > 0) throw failures[0]!.error;
     const metrics: Metrics = evaluateMetrics(scoredImages(images));

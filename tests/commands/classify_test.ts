@@ -283,3 +283,29 @@ Deno.test({
     }
   },
 });
+
+Deno.test("classify looks only at the foreground that it is given", async () => {
+  const polygon = [[0, 0], [64, 0], [64, 64], [0, 64], [0, 0]];
+  await Deno.writeTextFile(
+    join(folder, "left.json"),
+    JSON.stringify({ type: "Polygon", coordinates: [polygon] }),
+  );
+  const [result] = await results(
+    ...["--foreground", "left.json", "--memory", "64MB", IMAGES[0]!],
+  );
+  assert.ok(result!.tiles.length > 0);
+  for (const { x, y, width, height } of result!.tiles) {
+    assert.ok(x + width / 2 <= 64 && y + height / 2 <= 64, `${x}, ${y}`);
+  }
+  const white = Buffer.alloc(128 * 128 * 3, 255);
+  await sharp(white, { raw: { width: 128, height: 128, channels: 3 } })
+    .png().toFile(join(folder, "white.png"));
+  const empty = await zoomin(
+    folder,
+    ...[...CLASSIFY, "--foreground", "tissue", "white.png"],
+  );
+  assertFailsInOneLine(empty, {
+    code: 1,
+    message: /Cannot find the foreground of white\.png: no part of it has/,
+  });
+});

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { Flags } from "../../lib/commands/flags.ts";
+import { join } from "node:path";
+import { Flags, LOOK_FLAGS } from "../../lib/commands/flags.ts";
+import { withFolder } from "../data/folder.ts";
 import { UsageError } from "../../lib/errors.ts";
 
 const OPTIONS = {
@@ -9,6 +11,7 @@ const OPTIONS = {
   json: { type: "boolean" },
   backend: { type: "string" },
   samples: { type: "string" },
+  ...LOOK_FLAGS,
 } as const;
 
 function flags(...args: string[]): Flags {
@@ -48,6 +51,37 @@ Deno.test("flags are read by kind, and undefined where they are absent", () => {
   assert.equal(none.backend(), "auto");
   assert.equal(none.samples(), undefined);
   assert.deepEqual(none.positionals, []);
+});
+
+Deno.test("a bound on memory has a unit and is not too small", () => {
+  assert.equal(flags("--memory", "512MB").memory()!.bytes, 512e6);
+  assert.equal(flags("--memory", "1.5 GB").memory()!.bytes, 1.5e9);
+  assert.equal(flags("--memory=256MiB").memory()!.bytes, 2 ** 28);
+  assert.equal(flags().memory(), undefined);
+  for (const text of ["512", "63MB", "MB", "-1GB", "512mb", "1e9MB"]) {
+    refuses(() => flags(`--memory=${text}`).memory(), /must be 64MB or more/);
+  }
+});
+
+Deno.test("the foreground is a word or what a file holds", async () => {
+  await withFolder(async (folder) => {
+    const mask = join(folder, "none"), polygons = join(folder, "outline");
+    await Deno.writeTextFile(polygons, '\n {"type": "FeatureCollection"}');
+    await Deno.writeTextFile(mask, "\x89PNG");
+    const given = (what: string) => flags("--foreground", what).foreground();
+    assert.deepEqual(await given("none"), { kind: "none" });
+    assert.deepEqual(await given("tissue"), { kind: "tissue" });
+    assert.deepEqual(await given(mask), { kind: "mask", path: mask });
+    assert.deepEqual(await given(polygons), {
+      kind: "polygons",
+      path: polygons,
+    });
+    assert.equal(await flags().foreground(), undefined);
+    await assert.rejects(
+      given(join(folder, "missing")),
+      /^ImageError: Cannot read the foreground .*missing: no such file$/,
+    );
+  });
 });
 
 Deno.test("arguments that are no flags are refused unless allowed", () => {

@@ -9,7 +9,14 @@ import {
   SLIDE_DEFAULTS,
 } from "../../lib/data/slide_plan.ts";
 import { ImageError } from "../../lib/errors.ts";
-import { tileCentre, tileMapSize } from "../../lib/image/geometry.ts";
+import { Foreground } from "../../lib/image/foreground.ts";
+import {
+  ORIENTATIONS,
+  orientedSize,
+  storedPoint,
+  tileCentre,
+  tileMapSize,
+} from "../../lib/image/geometry.ts";
 import { openImage } from "../../lib/image/open.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { RasterPyramid } from "../../lib/image/raster.ts";
@@ -260,4 +267,31 @@ Deno.test({
     image.close();
     assert.ok(found.share > 0.1 && found.share < 0.95, `${found.share}`);
   },
+});
+
+Deno.test("a foreground turns with its image", () => {
+  const size = { width: 40, height: 30 };
+  const cells = new Uint8Array(12);
+  cells[1] =
+    cells[4] =
+    cells[5] =
+    cells[11] =
+      1;
+  const stored = new Foreground({ cells, rows: 3, columns: 4 }, size);
+  for (const orientation of ORIENTATIONS) {
+    const turned = stored.oriented(orientation);
+    const { width, height } = orientedSize(size, orientation);
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        const point = storedPoint({ x, y }, size, orientation);
+        assert.equal(turned.at({ x, y }), stored.at(point));
+      }
+    }
+    const map = tileMapSize({ width, height }, { scale: 0.1, stride: 10 });
+    assert.equal(
+      turned.locations(map, { scale: 0.1, stride: 11 })
+        .reduce((sum, value) => sum + value, 0),
+      4,
+    );
+  }
 });

@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import * as tf from "@tensorflow/tfjs-core";
+import { randomKey } from "../../kernels/random.ts";
+import { Foreground } from "../../lib/image/foreground.ts";
+import { Memory } from "../../lib/memory.ts";
+import { disposeParameters } from "../../lib/model/parameters.ts";
+import {
+  type Pass,
+  type PassImages,
+  passInBlocks,
+  passTogether,
+  type StepOptions,
+} from "../../lib/train/pass.ts";
+import { maxError, testOnEngines } from "../engines.ts";
+import { noiseImage, toyModel, type ToyOptions } from "../model/toy.ts";
+
+// Blocks of 15 px of the view, halo included, and one tile at a time.
+const SMALL = new Memory(2 ** 18);
+// Keeps no logits: they are computed again before each gradient.
+const FORGETFUL = new Proxy(SMALL, {
+  get: (memory, name) =>
+    name === "keptLogits" ? 0 : Reflect.get(memory, name, memory),
+});
+const IMAGE = { width: 427, height: 331 };
+const OPTIONS: StepOptions = {
+  rate: 1,
+  contrastive: true,
+  freezeAttention: false,
+  classWeights: [1, 1],
+};
+
+function disposePass({ gradients, report, updates }: Pass): void {
+  tf.dispose([...gradients.values(), report, ...updates.values()]);
+}
+
+testOnEngines("gradients in blocks are those of the whole", async () => {
+  const cells = new Uint8Array(12).fill(1, 0, 7);
+  const foreground = new Foreground({ cells, rows: 3, columns: 4 }, IMAGE);
+  const cases: {
+    view?: ToyOptions["view"];
+    entropyWeight: number;
+    memory: Memory;
+    image: { contrastive?: boolean; foreground?: Foreground };
+  }[] = [
+    { entropyWeight: 0.3, memory: SMALL, image: { contrastive: true } },
+    { entropyWeight: 0, memory: FORGETFUL, image: {} },
+    {
+      view: { tileStride: 19, tileSize: 32 },
+      entropyWeight: 0.3,
+      memory: FORGETFUL,
+      image: { contrastive: true, foreground },
+    },
+  ];
+  for (
+    const [i, { view = {}, entropyWeight, memory, image }] of cases.entries()
+  ) {
+    // Dead ReLUs would make the gradients of the first layers tiny.
+    const model = toyModel({ view, peak: 3, training: { entropyWeight } });
+    const part: PassImages = {
+      images: [{
+        pyramid: noiseImage(IMAGE, 8),
+        key: randomKey(2, i),
+        gain: 0.9,
+        ...image,
+      }],
+      classes: [1],
+      of: 1,
+    };
+    const whole = await passTogether(model, part, OPTIONS);
+    const blocks = await passInBlocks(model, part, { ...OPTIONS, memory });
+    assert.deepEqual(
+      [...blocks.gradients.keys()].sort(),
+      [...whole.gradients.keys()].sort(),
+    );
+    for (const [name, gradient] of whole.gradients) {
+      const expected = await gradient.data() as Float32Array;
+      const found = await blocks.gradients.get(name)!.data() as Float32Array;
+      const largest = expected.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+      assert.ok(largest > 0 || entropyWeight === 0, `${name} has no gradient`);
+      const error = maxError(found, expected);
+      assert.ok(
+        error < 1e-5 * Math.max(1, largest),
+        `case ${i}, ${name}: off by ${error} of ${largest}`,
+      );
+    }
+    const error = maxError(
+      await blocks.report.data() as Float32Array,
+      await whole.report.data() as Float32Array,
+    );
+    assert.ok(error < 1e-4, `case ${i}: report off by ${error}`);
+    disposePass(whole);
+    disposePass(blocks);
+    disposeParameters(model.parameters);
+  }
+});
