@@ -91,12 +91,9 @@ async function gumbelRows(
     keys: new Uint32Array(keys.flat()),
     columns,
   });
-  const read = {
-    indices: await indices.data() as Int32Array,
-    values: await values.data() as Float32Array,
-  };
+  const read = await Promise.all([indices.data(), values.data()]);
   tf.dispose([indices, values]);
-  return read;
+  return { indices: read[0] as Int32Array, values: read[1] as Float32Array };
 }
 
 async function largest(values: tf.Tensor2D, k: number): Promise<Int32Array> {
