@@ -92,15 +92,24 @@ function report(error: unknown): number {
     EngineError,
     ImageError,
     TrainingError,
-  ].some((kind) => error instanceof kind) || isSystemError(error);
-  console.error(known ? (error as Error).message : error);
+  ].some((kind) => error instanceof kind);
+  if (known) console.error((error as Error).message);
+  else if (isSystemError(error)) console.error(refusal(error));
+  else console.error(error);
   return FAILURE;
 }
 
 /** Whether the system refused: a folder that is missing, a full disk. */
-function isSystemError(error: unknown): boolean {
-  return error instanceof Error && "code" in error &&
-    /^E[A-Z]+$/.test(String(error.code)); // ENOENT, but not ERR_INVALID_ARG
+function isSystemError(error: unknown): error is Error {
+  return error instanceof Deno.errors.NotCapable || // such as /proc
+    error instanceof Error && "code" in error &&
+      /^E[A-Z]+$/.test(String(error.code)); // ENOENT, but not ERR_INVALID_ARG
+}
+
+/** What the system said, of the file that was to be, not of its hidden name. */
+function refusal({ message }: Error): string {
+  const named = message.replaceAll(/\.([^/\\]+)\.[0-9a-f-]{36}\.tmp/g, "$1");
+  return `Cannot go on: ${named}`;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -8,14 +8,16 @@ import {
 } from "./commands/process.ts";
 
 const FILES = "--allow-read --allow-write --allow-env --allow-sys --allow-ffi";
+const NET = `${FILES} --allow-net`; // images may lie on web servers
 
 // What the task of each command grants, and no more.
 const GRANTS: Record<string, string> = {
-  train: FILES,
-  eval: FILES,
-  classify: FILES,
+  train: NET,
+  eval: NET,
+  classify: NET,
+  serve: `--unstable-no-legacy-abort ${NET}`, // a request ends with its client
   dataset: FILES,
-  pyramid: FILES,
+  pyramid: NET,
   study: `${FILES} --allow-run`, // each run is a process of its own
   demo: FILES,
   doctor: FILES,
@@ -54,7 +56,7 @@ const NAMES = "--checkpoint r --data d";
 const MISUSES: [argv: string, message: RegExp][] = [
   [
     "",
-    /without a command: there are train, eval, classify, dataset, pyramid, /,
+    /without a command: there are train, eval, classify, serve, dataset, /,
   ],
   ["trian", /"trian": there are train, eval/],
   ["toString", /"toString"/],

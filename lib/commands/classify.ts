@@ -12,7 +12,7 @@ import {
   defaultWorkers,
   type ImageTask,
 } from "./classifier.ts";
-import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
+import { Flags, isFolder, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 
 export const summary = "Classify images and show where the network looked";
@@ -69,7 +69,7 @@ export async function run(argv: string[]): Promise<number> {
     memoryBytes: flags.memory()?.bytes,
   };
   const workers = flags.workers();
-  const heatmaps = await heatmapPaths(flags.text("heatmap"), images);
+  const heatmaps = await heatmapPaths(flags, images);
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend());
   const setup = { checkpoint, backend, ...options };
@@ -116,13 +116,16 @@ function resultOf(
   };
 }
 
-/** One file an image: `out` itself for one image, else files in a folder. */
+/** One file an image: in a folder, unless one image has a file of its own. */
 async function heatmapPaths(
-  out: string | undefined,
+  flags: Flags,
   images: readonly string[],
 ): Promise<string[] | undefined> {
+  const out = flags.text("heatmap");
   if (out === undefined) return undefined;
-  if (images.length === 1) return [out];
+  if (images.length === 1 && !isFolder(out)) {
+    return [flags.outputFile("heatmap")!];
+  }
   await Deno.mkdir(out, { recursive: true });
   const paths = images.map((image) =>
     join(out, `${basename(image, extname(image))}.png`)

@@ -85,7 +85,7 @@ export async function run(argv: string[]): Promise<number> {
     foreground: await flags.foreground(),
     memoryBytes: flags.memory()?.bytes,
   };
-  const file = flags.text("predictions");
+  const file = flags.outputFile("predictions");
   const workers = flags.workers();
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend());
@@ -193,6 +193,9 @@ function reportText(
     `checkpoint ${
       sha256.slice(0, 12)
     } (preset ${model.config.preset}, epoch ${epoch}) on ${images} images`,
+    ...(classes.length === 2
+      ? [`AUC, F1 and Brier score are those of "${classes[1]}"`]
+      : []),
     "",
     `${"metric".padEnd(20)}   value   95 % interval`,
     ...names.map(([key, name]) => metricText(name, metrics[key])),

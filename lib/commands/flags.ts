@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { type BackendChoice, BACKENDS } from "../engine/select.ts";
 import { UsageError } from "../errors.ts";
@@ -75,6 +76,21 @@ export class Flags {
     if (typeof value !== "string") return undefined;
     if (value === "") throw new UsageError(`Cannot take --${name} as empty`);
     return value;
+  }
+
+  /** A file to write: refused now rather than when the work is done. */
+  outputFile(name: string): string | undefined {
+    const path = this.text(name);
+    if (path === undefined) return undefined;
+    if (isFolder(path)) {
+      throw new UsageError(`Cannot write --${name} ${path}: it is a folder`);
+    }
+    if (!isFolder(dirname(path))) {
+      throw new UsageError(
+        `Cannot write --${name} ${path}: there is no folder ${dirname(path)}`,
+      );
+    }
+    return path;
   }
 
   /** The texts of a flag that may be repeated. */
@@ -198,6 +214,15 @@ export class Flags {
   /** `--backend`; auto where it is absent. */
   backend(): BackendChoice {
     return this.oneOf("backend", BACKENDS) ?? "auto";
+  }
+}
+
+/** Whether there is a folder at `path`. */
+export function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
   }
 }
 

@@ -24,6 +24,9 @@ export async function runStarted(
   folder: string,
   resume: boolean,
 ): Promise<boolean> {
+  if (await Deno.stat(folder).then(({ isFile }) => isFile, () => false)) {
+    throw new UsageError(`Cannot write a run to ${folder}: it is a file`);
+  }
   const started = await exists(join(folder, LAST));
   if (started && !resume) {
     throw new UsageError(
@@ -32,7 +35,7 @@ export async function runStarted(
   }
   if (!started && resume) {
     throw new UsageError(
-      `Cannot take --resume for ${folder}: it holds no ${LAST}`,
+      `Cannot take --resume for ${folder}: it holds no ${LAST}; leave it out to start`,
     );
   }
   return started;

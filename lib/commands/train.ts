@@ -11,6 +11,7 @@ import {
   readManifest,
 } from "../data/manifest.ts";
 import { foldSplit, makeFolds, writeSplits } from "../data/folds.ts";
+import { count } from "../data/table.ts";
 import type { BackendChoice, Engine } from "../engine/select.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { writeJson } from "../files.ts";
@@ -185,7 +186,9 @@ async function trainOnce(setup: Setup): Promise<number> {
   const data = await runData(setup);
   const line = new ProgressLine();
   console.error(
-    `${data.train.length} images to train on, ${data.validation.length} for validation`,
+    `${data.train.length} images to train on, ${data.validation.length} for validation; preset ${config.preset}, ${
+      count(config.training.epochs, "epoch")
+    }, seed ${seed}`,
   );
   await writeJson(join(folder, CONFIG_FILE), config);
   const { memory = new Memory() } = setup;
@@ -235,9 +238,20 @@ function printResult({ folder, json }: Setup, result: TrainResult): void {
     console.log(JSON.stringify({ run: folder, ...result, peakBytes }));
     return;
   }
-  console.log(
-    `${folder}: ${result.epochs} epochs done, the best is ${result.bestEpoch} (${BEST})`,
-  );
+  const { epochs, bestEpoch, last = {} } = result;
+  const { loss, accuracy, ...others } = last;
+  const done = count(epochs, "epoch");
+  console.log(`${folder}: ${done} done, the best is ${bestEpoch} (${BEST})`);
+  if (loss === undefined) return; // no epoch
+  const figures = [`loss ${figure(loss)}`, `accuracy ${figure(accuracy)}`];
+  if (others.validationLoss !== undefined) {
+    figures.push(
+      `validation loss ${figure(others.validationLoss)}`,
+      `accuracy ${figure(others.validationAccuracy)}`,
+      `AUC ${figure(others.validationAuc)}`,
+    );
+  }
+  console.log(`  last epoch: ${figures.join(", ")}`);
 }
 
 async function crossValidate(setup: Setup): Promise<number> {

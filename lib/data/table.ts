@@ -120,6 +120,8 @@ async function readText(path: string): Promise<string> {
   } catch (cause) {
     const why = cause instanceof Deno.errors.NotFound
       ? "there is no such file"
+      : cause instanceof Deno.errors.IsADirectory
+      ? "it is a folder"
       : (cause as Error).message;
     throw new DataError(`Cannot read "${path}" as a table: ${why}`, { cause });
   }

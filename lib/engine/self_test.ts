@@ -21,6 +21,12 @@ import {
   gatherPatchesReference,
   packPixels,
 } from "../../kernels/gather_patches.ts";
+import {
+  maxPool,
+  maxPoolGradientReference,
+  maxPoolReference,
+  type PoolShape,
+} from "../../kernels/max_pool.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { topGumbel, topGumbelReference } from "../../kernels/sample.ts";
 import {
@@ -52,6 +58,8 @@ const CHECKS: Record<string, () => Comparison> = {
   "top gumbel": checkTopGumbel,
   "gather patches": checkGatherPatches,
   downsample: checkDownsample,
+  "max pool": checkMaxPool,
+  "max pool gradient": checkMaxPoolGradient,
   convolution: checkConvolution,
   "convolution, input gradient": checkInputGradient,
   "convolution, filter gradient": checkFilterGradient,
@@ -197,6 +205,30 @@ const CONVOLUTIONS = [
   { x: [1, 11, 13, 3], filter: [5, 5, 3, 36], stride: 2, padding: 2 },
   { x: [1, 9, 17, 5], filter: [3, 3, 5, 1], stride: 1, padding: 0 },
 ] satisfies (Omit<ConvOptions, "relu"> & { x: Shape4D; filter: Shape4D })[];
+
+const POOL: PoolShape = [2, 23, 21, 5]; // a last row and column left over
+
+function checkMaxPool(): Comparison {
+  const x = normals(10, { count: tf.util.sizeFromShape(POOL) });
+  return {
+    actual: [tf.tidy(() => maxPool(tf.tensor4d(x, POOL)))],
+    expected: [maxPoolReference(x, POOL)],
+  };
+}
+
+function checkMaxPoolGradient(): Comparison {
+  const [batch, , , channels] = POOL;
+  const pooled: Shape4D = [batch, 11, 10, channels];
+  const x = normals(10, { count: tf.util.sizeFromShape(POOL) });
+  const dy = normals(11, { count: tf.util.sizeFromShape(pooled) });
+  const gradient = tf.grad((x) => maxPool(x as tf.Tensor4D));
+  return {
+    actual: [
+      tf.tidy(() => gradient(tf.tensor4d(x, POOL), tf.tensor4d(dy, pooled))),
+    ],
+    expected: [maxPoolGradientReference(x, dy, POOL)],
+  };
+}
 
 function checkConvolution(): Comparison {
   return compareConvolutions(({ x, filter, bias, options, output }) => ({

@@ -83,6 +83,7 @@ export async function runData(
   }
   if (sides.validation.length === 0 && fraction > 0) {
     sides = validationPart(sides.train, { fraction, seed });
+    await checkLeaks([...sides.train, ...sides.validation]);
   }
   const used: ManifestEntry[] = [
     ...sides.train.map((entry) => ({ ...entry, split: "train" as const })),

@@ -197,8 +197,15 @@ Deno.test("classify --heatmap draws the attention, with its scale", async () => 
 
   assertFailsInOneLine(
     await zoomin(folder, ...CLASSIFY, "--heatmap", "no/h.png", IMAGES[0]!),
-    { code: 1, message: /No such file .*no\// },
+    {
+      code: 2,
+      message: /^Cannot write --heatmap no\/h\.png: there is no folder no$/m,
+    },
   );
+  // A folder that is there takes the heat map of one image too.
+  const [inFolder] = await results("--heatmap", "maps", IMAGES[2]!);
+  assert.equal(inFolder!.heatmap, join("maps", "test_00002.png"));
+  await checkHeatmap(inFolder!.heatmap!);
 });
 
 /** Checks that a heat map decodes, shows something and tells its scale. */

@@ -141,7 +141,7 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ["toString --out x", /Cannot draw a data set "toString"/],
   ["needle", /without --out DIR/],
   ["megapixel-mnist --out x", /without --mnist DIR/],
-  ["needle --out x --mnist y", /Unknown option '--mnist'/],
+  ["needle --out x --mnist y", /--mnist: there is no such flag/],
   ["needle --out x --images", /--images/],
   ["needle --out x y", /Unexpected argument 'y'/],
   [

@@ -190,10 +190,19 @@ Deno.test("eval names what is wrong with its input", async () => {
     [["--checkpoint", "nothing"], /^Cannot find a checkpoint in nothing: /],
     [["--split", "validation"], /split "validation" of set\/manifest\.csv: no/],
     [["--data", "labels.csv"], /^labels\.csv:3: label "dog" is not a class/],
-    [["--predictions", "no/such/folder.csv"], /No such file .*no\/such/],
   ], async ([argv, message]) => {
     const result = await zoomin(folder, ...EVAL, ...argv);
     assertFailsInOneLine(result, { code: 1, message });
+  });
+  await inParallel<[file: string, reason: RegExp]>([
+    [
+      "no/such.csv",
+      /^Cannot write --predictions no\/such\.csv: there is no folder no$/m,
+    ],
+    ["nothing", /^Cannot write --predictions nothing: it is a folder$/m],
+  ], async ([file, message]) => {
+    const result = await zoomin(folder, ...EVAL, "--predictions", file);
+    assertFailsInOneLine(result, { code: 2, message });
   });
   assertFails(await zoomin(folder, ...EVAL, "--data", "leak.csv"), {
     code: 1,

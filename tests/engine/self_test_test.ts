@@ -7,12 +7,13 @@ import {
   CONV_INPUT_GRADIENT,
   RELU_GRADIENT,
 } from "../../kernels/conv.ts";
+import { MAX_POOL, MAX_POOL_GRADIENT } from "../../kernels/max_pool.ts";
 import { maxError, selfTest } from "../../lib/engine/self_test.ts";
 import { testOnEngines, withZeros } from "../engines.ts";
 
 testOnEngines("every kernel passes its self-test", async () => {
   const results = await selfTest();
-  assert.ok(results.length >= 8);
+  assert.ok(results.length >= 10);
   for (const { kernel, passed, maxError } of results) {
     assert.ok(passed, `${kernel}: ${maxError}`);
   }
@@ -40,6 +41,8 @@ const SPOILED: [kernel: string, checks: string[]][] = [
   [CONV_INPUT_GRADIENT, [INPUT]],
   [CONV_FILTER_GRADIENT, [FILTER]],
   [CONV_BIAS_GRADIENT, [FILTER]],
+  [MAX_POOL, ["max pool"]],
+  [MAX_POOL_GRADIENT, ["max pool gradient"]],
 ];
 
 for (const [kernel, checks] of SPOILED) {
