@@ -35,6 +35,7 @@ export const usage = `deno task serve --models DIR
   --timeout S        longest synchronous classification (${
   DEFAULT_LIMITS.timeoutMs / 1000
 })
+  --workers N        engines side by side (one a core; one on webgpu)
   --backend NAME     auto, webgpu or wasm (auto)
 
 Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and
@@ -67,6 +68,7 @@ export async function run(argv: string[]): Promise<number> {
     "max-pixels": { type: "string" },
     queue: { type: "string" },
     timeout: { type: "string" },
+    workers: { type: "string" },
     backend: { type: "string" },
   });
   const models = await folderOf(flags.required("models", "DIR"), "models");
@@ -86,6 +88,7 @@ export async function run(argv: string[]): Promise<number> {
     allowedHosts: flags.texts("allow-host"),
     token,
     backend: flags.backend(),
+    workers: flags.workers(),
     limits,
     log,
   });

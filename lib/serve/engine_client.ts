@@ -1,6 +1,6 @@
 /**
- * The engine as the server sees it: one Worker that is started again when it
- * fails, with the models that were loaded.
+ * One engine: a Worker that is started again when it fails, with the models
+ * that were loaded. See engine_pool.ts.
  *
  * @module
  */
@@ -35,8 +35,7 @@ const WORKER = new URL("./engine_worker.ts", import.meta.url);
 export class EngineClient {
   readonly #options: EngineClientOptions;
   readonly #models = new Map<string, string>(); // path by SHA-256
-  // Shared with the Worker that trains: how many wait to be classified.
-  readonly #pending = new Int32Array(new SharedArrayBuffer(4));
+  #busy = 0;
   #calls: WorkerCalls<EngineMethods> | undefined;
   #status: EngineStatus | undefined;
   #failure: string | undefined;
@@ -58,9 +57,9 @@ export class EngineClient {
     return this.#failure;
   }
 
-  /** Classifications under way, as a Worker that trains can watch them. */
-  get pending(): Int32Array<SharedArrayBuffer> {
-    return this.#pending;
+  /** Classifications that it was given and has not answered. */
+  get busy(): number {
+    return this.#busy;
   }
 
   /** Starts the engine. Fails as it fails; a later loss is mended by itself. */
@@ -90,33 +89,37 @@ export class EngineClient {
     }
   }
 
-  /** Loads a checkpoint, whose hash must be `sha256`. */
+  /**
+   * Loads a checkpoint, whose hash must be `sha256`: now, or with the engine
+   * when it is back.
+   */
   async load(path: string, sha256: string): Promise<void> {
-    await this.#call((calls) => calls.call("load", { path, sha256 }));
     this.#models.set(sha256, path);
+    if (!this.#status) return;
+    try {
+      await this.#call((calls) => calls.call("load", { path, sha256 }));
+    } catch (error) {
+      if (error instanceof NotReadyError) return;
+      this.#models.delete(sha256);
+      throw error;
+    }
   }
 
   async unload(sha256: string): Promise<void> {
     this.#models.delete(sha256);
-    if (this.#status) {
-      await this.#call((calls) => calls.call("unload", { sha256 }));
-    }
-  }
-
-  /** Whether a model is on the engine. */
-  isLoaded(sha256: string): boolean {
-    return this.#models.has(sha256);
+    if (!this.#status) return;
+    await this.#call((calls) => calls.call("unload", { sha256 }));
   }
 
   async classify(
     task: ClassifyTask,
     signal: AbortSignal,
   ): Promise<ClassifyAnswer> {
-    Atomics.add(this.#pending, 0, 1);
+    this.#busy++;
     try {
       return await this.#call((calls) => calls.call("classify", task, signal));
     } finally {
-      Atomics.sub(this.#pending, 0, 1);
+      this.#busy--;
     }
   }
 

@@ -6,14 +6,14 @@
  * @module
  */
 import { basename, extname, join } from "node:path";
-import { CheckpointError, EngineError } from "../errors.ts";
+import { CheckpointError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import {
   type CheckpointInfo,
   readCheckpointInfo,
 } from "../model/checkpoint.ts";
-import type { EngineClient } from "./engine_client.ts";
-import { ConflictError, NotFoundError, NotReadyError } from "./errors.ts";
+import type { EnginePool } from "./engine_pool.ts";
+import { ConflictError, NotFoundError } from "./errors.ts";
 
 /** What a model may be called: a file name that needs no quoting anywhere. */
 export const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
@@ -41,7 +41,7 @@ const DEFAULT_FILE = "default";
 export class ModelRegistry {
   readonly #folder: string;
   readonly #stateFolder: string;
-  readonly #engine: EngineClient;
+  readonly #engine: EnginePool;
   #models = new Map<string, ModelEntry>();
   #faults: ModelFault[] = [];
   #default: string | undefined;
@@ -53,7 +53,7 @@ export class ModelRegistry {
     { folder, stateFolder, engine }: {
       folder: string;
       stateFolder: string;
-      engine: EngineClient;
+      engine: EnginePool;
     },
   ) {
     this.#folder = folder;
@@ -237,9 +237,6 @@ export class ModelRegistry {
     try {
       await this.#load(model);
     } catch (error) {
-      if (error instanceof NotReadyError || error instanceof EngineError) {
-        throw error;
-      }
       this.#faults.push({ name: model.name, error: (error as Error).message });
     }
   }

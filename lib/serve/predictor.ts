@@ -5,7 +5,7 @@
  * @module
  */
 import type { Classification } from "../eval/classification.ts";
-import type { EngineClient } from "./engine_client.ts";
+import type { EnginePool } from "./engine_pool.ts";
 import { BusyError, DeadlineError, NotReadyError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { ModelEntry, ModelRegistry } from "./models.ts";
@@ -51,7 +51,7 @@ export interface Place extends Disposable {
 
 /** What a predictor works with. */
 export interface PredictorOptions {
-  engine: EngineClient;
+  engine: EnginePool;
   models: ModelRegistry;
   limits: Limits;
   /** Hears of every image that was classified. */

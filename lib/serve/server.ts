@@ -9,7 +9,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { BackendChoice } from "../engine/select.ts";
 import { batchWork } from "./batch_job.ts";
 import { classifyWork } from "./classify_job.ts";
-import { EngineClient } from "./engine_client.ts";
+import { EnginePool } from "./engine_pool.ts";
 import { Images } from "./images.ts";
 import { JobRunner } from "./job_runner.ts";
 import type { JobStore } from "./job_store.ts";
@@ -35,6 +35,8 @@ export interface ServerOptions {
   /** What every request must bear; none where only this machine can ask. */
   token?: string | undefined;
   backend: BackendChoice;
+  /** Engines side by side; one a core on wasm, one on a GPU where left out. */
+  workers?: number | undefined;
   limits: Limits;
   log: Log;
   /** The engine's Worker, where it is not ours. */
@@ -43,7 +45,7 @@ export interface ServerOptions {
 
 /** What the routes work with. */
 export interface Server {
-  readonly engine: EngineClient;
+  readonly engine: EnginePool;
   readonly models: ModelRegistry;
   readonly predictor: Predictor;
   readonly images: Images;
@@ -89,8 +91,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     leaseMs: LEASE_MS,
     queuedJobs: limits.queuedJobs,
   });
-  const engine = new EngineClient({
+  const engine = new EnginePool({
     backend,
+    workers: options.workers,
     ...(options.engineModule && { module: options.engineModule }),
     onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
     onLost(reason) {

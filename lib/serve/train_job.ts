@@ -9,7 +9,7 @@ import { EngineError } from "../errors.ts";
 import { moveIntoPlace, writeJson } from "../files.ts";
 import type { Config } from "../model/config.ts";
 import type { TrainResult } from "../train/trainer.ts";
-import type { EngineClient } from "./engine_client.ts";
+import type { EnginePool } from "./engine_pool.ts";
 import { ConflictError } from "./errors.ts";
 import { RESULT_FILE } from "./job_files.ts";
 import type { JobContext, JobWork } from "./job_runner.ts";
@@ -29,7 +29,7 @@ export interface TrainJobRequest {
 /** What training works with. */
 export interface TrainWorkOptions {
   backend: BackendChoice;
-  engine: EngineClient;
+  engine: EnginePool;
   models: ModelRegistry;
 }
 

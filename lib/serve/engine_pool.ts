@@ -1,0 +1,115 @@
+/**
+ * The engine as the server sees it: one Worker on a GPU, one a core without.
+ *
+ * @module
+ */
+import { EngineClient, type EngineClientOptions } from "./engine_client.ts";
+import type {
+  ClassifyAnswer,
+  ClassifyTask,
+  EngineStatus,
+} from "./engine_protocol.ts";
+import { NotReadyError } from "./errors.ts";
+
+/** How to keep engines. */
+export interface EnginePoolOptions extends EngineClientOptions {
+  /** Engines side by side; by the backend where left out. */
+  workers?: number | undefined;
+}
+
+/** Engines that share the work; each holds every model. */
+export class EnginePool {
+  readonly #options: EnginePoolOptions;
+  readonly #engines: EngineClient[] = [];
+  readonly #models = new Map<string, string>(); // path by SHA-256
+  // Shared with the Worker that trains: how many wait to be classified.
+  readonly #pending = new Int32Array(new SharedArrayBuffer(4));
+
+  constructor(options: EnginePoolOptions) {
+    this.#options = options;
+  }
+
+  /** An engine that passed its self-test; undefined while there is none. */
+  get status(): EngineStatus | undefined {
+    return this.#engines.find(({ status }) => status)?.status;
+  }
+
+  /** Why an engine is not there, if one was lost or does not start. */
+  get failure(): string | undefined {
+    return this.#engines.find(({ failure }) => failure)?.failure;
+  }
+
+  /** Classifications under way, as a Worker that trains can watch them. */
+  get pending(): Int32Array<SharedArrayBuffer> {
+    return this.#pending;
+  }
+
+  /** Starts all engines. Fails as one fails; a later loss is mended by itself. */
+  async start(): Promise<void> {
+    await this.#startOne();
+    const { backend } = this.status!;
+    const { workers } = this.#options;
+    const count = workers ??
+      (backend === "webgpu" ? 1 : navigator.hardwareConcurrency);
+    await Promise.all(
+      Array.from({ length: count - 1 }, () => this.#startOne()),
+    );
+  }
+
+  /** Loads a checkpoint, whose hash must be `sha256`, onto every engine. */
+  async load(path: string, sha256: string): Promise<void> {
+    await Promise.all(
+      this.#engines.map((engine) => engine.load(path, sha256)),
+    );
+    this.#models.set(sha256, path);
+  }
+
+  async unload(sha256: string): Promise<void> {
+    this.#models.delete(sha256);
+    await Promise.all(this.#engines.map((engine) => engine.unload(sha256)));
+  }
+
+  /** Whether a model is on the engines. */
+  isLoaded(sha256: string): boolean {
+    return this.#models.has(sha256);
+  }
+
+  /** Classifies on the engine that has the least to do. */
+  async classify(
+    task: ClassifyTask,
+    signal: AbortSignal,
+  ): Promise<ClassifyAnswer> {
+    const [engine] = this.#engines
+      .filter(({ status }) => status !== undefined)
+      .sort((a, b) => a.busy - b.busy);
+    if (!engine) {
+      throw new NotReadyError(
+        `The engine is not ready: ${this.failure ?? "it is being started"}`,
+      );
+    }
+    Atomics.add(this.#pending, 0, 1);
+    try {
+      return await engine.classify(task, signal);
+    } finally {
+      Atomics.sub(this.#pending, 0, 1);
+    }
+  }
+
+  /** Bytes of GPU buffers in use. */
+  async gpuBytes(): Promise<number> {
+    const bytes = await Promise.all(
+      this.#engines.map((engine) => engine.gpuBytes()),
+    );
+    return bytes.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  close(): void {
+    for (const engine of this.#engines) engine.close();
+  }
+
+  async #startOne(): Promise<void> {
+    const engine = new EngineClient(this.#options);
+    this.#engines.push(engine);
+    await engine.start();
+  }
+}
