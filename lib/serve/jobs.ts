@@ -127,7 +127,8 @@ export class Jobs {
   ): Promise<Accepted> {
     const { sources } = this.#options;
     const { data, name, seed = 0 } = request;
-    const config = await asInput("config", () => configOf(request));
+    const base = await asInput("config", () => baseConfig(request));
+    const config = await asInput("settings", () => changed(base, request));
     const file = await sources.file(data);
     await asInput("data", async () => {
       const manifest = await readManifest(file);
@@ -275,12 +276,16 @@ export class Jobs {
   }
 }
 
-function configOf(
-  { preset: name = "colon", config, settings = {}, epochs }: TrainRequest,
+function baseConfig({ preset: name, config }: TrainRequest): Config {
+  if (config === undefined) return preset(name ?? "colon");
+  if (name === undefined) return parseConfig(config, "the configuration");
+  throw new ConfigError("Cannot take a preset and a configuration together");
+}
+
+function changed(
+  base: Config,
+  { settings = {}, epochs }: TrainRequest,
 ): Config {
-  const base = config === undefined
-    ? preset(name)
-    : parseConfig(config, "the configuration");
   return withSettings(base, [
     ...Object.entries(settings).map(([key, value]) =>
       `${key}=${JSON.stringify(value)}`

@@ -1,0 +1,299 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import {
+  assertRefused,
+  ended,
+  type JobDocument,
+  post,
+  serverOfFile,
+  SMALL_SETTINGS,
+  until,
+} from "../serve/served.ts";
+
+const server = serverOfFile();
+
+/** A run of a few seconds. */
+function training(name: string, more: Record<string, unknown> = {}) {
+  return {
+    data: "manifest.csv",
+    name,
+    preset: "needle",
+    settings: SMALL_SETTINGS,
+    epochs: 2,
+    ...more,
+  };
+}
+
+async function accepted(response: Response): Promise<JobDocument> {
+  const job = await response.json();
+  assert.equal(response.status, 202, JSON.stringify(job));
+  return job;
+}
+
+async function send(method: string, link: string): Promise<Response> {
+  return await fetch(server.url + link, { method });
+}
+
+/** The events of a stream, until it ends. */
+async function eventsOf(link: string) {
+  const response = await send("GET", link);
+  assert.match(response.headers.get("content-type")!, /^text\/event-stream/);
+  const blocks = (await response.text()).trim().split("\n\n");
+  return blocks.map((block) => {
+    const [, event, data] = /^event: (\w+)\ndata: (.*)$/.exec(block)!;
+    return { event: event!, job: JSON.parse(data!) as JobDocument };
+  });
+}
+
+Deno.test("a model is trained, told of on the way, and there at once", async () => {
+  const job = await accepted(
+    await post(`${server.url}/v1/train`, training("trained", { seed: 7 })),
+  );
+  assert.equal(job.kind, "train");
+  const events = await eventsOf(job.links.events!);
+  const last = events.at(-1)!;
+  assert.equal(last.event, "end");
+  assert.equal(last.job.state, "succeeded", last.job.error ?? "");
+  const progress = events.filter(({ event }) => event === "progress")
+    .map(({ job }) => job.progress).filter((progress) => progress !== null);
+  assert.ok(progress.length > 0);
+  const names = ["epoch", "epochs", "loss", "accuracy", "secondsLeft"];
+  for (const name of names) {
+    assert.equal(typeof progress[0]![name], "number", name);
+  }
+
+  const model = await (await send("GET", "/v1/models/trained")).json();
+  assert.equal(model.state, "loaded");
+  assert.equal(model.config.training.epochs, 2);
+  const answer = await post(`${server.url}/v1/classify`, {
+    path: "images/test_00000.png",
+    model: "trained",
+  });
+  assert.equal((await answer.json()).model.sha256, model.sha256);
+
+  const log = await (await send("GET", last.job.links.log!)).text();
+  const lines = log.trim().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(lines.map(({ type }) => type), ["run", "epoch", "epoch"]);
+  assert.equal(lines[0].seed, 7);
+  const result = await (await send("GET", last.job.links.result!)).json();
+  assert.equal(result.name, "trained");
+  assert.equal(result.epochs, 2);
+  await assertRefused(await send("GET", `${last.job.links.self}/heatmap.png`), {
+    status: 404,
+  });
+  await assertRefused(
+    await post(`${server.url}/v1/train`, training("trained")),
+    { status: 409, error: /there is one of that name/ },
+  );
+});
+
+Deno.test("a run stops at its next step, and goes on from its checkpoint", async () => {
+  const { links, id } = await accepted(
+    await post(`${server.url}/v1/train`, training("stopped", { epochs: 40 })),
+  );
+  await until(server.url, id, ({ progress }) => (progress?.epoch ?? 0) > 2);
+  await assertRefused(
+    await post(`${server.url}/v1/train`, training("stopped")),
+    { status: 409, error: /a job trains one of that name/ },
+  );
+  await assertRefused(await send("GET", `${links.self}/result`), {
+    status: 409,
+    error: /running/,
+  });
+  await assertRefused(await send("POST", `${links.self}/resume`), {
+    status: 409,
+  });
+  assert.equal((await send("POST", links.cancel!)).status, 200);
+  const stopped = await ended(server.url, id);
+  assert.equal(stopped.state, "cancelled");
+  await assertRefused(await send("GET", "/v1/models/stopped"), { status: 404 });
+
+  await accepted(await send("POST", stopped.links.resume!));
+  const again = await until(
+    server.url,
+    id,
+    ({ state, progress }) =>
+      state === "running" && progress!.epoch! > stopped.progress!.epoch!,
+  );
+  assert.equal(again.attempts, 2);
+  const log = await (await send("GET", links.log!)).text();
+  const epochs = log.trim().split("\n").map((line) => JSON.parse(line))
+    .filter(({ type }) => type === "epoch").map(({ epoch }) => epoch);
+  assert.deepEqual(epochs, epochs.map((_, i) => i + 1), "each epoch once");
+  await send("POST", links.cancel!);
+  assert.equal((await ended(server.url, id)).state, "cancelled");
+});
+
+Deno.test("a table is classified; a bad image in it is noted", async () => {
+  const images = "image\nimages/test_00000.png\nnothing.png\n" +
+    "manifest.csv\nimages/test_00001.png\n../../secret.png\n";
+  await Deno.writeTextFile(join(server.folder, "set", "batch.csv"), images);
+  const job = await accepted(
+    await post(`${server.url}/v1/batch`, { manifest: "batch.csv", seed: 3 }),
+  );
+  const done = await ended(server.url, job.id);
+  assert.equal(done.state, "succeeded", done.error ?? "");
+  assert.deepEqual(done.progress, { done: 5, total: 5, failures: 3 });
+  const response = await send("GET", done.links.result!);
+  assert.equal(response.headers.get("content-type"), "application/x-ndjson");
+  const lines = (await response.text()).trim().split("\n")
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(lines.map(({ source }) => source), [
+    "images/test_00000.png",
+    "nothing.png",
+    "manifest.csv",
+    "images/test_00001.png",
+    "../../secret.png",
+  ]);
+  assert.match(lines[1].error, /no such file/);
+  assert.match(lines[2].error, /none of PNG/);
+  assert.equal(
+    lines[4].error.replaceAll(/"[^"]*"/g, ""),
+    lines[1].error.replaceAll(/"[^"]*"/g, ""),
+  );
+  const direct = await post(`${server.url}/v1/classify`, {
+    path: "images/test_00001.png",
+    seed: 3,
+  });
+  assert.equal(lines[3].label, (await direct.json()).label);
+});
+
+Deno.test("one key is one job", async () => {
+  const key = { "idempotency-key": "once" };
+  const body = { kind: "classify", path: "images/test_00002.png" };
+  const ask = (body: unknown) => post(`${server.url}/v1/jobs`, body, key);
+  const first = await ask(body);
+  assert.equal(first.headers.get("idempotency-replayed"), null);
+  const { id } = await accepted(first);
+  const second = await ask(body);
+  assert.equal(second.headers.get("idempotency-replayed"), "true");
+  assert.equal((await accepted(second)).id, id);
+  await assertRefused(await ask({ ...body, seed: 1 }), {
+    status: 409,
+    error: /another request/,
+  });
+
+  // Bytes count as well as options.
+  const upload = (body: string) =>
+    fetch(`${server.url}/v1/classify`, {
+      method: "POST",
+      headers: {
+        "content-type": "image/png",
+        prefer: "respond-async",
+        "idempotency-key": "bytes",
+      },
+      body,
+    });
+  const one = await accepted(await upload("one"));
+  assert.equal((await accepted(await upload("one"))).id, one.id);
+  await assertRefused(await upload("two"), { status: 409 });
+  const failed = await ended(server.url, one.id);
+  assert.equal(failed.state, "failed");
+  assert.match(failed.error!, /the upload .*none of PNG/);
+
+  // Many at once are one as well.
+  const many = await Promise.all(
+    Array.from(
+      { length: 8 },
+      () => post(`${server.url}/v1/jobs`, body, { "idempotency-key": "many" }),
+    ),
+  );
+  const ids = await Promise.all(many.map(async (r) => (await accepted(r)).id));
+  assert.equal(new Set(ids).size, 1);
+});
+
+Deno.test("jobs are listed by state", async () => {
+  const list = async (query: string) =>
+    await (await send("GET", `/v1/jobs${query}`)).json() as {
+      jobs: JobDocument[];
+    };
+  const { jobs } = await list("?state=succeeded");
+  assert.ok(jobs.length >= 2);
+  assert.ok(jobs.every(({ state }) => state === "succeeded"));
+  assert.ok((await list("")).jobs.length > jobs.length);
+  await assertRefused(await send("GET", "/v1/jobs?state=lost"), {
+    status: 400,
+    field: "state",
+  });
+});
+
+Deno.test("a job that cannot be done is refused, and the field named", async () => {
+  await Deno.writeTextFile(
+    join(server.folder, "set", "faulty.csv"),
+    "image,label\nimages/absent.png,a\n../../../../etc/passwd,b\n",
+  );
+  const faults: [string, unknown, number, string?][] = [
+    ["train", training("x", { data: "absent.csv" }), 403],
+    ["train", training("x", { data: "../run/splits.csv" }), 403],
+    ["train", training("x", { data: "faulty.csv" }), 400, "data"],
+    ["train", training("x", { preset: "best" }), 400, "preset"],
+    ["train", training("x", { config: {} }), 400, "config"],
+    ["train", training("x", { preset: undefined, config: {} }), 400, "config"],
+    [
+      "train",
+      training("x", { settings: { "training.rate": 1 } }),
+      400,
+      "settings",
+    ],
+    ["train", training("x", { epochs: -1 }), 400, "epochs"],
+    ["train", training("../x"), 400, "name"],
+    ["train", training("x", { sedd: 1 }), 400, "sedd"],
+    ["train", {}, 400, "data"],
+    ["batch", { manifest: "absent.csv" }, 403],
+    ["batch", { manifest: "images/test_00000.png" }, 400, "manifest"],
+    ["batch", { manifest: "manifest.csv", model: "other" }, 404],
+    ["jobs", { kind: "bake" }, 400, "kind"],
+    ["jobs", { kind: "classify" }, 400, "uri"],
+    ["jobs", { kind: "batch", manifest: "" }, 400, "manifest"],
+    ["jobs", { ...training("trained"), kind: "train" }, 409],
+  ];
+  for (const [path, body, status, field] of faults) {
+    const response = await post(`${server.url}/v1/${path}`, body);
+    await assertRefused(response, { status, ...(field && { field }) });
+  }
+});
+
+Deno.test("a manifest does not tell what lies outside the folders of data", async () => {
+  const say = async (image: string) => {
+    await Deno.writeTextFile(
+      join(server.folder, "set", "probe.csv"),
+      `image,label\nimages/test_00000.png,a\n${image},b\n`,
+    );
+    const { error } = await assertRefused(
+      await post(
+        `${server.url}/v1/train`,
+        training("x", { data: "probe.csv" }),
+      ),
+      { status: 400, field: "data" },
+    );
+    return error.replace(image, "IT");
+  };
+  assert.equal(
+    await say("../models/first/log.jsonl"),
+    await say("../models/first/absent"),
+  );
+});
+
+Deno.test("there is no other job", async () => {
+  const id = crypto.randomUUID();
+  for (
+    const [method, path] of [
+      ["GET", ""],
+      ["GET", "/events"],
+      ["GET", "/result"],
+      ["GET", "/heatmap.png"],
+      ["GET", "/regions.geojson"],
+      ["GET", "/log"],
+      ["POST", "/cancel"],
+      ["POST", "/resume"],
+    ] as const
+  ) {
+    await assertRefused(await send(method, `/v1/jobs/${id}${path}`), {
+      status: 404,
+    });
+    await assertRefused(await send(method, `/v1/jobs/7${path}`), {
+      status: 400,
+      field: "id",
+    });
+  }
+});
