@@ -14,6 +14,9 @@ export const summary = "Convert an image to a tiled pyramid";
 
 const DEFAULT_TILE = 256; // px
 
+// Of a picture without levels: whoever converts one has the time and the disk.
+const MAX_PIXELS = 2 ** 36;
+
 export const usage = `deno task pyramid IN OUT.tif
 
 Reads IN, a file or a URL, strip by strip and writes a tiled TIFF with levels
@@ -47,7 +50,7 @@ export async function run(argv: string[]): Promise<number> {
   const started = performance.now();
   const signal = interruptSignal();
   const line = new ProgressLine();
-  const image = await openImage(input, { signal });
+  const image = await openImage(input, { signal, maxPixels: MAX_PIXELS });
   try {
     const levels = await writePyramid(out, image, {
       ...options,

@@ -29,6 +29,33 @@ export async function openFile(path: string): Promise<ByteSource> {
   }
 }
 
+/**
+ * A file of ours that stands for what `facts` name, and is removed when it is
+ * closed.
+ */
+export async function temporaryFile(
+  path: string,
+  facts: Pick<ByteSource, "name" | "traffic" | "warnings">,
+): Promise<ByteSource> {
+  const file = await openFile(path).catch((error) => {
+    Deno.removeSync(path);
+    throw error;
+  });
+  let open = true;
+  return {
+    ...facts,
+    identity: file.identity,
+    size: file.size,
+    read: (offset, length, signal) => file.read(offset, length, signal),
+    close() {
+      if (!open) return;
+      open = false;
+      file.close();
+      Deno.removeSync(path);
+    },
+  };
+}
+
 class FileSource implements ByteSource {
   readonly name: string;
   readonly path: string;

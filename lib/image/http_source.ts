@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { ImageError } from "../errors.ts";
-import { openFile } from "./file_source.ts";
+import { temporaryFile } from "./file_source.ts";
 import type { ByteSource, Traffic } from "./source.ts";
 
 /** How a server is asked. */
@@ -487,24 +487,15 @@ async function downloaded(
   signal: AbortSignal | undefined,
 ): Promise<ByteSource> {
   const path = await Deno.makeTempFile({ prefix: "zoomin-" });
-  const remove = () => Deno.removeSync(path);
   try {
     await client.download(path, signal);
-    const file = await openFile(path);
-    return {
-      name: url,
-      identity: file.identity,
-      size: file.size,
-      traffic: client.traffic,
-      warnings: ["the server gives no byte ranges: downloaded whole"],
-      read: (offset, length, signal) => file.read(offset, length, signal),
-      close: () => {
-        file.close();
-        remove();
-      },
-    };
   } catch (error) {
-    remove();
+    await Deno.remove(path);
     throw error;
   }
+  return await temporaryFile(path, {
+    name: url,
+    traffic: client.traffic,
+    warnings: ["the server gives no byte ranges: downloaded whole"],
+  });
 }

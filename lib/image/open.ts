@@ -16,23 +16,34 @@ import {
   type DecodedImage,
   type DecodeOptions,
   RasterPyramid,
+  refuseTooLarge,
 } from "./raster.ts";
 import { type ByteSource, isUrl } from "./source.ts";
+import { openAsPyramid } from "./temporary_pyramid.ts";
 import { scannerOf } from "./tiff_metadata.ts";
 import { isForVips } from "./tiff_page.ts";
 import { TiffFile } from "./tiff_parser.ts";
 import { readTiffImage, type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
-import { decodeWithVips } from "./vips.ts";
+import { decodeWithVips, readHeader } from "./vips.ts";
 
 const HEAD_BYTES = 132; // DICOM: 128 bytes of anything, then DICM
 
-/** Pixels of the largest image that is decoded whole: 1 GiB as RGBA. */
-export const DEFAULT_MAX_PIXELS = 2 ** 28;
+// Pixels of the largest image that is decoded whole: 1 GiB as RGBA.
+const MAX_WHOLE_PIXELS = 2 ** 28;
+
+// PNG and JPEG files with more pixels are converted to a pyramid first.
+const MAX_HELD_PIXELS = 2 ** 26;
+
+// Of an image without blocks; converting one takes 12 s a gigapixel.
+const DEFAULT_MAX_PIXELS = 2 ** 31;
 
 /** How to open an image. */
 export interface OpenOptions {
   signal?: AbortSignal;
-  /** Images with more pixels than this are refused before they are decoded. */
+  /**
+   * Images with more pixels than this are refused before they are decoded,
+   * unless they are read in blocks.
+   */
   maxPixels?: number;
   /** Where blocks are kept; a small cache of its own where left out. */
   cache?: BlockCache;
@@ -53,8 +64,12 @@ interface Reader {
 }
 
 const readers: readonly Reader[] = [
-  rasterReader("PNG", ["\x89PNG\r\n\x1a\n"], decodeWithVips),
-  rasterReader("JPEG", ["\xff\xd8\xff"], decodeWithVips),
+  {
+    format: "PNG",
+    signatures: ["\x89PNG\r\n\x1a\n"],
+    open: openFlat,
+  },
+  { format: "JPEG", signatures: ["\xff\xd8\xff"], open: openFlat },
   rasterReader("WebP", ["RIFF????WEBP"], decodeWithVips),
   {
     format: "TIFF",
@@ -183,9 +198,14 @@ function slideReader(format: string, signatures: string[]): Reader {
 async function decodeWhole(
   source: ByteSource,
   decode: Decoder,
-  { signal, maxPixels = DEFAULT_MAX_PIXELS }: OpenOptions,
+  options: OpenOptions,
   facts?: ImageFacts,
 ): Promise<Pyramid> {
+  const { signal } = options;
+  const maxPixels = Math.min(
+    options.maxPixels ?? MAX_WHOLE_PIXELS,
+    MAX_WHOLE_PIXELS,
+  );
   refuseHugeFile(source, maxPixels);
   const bytes = await source.read(0, source.size, signal);
   const { pixels, warnings } = await decode(bytes, { maxPixels, signal });
@@ -203,6 +223,24 @@ function refuseHugeFile({ size }: ByteSource, maxPixels: number): void {
       `the file has ${size} bytes, too many for the ${maxPixels} px allowed`,
     );
   }
+}
+
+/** A PNG or JPEG: held whole, or converted to a pyramid where it is large. */
+async function openFlat(
+  source: ByteSource,
+  options: OpenOptions,
+): Promise<Pyramid> {
+  const { path } = source;
+  const header = path === undefined ? undefined : await readHeader(path);
+  if (
+    path === undefined || header === undefined ||
+    header.width * header.height <= MAX_HELD_PIXELS
+  ) {
+    return await decodeWhole(source, decodeWithVips, options);
+  }
+  const { signal, cache = defaultCache() } = options;
+  refuseTooLarge(header, options.maxPixels ?? DEFAULT_MAX_PIXELS);
+  return await openAsPyramid(source, { path, header, cache, signal });
 }
 
 // A TIFF of one level in strips, up to this size, is a picture, not a slide.

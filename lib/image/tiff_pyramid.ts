@@ -52,6 +52,11 @@ export async function readTiffImage(
       ...conversions(base),
       ...isOriented ? [`EXIF orientation ${orientation} applied`] : [],
       ...found.warnings,
+      ...isFlat(found.levels)
+        ? [
+          'has no levels, so that a view of the whole is slow: "deno task pyramid IN OUT.tif" makes them',
+        ]
+        : [],
       // The others of Aperio are the label, the macro and the thumbnail.
       ...left > found.masks && !aperio
         ? [`first of ${left - found.masks + 1} pages read`]
@@ -59,6 +64,14 @@ export async function readTiffImage(
     ],
     emptyIsWhite: aperio,
   };
+}
+
+// Smaller images are read whole within a second.
+const LARGE_PIXELS = 2 ** 26;
+
+function isFlat(levels: readonly TiffPage[]): boolean {
+  const { width, height } = levels[0]!;
+  return levels.length === 1 && width * height > LARGE_PIXELS;
 }
 
 // Levels halve, so even these are more than any size needs.

@@ -27,7 +27,7 @@ sharp.unblock({
 });
 
 // A truncated file is an error, not grey pixels; an odd tag is neither.
-const FAIL_ON = "error";
+export const FAIL_ON = "error";
 
 /**
  * Decodes the first page of `bytes`. libvips cannot be interrupted, so the
@@ -40,7 +40,6 @@ export async function decodeWithVips(
   { maxPixels, signal }: DecodeOptions,
 ): Promise<DecodedImage> {
   const header = await readHeader(bytes);
-  refuseUnsupported(header);
   refuseTooLarge(header, maxPixels);
   signal?.throwIfAborted();
   const pixels = await readPixels(bytes, header, maxPixels);
@@ -48,13 +47,23 @@ export async function decodeWithVips(
   return { pixels, warnings: conversions(header) };
 }
 
-async function readHeader(bytes: Uint8Array): Promise<Metadata> {
+/**
+ * What the head of a file, by its bytes or its path, says of its first page.
+ *
+ * @throws {ImageError} With the reason only; of channels and samples too that
+ *   have no meaning as colours.
+ */
+export async function readHeader(file: Uint8Array | string): Promise<Metadata> {
   try {
     // No limit here, so that refuseTooLarge() can name the size.
-    return await sharp(bytes, { failOn: FAIL_ON, limitInputPixels: false })
-      .metadata();
+    const header = await sharp(file, {
+      failOn: FAIL_ON,
+      limitInputPixels: false,
+    }).metadata();
+    refuseUnsupported(header);
+    return header;
   } catch (cause) {
-    throw decodingError(cause);
+    throw cause instanceof ImageError ? cause : decodingError(cause);
   }
 }
 
@@ -107,7 +116,7 @@ function isLab(space: string): boolean {
 }
 
 /** What decoding changed, in words for `Pyramid.warnings`. */
-function conversions(header: Metadata): string[] {
+export function conversions(header: Metadata): string[] {
   const { space, depth, orientation = 1, pages = 1 } = header;
   const warnings: string[] = [];
   if (header.isPalette) warnings.push("palette expanded to RGB");
@@ -132,9 +141,9 @@ function aligned({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>) {
 }
 
 /** What libvips says, in one line: the first of its lines that is an error. */
-function decodingError(cause: unknown): ImageError {
+export function decodingError(cause: unknown): ImageError {
   const lines = (cause as Error).message
-    .replace("Input buffer has corrupt header:", "")
+    .replace(/Input (buffer|file) has corrupt header:/, "")
     .split("\n").map((line) => line.trim())
     .filter((line) => line !== "" && !isWarning(line));
   const line = lines[0] ?? "no word from the decoder";

@@ -23,17 +23,17 @@ export function toSharp({ data, width, height }: Pixels): Sharp {
 
 /** A folder of files, gone when the test is. */
 export class TemporaryFolder implements Disposable {
-  readonly #path = Deno.makeTempDirSync();
+  readonly path = Deno.makeTempDirSync();
 
   /** Writes a file and returns its path. */
   write(name: string, data: Uint8Array): string {
-    const path = join(this.#path, name);
+    const path = join(this.path, name);
     Deno.writeFileSync(path, data);
     return path;
   }
 
   [Symbol.dispose](): void {
-    Deno.removeSync(this.#path, { recursive: true });
+    Deno.removeSync(this.path, { recursive: true });
   }
 }
 
