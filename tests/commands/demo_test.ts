@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import sharp from "sharp";
+import { withFolder } from "../data/folder.ts";
+import {
+  assertFailsInOneLine,
+  outcome,
+  start,
+  succeed,
+  zoomin,
+} from "./process.ts";
+
+Deno.test("demo writes over nothing, and says what to do", async () => {
+  await withFolder(async (folder) => {
+    const data = join(folder, "demo", "data");
+    await Deno.mkdir(data, { recursive: true });
+    await Deno.writeTextFile(join(data, "mine"), "");
+    assertFailsInOneLine(await zoomin(folder, "demo"), {
+      code: 2,
+      message: /"demo\/data": the folder is not empty; remove it, or give/,
+    });
+    const left = [...Deno.readDirSync(data)].map(({ name }) => name);
+    assert.deepEqual(left, ["mine"]);
+  });
+});
+
+Deno.test("Ctrl-C stops the demo while it trains", async () => {
+  await withFolder(async (folder) => {
+    const process = start(folder, "demo", "--out", "here");
+    const ended = outcome(process);
+    const log = join(folder, "here", "run", "log.jsonl");
+    while (!await Deno.stat(log).catch(() => undefined)) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    process.kill("SIGINT");
+    const { code, stdout, stderr } = await ended;
+    assert.deepEqual([code, stdout], [130, ""]);
+    assert.match(stderr, /\nStopped\n$/);
+  });
+});
+
+Deno.test({
+  name: "the demo learns what a small view does not show",
+  ignore: !Deno.env.get("CI"), // minutes
+  async fn() {
+    await withFolder(async (folder) => {
+      const { stdout } = await succeed(folder, "demo");
+      const { seconds, heatmap, accuracy, auc, ...rest } = JSON.parse(
+        stdout.trimEnd().split("\n").at(-1)!,
+      );
+      assert.ok(accuracy >= 0.9, `accuracy ${accuracy}`);
+      assert.ok(auc >= 0.95, `AUC ${auc}`);
+      assert.ok(seconds > 0);
+      assert.deepEqual(
+        { ...rest, backend: "" },
+        { trainImages: 240, testImages: 120, backend: "" },
+      );
+      const { format, width } = await sharp(join(folder, heatmap)).metadata();
+      assert.deepEqual([format, width], ["png", 512]);
+    });
+  },
+});
