@@ -128,6 +128,12 @@ export function foldSplit(
       `Cannot test on fold ${fold}: no image is left to train on, as all are of this fold`,
     );
   }
+  const [label, ...others] = new Set(train.map(({ label }) => label));
+  if (others.length === 0) {
+    throw new DataError(
+      `Cannot test on fold ${fold}: all images of the other folds have the label "${label}"`,
+    );
+  }
   return { train, test };
 }
 

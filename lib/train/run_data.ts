@@ -81,6 +81,12 @@ export async function runData(
       `Cannot train on ${manifest.path}: no image has the split "train"`,
     );
   }
+  const [label, ...others] = new Set(sides.train.map(({ label }) => label));
+  if (others.length === 0) {
+    throw new DataError(
+      `Cannot train on ${manifest.path}: all its images to train on have the label "${label}"`,
+    );
+  }
   if (sides.validation.length === 0 && fraction > 0) {
     sides = validationPart(sides.train, { fraction, seed });
     await checkLeaks([...sides.train, ...sides.validation]);

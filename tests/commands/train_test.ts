@@ -307,6 +307,17 @@ const FAULTS: Fault[] = [
     message: /one\.csv: all its images have the label "cat"/,
   },
   {
+    name: "one label only among the images to train on",
+    files: {
+      "side.csv": `image,label,split\n${IMAGE(0)},cat,train\n${
+        IMAGE(1)
+      },cat,train\n${IMAGE(2)},dog,test\n`,
+    },
+    argv: ["--data", "side.csv"],
+    code: 1,
+    message: /side\.csv: all its images to train on have the label "cat"/,
+  },
+  {
     name: "faults of a manifest, all of them by line",
     files: {
       "faults.csv": `image,label,split\n${IMAGE(0)},a,train\nnone.png,b,tset\n${

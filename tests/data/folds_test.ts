@@ -134,6 +134,21 @@ Deno.test("validationPart cuts at least one image of each class", () => {
   );
 });
 
+Deno.test("foldSplit refuses a fold that leaves one class to train on", () => {
+  const entries = [
+    ...table({ a: 4 }).map((entry, i) => ({ ...entry, fold: i % 2 })),
+    ...table({ b: 2 }).map((entry) => ({ ...entry, fold: 1 })),
+  ];
+  assert.equal(foldSplit(entries, 0).train.length, 4);
+  assert.throws(
+    () => foldSplit(entries, 1),
+    (error: Error) =>
+      error instanceof DataError &&
+      /fold 1: all images of the other folds have the label "a"/
+        .test(error.message),
+  );
+});
+
 Deno.test("foldSplit tests on one fold and trains on the others", () => {
   const made = makeFolds(table({ a: 9, b: 9 }), { folds: 3, seed: 0 });
   const { train, test } = foldSplit(made, 2);
