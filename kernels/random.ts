@@ -45,6 +45,30 @@ export function pcg4d(
 }
 
 /**
+ * The first word of `pcg4d` alone: a map has millions of locations, and an array
+ * for each would be most of what the engine's heap is filled with.
+ */
+export function pcg4dFirst(
+  x: number,
+  y: number,
+  z: number,
+  w: number,
+): number {
+  x = (Math.imul(x, 1664525) + 1013904223) | 0;
+  y = (Math.imul(y, 1664525) + 1013904223) | 0;
+  z = (Math.imul(z, 1664525) + 1013904223) | 0;
+  w = (Math.imul(w, 1664525) + 1013904223) | 0;
+  x = (x + Math.imul(y, w)) | 0;
+  y = (y + Math.imul(z, x)) | 0;
+  z = (z + Math.imul(x, y)) | 0;
+  w = (w + Math.imul(y, z)) | 0;
+  x ^= x >>> 16;
+  y ^= y >>> 16;
+  w ^= w >>> 16;
+  return (x + Math.imul(y, w)) >>> 0;
+}
+
+/**
  * Chains integers (seed, epoch, image, stage, tile, ...) into a key. The order
  * of the words matters, and so does each of their 53 bits.
  *

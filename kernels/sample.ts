@@ -37,7 +37,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { Kernel, type TfjsWebGpuInternals } from "./gpu.ts";
 import { floatView, intView, kernelConfigs } from "./kernel_config.ts";
-import { exponential, type Key, pcg4d } from "./random.ts";
+import { exponential, type Key, pcg4d, pcg4dFirst } from "./random.ts";
 import randomCode from "./random.wgsl" with { type: "text" };
 import code from "./sample.wgsl" with { type: "text" };
 import { Top } from "./top.ts";
@@ -148,7 +148,7 @@ function offerRow(
   const end = offset.column + columns;
   for (let i = 0; i < logWeights.length; i++) {
     const logWeight = logWeights[i]!;
-    const bits = pcg4d(row, column, key[0], key[1])[0];
+    const bits = pcg4dFirst(row, column, key[0], key[1]);
     // E >= v > 2^-(clz + 1) bounds the value; it spares most logarithms.
     const bound = logWeight + (Math.clz32(bits) + 1) * Math.LN2;
     if (bound > top.threshold) {

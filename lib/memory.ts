@@ -59,3 +59,14 @@ export class Memory {
     return Math.floor(this.bytes * share);
   }
 }
+
+/**
+ * Frees the memory of an array that nobody uses any more, now: V8 counts buffers
+ * so loosely that some 64 MB of them would wait for its next collection.
+ */
+export function freeNow(
+  { buffer, byteLength }: Uint8Array<ArrayBuffer> | Float32Array,
+): void {
+  if (!(buffer instanceof ArrayBuffer)) return; // shared with a worker
+  if (byteLength === buffer.byteLength) buffer.transfer(0); // nobody else's
+}

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { freeNow } from "../memory.ts";
 import { withSignal } from "./abort.ts";
 import type { Pixels } from "./pyramid.ts";
 
@@ -31,6 +32,8 @@ interface Entry {
   pixels: Promise<Pixels>;
   bytes: number;
   decoded: boolean;
+  /** Decoded, but no longer kept. */
+  dropped: boolean;
   /** Calls that wait for it. */
   waiting: number;
   abandon: AbortController;
@@ -78,14 +81,24 @@ export class BlockCache {
       visit(await withSignal(entry.pixels, signal));
     } finally {
       entry.waiting--;
-      if (entry.waiting === 0 && !entry.decoded) this.#abandon(name, entry);
+      if (entry.waiting === 0) {
+        if (!entry.decoded) this.#abandon(name, entry);
+        else if (entry.dropped) free(entry);
+      }
     }
   }
 
   #start(name: string, bytes: number, decode: BlockUse["decode"]): Entry {
     const { promise: pixels, resolve } = Promise.withResolvers<Pixels>();
     const abandon = new AbortController();
-    const entry = { pixels, bytes, decoded: false, waiting: 0, abandon };
+    const entry = {
+      pixels,
+      bytes,
+      decoded: false,
+      dropped: false,
+      waiting: 0,
+      abandon,
+    };
     resolve(this.#decode(name, entry, decode));
     pixels.catch(() => this.#forget(name, entry));
     return entry;
@@ -158,6 +171,8 @@ export class BlockCache {
   #drop(name: string, entry: Entry): void {
     this.#entries.delete(name);
     this.#bytes -= entry.bytes;
+    entry.dropped = true;
+    if (entry.waiting === 0) free(entry);
   }
 
   #abandon(name: string, entry: Entry): void {
@@ -168,4 +183,9 @@ export class BlockCache {
   #forget(name: string, entry: Entry): void {
     if (this.#entries.get(name) === entry) this.#entries.delete(name);
   }
+}
+
+/** Frees the pixels of a block that nobody waits for. */
+function free({ pixels }: Entry): void {
+  pixels.then(({ data }) => freeNow(data));
 }

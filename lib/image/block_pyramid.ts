@@ -5,6 +5,7 @@
  * @module
  */
 import { ImageError } from "../errors.ts";
+import { freeNow } from "../memory.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { clipRegion, type Region, type Size } from "./geometry.ts";
 import type {
@@ -102,6 +103,10 @@ export abstract class BlockPyramid implements Pyramid {
       await Promise.all(blocks.slice(i, i + BLOCKS_AT_A_TIME).map(copyBlock));
     }
     return { data, width, height };
+  }
+
+  release({ data }: Pixels): void {
+    freeNow(data);
   }
 
   close(): void {

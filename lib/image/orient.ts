@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { freeNow } from "../memory.ts";
 import {
   type Orientation,
   orientedSize,
@@ -75,7 +76,13 @@ class OrientedPyramid extends WrappedPyramid {
       level,
       signal,
     );
-    return orientPixels(pixels, this.#orientation);
+    const turned = orientPixels(pixels, this.#orientation);
+    super.release(pixels);
+    return turned;
+  }
+
+  override release({ data }: Pixels): void {
+    freeNow(data);
   }
 }
 

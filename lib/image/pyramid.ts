@@ -52,6 +52,8 @@ export interface Pyramid extends Size {
    * @throws {ImageError} If the data cannot be read or decoded.
    */
   read(region: Region, level: number, signal?: AbortSignal): Promise<Pixels>;
+  /** Takes back pixels that were read, and frees them if no one else has them. */
+  release?(pixels: Pixels): void;
   /** Frees what the image holds. */
   close(): void;
 }
@@ -108,6 +110,10 @@ export abstract class WrappedPyramid implements Pyramid {
 
   read(region: Region, level: number, signal?: AbortSignal): Promise<Pixels> {
     return this.inner.read(region, level, signal);
+  }
+
+  release(pixels: Pixels): void {
+    this.inner.release?.(pixels);
   }
 
   close(): void {

@@ -151,6 +151,7 @@ export class Views {
       ? gatherPatches(packed, { origins, size: view.part })
       : downsample(packed, { origins, size, output, phase, pixels: view.part });
     packed.dispose();
+    this.#pyramid.release?.(pixels);
     return piece;
   }
 }

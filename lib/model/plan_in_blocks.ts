@@ -9,7 +9,7 @@ import { randomKey } from "../../kernels/random.ts";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import type { MapSize, Region } from "../image/geometry.ts";
 import { Views } from "../image/views.ts";
-import { Memory } from "../memory.ts";
+import { freeNow, Memory } from "../memory.ts";
 import {
   contrastiveWeights as contrastiveBlock,
   type EntropySums,
@@ -276,6 +276,7 @@ class TileLook {
         map: subTileMap(this.#model),
         subTileAttention: values,
       });
+      freeNow(values);
     }
     return { locations, attention };
   }

@@ -18,7 +18,7 @@ import {
   viewSize,
 } from "../image/geometry.ts";
 import type { Views } from "../image/views.ts";
-import { Memory } from "../memory.ts";
+import { freeNow, Memory } from "../memory.ts";
 import { EntropySums, LogSumExp } from "../sampling/streams.ts";
 import { ahead } from "./ahead.ts";
 import { blockLogits, type ViewPlace } from "./attention.ts";
@@ -130,6 +130,7 @@ export class TileMap {
         this.#room -= logits.length;
       }
       yield { block: seen.block, logits };
+      if (!this.#kept.has(seen.block)) freeNow(logits);
     }
   }
 

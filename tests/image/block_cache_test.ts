@@ -142,3 +142,19 @@ Deno.test("BlockCache: a signal ends one wait; the last one ends the decoding", 
   assert.equal(cache.bytes, 0);
   assert.equal(await new Decoder().use(cache, 1), 1);
 });
+
+Deno.test("BlockCache frees what it drops, but not under a reader", async () => {
+  const cache = new BlockCache(BYTES);
+  const blocks = [filled(0), filled(1)];
+  const use = (block: number) =>
+    cache.use(key(block), {
+      bytes: BYTES,
+      decode: () => Promise.resolve(blocks[block]!),
+      visit: ({ data }) => assert.equal(data[0], block),
+    });
+  await use(0);
+  // Both wait: the second drops the block that the first is about to see.
+  await Promise.all([use(0), use(1)]);
+  await sleep(0);
+  assert.deepEqual(blocks.map(({ data }) => data.byteLength), [0, BYTES]);
+});

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   exponential,
   pcg4d,
+  pcg4dFirst,
   randomKey,
   RandomStream,
   uniform01,
@@ -40,6 +41,7 @@ Deno.test("pcg4d equals its definition in exact integers", () => {
   ];
   for (const vector of vectors) {
     assert.deepEqual(pcg4d(...vector), pcg4dExact(...vector));
+    assert.equal(pcg4dFirst(...vector), pcg4d(...vector)[0]);
   }
   // pcg4dExact(1, 2, 3, 4): pins the generator, and with it every draw.
   assert.deepEqual(pcg4dExact(1, 2, 3, 4), [
