@@ -8,10 +8,11 @@ import { setTimeout } from "node:timers/promises";
 import { startEngine } from "../engine/select.ts";
 import { ImageError } from "../errors.ts";
 import { heatmapPng } from "../eval/picture.ts";
-import { predict, type Prediction } from "../eval/predict.ts";
+import { inStoredPixels, predict, type Prediction } from "../eval/predict.ts";
 import { writeFileAtomically } from "../files.ts";
 import { BlockCache } from "../image/block_cache.ts";
 import { openImage } from "../image/open.ts";
+import { atMpp } from "../image/resampled.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import { Memory } from "../memory.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
@@ -35,6 +36,8 @@ export interface ClassifierSetup {
 /** One image to classify. */
 export interface ImageTask {
   image: string;
+  /** Micrometres per px, whatever the file says. */
+  mpp?: number | undefined;
   /** Where to draw its attention. */
   heatmap?: string | undefined;
 }
@@ -68,7 +71,7 @@ export async function startClassifier(
   const { model } = await readCheckpoint(checkpoint);
   const memory = new Memory(memoryBytes);
   const cache = new BlockCache(memory.blockCacheBytes);
-  return async function classifyOne({ image, heatmap }) {
+  return async function classifyOne({ image, mpp, heatmap }) {
     await setTimeout(0); // wasm never waits: let signals and messages in
     signal.throwIfAborted();
     try {
@@ -82,9 +85,10 @@ export async function startClassifier(
 
     async function classify(path: string): Promise<Classified> {
       const started = performance.now();
-      const pyramid = await openImage(path, { signal, cache });
+      const opened = await openImage(path, { signal, cache });
       const openMs = performance.now() - started;
       try {
+        const pyramid = atMpp(opened, model.config.mpp, mpp);
         const { predictions, timings } = await predict(model, [pyramid], {
           ...options,
           memory,
@@ -96,9 +100,10 @@ export async function startClassifier(
           const png = await heatmapPng(pyramid, predictions[0]!);
           await writeFileAtomically(heatmap, png);
         }
-        const { width, height, traffic, warnings } = pyramid;
+        const { traffic, warnings } = pyramid;
+        const { width, height } = opened;
         return {
-          prediction,
+          prediction: inStoredPixels(prediction, pyramid),
           classes: model.classes,
           width,
           height,
@@ -108,7 +113,7 @@ export async function startClassifier(
           warnings,
         };
       } finally {
-        pyramid.close();
+        opened.close();
       }
     }
   };

@@ -25,11 +25,15 @@ export const usage = `deno task classify --checkpoint RUN IMAGE...
   --seed N           seed of the draws (0)
   --heatmap OUT.png  attention over the image; a folder for several images
 ${LOOK_USAGE}
+  --mpp UM           micrometres per px of the images, whatever their files say
   --workers N        images side by side (one a core; one on webgpu)
   --backend NAME     auto, webgpu or wasm (auto)
   --json             print one JSON line an image
 
 Exit code 1 if an image could not be classified; the others are.`;
+
+// From electron microscopes to satellites.
+const MPP_RANGE = { least: 1e-4, most: 1e9 };
 
 /** What is printed for one image. */
 interface Result
@@ -54,6 +58,7 @@ export async function run(argv: string[]): Promise<number> {
     seed: { type: "string" },
     heatmap: { type: "string" },
     ...LOOK_FLAGS,
+    mpp: { type: "string" },
     workers: { type: "string" },
     backend: { type: "string" },
     json: { type: "boolean" },
@@ -68,12 +73,17 @@ export async function run(argv: string[]): Promise<number> {
     foreground: await flags.foreground(),
     memoryBytes: flags.memory()?.bytes,
   };
+  const mpp = flags.number("mpp", MPP_RANGE);
   const workers = flags.workers();
   const heatmaps = await heatmapPaths(flags, images);
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend());
   const setup = { checkpoint, backend, ...options };
-  const tasks = images.map((image, i) => ({ image, heatmap: heatmaps?.[i] }));
+  const tasks = images.map((image, i) => ({
+    image,
+    mpp,
+    heatmap: heatmaps?.[i],
+  }));
   const line = new ProgressLine();
   const showNext = (done: number) =>
     line.show(`${done + 1}/${images.length} ${images[done]}`);

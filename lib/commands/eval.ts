@@ -138,7 +138,7 @@ async function evaluate(
 ): Promise<Evaluation> {
   const evaluation: Evaluation = { images: [], failures: [] };
   const line = new ProgressLine();
-  await classifyImages(entries.map(({ path }) => ({ image: path })), {
+  await classifyImages(entries.map(({ path, mpp }) => ({ image: path, mpp })), {
     ...options,
     onOutcome({ classified, error }, i) {
       const entry = entries[i]!;

@@ -9,7 +9,13 @@ import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
 import type { Model } from "../model/model.ts";
 import type { Size } from "../image/geometry.ts";
-import { predict, type Prediction, type PredictOptions } from "./predict.ts";
+import { openAtMpp } from "../image/resampled.ts";
+import {
+  inStoredPixels,
+  predict,
+  type Prediction,
+  type PredictOptions,
+} from "./predict.ts";
 import type { Scored } from "./metrics.ts";
 
 /** One image that was classified. */
@@ -66,11 +72,20 @@ async function evaluateOne(
   cache: ImageCache,
   options: PredictOptions,
 ): Promise<EvaluatedImage> {
-  const pyramid = await cache.open(entry.path, options.signal);
+  const pyramid = await openAtMpp(
+    cache,
+    entry,
+    model.config.mpp,
+    options.signal,
+  );
   try {
     const { predictions } = await predict(model, [pyramid], options);
-    const { width, height } = pyramid;
-    return { entry, prediction: predictions[0]!, size: { width, height } };
+    const { width, height } = pyramid.stored ?? pyramid;
+    return {
+      entry,
+      prediction: inStoredPixels(predictions[0]!, pyramid),
+      size: { width, height },
+    };
   } finally {
     pyramid.close();
   }

@@ -5,7 +5,12 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
-import { locationAt, type Region, type Size } from "../image/geometry.ts";
+import {
+  locationAt,
+  type Region,
+  type Size,
+  storedPixels,
+} from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
 import type { Memory } from "../memory.ts";
@@ -51,6 +56,24 @@ export interface Prediction {
   subTiles: PredictedSubTile[];
   /** Where the network looked; only if asked for. */
   attention?: Heatmap;
+}
+
+/** `prediction` of `image`, in the pixels of its file. */
+export function inStoredPixels<P extends Omit<Prediction, "attention">>(
+  prediction: P,
+  image: Pyramid,
+): P {
+  const { stored } = image;
+  if (stored === undefined) return prediction;
+  const moved = <R extends Region>(region: R): R => ({
+    ...region,
+    ...storedPixels(region, image, stored),
+  });
+  return {
+    ...prediction,
+    tiles: prediction.tiles.map(moved),
+    subTiles: prediction.subTiles.map(moved),
+  };
 }
 
 /** Time by stage, ms. */

@@ -269,6 +269,25 @@ export function rescaledRegion(region: Region, from: Size, to: Size): Region {
   };
 }
 
+/** `size` at `scale`, rounded; at least 1 px. */
+export function scaledSize({ width, height }: Size, scale: number): Size {
+  return {
+    width: Math.max(1, Math.round(width * scale)),
+    height: Math.max(1, Math.round(height * scale)),
+  };
+}
+
+/** `region` of an image of size `from` in the same image of size `to`, whole px. */
+export function storedPixels(region: Region, from: Size, to: Size): Region {
+  const { x, y, width, height } = rescaledRegion(region, from, to);
+  return {
+    x: Math.round(x),
+    y: Math.round(y),
+    width: Math.max(1, Math.round(width)),
+    height: Math.max(1, Math.round(height)),
+  };
+}
+
 /** The level-0 pixel at `point` of a level. */
 export function levelPoint({ x, y }: Point, downsample: number): Point {
   return { x: Math.round(x * downsample), y: Math.round(y * downsample) };

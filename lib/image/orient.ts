@@ -55,6 +55,11 @@ class OrientedPyramid extends WrappedPyramid {
     return this.#levels;
   }
 
+  override get stored(): Size | undefined {
+    const { stored } = this.inner;
+    return stored && orientedSize(stored, this.#orientation);
+  }
+
   /** Its corners are elsewhere now, and nobody asks where. */
   override get georeference(): undefined {
     return undefined;

@@ -38,6 +38,8 @@ export interface Pyramid extends Size {
   readonly levels: readonly Level[];
   /** Micrometres per level-0 px, where the file says so. */
   readonly mpp?: number | undefined;
+  /** Size of the image in its file, where this one is resampled. */
+  readonly stored?: Size | undefined;
   /** Power of the objective that level 0 was seen through, where the file says so. */
   readonly magnification?: number | undefined;
   readonly georeference?: Georeference | undefined;
@@ -94,6 +96,10 @@ export abstract class WrappedPyramid implements Pyramid {
 
   get magnification(): number | undefined {
     return this.inner.magnification;
+  }
+
+  get stored(): Size | undefined {
+    return this.inner.stored;
   }
 
   get georeference(): Georeference | undefined {

@@ -124,10 +124,11 @@ async function brightOf(
 async function insideOf(pyramid: Pyramid, path: string): Promise<Foreground> {
   const polygons = await readPolygons(path);
   const { width, height } = boundedSize(pyramid, POLYGON_SIDE);
+  const image = pyramid.stored ?? pyramid; // what they were drawn on
   return checkedForeground(
-    fillPolygons(polygons, { rows: height, columns: width }, pyramid),
+    fillPolygons(polygons, { rows: height, columns: width }, image),
     pyramid,
-    `no polygon of ${path} lies in its ${pyramid.width} x ${pyramid.height} px; draw them in px of the full resolution`,
+    `no polygon of ${path} lies in its ${image.width} x ${image.height} px; draw them in px of the full resolution`,
   );
 }
 

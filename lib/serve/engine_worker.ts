@@ -10,8 +10,9 @@ import { selfTest } from "../engine/self_test.ts";
 import { CheckpointError, EngineError, ImageError } from "../errors.ts";
 import { classification } from "../eval/classification.ts";
 import { heatmapPng } from "../eval/picture.ts";
-import { predict } from "../eval/predict.ts";
+import { inStoredPixels, predict } from "../eval/predict.ts";
 import { openImage } from "../image/open.ts";
+import { atMpp } from "../image/resampled.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import type { Model } from "../model/model.ts";
@@ -121,22 +122,26 @@ async function classify(
   const model = models.get(sha256);
   if (!model) throw new CheckpointError("Cannot use a model that was unloaded");
   try {
+    const seen = batch.map(({ pyramid, task }) =>
+      atMpp(pyramid, model.config.mpp, task.mpp)
+    );
     const { predictions, timings } = await predict(
       model,
-      batch.map(({ pyramid }) => pyramid),
+      seen,
       { samples, draws, seed, attention: heatmap, signal },
     );
     const answers: ClassifyAnswer[] = [];
     for (const [i, { task, pyramid, openMs }] of batch.entries()) {
       const prediction = predictions[i]!;
-      const said = classification(pyramid, prediction, {
+      const stored = inStoredPixels(prediction, seen[i]!);
+      const said = classification(pyramid, stored, {
         classes: model.classes,
         timings: { openMs, ...timings },
       });
       if (task.mpp !== undefined) said.image.mpp = task.mpp;
       answers.push({
         classification: said,
-        ...(heatmap && { heatmap: await heatmapPng(pyramid, prediction) }),
+        ...(heatmap && { heatmap: await heatmapPng(seen[i]!, prediction) }),
       });
     }
     engine.assertAlive(); // a lost device leaves zeros, not errors

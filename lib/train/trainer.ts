@@ -13,7 +13,7 @@ import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/cache.ts";
-import type { Pyramid } from "../image/pyramid.ts";
+import { openAtMpp } from "../image/resampled.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import type { Memory } from "../memory.ts";
 import {
@@ -324,7 +324,7 @@ class Run {
       const entry = this.#data.train[index]!;
       const key = (purpose: number): Key =>
         randomKey(seed, purpose, epoch, index);
-      const pyramid: Pyramid = await cache.open(entry.path, signal);
+      const pyramid = await openAtMpp(cache, entry, config.mpp, signal);
       return {
         pyramid,
         classIndex: entry.classIndex,

@@ -10,6 +10,7 @@ import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
+import { openAtMpp } from "../image/resampled.ts";
 import { plan } from "../model/plan.ts";
 import type { Model } from "../model/model.ts";
 import { subTileLogits, tileLogits } from "../model/attention.ts";
@@ -44,7 +45,7 @@ export async function saliencyWarmStart(
       signal?.throwIfAborted();
       const entry = entries[random.below(entries.length)]!;
       const key = randomKey(seed, WARM_START, step);
-      await fitOne(model, optimizer, { path: entry.path, cache, key });
+      await fitOne(model, optimizer, { entry, cache, key });
     }
   } finally {
     optimizer.dispose();
@@ -54,9 +55,9 @@ export async function saliencyWarmStart(
 async function fitOne(
   model: Model,
   optimizer: AdamW,
-  { path, cache, key }: { path: string; cache: ImageCache; key: Key },
+  { entry, cache, key }: { entry: ManifestEntry; cache: ImageCache; key: Key },
 ): Promise<void> {
-  const pyramid = await cache.open(path);
+  const pyramid = await openAtMpp(cache, entry, model.config.mpp);
   const planned = await plan(model, [{ pyramid, key }], {
     samples: model.config.view.samples,
     draws: "seeded",

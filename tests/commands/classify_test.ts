@@ -3,12 +3,15 @@ import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import sharp from "sharp";
 import { ignoreGpu } from "../engines.ts";
+import { serveFile } from "../image/file_server.ts";
 import {
+  assertFails,
   assertFailsInOneLine,
   drawAndTrain,
   folderOfFile,
   inParallel,
   remarks,
+  SMALL,
   succeed,
   zoomin,
 } from "./process.ts";
@@ -315,4 +318,58 @@ Deno.test("classify looks only at the foreground that it is given", async () => 
     code: 1,
     message: /Cannot find the foreground of white\.png: no part of it has/,
   });
+});
+
+Deno.test("classify reads an image of a server as it does the file", async () => {
+  const tiff = await sharp(join(folder, IMAGES[0]!))
+    .tiff({ compression: "deflate", tile: true, tileWidth: 64, tileHeight: 64 })
+    .toBuffer();
+  await Deno.writeFile(join(folder, "slide.tif"), tiff);
+  await using server = await serveFile(tiff);
+  const [local] = await results("slide.tif");
+  const [remote] = await results(server.url);
+  const seen = (result: Result) => {
+    const { image: _, bytesRead: __, requests: ___, ...rest } = timeless(
+      result,
+    );
+    return rest;
+  };
+  assert.deepEqual(seen(remote!), seen(local!));
+  assert.equal(remote!.image, server.url);
+  assert.equal(remote!.requests, server.ranges.length);
+  assert.equal(remote!.bytesRead, server.bytes);
+});
+
+Deno.test("micrometres per px: asked for, missing, given", async () => {
+  const manifest = await Deno.readTextFile(join(folder, "set/manifest.csv"));
+  const train = (data: string, out: string) => [
+    ...["train", "--data", data, "--out", out],
+    ...[...SMALL, "--set", "mpp=0.5", "--epochs", "1"],
+  ];
+  assertFails(
+    await zoomin(folder, ...train("set/manifest.csv", "none")),
+    { code: 1, message: /at 0\.5 um per px, .* manifest's column "mpp"/ },
+  );
+  const lines = manifest.trimEnd().split("\n");
+  const withMpp = lines.map((line, i) => `${line},${i === 0 ? "mpp" : "0.5"}`);
+  await Deno.writeTextFile(join(folder, "set/mpp.csv"), withMpp.join("\n"));
+  await succeed(folder, ...train("set/mpp.csv", "mpp"));
+
+  const classify = ["classify", "--checkpoint", "mpp", "--backend", "wasm"];
+  assertFailsInOneLine(await zoomin(folder, ...classify, IMAGES[0]!), {
+    code: 1,
+    message: /at 0\.5 um per px, .* give classify --mpp$/,
+  });
+  const { stdout } = await succeed(
+    folder,
+    ...[...classify, "--json", "--mpp", "0.25", IMAGES[0]!],
+  );
+  const result: Result = JSON.parse(stdout);
+  assert.deepEqual([result.width, result.height], [128, 128]);
+  for (const { width, height } of result.subTiles) {
+    assert.deepEqual([width, height], [56, 56]); // 28 px of 0.5 um
+  }
+  assert.deepEqual(result.warnings, [
+    "seen at 0.5 um per px, where the file has 0.25",
+  ]);
 });

@@ -1,0 +1,268 @@
+/**
+ * An image as it would look at other micrometres per px: what a network was
+ * trained for, whatever the scanner.
+ *
+ * Level 0 is made on reading: each pixel is the mean of what it covers of the
+ * coarsest level of the file that is at least as fine. Levels of the file that
+ * are coarser stay as they are.
+ *
+ * @module
+ */
+import { ImageError } from "../errors.ts";
+import type { ImageCache } from "./cache.ts";
+import {
+  cellEdge,
+  clipRegion,
+  type Region,
+  scaledSize,
+  type Size,
+} from "./geometry.ts";
+import {
+  type Level,
+  type Pixels,
+  type Pyramid,
+  WrappedPyramid,
+} from "./pyramid.ts";
+
+// Scanners of one make differ by as much.
+const TOLERANCE = 0.02;
+
+/**
+ * `pyramid` at `mpp` micrometres per px; itself where that is null or near what
+ * it has. Closing the one closes the other.
+ *
+ * @param known micrometres per px of the image, whatever its file says.
+ * @throws {ImageError} If the image does not say its own.
+ */
+export function atMpp(
+  pyramid: Pyramid,
+  mpp: number | null,
+  known?: number | undefined,
+): Pyramid {
+  if (mpp === null) return pyramid;
+  const own = known ?? pyramid.mpp;
+  if (own === undefined) {
+    throw new ImageError(
+      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: its file does not say its own; write it in the manifest's column "mpp", or give classify --mpp`,
+    );
+  }
+  if (Math.abs(own / mpp - 1) <= TOLERANCE) return pyramid;
+  return new ResampledPyramid(pyramid, { mpp, own });
+}
+
+/**
+ * Opens an image of a manifest through a cache, at `mpp` micrometres per px.
+ *
+ * @throws {ImageError} As `openImage` and {@linkcode atMpp}.
+ */
+export async function openAtMpp(
+  cache: ImageCache,
+  { path, mpp: known }: { path: string; mpp?: number | undefined },
+  mpp: number | null,
+  signal?: AbortSignal,
+): Promise<Pyramid> {
+  const pyramid = await cache.open(path, signal);
+  try {
+    return atMpp(pyramid, mpp, known);
+  } catch (error) {
+    pyramid.close();
+    throw error;
+  }
+}
+
+// Parts of a region that are made at a time, px: 1 MiB.
+const PART_SIDE = 512;
+
+class ResampledPyramid extends WrappedPyramid {
+  readonly #mpp: number;
+  readonly #own: number;
+  readonly #levels: readonly Level[];
+  /** Index in the file of the level that level 0 is made of. */
+  readonly #finer: number;
+
+  constructor(pyramid: Pyramid, { mpp, own }: { mpp: number; own: number }) {
+    super(pyramid);
+    const size = scaledSize(pyramid, own / mpp);
+    const isFine = (level: Size) =>
+      level.width >= size.width && level.height >= size.height;
+    this.#mpp = mpp;
+    this.#own = own;
+    this.#finer = Math.max(0, pyramid.levels.findLastIndex(isFine));
+    this.#levels = [
+      { ...size, downsample: 1 },
+      ...pyramid.levels.slice(this.#finer + 1).map((level) => ({
+        ...level,
+        downsample: (size.width / level.width + size.height / level.height) / 2,
+      })),
+    ];
+  }
+
+  override get width(): number {
+    return this.#levels[0]!.width;
+  }
+
+  override get height(): number {
+    return this.#levels[0]!.height;
+  }
+
+  override get levels(): readonly Level[] {
+    return this.#levels;
+  }
+
+  override get mpp(): number {
+    return this.#mpp;
+  }
+
+  override get stored(): Size {
+    return this.inner.stored ?? this.inner;
+  }
+
+  override get georeference(): undefined {
+    return undefined; // it is that of the stored pixels
+  }
+
+  override get warnings(): readonly string[] {
+    return [
+      ...this.inner.warnings,
+      `seen at ${this.mpp} um per px, where the file has ${this.#own}`,
+    ];
+  }
+
+  override async read(
+    region: Region,
+    level: number,
+    signal?: AbortSignal,
+  ): Promise<Pixels> {
+    if (level > 0) {
+      return await super.read(region, this.#finer + level, signal);
+    }
+    const { width, height } = region;
+    const out = { data: new Uint8Array(width * height * 4), width, height };
+    const inside = clipRegion(region, this);
+    const right = inside.x + inside.width, bottom = inside.y + inside.height;
+    for (let y = inside.y; y < bottom; y += PART_SIDE) {
+      for (let x = inside.x; x < right; x += PART_SIDE) {
+        const part = {
+          x,
+          y,
+          width: Math.min(PART_SIDE, right - x),
+          height: Math.min(PART_SIDE, bottom - y),
+        };
+        const place = { x: x - region.x, y: y - region.y };
+        paste(await this.#make(part, signal), out, place);
+      }
+    }
+    return out;
+  }
+
+  /** The pixels of a region inside the image. */
+  async #make(
+    { x, y, width, height }: Region,
+    signal: AbortSignal | undefined,
+  ): Promise<Pixels> {
+    const level = this.inner.levels[this.#finer]!;
+    const columns = shares(x, width, this.width, level.width);
+    const rows = shares(y, height, this.height, level.height);
+    const pixels = await super.read(
+      {
+        x: columns.first,
+        y: rows.first,
+        width: columns.length,
+        height: rows.length,
+      },
+      this.#finer,
+      signal,
+    );
+    return weighted(pixels, columns.cells, rows.cells);
+  }
+}
+
+/** What a pixel covers of one axis: a share of each pixel from `first` on. */
+interface Cell {
+  first: number;
+  shares: number[]; // they add to 1
+}
+
+/**
+ * What `length` pixels from `start` on of an axis of `count` cover of one of
+ * `extent`, and the range of all of them; `first` of each cell is within it.
+ */
+function shares(
+  start: number,
+  length: number,
+  count: number,
+  extent: number,
+): { first: number; length: number; cells: Cell[] } {
+  const first = Math.floor(cellEdge(start, count, extent));
+  let end = first + 1;
+  const cells = Array.from({ length }, (_, i) => {
+    const from = cellEdge(start + i, count, extent);
+    const to = cellEdge(start + i + 1, count, extent);
+    const begin = Math.floor(from);
+    end = Math.min(extent, Math.max(end, Math.ceil(to)));
+    return {
+      first: begin - first,
+      shares: Array.from({ length: Math.min(extent, Math.ceil(to)) - begin }, (
+        _,
+        k,
+      ) =>
+        (Math.min(to, begin + k + 1) - Math.max(from, begin + k)) /
+        (to - from)),
+    };
+  });
+  return { first, length: end - first, cells };
+}
+
+/** Means of `pixels`, first along the rows, then along the columns. */
+function weighted(
+  { data, width, height }: Pixels,
+  columns: readonly Cell[],
+  rows: readonly Cell[],
+): Pixels {
+  const narrow = new Float32Array(columns.length * height * 3);
+  for (let y = 0, to = 0; y < height; y++) {
+    for (const { first, shares } of columns) {
+      let red = 0, green = 0, blue = 0;
+      let from = (y * width + first) * 4;
+      for (const share of shares) {
+        red += share * data[from]!;
+        green += share * data[from + 1]!;
+        blue += share * data[from + 2]!;
+        from += 4;
+      }
+      narrow[to++] = red;
+      narrow[to++] = green;
+      narrow[to++] = blue;
+    }
+  }
+  const out = new Uint8Array(columns.length * rows.length * 4).fill(255);
+  const stride = columns.length * 3;
+  for (let y = 0, to = 0; y < rows.length; y++) {
+    const { first, shares } = rows[y]!;
+    for (let x = 0; x < stride; x += 3, to += 4) {
+      for (let c = 0; c < 3; c++) {
+        let sum = 0;
+        for (let k = 0; k < shares.length; k++) {
+          sum += shares[k]! * narrow[(first + k) * stride + x + c]!;
+        }
+        out[to + c] = Math.round(sum);
+      }
+    }
+  }
+  return { data: out, width: columns.length, height: rows.length };
+}
+
+/** Copies all of `from` into `to` at (x, y). */
+function paste(
+  from: Pixels,
+  to: Pixels,
+  { x, y }: { x: number; y: number },
+): void {
+  for (let row = 0; row < from.height; row++) {
+    const start = row * from.width * 4;
+    to.data.set(
+      from.data.subarray(start, start + from.width * 4),
+      ((y + row) * to.width + x) * 4,
+    );
+  }
+}

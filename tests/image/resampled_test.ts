@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { ImageCache } from "../../lib/image/cache.ts";
+import type { Pixels, Pyramid } from "../../lib/image/pyramid.ts";
+import { RasterPyramid } from "../../lib/image/raster.ts";
+import { atMpp, openAtMpp } from "../../lib/image/resampled.ts";
+import { asymmetricPicture, pixelAt, readAll } from "./pictures.ts";
+
+const MPP = 0.25;
+
+function image(width: number, height: number, mpp?: number): RasterPyramid {
+  const pixels = asymmetricPicture(width, height);
+  return new RasterPyramid("slide", { pixels, warnings: [] }, undefined, {
+    mpp,
+  });
+}
+
+/** The mean over a rectangle of `pixels` with edges within pixels. */
+function mean(
+  { data, width }: Pixels,
+  [left, top, right, bottom]: [number, number, number, number],
+): number[] {
+  const sums = [0, 0, 0];
+  for (let y = Math.floor(top); y < bottom; y++) {
+    for (let x = Math.floor(left); x < right; x++) {
+      const share = (Math.min(right, x + 1) - Math.max(left, x)) *
+        (Math.min(bottom, y + 1) - Math.max(top, y));
+      for (let c = 0; c < 3; c++) {
+        sums[c]! += share * data[(y * width + x) * 4 + c]!;
+      }
+    }
+  }
+  return sums.map((sum) => sum / ((right - left) * (bottom - top)));
+}
+
+for (const mpp of [0.5, 0.37, 0.75, 0.2, 0.1, 2]) {
+  Deno.test(`an image of ${MPP} um per px seen at ${mpp}: means of what each px covers`, async () => {
+    const stored = image(57, 31, MPP);
+    const seen = atMpp(stored, mpp);
+    const scale = MPP / mpp;
+    assert.deepEqual(
+      [seen.width, seen.height],
+      [Math.round(57 * scale), Math.round(31 * scale)],
+    );
+    assert.equal(seen.mpp, mpp);
+    assert.deepEqual(seen.stored, stored);
+    assert.match(seen.warnings[0]!, /^seen at .* where the file has 0\.25$/);
+    const original = await readAll(stored);
+    const pixels = await readAll(seen);
+    for (let y = 0; y < seen.height; y++) {
+      for (let x = 0; x < seen.width; x++) {
+        const expected = mean(original, [
+          x * 57 / seen.width,
+          y * 31 / seen.height,
+          (x + 1) * 57 / seen.width,
+          (y + 1) * 31 / seen.height,
+        ]);
+        const [...actual] = pixelAt(pixels, x, y);
+        assert.equal(actual.pop(), 255);
+        for (const [c, value] of expected.entries()) {
+          assert.ok(Math.abs(value - actual[c]!) <= 0.5 + 1e-3);
+        }
+      }
+    }
+    // A part that reaches outside is the same part of the whole, and zeros.
+    const part = await seen.read({ x: -1, y: 1, width: 4, height: 2 }, 0);
+    assert.deepEqual(pixelAt(part, 0, 0), [0, 0, 0, 0]);
+    assert.deepEqual(pixelAt(part, 3, 1), pixelAt(pixels, 2, 2));
+  });
+}
+
+/** Levels of one picture, and which of them are read. */
+class Levels extends RasterPyramid {
+  readonly asked: number[] = [];
+  override readonly levels = [1, 2, 4, 8].map((downsample) => ({
+    width: 1024 / downsample,
+    height: 512 / downsample,
+    downsample,
+  }));
+
+  override async read(
+    region: { x: number; y: number; width: number; height: number },
+    level: number,
+  ): Promise<Pixels> {
+    this.asked.push(level);
+    const { width, height } = region;
+    const data = new Uint8Array(width * height * 4).fill(10 + level);
+    return await Promise.resolve({ data, width, height });
+  }
+}
+
+Deno.test("an image with levels is made of the coarsest that is fine enough", async () => {
+  const pixels = {
+    data: new Uint8Array(1024 * 512 * 4),
+    width: 1024,
+    height: 512,
+  };
+  const levels = () =>
+    new Levels("slide", { pixels, warnings: [] }, undefined, { mpp: 0.25 });
+  const stored = levels();
+  const seen: Pyramid = atMpp(stored, 0.75); // three times
+  assert.deepEqual(seen.levels, [
+    { width: 341, height: 171, downsample: 1 },
+    { width: 256, height: 128, downsample: (341 / 256 + 171 / 128) / 2 },
+    { width: 128, height: 64, downsample: (341 / 128 + 171 / 64) / 2 },
+  ]);
+  await readAll(seen);
+  await seen.read({ x: 0, y: 0, width: 4, height: 4 }, 1);
+  await seen.read({ x: 0, y: 0, width: 4, height: 4 }, 2);
+  assert.deepEqual(stored.asked, [1, 2, 3]);
+  const same = levels();
+  await readAll(atMpp(same, 0.5)); // as the file has it
+  assert.deepEqual(same.asked, [1]);
+});
+
+Deno.test("mpp: as it is where nothing is asked for, or nearly the same", () => {
+  const stored = image(8, 8, MPP);
+  for (const mpp of [null, 0.25, 0.2501, 0.254]) {
+    assert.equal(atMpp(stored, mpp), stored);
+  }
+  assert.equal(atMpp(image(8, 8), null).mpp, undefined);
+});
+
+Deno.test("mpp: the manifest's counts before the file's; with neither an error", async () => {
+  assert.equal(atMpp(image(8, 8, MPP), 0.5, 1).width, 16);
+  assert.equal(atMpp(image(8, 8), 0.5, 0.25).width, 4);
+  assert.throws(
+    () => atMpp(image(8, 8), 0.5),
+    /Cannot see slide at 0\.5 um per px.*manifest's column "mpp".*classify --mpp/,
+  );
+  const cache = new ImageCache(1e6, () => Promise.resolve(image(8, 8)));
+  const opened = await openAtMpp(cache, { path: "a", mpp: 0.25 }, 0.5);
+  assert.equal(opened.width, 4);
+  opened.close();
+  await assert.rejects(openAtMpp(cache, { path: "a" }, 0.5), /column "mpp"/);
+});
