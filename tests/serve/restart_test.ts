@@ -1,0 +1,224 @@
+/** What a crash, a stop and an impatient client leave behind. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { randomKey, RandomStream } from "../../kernels/random.ts";
+import { folderOfFile } from "../commands/process.ts";
+import {
+  assertRefused,
+  drawModels,
+  ended,
+  imageOf,
+  type JobDocument,
+  post,
+  serve,
+  type Served,
+  SMALL_SETTINGS,
+  until,
+} from "./served.ts";
+
+const folder = folderOfFile(drawModels);
+const FLAGS = ["--models", "models", "--data-root", "set", "--workers", "1"];
+
+// By hand: ZOOMIN_RESTARTS=20 deno task test tests/serve/restart_test.ts
+const RESTARTS = Number(Deno.env.get("ZOOMIN_RESTARTS") ?? 3);
+
+async function accepted(response: Response): Promise<JobDocument> {
+  const job = await response.json();
+  assert.equal(response.status, 202, JSON.stringify(job));
+  return job;
+}
+
+function train(
+  url: string,
+  name: string,
+  epochs: number,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  return post(`${url}/v1/train`, {
+    ...{ data: "manifest.csv", name, preset: "needle", epochs },
+    settings: SMALL_SETTINGS,
+  }, headers);
+}
+
+Deno.test("kill -9 at any moment loses no accepted job, and repeats none", async () => {
+  const random = new RandomStream(randomKey(RESTARTS));
+  const ids = new Map<string, string>(); // job by key
+  let served = await serve(folder, ...FLAGS);
+  const image = await imageOf(folder);
+  const epochs = 4 * RESTARTS;
+  /** Asks under a key until there is an answer, as a careful client does. */
+  const ask = async (key: string, send: () => Promise<Response>) => {
+    const response = await send().catch(() => undefined); // it may be killed
+    if (response) ids.set(key, (await accepted(response)).id);
+  };
+  const askAll = async (round: number) => {
+    const { url } = served;
+    const asked = [
+      ask(
+        "train",
+        () => train(url, "survivor", epochs, { "idempotency-key": "train" }),
+      ),
+    ];
+    for (let i = 0; i < 4; i++) {
+      const key = `upload ${round}.${i}`;
+      asked.push(ask(key, () =>
+        fetch(`${url}/v1/classify?seed=${i}`, {
+          method: "POST",
+          headers: {
+            "content-type": "image/png",
+            prefer: "respond-async",
+            "idempotency-key": key,
+          },
+          body: image,
+        })));
+    }
+    const key = `batch ${round}`;
+    asked.push(
+      ask(
+        key,
+        () =>
+          post(`${url}/v1/batch`, { manifest: "manifest.csv", seed: round }, {
+            "idempotency-key": key,
+          }),
+      ),
+    );
+    await Promise.all(asked);
+  };
+  for (let round = 0; round < RESTARTS; round++) {
+    const asking = askAll(round);
+    // At times in the middle of accepting, at times in the middle of training.
+    const ms = random.below(2) === 0 ? random.below(60) : random.below(4000);
+    await new Promise((done) => setTimeout(done, ms));
+    await served.kill();
+    await asking;
+    served = await serve(folder, ...FLAGS);
+  }
+  await using last = served;
+  await askAll(RESTARTS);
+  assert.ok(ids.size > RESTARTS);
+  for (const [key, id] of ids) {
+    const job = await ended(last.url, id, 120_000);
+    assert.equal(job.state, "succeeded", `${key}: ${job.error}`);
+    const result = await fetch(last.url + job.links.result!);
+    const text = await result.text();
+    assert.equal(result.status, 200);
+    if (job.kind === "batch") assert.equal(text.trim().split("\n").length, 20);
+  }
+  assert.equal(new Set(ids.values()).size, ids.size, "each its own job");
+  // The run was done once: every epoch, in order, and one model.
+  const log = await Deno.readTextFile(
+    join(folder, "models", "survivor", "log.jsonl"),
+  );
+  const done = log.trim().split("\n").map((line) => JSON.parse(line))
+    .filter(({ type }) => type === "epoch").map(({ epoch }) => epoch);
+  assert.deepEqual(done, Array.from({ length: epochs }, (_, i) => i + 1));
+});
+
+Deno.test("SIGTERM lets what runs end, and gives jobs back", async () => {
+  const served = await serve(folder, ...FLAGS);
+  const { url } = served;
+  const { id } = await accepted(await train(url, "drained", 30));
+  await until(url, id, ({ progress }) => (progress?.epoch ?? 0) > 1);
+  const events = fetch(`${url}/v1/jobs/${id}/events`).then((r) => r.text());
+  const answers = Array.from(
+    { length: 6 },
+    (_, i) =>
+      post(`${url}/v1/classify`, {
+        path: `images/test_0000${i}.png`,
+        samples: 200,
+      }),
+  );
+  await new Promise((done) => setTimeout(done, 100)); // they are on their way
+  const { code } = await served.stop();
+  assert.equal(code, 0);
+  for (const answer of await Promise.all(answers)) {
+    await answer.body?.cancel();
+    assert.equal(answer.status, 200);
+  }
+  assert.match(await events, /^event: progress/);
+
+  await using again = await serve(folder, ...FLAGS);
+  const job = await until(
+    again.url,
+    id,
+    ({ state, progress }) => state === "running" && progress!.epoch! > 2,
+  );
+  assert.equal(job.attempts, 2);
+  const cancelled = await fetch(`${again.url}/v1/jobs/${id}/cancel`, {
+    method: "POST",
+  });
+  await cancelled.body?.cancel();
+  assert.equal((await ended(again.url, id)).state, "cancelled");
+});
+
+/** What the server says of itself. */
+async function metric({ url }: Served, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const line = text.split("\n").find((line) => line.startsWith(`${name} `))!;
+  return Number(line.split(" ")[1]);
+}
+
+/** A request that never sends all that it announces. */
+async function openUpload(url: string): Promise<Deno.Conn> {
+  const { port } = new URL(url);
+  const connection = await Deno.connect({
+    hostname: "127.0.0.1",
+    port: Number(port),
+  });
+  await connection.write(new TextEncoder().encode(
+    "POST /v1/classify HTTP/1.1\r\nhost: localhost\r\n" +
+      "content-type: image/png\r\ncontent-length: 1000\r\n\r\nabc",
+  ));
+  return connection;
+}
+
+Deno.test("a full queue says when to come again; who goes away frees a place", async () => {
+  await using served = await serve(folder, ...FLAGS, "--queue", "2");
+  const { url } = served;
+  const pending = "inference_pending_requests";
+  const classify = () =>
+    post(`${url}/v1/classify`, { path: "images/test_00000.png" });
+  const slow = [await openUpload(url), await openUpload(url)];
+  while (await metric(served, pending) < 2);
+  const response = await classify();
+  assert.match(response.headers.get("retry-after")!, /^[1-9]\d*$/);
+  await assertRefused(response, { status: 429, error: /more than 2/ });
+  for (const connection of slow) connection.close();
+  while (await metric(served, pending) > 0);
+  assert.equal((await (await classify()).json()).model.name, "first");
+  const left = await Array.fromAsync(
+    Deno.readDir(join(folder, "models", ".server", "uploads")),
+  );
+  assert.deepEqual(left, [], "what was half uploaded is gone");
+
+  // Or while it is being classified: 4096 sub-tiles take a second.
+  const gone = new AbortController();
+  const aborted = fetch(`${url}/v1/classify`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ path: "images/test_00000.png", samples: 4096 }),
+    signal: gone.signal,
+  });
+  while (await metric(served, pending) < 1);
+  gone.abort();
+  await assert.rejects(aborted);
+  while (await metric(served, pending) > 0);
+});
+
+Deno.test("what takes too long ends with 504", async () => {
+  await using served = await serve(folder, ...FLAGS, "--timeout", "1");
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, (_, seed) =>
+      post(`${served.url}/v1/classify`, {
+        path: "images/test_00000.png",
+        samples: 4096,
+        seed, // no two share a pass
+      })),
+  );
+  const late = answers.filter(({ status }) => status === 504);
+  assert.ok(late.length > 0, `${answers.map(({ status }) => status)}`);
+  await assertRefused(late[0]!, { status: 504, error: /respond-async/ });
+  for (const { body, bodyUsed } of answers) {
+    if (!bodyUsed) await body?.cancel();
+  }
+});
