@@ -33,6 +33,11 @@ export class ImageFormatError extends ImageError {
   override name = "ImageFormatError";
 }
 
+/** The image lies where it may not be read from. */
+export class ImageRefusedError extends ImageError {
+  override name = "ImageRefusedError";
+}
+
 /** A checkpoint cannot be read or does not fit; the message names the file. */
 export class CheckpointError extends Error {
   override name = "CheckpointError";
@@ -79,6 +84,7 @@ const CLASSES = [
   DataError,
   ImageError,
   ImageFormatError,
+  ImageRefusedError,
   CheckpointError,
   EngineError,
   TrainingError,

@@ -11,6 +11,7 @@ import {
   EngineError,
   ImageError,
   ImageFormatError,
+  ImageRefusedError,
 } from "../lib/errors.ts";
 import {
   BusyError,
@@ -43,6 +44,7 @@ const STATUS: readonly [
   [TooLargeError, 413],
   [MediaTypeError, 415],
   [ImageFormatError, 415],
+  [ImageRefusedError, 403],
   [ImageError, 422],
   [BusyError, 429],
   [NotReadyError, 503],

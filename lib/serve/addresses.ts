@@ -54,6 +54,13 @@ export function isPublicAddress(address: string): boolean {
   }
 }
 
+/** Whether `hostname` is an address of the link, such as a cloud's metadata. */
+export function isLinkLocal(hostname: string): boolean {
+  const address = hostname.replace(/^\[|\]$/g, "").toLowerCase();
+  return address.startsWith("169.254.") || /^fe[89ab].:/.test(address) ||
+    address.startsWith("::ffff:a9fe:"); // 169.254.0.0/16 mapped
+}
+
 /** Whether a server bound to `hostname` is reached from this machine only. */
 export function isLoopback(hostname: string): boolean {
   const address = hostname.replace(/^\[|\]$/g, "").toLowerCase();

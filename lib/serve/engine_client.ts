@@ -9,6 +9,7 @@ import { EngineError } from "../errors.ts";
 import type {
   ClassifyAnswer,
   ClassifyTask,
+  EngineEvent,
   EngineMethods,
   EngineStatus,
 } from "./engine_protocol.ts";
@@ -36,7 +37,7 @@ export class EngineClient {
   readonly #options: EngineClientOptions;
   readonly #models = new Map<string, string>(); // path by SHA-256
   #busy = 0;
-  #calls: WorkerCalls<EngineMethods> | undefined;
+  #calls: WorkerCalls<EngineMethods, EngineEvent> | undefined;
   #status: EngineStatus | undefined;
   #failure: string | undefined;
   #retryMs = FIRST_RETRY_MS;
@@ -64,9 +65,12 @@ export class EngineClient {
 
   /** Starts the engine. Fails as it fails; a later loss is mended by itself. */
   async start(): Promise<void> {
-    const calls = new WorkerCalls<EngineMethods>(
+    const calls = new WorkerCalls<EngineMethods, EngineEvent>(
       this.#options.module ?? WORKER,
-      { onCrash: (reason) => this.#lose(calls, reason) },
+      {
+        onEvent: ({ failure }) => this.#lose(calls, failure),
+        onCrash: (reason) => this.#lose(calls, reason),
+      },
     );
     this.#calls = calls;
     try {
@@ -138,7 +142,7 @@ export class EngineClient {
   }
 
   async #call<T>(
-    work: (calls: WorkerCalls<EngineMethods>) => Promise<T>,
+    work: (calls: WorkerCalls<EngineMethods, EngineEvent>) => Promise<T>,
   ): Promise<T> {
     const calls = this.#calls;
     if (!calls || !this.#status) {
@@ -158,7 +162,7 @@ export class EngineClient {
   }
 
   /** Drops a Worker that cannot go on, and asks for another. */
-  #lose(calls: WorkerCalls<EngineMethods>, reason: string): void {
+  #lose(calls: WorkerCalls<EngineMethods, EngineEvent>, reason: string): void {
     if (this.#calls !== calls || this.#closed) return; // another took its place
     if (!this.#status) return calls.close(new EngineError(reason)); // start fails
     this.#calls = undefined;

@@ -54,3 +54,8 @@ export type EngineMethods = {
   classify(task: ClassifyTask): ClassifyAnswer;
   usage(input: Record<string, never>): EngineUsage;
 };
+
+/** The engine cannot go on. */
+export interface EngineEvent {
+  failure: string;
+}

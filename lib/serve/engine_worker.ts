@@ -21,6 +21,7 @@ import { Batcher } from "./batcher.ts";
 import type {
   ClassifyAnswer,
   ClassifyTask,
+  EngineEvent,
   EngineMethods,
 } from "./engine_protocol.ts";
 import { answerCalls } from "./worker_calls.ts";
@@ -28,6 +29,9 @@ import { answerCalls } from "./worker_calls.ts";
 // Eight 500 x 500 images take a fifth less time together than apart; more add
 // nothing but latency.
 const BATCH_SIZE = 8;
+
+// How often to look whether the device is still there, when nobody asks.
+const LOOK_EVERY_MS = 250;
 
 /** An image that is open, and what to do with it. */
 interface OpenTask {
@@ -54,7 +58,7 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifyAnswer>({
   },
 });
 
-answerCalls<EngineMethods, never>({
+const send = answerCalls<EngineMethods, EngineEvent>({
   async start({ backend }) {
     engine = await startEngine(backend);
     const failed = (await selfTest()).filter(({ passed }) => !passed);
@@ -65,6 +69,7 @@ answerCalls<EngineMethods, never>({
         `Cannot trust the engine ${engine.reason}: wrong results of ${names}`,
       );
     }
+    setInterval(tellFailure, LOOK_EVERY_MS);
     return { backend: engine.backend, reason: engine.reason };
   },
   async load({ path, sha256 }) {
@@ -89,6 +94,15 @@ answerCalls<EngineMethods, never>({
     const { numBytesInGPU = 0 } = tf.memory() as { numBytesInGPU?: number };
     return { gpuBytes: numBytesInGPU };
   },
+});
+
+function tellFailure(): void {
+  if (engine.failure) send({ failure: engine.failure.message });
+}
+
+// What fails on a lost device after it was lost is only an echo.
+self.addEventListener("unhandledrejection", (event) => {
+  if (event.reason?.name === "OperationError") event.preventDefault();
 });
 
 async function open(

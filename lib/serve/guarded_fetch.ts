@@ -11,8 +11,8 @@ import type { IncomingMessage, RequestOptions } from "node:http";
 import { request as requestHttps } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import { Readable } from "node:stream";
-import { isPublicAddress } from "./addresses.ts";
-import { ForbiddenError } from "./errors.ts";
+import { ImageRefusedError } from "../errors.ts";
+import { isLinkLocal, isPublicAddress } from "./addresses.ts";
 
 /** What of `fetch` is used for images. */
 export interface FetchOptions {
@@ -48,7 +48,7 @@ export function guardedFetch(allowed: readonly string[]): GuardedFetch {
       message.destroy(); // its body is of no use
       url = new URL(location, url);
     }
-    throw new ForbiddenError(
+    throw new ImageRefusedError(
       `Cannot fetch ${withoutSecrets(address)}: it redirects too often`,
     );
   };
@@ -61,8 +61,10 @@ function assertAllowed(url: URL, hosts: ReadonlySet<string>): void {
   const listed = hosts.has(url.host) ||
     (url.port === "" && hosts.has(name)) ||
     hosts.has(`${name}:${url.port || (url.protocol === "http:" ? 80 : 443)}`);
-  if (isHttp && listed && url.username === "" && url.password === "") return;
-  throw new ForbiddenError(
+  const isPlain = url.username === "" && url.password === "";
+  // The metadata of a cloud are nobody's images, whoever lists them.
+  if (isHttp && isPlain && listed && !isLinkLocal(name)) return;
+  throw new ImageRefusedError(
     `Cannot fetch from ${
       url.host || url.protocol
     }: it is not an allowed host (--allow-host)`,
@@ -102,7 +104,7 @@ function lookupPublic(
     const safe = addresses.every(({ address }) => isPublicAddress(address));
     if (!safe || addresses.length === 0) {
       return callback(
-        new ForbiddenError(
+        new ImageRefusedError(
           `Cannot fetch from ${hostname}: its address is not public`,
         ),
       );

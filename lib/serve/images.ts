@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { ForbiddenError, InputError, TooLargeError } from "./errors.ts";
+import { ImageRefusedError } from "../errors.ts";
+import { InputError } from "./errors.ts";
 import { withoutSecrets } from "./guarded_fetch.ts";
 import type { NamedImage } from "./predictor.ts";
 import type { Sources } from "./sources.ts";
@@ -91,9 +92,7 @@ export class Images {
       return await this.#sources.fetch(url, { signal });
     } catch (cause) {
       signal.throwIfAborted();
-      const refused = cause instanceof ForbiddenError ||
-        cause instanceof TooLargeError;
-      if (refused) throw cause;
+      if (cause instanceof ImageRefusedError) throw cause;
       throw new InputError(
         "uri",
         `Cannot fetch ${name} as an image: the host does not answer`,
