@@ -1,0 +1,259 @@
+/** Requests made from the OpenAPI document, good and bad: none is a 500. */
+import assert from "node:assert/strict";
+import { randomKey, RandomStream } from "../../kernels/random.ts";
+import { imageOf, serverOfFile } from "../serve/served.ts";
+
+const server = serverOfFile("--workers", "1");
+
+/** What of a schema is made use of. */
+interface Schema {
+  $ref?: string;
+  type?: string;
+  enum?: unknown[];
+  const?: unknown;
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  properties?: Record<string, Schema>;
+  required?: string[];
+  additionalProperties?: Schema | boolean;
+  items?: Schema;
+  minItems?: number;
+  pattern?: string;
+  format?: string;
+  minimum?: number;
+  maximum?: number;
+}
+
+interface Parameter {
+  name: string;
+  in: "path" | "query" | "header";
+  required?: boolean;
+  schema: Schema;
+}
+
+interface Operation {
+  parameters?: Parameter[];
+  requestBody?: { content: Record<string, { schema: Schema }> };
+  responses: Record<string, unknown>;
+}
+
+interface Document {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, Schema> };
+}
+
+const ROUNDS = 12; // requests an operation
+const NAMES = ["first", "images/test_00000.png", "manifest.csv"];
+
+async function documentOf(url: string): Promise<Document> {
+  return await (await fetch(`${url}/openapi.json`)).json();
+}
+
+/** Makes values that fit a schema, most of the time. */
+class Maker {
+  readonly #random: RandomStream;
+  readonly #schemas: Record<string, Schema>;
+
+  constructor(seed: number, { components }: Document) {
+    this.#random = new RandomStream(randomKey(seed));
+    this.#schemas = components.schemas;
+  }
+
+  below(count: number): number {
+    return this.#random.below(count);
+  }
+
+  pick<T>(values: readonly T[]): T {
+    return values[this.below(values.length)]!;
+  }
+
+  /** A value of `schema`; in one of `oddity` cases a wrong one. */
+  value(schema: Schema, oddity = 12): unknown {
+    if (this.below(oddity) === 0) return this.odd();
+    const { $ref, anyOf, oneOf } = schema;
+    if ($ref) {
+      return this.value(this.#schemas[$ref.split("/").at(-1)!]!, oddity);
+    }
+    const choices = anyOf ?? oneOf;
+    if (choices) return this.value(this.pick(choices), oddity);
+    if (schema.const !== undefined) return schema.const;
+    if (schema.enum) return this.pick(schema.enum);
+    const { minimum = 0, maximum = 1000 } = schema;
+    switch (schema.type) {
+      case "integer":
+        return minimum + this.below(Math.min(maximum - minimum, 9) + 1);
+      case "number":
+        return minimum + this.below(1000) / 7 + 0.001;
+      case "boolean":
+        return this.below(2) === 0;
+      case "string":
+        return schema.format === "uuid"
+          ? crypto.randomUUID()
+          : this.pick(NAMES);
+      case "array":
+        return Array.from(
+          { length: Math.max(schema.minItems ?? 0, this.below(3)) },
+          () => this.value(schema.items ?? {}, oddity),
+        );
+      case "object":
+        return Object.fromEntries(
+          Object.entries(schema.properties ?? {})
+            .filter(([name]) =>
+              schema.required?.includes(name) || this.below(3) === 0
+            )
+            .map(([name, schema]) => [name, this.value(schema, oddity)]),
+        );
+      default:
+        return this.odd();
+    }
+  }
+
+  odd(): unknown {
+    return this.pick<unknown>([
+      ...[
+        null,
+        true,
+        -1,
+        1e308,
+        0.1,
+        "",
+        "\0",
+        "../../etc/passwd",
+        "é\u{1f600}",
+      ],
+      ...["x".repeat(5000), [], {}, [[]], { a: { b: {} } }, "0x10", "1e3"],
+      ...["-0", "NaN", "__proto__", { constructor: 1 }, 2 ** 53],
+    ]);
+  }
+}
+
+/** A request of an operation. */
+function requestOf(
+  maker: Maker,
+  { path, method, operation, image }: {
+    path: string;
+    method: string;
+    operation: Operation;
+    image: Uint8Array<ArrayBuffer>;
+  },
+): { path: string; init: RequestInit & { headers: Headers } } {
+  const headers = new Headers();
+  const query = new URLSearchParams();
+  let target = path;
+  for (
+    const { name, in: place, required, schema } of operation.parameters ?? []
+  ) {
+    if (!required && maker.below(2) === 0) continue;
+    const value = String(maker.value(schema));
+    if (place === "path") {
+      target = target.replace(`{${name}}`, encodeURIComponent(value || "-"));
+    } else if (place === "query") query.set(name, value);
+    else headers.set(name, value.replaceAll(/[^\x20-\x7e]/g, "?").trim());
+  }
+  const init: RequestInit & { headers: Headers } = {
+    method: method.toUpperCase(),
+    headers,
+  };
+  const content = operation.requestBody?.content;
+  if (content) {
+    const type = maker.pick(Object.keys(content));
+    const { schema } = content[type]!;
+    if (type === "application/json") {
+      const text = JSON.stringify(maker.value(schema));
+      init.body = maker.below(20) === 0 ? text.slice(1) : text;
+      headers.set("content-type", type);
+    } else if (type === "multipart/form-data") {
+      const form = new FormData();
+      form.append(maker.pick(["file", "file", "other"]), new Blob([image]));
+      if (maker.below(2)) form.append("samples", String(maker.odd()));
+      init.body = form;
+    } else {
+      init.body = maker.below(3) === 0 ? image.slice(0, 1000) : image;
+      headers.set("content-type", type.replace("*", "png"));
+    }
+  }
+  const search = query.size > 0 ? `?${query}` : "";
+  return { path: target + search, init };
+}
+
+Deno.test("the document is OpenAPI 3.1 and names every route", async () => {
+  const document = await documentOf(server.url);
+  assert.equal(document.openapi, "3.1.0");
+  const paths = Object.keys(document.paths);
+  for (
+    const path of [
+      "/v1/classify",
+      "/v1/train",
+      "/v1/batch",
+      "/v1/jobs",
+      "/v1/jobs/{id}",
+      "/v1/jobs/{id}/events",
+      "/v1/jobs/{id}/result",
+      "/v1/jobs/{id}/heatmap.png",
+      "/v1/jobs/{id}/regions.geojson",
+      "/v1/jobs/{id}/cancel",
+      "/v1/models",
+      "/v1/models/{name}",
+      "/v2/models/{model}/infer",
+      "/v2/models/{model}/versions/{version}/infer",
+      "/v2/health/ready",
+      "/livez",
+      "/readyz",
+      "/healthz",
+      "/metrics",
+    ]
+  ) assert.ok(paths.includes(path), path);
+});
+
+Deno.test("no request that the document allows, or forbids, is a 500", async () => {
+  const document = await documentOf(server.url);
+  const image = await imageOf(server.folder);
+  const seed = Number(Deno.env.get("ZOOMIN_TEST_SEED") ?? 1);
+  const maker = new Maker(seed, document);
+  const seen = new Set<number>();
+  for (const [path, operations] of Object.entries(document.paths)) {
+    for (const [method, operation] of Object.entries(operations)) {
+      for (let round = 0; round < ROUNDS; round++) {
+        const request = requestOf(maker, { path, method, operation, image });
+        if (isEndless(request.path, method)) continue;
+        const response = await fetch(server.url + request.path, request.init);
+        await response.body?.cancel();
+        const { status } = response;
+        const told = `${method} ${request.path} (seed ${seed}): ${status}`;
+        assert.ok(status < 500 || status === 503, told);
+        const documented = Object.keys(operation.responses).map(Number);
+        // A path that was changed by an odd name is another path.
+        if (!/\/(-|%00|\.\.)/.test(request.path) && status !== 405) {
+          assert.ok(documented.includes(status), `${told}, not documented`);
+        }
+        seen.add(status);
+      }
+    }
+  }
+  for (const status of [200, 202, 400, 404]) {
+    assert.ok(seen.has(status), `never ${status}`);
+  }
+});
+
+/** What would train for hours, or take the model away from the others. */
+function isEndless(path: string, method: string): boolean {
+  return method === "delete" || path.endsWith("/unload");
+}
+
+Deno.test("the page of the document needs nothing from elsewhere", async () => {
+  const get = async (path: string) => {
+    const response = await fetch(server.url + path);
+    assert.equal(response.status, 200, path);
+    return { text: await response.text(), headers: response.headers };
+  };
+  const { text, headers } = await get("/docs");
+  assert.match(headers.get("content-security-policy")!, /script-src 'self'/);
+  const links = [...text.matchAll(/(?:src|href)="([^"]+)"/g)]
+    .map(([, link]) => link!);
+  assert.equal(links.length, 3);
+  for (const link of links) {
+    assert.doesNotMatch(link, /^(https?:)?\/\//);
+    assert.ok((await get(`/${link}`)).text.length > 50, link);
+  }
+});
