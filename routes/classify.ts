@@ -142,7 +142,7 @@ async function receive(
   const key = c.req.header("idempotency-key");
   if (isJson(type)) {
     const { uri, path, seed = 0, ...how } = named;
-    const image = await images.named({ uri, path }, signal);
+    const image = await images.named({ uri, path });
     return {
       how: { seed, ...how },
       image,

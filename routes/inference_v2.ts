@@ -238,7 +238,6 @@ async function infer(
     name === "uri"
       ? await images.named(
         URL.canParse(value) ? { uri: value } : { path: value },
-        signal,
       )
       : images.uploaded(
         await uploads.receive(new Blob([decoded(value)]).stream(), { signal }),

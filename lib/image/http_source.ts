@@ -9,6 +9,12 @@ import { ImageError } from "../errors.ts";
 import { temporaryFile } from "./file_source.ts";
 import type { ByteSource, Traffic } from "./source.ts";
 
+/** What of `fetch` is needed: a caller may let through what it allows only. */
+export type Fetch = (
+  url: string,
+  options: { headers: Record<string, string>; signal: AbortSignal },
+) => Promise<Response>;
+
 /** How a server is asked. */
 export interface HttpLimits {
   /** Time without a byte after which a request has failed. */
@@ -60,11 +66,16 @@ export function httpUrl(url: string): string {
  */
 export async function openUrl(
   url: string,
-  { signal, ...limits }: Partial<HttpLimits> & {
+  { signal, fetch: fetchUrl = fetch, ...limits }: Partial<HttpLimits> & {
     signal?: AbortSignal | undefined;
+    fetch?: Fetch | undefined;
   } = {},
 ): Promise<ByteSource> {
-  const client = new Client(httpUrl(url), { ...LIMITS, ...limits });
+  const client = new Client(
+    httpUrl(url),
+    { ...LIMITS, ...limits },
+    fetchUrl,
+  );
   const head = await client.first(signal);
   return head.size === undefined
     ? await downloaded(url, client, signal)
@@ -87,13 +98,15 @@ class PassingError extends Error {}
 class Client {
   readonly url: string;
   readonly limits: HttpLimits;
+  readonly #fetchUrl: Fetch;
   readonly traffic: Traffic = { bytes: 0, requests: 0 };
   #version: string | undefined;
   #size: number | undefined;
 
-  constructor(url: string, limits: HttpLimits) {
+  constructor(url: string, limits: HttpLimits, fetchUrl: Fetch) {
     this.url = url;
     this.limits = limits;
+    this.#fetchUrl = fetchUrl;
   }
 
   async first(signal: AbortSignal | undefined): Promise<Head> {
@@ -185,7 +198,7 @@ class Client {
     signal: AbortSignal,
   ): Promise<Response> {
     this.traffic.requests++;
-    const response = await fetch(this.url, {
+    const response = await this.#fetchUrl(this.url, {
       headers: { ...headers, "accept-encoding": "identity" },
       signal,
     });

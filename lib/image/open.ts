@@ -5,11 +5,11 @@
  * @module
  */
 import { join, parse } from "node:path";
-import { ImageError, ImageFormatError } from "../errors.ts";
+import { ImageError, ImageFormatError, ImageRefusedError } from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
 import { openFile } from "./file_source.ts";
-import { openUrl } from "./http_source.ts";
+import { type Fetch, openUrl } from "./http_source.ts";
 import { openWithOpenSlide } from "./openslide.ts";
 import type { ImageFacts, Pyramid } from "./pyramid.ts";
 import {
@@ -47,6 +47,8 @@ export interface OpenOptions {
   maxPixels?: number;
   /** Where blocks are kept; a small cache of its own where left out. */
   cache?: BlockCache;
+  /** Fetches what a URL names, in place of Deno's. */
+  fetch?: Fetch;
 }
 
 type Decoder = (
@@ -152,6 +154,7 @@ async function named<T>(
     return await opening;
   } catch (cause) {
     if (!(cause instanceof ImageError)) throw cause;
+    if (cause instanceof ImageRefusedError) throw cause;
     throw new ImageError(`Cannot open ${path} as ${what}: ${cause.message}`, {
       cause,
     });

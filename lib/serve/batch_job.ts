@@ -11,7 +11,7 @@ import { type Columns, Faults, readTable } from "../data/table.ts";
 import { DataError, ImageError } from "../errors.ts";
 import { writeJson } from "../files.ts";
 import type { ClassifyWorkOptions } from "./classify_job.ts";
-import { ForbiddenError, InputError, TooLargeError } from "./errors.ts";
+import { ForbiddenError, InputError } from "./errors.ts";
 import { RESULT_FILE, RESULTS_FILE } from "./job_files.ts";
 import type { JobWork } from "./job_runner.ts";
 import type { ModelEntry } from "./models.ts";
@@ -103,7 +103,7 @@ async function classify(
     const named = isUrl(image)
       ? { uri: image }
       : { path: resolve(dirname(manifest), image) };
-    await using held = await images.named(named, signal);
+    await using held = await images.named(named);
     const { result } = await predictor.classifyLater(
       { path: held.path, name: image },
       model,
@@ -112,7 +112,7 @@ async function classify(
     );
     return { source: image, ...result };
   } catch (error) {
-    const ofImage = [ImageError, ForbiddenError, InputError, TooLargeError]
+    const ofImage = [ImageError, ForbiddenError, InputError]
       .some((kind) => error instanceof kind);
     if (!ofImage || signal.aborted) throw error;
     return { source: image, error: (error as Error).message };

@@ -36,7 +36,7 @@ export function classifyWork(
     const model = models.loaded(name);
     await using image = uri === undefined && path === undefined
       ? uploadedWith(folder)
-      : await images.named({ uri, path }, signal);
+      : await images.named({ uri, path });
     const { result, heatmap } = await predictor.classifyLater(
       image,
       model,

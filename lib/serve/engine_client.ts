@@ -4,21 +4,20 @@
  *
  * @module
  */
-import type { BackendChoice } from "../engine/select.ts";
 import { EngineError } from "../errors.ts";
 import type {
   ClassifyAnswer,
   ClassifyTask,
   EngineEvent,
   EngineMethods,
+  EngineSetup,
   EngineStatus,
 } from "./engine_protocol.ts";
 import { NotReadyError } from "./errors.ts";
 import { WorkerCalls } from "./worker_calls.ts";
 
 /** How to keep an engine. */
-export interface EngineClientOptions {
-  backend: BackendChoice;
+export interface EngineClientOptions extends EngineSetup {
   /** The Worker's module; a test may put a frail engine in its place. */
   module?: URL;
   /** Called when the engine was lost, with the reason. */
@@ -74,8 +73,8 @@ export class EngineClient {
     );
     this.#calls = calls;
     try {
-      const { backend } = this.#options;
-      const status = await calls.call("start", { backend });
+      const { backend, allowedHosts } = this.#options;
+      const status = await calls.call("start", { backend, allowedHosts });
       for (const [sha256, path] of this.#models) {
         // One that was changed or removed meanwhile must not keep the engine.
         await calls.call("load", { path, sha256 }).catch((error) => {

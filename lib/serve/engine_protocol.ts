@@ -10,7 +10,7 @@ import type { Classification } from "../eval/classification.ts";
 export interface ClassifyTask {
   /** SHA-256 of a model that was loaded. */
   model: string;
-  /** A file. */
+  /** A file or a URL. */
   path: string;
   /** What messages call the image. */
   name: string;
@@ -33,6 +33,13 @@ export interface ClassifyAnswer {
   heatmap?: Uint8Array<ArrayBuffer>;
 }
 
+/** What an engine is started with. */
+export interface EngineSetup {
+  backend: BackendChoice;
+  /** Hosts that images may be fetched from. */
+  allowedHosts: readonly string[];
+}
+
 /** An engine that passed its self-test. */
 export interface EngineStatus {
   backend: "webgpu" | "wasm";
@@ -47,7 +54,7 @@ export interface EngineUsage {
 
 /** The functions of the engine's Worker. */
 export type EngineMethods = {
-  start(input: { backend: BackendChoice }): EngineStatus;
+  start(input: EngineSetup): EngineStatus;
   /** Fails if the file's hash is not `sha256`. */
   load(input: { path: string; sha256: string }): void;
   unload(input: { sha256: string }): void;

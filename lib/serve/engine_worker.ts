@@ -24,6 +24,7 @@ import type {
   EngineEvent,
   EngineMethods,
 } from "./engine_protocol.ts";
+import { type GuardedFetch, guardedFetch } from "./guarded_fetch.ts";
 import { answerCalls } from "./worker_calls.ts";
 
 // Eight 500 x 500 images take a fifth less time together than apart; more add
@@ -41,6 +42,7 @@ interface OpenTask {
 }
 
 let engine: Engine;
+let fetchImage: GuardedFetch;
 const models = new Map<string, Model>(); // by SHA-256
 let running: Promise<unknown> = Promise.resolve(); // the batch that computes
 
@@ -59,7 +61,8 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifyAnswer>({
 });
 
 const send = answerCalls<EngineMethods, EngineEvent>({
-  async start({ backend }) {
+  async start({ backend, allowedHosts }) {
+    fetchImage = guardedFetch(allowedHosts);
     engine = await startEngine(backend);
     const failed = (await selfTest()).filter(({ passed }) => !passed);
     engine.assertAlive();
@@ -112,7 +115,11 @@ async function open(
   const { path, maxPixels } = task;
   const started = performance.now();
   try {
-    const pyramid = await openImage(path, { signal, maxPixels });
+    const pyramid = await openImage(path, {
+      signal,
+      maxPixels,
+      fetch: fetchImage,
+    });
     return { task, pyramid, openMs: performance.now() - started };
   } catch (error) {
     throw named(error, task);

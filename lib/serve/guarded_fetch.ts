@@ -14,8 +14,8 @@ import { Readable } from "node:stream";
 import { ImageRefusedError } from "../errors.ts";
 import { isLinkLocal, isPublicAddress } from "./addresses.ts";
 
-/** What of `fetch` is used for images. */
-export interface FetchOptions {
+/** What a request is made with. */
+interface FetchOptions {
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }
@@ -34,8 +34,7 @@ const REDIRECTS = [301, 302, 303, 307, 308];
  * other. A name must resolve to public addresses; an address that is listed
  * itself is taken at the operator's word.
  */
-export function guardedFetch(allowed: readonly string[]): GuardedFetch {
-  const hosts = new Set(allowed.map((host) => host.toLowerCase()));
+export function guardedFetch(hosts: readonly string[]): GuardedFetch {
   return async function fetchAllowed(address, options = {}) {
     let url = new URL(address);
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
@@ -54,8 +53,13 @@ export function guardedFetch(allowed: readonly string[]): GuardedFetch {
   };
 }
 
-/** Checks that the operator listed the host of `url`. */
-function assertAllowed(url: URL, hosts: ReadonlySet<string>): void {
+/**
+ * Checks that the operator listed the host of `url`.
+ *
+ * @throws {ImageRefusedError}
+ */
+export function assertAllowed(url: URL, allowed: readonly string[]): void {
+  const hosts = new Set(allowed.map((host) => host.toLowerCase()));
   const isHttp = url.protocol === "http:" || url.protocol === "https:";
   const name = url.hostname.replace(/\.$/, "");
   const listed = hosts.has(url.host) ||

@@ -1,9 +1,8 @@
 /**
- * Gets hold of the image that a request or a job means, as a file.
+ * Gets hold of the image that a request or a job means.
  *
  * @module
  */
-import { ImageRefusedError } from "../errors.ts";
 import { InputError } from "./errors.ts";
 import { withoutSecrets } from "./guarded_fetch.ts";
 import type { NamedImage } from "./predictor.ts";
@@ -16,8 +15,9 @@ export interface ImageName {
   path?: string | undefined;
 }
 
-/** A file to classify; dispose of it when done. */
+/** A file or URL to classify; dispose of it when done. */
 export interface HeldImage extends NamedImage, AsyncDisposable {
+  /** Of the file; 0 where only what is looked at is fetched. */
   bytes: number;
 }
 
@@ -34,12 +34,9 @@ export class Images {
   /**
    * The image that a request names.
    *
-   * @throws {InputError | ForbiddenError | TooLargeError}
+   * @throws {InputError | ForbiddenError | ImageRefusedError}
    */
-  async named(
-    { uri, path }: ImageName,
-    signal: AbortSignal,
-  ): Promise<HeldImage> {
+  async named({ uri, path }: ImageName): Promise<HeldImage> {
     if ((uri === undefined) === (path === undefined)) {
       throw new InputError(
         "uri",
@@ -49,14 +46,12 @@ export class Images {
     const source = uri === undefined
       ? { file: await this.#sources.file(path!) }
       : await this.#sources.uri(uri);
-    if ("url" in source) return await this.#fetched(source.url, signal);
+    if ("url" in source) {
+      const { url } = source;
+      return staying({ path: url, name: withoutSecrets(url), bytes: 0 });
+    }
     const { size } = await Deno.stat(source.file);
-    return {
-      path: source.file,
-      name: path ?? uri!,
-      bytes: size,
-      async [Symbol.asyncDispose]() {}, // it stays where it is
-    };
+    return staying({ path: source.file, name: path ?? uri!, bytes: size });
   }
 
   /** An image that was uploaded; it is removed in the end. */
@@ -68,36 +63,11 @@ export class Images {
       [Symbol.asyncDispose]: () => this.#uploads.remove(upload),
     };
   }
+}
 
-  async #fetched(url: URL, signal: AbortSignal): Promise<HeldImage> {
-    const name = withoutSecrets(url);
-    const response = await this.#get(url, name, signal);
-    if (response.status !== 200) {
-      await response.body?.cancel();
-      throw new InputError(
-        "uri",
-        `Cannot fetch ${name}: the host answers ${response.status}`,
-      );
-    }
-    const announced = Number(response.headers.get("content-length") ?? NaN);
-    const upload = await this.#uploads.receive(response.body, {
-      signal,
-      ...(Number.isFinite(announced) && { announced }),
-    });
-    return { ...this.uploaded(upload), name };
-  }
-
-  async #get(url: URL, name: string, signal: AbortSignal): Promise<Response> {
-    try {
-      return await this.#sources.fetch(url, { signal });
-    } catch (cause) {
-      signal.throwIfAborted();
-      if (cause instanceof ImageRefusedError) throw cause;
-      throw new InputError(
-        "uri",
-        `Cannot fetch ${name} as an image: the host does not answer`,
-        { cause },
-      );
-    }
-  }
+/** An image that is not ours to remove. */
+function staying(
+  image: Omit<HeldImage, typeof Symbol.asyncDispose>,
+): HeldImage {
+  return { ...image, async [Symbol.asyncDispose]() {} };
 }

@@ -6,7 +6,12 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
-import { ConfigError, DataError, UsageError } from "../errors.ts";
+import {
+  ConfigError,
+  DataError,
+  ImageRefusedError,
+  UsageError,
+} from "../errors.ts";
 import { isUrl } from "../image/source.ts";
 import { type Config, parseConfig, withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
@@ -256,12 +261,13 @@ export class Jobs {
         entries.slice(at, at + TOGETHER).map(async (entry) => {
           const { path, rois, image, manifest, line } = entry;
           for (const file of [path, ...(rois === undefined ? [] : [rois])]) {
-            if (isUrl(file)) {
-              throw new DataError(
-                `${manifest}:${line}: image "${image}" is a URL: train on files`,
-              );
-            }
-            await sources.file(file).catch((cause) => {
+            const allowed = isUrl(file)
+              ? sources.uri(file)
+              : sources.file(file);
+            await allowed.catch((cause) => {
+              if (cause instanceof ImageRefusedError) {
+                throw new DataError(`${manifest}:${line}: ${cause.message}`);
+              }
               if (!(cause instanceof ForbiddenError)) throw cause;
               // The words for a missing one: it must not tell them apart.
               throw new DataError(

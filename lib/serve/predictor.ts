@@ -22,6 +22,7 @@ export interface ClassifyOptions {
 
 /** An image: where it lies, and what messages call it. */
 export interface NamedImage {
+  /** A file, or a URL of an allowed host. */
   path: string;
   name: string;
 }

@@ -78,13 +78,13 @@ const PRUNE_EVERY_MS = 3600 * 1000;
  * @throws {EngineError} If the engine does not start or fails its self-test.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { limits, log, backend, token } = options;
+  const { limits, log, backend, token, allowedHosts } = options;
   const state = join(options.models, STATE_FOLDER);
   const jobFolder = join(state, "jobs");
   await mkdir(jobFolder, { recursive: true });
   const sources = await Sources.open({
     roots: options.dataRoots,
-    hosts: options.allowedHosts,
+    hosts: allowedHosts,
   });
   const uploads = await Uploads.open(join(state, "uploads"), limits);
   const store = new SqliteJobStore(join(state, "jobs.sqlite"), {
@@ -93,6 +93,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   });
   const engine = new EnginePool({
     backend,
+    allowedHosts,
     workers: options.workers,
     ...(options.engineModule && { module: options.engineModule }),
     onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
@@ -125,7 +126,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     works: {
       classify: classifyWork({ images, models, predictor }),
       batch: batchWork({ images, models, predictor }),
-      train: trainWork({ backend, engine, models }),
+      train: trainWork({ backend, allowedHosts, engine, models }),
     },
     isReady: () => engine.status !== undefined,
     log,

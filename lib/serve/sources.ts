@@ -6,8 +6,9 @@
  */
 import { isAbsolute, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { httpUrl } from "../image/http_source.ts";
 import { ForbiddenError, InputError } from "./errors.ts";
-import { type GuardedFetch, guardedFetch } from "./guarded_fetch.ts";
+import { assertAllowed } from "./guarded_fetch.ts";
 
 /** What the operator allows. */
 export interface SourcesOptions {
@@ -17,29 +18,23 @@ export interface SourcesOptions {
   hosts: readonly string[];
 }
 
-/** Where an image is: a file of ours, or a URL to fetch. */
-export type Source = { file: string } | { url: URL };
+/** Where an image is: a file of ours, or a URL that may be fetched from. */
+export type Source = { file: string } | { url: string };
 
 /** Resolves what a request names, or refuses. */
 export class Sources {
-  /** Fetches from the allowed hosts. */
-  readonly fetch: GuardedFetch;
   readonly #roots: readonly string[];
+  readonly #hosts: readonly string[];
 
   private constructor(roots: readonly string[], hosts: readonly string[]) {
     this.#roots = roots;
-    this.fetch = guardedFetch(hosts);
+    this.#hosts = hosts;
   }
 
   /** @throws If a root is not a folder. */
   static async open({ roots, hosts }: SourcesOptions): Promise<Sources> {
     const real = await Promise.all(roots.map((root) => Deno.realPath(root)));
     return new Sources(real, hosts);
-  }
-
-  /** The folders whose files may be named, without symbolic links. */
-  get roots(): readonly string[] {
-    return this.#roots;
   }
 
   /**
@@ -65,22 +60,25 @@ export class Sources {
   }
 
   /**
-   * What `uri` names; a URL is checked when it is fetched.
+   * What `uri` names. Where it leads is checked again when it is fetched.
    *
    * @throws {InputError} If it is no URI that can be read.
+   * @throws {ImageRefusedError} If its host is not allowed.
    */
   async uri(uri: string): Promise<Source> {
-    const url = URL.canParse(uri) ? new URL(uri) : undefined;
+    const address = httpUrl(uri);
+    const url = URL.canParse(address) ? new URL(address) : undefined;
     switch (url?.protocol) {
       case "http:":
       case "https:":
-        return { url };
+        assertAllowed(url, this.#hosts);
+        return { url: url.href };
       case "file:":
         return { file: await this.file(filePath(url)) };
       default:
         throw new InputError(
           "uri",
-          'Cannot read "uri": it must be an http, https or file URL',
+          'Cannot read "uri": it must be an http, https, s3 or file URL',
         );
     }
   }

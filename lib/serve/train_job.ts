@@ -29,6 +29,7 @@ export interface TrainJobRequest {
 /** What training works with. */
 export interface TrainWorkOptions {
   backend: BackendChoice;
+  allowedHosts: readonly string[];
   engine: EnginePool;
   models: ModelRegistry;
 }
@@ -68,7 +69,7 @@ async function train(
   { data, config, seed }: TrainJobRequest,
   folder: string,
   { report, signal }: JobContext,
-  { backend, engine }: TrainWorkOptions,
+  { backend, allowedHosts, engine }: TrainWorkOptions,
 ): Promise<TrainResult> {
   const calls = new WorkerCalls<TrainMethods, TrainEvent>(WORKER, {
     onEvent: (progress) => report({ ...progress }),
@@ -81,9 +82,10 @@ async function train(
   signal.addEventListener("abort", stop);
   try {
     signal.throwIfAborted();
-    const { pending } = engine;
-    const task = { data, config, seed, folder, backend, pending };
-    return await calls.call("train", task);
+    return await calls.call("train", {
+      ...{ data, config, seed, folder, backend, allowedHosts },
+      pending: engine.pending,
+    });
   } finally {
     signal.removeEventListener("abort", stop);
     calls.close(new EngineError("The Worker that trains was ended"));

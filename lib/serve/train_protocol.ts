@@ -16,6 +16,8 @@ export interface TrainTask {
   /** Folder of the run; it goes on where an earlier attempt stopped. */
   folder: string;
   backend: BackendChoice;
+  /** Hosts that images may be fetched from. */
+  allowedHosts: readonly string[];
   /** Classifications under way: they go first. */
   pending: Int32Array<SharedArrayBuffer>;
 }

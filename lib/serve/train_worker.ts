@@ -9,6 +9,7 @@ import { readManifest } from "../data/manifest.ts";
 import { type Engine, startEngine } from "../engine/select.ts";
 import { writeJson } from "../files.ts";
 import { ImageCache } from "../image/cache.ts";
+import { openImage } from "../image/open.ts";
 import { LAST } from "../model/checkpoint.ts";
 import {
   checkReference,
@@ -17,6 +18,7 @@ import {
   runData,
 } from "../train/run_data.ts";
 import { train, type TrainResult } from "../train/trainer.ts";
+import { guardedFetch } from "./guarded_fetch.ts";
 import type { TrainEvent, TrainMethods, TrainTask } from "./train_protocol.ts";
 import { answerCalls } from "./worker_calls.ts";
 
@@ -33,7 +35,7 @@ const send = answerCalls<TrainMethods, TrainEvent>({
 });
 
 async function run(task: TrainTask): Promise<TrainResult> {
-  const { config, seed, folder, backend, pending } = task;
+  const { config, seed, folder, backend, pending, allowedHosts } = task;
   const engine = await startEngine(backend);
   const manifest = await readManifest(task.data);
   checkReference(config, manifest);
@@ -47,7 +49,11 @@ async function run(task: TrainTask): Promise<TrainResult> {
     resume,
   });
   await writeJson(join(folder, CONFIG_FILE), config);
-  const cache = new ImageCache(CACHE_BYTES);
+  const fetch = guardedFetch(allowedHosts);
+  const cache = new ImageCache(
+    CACHE_BYTES,
+    (path) => openImage(path, { fetch }),
+  );
   try {
     const result = await train(data, {
       folder,

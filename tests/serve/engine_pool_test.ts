@@ -32,7 +32,11 @@ async function load(pool: EnginePool): Promise<void> {
 }
 
 Deno.test("engines share the work, and each holds every model", async () => {
-  const pool = new EnginePool({ backend: "wasm", workers: 2 });
+  const pool = new EnginePool({
+    backend: "wasm",
+    allowedHosts: [],
+    workers: 2,
+  });
   try {
     await assert.rejects(pool.classify(await task(), signal), NotReadyError);
     await pool.start();
@@ -63,7 +67,11 @@ Deno.test("engines share the work, and each holds every model", async () => {
 });
 
 Deno.test("who gives up does not wait", async () => {
-  const pool = new EnginePool({ backend: "wasm", workers: 1 });
+  const pool = new EnginePool({
+    backend: "wasm",
+    allowedHosts: [],
+    workers: 1,
+  });
   try {
     await pool.start();
     await load(pool);
@@ -90,6 +98,7 @@ Deno.test({
     const lost: string[] = [];
     const pool = new EnginePool({
       backend: "webgpu",
+      allowedHosts: [],
       module: new URL("./lossy_engine.ts", import.meta.url),
       onLost: (reason) => lost.push(reason),
     });
