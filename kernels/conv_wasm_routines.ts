@@ -59,25 +59,36 @@ export function outerProducts(
 /**
  * One row of a convolution of a padded input: `tiles` times `pixels` output
  * pixels of `vectors` x 4 channels. For each kernel row the inputs of a pixel
- * are one contiguous `run` of kernel width x channels values. Parameters: x,
- * filter, bias, out, tiles, kernel rows, run, then the strides of a row of x,
- * of a step of the filter and of a pixel of out.
+ * are one contiguous run of kernel width x channels values, `unroll` at a time.
+ * Parameters: x, filter, bias, out, tiles, kernel rows, rounds of a run, then the
+ * strides of a row of x, of a step of the filter and of a pixel of out.
  *
  * @param pixelBytes bytes from one output pixel's input to the next one's.
  */
 export function convolveRow(
   name: string,
-  { pixels, vectors, pixelBytes, relu, relaxed }: {
+  { pixels, vectors, unroll, pixelBytes, relu, relaxed }: {
     pixels: number;
     vectors: number;
+    unroll: number;
     pixelBytes: number;
     relu: boolean;
     relaxed: boolean;
   },
 ): FunctionBuilder {
   const f = new FunctionBuilder(name, 10);
-  const [x, filter, bias, out, tiles, kernelRows, run, xRow, step, outPixel] =
-    PARAMETERS;
+  const [
+    x,
+    filter,
+    bias,
+    out,
+    tiles,
+    kernelRows,
+    rounds,
+    xRow,
+    step,
+    outPixel,
+  ] = PARAMETERS;
   const rowAt = f.local("i32"), xAt = f.local("i32"), wAt = f.local("i32");
   const outAt = f.local("i32"), tileBytes = f.local("i32");
   const splat = f.local("v128"), zero = f.local("v128");
@@ -91,15 +102,18 @@ export function convolveRow(
     f.get(x).set(rowAt).get(filter).set(wAt);
     f.repeat(kernelRows, () => {
       f.get(rowAt).set(xAt);
-      f.repeat(run, () => {
-        weights.forEach((w, v) => f.load(wAt, v * VECTOR_BYTES).set(w));
-        sums.forEach((row, p) => {
-          f.loadSplat(xAt, p * pixelBytes).set(splat);
-          row.forEach((sum, v) =>
-            f.multiplyAdd(splat, weights[v]!, sum, relaxed).set(sum)
-          );
-        });
-        f.advanceBy(xAt, FLOAT_BYTES).advance(wAt, step);
+      f.repeat(rounds, () => {
+        for (let u = 0; u < unroll; u++) {
+          weights.forEach((w, v) => f.load(wAt, v * VECTOR_BYTES).set(w));
+          sums.forEach((row, p) => {
+            f.loadSplat(xAt, p * pixelBytes + u * FLOAT_BYTES).set(splat);
+            row.forEach((sum, v) =>
+              f.multiplyAdd(splat, weights[v]!, sum, relaxed).set(sum)
+            );
+          });
+          f.advance(wAt, step);
+        }
+        f.advanceBy(xAt, unroll * FLOAT_BYTES);
       });
       f.advance(rowAt, xRow);
     });
@@ -118,18 +132,19 @@ export function convolveRow(
 
 /**
  * One row of a convolution to a single channel: as {@linkcode convolveRow},
- * but vectors run along the inputs; `run` counts vectors of 4 values.
+ * but vectors run along the inputs; a run counts vectors of 4 values.
  */
 export function convolveRowToOne(
   name: string,
-  { pixels, pixelBytes, relaxed }: {
+  { pixels, unroll, pixelBytes, relaxed }: {
     pixels: number;
+    unroll: number;
     pixelBytes: number;
     relaxed: boolean;
   },
 ): FunctionBuilder {
   const f = new FunctionBuilder(name, 10);
-  const [x, filter, bias, out, tiles, kernelRows, run, xRow] = PARAMETERS;
+  const [x, filter, bias, out, tiles, kernelRows, rounds, xRow] = PARAMETERS;
   const rowAt = f.local("i32"), xAt = f.local("i32"), wAt = f.local("i32");
   const tileBytes = f.local("i32"), total = f.local("f32");
   const weight = f.local("v128"), value = f.local("v128");
@@ -140,13 +155,17 @@ export function convolveRowToOne(
     f.get(x).set(rowAt).get(filter).set(wAt);
     f.repeat(kernelRows, () => {
       f.get(rowAt).set(xAt);
-      f.repeat(run, () => {
-        f.load(wAt).set(weight);
-        sums.forEach((sum, p) => {
-          f.load(xAt, p * pixelBytes).set(value);
-          f.multiplyAdd(value, weight, sum, relaxed).set(sum);
-        });
-        f.advanceBy(xAt, VECTOR_BYTES).advanceBy(wAt, VECTOR_BYTES);
+      f.repeat(rounds, () => {
+        for (let u = 0; u < unroll; u++) {
+          const offset = u * VECTOR_BYTES;
+          f.load(wAt, offset).set(weight);
+          sums.forEach((sum, p) => {
+            f.load(xAt, p * pixelBytes + offset).set(value);
+            f.multiplyAdd(value, weight, sum, relaxed).set(sum);
+          });
+        }
+        const bytes = unroll * VECTOR_BYTES;
+        f.advanceBy(xAt, bytes).advanceBy(wAt, bytes);
       });
       f.advance(rowAt, xRow);
     });

@@ -13,6 +13,7 @@ import { layerBenchmarks } from "./layers.ts";
 import { type Benchmark, type Row, sideBySide } from "./measure.ts";
 import { networkBenchmarks } from "./networks.ts";
 import { presetBenchmarks } from "./presets.ts";
+import { profileBenchmarks } from "./profile.ts";
 import { programBenchmarks } from "./program.ts";
 
 const BENCHMARKS: Record<string, Benchmark> = {
@@ -21,6 +22,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   ...presetBenchmarks,
   ...kernelBenchmarks,
   ...programBenchmarks,
+  ...profileBenchmarks,
 };
 
 const USAGE = `deno task bench [--only ID,...] [--json]

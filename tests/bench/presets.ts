@@ -57,7 +57,7 @@ export function freshModel(name: string): Model {
   };
 }
 
-function step(name: string): Bench {
+export function step(name: string): Bench {
   const images = noiseImages(
     name,
     name === "camelyon16" ? 1 : preset(name).training.batchSize,
