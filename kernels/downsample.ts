@@ -31,6 +31,8 @@ export interface DownsampleOptions {
   origins: Int32Array;
   /** Where the corners lie in their pixel, in 1/output px; (0, 0) if left out. */
   phase?: { x: number; y: number };
+  /** Where the source ends, from the corners' pixel on, in 1/output px. */
+  end?: { x: number; y: number };
   /** Of every source rectangle, px of the region. */
   size: Size;
   /** Of every result, px. */
@@ -39,8 +41,12 @@ export interface DownsampleOptions {
   pixels?: Size;
 }
 
+// An end that no source reaches, as a shader has it.
+const NO_END = 2 ** 32 - 1;
+
 type Attributes = {
   phase: readonly [number, number];
+  end: readonly [number, number];
   size: readonly [number, number];
   output: readonly [number, number];
   pixels: readonly [number, number];
@@ -54,14 +60,14 @@ type Attributes = {
  */
 export function downsample(
   region: tf.Tensor2D,
-  { origins, phase, size, output, pixels = output }: DownsampleOptions,
+  { origins, phase, end, size, output, pixels = output }: DownsampleOptions,
 ): tf.Tensor4D {
-  const { x, y } = phase ?? { x: 0, y: 0 };
   checkRatio("width", size.width, output.width, pixels.width);
   checkRatio("height", size.height, output.height, pixels.height);
   const corners = tf.tensor2d(origins, [origins.length / 2, 2], "int32");
   const attributes: Attributes = {
-    phase: [x, y],
+    phase: [phase?.x ?? 0, phase?.y ?? 0],
+    end: [end?.x ?? NO_END, end?.y ?? NO_END],
     size: [size.width, size.height],
     output: [output.width, output.height],
     pixels: [pixels.width, pixels.height],
@@ -106,8 +112,8 @@ interface Cover {
 }
 
 function coverAxis(
-  { source, output, phase, pixels }: Record<
-    "source" | "output" | "phase" | "pixels",
+  { source, output, phase, limit, pixels }: Record<
+    "source" | "output" | "phase" | "limit" | "pixels",
     number
   >,
 ): Cover {
@@ -121,11 +127,15 @@ function coverAxis(
     // source >= output: the interval is a pixel or longer, so first <= last.
     const start = phase + i * source, end = start + source; // in 1/output px
     const first = Math.ceil(start / output);
-    const last = Math.floor(end / output);
-    cover.first[i] = first;
+    const last = Math.floor(Math.min(end, limit) / output);
+    cover.first[i] = Math.min(first, last);
     cover.last[i] = last;
-    cover.before[i] = first - start / output;
-    cover.after[i] = end / output - last;
+    if (last >= first) {
+      cover.before[i] = first - start / output;
+      cover.after[i] = Math.min(end, limit) / output - last;
+    } else { // the source ends within the first pixel, or before it
+      cover.after[i] = Math.max(0, limit - start) / output;
+    }
   }
   return cover;
 }
@@ -134,7 +144,7 @@ function coverAxis(
 export function downsampleReference(
   region: Int32Array,
   regionSize: Size,
-  { origins, phase, size, output, pixels = output }: DownsampleOptions,
+  { origins, phase, end, size, output, pixels = output }: DownsampleOptions,
   out: Float32Array = new Float32Array(
     (origins.length / 2) * pixels.height * pixels.width * 3,
   ),
@@ -143,12 +153,14 @@ export function downsampleReference(
     source: size.height,
     output: output.height,
     phase: phase?.y ?? 0,
+    limit: end?.y ?? NO_END,
     pixels: pixels.height,
   });
   const columns = coverAxis({
     source: size.width,
     output: output.width,
     phase: phase?.x ?? 0,
+    limit: end?.x ?? NO_END,
     pixels: pixels.width,
   });
   const mean = (output.width * output.height) /
@@ -236,6 +248,7 @@ export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
       {
         origins: intView(backend, origins),
         phase: { x: attributes.phase[0], y: attributes.phase[1] },
+        end: { x: attributes.end[0], y: attributes.end[1] },
         size: sizeOf(attributes.size),
         output: sizeOf(attributes.output),
         pixels: sizeOf(attributes.pixels),
@@ -246,7 +259,7 @@ export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
   },
   webgpu: ({ backend, inputs, attributes }) => {
     const region = inputs.region!, origins = inputs.origins!;
-    const { phase, size, output, pixels } = attributes;
+    const { phase, end, size, output, pixels } = attributes;
     const [rows, columns] = region.shape as [number, number];
     const [width, height] = pixels;
     const count = origins.shape[0]!;
@@ -258,6 +271,7 @@ export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
         ...output,
         ...pixels,
         ...phase,
+        ...end,
         count,
       ]),
       inputs: [region, origins],

@@ -7,6 +7,7 @@ struct Params {
   output: vec2u, // whole result, px
   pixels: vec2u, // part of it that is made, px
   phase: vec2u,  // where an origin lies in its pixel, 1/output px
+  end: vec2u,    // where the source ends, from an origin on, 1/output px
   count: u32,    // N
 }
 
@@ -20,10 +21,10 @@ const SIZE = 64u;
 // Length that source pixel `at` shares with output pixel `to`, in 1/output px:
 // whole numbers, so nothing is lost and the lengths of an output pixel add up
 // to `size`.
-fn shared_length(at: u32, to: u32, size: u32, output: u32, phase: u32) -> f32 {
+fn shared_length(at: u32, to: u32, size: u32, output: u32, phase: u32, limit: u32) -> f32 {
   let start = max(at * output, phase + to * size);
-  let end = min((at + 1u) * output, phase + (to + 1u) * size);
-  return f32(end - start);
+  let end = min(min((at + 1u) * output, phase + (to + 1u) * size), limit);
+  return f32(max(end, start) - start);
 }
 
 @compute @workgroup_size(SIZE)
@@ -50,11 +51,11 @@ fn main(
     for (var x = first.x; x < last.x; x++) {
       let pixel = unpack4x8unorm(pixels[row + u32(origin.x + x)]).rgb;
       line += pixel * shared_length(
-        u32(x), to.x, params.size.x, params.output.x, params.phase.x,
+        u32(x), to.x, params.size.x, params.output.x, params.phase.x, params.end.x,
       );
     }
     let height = shared_length(
-      u32(y), to.y, params.size.y, params.output.y, params.phase.y,
+      u32(y), to.y, params.size.y, params.output.y, params.phase.y, params.end.y,
     );
     rgb += line * (height / f32(params.size.y));
   }

@@ -422,6 +422,8 @@ export interface LevelPart {
   region: Region;
   /** How far the first one starts within the region, in 1/output px. */
   phase: Point;
+  /** Where the image ends, from the region's start on, in 1/output px. */
+  end: Point;
   /** The level has size / output px for each of the view's, >= 1. */
   size: Size;
   output: Size;
@@ -443,16 +445,17 @@ export function levelPart(
   const x = levelAxis(
     { start: region.x, extent: region.width, count: output.width },
     { first: part.x, count: part.width },
-    levelRatio(image.width, level.width),
+    { image: image.width, level: level.width },
   );
   const y = levelAxis(
     { start: region.y, extent: region.height, count: output.height },
     { first: part.y, count: part.height },
-    levelRatio(image.height, level.height),
+    { image: image.height, level: level.height },
   );
   return {
     region: { x: x.first, y: y.first, width: x.length, height: y.length },
     phase: { x: x.phase, y: y.phase },
+    end: { x: x.end, y: y.end },
     size: { width: x.size, height: y.size },
     output: { width: x.output, height: y.output },
   };
@@ -462,8 +465,9 @@ export function levelPart(
 function levelAxis(
   view: { start: number; extent: number; count: number },
   part: { first: number; count: number },
-  { of, per }: Ratio,
+  extent: { image: number; level: number },
 ) {
+  const { of, per } = levelRatio(extent.image, extent.level);
   // Pixel i of the view begins at (start count + i extent) per / (count of) px
   // of the level; all of these are whole numbers below 2^53.
   const unit = view.count * of;
@@ -480,7 +484,15 @@ function levelAxis(
     size = most;
   }
   const last = Math.ceil((begin + part.count * step) / unit);
-  return { first, length: last - first, phase, size, output };
+  const end = Math.round((extent.image * per / of - first) * output);
+  return {
+    first,
+    length: last - first,
+    phase,
+    size,
+    output,
+    end: Math.min(Math.max(end, 0), 2 ** 32 - 1),
+  };
 }
 
 /** Greatest common divisor of two whole numbers, the first above 0. */

@@ -34,6 +34,7 @@ export async function readOverview(
       const height = Math.min(READ_SIZE, level.height - y);
       const pixels = await pyramid.read({ x, y, width, height }, index, signal);
       means.add(pixels, x, y);
+      pyramid.release?.(pixels);
     }
   }
   return means.picture();

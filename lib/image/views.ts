@@ -144,12 +144,19 @@ export class Views {
       at.region.x - shown.x,
       at.region.y - shown.y,
     );
-    const { size, output, phase } = at;
+    const { size, output, phase, end } = at;
     const isWhole = size.width === output.width &&
       size.height === output.height && phase.x === 0 && phase.y === 0;
     const piece = isWhole
       ? gatherPatches(packed, { origins, size: view.part })
-      : downsample(packed, { origins, size, output, phase, pixels: view.part });
+      : downsample(packed, {
+        origins,
+        size,
+        output,
+        phase,
+        end,
+        pixels: view.part,
+      });
     packed.dispose();
     this.#pyramid.release?.(pixels);
     return piece;

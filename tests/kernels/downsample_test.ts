@@ -119,6 +119,26 @@ testOnEngines(
   },
 );
 
+testOnEngines("a source may end within a pixel", async () => {
+  const width = 13, output = 4;
+  const pixels = {
+    data: new Uint8Array(4 * width).fill(255),
+    width,
+    height: 1,
+  };
+  // Result px cover [0.25, 2.75), [2.75, 5.25), ... of a source of 5.5 px.
+  const values = await shrink(pixels, {
+    origins: Int32Array.of(0, 0),
+    phase: { x: 1, y: 0 },
+    end: { x: 22, y: 1 },
+    size: { width: 10, height: 1 },
+    output: { width: output, height: 1 },
+    pixels: { width: 5, height: 1 },
+  });
+  const shares = [1, 1, 0.1, 0, 0].flatMap((share) => [share, share, share]);
+  assert.ok(maxError(values, shares) < 1e-6, String(values));
+});
+
 const PIECES = [
   { x: 0, y: 0, width: 5, height: 11 },
   { x: 5, y: 0, width: 14, height: 4 },
