@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { join } from "node:path";
 import {
   checkLeaks,
   type ManifestEntry,
@@ -21,6 +22,7 @@ import {
 import { writeFileAtomically } from "../files.ts";
 import { type Checkpoint, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
+import { SPLITS_FILE } from "../train/run_data.ts";
 import {
   type ClassifierSetup,
   classifyImages,
@@ -28,6 +30,7 @@ import {
 } from "./classifier.ts";
 import { megabytes, peakMemoryBytes } from "./environment.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
+import { imagesLearned } from "./run_folder.ts";
 import {
   announceEngine,
   figure,
@@ -95,6 +98,7 @@ export async function run(argv: string[]): Promise<number> {
   const manifest = await readManifest(data, { classes: model.classes });
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
+  await warnOfLearned(path, entries, split);
   const setup = { checkpoint: path, backend, ...options };
   const evaluation = await evaluate(entries, {
     setup,
@@ -129,6 +133,23 @@ export async function run(argv: string[]): Promise<number> {
   );
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return report.failures.length > 0 ? 1 : 0;
+}
+
+/** Says so where images are scored that the run has learned from. */
+async function warnOfLearned(
+  run: string,
+  entries: readonly ManifestEntry[],
+  split: (typeof SPLITS)[number] | undefined,
+): Promise<void> {
+  if (split === "train" || split === "validation") return; // as asked for
+  const learned = await imagesLearned(run);
+  const seen = entries.filter(({ path }) => learned.has(path)).length;
+  if (seen === 0) return;
+  console.error(
+    `warning: the run has learned from ${seen} of these ${entries.length} images; score new ones with --data ${
+      join(run, SPLITS_FILE)
+    } --split test`,
+  );
 }
 
 /** Classifies every entry; a bad image is set aside and the rest go on. */

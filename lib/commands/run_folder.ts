@@ -5,10 +5,11 @@
  * @module
  */
 import { join } from "node:path";
-import { UsageError } from "../errors.ts";
+import { readManifest } from "../data/manifest.ts";
+import { DataError, UsageError } from "../errors.ts";
 import { LAST } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
-import { CONFIG_FILE } from "../train/run_data.ts";
+import { CONFIG_FILE, SPLITS_FILE } from "../train/run_data.ts";
 import { LOG_FILE, readLog } from "../train/run_log.ts";
 import { readConfig } from "./config.ts";
 
@@ -39,6 +40,23 @@ export async function runStarted(
     );
   }
   return started;
+}
+
+/**
+ * Paths of the images that the run in `folder` was trained or chosen on; none
+ * where it keeps no splits, or images of them are gone.
+ */
+export async function imagesLearned(folder: string): Promise<Set<string>> {
+  const file = join(folder, SPLITS_FILE);
+  if (!await exists(file)) return new Set();
+  try {
+    const { entries } = await readManifest(file);
+    const learned = entries.filter(({ split }) => split !== "test");
+    return new Set(learned.map(({ path }) => path));
+  } catch (error) {
+    if (error instanceof DataError) return new Set();
+    throw error;
+  }
 }
 
 /** The run's seed; `asked`, if there is one, must be it. */

@@ -121,6 +121,24 @@ Deno.test("eval --split and --predictions: a line for each image of it", async (
   });
 });
 
+Deno.test("eval warns of images that the run has learned from", async () => {
+  const rows = (await manifestRows()).map(([image, label]) =>
+    `set/${image},${label}\n`
+  );
+  const unsplit = join(folder, "unsplit.csv");
+  await Deno.writeTextFile(unsplit, `image,label\n${rows.join("")}`);
+  const warnings = (...argv: string[]) =>
+    succeed(folder, ...EVAL, ...argv).then((result) =>
+      remarks(result).filter((line) => line.startsWith("warning: "))
+    );
+  assert.deepEqual(await warnings("--data", "unsplit.csv"), [
+    "warning: the run has learned from 12 of these 20 images; score new ones with --data run/splits.csv --split test",
+  ]);
+  for (const split of ["test", "train"]) {
+    assert.deepEqual(await warnings("--split", split), []);
+  }
+});
+
 Deno.test("eval reports a broken image and scores the rest", async () => {
   const rows = (await manifestRows()).filter(([, , split]) => split === "test");
   const png = await Deno.readFile(join(folder, "set", rows[0]![0]!));
