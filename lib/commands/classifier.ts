@@ -7,6 +7,8 @@
 import { setTimeout } from "node:timers/promises";
 import { startEngine } from "../engine/select.ts";
 import { ImageError } from "../errors.ts";
+import { type Classification, classification } from "../eval/classification.ts";
+import { type Origin, regionsGeoJson } from "../eval/geojson.ts";
 import { heatmapPng } from "../eval/picture.ts";
 import { inStoredPixels, predict, type Prediction } from "../eval/predict.ts";
 import { writeFileAtomically } from "../files.ts";
@@ -27,6 +29,8 @@ export interface ClassifierSetup {
   samples: number | undefined;
   draws: "seeded" | "topN" | undefined;
   seed: number;
+  /** Where the coordinates of regions begin. */
+  origin?: Origin;
   /** Where to look; the configuration's if undefined. */
   foreground: ForegroundChoice | undefined;
   /** Bound on tensors and caches, of all workers; the default's if undefined. */
@@ -40,6 +44,8 @@ export interface ImageTask {
   mpp?: number | undefined;
   /** Where to draw its attention. */
   heatmap?: string | undefined;
+  /** Where to write its tiles and sub-tiles. */
+  geojson?: string | undefined;
 }
 
 /** One image that was classified. */
@@ -64,14 +70,14 @@ export type Outcome =
 
 /** Reads the model; the function it returns classifies image by image. */
 export async function startClassifier(
-  { checkpoint, backend, memoryBytes, ...options }: ClassifierSetup,
+  { checkpoint, backend, memoryBytes, origin, ...options }: ClassifierSetup,
   signal: AbortSignal,
 ): Promise<DoTask<ImageTask, Outcome>> {
   const engine = await startEngine(backend);
   const { model } = await readCheckpoint(checkpoint);
   const memory = new Memory(memoryBytes);
   const cache = new BlockCache(memory.blockCacheBytes);
-  return async function classifyOne({ image, mpp, heatmap }) {
+  return async function classifyOne({ image, mpp, heatmap, geojson }) {
     await setTimeout(0); // wasm never waits: let signals and messages in
     signal.throwIfAborted();
     try {
@@ -100,23 +106,39 @@ export async function startClassifier(
           const png = await heatmapPng(pyramid, predictions[0]!);
           await writeFileAtomically(heatmap, png);
         }
-        const { traffic, warnings } = pyramid;
-        const { width, height } = opened;
+        const { classes } = model;
+        const said = classification({ opened, seen: pyramid }, prediction, {
+          classes,
+          timings: { openMs, ...timings },
+        });
+        if (geojson !== undefined) {
+          await writeFileAtomically(geojson, regionsText(said, origin));
+        }
         return {
           prediction: inStoredPixels(prediction, pyramid),
-          classes: model.classes,
-          width,
-          height,
-          timings: { openMs, ...timings },
-          bytesRead: traffic.bytes,
-          requests: traffic.requests,
-          warnings,
+          classes,
+          width: opened.width,
+          height: opened.height,
+          timings: said.timings,
+          bytesRead: said.bytesRead,
+          requests: said.requests,
+          warnings: said.warnings,
         };
       } finally {
         opened.close();
       }
     }
   };
+}
+
+/** GeoJSON; an image without such an origin is a bad one of the many. */
+function regionsText(said: Classification, origin: Origin | undefined): string {
+  try {
+    return `${JSON.stringify(regionsGeoJson(said, { origin }))}\n`;
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new ImageError(cause.message, { cause });
+  }
 }
 
 // A Worker and its engine take as long to start as ten colon images.

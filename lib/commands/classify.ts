@@ -5,6 +5,7 @@
  */
 import { basename, extname, join } from "node:path";
 import { UsageError } from "../errors.ts";
+import { ORIGINS } from "../eval/geojson.ts";
 import type { Prediction } from "../eval/predict.ts";
 import {
   type Classified,
@@ -24,6 +25,10 @@ export const usage = `deno task classify --checkpoint RUN IMAGE...
   --draws NAME       seeded or topN (the configuration's)
   --seed N           seed of the draws (0)
   --heatmap OUT.png  attention over the image; a folder for several images
+  --geojson OUT      tiles and sub-tiles as GeoJSON, for QuPath and maps; a folder
+                     for several images
+  --origin NAME      where its coordinates begin: level0, bounds (what was
+                     scanned) or world (level0)
 ${LOOK_USAGE}
   --mpp UM           micrometres per px of the images, whatever their files say
   --workers N        images side by side (one a core; one on webgpu)
@@ -43,6 +48,7 @@ interface Result
   image: string;
   probabilities: Record<string, number>;
   heatmap?: string;
+  geojson?: string;
 }
 
 /**
@@ -57,6 +63,8 @@ export async function run(argv: string[]): Promise<number> {
     draws: { type: "string" },
     seed: { type: "string" },
     heatmap: { type: "string" },
+    geojson: { type: "string" },
+    origin: { type: "string" },
     ...LOOK_FLAGS,
     mpp: { type: "string" },
     workers: { type: "string" },
@@ -75,14 +83,25 @@ export async function run(argv: string[]): Promise<number> {
   };
   const mpp = flags.number("mpp", MPP_RANGE);
   const workers = flags.workers();
-  const heatmaps = await heatmapPaths(flags, images);
+  const heatmaps = await outputPaths(
+    flags,
+    { flag: "heatmap", extension: ".png" },
+    images,
+  );
+  const regions = await outputPaths(
+    flags,
+    { flag: "geojson", extension: ".geojson" },
+    images,
+  );
+  const origin = flags.oneOf("origin", ORIGINS) ?? "level0";
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend());
-  const setup = { checkpoint, backend, ...options };
+  const setup = { checkpoint, backend, origin, ...options };
   const tasks = images.map((image, i) => ({
     image,
     mpp,
     heatmap: heatmaps?.[i],
+    geojson: regions?.[i],
   }));
   const line = new ProgressLine();
   const showNext = (done: number) =>
@@ -110,7 +129,7 @@ export async function run(argv: string[]): Promise<number> {
 
 function resultOf(
   { prediction, classes, width, height, ...rest }: Classified,
-  { image, heatmap }: ImageTask,
+  { image, heatmap, geojson }: ImageTask,
 ): Result {
   const { probabilities } = prediction;
   return {
@@ -123,27 +142,27 @@ function resultOf(
     ),
     ...rest,
     ...(heatmap !== undefined && { heatmap }),
+    ...(geojson !== undefined && { geojson }),
   };
 }
 
 /** One file an image: in a folder, unless one image has a file of its own. */
-async function heatmapPaths(
+async function outputPaths(
   flags: Flags,
+  { flag, extension }: { flag: string; extension: string },
   images: readonly string[],
 ): Promise<string[] | undefined> {
-  const out = flags.text("heatmap");
+  const out = flags.text(flag);
   if (out === undefined) return undefined;
-  if (images.length === 1 && !isFolder(out)) {
-    return [flags.outputFile("heatmap")!];
-  }
+  if (images.length === 1 && !isFolder(out)) return [flags.outputFile(flag)!];
   await Deno.mkdir(out, { recursive: true });
   const paths = images.map((image) =>
-    join(out, `${basename(image, extname(image))}.png`)
+    join(out, `${basename(image, extname(image))}${extension}`)
   );
   const twice = paths.find((path, i) => paths.indexOf(path) !== i);
   if (twice) {
     throw new UsageError(
-      `Cannot write two heat maps to ${twice}: classify images of one name apart`,
+      `Cannot write two images to ${twice}: classify images of one name apart`,
     );
   }
   return paths;
@@ -178,5 +197,6 @@ function text(result: Result): string {
       `  ${x}, ${y}, ${width} x ${height}, ${weight.toFixed(3)}`
     ),
     ...(result.heatmap ? [`  heat map: ${result.heatmap}`] : []),
+    ...(result.geojson ? [`  regions: ${result.geojson}`] : []),
   ].join("\n");
 }

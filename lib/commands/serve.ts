@@ -10,6 +10,7 @@ import { readToken } from "../serve/auth.ts";
 import { DEFAULT_LIMITS, type Limits } from "../serve/limits.ts";
 import { jsonLog, type Log } from "../serve/logging.ts";
 import { type Server, startServer } from "../serve/server.ts";
+import { DEFAULT_MEMORY_BYTES } from "../memory.ts";
 import { Flags } from "./flags.ts";
 import { interruptSignal } from "./terminal.ts";
 
@@ -36,6 +37,9 @@ export const usage = `deno task serve --models DIR
   DEFAULT_LIMITS.timeoutMs / 1000
 })
   --workers N        engines side by side (one a core; one on webgpu)
+  --memory SIZE      bound on tensors and caches of each engine (${
+  DEFAULT_MEMORY_BYTES / 1e6
+}MB)
   --backend NAME     auto, webgpu or wasm (auto)
 
 Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and
@@ -69,6 +73,7 @@ export async function run(argv: string[]): Promise<number> {
     queue: { type: "string" },
     timeout: { type: "string" },
     workers: { type: "string" },
+    memory: { type: "string" },
     backend: { type: "string" },
   });
   const models = await folderOf(flags.required("models", "DIR"), "models");
@@ -89,6 +94,7 @@ export async function run(argv: string[]): Promise<number> {
     token,
     backend: flags.backend(),
     workers: flags.workers(),
+    memory: flags.memory(),
     limits,
     log,
   });

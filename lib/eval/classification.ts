@@ -3,9 +3,14 @@
  *
  * @module
  */
-import type { Point, Size } from "../image/geometry.ts";
+import type { Region, Size } from "../image/geometry.ts";
 import type { Georeference, Pyramid } from "../image/pyramid.ts";
-import type { PredictedSubTile, PredictedTile, Prediction } from "./predict.ts";
+import {
+  inStoredPixels,
+  type PredictedSubTile,
+  type PredictedTile,
+  type Prediction,
+} from "./predict.ts";
 
 /** One image: its label, and where the network looked; px of level 0. */
 export interface Classification {
@@ -15,8 +20,8 @@ export interface Classification {
   image: Size & {
     /** Micrometres per px. */
     mpp?: number;
-    /** Where the part that was scanned begins, where the file says so. */
-    bounds?: Point;
+    /** The part that was scanned, where the file says so. */
+    bounds?: Region;
     georeference?: Georeference;
   };
   tiles: PredictedTile[];
@@ -29,17 +34,26 @@ export interface Classification {
   warnings: readonly string[];
 }
 
-/** Puts together what is known of an image that was classified. */
+/**
+ * Puts together what is known of an image that was classified.
+ *
+ * @param opened the image as it lies in its file.
+ * @param seen the image as the network saw it: `opened`, or resampled.
+ */
 export function classification(
-  pyramid: Pyramid,
-  prediction: Prediction,
+  { opened, seen }: { opened: Pyramid; seen: Pyramid },
+  prediction: Omit<Prediction, "attention">,
   { classes, timings }: {
     classes: readonly string[];
     timings: Record<string, number>;
   },
 ): Classification {
-  const { label, probabilities, tiles, subTiles } = prediction;
-  const { width, height, mpp, georeference, traffic, warnings } = pyramid;
+  const { label, probabilities, tiles, subTiles } = inStoredPixels(
+    prediction,
+    seen,
+  );
+  const { width, height, mpp, bounds, georeference } = opened;
+  const { traffic, warnings } = seen;
   return {
     label,
     probabilities: Object.fromEntries(
@@ -49,6 +63,7 @@ export function classification(
       width,
       height,
       ...(mpp !== undefined && { mpp }),
+      ...(bounds && { bounds }),
       ...(georeference && { georeference }),
     },
     tiles,

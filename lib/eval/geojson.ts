@@ -50,6 +50,12 @@ export interface RegionFeature {
   };
 }
 
+/** What of a classification is drawn. */
+export type ClassifiedRegions = Pick<
+  Classification,
+  "label" | "probabilities" | "image" | "tiles" | "subTiles"
+>;
+
 // One a class, in the order of the model's classes: Okabe and Ito, 2008.
 const COLOURS: readonly [number, number, number][] = [
   [0, 114, 178],
@@ -67,8 +73,8 @@ const COLOURS: readonly [number, number, number][] = [
  * @throws {RangeError} If the image has no such origin.
  */
 export function regionsGeoJson(
-  classified: Classification,
-  { origin = "level0" }: { origin?: Origin } = {},
+  classified: ClassifiedRegions,
+  { origin = "level0" }: { origin?: Origin | undefined } = {},
 ): RegionCollection {
   const { label, probabilities, image, tiles, subTiles } = classified;
   const place = placing(classified, origin);
@@ -115,7 +121,7 @@ export function regionsGeoJson(
 
 /** How corners become coordinates. */
 function placing(
-  { image: { bounds, georeference } }: Classification,
+  { image: { bounds, georeference } }: ClassifiedRegions,
   origin: Origin,
 ): (corner: Point) => Point {
   switch (origin) {

@@ -35,6 +35,7 @@ export abstract class BlockPyramid implements Pyramid {
   readonly mpp: number | undefined;
   readonly magnification: number | undefined;
   readonly georeference: Georeference | undefined;
+  readonly bounds: Region | undefined;
   readonly warnings: readonly string[];
   protected readonly bytes: ByteSource;
   readonly #levels: readonly BlockLevel[];
@@ -63,6 +64,7 @@ export abstract class BlockPyramid implements Pyramid {
     this.mpp = facts.mpp;
     this.magnification = facts.magnification;
     this.georeference = facts.georeference;
+    this.bounds = facts.bounds;
     this.warnings = [...bytes.warnings, ...warnings];
     this.bytes = bytes;
     this.#levels = levels;

@@ -144,11 +144,20 @@ class OpenSlidePyramid extends BlockPyramid {
       );
       return value > 0 ? value : undefined;
     };
+    const width = property("bounds-width"), height = property("bounds-height");
     super(source, {
       levels,
       facts: {
         mpp: property("mpp-x"),
         magnification: property("objective-power"),
+        bounds: width && height
+          ? {
+            x: property("bounds-x") ?? 0,
+            y: property("bounds-y") ?? 0,
+            width,
+            height,
+          }
+          : undefined,
       },
       warnings: [],
       cache,

@@ -43,6 +43,8 @@ export interface Pyramid extends Size {
   /** Power of the objective that level 0 was seen through, where the file says so. */
   readonly magnification?: number | undefined;
   readonly georeference?: Georeference | undefined;
+  /** The part of a slide that was scanned, level-0 px, where the file says so. */
+  readonly bounds?: Region | undefined;
   /** What was converted on the way in (grey, palette, alpha, 16 bit...). */
   readonly warnings: readonly string[];
   /** What was read from the file or the network so far. */
@@ -63,7 +65,7 @@ export interface Pyramid extends Size {
 /** What a file may say of an image beside its pixels. */
 export type ImageFacts = Pick<
   Pyramid,
-  "mpp" | "magnification" | "georeference"
+  "mpp" | "magnification" | "georeference" | "bounds"
 >;
 
 /** A pyramid seen through another: what a subclass does not change is its own. */

@@ -73,8 +73,9 @@ export class EngineClient {
     );
     this.#calls = calls;
     try {
-      const { backend, allowedHosts } = this.#options;
-      const status = await calls.call("start", { backend, allowedHosts });
+      const { backend, allowedHosts, memoryBytes } = this.#options;
+      const setup = { backend, allowedHosts, memoryBytes };
+      const status = await calls.call("start", setup);
       for (const [sha256, path] of this.#models) {
         // One that was changed or removed meanwhile must not keep the engine.
         await calls.call("load", { path, sha256 }).catch((error) => {

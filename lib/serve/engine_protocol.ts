@@ -38,6 +38,8 @@ export interface EngineSetup {
   backend: BackendChoice;
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
+  /** Bound on tensors and caches. */
+  memoryBytes: number;
 }
 
 /** An engine that passed its self-test. */

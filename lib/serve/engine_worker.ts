@@ -10,10 +10,12 @@ import { selfTest } from "../engine/self_test.ts";
 import { CheckpointError, EngineError, ImageError } from "../errors.ts";
 import { classification } from "../eval/classification.ts";
 import { heatmapPng } from "../eval/picture.ts";
-import { inStoredPixels, predict } from "../eval/predict.ts";
+import { predict } from "../eval/predict.ts";
+import { BlockCache } from "../image/block_cache.ts";
 import { openImage } from "../image/open.ts";
-import { atMpp } from "../image/resampled.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import { atMpp } from "../image/resampled.ts";
+import { Memory } from "../memory.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import type { Model } from "../model/model.ts";
 import { disposeParameters } from "../model/parameters.ts";
@@ -37,13 +39,18 @@ const LOOK_EVERY_MS = 250;
 /** An image that is open, and what to do with it. */
 interface OpenTask {
   task: ClassifyTask;
-  pyramid: Pyramid;
+  /** As it lies in its file. */
+  opened: Pyramid;
+  /** As the network sees it. */
+  seen: Pyramid;
   openMs: number;
 }
 
 let engine: Engine;
 let fetchImage: GuardedFetch;
 const models = new Map<string, Model>(); // by SHA-256
+let memory: Memory;
+let cache: BlockCache;
 let running: Promise<unknown> = Promise.resolve(); // the batch that computes
 
 const batcher = new Batcher<ClassifyTask, OpenTask, ClassifyAnswer>({
@@ -52,7 +59,7 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifyAnswer>({
   urgent: ({ urgent }) => urgent,
   size: BATCH_SIZE,
   prepare: open,
-  release: ({ pyramid }) => pyramid.close(),
+  release: ({ opened }) => opened.close(),
   run(batch, signal) {
     const answers = classify(batch, signal);
     running = answers.catch(() => {}); // heard by who waits for the answers
@@ -61,7 +68,9 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifyAnswer>({
 });
 
 const send = answerCalls<EngineMethods, EngineEvent>({
-  async start({ backend, allowedHosts }) {
+  async start({ backend, allowedHosts, memoryBytes }) {
+    memory = new Memory(memoryBytes);
+    cache = new BlockCache(memory.blockCacheBytes);
     fetchImage = guardedFetch(allowedHosts);
     engine = await startEngine(backend);
     const failed = (await selfTest()).filter(({ passed }) => !passed);
@@ -112,18 +121,32 @@ async function open(
   task: ClassifyTask,
   signal: AbortSignal,
 ): Promise<OpenTask> {
-  const { path, maxPixels } = task;
+  const { path, maxPixels, mpp } = task;
+  const { config } = modelOf(task);
   const started = performance.now();
   try {
-    const pyramid = await openImage(path, {
+    const opened = await openImage(path, {
       signal,
       maxPixels,
+      cache,
       fetch: fetchImage,
     });
-    return { task, pyramid, openMs: performance.now() - started };
+    try {
+      const seen = atMpp(opened, config.mpp, mpp);
+      return { task, opened, seen, openMs: performance.now() - started };
+    } catch (error) {
+      opened.close();
+      throw error;
+    }
   } catch (error) {
     throw named(error, task);
   }
+}
+
+function modelOf({ model: sha256 }: ClassifyTask): Model {
+  const model = models.get(sha256);
+  if (model) return model;
+  throw new CheckpointError("Cannot use a model that was unloaded");
 }
 
 /** The error as its caller knows the image: not by where we keep it. */
@@ -139,30 +162,25 @@ async function classify(
   batch: OpenTask[],
   signal: AbortSignal,
 ): Promise<ClassifyAnswer[]> {
-  const { model: sha256, samples, draws, seed, heatmap } = batch[0]!.task;
-  const model = models.get(sha256);
-  if (!model) throw new CheckpointError("Cannot use a model that was unloaded");
+  const { samples, draws, seed, heatmap } = batch[0]!.task;
+  const model = modelOf(batch[0]!.task);
   try {
-    const seen = batch.map(({ pyramid, task }) =>
-      atMpp(pyramid, model.config.mpp, task.mpp)
-    );
     const { predictions, timings } = await predict(
       model,
-      seen,
-      { samples, draws, seed, attention: heatmap, signal },
+      batch.map(({ seen }) => seen),
+      { samples, draws, seed, attention: heatmap, memory, signal },
     );
     const answers: ClassifyAnswer[] = [];
-    for (const [i, { task, pyramid, openMs }] of batch.entries()) {
+    for (const [i, { task, openMs, ...image }] of batch.entries()) {
       const prediction = predictions[i]!;
-      const stored = inStoredPixels(prediction, seen[i]!);
-      const said = classification(pyramid, stored, {
+      const said = classification(image, prediction, {
         classes: model.classes,
         timings: { openMs, ...timings },
       });
       if (task.mpp !== undefined) said.image.mpp = task.mpp;
       answers.push({
         classification: said,
-        ...(heatmap && { heatmap: await heatmapPng(seen[i]!, prediction) }),
+        ...(heatmap && { heatmap: await heatmapPng(image.seen, prediction) }),
       });
     }
     engine.assertAlive(); // a lost device leaves zeros, not errors

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Classification } from "../eval/classification.ts";
 import {
+  type ClassifiedRegions,
   type Origin,
   type RegionCollection,
   regionsGeoJson,
@@ -15,7 +15,7 @@ export { type Origin, ORIGINS } from "../eval/geojson.ts";
 
 /** As `regionsGeoJson`. @throws {InputError} If there is no such origin. */
 export function regionsOf(
-  result: Classification,
+  result: ClassifiedRegions,
   origin: Origin = "level0",
 ): RegionCollection {
   try {

@@ -7,6 +7,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { BackendChoice } from "../engine/select.ts";
+import { Memory } from "../memory.ts";
 import { batchWork } from "./batch_job.ts";
 import { classifyWork } from "./classify_job.ts";
 import { EnginePool } from "./engine_pool.ts";
@@ -37,6 +38,8 @@ export interface ServerOptions {
   backend: BackendChoice;
   /** Engines side by side; one a core on wasm, one on a GPU where left out. */
   workers?: number | undefined;
+  /** Bound on tensors and caches of each engine; the default's if undefined. */
+  memory?: Memory | undefined;
   limits: Limits;
   log: Log;
   /** The engine's Worker, where it is not ours. */
@@ -79,6 +82,7 @@ const PRUNE_EVERY_MS = 3600 * 1000;
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
   const { limits, log, backend, token, allowedHosts } = options;
+  const { memory = new Memory() } = options;
   const state = join(options.models, STATE_FOLDER);
   const jobFolder = join(state, "jobs");
   await mkdir(jobFolder, { recursive: true });
@@ -95,6 +99,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     backend,
     allowedHosts,
     workers: options.workers,
+    memoryBytes: memory.bytes,
     ...(options.engineModule && { module: options.engineModule }),
     onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
     onLost(reason) {
@@ -126,7 +131,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     works: {
       classify: classifyWork({ images, models, predictor }),
       batch: batchWork({ images, models, predictor }),
-      train: trainWork({ backend, allowedHosts, engine, models }),
+      train: trainWork({
+        ...{ backend, allowedHosts, engine, models },
+        memoryBytes: memory.bytes,
+      }),
     },
     isReady: () => engine.status !== undefined,
     log,

@@ -30,6 +30,7 @@ export interface TrainJobRequest {
 export interface TrainWorkOptions {
   backend: BackendChoice;
   allowedHosts: readonly string[];
+  memoryBytes: number;
   engine: EnginePool;
   models: ModelRegistry;
 }
@@ -69,7 +70,7 @@ async function train(
   { data, config, seed }: TrainJobRequest,
   folder: string,
   { report, signal }: JobContext,
-  { backend, allowedHosts, engine }: TrainWorkOptions,
+  { engine, backend, allowedHosts, memoryBytes }: TrainWorkOptions,
 ): Promise<TrainResult> {
   const calls = new WorkerCalls<TrainMethods, TrainEvent>(WORKER, {
     onEvent: (progress) => report({ ...progress }),
@@ -83,7 +84,7 @@ async function train(
   try {
     signal.throwIfAborted();
     return await calls.call("train", {
-      ...{ data, config, seed, folder, backend, allowedHosts },
+      ...{ data, config, seed, folder, backend, allowedHosts, memoryBytes },
       pending: engine.pending,
     });
   } finally {

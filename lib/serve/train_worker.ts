@@ -10,6 +10,7 @@ import { type Engine, startEngine } from "../engine/select.ts";
 import { writeJson } from "../files.ts";
 import { ImageCache } from "../image/cache.ts";
 import { openImage } from "../image/open.ts";
+import { Memory } from "../memory.ts";
 import { LAST } from "../model/checkpoint.ts";
 import {
   checkReference,
@@ -36,6 +37,7 @@ const send = answerCalls<TrainMethods, TrainEvent>({
 
 async function run(task: TrainTask): Promise<TrainResult> {
   const { config, seed, folder, backend, pending, allowedHosts } = task;
+  const memory = new Memory(task.memoryBytes);
   const engine = await startEngine(backend);
   const manifest = await readManifest(task.data);
   checkReference(config, manifest);
@@ -60,6 +62,7 @@ async function run(task: TrainTask): Promise<TrainResult> {
       config,
       seed,
       cache,
+      memory,
       resume,
       environment: environment(engine),
       onProgress(progress) {

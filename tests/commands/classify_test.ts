@@ -373,3 +373,26 @@ Deno.test("micrometres per px: asked for, missing, given", async () => {
     "seen at 0.5 um per px, where the file has 0.25",
   ]);
 });
+
+Deno.test("classify writes where it looked as GeoJSON", async () => {
+  const [result] = await results(
+    ...["--geojson", "regions.geojson", "--origin", "bounds", IMAGES[0]!],
+  );
+  const text = await Deno.readTextFile(join(folder, "regions.geojson"));
+  const { type, features } = JSON.parse(text);
+  assert.equal(type, "FeatureCollection");
+  const { tiles, subTiles } = result!;
+  assert.equal(features.length, tiles.length + subTiles.length);
+  const { x, y } = subTiles[0]!;
+  const [corner] = features[tiles.length].geometry.coordinates[0];
+  assert.deepEqual(corner, [x, y]);
+
+  assertFailsInOneLine(
+    await zoomin(
+      folder,
+      ...[...CLASSIFY, "--geojson", "w.geojson", "--origin", "world"],
+      IMAGES[0]!,
+    ),
+    { code: 1, message: /not georeferenced/ },
+  );
+});

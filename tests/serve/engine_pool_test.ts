@@ -35,6 +35,7 @@ Deno.test("engines share the work, and each holds every model", async () => {
   const pool = new EnginePool({
     backend: "wasm",
     allowedHosts: [],
+    memoryBytes: 256e6,
     workers: 2,
   });
   try {
@@ -70,6 +71,7 @@ Deno.test("who gives up does not wait", async () => {
   const pool = new EnginePool({
     backend: "wasm",
     allowedHosts: [],
+    memoryBytes: 256e6,
     workers: 1,
   });
   try {
@@ -99,6 +101,7 @@ Deno.test({
     const pool = new EnginePool({
       backend: "webgpu",
       allowedHosts: [],
+      memoryBytes: 256e6,
       module: new URL("./lossy_engine.ts", import.meta.url),
       onLost: (reason) => lost.push(reason),
     });
