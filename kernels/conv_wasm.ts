@@ -33,20 +33,8 @@ import {
   convolveRowToOne,
   outerProducts,
 } from "./conv_wasm_routines.ts";
-import {
-  type FunctionBuilder,
-  hasRelaxedMultiplyAdd,
-  instantiate,
-} from "./wasm_module.ts";
-
-/** What we use of tfjs's WASM backend beyond its public types. */
-interface WasmBackend extends tf.KernelBackend {
-  wasm: { asm: Record<string, unknown> };
-  dataIdMap: { get(id: tf.DataId): { memoryOffset: number } };
-  makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo;
-  typedArrayFromHeap(info: tf.TensorInfo): Float32Array;
-  disposeData(id: tf.DataId): boolean;
-}
+import { maskPositive } from "./elements_wasm_routines.ts";
+import { offsetOf, routine, type WasmBackend } from "./wasm_routine.ts";
 
 const FLOAT_BYTES = 4;
 const LANES = 4;
@@ -186,7 +174,7 @@ function convolve(backend: WasmBackend, frame: tf.TensorInfo, {
   const convolveTiles = routine(
     backend,
     name,
-    (relaxed) =>
+    (name, relaxed) =>
       toOne
         ? convolveRowToOne(name, { ...block, relaxed })
         : convolveRow(name, { ...block, vectors, relu, relaxed }),
@@ -364,18 +352,47 @@ function sumOuterProducts(
   }
 }
 
+/** The sum of dY over all pixels: an outer product with one. */
 function biasGradient(
   backend: WasmBackend,
   dy: tf.TensorInfo,
 ): tf.TensorInfo {
   const outputs = dy.shape.at(-1)!;
+  const pixels = tf.util.sizeFromShape(dy.shape) / outputs;
   const out = backend.makeOutput([outputs], "float32");
-  const values = backend.typedArrayFromHeap(dy);
-  const sums = new Float64Array(outputs);
-  for (let at = 0; at < values.length;) {
-    for (let o = 0; o < outputs; o++, at++) sums[o]! += values[at]!;
+  const sums = backend.typedArrayFromHeap(out).fill(0);
+  if (outputs % LANES !== 0) {
+    const values = backend.typedArrayFromHeap(dy);
+    const exact = new Float64Array(outputs);
+    for (let at = 0; at < values.length;) {
+      for (let o = 0; o < outputs; o++, at++) exact[o]! += values[at]!;
+    }
+    sums.set(exact);
+    return out;
   }
-  backend.typedArrayFromHeap(out).set(sums);
+  const one = backend.makeOutput([1], "float32");
+  backend.typedArrayFromHeap(one).fill(1);
+  const [oneAt, dyAt, outAt] = [one, dy, out]
+    .map((info) => offsetOf(backend, info)) as [number, number, number];
+  const { vectors } = outerBlock(1, outputs);
+  const addRows = outerRoutine(backend, 1, vectors);
+  const pixelBytes = outputs * FLOAT_BYTES;
+  for (let o = 0; o < outputs; o += vectors * LANES) {
+    const shift = o * FLOAT_BYTES;
+    addRows(
+      oneAt,
+      dyAt + shift,
+      outAt + shift,
+      1,
+      pixels,
+      0,
+      0,
+      0,
+      pixelBytes,
+      0,
+    );
+  }
+  backend.disposeData(one.dataId);
   return out;
 }
 
@@ -385,13 +402,21 @@ function reluGradient(
   y: tf.TensorInfo,
 ): tf.TensorInfo {
   const out = backend.makeOutput(dy.shape, "float32");
-  const [upstream, value, result] = [dy, y, out]
+  const tensors = [dy, y, out];
+  const [upstream, value, result] = tensors
     .map((info) => backend.typedArrayFromHeap(info)) as [
       Float32Array,
       Float32Array,
       Float32Array,
     ];
-  for (let i = 0; i < result.length; i++) {
+  const vectors = Math.floor(result.length / LANES);
+  if (vectors > 0) {
+    routine(backend, "mask_positive", maskPositive)(
+      ...tensors.map((info) => offsetOf(backend, info)),
+      vectors,
+    );
+  }
+  for (let i = vectors * LANES; i < result.length; i++) {
     result[i] = value[i]! > 0 ? upstream[i]! : 0;
   }
   return out;
@@ -563,37 +588,9 @@ function clampNegative(values: Float32Array): void {
 }
 
 function outerRoutine(backend: WasmBackend, height: number, vectors: number) {
-  const name = `outer_${height}x${vectors}`;
   return routine(
     backend,
-    name,
-    (relaxed) => outerProducts(name, { height, vectors, relaxed }),
+    `outer_${height}x${vectors}`,
+    (name, relaxed) => outerProducts(name, { height, vectors, relaxed }),
   );
-}
-
-type Routine = (...parameters: number[]) => void;
-const routines = new WeakMap<WebAssembly.Memory, Map<string, Routine>>();
-
-/** The routine of that name over the backend's memory, built on first use. */
-function routine(
-  backend: WasmBackend,
-  name: string,
-  build: (relaxed: boolean) => FunctionBuilder,
-): Routine {
-  const memory = Object.values(backend.wasm.asm)
-    .find((item) => item instanceof WebAssembly.Memory);
-  if (!memory) throw new TypeError("Cannot find the memory of tfjs-wasm");
-  let known = routines.get(memory);
-  if (!known) routines.set(memory, known = new Map());
-  let found = known.get(name);
-  if (!found) {
-    const builder = build(hasRelaxedMultiplyAdd());
-    found = instantiate([builder], memory)[name]!;
-    known.set(name, found);
-  }
-  return found;
-}
-
-function offsetOf(backend: WasmBackend, info: tf.TensorInfo): number {
-  return backend.dataIdMap.get(info.dataId).memoryOffset;
 }

@@ -13,9 +13,14 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
 import { elementKernels, lanesOf, type TfjsWebGpuInternals } from "./gpu.ts";
-import { floatView, kernelConfigs } from "./kernel_config.ts";
+import { maxPoolGradientRow } from "./elements_wasm_routines.ts";
+import { kernelConfigs } from "./kernel_config.ts";
 import forwardText from "./max_pool.wgsl" with { type: "text" };
 import gradientText from "./max_pool_gradient.wgsl" with { type: "text" };
+import { offsetOf, routine, type WasmBackend } from "./wasm_routine.ts";
+
+const LANES = 4; // of a SIMD vector
+const FLOAT_BYTES = 4;
 
 export const MAX_POOL = "zoomin/MaxPool";
 export const MAX_POOL_GRADIENT = "zoomin/MaxPoolGradient";
@@ -111,7 +116,12 @@ export const maxPoolKernels = [
     webgpu: ({ backend, inputs }) => pool(backend, inputs.x!),
   }),
   ...kernelConfigs(MAX_POOL_GRADIENT, {
-    wasm: ({ backend, inputs }) => wasmGradient(backend, inputs.x!, inputs.dy!),
+    wasm: ({ backend, inputs }) =>
+      wasmGradient(
+        backend as unknown as WasmBackend,
+        inputs.x!,
+        inputs.dy!,
+      ),
     webgpu: ({ backend, inputs }) =>
       poolGradient(backend, inputs.x!, inputs.dy!),
   }),
@@ -127,17 +137,46 @@ function wasmPool(backend: BackendWasm, x: tf.TensorInfo): tf.TensorInfo {
 }
 
 function wasmGradient(
-  backend: BackendWasm,
+  backend: WasmBackend,
   x: tf.TensorInfo,
   dy: tf.TensorInfo,
 ): tf.TensorInfo {
   const dx = backend.makeOutput(x.shape, "float32");
-  maxPoolGradientReference(
-    floatView(backend, x),
-    floatView(backend, dy),
-    x.shape as PoolShape,
-    floatView(backend, dx),
-  );
+  const shape = x.shape as PoolShape;
+  const [batch, height, width, channels] = shape;
+  const [from, upstream, to] = [x, dy, dx]
+    .map((info) => backend.typedArrayFromHeap(info)) as [
+      Float32Array,
+      Float32Array,
+      Float32Array,
+    ];
+  if (channels % LANES !== 0) {
+    maxPoolGradientReference(from, upstream, shape, to);
+    return dx;
+  }
+  to.fill(0); // an odd last row or column is in no window
+  const gradientRow = routine(backend, "max_pool_gradient", maxPoolGradientRow);
+  const [xAt, dyAt, dxAt] = [x, dy, dx]
+    .map((info) => offsetOf(backend, info)) as [number, number, number];
+  const pixelBytes = channels * FLOAT_BYTES;
+  const rowBytes = width * pixelBytes;
+  const windows = Math.floor(width / 2), rows = Math.floor(height / 2);
+  for (let n = 0; n < batch; n++) {
+    for (let row = 0; row < rows; row++) {
+      const above = (n * height + 2 * row) * rowBytes;
+      const below = above + rowBytes;
+      gradientRow(
+        xAt + above,
+        xAt + below,
+        dyAt + (n * rows + row) * windows * pixelBytes,
+        dxAt + above,
+        dxAt + below,
+        windows,
+        channels / LANES,
+        pixelBytes,
+      );
+    }
+  }
   return dx;
 }
 

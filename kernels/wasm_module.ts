@@ -107,6 +107,26 @@ export class FunctionBuilder {
     return this.get(a).get(b).#simd(0xe9);
   }
 
+  /** Pushes a mask of the lanes in which a > b. */
+  greater(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0x44);
+  }
+
+  /** Pushes a mask of the lanes in which a = b. */
+  equal(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0x41);
+  }
+
+  /** Pushes the bits that both have. */
+  and(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0x4e);
+  }
+
+  /** Pushes the bits of a that b has not. */
+  andNot(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0x4f);
+  }
+
   /** Pushes a v128 of zeros. */
   zero(): this {
     return this.#simd(0x0c, ...Array<number>(VECTOR_BYTES).fill(0));
