@@ -71,7 +71,7 @@ async function stopAfterTwoEpochs(
 ): Promise<void> {
   const process = start(folder, ...training(run, ...LONG));
   const ended = outcome(process);
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 120_000;
   while (Date.now() < deadline) {
     if ((await traceOf(run).catch(() => [])).length >= 2) break;
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -465,10 +465,15 @@ Deno.test("train --folds: both protocols, once", async () => {
   assert.equal(scored, 2 * 20); // each image once a protocol
   await checkNoLeak();
 
-  const started = performance.now();
+  const writtenAt = () =>
+    cells.map(([protocol, fold]) => {
+      const cell = join(folder, "cv", protocol!, `fold-0${fold}`);
+      return Deno.statSync(join(cell, "last.safetensors")).mtime!.getTime();
+    });
+  const before = writtenAt();
   const again = await succeed(folder, ...argv);
   assert.equal(again.stdout, first.stdout);
-  assert.ok(performance.now() - started < 3000, "it trained again");
+  assert.deepEqual(writtenAt(), before, "it trained again");
 
   await inParallel<[string[], RegExp]>([
     [["--folds", "3"], /cv\/folds\.csv: give the --data, --test, --folds/],

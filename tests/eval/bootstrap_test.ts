@@ -197,7 +197,7 @@ Deno.test("2000 resamples of 1000 images and 10 classes take seconds", () => {
   const start = performance.now();
   bootstrapMetrics(scored, { seed: 1 });
   const elapsedMs = performance.now() - start;
-  assert.ok(elapsedMs < 3000, `${elapsedMs} ms`);
+  assert.ok(elapsedMs < 10_000, `${elapsedMs} ms`); // 0.5 s on two idle cores
 });
 
 Deno.test("bootstrap computes all its statistics on the same resamples", () => {
