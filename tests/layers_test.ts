@@ -70,6 +70,7 @@ const LAYERS: Record<string, string[]> = {
     ...BASE,
   ],
   "routes": ["lib/serve", "lib/errors.ts", "deno.json"], // the version
+  "lib/client.ts": ["lib/serve", "routes"], // their types
   "lib/commands": ["kernels", "lib", "routes"],
   "main.ts": ["lib/commands", "routes", "lib/errors.ts"],
 };

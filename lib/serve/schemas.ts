@@ -209,3 +209,6 @@ export type TextOptions = z.infer<typeof textOptionsSchema>;
 export type BatchRequest = z.infer<typeof batchSchema>;
 export type TrainRequest = z.infer<typeof trainSchema>;
 export type NewJobRequest = z.infer<typeof newJobSchema>;
+export type Classification = z.infer<typeof classificationSchema>;
+export type Failure = z.infer<typeof errorSchema>;
+export type Job = z.infer<typeof jobSchema>;
