@@ -59,7 +59,7 @@ async function writeAndSync(path: string, bytes: Uint8Array): Promise<void> {
 
 /** Writes all of `bytes` at the file's position. */
 export async function writeAll(
-  file: Deno.FsFile,
+  file: Pick<Deno.FsFile, "write">,
   bytes: Uint8Array,
 ): Promise<void> {
   for (let written = 0; written < bytes.length;) {

@@ -133,6 +133,7 @@ export class Uploads {
   ): Promise<{ file?: Upload; fields: Record<string, string> }> {
     const fields: Record<string, string> = {};
     let file: Promise<Upload> | undefined;
+    const parts: Readable[] = [];
     const source = Readable.from(chunks);
     const parser = formParser(contentType);
     const { promise: parsed, resolve, reject } = Promise.withResolvers<void>();
@@ -140,12 +141,11 @@ export class Uploads {
       fields[name] = value;
     });
     parser.on("file", (name: string, part: Readable) => {
+      parts.push(part);
+      const isFile = name === "file" && file === undefined;
       // Without someone who listens, a form that is cut off ends the process.
-      part.on("error", (error) => {
-        part.destroy(error);
-        reject(error);
-      });
-      if (name !== "file" || file !== undefined) return part.resume();
+      part.on("error", isFile ? (error) => part.destroy(error) : reject);
+      if (!isFile) return part.resume();
       file = this.#write(part);
       file.catch(reject); // it may fail before the form ends: too large
     });
@@ -158,7 +158,8 @@ export class Uploads {
       return { fields, ...(file && { file: await file }) };
     } catch (error) {
       source.destroy();
-      file?.then((done) => this.remove(done), () => {});
+      for (const part of parts) part.destroy(error as Error);
+      await file?.then((done) => this.remove(done), () => {}); // removed itself
       throw isRefusal(error) ? error : badForm(error);
     }
   }

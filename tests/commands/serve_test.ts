@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { drawModels, serve } from "../serve/served.ts";
+import { assertFailsInOneLine, folderOfFile, zoomin } from "./process.ts";
+
+const folder = folderOfFile(async (folder) => {
+  await drawModels(folder);
+  await Deno.mkdir(join(folder, "empty"));
+  await Deno.writeTextFile(join(folder, "token"), "0123456789abcdef\n");
+  await Deno.writeTextFile(join(folder, "short"), "secret\n");
+});
+
+Deno.test("serve says what is wrong with its flags", async () => {
+  const faults: [string[], RegExp][] = [
+    [[], /without --models DIR/],
+    [["--models", "absent"], /--models absent: there is no such folder/],
+    [["--models", "token"], /no such folder/],
+    [["--models", "empty", "--data-root", "absent"], /--data-root absent/],
+    [["--models", "empty", "--port", "70000"], /--port/],
+    [["--models", "empty", "--timeout", "0"], /--timeout/],
+    [["--models", "empty", "--host", "0.0.0.0"], /without a token/],
+    [["--models", "empty", "--host", "::"], /without a token/],
+    [["--models", "empty", "--host", "example.org"], /without a token/],
+    [["--models", "empty", "--token-file", "absent"], /Cannot read the token/],
+    [["--models", "empty", "--token-file", "short"], /fewer than 16/],
+  ];
+  for (const [argv, message] of faults) {
+    assertFailsInOneLine(await zoomin(folder, "serve", ...argv), {
+      code: 2,
+      message,
+    });
+  }
+});
+
+Deno.test("a server with no model yet is ready to train one", async () => {
+  await using served = await serve(
+    folder,
+    ...["--models", "empty", "--data-root", "set", "--workers", "1"],
+  );
+  const ready = await fetch(`${served.url}/readyz`);
+  assert.equal(ready.status, 200);
+  assert.equal((await ready.json()).model, null);
+  const answer = await fetch(`${served.url}/v1/classify`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ path: "images/test_00000.png" }),
+  });
+  assert.equal(answer.status, 404);
+  assert.match((await answer.json()).error, /no model yet/);
+});
+
+Deno.test("its port being taken is one line", async () => {
+  await using served = await serve(
+    folder,
+    ...["--models", "models", "--workers", "1"],
+  );
+  const { port } = new URL(served.url);
+  const { code, stderr } = await zoomin(
+    folder,
+    ...["serve", "--models", "empty", "--port", port, "--backend", "wasm"],
+  );
+  assert.equal(code, 1);
+  const remarks = stderr.trim().split("\n").filter((line) =>
+    !line.startsWith("{")
+  );
+  assert.equal(remarks.length, 1, stderr);
+  assert.match(remarks[0]!, /in use/i);
+});
+
+Deno.test("the task grants what is needed and no more", async () => {
+  const { tasks } = JSON.parse(
+    await Deno.readTextFile(new URL("../../deno.json", import.meta.url)),
+  );
+  const { command } = tasks.serve;
+  assert.match(command, /--no-prompt/);
+  assert.doesNotMatch(command, / -A|--allow-all|--allow-run/);
+});

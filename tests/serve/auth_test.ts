@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { UsageError } from "../../lib/errors.ts";
+import { bearsToken, readToken } from "../../lib/serve/auth.ts";
+
+const TOKEN = "a".repeat(32);
+
+Deno.test("a token is the first word of its file, and long enough", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  const file = join(folder, "token");
+  try {
+    for (const text of [TOKEN, `${TOKEN}\n`, `  ${TOKEN} a remark\n`]) {
+      await Deno.writeTextFile(file, text);
+      assert.equal(await readToken(file), TOKEN);
+    }
+    for (const text of ["", "\n", "short"]) {
+      await Deno.writeTextFile(file, text);
+      await assert.rejects(readToken(file), UsageError);
+    }
+    await assert.rejects(readToken(join(folder, "absent")), UsageError);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("only the whole token will do", () => {
+  assert.equal(bearsToken(`Bearer ${TOKEN}`, TOKEN), true);
+  assert.equal(bearsToken(`bearer  ${TOKEN}`, TOKEN), true);
+  for (
+    const header of [
+      undefined,
+      "",
+      TOKEN,
+      `Bearer ${TOKEN}a`,
+      `Bearer ${TOKEN.slice(1)}`,
+      `Bearer ${TOKEN.toUpperCase()}`,
+      `Basic ${TOKEN}`,
+    ]
+  ) assert.equal(bearsToken(header, TOKEN), false, header);
+});
+
+Deno.test("a wrong token takes as long wherever it is wrong", () => {
+  const wrong = [`b${TOKEN.slice(1)}`, `${TOKEN.slice(1)}b`, "b"];
+  const times = wrong.map((token) => {
+    const header = `Bearer ${token}`;
+    const laps = Array.from({ length: 15 }, () => {
+      const started = performance.now();
+      for (let i = 0; i < 400; i++) bearsToken(header, TOKEN);
+      return performance.now() - started;
+    });
+    return laps.sort((a, b) => a - b)[0]!; // the least disturbed
+  });
+  // A comparison that stops early would differ by its share of 32 characters;
+  // here all cost the same two digests.
+  assert.ok(Math.max(...times) < 2 * Math.min(...times), `${times}`);
+});

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
+import { Batcher } from "../../lib/serve/batcher.ts";
+
+interface Task {
+  key: string;
+  value: number;
+  urgent?: boolean;
+}
+
+const never = new AbortController().signal;
+
+/** A batcher that doubles values, and what it did. */
+function doubling({ prepareMs = 0 } = {}) {
+  const batches: number[][] = [];
+  let open = 0;
+  const batcher = new Batcher<Task, Task, number>({
+    keyOf: ({ key }) => key,
+    urgent: ({ urgent = true }) => urgent,
+    size: 3,
+    async prepare(task) {
+      await pause(prepareMs);
+      if (task.value < 0) throw new RangeError("cannot be prepared");
+      open++;
+      return task;
+    },
+    release: () => {
+      open--;
+    },
+    async run(tasks) {
+      batches.push(tasks.map(({ value }) => value));
+      await pause(5);
+      if (tasks.some(({ value }) => value === 13)) throw new TypeError("13");
+      return tasks.map(({ value }) => 2 * value);
+    },
+  });
+  return { batcher, batches, open: () => open };
+}
+
+Deno.test("tasks of one key share batches; each gets its own answer", async () => {
+  const { batcher, batches, open } = doubling();
+  const tasks = [1, 2, 3, 4, 5, 6, 7].map((value) => ({
+    key: value % 2 ? "odd" : "even",
+    value,
+  }));
+  const answers = await Promise.all(
+    tasks.map((task) => batcher.submit(task, never)),
+  );
+  assert.deepEqual(answers, [2, 4, 6, 8, 10, 12, 14]);
+  for (const batch of batches) {
+    assert.ok(batch.length <= 3);
+    assert.equal(new Set(batch.map((value) => value % 2)).size, 1);
+  }
+  assert.ok(batches.length < tasks.length, "some went together");
+  assert.equal(open(), 0);
+});
+
+Deno.test("urgent tasks go before others that wait", async () => {
+  const { batcher, batches } = doubling();
+  const urgent = (value: number) => ({ key: "a", value, urgent: true });
+  const patient = (value: number) => ({ key: "b", value, urgent: false });
+  await Promise.all([
+    ...[1, 2, 3, 4, 5, 6, 7].map((v) => batcher.submit(patient(v), never)),
+    ...[8, 9].map((v) => batcher.submit(urgent(v), never)),
+  ]);
+  const place = (value: number) =>
+    batches.findIndex((batch) => batch.includes(value));
+  assert.ok(place(8) < place(7));
+});
+
+Deno.test("a task that fails does not fail its company", async () => {
+  const { batcher, open } = doubling();
+  const outcomes = await Promise.allSettled(
+    [1, 13, 2, -1, 3].map((value) =>
+      batcher.submit({ key: "a", value }, never)
+    ),
+  );
+  assert.deepEqual(
+    outcomes.map((o) => o.status === "fulfilled" ? o.value : o.reason.name),
+    [2, "TypeError", 4, "RangeError", 6],
+  );
+  assert.equal(open(), 0);
+});
+
+Deno.test("who gives up is not run, and nothing stays open", async () => {
+  const { batcher, batches, open } = doubling({ prepareMs: 10 });
+  const controllers = [1, 2, 3, 4].map(() => new AbortController());
+  const outcomes = Promise.allSettled(
+    controllers.map(({ signal }, i) =>
+      batcher.submit({ key: "a", value: i }, signal)
+    ),
+  );
+  controllers[0]!.abort();
+  await pause(5);
+  controllers[1]!.abort(); // while it is prepared
+  const statuses = (await outcomes).map(({ status }) => status);
+  assert.deepEqual(statuses, [
+    "rejected",
+    "rejected",
+    "fulfilled",
+    "fulfilled",
+  ]);
+  assert.ok(!batches.flat().includes(0) && !batches.flat().includes(1));
+  assert.equal(open(), 0);
+});
