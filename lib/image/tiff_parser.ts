@@ -259,9 +259,17 @@ export class TiffDirectory {
     return new TextDecoder().decode(bytes).replace(/\0[^]*$/, "");
   }
 
-  /** A table of which single values are read; empty where it is absent. */
+  /**
+   * A table of which single values are read; empty where it is absent.
+   *
+   * @throws {ImageError} If it is longer than the file.
+   */
   table(tag: number): TiffTable {
     const entry = this.#entries.get(tag);
+    if (entry !== undefined) {
+      const bytes = entry.count * (TYPES[entry.type]?.bytes ?? 1);
+      if (entry.at + bytes > this.file.source.size) throw truncated();
+    }
     return {
       count: entry?.count ?? 0,
       at: async (index, signal) => {

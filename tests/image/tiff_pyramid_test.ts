@@ -5,6 +5,8 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import sharp, { type SharpOptions } from "sharp";
+import { randomKey, RandomStream } from "../../kernels/random.ts";
+import { ImageError } from "../../lib/errors.ts";
 import { BlockCache } from "../../lib/image/block_cache.ts";
 import { openFile } from "../../lib/image/file_source.ts";
 import type { Region } from "../../lib/image/geometry.ts";
@@ -13,6 +15,7 @@ import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { TiffFile } from "../../lib/image/tiff_parser.ts";
 import { readTiffImage, tiffPyramid } from "../../lib/image/tiff_pyramid.ts";
 import { sharedData } from "../shared_data.ts";
+import { TemporaryFolder } from "./pictures.ts";
 
 function fixture(name: string): string {
   return fileURLToPath(new URL(`../../fixtures/tiff/${name}`, import.meta.url));
@@ -259,6 +262,49 @@ Deno.test("a slide that is cut is refused where it is cut", async () => {
   } finally {
     await Deno.remove(path);
   }
+});
+
+Deno.test("any byte of a file may be wrong: pixels or a named error", async () => {
+  const random = new RandomStream(randomKey(4));
+  using folder = new TemporaryFolder();
+  for (const { name } of Deno.readDirSync(fixture("."))) {
+    if (!/\.(tif|svs)$/.test(name)) continue;
+    const whole = await Deno.readFile(fixture(name));
+    for (let round = 0; round < 8; round++) {
+      const bytes = whole.slice();
+      for (let i = 0; i < 3; i++) {
+        const end = random.below(2) * (bytes.length - 1000); // directories
+        bytes[end + random.below(1000)] = random.below(256);
+      }
+      const path = folder.write(name, bytes);
+      try {
+        const image = await openImage(path);
+        for (const [level, { width, height }] of image.levels.entries()) {
+          const region = { x: 0, y: 0, width, height };
+          if (width * height < 2 ** 22) await image.read(region, level);
+        }
+        image.close();
+      } catch (error) {
+        if (!(error instanceof ImageError)) throw error;
+        assert.ok(error.message.includes(path), error.message);
+      }
+    }
+  }
+});
+
+Deno.test("a table that is longer than its file is refused", async () => {
+  using folder = new TemporaryFolder();
+  const bytes = await Deno.readFile(fixture("planes_big_endian.tif"));
+  const view = new DataView(bytes.buffer);
+  const first = view.getUint32(4);
+  for (let i = 0; i < view.getUint16(first); i++) {
+    const entry = first + 2 + 12 * i;
+    if (view.getUint16(entry) === 324) view.setUint32(entry + 4, 2 ** 31);
+  }
+  await assert.rejects(
+    openImage(folder.write("a.tif", bytes)),
+    /it is damaged or truncated \(it ends too early\)/,
+  );
 });
 
 Deno.test("an image opened twice shares its blocks in one cache", async () => {
