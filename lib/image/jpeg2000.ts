@@ -49,7 +49,7 @@ export async function decodeJpeg2000(
   encoded: Uint8Array,
   maxPixels: number,
 ): Promise<Interleaved> {
-  refuseTooLarge(encoded, maxPixels);
+  refuseUnsupported(encoded, maxPixels);
   const { J2KDecoder } = await (module ??= load());
   errors.length = 0; // no await from here on: the errors are this block's
   const decoder = new J2KDecoder();
@@ -78,11 +78,14 @@ export async function decodeJpeg2000(
 // How a codestream begins: start, then the segment with its size.
 const START = [0xff, 0x4f, 0xff, 0x51];
 
-/** Refuses by the size in the header, before memory is set aside. */
-function refuseTooLarge(encoded: Uint8Array, maxPixels: number): void {
+// Bytes from there to the end of the first component (ISO 15444-1, A.5.1).
+const SIZ_BYTES = 45;
+
+/** Refuses by the header, before memory is set aside. */
+function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
   const at = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length)
     .indexOf(Uint8Array.from(START));
-  if (at < 0 || at + 24 > encoded.length) {
+  if (at < 0 || at + SIZ_BYTES > encoded.length) {
     throw new ImageError("a JPEG 2000 block is damaged (it has no header)");
   }
   const view = new DataView(encoded.buffer, encoded.byteOffset + at);
@@ -90,6 +93,15 @@ function refuseTooLarge(encoded: Uint8Array, maxPixels: number): void {
   const height = view.getUint32(12) - view.getUint32(20);
   if (!(width > 0 && height > 0 && width * height <= maxPixels)) {
     throw new ImageError(`a block of ${width} x ${height} px is too large`);
+  }
+  const components = Math.min(view.getUint16(40), (view.byteLength - 42) / 3);
+  for (let i = 0; i < components; i++) {
+    // The package reads all of them as if they were of one size.
+    if (view.getUint16(42 + 3 * i + 1) !== 0x0101) {
+      throw new ImageError(
+        "JPEG 2000 with subsampled colours is not supported",
+      );
+    }
   }
 }
 

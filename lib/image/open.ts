@@ -10,7 +10,7 @@ import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
 import { openFile } from "./file_source.ts";
 import { type Fetch, openUrl } from "./http_source.ts";
-import { openWithOpenSlide } from "./openslide.ts";
+import { openSlideVersion, openWithOpenSlide } from "./openslide.ts";
 import type { ImageFacts, Pyramid } from "./pyramid.ts";
 import {
   type DecodedImage,
@@ -273,9 +273,19 @@ async function openTiff(
         throw error instanceof ImageError ? cause : error;
       });
   }
+  if (isSubsampled2000(image) && source.path && openSlideVersion()) {
+    const kind = "a slide of Aperio's";
+    return await openWithOpenSlide(source, { kind, cache });
+  }
   return isPicture(image)
     ? await decodeWhole(source, decodeWithVips, options, image.facts)
     : tiffPyramid(source, image, cache);
+}
+
+/** Aperio halves the colours of such blocks, which only OpenSlide decodes. */
+function isSubsampled2000({ aperio, levels }: TiffImage): boolean {
+  return aperio &&
+    levels.some(({ compression }) => compression === "jpeg2000-ycbcr");
 }
 
 function isPicture({ levels }: TiffImage): boolean {

@@ -22,8 +22,8 @@ export interface TiffImage {
   orientation: Orientation;
   facts: ImageFacts;
   warnings: readonly string[];
-  /** What a block is that the file leaves out. */
-  emptyIsWhite: boolean;
+  /** Of Aperio's scanners, where a block that is left out is glass: white. */
+  aperio: boolean;
 }
 
 /**
@@ -62,7 +62,7 @@ export async function readTiffImage(
         ? [`first of ${left - found.masks + 1} pages read`]
         : [],
     ],
-    emptyIsWhite: aperio,
+    aperio,
   };
 }
 
@@ -186,7 +186,7 @@ class TiffPyramid extends BlockPyramid {
       ),
     );
     const present = encoded.filter((bytes) => bytes !== undefined);
-    if (present.length < planes) return filled(size, this.#image.emptyIsWhite);
+    if (present.length < planes) return filled(size, this.#image.aperio);
     try {
       return await decodeBlock(page, present, size);
     } catch (cause) {

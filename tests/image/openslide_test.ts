@@ -48,6 +48,27 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    "Aperio's YCbCr JPEG 2000, whose colours may be halved, goes to OpenSlide",
+  ignore,
+  fn: async () => {
+    const path = fileURLToPath(
+      new URL("../../fixtures/tiff/aperio_ycbcr.svs", import.meta.url),
+    );
+    const picture = await openImage(
+      path.replace("aperio_ycbcr.svs", "pages_none.tif"),
+    );
+    const image = await openImage(path);
+    assert.equal(image.magnification, 40);
+    const [a, b] = await Promise.all([image, picture].map(readAll));
+    const isNear = a!.data.every((value, i) =>
+      Math.abs(value - b!.data[i]!) <= 3
+    );
+    assert.ok(isNear);
+  },
+});
+
+Deno.test({
   name: "a slide may be closed while it is read",
   ignore,
   fn: async () => {

@@ -220,6 +220,20 @@ Deno.test("what cannot be decoded is refused by name", async () => {
   );
 });
 
+Deno.test("JPEG 2000 with subsampled colours is refused, not misread", async () => {
+  using folder = new TemporaryFolder();
+  const bytes = await Deno.readFile(fixture("jpeg2000_rgb.tif"));
+  for (let at = 0; at + 50 < bytes.length; at++) {
+    // Start, then the segment with the sizes: the second component's step.
+    const isStart = bytes[at] === 0xff && bytes[at + 1] === 0x4f &&
+      bytes[at + 2] === 0xff && bytes[at + 3] === 0x51;
+    if (isStart) bytes[at + 42 + 4] = 2;
+  }
+  const image = await openImage(folder.write("a.tif", bytes));
+  await assert.rejects(readRgb(image), /with subsampled colours is not supp/);
+  image.close();
+});
+
 Deno.test("outside the image is zero, at every level", async () => {
   const image = await openImage(fixture("pages_deflate.tif"));
   for (const [level, { width, height }] of image.levels.entries()) {
