@@ -45,7 +45,7 @@ const EDGES: Case[] = [
 ];
 
 // 36 and 48 are among the large ones.
-const COUNTS = [1, 3, 5, 8, 12, 32];
+const COUNTS = [1, 3, 5, 8, 12, 32, 64];
 const CHANNELS: Case[] = COUNTS.flatMap((inputs) =>
   COUNTS.map((outputs): Case => ({
     x: [2, 5, 6, inputs],
@@ -71,9 +71,9 @@ const KERNELS: Case[] = [1, 3, 5, 7].flatMap((kernel) =>
   )
 );
 
-// A register block is 4, 6 or 8 pixels of a row, by the number of outputs.
+// A register block is 3, 5 or 8 pixels of a row, by the number of outputs.
 const ROWS: Case[] = [4, 8, 12, 1].flatMap((outputs) =>
-  [7, 8, 9, 12, 13, 25].map((width): Case => ({
+  [2, 7, 8, 9, 10, 13, 25].map((width): Case => ({
     x: [1, 3, width, 4],
     outputs,
     kernel: 3,

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setTimeout } from "node:timers/promises";
 import * as tf from "@tensorflow/tfjs-core";
 import {
   conv2d,
@@ -198,6 +199,33 @@ testOnEngines("the ReLU's gradient fills more than one grid row", async () => {
   assert.equal(wrong, -1);
 });
 
+// 65,535 workgroups of 64 strips of 4 pixels: 2,051 x 8,209 px need 65,792
+testOnWebGpu("a convolution fills more than one grid row", async () => {
+  const shape: [number, number, number, number] = [1, 2051, 8209, 1];
+  const size = tf.util.sizeFromShape(shape);
+  const source = Float32Array.from({ length: size }, (_, at) => at % 1009);
+  const x = tf.tensor4d(source, shape);
+  const options = { bias: tf.ones([1]) as tf.Tensor1D, stride: 1, padding: 0 };
+  const filter = tf.fill([1, 1, 1, 1], 2) as tf.Tensor4D;
+  const layer = (x: tf.Tensor) =>
+    conv2d(x as tf.Tensor4D, { filter, ...options, relu: false });
+  for (
+    const [compute, added] of [
+      [() => layer(x), 1],
+      [() => tf.grad(layer)(x, x), 0],
+    ] as const
+  ) {
+    const result = tf.tidy(compute);
+    const values = await result.data();
+    result.dispose();
+    const wrong = values.findIndex((value, at) =>
+      value !== 2 * source[at]! + added
+    );
+    assert.equal(wrong, -1);
+  }
+  tf.dispose([x, filter, options.bias]);
+});
+
 testOnWebGpu("convolutions keep no buffer of the device", async () => {
   const backend = tf.backend() as unknown as TfjsWebGpuInternals & {
     bufferManager: { numUsedBuffers: number };
@@ -210,6 +238,7 @@ testOnWebGpu("convolutions keep no buffer of the device", async () => {
       for (const result of results) await result.data();
       tf.dispose(results);
     }
+    await setTimeout(50); // buffers that were read are free a little later
     used.push(backend.bufferManager.numUsedBuffers);
   }
   assert.deepEqual(used.slice(1), used.slice(1).fill(used[1]!));
