@@ -13,7 +13,7 @@ import type { Size } from "./geometry.ts";
 import { decodeJpeg2000, type Interleaved } from "./jpeg2000.ts";
 import { decodeLzw } from "./lzw.ts";
 import type { Pixels } from "./pyramid.ts";
-import type { TiffPage } from "./tiff_page.ts";
+import type { Colours, TiffPage } from "./tiff_page.ts";
 
 const inflated = promisify(inflate);
 const zstdDecompressed = promisify(zstdDecompress);
@@ -183,26 +183,40 @@ function toRgba(
   { data, channels }: Interleaved,
   { width, height }: Size,
 ): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(width * height * 4).fill(255);
   const own = colours.kind === "rgb" || colours.kind === "ycbcr" ? 3 : 1;
   if (channels < own) throw new ImageError(`it has ${channels} channels`);
-  const invert = colours.kind === "grey" && colours.whiteIsZero ? 255 : 0;
-  for (let from = 0, to = 0; to < out.length; from += channels, to += 4) {
-    if (colours.kind === "palette") {
-      const index = data[from]! * 3;
-      out[to] = colours.map[index]!;
-      out[to + 1] = colours.map[index + 1]!;
-      out[to + 2] = colours.map[index + 2]!;
-    } else if (own === 3) {
-      out[to] = data[from]!;
-      out[to + 1] = data[from + 1]!;
-      out[to + 2] = data[from + 2]!;
-    } else out[to] = out[to + 1] = out[to + 2] = data[from]! ^ invert;
+  const pixels = new Uint32Array(width * height); // a pixel a number
+  if (own === 3) {
+    for (let i = 0, from = 0; i < pixels.length; i++, from += channels) {
+      pixels[i] = OPAQUE | data[from + 2]! << 16 | data[from + 1]! << 8 |
+        data[from]!;
+    }
+  } else {
+    const table = colourTable(colours);
+    for (let i = 0, from = 0; i < pixels.length; i++, from += channels) {
+      pixels[i] = table[data[from]!]!;
+    }
   }
+  const out = new Uint8Array(pixels.buffer);
   if (alpha !== "none" && channels > own) {
     composite(out, data, { channels, own, alpha });
   }
   return out;
+}
+
+const OPAQUE = 0xff000000;
+
+/** The opaque pixel of each value of one sample. */
+function colourTable(colours: Colours): Uint32Array {
+  return Uint32Array.from({ length: 256 }, (_, value) => {
+    if (colours.kind === "palette") {
+      const [red, green, blue] = colours.map.subarray(3 * value);
+      return OPAQUE | blue! << 16 | green! << 8 | red!;
+    }
+    const isInverted = colours.kind === "grey" && colours.whiteIsZero;
+    const grey = isInverted ? 255 - value : value;
+    return OPAQUE | grey << 16 | grey << 8 | grey;
+  });
 }
 
 /** Lays pixels over white by the channel behind their own ones. */
