@@ -4,6 +4,7 @@
  * @module
  */
 import { join } from "node:path";
+import { ImageError } from "../errors.ts";
 import { writeFileAtomically, writeJson } from "../files.ts";
 import type { HeldImage, Images } from "./images.ts";
 import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./job_files.ts";
@@ -42,11 +43,19 @@ export function classifyWork(
       model,
       { ...options, heatmap: true },
       signal,
-    );
+    ).catch(async (error) => {
+      // It will not become readable, and may be gigabytes.
+      if (error instanceof ImageError) await removeImage(folder);
+      throw error;
+    });
     await writeFileAtomically(join(folder, HEATMAP_FILE), heatmap!);
     await writeJson(join(folder, RESULT_FILE), { id: job.id, ...result });
-    await Deno.remove(join(folder, IMAGE_FILE)).catch(() => {}); // by name
+    await removeImage(folder);
   };
+}
+
+async function removeImage(folder: string): Promise<void> {
+  await Deno.remove(join(folder, IMAGE_FILE)).catch(() => {}); // named, not sent
 }
 
 /** The image that came with the job; it stays until the job is done. */

@@ -44,6 +44,7 @@ export class ModelRegistry {
   readonly #engine: EnginePool;
   #models = new Map<string, ModelEntry>();
   #faults: ModelFault[] = [];
+  readonly #known = new Map<string, { stamp: string; info: CheckpointInfo }>();
   #default: string | undefined;
   // One scan or change at a time.
   #last: Promise<unknown> = Promise.resolve();
@@ -196,7 +197,7 @@ export class ModelRegistry {
       const entry = join(this.#folder, file);
       const name = basename(file, ".safetensors");
       try {
-        const info = await readCheckpointInfo(entry);
+        const info = await this.#read(entry);
         if (!MODEL_NAME.test(name)) {
           throw new CheckpointError(
             "Cannot call a model that: use letters, digits, dots, dashes",
@@ -214,6 +215,18 @@ export class ModelRegistry {
     models.sort((a, b) => a.name < b.name ? -1 : 1);
     this.#faults = faults;
     await this.#take(new Map(models.map((model) => [model.name, model])));
+  }
+
+  /** What a checkpoint says of itself, read again only once it has changed. */
+  async #read(entry: string): Promise<CheckpointInfo> {
+    const known = this.#known.get(entry);
+    if (known && await stampOf(entry, known.info.path) === known.stamp) {
+      return known.info;
+    }
+    const info = await readCheckpointInfo(entry);
+    const stamp = await stampOf(entry, info.path);
+    this.#known.set(entry, { stamp, info });
+    return info;
   }
 
   async #take(found: Map<string, ModelEntry>): Promise<void> {
@@ -251,4 +264,13 @@ export class ModelRegistry {
     if (others.some((model) => model.info.sha256 === sha256)) return; // shared
     await this.#engine.unload(sha256);
   }
+}
+
+/** Changes when a file of the folder is replaced, or the file itself is. */
+async function stampOf(entry: string, file: string): Promise<string> {
+  const infos = await Promise.all(
+    [entry, file].map((path) => Deno.stat(path).catch(() => undefined) // gone
+    ),
+  );
+  return infos.map((info) => `${info?.mtime?.getTime()} ${info?.size}`).join();
 }

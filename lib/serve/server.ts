@@ -72,6 +72,7 @@ export interface Server {
 const STATE_FOLDER = ".server";
 // A holder says once a second that it is there; five silent seconds are its end.
 const BEAT_MS = 1000, LEASE_MS = 5000;
+const LOOK_EVERY_MS = 5000;
 const KEEP_JOBS_MS = 7 * 24 * 3600 * 1000;
 const PRUNE_EVERY_MS = 3600 * 1000;
 
@@ -154,6 +155,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log("warn", "no model", { name, error });
   }
   runner.start();
+  // Another process of the same folder may have trained a model.
+  const looking = setInterval(
+    () =>
+      models.refresh().catch(({ message }) =>
+        log("error", "models", { message })
+      ),
+    LOOK_EVERY_MS,
+  );
   const pruning = setInterval(
     () => prune(store, jobFolder, log),
     PRUNE_EVERY_MS,
@@ -178,7 +187,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       ]);
     },
     close() {
+      clearInterval(looking);
       clearInterval(pruning);
+      uploads.close();
       engine.close();
       store.close();
     },

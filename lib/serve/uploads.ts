@@ -35,21 +35,47 @@ export interface UploadedForm {
 const FORM_OVERHEAD_BYTES = 2 ** 20;
 const FORM_LIMITS = { fields: 16, fieldSize: 4096, fieldNameSize: 100 };
 
+// Held by the process whose folder it is, for as long as it lives.
+const LOCK_FILE = ".lock";
+
 /** Receives files into a folder of its own. */
 export class Uploads {
   readonly #folder: string;
+  readonly #lock: Deno.FsFile;
   readonly #limits: UploadLimits;
 
-  private constructor(folder: string, limits: UploadLimits) {
+  private constructor(
+    folder: string,
+    lock: Deno.FsFile,
+    limits: UploadLimits,
+  ) {
     this.#folder = folder;
+    this.#lock = lock;
     this.#limits = limits;
   }
 
-  /** Empties `folder`: what lies there belongs to nobody after a restart. */
-  static async open(folder: string, limits: UploadLimits): Promise<Uploads> {
-    await Deno.remove(folder, { recursive: true }).catch(() => {}); // not there
-    await Deno.mkdir(folder, { recursive: true });
-    return new Uploads(folder, limits);
+  /**
+   * Makes a folder in `parent`, which processes may share, and removes those
+   * of processes that are gone: what lies there belongs to nobody.
+   */
+  static async open(parent: string, limits: UploadLimits): Promise<Uploads> {
+    await Deno.mkdir(parent, { recursive: true });
+    for await (const { name } of Deno.readDir(parent)) {
+      await removeAbandoned(join(parent, name));
+    }
+    const folder = join(parent, crypto.randomUUID());
+    await Deno.mkdir(folder);
+    const lock = await Deno.open(join(folder, LOCK_FILE), {
+      write: true,
+      create: true,
+    });
+    await lock.lock(true);
+    return new Uploads(folder, lock, limits);
+  }
+
+  close(): void {
+    this.#lock.close();
+    Deno.removeSync(this.#folder, { recursive: true });
   }
 
   /**
@@ -163,6 +189,17 @@ export class Uploads {
       throw isRefusal(error) ? error : badForm(error);
     }
   }
+}
+
+/** Removes a folder whose lock nobody holds. */
+async function removeAbandoned(folder: string): Promise<void> {
+  try {
+    using lock = await Deno.open(join(folder, LOCK_FILE), { write: true });
+    if (!await lock.tryLock(true)) return;
+  } catch {
+    return; // just being made, or just being removed
+  }
+  await Deno.remove(folder, { recursive: true }).catch(() => {}); // by another
 }
 
 function formParser(contentType: string): InstanceType<typeof Busboy> {

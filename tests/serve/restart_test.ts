@@ -7,6 +7,7 @@ import {
   assertRefused,
   drawModels,
   ended,
+  filesIn,
   imageOf,
   type JobDocument,
   post,
@@ -186,9 +187,7 @@ Deno.test("a full queue says when to come again; who goes away frees a place", a
   for (const connection of slow) connection.close();
   while (await metric(served, pending) > 0);
   assert.equal((await (await classify()).json()).model.name, "first");
-  const left = await Array.fromAsync(
-    Deno.readDir(join(folder, "models", ".server", "uploads")),
-  );
+  const left = await filesIn(join(folder, "models", ".server", "uploads"));
   assert.deepEqual(left, [], "what was half uploaded is gone");
 
   // Or while it is being classified: 4096 sub-tiles take a second.

@@ -133,6 +133,17 @@ export async function imageOf(
   return await Deno.readFile(join(folder, "set", "images", name));
 }
 
+/** Files that were uploaded into `folder` and are still there. */
+export async function filesIn(folder: string): Promise<string[]> {
+  const files: string[] = [];
+  for await (const { name } of Deno.readDir(folder)) {
+    for await (const file of Deno.readDir(join(folder, name))) {
+      if (file.name !== ".lock") files.push(join(name, file.name));
+    }
+  }
+  return files;
+}
+
 /** Settings with which an epoch takes a third of a second, as JSON. */
 export const SMALL_SETTINGS: Record<string, unknown> = Object.fromEntries(
   SMALL.filter((word) => word.includes("=")).map((word) => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import {
   InputError,
@@ -7,20 +8,22 @@ import {
 } from "../../lib/serve/errors.ts";
 import { writeAll } from "../../lib/files.ts";
 import { Uploads } from "../../lib/serve/uploads.ts";
-import { serverOfFile } from "./served.ts";
+import { filesIn, serverOfFile } from "./served.ts";
 
 const never = new AbortController().signal;
+
+const LIMITS = { uploadBytes: 1000, stallMs: 100 };
 
 /** Uploads of up to 1000 bytes; afterwards nothing may be left. */
 async function withUploads(
   test: (uploads: Uploads, folder: string) => Promise<void>,
 ): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  const uploads = await Uploads.open(folder, LIMITS);
   try {
-    await test(
-      await Uploads.open(folder, { uploadBytes: 1000, stallMs: 100 }),
-      folder,
-    );
+    await test(uploads, folder);
+    assert.deepEqual(await filesIn(folder), []);
+    uploads.close();
     assert.deepEqual(await Array.fromAsync(Deno.readDir(folder)), []);
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -69,6 +72,21 @@ Deno.test("too much, too slow, too little and too late leave nothing", async () 
       receive(bodyOf("a"), { signal: AbortSignal.abort() }),
       { name: "AbortError" },
     );
+  });
+});
+
+Deno.test("what a process that is gone has left goes, that of others stays", async () => {
+  await withUploads(async (uploads, folder) => {
+    const kept = await uploads.receive(bodyOf("kept"), { signal: never });
+    const abandoned = join(folder, "abandoned");
+    await Deno.mkdir(abandoned);
+    await Deno.writeTextFile(join(abandoned, ".lock"), "");
+    await Deno.writeTextFile(join(abandoned, "file"), "left");
+    const other = await Uploads.open(folder, LIMITS);
+    assert.equal(await Deno.readTextFile(kept.path), "kept");
+    await assert.rejects(Deno.stat(abandoned), Deno.errors.NotFound);
+    other.close();
+    await uploads.remove(kept);
   });
 });
 
