@@ -8,10 +8,10 @@
  * @module
  */
 import { tmpdir } from "node:os";
-import { setImmediate } from "node:timers/promises";
 import * as tf from "@tensorflow/tfjs-core";
 import type { TfjsWebGpuInternals } from "../../kernels/gpu.ts";
 import { EngineError } from "../errors.ts";
+import { ReadBack } from "./read_back.ts";
 
 /** An adapter in words. */
 export interface AdapterDescription {
@@ -136,18 +136,17 @@ async function registerBackend(
   const { WebGPUBackend } = await import("@tensorflow/tfjs-backend-webgpu");
 
   class Backend extends WebGPUBackend {
-    /** As tfjs's, but reads as soon as the GPU is done: see `readMapped`. */
+    readonly #readBack = new ReadBack(device);
+
+    /** As tfjs's, without the pause that Deno's mapAsync makes. */
     override async getBufferData(buffer: GPUBuffer): Promise<ArrayBuffer> {
-      const { size } = buffer;
-      const staging = this.bufferManager.acquireBuffer(size, STAGING_USAGE);
-      this.ensureCommandEncoderReady();
-      const { commandEncoder } = this as unknown as TfjsWebGpuInternals;
-      (this as unknown as TfjsWebGpuInternals).endComputePassEncoder();
-      commandEncoder!.copyBufferToBuffer(buffer, 0, staging, 0, size);
-      this.submitQueue();
-      return await readMapped(staging, () => {
-        staging.unmap();
-        this.bufferManager.releaseBuffer(staging);
+      return await this.#readBack.read(buffer.size, (staging) => {
+        const backend = this as unknown as TfjsWebGpuInternals;
+        backend.ensureCommandEncoderReady();
+        backend.endComputePassEncoder();
+        backend.commandEncoder!
+          .copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
+        backend.submitQueue();
       });
     }
   }
@@ -156,55 +155,4 @@ async function registerBackend(
   // Small tensors would stay on the CPU, out of our kernels' sight.
   tf.env().set("WEBGPU_CPU_FORWARD", false);
   tf.registerBackend("webgpu", () => new Backend(device, info));
-}
-
-const STAGING_USAGE = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
-
-// Buffers that were mapped before: Deno takes note of the mode of the first
-// mapping when it has resolved, and ends the process if it is asked earlier.
-const mappedBefore = new WeakSet<GPUBuffer>();
-
-/**
- * A copy of `buffer`, whose contents were submitted.
- *
- * Deno's `mapAsync` looks for the end of the work, then sleeps 10 ms before it
- * says so: longer than a small step takes. The range can be had before that.
- *
- * @param release called when the buffer is free again.
- */
-async function readMapped(
-  buffer: GPUBuffer,
-  release: () => void,
-): Promise<ArrayBuffer> {
-  const mapping = buffer.mapAsync(GPUMapMode.READ);
-  const early = mappedBefore.has(buffer)
-    ? await mappedRange(buffer, mapping)
-    : undefined;
-  if (early) {
-    mapping.then(release, () => {}); // a lost device has nothing to release
-    return early;
-  }
-  await mapping;
-  mappedBefore.add(buffer);
-  const copy = buffer.getMappedRange().slice(0);
-  release();
-  return copy;
-}
-
-/** A copy of what is mapped, if it can be had before `mapping` settles. */
-async function mappedRange(
-  buffer: GPUBuffer,
-  mapping: Promise<unknown>,
-): Promise<ArrayBuffer | undefined> {
-  let settled = false;
-  const settle = () => settled = true;
-  mapping.then(settle, settle);
-  while (!settled) {
-    await setImmediate();
-    try {
-      return buffer.getMappedRange().slice(0);
-    } catch {
-      // not mapped yet
-    }
-  }
 }
