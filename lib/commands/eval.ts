@@ -36,6 +36,7 @@ import {
   figure,
   interruptSignal,
   ProgressLine,
+  warnOfDecoding,
 } from "./terminal.ts";
 
 export const summary = "Score a checkpoint on labelled images";
@@ -158,6 +159,7 @@ async function evaluate(
   options: { setup: ClassifierSetup; workers: number; signal: AbortSignal },
 ): Promise<Evaluation> {
   const evaluation: Evaluation = { images: [], failures: [] };
+  const warnings: (readonly string[])[] = [];
   const line = new ProgressLine();
   await classifyImages(entries.map(({ path, mpp }) => ({ image: path, mpp })), {
     ...options,
@@ -165,6 +167,7 @@ async function evaluate(
       const entry = entries[i]!;
       if (classified) {
         const { prediction, width, height } = classified;
+        warnings.push(classified.warnings);
         evaluation.images.push({ entry, prediction, size: { width, height } });
       } else {
         evaluation.failures.push({ entry, error: new ImageError(error) });
@@ -172,6 +175,7 @@ async function evaluate(
       line.show(`${i + 1}/${entries.length} images`);
     },
   }).finally(() => line.clear());
+  warnOfDecoding(warnings);
   return evaluation;
 }
 

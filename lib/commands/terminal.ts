@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { count } from "../data/table.ts";
 import { type Engine, startEngine } from "../engine/select.ts";
 import type { BackendChoice } from "../engine/select.ts";
 
@@ -50,6 +51,21 @@ export function duration(seconds: number): string {
 /** A figure with three digits after the point; "-" where it is undefined. */
 export function figure(value: number | null | undefined): string {
   return value === null || value === undefined ? "-" : value.toFixed(3);
+}
+
+/**
+ * Says what decoding changed, each kind once with its number of images.
+ *
+ * @param warnings those of each image.
+ */
+export function warnOfDecoding(warnings: Iterable<readonly string[]>): void {
+  const counts = new Map<string, number>();
+  for (const text of [...warnings].flat()) {
+    counts.set(text, (counts.get(text) ?? 0) + 1);
+  }
+  for (const [text, n] of counts) {
+    console.error(`warning: ${count(n, "image")}: ${text}`);
+  }
 }
 
 // A terminal sends Ctrl-C to `deno task` and to what it runs, and `deno task`

@@ -56,6 +56,7 @@ import {
   figure,
   interruptSignal,
   ProgressLine,
+  warnOfDecoding,
 } from "./terminal.ts";
 import { runTasks } from "./worker_pool.ts";
 
@@ -211,6 +212,7 @@ async function trainOnce(setup: Setup): Promise<number> {
     });
     line.clear();
     engine.assertAlive();
+    warnOfDecoding(cache.warnings.values());
     printResult(setup, result);
     return 0;
   } finally {

@@ -41,6 +41,7 @@ export class ImageCache {
   readonly #maxBytes: number;
   readonly #openImage: (path: string) => Promise<Pyramid>;
   readonly #images = new Map<string, SharedImage>(); // oldest use first
+  readonly #warnings = new Map<string, readonly string[]>();
   #bytes = 0;
 
   /** @param maxBytes bytes of pixels kept; larger images are not kept at all. */
@@ -55,6 +56,11 @@ export class ImageCache {
   /** Bytes of the images kept. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** By path, what decoding changed in the images that were ever opened. */
+  get warnings(): ReadonlyMap<string, readonly string[]> {
+    return this.#warnings;
   }
 
   /**
@@ -87,7 +93,10 @@ export class ImageCache {
     const shared = { image: this.#openImage(path), bytes: 0, users: 0 };
     this.#images.set(path, shared);
     shared.image.then(
-      ({ width, height }) => this.#keep(path, shared, width * height * 4),
+      ({ width, height, warnings }) => {
+        if (warnings.length > 0) this.#warnings.set(path, warnings);
+        this.#keep(path, shared, width * height * 4);
+      },
       () => this.#isKept(path, shared) && this.#images.delete(path),
     );
     return shared;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import sharp from "sharp";
 import {
   assertFails,
   assertFailsInOneLine,
@@ -137,6 +138,21 @@ Deno.test("eval warns of images that the run has learned from", async () => {
   for (const split of ["test", "train"]) {
     assert.deepEqual(await warnings("--split", split), []);
   }
+});
+
+Deno.test("eval says what decoding changed, and in how many images", async () => {
+  const [[image]] = await manifestRows() as [[string]];
+  const grey = sharp(join(folder, "set", image)).greyscale()
+    .toColourspace("b-w");
+  const rows = ["a", "b"].map((name) => `${name}.png,negative\n`);
+  await grey.toFile(join(folder, "a.png"));
+  await grey.negate().toFile(join(folder, "b.png"));
+  await Deno.writeTextFile(
+    join(folder, "grey.csv"),
+    `image,label\nset/${image},negative\n${rows.join("")}`,
+  );
+  const { stderr } = await succeed(folder, ...EVAL, "--data", "grey.csv");
+  assert.match(stderr, /^warning: 2 images: grey expanded to RGB$/m);
 });
 
 Deno.test("eval reports a broken image and scores the rest", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { basename, join } from "node:path";
+import sharp from "sharp";
 import { readManifest } from "../../lib/data/manifest.ts";
 import type { FoldResult } from "../../lib/train/crossval.ts";
 import { type LogLine, readLog } from "../../lib/train/run_log.ts";
@@ -200,14 +201,17 @@ Deno.test("train --epochs 0 gives a checkpoint that classifies", async () => {
 Deno.test("any words are labels while nothing refers to a reference class", async () => {
   await Deno.writeTextFile(
     join(folder, "words.csv"),
-    `image,label\n${IMAGE(0)},chat\n${IMAGE(1)},chien\n`,
+    `image,label\n${IMAGE(0)},chat\ngrey.png,chien\n`,
   );
-  await succeed(
+  await sharp(join(folder, IMAGE(1))).greyscale().toColourspace("b-w")
+    .toFile(join(folder, "grey.png"));
+  const result = await succeed(
     folder,
     ...["train", "--data", "words.csv", "--out", "mine", "--preset", "needle"],
     ...["--test", "0", "--set", "training.validation=0", "--epochs", "0"],
     ...["--backend", "wasm"],
   );
+  assert.match(result.stderr, /^warning: 1 image: grey expanded to RGB$/m);
   const entries = await readManifest(join(folder, "mine", "splits.csv"));
   assert.deepEqual(entries.classes, ["chat", "chien"]);
 });

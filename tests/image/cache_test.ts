@@ -54,6 +54,18 @@ Deno.test("ImageCache opens a file once", async () => {
   assert.equal(cache.bytes, 0);
 });
 
+Deno.test("ImageCache knows what decoding changed, of dropped images too", async () => {
+  const pixels = asymmetricPicture();
+  const cache = new ImageCache(0, (path) => {
+    const warnings = path === "grey" ? ["grey expanded to RGB"] : [];
+    return Promise.resolve(new RasterPyramid(path, { pixels, warnings }));
+  });
+  for (const path of ["grey", "colour", "grey"]) {
+    (await cache.open(path)).close();
+  }
+  assert.deepEqual([...cache.warnings], [["grey", ["grey expanded to RGB"]]]);
+});
+
 Deno.test("ImageCache keeps its bound; the oldest use goes first", async () => {
   const { counts, open } = countingOpener();
   const cache = new ImageCache(2 * BYTES, open);
