@@ -7,6 +7,7 @@
  * @module
  */
 import { randomKey } from "../../kernels/random.ts";
+import type { Engine } from "../../lib/engine/select.ts";
 import { predict } from "../../lib/eval/predict.ts";
 import type { Size } from "../../lib/image/geometry.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
@@ -20,7 +21,7 @@ import { preset } from "../../lib/model/presets.ts";
 import { AdamW } from "../../lib/train/optimizer.ts";
 import { trainStep } from "../../lib/train/step.ts";
 import { noiseImage } from "../model/toy.ts";
-import { type Bench, type Benchmark, timed } from "./measure.ts";
+import { type Bench, type Benchmark, type Subject, timed } from "./measure.ts";
 import { besideStock } from "./stock.ts";
 
 /** Images of the published data sets, px; camelyon16's are cut down. */
@@ -33,9 +34,9 @@ export const IMAGE_SIZES: Record<string, Size> = {
 };
 
 export const presetBenchmarks: Record<string, Benchmark> = Object.fromEntries(
-  Object.keys(IMAGE_SIZES).flatMap((name) => [
-    [`step-${name}`, () => step(name)],
-    [`classify-${name}`, () => classification(name)],
+  Object.keys(IMAGE_SIZES).flatMap((name): [string, Benchmark][] => [
+    [`step-${name}`, (engine) => step(name, engine)],
+    [`classify-${name}`, (engine) => classification(name, engine)],
   ]),
 );
 
@@ -57,7 +58,7 @@ export function freshModel(name: string): Model {
   };
 }
 
-export function step(name: string): Bench {
+export function step(name: string, engine: Engine): Bench {
   const images = noiseImages(
     name,
     name === "camelyon16" ? 1 : preset(name).training.batchSize,
@@ -87,12 +88,12 @@ export function step(name: string): Bench {
     return ms;
   };
   return {
-    subjects: [besideStock(once, imagesText(name, images.length))],
+    subjects: [subject(once, name, { images: images.length, engine })],
     dispose() {},
   };
 }
 
-function classification(name: string): Bench {
+function classification(name: string, engine: Engine): Bench {
   const model = freshModel(name);
   const images = noiseImages(name, 1);
   let seed = 0;
@@ -101,9 +102,21 @@ function classification(name: string): Bench {
       await predict(model, images, { seed: seed++ });
     });
   return {
-    subjects: [besideStock(once, imagesText(name, 1))],
+    subjects: [subject(once, name, { images: 1, engine })],
     dispose: () => disposeParameters(model.parameters),
   };
+}
+
+/** Beside stock, but on a software adapter of the smallest preset only. */
+function subject(
+  once: () => Promise<number>,
+  name: string,
+  { images, engine }: { images: number; engine: Engine },
+): Subject {
+  const note = imagesText(name, images);
+  return engine.adapter?.software && name !== "colon"
+    ? { ours: once, note: `${note}; stock takes minutes on a CPU: skipped` }
+    : besideStock(once, note);
 }
 
 function noiseImages(name: string, count: number): Pyramid[] {

@@ -24,9 +24,9 @@ interface Share {
   calls: number;
 }
 
-async function profileStep({ backend }: Engine): Promise<Bench> {
-  if (backend !== "wasm") return { subjects: [], dispose() {} };
-  const { subjects: [whole] } = step("colon");
+async function profileStep(engine: Engine): Promise<Bench> {
+  if (engine.backend !== "wasm") return { subjects: [], dispose() {} };
+  const { subjects: [whole] } = step("colon", engine);
   await whole!.ours(); // memory grows, routines are made
   const { shares, ms } = await withTimers(async () => {
     let ms = 0;
