@@ -1,6 +1,6 @@
-// Gumbel top-k: a workgroup sorts a segment of 2048 (value, index) pairs and
-// keeps the first k; the candidates of all segments go through the same sort
-// until one segment is left. random.wgsl stands in front. See sample.ts.
+// Gumbel top-k: a workgroup sorts out the best k of a segment of 2048 (value,
+// index) pairs; the candidates of all segments go through the same until one
+// segment is left. random.wgsl stands in front. See sample.ts.
 
 struct Params {
   rows: u32,
@@ -36,30 +36,60 @@ fn precedes(a: u32, b: u32) -> bool {
   return values[a] > values[b] || (values[a] == values[b] && indices[a] < indices[b]);
 }
 
-// Bitonic sort, best first, of the power of two of slots that holds the segment;
-// those behind it hold no location. `segment` is the same for the whole
-// workgroup, so the barriers are met by all.
+// Puts slots in order: the better one first, or last.
+fn put_in_order(low: u32, high: u32, best_first: bool) {
+  if (precedes(high, low) == best_first) {
+    let value = values[low];
+    let index = indices[low];
+    values[low] = values[high];
+    indices[low] = indices[high];
+    values[high] = value;
+    indices[high] = index;
+  }
+}
+
+// Brings the best of a segment to its first slots, in order. Blocks of the power
+// of two of slots that holds k are sorted, in turn best first and best last
+// (bitonic sort). Of two such blocks side by side, the better of each two slots
+// are the best of both, and they are merged again, until one block is left:
+// a third of the steps of a whole sort for k = 30. `segment` is the same for the
+// whole workgroup, so the barriers are met by all.
 fn sort_segment(segment: u32, lane: u32) {
   let filled = min(params.length - segment * SEGMENT, SEGMENT);
-  let size = 1u << (32u - countLeadingZeros(filled - 1u));
-  for (var block = 2u; block <= size; block *= 2u) {
+  let size = power_of_two(filled);
+  let kept = min(power_of_two(params.top), size);
+  for (var block = 2u; block <= kept; block *= 2u) {
     for (var distance = block / 2u; distance > 0u; distance /= 2u) {
       for (var pair = lane; pair < size / 2u; pair += SIZE) {
         let low = (pair / distance) * distance * 2u + pair % distance;
-        let high = low + distance;
-        let best_first = (low & block) == 0u;
-        if (precedes(high, low) == best_first) {
-          let value = values[low];
-          let index = indices[low];
-          values[low] = values[high];
-          indices[low] = indices[high];
-          values[high] = value;
-          indices[high] = index;
-        }
+        put_in_order(low, low + distance, (low & block) == 0u);
       }
       workgroupBarrier();
     }
   }
+  // Blocks lie ever further apart: nothing is moved that another reads.
+  for (var apart = kept; apart < size; apart *= 2u) {
+    let slots = size / (2u * apart) * kept; // of the blocks that stay
+    for (var at = lane; at < slots; at += SIZE) {
+      let slot = (at / kept) * 2u * apart + at % kept;
+      put_in_order(slot, slot + apart, true);
+    }
+    workgroupBarrier();
+    for (var distance = kept / 2u; distance > 0u; distance /= 2u) {
+      for (var pair = lane; pair < slots / 2u; pair += SIZE) {
+        let at = (pair / distance) * distance * 2u + pair % distance;
+        let block = at / kept;
+        let low = block * 2u * apart + at % kept;
+        put_in_order(low, low + distance, (block & 1u) == 0u);
+      }
+      workgroupBarrier();
+    }
+  }
+}
+
+// The smallest power of two that is not below `count`.
+fn power_of_two(count: u32) -> u32 {
+  return 1u << (32u - countLeadingZeros(count - 1u));
 }
 
 fn keep_top(row: u32, segment: u32, lane: u32) {
