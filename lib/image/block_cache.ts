@@ -63,6 +63,11 @@ export class BlockCache {
     return this.#bytes;
   }
 
+  /** Whether a block is kept or being decoded. */
+  has(key: BlockKey): boolean {
+    return this.#entries.has(nameOf(key));
+  }
+
   /**
    * Lets `visit` see a block, decoded unless it is kept. A failed decoding is
    * tried again by the next call.
@@ -72,7 +77,7 @@ export class BlockCache {
     { bytes, decode, visit, signal }: BlockUse,
   ): Promise<void> {
     signal?.throwIfAborted();
-    const name = `${key.level}/${key.block}/${key.source}`;
+    const name = nameOf(key);
     const entry = this.#entries.get(name) ?? this.#start(name, bytes, decode);
     this.#entries.delete(name);
     this.#entries.set(name, entry); // the latest use is last
@@ -188,4 +193,8 @@ export class BlockCache {
 /** Frees the pixels of a block that nobody waits for. */
 function free({ pixels }: Entry): void {
   pixels.then(({ data }) => freeNow(data));
+}
+
+function nameOf({ source, level, block }: BlockKey): string {
+  return `${level}/${block}/${source}`;
 }

@@ -111,6 +111,24 @@ export abstract class BlockPyramid implements Pyramid {
     freeNow(data);
   }
 
+  prefetch(
+    regions: readonly Region[],
+    level: number,
+    signal?: AbortSignal,
+  ): void {
+    const stored = this.#levels[level];
+    if (this.#closed || !stored || !this.bytes.aheadBytes) return;
+    const blocks = new Set(
+      regions.flatMap((region) => blocksOf(stored, clipRegion(region, stored))),
+    );
+    const source = this.bytes.identity;
+    const missing = [...blocks].filter((block) =>
+      !this.#cache.has({ source, level, block })
+    );
+    // Whoever reads the blocks meets the error again.
+    this.fetchAhead(level, missing, signal).catch(() => {});
+  }
+
   close(): void {
     this.#closed = true;
     this.bytes.close();
@@ -120,6 +138,13 @@ export abstract class BlockPyramid implements Pyramid {
   protected blockSize(level: number, _block: number): Size {
     return this.#levels[level]!.block;
   }
+
+  /** Asks for the stored bytes of blocks that are decoded soon. */
+  protected async fetchAhead(
+    _level: number,
+    _blocks: readonly number[],
+    _signal: AbortSignal | undefined,
+  ): Promise<void> {}
 
   /**
    * The pixels of a block, opaque.

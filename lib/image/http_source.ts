@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { ImageError } from "../errors.ts";
+import { withSignal } from "./abort.ts";
 import { temporaryFile } from "./file_source.ts";
 import type { ByteSource, Traffic } from "./source.ts";
 
@@ -334,6 +335,7 @@ class HttpSource implements ByteSource {
   readonly #head: Uint8Array<ArrayBuffer>;
   readonly #kept: RangeCache;
   readonly #closed = new AbortController();
+  readonly #pending = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
   #waiting: Wait[] = [];
   #groups: Wait[][] = [];
   #active = 0;
@@ -352,6 +354,11 @@ class HttpSource implements ByteSource {
     return this.#client.traffic;
   }
 
+  /** More would push out of what is kept what was not read yet. */
+  get aheadBytes(): number {
+    return this.#client.limits.cacheBytes / 2;
+  }
+
   async read(
     offset: number,
     length: number,
@@ -366,8 +373,24 @@ class HttpSource implements ByteSource {
     if (offset + wanted <= this.#head.length) {
       return this.#head.subarray(offset, offset + wanted);
     }
-    return this.#kept.get(offset, wanted) ??
-      await this.#wait(offset, wanted, signal);
+    const kept = this.#kept.get(offset, wanted);
+    if (kept !== undefined) return kept;
+    const key = `${offset}+${wanted}`;
+    const pending = this.#pending.get(key);
+    if (pending !== undefined) {
+      try {
+        return await withSignal(pending, signal);
+      } catch {
+        signal?.throwIfAborted(); // else whoever asked gave up: ask again
+      }
+    }
+    const bytes = this.#wait(offset, wanted, signal);
+    this.#pending.set(key, bytes);
+    try {
+      return await bytes;
+    } finally {
+      if (this.#pending.get(key) === bytes) this.#pending.delete(key);
+    }
   }
 
   close(): void {

@@ -58,6 +58,15 @@ export interface Pyramid extends Size {
   read(region: Region, level: number, signal?: AbortSignal): Promise<Pixels>;
   /** Takes back pixels that were read, and frees them if no one else has them. */
   release?(pixels: Pixels): void;
+  /**
+   * Says which regions of a level are read next: what a remote file needs for
+   * them then comes together, not one by one.
+   */
+  prefetch?(
+    regions: readonly Region[],
+    level: number,
+    signal?: AbortSignal,
+  ): void;
   /** Frees what the image holds. */
   close(): void;
 }
@@ -118,6 +127,14 @@ export abstract class WrappedPyramid implements Pyramid {
 
   read(region: Region, level: number, signal?: AbortSignal): Promise<Pixels> {
     return this.inner.read(region, level, signal);
+  }
+
+  prefetch(
+    regions: readonly Region[],
+    level: number,
+    signal?: AbortSignal,
+  ): void {
+    this.inner.prefetch?.(regions, level, signal);
   }
 
   release(pixels: Pixels): void {

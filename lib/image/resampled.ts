@@ -155,6 +155,27 @@ class ResampledPyramid extends WrappedPyramid {
     return out;
   }
 
+  override prefetch(
+    regions: readonly Region[],
+    level: number,
+    signal?: AbortSignal,
+  ): void {
+    const finer = this.inner.levels[this.#finer]!;
+    const wanted = level > 0
+      ? regions
+      : regions.map((region) => this.#covered(clipRegion(region, this), finer));
+    super.prefetch(wanted, this.#finer + level, signal);
+  }
+
+  /** What a region covers of a level of the file, px of that level. */
+  #covered({ x, y, width, height }: Region, level: Size): Region {
+    const left = Math.floor(cellEdge(x, this.width, level.width));
+    const top = Math.floor(cellEdge(y, this.height, level.height));
+    const right = Math.ceil(cellEdge(x + width, this.width, level.width));
+    const bottom = Math.ceil(cellEdge(y + height, this.height, level.height));
+    return { x: left, y: top, width: right - left, height: bottom - top };
+  }
+
   /** The pixels of a region inside the image. */
   async #make(
     { x, y, width, height }: Region,

@@ -22,6 +22,8 @@ export interface ByteSource {
   /** Bytes of the whole file. */
   readonly size: number;
   readonly traffic: Readonly<Traffic>;
+  /** Bytes that are worth reading ahead; none, if left out. */
+  readonly aheadBytes?: number;
   /** What a user should know of how the bytes come. */
   readonly warnings: readonly string[];
   /**

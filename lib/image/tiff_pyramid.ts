@@ -154,6 +154,9 @@ export function tiffPyramid(
   return orient(new TiffPyramid(source, image, cache), image.orientation);
 }
 
+// Of which the places in the file are looked up together.
+const BLOCKS_AHEAD = 1024;
+
 class TiffPyramid extends BlockPyramid {
   readonly #image: TiffImage;
 
@@ -198,6 +201,30 @@ class TiffPyramid extends BlockPyramid {
     }
   }
 
+  protected override async fetchAhead(
+    level: number,
+    blocks: readonly number[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const page = this.#image.levels[level]!;
+    const planes = page.planar ? page.samples : 1;
+    const ranges = await Promise.all(
+      blocks.slice(0, BLOCKS_AHEAD).flatMap((block) =>
+        Array.from({ length: planes }, (_, plane) => {
+          const size = this.blockSize(level, block);
+          return blockRange(page, { block, plane, size }, signal);
+        })
+      ),
+    );
+    let left = this.bytes.aheadBytes ?? 0;
+    for (const { offset, length } of ranges) {
+      left -= length;
+      if (left < 0) return;
+      if (offset === 0 || length === 0) continue;
+      this.bytes.read(offset, length, signal).catch(() => {});
+    }
+  }
+
   /** The bytes of one plane of a block; undefined where the file has none. */
   async #read(
     page: TiffPage,
@@ -226,7 +253,7 @@ class TiffPyramid extends BlockPyramid {
 async function blockRange(
   page: TiffPage,
   { block, plane, size }: { block: number; plane: number; size: Size },
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<{ offset: number; length: number }> {
   if (page.rowBytes !== undefined) {
     const start = await page.offsets.at(plane, signal);

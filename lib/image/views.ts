@@ -99,12 +99,33 @@ export class Views {
   ): Promise<tf.Tensor4D> {
     if (this.#whole) return cut(this.#whole, regions, output);
     const part = { x: 0, y: 0, ...output };
+    this.announce(regions, output, signal);
     return joined(
       await collected(
         regions,
         (region) => this.#view({ region, output, part }, signal),
       ),
     );
+  }
+
+  /**
+   * Says which views `regions()` is asked for next, maybe some at a time: what
+   * a remote image needs for them comes together.
+   */
+  announce(
+    regions: readonly Region[],
+    output: Size,
+    signal?: AbortSignal,
+  ): void {
+    const [first] = regions;
+    if (this.#whole || first === undefined) return;
+    const { levels } = this.#pyramid;
+    const view = { output, part: { x: 0, y: 0, ...output } };
+    const level = levelFor(this.#pyramid, levels, { ...view, region: first });
+    const parts = regions.map((region) =>
+      levelPart({ ...view, region }, this.#pyramid, levels[level]!).region
+    );
+    this.#pyramid.prefetch?.(parts, level, signal);
   }
 
   /** A part of a view, put together of pieces that are read one by one. */

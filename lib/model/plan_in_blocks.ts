@@ -283,7 +283,13 @@ class TileLook {
 
   /** The tiles of each glimpse, the next ones read meanwhile. */
   async *batches(): AsyncGenerator<TileBatch> {
-    const { width, height } = subTileView(this.#model);
+    const output = subTileView(this.#model);
+    this.#views.announce(
+      this.#tiles.flatMap(({ tileRegions }) => tileRegions),
+      output,
+      this.#options.signal,
+    );
+    const { width, height } = output;
     const { blockPixels } = this.#options.memory ?? new Memory();
     const size = Math.max(1, Math.floor(blockPixels / (width * height)));
     const parts = this.#tiles.flatMap(({ tiles, firstTile }, glimpse) =>

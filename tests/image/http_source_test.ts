@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { httpUrl, openUrl } from "../../lib/image/http_source.ts";
 import { openImage } from "../../lib/image/open.ts";
 import { serveFile, type Trouble } from "./file_server.ts";
-import { readAll } from "./pictures.ts";
+import { asymmetricPicture, readAll, toSharp } from "./pictures.ts";
 
 const HEAD = 2 ** 14; // what the first request asks for
 const file = new Uint8Array(randomBytes(200_000));
@@ -58,6 +58,27 @@ Deno.test("neighbouring ranges come in one request, others apart", async () => {
     "bytes=20000-20499",
     "bytes=60000-64009",
   ]);
+  source.close();
+});
+
+Deno.test("who asks for what is on its way gets it with the others", async () => {
+  await using server = await serveFile(file);
+  const source = await openUrl(server.url);
+  const first = new AbortController();
+  const given = source.read(100_000, 50, first.signal);
+  await sleep(1); // it is asked for now
+  const reads = [1, 2].map(() => source.read(100_000, 50));
+  for (const read of reads) {
+    assert.deepEqual(await read, slice(100_000, 50));
+  }
+  await given;
+  assert.equal(server.ranges.length, 2);
+
+  const left = source.read(120_000, 50, first.signal);
+  const stays = source.read(120_000, 50);
+  first.abort(new Error("enough"));
+  await assert.rejects(left, /enough/);
+  assert.deepEqual(await stays, slice(120_000, 50));
   source.close();
 });
 
@@ -166,7 +187,7 @@ Deno.test("a signal ends a request, but not that of others", async () => {
   await sleep(20);
   first.abort(new Error("enough"));
   second.abort(new Error("enough"));
-  for (const read of reads) await assert.rejects(read, /enough/);
+  await Promise.all(reads.map((read) => assert.rejects(read, /enough/)));
   assert.deepEqual(await other, slice(190_000, 50));
   await assert.rejects(source.read(1, 1, first.signal), /enough/);
   source.close();
@@ -209,6 +230,29 @@ Deno.test("images of a server are those of the file", async () => {
       remote.close();
     }
   }
+});
+
+Deno.test("regions that are announced come together", async () => {
+  const tiff = await toSharp(asymmetricPicture(640, 640))
+    .tiff({ compression: "none", tile: true, tileWidth: 64, tileHeight: 64 })
+    .toBuffer();
+  await using server = await serveFile(tiff);
+  const regions = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => ({
+    x: i * 64,
+    y: 320,
+    width: 50,
+    height: 50,
+  }));
+  const requests: number[] = [];
+  for (const isAnnounced of [false, true]) {
+    const image = await openImage(server.url);
+    const before = image.traffic.requests;
+    if (isAnnounced) image.prefetch!(regions, 0);
+    for (const region of regions) await image.read(region, 0);
+    requests.push(image.traffic.requests - before);
+    image.close();
+  }
+  assert.ok(requests[0]! >= 8 && requests[1]! <= 3, `${requests}`);
 });
 
 Deno.test("an error of a server names the image and the reason", async () => {
