@@ -118,7 +118,7 @@ export class Client {
     }
   }
 
-  /** Waits until a job ends, across restarts of the server. */
+  /** Waits until a job ends; a server that stops ends its streams before. */
   async ended(id: string, signal?: AbortSignal): Promise<Job> {
     for (;;) {
       for await (const job of this.events(id, signal)) {

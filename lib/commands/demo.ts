@@ -22,7 +22,8 @@ import { disposeParameters } from "../model/parameters.ts";
 import { preset } from "../model/presets.ts";
 import { train, type TrainingData } from "../train/trainer.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
-import { environment, megabytes, peakMemoryBytes } from "./environment.ts";
+import { environment } from "../engine/environment.ts";
+import { megabytes, peakMemoryBytes } from "./process_memory.ts";
 import { Flags } from "./flags.ts";
 import {
   announceEngine,

@@ -28,7 +28,7 @@ import {
   classifyImages,
   defaultWorkers,
 } from "./classifier.ts";
-import { megabytes, peakMemoryBytes } from "./environment.ts";
+import { megabytes, peakMemoryBytes } from "./process_memory.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import { imagesLearned } from "./run_folder.ts";
 import {

@@ -16,7 +16,7 @@ import type { CellResult } from "../study/rows.ts";
 import { type Cell, cellsOf, type Study } from "../study/study.ts";
 import { type DoneCell, writeReport } from "../study/write.ts";
 import { type FoldResult, foldTasks } from "../train/crossval.ts";
-import { environment } from "./environment.ts";
+import { environment } from "../engine/environment.ts";
 import { Flags } from "./flags.ts";
 import { readCell, runCell } from "./study_cell.ts";
 import {

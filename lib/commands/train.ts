@@ -39,7 +39,8 @@ import {
 } from "../train/run_data.ts";
 import { type Progress, train, type TrainResult } from "../train/trainer.ts";
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
-import { environment, megabytes, peakMemoryBytes } from "./environment.ts";
+import { environment } from "../engine/environment.ts";
+import { megabytes, peakMemoryBytes } from "./process_memory.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import type { FoldSetup } from "./fold_worker.ts";
 import {

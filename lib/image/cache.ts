@@ -8,16 +8,20 @@ import type { Memory } from "../memory.ts";
 import { withSignal } from "./abort.ts";
 import { BlockCache } from "./block_cache.ts";
 import type { Region } from "./geometry.ts";
-import { openImage } from "./open.ts";
+import { openImage, type OpenOptions } from "./open.ts";
 import { type Pixels, type Pyramid, WrappedPyramid } from "./pyramid.ts";
 
 /** A cache of images whose blocks are kept within their share of the memory. */
 export function imageCache(
   memory: Memory,
   imageBytes = memory.imageCacheBytes,
+  options: Pick<OpenOptions, "fetch"> = {},
 ): ImageCache {
   const cache = new BlockCache(memory.blockCacheBytes);
-  return new ImageCache(imageBytes, (path) => openImage(path, { cache }));
+  return new ImageCache(
+    imageBytes,
+    (path) => openImage(path, { cache, ...options }),
+  );
 }
 
 /** An image that several may use at the same time. */

@@ -6,10 +6,10 @@
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { readManifest } from "../data/manifest.ts";
-import { type Engine, startEngine } from "../engine/select.ts";
+import { environment } from "../engine/environment.ts";
+import { startEngine } from "../engine/select.ts";
 import { writeJson } from "../files.ts";
-import { ImageCache } from "../image/cache.ts";
-import { openImage } from "../image/open.ts";
+import { imageCache } from "../image/cache.ts";
 import { Memory } from "../memory.ts";
 import { LAST } from "../model/checkpoint.ts";
 import {
@@ -51,11 +51,9 @@ async function run(task: TrainTask): Promise<TrainResult> {
     resume,
   });
   await writeJson(join(folder, CONFIG_FILE), config);
-  const fetch = guardedFetch(allowedHosts);
-  const cache = new ImageCache(
-    CACHE_BYTES,
-    (path) => openImage(path, { fetch }),
-  );
+  const cache = imageCache(memory, CACHE_BYTES, {
+    fetch: guardedFetch(allowedHosts),
+  });
   try {
     const result = await train(data, {
       folder,
@@ -93,10 +91,6 @@ function turns(pending: Int32Array<SharedArrayBuffer>): () => Promise<void> {
     }
     started = performance.now();
   };
-}
-
-function environment({ backend, reason }: Engine): Record<string, unknown> {
-  return { backend, engine: reason, deno: Deno.version.deno };
 }
 
 async function exists(path: string): Promise<boolean> {

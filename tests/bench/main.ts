@@ -4,7 +4,7 @@
  * @module
  */
 import { Flags } from "../../lib/commands/flags.ts";
-import { environment } from "../../lib/commands/environment.ts";
+import { environment } from "../../lib/engine/environment.ts";
 import { type Engine, startEngine } from "../../lib/engine/select.ts";
 import { findAdapter } from "../../lib/engine/webgpu.ts";
 import { UsageError } from "../../lib/errors.ts";

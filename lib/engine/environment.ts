@@ -4,9 +4,8 @@
  * @module
  */
 import os from "node:os";
-import process from "node:process";
 import { version_core } from "@tensorflow/tfjs-core";
-import type { Engine } from "../engine/select.ts";
+import type { Engine } from "./select.ts";
 
 /** Versions, machine and engine. */
 export function environment(engine: Engine): Record<string, unknown> {
@@ -21,14 +20,4 @@ export function environment(engine: Engine): Record<string, unknown> {
     cores: os.cpus().length,
     memoryBytes: os.totalmem(),
   };
-}
-
-/** Largest resident memory of this process so far, bytes. */
-export function peakMemoryBytes(): number {
-  return process.resourceUsage().maxRSS * 1024; // Linux counts in KiB
-}
-
-/** Bytes as people read them. */
-export function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1e6)} MB`;
 }
