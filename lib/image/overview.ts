@@ -7,9 +7,9 @@ import { boundedSize, cellHolding, type Size } from "./geometry.ts";
 import type { Level, Pixels, Pyramid } from "./pyramid.ts";
 import type { Rgb } from "./rgb.ts";
 
-// Side of the blocks that are read at a time, px: 16 MiB, and a multiple of
-// the blocks of most files, which then are decoded once.
-const READ_SIZE = 2048;
+// Side of the blocks that are read at a time, px: 4 MiB, and a multiple of the
+// blocks of most files, which then are decoded once.
+const READ_SIZE = 1024;
 
 /**
  * `pyramid` with its longest side at most `longest` px: means of the pixels of
@@ -44,12 +44,12 @@ export async function readOverview(
 class Means {
   readonly #size: Size;
   readonly #level: Level;
-  readonly #sums: Float64Array; // RGB and count, by cell
+  readonly #sums: Uint32Array; // RGB and count, by cell of < 2^24 px
 
   constructor(size: Size, level: Level) {
     this.#size = size;
     this.#level = level;
-    this.#sums = new Float64Array(size.width * size.height * 4);
+    this.#sums = new Uint32Array(size.width * size.height * 4);
   }
 
   /** Adds pixels whose first one is at (x, y) of the level. */

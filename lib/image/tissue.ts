@@ -203,38 +203,33 @@ const LEAST_CELLS = 16;
 /** `mask` without specks, and with its small holes filled. */
 function tidied(mask: Mask): Mask {
   const cells = mask.cells.slice();
-  for (const value of [1, 0]) {
-    for (const patch of connectedCells({ ...mask, cells }, value)) {
-      if (patch.length >= LEAST_CELLS) continue;
-      for (const cell of patch) cells[cell] = 1 - value;
-    }
-  }
+  for (const value of [1, 0]) flipSpecks({ ...mask, cells }, value);
   return { ...mask, cells };
 }
 
-/** The cells of `value`, each group that joins side by side for itself. */
-function connectedCells({ rows, columns, cells }: Mask, value: number) {
-  const groups: number[][] = [];
+/**
+ * Flips the cells of `value` that few others join side by side.
+ */
+function flipSpecks({ rows, columns, cells }: Mask, value: number): void {
   const seen = new Uint8Array(cells.length);
+  const group = new Int32Array(cells.length);
+  let length = 0;
+  const visit = (cell: number) => {
+    if (cells[cell] !== value || seen[cell]) return;
+    seen[cell] = 1;
+    group[length++] = cell;
+  };
   for (let start = 0; start < cells.length; start++) {
-    if (cells[start] !== value || seen[start]) continue;
-    const group = [start];
-    seen[start] = 1;
-    for (let i = 0; i < group.length; i++) {
+    length = 0;
+    visit(start);
+    for (let i = 0; i < length; i++) {
       const cell = group[i]!, column = cell % columns;
-      const neighbours = [
-        ...column > 0 ? [cell - 1] : [],
-        ...column < columns - 1 ? [cell + 1] : [],
-        ...cell >= columns ? [cell - columns] : [],
-        ...cell < (rows - 1) * columns ? [cell + columns] : [],
-      ];
-      for (const next of neighbours) {
-        if (cells[next] !== value || seen[next]) continue;
-        seen[next] = 1;
-        group.push(next);
-      }
+      if (column > 0) visit(cell - 1);
+      if (column < columns - 1) visit(cell + 1);
+      if (cell >= columns) visit(cell - columns);
+      if (cell < (rows - 1) * columns) visit(cell + columns);
     }
-    groups.push(group);
+    if (length >= LEAST_CELLS) continue;
+    for (const cell of group.subarray(0, length)) cells[cell] = 1 - value;
   }
-  return groups;
 }
