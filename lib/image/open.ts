@@ -9,7 +9,8 @@ import { ImageError, ImageFormatError, ImageRefusedError } from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
 import { openFile } from "./file_source.ts";
-import { type Fetch, openUrl } from "./http_source.ts";
+import type { Fetch } from "./http_client.ts";
+import { openUrl } from "./http_source.ts";
 import { openSlideVersion, openWithOpenSlide } from "./openslide.ts";
 import type { ImageFacts, Pyramid } from "./pyramid.ts";
 import {

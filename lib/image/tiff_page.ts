@@ -91,8 +91,9 @@ export interface TiffPage extends Size {
   rowBytes: number | undefined;
 }
 
-// A block is decoded whole: 64 MiB as RGBA.
+// A block is decoded whole: 64 MiB as RGBA, beside its samples.
 const MAX_BLOCK_PIXELS = 2 ** 24;
+const MAX_BLOCK_BYTES = 2 ** 27;
 
 // Pixels of the blocks that an uncompressed image in one strip is cut into.
 const STRIP_PIXELS = 2 ** 18;
@@ -115,6 +116,9 @@ export async function pageSize(directory: TiffDirectory): Promise<Size> {
 export async function readPage(directory: TiffDirectory): Promise<TiffPage> {
   const size = await pageSize(directory);
   const compression = await readCompression(directory);
+  if (await directory.number(TAG.fillOrder, 1) !== 1) {
+    throw new ImageError("bytes whose lowest bit is first are not supported");
+  }
   const samples = await directory.number(TAG.samplesPerPixel, 1);
   const bits = await readBits(directory);
   const colours = await readColours(directory, compression, samples, bits);
@@ -129,9 +133,12 @@ export async function readPage(directory: TiffDirectory): Promise<TiffPage> {
     block = { width: size.width, height: Math.min(height, size.height) };
     rowBytes = size.width * (planar ? 1 : samples) * bits / 8;
   }
-  if (block.width * block.height > MAX_BLOCK_PIXELS) {
+  const pixels = block.width * block.height;
+  if (
+    pixels > MAX_BLOCK_PIXELS || pixels * samples * bits / 8 > MAX_BLOCK_BYTES
+  ) {
     throw new ImageError(
-      `its blocks of ${block.width} x ${block.height} px are too large`,
+      `its blocks of ${block.width} x ${block.height} px of ${samples} samples are too large`,
     );
   }
   const page = {

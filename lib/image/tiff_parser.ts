@@ -18,6 +18,7 @@ export const TAG = {
   bitsPerSample: 258,
   compression: 259,
   photometric: 262,
+  fillOrder: 266,
   description: 270,
   stripOffsets: 273,
   orientation: 274,
