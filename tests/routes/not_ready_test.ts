@@ -1,0 +1,105 @@
+/** What is answered while the engine is not there, or the server stops. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import type { BackendChoice } from "../../lib/engine/select.ts";
+import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
+import { type Server, startServer } from "../../lib/serve/server.ts";
+import { createApp } from "../../routes/app.ts";
+import { folderOfFile } from "../commands/process.ts";
+import { ignoreGpu } from "../engines.ts";
+import { assertRefused, drawModels, ended, post } from "../serve/served.ts";
+
+const folder = folderOfFile(drawModels);
+
+/** A server in this process, over a real port. */
+async function withServer(
+  options: { backend: BackendChoice; engineModule?: URL },
+  test: (url: string, server: Server) => Promise<void>,
+): Promise<void> {
+  const server = await startServer({
+    models: join(folder, "models"),
+    dataRoots: [join(folder, "set")],
+    allowedHosts: [],
+    workers: 1,
+    limits: DEFAULT_LIMITS,
+    log() {},
+    ...options,
+  });
+  const http = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    createApp(server).fetch,
+  );
+  try {
+    await test(`http://127.0.0.1:${http.addr.port}`, server);
+  } finally {
+    await server.drain();
+    await http.shutdown();
+    server.close();
+  }
+}
+
+const image = { path: "images/test_00000.png" };
+
+async function statusOf(url: string): Promise<number> {
+  const response = await fetch(url);
+  await response.body?.cancel();
+  return response.status;
+}
+
+Deno.test("a server that is about to stop takes nothing more", async () => {
+  await withServer({ backend: "wasm" }, async (url, server) => {
+    assert.equal(await statusOf(`${url}/readyz`), 200);
+    await server.drain();
+    assert.equal(await statusOf(`${url}/livez`), 200);
+    for (const path of ["/readyz", "/v2/health/ready"]) {
+      assert.equal(await statusOf(url + path), 503);
+    }
+    const requests = [
+      post(`${url}/v1/classify`, image),
+      post(`${url}/v1/classify`, image, { prefer: "respond-async" }),
+      post(`${url}/v1/jobs`, { kind: "classify", ...image }),
+      post(`${url}/v1/batch`, { manifest: "manifest.csv" }),
+    ];
+    for (const response of await Promise.all(requests)) {
+      assert.match(response.headers.get("retry-after")!, /^\d+$/);
+      await assertRefused(response, { status: 503, error: /about to stop/ });
+    }
+  });
+});
+
+Deno.test({
+  name: "a lost GPU is 503 until it is back, and its jobs go on",
+  ignore: ignoreGpu,
+  async fn() {
+    const loss = join(folder, "loss");
+    Deno.env.set("ZOOMIN_TEST_LOSS", loss);
+    const options = {
+      backend: "webgpu",
+      engineModule: new URL("../serve/lossy_engine.ts", import.meta.url),
+    } as const;
+    await withServer(options, async (url, server) => {
+      assert.equal((await post(`${url}/v1/classify`, image)).status, 200);
+      const batch = { manifest: "manifest.csv", samples: 64 };
+      const accepted = await post(`${url}/v1/batch`, batch);
+      const { id } = await accepted.json();
+      await Deno.writeTextFile(loss, "");
+      while (await statusOf(`${url}/readyz`) === 200) await pause(5);
+      const refused = await post(`${url}/v1/classify`, image);
+      if (refused.status === 503) { // unless it is back already
+        assert.match(refused.headers.get("retry-after")!, /^\d+$/);
+        await assertRefused(refused, { status: 503, error: /lost/ });
+      } else await refused.body?.cancel();
+      while (await statusOf(`${url}/readyz`) !== 200) await pause(20);
+      const answer = await post(`${url}/v1/classify`, image);
+      assert.equal((await answer.json()).model.name, "first");
+      const job = await ended(url, id);
+      assert.equal(job.state, "succeeded", job.error ?? "");
+      assert.equal(job.progress!.failures, 0);
+      const text = await server.metrics.text();
+      assert.match(text, /^gpu_device_lost_total 1$/m);
+      assert.match(text, /^gpu_buffer_bytes [1-9]\d*$/m);
+    });
+    Deno.env.delete("ZOOMIN_TEST_LOSS");
+  },
+});
