@@ -5,6 +5,7 @@
  * @module
  */
 import { join, parse } from "node:path";
+import type { Metadata } from "sharp";
 import { ImageError, ImageFormatError, ImageRefusedError } from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
@@ -236,15 +237,18 @@ async function openFlat(
 ): Promise<Pyramid> {
   const { path } = source;
   const header = path === undefined ? undefined : await readHeader(path);
-  if (
-    path === undefined || header === undefined ||
-    header.width * header.height <= MAX_HELD_PIXELS
-  ) {
+  if (path === undefined || header === undefined || isHeld(header)) {
     return await decodeWhole(source, decodeWithVips, options);
   }
   const { signal, cache = defaultCache() } = options;
   refuseTooLarge(header, options.maxPixels ?? DEFAULT_MAX_PIXELS);
   return await openAsPyramid(source, { path, header, cache, signal });
+}
+
+/** Interlaced and progressive files cannot be streamed: more are held whole. */
+function isHeld({ width, height, isProgressive }: Metadata): boolean {
+  const most = isProgressive ? MAX_WHOLE_PIXELS : MAX_HELD_PIXELS;
+  return width * height <= most;
 }
 
 // A TIFF of one level in strips, up to this size, is a picture, not a slide.
