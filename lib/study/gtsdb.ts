@@ -32,7 +32,6 @@ export function gtsdbStudy({ manifest, quick }: StudyRequest): Study {
     data: "gtsdb",
     config: withSettings(preset("traffic-signs"), [
       `training.epochs=${quick ? 1 : 60}`,
-      "referenceClass=0",
       ...settings,
     ]),
     protocols: ["held-out"],
