@@ -13,7 +13,7 @@ export interface BatchWork<Task, Prepared, Answer> {
   keyOf(task: Task): string;
   urgent(task: Task): boolean;
   /** Tasks a batch at most. */
-  size: number;
+  size(): number;
   /** Fails for one task alone. */
   prepare(task: Task, signal: AbortSignal): Promise<Prepared>;
   /** Frees what was prepared for a task, however it ended. */
@@ -83,7 +83,7 @@ export class Batcher<Task, Prepared, Answer> {
     const key = this.#work.keyOf(first.task);
     const taken = queue
       .filter(({ task }) => this.#work.keyOf(task) === key)
-      .slice(0, this.#work.size);
+      .slice(0, this.#work.size());
     for (const waiting of taken) queue.splice(queue.indexOf(waiting), 1);
     return taken;
   }

@@ -17,7 +17,7 @@ function doubling({ prepareMs = 0 } = {}) {
   const batcher = new Batcher<Task, Task, number>({
     keyOf: ({ key }) => key,
     urgent: ({ urgent = true }) => urgent,
-    size: 3,
+    size: () => 3,
     async prepare(task) {
       await pause(prepareMs);
       if (task.value < 0) throw new RangeError("cannot be prepared");
