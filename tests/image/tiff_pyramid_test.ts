@@ -3,7 +3,9 @@
  * tiff), and real slides and GeoTIFFs, held against libvips.
  */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { fileURLToPath } from "node:url";
+import { deflateSync, zstdCompressSync } from "node:zlib";
 import sharp, { type SharpOptions } from "sharp";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { ImageError } from "../../lib/errors.ts";
@@ -12,6 +14,12 @@ import { openFile } from "../../lib/image/file_source.ts";
 import type { Region } from "../../lib/image/geometry.ts";
 import { openImage } from "../../lib/image/open.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
+import {
+  encodeDirectory,
+  encodeHeader,
+  HEADER_BYTES,
+  TYPE,
+} from "../../lib/image/tiff_directory.ts";
 import { TiffFile } from "../../lib/image/tiff_parser.ts";
 import { readTiffImage, tiffPyramid } from "../../lib/image/tiff_pyramid.ts";
 import { sharedData } from "../shared_data.ts";
@@ -319,6 +327,58 @@ Deno.test("a table that is longer than its file is refused", async () => {
     openImage(folder.write("a.tif", bytes)),
     /it is damaged or truncated \(it ends too early\)/,
   );
+});
+
+/** A grey file of 32 x 16 px in two tiles of 16, whose bytes are `tiles`. */
+function twoTiles(tiles: readonly Uint8Array[], compression: number) {
+  const tags: [tag: number, type: number, ...values: number[]][] = [
+    [256, TYPE.long, 32],
+    [257, TYPE.long, 16],
+    [258, TYPE.short, 8],
+    [259, TYPE.short, compression],
+    [262, TYPE.short, 1],
+    [322, TYPE.short, 16],
+    [323, TYPE.short, 16],
+  ];
+  let at = HEADER_BYTES;
+  const offsets = tiles.map(({ length }) => {
+    const offset = length === 0 ? 0 : at; // a tile that is left out
+    at += length;
+    return offset;
+  });
+  tags.push([324, TYPE.long, ...offsets]);
+  tags.push([325, TYPE.long, ...tiles.map(({ length }) => length)]);
+  const directory = encodeDirectory(
+    tags.map(([tag, type, ...values]) => ({ tag, type, values })),
+    { at, big: false, last: true },
+  );
+  return Buffer.concat([encodeHeader(at, false), ...tiles, directory]);
+}
+
+Deno.test("a block that the file leaves out is black", async () => {
+  using folder = new TemporaryFolder();
+  const tiles = [new Uint8Array(256).fill(77), new Uint8Array(0)];
+  const image = await openImage(folder.write("a", twoTiles(tiles, 1)));
+  const rgb = await readRgb(image);
+  for (let i = 0; i < rgb.length; i++) {
+    assert.equal(rgb[i], Math.floor(i / 3) % 32 < 16 ? 77 : 0);
+  }
+  image.close();
+});
+
+Deno.test("a block that unpacks to more than it may is refused", async () => {
+  using folder = new TemporaryFolder();
+  const bomb = new Uint8Array(2 ** 25);
+  const cases: [Uint8Array, number][] = [
+    [deflateSync(bomb), 8],
+    [zstdCompressSync(bomb), 50000],
+  ];
+  for (const [tile, compression] of cases) {
+    const path = folder.write("a", twoTiles([tile, tile], compression));
+    const image = await openImage(path);
+    await assert.rejects(readRgb(image), /block 0 .* damaged or truncated/);
+    image.close();
+  }
 });
 
 Deno.test("an image opened twice shares its blocks in one cache", async () => {
