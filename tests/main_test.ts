@@ -100,7 +100,10 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ["classify --checkpoint r", /no image/],
   ["classify --checkpoint r --samples many i", /--samples .*"many"/],
   ["classify --checkpoint r --heatmap= i", /--heatmap as empty/],
-  ["classify --checkpoint r --heatmap h a/i.png b/i.png", /two heat maps .*i/],
+  [
+    "classify --checkpoint r --heatmap h a/i.png b/i.png",
+    /two images to h\/i\.png/,
+  ],
   ["dataset", /needle or megapixel-mnist/],
   ["dataset needle", /--out DIR/],
   ["dataset needle --out o --images few", /--images .*"few"/],
