@@ -51,6 +51,11 @@ export interface OpenOptions {
   cache?: BlockCache;
   /** Fetches what a URL names, in place of Deno's. */
   fetch?: Fetch;
+  /**
+   * The file is a stranger's: no other file that it names, or that lies beside
+   * it, is read. So is every file of a server.
+   */
+  alone?: boolean;
 }
 
 type Decoder = (
@@ -63,6 +68,8 @@ interface Reader {
   format: string;
   /** How its files begin; "?" is any byte. */
   signatures: readonly string[];
+  /** Whether a slide is several files, which name each other. */
+  several?: boolean;
   /** Takes the source over: closes it, now or with the pyramid. */
   open(source: ByteSource, options: OpenOptions): Promise<Pyramid>;
 }
@@ -81,11 +88,14 @@ const readers: readonly Reader[] = [
     open: openTiff,
   },
   rasterReader("BMP", ["BM"], decodeBmp),
-  slideReader("DICOM", [`${"?".repeat(128)}DICM`]),
-  slideReader("Hamamatsu VMS", [
-    "[Virtual Microscope Specimen]",
-    "[Uncompressed Virtual Microscope Specimen]",
-  ]),
+  { ...slideReader("DICOM", [`${"?".repeat(128)}DICM`]), several: true },
+  {
+    ...slideReader("Hamamatsu VMS", [
+      "[Virtual Microscope Specimen]",
+      "[Uncompressed Virtual Microscope Specimen]",
+    ]),
+    several: true,
+  },
   slideReader("Zeiss CZI", ["ZISRAWFILE"]),
   slideReader("Sakura", ["SQLite format 3\0"]),
 ];
@@ -108,6 +118,7 @@ export async function openImage(
   options: OpenOptions = {},
 ): Promise<Pyramid> {
   options.signal?.throwIfAborted();
+  const alone = options.alone || isUrl(path);
   const source = await named(
     path,
     "an image",
@@ -119,13 +130,18 @@ export async function openImage(
       "an image",
       source.read(0, HEAD_BYTES, options.signal),
     );
-    const reader = await isMirax(path)
+    const reader = !alone && await isMirax(path)
       ? slideReader("MIRAX", [])
       : readers.find(({ signatures }) =>
         signatures.some((signature) => startsWith(head, signature))
       );
     if (reader === undefined) {
       throw new ImageFormatError(unknownFormat(path, head));
+    }
+    if (alone && reader.several) {
+      throw new ImageError(
+        `Cannot open ${path} as ${reader.format}: it is of several files, which are read only from folders of this machine`,
+      );
     }
     return await named(path, reader.format, reader.open(source, options));
   } catch (error) {
@@ -139,7 +155,6 @@ export async function openImage(
  * in a folder of its name.
  */
 async function isMirax(path: string): Promise<boolean> {
-  if (isUrl(path)) return false;
   const { dir, name } = parse(path);
   const info = await Deno.stat(join(dir, name, "Slidedat.ini"))
     .catch(() => undefined);

@@ -105,7 +105,7 @@ async function classify(
       : { path: resolve(dirname(manifest), image) };
     await using held = await images.named(named);
     const { result } = await predictor.classifyLater(
-      { path: held.path, name: image },
+      { ...held, name: image },
       model,
       { ...how, ...(mpp !== undefined && { mpp }) },
       signal,

@@ -63,6 +63,7 @@ function uploadedWith(folder: JobContext["folder"]): HeldImage {
   return {
     path: join(folder, IMAGE_FILE),
     name: "the upload",
+    alone: true,
     bytes: 0,
     async [Symbol.asyncDispose]() {},
   };

@@ -14,6 +14,8 @@ export interface ClassifyTask {
   path: string;
   /** What messages call the image. */
   name: string;
+  /** It came from a stranger: no file beside it may be read. */
+  alone: boolean;
   samples?: number | undefined;
   draws?: "seeded" | "topN" | undefined;
   seed: number;

@@ -121,12 +121,13 @@ async function open(
   task: ClassifyTask,
   signal: AbortSignal,
 ): Promise<OpenTask> {
-  const { path, maxPixels, mpp } = task;
+  const { path, alone, maxPixels, mpp } = task;
   const { config } = modelOf(task);
   const started = performance.now();
   try {
     const opened = await openImage(path, {
       signal,
+      alone,
       maxPixels,
       cache,
       fetch: fetchImage,

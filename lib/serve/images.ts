@@ -59,6 +59,7 @@ export class Images {
     return {
       path: upload.path,
       name: "the upload",
+      alone: true,
       bytes: upload.bytes,
       [Symbol.asyncDispose]: () => this.#uploads.remove(upload),
     };
@@ -67,7 +68,7 @@ export class Images {
 
 /** An image that is not ours to remove. */
 function staying(
-  image: Omit<HeldImage, typeof Symbol.asyncDispose>,
+  image: Pick<HeldImage, "path" | "name" | "bytes">,
 ): HeldImage {
-  return { ...image, async [Symbol.asyncDispose]() {} };
+  return { ...image, alone: false, async [Symbol.asyncDispose]() {} };
 }

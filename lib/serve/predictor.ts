@@ -25,6 +25,8 @@ export interface NamedImage {
   /** A file, or a URL of an allowed host. */
   path: string;
   name: string;
+  /** It was sent: no file beside it may be read. */
+  alone: boolean;
 }
 
 /** Which model said it. */
@@ -154,7 +156,7 @@ export class Predictor {
   }
 
   async #run(
-    { path, name }: NamedImage,
+    { path, name, alone }: NamedImage,
     { name: model, version, info: { sha256 } }: ModelEntry,
     { signal, heatmap = false, ...options }: ClassifyOptions & {
       urgent: boolean;
@@ -166,8 +168,7 @@ export class Predictor {
     const answer = await engine.classify({
       ...options,
       model: sha256,
-      path,
-      name,
+      ...{ path, name, alone },
       heatmap,
       maxPixels: limits.maxPixels,
     }, signal);

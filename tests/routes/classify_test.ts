@@ -258,6 +258,17 @@ Deno.test("what is not an image is told apart from one that is damaged", async (
   });
 });
 
+Deno.test("an upload cannot name other files", async () => {
+  // A Hamamatsu slide is a text that names its JPEG files.
+  const path = join(server.folder, "set", "images", "test_00000.png");
+  const body = `[Virtual Microscope Specimen]\nImageFile=${path}\n`;
+  const headers = { "content-type": "application/octet-stream" };
+  await assertRefused(await classify({ headers, body }), {
+    status: 422,
+    error: /several files/,
+  });
+});
+
 Deno.test("one bad image of a batch fails alone", async () => {
   const headers = { "content-type": "application/octet-stream" };
   const good = await imageOf(server.folder);

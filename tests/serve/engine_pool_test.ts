@@ -18,6 +18,7 @@ async function task(more: Partial<ClassifyTask> = {}): Promise<ClassifyTask> {
     model: sha256,
     path: join(folder, "set", "images", "test_00000.png"),
     name: "the image",
+    alone: false,
     seed: 0,
     heatmap: false,
     maxPixels: 2 ** 20,
