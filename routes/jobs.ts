@@ -6,12 +6,8 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { streamSSE } from "hono/streaming";
 import { setTimeout as pause } from "node:timers/promises";
-import { ConflictError, NotFoundError } from "../lib/serve/errors.ts";
-import {
-  HEATMAP_FILE,
-  RESULT_FILE,
-  RESULTS_FILE,
-} from "../lib/serve/job_files.ts";
+import { ConflictError } from "../lib/serve/errors.ts";
+import { RESULT_FILE, RESULTS_FILE } from "../lib/serve/job_files.ts";
 import type { Job } from "../lib/serve/job_store.ts";
 import { ORIGINS, regionsOf } from "../lib/serve/regions.ts";
 import {
@@ -26,6 +22,12 @@ import { acceptedJob, failures, json } from "./responses.ts";
 
 const params = z.object({ id: z.uuid() });
 const binary = { type: "string", format: "binary" } as const;
+const image = z.string().regex(/^\d{1,9}$/).transform(Number).optional()
+  .openapi({
+    type: "integer",
+    minimum: 0,
+    description: "Which one of a batch, counted from 0",
+  });
 
 // How often a job is looked at while someone listens: it may be another
 // process of the same store that works on it.
@@ -151,27 +153,25 @@ export function jobRoutes(server: Server) {
     .openapi(
       fileRoute("heatmap.png", {
         type: "image/png",
-        summary: "Attention over the image that a job classified",
-        query: {},
+        summary: "Attention over an image that a job classified",
+        query: { image },
       }),
       async (c) => {
-        const job = await succeeded(c.req.valid("param").id, "classify");
-        return c.body(await jobs.open(job, HEATMAP_FILE), 200, {
-          "content-type": "image/png",
-        });
+        const job = await succeeded(c.req.valid("param").id);
+        const heatmap = await jobs.openHeatmap(job, c.req.valid("query").image);
+        return c.body(heatmap, 200, { "content-type": "image/png" });
       },
     )
     .openapi(
       fileRoute("regions.geojson", {
         type: "application/geo+json",
-        summary: "Tiles and sub-tiles that a job looked at",
-        query: { origin: z.enum(ORIGINS).optional() },
+        summary: "Tiles and sub-tiles of an image that a job classified",
+        query: { image, origin: z.enum(ORIGINS).optional() },
       }),
       async (c) => {
-        const job = await succeeded(c.req.valid("param").id, "classify");
-        const { origin = "level0" } = c.req.valid("query");
-        const result = await new Response(await jobs.open(job, RESULT_FILE))
-          .json();
+        const job = await succeeded(c.req.valid("param").id);
+        const { image, origin = "level0" } = c.req.valid("query");
+        const result = await jobs.classified(job, image);
         return c.body(JSON.stringify(regionsOf(result, origin)), 200, {
           "content-type": "application/geo+json",
         });
@@ -192,11 +192,8 @@ export function jobRoutes(server: Server) {
     );
 
   /** A job that is done. */
-  async function succeeded(id: string, kind?: Job["kind"]): Promise<Job> {
+  async function succeeded(id: string): Promise<Job> {
     const job = await jobs.get(id);
-    if (kind !== undefined && job.kind !== kind) {
-      throw new NotFoundError(`A job that is a ${job.kind} has none of that`);
-    }
     if (job.state === "succeeded") return job;
     throw new ConflictError(
       `Cannot give the result of a job that is ${job.state}${

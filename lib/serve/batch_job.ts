@@ -4,15 +4,15 @@
  *
  * @module
  */
-import { open } from "node:fs/promises";
+import { mkdir, open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { isUrl } from "../image/source.ts";
 import { type Columns, Faults, readTable } from "../data/table.ts";
 import { DataError, ImageError } from "../errors.ts";
-import { writeJson } from "../files.ts";
+import { writeFileAtomically, writeJson } from "../files.ts";
 import type { ClassifyWorkOptions } from "./classify_job.ts";
 import { ForbiddenError, InputError } from "./errors.ts";
-import { RESULT_FILE, RESULTS_FILE } from "./job_files.ts";
+import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./job_files.ts";
 import type { JobWork } from "./job_runner.ts";
 import type { ModelEntry } from "./models.ts";
 import type { Classified, ClassifyOptions } from "./predictor.ts";
@@ -22,6 +22,8 @@ export interface BatchJobRequest extends ClassifyOptions {
   /** Path of the table, checked when it was accepted. */
   manifest: string;
   model: string;
+  /** Whether to keep the heat map of each image. */
+  heatmaps: boolean;
 }
 
 /** One image of the table. */
@@ -48,16 +50,23 @@ const COLUMNS: Columns = {
 /** Classifies all images of a table. */
 export function batchWork(options: ClassifyWorkOptions): JobWork {
   return async function batchJob({ job, folder, signal, report }) {
-    const { manifest, model: name, ...how } = job.request as BatchJobRequest;
+    const request = job.request as BatchJobRequest;
+    const { manifest, model: name, heatmaps, ...how } = request;
     const model = options.models.loaded(name);
     const images = await readBatch(manifest);
     const file = join(folder, RESULTS_FILE);
-    let failures = 0;
-    for (let at = await linesOf(file); at < images.length; at += TOGETHER) {
+    await mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
+    const done = await linesOf(file);
+    let { failures } = done;
+    for (let at = done.lines; at < images.length; at += TOGETHER) {
       signal.throwIfAborted();
       const lines = await Promise.all(
-        images.slice(at, at + TOGETHER).map((image) =>
-          classify(image, { ...options, manifest, model, how, signal })
+        images.slice(at, at + TOGETHER).map((image, i) =>
+          classify(image, {
+            ...options,
+            ...{ manifest, model, how, signal },
+            heatmap: heatmaps ? batchHeatmap(folder, at + i) : undefined,
+          })
         ),
       );
       failures += lines.filter((line) => "error" in line).length;
@@ -92,24 +101,33 @@ export async function readBatch(path: string): Promise<BatchImage[]> {
 
 async function classify(
   { image, mpp }: BatchImage,
-  { images, predictor, manifest, model, how, signal }: ClassifyWorkOptions & {
-    manifest: string;
-    model: ModelEntry;
-    how: ClassifyOptions;
-    signal: AbortSignal;
-  },
+  { images, predictor, manifest, model, how, heatmap: file, signal }:
+    & ClassifyWorkOptions
+    & {
+      manifest: string;
+      model: ModelEntry;
+      how: ClassifyOptions;
+      /** Where to keep the heat map. */
+      heatmap: string | undefined;
+      signal: AbortSignal;
+    },
 ): Promise<BatchLine> {
   try {
     const named = isUrl(image)
       ? { uri: image }
       : { path: resolve(dirname(manifest), image) };
     await using held = await images.named(named);
-    const { result } = await predictor.classifyLater(
+    const { result, heatmap } = await predictor.classifyLater(
       { ...held, name: image },
       model,
-      { ...how, ...(mpp !== undefined && { mpp }) },
+      {
+        ...how,
+        heatmap: file !== undefined,
+        ...(mpp !== undefined && { mpp }),
+      },
       signal,
     );
+    if (file !== undefined) await writeFileAtomically(file, heatmap!);
     return { source: image, ...result };
   } catch (error) {
     const ofImage = [ImageError, ForbiddenError, InputError]
@@ -119,27 +137,52 @@ async function classify(
   }
 }
 
-const NEWLINE = 10;
-
 /** Counts the lines of a file, and drops a last one that was cut off. */
-async function linesOf(path: string): Promise<number> {
-  let lines = 0, bytes = 0, end = 0;
-  try {
-    using file = await Deno.open(path);
-    for await (const chunk of file.readable) {
-      for (let i = 0; i < chunk.length; i++) {
-        if (chunk[i] !== NEWLINE) continue;
-        lines++;
-        end = bytes + i + 1;
-      }
-      bytes += chunk.length;
-    }
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return 0;
-    throw error;
+async function linesOf(
+  path: string,
+): Promise<{ lines: number; failures: number }> {
+  let lines = 0, failures = 0, bytes = 0;
+  for await (const line of readLines(path)) {
+    lines++;
+    if ("error" in JSON.parse(line)) failures++;
+    bytes += new TextEncoder().encode(line).length + 1;
   }
-  if (end < bytes) await Deno.truncate(path, end);
-  return lines;
+  await Deno.truncate(path, bytes).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+  return { lines, failures };
+}
+
+/** Whole lines of a file; none if there is no file. */
+async function* readLines(path: string): AsyncGenerator<string> {
+  const file = await Deno.open(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  });
+  let text = "";
+  const parts = file?.readable.pipeThrough(new TextDecoderStream()) ?? [];
+  for await (const part of parts) {
+    const lines = (text + part).split("\n");
+    text = lines.pop()!;
+    yield* lines;
+  }
+}
+
+/** What a batch noted of one of its images, counted from 0. */
+export async function batchLine(
+  folder: string,
+  index: number,
+): Promise<BatchLine | undefined> {
+  let at = 0;
+  for await (const line of readLines(join(folder, RESULTS_FILE))) {
+    if (at++ === index) return JSON.parse(line);
+  }
+  return undefined;
+}
+
+/** Where the heat map of an image of a batch is, if it was kept. */
+export function batchHeatmap(folder: string, index: number): string {
+  return join(folder, HEATMAP_FOLDER, `${index}.png`);
 }
 
 async function append(path: string, lines: BatchLine[]): Promise<void> {

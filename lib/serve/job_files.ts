@@ -11,3 +11,5 @@ export const RESULT_FILE = "result.json";
 /** One line an image of a batch. */
 export const RESULTS_FILE = "results.jsonl";
 export const HEATMAP_FILE = "heatmap.png";
+/** Those of a batch, if they were asked for. */
+export const HEATMAP_FOLDER = "heatmaps";

@@ -17,7 +17,12 @@ import { type Config, parseConfig, withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import { checkReference } from "../train/run_data.ts";
 import { LOG_FILE } from "../train/run_log.ts";
-import { type BatchJobRequest, readBatch } from "./batch_job.ts";
+import {
+  batchHeatmap,
+  type BatchJobRequest,
+  batchLine,
+  readBatch,
+} from "./batch_job.ts";
 import type { ClassifyJobRequest } from "./classify_job.ts";
 import {
   ConflictError,
@@ -26,11 +31,11 @@ import {
   NotFoundError,
   NotReadyError,
 } from "./errors.ts";
-import { IMAGE_FILE } from "./job_files.ts";
+import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./job_files.ts";
 import type { JobRunner } from "./job_runner.ts";
 import type { Job, JobKind, JobState, JobStore } from "./job_store.ts";
 import type { ModelRegistry } from "./models.ts";
-import type { ClassifyOptions } from "./predictor.ts";
+import type { Classified, ClassifyOptions } from "./predictor.ts";
 import type { BatchRequest, ClassifyByName, TrainRequest } from "./schemas.ts";
 import type { Sources } from "./sources.ts";
 import { RUN_FOLDER, type TrainJobRequest } from "./train_job.ts";
@@ -114,14 +119,17 @@ export class Jobs {
 
   /** A table of images. */
   async batch(
-    { manifest, seed = 0, ...how }: BatchRequest,
+    { manifest, heatmaps = false, seed = 0, ...how }: BatchRequest,
     options: AcceptOptions,
   ): Promise<Accepted> {
     const { models, sources } = this.#options;
     const file = await sources.file(manifest);
     await asInput("manifest", () => readBatch(file));
     const { name: model } = models.loaded(how.model);
-    const request: BatchJobRequest = { ...how, seed, manifest: file, model };
+    const request: BatchJobRequest = {
+      ...how,
+      ...{ seed, heatmaps, manifest: file, model },
+    };
     return await this.#accept("batch", request, options);
   }
 
@@ -184,6 +192,34 @@ export class Jobs {
     ...parts: string[]
   ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     return await openFile(join(this.#options.runner.folderOf(id), ...parts));
+  }
+
+  /**
+   * What a job found in an image: its only one, or that of a batch at `index`.
+   *
+   * @throws {InputError | NotFoundError}
+   */
+  async classified(job: Job, index: number | undefined): Promise<Classified> {
+    if (!isOfBatch(job, index)) {
+      return await new Response(await this.open(job, RESULT_FILE)).json();
+    }
+    const line = await batchLine(this.#options.runner.folderOf(job.id), index);
+    if (line === undefined) throw noSuchFile();
+    if ("error" in line) throw new NotFoundError(line.error);
+    return line;
+  }
+
+  /** The heat map of an image, as {@linkcode classified}. */
+  async openHeatmap(
+    job: Job,
+    index: number | undefined,
+  ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    const folder = this.#options.runner.folderOf(job.id);
+    return await openFile(
+      isOfBatch(job, index)
+        ? batchHeatmap(folder, index)
+        : join(folder, HEATMAP_FILE),
+    );
   }
 
   /** The log of a job that trains. @throws {NotFoundError} If it has none. */
@@ -318,6 +354,21 @@ async function asInput<T>(
 function found(job: Job | undefined): Job {
   if (job) return job;
   throw new NotFoundError("There is no such job");
+}
+
+/** Whether an image is one of many; `index` says which, of a batch only. */
+function isOfBatch(
+  { kind }: Job,
+  index: number | undefined,
+): index is number {
+  if (kind === "train") throw noSuchFile();
+  if ((kind === "batch") === (index !== undefined)) return kind === "batch";
+  throw new InputError(
+    "image",
+    kind === "batch"
+      ? 'Cannot tell the image of a batch: give "image", counted from 0'
+      : 'Cannot take "image": the job has one image only',
+  );
 }
 
 async function openFile(

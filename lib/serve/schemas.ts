@@ -166,6 +166,9 @@ export const batchSchema = z.strictObject({
     description: 'CSV in a folder of data, with a column "image"',
     example: "cohort/manifest.csv",
   }),
+  heatmaps: z.boolean().optional().openapi({
+    description: "Whether to keep the heat map of each image (false)",
+  }),
   ...optionShape,
 }).openapi("Batch");
 

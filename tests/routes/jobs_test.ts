@@ -129,7 +129,9 @@ Deno.test("a table is classified; a bad image in it is noted", async () => {
     "manifest.csv\nimages/test_00001.png\n../../secret.png\n";
   await Deno.writeTextFile(join(server.folder, "set", "batch.csv"), images);
   const job = await accepted(
-    await post(`${server.url}/v1/batch`, { manifest: "batch.csv", seed: 3 }),
+    await post(`${server.url}/v1/batch`, {
+      ...{ manifest: "batch.csv", seed: 3, heatmaps: true },
+    }),
   );
   const done = await ended(server.url, job.id);
   assert.equal(done.state, "succeeded", done.error ?? "");
@@ -156,6 +158,25 @@ Deno.test("a table is classified; a bad image in it is noted", async () => {
     seed: 3,
   });
   assert.equal(lines[3].label, (await direct.json()).label);
+
+  const of = (file: string, query: string) =>
+    send("GET", `${done.links.self}/${file}${query}`);
+  const regions = await (await of("regions.geojson", "?image=3")).json();
+  const { tiles, subTiles } = lines[3];
+  assert.equal(regions.features.length, tiles.length + subTiles.length);
+  const png = await (await of("heatmap.png", "?image=3")).bytes();
+  assert.equal(png[1], "P".charCodeAt(0));
+  for (const file of ["regions.geojson", "heatmap.png"]) {
+    for (const query of ["", "?image=x"]) {
+      await assertRefused(await of(file, query), {
+        status: 400,
+        field: "image",
+      });
+    }
+    for (const query of ["?image=1", "?image=5"]) {
+      await assertRefused(await of(file, query), { status: 404 });
+    }
+  }
 });
 
 Deno.test("one key is one job", async () => {

@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { type BatchJobRequest, batchWork } from "../../lib/serve/batch_job.ts";
+import type { Images } from "../../lib/serve/images.ts";
+import type { ModelRegistry } from "../../lib/serve/models.ts";
+import type { Predictor } from "../../lib/serve/predictor.ts";
+
+Deno.test("a batch that was cut off goes on behind its last whole line", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  try {
+    const manifest = join(folder, "batch.csv");
+    const names = Array.from({ length: 11 }, (_, i) => `${i}.png`);
+    await Deno.writeTextFile(manifest, ["image", ...names, ""].join("\n"));
+    const results = join(folder, "results.jsonl");
+    const line = (source: string) => `${JSON.stringify({ source })}\n`;
+    for (
+      const [kept, cut] of [
+        [["0.png", "1.png"], '{"source": "2.p'],
+        [[], '{"sou'],
+      ] as const
+    ) {
+      await Deno.writeTextFile(results, kept.map(line).join("") + cut);
+      const done: string[] = [];
+      const request: BatchJobRequest = {
+        ...{ manifest, model: "m", seed: 0, heatmaps: false },
+      };
+      const work = batchWork({
+        models: { loaded: () => ({}) } as unknown as ModelRegistry,
+        images: {
+          named: ({ path }: { path: string }) => ({
+            path,
+            async [Symbol.asyncDispose]() {},
+          }),
+        } as unknown as Images,
+        predictor: {
+          classifyLater({ name }: { name: string }) {
+            done.push(name);
+            return Promise.resolve({ result: {} });
+          },
+        } as unknown as Predictor,
+      });
+      await work({
+        job: {
+          ...{ id: "j", kind: "batch", state: "running", request },
+          ...{ progress: null, attempts: 2, error: null },
+          ...{ createdAt: "", startedAt: null, finishedAt: null },
+        },
+        folder,
+        report() {},
+        signal: new AbortController().signal,
+      });
+      assert.deepEqual(done, names.slice(kept.length), "none twice");
+      const text = await Deno.readTextFile(results);
+      const sources = text.trim().split("\n").map((l) => JSON.parse(l).source);
+      assert.deepEqual(sources, names);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
