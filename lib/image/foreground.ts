@@ -11,6 +11,7 @@ import {
   type Orientation,
   orientedSize,
   type Point,
+  type Region,
   type Size,
   storedPoint,
   tileCentre,
@@ -24,21 +25,42 @@ export interface Mask extends MapSize {
 /** The foreground of one image. */
 export class Foreground {
   readonly #mask: Mask;
-  readonly #stored: Size;
+  /** Of the image that the mask covers. */
+  readonly #covered: Size;
   readonly #image: Size;
-  readonly #orientation: Orientation;
+  /** Where a pixel of the image is in that. */
+  readonly #place: (point: Point) => Point;
 
-  /** @param image size of the image that the mask covers. */
-  constructor(mask: Mask, image: Size, orientation: Orientation = 1) {
+  /** @param covered size of the image that the mask covers. */
+  constructor(
+    mask: Mask,
+    covered: Size,
+    { image, place }: { image: Size; place: (point: Point) => Point } = {
+      image: covered,
+      place: (point) => point,
+    },
+  ) {
     this.#mask = mask;
-    this.#stored = image;
-    this.#image = orientedSize(image, orientation);
-    this.#orientation = orientation;
+    this.#covered = covered;
+    this.#image = image;
+    this.#place = place;
   }
 
   /** The foreground of the same image put in `orientation`. */
   oriented(orientation: Orientation): Foreground {
-    return new Foreground(this.#mask, this.#stored, orientation);
+    return new Foreground(this.#mask, this.#covered, {
+      image: orientedSize(this.#image, orientation),
+      place: (point) =>
+        this.#place(storedPoint(point, this.#image, orientation)),
+    });
+  }
+
+  /** The foreground of a part of the same image. */
+  cropped({ x, y, width, height }: Region): Foreground {
+    return new Foreground(this.#mask, this.#covered, {
+      image: { width, height },
+      place: (point) => this.#place({ x: point.x + x, y: point.y + y }),
+    });
   }
 
   /** Share of the image that is foreground. */
@@ -50,9 +72,9 @@ export class Foreground {
   /** Whether a level-0 pixel of the image is foreground. */
   at(point: Point): boolean {
     const { rows, columns, cells } = this.#mask;
-    const { x, y } = storedPoint(point, this.#stored, this.#orientation);
-    const row = cellHolding(y, rows, this.#stored.height);
-    const column = cellHolding(x, columns, this.#stored.width);
+    const { x, y } = this.#place(point);
+    const row = cellHolding(y, rows, this.#covered.height);
+    const column = cellHolding(x, columns, this.#covered.width);
     return cells[row * columns + column] === 1;
   }
 

@@ -348,6 +348,55 @@ function levelRatio(extent: number, levelExtent: number): Ratio {
   return { of: extent, per: levelExtent };
 }
 
+/** Level-0 px per px of a level where that is a whole number on both axes. */
+export function wholeRatio(image: Size, level: Size): number | undefined {
+  const x = levelRatio(image.width, level.width);
+  const y = levelRatio(image.height, level.height);
+  return x.per === 1 && y.per === 1 && x.of === y.of ? x.of : undefined;
+}
+
+/** `region` of a level, counted from the level-0 point `origin`, in the whole. */
+export function movedRegion(
+  region: Region,
+  origin: Point,
+  ratio: number,
+): Region {
+  return {
+    ...region,
+    x: region.x + origin.x / ratio,
+    y: region.y + origin.y / ratio,
+  };
+}
+
+/**
+ * The part of an image that is left of it when the grid of stage I begins
+ * `share` (0 to 1) of the way through its first cell, in steps that are whole
+ * pixels of every level that stage I may read. An image of few cells moves less,
+ * one with levels of odd ratios not at all.
+ */
+export function placedPart(
+  image: Size & { levels: readonly (Size & { downsample: number })[] },
+  { scale, stride }: { scale: number; stride: number },
+  share: Point,
+): Region {
+  const ratios = image.levels
+    .filter(({ downsample }) => downsample * scale <= 1 + ROUNDING)
+    .map((level) => wholeRatio(image, level));
+  if (ratios.includes(undefined)) {
+    return { x: 0, y: 0, width: image.width, height: image.height };
+  }
+  const step = (ratios as number[])
+    .reduce((step, ratio) => step / divisor(step, ratio) * ratio);
+  const axis = (extent: number, share: number) => {
+    const most = Math.floor(Math.min(stride, extent / 8) / step);
+    if (!(most > 0)) return { start: 0, extent };
+    const steps = Math.min(most, Math.floor(share * (most + 1)));
+    return { start: steps * step, extent: extent - most * step };
+  };
+  const x = axis(image.width, share.x), y = axis(image.height, share.y);
+  return { x: x.start, y: y.start, width: x.extent, height: y.extent };
+}
+
 /** Px of a level that the image covers, the last of them maybe in part. */
 export function coveredSize(image: Size, level: Size): Size {
   const covered = (extent: number, { of, per }: Ratio) =>
@@ -495,7 +544,7 @@ function levelAxis(
   };
 }
 
-/** Greatest common divisor of two whole numbers, the first above 0. */
+/** Greatest common divisor of two finite whole numbers, the first above 0. */
 function divisor(a: number, b: number): number {
   while (b !== 0) [a, b] = [b, a % b];
   return a;

@@ -89,6 +89,8 @@ const trainingSchema = z.strictObject({
       .describe("largest relative change of brightness"),
     stains: z.number().min(0).lt(1).default(0)
       .describe("largest relative change of each H&E stain's strength"),
+    placement: z.boolean().default(false)
+      .describe("begin the grid of stage I anywhere in its first cell"),
   }),
   saliencyWarmStart: z.strictObject({
     steps: count.describe("steps that fit a and b to local contrast"),

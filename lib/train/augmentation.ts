@@ -1,11 +1,16 @@
 /**
  * Light augmentation that reads no pixel more: flips and quarter turns of the
- * whole image, a change of brightness, and of how strongly tissue is stained.
+ * whole image, a change of brightness, and of how strongly tissue is stained, and
+ * where the grid of stage I lies.
  *
  * @module
  */
 import { type Key, RandomStream } from "../../kernels/random.ts";
-import { type Orientation, ORIENTATIONS } from "../image/geometry.ts";
+import {
+  type Orientation,
+  ORIENTATIONS,
+  type Point,
+} from "../image/geometry.ts";
 import { type DensityMatrix, restaining } from "../image/stains.ts";
 import type { Config } from "../model/config.ts";
 
@@ -16,6 +21,8 @@ export interface Augmentation {
   gain: number;
   /** Change of the optical densities; null: none. */
   densities: DensityMatrix | null;
+  /** Where the grid of stage I begins in its first cell, 0 to 1; null: nowhere. */
+  placement: Point | null;
 }
 
 type Settings = Config["training"]["augmentation"];
@@ -35,7 +42,10 @@ export function augmentation(settings: Settings, key: Key): Augmentation {
   const densities = stains === 0
     ? null
     : restaining({ haematoxylin: factor(stains), eosin: factor(stains) });
-  return { orientation, gain, densities };
+  const placement = settings.placement
+    ? { x: random.uniform(), y: random.uniform() }
+    : null;
+  return { orientation, gain, densities, placement };
 }
 
 function orientations({ flips, turns }: Settings): readonly Orientation[] {

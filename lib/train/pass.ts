@@ -5,6 +5,8 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Key } from "../../kernels/random.ts";
+import { crop } from "../image/crop.ts";
+import { placedPart } from "../image/geometry.ts";
 import { orient } from "../image/orient.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
@@ -80,12 +82,14 @@ async function planImage(
   { contrastive, foreground, signal }: StepOptions,
 ): Promise<PlanImage> {
   const { referenceClass } = config;
-  const { orientation, gain, densities } = augmentation;
+  const { orientation, gain, densities, placement } = augmentation;
   const choice = foreground ?? { kind: config.view.foreground };
   const found = await foregroundOf(pyramid, choice, signal);
+  const { scale1: scale, tileStride: stride } = config.view;
+  const part = placement && placedPart(pyramid, { scale, stride }, placement);
   return {
-    pyramid: orient(pyramid, orientation),
-    foreground: found?.oriented(orientation),
+    pyramid: orient(part ? crop(pyramid, part) : pyramid, orientation),
+    foreground: (part ? found?.cropped(part) : found)?.oriented(orientation),
     gain,
     densities,
     key,

@@ -71,7 +71,12 @@ export function step(name: string, engine: Engine): Bench {
     const batch = images.map((pyramid, i) => ({
       pyramid,
       classIndex: i % 2,
-      augmentation: { orientation: 1, gain: 1.05, densities: null } as const,
+      augmentation: {
+        orientation: 1,
+        gain: 1.05,
+        densities: null,
+        placement: null,
+      } as const,
       key: randomKey(1, steps, i),
     }));
     steps++;

@@ -14,7 +14,13 @@ function many(settings: Parameters<typeof augmentation>[0], count = 4000) {
 Deno.test("without augmentation an image stays as it is", () => {
   for (
     const { orientation, gain, densities } of many(
-      { flips: false, turns: false, brightness: 0, stains: 0 },
+      {
+        flips: false,
+        turns: false,
+        brightness: 0,
+        stains: 0,
+        placement: false,
+      },
       100,
     )
   ) {
@@ -32,7 +38,12 @@ Deno.test("flips and turns are as likely as each other", () => {
     [{ flips: true, turns: true }, [1, 2, 3, 4, 5, 6, 7, 8]],
   ] as const;
   for (const [settings, expected] of cases) {
-    const drawn = many({ ...settings, brightness: 0.1, stains: 0 });
+    const drawn = many({
+      ...settings,
+      brightness: 0.1,
+      stains: 0,
+      placement: false,
+    });
     const counts = expected.map((orientation) =>
       drawn.filter((item) => item.orientation === orientation).length
     );
@@ -43,7 +54,13 @@ Deno.test("flips and turns are as likely as each other", () => {
 });
 
 Deno.test("brightness changes by its share at most, evenly", () => {
-  const gains = many({ flips: false, turns: false, brightness: 0.2, stains: 0 })
+  const gains = many({
+    flips: false,
+    turns: false,
+    brightness: 0.2,
+    stains: 0,
+    placement: false,
+  })
     .map(({ gain }) => gain);
   assert.ok(gains.every((gain) => gain > 0.8 && gain < 1.2));
   const bins = new Array<number>(8).fill(0);
@@ -53,13 +70,13 @@ Deno.test("brightness changes by its share at most, evenly", () => {
 
 Deno.test("stains change only where they are asked to", () => {
   const settings = { flips: true, turns: true, brightness: 0.1 };
-  const plain = many({ ...settings, stains: 0 }, 100);
-  const stained = many({ ...settings, stains: 0.2 }, 100);
+  const plain = many({ ...settings, stains: 0, placement: false }, 100);
+  const stained = many({ ...settings, stains: 0.2, placement: false }, 100);
   assert.ok(plain.every(({ densities }) => densities === null));
   // Nothing else changes with them: the draws before are the same.
   stained.forEach(({ orientation, gain, densities }, i) => {
     assert.deepEqual(
-      { orientation, gain, densities: null },
+      { orientation, gain, densities: null, placement: null },
       plain[i],
     );
     // Its trace is the sum of the strengths: two within 20 %, and 1.
@@ -68,8 +85,26 @@ Deno.test("stains change only where they are asked to", () => {
   });
 });
 
+Deno.test("a grid is placed evenly, and nothing else changes with it", () => {
+  const settings = { flips: true, turns: true, brightness: 0.1, stains: 0.2 };
+  const still = many({ ...settings, placement: false });
+  const placed = many({ ...settings, placement: true });
+  const bins = new Array<number>(8).fill(0);
+  placed.forEach(({ placement, ...rest }, i) => {
+    assert.deepEqual({ ...rest, placement: null }, still[i]);
+    bins[Math.floor(placement!.x * 8)]!++;
+  });
+  assert.ok(chiSquare(bins, bins.map(() => 1 / 8)) < chiSquareBound(8));
+});
+
 Deno.test("an augmentation follows from its key", () => {
-  const settings = { flips: true, turns: true, brightness: 0.1, stains: 0 };
+  const settings = {
+    flips: true,
+    turns: true,
+    brightness: 0.1,
+    stains: 0,
+    placement: false,
+  };
   const first = augmentation(settings, randomKey(3, 4));
   assert.deepEqual(augmentation(settings, randomKey(3, 4)), first);
   assert.notDeepEqual(augmentation(settings, randomKey(3, 5)), first);

@@ -9,6 +9,7 @@ import {
   type PassImages,
   passInBlocks,
   passTogether,
+  planImages,
   type StepOptions,
 } from "../../lib/train/pass.ts";
 import { maxError, testOnEngines } from "../engines.ts";
@@ -32,6 +33,36 @@ const OPTIONS: StepOptions = {
 function disposePass({ gradients, report, updates }: Pass): void {
   tf.dispose([...gradients.values(), report, ...updates.values()]);
 }
+
+testOnEngines(
+  "a placed, turned image looks at its own foreground",
+  async () => {
+    const pyramid = noiseImage({ width: 640, height: 512 }, 4);
+    const model = toyModel({ view: { tileStride: 32, tileSize: 32 } });
+    const [image] = await planImages(model, [{
+      pyramid,
+      classIndex: 1,
+      key: randomKey(1),
+      augmentation: {
+        orientation: 6,
+        gain: 1,
+        densities: null,
+        placement: { x: 0.99, y: 0.5 },
+      },
+    }], { ...OPTIONS, foreground: { kind: "tissue" } });
+    // 32 px are given away on each axis, and the turn swaps them.
+    assert.equal(image!.pyramid.width, 480);
+    assert.equal(image!.pyramid.height, 608);
+    const inPart = { x: 100, y: 200, width: 1, height: 1 };
+    // Turned clockwise: a row from below is a column from the left.
+    const stored = { x: 32 + 200, y: 16 + 480 - 1 - 100, width: 1, height: 1 };
+    assert.deepEqual(
+      (await image!.pyramid.read(inPart, 0)).data,
+      (await pyramid.read(stored, 0)).data,
+    );
+    disposeParameters(model.parameters);
+  },
+);
 
 testOnEngines("gradients in blocks are those of the whole", async () => {
   const cells = new Uint8Array(12).fill(1, 0, 7);

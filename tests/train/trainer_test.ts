@@ -558,7 +558,12 @@ testOnEngines(
     const images = [0, 1].map((i) => ({
       pyramid: picture(i),
       classIndex: i,
-      augmentation: { orientation: 1, gain: 1, densities: null } as const,
+      augmentation: {
+        orientation: 1,
+        gain: 1,
+        densities: null,
+        placement: null,
+      } as const,
       key: [1, i] as const,
     }));
     const report = await trainStep(model, optimizer, images, {
