@@ -48,9 +48,7 @@ export interface ClassifiedImage {
 }
 
 /** A place among the classifications under way; give it back once. */
-export interface Place extends Disposable {
-  readonly taken: number;
-}
+export type Place = Disposable;
 
 /** What a predictor works with. */
 export interface PredictorOptions {
@@ -108,7 +106,6 @@ export class Predictor {
     this.#places++;
     let left = false;
     return {
-      taken: performance.now(),
       [Symbol.dispose]: () => {
         if (!left) this.#places--;
         left = true;

@@ -72,7 +72,7 @@ const regionShape = {
   height: z.number(),
 };
 
-export const modelReferenceSchema = z.object({
+const modelReferenceSchema = z.object({
   name: z.string(),
   version: z.string(),
   sha256: z.string(),

@@ -107,7 +107,7 @@ function filePath(url: URL): string {
 }
 
 /** Whether `file` lies in `folder`; both without symbolic links. */
-export function isInside(folder: string, file: string): boolean {
+function isInside(folder: string, file: string): boolean {
   const path = relative(folder, file);
   return path !== "" && path !== ".." && !path.startsWith(`..${sep}`) &&
     !isAbsolute(path);
