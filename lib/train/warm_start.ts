@@ -9,9 +9,12 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
+import { ConfigError } from "../errors.ts";
 import type { ImageCache } from "../image/cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
+import { lookPasses } from "../model/passes.ts";
 import { plan } from "../model/plan.ts";
+import type { Memory } from "../memory.ts";
 import type { Model } from "../model/model.ts";
 import { subTileLogits, tileLogits } from "../model/attention.ts";
 import { AdamW } from "./optimizer.ts";
@@ -27,12 +30,17 @@ const EVERYWHERE = 0.01;
 // Word of the random keys.
 const WARM_START = 104;
 
-/** Fits a and b on `steps` random images, one a step. */
+/**
+ * Fits a and b on `steps` random images, one a step.
+ *
+ * @throws {ConfigError} If an image can only be looked at in blocks.
+ */
 export async function saliencyWarmStart(
   model: Model,
   entries: readonly ManifestEntry[],
-  { cache, seed, steps, signal }: {
+  { cache, memory, seed, steps, signal }: {
     cache: ImageCache;
+    memory?: Memory | undefined;
     seed: number;
     steps: number;
     signal?: AbortSignal | undefined;
@@ -45,7 +53,7 @@ export async function saliencyWarmStart(
       signal?.throwIfAborted();
       const entry = entries[random.below(entries.length)]!;
       const key = randomKey(seed, WARM_START, step);
-      await fitOne(model, optimizer, { entry, cache, key });
+      await fitOne(model, optimizer, { entry, cache, memory, key });
     }
   } finally {
     optimizer.dispose();
@@ -55,12 +63,26 @@ export async function saliencyWarmStart(
 async function fitOne(
   model: Model,
   optimizer: AdamW,
-  { entry, cache, key }: { entry: ManifestEntry; cache: ImageCache; key: Key },
+  { entry, cache, memory, key }: {
+    entry: ManifestEntry;
+    cache: ImageCache;
+    memory: Memory | undefined;
+    key: Key;
+  },
 ): Promise<void> {
   const pyramid = await openAtMpp(cache, entry, model.config.mpp);
+  const { samples } = model.config.view;
+  const [pass] = lookPasses([{ pyramid }], model.config, { samples, memory });
+  if (pass!.inBlocks) {
+    pyramid.close();
+    throw new ConfigError(
+      `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound; raise --memory, or set training.saliencyWarmStart to null`,
+    );
+  }
   const planned = await plan(model, [{ pyramid, key }], {
-    samples: model.config.view.samples,
+    samples,
     draws: "seeded",
+    memory,
   });
   pyramid.close();
   const { views, map } = planned.groups[0]!;
