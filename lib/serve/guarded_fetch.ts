@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { lookup as resolve, type LookupAddress } from "node:dns";
+import { lookup as resolve } from "node:dns";
 import { request as requestHttp } from "node:http";
 import type { IncomingMessage, RequestOptions } from "node:http";
 import { request as requestHttps } from "node:https";
@@ -83,7 +83,7 @@ function send(
   const send = url.protocol === "https:" ? requestHttps : requestHttp;
   const options: RequestOptions = {
     headers: { ...headers, "accept-encoding": "identity" },
-    lookup: lookupPublic as LookupFunction,
+    lookup: lookupPublic(url.port || DEFAULT_PORTS[url.protocol]!),
     ...(signal && { signal }),
   };
   return new Promise((done, fail) => {
@@ -93,30 +93,36 @@ function send(
   });
 }
 
+const DEFAULT_PORTS: Record<string, string> = {
+  "http:": "80",
+  "https:": "443",
+};
+
 /** DNS that gives public addresses or fails. A literal is never looked up. */
-function lookupPublic(
-  hostname: string,
-  options: { all?: boolean },
-  callback: (
-    error: Error | null,
-    address?: string | LookupAddress[],
-    family?: number,
-  ) => void,
-): void {
-  resolve(hostname, { all: true }, (error, addresses) => {
-    if (error) return callback(error);
-    const safe = addresses.every(({ address }) => isPublicAddress(address));
-    if (!safe || addresses.length === 0) {
-      return callback(
-        new ImageRefusedError(
-          `Cannot fetch from ${hostname}: its address is not public`,
-        ),
+function lookupPublic(port: string): LookupFunction {
+  return function lookup(hostname, options, callback) {
+    const refuse = (reason: string) =>
+      callback(
+        new ImageRefusedError(`Cannot fetch from ${hostname}: ${reason}`),
+        "",
       );
-    }
-    const [{ address, family }] = addresses as [LookupAddress];
-    if (options.all) callback(null, addresses);
-    else callback(null, address, family);
-  });
+    resolve(hostname, { all: true }, (error, addresses) => {
+      if (error) return callback(error, "");
+      const [first] = addresses;
+      const isSafe = addresses.every(({ address }) => isPublicAddress(address));
+      if (!isSafe || !first) return refuse("its address is not public");
+      // Asked for without it, Deno would end the Worker.
+      const isPermitted = addresses.every(({ address }) =>
+        Deno.permissions.querySync({
+          name: "net",
+          host: `${isIP(address) === 6 ? `[${address}]` : address}:${port}`,
+        }).state === "granted"
+      );
+      if (!isPermitted) return refuse("Deno is not permitted its address");
+      if (options.all) callback(null, addresses);
+      else callback(null, first.address, first.family);
+    });
+  };
 }
 
 function response(message: IncomingMessage): Response {
