@@ -191,11 +191,13 @@ class HttpSource implements ByteSource {
     const end = Math.max(...group.map((wait) => wait.offset + wait.length));
     const nobody = new AbortController();
     let waiting = group.length;
-    const leave = () => --waiting === 0 && nobody.abort();
-    for (const { signal } of group) {
+    // A function for each wait: a signal calls the same one only once.
+    const leaves = group.map(({ signal }) => {
+      const leave = () => --waiting === 0 && nobody.abort();
       if (signal?.aborted) leave();
       else signal?.addEventListener("abort", leave);
-    }
+      return leave;
+    });
     try {
       const bytes = await this.#client.range(
         start,
@@ -216,8 +218,8 @@ class HttpSource implements ByteSource {
         reject(signal?.aborted ? signal.reason : error);
       }
     } finally {
-      for (const { signal } of group) {
-        signal?.removeEventListener("abort", leave);
+      for (const [i, { signal }] of group.entries()) {
+        signal?.removeEventListener("abort", leaves[i]!);
       }
     }
   }

@@ -86,6 +86,20 @@ class OrientedPyramid extends WrappedPyramid {
     return turned;
   }
 
+  override prefetch(
+    regions: readonly Region[],
+    level: number,
+    signal?: AbortSignal,
+  ): void {
+    const size = this.inner.levels[level];
+    if (size === undefined) return;
+    super.prefetch(
+      regions.map((region) => storedRegion(region, size, this.#orientation)),
+      level,
+      signal,
+    );
+  }
+
   override release({ data }: Pixels): void {
     freeNow(data);
   }

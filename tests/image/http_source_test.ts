@@ -193,6 +193,22 @@ Deno.test("a signal ends a request, but not that of others", async () => {
   source.close();
 });
 
+Deno.test("a signal of several ranges ends the request they share", async () => {
+  await using server = await serveFile(file, {
+    trouble: (request) => request === 2 ? { kind: "stall" } : undefined,
+  });
+  const source = await openUrl(server.url, { idleTimeoutMs: 60_000 });
+  const controller = new AbortController();
+  const reads = [100_000, 100_100].map((offset) =>
+    source.read(offset, 50, controller.signal)
+  );
+  await sleep(20);
+  controller.abort(new Error("enough"));
+  await Promise.all(reads.map((read) => assert.rejects(read, /enough/)));
+  assert.equal(server.ranges.length, 2);
+  source.close();
+});
+
 Deno.test("a server that is not there is named", async () => {
   const { url } = await (async () => {
     await using server = await serveFile(file);

@@ -2,11 +2,16 @@ import assert from "node:assert/strict";
 import {
   inverseOrientation,
   ORIENTATIONS,
+  type Region,
   storedPoint,
 } from "../../lib/image/geometry.ts";
 import { openImage } from "../../lib/image/open.ts";
 import { orient } from "../../lib/image/orient.ts";
-import type { Pyramid } from "../../lib/image/pyramid.ts";
+import {
+  type Pixels,
+  type Pyramid,
+  WrappedPyramid,
+} from "../../lib/image/pyramid.ts";
 import { RasterPyramid } from "../../lib/image/raster.ts";
 import {
   asymmetricPicture,
@@ -98,6 +103,26 @@ Deno.test("orient: a region is the same part of the whole, zero outside", async 
       }
     }
   }
+});
+
+Deno.test("orient: what is announced is what is then read", async () => {
+  const told: Region[] = [], read: Region[] = [];
+  class Listening extends WrappedPyramid {
+    override prefetch(regions: readonly Region[]): void {
+      told.push(...regions);
+    }
+    override read(region: Region, level: number): Promise<Pixels> {
+      read.push(region);
+      return super.read(region, level);
+    }
+  }
+  for (const orientation of ORIENTATIONS) {
+    const turned = orient(new Listening(memoryImage()), orientation);
+    const region = { x: 1, y: 0, width: 2, height: 1 };
+    turned.prefetch?.([region], 0);
+    await turned.read(region, 0);
+  }
+  assert.deepEqual(told, read);
 });
 
 Deno.test("orient passes on levels, source, warnings and close", async () => {
