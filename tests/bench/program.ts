@@ -16,7 +16,7 @@ import { noiseImage } from "../model/toy.ts";
 import { type Bench, type Benchmark, type Subject, timed } from "./measure.ts";
 import { freshModel, IMAGE_SIZES } from "./presets.ts";
 
-const IMAGES = 16, FOLDS = 2, EPOCHS = 5;
+const IMAGES = 16, FOLDS = 2, EPOCHS = 4;
 // How often each image is classified where many are.
 const TURNS = 10;
 
