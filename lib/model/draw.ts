@@ -69,16 +69,28 @@ export async function drawSubTileRows(
 /**
  * Log-weights of 1 - softmax(logits); of the logits where a row is one location.
  *
- * @param mask 0 or -Infinity, as was added to the logits.
+ * @param options.mask 0 or -Infinity, as was added to the logits.
+ * @param options.locations how many of each row the mask leaves.
  */
 export function contrastiveWeights(
   logits: tf.Tensor2D,
-  mask?: tf.Tensor2D,
+  { mask, locations }: {
+    mask?: tf.Tensor2D | undefined;
+    locations?: readonly number[];
+  } = {},
 ): tf.Tensor2D {
   return tf.tidy(() => {
-    if (logits.shape[1] === 1) return tf.clone(logits);
+    const [rows, columns] = logits.shape;
+    const isOnly = Array.from(
+      { length: rows },
+      (_, row) => (locations?.[row] ?? columns) === 1,
+    );
+    if (isOnly.every(Boolean)) return tf.clone(logits);
     const weights = contrastiveLogWeights(attentionSoftmax(logits));
-    return mask ? tf.add(weights, mask) : weights;
+    const masked: tf.Tensor2D = mask ? tf.add(weights, mask) : weights;
+    return isOnly.some(Boolean)
+      ? tf.where(tf.tensor2d(isOnly, [rows, 1], "bool"), logits, masked)
+      : masked;
   });
 }
 

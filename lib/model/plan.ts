@@ -187,11 +187,11 @@ async function drawTiles(
 ): Promise<TileDraw[]> {
   const plain: TileDraw[] = [], contrastive: TileDraw[] = [];
   for (const group of groups) {
-    const { map, mask } = group;
+    const { map } = group;
     const rows = group.images.map((image) => images[image]!);
     const logits = tf.tidy(() => groupLogits(model, group));
     const turnedWeights = rows.some((image) => image.contrastive)
-      ? contrastiveWeights(logits, mask)
+      ? contrastiveWeights(logits, group)
       : undefined;
     const drawRows = (logWeights: tf.Tensor2D, turned: 0 | 1) =>
       drawTileRows(logWeights, {

@@ -41,6 +41,14 @@ function halfForeground(): Foreground {
   return new Foreground({ cells, rows: 6, columns: 8 }, IMAGE);
 }
 
+/** A foreground that holds one location of either map. */
+function spot(): Foreground {
+  const { width, height } = IMAGE;
+  const cells = new Uint8Array(width * height);
+  for (let y = 7; y <= 10; y++) cells.fill(1, y * width + 7, y * width + 11);
+  return new Foreground({ cells, rows: height, columns: width }, IMAGE);
+}
+
 /** alpha of a plan's image, from the whole map. */
 async function wholeAttention(
   model: ReturnType<typeof toyModel>,
@@ -106,6 +114,10 @@ testOnEngines("draws, features and logits in blocks are the same", async () => {
     {
       options: { samples: 12, draws: "seeded" },
       image: { contrastive: true, foreground: halfForeground() },
+    },
+    {
+      options: { samples: 12, draws: "seeded" },
+      image: { contrastive: true, foreground: spot() },
     },
   ];
   for (const [name, view] of Object.entries(VIEWS)) {
