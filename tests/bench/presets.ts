@@ -43,6 +43,7 @@ export const presetBenchmarks: Record<string, Benchmark> = Object.fromEntries(
 /** A model of a preset with fresh weights. */
 export function freshModel(name: string): Model {
   const config = preset(name);
+  config.view.foreground = "none"; // noise is no tissue
   const classes = config.referenceClass
     ? [config.referenceClass, "other"]
     : ["one", "other"];
