@@ -8,6 +8,7 @@ import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
 import { readOverview } from "../image/overview.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import { openAtMpp } from "../image/resampled.ts";
 import type { Normalisation } from "../model/model.ts";
 
 // Enough for three digits; reading more only takes time.
@@ -23,26 +24,31 @@ const SMALLEST_DEVIATION = 1e-3;
  * Statistics of every 17th pixel of up to 100 images, evenly spread over the
  * entries; pixels / 255.
  *
+ * @param mpp micrometres per px at which the network sees them; null as stored.
  * @throws {ImageError} If an image cannot be read.
  */
 export async function measureNormalisation(
   entries: readonly ManifestEntry[],
   cache: ImageCache,
+  mpp: number | null = null,
 ): Promise<Normalisation> {
   const sums = [0, 0, 0], squares = [0, 0, 0];
   let count = 0;
   const step = Math.max(1, entries.length / IMAGES);
   for (let i = 0; i < entries.length; i += step) {
-    const pyramid = await cache.open(entries[Math.floor(i)]!.path);
-    const data = await sampledPixels(pyramid);
-    for (let at = 0; at < data.length; at += 4 * PIXEL_STEP, count++) {
-      for (let c = 0; c < 3; c++) {
-        const value = data[at + c]! / 255;
-        sums[c]! += value;
-        squares[c]! += value * value;
+    const pyramid = await openAtMpp(cache, entries[Math.floor(i)]!, mpp);
+    try {
+      const data = await sampledPixels(pyramid);
+      for (let at = 0; at < data.length; at += 4 * PIXEL_STEP, count++) {
+        for (let c = 0; c < 3; c++) {
+          const value = data[at + c]! / 255;
+          sums[c]! += value;
+          squares[c]! += value * value;
+        }
       }
+    } finally {
+      pyramid.close();
     }
-    pyramid.close();
   }
   const mean = sums.map((sum) => sum / count);
   const deviation = squares.map((square, c) =>

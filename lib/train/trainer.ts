@@ -450,7 +450,7 @@ async function freshModel(
     config,
     classes,
     normalisation: normaliseInput
-      ? await measureNormalisation(train, cache)
+      ? await measureNormalisation(train, cache, config.mpp)
       : null,
     parameters: initialParameters(
       parameterSpecs(features, classes.length, config.network),
