@@ -33,7 +33,10 @@ export interface UploadedForm {
 
 // Around the file: boundaries, headers and the other fields.
 const FORM_OVERHEAD_BYTES = 2 ** 20;
-const FORM_LIMITS = { fields: 16, fieldSize: 4096, fieldNameSize: 100 };
+const FORM_LIMITS = {
+  ...{ parts: 32, fields: 16, files: 16 },
+  ...{ fieldSize: 4096, fieldNameSize: 100 },
+};
 
 // Held by the process whose folder it is, for as long as it lives.
 const LOCK_FILE = ".lock";
@@ -175,6 +178,9 @@ export class Uploads {
       file = this.#write(part);
       file.catch(reject); // it may fail before the form ends: too large
     });
+    for (const limit of ["partsLimit", "fieldsLimit", "filesLimit"] as const) {
+      parser.on(limit, () => reject(badForm(new Error("too many parts"))));
+    }
     parser.on("finish", () => resolve());
     parser.on("error", reject);
     source.on("error", reject);
@@ -217,8 +223,8 @@ function badForm(cause: unknown): InputError {
 }
 
 function isRefusal(error: unknown): boolean {
-  return error instanceof TooLargeError || error instanceof StalledError ||
-    error instanceof DOMException; // aborted
+  return [TooLargeError, StalledError, InputError, DOMException] // aborted
+    .some((kind) => error instanceof kind);
 }
 
 function tooLarge(most: number): TooLargeError {

@@ -135,6 +135,14 @@ Deno.test("a form that is cut off, too large or none leaves nothing", async () =
       receive(bodyOf(head("file"), "a", null, end)),
       StalledError,
     );
+    const [small, field] = [head("b"), head("c").replace("; filename", ";n")];
+    for (const part of [small, field]) {
+      const parts = [head("file"), "a", ...Array(17).fill(`\r\n${part}1`)];
+      await assert.rejects(receive(bodyOf(...parts, end)), {
+        name: "InputError",
+        message: "Cannot read the form: too many parts",
+      });
+    }
     await assert.rejects(
       receive(bodyOf("x"), "multipart/form-data"),
       InputError,
