@@ -190,7 +190,8 @@ export class JobRunner {
       } else if (error.reason === "drain") await store.release(job);
       log("info", "job stopped", { ...fields, reason: error.reason });
     } else if (error instanceof NotReadyError || error instanceof EngineError) {
-      await store.release(job); // goes on once the engine is back
+      // It goes on once the engine is back, unless it is what ends the engine.
+      await store.release(job, { setback: true });
       log("warn", "job waits", { ...fields, error: error.message });
       await this.#idle();
     } else {

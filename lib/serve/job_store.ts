@@ -91,8 +91,11 @@ export interface JobStore {
   beat(job: Job, progress?: JobProgress): Promise<Hold>;
   /** Ends a claimed job; false if it was lost. */
   finish(job: Job, end: JobEnd): Promise<boolean>;
-  /** Gives a claimed job back, to be claimed again. */
-  release(job: Job): Promise<void>;
+  /**
+   * Gives a claimed job back, to be claimed again: not for ever where each
+   * attempt ends in a setback.
+   */
+  release(job: Job, options?: { setback: boolean }): Promise<void>;
   /** Ends a job that waits, and asks the holder of one that runs to stop. */
   cancel(id: string): Promise<Job | undefined>;
   /** Queues a job that failed or was cancelled; undefined if it did not. */

@@ -158,9 +158,13 @@ export class SqliteJobStore implements JobStore {
     return changes === 1;
   }
 
-  async release(job: Job): Promise<void> {
+  async release(
+    job: Job,
+    { setback } = { setback: false },
+  ): Promise<void> {
     await this.#run(
-      `UPDATE jobs SET state = 'queued', leaseUntil = NULL, setbacks = 0
+      `UPDATE jobs SET state = 'queued', leaseUntil = NULL
+         ${setback ? "" : ", setbacks = 0"}
        WHERE ${HELD}`,
       lease(job),
     );
@@ -251,19 +255,19 @@ export class SqliteJobStore implements JobStore {
     );
   }
 
-  /** Jobs of holders that are gone and that must not be claimed again. */
+  /** Jobs that nobody holds and that must not be claimed again. */
   #endLostJobs(): void {
     this.#run(
       `UPDATE jobs SET finishedAt = :time, leaseUntil = NULL,
          state = CASE WHEN cancelAsked = 1 THEN 'cancelled' ELSE 'failed' END,
          error = CASE WHEN cancelAsked = 1 THEN NULL ELSE :error END
-       WHERE state = 'running' AND leaseUntil < :now
-         AND (cancelAsked = 1 OR setbacks >= :most)`,
+       WHERE ${CLAIMABLE} AND (cancelAsked = 1 OR setbacks >= :most)`,
       {
         time: timestamp(),
         now: Date.now(),
         most: MAX_SETBACKS,
-        error: `It ended the server ${MAX_SETBACKS} times without progress`,
+        error:
+          `It ended the server or its engine ${MAX_SETBACKS} times without progress`,
       },
     );
   }

@@ -136,6 +136,23 @@ Deno.test("a job that ends every holder is given up", async () => {
   });
 });
 
+for (const setback of [false, true]) {
+  Deno.test(`a job that is given back is ${setback ? "given up after setbacks" : "not given up"}`, async () => {
+    await withStores(async (one) => {
+      await one.add(newJob("a"));
+      let claims = 0;
+      for (; claims < 12; claims++) {
+        const job = await one.claim(KINDS);
+        if (job === undefined) break;
+        await one.release(job, { setback });
+      }
+      assert.equal(claims, setback ? 10 : 12);
+      const { state } = (await one.get("a"))!;
+      assert.equal(state, setback ? "failed" : "queued");
+    });
+  });
+}
+
 Deno.test("one key is one job, and another request under it a conflict", async () => {
   await withStores(async (one, two) => {
     const first = await one.add(newJob("a", "classify", "key"));
