@@ -81,6 +81,9 @@ const START = [0xff, 0x4f, 0xff, 0x51];
 // Bytes from there to the end of the first component (ISO 15444-1, A.5.1).
 const SIZ_BYTES = 45;
 
+// Red, green, blue and opacity.
+const MAX_COMPONENTS = 4;
+
 /** Refuses by the header, before memory is set aside. */
 function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
   const at = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length)
@@ -88,13 +91,25 @@ function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
   if (at < 0 || at + SIZ_BYTES > encoded.length) {
     throw new ImageError("a JPEG 2000 block is damaged (it has no header)");
   }
-  const view = new DataView(encoded.buffer, encoded.byteOffset + at);
+  const view = new DataView(
+    encoded.buffer,
+    encoded.byteOffset + at,
+    encoded.length - at,
+  );
   const width = view.getUint32(8) - view.getUint32(16);
   const height = view.getUint32(12) - view.getUint32(20);
   if (!(width > 0 && height > 0 && width * height <= maxPixels)) {
     throw new ImageError(`a block of ${width} x ${height} px is too large`);
   }
-  const components = Math.min(view.getUint16(40), (view.byteLength - 42) / 3);
+  const components = view.getUint16(40);
+  if (components > MAX_COMPONENTS) { // 4 bytes a px are set aside for each
+    throw new ImageError(
+      `JPEG 2000 of ${components} channels is not supported`,
+    );
+  }
+  if (42 + 3 * components > view.byteLength) {
+    throw new ImageError("a JPEG 2000 block is damaged (it has no header)");
+  }
   for (let i = 0; i < components; i++) {
     // The package reads all of them as if they were of one size.
     if (view.getUint16(42 + 3 * i + 1) !== 0x0101) {

@@ -35,6 +35,9 @@ const COMPRESSIONS: Record<number, Compression> = {
   50001: "webp",
 };
 
+// Those that a predictor goes before; with others its tag means nothing.
+const PREDICTED: readonly Compression[] = ["lzw", "deflate", "zstd"];
+
 // Those that libvips decodes for certain; of others it has returned black.
 const VIPS_COMPRESSIONS = [1, 2, 3, 4, 5, 7, 8, 32773, 32946];
 
@@ -124,7 +127,8 @@ export async function readPage(directory: TiffDirectory): Promise<TiffPage> {
   const colours = await readColours(directory, compression, samples, bits);
   const planar = samples > 1 &&
     await directory.number(TAG.planarConfiguration, 1) === 2;
-  const predictor = await readPredictor(directory);
+  const predictor = PREDICTED.includes(compression) &&
+    await readPredictor(directory);
   const tiled = directory.has(TAG.tileWidth);
   let block = await blockSize(directory, size, tiled);
   let rowBytes: number | undefined;

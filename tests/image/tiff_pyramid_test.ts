@@ -23,7 +23,12 @@ import {
 import { TiffFile } from "../../lib/image/tiff_parser.ts";
 import { readTiffImage, tiffPyramid } from "../../lib/image/tiff_pyramid.ts";
 import { sharedData } from "../shared_data.ts";
-import { TemporaryFolder } from "./pictures.ts";
+import {
+  asymmetricPicture,
+  readAll,
+  TemporaryFolder,
+  toSharp,
+} from "./pictures.ts";
 
 function fixture(name: string): string {
   return fileURLToPath(new URL(`../../fixtures/tiff/${name}`, import.meta.url));
@@ -468,3 +473,18 @@ for (const [name, reason] of BAD_FILES) {
     },
   });
 }
+
+Deno.test("a predictor means nothing without the compressions it is of", async () => {
+  using folder = new TemporaryFolder();
+  const bytes = await toSharp(asymmetricPicture(40, 30)).removeAlpha()
+    .tiff({ compression: "none", tile: true, tileWidth: 16, tileHeight: 16 })
+    .toBuffer();
+  const plain = await openImage(folder.write("plain.tif", bytes));
+  // The entry of the resolution's unit becomes one of a predictor.
+  const unit = bytes.indexOf(Uint8Array.of(296 & 255, 1, 3, 0, 1, 0, 0, 0));
+  assert.ok(unit > 0);
+  bytes.set([317 & 255], unit);
+  bytes.set([2], unit + 8);
+  const image = await openImage(folder.write("predictor.tif", bytes));
+  assert.deepEqual(await readAll(image), await readAll(plain));
+});
