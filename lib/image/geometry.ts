@@ -329,7 +329,7 @@ export function clipRegion(region: Region, size: Size): Region {
 
 /** Level-0 px per px of a level on one axis, as a fraction of whole numbers. */
 interface Ratio {
-  of: number;
+  pixels: number;
   per: number;
 }
 
@@ -340,19 +340,21 @@ interface Ratio {
  */
 function levelRatio(extent: number, levelExtent: number): Ratio {
   const whole = Math.round(extent / levelExtent);
-  for (const  of of[whole, whole - 1, whole + 1]) {
-    if (of >= 1 && Math.abs(extent / of - levelExtent) < 1) {
-      return { of, per: 1 };
+  for (const times of [whole, whole - 1, whole + 1]) {
+    if (times >= 1 && Math.abs(extent / times - levelExtent) < 1) {
+      return { pixels: times, per: 1 };
     }
   }
-  return { of: extent, per: levelExtent };
+  return { pixels: extent, per: levelExtent };
 }
 
 /** Level-0 px per px of a level where that is a whole number on both axes. */
 export function wholeRatio(image: Size, level: Size): number | undefined {
   const x = levelRatio(image.width, level.width);
   const y = levelRatio(image.height, level.height);
-  return x.per === 1 && y.per === 1 && x.of === y.of ? x.of : undefined;
+  return x.per === 1 && y.per === 1 && x.pixels === y.pixels
+    ? x.pixels
+    : undefined;
 }
 
 /** `region` of a level, counted from the level-0 point `origin`, in the whole. */
@@ -399,8 +401,8 @@ export function placedPart(
 
 /** Px of a level that the image covers, the last of them maybe in part. */
 export function coveredSize(image: Size, level: Size): Size {
-  const covered = (extent: number, { of, per }: Ratio) =>
-    Math.ceil(extent * per / of);
+  const covered = (extent: number, { pixels, per }: Ratio) =>
+    Math.ceil(extent * per / pixels);
   return {
     width: covered(image.width, levelRatio(image.width, level.width)),
     height: covered(image.height, levelRatio(image.height, level.height)),
@@ -414,7 +416,7 @@ export function levelFor(
   { region: size, output }: Pick<ViewPart, "region" | "output">,
 ): number {
   const isFine = (from: number, to: number, ratio: Ratio) =>
-    ratio.of * to <= from * ratio.per;
+    ratio.pixels * to <= from * ratio.per;
   return Math.max(
     0,
     levels.findLastIndex((level) =>
@@ -516,10 +518,10 @@ function levelAxis(
   part: { first: number; count: number },
   extent: { image: number; level: number },
 ) {
-  const { of, per } = levelRatio(extent.image, extent.level);
-  // Pixel i of the view begins at (start count + i extent) per / (count of) px
+  const { pixels, per } = levelRatio(extent.image, extent.level);
+  // Pixel i of the view begins at (start count + i extent) per / (count pixels) px
   // of the level; all of these are whole numbers below 2^53.
-  const unit = view.count * of;
+  const unit = view.count * pixels;
   const begin = (view.start * view.count + part.first * view.extent) * per;
   const step = view.extent * per;
   const first = Math.floor(begin / unit);
@@ -533,7 +535,7 @@ function levelAxis(
     size = most;
   }
   const last = Math.ceil((begin + part.count * step) / unit);
-  const end = Math.round((extent.image * per / of - first) * output);
+  const end = Math.round((extent.image * per / pixels - first) * output);
   return {
     first,
     length: last - first,
