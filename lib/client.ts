@@ -163,6 +163,19 @@ export class Client {
       headers: { ...this.#headers, ...init.headers as Record<string, string> },
     });
     if (response.ok) return response;
-    throw new ServerError(response.status, await response.json() as Failure);
+    throw new ServerError(response.status, await failureOf(response));
+  }
+}
+
+/** What a server says of a failure; a proxy before it says it in its own way. */
+async function failureOf(response: Response): Promise<Failure> {
+  const { status, statusText, headers } = response;
+  try {
+    return await response.json() as Failure;
+  } catch {
+    return {
+      error: `The server answers ${status} ${statusText}`.trim(),
+      requestId: headers.get("x-request-id") ?? "",
+    };
   }
 }

@@ -61,3 +61,16 @@ Deno.test("a refusal says what is wrong", async () => {
   );
   await assert.rejects(client.ended(crypto.randomUUID()), { status: 404 });
 });
+
+Deno.test("what a proxy answers is an error of the server, too", async () => {
+  await using proxy = Deno.serve(
+    { port: 0, onListen() {} },
+    () => new Response("<h1>Bad gateway</h1>", { status: 502 }),
+  );
+  const client = new Client(`http://127.0.0.1:${proxy.addr.port}`);
+  await assert.rejects(client.result("a"), {
+    name: "ServerError",
+    status: 502,
+    message: "The server answers 502 Bad Gateway",
+  });
+});

@@ -38,7 +38,8 @@ const multiPolygonSchema = z.array(polygonSchema);
  */
 export async function readPolygons(path: string): Promise<Polygon[]> {
   try {
-    const polygons = polygonsOf(JSON.parse(await Deno.readTextFile(path)));
+    const text = new TextDecoder().decode(await Deno.readFile(path)); // no BOM
+    const polygons = polygonsOf(JSON.parse(text));
     if (polygons.length === 0) throw new Error("it holds no polygon");
     return polygons;
   } catch (cause) {

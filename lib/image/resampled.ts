@@ -194,7 +194,9 @@ class ResampledPyramid extends WrappedPyramid {
       this.#finer,
       signal,
     );
-    return weighted(pixels, columns.cells, rows.cells);
+    const made = weighted(pixels, columns.cells, rows.cells);
+    super.release(pixels);
+    return made;
   }
 }
 

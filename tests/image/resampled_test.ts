@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { ImageCache } from "../../lib/image/cache.ts";
-import type { Pixels, Pyramid } from "../../lib/image/pyramid.ts";
+import {
+  type Pixels,
+  type Pyramid,
+  WrappedPyramid,
+} from "../../lib/image/pyramid.ts";
 import { RasterPyramid } from "../../lib/image/raster.ts";
 import { atMpp, openAtMpp } from "../../lib/image/resampled.ts";
 import { asymmetricPicture, pixelAt, readAll } from "./pictures.ts";
@@ -132,4 +136,20 @@ Deno.test("mpp: the manifest's counts before the file's; with neither an error",
   assert.equal(opened.width, 4);
   opened.close();
   await assert.rejects(openAtMpp(cache, { path: "a" }, 0.5), /column "mpp"/);
+});
+
+Deno.test("what level 0 is made of is given back at once", async () => {
+  let held = 0, most = 0;
+  class Counting extends WrappedPyramid {
+    override async read(...how: Parameters<Pyramid["read"]>): Promise<Pixels> {
+      most = Math.max(most, ++held);
+      return await super.read(...how);
+    }
+    override release(): void {
+      held--;
+    }
+  }
+  const stored = new Counting(image(1100, 40, MPP));
+  await readAll(atMpp(stored, 0.2)); // in parts of 512 px
+  assert.deepEqual([held, most], [0, 1]);
 });
