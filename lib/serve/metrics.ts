@@ -19,6 +19,9 @@ const BUCKETS = [
   ...[1, 2.5, 5, 10, 30, 60],
 ];
 
+// A caller may invent others without end.
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
 /** The server's counters and gauges. */
 export class Metrics {
   readonly #registry = new Registry();
@@ -98,7 +101,8 @@ export class Metrics {
       seconds: number;
     },
   ): void {
-    this.#requests.inc({ route, method, code });
+    const known = METHODS.includes(method) ? method : "other";
+    this.#requests.inc({ route, method: known, code });
     this.#durations.observe({ route }, seconds);
   }
 
