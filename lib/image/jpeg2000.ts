@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { createRequire } from "node:module";
 import { ImageError } from "../errors.ts";
 import type { Size } from "./geometry.ts";
@@ -86,9 +85,9 @@ const MAX_COMPONENTS = 4;
 
 /** Refuses by the header, before memory is set aside. */
 function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
-  const at = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length)
-    .indexOf(Uint8Array.from(START));
-  if (at < 0 || at + SIZ_BYTES > encoded.length) {
+  const at = codestreamAt(encoded);
+  const isStart = START.every((byte, i) => encoded[at + i] === byte);
+  if (!isStart || at + SIZ_BYTES > encoded.length) {
     throw new ImageError("a JPEG 2000 block is damaged (it has no header)");
   }
   const view = new DataView(
@@ -118,6 +117,26 @@ function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
       );
     }
   }
+}
+
+// Types of boxes (ISO 15444-1, I.4): the first of a JP2 file, the codestream.
+const SIGNATURE = 0x6a502020, CODESTREAM = 0x6a703263;
+
+/** Where the codestream begins: at once, or in its box of a JP2 file. */
+function codestreamAt(encoded: Uint8Array): number {
+  const view = new DataView(
+    encoded.buffer,
+    encoded.byteOffset,
+    encoded.length,
+  );
+  if (encoded.length < 8 || view.getUint32(4) !== SIGNATURE) return 0;
+  for (let at = 0; at + 16 <= encoded.length;) {
+    const length = view.getUint32(at);
+    const isLong = length === 1; // 8 bytes of length follow the type
+    if (view.getUint32(at + 4) === CODESTREAM) return at + (isLong ? 16 : 8);
+    at += Math.max(8, isLong ? Number(view.getBigUint64(at + 8)) : length);
+  }
+  return encoded.length;
 }
 
 async function load(): Promise<Module> {

@@ -124,7 +124,7 @@ export class Jobs {
   ): Promise<Accepted> {
     const { models, sources } = this.#options;
     const file = await sources.file(manifest);
-    await asInput("manifest", () => readBatch(file));
+    await asInput("manifest", () => readBatch(file), { file, name: manifest });
     const { name: model } = models.loaded(how.model);
     const request: BatchJobRequest = {
       ...how,
@@ -147,7 +147,7 @@ export class Jobs {
       const manifest = await readManifest(file);
       await this.#checkFiles(manifest.entries);
       checkReference(config, manifest);
-    });
+    }, { file, name: data });
     const accepted: TrainJobRequest = { data: file, name, config, seed };
     return await this.#accept("train", accepted, {
       ...options,
@@ -336,10 +336,15 @@ function changed(
   ]);
 }
 
-/** What is wrong with a table or a configuration, as a fault of `field`. */
+/**
+ * What is wrong with a table or a configuration, as a fault of `field`.
+ *
+ * @param named a file that is called by what the request calls it.
+ */
 async function asInput<T>(
   field: string,
   work: () => T | Promise<T>,
+  named?: { file: string; name: string },
 ): Promise<T> {
   try {
     return await work();
@@ -347,7 +352,12 @@ async function asInput<T>(
     const ofInput = [ConfigError, DataError, UsageError]
       .some((kind) => cause instanceof kind);
     if (!ofInput) throw cause;
-    throw new InputError(field, (cause as Error).message, { cause });
+    const { message } = cause as Error;
+    throw new InputError(
+      field,
+      named ? message.replaceAll(named.file, named.name) : message,
+      { cause },
+    );
   }
 }
 

@@ -21,6 +21,18 @@ function header(
   return bytes;
 }
 
+/** A JP2 file of boxes. */
+function boxes(...contents: [type: string, bytes: Uint8Array][]): Uint8Array {
+  return new Uint8Array(
+    contents.flatMap(([type, bytes]) => {
+      const head = new DataView(new ArrayBuffer(4));
+      head.setUint32(0, 8 + bytes.length);
+      const name = new TextEncoder().encode(type);
+      return [...new Uint8Array(head.buffer), ...name, ...bytes];
+    }),
+  );
+}
+
 Deno.test("JPEG 2000 that would take too much is refused by its header", async () => {
   const size = { width: 256, height: 256 };
   const refused: [Uint8Array, RegExp][] = [
@@ -28,6 +40,14 @@ Deno.test("JPEG 2000 that would take too much is refused by its header", async (
     [header({ ...size, components: 5 }), /5 channels is not supported/],
     [header({ ...size, components: 3 }).subarray(0, 46), /no header/],
     [header({ ...size, components: 3 }), /is damaged/],
+    [
+      boxes(
+        ["jP  ", Uint8Array.of(13, 10, 0x87, 10)],
+        ["free", header({ ...size, components: 3 })], // is not what is decoded
+        ["jp2c", header({ ...size, width: 257, components: 3 })],
+      ),
+      /257 x 256 px .* large/,
+    ],
   ];
   for (const [bytes, reason] of refused) {
     await assert.rejects(decodeJpeg2000(bytes, 256 * 256), reason);

@@ -287,6 +287,7 @@ Deno.test("a manifest does not tell what lies outside the folders of data", asyn
       ),
       { status: 400, field: "data" },
     );
+    assert.ok(error.startsWith("probe.csv:3: "), error); // nor where they are
     return error.replace(image, "IT");
   };
   assert.equal(
