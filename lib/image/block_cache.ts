@@ -70,15 +70,28 @@ export class BlockCache {
 
   /**
    * Lets `visit` see a block, decoded unless it is kept. A failed decoding is
-   * tried again by the next call.
+   * tried again by the next call, and by those that shared it: whoever began it
+   * may have closed its file meanwhile.
    */
-  async use(
-    key: BlockKey,
-    { bytes, decode, visit, signal }: BlockUse,
-  ): Promise<void> {
+  async use(key: BlockKey, use: BlockUse): Promise<void> {
+    const { bytes, decode, signal } = use;
     signal?.throwIfAborted();
     const name = nameOf(key);
-    const entry = this.#entries.get(name) ?? this.#start(name, bytes, decode);
+    const shared = this.#entries.get(name);
+    try {
+      await this.#visit(name, shared ?? this.#start(name, bytes, decode), use);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (shared === undefined) throw error;
+      await this.use(key, use);
+    }
+  }
+
+  async #visit(
+    name: string,
+    entry: Entry,
+    { visit, signal }: BlockUse,
+  ): Promise<void> {
     this.#entries.delete(name);
     this.#entries.set(name, entry); // the latest use is last
     entry.waiting++;

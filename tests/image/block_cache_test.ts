@@ -113,6 +113,24 @@ Deno.test("BlockCache forgets a decoding that failed", async () => {
   assert.equal(await new Decoder().use(cache, 1), 1);
 });
 
+Deno.test("BlockCache: who shared a decoding that failed tries it itself", async () => {
+  const cache = new BlockCache(2 * BYTES);
+  const closed = cache.use(key(1), {
+    bytes: BYTES,
+    decode: async () => {
+      await sleep(2);
+      throw new TypeError("it was closed");
+    },
+    visit: () => assert.fail(),
+  });
+  const decoder = new Decoder();
+  const others = [decoder.use(cache, 1), decoder.use(cache, 1)];
+  await assert.rejects(closed, /closed/);
+  assert.deepEqual(await Promise.all(others), [1, 1]);
+  assert.deepEqual(decoder.decoded, [1]);
+  assert.equal(cache.bytes, BYTES);
+});
+
 Deno.test("BlockCache: a signal ends one wait; the last one ends the decoding", async () => {
   const cache = new BlockCache(2 * BYTES);
   const first = new AbortController();
