@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { setTimeout as pause } from "node:timers/promises";
 import { hc } from "hono/client";
 import type { App } from "../routes/app.ts";
 import type {
@@ -37,6 +38,9 @@ export type ImageInput =
   | Blob
   | { path: string }
   | { uri: string };
+
+// A server that stops ends each stream at once.
+const LISTEN_AGAIN_MS = 200;
 
 /** The server refused, or failed. */
 export class ServerError extends Error {
@@ -124,6 +128,7 @@ export class Client {
       for await (const job of this.events(id, signal)) {
         if (job.finishedAt !== null) return job;
       }
+      await pause(LISTEN_AGAIN_MS, undefined, { ...(signal && { signal }) });
     }
   }
 

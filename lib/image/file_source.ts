@@ -90,7 +90,10 @@ class FileSource implements ByteSource {
     }
     const wanted = Math.max(0, Math.min(length, this.size - offset));
     // One at a time: a read at a place moves the file's position and back.
-    const reading = this.#last.then(() => this.#read(offset, wanted));
+    const reading = this.#last.then(() => {
+      signal?.throwIfAborted();
+      return this.#read(offset, wanted);
+    });
     this.#last = reading.catch(() => {}); // the reader has the error
     return await reading;
   }
