@@ -81,4 +81,20 @@ class CroppedPyramid extends WrappedPyramid {
       signal,
     );
   }
+
+  override prefetch(
+    regions: readonly Region[],
+    level: number,
+    signal?: AbortSignal,
+  ): void {
+    const kept = this.#kept[level];
+    if (kept === undefined) return;
+    super.prefetch(
+      regions.map((region) =>
+        movedRegion(region, this.#region, kept.level.downsample)
+      ),
+      kept.index,
+      signal,
+    );
+  }
 }

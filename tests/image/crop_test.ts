@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { crop } from "../../lib/image/crop.ts";
 import { Foreground } from "../../lib/image/foreground.ts";
-import { placedPart } from "../../lib/image/geometry.ts";
+import { placedPart, type Region } from "../../lib/image/geometry.ts";
+import { type Pixels, WrappedPyramid } from "../../lib/image/pyramid.ts";
 import { SyntheticPyramid } from "./synthetic_pyramid.ts";
 
 const IMAGE = { width: 8003, height: 6001 };
@@ -34,6 +35,28 @@ Deno.test("a part of an image shows the same pixels on each level", async () => 
     odd.read({ x: 0, y: 0, width: 1, height: 1 }, 2),
     RangeError,
   );
+});
+
+Deno.test("a part announces what it then reads", async () => {
+  const told: unknown[] = [], read: unknown[] = [];
+  class Listening extends WrappedPyramid {
+    override prefetch(regions: readonly Region[], level: number): void {
+      told.push([...regions, level]);
+    }
+    override read(region: Region, level: number): Promise<Pixels> {
+      read.push([region, level]);
+      return super.read(region, level);
+    }
+  }
+  const whole = new SyntheticPyramid(IMAGE, [1, 2.7, 4], paint);
+  const part = crop(new Listening(whole), { ...IMAGE, x: 160, y: 320 });
+  assert.equal(part.levels.length, 2); // not that of 2.7
+  for (const level of [0, 1]) {
+    const region = { x: 3, y: 5, width: 20, height: 30 };
+    part.prefetch?.([region], level);
+    await part.read(region, level);
+  }
+  assert.deepEqual(told, read);
 });
 
 Deno.test("a grid begins anywhere in its first cell, on whole pixels", () => {
