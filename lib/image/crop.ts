@@ -38,11 +38,13 @@ class CroppedPyramid extends WrappedPyramid {
       if (ratio === undefined) continue;
       const { x, y, width, height } = region;
       if (x % ratio !== 0 || y % ratio !== 0) continue;
+      // A level may lack the last part of a pixel of the image.
       const level = {
-        width: Math.ceil(width / ratio),
-        height: Math.ceil(height / ratio),
+        width: Math.min(Math.ceil(width / ratio), stored.width - x / ratio),
+        height: Math.min(Math.ceil(height / ratio), stored.height - y / ratio),
         downsample: ratio,
       };
+      if (level.width < 1 || level.height < 1) continue;
       this.#kept.push({ level, index });
     }
   }

@@ -37,6 +37,25 @@ Deno.test("a part of an image shows the same pixels on each level", async () => 
   );
 });
 
+Deno.test("a part has no more of a level than the image", () => {
+  const whole = new SyntheticPyramid(IMAGE, [1, 4], paint);
+  const levels = [whole.levels[0]!, {
+    width: 2000,
+    height: 1500,
+    downsample: 4,
+  }];
+  class Floored extends WrappedPyramid {
+    override get levels() {
+      return levels;
+    }
+  }
+  const size = (x: number) =>
+    crop(new Floored(whole), { ...IMAGE, x, y: 400 }).levels.slice(1)
+      .map(({ width, height }) => [width, height]);
+  assert.deepEqual(size(160), [[1960, 1400]]);
+  assert.deepEqual(size(8000), []); // of the last 3 px it has nothing
+});
+
 Deno.test("a part announces what it then reads", async () => {
   const told: unknown[] = [], read: unknown[] = [];
   class Listening extends WrappedPyramid {
