@@ -158,7 +158,12 @@ export class Views {
     if (shown.width === 0 || shown.height === 0) {
       return tf.zeros([1, height, width, 3]);
     }
-    const stored = clipRegion(shown, level);
+    // Where the level has nothing of what is shown, its last pixels stand for it.
+    const stored = clipRegion({
+      ...shown,
+      x: Math.min(shown.x, level.width - 1),
+      y: Math.min(shown.y, level.height - 1),
+    }, level);
     const pixels = await this.#pyramid.read(stored, index, signal);
     const packed = packPixels(extended(pixels, shown));
     const origins = Int32Array.of(

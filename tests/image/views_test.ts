@@ -163,6 +163,16 @@ testOnEngines(
       ),
     );
     assert.ok(pyramid.reads.every(({ level }) => level === 1));
+
+    // All that a tile at the edge shows may lie in that part.
+    const region = { x: 1000, y: 400, width: 16, height: 16 };
+    const edge = (image: Pyramid) =>
+      values(
+        image,
+        (views) => views.regions([region], { width: 2, height: 2 }),
+      );
+    const whole = new SyntheticPyramid(image, [1, 8], () => [200, 100, 50]);
+    assert.deepEqual(await edge(pyramid), await edge(whole));
   },
 );
 
