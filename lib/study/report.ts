@@ -75,6 +75,9 @@ function headline(rows: readonly Row[]): string {
   const highest = `The highest accuracy is ${
     share(best.accuracy)
   } (\`${best.variant}\`, ${best.protocol}, ${best.epochs} epochs).`;
+  if (!rows.some(({ baseline }) => baseline)) {
+    return `${highest} No baseline is done yet.`;
+  }
   if (winners.length === 0) {
     return `${highest} No baseline does better than the variant it is compared with.`;
   }
