@@ -206,6 +206,11 @@ export function meanInterval(
   return { count, undefinedCount, mean, sd, interval };
 }
 
+/** The interval of a share: it cannot leave [0, 1], though Student's t does. */
+export function shareInterval({ low, high }: Interval): Interval {
+  return { low: Math.max(0, low), high: Math.min(1, high) };
+}
+
 /**
  * Mean of `a - b` over folds that both were run on, with its interval: does
  * one model beat the other? A fold where either is undefined is left out.

@@ -5,10 +5,10 @@
  * @module
  */
 import {
-  type Interval,
   type MeanInterval,
   meanInterval,
   pairedInterval,
+  shareInterval,
 } from "../eval/bootstrap.ts";
 import type { EvaluationReport } from "../eval/report.ts";
 import type { FoldResult, Protocol } from "../train/crossval.ts";
@@ -128,7 +128,7 @@ function figureOf(results: readonly FoldResult[], pick: Pick): Figure {
   const figure = flat(meanInterval(values));
   if (!only || pick !== accuracyOf) return figure;
   const interval = only.report.metrics.accuracy.interval;
-  return { ...figure, ...(interval && clipped(interval)) };
+  return { ...figure, ...(interval && shareInterval(interval)) };
 }
 
 function difference(
@@ -157,12 +157,7 @@ function difference(
   return { against, pairs: pairs.length, mean, sd, low, high };
 }
 
-/** A share's interval cannot leave [0, 1], though Student's t does. */
 function flat({ mean, sd, interval }: MeanInterval): Figure {
-  const { low = null, high = null } = interval ? clipped(interval) : {};
+  const { low = null, high = null } = interval ? shareInterval(interval) : {};
   return { mean, sd, low, high };
-}
-
-function clipped({ low, high }: Interval): Interval {
-  return { low: Math.max(0, low), high: Math.min(1, high) };
 }

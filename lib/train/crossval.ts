@@ -13,7 +13,11 @@ import { join } from "node:path";
 import { type ManifestEntry } from "../data/manifest.ts";
 import { foldSplit, validationPart } from "../data/folds.ts";
 import type { RegionSource } from "../data/regions.ts";
-import { type MeanInterval, meanInterval } from "../eval/bootstrap.ts";
+import {
+  type MeanInterval,
+  meanInterval,
+  shareInterval,
+} from "../eval/bootstrap.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import {
   type EvaluationReport,
@@ -166,8 +170,11 @@ export function summariseFolds(
   return PROTOCOLS.flatMap((protocol) => {
     const own = results.filter((result) => result.protocol === protocol);
     if (own.length === 0) return [];
-    const over = (pick: (report: EvaluationReport) => number | null) =>
-      meanInterval(own.map(({ report }) => pick(report)));
+    const over = (pick: (report: EvaluationReport) => number | null) => {
+      const mean = meanInterval(own.map(({ report }) => pick(report)));
+      const interval = mean.interval && shareInterval(mean.interval);
+      return { ...mean, interval };
+    };
     return [{
       protocol,
       accuracy: over(({ metrics }) => metrics.accuracy.value),

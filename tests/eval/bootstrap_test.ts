@@ -8,6 +8,7 @@ import {
   pairedInterval,
   quantile,
   resampleCounts,
+  shareInterval,
   studentT,
 } from "../../lib/eval/bootstrap.ts";
 import { evaluateMetrics, type Scored } from "../../lib/eval/metrics.ts";
@@ -55,6 +56,13 @@ Deno.test("meanInterval leaves out folds where the metric is undefined", () => {
   const one = meanInterval([.5, null]);
   assert.deepEqual([one.mean, one.sd, one.interval], [.5, null, null]);
   assert.equal(meanInterval([null]).mean, null);
+});
+
+Deno.test("shareInterval stays within 0 and 1", () => {
+  const { interval } = meanInterval([.8, 1]); // Student's t: -0.37 to 2.17
+  assert.deepEqual(shareInterval(interval!), { low: 0, high: 1 });
+  const inside = { low: .2, high: .9 };
+  assert.deepEqual(shareInterval(inside), inside);
 });
 
 Deno.test("meanInterval covers the mean 95 times in 100", () => {
