@@ -46,6 +46,16 @@ export interface NewJob {
   kind: JobKind;
   request: unknown;
   idempotency?: Idempotency | undefined;
+  /** What a job that trains makes. */
+  model?: NewModel | undefined;
+}
+
+/** A model to be made: no other may have its name, nor be about to. */
+export interface NewModel {
+  /** As the job's request has it. */
+  name: string;
+  /** Whether there is one: asked while no other job is accepted or ends. */
+  isTaken(): boolean;
 }
 
 /** The caller's own name for a job: a second one of that name is the first. */
@@ -69,16 +79,11 @@ export interface JobStore {
   /**
    * Accepts a job; on return it is on disk.
    *
-   * @throws {ConflictError} If its key was used for another request.
+   * @throws {ConflictError} If its key was used for another request, or the
+   *   name of its model is taken.
    * @throws {BusyError} If too many wait.
    */
   add(job: NewJob): Promise<{ job: Job; isNew: boolean }>;
-  /**
-   * The job that was accepted under a key.
-   *
-   * @throws {ConflictError} If it was another request.
-   */
-  find(idempotency: Idempotency | undefined): Promise<Job | undefined>;
   get(id: string): Promise<Job | undefined>;
   /** The latest ones first. */
   list(options: { state?: JobState | undefined; limit: number }): Promise<
@@ -98,7 +103,11 @@ export interface JobStore {
   release(job: Job, options?: { setback: boolean }): Promise<void>;
   /** Ends a job that waits, and asks the holder of one that runs to stop. */
   cancel(id: string): Promise<Job | undefined>;
-  /** Queues a job that failed or was cancelled; undefined if it did not. */
+  /**
+   * Queues a job that failed or was cancelled; undefined if it did not.
+   *
+   * @throws {ConflictError} If another job trains a model of its name.
+   */
   resume(id: string): Promise<Job | undefined>;
   /** Forgets jobs that ended before `date`, and returns their ids. */
   prune(date: Date): Promise<string[]>;

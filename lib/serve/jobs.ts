@@ -33,7 +33,13 @@ import {
 } from "./errors.ts";
 import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./job_files.ts";
 import type { JobRunner } from "./job_runner.ts";
-import type { Job, JobKind, JobState, JobStore } from "./job_store.ts";
+import type {
+  Job,
+  JobKind,
+  JobState,
+  JobStore,
+  NewModel,
+} from "./job_store.ts";
 import type { ModelRegistry } from "./models.ts";
 import type { Classified, ClassifyOptions } from "./predictor.ts";
 import type { BatchRequest, ClassifyByName, TrainRequest } from "./schemas.ts";
@@ -138,7 +144,7 @@ export class Jobs {
     request: TrainRequest,
     options: AcceptOptions,
   ): Promise<Accepted> {
-    const { sources } = this.#options;
+    const { models, sources } = this.#options;
     const { data, name, seed = 0 } = request;
     const base = await asInput("config", () => baseConfig(request));
     const config = await asInput("settings", () => changed(base, request));
@@ -151,7 +157,7 @@ export class Jobs {
     const accepted: TrainJobRequest = { data: file, name, config, seed };
     return await this.#accept("train", accepted, {
       ...options,
-      before: () => this.#checkName(name),
+      model: { name, isTaken: () => models.isTaken(name) },
     });
   }
 
@@ -237,12 +243,11 @@ export class Jobs {
   async #accept(
     kind: JobKind,
     request: unknown,
-    { id = crypto.randomUUID(), key, content = "", before }: AcceptOptions & {
+    { id = crypto.randomUUID(), key, content = "", model }: AcceptOptions & {
       id?: string;
       /** Hash of what came with the request. */
       content?: string;
-      /** Checked for a job that is new. */
-      before?: () => Promise<void>;
+      model?: NewModel;
     },
   ): Promise<Accepted> {
     const { store, runner } = this.#options;
@@ -251,11 +256,9 @@ export class Jobs {
       .update(JSON.stringify([kind, request, content])).digest("hex");
     const idempotency = key === undefined ? undefined : { key, digest };
     try {
-      const known = await store.find(idempotency);
-      if (!known) await before?.();
-      const accepted = known
-        ? { job: known, isNew: false }
-        : await store.add({ id, kind, request, idempotency });
+      const accepted = await store.add({
+        ...{ id, kind, request, idempotency, model },
+      });
       if (accepted.isNew) runner.wake();
       else await this.#removeFolder(id);
       return accepted;
@@ -268,25 +271,6 @@ export class Jobs {
   async #removeFolder(id: string): Promise<void> {
     const folder = this.#options.runner.folderOf(id);
     await Deno.remove(folder, { recursive: true }).catch(() => {}); // none made
-  }
-
-  /** Checks that no model has the name, nor will have it. */
-  async #checkName(name: string): Promise<void> {
-    const { models, store } = this.#options;
-    const waiting = await Promise.all(
-      (["queued", "running"] as const).map((state) =>
-        store.list({ state, limit: Number.MAX_SAFE_INTEGER })
-      ),
-    );
-    const isWanted = waiting.flat().some(({ kind, request }) =>
-      kind === "train" && (request as TrainJobRequest).name === name
-    );
-    if (!isWanted && !await models.isTaken(name)) return;
-    throw new ConflictError(
-      `Cannot call the model "${name}": ${
-        isWanted ? "a job trains one" : "there is one"
-      } of that name`,
-    );
   }
 
   /** Checks that a manifest names only what a request may name. */

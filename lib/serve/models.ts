@@ -169,14 +169,16 @@ export class ModelRegistry {
   }
 
   /** Whether an entry of that name is there, be it a model or not. */
-  async isTaken(name: string): Promise<boolean> {
-    const entries = [name, `${name}.safetensors`];
-    const found = await Promise.all(
-      entries.map((entry) =>
-        Deno.lstat(join(this.#folder, entry)).then(() => true, () => false)
-      ),
-    );
-    return found.includes(true);
+  isTaken(name: string): boolean {
+    return [name, `${name}.safetensors`].some((entry) => {
+      try {
+        Deno.lstatSync(join(this.#folder, entry));
+        return true;
+      } catch (error) {
+        if (error instanceof Deno.errors.NotFound) return false;
+        throw error;
+      }
+    });
   }
 
   /** Where the entry of a new model goes. */

@@ -81,10 +81,6 @@ export class SqliteJobStore implements JobStore {
     return await this.#transaction(() => this.#add(job));
   }
 
-  async find(idempotency: Idempotency | undefined): Promise<Job | undefined> {
-    return await this.#find(idempotency);
-  }
-
   async get(id: string): Promise<Job | undefined> {
     return await this.#jobs("WHERE id = :id", { id })[0];
   }
@@ -187,6 +183,8 @@ export class SqliteJobStore implements JobStore {
 
   async resume(id: string): Promise<Job | undefined> {
     return await this.#transaction(() => {
+      const [job] = this.#jobs("WHERE id = :id AND kind = 'train'", { id });
+      if (job) this.#assertUntrained(job);
       const changes = this.#run(
         `UPDATE jobs SET state = 'queued', error = NULL, finishedAt = NULL,
            cancelAsked = 0, setbacks = 0
@@ -211,9 +209,13 @@ export class SqliteJobStore implements JobStore {
     this.#database.close();
   }
 
-  #add({ id, kind, request, idempotency }: NewJob) {
+  #add({ id, kind, request, idempotency, model }: NewJob) {
     const known = this.#find(idempotency);
     if (known) return { job: known, isNew: false };
+    if (model) {
+      this.#assertUntrained({ id, request });
+      if (model.isTaken()) throw nameTaken(model.name, "there is one");
+    }
     const [waiting] = this.#all(
       "SELECT COUNT(*) AS count FROM jobs WHERE state = 'queued'",
     );
@@ -253,6 +255,17 @@ export class SqliteJobStore implements JobStore {
     throw new ConflictError(
       "Cannot take this Idempotency-Key: it was used for another request",
     );
+  }
+
+  /** Checks that no other job is about to make a model of the same name. */
+  #assertUntrained({ id, request }: Pick<Job, "id" | "request">): void {
+    const { name } = request as { name: string };
+    const [other] = this.#all(
+      `SELECT id FROM jobs WHERE kind = 'train' AND id <> :id
+         AND state IN ('queued', 'running') AND request ->> 'name' = :name`,
+      { id, name },
+    );
+    if (other) throw nameTaken(name, "a job trains one");
   }
 
   /** Jobs that nobody holds and that must not be claimed again. */
@@ -312,6 +325,12 @@ export class SqliteJobStore implements JobStore {
       throw error;
     }
   }
+}
+
+function nameTaken(name: string, by: string): ConflictError {
+  return new ConflictError(
+    `Cannot call the model "${name}": ${by} of that name`,
+  );
 }
 
 function lease({ id, attempts }: Job) {

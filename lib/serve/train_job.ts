@@ -49,7 +49,7 @@ export function trainWork(options: TrainWorkOptions): JobWork {
     const { job, folder } = context;
     const { name, config, ...request } = job.request as TrainJobRequest;
     if (!await isPublished(models.placeOf(name), job.id)) {
-      if (await models.isTaken(name)) throw nameTaken(name);
+      if (models.isTaken(name)) throw nameTaken(name);
       const run = join(folder, RUN_FOLDER);
       const result = await train(
         { name, config, ...request },
@@ -59,7 +59,7 @@ export function trainWork(options: TrainWorkOptions): JobWork {
       );
       await writeJson(join(folder, RESULT_FILE), { name, ...result });
       await writeJson(join(run, JOB_FILE), { id: job.id });
-      if (await models.isTaken(name)) throw nameTaken(name); // meanwhile
+      if (models.isTaken(name)) throw nameTaken(name); // meanwhile
       await moveIntoPlace(run, models.placeOf(name));
     }
     await models.refresh();

@@ -223,6 +223,25 @@ Deno.test("one key is one job", async () => {
   assert.equal(new Set(ids).size, 1);
 });
 
+Deno.test("of many jobs at once that train one name, one is accepted", async () => {
+  const answers = await Promise.all(
+    Array.from(
+      { length: 8 },
+      (_, seed) => post(`${server.url}/v1/train`, training("wanted", { seed })),
+    ),
+  );
+  const won = answers.filter(({ status }) => status === 202);
+  assert.equal(won.length, 1, `${answers.map(({ status }) => status)}`);
+  for (const answer of answers.filter(({ status }) => status !== 202)) {
+    await assertRefused(answer, {
+      status: 409,
+      error: /a job trains one of that name/,
+    });
+  }
+  const { id } = await accepted(won[0]!);
+  assert.equal((await ended(server.url, id)).state, "succeeded");
+});
+
 Deno.test("jobs are listed by state", async () => {
   const list = async (query: string) =>
     await (await send("GET", `/v1/jobs${query}`)).json() as {

@@ -169,6 +169,50 @@ Deno.test("one key is one job, and another request under it a conflict", async (
   });
 });
 
+/** A job that makes the model `name`, if there is none. */
+function newRun(id: string, name: string, isTaken = false) {
+  return {
+    ...{ id, kind: "train" as const, request: { name } },
+    model: { name, isTaken: () => isTaken },
+  };
+}
+
+Deno.test("no two jobs train a model of one name at a time", async () => {
+  await withStores(async (one, two) => {
+    const trained = { name: "ConflictError", message: /a job trains one/ };
+    await one.add(newRun("a", "m"));
+    await one.add(newRun("other", "n"));
+    await assert.rejects(two.add(newRun("b", "m")), trained);
+    const job = (await one.claim(["train"]))!;
+    await assert.rejects(two.add(newRun("b", "m")), trained);
+    await one.finish(job, { state: "failed" });
+    await two.add(newRun("b", "m"));
+    await assert.rejects(one.resume("a"), trained);
+    assert.equal(await one.resume("b"), undefined);
+    await two.cancel("b");
+    assert.equal((await one.resume("a"))?.state, "queued");
+  });
+});
+
+Deno.test("no job trains a model of a name that is taken", async () => {
+  await withStores(async (one) => {
+    const taken = newRun("a", "m", true);
+    await assert.rejects(one.add(taken), {
+      name: "ConflictError",
+      message: /there is one of that name/,
+    });
+    assert.equal(await one.get("a"), undefined);
+    // Who asks again under its key gets its job, which may have made the model.
+    const idempotency = { key: "key", digest: "digest" };
+    await one.add({ ...newRun("b", "n"), idempotency });
+    const again = await one.add({ ...newRun("c", "n", true), idempotency });
+    assert.deepEqual({ id: again.job.id, isNew: again.isNew }, {
+      id: "b",
+      isNew: false,
+    });
+  });
+});
+
 Deno.test("the queue is bounded, and what ended long ago is forgotten", async () => {
   await withStores(async (one) => {
     await one.add(newJob("a"));
