@@ -5,11 +5,11 @@
  * @module
  */
 import type { Context, MiddlewareHandler } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { matchedRoutes } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import { isLoopback } from "../lib/serve/addresses.ts";
 import { bearsToken } from "../lib/serve/auth.ts";
+import { chunksOf } from "../lib/serve/body.ts";
 import {
   ForbiddenError,
   TooLargeError,
@@ -106,19 +106,22 @@ export function secured(): MiddlewareHandler<Env> {
   };
 }
 
-/** Bounds JSON bodies, which are held in memory; images are not. */
+/** Reads JSON bodies into memory, which bounds them; images are not. */
 export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
-  const limit = bodyLimit({
-    maxSize: limits.jsonBytes,
-    onError() {
-      throw new TooLargeError(
-        `Cannot take a JSON body of more than ${limits.jsonBytes} bytes`,
-      );
-    },
-  });
+  const { jsonBytes, pace } = limits;
+  const tooLarge = `Cannot take a JSON body of more than ${jsonBytes} bytes`;
   return async function boundJson(c, next) {
-    const type = c.req.header("content-type") ?? "";
-    return isJson(type) ? await limit(c, next) : await next();
+    const { body, signal } = c.req.raw;
+    if (body !== null && isJson(c.req.header("content-type") ?? "")) {
+      const announced = Number(c.req.header("content-length") ?? 0);
+      if (announced > jsonBytes) throw new TooLargeError(tooLarge);
+      const chunks = chunksOf(body, {
+        ...{ mostBytes: jsonBytes, pace, tooLarge, signal },
+      });
+      const read = new Blob(await Array.fromAsync(chunks) as BlobPart[]);
+      c.req.raw = new Request(c.req.raw, { body: read });
+    }
+    await next();
   };
 }
 

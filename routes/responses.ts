@@ -24,7 +24,7 @@ const DESCRIPTIONS = {
   401: "No token, or a wrong one",
   403: "Not allowed, or not there: which of them is not told",
   404: "There is none",
-  408: "The body paused for too long",
+  408: "The body came too slowly",
   409: "The state of things forbids it now",
   413: "More bytes than the limit",
   415: "A body or an image of a kind that is not taken",

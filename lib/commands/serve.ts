@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { setTimeout as pause } from "node:timers/promises";
 import { UsageError } from "../errors.ts";
 import { createApp } from "../../routes/app.ts";
 import { isLoopback } from "../serve/addresses.ts";
@@ -152,8 +153,11 @@ function logBugs(log: Log): void {
   });
 }
 
-/** Answers requests until `stop`, then lets those under way end. */
-async function listen(
+/**
+ * Answers requests until `stop`, then lets those under way end, within the
+ * server's limit.
+ */
+export async function listen(
   server: Server,
   { hostname, port, stop }: {
     hostname: string;
@@ -172,7 +176,9 @@ async function listen(
   }, app.fetch);
   await new Promise((done) => stop.addEventListener("abort", done));
   server.log("info", "stopping");
-  await server.drain();
-  await http.shutdown();
+  // What is new is told so for as long as jobs are being given back.
+  const done = server.drain().then(() => http.shutdown());
+  const { drainMs } = server.limits;
+  await Promise.race([done, pause(drainMs)]);
   server.log("info", "stopped");
 }

@@ -46,7 +46,7 @@ export class MediaTypeError extends Error {
   override name = "MediaTypeError";
 }
 
-/** No byte of the body came for too long. */
+/** The body came too slowly. */
 export class StalledError extends Error {
   override name = "StalledError";
 }

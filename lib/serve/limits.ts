@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Pace } from "./body.ts";
+
 /** Bounds of requests and queues. */
 export interface Limits {
   /** Bytes of one uploaded or fetched image. */
@@ -20,8 +22,8 @@ export interface Limits {
   jobBytes: number;
   /** How long a synchronous classification may take. */
   timeoutMs: number;
-  /** How long a body may pause. */
-  stallMs: number;
+  /** How slowly a body may come. */
+  pace: Pace;
   /** How long a stop waits for what runs. */
   drainMs: number;
 }
@@ -35,6 +37,7 @@ export const DEFAULT_LIMITS: Limits = {
   queuedJobs: 100,
   jobBytes: 64 * 2 ** 20,
   timeoutMs: 60_000,
-  stallMs: 30_000,
+  // 0.5 Mbit/s: a place in the queue is held while a body comes.
+  pace: { stallMs: 30_000, leastBytesPerSecond: 64 * 2 ** 10 },
   drainMs: 30_000,
 };

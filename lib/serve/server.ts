@@ -5,7 +5,6 @@
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import type { BackendChoice } from "../engine/select.ts";
 import { Memory } from "../memory.ts";
 import { batchWork } from "./batch_job.ts";
@@ -181,10 +180,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       draining.abort();
       predictor.drain();
       jobs.drain();
-      await Promise.race([
-        runner.drain(),
-        pause(limits.drainMs, undefined, { ref: false }),
-      ]);
+      await runner.drain();
     },
     close() {
       clearInterval(looking);

@@ -9,14 +9,12 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { Busboy, type BusboyHeaders } from "@fastify/busboy";
 import { writeAll } from "../files.ts";
+import { chunksOf } from "./body.ts";
 import { InputError, StalledError, TooLargeError } from "./errors.ts";
+import type { Limits } from "./limits.ts";
 
-/** Bounds of a body. */
-export interface UploadLimits {
-  uploadBytes: number;
-  /** How long it may pause. */
-  stallMs: number;
-}
+/** Bounds of uploads. */
+export type UploadLimits = Pick<Limits, "uploadBytes" | "pace">;
 
 /** A file that was received whole. */
 export interface Upload {
@@ -95,9 +93,9 @@ export class Uploads {
     },
   ): Promise<Upload> {
     const { uploadBytes } = this.#limits;
-    if ((announced ?? 0) > uploadBytes) throw tooLarge(uploadBytes);
+    if ((announced ?? 0) > uploadBytes) throw this.#tooLarge();
     const upload = await this.#write(
-      bounded(body, { ...this.#limits, signal }),
+      this.#chunks(body, uploadBytes, signal),
     );
     if (upload.bytes > 0) return upload;
     await this.remove(upload);
@@ -117,12 +115,8 @@ export class Uploads {
     },
   ): Promise<UploadedForm> {
     const most = this.#limits.uploadBytes + FORM_OVERHEAD_BYTES;
-    if ((announced ?? 0) > most) throw tooLarge(this.#limits.uploadBytes);
-    const chunks = bounded(body, {
-      ...this.#limits,
-      uploadBytes: most,
-      signal,
-    });
+    if ((announced ?? 0) > most) throw this.#tooLarge();
+    const chunks = this.#chunks(body, most, signal);
     const form = await this.#parseForm(chunks, contentType);
     if (form.file) return { file: form.file, fields: form.fields };
     throw new InputError(
@@ -135,6 +129,23 @@ export class Uploads {
     await Deno.remove(path).catch(() => {}); // moved on, or gone already
   }
 
+  async *#chunks(
+    body: ReadableStream<Uint8Array> | null,
+    mostBytes: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    if (body === null) return;
+    const { pace } = this.#limits;
+    const { message } = this.#tooLarge();
+    yield* chunksOf(body, { mostBytes, pace, tooLarge: message, signal });
+  }
+
+  #tooLarge(): TooLargeError {
+    return new TooLargeError(
+      `Cannot take an image of more than ${this.#limits.uploadBytes} bytes: put it in a folder of data and name it by its path`,
+    );
+  }
+
   async #write(chunks: AsyncIterable<Uint8Array>): Promise<Upload> {
     const path = join(this.#folder, crypto.randomUUID());
     const hash = createHash("sha256");
@@ -143,9 +154,7 @@ export class Uploads {
       using file = await Deno.open(path, { write: true, createNew: true });
       for await (const chunk of chunks) {
         bytes += chunk.length;
-        if (bytes > this.#limits.uploadBytes) {
-          throw tooLarge(this.#limits.uploadBytes);
-        }
+        if (bytes > this.#limits.uploadBytes) throw this.#tooLarge();
         hash.update(chunk);
         await writeAll(file, chunk);
       }
@@ -225,45 +234,4 @@ function badForm(cause: unknown): InputError {
 function isRefusal(error: unknown): boolean {
   return [TooLargeError, StalledError, InputError, DOMException] // aborted
     .some((kind) => error instanceof kind);
-}
-
-function tooLarge(most: number): TooLargeError {
-  return new TooLargeError(
-    `Cannot take an image of more than ${most} bytes: put it in a folder of data and name it by its path`,
-  );
-}
-
-/** The chunks of a body; fails once there are too many bytes or none comes. */
-async function* bounded(
-  body: ReadableStream<Uint8Array> | null,
-  { uploadBytes, stallMs, signal }: UploadLimits & { signal: AbortSignal },
-): AsyncGenerator<Uint8Array> {
-  if (body === null) return;
-  const reader = body.getReader();
-  let bytes = 0;
-  try {
-    for (;;) {
-      signal.throwIfAborted();
-      const { done, value } = await inTime(reader.read(), stallMs);
-      if (done) return;
-      bytes += value.length;
-      if (bytes > uploadBytes) throw tooLarge(uploadBytes);
-      yield value;
-    }
-  } finally {
-    reader.cancel().catch(() => {}); // whoever sends may be gone
-  }
-}
-
-async function inTime<T>(work: Promise<T>, mostMs: number): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => reject(new StalledError(`No byte came for ${mostMs / 1000} s`)),
-    mostMs,
-  );
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { listen } from "../../lib/commands/serve.ts";
+import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
+import { startServer } from "../../lib/serve/server.ts";
 import { drawModels, serve } from "../serve/served.ts";
 import { assertFailsInOneLine, folderOfFile, zoomin } from "./process.ts";
 
@@ -66,6 +70,41 @@ Deno.test("its port being taken is one line", async () => {
   assert.equal(remarks.length, 1, stderr);
   assert.match(remarks[0]!, /in use/i);
 });
+
+Deno.test("a stop waits for what is under way, but not for ever", async () => {
+  const drainMs = 500;
+  const server = await startServer({
+    ...{ models: join(folder, "empty"), dataRoots: [], allowedHosts: [] },
+    ...{ backend: "wasm", workers: 1, log() {} },
+    limits: { ...DEFAULT_LIMITS, drainMs },
+  });
+  const port = freePort();
+  const stopping = new AbortController();
+  const stopped = listen(server, {
+    ...{ hostname: "127.0.0.1", port, stop: stopping.signal },
+  });
+  try {
+    using upload = await Deno.connect({ hostname: "127.0.0.1", port });
+    await upload.write(new TextEncoder().encode(
+      "POST /v1/classify HTTP/1.1\r\nhost: localhost\r\n" +
+        "content-type: image/png\r\ncontent-length: 1000\r\n\r\nabc",
+    ));
+    while (server.predictor.pending < 1) await pause(10);
+    const started = performance.now();
+    stopping.abort();
+    await stopped;
+    const ms = performance.now() - started;
+    assert.ok(ms > drainMs - 50 && ms < 4 * drainMs, `${ms}`);
+  } finally {
+    server.close();
+  }
+});
+
+/** A port that nobody listens on. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
 
 Deno.test("the task grants what is needed and no more", async () => {
   const { tasks } = JSON.parse(

@@ -2,42 +2,17 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import type { BackendChoice } from "../../lib/engine/select.ts";
-import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
-import { type Server, startServer } from "../../lib/serve/server.ts";
-import { createApp } from "../../routes/app.ts";
 import { folderOfFile } from "../commands/process.ts";
 import { ignoreGpu } from "../engines.ts";
-import { assertRefused, drawModels, ended, post } from "../serve/served.ts";
+import {
+  assertRefused,
+  drawModels,
+  ended,
+  post,
+  withServer,
+} from "../serve/served.ts";
 
 const folder = folderOfFile(drawModels);
-
-/** A server in this process, over a real port. */
-async function withServer(
-  options: { backend: BackendChoice; engineModule?: URL },
-  test: (url: string, server: Server) => Promise<void>,
-): Promise<void> {
-  const server = await startServer({
-    models: join(folder, "models"),
-    dataRoots: [join(folder, "set")],
-    allowedHosts: [],
-    workers: 1,
-    limits: DEFAULT_LIMITS,
-    log() {},
-    ...options,
-  });
-  const http = Deno.serve(
-    { hostname: "127.0.0.1", port: 0, onListen() {} },
-    createApp(server).fetch,
-  );
-  try {
-    await test(`http://127.0.0.1:${http.addr.port}`, server);
-  } finally {
-    await server.drain();
-    await http.shutdown();
-    server.close();
-  }
-}
 
 const image = { path: "images/test_00000.png" };
 
@@ -48,7 +23,7 @@ async function statusOf(url: string): Promise<number> {
 }
 
 Deno.test("a server that is about to stop takes nothing more", async () => {
-  await withServer({ backend: "wasm" }, async (url, server) => {
+  await withServer(folder, { backend: "wasm" }, async (url, server) => {
     assert.equal(await statusOf(`${url}/readyz`), 200);
     await server.drain();
     assert.equal(await statusOf(`${url}/livez`), 200);
@@ -78,7 +53,7 @@ Deno.test({
       backend: "webgpu",
       engineModule: new URL("../serve/lossy_engine.ts", import.meta.url),
     } as const;
-    await withServer(options, async (url, server) => {
+    await withServer(folder, options, async (url, server) => {
       assert.equal((await post(`${url}/v1/classify`, image)).status, 200);
       const batch = { manifest: "manifest.csv", samples: 64 };
       const accepted = await post(`${url}/v1/batch`, batch);

@@ -6,6 +6,13 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
+import {
+  type Server,
+  type ServerOptions,
+  startServer,
+} from "../../lib/serve/server.ts";
+import { createApp } from "../../routes/app.ts";
 import { drawAndTrain, SMALL, start } from "../commands/process.ts";
 
 /** A server that listens. */
@@ -83,6 +90,35 @@ async function firstLine(
     if (text.includes("\n")) break;
   }
   return text.split("\n")[0] || undefined;
+}
+
+/** A server of FOLDER's models in this process, over a real port. */
+export async function withServer(
+  folder: string,
+  options: Partial<ServerOptions>,
+  test: (url: string, server: Server) => Promise<void>,
+): Promise<void> {
+  const server = await startServer({
+    models: join(folder, "models"),
+    dataRoots: [join(folder, "set")],
+    allowedHosts: [],
+    backend: "wasm",
+    workers: 1,
+    limits: DEFAULT_LIMITS,
+    log() {},
+    ...options,
+  });
+  const http = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    createApp(server).fetch,
+  );
+  try {
+    await test(`http://127.0.0.1:${http.addr.port}`, server);
+  } finally {
+    await server.drain();
+    await http.shutdown();
+    server.close();
+  }
 }
 
 /** Draws a set into FOLDER/set and a model into FOLDER/models/first. */

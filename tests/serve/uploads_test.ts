@@ -12,7 +12,10 @@ import { filesIn, serverOfFile } from "./served.ts";
 
 const never = new AbortController().signal;
 
-const LIMITS = { uploadBytes: 1000, stallMs: 100 };
+const LIMITS = {
+  uploadBytes: 1000,
+  pace: { stallMs: 100, leastBytesPerSecond: 100 },
+};
 
 /** Uploads of up to 1000 bytes; afterwards nothing may be left. */
 async function withUploads(
