@@ -30,13 +30,20 @@ export interface FoldSetup {
   foreground: ForegroundChoice | undefined;
 }
 
-serveTasks<FoldSetup, FoldTask, FoldResult, Progress>(startFolds);
+/** What a fold came to. */
+export interface FoldOutcome {
+  result: FoldResult;
+  /** By path, what decoding changed in the images that its worker has opened. */
+  warnings: [string, readonly string[]][];
+}
+
+serveTasks<FoldSetup, FoldTask, FoldOutcome, Progress>(startFolds);
 
 async function startFolds(
   { manifest, entries, backend, cacheBytes, memoryBytes, ...options }:
     FoldSetup,
   signal: AbortSignal,
-): Promise<DoTask<FoldTask, FoldResult, Progress>> {
+): Promise<DoTask<FoldTask, FoldOutcome, Progress>> {
   const engine = await startEngine(backend);
   const { classes } = options;
   const regions = await readRegions(await readManifest(manifest, { classes }));
@@ -55,6 +62,6 @@ async function startFolds(
       },
     });
     engine.assertAlive();
-    return result;
+    return { result, warnings: [...cache.warnings] };
   };
 }

@@ -42,7 +42,7 @@ import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { environment } from "../engine/environment.ts";
 import { megabytes, peakMemoryBytes } from "./process_memory.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
-import type { FoldSetup } from "./fold_worker.ts";
+import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import {
   checkSameModel,
   CROSSVAL_FILE,
@@ -286,7 +286,7 @@ async function crossValidate(setup: Setup): Promise<number> {
   };
   await save();
   const line = new ProgressLine();
-  const ordered = await runTasks<FoldSetup, FoldTask, FoldResult, Progress>(
+  const ordered = await runTasks<FoldSetup, FoldTask, FoldOutcome, Progress>(
     tasks,
     {
       module: new URL("./fold_worker.ts", import.meta.url),
@@ -306,7 +306,7 @@ async function crossValidate(setup: Setup): Promise<number> {
       workers: setup.workers,
       onProgress: ({ fold, protocol }, progress) =>
         line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`),
-      async onResult(result) {
+      async onResult({ result }) {
         line.clear();
         console.error(foldText(result));
         results.push(result);
@@ -315,7 +315,10 @@ async function crossValidate(setup: Setup): Promise<number> {
       signal,
     },
   ).finally(() => line.clear());
-  results.splice(0, results.length, ...ordered);
+  results.splice(0, results.length, ...ordered.map(({ result }) => result));
+  warnOfDecoding(
+    new Map(ordered.flatMap(({ warnings }) => warnings)).values(),
+  );
   await save();
   const summaries = summariseFolds(results);
   const failures = results.flatMap(({ report }) => report.failures);

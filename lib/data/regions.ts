@@ -3,17 +3,21 @@
  * never sees them. They come from the first of
  *
  *     a column "rois"   a CSV per image
- *     regions.csv       beside the manifest: what our synthetic sets write
- *     signs.csv         beside the manifest: boxes of road signs (GTSDB)
- *     nuclei/NAME.csv   beside the manifest: points of nuclei (CRCHistoPhenotypes)
+ *     regions.csv       what our synthetic sets write
+ *     signs.csv         boxes of road signs (GTSDB)
+ *     nuclei/NAME.csv   points of nuclei (CRCHistoPhenotypes)
+ *
+ * which stand beside the manifest. Where its images lie elsewhere, as those of
+ * the splits that a run keeps, they may stand beside the images or their folder.
  *
  * An object is a box, `left,top,right,bottom`, or a point, `x,y`, in level-0
  * px, and may have a `type`. Tables of many images have a column `image`.
  *
  * @module
  */
-import { join, parse, resolve } from "node:path";
+import { dirname, join, parse, relative, resolve } from "node:path";
 import type { Region } from "../image/geometry.ts";
+import { isUrl } from "../image/source.ts";
 import type { Manifest, ManifestEntry } from "./manifest.ts";
 import { type Columns, Faults, readTable, type Row } from "./table.ts";
 
@@ -67,21 +71,42 @@ const isNoLookalike: Relevance = (_, { type }) => type !== "lookalike";
  * @throws {DataError} If a table of many images is at fault.
  */
 export async function readRegions(
-  manifest: Pick<Manifest, "folder" | "entries">,
+  { folder, entries }: Pick<Manifest, "folder" | "entries">,
 ): Promise<RegionSource | undefined> {
-  const beside = (name: string) => join(manifest.folder, name);
-  if (manifest.entries.some(({ rois }) => rois !== undefined)) {
+  if (entries.some(({ rois }) => rois !== undefined)) {
     return perImage(({ rois }) => rois, isNoLookalike);
   }
-  if (await exists(beside("regions.csv"))) {
-    return await perSet(beside("regions.csv"), manifest.folder, isNoLookalike);
+  for (const place of [folder, ...foldersElsewhere(folder, entries)]) {
+    const found = await regionsIn(place);
+    if (found) return found;
   }
-  if (await exists(beside("signs.csv"))) {
-    return await perSet(beside("signs.csv"), manifest.folder, isSignOfLabel);
+  return undefined;
+}
+
+/** The folder of images outside of `folder`, and the one above it. */
+function foldersElsewhere(
+  folder: string,
+  entries: readonly ManifestEntry[],
+): string[] {
+  const image = entries.find(({ path }) =>
+    !isUrl(path) && relative(folder, path).startsWith("..")
+  );
+  if (!image) return [];
+  const beside = dirname(image.path);
+  return [beside, dirname(beside)];
+}
+
+async function regionsIn(folder: string): Promise<RegionSource | undefined> {
+  const here = (name: string) => join(folder, name);
+  if (await exists(here("regions.csv"))) {
+    return await perSet(here("regions.csv"), folder, isNoLookalike);
   }
-  if (await exists(beside("nuclei"))) {
+  if (await exists(here("signs.csv"))) {
+    return await perSet(here("signs.csv"), folder, isSignOfLabel);
+  }
+  if (await exists(here("nuclei"))) {
     return perImage(
-      ({ path }) => beside(join("nuclei", `${parse(path).name}.csv`)),
+      ({ path }) => here(join("nuclei", `${parse(path).name}.csv`)),
       isEpithelial,
     );
   }

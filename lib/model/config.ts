@@ -190,8 +190,11 @@ function assign(
   const last = path.pop()!;
   let at: unknown = config;
   for (const part of path) at = child(at, part, { config, key });
-  child(at, last, { config, key });
-  (at as Record<string, unknown>)[last] = jsonOrWord(value);
+  const old = child(at, last, { config, key });
+  const given = jsonOrWord(value);
+  // A class may be called 0.
+  const isWord = typeof old === "string" && typeof given === "number";
+  (at as Record<string, unknown>)[last] = isWord ? value : given;
 }
 
 function child(

@@ -10,7 +10,7 @@
  * @module
  */
 import { join } from "node:path";
-import { type ManifestEntry } from "../data/manifest.ts";
+import { checkLeaks, type ManifestEntry } from "../data/manifest.ts";
 import { foldSplit, validationPart } from "../data/folds.ts";
 import type { RegionSource } from "../data/regions.ts";
 import {
@@ -107,6 +107,7 @@ export async function runFold(
   if (done) return done;
   const clock = startClock();
   const { test, ...data } = foldData(entries, task, options);
+  await checkLeaks([...data.train, ...data.validation]);
   const twin = await sameTraining(task, options);
   if (twin) {
     await Deno.mkdir(folder, { recursive: true });

@@ -539,6 +539,54 @@ Deno.test("train --folds: an image that cannot be read is one line", async () =>
   assert.ok(!result.stderr.includes("    at "), result.stderr);
 });
 
+Deno.test("train --folds: a picture twice is on one side of validation", async () => {
+  const twins = join(folder, "twins");
+  await Deno.mkdir(twins);
+  const images = (await readManifest(join(folder, "set", "manifest.csv")))
+    .entries.slice(0, 12);
+  const rows = images.flatMap(({ path, label }, i) => [
+    `${path},${label},${i % 3}`,
+    `${i}.png,${label},${i % 3}`,
+  ]);
+  for (const [i, { path }] of images.entries()) {
+    await Deno.copyFile(path, join(twins, `${i}.png`));
+  }
+  await Deno.writeTextFile(
+    join(twins, "manifest.csv"),
+    ["image,label,fold", ...rows, ""].join("\n"),
+  );
+  const argv = training("cv6", "--folds", "manifest", "--epochs", "1");
+  argv[argv.indexOf("--data") + 1] = join(twins, "manifest.csv");
+  const held = ["--protocol", "held-out"];
+  const result = await zoomin(folder, ...argv, ...held);
+  assert.equal(result.code, 1);
+  assert.match(
+    result.stderr,
+    /, split train, .*, split validation, .*: the same picture/,
+  );
+});
+
+Deno.test("train --folds says what decoding changed in an image", async () => {
+  const grey = join(folder, "grey");
+  await Deno.mkdir(grey);
+  const images = (await readManifest(join(folder, "set", "manifest.csv")))
+    .entries.slice(0, 12);
+  for (const [i, { path }] of images.entries()) {
+    const picture = sharp(path);
+    if (i === 0) picture.greyscale().toColourspace("b-w");
+    await picture.toFile(join(grey, `${i}.png`));
+  }
+  const rows = images.map(({ label }, i) => `${i}.png,${label}`);
+  await Deno.writeTextFile(
+    join(grey, "manifest.csv"),
+    ["image,label", ...rows, ""].join("\n"),
+  );
+  const argv = training("cv7", "--folds", "2", "--epochs", "1");
+  argv[argv.indexOf("--data") + 1] = join(grey, "manifest.csv");
+  const { stderr } = await succeed(folder, ...argv, "--workers", "2");
+  assert.match(stderr, /^warning: 1 image: .*grey/m);
+});
+
 /** A result without what a clock measured. */
 function untimed({ seconds: _, cpuSeconds: __, ...result }: FoldResult) {
   return result;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { writeSplits } from "../../lib/data/folds.ts";
 import { type Manifest, readManifest } from "../../lib/data/manifest.ts";
 import { readRegions } from "../../lib/data/regions.ts";
 import { DataError } from "../../lib/errors.ts";
@@ -84,6 +85,19 @@ Deno.test("faults of a table of objects are named by line", async () => {
       readRegions(manifest),
       /:1: missing column "right".*\n.*:1: missing column "bottom"/,
     );
+  });
+});
+
+Deno.test("the splits of a run find the tables beside their images", async () => {
+  const tables = { "regions.csv": "image,x,y\na.png,1,2\n" };
+  await withTables(tables, async ({ folder, entries }) => {
+    const splits = join(folder, "runs", "splits.csv");
+    await Deno.mkdir(join(folder, "runs"));
+    await writeSplits(splits, entries);
+    const copy = await readManifest(splits);
+    const source = (await readRegions(copy))!;
+    const point = { x: 1, y: 2, width: 0, height: 0 };
+    assert.deepEqual(await source.of(copy.entries[0]!), [point]);
   });
 });
 

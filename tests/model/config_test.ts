@@ -162,6 +162,13 @@ Deno.test("a setting may hold an equals sign", () => {
   assert.equal(referenceClass, "a=b");
 });
 
+Deno.test("a class may be called by a number", () => {
+  const { referenceClass } = withSettings(preset("colon"), [
+    "referenceClass=1",
+  ]);
+  assert.equal(referenceClass, "1");
+});
+
 Deno.test("a wrong setting is named", () => {
   const set = (setting: string) => () =>
     withSettings(preset("colon"), [setting]);
