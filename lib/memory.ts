@@ -10,9 +10,11 @@ export const DEFAULT_MEMORY_BYTES = 512e6;
 /** With less, blocks are so small that their surroundings are most of them. */
 export const LEAST_MEMORY_BYTES = 64e6;
 
-// Bytes of an attention network for each px of what it sees: its two layers of
-// eight channels, padded copies of them, and their gradients.
-const ATTENTION_BYTES = 256;
+// Bytes of an attention network for each px of what it sees, its gradient
+// included, as counted by tfjs: 296.
+const ATTENTION_BYTES = 300;
+// Of the bound, for what a feature network makes of sub-tiles.
+const FEATURE_SHARE = 3 / 16;
 // Larger blocks are no faster.
 const MOST_BLOCK_PIXELS = 448 * 448;
 const BYTES_PER_PIXEL = 4; // decoded: RGBA
@@ -47,7 +49,21 @@ export class Memory {
    * together: what has more is looked at in blocks.
    */
   get jointPixels(): number {
-    return this.#share(1 / 2) / ATTENTION_BYTES;
+    return this.#share(3 / 8) / ATTENTION_BYTES;
+  }
+
+  /**
+   * Pixels of sub-tiles that a feature network reads at a time.
+   *
+   * @param bytes that the network takes for each px.
+   */
+  featurePixels(bytes: number): number {
+    return this.#share(FEATURE_SHARE) / bytes;
+  }
+
+  /** The least bound, bytes, with which so many are read at a time. */
+  static toRead(pixels: number, bytes: number): number {
+    return Math.ceil(pixels * bytes / FEATURE_SHARE);
   }
 
   /** Logits of stage I that are kept; those of more blocks are computed again. */

@@ -29,7 +29,12 @@ import {
   planInBlocks,
   type SeenTiles,
 } from "../model/plan_in_blocks.ts";
-import { type DrawnScores, score, scoreDrawn } from "../model/zoom_in.ts";
+import {
+  type DrawnScores,
+  readFeatures,
+  score,
+  scoreDrawn,
+} from "../model/zoom_in.ts";
 import { indexInMap } from "../sampling/streams.ts";
 import { type Heatmap, heatmap, HeatPainter } from "./heatmap.ts";
 import { argmax } from "./metrics.ts";
@@ -160,27 +165,21 @@ async function predictTogether(
   withAttention: boolean,
 ): Promise<PredictedBatch> {
   const planned = await plan(model, images, options);
-  const started = performance.now();
-  const scored = tf.tidy(() => ({ ...score(model, planned) }));
-  try {
-    const predictions = await readPredictions(model, planned, scored);
-    if (withAttention) {
-      const beta = await scored.subTileAttention.data() as Float32Array;
+  return await predicted(model, planned, {
+    score: (read) => tf.tidy(() => ({ ...score(model, planned, { read }) })),
+    async addTo(predictions, { tileAttention, subTileAttention }) {
+      if (!withAttention) return;
+      const beta = await subTileAttention.data() as Float32Array;
       for (const [i, prediction] of predictions.entries()) {
         const { image } = planned.glimpses[i]!;
         prediction.attention = heatmapOf(planned, i, {
           image: images[image]!.pyramid,
-          alpha: await scored.tileAttention[image]!.data() as Float32Array,
+          alpha: await tileAttention[image]!.data() as Float32Array,
           beta,
         });
       }
-    }
-    const classifyMs = performance.now() - started;
-    return { predictions, timings: { ...planned.timings, classifyMs } };
-  } finally {
-    tf.dispose(Object.values(scored).flat());
-    planned.dispose();
-  }
+    },
+  });
 }
 
 async function predictInBlocks(
@@ -194,23 +193,45 @@ async function predictInBlocks(
     ...options,
     onTiles: (tiles) => painter && addTiles(painter, tiles),
   });
-  const started = performance.now();
-  const scored = tf.tidy(() => ({
-    ...scoreDrawn(model, planned, {
-      tiles: tf.tensor1d(planned.tileAttention),
-      subTiles: tf.tensor1d(planned.subTileAttention),
-    }),
-  }));
-  try {
-    const predictions = await readPredictions(model, planned, scored);
-    if (painter) {
+  return await predicted(model, planned, {
+    score: (read) =>
+      tf.tidy(() => ({
+        ...scoreDrawn(model, planned, {
+          tiles: tf.tensor1d(planned.tileAttention),
+          subTiles: tf.tensor1d(planned.subTileAttention),
+        }, { read }),
+      })),
+    async addTo(predictions) {
+      if (!painter) return;
       await addTileMap(painter, planned);
       predictions[0]!.attention = painter.heatmap();
-    }
+    },
+  });
+}
+
+/** The predictions of what was drawn; disposes of it. */
+async function predicted<S extends DrawnScores>(
+  model: Model,
+  planned: Drawn,
+  { score, addTo }: {
+    score: (features: tf.Tensor2D) => S;
+    /** Adds what is known besides. */
+    addTo: (predictions: Prediction[], scores: S) => Promise<void>;
+  },
+): Promise<PredictedBatch> {
+  const started = performance.now();
+  const kept: tf.TensorContainer[] = [];
+  try {
+    const read = await readFeatures(model, planned);
+    kept.push(read);
+    const scores = score(read);
+    kept.push({ ...scores as DrawnScores }); // all that it has
+    const predictions = await readPredictions(model, planned, scores);
+    await addTo(predictions, scores);
     const classifyMs = performance.now() - started;
     return { predictions, timings: { ...planned.timings, classifyMs } };
   } finally {
-    tf.dispose(Object.values(scored));
+    tf.dispose(kept);
     planned.dispose();
   }
 }

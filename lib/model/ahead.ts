@@ -4,14 +4,14 @@
  * @module
  */
 
-/** How to treat what was made ahead and is not used after all. */
+/** How to get rid of what was made. */
 interface AheadOptions<Result> {
   drop(result: Result): void;
 }
 
 /**
  * What `make` makes of each item, in order; one is made ahead. What is yielded
- * belongs to the caller.
+ * is dropped when the next one is asked for.
  */
 export async function* ahead<Item, Result>(
   items: readonly Item[],
@@ -29,9 +29,21 @@ export async function* ahead<Item, Result>(
     for (let i = 0; next !== undefined; i++) {
       const made: Result = await next;
       next = start(i + 1);
-      yield made;
+      try {
+        yield made;
+      } finally {
+        drop(made);
+      }
     }
   } finally {
     await next?.then(drop, () => {}); // the caller stopped early
   }
+}
+
+/** `items` in runs of at most `size`, in order. */
+export function inParts<Item>(items: readonly Item[], size: number): Item[][] {
+  return Array.from(
+    { length: Math.ceil(items.length / size) },
+    (_, i) => items.slice(i * size, (i + 1) * size),
+  );
 }

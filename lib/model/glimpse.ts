@@ -4,7 +4,6 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs-core";
 import type { Key } from "../../kernels/random.ts";
 import type { Foreground } from "../image/foreground.ts";
 import {
@@ -19,13 +18,11 @@ import {
 } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { DensityMatrix } from "../image/stains.ts";
-import { collected, joined } from "../image/tensors.ts";
-import type { Views } from "../image/views.ts";
 import type { Memory } from "../memory.ts";
 import type { Draws } from "../sampling/expectation.ts";
 import type { TileCounts } from "./draw.ts";
-import { prepared } from "./input.ts";
 import type { Model } from "./model.ts";
+import type { SubTiles } from "./sub_tiles.ts";
 
 /** One image of a batch. */
 export interface PlanImage {
@@ -70,13 +67,12 @@ export interface Glimpse {
 }
 
 /** What was drawn and read, whichever way: dispose of it when scored. */
-export interface Drawn {
+export interface Drawn extends SubTiles {
   glimpses: Glimpse[];
   draws: Draws;
   /** Index of each sub-tile in its tile's map, `[S]`. */
   locations: Int32Array;
   subTileMap: MapSize;
-  subTiles: tf.Tensor4D; // [S, h2, w2, 3], normalised
   /** Time by stage, ms. */
   timings: Timings;
   dispose(): void;
@@ -186,26 +182,6 @@ export function withSubTiles(
       )
     ),
   };
-}
-
-/** Reads all sub-tiles of glimpses, in their order. */
-export async function readSubTiles(
-  model: Model,
-  images: readonly PlanImage[],
-  views: readonly Views[],
-  { glimpses, signal }: {
-    glimpses: readonly Glimpse[];
-    signal: AbortSignal | undefined;
-  },
-): Promise<tf.Tensor4D> {
-  const { subTileSize } = model.config.view;
-  const size = { width: subTileSize, height: subTileSize };
-  return joined(
-    await collected(glimpses, async ({ image, subTileRegions }) => {
-      const raw = await views[image]!.regions(subTileRegions, size, signal);
-      return prepared(raw, subTileRegions, images[image]!, model);
-    }),
-  );
 }
 
 /** The counts of all draws, as the expectation takes them. */

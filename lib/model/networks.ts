@@ -52,6 +52,26 @@ export const featureChannels: Record<FeatureNetwork, number> = {
   ats: 32,
 };
 
+/**
+ * Bytes of each network for each px of what it reads, its gradient included, as
+ * counted by tfjs.
+ */
+export const featureBytes: Record<FeatureNetwork, number> = {
+  lenet: 900,
+  resnet: 5700,
+  ats: 1700,
+};
+
+/**
+ * Whether a network is trained on statistics of all that it reads, and so has to
+ * read it together.
+ */
+export const hasBatchStatistics: Record<FeatureNetwork, boolean> = {
+  lenet: false,
+  resnet: true,
+  ats: false,
+};
+
 /** Radius of the attention networks' receptive field, px: three 3x3 layers. */
 export const ATTENTION_RADIUS = 3;
 
@@ -209,6 +229,24 @@ function conv(
     padding,
     relu,
   });
+}
+
+/**
+ * Updates by parts of a batch as updates by all of it: their mean, each part
+ * weighed by how much it is.
+ */
+export function meanUpdates(
+  parts: readonly StatisticUpdates[],
+  weights: readonly number[],
+): StatisticUpdates {
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const mean = (name: string) =>
+    tf.tidy(() =>
+      parts
+        .map((updates, i) => tf.mul(updates.get(name)!, weights[i]! / total))
+        .reduce((sum, share) => tf.add(sum, share))
+    );
+  return new Map([...parts[0]!.keys()].map((name) => [name, mean(name)]));
 }
 
 /** A moving statistic with a share of a new batch in it. */

@@ -8,6 +8,7 @@ import { tileMapSize, viewSize } from "../image/geometry.ts";
 import { Memory } from "../memory.ts";
 import type { Config } from "./config.ts";
 import type { PlanImage, PlanOptions } from "./glimpse.ts";
+import { featureBytes, hasBatchStatistics } from "./networks.ts";
 
 /** Places of images that are looked at together, or of one in blocks. */
 export interface LookPass {
@@ -15,34 +16,43 @@ export interface LookPass {
   inBlocks: boolean;
 }
 
-/**
- * Cuts a batch into passes, in order.
- *
- * @param most images a pass.
- */
+/** How to cut. */
+interface PassOptions extends Pick<PlanOptions, "samples" | "memory"> {
+  /** Images a pass. */
+  most?: number;
+  /** Whether gradients are asked for: what f makes of an image is held then. */
+  training?: boolean;
+}
+
+/** Cuts a batch into passes, in order. */
 export function lookPasses(
   images: readonly Pick<PlanImage, "pyramid" | "contrastive">[],
   config: Config,
-  { samples, memory = new Memory(), most = images.length }:
-    & Pick<PlanOptions, "samples" | "memory">
-    & { most?: number },
+  { samples, memory = new Memory(), most = images.length, training = false }:
+    PassOptions,
 ): LookPass[] {
+  const { features } = config.network;
+  const joint = memory.jointPixels;
+  // Statistics are those of the images that the configuration puts together.
+  const readable = training && !hasBatchStatistics[features]
+    ? memory.featurePixels(featureBytes[features])
+    : Infinity;
   const passes: LookPass[] = [];
-  let room = 0;
+  let seen = 0, read = 0; // by the last pass, px
   for (const [i, image] of images.entries()) {
-    const pixels = pixelsSeen(image, config, samples);
-    if (pixels > memory.jointPixels) {
-      passes.push({ images: [i], inBlocks: true });
-      room = 0;
-      continue;
-    }
+    const more = pixelsSeen(image, config, samples);
+    const inBlocks = more > joint;
+    seen += more;
+    read += pixelsRead(image, config, samples);
     const last = passes.at(-1);
-    if (last && pixels <= room && last.images.length < most) {
+    if (
+      last && last.images.length < most && seen <= joint && read <= readable
+    ) {
       last.images.push(i);
-      room -= pixels;
     } else {
-      passes.push({ images: [i], inBlocks: false });
-      room = memory.jointPixels - pixels;
+      passes.push({ images: [i], inBlocks });
+      seen = more;
+      read = pixelsRead(image, config, samples);
     }
   }
   return passes;
@@ -61,4 +71,13 @@ function pixelsSeen(
   const tiles = Math.min(samples, map.rows * map.columns) *
     (contrastive ? 2 : 1);
   return whole.width * whole.height + tiles * tile.width * tile.height;
+}
+
+/** Most pixels that f reads of an image. */
+function pixelsRead(
+  { contrastive }: Pick<PlanImage, "contrastive">,
+  { view }: Config,
+  samples: number,
+): number {
+  return samples * (contrastive ? 2 : 1) * view.subTileSize ** 2;
 }

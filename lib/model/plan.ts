@@ -26,7 +26,6 @@ import {
   numbered,
   type PlanImage,
   type PlanOptions,
-  readSubTiles,
   STAGE1,
   STAGE2,
   subTileMap,
@@ -37,6 +36,7 @@ import {
 } from "./glimpse.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "./model.ts";
+import { readSubTiles } from "./sub_tiles.ts";
 
 /** Images whose views have one size and go through a together. */
 export interface ViewGroup {
@@ -67,10 +67,10 @@ export async function plan(
   images: readonly PlanImage[],
   options: PlanOptions,
 ): Promise<Plan> {
-  const { signal } = options;
   const clock = new Clock();
   const views: Views[] = [];
   const kept: (tf.Tensor | undefined)[] = [];
+  const dispose = () => disposeAll([...kept, ...views]);
   try {
     for (const { pyramid } of images) {
       views.push(await Views.open(pyramid, options));
@@ -94,11 +94,12 @@ export async function plan(
       const own = drawn.slice(firstTile, firstTile + tiles.length);
       return withSubTiles(model, glimpse, own);
     });
-    const subTiles = await readSubTiles(model, images, views, {
+    const read = await readSubTiles(model, images, views, {
       glimpses,
-      signal,
+      ...options,
     });
-    kept.push(subTiles);
+    kept.push(read.subTiles);
+    if (read.subTiles) disposeAll(views.splice(0)); // all is read
     clock.lap("readMs");
     return {
       groups,
@@ -107,20 +108,18 @@ export async function plan(
       locations: Int32Array.from(drawn.flat()),
       subTileMap: subTileMap(model),
       tileViews,
-      subTiles,
+      ...read,
       timings: clock.timings,
-      dispose: () => disposeAll(kept),
+      dispose,
     };
   } catch (error) {
-    disposeAll(kept);
+    dispose();
     throw error;
-  } finally {
-    for (const view of views) view.dispose();
   }
 }
 
-function disposeAll(tensors: readonly (tf.Tensor | undefined)[]): void {
-  for (const tensor of tensors) tensor?.dispose();
+function disposeAll(kept: readonly (tf.Tensor | Views | undefined)[]): void {
+  for (const one of kept) one?.dispose();
 }
 
 /** Logits of the tile maps of a group, `[images, rows * columns]`. */
@@ -279,8 +278,7 @@ async function drawSubTiles(
         randomKey(...images[image]!.key, STAGE2, contrastive ? 1 : 0, tile)
       )
     ),
-  });
-  logWeights.dispose();
+  }).finally(() => logWeights.dispose());
   return wanted.map((count, tile) =>
     Array.from(indices.subarray(tile * k, tile * k + count))
       .filter((index) => index >= 0)

@@ -18,7 +18,7 @@ import {
   type StreamedDraws,
 } from "../sampling/streams.ts";
 import { type Entropy, entropyOf } from "../sampling/entropy.ts";
-import { ahead } from "./ahead.ts";
+import { ahead, inParts } from "./ahead.ts";
 import { subTileLogits } from "./attention.ts";
 import { contrastiveWeights, drawSubTileRows } from "./draw.ts";
 import {
@@ -29,7 +29,6 @@ import {
   numbered,
   type PlanImage,
   type PlanOptions,
-  readSubTiles,
   STAGE1,
   STAGE2,
   subTileMap,
@@ -40,6 +39,7 @@ import {
 } from "./glimpse.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "./model.ts";
+import { readSubTiles } from "./sub_tiles.ts";
 import { TileMap } from "./tile_map.ts";
 
 /** All that scoring one image needs, and its maps for who wants them. */
@@ -125,7 +125,7 @@ export async function planInBlocks(
     const glimpses = glimpsesOf(model, tiles, subTiles.locations);
     const read = await readSubTiles(model, [image], [views], {
       glimpses,
-      signal: options.signal,
+      ...options,
     });
     clock.lap("readMs");
     return {
@@ -133,7 +133,7 @@ export async function planInBlocks(
       draws: drawsOf(tiles, options.samples, subTiles.locations),
       locations: Int32Array.from(subTiles.locations.flat()),
       subTileMap: subTileMap(model),
-      subTiles: read,
+      ...read,
       tileMap,
       tileAttention,
       subTileAttention: Float32Array.from(subTiles.attention),
@@ -141,7 +141,7 @@ export async function planInBlocks(
       tileBatches: () => look.batches(),
       timings: clock.timings,
       dispose() {
-        read.dispose();
+        read.subTiles?.dispose();
         views.dispose();
       },
     };
@@ -262,9 +262,10 @@ class TileLook {
       const beta = tf.tidy(() =>
         attentionSoftmax(subTileLogits(this.#model.parameters, batch.views))
       );
-      const drawn = await this.#drawBatch(batch);
-      const values = await beta.data() as Float32Array;
-      beta.dispose();
+      const [drawn, values] = await Promise.all([
+        this.#drawBatch(batch),
+        beta.data() as Promise<Float32Array>,
+      ]).finally(() => beta.dispose());
       const count = values.length / batch.tiles.length;
       drawn.forEach((tile, i) =>
         attention.push(...tile.map((index) => values[i * count + index]!))
@@ -282,7 +283,7 @@ class TileLook {
   }
 
   /** The tiles of each glimpse, the next ones read meanwhile. */
-  async *batches(): AsyncGenerator<TileBatch> {
+  batches(): AsyncGenerator<TileBatch> {
     const output = subTileView(this.#model);
     this.#views.announce(
       this.#tiles.flatMap(({ tileRegions }) => tileRegions),
@@ -293,23 +294,15 @@ class TileLook {
     const { blockPixels } = this.#options.memory ?? new Memory();
     const size = Math.max(1, Math.floor(blockPixels / (width * height)));
     const parts = this.#tiles.flatMap(({ tiles, firstTile }, glimpse) =>
-      Array.from({ length: Math.ceil(tiles.length / size) }, (_, i) => ({
+      inParts(tiles, size).map((tiles, i) => ({
         glimpse,
         firstTile: firstTile + i * size,
-        tiles: tiles.slice(i * size, (i + 1) * size),
+        tiles,
       }))
     );
-    for await (
-      const batch of ahead(parts, (part) => this.#read(part), {
-        drop: ({ views }) => views.dispose(),
-      })
-    ) {
-      try {
-        yield batch;
-      } finally {
-        batch.views.dispose();
-      }
-    }
+    return ahead(parts, (part) => this.#read(part), {
+      drop: ({ views }) => views.dispose(),
+    });
   }
 
   async #read(part: Omit<TileBatch, "views">): Promise<TileBatch> {
@@ -350,8 +343,7 @@ class TileLook {
       keys: tiles.map((tile) =>
         randomKey(...this.#image.key, STAGE2, turned, tile)
       ),
-    });
-    logWeights.dispose();
+    }).finally(() => logWeights.dispose());
     return wanted.map((count, tile) =>
       Array.from(indices.subarray(tile * k, tile * k + count))
         .filter((index) => index >= 0)

@@ -143,18 +143,10 @@ export class TileMap {
   }
 
   /** What network a sees of blocks, the next one read meanwhile. */
-  async *#read(blocks: readonly SeenBlock[]): AsyncGenerator<BlockView> {
-    for await (
-      const seen of ahead(blocks, (seen) => this.#readOne(seen), {
-        drop: ({ view }) => view.dispose(),
-      })
-    ) {
-      try {
-        yield seen;
-      } finally {
-        seen.view.dispose();
-      }
-    }
+  #read(blocks: readonly SeenBlock[]): AsyncGenerator<BlockView> {
+    return ahead(blocks, (seen) => this.#readOne(seen), {
+      drop: ({ view }) => view.dispose(),
+    });
   }
 
   /** The logits of a block that is seen. */

@@ -6,7 +6,8 @@
  * {@linkcode plan} looks, draws and reads; {@linkcode score} computes the
  * logits of what was drawn, inside or outside a gradient. An image too large to
  * be looked at as a whole takes the same way in blocks: `planInBlocks`, and
- * {@linkcode scoreDrawn} with the attention that it found.
+ * {@linkcode scoreDrawn} with the attention that it found. Sub-tiles that are
+ * too many to be read together are read before, by {@linkcode readFeatures}.
  *
  *     B images, G representations (one an image, one more for each contrastive
  *     draw), T tiles and S sub-tiles of all of them, K features
@@ -17,12 +18,18 @@ import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import { expectation } from "../sampling/expectation.ts";
 import { subTileLogits } from "./attention.ts";
-import type { Config } from "./config.ts";
 import type { Drawn } from "./glimpse.ts";
 import { instancePooling } from "./instances.ts";
 import type { Model } from "./model.ts";
-import { classify, features, type Mode, type Parameters } from "./networks.ts";
+import {
+  classify,
+  features,
+  meanUpdates,
+  type Mode,
+  type StatisticUpdates,
+} from "./networks.ts";
 import { groupLogits, type Plan } from "./plan.ts";
+import type { SubTiles } from "./sub_tiles.ts";
 
 /** What {@linkcode scoreDrawn} computes. All tensors belong to the caller. */
 export interface DrawnScores {
@@ -45,8 +52,18 @@ export interface DrawnAttention {
   subTiles: tf.Tensor1D; // [S]
 }
 
+/** How to score. */
+export interface ScoreOptions extends Mode {
+  /** Features of the sub-tiles `[S, K]`; read here, together, if left out. */
+  read?: tf.Tensor2D | undefined;
+}
+
 /** The logits of what a plan has drawn. */
-export function score(model: Model, plan: Plan, mode: Mode = {}): Scores {
+export function score(
+  model: Model,
+  plan: Plan,
+  options: ScoreOptions = {},
+): Scores {
   const tileAttention = tileAttentions(model, plan);
   const subTileAttention = attentionSoftmax(
     subTileLogits(model.parameters, plan.tileViews),
@@ -55,7 +72,7 @@ export function score(model: Model, plan: Plan, mode: Mode = {}): Scores {
     ...scoreDrawn(model, plan, {
       tiles: drawnTileAttention(tileAttention, plan),
       subTiles: drawnSubTileAttention(subTileAttention, plan),
-    }, mode),
+    }, options),
     tileAttention,
     subTileAttention,
   };
@@ -66,9 +83,11 @@ export function scoreDrawn(
   { parameters, config }: Model,
   drawn: Drawn,
   attention: DrawnAttention,
-  mode: Mode = {},
+  options: ScoreOptions = {},
 ): DrawnScores {
-  const read = readFeatures(parameters, config, drawn.subTiles, mode);
+  const { features: network } = config.network;
+  const read = options.read ??
+    features(parameters, network, drawn.subTiles!, options);
   const { representation, weights } = config.network.attention === "instances"
     ? instancePooling(parameters, read, drawn.draws)
     : expectation(
@@ -87,36 +106,39 @@ export function scoreDrawn(
   };
 }
 
-// Values of an f network for each px of a sub-tile: channels of its widest
-// layers, and what they are made of.
-const FEATURE_VALUES = 256;
-// Sub-tiles that f reads at a time where nothing is learned, px.
-const FEATURE_PIXELS = 2 ** 25 / FEATURE_VALUES;
-
-/** Features of all sub-tiles; some at a time unless statistics are learned. */
-function readFeatures(
-  parameters: Parameters,
-  { network }: Config,
-  subTiles: tf.Tensor4D,
-  mode: Mode,
-): tf.Tensor2D {
-  const [count, height, width] = subTiles.shape;
-  const size = Math.max(1, Math.floor(FEATURE_PIXELS / (height * width)));
-  if (mode.updates || count <= size) {
-    return features(parameters, network.features, subTiles, mode);
-  }
+/**
+ * Features of all sub-tiles outside a gradient, in as many readings as they are
+ * on the engine.
+ *
+ * @param mode of the whole: updates are those of one reading.
+ */
+export async function readFeatures(
+  { parameters, config }: Model,
+  drawn: SubTiles,
+  { updates }: Mode = {},
+): Promise<tf.Tensor2D> {
+  const { features: network } = config.network;
   const parts: tf.Tensor2D[] = [];
-  for (let at = 0; at < count; at += size) {
-    const length = Math.min(size, count - at);
-    parts.push(tf.tidy(() =>
-      features(
-        parameters,
-        network.features,
-        tf.slice(subTiles, [at, 0, 0, 0], [length, -1, -1, -1]),
-      )
-    ));
+  const ofParts: StatisticUpdates[] = [];
+  try {
+    for await (const batch of drawn.subTileBatches()) {
+      const own: StatisticUpdates = new Map();
+      const mode = updates ? { updates: own } : {};
+      parts.push(tf.tidy(() => {
+        const part = features(parameters, network, batch, mode);
+        for (const update of own.values()) tf.keep(update);
+        return part;
+      }));
+      ofParts.push(own);
+    }
+    const counts = parts.map(({ shape }) => shape[0]);
+    for (const [name, update] of meanUpdates(ofParts, counts)) {
+      updates?.set(name, update);
+    }
+    return tf.concat2d(parts, 0);
+  } finally {
+    tf.dispose([...parts, ...ofParts.flatMap((own) => [...own.values()])]);
   }
-  return tf.concat2d(parts, 0);
 }
 
 /** alpha of every image; images of one view size go through a together. */

@@ -1,5 +1,7 @@
 /**
- * The exact gradients of a and b for an image that is looked at in blocks.
+ * The exact gradients of networks that see their inputs some at a time: a and b
+ * for an image that is looked at in blocks, f for sub-tiles that are read in
+ * batches.
  *
  * Only what was drawn enters the logits, so d loss / d alpha is known for the
  * drawn tiles, and the regulariser's for all. With p = alpha and
@@ -9,16 +11,19 @@
  *
  * whose sum is over the drawn tiles and one number that was gathered on the
  * way. So each block is computed once more, alone, and its weight gradients are
- * added. The map of a tile lies within one batch: tfjs does the same for b.
+ * added. The map of a tile lies within one batch: tfjs does the same for b. So
+ * does it for f, whose d loss / d features is known for each sub-tile.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
+import type { MapSize } from "../image/geometry.ts";
 import { blockLogits, subTileLogits } from "../model/attention.ts";
 import type { Model } from "../model/model.ts";
-import type { Parameters } from "../model/networks.ts";
+import { features, type Parameters } from "../model/networks.ts";
 import type { BlockPlan, TileBatch } from "../model/plan_in_blocks.ts";
+import type { SubTiles } from "../model/sub_tiles.ts";
 import type { BlockView } from "../model/tile_map.ts";
 import { pick } from "../model/zoom_in.ts";
 import { entropySlope, negativeEntropy } from "../sampling/entropy.ts";
@@ -35,23 +40,51 @@ export interface Upstream {
   tileShares: readonly number[];
 }
 
-/** Gradients of the parameters of a and b, by name. */
-export async function attentionGradients(
+/** Gradients by the names of parameters; their tensors belong to its owner. */
+export type Gradients = Map<string, tf.Tensor>;
+
+/** Adds the gradients of the parameters of a and b. */
+export async function addAttentionGradients(
+  gradients: Gradients,
   model: Model,
   planned: BlockPlan,
   upstream: Upstream,
-): Promise<Map<string, tf.Tensor>> {
-  return new Map([
-    ...await tileGradients(model, planned, upstream),
-    ...await subTileGradients(model, planned, upstream),
-  ]);
+): Promise<void> {
+  await addTileGradients(gradients, model, planned, upstream);
+  await addSubTileGradients(gradients, model, planned, upstream);
 }
 
-async function tileGradients(
+/**
+ * Adds the gradients of the parameters of f.
+ *
+ * @param names of the parameters.
+ * @param upstream d loss / d features, `[S, K]`.
+ */
+export async function addFeatureGradients(
+  gradients: Gradients,
+  { parameters, config }: Model,
+  drawn: SubTiles,
+  { names, upstream }: { names: readonly string[]; upstream: tf.Tensor2D },
+): Promise<void> {
+  const { features: network } = config.network;
+  const sums = new GradientSums(parameters, names, gradients);
+  let first = 0;
+  for await (const batch of drawn.subTileBatches()) {
+    const count = batch.shape[0];
+    sums.add(() => {
+      const own = tf.slice(upstream, [first, 0], [count, -1]);
+      return tf.sum(tf.mul(features(parameters, network, batch), own));
+    });
+    first += count;
+  }
+}
+
+async function addTileGradients(
+  gradients: Gradients,
   { parameters }: Model,
   { tileMap, glimpses, tileAttention, entropy }: BlockPlan,
   { tiles, entropyShare }: Upstream,
-): Promise<Map<string, tf.Tensor>> {
+): Promise<void> {
   const { map, logNormaliser } = tileMap;
   const ofTile = new Map<number, number>(); // both glimpses may have drawn it
   let mean = entropyShare * entropy!.tileMap.slope; // sum_j p_j G_j
@@ -65,36 +98,41 @@ async function tileGradients(
     const own = (ofTile.get(index) ?? 0) + entropyShare * entropySlope(p);
     return p * (own - mean);
   };
-  const sums = new GradientSums(parameters, "a");
+  const sums = new GradientSums(
+    parameters,
+    namesOf(parameters, "a"),
+    gradients,
+  );
   for await (const seen of tileMap.seen()) {
     const { block, logits } = seen;
-    const gradients = logits.map((logit, i) =>
+    const upstream = logits.map((logit, i) =>
       gradientOf(logit, indexInMap(block, i, map.columns))
     );
-    sums.add(() => blockTerm(parameters, seen, { map, gradients }));
+    sums.add(() => blockTerm(parameters, seen, { map, upstream }));
   }
-  return sums.gradients;
 }
 
-/** What has the gradients given at the logits of a block. */
+/** What has the gradients `upstream` at the logits of a block. */
 function blockTerm(
   parameters: Parameters,
   { block, place, view }: BlockView,
-  { map, gradients }: {
-    map: { rows: number; columns: number };
-    gradients: Float32Array;
-  },
+  { map, upstream }: { map: MapSize; upstream: Float32Array },
 ): tf.Scalar {
   const logits = blockLogits(parameters, view, { block, map, ...place });
-  return tf.sum(tf.mul(logits, tf.tensor2d(gradients, logits.shape)));
+  return tf.sum(tf.mul(logits, tf.tensor2d(upstream, logits.shape)));
 }
 
-async function subTileGradients(
+async function addSubTileGradients(
+  gradients: Gradients,
   { parameters }: Model,
   planned: BlockPlan,
   upstream: Upstream,
-): Promise<Map<string, tf.Tensor>> {
-  const sums = new GradientSums(parameters, "b");
+): Promise<void> {
+  const sums = new GradientSums(
+    parameters,
+    namesOf(parameters, "b"),
+    gradients,
+  );
   let firstSubTile = 0;
   for await (const batch of planned.tileBatches()) {
     const first = firstSubTile;
@@ -104,7 +142,6 @@ async function subTileGradients(
       .subarray(firstTile, firstTile + tiles.length)
       .reduce((sum, drawn) => sum + drawn, 0);
   }
-  return sums.gradients;
 }
 
 /** What of the loss depends on beta of the tiles of a batch. */
@@ -138,14 +175,22 @@ function batchTerm(
   );
 }
 
-/** Adds up the gradients of one network, term by term. */
+function namesOf(parameters: Parameters, net: "a" | "b"): string[] {
+  return [...parameters.keys()].filter((name) => name.startsWith(`${net}/`));
+}
+
+/** Adds up the gradients of some parameters, term by term. */
 class GradientSums {
-  readonly gradients = new Map<string, tf.Tensor>();
+  readonly #gradients: Gradients;
   readonly #variables: readonly (readonly [string, tf.Variable])[];
 
-  constructor(parameters: Parameters, net: "a" | "b") {
-    this.#variables = [...parameters]
-      .filter(([name]) => name.startsWith(`${net}/`));
+  constructor(
+    parameters: Parameters,
+    names: readonly string[],
+    gradients: Gradients,
+  ) {
+    this.#gradients = gradients;
+    this.#variables = names.map((name) => [name, parameters.get(name)!]);
   }
 
   /** Adds the gradients of `term`. */
@@ -157,8 +202,8 @@ class GradientSums {
     value.dispose();
     for (const [name, variable] of this.#variables) {
       const gradient = grads[variable.name]!;
-      const sum = this.gradients.get(name);
-      this.gradients.set(name, sum ? tf.add(sum, gradient) : gradient);
+      const sum = this.#gradients.get(name);
+      this.#gradients.set(name, sum ? tf.add(sum, gradient) : gradient);
       if (sum) tf.dispose([sum, gradient]);
     }
   }

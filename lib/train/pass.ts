@@ -5,22 +5,37 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Key } from "../../kernels/random.ts";
+import { ConfigError } from "../errors.ts";
 import { crop } from "../image/crop.ts";
 import { placedPart } from "../image/geometry.ts";
 import { orient } from "../image/orient.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
-import type { Memory } from "../memory.ts";
+import { Memory } from "../memory.ts";
 import type { Drawn, PlanImage } from "../model/glimpse.ts";
 import type { Model } from "../model/model.ts";
-import { parameterSpecs, type StatisticUpdates } from "../model/networks.ts";
+import {
+  featureBytes,
+  hasBatchStatistics,
+  parameterSpecs,
+  type StatisticUpdates,
+} from "../model/networks.ts";
 import { isTrained } from "../model/parameters.ts";
 import { type Plan, plan } from "../model/plan.ts";
 import { type BlockPlan, planInBlocks } from "../model/plan_in_blocks.ts";
-import { type DrawnScores, score, scoreDrawn } from "../model/zoom_in.ts";
+import {
+  type DrawnScores,
+  readFeatures,
+  score,
+  scoreDrawn,
+  type ScoreOptions,
+} from "../model/zoom_in.ts";
 import { negativeEntropy } from "../sampling/entropy.ts";
 import type { Augmentation } from "./augmentation.ts";
-import { attentionGradients } from "./block_gradients.ts";
+import {
+  addAttentionGradients,
+  addFeatureGradients,
+} from "./block_gradients.ts";
 import { crossEntropy } from "./loss.ts";
 
 /** One image of a training batch. */
@@ -98,6 +113,15 @@ async function planImage(
   };
 }
 
+/** Frees what a pass holds on the engine. */
+export function disposePass(
+  { gradients, report, updates }: Pick<Pass, "gradients" | "updates"> & {
+    report: tf.Tensor1D | undefined;
+  },
+): void {
+  tf.dispose([...gradients.values(), report, ...updates.values()]);
+}
+
 /** A pass of images whose views are held together. */
 export async function passTogether(
   model: Model,
@@ -110,33 +134,30 @@ export async function passTogether(
     memory: options.memory,
     signal: options.signal,
   });
-  const names = trainedNames(model, options.freezeAttention);
-  const updates: StatisticUpdates = new Map();
-  let report: tf.Tensor1D | undefined;
-  const { value, grads } = tf.variableGrads(() => {
-    const scores = score(model, planned, { updates });
-    for (const update of updates.values()) tf.keep(update);
-    const { tileAttention, subTileAttention } = scores;
-    const loss = tf.add(
-      classLoss(model, planned, scores.logits, { ...part, ...options }),
-      entropyLoss(model, planned, {
-        tileAttention,
-        subTileAttention,
-        of: part.of,
-      }),
-    ) as tf.Scalar;
-    report = tf.keep(reportOf(scores, {
-      loss,
-      tileEntropy: tf.mean(tf.stack(tileAttention.map(meanEntropy))),
-      subTileEntropy: meanEntropy(subTileAttention),
-      images: part.images.length,
-    }));
-    return loss;
-  }, names.map((name) => model.parameters.get(name)!));
-  value.dispose();
-  planned.dispose();
-  const gradients = namedGradients(model, names, grads);
-  return { gradients, report: report!, updates, classes: [...part.classes] };
+  return await newPass(planned, part, async (pass) => {
+    await record(model, planned, pass, {
+      names: trainedNames(model, options.freezeAttention),
+      loss(how) {
+        const scores = score(model, planned, how);
+        const { tileAttention, subTileAttention } = scores;
+        const loss = tf.add(
+          classLoss(model, planned, scores.logits, { ...part, ...options }),
+          entropyLoss(model, planned, {
+            tileAttention,
+            subTileAttention,
+            of: part.of,
+          }),
+        ) as tf.Scalar;
+        pass.report = tf.keep(reportOf(scores, {
+          loss,
+          tileEntropy: tf.mean(tf.stack(tileAttention.map(meanEntropy))),
+          subTileEntropy: meanEntropy(subTileAttention),
+          images: part.images.length,
+        }));
+        return loss;
+      },
+    });
+  });
 }
 
 /**
@@ -156,76 +177,154 @@ export async function passInBlocks(
     memory: options.memory,
     signal: options.signal,
   });
-  const attention = {
-    tiles: variableOf(planned.tileAttention),
-    subTiles: variableOf(planned.subTileAttention),
-  };
-  try {
+  return await newPass(planned, part, async (pass) => {
     const names = trainedNames(model, options.freezeAttention);
     const own = names.filter((name) => !isAttention(name));
-    const updates: StatisticUpdates = new Map();
-    let report: tf.Tensor1D | undefined;
-    const { value, grads } = tf.variableGrads(
-      () => {
-        const scores = scoreDrawn(model, planned, attention, { updates });
-        for (const update of updates.values()) tf.keep(update);
-        const loss = classLoss(model, planned, scores.logits, {
-          ...part,
-          ...options,
-        });
-        report = tf.keep(blockReport(model, planned, scores, {
-          loss,
-          of: part.of,
-        }));
-        return loss;
-      },
-      [
-        ...own.map((name) => model.parameters.get(name)!),
-        ...Object.values(attention),
-      ],
-    );
-    value.dispose();
-    const gradients = namedGradients(model, own, grads);
-    const upstream = {
-      tiles: await read(grads[attention.tiles.name]),
-      subTiles: await read(grads[attention.subTiles.name]),
+    const attention = {
+      tiles: variableOf(planned.tileAttention),
+      subTiles: variableOf(planned.subTileAttention),
     };
-    tf.dispose(Object.values(attention).map(({ name }) => grads[name]!));
-    if (names.length > own.length) {
+    try {
+      const [tiles, subTiles] = await record(model, planned, pass, {
+        names: own,
+        leaves: [attention.tiles, attention.subTiles],
+        loss(how) {
+          const scores = scoreDrawn(model, planned, attention, how);
+          const loss = classLoss(model, planned, scores.logits, {
+            ...part,
+            ...options,
+          });
+          pass.report = tf.keep(blockReport(model, planned, scores, {
+            loss,
+            of: part.of,
+          }));
+          return loss;
+        },
+      });
+      if (names.length === own.length) return;
       const share = model.config.training.entropyWeight / part.of;
-      const ofAttention = await attentionGradients(model, planned, {
-        ...upstream,
+      await addAttentionGradients(pass.gradients, model, planned, {
+        tiles: tiles!,
+        subTiles: subTiles!,
         entropyShare: share,
         tileShares: tileShares(planned, share),
       });
-      for (const [name, gradient] of ofAttention) gradients.set(name, gradient);
+    } finally {
+      tf.dispose(attention);
     }
-    return { gradients, report: report!, updates, classes: [...part.classes] };
+  });
+}
+
+/** A pass as it is made. */
+interface PassDraft extends Omit<Pass, "report"> {
+  report: tf.Tensor1D | undefined;
+}
+
+/** What `make` makes a pass of; nothing is left on the engine if it fails. */
+async function newPass(
+  planned: Drawn,
+  { classes }: PassImages,
+  make: (pass: PassDraft) => Promise<void>,
+): Promise<Pass> {
+  const pass: PassDraft = {
+    gradients: new Map(),
+    report: undefined,
+    updates: new Map(),
+    classes: [...classes],
+  };
+  try {
+    await make(pass);
+    return { ...pass, report: pass.report! };
+  } catch (error) {
+    disposePass(pass);
+    throw error;
   } finally {
-    tf.dispose(Object.values(attention));
     planned.dispose();
   }
 }
 
+/**
+ * Computes a loss and adds its gradients at the parameters `names` to a pass.
+ * Sub-tiles that are not held together are read twice: for their features, which
+ * the loss then starts from, and again to go on from the gradients at those.
+ *
+ * @returns the gradients at `leaves`.
+ */
+async function record(
+  model: Model,
+  planned: Drawn,
+  pass: PassDraft,
+  { names, leaves = [], loss }: {
+    names: readonly string[];
+    leaves?: readonly tf.Variable[];
+    loss: (how: ScoreOptions) => tf.Scalar;
+  },
+): Promise<Float32Array[]> {
+  const { updates, gradients } = pass;
+  const read = planned.subTiles
+    ? undefined
+    : await featureVariable(model, planned, updates);
+  const recorded = names.filter((name) => !(read && isFeature(name)));
+  const variables = recorded.map((name) => model.parameters.get(name)!);
+  let grads: tf.NamedTensorMap = {};
+  try {
+    const all = [...variables, ...leaves, ...read ? [read] : []];
+    const computed = tf.variableGrads(() => {
+      const value = loss({ read, updates });
+      for (const update of updates.values()) tf.keep(update);
+      return value;
+    }, all);
+    computed.value.dispose();
+    grads = computed.grads;
+    for (const [i, name] of recorded.entries()) {
+      const gradient = grads[variables[i]!.name];
+      if (gradient) gradients.set(name, gradient);
+    }
+    const upstream = await Promise.all(
+      leaves.map(({ name }) => grads[name]?.data()),
+    );
+    if (read) {
+      await addFeatureGradients(gradients, model, planned, {
+        names: names.filter(isFeature),
+        upstream: grads[read.name] as tf.Tensor2D,
+      });
+    }
+    return upstream as Float32Array[];
+  } finally {
+    for (const leaf of [...leaves, read]) leaf && grads[leaf.name]?.dispose();
+    read?.dispose();
+  }
+}
+
+/**
+ * Features of all sub-tiles as a variable.
+ *
+ * @throws {ConfigError} If f learns from statistics of all of them.
+ */
+async function featureVariable(
+  model: Model,
+  planned: Drawn,
+  updates: StatisticUpdates,
+): Promise<tf.Variable<tf.Rank.R2>> {
+  const { features } = model.config.network;
+  if (hasBatchStatistics[features]) {
+    const count = planned.locations.length;
+    const pixels = count * model.config.view.subTileSize ** 2;
+    const least = Memory.toRead(pixels, featureBytes[features]);
+    throw new ConfigError(
+      `Cannot train network.features=${features} on ${count} sub-tiles together within the memory bound: its batch statistics need them so; set --memory ${
+        Math.ceil(least / 1e6)
+      }MB or more, or lower training.imagesPerPass or view.samples`,
+    );
+  }
+  const read = await readFeatures(model, planned, { updates });
+  const variable = tf.variable(read);
+  read.dispose();
+  return variable;
+}
+
 function variableOf(values: Float32Array): tf.Variable<tf.Rank.R1> {
   return tf.tidy(() => tf.variable(tf.tensor1d(values)));
-}
-
-async function read(gradient: tf.Tensor | undefined): Promise<Float32Array> {
-  return await gradient?.data() as Float32Array;
-}
-
-function namedGradients(
-  { parameters }: Model,
-  names: readonly string[],
-  grads: tf.NamedTensorMap,
-): Map<string, tf.Tensor> {
-  const gradients = new Map<string, tf.Tensor>();
-  for (const name of names) {
-    const gradient = grads[parameters.get(name)!.name];
-    if (gradient) gradients.set(name, gradient);
-  }
-  return gradients;
 }
 
 function trainedNames(
@@ -244,6 +343,10 @@ function trainedNames(
 
 export function isAttention(name: string): boolean {
   return name.startsWith("a/") || name.startsWith("b/");
+}
+
+function isFeature(name: string): boolean {
+  return name.startsWith("f/");
 }
 
 /** The pass's share of the batch's mean loss: its cross-entropies. */

@@ -4,12 +4,17 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { featureChannels, type Parameters } from "../model/networks.ts";
+import {
+  featureChannels,
+  meanUpdates,
+  type Parameters,
+} from "../model/networks.ts";
 import type { Model } from "../model/model.ts";
 import { lookPasses } from "../model/passes.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";
 import {
   COSINE,
+  disposePass,
   HEAD,
   isAttention,
   LOSS,
@@ -59,6 +64,7 @@ export async function trainStep(
       samples: model.config.view.samples,
       memory: options.memory,
       most: imagesPerPass ?? batchSize,
+      training: true,
     });
     for (const { images: places, inBlocks } of cut) {
       const part: PassImages = {
@@ -75,9 +81,7 @@ export async function trainStep(
     const report = move(model, optimizer, passes, options);
     return await readReport(model, report, passes);
   } finally {
-    for (const { gradients, report, updates } of passes) {
-      tf.dispose([...gradients.values(), report, ...updates.values()]);
-    }
+    passes.forEach(disposePass);
   }
 }
 
@@ -108,14 +112,12 @@ function move(
         ]),
       ),
     );
-    const images = passes.reduce((sum, pass) => sum + pass.classes.length, 0);
-    for (const name of passes[0]!.updates.keys()) {
-      const shares = passes.map(({ updates, classes }) =>
-        tf.mul(updates.get(name)!, classes.length / images)
-      );
-      model.parameters.get(name)!.assign(
-        shares.reduce((sum, share) => tf.add(sum, share)),
-      );
+    const updates = meanUpdates(
+      passes.map(({ updates }) => updates),
+      passes.map(({ classes }) => classes.length),
+    );
+    for (const [name, update] of updates) {
+      model.parameters.get(name)!.assign(update);
     }
     return tf.sqrt(tf.stack(squares)) as tf.Tensor1D;
   });

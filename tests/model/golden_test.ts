@@ -20,6 +20,7 @@ import {
   disposeParameters,
 } from "../../lib/model/parameters.ts";
 import type { Plan } from "../../lib/model/plan.ts";
+import { held } from "../../lib/model/sub_tiles.ts";
 import { preset } from "../../lib/model/presets.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { score } from "../../lib/model/zoom_in.ts";
@@ -205,7 +206,7 @@ async function goldenPlan(golden: Golden) {
     locations: Int32Array.from(golden.tiles.flatMap(({ draw }) => draw)),
     subTileMap: geometry,
     tileViews,
-    subTiles,
+    ...held(subTiles),
     timings: { readMs: 0, stage1Ms: 0, stage2Ms: 0 },
     dispose: () => tf.dispose([whole, tileViews, subTiles]),
   };

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { Memory } from "../../lib/memory.ts";
+import type { Config } from "../../lib/model/config.ts";
 import { lookPasses } from "../../lib/model/passes.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
 
 const config = preset("needle"); // views of a quarter, tiles of 64 x 64 px
-const memory = new Memory(512e6); // a million px together
+const memory = new Memory(512e6); // 640,000 px together
 
 function square(side: number): { pyramid: Pyramid } {
   const size = { width: side, height: side };
@@ -22,10 +23,10 @@ function passes(sides: number[], most?: number) {
 }
 
 Deno.test("images go together as far as the bound takes them", () => {
-  // 188,416 px each: five fit a million.
+  // 188,416 px each: three fit.
   assert.deepEqual(passes([1024, 1024, 1024]), [[0, 1, 2]]);
   const many = new Array<number>(7).fill(1024);
-  assert.deepEqual(passes(many), [[0, 1, 2, 3, 4], [5, 6]]);
+  assert.deepEqual(passes(many), [[0, 1, 2], [3, 4, 5], [6]]);
   assert.deepEqual(passes(many.slice(0, 5), 2), [[0, 1], [2, 3], [4]]);
 });
 
@@ -43,5 +44,18 @@ Deno.test("contrastive draws count", () => {
     samples: 30,
     memory,
   });
-  assert.deepEqual(found.map(({ images }) => images), [[0, 1, 2], [3]]);
+  assert.deepEqual(found.map(({ images }) => images), [[0, 1], [2, 3]]);
+});
+
+Deno.test("in training, what f makes of sub-tiles counts too", () => {
+  const image = square(256); // 30 sub-tiles of 32 x 32 px: 30,720 px
+  const ofFeatures = (features: Config["network"]["features"]) =>
+    lookPasses(new Array(5).fill(image), {
+      ...config,
+      network: { ...config.network, features },
+    }, { samples: 30, memory, training: true }).map(({ images }) => images);
+  assert.deepEqual(ofFeatures("lenet"), [[0, 1, 2], [3, 4]]);
+  assert.deepEqual(ofFeatures("ats"), [[0], [1], [2], [3], [4]]);
+  // Its batch statistics are those of the images that are put together.
+  assert.deepEqual(ofFeatures("resnet"), [[0, 1, 2, 3, 4]]);
 });

@@ -12,7 +12,7 @@ import { disposeParameters } from "../../lib/model/parameters.ts";
 import { groupLogits, type Plan, plan } from "../../lib/model/plan.ts";
 import { planInBlocks } from "../../lib/model/plan_in_blocks.ts";
 import { TileMap } from "../../lib/model/tile_map.ts";
-import { score, scoreDrawn } from "../../lib/model/zoom_in.ts";
+import { readFeatures, score, scoreDrawn } from "../../lib/model/zoom_in.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { noiseImage, toyModel, type ToyOptions } from "./toy.ts";
@@ -20,10 +20,12 @@ import { noiseImage, toyModel, type ToyOptions } from "./toy.ts";
 // Blocks of 15 px of the view, halo included, and one tile at a time.
 const SMALL = new Memory(2 ** 18);
 // Keeps no logits: every look but the first computes them again.
-const FORGETFUL = new Proxy(SMALL, {
-  get: (memory, name) =>
-    name === "keptLogits" ? 0 : Reflect.get(memory, name, memory),
-});
+class Forgetful extends Memory {
+  override get keptLogits(): number {
+    return 0;
+  }
+}
+const FORGETFUL = new Forgetful(SMALL.bytes);
 
 const IMAGE = { width: 427, height: 331 };
 
@@ -137,18 +139,19 @@ testOnEngines("draws, features and logits in blocks are the same", async () => {
       assert.deepEqual(blocks.draws, whole.draws);
       assert.deepEqual(blocks.locations, whole.locations);
       const expected = tf.tidy(() => score(model, whole).logits);
+      const read = await readFeatures(model, blocks);
       const logits = tf.tidy(() =>
         scoreDrawn(model, blocks, {
           tiles: tf.tensor1d(blocks.tileAttention),
           subTiles: tf.tensor1d(blocks.subTileAttention),
-        }).logits
+        }, { read }).logits
       );
       const error = maxError(
         await logits.data() as Float32Array,
         await expected.data() as Float32Array,
       );
       assert.ok(error < 1e-5, `${name} ${i}: logits off by ${error}`);
-      tf.dispose([expected, logits]);
+      tf.dispose([expected, logits, read]);
       whole.dispose();
       blocks.dispose();
       disposeParameters(model.parameters);

@@ -48,7 +48,7 @@ async function checkPrepared(
   ];
   const views = [
     {
-      tensor: planned.subTiles,
+      tensor: planned.subTiles!,
       regions: planned.glimpses[0]!.subTileRegions,
     },
     { tensor: planned.tileViews, regions: planned.glimpses[0]!.tileRegions },

@@ -7,6 +7,7 @@ import { attentionLogits } from "../../lib/model/networks.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { PlanOptions } from "../../lib/model/glimpse.ts";
 import { type Plan, plan } from "../../lib/model/plan.ts";
+import { held } from "../../lib/model/sub_tiles.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { tileLogits } from "../../lib/model/attention.ts";
 import { score } from "../../lib/model/zoom_in.ts";
@@ -347,7 +348,7 @@ testOnEngines("the sub-tiles lie in their tiles' maps, N in all", async () => {
     assert.ok(places.every((place) => place >= 0 && place < 16));
   });
   assert.ok(drawn.includes(16) && counts.some((count) => count > 16));
-  assert.equal(at, planned.subTiles.shape[0]);
+  assert.equal(at, planned.subTiles!.shape[0]);
   const logits = tf.tidy(() => score(model, planned).logits);
   assert.ok((await logits.data()).every(Number.isFinite));
   logits.dispose();
@@ -506,7 +507,7 @@ function everywhere(
     ),
     subTileMap: { rows: 1, columns: subTiles },
     tileViews: tensors.tileViews,
-    subTiles: tensors.subTiles,
+    ...held(tensors.subTiles),
     timings: { readMs: 0, stage1Ms: 0, stage2Ms: 0 },
     dispose() {},
   };

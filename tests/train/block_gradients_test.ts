@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
 import { Foreground } from "../../lib/image/foreground.ts";
 import { Memory } from "../../lib/memory.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import {
-  type Pass,
+  disposePass,
   type PassImages,
   passInBlocks,
   passTogether,
@@ -18,10 +17,12 @@ import { noiseImage, toyModel, type ToyOptions } from "../model/toy.ts";
 // Blocks of 15 px of the view, halo included, and one tile at a time.
 const SMALL = new Memory(2 ** 18);
 // Keeps no logits: they are computed again before each gradient.
-const FORGETFUL = new Proxy(SMALL, {
-  get: (memory, name) =>
-    name === "keptLogits" ? 0 : Reflect.get(memory, name, memory),
-});
+class Forgetful extends Memory {
+  override get keptLogits(): number {
+    return 0;
+  }
+}
+const FORGETFUL = new Forgetful(SMALL.bytes);
 const IMAGE = { width: 427, height: 331 };
 const OPTIONS: StepOptions = {
   rate: 1,
@@ -29,10 +30,6 @@ const OPTIONS: StepOptions = {
   freezeAttention: false,
   classWeights: [1, 1],
 };
-
-function disposePass({ gradients, report, updates }: Pass): void {
-  tf.dispose([...gradients.values(), report, ...updates.values()]);
-}
 
 testOnEngines(
   "a placed, turned image looks at its own foreground",

@@ -1,0 +1,74 @@
+/**
+ * The sub-tiles that were drawn, as network f reads them: all of them together
+ * where the memory bound takes what f makes of them, else some at a time.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { collected, joined } from "../image/tensors.ts";
+import type { Views } from "../image/views.ts";
+import { Memory } from "../memory.ts";
+import { ahead, inParts } from "./ahead.ts";
+import type { Glimpse, PlanImage, PlanOptions } from "./glimpse.ts";
+import { prepared } from "./input.ts";
+import type { Model } from "./model.ts";
+import { featureBytes } from "./networks.ts";
+
+/** Sub-tiles on the engine, or on the way there. */
+export interface SubTiles {
+  /** All of them; undefined where they are more than are held at a time. */
+  subTiles: tf.Tensor4D | undefined; // [S, h2, w2, 3], normalised
+  /** All of them in order, some at a time; what is yielded is only lent. */
+  subTileBatches(): AsyncGenerator<tf.Tensor4D>;
+}
+
+/** Sub-tiles of one glimpse. */
+type Part = Pick<Glimpse, "image" | "subTileRegions">;
+
+/**
+ * Reads all sub-tiles of glimpses, in their order. Where they are not held
+ * together, `views` are read when the batches are asked for.
+ */
+export async function readSubTiles(
+  model: Model,
+  images: readonly PlanImage[],
+  views: readonly Views[],
+  { glimpses, memory = new Memory(), signal }:
+    & { glimpses: readonly Glimpse[] }
+    & Pick<PlanOptions, "memory" | "signal">,
+): Promise<SubTiles> {
+  const { view: { subTileSize }, network } = model.config;
+  const size = { width: subTileSize, height: subTileSize };
+  const pixels = memory.featurePixels(featureBytes[network.features]);
+  const most = Math.max(1, Math.floor(pixels / subTileSize ** 2));
+  const count = glimpses
+    .reduce((sum, { subTileRegions }) => sum + subTileRegions.length, 0);
+  const read = async ({ image, subTileRegions }: Part) => {
+    const raw = await views[image]!.regions(subTileRegions, size, signal);
+    return prepared(raw, subTileRegions, images[image]!, model);
+  };
+  if (count <= most) return held(joined(await collected(glimpses, read)));
+  const parts = glimpses.flatMap(({ image, subTileRegions }) =>
+    inParts(subTileRegions, most)
+      .map((subTileRegions) => ({ image, subTileRegions }))
+  );
+  return {
+    subTiles: undefined,
+    subTileBatches() {
+      for (const { image, subTileRegions } of glimpses) {
+        views[image]!.announce(subTileRegions, size, signal);
+      }
+      return ahead(parts, read, { drop: (batch) => batch.dispose() });
+    },
+  };
+}
+
+/** Sub-tiles that are on the engine. */
+export function held(subTiles: tf.Tensor4D): SubTiles {
+  return {
+    subTiles,
+    async *subTileBatches() {
+      yield subTiles;
+    },
+  };
+}
