@@ -51,6 +51,19 @@ export async function moveIntoPlace(
   await syncFolder(dirname(path));
 }
 
+/** Moves a file that was not synced to `path`, as {@linkcode moveIntoPlace}. */
+export async function keepFile(file: string, path: string): Promise<void> {
+  using handle = await Deno.open(file, { write: true });
+  await handle.sync();
+  await moveIntoPlace(file, path);
+}
+
+/** Makes a folder, whose name survives a power cut as well. */
+export async function makeFolder(path: string): Promise<void> {
+  await Deno.mkdir(path);
+  await syncFolder(dirname(path));
+}
+
 async function writeAndSync(path: string, bytes: Uint8Array): Promise<void> {
   using file = await Deno.open(path, { write: true, createNew: true });
   await writeAll(file, bytes);

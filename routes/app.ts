@@ -35,7 +35,7 @@ export function createApp(server: Server) {
   app.route("/", healthRoutes(server));
   app.route("/", inferenceRoutes(server));
   addDocs(app);
-  app.onError((error, c) => errorResponse(error, c, server.log));
+  app.onError((error, c) => errorResponse(error, c, server));
   const methods = methodsOf(app);
   app.notFound((c) => {
     const allowed = methods(c.req.path);

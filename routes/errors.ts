@@ -26,7 +26,7 @@ import {
   TooLargeError,
   UnauthorizedError,
 } from "../lib/serve/errors.ts";
-import type { Log } from "../lib/serve/logging.ts";
+import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
 
 // The first class that an error is of.
@@ -60,7 +60,7 @@ const CLIENT_GONE = 499 as ContentfulStatusCode;
 export function errorResponse(
   error: Error,
   c: Context<Env>,
-  log: Log,
+  { log, messages }: Pick<Server, "log" | "messages">,
 ): Response {
   const requestId = c.get("requestId");
   const status = statusOf(error, c);
@@ -68,7 +68,7 @@ export function errorResponse(
   if (isBug) log("error", "bug", { requestId, stack: error.stack });
   const message = isBug
     ? "It failed within; the server's log says how"
-    : error.message;
+    : messages.of(error);
   const field = fieldOf(error);
   return c.json(
     { error: message, ...(field && { field }), requestId },

@@ -14,6 +14,7 @@ import type { ClassifyWorkOptions } from "./classify_job.ts";
 import { ForbiddenError, InputError } from "./errors.ts";
 import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./job_files.ts";
 import type { JobWork } from "./job_runner.ts";
+import type { Messages } from "./messages.ts";
 import type { ModelEntry } from "./models.ts";
 import type { Classified, ClassifyOptions } from "./predictor.ts";
 
@@ -47,8 +48,13 @@ const COLUMNS: Columns = {
   optional: ["label", "split", "fold", "group", "mpp", "rois"],
 };
 
+/** What jobs of tables work with. */
+export interface BatchWorkOptions extends ClassifyWorkOptions {
+  messages: Messages;
+}
+
 /** Classifies all images of a table. */
-export function batchWork(options: ClassifyWorkOptions): JobWork {
+export function batchWork(options: BatchWorkOptions): JobWork {
   return async function batchJob({ job, folder, signal, report }) {
     const request = job.request as BatchJobRequest;
     const { manifest, model: name, heatmaps, ...how } = request;
@@ -101,8 +107,17 @@ export async function readBatch(path: string): Promise<BatchImage[]> {
 
 async function classify(
   { image, mpp }: BatchImage,
-  { images, predictor, manifest, model, how, heatmap: file, signal }:
-    & ClassifyWorkOptions
+  {
+    images,
+    predictor,
+    messages,
+    manifest,
+    model,
+    how,
+    heatmap: file,
+    signal,
+  }:
+    & BatchWorkOptions
     & {
       manifest: string;
       model: ModelEntry;
@@ -116,9 +131,9 @@ async function classify(
     const named = isUrl(image)
       ? { uri: image }
       : { path: resolve(dirname(manifest), image) };
-    await using held = await images.named(named);
+    await using held = await images.named({ ...named, name: image });
     const { result, heatmap } = await predictor.classifyLater(
-      { ...held, name: image },
+      held,
       model,
       {
         ...how,
@@ -133,7 +148,7 @@ async function classify(
     const ofImage = [ImageError, ForbiddenError, InputError]
       .some((kind) => error instanceof kind);
     if (!ofImage || signal.aborted) throw error;
-    return { source: image, error: (error as Error).message };
+    return { source: image, error: messages.of(error as Error) };
   }
 }
 

@@ -13,6 +13,8 @@ import type { Upload, Uploads } from "./uploads.ts";
 export interface ImageName {
   uri?: string | undefined;
   path?: string | undefined;
+  /** What messages call it, where that is not how it was found. */
+  name?: string | undefined;
 }
 
 /** A file or URL to classify; dispose of it when done. */
@@ -36,7 +38,7 @@ export class Images {
    *
    * @throws {InputError | ForbiddenError | ImageRefusedError}
    */
-  async named({ uri, path }: ImageName): Promise<HeldImage> {
+  async named({ uri, path, name }: ImageName): Promise<HeldImage> {
     if ((uri === undefined) === (path === undefined)) {
       throw new InputError(
         "uri",
@@ -44,21 +46,29 @@ export class Images {
       );
     }
     const source = uri === undefined
-      ? { file: await this.#sources.file(path!) }
+      ? { file: await this.#sources.file(path!, name) }
       : await this.#sources.uri(uri);
     if ("url" in source) {
       const { url } = source;
-      return staying({ path: url, name: withoutSecrets(url), bytes: 0 });
+      return staying({
+        path: url,
+        name: name ?? withoutSecrets(url),
+        bytes: 0,
+      });
     }
     const { size } = await Deno.stat(source.file);
-    return staying({ path: source.file, name: path ?? uri!, bytes: size });
+    return staying({
+      path: source.file,
+      name: name ?? path ?? uri!,
+      bytes: size,
+    });
   }
 
   /** An image that was uploaded; it is removed in the end. */
   uploaded(upload: Upload): HeldImage {
     return {
       path: upload.path,
-      name: "the upload",
+      name: upload.name,
       alone: true,
       bytes: upload.bytes,
       [Symbol.asyncDispose]: () => this.#uploads.remove(upload),

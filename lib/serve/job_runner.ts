@@ -23,8 +23,10 @@ import {
   NotReadyError,
   TooLargeError,
 } from "./errors.ts";
+import { removeImage } from "./job_files.ts";
 import type { Job, JobKind, JobProgress, JobStore } from "./job_store.ts";
 import type { Log } from "./logging.ts";
+import type { Messages } from "./messages.ts";
 
 /** What a job is given to work with. */
 export interface JobContext {
@@ -48,6 +50,7 @@ export interface JobRunnerOptions {
   works: Record<JobKind, JobWork>;
   /** Whether there is an engine to work with. */
   isReady: () => boolean;
+  messages: Messages;
   log: Log;
   /** How often a job's holder says that it is there. */
   beatMs: number;
@@ -178,11 +181,16 @@ export class JobRunner {
     }
   }
 
+  /**
+   * Says how a job ended. Its image goes after that is on disk: until then
+   * another attempt may need it.
+   */
   async #end(job: Job, error: unknown): Promise<void> {
-    const { store, log } = this.#options;
+    const { store, messages, log } = this.#options;
     const fields = { job: job.id, kind: job.kind };
     if (error === undefined) {
-      await store.finish(job, { state: "succeeded" });
+      const isOurs = await store.finish(job, { state: "succeeded" });
+      if (isOurs) await removeImage(this.folderOf(job.id));
       log("info", "job succeeded", fields);
     } else if (error instanceof StopError) {
       if (error.reason === "cancel") {
@@ -197,10 +205,15 @@ export class JobRunner {
     } else {
       const { message, stack } = error as Error;
       const known = isKnown(error);
-      await store.finish(job, {
+      const isOurs = await store.finish(job, {
         state: "failed",
-        error: known ? message : "It failed within; the server's log says how",
+        error: known
+          ? messages.of(error as Error)
+          : "It failed within; the server's log says how",
       });
+      // It will not become readable, and may be gigabytes.
+      const isUseless = isOurs && error instanceof ImageError;
+      if (isUseless) await removeImage(this.folderOf(job.id));
       log("error", "job failed", { ...fields, error: known ? message : stack });
     }
   }

@@ -12,6 +12,7 @@ import {
   ImageRefusedError,
   UsageError,
 } from "../errors.ts";
+import { keepFile, makeFolder } from "../files.ts";
 import { isUrl } from "../image/source.ts";
 import { type Config, parseConfig, withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
@@ -23,7 +24,7 @@ import {
   batchLine,
   readBatch,
 } from "./batch_job.ts";
-import type { ClassifyJobRequest } from "./classify_job.ts";
+import { assertHasImage, type ClassifyJobRequest } from "./classify_job.ts";
 import {
   ConflictError,
   ForbiddenError,
@@ -40,6 +41,7 @@ import type {
   JobStore,
   NewModel,
 } from "./job_store.ts";
+import type { Messages } from "./messages.ts";
 import type { ModelRegistry } from "./models.ts";
 import type { Classified, ClassifyOptions } from "./predictor.ts";
 import type { BatchRequest, ClassifyByName, TrainRequest } from "./schemas.ts";
@@ -53,6 +55,7 @@ export interface JobsOptions {
   runner: JobRunner;
   models: ModelRegistry;
   sources: Sources;
+  messages: Messages;
 }
 
 /** A job that was accepted, now or under the same key before. */
@@ -92,11 +95,11 @@ export class Jobs {
     options: AcceptOptions,
   ): Promise<Accepted> {
     const { name: model } = this.#options.models.loaded(how.model);
-    const request: ClassifyJobRequest = { ...how, model };
+    const request: ClassifyJobRequest = { ...how, model, upload: upload.name };
     const id = crypto.randomUUID();
     const folder = this.#options.runner.folderOf(id);
-    await Deno.mkdir(folder);
-    await Deno.rename(upload.path, join(folder, IMAGE_FILE));
+    await makeFolder(folder);
+    await keepFile(upload.path, join(folder, IMAGE_FILE));
     return await this.#accept("classify", request, {
       ...options,
       id,
@@ -130,7 +133,7 @@ export class Jobs {
   ): Promise<Accepted> {
     const { models, sources } = this.#options;
     const file = await sources.file(manifest);
-    await asInput("manifest", () => readBatch(file), { file, name: manifest });
+    await this.#asInput("manifest", () => readBatch(file));
     const { name: model } = models.loaded(how.model);
     const request: BatchJobRequest = {
       ...how,
@@ -146,14 +149,17 @@ export class Jobs {
   ): Promise<Accepted> {
     const { models, sources } = this.#options;
     const { data, name, seed = 0 } = request;
-    const base = await asInput("config", () => baseConfig(request));
-    const config = await asInput("settings", () => changed(base, request));
+    const base = await this.#asInput("config", () => baseConfig(request));
+    const config = await this.#asInput(
+      "settings",
+      () => changed(base, request),
+    );
     const file = await sources.file(data);
-    await asInput("data", async () => {
+    await this.#asInput("data", async () => {
       const manifest = await readManifest(file);
       await this.#checkFiles(manifest.entries);
       checkReference(config, manifest);
-    }, { file, name: data });
+    });
     const accepted: TrainJobRequest = { data: file, name, config, seed };
     return await this.#accept("train", accepted, {
       ...options,
@@ -178,10 +184,16 @@ export class Jobs {
     return job;
   }
 
-  /** @throws {ConflictError} If the job neither failed nor was cancelled. */
+  /**
+   * @throws {ConflictError} If the job neither failed nor was cancelled, or has
+   *   nothing left to go on with.
+   */
   async resume(id: string): Promise<Job> {
     const { store, runner } = this.#options;
     const before = found(await store.get(id));
+    if (before.state === "failed") {
+      await assertHasImage(before, runner.folderOf(id));
+    }
     const job = await store.resume(id);
     if (!job) {
       throw new ConflictError(
@@ -273,6 +285,19 @@ export class Jobs {
     await Deno.remove(folder, { recursive: true }).catch(() => {}); // none made
   }
 
+  /** What is wrong with a table or a configuration, as a fault of `field`. */
+  async #asInput<T>(field: string, work: () => T | Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      const ofInput = [ConfigError, DataError, UsageError]
+        .some((kind) => cause instanceof kind);
+      if (!ofInput) throw cause;
+      const message = this.#options.messages.of(cause as Error);
+      throw new InputError(field, message, { cause });
+    }
+  }
+
   /** Checks that a manifest names only what a request may name. */
   async #checkFiles(entries: readonly ManifestEntry[]): Promise<void> {
     const { sources } = this.#options;
@@ -318,31 +343,6 @@ function changed(
     ),
     ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
   ]);
-}
-
-/**
- * What is wrong with a table or a configuration, as a fault of `field`.
- *
- * @param named a file that is called by what the request calls it.
- */
-async function asInput<T>(
-  field: string,
-  work: () => T | Promise<T>,
-  named?: { file: string; name: string },
-): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    const ofInput = [ConfigError, DataError, UsageError]
-      .some((kind) => cause instanceof kind);
-    if (!ofInput) throw cause;
-    const { message } = cause as Error;
-    throw new InputError(
-      field,
-      named ? message.replaceAll(named.file, named.name) : message,
-      { cause },
-    );
-  }
 }
 
 function found(job: Job | undefined): Job {

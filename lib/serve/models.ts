@@ -14,6 +14,7 @@ import {
 } from "../model/checkpoint.ts";
 import type { EnginePool } from "./engine_pool.ts";
 import { ConflictError, NotFoundError } from "./errors.ts";
+import type { Messages } from "./messages.ts";
 
 /** What a model may be called: a file name that needs no quoting anywhere. */
 export const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
@@ -42,6 +43,7 @@ export class ModelRegistry {
   readonly #folder: string;
   readonly #stateFolder: string;
   readonly #engine: EnginePool;
+  readonly #messages: Messages;
   #models = new Map<string, ModelEntry>();
   #faults: ModelFault[] = [];
   readonly #known = new Map<string, { stamp: string; info: CheckpointInfo }>();
@@ -51,15 +53,17 @@ export class ModelRegistry {
 
   /** @param stateFolder where the server keeps what it must remember. */
   constructor(
-    { folder, stateFolder, engine }: {
+    { folder, stateFolder, engine, messages }: {
       folder: string;
       stateFolder: string;
       engine: EnginePool;
+      messages: Messages;
     },
   ) {
     this.#folder = folder;
     this.#stateFolder = stateFolder;
     this.#engine = engine;
+    this.#messages = messages;
   }
 
   /** Reads the folder and loads every model. */
@@ -211,7 +215,7 @@ export class ModelRegistry {
         if (!(error instanceof CheckpointError)) throw error;
         const isOurs = extname(file) === ".safetensors" ||
           (await Deno.stat(entry)).isDirectory;
-        if (isOurs) faults.push({ name, error: error.message });
+        if (isOurs) faults.push({ name, error: this.#messages.of(error) });
       }
     }
     models.sort((a, b) => a.name < b.name ? -1 : 1);
@@ -252,7 +256,8 @@ export class ModelRegistry {
     try {
       await this.#load(model);
     } catch (error) {
-      this.#faults.push({ name: model.name, error: (error as Error).message });
+      const { name } = model;
+      this.#faults.push({ name, error: this.#messages.of(error as Error) });
     }
   }
 

@@ -16,6 +16,7 @@ import type { JobStore } from "./job_store.ts";
 import { Jobs } from "./jobs.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./logging.ts";
+import { Messages } from "./messages.ts";
 import { Metrics } from "./metrics.ts";
 import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
@@ -55,6 +56,7 @@ export interface Server {
   readonly jobs: Jobs;
   readonly metrics: Metrics;
   readonly limits: Limits;
+  readonly messages: Messages;
   readonly token: string | undefined;
   readonly log: Log;
   /** Why no work is taken now; undefined where it is. */
@@ -83,13 +85,15 @@ const PRUNE_EVERY_MS = 3600 * 1000;
 export async function startServer(options: ServerOptions): Promise<Server> {
   const { limits, log, backend, token, allowedHosts } = options;
   const { memory = new Memory() } = options;
-  const state = join(options.models, STATE_FOLDER);
+  const modelFolder = await Deno.realPath(options.models);
+  const state = join(modelFolder, STATE_FOLDER);
   const jobFolder = join(state, "jobs");
   await mkdir(jobFolder, { recursive: true });
   const sources = await Sources.open({
     roots: options.dataRoots,
     hosts: allowedHosts,
   });
+  const messages = new Messages([...sources.roots, modelFolder, jobFolder]);
   const uploads = await Uploads.open(join(state, "uploads"), limits);
   const store = new SqliteJobStore(join(state, "jobs.sqlite"), {
     leaseMs: LEASE_MS,
@@ -108,9 +112,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     },
   });
   const models = new ModelRegistry({
-    folder: options.models,
+    folder: modelFolder,
     stateFolder: state,
-    engine,
+    ...{ engine, messages },
   });
   const predictor = new Predictor({
     engine,
@@ -130,17 +134,17 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     folder: jobFolder,
     works: {
       classify: classifyWork({ images, models, predictor }),
-      batch: batchWork({ images, models, predictor }),
+      batch: batchWork({ images, models, predictor, messages }),
       train: trainWork({
         ...{ backend, allowedHosts, engine, models },
         memoryBytes: memory.bytes,
       }),
     },
     isReady: () => engine.status !== undefined,
-    log,
+    ...{ messages, log },
     beatMs: BEAT_MS,
   });
-  const jobs = new Jobs({ store, runner, models, sources });
+  const jobs = new Jobs({ store, runner, models, sources, messages });
   const draining = new AbortController();
   try {
     await engine.start();
@@ -169,7 +173,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   await prune(store, jobFolder, log);
   return {
     ...{ engine, models, predictor, images, uploads, jobs, metrics },
-    ...{ limits, token, log },
+    ...{ limits, messages, token, log },
     get notReady() {
       if (draining.signal.aborted) return "the server is about to stop";
       if (engine.status) return undefined;

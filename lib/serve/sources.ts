@@ -23,11 +23,12 @@ export type Source = { file: string } | { url: string };
 
 /** Resolves what a request names, or refuses. */
 export class Sources {
-  readonly #roots: readonly string[];
+  /** The folders, without symbolic links. */
+  readonly roots: readonly string[];
   readonly #hosts: readonly string[];
 
   private constructor(roots: readonly string[], hosts: readonly string[]) {
-    this.#roots = roots;
+    this.roots = roots;
     this.#hosts = hosts;
   }
 
@@ -41,20 +42,21 @@ export class Sources {
    * The file that `path` names: relative to a root, or absolute and under one.
    * Symbolic links count as what they point to.
    *
+   * @param name what the refusal calls it.
    * @throws {ForbiddenError} With the same text whether it is missing or not
    *   allowed: it must not tell what is on the disk.
    */
-  async file(path: string): Promise<string> {
+  async file(path: string, name = path): Promise<string> {
     const candidates = isAbsolute(path)
       ? [path]
-      : this.#roots.map((root) => join(root, path));
+      : this.roots.map((root) => join(root, path));
     for (const candidate of candidates) {
       const file = await this.#allowedFile(candidate);
       if (file !== undefined) return file;
     }
     throw new ForbiddenError(
       `Cannot read ${
-        JSON.stringify(path)
+        JSON.stringify(name)
       }: there is no such file in the folders of data (--data-root)`,
     );
   }
@@ -86,7 +88,7 @@ export class Sources {
   async #allowedFile(path: string): Promise<string | undefined> {
     try {
       const file = await Deno.realPath(path);
-      const inside = this.#roots.some((root) => isInside(root, file));
+      const inside = this.roots.some((root) => isInside(root, file));
       return inside && (await Deno.stat(file)).isFile ? file : undefined;
     } catch {
       return undefined; // missing, or not ours to look at: the same answer

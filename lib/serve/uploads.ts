@@ -19,6 +19,8 @@ export type UploadLimits = Pick<Limits, "uploadBytes" | "pace">;
 /** A file that was received whole. */
 export interface Upload {
   path: string;
+  /** What messages call it: what its sender calls it, where that is said. */
+  name: string;
   bytes: number;
   sha256: string;
 }
@@ -35,6 +37,9 @@ const FORM_LIMITS = {
   ...{ parts: 32, fields: 16, files: 16 },
   ...{ fieldSize: 4096, fieldNameSize: 100 },
 };
+
+const LONGEST_NAME = 255; // characters
+const UNNAMED = "the upload";
 
 // Held by the process whose folder it is, for as long as it lives.
 const LOCK_FILE = ".lock";
@@ -64,14 +69,17 @@ export class Uploads {
     for await (const { name } of Deno.readDir(parent)) {
       await removeAbandoned(join(parent, name));
     }
-    const folder = join(parent, crypto.randomUUID());
-    await Deno.mkdir(folder);
-    const lock = await Deno.open(join(folder, LOCK_FILE), {
-      write: true,
-      create: true,
-    });
-    await lock.lock(true);
-    return new Uploads(folder, lock, limits);
+    for (;;) {
+      const folder = join(parent, crypto.randomUUID());
+      await Deno.mkdir(folder);
+      const file = join(folder, LOCK_FILE);
+      const lock = await Deno.open(file, { write: true, create: true });
+      await lock.lock(true);
+      // Another process that starts may have taken it for abandoned meanwhile.
+      const isOurs = await Deno.stat(file).then(() => true, () => false);
+      if (isOurs) return new Uploads(folder, lock, limits);
+      lock.close();
+    }
   }
 
   close(): void {
@@ -125,7 +133,7 @@ export class Uploads {
     );
   }
 
-  async remove({ path }: Upload): Promise<void> {
+  async remove({ path }: Pick<Upload, "path">): Promise<void> {
     await Deno.remove(path).catch(() => {}); // moved on, or gone already
   }
 
@@ -146,7 +154,10 @@ export class Uploads {
     );
   }
 
-  async #write(chunks: AsyncIterable<Uint8Array>): Promise<Upload> {
+  async #write(
+    chunks: AsyncIterable<Uint8Array>,
+    name = "",
+  ): Promise<Upload> {
     const path = join(this.#folder, crypto.randomUUID());
     const hash = createHash("sha256");
     let bytes = 0;
@@ -158,9 +169,15 @@ export class Uploads {
         hash.update(chunk);
         await writeAll(file, chunk);
       }
-      return { path, bytes, sha256: hash.digest("hex") };
+      const sha256 = hash.digest("hex");
+      return {
+        path,
+        name: name.slice(0, LONGEST_NAME) || UNNAMED,
+        bytes,
+        sha256,
+      };
     } catch (error) {
-      await this.remove({ path, bytes, sha256: "" });
+      await this.remove({ path });
       throw error;
     }
   }
@@ -178,13 +195,13 @@ export class Uploads {
     parser.on("field", (name: string, value: string) => {
       fields[name] = value;
     });
-    parser.on("file", (name: string, part: Readable) => {
+    parser.on("file", (name: string, part: Readable, filename?: string) => {
       parts.push(part);
       const isFile = name === "file" && file === undefined;
       // Without someone who listens, a form that is cut off ends the process.
       part.on("error", isFile ? (error) => part.destroy(error) : reject);
       if (!isFile) return part.resume();
-      file = this.#write(part);
+      file = this.#write(part, filename);
       file.catch(reject); // it may fail before the form ends: too large
     });
     for (const limit of ["partsLimit", "fieldsLimit", "filesLimit"] as const) {

@@ -243,10 +243,17 @@ Deno.test("what is not an image is told apart from one that is damaged", async (
     error: /the upload .*none of PNG/,
   });
   const bytes = await imageOf(server.folder);
-  await assertRefused(
-    await classify({ headers, body: bytes.slice(0, bytes.length / 2) }),
-    { status: 422, error: /the upload/ },
-  );
+  const cut = bytes.slice(0, bytes.length / 2);
+  await assertRefused(await classify({ headers, body: cut }), {
+    status: 422,
+    error: /the upload/,
+  });
+  const form = new FormData();
+  form.append("file", new Blob([cut]), "My slide.png");
+  await assertRefused(await classify({ body: form }), {
+    status: 422,
+    error: /^Cannot \w+ My slide.png/,
+  });
   for (const type of ["text/plain", "application/x-www-form-urlencoded"]) {
     await assertRefused(
       await classify({ headers: { "content-type": type }, body: "a=b" }),

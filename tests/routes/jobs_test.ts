@@ -147,8 +147,9 @@ Deno.test("a table is classified; a bad image in it is noted", async () => {
     "images/test_00001.png",
     "../../secret.png",
   ]);
-  assert.match(lines[1].error, /no such file/);
-  assert.match(lines[2].error, /none of PNG/);
+  assert.match(lines[1].error, /"nothing.png": there is no such file/);
+  assert.match(lines[2].error, /^Cannot open manifest.csv as .*none of PNG/);
+  assert.match(lines[4].error, /"..\/..\/secret.png": there is no such file/);
   assert.equal(
     lines[4].error.replaceAll(/"[^"]*"/g, ""),
     lines[1].error.replaceAll(/"[^"]*"/g, ""),
@@ -211,6 +212,10 @@ Deno.test("one key is one job", async () => {
   const failed = await ended(server.url, one.id);
   assert.equal(failed.state, "failed");
   assert.match(failed.error!, /the upload .*none of PNG/);
+  await assertRefused(await send("POST", failed.links.resume!), {
+    status: 409,
+    error: /^The upload is gone: send it again/,
+  });
 
   // Many at once are one as well.
   const many = await Promise.all(
@@ -313,6 +318,24 @@ Deno.test("a manifest does not tell what lies outside the folders of data", asyn
     await say("../models/first/log.jsonl"),
     await say("../models/first/absent"),
   );
+});
+
+Deno.test("a run that fails names the image as its manifest does", async () => {
+  const set = join(server.folder, "set");
+  const image = await Deno.readFile(join(set, "images", "test_00000.png"));
+  await Deno.writeFile(join(set, "images", "cut.png"), image.slice(0, 2000));
+  const manifest = await Deno.readTextFile(join(set, "manifest.csv"));
+  await Deno.writeTextFile(
+    join(set, "cut.csv"),
+    manifest.replace("images/train_00000.png", "images/cut.png"),
+  );
+  const { id } = await accepted(
+    await post(`${server.url}/v1/train`, training("cut", { data: "cut.csv" })),
+  );
+  const { state, error } = await ended(server.url, id);
+  assert.equal(state, "failed");
+  assert.match(error!, /^Cannot \w+ images\/cut.png/);
+  assert.ok(!error!.includes(server.folder), error!);
 });
 
 Deno.test("there is no other job", async () => {

@@ -77,6 +77,7 @@ Deno.test("a model can be added, unloaded, loaded, made default and removed", as
     "third",
   ]);
   assert.deepEqual(faults.map(({ name }) => name), ["broken"]);
+  assert.match(faults[0]!.error, /^Cannot use broken.safetensors as /);
 
   assert.equal(
     (await modelOf(await send("POST", "/second/default"))).default,

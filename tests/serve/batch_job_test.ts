@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type BatchJobRequest, batchWork } from "../../lib/serve/batch_job.ts";
 import type { Images } from "../../lib/serve/images.ts";
+import { Messages } from "../../lib/serve/messages.ts";
 import type { ModelRegistry } from "../../lib/serve/models.ts";
 import type { Predictor } from "../../lib/serve/predictor.ts";
 
@@ -27,11 +28,12 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
       const work = batchWork({
         models: { loaded: () => ({}) } as unknown as ModelRegistry,
         images: {
-          named: ({ path }: { path: string }) => ({
-            path,
+          named: ({ path, name }: { path: string; name: string }) => ({
+            ...{ path, name },
             async [Symbol.asyncDispose]() {},
           }),
         } as unknown as Images,
+        messages: new Messages([]),
         predictor: {
           classifyLater({ name }: { name: string }) {
             done.push(name);

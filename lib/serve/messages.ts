@@ -1,0 +1,56 @@
+/**
+ * What callers are told of a failure: files are called by their place in the
+ * folders of data and of models, and where those lie is nobody's business.
+ *
+ * @module
+ */
+import { sep } from "node:path";
+import {
+  CheckpointError,
+  ConfigError,
+  DataError,
+  EngineError,
+  ImageError,
+  TrainingError,
+  UsageError,
+} from "../errors.ts";
+
+// Written for who sits at the machine; those of errors.ts here, for callers.
+const OF_THE_MACHINE = [
+  CheckpointError,
+  ConfigError,
+  DataError,
+  EngineError,
+  ImageError,
+  TrainingError,
+  UsageError,
+];
+
+/** Says errors to callers. */
+export class Messages {
+  readonly #folders: readonly RegExp[];
+
+  /** @param folders absolute, without symbolic links. */
+  constructor(folders: readonly string[]) {
+    this.#folders = folders
+      .filter((folder) => folder !== sep) // which hides nothing
+      .toSorted((a, b) => b.length - a.length) // inner ones first
+      .map((folder) =>
+        new RegExp(`(?<![\\w/.-])${RegExp.escape(folder + sep)}`, "g")
+      );
+  }
+
+  /** The message of an error. */
+  of(error: Error): string {
+    const isOfTheMachine = OF_THE_MACHINE.some((kind) => error instanceof kind);
+    return isOfTheMachine ? this.told(error.message) : error.message;
+  }
+
+  /** A message that may name our files. */
+  told(message: string): string {
+    return this.#folders.reduce(
+      (text, folder) => text.replaceAll(folder, ""),
+      message,
+    );
+  }
+}
