@@ -9,6 +9,7 @@ import { registerWebGpuConvolutions } from "./conv_webgpu.ts";
 import { downsampleKernels } from "./downsample.ts";
 import { gatherPatchesKernels } from "./gather_patches.ts";
 import { registerGradients } from "./gradients.ts";
+import { registerWasmIdentity } from "./identity_wasm.ts";
 import { maxPoolKernels } from "./max_pool.ts";
 import { sampleKernels } from "./sample.ts";
 import { softmaxKernels } from "./softmax.ts";
@@ -29,6 +30,7 @@ export function registerKernels(): void {
     ]
   ) tf.registerKernel(config);
   registerWasmConvolutions();
+  registerWasmIdentity();
   registerWebGpuConvolutions();
   registerGradients();
 }

@@ -10,9 +10,9 @@ export const DEFAULT_MEMORY_BYTES = 512e6;
 /** With less, blocks are so small that their surroundings are most of them. */
 export const LEAST_MEMORY_BYTES = 64e6;
 
-// Bytes of an attention network for each px of what it sees, its gradient
-// included, as counted by tfjs: 296.
-const ATTENTION_BYTES = 300;
+// Bytes of an attention network for each px of what it sees, its gradient and
+// the padded copies of its convolutions included: 221 on the wasm engine.
+const ATTENTION_BYTES = 240;
 // Of the bound, for what a feature network makes of sub-tiles.
 const FEATURE_SHARE = 3 / 16;
 // Larger blocks are no faster.

@@ -53,13 +53,13 @@ export const featureChannels: Record<FeatureNetwork, number> = {
 };
 
 /**
- * Bytes of each network for each px of what it reads, its gradient included, as
- * counted by tfjs.
+ * Bytes of each network for each px of what it reads, its gradient and the
+ * padded copies of its convolutions included, as measured on the wasm engine.
  */
 export const featureBytes: Record<FeatureNetwork, number> = {
-  lenet: 900,
-  resnet: 5700,
-  ats: 1700,
+  lenet: 700,
+  resnet: 2400,
+  ats: 1300,
 };
 
 /**
@@ -268,6 +268,7 @@ function normaliseRelu(
   const result = batchNormalise(x, {
     scale: value(parameters, `${name}/scale`) as tf.Tensor1D,
     shift: value(parameters, `${name}/shift`) as tf.Tensor1D,
+    relu: true,
     ...(updates ? {} : { mean: movingMean, variance: movingVariance }),
   });
   if (updates) {
@@ -277,7 +278,7 @@ function normaliseRelu(
       blend(movingVariance, result.variance),
     );
   }
-  return tf.relu(result.output);
+  return result.output;
 }
 
 function value(parameters: Parameters, name: string): tf.Variable {

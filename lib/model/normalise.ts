@@ -52,11 +52,13 @@ export interface BatchNormalised {
  */
 export function batchNormalise(
   x: tf.Tensor4D,
-  { scale, shift, mean, variance }: {
+  { scale, shift, mean, variance, relu = false }: {
     scale: tf.Tensor1D;
     shift: tf.Tensor1D;
     mean?: tf.Tensor1D;
     variance?: tf.Tensor1D;
+    /** Whether a ReLU follows. */
+    relu?: boolean;
   },
 ): BatchNormalised {
   const channels = x.shape[3];
@@ -64,7 +66,7 @@ export function batchNormalise(
   const moments = mean && variance
     ? { mean, variance, fixed: true }
     : { ...batchMoments(rows), fixed: false };
-  const output = normaliseColumns(rows, { scale, shift, ...moments });
+  const output = normaliseColumns(rows, { scale, shift, relu, ...moments });
   return {
     output: tf.reshape(output, x.shape),
     mean: moments.mean,
@@ -86,36 +88,63 @@ function batchMoments(rows: tf.Tensor2D) {
   return { mean: mean!, variance: variance! };
 }
 
+/**
+ * With n = (x - mean) / deviation and y = scale n + shift, of M rows,
+ *
+ *     dx = scale / deviation (dy - sum(dy) / M - n sum(n dy) / M)
+ *
+ * where the statistics are those of x. n is computed again for the gradient:
+ * kept, it would be one of the largest tensors of all.
+ */
 function normaliseColumns(
   x: tf.Tensor2D,
-  { scale, shift, mean, variance, fixed }: {
+  { scale, shift, mean, variance, fixed, relu }: {
     scale: tf.Tensor1D;
     shift: tf.Tensor1D;
     mean: tf.Tensor1D;
     variance: tf.Tensor1D;
     fixed: boolean;
+    relu: boolean;
   },
 ): tf.Tensor2D {
   const operation = tf.customGrad((...args) => {
     const [x, scale, shift] = args as unknown as tf.Tensor[];
     const save = args.at(-1) as unknown as tf.GradSaveFunc;
     const inverse = tf.rsqrt(tf.add(variance, VARIANCE_EPSILON)); // [C]
-    const normal = tf.mul(tf.sub(x!, mean), inverse); // [M, C]
-    save([normal, inverse, scale!]);
+    const n = spent(tf.sub(x!, mean), (x) => tf.mul(x, inverse)); // [M, C]
+    const scaled = spent(n, (n) => tf.mul(n, scale!));
+    const shifted = spent(scaled, (x) => tf.add(x, shift!));
+    const y = relu ? spent(shifted, tf.relu) : shifted;
+    save([x!, mean, inverse, scale!, y]);
     return {
-      value: tf.add(tf.mul(normal, scale!), shift!),
-      gradFunc: (dy, saved) => {
-        const [normal, inverse, scale] = saved as tf.Tensor[];
-        const dScale = tf.sum(tf.mul(dy, normal!), 0);
+      value: y,
+      gradFunc: (upstream, saved) => {
+        const [x, mean, inverse, scale, y] = saved as tf.Tensor[];
+        const dy = relu
+          ? spent(tf.step(y!), (alive) => tf.mul(alive, upstream))
+          : upstream;
+        const n = spent(tf.sub(x!, mean!), (x) => tf.mul(x, inverse!));
+        const dScale = spent(tf.mul(dy, n), (x) => tf.sum(x, 0));
         const dShift = tf.sum(dy, 0);
         const gain = tf.mul(scale!, inverse!);
-        if (fixed) return [tf.mul(dy, gain), dScale, dShift];
-        const count = 1 / normal!.shape[0]!;
-        const centred = tf.sub(dy, tf.mul(dShift, count));
-        const along = tf.mul(normal!, tf.mul(dScale, count));
-        return [tf.mul(tf.sub(centred, along), gain), dScale, dShift];
+        const straight = tf.mul(dy, gain);
+        if (dy !== upstream) dy.dispose();
+        if (fixed) return [straight, dScale, dShift];
+        const share = tf.mul(gain, 1 / n.shape[0]!);
+        const along = spent(n, (n) => tf.mul(n, tf.mul(share, dScale)));
+        const across = spent(straight, (x) => tf.sub(x, along));
+        along.dispose();
+        const dx = spent(across, (x) => tf.sub(x, tf.mul(share, dShift)));
+        return [dx, dScale, dShift];
       },
     };
   });
   return operation(x, scale, shift) as tf.Tensor2D;
+}
+
+/** What `use` makes of x, which goes: maps of whole batches would pile up. */
+function spent<T extends tf.Tensor>(x: T, use: (x: T) => tf.Tensor): tf.Tensor {
+  const result = use(x);
+  x.dispose();
+  return result;
 }

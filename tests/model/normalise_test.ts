@@ -47,9 +47,10 @@ const SHAPE: [number, number, number, number] = [2, 3, 4, 5];
 /** Batch normalisation as plain loops. */
 function reference(
   x: Float32Array,
-  { scale, shift, statistics }: {
+  { scale, shift, relu, statistics }: {
     scale: Float32Array;
     shift: Float32Array;
+    relu: boolean;
     statistics?: { mean: number[]; variance: number[] };
   },
 ) {
@@ -65,7 +66,8 @@ function reference(
     const c = at % channels;
     const normal = (value - used.mean[c]!) /
       Math.sqrt(used.variance[c]! + EPSILON);
-    return normal * scale[c]! + shift[c]!;
+    const shifted = normal * scale[c]! + shift[c]!;
+    return relu ? Math.max(0, shifted) : shifted;
   });
   return { output, mean: used.mean, variance: used.variance };
 }
@@ -75,9 +77,17 @@ const STATISTICS = {
   variance: [1, 0.5, 2, 0, 4].map((value) => value + 0.25),
 };
 
-for (const moving of [false, true]) {
-  const name = moving ? "moving" : "its own";
-  testOnEngines(`batch normalisation by ${name} statistics`, async () => {
+for (
+  const { moving, relu } of [
+    { moving: false, relu: false },
+    { moving: false, relu: true },
+    { moving: true, relu: true },
+  ]
+) {
+  const name = `by ${moving ? "moving" : "its own"} statistics${
+    relu ? " and a ReLU" : ""
+  }`;
+  testOnEngines(`batch normalisation ${name}`, async () => {
     const values = normals(120, 1, 2).map((value) => value + 3);
     const parameters = { scale: normals(5, 2), shift: normals(5, 3) };
     const [x, scale, shift] = [
@@ -95,6 +105,7 @@ for (const moving of [false, true]) {
       batchNormalise(x as tf.Tensor4D, {
         scale: scale as tf.Tensor1D,
         shift: shift as tf.Tensor1D,
+        relu,
         ...fixed,
       });
     const result = tf.tidy(() => {
@@ -103,6 +114,7 @@ for (const moving of [false, true]) {
     });
     const expected = reference(values, {
       ...parameters,
+      relu,
       ...(moving && { statistics: STATISTICS }),
     });
     for (const part of ["output", "mean", "variance"] as const) {
