@@ -8,7 +8,8 @@ import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+/** The folder of the repository. */
+export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /** What `deno task NAME` runs, by name. */
 export const taskCommands: Record<string, string> = Object.fromEntries(
@@ -91,6 +92,12 @@ export function assertFailsInOneLine(
 ): void {
   assertFails(result, expected);
   assert.equal(remarks(result).length, 1, result.stderr);
+}
+
+/** A port that nobody listens on. */
+export function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
 }
 
 /** Runs checks of processes, as many at a time as there are cores. */

@@ -5,7 +5,12 @@ import { listen } from "../../lib/commands/serve.ts";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import { startServer } from "../../lib/serve/server.ts";
 import { drawModels, serve } from "../serve/served.ts";
-import { assertFailsInOneLine, folderOfFile, zoomin } from "./process.ts";
+import {
+  assertFailsInOneLine,
+  folderOfFile,
+  freePort,
+  zoomin,
+} from "./process.ts";
 
 const folder = folderOfFile(async (folder) => {
   await drawModels(folder);
@@ -100,12 +105,6 @@ Deno.test("a stop waits for what is under way, but not for ever", async () => {
   }
 });
 
-/** A port that nobody listens on. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
 Deno.test("the task grants what is needed and no more", async () => {
   const { tasks } = JSON.parse(
     await Deno.readTextFile(new URL("../../deno.json", import.meta.url)),
@@ -113,4 +112,5 @@ Deno.test("the task grants what is needed and no more", async () => {
   const { command } = tasks.serve;
   assert.match(command, /--no-prompt/);
   assert.doesNotMatch(command, / -A|--allow-all|--allow-run/);
+  assert.match(command, / --allow-env=\S+ --allow-sys=\S+ /);
 });

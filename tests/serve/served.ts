@@ -34,10 +34,14 @@ export async function serve(
   folder: string,
   ...argv: string[]
 ): Promise<Served> {
-  const process = start(
+  return await listening(start(
     folder,
     ...["serve", "--port", "0", "--backend", "wasm", ...argv],
-  );
+  ));
+}
+
+/** Waits until a server that was started listens. */
+export async function listening(process: Deno.ChildProcess): Promise<Served> {
   let stderr = "";
   const logged = process.stderr.pipeThrough(new TextDecoderStream())
     .pipeTo(
