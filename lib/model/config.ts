@@ -69,8 +69,10 @@ const trainingSchema = z.strictObject({
   weightDecay: z.number().min(0).describe("decoupled (AdamW)"),
   schedule: scheduleSchema,
   clipNorm: z.number().positive().describe("bound of the gradient's norm"),
-  gradient: z.enum(["unbiased", "ats"])
-    .describe("estimator of the sub-tile attention's gradient"),
+  gradient: z.enum(["unbiased", "leaveOneOut", "ats"])
+    .describe(
+      "estimator of attention's gradient; leaveOneOut: unbiased, varies less",
+    ),
   entropyWeight: z.number().min(0)
     .describe("lambda of the entropy regulariser"),
   contrastiveFrom: z.number().int().min(1).nullable()

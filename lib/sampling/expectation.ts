@@ -20,12 +20,24 @@
  *
  * `ats` is the rule of Katharopoulos & Fleuret, ICML 2019: biased for n >= 2.
  *
+ * `leaveOneOut` is unbiased, too, and varies less: a constant in the place of
+ * every g has no gradient in the mean, so what the other draws came to can be
+ * taken off (Kool et al., "Buy 4 REINFORCE samples, get a baseline for free!",
+ * 2019). With x_c = <g, phi_c>, the mean x = sum_c (n_c / N) x_c, and what the
+ * other tiles came to, o_c = (N x - n_c x_c) / (N - n_c):
+ *
+ *     tiles:       x_c becomes N / (N - 1) (x_c - x)
+ *     sub-tiles:   g_k becomes g_k - o_c
+ *
+ * A draw's noise is in none of what is taken off it: the draws of tiles are
+ * independent, and so are those of sub-tiles in different tiles.
+ *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 
 /** Which rule gives the gradient of the sub-tile attention. */
-export type GradientRule = "unbiased" | "ats";
+export type GradientRule = "unbiased" | "leaveOneOut" | "ats";
 
 /** What was drawn, flat over all representations of a batch. */
 export interface Draws {
@@ -65,7 +77,7 @@ export function expectation(
   const weights = combinedWeights(
     subTileWeights(subTileAttention, layout, rule),
     tileWeights(tileAttention, draws),
-    layout,
+    { layout, rule },
   );
   const weighted = tf.mul(
     features,
@@ -135,15 +147,47 @@ class Layout {
 
   /** 1 where a sub-tile belongs to a row: `[rows, S]`. */
   membership(): tf.Tensor2D {
-    const rows = this.#draws.rowOf.reduce(
-      (most, row) => Math.max(most, row),
-      0,
-    );
-    const table = new Float32Array((rows + 1) * this.subTiles);
+    const table = new Float32Array(this.#rows * this.subTiles);
     this.#tileOf.forEach((tile, at) => {
       table[this.#draws.rowOf[tile]! * this.subTiles + at] = 1;
     });
-    return tf.tensor2d(table, [rows + 1, this.subTiles]);
+    return tf.tensor2d(table, [this.#rows, this.subTiles]);
+  }
+
+  /**
+   * Values x `[T]` of tiles beside those of their rows: N / (N - 1) (x_c - x),
+   * and o_c, the mean of the row's other draws; both `[T]`. Where there is no
+   * other draw they are x_c and 0.
+   */
+  comparedWithOthers(
+    values: tf.Tensor1D,
+  ): { centred: tf.Tensor1D; others: tf.Tensor1D } {
+    const { samples, rowOf, counts } = this.#draws;
+    if (samples === 1) return { centred: values, others: tf.zerosLike(values) };
+    const ofRow = new Float32Array(this.#rows * this.tiles);
+    rowOf.forEach((row, tile) => {
+      ofRow[row * this.tiles + tile] = counts[tile]! / samples;
+    });
+    const means = tf.matMul(
+      tf.tensor2d(ofRow, [this.#rows, this.tiles]),
+      tf.reshape(values, [this.tiles, 1]),
+    );
+    const mean = tf.gather(
+      tf.reshape(means, [-1]),
+      tf.tensor1d(rowOf, "int32"),
+    );
+    const share = (of: (count: number) => number) =>
+      tf.tensor1d(Float32Array.from(counts, of));
+    const ofMean = share((n) => n < samples ? samples / (samples - n) : 0);
+    const ofSelf = share((n) => n < samples ? n / (samples - n) : 0);
+    return {
+      centred: tf.mul(tf.sub(values, mean), samples / (samples - 1)),
+      others: tf.sub(tf.mul(mean, ofMean), tf.mul(values, ofSelf)),
+    };
+  }
+
+  get #rows(): number {
+    return this.#draws.rowOf.reduce((most, row) => Math.max(most, row), 0) + 1;
   }
 
   /** The values with a row a tile, zeros where a tile has fewer draws. */
@@ -180,7 +224,7 @@ function subTileWeights(
         const ratio = tf.div(left, tf.maximum(b, SMALLEST_ATTENTION));
         const n = layout.drawn();
         const k = layout.order();
-        if (rule === "unbiased") {
+        if (rule !== "ats") {
           const after = tf.sub(tf.sub(n, 1), k);
           return tf.div(tf.mul(g, tf.add(after, ratio)), n);
         }
@@ -221,7 +265,7 @@ function tileWeights(attention: tf.Tensor1D, draws: Draws): tf.Tensor1D {
 function combinedWeights(
   subTiles: tf.Tensor1D,
   tiles: tf.Tensor1D,
-  layout: Layout,
+  { layout, rule }: { layout: Layout; rule: GradientRule },
 ): tf.Tensor1D {
   const operation = tf.customGrad((...args) => {
     const [within, ofTile] = args as unknown as [tf.Tensor1D, tf.Tensor1D];
@@ -232,9 +276,12 @@ function combinedWeights(
       value: tf.mul(within, spread),
       gradFunc: (g, saved) => {
         const [within, spread] = saved as [tf.Tensor1D, tf.Tensor1D];
+        const ofTile = layout.sumOfTile(tf.mul(g, within) as tf.Tensor1D); // x_c
+        if (rule !== "leaveOneOut") return [tf.mul(g, spread), ofTile];
+        const { centred, others } = layout.comparedWithOthers(ofTile);
         return [
-          tf.mul(g, spread),
-          layout.sumOfTile(tf.mul(g, within) as tf.Tensor1D),
+          tf.mul(tf.sub(g, layout.spread(others)), spread),
+          centred,
         ];
       },
     };

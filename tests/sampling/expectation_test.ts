@@ -431,12 +431,37 @@ testOnEngines("over all draws of a tile: unbiased is, ats is not", async () => {
   }
 });
 
-testOnEngines("over all draws of both stages: F and gradients", async () => {
+for (const rule of ["unbiased", "leaveOneOut"] as const) {
+  testOnEngines(
+    `over all draws of both stages: F and gradients, ${rule}`,
+    async () => void await overAllDraws(rule),
+  );
+}
+
+testOnEngines(
+  "what the other draws came to makes gradients vary less",
+  async () => {
+    const unbiased = await overAllDraws("unbiased");
+    const leaveOneOut = await overAllDraws("leaveOneOut");
+    assert.ok(
+      leaveOneOut < 0.5 * unbiased,
+      `variances ${leaveOneOut} and ${unbiased}`,
+    );
+  },
+);
+
+/**
+ * Checks means over all draws against the exact values; returns the variance of
+ * the gradient of the tiles' logits.
+ */
+async function overAllDraws(rule: GradientRule): Promise<number> {
   // 3 tiles of 3 locations, N = 2
   const alpha = [0.6, 0.1, 0.3].map(Math.fround);
   const beta = [[0.7, 0.2, 0.1], [0.1, 0.45, 0.45], [0.3, 0.5, 0.2]]
     .map((row) => row.map(Math.fround));
-  const f = rows(9, 2, 13), g = rows(1, 2, 14)[0]!;
+  const g = rows(1, 2, 14)[0]!;
+  // What an image's features have in common along g is noise to its attention.
+  const f = rows(9, 2, 13).map((row) => row.map((x, c) => x + 3 * g[c]!));
   const input: Input = {
     features: [],
     subTileAttention: [],
@@ -479,7 +504,7 @@ testOnEngines("over all draws of both stages: F and gradients", async () => {
     }
   }
   input.draws = drawsOf({ rowOf, counts, drawn: counts });
-  const output = await run(input, probabilities.map(() => g));
+  const output = await run(input, probabilities.map(() => g), rule);
 
   const expected = {
     F: [0, 0],
@@ -521,4 +546,13 @@ testOnEngines("over all draws of both stages: F and gradients", async () => {
     const mean = throughSoftmax(row, expected.dBeta.slice(...range));
     assert.ok(maxError(mean, exact) < 1e-5, `beta of tile ${tile}`);
   });
-});
+  return probabilities.reduce((sum, probability, row) => {
+    const ofRow = [0, 0, 0];
+    tiles.forEach((tile, i) => {
+      if (rowOf[i] === row) ofRow[tile]! += output.dTiles[i]!;
+    });
+    const squares = throughSoftmax(alpha, ofRow)
+      .map((value, tile) => (value - dAlpha[tile]!) ** 2);
+    return sum + probability * squares.reduce((a, b) => a + b);
+  }, 0);
+}
