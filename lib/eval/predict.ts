@@ -21,6 +21,7 @@ import type {
   PlanOptions,
   Timings,
 } from "../model/glimpse.ts";
+import { stainsFor } from "../model/input.ts";
 import type { Model } from "../model/model.ts";
 import { lookPasses } from "../model/passes.ts";
 import { type Plan, plan } from "../model/plan.ts";
@@ -132,6 +133,7 @@ export async function predict(
       pyramid,
       key: randomKey(options.seed, EVALUATION),
       foreground: await foregroundOf(pyramid, choice, options.signal),
+      densities: await stainsFor(model, pyramid, options.signal),
     });
   }
   const { attention = false } = options;

@@ -1,10 +1,9 @@
 /**
  * Haematoxylin and eosin, the two stains of a tissue section: how a colour
- * changes when a laboratory stains more or less strongly.
+ * changes when a laboratory stains more or less strongly, or otherwise.
  *
  * Light is absorbed by each stain apart, so optical densities -ln(rgb) are sums
- * over the stains, and a stain's strength is a factor there (Beer-Lambert; the
- * stains' colours: Ruifrok & Johnston 2001).
+ * over the stains, and a stain's strength is a factor there (Beer-Lambert).
  *
  * @module
  */
@@ -12,38 +11,93 @@
 /** Row-major 3 x 3 matrix: densities as a row, times it, are densities again. */
 export type DensityMatrix = readonly number[];
 
-// Optical density of each stain in red, green and blue, of unit length.
-const HAEMATOXYLIN = [0.65, 0.704, 0.286] as const;
-const EOSIN = [0.072, 0.99, 0.105] as const;
-// What neither explains lies along their cross product.
-const STAINS = [HAEMATOXYLIN, EOSIN, cross(HAEMATOXYLIN, EOSIN)] as const;
+/** Red, green and blue. */
+export type Vector = readonly [number, number, number];
 
-type Vector = readonly [number, number, number];
+/** Something of each stain. */
+export interface PerStain<Value> {
+  haematoxylin: Value;
+  eosin: Value;
+}
 
-/** The change of densities when each stain is that many times as strong. */
+// Optical density of each stain in red, green and blue: Ruifrok & Johnston,
+// Analytical and Quantitative Cytology and Histology 23, 2001.
+const USUAL: PerStain<Vector> = {
+  haematoxylin: [0.65, 0.704, 0.286],
+  eosin: [0.072, 0.99, 0.105],
+};
+
+/** The least of 8 bits, as a share: black has no optical density. */
+export const DARKEST = 1 / 255;
+
+/**
+ * The change of densities when each stain becomes `factors` times as strong,
+ * and of another colour.
+ *
+ * @param from densities of the stains as they are; `to` as they become.
+ */
 export function restaining(
-  { haematoxylin, eosin }: { haematoxylin: number; eosin: number },
+  { haematoxylin, eosin }: PerStain<number>,
+  from: PerStain<Vector> = USUAL,
+  to: PerStain<Vector> = from,
 ): DensityMatrix {
-  const strengths = [haematoxylin, eosin, 1];
-  const unmixing = inverse(STAINS);
-  return [0, 1, 2].flatMap((from) =>
-    [0, 1, 2].map((to) =>
-      strengths.reduce(
-        (sum, strength, stain) =>
-          sum + unmixing[from]![stain]! * strength * STAINS[stain]![to]!,
-        0,
-      )
-    )
+  return composed(
+    unmixing(from),
+    axesOf(to).flatMap((axis, stain) =>
+      axis.map((density) => density * [haematoxylin, eosin, 1][stain]!)
+    ),
   );
 }
 
-/** Inverse of the matrix with rows a, b, c: its columns are cross products. */
-function inverse([a, b, c]: readonly [Vector, Vector, Vector]): number[][] {
+/**
+ * What makes densities amounts of haematoxylin, of eosin, and of what neither
+ * explains: the inverse of the matrix with the stains in its rows.
+ */
+export function unmixing(stains: PerStain<Vector>): DensityMatrix {
+  const [a, b, c] = axesOf(stains);
   const columns = [cross(b, c), cross(c, a), cross(a, b)];
   const determinant = dot(a, columns[0]!);
-  return [0, 1, 2].map((row) =>
+  return [0, 1, 2].flatMap((row) =>
     columns.map((column) => column[row]! / determinant)
   );
+}
+
+/** One change of densities after the other. */
+export function composed(
+  first: DensityMatrix,
+  second: DensityMatrix,
+): DensityMatrix {
+  return [0, 3, 6].flatMap((row) =>
+    times(first.slice(row, row + 3) as unknown as Vector, second)
+  );
+}
+
+/** Densities after a change. */
+export function times(densities: Vector, matrix: DensityMatrix): Vector {
+  const [r, g, b] = densities;
+  const at = (c: number) =>
+    r * matrix[c]! + g * matrix[3 + c]! + b * matrix[6 + c]!;
+  return [at(0), at(1), at(2)];
+}
+
+/** Optical densities of a colour of 8 bits a channel. */
+export function densitiesOf(r: number, g: number, b: number): Vector {
+  return [-Math.log(share(r)), -Math.log(share(g)), -Math.log(share(b))];
+}
+
+function share(value: number): number {
+  return Math.max(DARKEST, value / 255);
+}
+
+export function dot(a: Vector, b: Vector): number {
+  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
+
+/** The two stains, and what neither explains: along their cross product. */
+function axesOf(
+  { haematoxylin, eosin }: PerStain<Vector>,
+): readonly [Vector, Vector, Vector] {
+  return [haematoxylin, eosin, cross(haematoxylin, eosin)];
 }
 
 function cross(a: Vector, b: Vector): Vector {
@@ -52,8 +106,4 @@ function cross(a: Vector, b: Vector): Vector {
     a[2] * b[0] - a[0] * b[2],
     a[0] * b[1] - a[1] * b[0],
   ];
-}
-
-function dot(a: Vector, b: Vector): number {
-  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }

@@ -39,6 +39,8 @@ const networkSchema = z.strictObject({
     .describe("he: N(0, 2/fanIn); pytorch: U(+-1/sqrt(fanIn))"),
   normaliseInput: z.boolean()
     .describe("subtract the training images' mean, divide by their deviation"),
+  normaliseStains: z.boolean().default(false)
+    .describe("H&E: find each image's two stains, and make them the same"),
   centreFeatures: z.boolean()
     .describe("subtract the features' moving mean before they are normalised"),
 });

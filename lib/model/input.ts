@@ -6,8 +6,25 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { insideShares, type Region, type Size } from "../image/geometry.ts";
-import type { DensityMatrix } from "../image/stains.ts";
+import type { Pyramid } from "../image/pyramid.ts";
+import { stainNormalisation } from "../image/stain_normalisation.ts";
+import { DARKEST, type DensityMatrix } from "../image/stains.ts";
 import type { Model } from "./model.ts";
+
+/**
+ * What makes an image's stains those that `model` knows; null: nothing.
+ *
+ * @throws {ImageError} If the image cannot be read.
+ */
+export async function stainsFor(
+  { config }: Model,
+  pyramid: Pyramid,
+  signal?: AbortSignal,
+): Promise<DensityMatrix | null> {
+  return config.network.normaliseStains
+    ? await stainNormalisation(pyramid, signal)
+    : null;
+}
 
 /** What is done to the colours of an image. */
 interface Appearance {
@@ -15,9 +32,6 @@ interface Appearance {
   gain?: number;
   densities?: DensityMatrix | null;
 }
-
-// The least of 8 bits: black has no optical density.
-const DARKEST = 1 / 255;
 
 /**
  * Views `[N, h, w, 3]` in [0, 1] of `regions` as the networks want them;

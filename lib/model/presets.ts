@@ -22,6 +22,7 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
     attention: "learned", // [T]
     initialisation: "pytorch", // [C] framework default
     normaliseInput: false, // [C] pixels / 255 only
+    normaliseStains: false, // [C]
     centreFeatures: false, // [T]
   },
   training: {
@@ -60,6 +61,7 @@ const OURS: typeof PAPER = {
     // With the framework's default all sub-tile features start with a cosine
     // of 0.998 and attention gets no gradient: loss 0.665 after 30 epochs.
     initialisation: "he",
+    normaliseStains: false, // not all images are stained
     normaliseInput: true, // as above: 0.57 by epoch 2 with both
     centreFeatures: true, // cosine 0.07 instead of 0.66 after 8 epochs
   },
@@ -89,13 +91,15 @@ const OURS: typeof PAPER = {
 // The study `colon` has the figures.
 const COLON: typeof PAPER = {
   ...OURS,
+  // Sections of other laboratories are called by their stains without: 0.48
+  // against 0.76 on a fold whose images it ranks without fault.
+  network: { ...OURS.network, normaliseStains: true },
   training: {
     ...OURS.training,
     epochs: 30, // the loss on new images is lowest by epoch 15, then rises
     validation: 0, // 90 images: each is worth more in training
-    // As strongly as slides of the set differ: mean densities of images full of
-    // tissue are 0.18 to 0.65 in red, 0.35 to 0.87 in green.
-    augmentation: { ...OURS.training.augmentation, stains: 0.5 },
+    // What differences of stain normalising leaves.
+    augmentation: { ...OURS.training.augmentation, stains: 0.2 },
   },
   // Of 10 draws chance decides: 0.73 to 0.91 with one checkpoint on 11 images.
   evaluation: { ...OURS.evaluation, samples: 30 },

@@ -88,14 +88,22 @@ const BASELINES: readonly Change[] = [
 
 const CHANGES: readonly Change[] = [
   {
-    name: "no-stains",
-    about: "stains left as they are in training",
-    settings: ["training.augmentation.stains=0"],
+    name: "as-stained",
+    about: "stains as they are, and varied by half in training",
+    settings: [
+      "network.normaliseStains=false",
+      "training.augmentation.stains=0.5",
+    ],
   },
   {
     name: "validation",
     about: "the epoch chosen on 15 % of the training images",
     settings: ["training.validation=0.15"],
+  },
+  {
+    name: "gradient-unbiased",
+    about: "the unbiased gradient without what the other draws came to",
+    settings: ["training.gradient=unbiased"],
   },
   {
     name: "gradient-ats",
@@ -172,6 +180,7 @@ export function colonStudy({ manifest, quick }: StudyRequest): Study {
     question:
       "Does the method reach its published accuracy on held-out images, which of its parts matter, and does it beat simpler methods?",
     notes: NOTES,
+    chosenBy: [1, 9],
     data: {
       "colon": { ...folds, prepare: () => Promise.resolve(manifest) },
       "colon-small": {
@@ -189,7 +198,7 @@ export function colonStudy({ manifest, quick }: StudyRequest): Study {
         seeds: quick ? [0] : [0, 1],
         samples: [10, 100],
       },
-      ...BASELINES.slice(0, 2).map(changed),
+      ...BASELINES.map(changed),
       {
         name: "paper",
         about: "the published settings, at our length",
@@ -202,7 +211,7 @@ export function colonStudy({ manifest, quick }: StudyRequest): Study {
         seeds: [0],
         against: MAIN,
       },
-      ...[...BASELINES.slice(2), ...CHANGES, LARGE_CNN].map(changed),
+      ...[...CHANGES, LARGE_CNN].map(changed),
     ],
   };
 }
@@ -210,7 +219,7 @@ export function colonStudy({ manifest, quick }: StudyRequest): Study {
 const NOTES = [
   "Where `training.validation` is 0, nothing chooses an epoch: `held-out` is the last epoch of the same training of which `best-epoch` reports the best one.",
   "The folds are contiguous, and neighbouring images come from one slide: the slides of a fold are new to the network, and differ in their stains.",
-  "No setting was chosen by comparing these rows. Those of `ours` come from earlier trials on parts of the same 100 images, which scored some of them with one seed: a little of that knowledge is in the held-out figures, too. That stains vary by half (`no-stains`) comes from the slides' mean colours; it was settled after an unfinished run with a fifth had done badly on folds 1 and 10. Length, training on all of the other folds and samples at evaluation have rows of their own.",
+  "The settings of `ours` come from trials on parts of the same 100 images: normalised stains were settled by folds 1 and 9, after a study without them had shown that folds are ranked almost without fault but called by their stains. The other eight folds, which decided nothing of this, have a row of their own. Length, training on all of the other folds and samples at evaluation have rows of their own.",
   "The plain CNN reads 100 x 100 px, the scale at which stage II looks: at 500 x 500 px (`cnn-full`) a fold takes hours without a GPU.",
   "Multiple-instance learning trains on 30 random ones of the 400 sub-tiles at a time and evaluates on all.",
 ];

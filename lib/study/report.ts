@@ -51,7 +51,7 @@ export function reportText(
     "",
     ...table(rows, abouts),
     "",
-    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named, fold by fold and seed by seed. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.",
+    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named, fold by fold and seed by seed. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once; `not chosen by`: of the folds by which no setting was chosen. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.",
     "",
     "## Variants",
     "",
@@ -66,7 +66,8 @@ export function reportText(
 
 /** The first paragraph: who is best, and any baseline that beats its match. */
 function headline(rows: readonly Row[]): string {
-  const best = rows.filter(({ accuracy }) => accuracy.mean !== null)
+  const best = rows
+    .filter(({ accuracy, unseen }) => accuracy.mean !== null && !unseen)
     .toSorted((a, b) => b.accuracy.mean! - a.accuracy.mean!)[0];
   if (!best) return "No variant is done yet.";
   const winners = rows.filter(({ baseline, accuracyDifference }) =>
@@ -120,7 +121,7 @@ function table(
   const lines = rows.filter(({ variant }) => abouts.has(variant)).map((row) => [
     row.baseline ? `${row.variant} (baseline)` : row.variant,
     row.protocol,
-    `${row.folds} x ${row.seeds}`,
+    `${row.folds} x ${row.seeds}${row.unseen ? ", not chosen by" : ""}`,
     String(row.epochs),
     String(row.samples),
     share(row.accuracy),

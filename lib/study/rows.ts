@@ -41,6 +41,8 @@ export interface Row {
   variant: string;
   protocol: Protocol;
   baseline: boolean;
+  /** Whether only folds count by which no setting was chosen. */
+  unseen: boolean;
   folds: number;
   seeds: number;
   epochs: number;
@@ -63,18 +65,21 @@ const accuracyOf: Pick = ({ metrics }) => metrics.accuracy.value;
 /**
  * The row of `variant` under one protocol.
  *
- * @param other results of the variant it is compared with, if they are there.
+ * @param options.other results of the variant it is compared with, if they are
+ * there; `chosenBy` leaves folds out.
  */
 export function rowOf(
   variant: Variant,
   protocol: Protocol,
   results: readonly CellResult[],
-  { samples, other }: {
+  { samples, other, chosenBy }: {
     samples: number;
     other?: readonly CellResult[] | undefined;
+    chosenBy?: readonly number[];
   },
 ): Row {
-  const folds = foldsOf(results, protocol);
+  const folds = foldsOf(results, protocol)
+    .filter(({ fold }) => !chosenBy?.includes(fold));
   const figure = (pick: Pick) => figureOf(folds, pick);
   const perFold = (time: "seconds" | "cpuSeconds") =>
     folds.reduce((sum, fold) => sum + fold[time], 0) / folds.length;
@@ -82,6 +87,7 @@ export function rowOf(
     variant: variant.name,
     protocol,
     baseline: variant.baseline ?? false,
+    unseen: chosenBy !== undefined,
     folds: new Set(folds.map(({ fold }) => fold)).size,
     seeds: results.length,
     epochs: variant.config.training.epochs,

@@ -52,6 +52,8 @@ export interface Study {
   name: string;
   title: string;
   question: string;
+  /** Folds that settings were chosen by: the others have rows of their own. */
+  chosenBy?: readonly number[];
   /** What the charts of accuracy go along. */
   trendAxis?: string;
   /** What a reader must know to judge the figures, a paragraph each. */

@@ -36,7 +36,7 @@ export async function writeReport(
   const results: StudyResults = {
     study: study.name,
     ...about,
-    rows: study.variants.flatMap((variant) => rowsOf(variant, done)),
+    rows: study.variants.flatMap((variant) => rowsOf(variant, study, done)),
   };
   const illustrations = await trendsOf(folder, study, results.rows);
   for (const variant of study.variants) {
@@ -56,7 +56,11 @@ export async function writeReport(
   return results;
 }
 
-function rowsOf(variant: Variant, done: readonly DoneCell[]): Row[] {
+function rowsOf(
+  variant: Variant,
+  { chosenBy }: Study,
+  done: readonly DoneCell[],
+): Row[] {
   const own = done.filter(({ cell }) => cell.variant.name === variant.name);
   if (own.length === 0) return [];
   const other = done
@@ -67,6 +71,11 @@ function rowsOf(variant: Variant, done: readonly DoneCell[]): Row[] {
   const rows = PROTOCOLS
     .filter((protocol) => foldsOf(results, protocol).length > 0)
     .map((protocol) => rowOf(variant, protocol, results, { samples, other }));
+  const unseen = foldsOf(results, "held-out")
+    .filter(({ fold }) => !chosenBy?.includes(fold));
+  if (chosenBy && !variant.against && unseen.length > 0) {
+    rows.push(rowOf(variant, "held-out", results, { samples, chosenBy }));
+  }
   const rescored = (variant.samples ?? []).flatMap((samples) => {
     const found = own.map(({ rescored }) => rescored.get(samples))
       .filter((result) => result !== undefined);

@@ -9,6 +9,8 @@ import type { ImageCache } from "../image/cache.ts";
 import { readOverview } from "../image/overview.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { openAtMpp } from "../image/resampled.ts";
+import { stainNormalisation } from "../image/stain_normalisation.ts";
+import { densitiesOf, type DensityMatrix, times } from "../image/stains.ts";
 import type { Normalisation } from "../model/model.ts";
 
 // Enough for three digits; reading more only takes time.
@@ -20,17 +22,23 @@ const MOST_PIXELS = 4096 * 4096, OVERVIEW_SIDE = 2048;
 // A colour channel without contrast is left as it is.
 const SMALLEST_DEVIATION = 1e-3;
 
+/** How the network sees the images. */
+interface Appearance {
+  /** Micrometres per px; null as stored. */
+  mpp?: number | null;
+  normaliseStains?: boolean;
+}
+
 /**
  * Statistics of every 17th pixel of up to 100 images, evenly spread over the
  * entries; pixels / 255.
  *
- * @param mpp micrometres per px at which the network sees them; null as stored.
  * @throws {ImageError} If an image cannot be read.
  */
 export async function measureNormalisation(
   entries: readonly ManifestEntry[],
   cache: ImageCache,
-  mpp: number | null = null,
+  { mpp = null, normaliseStains = false }: Appearance = {},
 ): Promise<Normalisation> {
   const sums = [0, 0, 0], squares = [0, 0, 0];
   let count = 0;
@@ -39,9 +47,12 @@ export async function measureNormalisation(
     const pyramid = await openAtMpp(cache, entries[Math.floor(i)]!, mpp);
     try {
       const data = await sampledPixels(pyramid);
+      const stains = normaliseStains ? await stainNormalisation(pyramid) : null;
       for (let at = 0; at < data.length; at += 4 * PIXEL_STEP, count++) {
+        const pixel = data.subarray(at, at + 3);
+        const colour = stains ? restained(pixel, stains) : pixel;
         for (let c = 0; c < 3; c++) {
-          const value = data[at + c]! / 255;
+          const value = colour[c]! / 255;
           sums[c]! += value;
           squares[c]! += value * value;
         }
@@ -61,6 +72,15 @@ export async function measureNormalisation(
     mean: mean as Normalisation["mean"],
     deviation: deviation as Normalisation["deviation"],
   };
+}
+
+/** A colour of 8 bits a channel with its densities changed. */
+function restained(
+  [r, g, b]: Uint8Array,
+  matrix: DensityMatrix,
+): readonly number[] {
+  return times(densitiesOf(r!, g!, b!), matrix)
+    .map((density) => 255 * Math.min(1, Math.exp(-density)));
 }
 
 /** RGBA of the whole image; of its coarse levels where it is a large one. */

@@ -10,6 +10,7 @@ import { crop } from "../image/crop.ts";
 import { placedPart } from "../image/geometry.ts";
 import { orient } from "../image/orient.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import { composed, type DensityMatrix } from "../image/stains.ts";
 import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
 import { Memory } from "../memory.ts";
 import type { Drawn, PlanImage } from "../model/glimpse.ts";
@@ -42,6 +43,8 @@ import { crossEntropy } from "./loss.ts";
 export interface TrainingImage {
   pyramid: Pyramid;
   classIndex: number;
+  /** What makes its stains those of all images; null: nothing. */
+  stains: DensityMatrix | null;
   augmentation: Augmentation;
   /** Key of its draws: seed, epoch, image. */
   key: Key;
@@ -93,7 +96,7 @@ export function planImages(
 
 async function planImage(
   { config, classes }: Model,
-  { pyramid, classIndex, augmentation, key }: TrainingImage,
+  { pyramid, classIndex, stains, augmentation, key }: TrainingImage,
   { contrastive, foreground, signal }: StepOptions,
 ): Promise<PlanImage> {
   const { referenceClass } = config;
@@ -106,7 +109,9 @@ async function planImage(
     pyramid: orient(part ? crop(pyramid, part) : pyramid, orientation),
     foreground: (part ? found?.cropped(part) : found)?.oriented(orientation),
     gain,
-    densities,
+    densities: stains && densities
+      ? composed(stains, densities)
+      : stains ?? densities,
     key,
     contrastive: contrastive && referenceClass !== null &&
       classes[classIndex] !== referenceClass,

@@ -13,7 +13,9 @@ import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/cache.ts";
+import type { Pyramid } from "../image/pyramid.ts";
 import { openAtMpp } from "../image/resampled.ts";
+import type { DensityMatrix } from "../image/stains.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import type { Memory } from "../memory.ts";
 import {
@@ -23,6 +25,7 @@ import {
   writeCheckpoint,
 } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
+import { stainsFor } from "../model/input.ts";
 import { parameterSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
@@ -134,6 +137,7 @@ class Run {
   readonly #optimizer = new AdamW();
   readonly #log: RunLog;
   readonly #classWeights: readonly number[];
+  readonly #stains = new Map<number, DensityMatrix | null>();
   #epoch = 0;
   #choice: Choice = { bestEpoch: 0, bestValue: null };
   #figures: EpochFigures | undefined;
@@ -328,6 +332,7 @@ class Run {
       return {
         pyramid,
         classIndex: entry.classIndex,
+        stains: await this.#stainsOf(index, pyramid),
         augmentation: augmentation(
           config.training.augmentation,
           key(AUGMENTATION),
@@ -342,6 +347,19 @@ class Run {
     if (!failed) return images;
     for (const { pyramid } of images) pyramid.close();
     throw (failed as PromiseRejectedResult).reason;
+  }
+
+  /** Found once: an image's stains stay as they are. */
+  async #stainsOf(
+    index: number,
+    pyramid: Pyramid,
+  ): Promise<DensityMatrix | null> {
+    const known = this.#stains.get(index);
+    if (known !== undefined) return known;
+    const { signal } = this.#options;
+    const stains = await stainsFor(this.#model, pyramid, signal);
+    this.#stains.set(index, stains);
+    return stains;
   }
 
   /** Figures of the images that choose the epoch. */
@@ -450,7 +468,10 @@ async function freshModel(
     config,
     classes,
     normalisation: normaliseInput
-      ? await measureNormalisation(train, cache, config.mpp)
+      ? await measureNormalisation(train, cache, {
+        mpp: config.mpp,
+        normaliseStains: config.network.normaliseStains,
+      })
       : null,
     parameters: initialParameters(
       parameterSpecs(features, classes.length, config.network),

@@ -15,6 +15,7 @@ import { openAtMpp } from "../image/resampled.ts";
 import { lookPasses } from "../model/passes.ts";
 import { plan } from "../model/plan.ts";
 import type { Memory } from "../memory.ts";
+import { stainsFor } from "../model/input.ts";
 import type { Model } from "../model/model.ts";
 import { subTileLogits, tileLogits } from "../model/attention.ts";
 import { AdamW } from "./optimizer.ts";
@@ -79,7 +80,8 @@ async function fitOne(
       `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound; raise --memory, or set training.saliencyWarmStart to null`,
     );
   }
-  const planned = await plan(model, [{ pyramid, key }], {
+  const densities = await stainsFor(model, pyramid);
+  const planned = await plan(model, [{ pyramid, densities, key }], {
     samples,
     draws: "seeded",
     memory,

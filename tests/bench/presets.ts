@@ -11,6 +11,7 @@ import type { Engine } from "../../lib/engine/select.ts";
 import { predict } from "../../lib/eval/predict.ts";
 import type { Size } from "../../lib/image/geometry.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
+import { restaining } from "../../lib/image/stains.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { parameterSpecs } from "../../lib/model/networks.ts";
 import {
@@ -72,6 +73,10 @@ export function step(name: string, engine: Engine): Bench {
     const batch = images.map((pyramid, i) => ({
       pyramid,
       classIndex: i % 2,
+      // What normalising an image of tissue would come to.
+      stains: model.config.network.normaliseStains
+        ? restaining({ haematoxylin: 1.1, eosin: 0.9 })
+        : null,
       augmentation: {
         orientation: 1,
         gain: 1.05,

@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { restaining } from "../../lib/image/stains.ts";
+import {
+  composed,
+  type PerStain,
+  restaining,
+  type Vector,
+} from "../../lib/image/stains.ts";
 
 // Optical densities of the pure stains (Ruifrok & Johnston 2001).
 const HAEMATOXYLIN = [0.65, 0.704, 0.286];
@@ -31,4 +36,16 @@ Deno.test("each stain changes by its own factor", () => {
     times(both, matrix),
     HAEMATOXYLIN.map((d, i) => 2.4 * d + 2.1 * EOSIN[i]!),
   );
+});
+
+Deno.test("a stain becomes another colour, and what neither explains stays", () => {
+  const [from, to] = [
+    { haematoxylin: HAEMATOXYLIN, eosin: EOSIN },
+    { haematoxylin: [0.5, 0.8, 0.3], eosin: [0.2, 0.9, 0.4] },
+  ] as unknown as PerStain<Vector>[];
+  const matrix = restaining({ haematoxylin: 2, eosin: 0.5 }, from, to);
+  close(times(HAEMATOXYLIN, matrix), [1, 1.6, 0.6]);
+  close(times(EOSIN, matrix), [0.1, 0.45, 0.2]);
+  const back = restaining({ haematoxylin: 0.5, eosin: 2 }, to, from);
+  close([...composed(matrix, back)], [1, 0, 0, 0, 1, 0, 0, 0, 1]);
 });

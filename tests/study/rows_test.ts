@@ -46,6 +46,14 @@ function cell(seed: number, accuracies: number[]): CellResult {
   return { seed, folds, peakBytes: 1000 + seed };
 }
 
+Deno.test("folds that settings were chosen by can be left out of a row", () => {
+  const cells = [cell(0, [0.5, 0.7, 0.9])];
+  const row = rowOf(variant, "held-out", cells, { samples: 10, chosenBy: [1] });
+  assert.deepEqual([row.folds, row.unseen], [2, true]);
+  close(row.accuracy.mean!, 0.8);
+  close(row.cpuSecondsPerFold, 2.5);
+});
+
 Deno.test("a row takes the mean over folds of the seeds' means", () => {
   const row = rowOf(variant, "held-out", [
     cell(0, [0.5, 0.7, 0.9]),

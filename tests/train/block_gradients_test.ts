@@ -40,6 +40,7 @@ testOnEngines(
       pyramid,
       classIndex: 1,
       key: randomKey(1),
+      stains: null,
       augmentation: {
         orientation: 6,
         gain: 1,

@@ -20,7 +20,7 @@ const entry = {
 /** What is measured of `entry`, opened through a cache that keeps nothing. */
 function measured(mpp: number | null) {
   const cache = new ImageCache(0, () => Promise.resolve(chequers()));
-  return measureNormalisation([entry], cache, mpp);
+  return measureNormalisation([entry], cache, { mpp });
 }
 
 Deno.test("the normalisation is of the pixels that the network sees", async () => {

@@ -67,6 +67,7 @@ async function writeImages(
       path,
       label: CLASSES[i % 2]!,
       classIndex: i % 2,
+      stains: null,
       manifest: "manifest.csv",
       line: i + 2,
     };
@@ -558,6 +559,7 @@ testOnEngines(
     const images = [0, 1].map((i) => ({
       pyramid: picture(i),
       classIndex: i,
+      stains: null,
       augmentation: {
         orientation: 1,
         gain: 1,
