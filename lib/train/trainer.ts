@@ -7,15 +7,11 @@
  */
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/cache.ts";
-import type { Pyramid } from "../image/pyramid.ts";
-import { openAtMpp } from "../image/resampled.ts";
-import type { DensityMatrix } from "../image/stains.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import type { Memory } from "../memory.ts";
 import {
@@ -25,18 +21,17 @@ import {
   writeCheckpoint,
 } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
-import { stainsFor } from "../model/input.ts";
 import { parameterSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
 import type { StoredTensor } from "../model/safetensors.ts";
-import { augmentation } from "./augmentation.ts";
+import { Batches } from "./batches.ts";
 import { measureNormalisation } from "./normalisation.ts";
 import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
 import { NETS, type StepReport, trainStep } from "./step.ts";
-import type { StepOptions, TrainingImage } from "./pass.ts";
+import type { StepOptions } from "./pass.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
 
 /** The images of a run. */
@@ -106,8 +101,6 @@ interface Choice {
   bestValue: number | null;
 }
 
-// Words of the random keys, one for each purpose.
-const DRAWS = 1, SHUFFLE = 102, AUGMENTATION = 103;
 const ADVICE = "lower training.learningRate, then resume from the last epoch";
 // Evaluations during training are drawn under this seed.
 const EVALUATION_SEED = 0;
@@ -137,7 +130,7 @@ class Run {
   readonly #optimizer = new AdamW();
   readonly #log: RunLog;
   readonly #classWeights: readonly number[];
-  readonly #stains = new Map<number, DensityMatrix | null>();
+  readonly #batches: Batches;
   #epoch = 0;
   #choice: Choice = { bestEpoch: 0, bestValue: null };
   #figures: EpochFigures | undefined;
@@ -148,6 +141,7 @@ class Run {
     this.#model = model;
     this.#log = new RunLog(join(options.folder, LOG_FILE));
     this.#classWeights = classWeights(data, options.config);
+    this.#batches = new Batches(model, data.train, options);
   }
 
   static async start(data: TrainingData, options: TrainOptions): Promise<Run> {
@@ -240,12 +234,10 @@ class Run {
   }
 
   async #runSteps(epoch: number, started: number): Promise<StepReport[]> {
-    const { config, seed, onProgress, turn, signal } = this.#options;
-    const { batchSize, epochs, contrastiveFrom } = config.training;
+    const { config, onProgress, turn, signal } = this.#options;
+    const { epochs, contrastiveFrom } = config.training;
     const warm = config.training.saliencyWarmStart;
-    const order = new RandomStream(randomKey(seed, SHUFFLE, epoch))
-      .shuffle([...this.#data.train.keys()]);
-    const steps = Math.ceil(order.length / batchSize);
+    const { steps } = this.#batches;
     const options: StepOptions = {
       rate: rateFactor(config.training.schedule, epoch, epochs),
       contrastive: contrastiveFrom !== null && epoch >= contrastiveFrom,
@@ -255,43 +247,27 @@ class Run {
       memory: this.#options.memory,
       signal,
     };
-    const batches = Array.from(
-      { length: steps },
-      (_, step) => order.slice(step * batchSize, (step + 1) * batchSize),
-    );
     const reports: StepReport[] = [];
-    let next = this.#openAhead(batches[0]!, epoch);
-    try {
-      for (let step = 0; step < steps; step++) {
-        await setTimeout(0); // wasm never waits: let signals and messages in
-        await turn?.();
-        signal?.throwIfAborted();
-        const images = await next;
-        // The next batch is read and decoded while this one computes.
-        next = this.#openAhead(batches[step + 1] ?? [], epoch);
-        try {
-          reports.push(
-            await trainStep(this.#model, this.#optimizer, images, options),
-          );
-        } finally {
-          for (const { pyramid } of images) pyramid.close();
-        }
-        assertFinite(reports.at(-1)!, { epoch, step: step + 1 });
-        onProgress?.(
-          progressOf(reports, {
-            epoch,
-            epochs,
-            step: step + 1,
-            steps,
-            elapsedMs: performance.now() - started,
-            stepsLeft: (epochs - epoch + 1) * steps - step - 1,
-            images: reports.reduce((sum, { images }) => sum + images, 0),
-          }),
-        );
-      }
-    } finally {
-      // Opened ahead, but not used where the loop ended early.
-      for (const { pyramid } of await next.catch(() => [])) pyramid.close();
+    for await (const images of this.#batches.ofEpoch(epoch)) {
+      await setTimeout(0); // wasm never waits: let signals and messages in
+      await turn?.();
+      signal?.throwIfAborted();
+      reports.push(
+        await trainStep(this.#model, this.#optimizer, images, options),
+      );
+      const step = reports.length;
+      assertFinite(reports.at(-1)!, { epoch, step });
+      onProgress?.(
+        progressOf(reports, {
+          epoch,
+          epochs,
+          step,
+          steps,
+          elapsedMs: performance.now() - started,
+          stepsLeft: (epochs - epoch + 1) * steps - step,
+          images: reports.reduce((sum, { images }) => sum + images, 0),
+        }),
+      );
     }
     await this.#assertFinite(epoch);
     return reports;
@@ -305,61 +281,6 @@ class Run {
         `Cannot go on training as "${name}" is no longer finite after epoch ${epoch}: ${ADVICE}`,
       );
     }
-  }
-
-  /** Opens a batch; what fails is heard where the promise is awaited. */
-  #openAhead(
-    batch: readonly number[],
-    epoch: number,
-  ): Promise<TrainingImage[]> {
-    const opened = this.#openBatch(batch, epoch);
-    // A stop may come before anyone awaits: that must not end the process.
-    opened.catch(() => {});
-    return opened;
-  }
-
-  /** Opens all images of a batch, or none. */
-  async #openBatch(
-    batch: readonly number[],
-    epoch: number,
-  ): Promise<TrainingImage[]> {
-    const { config, seed, cache, signal } = this.#options;
-    const opened = await Promise.allSettled(batch.map(async (index) => {
-      const entry = this.#data.train[index]!;
-      const key = (purpose: number): Key =>
-        randomKey(seed, purpose, epoch, index);
-      const pyramid = await openAtMpp(cache, entry, config.mpp, signal);
-      return {
-        pyramid,
-        classIndex: entry.classIndex,
-        stains: await this.#stainsOf(index, pyramid),
-        augmentation: augmentation(
-          config.training.augmentation,
-          key(AUGMENTATION),
-        ),
-        key: key(DRAWS),
-      };
-    }));
-    const images = opened.flatMap((image) =>
-      image.status === "fulfilled" ? [image.value] : []
-    );
-    const failed = opened.find(({ status }) => status === "rejected");
-    if (!failed) return images;
-    for (const { pyramid } of images) pyramid.close();
-    throw (failed as PromiseRejectedResult).reason;
-  }
-
-  /** Found once: an image's stains stay as they are. */
-  async #stainsOf(
-    index: number,
-    pyramid: Pyramid,
-  ): Promise<DensityMatrix | null> {
-    const known = this.#stains.get(index);
-    if (known !== undefined) return known;
-    const { signal } = this.#options;
-    const stains = await stainsFor(this.#model, pyramid, signal);
-    this.#stains.set(index, stains);
-    return stains;
   }
 
   /** Figures of the images that choose the epoch. */

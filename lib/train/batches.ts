@@ -1,0 +1,148 @@
+/**
+ * The batches of an epoch: shuffled, augmented, and opened ahead.
+ *
+ * @module
+ */
+import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
+import type { ManifestEntry } from "../data/manifest.ts";
+import type { ImageCache } from "../image/cache.ts";
+import type { Pyramid } from "../image/pyramid.ts";
+import { openAtMpp } from "../image/resampled.ts";
+import type { DensityMatrix } from "../image/stains.ts";
+import { stainsFor } from "../model/input.ts";
+import type { Model } from "../model/model.ts";
+import { augmentation } from "./augmentation.ts";
+import type { TrainingImage } from "./pass.ts";
+
+// Words of the random keys, one for each purpose.
+const DRAWS = 1, SHUFFLE = 102, AUGMENTATION = 103;
+
+/** How images are opened. */
+interface BatchOptions {
+  seed: number;
+  cache: ImageCache;
+  signal?: AbortSignal | undefined;
+}
+
+/** The images of a run in batches; an epoch's follow from its number. */
+export class Batches {
+  readonly #model: Model;
+  readonly #entries: readonly ManifestEntry[];
+  readonly #options: BatchOptions;
+  /** Found once: an image's stains stay as they are. */
+  readonly #stains = new Map<number, DensityMatrix | null>();
+
+  constructor(
+    model: Model,
+    entries: readonly ManifestEntry[],
+    options: BatchOptions,
+  ) {
+    this.#model = model;
+    this.#entries = entries;
+    this.#options = options;
+  }
+
+  /** Batches in an epoch. */
+  get steps(): number {
+    return Math.ceil(this.#entries.length / this.#batchSize);
+  }
+
+  /**
+   * The batches of an epoch. The next one is read and decoded while whoever
+   * asked for the last computes; its images are closed when that is done.
+   *
+   * @throws {ImageError} If an image cannot be read.
+   */
+  async *ofEpoch(epoch: number): AsyncGenerator<TrainingImage[]> {
+    const order = new RandomStream(
+      randomKey(this.#options.seed, SHUFFLE, epoch),
+    ).shuffle([...this.#entries.keys()]);
+    const size = this.#batchSize;
+    const batchAt = (step: number) =>
+      order.slice(step * size, (step + 1) * size);
+    let next = this.#openAhead(batchAt(0), epoch);
+    try {
+      for (let step = 0; step < this.steps; step++) {
+        const images = await next;
+        next = this.#openAhead(batchAt(step + 1), epoch);
+        try {
+          yield images;
+        } finally {
+          closeAll(images);
+        }
+      }
+    } finally {
+      // Opened ahead, but not used where whoever asked has stopped.
+      closeAll(await next.catch(() => []));
+    }
+  }
+
+  get #batchSize(): number {
+    return this.#model.config.training.batchSize;
+  }
+
+  /** Opens a batch; what fails is heard where the promise is awaited. */
+  #openAhead(
+    batch: readonly number[],
+    epoch: number,
+  ): Promise<TrainingImage[]> {
+    const opened = this.#open(batch, epoch);
+    // A stop may come before anyone awaits: that must not end the process.
+    opened.catch(() => {});
+    return opened;
+  }
+
+  /** Opens all images of a batch, or none. */
+  async #open(
+    batch: readonly number[],
+    epoch: number,
+  ): Promise<TrainingImage[]> {
+    const opened = await Promise.allSettled(
+      batch.map((index) => this.#openOne(index, epoch)),
+    );
+    const failed = opened.find(({ status }) => status === "rejected");
+    const images = opened.flatMap((image) =>
+      image.status === "fulfilled" ? [image.value] : []
+    );
+    if (!failed) return images;
+    closeAll(images);
+    throw (failed as PromiseRejectedResult).reason;
+  }
+
+  async #openOne(index: number, epoch: number): Promise<TrainingImage> {
+    const { seed, cache, signal } = this.#options;
+    const { mpp, training } = this.#model.config;
+    const entry = this.#entries[index]!;
+    const key = (purpose: number): Key =>
+      randomKey(seed, purpose, epoch, index);
+    const pyramid = await openAtMpp(cache, entry, mpp, signal);
+    try {
+      return {
+        pyramid,
+        classIndex: entry.classIndex,
+        stains: await this.#stainsOf(index, pyramid),
+        augmentation: augmentation(training.augmentation, key(AUGMENTATION)),
+        key: key(DRAWS),
+      };
+    } catch (error) {
+      pyramid.close();
+      throw error;
+    }
+  }
+
+  async #stainsOf(
+    index: number,
+    pyramid: Pyramid,
+  ): Promise<DensityMatrix | null> {
+    const known = this.#stains.get(index);
+    if (known !== undefined) return known;
+    const { signal } = this.#options;
+    const stains = await stainsFor(this.#model, pyramid, signal);
+    this.#stains.set(index, stains);
+    return stains;
+  }
+}
+
+function closeAll(images: readonly TrainingImage[]): void {
+  for (const { pyramid } of images) pyramid.close();
+}
