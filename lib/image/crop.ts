@@ -66,6 +66,10 @@ class CroppedPyramid extends WrappedPyramid {
     return undefined;
   }
 
+  override get bounds(): undefined {
+    return undefined; // likewise
+  }
+
   override async read(
     region: Region,
     level: number,

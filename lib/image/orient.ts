@@ -65,6 +65,10 @@ class OrientedPyramid extends WrappedPyramid {
     return undefined;
   }
 
+  override get bounds(): undefined {
+    return undefined; // likewise
+  }
+
   override async read(
     region: Region,
     level: number,

@@ -117,6 +117,10 @@ export abstract class WrappedPyramid implements Pyramid {
     return this.inner.georeference;
   }
 
+  get bounds(): Region | undefined {
+    return this.inner.bounds;
+  }
+
   get warnings(): readonly string[] {
     return this.inner.warnings;
   }

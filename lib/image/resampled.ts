@@ -121,6 +121,10 @@ class ResampledPyramid extends WrappedPyramid {
     return undefined; // it is that of the stored pixels
   }
 
+  override get bounds(): undefined {
+    return undefined; // likewise
+  }
+
   override get warnings(): readonly string[] {
     return [
       ...this.inner.warnings,

@@ -88,6 +88,9 @@ export const classificationSchema = z.object({
     width: z.number(),
     height: z.number(),
     mpp: z.number().optional(),
+    bounds: z.object(regionShape).optional().openapi({
+      description: "The part of a slide that was scanned, level-0 px",
+    }),
     georeference: z.object({
       crs: z.string().optional(),
       transform: z.array(z.number()).length(6),

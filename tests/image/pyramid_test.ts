@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { ImageCache } from "../../lib/image/cache.ts";
+import { crop } from "../../lib/image/crop.ts";
+import { orient } from "../../lib/image/orient.ts";
+import { type Pyramid, WrappedPyramid } from "../../lib/image/pyramid.ts";
+import { RasterPyramid } from "../../lib/image/raster.ts";
+import { atMpp } from "../../lib/image/resampled.ts";
+import { asymmetricPicture } from "./pictures.ts";
+
+const FACTS = {
+  mpp: 0.5,
+  magnification: 20,
+  bounds: { x: 1, y: 1, width: 3, height: 2 },
+  georeference: { crs: "EPSG:32633", transform: [1, 0, 0, 0, -1, 0] },
+} as const;
+
+/** An image whose file says all that one may say. */
+function talkative(): Pyramid {
+  const pixels = asymmetricPicture();
+  const image = new RasterPyramid("a", { pixels, warnings: [] });
+  return Object.assign(image, FACTS) as unknown as Pyramid;
+}
+
+function factsOf({ mpp, magnification, bounds, georeference }: Pyramid) {
+  return { mpp, magnification, bounds, georeference };
+}
+
+Deno.test("a pyramid seen through another says what its file says", async () => {
+  class Plain extends WrappedPyramid {}
+  assert.deepEqual(factsOf(new Plain(talkative())), FACTS);
+  const cache = new ImageCache(1e6, () => Promise.resolve(talkative()));
+  const handle = await cache.open("a");
+  assert.deepEqual(factsOf(handle), FACTS);
+  handle.close();
+  cache.close();
+});
+
+Deno.test("an image that lies elsewhere does not say where the file's lies", () => {
+  const moved = [
+    orient(talkative(), 6),
+    crop(talkative(), { x: 1, y: 1, width: 2, height: 2 }),
+    atMpp(talkative(), 1),
+  ];
+  for (const image of moved) {
+    const { bounds, georeference } = factsOf(image);
+    assert.deepEqual({ bounds, georeference }, {
+      ...{ bounds: undefined, georeference: undefined },
+    });
+  }
+});
