@@ -175,7 +175,7 @@ async function receive(
     throw new MediaTypeError(
       type === ""
         ? "Cannot tell what the body is: say so in Content-Type"
-        : `Cannot take a body of type "${type}": send an image, a form or JSON`,
+        : `Cannot take a body of type "${type}": send an image as image/png, image/tiff... or application/octet-stream, a form or JSON`,
     );
   }
   return ofUpload(

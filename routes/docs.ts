@@ -10,7 +10,7 @@ import project from "../deno.json" with { type: "json" };
 import type { Env } from "./env.ts";
 
 const START = `SwaggerUIBundle({
-  url: "../openapi.json",
+  url: "openapi.json",
   dom_id: "#docs",
   deepLinking: true,
 });
@@ -46,6 +46,7 @@ export function addDocs(app: OpenAPIHono<Env>): void {
     },
     security: [{ token: [] }, {}],
   });
+  app.get("/", (c) => c.redirect("docs")); // who follows the printed address
   app.get("/docs", (c) => c.html(page));
   app.get("/docs/start.js", (c) => c.body(START, 200, javascript));
   app.get("/docs/swagger-ui.js", async (c) => {

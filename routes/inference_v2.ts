@@ -23,6 +23,7 @@ import { failures, json } from "./responses.ts";
 import project from "../deno.json" with { type: "json" };
 
 const MAX_IMAGES = 16;
+const OUTPUTS = ["label", "probabilities"] as const;
 
 const tensorSchema = z.object({
   name: z.string(),
@@ -46,7 +47,8 @@ const inferSchema = z.object({
     seed: optionShape.seed,
   }).optional(),
   inputs: z.array(inputSchema).length(1),
-  outputs: z.array(z.looseObject({ name: z.string() })).optional(),
+  outputs: z.array(z.looseObject({ name: z.enum(OUTPUTS) })).optional()
+    .openapi({ description: "Those that are wanted; all if none is named" }),
 }).openapi("InferRequest");
 
 const outputSchema = z.object({
@@ -190,7 +192,8 @@ export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
             id: request.id ?? c.get("requestId"),
             model_name: model.name,
             model_version: model.version,
-            outputs: outputsOf(model, results),
+            outputs: outputsOf(model, results)
+              .filter(({ name }) => isWanted(name, request)),
           }, 200);
         },
       );
@@ -259,6 +262,13 @@ function decoded(base64: string): Uint8Array<ArrayBuffer> {
       { cause },
     );
   }
+}
+
+function isWanted(
+  output: string,
+  { outputs = [] }: z.infer<typeof inferSchema>,
+): boolean {
+  return outputs.length === 0 || outputs.some(({ name }) => name === output);
 }
 
 function outputsOf({ info: { classes } }: ModelEntry, results: Classified[]) {

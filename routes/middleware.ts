@@ -52,7 +52,7 @@ function routeOf(c: Context): string {
 
 // What holds no secret, and what a probe or a browser asks for without one.
 const OPEN =
-  /^\/(livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;
+  /^\/(|livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;
 
 /** Lets in who bears the token; without one, who sits at this machine. */
 export function guarded({ token }: Server): MiddlewareHandler<Env> {

@@ -59,6 +59,7 @@ Deno.test("only who bears the token is let in", async () => {
       "/v2/health/ready",
       "/openapi.json",
       "/docs",
+      "/", // leads to /docs
     ]
   ) {
     const response = await get(path, {});

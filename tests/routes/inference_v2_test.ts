@@ -45,6 +45,20 @@ Deno.test("the server and its models describe themselves", async () => {
   }
 });
 
+Deno.test("who asks for one output gets that one", async () => {
+  const inputs = [await input("test_00000.png")];
+  const namesOf = async (outputs: unknown) => {
+    const answer = await (await infer({ inputs, outputs })).json();
+    return answer.outputs.map(({ name }: { name: string }) => name);
+  };
+  assert.deepEqual(await namesOf([{ name: "label" }]), ["label"]);
+  assert.deepEqual(await namesOf([]), ["label", "probabilities"]);
+  await assertRefused(await infer({ inputs, outputs: [{ name: "other" }] }), {
+    status: 400,
+    field: "outputs.0.name",
+  });
+});
+
 Deno.test("images are classified, and the id comes back", async () => {
   const names = ["test_00000.png", "test_00001.png"];
   const response = await infer({
