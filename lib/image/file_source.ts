@@ -18,14 +18,25 @@ export async function openFile(path: string): Promise<ByteSource> {
     if (!info.isFile) { // a pipe would be waited for without end
       throw new Error(info.isDirectory ? "it is a folder" : "it is not a file");
     }
-    if (info.size === 0) throw new Error("it is empty");
-    const identity = `${path}|${info.size}|${info.mtime?.getTime()}`;
-    return new FileSource(path, identity, info.size, await open(path));
+    return await opened(path);
   } catch (cause) {
     const reason = cause instanceof Deno.errors.NotFound
       ? "no such file"
       : (cause as Error).message;
     throw new ImageError(reason, { cause });
+  }
+}
+
+/** What is told of a file is told of the one that was opened. */
+async function opened(path: string): Promise<FileSource> {
+  const file = await open(path);
+  try {
+    const { size, mtimeMs } = await file.stat();
+    if (size === 0) throw new Error("it is empty");
+    return new FileSource(path, `${path}|${size}|${mtimeMs}`, size, file);
+  } catch (error) {
+    await file.close();
+    throw error;
   }
 }
 

@@ -162,10 +162,11 @@ async function readReport(
   const [a, b, f, g] = await norms.data();
   norms.dispose();
   const channels = featureChannels[config.network.features];
+  const images = passes.reduce((sum, { classes }) => sum + classes.length, 0);
   const report: StepReport = {
     loss: 0,
     correct: 0,
-    images: 0,
+    images,
     gradientNorms: { a: a!, b: b!, f: f!, g: g! },
     tileEntropy: 0,
     subTileEntropy: 0,
@@ -174,10 +175,11 @@ async function readReport(
   };
   for (const pass of passes) {
     const values = await pass.report.data();
+    const share = pass.classes.length / images;
     report.loss += values[LOSS]!;
-    report.tileEntropy += values[TILE_ENTROPY]! / passes.length;
-    report.subTileEntropy += values[SUB_TILE_ENTROPY]! / passes.length;
-    report.featureCosine += values[COSINE]! / passes.length;
+    report.tileEntropy += values[TILE_ENTROPY]! * share;
+    report.subTileEntropy += values[SUB_TILE_ENTROPY]! * share;
+    report.featureCosine += values[COSINE]! * share;
     for (let c = 0; c < channels; c++) {
       report.liveChannels[c] ||= values[HEAD + c]! > 0;
     }
@@ -186,7 +188,6 @@ async function readReport(
       const logits = values.subarray(start, start + classes.length);
       if (logits.indexOf(Math.max(...logits)) === classIndex) report.correct++;
     });
-    report.images += pass.classes.length;
   }
   return report;
 }
