@@ -66,11 +66,15 @@ const SPLITS: Record<string, Split> = {
  *
  * @param options.classes the classes of a checkpoint: other labels are faults,
  * and class indices are those of the checkpoint.
+ * @param options.isFile whether a file is there; one that may not be read is not.
  * @throws {DataError} With every fault, each by file and line.
  */
 export async function readManifest(
   path: string,
-  { classes }: { classes?: readonly string[] } = {},
+  { classes, isFile = isFileHere }: {
+    classes?: readonly string[];
+    isFile?: (path: string) => Promise<boolean>;
+  } = {},
 ): Promise<Manifest> {
   const faults = new Faults(path);
   const table = await readTable(path, COLUMNS, faults);
@@ -84,7 +88,7 @@ export async function readManifest(
     .map((row) => parseEntry(row, { path, folder, has, faults }))
     .filter((entry) => entry !== undefined);
   checkDuplicates(entries, faults);
-  await checkFiles(entries, faults);
+  await checkFiles(entries, faults, isFile);
   if (classes) checkLabels(entries, classes, faults);
   faults.throwIfAny();
 
@@ -217,22 +221,24 @@ function checkDuplicates(entries: ManifestEntry[], faults: Faults): void {
 async function checkFiles(
   entries: ManifestEntry[],
   faults: Faults,
+  isFile: (path: string) => Promise<boolean>,
 ): Promise<void> {
+  // What a URL leads to is known when it is opened.
+  const isThere = async (path: string) => isUrl(path) || await isFile(path);
   await Promise.all(entries.map(async ({ image, path, rois, line }) => {
-    if (!await isFile(path)) {
+    if (!await isThere(path)) {
       faults.add(
         line,
         `image "${image}" is not a file: paths are relative to the manifest's folder`,
       );
     }
-    if (rois !== undefined && !await isFile(rois)) {
-      faults.add(line, `rois "${rois}" is not a file`);
+    if (rois !== undefined && !await isThere(rois)) {
+      faults.add(line, `the rois of image "${image}" are not a file`);
     }
   }));
 }
 
-async function isFile(path: string): Promise<boolean> {
-  if (isUrl(path)) return true; // known when it is opened
+async function isFileHere(path: string): Promise<boolean> {
   try {
     return (await Deno.stat(path)).isFile;
   } catch {

@@ -55,7 +55,8 @@ export interface BatchWorkOptions extends ClassifyWorkOptions {
 
 /** Classifies all images of a table. */
 export function batchWork(options: BatchWorkOptions): JobWork {
-  return async function batchJob({ job, folder, signal, report }) {
+  return async function batchJob(context) {
+    const { job, folder, signal, report, assertHeld } = context;
     const request = job.request as BatchJobRequest;
     const { manifest, model: name, heatmaps, ...how } = request;
     const model = options.models.loaded(name);
@@ -76,6 +77,7 @@ export function batchWork(options: BatchWorkOptions): JobWork {
         ),
       );
       failures += lines.filter((line) => "error" in line).length;
+      await assertHeld();
       await append(file, lines);
       const done = Math.min(at + TOGETHER, images.length);
       report({ done, total: images.length, failures });

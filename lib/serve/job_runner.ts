@@ -1,6 +1,6 @@
 /**
- * Works off jobs: one lane trains, another classifies, so that neither waits
- * for the other.
+ * Works off jobs in lanes: an image need not wait for a table of images, nor
+ * either of them for a run.
  *
  * @module
  */
@@ -35,6 +35,11 @@ export interface JobContext {
   folder: string;
   /** Says how far it is. */
   report(progress: JobProgress): void;
+  /**
+   * Fails if another has taken the job over: to be asked before what must not
+   * be done twice.
+   */
+  assertHeld(): Promise<void>;
   /** Aborts when the job must stop: at its next step, with what it has kept. */
   signal: AbortSignal;
 }
@@ -56,11 +61,8 @@ export interface JobRunnerOptions {
   beatMs: number;
 }
 
-/** Kinds that wait for each other. */
-const LANES: readonly (readonly JobKind[])[] = [
-  ["train"],
-  ["classify", "batch"],
-];
+/** Kinds whose jobs wait only for each other. */
+const LANES: readonly JobKind[] = ["train", "classify", "batch"];
 
 // How often to look for jobs that another process has accepted or lost.
 const POLL_MS = 500;
@@ -93,7 +95,7 @@ export class JobRunner {
   }
 
   start(): void {
-    this.#lanes = LANES.map((kinds) => this.#runLane(kinds));
+    this.#lanes = LANES.map((kind) => this.#runLane(kind));
   }
 
   /** Where a job's files are. */
@@ -121,11 +123,11 @@ export class JobRunner {
     await Promise.all(this.#lanes);
   }
 
-  async #runLane(kinds: readonly JobKind[]): Promise<void> {
+  async #runLane(kind: JobKind): Promise<void> {
     const { store, isReady, log } = this.#options;
     while (!this.#stop.signal.aborted) {
       try {
-        const job = isReady() ? await store.claim(kinds) : undefined;
+        const job = isReady() ? await store.claim([kind]) : undefined;
         if (job) await this.#run(job);
         else await this.#idle();
       } catch (error) { // the store fails: it may be back later
@@ -167,6 +169,10 @@ export class JobRunner {
         folder,
         signal: controller.signal,
         report: (latest) => progress = latest,
+        async assertHeld() {
+          await beat();
+          controller.signal.throwIfAborted();
+        },
       });
       if (progress) await beat(); // the last word
       await this.#end(job, undefined);

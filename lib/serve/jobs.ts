@@ -5,15 +5,8 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { type ManifestEntry, readManifest } from "../data/manifest.ts";
-import {
-  ConfigError,
-  DataError,
-  ImageRefusedError,
-  UsageError,
-} from "../errors.ts";
+import { ConfigError, DataError, UsageError } from "../errors.ts";
 import { keepFile, makeFolder } from "../files.ts";
-import { isUrl } from "../image/source.ts";
 import { type Config, parseConfig, withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import { checkReference } from "../train/run_data.ts";
@@ -27,7 +20,6 @@ import {
 import { assertHasImage, type ClassifyJobRequest } from "./classify_job.ts";
 import {
   ConflictError,
-  ForbiddenError,
   InputError,
   NotFoundError,
   NotReadyError,
@@ -71,8 +63,6 @@ export interface AcceptOptions {
 }
 
 const LISTED = 200;
-// Files looked at side by side.
-const TOGETHER = 64;
 
 /** The jobs of the server. */
 export class Jobs {
@@ -156,9 +146,7 @@ export class Jobs {
     );
     const file = await sources.file(data);
     await this.#asInput("data", async () => {
-      const manifest = await readManifest(file);
-      await this.#checkFiles(manifest.entries);
-      checkReference(config, manifest);
+      checkReference(config, await sources.readManifest(file));
     });
     const accepted: TrainJobRequest = { data: file, name, config, seed };
     return await this.#accept("train", accepted, {
@@ -295,34 +283,6 @@ export class Jobs {
       if (!ofInput) throw cause;
       const message = this.#options.messages.of(cause as Error);
       throw new InputError(field, message, { cause });
-    }
-  }
-
-  /** Checks that a manifest names only what a request may name. */
-  async #checkFiles(entries: readonly ManifestEntry[]): Promise<void> {
-    const { sources } = this.#options;
-    for (let at = 0; at < entries.length; at += TOGETHER) {
-      await Promise.all(
-        entries.slice(at, at + TOGETHER).map(async (entry) => {
-          const { path, rois, image, manifest, line } = entry;
-          for (const file of [path, ...(rois === undefined ? [] : [rois])]) {
-            const allowed = isUrl(file)
-              ? sources.uri(file)
-              : sources.file(file);
-            await allowed.catch((cause) => {
-              if (cause instanceof ImageRefusedError) {
-                throw new DataError(`${manifest}:${line}: ${cause.message}`);
-              }
-              if (!(cause instanceof ForbiddenError)) throw cause;
-              // The words for a missing one: it must not tell them apart.
-              throw new DataError(
-                `${manifest}:${line}: image "${image}" is not a file: paths are relative to the manifest's folder`,
-                { cause },
-              );
-            });
-          }
-        }),
-      );
     }
   }
 }

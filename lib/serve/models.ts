@@ -16,8 +16,12 @@ import type { EnginePool } from "./engine_pool.ts";
 import { ConflictError, NotFoundError } from "./errors.ts";
 import type { Messages } from "./messages.ts";
 
-/** What a model may be called: a file name that needs no quoting anywhere. */
-export const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+/**
+ * What a model may be called: a file name that needs no quoting anywhere, and
+ * none that would be called something else as a file.
+ */
+export const MODEL_NAME =
+  /^(?!.*\.safetensors$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 /** A model of the folder. */
 export interface ModelEntry {

@@ -136,7 +136,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       classify: classifyWork({ images, models, predictor }),
       batch: batchWork({ images, models, predictor, messages }),
       train: trainWork({
-        ...{ backend, allowedHosts, engine, models },
+        ...{ backend, allowedHosts, engine, models, sources },
         memoryBytes: memory.bytes,
       }),
     },

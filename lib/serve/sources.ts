@@ -6,7 +6,10 @@
  */
 import { isAbsolute, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type Manifest, readManifest } from "../data/manifest.ts";
+import { Faults } from "../data/table.ts";
 import { httpUrl } from "../image/http_source.ts";
+import { isUrl } from "../image/source.ts";
 import { ForbiddenError, InputError } from "./errors.ts";
 import { assertAllowed } from "./guarded_fetch.ts";
 
@@ -83,6 +86,27 @@ export class Sources {
           'Cannot read "uri": it must be an http, https, s3 or file URL',
         );
     }
+  }
+
+  /**
+   * Reads a manifest that names only what a request may name. A file that it
+   * may not is as one that is missing: nothing tells them apart.
+   *
+   * @throws {DataError} With every fault, each by file and line.
+   */
+  async readManifest(path: string): Promise<Manifest> {
+    const manifest = await readManifest(path, {
+      isFile: async (file) => await this.#allowedFile(file) !== undefined,
+    });
+    const faults = new Faults(path);
+    for (const { line, path, rois } of manifest.entries) {
+      for (const place of [path, rois]) {
+        if (place === undefined || !isUrl(place)) continue;
+        await this.uri(place).catch(({ message }) => faults.add(line, message));
+      }
+    }
+    faults.throwIfAny();
+    return manifest;
   }
 
   async #allowedFile(path: string): Promise<string | undefined> {

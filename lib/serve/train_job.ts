@@ -15,6 +15,7 @@ import { RESULT_FILE } from "./job_files.ts";
 import type { JobContext, JobWork } from "./job_runner.ts";
 import type { ModelRegistry } from "./models.ts";
 import type { TrainEvent, TrainMethods } from "./train_protocol.ts";
+import type { Sources } from "./sources.ts";
 import { WorkerCalls } from "./worker_calls.ts";
 
 /** What to train, checked when it was accepted. */
@@ -33,6 +34,7 @@ export interface TrainWorkOptions {
   memoryBytes: number;
   engine: EnginePool;
   models: ModelRegistry;
+  sources: Sources;
 }
 
 /** Folder of the run, in the job's. */
@@ -44,12 +46,14 @@ const WORKER = new URL("./train_worker.ts", import.meta.url);
 
 /** Trains, and puts the finished run among the models. */
 export function trainWork(options: TrainWorkOptions): JobWork {
-  const { models } = options;
+  const { models, sources } = options;
   return async function trainJob(context) {
     const { job, folder } = context;
     const { name, config, ...request } = job.request as TrainJobRequest;
     if (!await isPublished(models.placeOf(name), job.id)) {
       if (models.isTaken(name)) throw nameTaken(name);
+      // It may have been changed since it was accepted.
+      await sources.readManifest(request.data);
       const run = join(folder, RUN_FOLDER);
       const result = await train(
         { name, config, ...request },
@@ -60,6 +64,7 @@ export function trainWork(options: TrainWorkOptions): JobWork {
       await writeJson(join(folder, RESULT_FILE), { name, ...result });
       await writeJson(join(run, JOB_FILE), { id: job.id });
       if (models.isTaken(name)) throw nameTaken(name); // meanwhile
+      await context.assertHeld();
       await moveIntoPlace(run, models.placeOf(name));
     }
     await models.refresh();

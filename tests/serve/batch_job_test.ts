@@ -49,6 +49,7 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
         },
         folder,
         report() {},
+        async assertHeld() {},
         signal: new AbortController().signal,
       });
       assert.deepEqual(done, names.slice(kept.length), "none twice");

@@ -79,7 +79,7 @@ Deno.test("a process that ends before its job did leaves the upload to the next"
   await withJob("good", async ({ store, runner, folder }) => {
     const job = (await store.claim(["classify"]))!;
     const { signal } = new AbortController();
-    await work({ job, folder, report() {}, signal });
+    await work({ job, folder, report() {}, async assertHeld() {}, signal });
     assert.ok(await exists(join(folder, HEATMAP_FILE)), "its work was done");
     // It is killed here, before it says so.
     const { state, attempts, error } = await end(store, runner);
