@@ -14,9 +14,12 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { type Cover, coverAxis } from "./cover.ts";
 import code from "./downsample.wgsl" with { type: "text" };
+import { RowSums } from "./downsample_wasm.ts";
 import { Kernel } from "./gpu.ts";
 import { floatView, intView, kernelConfigs } from "./kernel_config.ts";
+import type { WasmBackend } from "./wasm_routine.ts";
 
 const DOWNSAMPLE = "zoomin/Downsample";
 
@@ -100,54 +103,39 @@ function checkRatio(
   }
 }
 
-/**
- * What the output pixels cover of one axis: whole source pixels [first, last),
- * and a part of the pixel before and after them.
- */
-interface Cover {
-  first: Int32Array;
-  last: Int32Array;
-  before: Float64Array; // covered part of pixel first - 1
-  after: Float64Array; // covered part of pixel last
-}
-
-function coverAxis(
-  { source, output, phase, limit, pixels }: Record<
-    "source" | "output" | "phase" | "limit" | "pixels",
-    number
-  >,
-): Cover {
-  const cover: Cover = {
-    first: new Int32Array(pixels),
-    last: new Int32Array(pixels),
-    before: new Float64Array(pixels),
-    after: new Float64Array(pixels),
-  };
-  for (let i = 0; i < pixels; i++) {
-    // source >= output: the interval is a pixel or longer, so first <= last.
-    const start = phase + i * source, end = start + source; // in 1/output px
-    const first = Math.ceil(start / output);
-    const last = Math.floor(Math.min(end, limit) / output);
-    cover.first[i] = Math.min(first, last);
-    cover.last[i] = last;
-    if (last >= first) {
-      cover.before[i] = first - start / output;
-      cover.after[i] = Math.min(end, limit) / output - last;
-    } else { // the source ends within the first pixel, or before it
-      cover.after[i] = Math.max(0, limit - start) / output;
-    }
-  }
-  return cover;
-}
-
 /** The same function as plain loops, on packed pixels `[height, width]`. */
 export function downsampleReference(
   region: Int32Array,
   regionSize: Size,
+  options: DownsampleOptions,
+  out?: Float32Array,
+): Float32Array {
+  return downsampleRows(region, regionSize, options, {
+    out,
+    addRows(sums, source, first, last) {
+      for (let row = first; row < last; row++) addRow(sums, source, row, 1);
+    },
+  });
+}
+
+/** Adds whole rows [first, last) of a source, shrunk, to `[output width, 3]`. */
+type AddRows = (
+  sums: Float64Array,
+  source: Source,
+  first: number,
+  last: number,
+) => void;
+
+function downsampleRows(
+  region: Int32Array,
+  regionSize: Size,
   { origins, phase, end, size, output, pixels = output }: DownsampleOptions,
-  out: Float32Array = new Float32Array(
-    (origins.length / 2) * pixels.height * pixels.width * 3,
-  ),
+  {
+    addRows,
+    out = new Float32Array(
+      (origins.length / 2) * pixels.height * pixels.width * 3,
+    ),
+  }: { addRows: AddRows; out?: Float32Array | undefined },
 ): Float32Array {
   const rows = coverAxis({
     source: size.height,
@@ -173,7 +161,7 @@ export function downsampleReference(
       sums.fill(0);
       const first = y + rows.first[i]!, last = y + rows.last[i]!;
       addRow(sums, source, first - 1, rows.before[i]!);
-      for (let row = first; row < last; row++) addRow(sums, source, row, 1);
+      addRows(sums, source, first, last);
       addRow(sums, source, last, rows.after[i]!);
       for (let k = 0; k < sums.length; k++) out[to++] = sums[k]! * mean;
     }
@@ -251,7 +239,8 @@ export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
       [origins.shape[0]!, height, width, 3],
       "float32",
     );
-    downsampleReference(
+    using summed = new RowSums(backend as unknown as WasmBackend, region);
+    downsampleRows(
       intView(backend, region),
       { width: columns, height: rows },
       {
@@ -262,7 +251,10 @@ export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
         output: sizeOf(attributes.output),
         pixels: sizeOf(attributes.pixels),
       },
-      floatView(backend, result),
+      {
+        out: floatView(backend, result),
+        addRows: (...range) => summed.addRows(...range),
+      },
     );
     return result;
   },

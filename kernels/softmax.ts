@@ -17,6 +17,8 @@ import * as tf from "@tensorflow/tfjs-core";
 import { Kernel, type TfjsWebGpuInternals } from "./gpu.ts";
 import { floatView, kernelConfigs } from "./kernel_config.ts";
 import code from "./softmax.wgsl" with { type: "text" };
+import { wasmSoftmax } from "./softmax_wasm.ts";
+import type { WasmBackend } from "./wasm_routine.ts";
 
 export const SOFTMAX = "zoomin/Softmax";
 export const SOFTMAX_GRADIENT = "zoomin/SoftmaxGradient";
@@ -130,16 +132,8 @@ function rowsOf({ shape }: tf.TensorInfo): Rows {
 /** Both kernels for both engines. */
 export const softmaxKernels = [
   ...kernelConfigs(SOFTMAX, {
-    wasm: ({ backend, inputs }) => {
-      const logits = inputs.logits!;
-      const output = backend.makeOutput(logits.shape, "float32");
-      softmaxReference(
-        floatView(backend, logits),
-        rowsOf(logits),
-        floatView(backend, output),
-      );
-      return output;
-    },
+    wasm: ({ backend, inputs }) =>
+      wasmSoftmax(backend as unknown as WasmBackend, inputs.logits!),
     webgpu: ({ backend, inputs }) =>
       runTwoPasses(backend, [inputs.logits!], [
         passes.sums,

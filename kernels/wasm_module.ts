@@ -102,7 +102,22 @@ export class FunctionBuilder {
     return this.get(a).get(b).#simd(0xe6).get(c).#simd(0xe4);
   }
 
-  /** Pushes the larger of two v128, lane by lane. */
+  /** Pushes a + b, lane by lane. */
+  add(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0xe4);
+  }
+
+  /** Pushes a - b, lane by lane. */
+  subtract(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0xe5);
+  }
+
+  /** Pushes a * b, lane by lane. */
+  multiply(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0xe6);
+  }
+
+  /** Pushes the larger of two v128, lane by lane; NaN if either is. */
   maximum(a: number, b: number): this {
     return this.get(a).get(b).#simd(0xe9);
   }
@@ -110,6 +125,11 @@ export class FunctionBuilder {
   /** Pushes a mask of the lanes in which a > b. */
   greater(a: number, b: number): this {
     return this.get(a).get(b).#simd(0x44);
+  }
+
+  /** Pushes a mask of the lanes in which a < b. */
+  less(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0x43);
   }
 
   /** Pushes a mask of the lanes in which a = b. */
@@ -125,6 +145,22 @@ export class FunctionBuilder {
   /** Pushes the bits of a that b has not. */
   andNot(a: number, b: number): this {
     return this.get(a).get(b).#simd(0x4f);
+  }
+
+  /** Pushes the f32 whose exponent is the lowest bits of `integers`: 2^n. */
+  powerOfTwo(integers: number): this {
+    return this.get(integers).constant(23).#simd(0xab);
+  }
+
+  /** Pushes a + b of eight u16, b the lower or upper eight bytes of a vector. */
+  addBytes(a: number, b: number, half: "low" | "high"): this {
+    return this.get(a).get(b).#simd(half === "low" ? 0x89 : 0x8a).#simd(0x8e);
+  }
+
+  /** Pushes an f32, repeated four times. */
+  constantVector(value: number): this {
+    const lane = new Uint8Array(Float32Array.of(value).buffer);
+    return this.#simd(0x0c, ...lane, ...lane, ...lane, ...lane);
   }
 
   /** Pushes a v128 of zeros. */

@@ -107,6 +107,20 @@ Deno.test("the softmax references equal their definitions", () => {
   assert.ok(maxError(gradient, differences) < 1e-6);
 });
 
+Deno.test("softmax keeps its digits in small shares, and shows a NaN [wasm]", async () => {
+  await startEngine("wasm");
+  const logits = normals(16 * 40 + 7, 20); // whole rounds of vectors, and a rest
+  const size = { rows: 1, locations: logits.length };
+  const expected = softmaxReference(logits, size);
+  (await softmaxOf(logits)).forEach((p, i) => {
+    if (expected[i]! < 1e-37) assert.ok(p < 2e-37); // a f32 has no digits there
+    // Half a digit of a logit 64 to 87 below the highest is 4e-6.
+    else assert.ok(Math.abs(p / expected[i]! - 1) < 5e-6, `${p} at ${i}`);
+  });
+  logits[5] = NaN;
+  assert.ok((await softmaxOf(logits)).every(Number.isNaN));
+});
+
 Deno.test("softmax of 10^7 locations [wasm]", async () => {
   await startEngine("wasm");
   const logits = new Float32Array(1e7).map((_, i) => (i * 7919) % 1009 / 100);
