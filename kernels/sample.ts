@@ -42,7 +42,7 @@ import randomCode from "./random.wgsl" with { type: "text" };
 import code from "./sample.wgsl" with { type: "text" };
 import { Top } from "./top.ts";
 
-const TOP_GUMBEL = "zoomin/TopGumbel";
+const TOP = "zoomin/Top";
 
 /** Where the locations of a row lie in the whole map. */
 export interface MapPlacement {
@@ -68,6 +68,8 @@ export type Draws<Integers, Floats> = {
 
 type Attributes = {
   k: number;
+  /** Whether the values are log-weights, and get noise. */
+  noisy: boolean;
   columns: number;
   rowOffset: number;
   columnOffset: number;
@@ -79,7 +81,6 @@ type Attributes = {
  *
  * @param logWeights `[rows, locations]`, up to a constant a row.
  * @returns indices int32 `[rows, k]` and values float32 `[rows, k]`.
- * @throws {RangeError} On webgpu, if k is more than 1024.
  */
 export function topGumbel(
   logWeights: tf.Tensor2D,
@@ -93,50 +94,106 @@ export function topGumbel(
       } key words: current value is ${keys.length}`,
     );
   }
-  const attributes: Attributes = {
+  return top(logWeights, keys, {
     k,
+    noisy: true,
     columns,
     rowOffset: offset.row,
     columnOffset: offset.column,
-  };
+  });
+}
+
+/**
+ * The k largest values of each row, in order: what {@linkcode topGumbel} draws
+ * without noise.
+ */
+export function topValues(
+  values: tf.Tensor2D,
+  k: number,
+): Draws<tf.Tensor2D, tf.Tensor2D> {
+  return top(values, new Uint32Array(2 * values.shape[0]), {
+    k,
+    noisy: false,
+    columns: values.shape[1],
+    rowOffset: 0,
+    columnOffset: 0,
+  });
+}
+
+function top(
+  values: tf.Tensor2D,
+  keys: Uint32Array<ArrayBuffer>,
+  attributes: Attributes,
+): Draws<tf.Tensor2D, tf.Tensor2D> {
   const words = new Int32Array(keys.buffer, keys.byteOffset, keys.length);
-  const keyTensor = tf.tensor2d(words, [rows, 2], "int32");
-  const [indices, values] = tf.engine().runKernel<tf.Tensor2D[]>(
-    TOP_GUMBEL,
-    { logWeights, keys: keyTensor },
+  const keyTensor = tf.tensor2d(words, [values.shape[0], 2], "int32");
+  const [indices, best] = tf.engine().runKernel<tf.Tensor2D[]>(
+    TOP,
+    { values, keys: keyTensor },
     attributes,
   );
   keyTensor.dispose();
-  return { indices: indices!, values: values! };
+  return { indices: indices!, values: best! };
 }
 
-/** The same function as plain loops. */
+/** {@linkcode topGumbel} as plain loops. */
 export function topGumbelReference(
   logWeights: Float32Array,
   { k, keys, columns, offset = { row: 0, column: 0 } }:
     & Omit<TopGumbelOptions, "keys">
     & { keys: Uint32Array | Int32Array },
-  out: Draws<Int32Array, Float32Array> = {
-    indices: new Int32Array((keys.length / 2) * k),
-    values: new Float32Array((keys.length / 2) * k),
-  },
+  out?: Draws<Int32Array, Float32Array>,
 ): Draws<Int32Array, Float32Array> {
-  const rows = keys.length / 2;
-  const locations = logWeights.length / rows;
+  return topOfRows(
+    logWeights,
+    { rows: keys.length / 2, k, out },
+    (top, row, of) =>
+      offerRow(top, of, {
+        key: [keys[2 * row]!, keys[2 * row + 1]!],
+        columns,
+        offset,
+      }),
+  );
+}
+
+/** {@linkcode topValues} as plain loops. */
+export function topValuesReference(
+  values: Float32Array,
+  { rows, k }: { rows: number; k: number },
+  out?: Draws<Int32Array, Float32Array>,
+): Draws<Int32Array, Float32Array> {
+  return topOfRows(values, { rows, k, out }, (top, _, of) => {
+    for (let i = 0; i < of.length; i++) {
+      if (of[i]! > top.threshold) top.offer(of[i]!, i);
+    }
+  });
+}
+
+/** The k best of what `offer` offers of each row. */
+function topOfRows(
+  values: Float32Array,
+  { rows, k, out }: {
+    rows: number;
+    k: number;
+    out: Draws<Int32Array, Float32Array> | undefined;
+  },
+  offer: (top: Top, row: number, values: Float32Array) => void,
+): Draws<Int32Array, Float32Array> {
+  const best = out ?? {
+    indices: new Int32Array(rows * k),
+    values: new Float32Array(rows * k),
+  };
+  const locations = values.length / rows;
   for (let row = 0; row < rows; row++) {
     const top = new Top(k);
-    offerRow(top, logWeights.subarray(row * locations, (row + 1) * locations), {
-      key: [keys[2 * row]!, keys[2 * row + 1]!],
-      columns,
-      offset,
-    });
+    offer(top, row, values.subarray(row * locations, (row + 1) * locations));
     const start = row * k;
     top.drain(
-      out.values.subarray(start, start + k),
-      out.indices.subarray(start, start + k),
+      best.values.subarray(start, start + k),
+      best.indices.subarray(start, start + k),
     );
   }
-  return out;
+  return best;
 }
 
 function offerRow(
@@ -252,42 +309,44 @@ class Clock {
  * The counts that N draws are expected to give: N alpha rounded by largest
  * remainder (ties to the lower index), so that they add up to N. Deterministic.
  *
- * @param attention one row; needs no normalisation.
+ * A location that is given a count is among the N of the largest attention: of
+ * those with N alpha >= 1 there are at most N, and where N alpha < 1 it is the
+ * remainder. So what `topValues` leaves of one row with k = min(N, locations) is
+ * enough.
+ *
  * @returns the locations with a count above 0, in order of index.
+ * @throws {RangeError} If no location can be drawn.
  */
 export function drawExpected(
-  attention: Float32Array,
+  { indices, values }: Draws<ArrayLike<number>, ArrayLike<number>>,
   samples: number,
 ): { indices: number[]; counts: number[] } {
-  let sum = 0;
-  for (const weight of attention) sum += weight;
-  if (!(sum > 0 && sum < Infinity)) {
+  if (!(indices[0]! >= 0 && values[0]! > 0)) {
     throw new RangeError(
-      `Cannot expect ${samples} samples as the attention must have a finite sum above 0: current value is ${sum}`,
+      `Cannot expect ${samples} samples as no location has a weight above 0`,
     );
   }
-  const draws = new ExpectedDraws(samples, sum);
-  for (let i = 0; i < attention.length; i++) draws.offer(attention[i]!, i);
+  const draws = new ExpectedDraws(samples);
+  for (let rank = 0; rank < indices.length; rank++) {
+    if (indices[rank]! >= 0) draws.offer(values[rank]!, indices[rank]!);
+  }
   return draws.draw();
 }
 
-/** {@linkcode drawExpected} of attention that is offered bit by bit. */
+/** {@linkcode drawExpected} of attention, in all 1, that is offered bit by bit. */
 export class ExpectedDraws {
   readonly #counts = new Map<number, number>();
-  readonly #scale: number;
   readonly #rests: Top;
   #left: number;
 
-  /** @param sum of all attention that will be offered. */
-  constructor(samples: number, sum = 1) {
-    this.#scale = samples / sum;
+  constructor(readonly samples: number) {
     this.#rests = new Top(samples);
     this.#left = samples;
   }
 
   /** Returns whether the location may be among those drawn. */
   offer(attention: number, index: number): boolean {
-    const expected = attention * this.#scale;
+    const expected = attention * this.samples;
     const whole = Math.floor(expected);
     if (whole > 0) this.#counts.set(index, whole);
     this.#left -= whole;
@@ -322,40 +381,52 @@ export function contrastiveLogWeights(attention: tf.Tensor2D): tf.Tensor2D {
 // A workgroup sorts a segment; it keeps at most half, so that every pass leaves
 // at most half of the candidates.
 const SEGMENT = 2048;
-const MAX_TOP = SEGMENT / 2;
+const MOST_AT_ONCE = SEGMENT / 2;
 
-const passes = {
-  scores: new Kernel("sample scores", randomCode + code, "top_scores"),
-  candidates: new Kernel(
-    "sample candidates",
-    randomCode + code,
-    "top_candidates",
-  ),
-};
+// What a pass reads; see sample.wgsl.
+const SCORED = 0, PLAIN = 1, CANDIDATES = 2;
 
-function topGumbelWebGpu(
+const kernel = new Kernel("sample", randomCode + code);
+
+/** Takes the best MOST_AT_ONCE of each row, then those that follow them, ... */
+function topWebGpu(
   backend: TfjsWebGpuInternals,
-  logWeights: tf.TensorInfo,
-  keys: tf.TensorInfo,
-  { k, columns, rowOffset, columnOffset }: Attributes,
+  source: { values: tf.TensorInfo; keys: tf.TensorInfo },
+  attributes: Attributes,
 ): tf.TensorInfo[] {
-  if (k > MAX_TOP) {
-    throw new RangeError(
-      `Cannot draw locations on webgpu as k must be <= ${MAX_TOP}: current value is ${k}`,
+  const parts: Draws<tf.TensorInfo, tf.TensorInfo>[] = [];
+  for (let taken = 0; taken < attributes.k; taken += MOST_AT_ONCE) {
+    const k = Math.min(MOST_AT_ONCE, attributes.k - taken);
+    parts.push(
+      nextWebGpu(backend, source, { ...attributes, k, known: parts.at(-1) }),
     );
   }
-  const rows = logWeights.shape[0]!;
-  // The first pass reads log-weights and keys, the others what a pass left:
-  // values and indices of candidates.
-  let kernel = passes.scores;
-  let [values, words] = [logWeights, keys];
+  if (parts.length === 1) return [parts[0]!.indices, parts[0]!.values];
+  return (["indices", "values"] as const).map((name) => {
+    const whole = concatenated(backend, parts.map((part) => part[name]));
+    for (const part of parts) backend.disposeData(part[name].dataId);
+    return whole;
+  });
+}
+
+/** The best of each row that are not among the `known` ones, or before them. */
+function nextWebGpu(
+  backend: TfjsWebGpuInternals,
+  source: { values: tf.TensorInfo; keys: tf.TensorInfo },
+  { k, noisy, columns, rowOffset, columnOffset, known }: Attributes & {
+    known: Draws<tf.TensorInfo, tf.TensorInfo> | undefined;
+  },
+): Draws<tf.TensorInfo, tf.TensorInfo> {
+  const rows = source.values.shape[0]!;
+  let pass = noisy ? SCORED : PLAIN;
+  let { values, keys: words } = source;
   for (;;) {
     const length = values.shape[1]!;
     const segments = Math.ceil(length / SEGMENT);
-    const outputs = [
-      backend.makeTensorInfo([rows, segments * k], "float32"),
-      backend.makeTensorInfo([rows, segments * k], "int32"),
-    ] as const;
+    const left = {
+      values: backend.makeTensorInfo([rows, segments * k], "float32"),
+      indices: backend.makeTensorInfo([rows, segments * k], "int32"),
+    };
     kernel.run(backend, {
       params: new Uint32Array([
         rows,
@@ -365,38 +436,67 @@ function topGumbelWebGpu(
         columns,
         rowOffset,
         columnOffset,
+        pass,
+        pass !== CANDIDATES && known ? known.indices.shape[1]! : 0,
       ]),
-      inputs: [values, words],
-      outputs: [...outputs],
+      inputs: [
+        values,
+        words,
+        known?.values ?? source.values, // bound, not read
+        known?.indices ?? source.keys,
+      ],
+      outputs: [left.values, left.indices],
       groups: rows * segments,
     });
-    if (kernel === passes.candidates) {
+    if (pass === CANDIDATES) {
       for (const { dataId } of [values, words]) backend.disposeData(dataId);
     }
-    kernel = passes.candidates;
-    [values, words] = outputs;
-    if (segments === 1) return [words, values];
+    if (segments === 1) return left;
+    pass = CANDIDATES;
+    [values, words] = [left.values, left.indices];
   }
 }
 
+/** Tensors `[rows, k]` side by side. */
+function concatenated(
+  backend: TfjsWebGpuInternals,
+  parts: tf.TensorInfo[],
+): tf.TensorInfo {
+  return tf.getKernel("Concat", "webgpu").kernelFunc({
+    inputs: parts as unknown as tf.NamedTensorInfoMap, // an array, for this one
+    backend,
+    attrs: { axis: 1 },
+  }) as tf.TensorInfo;
+}
+
 /** The kernel for both engines. */
-export const sampleKernels = kernelConfigs<Attributes>(TOP_GUMBEL, {
+export const sampleKernels = kernelConfigs<Attributes>(TOP, {
   wasm: ({ backend, inputs, attributes }) => {
-    const { k, columns, rowOffset, columnOffset } = attributes;
-    const [rows] = inputs.logWeights!.shape as [number, number];
+    const { k, noisy, columns, rowOffset, columnOffset } = attributes;
+    const [rows] = inputs.values!.shape as [number, number];
     const indices = backend.makeOutput([rows, k], "int32");
     const values = backend.makeOutput([rows, k], "float32");
-    topGumbelReference(floatView(backend, inputs.logWeights!), {
-      k,
-      keys: intView(backend, inputs.keys!),
-      columns,
-      offset: { row: rowOffset, column: columnOffset },
-    }, {
+    const out = {
       indices: intView(backend, indices),
       values: floatView(backend, values),
-    });
+    };
+    const source = floatView(backend, inputs.values!);
+    if (noisy) {
+      topGumbelReference(source, {
+        k,
+        keys: intView(backend, inputs.keys!),
+        columns,
+        offset: { row: rowOffset, column: columnOffset },
+      }, out);
+    } else {
+      topValuesReference(source, { rows, k }, out);
+    }
     return [indices, values];
   },
   webgpu: ({ backend, inputs, attributes }) =>
-    topGumbelWebGpu(backend, inputs.logWeights!, inputs.keys!, attributes),
+    topWebGpu(
+      backend,
+      { values: inputs.values!, keys: inputs.keys! },
+      attributes,
+    ),
 });

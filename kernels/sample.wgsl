@@ -1,6 +1,6 @@
-// Gumbel top-k: a workgroup sorts out the best k of a segment of 2048 (value,
-// index) pairs; the candidates of all segments go through the same until one
-// segment is left. random.wgsl stands in front. See sample.ts.
+// Top-k: a workgroup sorts out the best k of a segment of 2048 (value, index)
+// pairs; the candidates of all segments go through the same until one segment is
+// left. random.wgsl stands in front. See sample.ts.
 
 struct Params {
   rows: u32,
@@ -10,13 +10,23 @@ struct Params {
   columns: u32,  // of the map: index -> (row, column)
   row_offset: u32,
   column_offset: u32,
+  source: u32,   // SCORED, PLAIN or CANDIDATES
+  known: u32,    // pairs a row that were taken before; 0: none
 }
 
+// What the source is: log-weights that get noise, values as they are, or what a
+// pass before has left.
+const SCORED = 0u;
+const PLAIN = 1u;
+const CANDIDATES = 2u;
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source_values: array<f32>;  // [rows, length]: log-weights, or values
+@group(0) @binding(1) var<storage, read> source_values: array<f32>;  // [rows, length]
 @group(0) @binding(2) var<storage, read> source_words: array<u32>;   // [rows, 2] keys, or [rows, length] indices
-@group(0) @binding(3) var<storage, read_write> top_values: array<u32>; // [rows, segments, k], bits of f32
-@group(0) @binding(4) var<storage, read_write> top_indices: array<u32>;
+@group(0) @binding(3) var<storage, read> known_values: array<f32>;   // [rows, known], best first
+@group(0) @binding(4) var<storage, read> known_indices: array<u32>;
+@group(0) @binding(5) var<storage, read_write> top_values: array<u32>; // [rows, segments, k], bits of f32
+@group(0) @binding(6) var<storage, read_write> top_indices: array<u32>;
 
 const SIZE = 256u;
 const SEGMENT = 2048u;
@@ -26,10 +36,6 @@ const NONE = 0xffffffffu;     // no location: -1 as int32, sorted last
 // 16 KiB together, which every device offers.
 var<workgroup> values: array<f32, SEGMENT>;
 var<workgroup> indices: array<u32, SEGMENT>;
-
-fn log_weight_at(row: u32, index: u32) -> f32 {
-  return source_values[row * params.length + index];
-}
 
 // Whether slot `a` must stand before slot `b`.
 fn precedes(a: u32, b: u32) -> bool {
@@ -100,8 +106,43 @@ fn keep_top(row: u32, segment: u32, lane: u32) {
   }
 }
 
+// A value and its index in the map, NONE if it is not to be drawn.
+struct Pair {
+  value: f32,
+  index: u32,
+}
+
+fn pair_at(row: u32, index: u32) -> Pair {
+  let none = Pair(LOWEST, NONE);
+  if (index >= params.length) { return none; }
+  let value = source_values[row * params.length + index];
+  if (params.source == CANDIDATES) {
+    let candidate = source_words[row * params.length + index];
+    if (candidate == NONE) { return none; }
+    return Pair(value, candidate);
+  }
+  if (!(value > LOWEST)) { return none; }
+  if (params.source == PLAIN) { return Pair(value, index); }
+  let counter = vec4u(
+    params.row_offset + index / params.columns,
+    params.column_offset + index % params.columns,
+    source_words[2u * row],
+    source_words[2u * row + 1u],
+  );
+  return Pair(value - log(exponential(pcg4d(counter).x)), index);
+}
+
+// Whether a pair was taken before: the worst that was, or one that precedes it.
+fn is_known(row: u32, pair: Pair) -> bool {
+  if (params.known == 0u) { return false; }
+  let worst = (row + 1u) * params.known - 1u;
+  if (known_indices[worst] == NONE) { return true; } // all there were
+  return pair.value > known_values[worst] ||
+    (pair.value == known_values[worst] && pair.index <= known_indices[worst]);
+}
+
 @compute @workgroup_size(SIZE)
-fn top_scores(
+fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
@@ -112,47 +153,10 @@ fn top_scores(
   let segment = at % params.segments;
 
   for (var slot = lane; slot < SEGMENT; slot += SIZE) {
-    let index = segment * SEGMENT + slot;
-    values[slot] = LOWEST;
-    indices[slot] = NONE;
-    if (index < params.length && log_weight_at(row, index) > LOWEST) {
-      let counter = vec4u(
-        params.row_offset + index / params.columns,
-        params.column_offset + index % params.columns,
-        source_words[2u * row],
-        source_words[2u * row + 1u],
-      );
-      values[slot] = log_weight_at(row, index) - log(exponential(pcg4d(counter).x));
-      indices[slot] = index;
-    }
-  }
-  workgroupBarrier();
-  sort_segment(segment, lane);
-  keep_top(row, segment, lane);
-}
-
-@compute @workgroup_size(SIZE)
-fn top_candidates(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let at = group.x + group.y * groups.x;
-  let row = at / params.segments;
-  if (row >= params.rows) { return; }
-  let segment = at % params.segments;
-
-  for (var slot = lane; slot < SEGMENT; slot += SIZE) {
-    let index = segment * SEGMENT + slot;
-    values[slot] = LOWEST;
-    indices[slot] = NONE;
-    if (index < params.length) {
-      let candidate = source_words[row * params.length + index];
-      if (candidate != NONE) {
-        values[slot] = source_values[row * params.length + index];
-        indices[slot] = candidate;
-      }
-    }
+    let pair = pair_at(row, segment * SEGMENT + slot);
+    let is_new = !is_known(row, pair);
+    values[slot] = select(LOWEST, pair.value, is_new);
+    indices[slot] = select(NONE, pair.index, is_new);
   }
   workgroupBarrier();
   sort_segment(segment, lane);

@@ -8,8 +8,10 @@ import type { Key } from "../../kernels/random.ts";
 import {
   contrastiveLogWeights,
   drawExpected,
+  type Draws,
   drawWithReplacement,
   topGumbel,
+  topValues,
 } from "../../kernels/sample.ts";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import type { MapSize } from "../image/geometry.ts";
@@ -28,10 +30,11 @@ export async function drawTileRows(
   const k = Math.min(samples, logWeights.shape[1]);
   const drawn = await gumbelRows(logWeights, { k, keys, columns: map.columns });
   return keys.map((key, row) =>
-    drawWithReplacement({
-      indices: drawn.indices.subarray(row * k, (row + 1) * k),
-      values: drawn.values.subarray(row * k, (row + 1) * k),
-    }, { samples, key, columns: map.columns })
+    drawWithReplacement(rowOf(drawn, row, k), {
+      samples,
+      key,
+      columns: map.columns,
+    })
   );
 }
 
@@ -40,15 +43,15 @@ export async function drawExpectedTiles(
   logits: tf.Tensor2D,
   samples: number,
 ): Promise<TileCounts[]> {
-  const attention = attentionSoftmax(logits);
-  const values = await attention.data() as Float32Array;
-  attention.dispose();
   const [rows, locations] = logits.shape;
-  return Array.from({ length: rows }, (_, row) =>
-    drawExpected(
-      values.subarray(row * locations, (row + 1) * locations),
-      samples,
-    ));
+  const k = Math.min(samples, locations);
+  const largest = await read(
+    tf.tidy(() => topValues(attentionSoftmax(logits), k)),
+  );
+  return Array.from(
+    { length: rows },
+    (_, row) => drawExpected(rowOf(largest, row, k), samples),
+  );
 }
 
 /** k draws without replacement from each row: first drawn first, `[rows * k]`. */
@@ -61,9 +64,10 @@ export async function drawSubTileRows(
     columns: number;
   },
 ): Promise<Int32Array> {
-  return draws === "topN"
-    ? await largest(logWeights, options.k)
-    : (await gumbelRows(logWeights, options)).indices;
+  const drawn = draws === "topN"
+    ? await read(topValues(logWeights, options.k))
+    : await gumbelRows(logWeights, options);
+  return drawn.indices;
 }
 
 /**
@@ -97,20 +101,29 @@ export function contrastiveWeights(
 async function gumbelRows(
   logWeights: tf.Tensor2D,
   { k, keys, columns }: { k: number; keys: readonly Key[]; columns: number },
-): Promise<{ indices: Int32Array; values: Float32Array }> {
-  const { indices, values } = topGumbel(logWeights, {
+): Promise<Drawn> {
+  return await read(topGumbel(logWeights, {
     k,
     keys: new Uint32Array(keys.flat()),
     columns,
-  });
+  }));
+}
+
+type Drawn = Draws<Int32Array, Float32Array>;
+
+async function read(
+  { indices, values }: Draws<tf.Tensor2D, tf.Tensor2D>,
+): Promise<Drawn> {
   const read = await Promise.all([indices.data(), values.data()]);
   tf.dispose([indices, values]);
   return { indices: read[0] as Int32Array, values: read[1] as Float32Array };
 }
 
-async function largest(values: tf.Tensor2D, k: number): Promise<Int32Array> {
-  const top = tf.topk(values, k);
-  const indices = await top.indices.data() as Int32Array;
-  tf.dispose([top.values, top.indices]);
-  return indices;
+/** What was drawn of one of the rows, k each. */
+function rowOf({ indices, values }: Drawn, row: number, k: number): Drawn {
+  const [start, end] = [row * k, (row + 1) * k];
+  return {
+    indices: indices.subarray(start, end),
+    values: values.subarray(start, end),
+  };
 }
