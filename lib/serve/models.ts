@@ -13,7 +13,7 @@ import {
   readCheckpointInfo,
 } from "../model/checkpoint.ts";
 import type { EnginePool } from "./engine_pool.ts";
-import { ConflictError, NotFoundError } from "./errors.ts";
+import { ConflictError, NotFoundError, NotReadyError } from "./errors.ts";
 import type { Messages } from "./messages.ts";
 
 /**
@@ -101,12 +101,24 @@ export class ModelRegistry {
       : this.#models.keys().next().value;
   }
 
+  /** What is wrong with the model that was made the default, if it is there. */
+  get defaultFault(): string | undefined {
+    return this.defaultName === this.#default
+      ? undefined
+      : this.#faults.find(({ name }) => name === this.#default)?.error;
+  }
+
   /**
    * A model by name and version, or the default.
    *
    * @throws {NotFoundError} If there is none.
+   * @throws {NotReadyError} If the default is damaged: no other is meant.
    */
-  get(name = this.defaultName, version?: string): ModelEntry {
+  get(name?: string, version?: string): ModelEntry {
+    if (name === undefined && this.defaultFault !== undefined) {
+      throw new NotReadyError(`The default model: ${this.defaultFault}`);
+    }
+    name ??= this.defaultName;
     const model = name === undefined ? undefined : this.#models.get(name);
     if (!model) {
       throw new NotFoundError(

@@ -176,7 +176,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     ...{ limits, messages, token, log },
     get notReady() {
       if (draining.signal.aborted) return "the server is about to stop";
-      if (engine.status) return undefined;
+      if (engine.status) return models.defaultFault;
       return engine.failure ?? "the engine is being started";
     },
     draining: draining.signal,

@@ -43,6 +43,32 @@ Deno.test("a server that is about to stop takes nothing more", async () => {
   });
 });
 
+Deno.test("where the default model is damaged no other takes its place", async () => {
+  const models = join(folder, "models");
+  const state = join(models, ".server", "default");
+  const file = join(models, "chosen.safetensors");
+  await Deno.writeTextFile(file, "damaged");
+  await Deno.mkdir(join(models, ".server"), { recursive: true });
+  await Deno.writeTextFile(state, "chosen");
+  try {
+    await withServer(folder, {}, async (url) => {
+      const ready = await fetch(`${url}/readyz`);
+      assert.equal(ready.status, 503);
+      assert.match((await ready.json()).reason, /^Cannot use chosen/);
+      await assertRefused(await post(`${url}/v1/classify`, image), {
+        status: 503,
+        error: /^The default model: Cannot use chosen.safetensors/,
+      });
+      const named = { ...image, model: "first" };
+      const answer = await post(`${url}/v1/classify`, named);
+      assert.equal((await answer.json()).model.name, "first");
+    });
+  } finally {
+    await Deno.remove(state);
+    await Deno.remove(file);
+  }
+});
+
 Deno.test({
   name: "a lost GPU is 503 until it is back, and its jobs go on",
   ignore: ignoreGpu,
