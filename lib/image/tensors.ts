@@ -6,19 +6,32 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 
-/** A tensor of each item, one after the other; none is left if one fails. */
+/**
+ * A tensor of each item, in order; none is left if one fails.
+ *
+ * @param most items at a time.
+ */
 export async function collected<Item>(
   items: readonly Item[],
   make: (item: Item, index: number) => Promise<tf.Tensor4D>,
+  most = 1,
 ): Promise<tf.Tensor4D[]> {
   const made: tf.Tensor4D[] = [];
-  try {
-    for (const [i, item] of items.entries()) made.push(await make(item, i));
-    return made;
-  } catch (error) {
-    tf.dispose(made);
-    throw error;
+  for (let at = 0; at < items.length; at += most) {
+    const some = items.slice(at, at + most);
+    const settled = await Promise.allSettled(
+      some.map((item, i) => make(item, at + i)),
+    );
+    for (const one of settled) {
+      if (one.status === "fulfilled") made.push(one.value);
+    }
+    const failed = settled.find(({ status }) => status === "rejected");
+    if (failed) {
+      tf.dispose(made);
+      throw (failed as PromiseRejectedResult).reason;
+    }
   }
+  return made;
 }
 
 /** Puts tensors together along `axis` and disposes of the parts. */

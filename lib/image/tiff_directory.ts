@@ -16,6 +16,7 @@ export const TYPE = {
   short: 3,
   long: 4,
   rational: 5,
+  undefined: 7,
   long8: 16,
 } as const;
 
@@ -24,6 +25,7 @@ const BYTES_OF_TYPE: Record<number, number> = {
   [TYPE.short]: 2,
   [TYPE.long]: 4,
   [TYPE.rational]: 8,
+  [TYPE.undefined]: 1,
   [TYPE.long8]: 8,
 };
 

@@ -45,6 +45,7 @@ export const TAG = {
   modelTransformation: 34264,
   geoKeys: 34735,
   iccProfile: 34675,
+  subsampling: 530,
   hamamatsu: 65420,
 } as const;
 

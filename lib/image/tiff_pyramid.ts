@@ -8,6 +8,7 @@ import { ImageError } from "../errors.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { BlockPyramid } from "./block_pyramid.ts";
 import type { Orientation, Size } from "./geometry.ts";
+import { blocksTogether, decodeTogether } from "./jpeg_blocks.ts";
 import { orient } from "./orient.ts";
 import type { ImageFacts, Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
@@ -15,6 +16,7 @@ import { decodeBlock } from "./tiff_decoder.ts";
 import { isAperio, readFacts } from "./tiff_metadata.ts";
 import { pageSize, readPage, type TiffPage } from "./tiff_page.ts";
 import { TAG, type TiffDirectory, type TiffFile } from "./tiff_parser.ts";
+import { Together } from "./together.ts";
 
 /** The image of a TIFF file: its levels, and what is said of it. */
 export interface TiffImage {
@@ -159,10 +161,18 @@ const BLOCKS_AHEAD = 1024;
 
 class TiffPyramid extends BlockPyramid {
   readonly #image: TiffImage;
+  /** By level, where its blocks are decoded several at a time. */
+  readonly #together: readonly (Together<Uint8Array, Pixels> | undefined)[];
 
   constructor(source: ByteSource, image: TiffImage, cache: BlockCache) {
     super(source, { ...image, cache });
     this.#image = image;
+    this.#together = image.levels.map((page) => {
+      const most = blocksTogether(page);
+      const work = (blocks: readonly Uint8Array[]) =>
+        decodeBlocks(page, blocks);
+      return most > 1 ? new Together({ most, work }) : undefined;
+    });
   }
 
   /** Tiles are whole; the last strip is not. */
@@ -182,16 +192,16 @@ class TiffPyramid extends BlockPyramid {
     const page = this.#image.levels[level]!;
     const size = this.blockSize(level, block);
     const planes = page.planar ? page.samples : 1;
-    const encoded = await Promise.all(
-      Array.from(
-        { length: planes },
-        (_, plane) => this.#read(page, { block, plane, size, signal }),
-      ),
+    const encoded = Array.from(
+      { length: planes },
+      (_, plane) => this.#read(page, { block, plane, size, signal }),
     );
-    const present = encoded.filter((bytes) => bytes !== undefined);
-    if (present.length < planes) return filled(size, this.#image.aperio);
+    const together = this.#together[level];
     try {
-      return await decodeBlock(page, present, size);
+      const pixels = together
+        ? await together.run(encoded[0]!)
+        : await decodePlanes(page, await Promise.all(encoded), size);
+      return pixels ?? filled(size, this.#image.aperio);
     } catch (cause) {
       if (!(cause instanceof ImageError)) throw cause;
       throw new ImageError(
@@ -244,10 +254,37 @@ class TiffPyramid extends BlockPyramid {
     // No compression makes a block this much larger than its pixels.
     const most = 4 * size.width * size.height * page.samples + 2 ** 16;
     if (offset + length > this.bytes.size || length > most) {
-      throw new ImageError("it is damaged or truncated (it ends too early)");
+      throw new ImageError("it ends too early");
     }
     return await this.bytes.read(offset, length, signal);
   }
+}
+
+/** A block of its planes; undefined where the file lacks one. */
+async function decodePlanes(
+  page: TiffPage,
+  encoded: readonly (Uint8Array | undefined)[],
+  size: Size,
+): Promise<Pixels | undefined> {
+  const present = encoded.filter((bytes) => bytes !== undefined);
+  if (present.length < encoded.length) return undefined;
+  return await decodeBlock(page, present, size);
+}
+
+/** Whole blocks in one go; each by itself if that fails, to tell which. */
+function decodeBlocks(
+  page: TiffPage,
+  blocks: readonly Uint8Array[],
+): Promise<Pixels>[] {
+  const all = blocks.length > 1
+    ? decodeTogether(page, blocks).catch(() => undefined)
+    : Promise.resolve(undefined);
+  return blocks.map(async (bytes, i) => {
+    const data = (await all)?.[i];
+    return data
+      ? { data, ...page.block }
+      : await decodeBlock(page, [bytes], page.block);
+  });
 }
 
 async function blockRange(

@@ -28,6 +28,9 @@ import { collected, joined } from "./tensors.ts";
 // read.
 const LARGEST_WHOLE = 4096 * 4096;
 
+// Regions that are read at a time where they are small.
+const MOST_AT_A_TIME = 16;
+
 /** An image being looked at. Dispose of it when all views are taken. */
 export class Views {
   readonly #pyramid: Pyramid;
@@ -104,6 +107,7 @@ export class Views {
       await collected(
         regions,
         (region) => this.#view({ region, output, part }, signal),
+        this.#atATime(regions, output),
       ),
     );
   }
@@ -126,6 +130,20 @@ export class Views {
       levelPart({ ...view, region }, this.#pyramid, levels[level]!).region
     );
     this.#pyramid.prefetch?.(parts, level, signal);
+  }
+
+  /** How many regions are read at a time: blocks that come together are faster. */
+  #atATime([first]: readonly Region[], output: Size): number {
+    if (first === undefined) return 1;
+    const view = { output, part: { x: 0, y: 0, ...output }, region: first };
+    const level = levelFor(this.#pyramid, this.#pyramid.levels, view);
+    const { region: { width, height } } = levelPart(
+      view,
+      this.#pyramid,
+      this.#pyramid.levels[level]!,
+    );
+    const fitting = Math.floor(this.#readPixels / (width * height));
+    return Math.min(MOST_AT_A_TIME, Math.max(1, fitting));
   }
 
   /** A part of a view, put together of pieces that are read one by one. */
