@@ -28,20 +28,12 @@ import {
   convShape,
   RELU_GRADIENT,
 } from "./conv.ts";
-import {
-  convolveRow,
-  convolveRowToOne,
-  outerProducts,
-} from "./conv_wasm_routines.ts";
+import { LANES } from "./conv_wasm_blocks.ts";
+import { flippedFilter, paddedInput, spread } from "./conv_wasm_frames.ts";
+import { addPixels, sumOuterProducts } from "./conv_wasm_products.ts";
+import { convolve, suits } from "./conv_wasm_rows.ts";
 import { maskPositive } from "./elements_wasm_routines.ts";
 import { offsetOf, routine, type WasmBackend } from "./wasm_routine.ts";
-
-const FLOAT_BYTES = 4;
-const LANES = 4;
-
-// Rows of X and dY that stay in the second-level cache while every block of dW
-// passes over them.
-const CHUNK_BYTES = 128 * 1024;
 
 /** Registers the convolution kernels of the WASM engine. */
 export function registerWasmConvolutions(): void {
@@ -116,12 +108,6 @@ function forward(backend: WasmBackend, { x, filter, bias, ...options }: {
   return out;
 }
 
-/** Whether {@linkcode convolve} can compute this shape. */
-function suits({ kernel, inputs, outputs }: ConvShape): boolean {
-  return outputs % LANES === 0 ||
-    (outputs === 1 && (kernel * inputs) % LANES === 0);
-}
-
 function stockForward(backend: WasmBackend, { x, filter, bias, options }: {
   x: tf.TensorInfo;
   filter: tf.TensorInfo;
@@ -139,78 +125,6 @@ function stockForward(backend: WasmBackend, { x, filter, bias, options }: {
       activation: options.relu ? "relu" : "linear",
     },
   }) as tf.TensorInfo;
-}
-
-/** The valid convolution of a `frame` that already holds its padding. */
-function convolve(backend: WasmBackend, frame: tf.TensorInfo, {
-  filter,
-  bias,
-  shape,
-  relu,
-}: {
-  filter: tf.TensorInfo;
-  bias: tf.TensorInfo;
-  shape: ConvShape;
-  relu: boolean;
-}): tf.TensorInfo {
-  const { batch, outHeight, outWidth, outputs, inputs, kernel, stride } = shape;
-  const out = backend.makeOutput(
-    [batch, outHeight, outWidth, outputs],
-    "float32",
-  );
-  const [, frameHeight = 0, frameWidth = 0] = frame.shape;
-  const frameRow = frameWidth * inputs * FLOAT_BYTES;
-  const outPixel = outputs * FLOAT_BYTES;
-  const outRow = outWidth * outPixel;
-  const pixelBytes = inputs * stride * FLOAT_BYTES;
-  const toOne = outputs % LANES !== 0;
-  const { vectors, pixels: most } = toOne ? ROW_TO_ONE : rowBlock(outputs);
-  const pixels = Math.min(most, outWidth);
-  const run = toOne ? (kernel * inputs) / LANES : kernel * inputs;
-  const unroll = largestDivisor(run, MOST_UNROLLED);
-  const name =
-    `convolve_${toOne}_${pixels}x${vectors}x${unroll}_${pixelBytes}_${relu}`;
-  const block = { pixels, unroll, pixelBytes };
-  const convolveTiles = routine(
-    backend,
-    name,
-    (name, relaxed) =>
-      toOne
-        ? convolveRowToOne(name, { ...block, relaxed })
-        : convolveRow(name, { ...block, vectors, relu, relaxed }),
-  );
-  const [xStart, filterStart, biasStart, outStart] = [frame, filter, bias, out]
-    .map((info) => offsetOf(backend, info)) as [number, number, number, number];
-  const blockBytes = vectors * LANES * FLOAT_BYTES;
-  const blocks = toOne ? 1 : outputs / (vectors * LANES);
-  const tiles = Math.floor(outWidth / pixels);
-  for (let n = 0; n < batch; n++) {
-    for (let y = 0; y < outHeight; y++) {
-      const x = xStart + (n * frameHeight + y * stride) * frameRow;
-      const outAt = outStart + (n * outHeight + y) * outRow;
-      for (let block = 0; block < blocks; block++) {
-        const shift = block * blockBytes;
-        const runTiles = (first: number, count: number) =>
-          convolveTiles(
-            x + first * pixelBytes,
-            filterStart + shift,
-            biasStart + shift,
-            outAt + shift + first * outPixel,
-            count,
-            kernel,
-            run / unroll,
-            frameRow,
-            outPixel,
-            outPixel,
-          );
-        runTiles(0, tiles);
-        // The last pixels of a row: one more tile, which overlaps the one before.
-        if (tiles * pixels < outWidth) runTiles(outWidth - pixels, 1);
-      }
-    }
-  }
-  if (toOne && relu) clampNegative(backend.typedArrayFromHeap(out));
-  return out;
 }
 
 function inputGradient(
@@ -269,96 +183,12 @@ function filterGradient(
   return dFilter;
 }
 
-/**
- * Adds up the outer products of inputs and upstream gradients; `swapped` lets
- * the vectors run along the inputs where there is one output channel only.
- */
-function sumOuterProducts(
-  backend: WasmBackend,
-  { frame, dy, dFilter, shape, swapped }: {
-    frame: tf.TensorInfo;
-    dy: tf.TensorInfo;
-    dFilter: tf.TensorInfo;
-    shape: ConvShape;
-    swapped: boolean;
-  },
-): void {
-  const { batch, outHeight, outWidth, inputs, outputs, kernel, stride } = shape;
-  const [, frameHeight = 0, frameWidth = 0] = frame.shape;
-  const xPixel = inputs * FLOAT_BYTES;
-  const xRow = frameWidth * xPixel;
-  const [xStep, xPixelStep] = [xRow * stride, xPixel * stride];
-  const dyPixel = outputs * FLOAT_BYTES;
-  const dyRow = outWidth * dyPixel;
-  const [xStart, dyStart, outStart] = [frame, dy, dFilter]
-    .map((info) => offsetOf(backend, info)) as [number, number, number];
-  const vectorExtent = swapped ? inputs : outputs;
-  const splatExtent = swapped ? outputs : inputs;
-  const { height, vectors } = outerBlock(splatExtent, vectorExtent);
-  const addProducts = outerRoutine(backend, height, vectors);
-  const rowsAtOnce = Math.max(
-    1,
-    Math.floor(CHUNK_BYTES / (xRow * stride + dyRow)),
-  );
-  for (let n = 0; n < batch; n++) {
-    for (let y = 0; y < outHeight; y += rowsAtOnce) {
-      const rows = Math.min(rowsAtOnce, outHeight - y);
-      const dyAt = dyStart + (n * outHeight + y) * dyRow;
-      for (let ky = 0; ky < kernel; ky++) {
-        for (let kx = 0; kx < kernel; kx++) {
-          const xAt = xStart + kx * xPixel +
-            (n * frameHeight + y * stride + ky) * xRow;
-          const outAt = outStart +
-            (ky * kernel + kx) * inputs * outputs * FLOAT_BYTES;
-          for (let i = 0; i < splatExtent; i += height) {
-            for (let j = 0; j < vectorExtent; j += vectors * LANES) {
-              const [inputAt, outputAt] = swapped ? [j, i] : [i, j];
-              const block = outAt +
-                (inputAt * outputs + outputAt) * FLOAT_BYTES;
-              const xBlock = xAt + inputAt * FLOAT_BYTES;
-              const dyBlock = dyAt + outputAt * FLOAT_BYTES;
-              if (swapped) {
-                addProducts(
-                  dyBlock,
-                  xBlock,
-                  block,
-                  rows,
-                  outWidth,
-                  dyRow,
-                  xStep,
-                  dyPixel,
-                  xPixelStep,
-                  xPixel,
-                );
-              } else {
-                addProducts(
-                  xBlock,
-                  dyBlock,
-                  block,
-                  rows,
-                  outWidth,
-                  xStep,
-                  dyRow,
-                  xPixelStep,
-                  dyPixel,
-                  dyPixel,
-                );
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-}
-
-/** The sum of dY over all pixels: an outer product with one. */
+/** The sum of dY over all pixels. */
 function biasGradient(
   backend: WasmBackend,
   dy: tf.TensorInfo,
 ): tf.TensorInfo {
   const outputs = dy.shape.at(-1)!;
-  const pixels = tf.util.sizeFromShape(dy.shape) / outputs;
   const out = backend.makeOutput([outputs], "float32");
   const sums = backend.typedArrayFromHeap(out).fill(0);
   if (outputs % LANES !== 0) {
@@ -370,29 +200,7 @@ function biasGradient(
     sums.set(exact);
     return out;
   }
-  const one = backend.makeOutput([1], "float32");
-  backend.typedArrayFromHeap(one).fill(1);
-  const [oneAt, dyAt, outAt] = [one, dy, out]
-    .map((info) => offsetOf(backend, info)) as [number, number, number];
-  const { vectors } = outerBlock(1, outputs);
-  const addRows = outerRoutine(backend, 1, vectors);
-  const pixelBytes = outputs * FLOAT_BYTES;
-  for (let o = 0; o < outputs; o += vectors * LANES) {
-    const shift = o * FLOAT_BYTES;
-    addRows(
-      oneAt,
-      dyAt + shift,
-      outAt + shift,
-      1,
-      pixels,
-      0,
-      0,
-      0,
-      pixelBytes,
-      0,
-    );
-  }
-  backend.disposeData(one.dataId);
+  addPixels(backend, dy, out);
   return out;
 }
 
@@ -452,145 +260,4 @@ function plainGradient(
   );
   backend.typedArrayFromHeap(out).set(gradient[wanted]);
   return out;
-}
-
-/** `x` with its zero padding; `x` itself where there is none. */
-function paddedInput(
-  backend: WasmBackend,
-  x: tf.TensorInfo,
-  { height, width, padding }: ConvShape,
-): tf.TensorInfo {
-  if (padding === 0) return x;
-  return spread(backend, x, {
-    height: height + 2 * padding,
-    width: width + 2 * padding,
-    offset: padding,
-    stride: 1,
-  });
-}
-
-/** Images of zeros with the pixels of `x` from `offset` on, `stride` apart. */
-function spread(backend: WasmBackend, x: tf.TensorInfo, {
-  height,
-  width,
-  offset,
-  stride,
-}: { height: number; width: number; offset: number; stride: number }) {
-  const [batch, xHeight, xWidth, channels] = x.shape as [
-    number,
-    number,
-    number,
-    number,
-  ];
-  const frame = backend.makeOutput([batch, height, width, channels], "float32");
-  const from = backend.typedArrayFromHeap(x);
-  const to = backend.typedArrayFromHeap(frame);
-  to.fill(0);
-  const run = stride === 1 ? xWidth * channels : channels; // values side by side
-  for (let n = 0; n < batch; n++) {
-    for (let y = 0; y < xHeight; y++) {
-      const fromRow = (n * xHeight + y) * xWidth * channels;
-      const toRow = ((n * height + offset + y * stride) * width + offset) *
-        channels;
-      for (let at = 0; at < xWidth * channels; at += run) {
-        to.set(
-          from.subarray(fromRow + at, fromRow + at + run),
-          toRow + at * stride,
-        );
-      }
-    }
-  }
-  return frame;
-}
-
-/** The filter turned by 180 degrees, its channels swapped: `[k, k, O, I]`. */
-function flippedFilter(
-  backend: WasmBackend,
-  filter: tf.TensorInfo,
-): tf.TensorInfo {
-  const [kernel, , inputs, outputs] = filter.shape as [
-    number,
-    number,
-    number,
-    number,
-  ];
-  const out = backend.makeOutput([kernel, kernel, outputs, inputs], "float32");
-  const from = backend.typedArrayFromHeap(filter);
-  const to = backend.typedArrayFromHeap(out);
-  const taps = kernel * kernel;
-  for (let tap = 0; tap < taps; tap++) {
-    for (let i = 0; i < inputs; i++) {
-      for (let o = 0; o < outputs; o++) {
-        to[((taps - 1 - tap) * outputs + o) * inputs + i] =
-          from[(tap * inputs + i) * outputs + o]!;
-      }
-    }
-  }
-  return out;
-}
-
-// Blocks of sums, each with the vectors and the one value that it meets, in 15
-// registers: of x64's 16, V8 keeps one. A block of 4 x 3 spills, and takes twice
-// as long as one of 3 x 3.
-
-/** Pixels and vectors of 4 channels in a block of a row. */
-interface RowBlock {
-  pixels: number;
-  vectors: number;
-}
-
-const ROW_BLOCKS: readonly RowBlock[] = [
-  { pixels: 3, vectors: 3 },
-  { pixels: 5, vectors: 2 },
-  { pixels: 8, vectors: 1 },
-];
-const ROW_TO_ONE: RowBlock = { pixels: 8, vectors: 1 };
-
-/** The block for so many output channels. */
-function rowBlock(channels: number): RowBlock {
-  return ROW_BLOCKS.find(({ vectors }) => channels % (vectors * LANES) === 0)!;
-}
-
-/** Values and vectors in a block of outer products. */
-interface OuterBlock {
-  height: number;
-  vectors: number;
-}
-
-const OUTER_BLOCKS: readonly OuterBlock[] = [
-  { height: 6, vectors: 2 },
-  { height: 3, vectors: 3 },
-  { height: 8, vectors: 1 },
-];
-
-/** The block for so many channels on either side. */
-function outerBlock(splats: number, channels: number): OuterBlock {
-  const { height, vectors } = OUTER_BLOCKS.find(({ vectors }) =>
-    channels % (vectors * LANES) === 0
-  )!;
-  return { vectors, height: largestDivisor(splats, height) };
-}
-
-// Steps of a row's loop in one round, to save its counting: +30 %.
-const MOST_UNROLLED = 6;
-
-/** The largest divisor of `n` up to `most`. */
-function largestDivisor(n: number, most: number): number {
-  let divisor = Math.min(n, most);
-  while (n % divisor !== 0) divisor--;
-  return divisor;
-}
-
-function clampNegative(values: Float32Array): void {
-  for (let i = 0; i < values.length; i++) {
-    if (values[i]! < 0) values[i] = 0;
-  }
-}
-
-function outerRoutine(backend: WasmBackend, height: number, vectors: number) {
-  return routine(
-    backend,
-    `outer_${height}x${vectors}`,
-    (name, relaxed) => outerProducts(name, { height, vectors, relaxed }),
-  );
 }

@@ -4,7 +4,7 @@
  * tfjs multiplies matrices in tiles of 32 outputs, so a layer of 8 channels
  * leaves three quarters of every tile empty; its gradients are loops over
  * single values. Ours are direct convolutions whose text is written for their
- * channels (conv_webgpu_code.ts):
+ * channels (conv_webgpu_code.ts, conv_webgpu_gradient_code.ts):
  *
  * - forward: packed weights, then one dispatch (or, on a software adapter, one
  *   for each pass and block);
@@ -32,18 +32,18 @@ import {
 import packText from "./conv_pack.wgsl" with { type: "text" };
 import reluText from "./conv_relu.wgsl" with { type: "text" };
 import sumRowsText from "./conv_sum_rows.wgsl" with { type: "text" };
+import { convCode } from "./conv_webgpu_code.ts";
+import { filterGradientCode } from "./conv_webgpu_gradient_code.ts";
 import {
   type Budget,
-  convCode,
   type ConvPlan,
-  filterGradientCode,
   GROUP,
   HARDWARE,
   PIXELS,
   planConv,
   planFilterGradient,
   SOFTWARE,
-} from "./conv_webgpu_code.ts";
+} from "./conv_webgpu_plan.ts";
 import {
   elementKernels,
   Kernel,

@@ -120,9 +120,13 @@ export class Kernel {
 export type ElementKernels = Record<1 | 4, Kernel>;
 
 /** The kernels of WGSL that is written for an `Element` of either size. */
-export function elementKernels(label: string, code: string): ElementKernels {
+export function elementKernels(
+  label: string,
+  code: string,
+  entryPoint?: string,
+): ElementKernels {
   const kernel = (type: string) =>
-    new Kernel(label, `alias Element = ${type};\n${code}`);
+    new Kernel(label, `alias Element = ${type};\n${code}`, entryPoint);
   return { 1: kernel("f32"), 4: kernel("vec4f") };
 }
 

@@ -12,11 +12,15 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
-import { elementKernels, lanesOf, type TfjsWebGpuInternals } from "./gpu.ts";
+import {
+  type ElementKernels,
+  elementKernels,
+  lanesOf,
+  type TfjsWebGpuInternals,
+} from "./gpu.ts";
 import { maxPoolGradientRow } from "./elements_wasm_routines.ts";
 import { kernelConfigs } from "./kernel_config.ts";
-import forwardText from "./max_pool.wgsl" with { type: "text" };
-import gradientText from "./max_pool_gradient.wgsl" with { type: "text" };
+import code from "./max_pool.wgsl" with { type: "text" };
 import { offsetOf, routine, type WasmBackend } from "./wasm_routine.ts";
 
 const LANES = 4; // of a SIMD vector
@@ -183,31 +187,17 @@ function wasmGradient(
 // Invocations a workgroup; see max_pool.wgsl.
 const WORKGROUP_SIZE = 64;
 
-const forwardKernels = elementKernels("max pool", forwardText);
-const gradientKernels = elementKernels("max pool gradient", gradientText);
+const poolKernels = elementKernels("max pool", code, "pool");
+const gradientKernels = elementKernels("max pool gradient", code, "gradient");
 
 function pool(backend: TfjsWebGpuInternals, x: tf.TensorInfo): tf.TensorInfo {
   const [batch, height, width, channels] = x.shape as PoolShape;
-  const outHeight = Math.floor(height / 2), outWidth = Math.floor(width / 2);
-  const lanes = lanesOf(channels);
-  const elements = channels / lanes;
-  const count = batch * outHeight * outWidth * elements;
-  const y = backend.makeTensorInfo(
-    [batch, outHeight, outWidth, channels],
-    "float32",
-  );
-  forwardKernels[lanes].run(backend, {
-    params: new Uint32Array([
-      height,
-      width,
-      outHeight,
-      outWidth,
-      elements,
-      count,
-    ]),
+  const rows = Math.floor(height / 2), columns = Math.floor(width / 2);
+  const y = backend.makeTensorInfo([batch, rows, columns, channels], "float32");
+  runOverWindows(backend, poolKernels, {
+    windows: { rows, columns },
     inputs: [x],
-    outputs: [y],
-    groups: Math.ceil(count / WORKGROUP_SIZE),
+    output: y,
   });
   return y;
 }
@@ -217,26 +207,34 @@ function poolGradient(
   x: tf.TensorInfo,
   dy: tf.TensorInfo,
 ): tf.TensorInfo {
-  const [batch, height, width, channels] = x.shape as PoolShape;
-  const rows = Math.ceil(height / 2), columns = Math.ceil(width / 2);
+  const [, height, width] = x.shape as PoolShape;
+  const dx = backend.makeTensorInfo(x.shape, "float32");
+  runOverWindows(backend, gradientKernels, {
+    windows: { rows: Math.ceil(height / 2), columns: Math.ceil(width / 2) },
+    inputs: [x, dy],
+    output: dx,
+  });
+  return dx;
+}
+
+/** One invocation for each element of the windows on `inputs[0]`. */
+function runOverWindows(
+  backend: TfjsWebGpuInternals,
+  kernels: ElementKernels,
+  { windows: { rows, columns }, inputs, output }: {
+    windows: { rows: number; columns: number };
+    inputs: [x: tf.TensorInfo, ...others: tf.TensorInfo[]];
+    output: tf.TensorInfo;
+  },
+): void {
+  const [batch, height, width, channels] = inputs[0].shape as PoolShape;
   const lanes = lanesOf(channels);
   const elements = channels / lanes;
   const count = batch * rows * columns * elements;
-  const dx = backend.makeTensorInfo(x.shape, "float32");
-  gradientKernels[lanes].run(backend, {
-    params: new Uint32Array([
-      height,
-      width,
-      Math.floor(height / 2),
-      Math.floor(width / 2),
-      elements,
-      rows,
-      columns,
-      count,
-    ]),
-    inputs: [x, dy],
-    outputs: [dx],
+  kernels[lanes].run(backend, {
+    params: new Uint32Array([height, width, rows, columns, elements, count]),
+    inputs,
+    outputs: [output],
     groups: Math.ceil(count / WORKGROUP_SIZE),
   });
-  return dx;
 }

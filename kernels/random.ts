@@ -25,18 +25,8 @@ export function pcg4d(
   z: number,
   w: number,
 ): [number, number, number, number] {
-  x = (Math.imul(x, 1664525) + 1013904223) | 0;
-  y = (Math.imul(y, 1664525) + 1013904223) | 0;
-  z = (Math.imul(z, 1664525) + 1013904223) | 0;
-  w = (Math.imul(w, 1664525) + 1013904223) | 0;
-  x = (x + Math.imul(y, w)) | 0;
-  y = (y + Math.imul(z, x)) | 0;
-  z = (z + Math.imul(x, y)) | 0;
-  w = (w + Math.imul(y, z)) | 0;
-  x ^= x >>> 16;
-  y ^= y >>> 16;
-  z ^= z >>> 16;
-  w ^= w >>> 16;
+  mix(x, y, z, w);
+  [x, y, z, w] = [mixed[0]!, mixed[1]!, mixed[2]!, mixed[3]!];
   x = (x + Math.imul(y, w)) | 0;
   y = (y + Math.imul(z, x)) | 0;
   z = (z + Math.imul(x, y)) | 0;
@@ -54,6 +44,15 @@ export function pcg4dFirst(
   z: number,
   w: number,
 ): number {
+  mix(x, y, z, w);
+  return (mixed[0]! + Math.imul(mixed[1]!, mixed[3]!)) >>> 0;
+}
+
+// What `mix` leaves: one place for all calls, since none waits for another.
+const mixed = new Int32Array(4);
+
+/** All of pcg4d but its last round. */
+function mix(x: number, y: number, z: number, w: number): void {
   x = (Math.imul(x, 1664525) + 1013904223) | 0;
   y = (Math.imul(y, 1664525) + 1013904223) | 0;
   z = (Math.imul(z, 1664525) + 1013904223) | 0;
@@ -62,10 +61,10 @@ export function pcg4dFirst(
   y = (y + Math.imul(z, x)) | 0;
   z = (z + Math.imul(x, y)) | 0;
   w = (w + Math.imul(y, z)) | 0;
-  x ^= x >>> 16;
-  y ^= y >>> 16;
-  w ^= w >>> 16;
-  return (x + Math.imul(y, w)) >>> 0;
+  mixed[0] = x ^ (x >>> 16);
+  mixed[1] = y ^ (y >>> 16);
+  mixed[2] = z ^ (z >>> 16);
+  mixed[3] = w ^ (w >>> 16);
 }
 
 /**

@@ -8,16 +8,16 @@ import {
   convShape,
 } from "../../kernels/conv.ts";
 import { suits, webGpuConvolutions } from "../../kernels/conv_webgpu.ts";
+import { convCode } from "../../kernels/conv_webgpu_code.ts";
+import { filterGradientCode } from "../../kernels/conv_webgpu_gradient_code.ts";
 import {
   type Budget,
-  convCode,
   type ConvSpec,
-  filterGradientCode,
   HARDWARE,
   planConv,
   planFilterGradient,
   SOFTWARE,
-} from "../../kernels/conv_webgpu_code.ts";
+} from "../../kernels/conv_webgpu_plan.ts";
 import type { TfjsWebGpuInternals } from "../../kernels/gpu.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { ignoreGpu, testOnEngines } from "../engines.ts";
