@@ -33,7 +33,7 @@ function softmax(): Bench {
     subjects: [{
       ours: () => computed(() => attentionSoftmax(logits)),
       stock: () => computed(() => tf.softmax(logits)),
-      note: `${LOCATIONS} locations; ours on wasm adds up in float64`,
+      note: `${LOCATIONS} locations`,
     }],
     dispose: () => logits.dispose(),
   };

@@ -8,6 +8,7 @@ import { environment } from "../../lib/engine/environment.ts";
 import { type Engine, startEngine } from "../../lib/engine/select.ts";
 import { findAdapter } from "../../lib/engine/webgpu.ts";
 import { UsageError } from "../../lib/errors.ts";
+import { featureProfileBenchmarks } from "./feature_profile.ts";
 import { kernelBenchmarks } from "./kernels.ts";
 import { layerBenchmarks } from "./layers.ts";
 import { type Benchmark, type Row, sideBySide } from "./measure.ts";
@@ -15,6 +16,7 @@ import { networkBenchmarks } from "./networks.ts";
 import { presetBenchmarks } from "./presets.ts";
 import { profileBenchmarks } from "./profile.ts";
 import { programBenchmarks } from "./program.ts";
+import { line, table } from "./table.ts";
 
 const BENCHMARKS: Record<string, Benchmark> = {
   ...networkBenchmarks,
@@ -23,6 +25,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   ...kernelBenchmarks,
   ...programBenchmarks,
   ...profileBenchmarks,
+  ...featureProfileBenchmarks,
 };
 
 const USAGE = `deno task bench [--only ID,...] [--json]
@@ -79,36 +82,11 @@ async function rowsOf(id: string, engine: Engine): Promise<Row[]> {
     const times = await sideBySide(subject);
     engine.assertAlive();
     const row = { id, engine: engine.backend, ...times, note: subject.note };
-    console.error(text(row));
+    console.error(line(row));
     rows.push(row);
   }
   dispose();
   return rows;
-}
-
-function table(rows: readonly Row[]): string {
-  return [
-    `| id | engine | ours, ms | stock, ms | ratio | |`,
-    `| --- | --- | ---: | ---: | ---: | --- |`,
-    ...rows.map((row) =>
-      `| ${row.id} | ${row.engine} | ${figure(row.oursMs)} | ${
-        figure(row.stockMs)
-      } | ${figure(row.ratio)} | ${row.note} |`
-    ),
-  ].join("\n");
-}
-
-function text({ id, engine, oursMs, stockMs, ratio, note }: Row): string {
-  const beside = stockMs === null
-    ? ""
-    : `, stock ${figure(stockMs)} ms, ratio ${figure(ratio)}`;
-  return `${id} ${engine}: ${figure(oursMs)} ms${beside} (${note})`;
-}
-
-/** Two digits and more. */
-function figure(value: number | null): string {
-  if (value === null) return "-";
-  return value < 10 ? value.toPrecision(2) : value.toFixed(0);
 }
 
 if (import.meta.main) {
