@@ -4,6 +4,7 @@
  * @module
  */
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import { DataError } from "../errors.ts";
 import { BusyError, ConflictError } from "./errors.ts";
 import {
   type Hold,
@@ -63,16 +64,10 @@ export class SqliteJobStore implements JobStore {
   readonly #database: DatabaseSync;
   readonly #options: SqliteJobStoreOptions;
 
+  /** @throws {DataError} If the file is not a store, or cannot be opened. */
   constructor(path: string, options: SqliteJobStoreOptions) {
-    this.#database = new DatabaseSync(path);
+    this.#database = opened(path);
     this.#options = options;
-    // FULL: what was accepted survives a power cut, not only a crash.
-    this.#database.exec(`
-      PRAGMA busy_timeout = 5000;
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = FULL;
-      ${SCHEMA}
-    `);
   }
 
   // The methods are async for the sake of stores that are; SQLite is not.
@@ -324,6 +319,29 @@ export class SqliteJobStore implements JobStore {
       this.#database.exec("ROLLBACK");
       throw error;
     }
+  }
+}
+
+function opened(path: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path);
+    // FULL: what was accepted survives a power cut, not only a crash.
+    database.exec(`
+      PRAGMA busy_timeout = 5000;
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = FULL;
+      ${SCHEMA}
+    `);
+    return database;
+  } catch (cause) {
+    database?.close();
+    throw new DataError(
+      `Cannot open ${path} as a store of jobs: ${
+        (cause as Error).message
+      }; move it away to begin without jobs`,
+      { cause },
+    );
   }
 }
 

@@ -38,6 +38,18 @@ function newJob(id: string, kind: JobKind = "classify", key?: string) {
   };
 }
 
+Deno.test("a file that is no store is named", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  const path = join(folder, "jobs.sqlite");
+  await Deno.writeTextFile(path, "no database, but long enough to be one");
+  const options = { leaseMs: LEASE_MS, queuedJobs: 1 };
+  assert.throws(() => new SqliteJobStore(path, options), {
+    name: "DataError",
+    message: /^Cannot open .*jobs.sqlite as a store of jobs: file is not/,
+  });
+  await Deno.remove(folder, { recursive: true });
+});
+
 Deno.test("a job is claimed once, the oldest first, by its kind", async () => {
   await withStores(async (one, two) => {
     await one.add(newJob("a"));
