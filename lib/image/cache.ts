@@ -15,7 +15,7 @@ import { type Pixels, type Pyramid, WrappedPyramid } from "./pyramid.ts";
 export function imageCache(
   memory: Memory,
   imageBytes = memory.imageCacheBytes,
-  options: Pick<OpenOptions, "fetch"> = {},
+  options: Pick<OpenOptions, "fetch" | "maxPixels"> = {},
 ): ImageCache {
   const cache = new BlockCache(memory.blockCacheBytes);
   return new ImageCache(

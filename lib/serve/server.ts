@@ -137,6 +137,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       batch: batchWork({ images, models, predictor, messages }),
       train: trainWork({
         ...{ backend, allowedHosts, engine, models, sources },
+        maxPixels: limits.maxPixels,
         memoryBytes: memory.bytes,
       }),
     },

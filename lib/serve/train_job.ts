@@ -31,6 +31,7 @@ export interface TrainJobRequest {
 export interface TrainWorkOptions {
   backend: BackendChoice;
   allowedHosts: readonly string[];
+  maxPixels: number;
   memoryBytes: number;
   engine: EnginePool;
   models: ModelRegistry;
@@ -75,7 +76,7 @@ async function train(
   { data, config, seed }: TrainJobRequest,
   folder: string,
   { report, signal }: JobContext,
-  { engine, backend, allowedHosts, memoryBytes }: TrainWorkOptions,
+  { engine, backend, allowedHosts, maxPixels, memoryBytes }: TrainWorkOptions,
 ): Promise<TrainResult> {
   const calls = new WorkerCalls<TrainMethods, TrainEvent>(WORKER, {
     onEvent: (progress) => report({ ...progress }),
@@ -89,7 +90,8 @@ async function train(
   try {
     signal.throwIfAborted();
     return await calls.call("train", {
-      ...{ data, config, seed, folder, backend, allowedHosts, memoryBytes },
+      ...{ data, config, seed, folder },
+      ...{ backend, allowedHosts, maxPixels, memoryBytes },
       pending: engine.pending,
     });
   } finally {

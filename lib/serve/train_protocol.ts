@@ -18,6 +18,8 @@ export interface TrainTask {
   backend: BackendChoice;
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
+  /** Larger images that must be decoded whole are refused. */
+  maxPixels: number;
   /** Bound on tensors and caches. */
   memoryBytes: number;
   /** Classifications under way: they go first. */

@@ -53,6 +53,7 @@ async function run(task: TrainTask): Promise<TrainResult> {
   await writeJson(join(folder, CONFIG_FILE), config);
   const cache = imageCache(memory, CACHE_BYTES, {
     fetch: guardedFetch(allowedHosts),
+    maxPixels: task.maxPixels,
   });
   try {
     const result = await train(data, {

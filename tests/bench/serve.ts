@@ -43,6 +43,7 @@ try {
   );
   await load(served.url, { seconds: 5 }); // compiled, and in the disk's cache
   report("idle", await load(served.url, { seconds }));
+  await commandLine(); // once more: the machine may have had other work
   if (values.train) {
     await train(served.url);
     const stop = new AbortController();
