@@ -91,15 +91,13 @@ const OURS: typeof PAPER = {
 // The study `colon` has the figures.
 const COLON: typeof PAPER = {
   ...OURS,
-  // Sections of other laboratories are called by their stains without: 0.48
-  // against 0.76 on a fold whose images it ranks without fault.
-  network: { ...OURS.network, normaliseStains: true },
   training: {
     ...OURS.training,
     epochs: 30, // the loss on new images is lowest by epoch 15, then rises
     validation: 0, // 90 images: each is worth more in training
-    // What differences of stain normalising leaves.
-    augmentation: { ...OURS.training.augmentation, stains: 0.2 },
+    // As strongly as slides of the set differ: mean densities of images full of
+    // tissue are 0.18 to 0.65 in red, 0.35 to 0.87 in green.
+    augmentation: { ...OURS.training.augmentation, stains: 0.5 },
   },
   // Of 10 draws chance decides: 0.73 to 0.91 with one checkpoint on 11 images.
   evaluation: { ...OURS.evaluation, samples: 30 },
