@@ -209,18 +209,18 @@ export class JobRunner {
       log("warn", "job waits", { ...fields, error: error.message });
       await this.#idle();
     } else {
-      const { message, stack } = error as Error;
-      const known = isKnown(error);
+      const told = isKnown(error) ? messages.of(error as Error) : undefined;
       const isOurs = await store.finish(job, {
         state: "failed",
-        error: known
-          ? messages.of(error as Error)
-          : "It failed within; the server's log says how",
+        error: told ?? "It failed within; the server's log says how",
       });
       // It will not become readable, and may be gigabytes.
       const isUseless = isOurs && error instanceof ImageError;
       if (isUseless) await removeImage(this.folderOf(job.id));
-      log("error", "job failed", { ...fields, error: known ? message : stack });
+      log("error", "job failed", {
+        ...fields,
+        error: told ?? (error as Error).stack,
+      });
     }
   }
 }

@@ -1,6 +1,7 @@
 /**
- * What callers are told of a failure: files are called by their place in the
- * folders of data and of models, and where those lie is nobody's business.
+ * What callers and the log are told of a failure: files are called by their
+ * place in the folders of data and of models, and where those lie is nobody's
+ * business; an address goes without its query, which may hold a signature.
  *
  * @module
  */
@@ -26,6 +27,8 @@ const OF_THE_MACHINE = [
   UsageError,
 ];
 
+const QUERY = /\b(https?:\/\/[^\s"'?]+)\?[^\s"',]*/g;
+
 /** Says errors to callers. */
 export class Messages {
   readonly #folders: readonly RegExp[];
@@ -50,7 +53,7 @@ export class Messages {
   told(message: string): string {
     return this.#folders.reduce(
       (text, folder) => text.replaceAll(folder, ""),
-      message,
+      message.replaceAll(QUERY, "$1"),
     );
   }
 }

@@ -14,6 +14,12 @@ Deno.test("a message names files by their place in our folders", () => {
     ["/other/srv/data/a", "/other/srv/data/a"],
     ["https://host/srv/data/a", "https://host/srv/data/a"],
     ["/srv/database/a", "/srv/database/a"],
+    // A signature.
+    [
+      '"https://host/a.tif?sig=x&b=/srv/data/": gone',
+      '"https://host/a.tif": gone',
+    ],
+    ["http://host:80/a?sig=x, then b?", "http://host:80/a, then b?"],
   ];
   for (const [message, expected] of told) {
     assert.equal(messages.told(message), expected);
