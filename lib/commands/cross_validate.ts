@@ -1,0 +1,166 @@
+/**
+ * `deno task train --folds`: the folds of a cross-validation side by side.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { foldSplit, makeFolds, writeSplits } from "../data/folds.ts";
+import { checkLeaks, type ManifestEntry } from "../data/manifest.ts";
+import { environment } from "../engine/environment.ts";
+import { DataError } from "../errors.ts";
+import type { MeanInterval } from "../eval/bootstrap.ts";
+import { writeJson } from "../files.ts";
+import { Memory } from "../memory.ts";
+import {
+  type FoldResult,
+  type FoldTask,
+  foldTasks,
+  type ProtocolSummary,
+  summariseFolds,
+} from "../train/crossval.ts";
+import { checkSameEntries, CONFIG_FILE } from "../train/run_data.ts";
+import type { Progress } from "../train/trainer.ts";
+import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
+import { peakMemoryBytes } from "./process_memory.ts";
+import {
+  CROSSVAL_FILE,
+  crossValidationStarted,
+  FOLDS_FILE,
+} from "./run_folder.ts";
+import { duration, figure, ProgressLine, warnOfDecoding } from "./terminal.ts";
+import {
+  imageCacheBytes,
+  progressText,
+  type TrainSetup,
+} from "./train_setup.ts";
+import { runTasks } from "./worker_pool.ts";
+
+/** Runs the folds that are asked for; prints a table of them. */
+export async function crossValidate(setup: TrainSetup): Promise<number> {
+  const { folder, config, seed, manifest, engine, signal } = setup;
+  const entries = foldEntries(setup);
+  await checkLeaks(entries);
+  const tasks = foldTasks(entries, {
+    protocols: setup.protocols,
+    folds: setup.onlyFolds,
+  });
+  if (tasks.length === 0) {
+    throw new DataError(
+      `Cannot take the folds of ${manifest.path}: it has no column "fold"`,
+    );
+  }
+  for (const { fold } of tasks) foldSplit(entries, fold); // is there
+  const file = join(folder, FOLDS_FILE);
+  if (await crossValidationStarted(folder, { config, seed })) {
+    await checkSameEntries(file, entries);
+  }
+  await Deno.mkdir(folder, { recursive: true });
+  await writeSplits(file, entries);
+  await writeJson(join(folder, CONFIG_FILE), config);
+  const results: FoldResult[] = [];
+  const save = () => {
+    const summaries = summariseFolds(results);
+    const record = { seed, config, summaries, results };
+    return writeJson(join(folder, CROSSVAL_FILE), record);
+  };
+  await save();
+  const line = new ProgressLine();
+  const ordered = await runTasks<FoldSetup, FoldTask, FoldOutcome, Progress>(
+    tasks,
+    {
+      module: new URL("./fold_worker.ts", import.meta.url),
+      setup: {
+        manifest: manifest.path,
+        entries,
+        classes: manifest.classes,
+        folder,
+        config,
+        seed,
+        backend: engine.backend,
+        environment: environment(engine),
+        cacheBytes: imageCacheBytes(setup) / setup.workers,
+        memoryBytes: (setup.memory ?? new Memory()).bytes / setup.workers,
+        foreground: setup.foreground,
+      },
+      workers: setup.workers,
+      onProgress: ({ fold, protocol }, progress) =>
+        line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`),
+      async onResult({ result }) {
+        line.clear();
+        console.error(foldText(result));
+        results.push(result);
+        await save();
+      },
+      signal,
+    },
+  ).finally(() => line.clear());
+  results.splice(0, results.length, ...ordered.map(({ result }) => result));
+  warnOfDecoding(
+    new Map(ordered.flatMap(({ warnings }) => warnings)).values(),
+  );
+  await save();
+  const summaries = summariseFolds(results);
+  const failures = results.flatMap(({ report }) => report.failures);
+  for (const { image, error } of failures) console.error(`${image}: ${error}`);
+  console.log(
+    setup.json
+      ? JSON.stringify({
+        run: folder,
+        summaries,
+        results,
+        peakBytes: peakMemoryBytes(),
+      })
+      : crossValidationText(summaries, results),
+  );
+  return failures.length > 0 ? 1 : 0;
+}
+
+function foldEntries({ manifest, folds, seed }: TrainSetup): ManifestEntry[] {
+  return typeof folds === "number"
+    ? makeFolds(manifest.entries, { folds, seed })
+    : manifest.entries;
+}
+
+function foldText({ fold, protocol, bestEpoch, seconds, report }: FoldResult) {
+  const { accuracy, auc } = report.metrics;
+  return `fold ${fold} ${protocol}: accuracy ${figure(accuracy.value)}, AUC ${
+    figure(auc.value)
+  }, epoch ${bestEpoch}, ${duration(seconds)}`;
+}
+
+function crossValidationText(
+  summaries: readonly ProtocolSummary[],
+  results: readonly FoldResult[],
+): string {
+  const rows = results.map(({ protocol, fold, bestEpoch, report }) =>
+    [
+      protocol.padEnd(12),
+      String(fold).padStart(4),
+      String(bestEpoch).padStart(6),
+      figure(report.metrics.accuracy.value).padStart(9),
+      figure(report.metrics.auc.value).padStart(7),
+      figure(report.attention?.drawn.value).padStart(7),
+      figure(report.attention?.chance.value).padStart(7),
+    ].join("")
+  );
+  const totals = summaries.flatMap(({ protocol, accuracy, auc, hitRate }) => [
+    `${protocol}: accuracy ${meanText(accuracy)}`,
+    `${protocol}: AUC ${meanText(auc)}`,
+    `${protocol}: hit rate ${meanText(hitRate)}`,
+  ]);
+  return [
+    "protocol    fold epoch accuracy    AUC    hit chance",
+    ...rows,
+    "",
+    ...totals,
+  ].join("\n");
+}
+
+/** Mean, deviation and 95 % interval over the folds. */
+function meanText({ mean, sd, interval, count }: MeanInterval): string {
+  if (mean === null) return "undefined in every fold";
+  const range = interval
+    ? `, 95 % interval ${figure(interval.low)} to ${figure(interval.high)}`
+    : "";
+  return `${figure(mean)} (deviation ${figure(sd)}${range}, ${count} folds)`;
+}
