@@ -2,6 +2,7 @@
  * Slides through OpenSlide: ignored where the library is not installed.
  */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -130,13 +131,33 @@ Deno.test({
 
 const dicom = sharedData("wsi", "boxes_0.dcm");
 Deno.test({
-  name: "DICOM is read by OpenSlide 4, and refused by name before",
+  name: "DICOM is refused by name before OpenSlide 4",
   ignore: ignore || dicom === undefined || !version!.startsWith("3"),
   fn: async () => {
     await assert.rejects(
       openImage(dicom!),
       /as DICOM: it is a DICOM slide, which OpenSlide 3[.\d]+ does not read/,
     );
+  },
+});
+
+Deno.test({
+  name: "DICOM is read by OpenSlide 4",
+  ignore: ignore || dicom === undefined || version!.startsWith("3"),
+  fn: async () => {
+    const image = await openImage(dicom!);
+    assert.deepEqual([image.width, image.height], [16, 16]);
+    assert.equal(image.mpp, 0.499);
+    assert.equal(image.magnification, 20);
+    const { data } = await readAll(image);
+    image.close();
+    // Its only frame is a JPEG of 64 x 64 px at the end of the file.
+    const file = Buffer.from(await Deno.readFile(dicom!));
+    const jpeg = file.subarray(file.lastIndexOf(Buffer.from([0xff, 0xd8])));
+    const expected = await sharp(jpeg)
+      .extract({ left: 0, top: 0, width: 16, height: 16 })
+      .ensureAlpha().raw().toBuffer();
+    assert.ok(data.every((value, i) => Math.abs(value - expected[i]!) <= 2));
   },
 });
 
