@@ -4,12 +4,11 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { drawExpected, drawWithReplacement } from "../../kernels/counts.ts";
 import type { Key } from "../../kernels/random.ts";
 import {
   contrastiveLogWeights,
-  drawExpected,
   type Draws,
-  drawWithReplacement,
   topGumbel,
   topValues,
 } from "../../kernels/sample.ts";

@@ -5,12 +5,9 @@
  *
  * @module
  */
+import { drawWithReplacement, ExpectedDraws } from "../../kernels/counts.ts";
 import type { Key } from "../../kernels/random.ts";
-import {
-  drawWithReplacement,
-  ExpectedDraws,
-  topGumbelReference,
-} from "../../kernels/sample.ts";
+import { topGumbelReference } from "../../kernels/sample.ts";
 import { Top } from "../../kernels/top.ts";
 import { type Entropy, entropySlope, entropyTerm } from "./entropy.ts";
 

@@ -4,83 +4,18 @@
  */
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import {
-  exponential,
-  type Key,
-  pcg4d,
-  randomKey,
-  RandomStream,
-} from "../../kernels/random.ts";
+import { exponential, pcg4d } from "../../kernels/random.ts";
 import {
   contrastiveLogWeights,
-  drawExpected,
-  drawWithReplacement,
   topGumbel,
   topGumbelReference,
   topValues,
   topValuesReference,
 } from "../../kernels/sample.ts";
-import { softmaxReference } from "../../kernels/softmax.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { maxError, testOnEngines } from "../engines.ts";
+import { draw, drawRows, keyAt, keysOf, normals, P } from "./draws.ts";
 import { chiSquare, chiSquareBound } from "./statistics.ts";
-
-const P = [0.45, 0.25, 0.15, 0.1, 0.05];
-
-function keysOf(rows: number, seed: number): Uint32Array<ArrayBuffer> {
-  const keys = new Uint32Array(2 * rows);
-  for (let row = 0; row < rows; row++) {
-    keys.set(randomKey(seed, row), 2 * row);
-  }
-  return keys;
-}
-
-function keyAt(keys: Uint32Array, row: number): Key {
-  return [keys[2 * row]!, keys[2 * row + 1]!];
-}
-
-function normals(count: number): Float32Array {
-  const stream = new RandomStream(randomKey(count));
-  return Float32Array.from({ length: count }, () => 2 * stream.normal());
-}
-
-/** Draws k of each row on the current engine. */
-async function draw(
-  logWeights: Float32Array,
-  { rows = 1, k, seed, columns }: {
-    rows?: number;
-    k: number;
-    seed: number;
-    columns?: number;
-  },
-) {
-  const locations = logWeights.length / rows;
-  const keys = keysOf(rows, seed);
-  const options = { k, keys, columns: columns ?? locations };
-  const { indices, values } = tf.tidy(() =>
-    topGumbel(tf.tensor2d(logWeights, [rows, locations]), options)
-  );
-  const drawn = {
-    indices: await indices.data() as Int32Array,
-    values: await values.data() as Float32Array,
-    keys,
-    reference: topGumbelReference(logWeights, options),
-  };
-  tf.dispose([indices, values]);
-  return drawn;
-}
-
-/** The same row again and again: one draw of k of `weights` each. */
-async function drawRows(
-  weights: number[],
-  { rows, k, seed }: { rows: number; k: number; seed: number },
-) {
-  const all = Float32Array.from(
-    { length: rows * weights.length },
-    (_, i) => weights[i % weights.length]!,
-  );
-  return await draw(all, { rows, k, seed });
-}
 
 testOnEngines("draws equal their reference, index by index", async () => {
   // one location; primes; k of all of them; several segments (2048), and
@@ -264,106 +199,6 @@ testOnEngines("where there are less than k, the rest is index -1", async () => {
   }
 });
 
-/** Counts of all locations after `samples` draws with replacement. */
-function countsOf(
-  { indices, values, keys }: Awaited<ReturnType<typeof draw>>,
-  { row, k, samples }: { row: number; k: number; samples: number },
-): number[] {
-  const drawn = drawWithReplacement({
-    indices: indices.subarray(row * k, (row + 1) * k),
-    values: values.subarray(row * k, (row + 1) * k),
-  }, { samples, key: keyAt(keys, row), columns: P.length });
-  const counts = P.map(() => 0);
-  for (const [i, index] of drawn.indices.entries()) {
-    counts[index] = drawn.counts[i]!;
-  }
-  return counts;
-}
-
-function assertWithin4(actual: number, expected: number, error: number): void {
-  const deviations = Math.abs(actual - expected) / error;
-  assert.ok(deviations < 4, `${actual}, not ${expected} +- ${error}`);
-}
-
-testOnEngines(
-  "with replacement, counts have the moments of N draws",
-  async () => {
-    const rows = 4000, samples = 10, k = P.length;
-    const logWeights = P.map((p) => Math.log(p) + 50); // weights need no norm
-    const drawn = await drawRows(logWeights, { rows, k, seed: 6 });
-    const all = Array.from(
-      { length: rows },
-      (_, row) => countsOf(drawn, { row, k, samples }),
-    );
-    for (const counts of all) {
-      assert.equal(counts.reduce((a, b) => a + b), samples);
-    }
-    for (const [i, p] of P.entries()) {
-      const mean = samples * p, variance = mean * (1 - p);
-      const fourth = variance * (1 + 3 * (samples - 2) * p * (1 - p));
-      const sum = all.reduce((a, counts) => a + counts[i]!, 0);
-      const square = all.reduce((a, counts) => a + (counts[i]! - mean) ** 2, 0);
-      assertWithin4(sum / rows, mean, Math.sqrt(variance / rows));
-      assertWithin4(
-        square / rows,
-        variance,
-        Math.sqrt((fourth - variance ** 2) / rows),
-      );
-    }
-  },
-);
-
-testOnEngines("with replacement, two draws are independent", async () => {
-  const rows = 20_000, k = 2;
-  const drawn = await drawRows(P.map(Math.log), { rows, k, seed: 7 });
-  const pairs = new Map<string, number>();
-  for (let row = 0; row < rows; row++) {
-    const pair = countsOf(drawn, { row, k, samples: 2 }).join();
-    pairs.set(pair, (pairs.get(pair) ?? 0) + 1);
-  }
-  const cells = P.flatMap((p, i) =>
-    P.slice(i).map((q, j) => {
-      const counts = P.map(() => 0);
-      counts[i]!++;
-      counts[i + j]!++;
-      return { name: counts.join(), p: j === 0 ? p * p : 2 * p * q };
-    })
-  );
-  const statistic = chiSquare(
-    cells.map(({ name }) => pairs.get(name) ?? 0),
-    cells.map(({ p }) => p),
-  );
-  assert.ok(statistic < chiSquareBound(cells.length), `${statistic}`);
-});
-
-Deno.test("the N first candidates are enough for N draws", () => {
-  const logWeights = normals(300);
-  const samples = 20;
-  const options = { keys: keysOf(1, 8), columns: 20 };
-  const replay = { samples, key: keyAt(options.keys, 0), columns: 20 };
-  const few = topGumbelReference(logWeights, { ...options, k: samples });
-  const all = topGumbelReference(logWeights, { ...options, k: 300 });
-  assert.deepEqual(
-    drawWithReplacement(few, replay),
-    drawWithReplacement(all, replay),
-  );
-});
-
-Deno.test("with replacement from one location, or from none", () => {
-  const options = { k: 3, keys: keysOf(1, 9), columns: 3 };
-  const replay = { samples: 3, key: keyAt(options.keys, 0), columns: 3 };
-  const none = -Infinity;
-  assert.deepEqual(
-    drawWithReplacement(
-      topGumbelReference(Float32Array.of(none, 2, none), options),
-      replay,
-    ),
-    { indices: [1], counts: [3] },
-  );
-  const nothing = topGumbelReference(Float32Array.of(none, none), options);
-  assert.throws(() => drawWithReplacement(nothing, replay), RangeError);
-});
-
 testOnEngines("contrastive draws follow (1 - a) / (n - 1)", async () => {
   const rows = 10_000;
   const attention = [0.7, 0.3, 0, 0];
@@ -394,54 +229,6 @@ testOnEngines(
     tf.dispose([drawn.indices, drawn.values]);
   },
 );
-
-/** Expected counts by their definition, over all of the attention. */
-function expectedDefinition(attention: Float32Array, samples: number) {
-  const counts = [...attention].map((weight) => Math.floor(weight * samples));
-  const left = samples - counts.reduce((a, b) => a + b);
-  const rest = (i: number) => attention[i]! * samples - counts[i]!;
-  const byRest = [...counts.keys()].sort((a, b) => rest(b) - rest(a) || a - b);
-  for (const i of byRest.slice(0, left)) counts[i]!++;
-  return counts;
-}
-
-function expectedCounts(attention: Float32Array, samples: number) {
-  const k = Math.min(samples, attention.length);
-  return drawExpected(topValuesReference(attention, { rows: 1, k }), samples);
-}
-
-Deno.test("expected counts are rounded by largest remainder", () => {
-  const expected = (attention: number[], samples: number) =>
-    expectedCounts(Float32Array.from(attention), samples);
-  // 10 p = 5, 2.5, 1.25, 0.625, 0.625: of the two largest rests, the first wins
-  assert.deepEqual(expected([0.5, 0.25, 0.125, 0.0625, 0.0625], 10), {
-    indices: [0, 1, 2, 3, 4],
-    counts: [5, 2, 1, 1, 1],
-  });
-  assert.deepEqual(expected([0.25, 0.25, 0.25, 0.25], 2), {
-    indices: [0, 1],
-    counts: [1, 1],
-  });
-  assert.deepEqual(expected([0, 1, 0], 7), { indices: [1], counts: [7] });
-  assert.throws(() => expected([0, 0], 1), RangeError);
-  assert.throws(() => expected([NaN, NaN], 1), RangeError);
-});
-
-Deno.test("the N largest are enough for expected counts, which add up to N", () => {
-  const sizes = [[7, 1000], [2500, 30], [997, 997]] as [number, number][];
-  for (const [locations, samples] of sizes) {
-    const attention = softmaxReference(normals(locations), {
-      rows: 1,
-      locations,
-    });
-    const { indices, counts } = expectedCounts(attention, samples);
-    const expected = expectedDefinition(attention, samples);
-    assert.equal(counts.reduce((a, b) => a + b), samples);
-    const all = new Array<number>(locations).fill(0);
-    indices.forEach((index, i) => all[index] = counts[i]!);
-    assert.deepEqual(all, expected);
-  }
-});
 
 Deno.test("draws from 10^7 locations [wasm]", async () => {
   await startEngine("wasm");
