@@ -99,7 +99,7 @@ Deno.test("a stop waits for what is under way, but not for ever", async () => {
     stopping.abort();
     await stopped;
     const ms = performance.now() - started;
-    assert.ok(ms > drainMs - 50 && ms < 4 * drainMs, `${ms}`);
+    assert.ok(ms > drainMs - 50 && ms < 20 * drainMs, `${ms}`);
   } finally {
     server.close();
   }

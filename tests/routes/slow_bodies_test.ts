@@ -10,7 +10,7 @@ const folder = folderOfFile(drawModels);
 
 const limits = {
   ...DEFAULT_LIMITS,
-  pace: { stallMs: 300, leastBytesPerSecond: 1000 },
+  pace: { stallMs: 1000, leastBytesPerSecond: 1000 },
 };
 
 /** Sends a byte now and then until there is an answer, which it returns. */

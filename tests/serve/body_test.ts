@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { chunksOf } from "../../lib/serve/body.ts";
 import { StalledError, TooLargeError } from "../../lib/serve/errors.ts";
 
-const PACE = { stallMs: 200, leastBytesPerSecond: 1000 };
+const PACE = { stallMs: 500, leastBytesPerSecond: 1000 };
 
 /** A body of `parts`, each after a pause. */
 function bodyOf(parts: number[], pauseMs: number): ReadableStream<Uint8Array> {
@@ -38,22 +38,22 @@ Deno.test("a body that comes in small parts must not do so for ever", async () =
     receive(bodyOf(Array(100).fill(1), 30)), // a byte in 30 ms, for 3 s
     {
       name: StalledError.name,
-      message: /too slowly: \d bytes so far; send at least 1000 a second/,
+      message: /too slowly: \d+ bytes so far; send at least 1000 a second/,
     },
   );
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(performance.now() - started < 2000);
 });
 
 Deno.test("a body that keeps the pace may take longer than a pause", async () => {
   const started = performance.now();
-  assert.equal(await receive(bodyOf(Array(12).fill(100), 30)), 1200);
+  assert.equal(await receive(bodyOf(Array(24).fill(100), 30)), 2400);
   assert.ok(performance.now() - started > PACE.stallMs);
 });
 
 Deno.test("a body that pauses too long, or is too large, is refused", async () => {
-  await assert.rejects(receive(bodyOf([100_000, 1], 300)), {
+  await assert.rejects(receive(bodyOf([100_000, 1], 700)), {
     name: StalledError.name,
-    message: "No byte came for 0.2 s",
+    message: "No byte came for 0.5 s",
   });
   await assert.rejects(
     receive(bodyOf([5, 6], 0), { mostBytes: 10 }),
@@ -63,5 +63,5 @@ Deno.test("a body that pauses too long, or is too large, is refused", async () =
 
 Deno.test("a slow server does not blame who sends", async () => {
   const body = bodyOf(Array(8).fill(10), 0);
-  assert.equal(await receive(body, { writeMs: 60 }), 80); // 480 ms in all
+  assert.equal(await receive(body, { writeMs: 90 }), 80); // 720 ms in all
 });
