@@ -132,9 +132,26 @@ export function features(
   mode: Mode = {},
 ): tf.Tensor2D {
   const maps = featureMaps(parameters, network, subTiles, mode);
-  const [, height, width] = maps.shape;
-  const mean = tf.mul(tf.sum(maps, [1, 2]), 1 / (height * width));
-  return normaliseRows(centred(parameters, mean as tf.Tensor2D, mode));
+  return normaliseRows(centred(parameters, globalMean(maps), mode));
+}
+
+/**
+ * The mean over all pixels, `[B, H, W, K]` -> `[B, K]`: as one pool, since tfjs
+ * turns the tensor round for a sum that is not over the last axis.
+ */
+function globalMean(maps: tf.Tensor4D): tf.Tensor2D {
+  return tf.customGrad((x) => {
+    const [batch, height, width, channels] = maps.shape;
+    const mean = tf.avgPool(x as tf.Tensor4D, [height, width], 1, "valid");
+    return {
+      value: tf.reshape(mean, [batch, channels]),
+      gradFunc: (upstream: tf.Tensor) => {
+        const share = tf.mul(upstream, 1 / (height * width));
+        const each = tf.reshape(share, [batch, 1, 1, channels]);
+        return tf.mul(each, tf.ones(maps.shape));
+      },
+    };
+  })(maps) as tf.Tensor2D;
 }
 
 /**
