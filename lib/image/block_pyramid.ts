@@ -8,12 +8,14 @@ import { ImageError } from "../errors.ts";
 import { freeNow } from "../memory.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { clipRegion, type Region, type Size } from "./geometry.ts";
-import type {
-  Georeference,
-  ImageFacts,
-  Level,
-  Pixels,
-  Pyramid,
+import { copyPart, type PlacedPixels } from "./pixels.ts";
+import {
+  type Georeference,
+  type ImageFacts,
+  type Level,
+  levelOf,
+  type Pixels,
+  type Pyramid,
 } from "./pyramid.ts";
 import type { ByteSource, Traffic } from "./source.ts";
 
@@ -84,12 +86,7 @@ export abstract class BlockPyramid implements Pyramid {
     if (this.#closed) {
       throw new TypeError(`Cannot read ${this.source}: it was closed`);
     }
-    const stored = this.#levels[level];
-    if (stored === undefined) {
-      throw new RangeError(
-        `Cannot read level ${level} of ${this.source}: it has ${this.levels.length}`,
-      );
-    }
+    const stored = levelOf(this.#levels, level, this.source);
     const { width, height } = region;
     const data = new Uint8Array(width * height * 4);
     const part = clipRegion(region, stored);
@@ -98,7 +95,7 @@ export abstract class BlockPyramid implements Pyramid {
       this.#useBlock(
         level,
         block,
-        (pixels) => copy(part, pixels, { data, ...region }),
+        (pixels) => copyPart(part, pixels, { data, ...region }),
         signal,
       );
     for (let i = 0; i < blocks.length; i += BLOCKS_AT_A_TIME) {
@@ -211,24 +208,4 @@ function blocksOf({ width, block }: BlockLevel, region: Region): number[] {
     }
   }
   return blocks;
-}
-
-/** Pixels, and where they lie on a level. */
-interface PlacedPixels extends Region {
-  data: Uint8Array;
-}
-
-/** Copies what `from` has of `part` to where `to` has it. */
-function copy(part: Region, from: PlacedPixels, to: PlacedPixels): void {
-  const left = Math.max(part.x, from.x);
-  const right = Math.min(part.x + part.width, from.x + from.width);
-  const top = Math.max(part.y, from.y);
-  const bottom = Math.min(part.y + part.height, from.y + from.height);
-  for (let y = top; y < bottom; y++) {
-    const start = ((y - from.y) * from.width + left - from.x) * 4;
-    to.data.set(
-      from.data.subarray(start, start + (right - left) * 4),
-      ((y - to.y) * to.width + left - to.x) * 4,
-    );
-  }
 }

@@ -10,12 +10,7 @@ import {
   type Region,
   wholeRatio,
 } from "./geometry.ts";
-import {
-  type Level,
-  type Pixels,
-  type Pyramid,
-  WrappedPyramid,
-} from "./pyramid.ts";
+import { type Level, MovedPyramid, type Pyramid } from "./pyramid.ts";
 
 /**
  * The `region` of `pyramid`, level-0 px; closing the one closes the other. Has
@@ -25,7 +20,7 @@ export function crop(pyramid: Pyramid, region: Region): Pyramid {
   return new CroppedPyramid(pyramid, clipRegion(region, pyramid));
 }
 
-class CroppedPyramid extends WrappedPyramid {
+class CroppedPyramid extends MovedPyramid {
   readonly #region: Region;
   /** The levels kept, and which of the whole image's each is. */
   readonly #kept: { level: Level; index: number }[] = [];
@@ -61,46 +56,11 @@ class CroppedPyramid extends WrappedPyramid {
     return this.#kept.map(({ level }) => level);
   }
 
-  /** Its origin is elsewhere now, and nobody asks where. */
-  override get georeference(): undefined {
-    return undefined;
-  }
-
-  override get bounds(): undefined {
-    return undefined; // likewise
-  }
-
-  override async read(
-    region: Region,
-    level: number,
-    signal?: AbortSignal,
-  ): Promise<Pixels> {
-    const kept = this.#kept[level];
-    if (kept === undefined) {
-      throw new RangeError(
-        `Cannot read level ${level} of ${this.source}: it has ${this.#kept.length}`,
-      );
-    }
-    return await super.read(
-      movedRegion(region, this.#region, kept.level.downsample),
-      kept.index,
-      signal,
-    );
-  }
-
-  override prefetch(
-    regions: readonly Region[],
-    level: number,
-    signal?: AbortSignal,
-  ): void {
-    const kept = this.#kept[level];
-    if (kept === undefined) return;
-    super.prefetch(
-      regions.map((region) =>
-        movedRegion(region, this.#region, kept.level.downsample)
-      ),
-      kept.index,
-      signal,
-    );
+  protected override placeOf(region: Region, level: number) {
+    const { level: { downsample }, index } = this.#kept[level]!;
+    return {
+      region: movedRegion(region, this.#region, downsample),
+      level: index,
+    };
   }
 }

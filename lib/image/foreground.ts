@@ -8,14 +8,12 @@ import {
   cellHolding,
   type MapBlock,
   type MapSize,
-  type Orientation,
-  orientedSize,
   type Point,
   type Region,
   type Size,
-  storedPoint,
   tileCentre,
 } from "./geometry.ts";
+import { type Orientation, orientedSize, storedPoint } from "./orientation.ts";
 
 /** A mask of equal cells that cover an image: 1 foreground, 0 background. */
 export interface Mask extends MapSize {

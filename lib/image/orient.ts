@@ -6,19 +6,18 @@
  * @module
  */
 import { freeNow } from "../memory.ts";
+import type { Region, Size } from "./geometry.ts";
 import {
   type Orientation,
   orientedSize,
-  type Region,
-  type Size,
   storedPoint,
   storedRegion,
-} from "./geometry.ts";
+} from "./orientation.ts";
 import {
   type Level,
+  MovedPyramid,
   type Pixels,
   type Pyramid,
-  WrappedPyramid,
 } from "./pyramid.ts";
 
 /** `pyramid` in `orientation`. Closing the one closes the other. */
@@ -28,7 +27,7 @@ export function orient(pyramid: Pyramid, orientation: Orientation): Pyramid {
     : new OrientedPyramid(pyramid, orientation);
 }
 
-class OrientedPyramid extends WrappedPyramid {
+class OrientedPyramid extends MovedPyramid {
   readonly #size: Size;
   readonly #levels: readonly Level[];
   readonly #orientation: Orientation;
@@ -60,13 +59,9 @@ class OrientedPyramid extends WrappedPyramid {
     return stored && orientedSize(stored, this.#orientation);
   }
 
-  /** Its corners are elsewhere now, and nobody asks where. */
-  override get georeference(): undefined {
-    return undefined;
-  }
-
-  override get bounds(): undefined {
-    return undefined; // likewise
+  protected override placeOf(region: Region, level: number) {
+    const stored = this.inner.levels[level]!;
+    return { region: storedRegion(region, stored, this.#orientation), level };
   }
 
   override async read(
@@ -74,34 +69,10 @@ class OrientedPyramid extends WrappedPyramid {
     level: number,
     signal?: AbortSignal,
   ): Promise<Pixels> {
-    const size = this.inner.levels[level];
-    if (size === undefined) {
-      throw new RangeError(
-        `Cannot read level ${level} of ${this.source}: it has ${this.levels.length}`,
-      );
-    }
-    const pixels = await super.read(
-      storedRegion(region, size, this.#orientation),
-      level,
-      signal,
-    );
+    const pixels = await super.read(region, level, signal);
     const turned = orientPixels(pixels, this.#orientation);
     super.release(pixels);
     return turned;
-  }
-
-  override prefetch(
-    regions: readonly Region[],
-    level: number,
-    signal?: AbortSignal,
-  ): void {
-    const size = this.inner.levels[level];
-    if (size === undefined) return;
-    super.prefetch(
-      regions.map((region) => storedRegion(region, size, this.#orientation)),
-      level,
-      signal,
-    );
   }
 
   override release({ data }: Pixels): void {

@@ -77,6 +77,23 @@ export type ImageFacts = Pick<
   "mpp" | "magnification" | "georeference" | "bounds"
 >;
 
+/**
+ * The level at `index`.
+ *
+ * @throws {RangeError} If there is none.
+ */
+export function levelOf<Stored>(
+  levels: readonly Stored[],
+  index: number,
+  source: string,
+): Stored {
+  const level = levels[index];
+  if (level !== undefined) return level;
+  throw new RangeError(
+    `Cannot read level ${index} of ${source}: it has ${levels.length}`,
+  );
+}
+
 /** A pyramid seen through another: what a subclass does not change is its own. */
 export abstract class WrappedPyramid implements Pyramid {
   protected readonly inner: Pyramid;
@@ -147,5 +164,47 @@ export abstract class WrappedPyramid implements Pyramid {
 
   close(): void {
     this.inner.close();
+  }
+}
+
+/**
+ * A pyramid whose pixels are those of another, elsewhere. Its corners are
+ * elsewhere too, and nobody asks where.
+ */
+export abstract class MovedPyramid extends WrappedPyramid {
+  /** Where the other one has a region of a level that is there. */
+  protected abstract placeOf(
+    region: Region,
+    level: number,
+  ): { region: Region; level: number };
+
+  override get georeference(): undefined {
+    return undefined;
+  }
+
+  override get bounds(): undefined {
+    return undefined;
+  }
+
+  override async read(
+    region: Region,
+    level: number,
+    signal?: AbortSignal,
+  ): Promise<Pixels> {
+    levelOf(this.levels, level, this.source);
+    const place = this.placeOf(region, level);
+    return await super.read(place.region, place.level, signal);
+  }
+
+  override prefetch(
+    regions: readonly Region[],
+    level: number,
+    signal?: AbortSignal,
+  ): void {
+    if (this.levels[level] === undefined) return;
+    const places = regions.map((region) => this.placeOf(region, level));
+    const [first] = places;
+    if (first === undefined) return;
+    super.prefetch(places.map(({ region }) => region), first.level, signal);
   }
 }

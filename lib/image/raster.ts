@@ -5,13 +5,15 @@
  * @module
  */
 import { ImageError } from "../errors.ts";
-import { clipRegion, type Region, type Size } from "./geometry.ts";
-import type {
-  Georeference,
-  ImageFacts,
-  Level,
-  Pixels,
-  Pyramid,
+import type { Region, Size } from "./geometry.ts";
+import { copyPart } from "./pixels.ts";
+import {
+  type Georeference,
+  type ImageFacts,
+  type Level,
+  levelOf,
+  type Pixels,
+  type Pyramid,
 } from "./pyramid.ts";
 import type { Traffic } from "./source.ts";
 
@@ -94,11 +96,7 @@ export class RasterPyramid implements Pyramid {
     signal?: AbortSignal,
   ): Promise<Pixels> {
     signal?.throwIfAborted();
-    if (level !== 0) {
-      throw new RangeError(
-        `Cannot read level ${level} of ${this.source}: it has only level 0`,
-      );
-    }
+    levelOf(this.levels, level, this.source);
     if (this.#pixels === undefined) {
       throw new TypeError(`Cannot read ${this.source}: it was closed`);
     }
@@ -118,15 +116,7 @@ function crop(pixels: Pixels, region: Region): Pixels {
   ) return pixels;
 
   const data = new Uint8Array(width * height * 4);
-  const inside = clipRegion(region, pixels);
-  if (inside.width === 0) return { data, width, height };
-  for (let row = inside.y; row < inside.y + inside.height; row++) {
-    const from = (row * pixels.width + inside.x) * 4;
-    data.set(
-      pixels.data.subarray(from, from + inside.width * 4),
-      ((row - y) * width + inside.x - x) * 4,
-    );
-  }
+  copyPart(region, { x: 0, y: 0, ...pixels }, { ...region, data });
   return { data, width, height };
 }
 

@@ -17,6 +17,7 @@ import {
   scaledSize,
   type Size,
 } from "./geometry.ts";
+import { copyPart } from "./pixels.ts";
 import {
   type Level,
   type Pixels,
@@ -152,8 +153,8 @@ class ResampledPyramid extends WrappedPyramid {
           width: Math.min(PART_SIDE, right - x),
           height: Math.min(PART_SIDE, bottom - y),
         };
-        const place = { x: x - region.x, y: y - region.y };
-        paste(await this.#make(part, signal), out, place);
+        const made = await this.#make(part, signal);
+        copyPart(part, { ...part, ...made }, { ...region, ...out });
       }
     }
     return out;
@@ -277,19 +278,4 @@ function weighted(
     }
   }
   return { data: out, width: columns.length, height: rows.length };
-}
-
-/** Copies all of `from` into `to` at (x, y). */
-function paste(
-  from: Pixels,
-  to: Pixels,
-  { x, y }: { x: number; y: number },
-): void {
-  for (let row = 0; row < from.height; row++) {
-    const start = row * from.width * 4;
-    to.data.set(
-      from.data.subarray(start, start + from.width * 4),
-      ((y + row) * to.width + x) * 4,
-    );
-  }
 }

@@ -9,7 +9,7 @@ import { ImageError } from "../errors.ts";
 import { withSignal } from "./abort.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { temporaryFile } from "./file_source.ts";
-import type { Orientation } from "./geometry.ts";
+import type { Orientation } from "./orientation.ts";
 import type { Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
 import { TiffFile } from "./tiff_parser.ts";

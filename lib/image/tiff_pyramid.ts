@@ -7,7 +7,8 @@
 import { ImageError } from "../errors.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { BlockPyramid } from "./block_pyramid.ts";
-import type { Orientation, Size } from "./geometry.ts";
+import type { Size } from "./geometry.ts";
+import type { Orientation } from "./orientation.ts";
 import { blocksTogether, decodeTogether } from "./jpeg_blocks.ts";
 import { orient } from "./orient.ts";
 import type { ImageFacts, Pixels, Pyramid } from "./pyramid.ts";

@@ -6,11 +6,8 @@
  * @module
  */
 import { type Key, RandomStream } from "../../kernels/random.ts";
-import {
-  type Orientation,
-  ORIENTATIONS,
-  type Point,
-} from "../image/geometry.ts";
+import type { Point } from "../image/geometry.ts";
+import { type Orientation, ORIENTATIONS } from "../image/orientation.ts";
 import { type DensityMatrix, restaining } from "../image/stains.ts";
 import type { Config } from "../model/config.ts";
 

@@ -14,6 +14,7 @@ import type { ImageCache } from "../image/cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
 import { lookPasses } from "../model/passes.ts";
 import { plan } from "../model/plan.ts";
+import type { Pyramid } from "../image/pyramid.ts";
 import type { Memory } from "../memory.ts";
 import { stainsFor } from "../model/input.ts";
 import type { Model } from "../model/model.ts";
@@ -72,10 +73,22 @@ async function fitOne(
   },
 ): Promise<void> {
   const pyramid = await openAtMpp(cache, entry, model.config.mpp);
+  try {
+    await fitTo(model, optimizer, pyramid, { memory, key });
+  } finally {
+    pyramid.close();
+  }
+}
+
+async function fitTo(
+  model: Model,
+  optimizer: AdamW,
+  pyramid: Pyramid,
+  { memory, key }: { memory: Memory | undefined; key: Key },
+): Promise<void> {
   const { samples } = model.config.view;
   const [pass] = lookPasses([{ pyramid }], model.config, { samples, memory });
   if (pass!.inBlocks) {
-    pyramid.close();
     throw new ConfigError(
       `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound; raise --memory, or set training.saliencyWarmStart to null`,
     );
@@ -86,17 +99,20 @@ async function fitOne(
     draws: "seeded",
     memory,
   });
-  pyramid.close();
-  const { views, map } = planned.groups[0]!;
-  fitNet(model, optimizer, "a", {
-    views,
-    logits: () => tileLogits(model.parameters, views, map),
-  });
-  fitNet(model, optimizer, "b", {
-    views: planned.tileViews,
-    logits: () => subTileLogits(model.parameters, planned.tileViews),
-  });
-  planned.dispose();
+  try {
+    const { groups: [group], tileViews } = planned;
+    const { views, map } = group!;
+    fitNet(model, optimizer, "a", {
+      views,
+      logits: () => tileLogits(model.parameters, views, map),
+    });
+    fitNet(model, optimizer, "b", {
+      views: tileViews,
+      logits: () => subTileLogits(model.parameters, tileViews),
+    });
+  } finally {
+    planned.dispose();
+  }
 }
 
 function fitNet(

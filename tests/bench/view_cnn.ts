@@ -15,7 +15,7 @@ import { type ManifestEntry, readManifest } from "../../lib/data/manifest.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { evaluateMetrics } from "../../lib/eval/metrics.ts";
 import { ImageCache } from "../../lib/image/cache.ts";
-import { type Orientation, ORIENTATIONS } from "../../lib/image/geometry.ts";
+import { type Orientation, ORIENTATIONS } from "../../lib/image/orientation.ts";
 import { orient } from "../../lib/image/orient.ts";
 import { Views } from "../../lib/image/views.ts";
 import {

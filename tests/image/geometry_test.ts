@@ -5,21 +5,23 @@ import {
   centredRegion,
   clipRegion,
   insideShares,
-  inverseOrientation,
   isDense,
   locationAt,
   locationToPixel,
-  type Orientation,
-  ORIENTATIONS,
-  orientedSize,
   scaledExtent,
-  storedPoint,
-  storedRegion,
   subTileCentre,
   tileCentre,
   tileMapSize,
   viewSize,
 } from "../../lib/image/geometry.ts";
+import {
+  inverseOrientation,
+  type Orientation,
+  ORIENTATIONS,
+  orientedSize,
+  storedPoint,
+  storedRegion,
+} from "../../lib/image/orientation.ts";
 
 Deno.test("cellHolding finds the cell between whose edges a pixel lies", () => {
   for (

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
+import type { Region } from "../../lib/image/geometry.ts";
 import {
   inverseOrientation,
   ORIENTATIONS,
-  type Region,
   storedPoint,
-} from "../../lib/image/geometry.ts";
+} from "../../lib/image/orientation.ts";
 import { openImage } from "../../lib/image/open.ts";
 import { orient } from "../../lib/image/orient.ts";
 import {

@@ -10,13 +10,12 @@ import {
 } from "../../lib/data/slide_plan.ts";
 import { ImageError } from "../../lib/errors.ts";
 import { Foreground } from "../../lib/image/foreground.ts";
+import { tileCentre, tileMapSize } from "../../lib/image/geometry.ts";
 import {
   ORIENTATIONS,
   orientedSize,
   storedPoint,
-  tileCentre,
-  tileMapSize,
-} from "../../lib/image/geometry.ts";
+} from "../../lib/image/orientation.ts";
 import { openImage } from "../../lib/image/open.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { RasterPyramid } from "../../lib/image/raster.ts";

@@ -1,0 +1,69 @@
+/**
+ * The eight ways to turn and mirror a picture, and where its pixels are then.
+ *
+ * @module
+ */
+import type { Point, Region, Size } from "./geometry.ts";
+
+/**
+ * How stored pixels become the picture that is looked at, by EXIF number:
+ * 1 as they are, 2 mirrored left to right, 3 turned by 180 degrees, 4 mirrored
+ * top to bottom, 5 transposed, 6 turned clockwise, 7 transposed along the other
+ * diagonal, 8 turned counter-clockwise.
+ */
+export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
+
+/** All of them: the symmetries of a square. */
+export const ORIENTATIONS: readonly Orientation[] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+/** The orientation that undoes `orientation`: all but the quarter turns do so themselves. */
+export function inverseOrientation(orientation: Orientation): Orientation {
+  if (orientation === 6) return 8;
+  return orientation === 8 ? 6 : orientation;
+}
+
+/** Size of something of `size` in `orientation`. */
+export function orientedSize(
+  { width, height }: Size,
+  orientation: Orientation,
+): Size {
+  return orientation >= 5
+    ? { width: height, height: width }
+    : { width, height };
+}
+
+/**
+ * The stored region that shows as `region` once an image of stored `size` is
+ * put in `orientation`.
+ */
+export function storedRegion(
+  region: Region,
+  size: Size,
+  orientation: Orientation,
+): Region {
+  const { x, y, width, height } = orientation >= 5
+    ? { x: region.y, y: region.x, width: region.height, height: region.width }
+    : region;
+  const fromRight = [2, 3, 7, 8].includes(orientation);
+  const fromBottom = [3, 4, 6, 7].includes(orientation);
+  return {
+    x: fromRight ? size.width - x - width : x,
+    y: fromBottom ? size.height - y - height : y,
+    width,
+    height,
+  };
+}
+
+/** The stored pixel that shows at `point`: `storedRegion` of one pixel. */
+export function storedPoint(
+  point: Point,
+  size: Size,
+  orientation: Orientation,
+): Point {
+  const { x, y } = storedRegion(
+    { ...point, width: 1, height: 1 },
+    size,
+    orientation,
+  );
+  return { x, y };
+}
