@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { outcome, taskCommands } from "../commands/process.ts";
+import type { Row } from "./measure.ts";
+import { cells } from "./table.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -44,15 +46,37 @@ Deno.test("bench names what it cannot run", async () => {
   assert.match(stderr, /^Cannot run "pigeon" as a benchmark: there are att/);
 });
 
-Deno.test("what was recorded is what bench prints", async () => {
+/** What was recorded, as bench prints it with --json. */
+async function records(): Promise<string[]> {
+  const folder = join(ROOT, "tests", "bench", "results");
+  const files = await Array.fromAsync(Deno.readDir(folder));
+  assert.ok(files.length > 0);
+  return await Promise.all(
+    files.map(({ name }) => Deno.readTextFile(join(folder, name))),
+  );
+}
+
+Deno.test("every benchmark was recorded, as bench prints it", async () => {
   const { stdout } = await bench("--help");
   const listed = /some of: (.+)/.exec(stdout)![1]!.split(", ");
-  const folder = join(ROOT, "tests", "bench", "results");
   const recorded = new Set<string>();
-  for await (const { name } of Deno.readDir(folder)) {
-    const ids = assertRows(await Deno.readTextFile(join(folder, name)));
-    for (const id of ids) recorded.add(id);
+  for (const text of await records()) {
+    for (const id of assertRows(text)) recorded.add(id);
   }
-  assert.ok(recorded.size > 0);
-  for (const id of recorded) assert.ok(listed.includes(id), id);
+  assert.deepEqual([...recorded].sort(), listed.sort());
+});
+
+Deno.test("the figures of README are those that were recorded", async () => {
+  const recorded = new Set<string>();
+  for (const text of await records()) {
+    const { rows } = JSON.parse(text) as { rows: Row[] };
+    for (const row of rows) recorded.add(cells(row).join(" | "));
+  }
+  const readme = await Deno.readTextFile(join(ROOT, "README.md"));
+  const lines = readme.match(/^\| \S+ +\| (wasm|webgpu) .*\|$/gm) ?? [];
+  const shown = lines.map((line) =>
+    line.slice(1, -1).split("|").map((cell) => cell.trim()).join(" | ")
+  );
+  assert.ok(shown.length > 20);
+  for (const row of shown) assert.ok(recorded.has(row), row);
 });

@@ -13,6 +13,7 @@ import { CONV } from "../../kernels/conv.ts";
 import { Kernel, type TfjsWebGpuInternals } from "../../kernels/gpu.ts";
 import { maxPool } from "../../kernels/max_pool.ts";
 import type { Engine } from "../../lib/engine/select.ts";
+import { normaliseRows } from "../../lib/model/normalise.ts";
 import { normalTensor } from "../finite_differences.ts";
 import { type Bench, type Benchmark, sideBySide, timed } from "./measure.ts";
 
@@ -58,7 +59,7 @@ async function profileFeatureForward({ backend }: Engine): Promise<Bench> {
       products: 0,
     };
   };
-  const last = tensor(BATCH, 6, 6, 48);
+  const last = tensor(BATCH, 6, 6, 48) as tf.Tensor4D;
   const layers: Layer[] = [
     conv(27, 3, 36),
     pool(27, 36),
@@ -67,8 +68,8 @@ async function profileFeatureForward({ backend }: Engine): Promise<Bench> {
     {
       name: "mean and norm",
       compute: () => {
-        const mean = tf.mean(last, [1, 2]);
-        return tf.div(mean, tf.norm(mean, 2, 1, true));
+        const mean = tf.reshape(tf.avgPool(last, 6, 1, "valid"), [BATCH, -1]);
+        return normaliseRows(mean as tf.Tensor2D);
       },
       products: 0,
     },
