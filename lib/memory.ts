@@ -13,7 +13,9 @@ export const LEAST_MEMORY_BYTES = 64e6;
 // Bytes of an attention network for each px of what it sees, its gradient and
 // the padded copies of its convolutions included: 221 on the wasm engine.
 const ATTENTION_BYTES = 240;
-// Of the bound, for what a feature network makes of sub-tiles.
+// Of the bound, for views that are held together, and for what a feature network
+// makes of sub-tiles beside them.
+const VIEW_SHARE = 3 / 8;
 const FEATURE_SHARE = 3 / 16;
 // Larger blocks are no faster.
 const MOST_BLOCK_PIXELS = 448 * 448;
@@ -49,21 +51,22 @@ export class Memory {
    * together: what has more is looked at in blocks.
    */
   get jointPixels(): number {
-    return this.#share(3 / 8) / ATTENTION_BYTES;
+    return this.#share(VIEW_SHARE) / ATTENTION_BYTES;
   }
 
   /**
    * Pixels of sub-tiles that a feature network reads at a time.
    *
    * @param bytes that the network takes for each px.
+   * @param alone whether no views are held meanwhile.
    */
-  featurePixels(bytes: number): number {
-    return this.#share(FEATURE_SHARE) / bytes;
+  featurePixels(bytes: number, alone = false): number {
+    return this.#share(featureShare(alone)) / bytes;
   }
 
   /** The least bound, bytes, with which so many are read at a time. */
-  static toRead(pixels: number, bytes: number): number {
-    return Math.ceil(pixels * bytes / FEATURE_SHARE);
+  static toRead(pixels: number, bytes: number, alone = false): number {
+    return Math.ceil(pixels * bytes / featureShare(alone));
   }
 
   /** Logits of stage I that are kept; those of more blocks are computed again. */
@@ -74,6 +77,10 @@ export class Memory {
   #share(share: number): number {
     return Math.floor(this.bytes * share);
   }
+}
+
+function featureShare(alone: boolean): number {
+  return alone ? VIEW_SHARE + FEATURE_SHARE : FEATURE_SHARE;
 }
 
 /**

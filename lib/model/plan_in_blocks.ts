@@ -125,6 +125,7 @@ export async function planInBlocks(
     const glimpses = glimpsesOf(model, tiles, subTiles.locations);
     const read = await readSubTiles(model, [image], [views], {
       glimpses,
+      alone: true,
       ...options,
     });
     clock.lap("readMs");

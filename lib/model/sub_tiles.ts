@@ -12,7 +12,7 @@ import { ahead, inParts } from "./ahead.ts";
 import type { Glimpse, PlanImage, PlanOptions } from "./glimpse.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "./model.ts";
-import { featureBytes } from "./networks.ts";
+import { featureBytes, hasBatchStatistics } from "./networks.ts";
 
 /** Sub-tiles on the engine, or on the way there. */
 export interface SubTiles {
@@ -20,6 +20,8 @@ export interface SubTiles {
   subTiles: tf.Tensor4D | undefined; // [S, h2, w2, 3], normalised
   /** All of them in order, some at a time; what is yielded is only lent. */
   subTileBatches(): AsyncGenerator<tf.Tensor4D>;
+  /** The memory bound, bytes, that would hold all of them together. */
+  togetherBytes: number;
 }
 
 /** Sub-tiles of one glimpse. */
@@ -28,26 +30,36 @@ type Part = Pick<Glimpse, "image" | "subTileRegions">;
 /**
  * Reads all sub-tiles of glimpses, in their order. Where they are not held
  * together, `views` are read when the batches are asked for.
+ *
+ * @param alone whether no views of the stages are held meanwhile: their share is
+ *   then for a network that has to read all sub-tiles together.
  */
 export async function readSubTiles(
   model: Model,
   images: readonly PlanImage[],
   views: readonly Views[],
-  { glimpses, memory = new Memory(), signal }:
-    & { glimpses: readonly Glimpse[] }
+  { glimpses, alone = false, memory = new Memory(), signal }:
+    & { glimpses: readonly Glimpse[]; alone?: boolean }
     & Pick<PlanOptions, "memory" | "signal">,
 ): Promise<SubTiles> {
   const { view: { subTileSize }, network } = model.config;
   const size = { width: subTileSize, height: subTileSize };
-  const pixels = memory.featurePixels(featureBytes[network.features]);
-  const most = Math.max(1, Math.floor(pixels / subTileSize ** 2));
+  const bytes = featureBytes[network.features];
+  const isAlone = alone && hasBatchStatistics[network.features];
+  const area = subTileSize ** 2;
+  const pixels = memory.featurePixels(bytes, isAlone);
+  const most = Math.max(1, Math.floor(pixels / area));
   const count = glimpses
     .reduce((sum, { subTileRegions }) => sum + subTileRegions.length, 0);
   const read = async ({ image, subTileRegions }: Part) => {
     const raw = await views[image]!.regions(subTileRegions, size, signal);
     return prepared(raw, subTileRegions, images[image]!, model);
   };
-  if (count <= most) return held(joined(await collected(glimpses, read)));
+  const togetherBytes = Memory.toRead(count * area, bytes, isAlone);
+  if (count <= most) {
+    const subTiles = joined(await collected(glimpses, read));
+    return { ...held(subTiles), togetherBytes };
+  }
   const parts = glimpses.flatMap(({ image, subTileRegions }) =>
     inParts(subTileRegions, most)
       .map((subTileRegions) => ({ image, subTileRegions }))
@@ -60,6 +72,7 @@ export async function readSubTiles(
       }
       return ahead(parts, read, { drop: (batch) => batch.dispose() });
     },
+    togetherBytes,
   };
 }
 
@@ -70,5 +83,6 @@ export function held(subTiles: tf.Tensor4D): SubTiles {
     async *subTileBatches() {
       yield subTiles;
     },
+    togetherBytes: 0,
   };
 }

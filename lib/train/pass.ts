@@ -12,11 +12,10 @@ import { orient } from "../image/orient.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { composed, type DensityMatrix } from "../image/stains.ts";
 import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
-import { Memory } from "../memory.ts";
+import type { Memory } from "../memory.ts";
 import type { Drawn, PlanImage } from "../model/glimpse.ts";
 import type { Model } from "../model/model.ts";
 import {
-  featureBytes,
   hasBatchStatistics,
   parameterSpecs,
   type StatisticUpdates,
@@ -313,13 +312,9 @@ async function featureVariable(
 ): Promise<tf.Variable<tf.Rank.R2>> {
   const { features } = model.config.network;
   if (hasBatchStatistics[features]) {
-    const count = planned.locations.length;
-    const pixels = count * model.config.view.subTileSize ** 2;
-    const least = Memory.toRead(pixels, featureBytes[features]);
+    const megabytes = Math.ceil(planned.togetherBytes / 1e6);
     throw new ConfigError(
-      `Cannot train network.features=${features} on ${count} sub-tiles together within the memory bound: its batch statistics need them so; set --memory ${
-        Math.ceil(least / 1e6)
-      }MB or more, or lower training.imagesPerPass or view.samples`,
+      `Cannot train network.features=${features} on ${planned.locations.length} sub-tiles together within the memory bound: its batch statistics need them so; set --memory ${megabytes}MB or more, or lower training.imagesPerPass or view.samples`,
     );
   }
   const read = await readFeatures(model, planned, { updates });
