@@ -5,7 +5,6 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Key } from "../../kernels/random.ts";
-import { ConfigError } from "../errors.ts";
 import { crop } from "../image/crop.ts";
 import { placedPart } from "../image/geometry.ts";
 import { orient } from "../image/orient.ts";
@@ -15,28 +14,16 @@ import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
 import type { Memory } from "../memory.ts";
 import type { Drawn, PlanImage } from "../model/glimpse.ts";
 import type { Model } from "../model/model.ts";
-import {
-  hasBatchStatistics,
-  parameterSpecs,
-  type StatisticUpdates,
-} from "../model/networks.ts";
+import { parameterSpecs } from "../model/networks.ts";
 import { isTrained } from "../model/parameters.ts";
 import { type Plan, plan } from "../model/plan.ts";
 import { type BlockPlan, planInBlocks } from "../model/plan_in_blocks.ts";
-import {
-  type DrawnScores,
-  readFeatures,
-  score,
-  scoreDrawn,
-  type ScoreOptions,
-} from "../model/zoom_in.ts";
+import { type DrawnScores, score, scoreDrawn } from "../model/zoom_in.ts";
 import { negativeEntropy } from "../sampling/entropy.ts";
 import type { Augmentation } from "./augmentation.ts";
-import {
-  addAttentionGradients,
-  addFeatureGradients,
-} from "./block_gradients.ts";
+import { addAttentionGradients } from "./block_gradients.ts";
 import { crossEntropy } from "./loss.ts";
+import { isAttention, newPass, type Pass, record } from "./record.ts";
 
 /** One image of a training batch. */
 export interface TrainingImage {
@@ -64,14 +51,6 @@ export interface StepOptions {
   /** The bound on tensors; the default's if left out. */
   memory?: Memory | undefined;
   signal?: AbortSignal | undefined;
-}
-
-/** Gradients of some images of the batch, and what their log needs. */
-export interface Pass {
-  gradients: Map<string, tf.Tensor>;
-  report: tf.Tensor1D;
-  updates: StatisticUpdates;
-  classes: number[];
 }
 
 /** The images of a pass: as they are looked at, and what they are. */
@@ -117,15 +96,6 @@ async function planImage(
   };
 }
 
-/** Frees what a pass holds on the engine. */
-export function disposePass(
-  { gradients, report, updates }: Pick<Pass, "gradients" | "updates"> & {
-    report: tf.Tensor1D | undefined;
-  },
-): void {
-  tf.dispose([...gradients.values(), report, ...updates.values()]);
-}
-
 /** A pass of images whose views are held together. */
 export async function passTogether(
   model: Model,
@@ -138,7 +108,7 @@ export async function passTogether(
     memory: options.memory,
     signal: options.signal,
   });
-  return await newPass(planned, part, async (pass) => {
+  return await newPass(planned, part.classes, async (pass) => {
     await record(model, planned, pass, {
       names: trainedNames(model, options.freezeAttention),
       loss(how) {
@@ -181,7 +151,7 @@ export async function passInBlocks(
     memory: options.memory,
     signal: options.signal,
   });
-  return await newPass(planned, part, async (pass) => {
+  return await newPass(planned, part.classes, async (pass) => {
     const names = trainedNames(model, options.freezeAttention);
     const own = names.filter((name) => !isAttention(name));
     const attention = {
@@ -219,110 +189,6 @@ export async function passInBlocks(
   });
 }
 
-/** A pass as it is made. */
-interface PassDraft extends Omit<Pass, "report"> {
-  report: tf.Tensor1D | undefined;
-}
-
-/** What `make` makes a pass of; nothing is left on the engine if it fails. */
-async function newPass(
-  planned: Drawn,
-  { classes }: PassImages,
-  make: (pass: PassDraft) => Promise<void>,
-): Promise<Pass> {
-  const pass: PassDraft = {
-    gradients: new Map(),
-    report: undefined,
-    updates: new Map(),
-    classes: [...classes],
-  };
-  try {
-    await make(pass);
-    return { ...pass, report: pass.report! };
-  } catch (error) {
-    disposePass(pass);
-    throw error;
-  } finally {
-    planned.dispose();
-  }
-}
-
-/**
- * Computes a loss and adds its gradients at the parameters `names` to a pass.
- * Sub-tiles that are not held together are read twice: for their features, which
- * the loss then starts from, and again to go on from the gradients at those.
- *
- * @returns the gradients at `leaves`.
- */
-async function record(
-  model: Model,
-  planned: Drawn,
-  pass: PassDraft,
-  { names, leaves = [], loss }: {
-    names: readonly string[];
-    leaves?: readonly tf.Variable[];
-    loss: (how: ScoreOptions) => tf.Scalar;
-  },
-): Promise<Float32Array[]> {
-  const { updates, gradients } = pass;
-  const read = planned.subTiles
-    ? undefined
-    : await featureVariable(model, planned, updates);
-  const recorded = names.filter((name) => !(read && isFeature(name)));
-  const variables = recorded.map((name) => model.parameters.get(name)!);
-  let grads: tf.NamedTensorMap = {};
-  try {
-    const all = [...variables, ...leaves, ...read ? [read] : []];
-    const computed = tf.variableGrads(() => {
-      const value = loss({ read, updates });
-      for (const update of updates.values()) tf.keep(update);
-      return value;
-    }, all);
-    computed.value.dispose();
-    grads = computed.grads;
-    for (const [i, name] of recorded.entries()) {
-      const gradient = grads[variables[i]!.name];
-      if (gradient) gradients.set(name, gradient);
-    }
-    const upstream = await Promise.all(
-      leaves.map(({ name }) => grads[name]?.data()),
-    );
-    if (read) {
-      await addFeatureGradients(gradients, model, planned, {
-        names: names.filter(isFeature),
-        upstream: grads[read.name] as tf.Tensor2D,
-      });
-    }
-    return upstream as Float32Array[];
-  } finally {
-    for (const leaf of [...leaves, read]) leaf && grads[leaf.name]?.dispose();
-    read?.dispose();
-  }
-}
-
-/**
- * Features of all sub-tiles as a variable.
- *
- * @throws {ConfigError} If f learns from statistics of all of them.
- */
-async function featureVariable(
-  model: Model,
-  planned: Drawn,
-  updates: StatisticUpdates,
-): Promise<tf.Variable<tf.Rank.R2>> {
-  const { features } = model.config.network;
-  if (hasBatchStatistics[features]) {
-    const megabytes = Math.ceil(planned.togetherBytes / 1e6);
-    throw new ConfigError(
-      `Cannot train network.features=${features} on ${planned.locations.length} sub-tiles together within the memory bound: its batch statistics need them so; set --memory ${megabytes}MB or more, or lower training.imagesPerPass or view.samples`,
-    );
-  }
-  const read = await readFeatures(model, planned, { updates });
-  const variable = tf.variable(read);
-  read.dispose();
-  return variable;
-}
-
 function variableOf(values: Float32Array): tf.Variable<tf.Rank.R1> {
   return tf.tidy(() => tf.variable(tf.tensor1d(values)));
 }
@@ -339,14 +205,6 @@ function trainedNames(
     .filter((spec) => isTrained(spec))
     .map(({ name }) => name)
     .filter((name) => !(freezeAttention && isAttention(name)));
-}
-
-export function isAttention(name: string): boolean {
-  return name.startsWith("a/") || name.startsWith("b/");
-}
-
-function isFeature(name: string): boolean {
-  return name.startsWith("f/");
 }
 
 /** The pass's share of the batch's mean loss: its cross-entropies. */

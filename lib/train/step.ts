@@ -14,11 +14,8 @@ import { lookPasses } from "../model/passes.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";
 import {
   COSINE,
-  disposePass,
   HEAD,
-  isAttention,
   LOSS,
-  type Pass,
   type PassImages,
   passInBlocks,
   passTogether,
@@ -28,6 +25,7 @@ import {
   TILE_ENTROPY,
   type TrainingImage,
 } from "./pass.ts";
+import { disposePass, isAttention, type Pass } from "./record.ts";
 
 /** The four networks, as parameter names begin. */
 export const NETS = ["a", "b", "f", "g"] as const;

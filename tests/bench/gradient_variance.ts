@@ -18,11 +18,11 @@ import { readCheckpoint } from "../../lib/model/checkpoint.ts";
 import { stainsFor } from "../../lib/model/input.ts";
 import type { Model } from "../../lib/model/model.ts";
 import {
-  type Pass,
   passTogether,
   planImages,
   type TrainingImage,
 } from "../../lib/train/pass.ts";
+import type { Pass } from "../../lib/train/record.ts";
 
 const [run, data, draws = "40"] = Deno.args;
 if (run === undefined || data === undefined) {

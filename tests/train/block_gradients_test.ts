@@ -4,13 +4,13 @@ import { Foreground } from "../../lib/image/foreground.ts";
 import { Memory } from "../../lib/memory.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import {
-  disposePass,
   type PassImages,
   passInBlocks,
   passTogether,
   planImages,
   type StepOptions,
 } from "../../lib/train/pass.ts";
+import { disposePass } from "../../lib/train/record.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { noiseImage, toyModel, type ToyOptions } from "../model/toy.ts";
 

@@ -9,13 +9,12 @@ import { Memory } from "../../lib/memory.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import {
-  disposePass,
-  type Pass,
   type PassImages,
   passInBlocks,
   passTogether,
   type StepOptions,
 } from "../../lib/train/pass.ts";
+import { disposePass, type Pass } from "../../lib/train/record.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
 import { noiseImage, toyModel } from "../model/toy.ts";
