@@ -6,7 +6,11 @@
 import { encodePng } from "../image/png.ts";
 import { readOverview } from "../image/overview.ts";
 import type { Pixels, Pyramid } from "../image/pyramid.ts";
-import { describeScale, renderHeatmap, withPngText } from "./heatmap.ts";
+import {
+  describeScale,
+  renderHeatmap,
+  withPngText,
+} from "./heatmap_colours.ts";
 import type { Prediction } from "./predict.ts";
 
 // As large as the heat map itself.

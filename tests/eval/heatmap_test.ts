@@ -1,24 +1,15 @@
 import assert from "node:assert/strict";
-import { Buffer } from "node:buffer";
-import sharp from "sharp";
 import {
   type AttendedTile,
   type AttentionMap,
-  describeScale,
   type Heatmap,
   heatmap,
-  heatScale,
-  renderHeatmap,
-  withPngText,
 } from "../../lib/eval/heatmap.ts";
 import {
   cellEdge,
   locationToPixel,
   type Region,
-  type Size,
 } from "../../lib/image/geometry.ts";
-import { encodePng } from "../../lib/image/png.ts";
-import type { Pixels } from "../../lib/image/pyramid.ts";
 
 const IMAGE = { width: 60, height: 40 }; // not square
 
@@ -165,98 +156,6 @@ Deno.test("an image thinner than the bound keeps a pixel", () => {
   assertMass(heat, 1);
 });
 
-Deno.test("the scale is percentiles, and falls back to the largest value", () => {
-  const ramp = Float32Array.from({ length: 1001 }, (_, i) => i);
-  const scale = heatScale(fake(ramp, { width: 1001, height: 1 }));
-  assert.deepEqual([scale.lowPercentile, scale.highPercentile], [1, 99.9]);
-  assert.ok(Math.abs(scale.low - 10) < 1e-9, `${scale.low}`);
-  assert.ok(Math.abs(scale.high - 999) < 1e-9, `${scale.high}`);
-  assert.match(describeScale(scale), /1\.000e\+1 .* to 9\.990e\+2 /);
-  const spike = new Float32Array(10_000);
-  spike[77] = 2;
-  const { high, highPercentile } = heatScale(
-    fake(spike, { width: 100, height: 100 }),
-  );
-  assert.deepEqual([high, highPercentile], [2, 100]);
-});
-
-Deno.test("the hottest pixels take the last colour, cold ones stay as they are", () => {
-  const values = new Float32Array(400);
-  values[0] = 1;
-  const heat = fake(values, { width: 20, height: 20 });
-  const { pixels } = renderHeatmap(heat, grey({ width: 20, height: 20 }), []);
-  // 0.3 * 100 + 0.7 * viridis(1) = (253, 231, 36)
-  assert.deepEqual(rgb(pixels, 0, 0), [207, 192, 55]);
-  assert.deepEqual(rgb(pixels, 1, 0), [100, 100, 100]);
-});
-
-Deno.test("flat heat leaves the picture as it is", () => {
-  const flat = new Float32Array(400).fill(1 / 400);
-  const background = grey({ width: 20, height: 20 });
-  const { pixels } = renderHeatmap(
-    fake(flat, { width: 20, height: 20 }),
-    background,
-    [],
-  );
-  assert.deepEqual(pixels.data, background.data);
-});
-
-Deno.test("a background of another size is shrunk or enlarged to fit", () => {
-  const heat = fake(new Float32Array(4), { width: 2, height: 2 });
-  const wide = grey({ width: 4, height: 2 });
-  wide.data.set([200, 200, 200], 0); // half of the first pixel
-  assert.deepEqual(rgb(renderHeatmap(heat, wide, []).pixels, 0, 0), [
-    150,
-    150,
-    150,
-  ]);
-  const { pixels } = renderHeatmap(heat, grey({ width: 1, height: 1 }), []);
-  assert.deepEqual(rgb(pixels, 1, 1), [100, 100, 100]);
-});
-
-Deno.test("a sub-tile is framed just outside its pixels, and clipped", () => {
-  const heat: Heatmap = {
-    ...fake(new Float32Array(400), { width: 20, height: 20 }),
-    image: { width: 200, height: 200 },
-    downsample: 10,
-  };
-  const { pixels } = renderHeatmap(heat, grey({ width: 20, height: 20 }), [
-    { x: 50, y: 80, width: 30, height: 20 }, // px 5-7, 8-9 of the map
-    { x: -5, y: 195, width: 10, height: 10 },
-  ]);
-  const white = [255, 255, 255], black = [0, 0, 0], kept = [100, 100, 100];
-  const row = [3, 4, 5, 7, 8, 9].map((x) => rgb(pixels, x, 8));
-  assert.deepEqual(row, [black, white, kept, kept, white, black]);
-  const column = [6, 7, 8, 9, 10, 11].map((y) => rgb(pixels, 6, y));
-  assert.deepEqual(column, [black, white, kept, kept, white, black]);
-  assert.deepEqual(rgb(pixels, 0, 19), kept);
-});
-
-Deno.test("withPngText adds a chunk that decoders read, and keeps the pixels", async () => {
-  const background = grey({ width: 5, height: 3 });
-  const png = await encodePng(background);
-  const marked = withPngText(png, "Comment", "scale 1 \u{1F600}");
-  const { comments } = await sharp(marked).metadata();
-  assert.deepEqual(comments, [{ keyword: "Comment", text: "scale 1 ?" }]);
-  const pixels = await sharp(marked).ensureAlpha().raw().toBuffer();
-  assert.deepEqual(pixels, Buffer.from(background.data));
-});
-
-Deno.test("withPngText writes Latin-1, as the format says", async () => {
-  const png = await encodePng(grey({ width: 5, height: 3 }));
-  const marked = Buffer.from(withPngText(png, "Comment", "1 \u00b5m"));
-  assert.ok(marked.includes(Buffer.from("Comment\x001 \u00b5m", "latin1")));
-});
-
-Deno.test("withPngText signs its chunk", async () => {
-  const png = await encodePng(grey({ width: 5, height: 3 }));
-  const marked = Buffer.from(withPngText(png, "Comment", "ok"));
-  const body = marked.indexOf("tEXtComment\x00ok");
-  assert.equal(body, 37); // after signature, IHDR and the chunk's own length
-  // Python: zlib.crc32(b"tEXtComment\0ok")
-  assert.equal(marked.readUInt32BE(body + 14), 0x03edaf8d);
-});
-
 /** All attention on one location. */
 function peak(
   { rows, columns }: { rows: number; columns: number },
@@ -298,18 +197,4 @@ function assertMass({ values, image }: Heatmap, expected: number): void {
   const area = image.width * image.height / values.length;
   const mass = values.reduce((sum, value) => sum + value * area, 0);
   assert.ok(Math.abs(mass - expected) < 1e-4, `mass is ${mass}`);
-}
-
-function fake(values: Float32Array, size: Size): Heatmap {
-  return { ...size, values, image: size, downsample: 1 };
-}
-
-function grey({ width, height }: Size): Pixels {
-  const data = new Uint8Array(width * height * 4).fill(100);
-  for (let i = 3; i < data.length; i += 4) data[i] = 255;
-  return { data, width, height };
-}
-
-function rgb({ data, width }: Pixels, x: number, y: number): number[] {
-  return Array.from(data.subarray((y * width + x) * 4).subarray(0, 3));
 }
