@@ -140,12 +140,13 @@ const CHANGES: readonly Change[] = [
     about: "30 sub-tiles in training",
     settings: ["view.samples=30"],
   },
-  {
-    name: "long",
-    about: `the published ${LONG_EPOCHS} epochs`,
-    settings: [`training.epochs=${LONG_EPOCHS}`],
-  },
 ];
+
+const LONG: Change = {
+  name: "long",
+  about: `the published ${LONG_EPOCHS} epochs`,
+  settings: [`training.epochs=${LONG_EPOCHS}`],
+};
 
 // It takes hours a fold without a GPU, so it comes last.
 const LARGE_CNN: Change = {
@@ -211,7 +212,9 @@ export function colonStudy({ manifest, quick }: StudyRequest): Study {
         seeds: [0],
         against: MAIN,
       },
-      ...[...CHANGES, LARGE_CNN].map(changed),
+      ...CHANGES.map(changed),
+      { ...changed(LONG), protocols: BOTH },
+      changed(LARGE_CNN),
     ],
   };
 }
