@@ -10,12 +10,21 @@ import {
 const FILES = "--allow-read --allow-write --allow-env --allow-sys --allow-ffi";
 const NET = `${FILES} --allow-net`; // images may lie on web servers
 
+// What answers to strangers reads no more of its surroundings than it names.
+const SERVE = [
+  "--unstable-no-legacy-abort", // a request ends with its client
+  "--allow-read --allow-write",
+  "--allow-env=MALLOC_ARENA_MAX,TEMP,TMP,TMPDIR,XDG_RUNTIME_DIR,npm_package_config_libvips",
+  "--allow-sys=cpus,hostname,networkInterfaces,osRelease,systemMemoryInfo",
+  "--allow-ffi --allow-net",
+].join(" ");
+
 // What the task of each command grants, and no more.
 const GRANTS: Record<string, string> = {
   train: NET,
   eval: NET,
   classify: NET,
-  serve: `--unstable-no-legacy-abort ${NET}`, // a request ends with its client
+  serve: SERVE,
   dataset: FILES,
   pyramid: NET,
   study: `${FILES} --allow-run`, // each run is a process of its own
