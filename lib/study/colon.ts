@@ -48,12 +48,16 @@ const INSTANCES = [
   "view.samples=30",
   "evaluation.samples=400",
 ];
-/** The whole image is one sub-tile: the feature network reads all of it. */
+/**
+ * The whole image is one sub-tile: the feature network reads all of it. The one
+ * tile is the pixel in the middle, since a sub-tile is centred on the first pixel
+ * of a tile that has one location.
+ */
 const wholeImage = (side: number) => [
   "network.attention=uniform",
-  `view.scale1=${1 / side}`,
-  `view.scale2=${1 / side}`,
-  `view.tileSize=${side}`,
+  "view.scale1=1",
+  "view.scale2=1",
+  "view.tileSize=1",
   `view.tileStride=${side}`,
   `view.subTileSize=${side}`,
   "view.samples=1",

@@ -1,4 +1,11 @@
 import assert from "node:assert/strict";
+import {
+  centredRegion,
+  subTileCentre,
+  tileCentre,
+  tileMapSize,
+  viewSize,
+} from "../../lib/image/geometry.ts";
 import { colonStudy } from "../../lib/study/colon.ts";
 import { gtsdbStudy } from "../../lib/study/gtsdb.ts";
 import { needleStudy } from "../../lib/study/needle.ts";
@@ -35,4 +42,31 @@ Deno.test("all variants run once before any runs again", () => {
   const seeds = cells.map(({ seed }) => seed);
   assert.deepEqual(seeds, seeds.toSorted((a, b) => a - b));
   assert.ok(seeds.includes(1));
+});
+
+Deno.test("a plain CNN reads all of the image, pixel by pixel", () => {
+  const { variants } = colonStudy({ manifest: "m.csv", quick: false });
+  for (const [name, side] of [["cnn", 100], ["cnn-full", 500]] as const) {
+    const { view } = variants.find((variant) => variant.name === name)!.config;
+    const image = { width: side, height: side };
+    const stage = { scale: view.scale1, stride: view.tileStride };
+    const tiles = tileMapSize(image, stage);
+    assert.deepEqual(tiles, { rows: 1, columns: 1 });
+    const first = { row: 0, column: 0 };
+    const tile = centredRegion(tileCentre(first, tiles, image, stage), {
+      width: view.tileSize,
+      height: view.tileSize,
+    });
+    const { width, height } = viewSize(tile, view.scale2);
+    assert.deepEqual({ width, height }, { width: 1, height: 1 });
+    const centre = subTileCentre(first, { rows: height, columns: width }, tile);
+    assert.deepEqual(
+      centredRegion(centre, {
+        width: view.subTileSize,
+        height: view.subTileSize,
+      }),
+      { x: 0, y: 0, ...image },
+      name,
+    );
+  }
 });
