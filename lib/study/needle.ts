@@ -26,16 +26,18 @@ interface Haystack {
 }
 
 // Named by the share of the 512 x 512 image that the boxes of all its objects,
-// needles and look-alikes, cover together.
+// needles and look-alikes, cover together. As many objects as that share takes of
+// the size that the demo has, which a sub-tile holds; smaller ones where two of
+// that size are too much.
 const HAYSTACKS: readonly Haystack[] = [
-  haystack("5.0-clusters", 2, 7, 30),
-  haystack("1.0-clusters", 2, 4, 18),
-  haystack("0.3-clusters", 2, 3, 11),
+  haystack("5.0-clusters", 2, 13, 22),
+  haystack("1.0-clusters", 2, 3, 21),
+  haystack("0.3-clusters", 2, 2, 14),
   haystack("0.1-clusters", 2, 2, 8),
   haystack("0.03-alone", 2, 1, 6),
-  haystack("1.0-alone", 8, 1, 18),
-  haystack("0.3-alone", 6, 1, 11),
-  haystack("0.1-alone", 4, 1, 8),
+  haystack("1.0-alone", 6, 1, 21),
+  haystack("0.3-alone", 2, 1, 20),
+  haystack("0.1-alone", 2, 1, 12),
 ];
 
 // The larger first: where coverage matters, not the number of images.
