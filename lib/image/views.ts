@@ -29,7 +29,7 @@ import { collected, joined } from "./tensors.ts";
 const LARGEST_WHOLE = 4096 * 4096;
 
 // Regions that are read at a time where they are small.
-const MOST_AT_A_TIME = 16;
+const MOST_AT_A_TIME = 64;
 
 /** An image being looked at. Dispose of it when all views are taken. */
 export class Views {

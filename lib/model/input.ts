@@ -9,7 +9,7 @@ import { insideShares, type Region, type Size } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { stainNormalisation } from "../image/stain_normalisation.ts";
 import { DARKEST, type DensityMatrix } from "../image/stains.ts";
-import type { Model } from "./model.ts";
+import type { Model, Normalisation } from "./model.ts";
 
 /**
  * What makes an image's stains those that `model` knows; null: nothing.
@@ -54,14 +54,31 @@ export function prepared(
     const inside = insideShare(regions, pyramid, raw.shape);
     const stained = densities ? restained(lit, densities, inside) : lit;
     const result = normalisation
-      ? tf.div(
-        tf.sub(stained, tf.mul(tf.tensor1d(normalisation.mean), inside)),
-        tf.tensor1d(normalisation.deviation),
-      )
+      ? normalised(stained, normalisation, inside)
       : stained;
     raw.dispose();
-    return result as tf.Tensor4D;
+    return tf.reshape(result, raw.shape);
   });
+}
+
+/**
+ * Colours less their mean, in deviations. Pixel rows of colours meet a row of
+ * means: an engine takes 6 times as long to meet every pixel with three.
+ */
+function normalised(
+  views: tf.Tensor,
+  { mean, deviation }: Normalisation,
+  inside: tf.Tensor,
+): tf.Tensor {
+  const [count, rows, columns] = views.shape as [number, number, number];
+  const row = (values: readonly number[]) =>
+    tf.tensor1d(Array.from({ length: columns }, () => values).flat());
+  const asRows = (x: tf.Tensor) =>
+    tf.reshape(x, [count * rows, columns * views.shape[3]!]);
+  const means = inside.rank === 0
+    ? row(mean)
+    : asRows(tf.mul(tf.tensor1d([...mean]), inside));
+  return tf.div(tf.sub(asRows(views), means), row(deviation));
 }
 
 /** Colours with their optical densities changed; the padding stays zero. */
