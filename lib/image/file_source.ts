@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { type FileHandle, open } from "node:fs/promises";
 import { ImageError } from "../errors.ts";
 import type { ByteSource, Traffic } from "./source.ts";
 
@@ -29,13 +28,14 @@ export async function openFile(path: string): Promise<ByteSource> {
 
 /** What is told of a file is told of the one that was opened. */
 async function opened(path: string): Promise<FileSource> {
-  const file = await open(path);
+  const file = await Deno.open(path);
   try {
-    const { size, mtimeMs } = await file.stat();
+    const { size, mtime } = await file.stat();
     if (size === 0) throw new Error("it is empty");
-    return new FileSource(path, `${path}|${size}|${mtimeMs}`, size, file);
+    const identity = `${path}|${size}|${mtime?.getTime()}`;
+    return new FileSource(path, identity, size, file);
   } catch (error) {
-    await file.close();
+    file.close();
     throw error;
   }
 }
@@ -67,6 +67,11 @@ export async function temporaryFile(
   };
 }
 
+/**
+ * Reads without waiting: the bytes are nearly always in the system's memory, and
+ * a decoding that is asked for while the engine computes starts at once. Were
+ * they awaited, it would start when the engine is done.
+ */
 class FileSource implements ByteSource {
   readonly name: string;
   readonly path: string;
@@ -74,11 +79,10 @@ class FileSource implements ByteSource {
   readonly size: number;
   readonly warnings = [];
   readonly #traffic: Traffic = { bytes: 0, requests: 0 };
-  readonly #file: FileHandle;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #file: Deno.FsFile;
   #closed = false;
 
-  constructor(name: string, identity: string, size: number, file: FileHandle) {
+  constructor(name: string, identity: string, size: number, file: Deno.FsFile) {
     this.name = name;
     this.path = name;
     this.identity = identity;
@@ -90,6 +94,8 @@ class FileSource implements ByteSource {
     return this.#traffic;
   }
 
+  // async, so that every error is a rejection as with every other source.
+  // deno-lint-ignore require-await
   async read(
     offset: number,
     length: number,
@@ -99,30 +105,18 @@ class FileSource implements ByteSource {
     if (this.#closed) {
       throw new TypeError(`Cannot read ${this.name}: it was closed`);
     }
-    const wanted = Math.max(0, Math.min(length, this.size - offset));
-    // One at a time: a read at a place moves the file's position and back.
-    const reading = this.#last.then(() => {
-      signal?.throwIfAborted();
-      return this.#read(offset, wanted);
-    });
-    this.#last = reading.catch(() => {}); // the reader has the error
-    return await reading;
-  }
-
-  async #read(
-    offset: number,
-    length: number,
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    const bytes = new Uint8Array(length);
-    for (let done = 0; done < length;) {
-      const { bytesRead } = await this.#file
-        .read(bytes, done, length - done, offset + done);
-      if (bytesRead === 0) {
+    const bytes = new Uint8Array(
+      Math.max(0, Math.min(length, this.size - offset)),
+    );
+    this.#file.seekSync(offset, Deno.SeekMode.Start);
+    for (let done = 0; done < bytes.length;) {
+      const read = this.#file.readSync(bytes.subarray(done));
+      if (read === null) {
         throw new ImageError(`it was cut to ${offset + done} bytes meanwhile`);
       }
-      done += bytesRead;
+      done += read;
     }
-    this.#traffic.bytes += length;
+    this.#traffic.bytes += bytes.length;
     this.#traffic.requests++;
     return bytes;
   }
@@ -130,6 +124,6 @@ class FileSource implements ByteSource {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#last.then(() => this.#file.close());
+    this.#file.close();
   }
 }

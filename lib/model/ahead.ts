@@ -4,6 +4,8 @@
  * @module
  */
 
+import { setImmediate } from "node:timers/promises";
+
 /** How to get rid of what was made. */
 interface AheadOptions<Result> {
   drop(result: Result): void;
@@ -29,6 +31,9 @@ export async function* ahead<Item, Result>(
     for (let i = 0; next !== undefined; i++) {
       const made: Result = await next;
       next = start(i + 1);
+      // Whoever takes this one computes at once and lets nothing else in: first
+      // the next one comes to where it is decoded on another thread.
+      if (next !== undefined) await setImmediate();
       try {
         yield made;
       } finally {
