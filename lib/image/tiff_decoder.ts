@@ -1,7 +1,8 @@
 /**
  * Decodes the blocks of a TIFF to opaque RGBA. libjpeg-turbo and libwebp work
  * through sharp, deflate and zstd through node:zlib, all in their own threads;
- * OpenJPEG is WebAssembly, LZW and PackBits are ours.
+ * OpenJPEG is WebAssembly, LZW and PackBits are ours. Several JPEG or LZW tiles
+ * are decoded faster together: blocks_together.ts.
  *
  * @module
  */

@@ -9,7 +9,7 @@ import type { BlockCache } from "./block_cache.ts";
 import { BlockPyramid } from "./block_pyramid.ts";
 import type { Size } from "./geometry.ts";
 import type { Orientation } from "./orientation.ts";
-import { blocksTogether, decodeTogether } from "./jpeg_blocks.ts";
+import { blocksTogether, decodeTogether } from "./blocks_together.ts";
 import { orient } from "./orient.ts";
 import type { ImageFacts, Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";

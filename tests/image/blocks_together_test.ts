@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import sharp from "sharp";
+import sharp, { type TiffOptions } from "sharp";
 import { BlockCache } from "../../lib/image/block_cache.ts";
 import { openFile } from "../../lib/image/file_source.ts";
-import { blocksTogether, decodeTogether } from "../../lib/image/jpeg_blocks.ts";
+import {
+  blocksTogether,
+  decodeTogether,
+} from "../../lib/image/blocks_together.ts";
 import { openImage } from "../../lib/image/open.ts";
 import { decodeBlock } from "../../lib/image/tiff_decoder.ts";
 import { TiffFile } from "../../lib/image/tiff_parser.ts";
@@ -11,12 +14,11 @@ import { readTiffImage } from "../../lib/image/tiff_pyramid.ts";
 import { asymmetricPicture, TemporaryFolder, toSharp } from "./pictures.ts";
 
 /** A TIFF of 4 x 3 tiles of 32 x 32 px, written by libvips. */
-async function tiledJpeg(quality: number): Promise<Uint8Array> {
+async function tiled(options: TiffOptions): Promise<Uint8Array> {
   const picture = asymmetricPicture(117, 90);
   return new Uint8Array(
     await toSharp(picture).removeAlpha().tiff({
-      compression: "jpeg",
-      quality, // from 90 on libvips keeps the colours of every px
+      ...options,
       tile: true,
       tileWidth: 32,
       tileHeight: 32,
@@ -43,10 +45,17 @@ async function blocksOf(path: string) {
   return { page: page!, blocks };
 }
 
-for (const quality of [80, 95]) {
-  Deno.test(`blocks decoded together are those decoded alone, quality ${quality}`, async () => {
+const STORED: Record<string, TiffOptions> = {
+  "JPEG": { compression: "jpeg", quality: 80 },
+  "JPEG with the colours of every px": { compression: "jpeg", quality: 95 },
+  "LZW": { compression: "lzw", predictor: "none" },
+  "LZW of differences": { compression: "lzw", predictor: "horizontal" },
+};
+
+for (const [name, options] of Object.entries(STORED)) {
+  Deno.test(`blocks decoded together are those decoded alone: ${name}`, async () => {
     using folder = new TemporaryFolder();
-    const path = folder.write("a.tif", await tiledJpeg(quality));
+    const path = folder.write("a.tif", await tiled(options));
     const { page, blocks } = await blocksOf(path);
     assert.ok(blocksTogether(page) > 12);
     const together = await decodeTogether(page, blocks);
@@ -65,24 +74,26 @@ for (const quality of [80, 95]) {
   });
 }
 
-Deno.test("a block that is damaged is named, and the others are read", async () => {
-  using folder = new TemporaryFolder();
-  const bytes = await tiledJpeg(80);
-  const { page, blocks } = await blocksOf(folder.write("a.tif", bytes));
-  const cut = [blocks[0]!, blocks[1]!.slice(0, -30)]; // libtiff would fill it up
-  await assert.rejects(decodeTogether(page, cut), /cut off/);
-  bytes.fill(0, await page.offsets.at(5), await page.offsets.at(5) + 20);
-  const image = await openImage(folder.write("b.tif", bytes));
-  const all = { x: 0, y: 0, width: 117, height: 90 };
-  await assert.rejects(
-    image.read(all, 0),
-    /Cannot read .*b\.tif: block 5 of level 0: it is damaged or truncated/,
-  );
-  const above = { ...all, height: 32 };
-  const { data } = await image.read(above, 0);
-  image.close();
-  const expected = await sharp(`${folder.path}/a.tif`)
-    .extract({ left: 0, top: 0, width: 117, height: 32 })
-    .ensureAlpha().raw().toBuffer();
-  assert.ok(expected.equals(data));
-});
+for (const [name, options] of Object.entries(STORED)) {
+  Deno.test(`a block that is damaged is named, and the others are read: ${name}`, async () => {
+    using folder = new TemporaryFolder();
+    const bytes = await tiled(options);
+    const { page, blocks } = await blocksOf(folder.write("a.tif", bytes));
+    const cut = [blocks[0]!, blocks[1]!.slice(0, -30)]; // libtiff would fill it up
+    await assert.rejects(decodeTogether(page, cut));
+    bytes.fill(0, await page.offsets.at(5), await page.offsets.at(5) + 20);
+    const image = await openImage(folder.write("b.tif", bytes));
+    const all = { x: 0, y: 0, width: 117, height: 90 };
+    await assert.rejects(
+      image.read(all, 0),
+      /Cannot read .*b\.tif: block 5 of level 0: it is damaged or truncated/,
+    );
+    const above = { ...all, height: 32 };
+    const { data } = await image.read(above, 0);
+    image.close();
+    const expected = await sharp(`${folder.path}/a.tif`)
+      .extract({ left: 0, top: 0, width: 117, height: 32 })
+      .ensureAlpha().raw().toBuffer();
+    assert.ok(expected.equals(data));
+  });
+}

@@ -1,29 +1,32 @@
 /**
- * JPEG blocks of a TIFF, several at a time. A call of libvips takes longer than
- * the decoding of a block of 256 x 256 px, so blocks are laid under each other as
- * the tiles of a small TIFF in memory, and decoded in one call.
+ * JPEG and LZW blocks of a TIFF, several at a time. A call of libvips takes longer
+ * than the decoding of a block of 256 x 256 px, so blocks are laid under each other
+ * as the tiles of a small TIFF in memory, and decoded in one call, in a thread of
+ * libvips.
  *
  * @module
  */
 import sharp from "sharp";
 import { freeNow } from "../memory.ts";
-import type { Size } from "./geometry.ts";
 import {
   encodeDirectory,
   encodeHeader,
   HEADER_BYTES,
   TYPE,
 } from "./tiff_directory.ts";
-import type { TiffPage } from "./tiff_page.ts";
+import type { Compression, TiffPage } from "./tiff_page.ts";
 import { TAG } from "./tiff_parser.ts";
 
 // Of 256 x 256 px sixteen: more are no faster, and others want the next thread.
 const MOST_PIXELS = 2 ** 20;
 
+/** The compressions of blocks that are decoded together, by their number. */
+const NUMBERS: Partial<Record<Compression, number>> = { lzw: 5, jpeg: 7 };
+
 /** How many blocks of a page are decoded together; 1 where they cannot be. */
 export function blocksTogether(page: TiffPage): number {
-  const { compression, tiled, planar, samples, colours, block } = page;
-  const isPlain = compression === "jpeg" && tiled && !planar &&
+  const { compression, tiled, planar, bits, samples, colours, block } = page;
+  const isPlain = compression in NUMBERS && tiled && !planar && bits === 8 &&
     samples === 3 && (colours.kind === "ycbcr" || colours.kind === "rgb");
   const isWhole = block.width % 16 === 0 && block.height % 16 === 0; // TIFF's rule
   if (!isPlain || !isWhole) return 1;
@@ -39,9 +42,11 @@ export async function decodeTogether(
   page: TiffPage,
   blocks: readonly Uint8Array[],
 ): Promise<Uint8Array<ArrayBuffer>[]> {
-  if (!blocks.every(isComplete)) throw new RangeError("A block is cut off");
+  if (page.compression === "jpeg" && !blocks.every(isComplete)) {
+    throw new RangeError("A block is cut off");
+  }
   const { data, info } = await sharp(tiffOf(page, blocks), {
-    failOn: "error",
+    failOn: "warning", // which is all that libtiff has for damaged LZW
     ignoreIcc: true,
     limitInputPixels: 2 * MOST_PIXELS,
   }).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
@@ -62,10 +67,8 @@ function isComplete(bytes: Uint8Array): boolean {
 }
 
 /** A TIFF of one column of tiles. */
-function tiffOf(
-  { block, colours, jpegTables }: TiffPage,
-  blocks: readonly Uint8Array[],
-): Uint8Array {
+function tiffOf(page: TiffPage, blocks: readonly Uint8Array[]): Uint8Array {
+  const { jpegTables } = page;
   const offsets: number[] = [];
   let end = HEADER_BYTES;
   for (const { length } of blocks) {
@@ -77,7 +80,7 @@ function tiffOf(
   const at = Math.ceil(end / 8) * 8;
   const directory = encodeDirectory(
     [
-      ...fieldsOf(block, blocks.length, colours.kind === "ycbcr"),
+      ...fieldsOf(page, blocks.length),
       { tag: TAG.tileOffsets, type: TYPE.long, values: offsets },
       {
         tag: TAG.tileBytes,
@@ -104,7 +107,11 @@ function tiffOf(
 }
 
 /** What the tiles are; libtiff corrects the subsampling by the first of them. */
-function fieldsOf({ width, height }: Size, count: number, isYcbcr: boolean) {
+function fieldsOf(
+  { block: { width, height }, compression, predictor, colours }: TiffPage,
+  count: number,
+) {
+  const isYcbcr = colours.kind === "ycbcr";
   const short = (tag: number, ...values: number[]) => ({
     tag,
     type: TYPE.short,
@@ -119,10 +126,11 @@ function fieldsOf({ width, height }: Size, count: number, isYcbcr: boolean) {
     long(TAG.width, width),
     long(TAG.height, height * count),
     short(TAG.bitsPerSample, 8, 8, 8),
-    short(TAG.compression, 7),
+    short(TAG.compression, NUMBERS[compression]!),
     short(TAG.photometric, isYcbcr ? 6 : 2),
     short(TAG.samplesPerPixel, 3),
     short(TAG.planarConfiguration, 1),
+    ...predictor ? [short(TAG.predictor, 2)] : [],
     long(TAG.tileWidth, width),
     long(TAG.tileHeight, height),
     ...isYcbcr ? [short(TAG.subsampling, 2, 2)] : [],
