@@ -3,15 +3,7 @@
  *
  * @module
  */
-import {
-  CheckpointError,
-  ConfigError,
-  DataError,
-  EngineError,
-  ImageError,
-  TrainingError,
-  UsageError,
-} from "./lib/errors.ts";
+import { ConfigError, NamedError, UsageError } from "./lib/errors.ts";
 import { INTERRUPTED, InterruptError } from "./lib/commands/terminal.ts";
 
 /** A command: what it says of itself, and what it does. */
@@ -86,14 +78,7 @@ function report(error: unknown): number {
     console.error(error.message);
     return MISUSE;
   }
-  const known = [
-    CheckpointError,
-    DataError,
-    EngineError,
-    ImageError,
-    TrainingError,
-  ].some((kind) => error instanceof kind);
-  if (known) console.error((error as Error).message);
+  if (error instanceof NamedError) console.error(error.message);
   else if (isSystemError(error)) console.error(refusal(error));
   else console.error(error);
   return FAILURE;

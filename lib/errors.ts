@@ -8,23 +8,26 @@
  * @module
  */
 
+/** An error whose message is written for who asked: one line, and no stack. */
+export abstract class NamedError extends Error {}
+
 /** The command line was wrong: exit code 2. */
-export class UsageError extends Error {
+export class UsageError extends NamedError {
   override name = "UsageError";
 }
 
 /** A configuration was wrong; the message names the field. */
-export class ConfigError extends Error {
+export class ConfigError extends NamedError {
   override name = "ConfigError";
 }
 
 /** A manifest or another table was wrong; the message names file and line. */
-export class DataError extends Error {
+export class DataError extends NamedError {
   override name = "DataError";
 }
 
 /** An image cannot be opened or decoded; the message names the file. */
-export class ImageError extends Error {
+export class ImageError extends NamedError {
   override name = "ImageError";
 }
 
@@ -39,17 +42,17 @@ export class ImageRefusedError extends ImageError {
 }
 
 /** A checkpoint cannot be read or does not fit; the message names the file. */
-export class CheckpointError extends Error {
+export class CheckpointError extends NamedError {
   override name = "CheckpointError";
 }
 
 /** No engine could be started, or it was lost while it worked. */
-export class EngineError extends Error {
+export class EngineError extends NamedError {
   override name = "EngineError";
 }
 
 /** Training cannot go on; the message says where it stands and what to do. */
-export class TrainingError extends Error {
+export class TrainingError extends NamedError {
   override name = "TrainingError";
 }
 

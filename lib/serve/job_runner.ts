@@ -6,23 +6,8 @@
  */
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import {
-  CheckpointError,
-  ConfigError,
-  DataError,
-  EngineError,
-  ImageError,
-  TrainingError,
-  UsageError,
-} from "../errors.ts";
-import {
-  ConflictError,
-  ForbiddenError,
-  InputError,
-  NotFoundError,
-  NotReadyError,
-  TooLargeError,
-} from "./errors.ts";
+import { EngineError, ImageError, NamedError } from "../errors.ts";
+import { NotReadyError, RefusalError } from "./errors.ts";
 import { removeImage } from "./job_files.ts";
 import type { Job, JobKind, JobProgress, JobStore } from "./job_store.ts";
 import type { Log } from "./logging.ts";
@@ -209,7 +194,9 @@ export class JobRunner {
       log("warn", "job waits", { ...fields, error: error.message });
       await this.#idle();
     } else {
-      const told = isKnown(error) ? messages.of(error as Error) : undefined;
+      const isNamed = error instanceof NamedError ||
+        error instanceof RefusalError;
+      const told = isNamed ? messages.of(error) : undefined;
       const isOurs = await store.finish(job, {
         state: "failed",
         error: told ?? "It failed within; the server's log says how",
@@ -223,23 +210,4 @@ export class JobRunner {
       });
     }
   }
-}
-
-/** Errors whose message is meant for who asked. */
-const KNOWN = [
-  CheckpointError,
-  ConfigError,
-  ConflictError,
-  DataError,
-  ForbiddenError,
-  ImageError,
-  InputError,
-  NotFoundError,
-  TooLargeError,
-  TrainingError,
-  UsageError,
-];
-
-function isKnown(error: unknown): boolean {
-  return KNOWN.some((kind) => error instanceof kind);
 }

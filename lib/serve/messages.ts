@@ -6,26 +6,7 @@
  * @module
  */
 import { sep } from "node:path";
-import {
-  CheckpointError,
-  ConfigError,
-  DataError,
-  EngineError,
-  ImageError,
-  TrainingError,
-  UsageError,
-} from "../errors.ts";
-
-// Written for who sits at the machine; those of errors.ts here, for callers.
-const OF_THE_MACHINE = [
-  CheckpointError,
-  ConfigError,
-  DataError,
-  EngineError,
-  ImageError,
-  TrainingError,
-  UsageError,
-];
+import { NamedError } from "../errors.ts";
 
 const QUERY = /\b(https?:\/\/[^\s"'?]+)\?[^\s"',]*/g;
 
@@ -45,7 +26,8 @@ export class Messages {
 
   /** The message of an error. */
   of(error: Error): string {
-    const isOfTheMachine = OF_THE_MACHINE.some((kind) => error instanceof kind);
+    // Written for who sits at the machine; those of errors.ts here, for callers.
+    const isOfTheMachine = error instanceof NamedError;
     return isOfTheMachine ? this.told(error.message) : error.message;
   }
 

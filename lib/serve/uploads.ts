@@ -10,7 +10,7 @@ import { Readable } from "node:stream";
 import { Busboy, type BusboyHeaders } from "@fastify/busboy";
 import { writeAll } from "../files.ts";
 import { chunksOf } from "./body.ts";
-import { InputError, StalledError, TooLargeError } from "./errors.ts";
+import { InputError, RefusalError, TooLargeError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 
 /** Bounds of uploads. */
@@ -249,6 +249,6 @@ function badForm(cause: unknown): InputError {
 }
 
 function isRefusal(error: unknown): boolean {
-  return [TooLargeError, StalledError, InputError, DOMException] // aborted
-    .some((kind) => error instanceof kind);
+  const isAborted = error instanceof DOMException;
+  return isAborted || error instanceof RefusalError;
 }
