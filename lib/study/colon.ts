@@ -152,6 +152,13 @@ const LONG: Change = {
   settings: [`training.epochs=${LONG_EPOCHS}`],
 };
 
+// Ahead of `ours` on these folds, so it was tried for as long as `long`.
+const LONG_RESNET: Change = {
+  name: "features-resnet-long",
+  about: `the residual feature network for ${LONG_EPOCHS} epochs`,
+  settings: ["network.features=resnet", ...LONG.settings],
+};
+
 // It takes hours a fold without a GPU, so it comes last.
 const LARGE_CNN: Change = {
   name: "cnn-full",
@@ -218,6 +225,7 @@ export function colonStudy({ manifest, quick }: StudyRequest): Study {
       },
       ...CHANGES.map(changed),
       { ...changed(LONG), protocols: BOTH },
+      { ...changed(LONG_RESNET), protocols: BOTH, against: LONG.name },
       changed(LARGE_CNN),
     ],
   };
