@@ -103,6 +103,26 @@ const COLON: typeof PAPER = {
   evaluation: { ...OURS.evaluation, samples: 30 },
 };
 
+// A sign is read upright: with mirrored and turned frames of four classes the
+// loss on new frames stays at chance (1.3), without it falls to 1.15.
+const SIGNS: typeof PAPER = {
+  ...OURS,
+  training: {
+    ...OURS.training,
+    augmentation: {
+      ...OURS.training.augmentation,
+      flips: false,
+      turns: false,
+    },
+  },
+};
+
+// What departs from ours for all.
+const OF_DATA: Partial<Record<string, typeof PAPER>> = {
+  "colon": COLON,
+  "traffic-signs": SIGNS,
+};
+
 // scale1, scale2, N and sub-tile are [T], Table 1; tile sizes as noted.
 const VIEWS = {
   "colon": view(0.1, 0.2, 250, 27, 10), // tile [C]
@@ -143,7 +163,7 @@ export function preset(name: string): Config {
     );
   }
   const found = VIEWS[data];
-  const base = isPaper ? PAPER : data === "colon" ? COLON : OURS;
+  const base = isPaper ? PAPER : OF_DATA[data] ?? OURS;
   // Gigapixel stage I: a grid of tiles, as the published experiment used.
   const tileStride = data === "camelyon16" ? found.tileSize : found.tileStride;
   return parseConfig({
