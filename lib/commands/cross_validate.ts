@@ -19,7 +19,7 @@ import {
   summariseFolds,
 } from "../train/crossval.ts";
 import { checkSameEntries, CONFIG_FILE } from "../train/run_data.ts";
-import type { Progress } from "../train/trainer.ts";
+import type { Progress } from "../train/figures.ts";
 import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import { peakMemoryBytes } from "./process_memory.ts";
 import {

@@ -11,7 +11,7 @@ import type { ForegroundChoice } from "../image/tissue.ts";
 import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import { type FoldResult, type FoldTask, runFold } from "../train/crossval.ts";
-import type { Progress } from "../train/trainer.ts";
+import type { Progress } from "../train/figures.ts";
 import { type DoTask, serveTasks } from "./worker_loop.ts";
 
 /** What every fold of a cross-validation is run with. */

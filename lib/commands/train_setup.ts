@@ -9,7 +9,7 @@ import type { ForegroundChoice } from "../image/tissue.ts";
 import type { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import type { Protocol } from "../train/crossval.ts";
-import type { Progress } from "../train/trainer.ts";
+import type { Progress } from "../train/figures.ts";
 import { duration, figure } from "./terminal.ts";
 
 /** What the command line asks for. */

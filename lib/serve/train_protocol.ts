@@ -5,7 +5,8 @@
  */
 import type { BackendChoice } from "../engine/select.ts";
 import type { Config } from "../model/config.ts";
-import type { Progress, TrainResult } from "../train/trainer.ts";
+import type { Progress } from "../train/figures.ts";
+import type { TrainResult } from "../train/trainer.ts";
 
 /** A run. */
 export interface TrainTask {

@@ -27,10 +27,16 @@ import type { Model } from "../model/model.ts";
 import type { StoredTensor } from "../model/safetensors.ts";
 import { Batches } from "./batches.ts";
 import { measureNormalisation } from "./normalisation.ts";
+import {
+  type EpochFigures,
+  epochFigures,
+  type Progress,
+  progressOf,
+} from "./figures.ts";
 import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
-import { NETS, type StepReport, trainStep } from "./step.ts";
+import { type StepReport, trainStep } from "./step.ts";
 import type { StepOptions } from "./pass.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
 
@@ -68,19 +74,6 @@ export interface TrainOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Where a run stands. */
-export interface Progress {
-  epoch: number;
-  epochs: number;
-  step: number;
-  steps: number;
-  /** Means over the epoch so far. */
-  loss: number;
-  accuracy: number;
-  imagesPerSecond: number;
-  secondsLeft: number;
-}
-
 /** What a run came to. */
 export interface TrainResult {
   /** Epochs done; fewer than asked for if training stopped early. */
@@ -90,9 +83,6 @@ export interface TrainResult {
   /** Figures of the last epoch, as logged. */
   last: EpochFigures | undefined;
 }
-
-/** Figures of one epoch that the log and the checkpoints keep. */
-export type EpochFigures = Record<string, number | null>;
 
 /** What chooses the best epoch; kept in the checkpoint. */
 interface Choice {
@@ -220,7 +210,7 @@ class Run {
     const trained = performance.now();
     const scored = await this.#evaluate();
     this.#epoch = epoch;
-    this.#figures = { ...summary(reports), ...scored };
+    this.#figures = { ...epochFigures(reports), ...scored };
     const best = this.#choose(epoch);
     await this.#log.append({
       type: "epoch",
@@ -235,18 +225,9 @@ class Run {
 
   async #runSteps(epoch: number, started: number): Promise<StepReport[]> {
     const { config, onProgress, turn, signal } = this.#options;
-    const { epochs, contrastiveFrom } = config.training;
-    const warm = config.training.saliencyWarmStart;
+    const { epochs } = config.training;
     const { steps } = this.#batches;
-    const options: StepOptions = {
-      rate: rateFactor(config.training.schedule, epoch, epochs),
-      contrastive: contrastiveFrom !== null && epoch >= contrastiveFrom,
-      freezeAttention: warm !== null && epoch <= warm.frozenEpochs,
-      classWeights: this.#classWeights,
-      foreground: this.#options.foreground,
-      memory: this.#options.memory,
-      signal,
-    };
+    const options = this.#stepOptions(epoch);
     const reports: StepReport[] = [];
     for await (const images of this.#batches.ofEpoch(epoch)) {
       await setTimeout(0); // wasm never waits: let signals and messages in
@@ -255,22 +236,27 @@ class Run {
       reports.push(
         await trainStep(this.#model, this.#optimizer, images, options),
       );
-      const step = reports.length;
-      assertFinite(reports.at(-1)!, { epoch, step });
-      onProgress?.(
-        progressOf(reports, {
-          epoch,
-          epochs,
-          step,
-          steps,
-          elapsedMs: performance.now() - started,
-          stepsLeft: (epochs - epoch + 1) * steps - step,
-          images: reports.reduce((sum, { images }) => sum + images, 0),
-        }),
-      );
+      assertFinite(reports.at(-1)!, { epoch, step: reports.length });
+      const elapsedMs = performance.now() - started;
+      onProgress?.(progressOf(reports, { epoch, epochs, steps, elapsedMs }));
     }
     await this.#assertFinite(epoch);
     return reports;
+  }
+
+  #stepOptions(epoch: number): StepOptions {
+    const { config, foreground, memory, signal } = this.#options;
+    const { schedule, epochs, contrastiveFrom, saliencyWarmStart: warm } =
+      config.training;
+    return {
+      rate: rateFactor(schedule, epoch, epochs),
+      contrastive: contrastiveFrom !== null && epoch >= contrastiveFrom,
+      freezeAttention: warm !== null && epoch <= warm.frozenEpochs,
+      classWeights: this.#classWeights,
+      foreground,
+      memory,
+      signal,
+    };
   }
 
   /** Fails if the last step has ruined the weights: they are not kept. */
@@ -426,46 +412,4 @@ function assertFinite(
   throw new TrainingError(
     `Cannot go on training as the loss is ${loss} in step ${step} of epoch ${epoch}: ${ADVICE}`,
   );
-}
-
-function progressOf(
-  reports: readonly StepReport[],
-  { elapsedMs, stepsLeft, images, ...place }:
-    & Pick<Progress, "epoch" | "epochs" | "step" | "steps">
-    & { elapsedMs: number; stepsLeft: number; images: number },
-): Progress {
-  const correct = reports.reduce((sum, report) => sum + report.correct, 0);
-  return {
-    ...place,
-    loss: mean(reports.map(({ loss }) => loss)),
-    accuracy: correct / images,
-    imagesPerSecond: images / (elapsedMs / 1000),
-    secondsLeft: (stepsLeft * elapsedMs) / place.step / 1000,
-  };
-}
-
-/** Figures of an epoch from its steps. */
-function summary(reports: readonly StepReport[]): EpochFigures {
-  const images = reports.reduce((sum, report) => sum + report.images, 0);
-  const correct = reports.reduce((sum, report) => sum + report.correct, 0);
-  const channels = reports[0]!.liveChannels.map((_, c) =>
-    reports.some(({ liveChannels }) => liveChannels[c])
-  );
-  const norms = NETS.map((net) => [
-    `gradientNorm_${net}`,
-    mean(reports.map(({ gradientNorms }) => gradientNorms[net])),
-  ]);
-  return {
-    loss: mean(reports.map(({ loss }) => loss)),
-    accuracy: correct / images,
-    ...Object.fromEntries(norms),
-    liveChannels: channels.filter(Boolean).length,
-    featureCosine: mean(reports.map(({ featureCosine }) => featureCosine)),
-    tileEntropy: mean(reports.map(({ tileEntropy }) => tileEntropy)),
-    subTileEntropy: mean(reports.map(({ subTileEntropy }) => subTileEntropy)),
-  };
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
