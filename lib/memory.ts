@@ -1,8 +1,9 @@
 /**
- * How the memory that a run may use is split.
+ * How the memory that a run may use is split, and what it came to.
  *
  * @module
  */
+import process from "node:process";
 
 /** Bytes that tensors and caches may take where nothing else is asked for. */
 export const DEFAULT_MEMORY_BYTES = 512e6;
@@ -81,6 +82,11 @@ export class Memory {
 
 function featureShare(alone: boolean): number {
   return alone ? VIEW_SHARE + FEATURE_SHARE : FEATURE_SHARE;
+}
+
+/** Largest resident memory of this process so far, bytes. */
+export function peakMemoryBytes(): number {
+  return process.resourceUsage().maxRSS * 1024; // Linux counts in KiB
 }
 
 /**

@@ -21,7 +21,6 @@ import {
 import { checkSameEntries, CONFIG_FILE } from "../train/run_data.ts";
 import type { Progress } from "../train/figures.ts";
 import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
-import { peakMemoryBytes } from "./process_memory.ts";
 import {
   CROSSVAL_FILE,
   crossValidationStarted,
@@ -104,12 +103,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   for (const { image, error } of failures) console.error(`${image}: ${error}`);
   console.log(
     setup.json
-      ? JSON.stringify({
-        run: folder,
-        summaries,
-        results,
-        peakBytes: peakMemoryBytes(),
-      })
+      ? JSON.stringify({ run: folder, summaries, results })
       : crossValidationText(summaries, results),
   );
   return failures.length > 0 ? 1 : 0;

@@ -16,6 +16,7 @@ import { predict } from "../eval/predict.ts";
 import { type EvaluationReport, evaluationReport } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
 import { ImageCache } from "../image/cache.ts";
+import { peakMemoryBytes } from "../memory.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { disposeParameters } from "../model/parameters.ts";
@@ -23,13 +24,13 @@ import { preset } from "../model/presets.ts";
 import { train, type TrainingData } from "../train/trainer.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { environment } from "../engine/environment.ts";
-import { megabytes, peakMemoryBytes } from "./process_memory.ts";
 import { Flags } from "./flags.ts";
 import {
   announceEngine,
   duration,
   figure,
   interruptSignal,
+  megabytes,
   ProgressLine,
 } from "./terminal.ts";
 

@@ -20,6 +20,7 @@ import {
   predictionTable,
 } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
+import { peakMemoryBytes } from "../memory.ts";
 import { type Checkpoint, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { SPLITS_FILE } from "../train/run_data.ts";
@@ -28,13 +29,13 @@ import {
   classifyImages,
   defaultWorkers,
 } from "./classifier.ts";
-import { megabytes, peakMemoryBytes } from "./process_memory.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import { imagesLearned } from "./run_folder.ts";
 import {
   announceEngine,
   figure,
   interruptSignal,
+  megabytes,
   ProgressLine,
   warnOfDecoding,
 } from "./terminal.ts";

@@ -214,7 +214,7 @@ async function partOf(
   const { folds } = study.data[name]!;
   const done = await foldsDone(runs, foldTasks(entries, { protocols, folds }));
   if (done.length === 0) return undefined;
-  return { seed: cell.seed, folds: done, peakBytes: null };
+  return { seed: cell.seed, folds: done };
 }
 
 async function withRescored(

@@ -40,8 +40,8 @@ export async function runCell(
   const done = await readCell(options.folder);
   if (done) return done;
   await Deno.mkdir(options.folder, { recursive: true });
-  const { results, peakBytes } = JSON.parse(await trained(cell, options));
-  const result: CellResult = { seed: cell.seed, folds: results, peakBytes };
+  const { results } = JSON.parse(await trained(cell, options));
+  const result: CellResult = { seed: cell.seed, folds: results };
   await writeFileAtomically(
     join(options.folder, RESULT_FILE),
     `${JSON.stringify(result)}\n`,
@@ -80,7 +80,7 @@ async function trained(cell: Cell, options: CellOptions): Promise<string> {
     const { code, stdout, stderr } = await process.output();
     options.signal.throwIfAborted();
     if (code === 0) return new TextDecoder().decode(stdout);
-    const said = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
+    const said = new TextDecoder().decode(stderr).trim();
     throw new TrainingError(`Cannot finish ${options.folder}: ${said}`);
   } finally {
     options.signal.removeEventListener("abort", stop);

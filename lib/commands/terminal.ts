@@ -48,6 +48,11 @@ export function duration(seconds: number): string {
   return `${whole} s`;
 }
 
+/** Bytes as people read them. */
+export function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1e6)} MB`;
+}
+
 /** A figure with three digits after the point; "-" where it is undefined. */
 export function figure(value: number | null | undefined): string {
   return value === null || value === undefined ? "-" : value.toFixed(3);

@@ -10,7 +10,7 @@ import { environment } from "../engine/environment.ts";
 import { UsageError } from "../errors.ts";
 import { writeJson } from "../files.ts";
 import { imageCache } from "../image/cache.ts";
-import { Memory } from "../memory.ts";
+import { Memory, peakMemoryBytes } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
 import { type Protocol, PROTOCOLS } from "../train/crossval.ts";
 import {
@@ -23,12 +23,12 @@ import { train, type TrainResult } from "../train/trainer.ts";
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { crossValidate } from "./cross_validate.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
-import { megabytes, peakMemoryBytes } from "./process_memory.ts";
 import { checkSameModel, runStarted, seedOf } from "./run_folder.ts";
 import {
   announceEngine,
   figure,
   interruptSignal,
+  megabytes,
   ProgressLine,
   warnOfDecoding,
 } from "./terminal.ts";

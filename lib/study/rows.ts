@@ -18,8 +18,6 @@ import type { Variant } from "./study.ts";
 export interface CellResult {
   seed: number;
   folds: readonly FoldResult[];
-  /** Largest resident memory of the process, bytes; null while it runs. */
-  peakBytes: number | null;
 }
 
 /** A mean over folds, its deviation and its 95 % interval. */
@@ -101,7 +99,7 @@ export function rowOf(
       : null,
     secondsPerFold: perFold("seconds"),
     cpuSecondsPerFold: perFold("cpuSeconds"),
-    peakBytes: largest(results.map(({ peakBytes }) => peakBytes)),
+    peakBytes: largest(folds.map(({ peakBytes }) => peakBytes)),
   };
 }
 

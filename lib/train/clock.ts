@@ -1,19 +1,22 @@
 /**
- * Time on the wall and on the CPU: beside other work only the second means
- * something.
+ * What work takes: time on the wall and on the CPU (beside other work only the
+ * second means something), and memory.
  *
  * @module
  */
 import process from "node:process";
+import { peakMemoryBytes } from "../memory.ts";
 
-/** Time that has passed. */
+/** What was taken since the clock was started. */
 export interface Elapsed {
   seconds: number;
   /** Of all threads of the process. */
   cpuSeconds: number;
+  /** The most that the process ever held, bytes. */
+  peakBytes: number;
 }
 
-/** Starts a clock that tells the time since. */
+/** Starts a clock that tells what was taken since. */
 export function startClock(): () => Elapsed {
   const started = performance.now(), used = process.cpuUsage();
   return function elapsed() {
@@ -21,6 +24,7 @@ export function startClock(): () => Elapsed {
     return {
       seconds: (performance.now() - started) / 1000,
       cpuSeconds: (user + system) / 1e6,
+      peakBytes: peakMemoryBytes(),
     };
   };
 }

@@ -45,6 +45,8 @@ export interface FoldResult {
   seconds: number;
   /** CPU time of the process meanwhile, its other workers' included. */
   cpuSeconds: number;
+  /** The most that the process ever held by then; null where that is unknown. */
+  peakBytes: number | null;
   report: EvaluationReport;
 }
 
@@ -138,6 +140,7 @@ export async function runFold(
     bestEpoch: epoch,
     seconds: passed.seconds + (twin?.result.seconds ?? 0),
     cpuSeconds: passed.cpuSeconds + (twin?.result.cpuSeconds ?? 0),
+    peakBytes: twin ? twin.result.peakBytes : passed.peakBytes,
     report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
   };
   await writeFileAtomically(

@@ -588,7 +588,9 @@ Deno.test("train --folds says what decoding changed in an image", async () => {
 });
 
 /** A result without what a clock measured. */
-function untimed({ seconds: _, cpuSeconds: __, ...result }: FoldResult) {
+function untimed(
+  { seconds: _, cpuSeconds: __, peakBytes: ___, ...result }: FoldResult,
+) {
   return result;
 }
 
