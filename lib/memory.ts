@@ -84,6 +84,14 @@ function featureShare(alone: boolean): number {
   return alone ? VIEW_SHARE + FEATURE_SHARE : FEATURE_SHARE;
 }
 
+/** What each worker gets of a bound on all; the default where there is none. */
+export function shareOf(
+  bytes: number | undefined,
+  workers: number,
+): number | undefined {
+  return bytes === undefined ? undefined : bytes / workers;
+}
+
 /** Largest resident memory of this process so far, bytes. */
 export function peakMemoryBytes(): number {
   return process.resourceUsage().maxRSS * 1024; // Linux counts in KiB

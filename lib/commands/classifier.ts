@@ -16,7 +16,7 @@ import { BlockCache } from "../image/block_cache.ts";
 import { openImage } from "../image/open.ts";
 import { atMpp } from "../image/resampled.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
-import { Memory } from "../memory.ts";
+import { Memory, shareOf } from "../memory.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import type { DoTask } from "./worker_loop.ts";
 import { runTasks } from "./worker_pool.ts";
@@ -33,7 +33,7 @@ export interface ClassifierSetup {
   origin?: Origin;
   /** Where to look; the configuration's if undefined. */
   foreground: ForegroundChoice | undefined;
-  /** Bound on tensors and caches, of all workers; the default's if undefined. */
+  /** Bound on tensors and caches, of all workers; the default's each if undefined. */
   memoryBytes: number | undefined;
 }
 
@@ -163,14 +163,15 @@ export function defaultWorkers(
  */
 export async function classifyImages(
   images: readonly ImageTask[],
-  { setup, workers, onOutcome, signal }: {
+  { setup, onOutcome, signal, ...options }: {
     setup: ClassifierSetup;
     workers: number;
     onOutcome: (outcome: Outcome, index: number) => void;
     signal: AbortSignal;
   },
 ): Promise<void> {
-  if (workers === 1) {
+  const workers = Math.min(options.workers, images.length); // that share memory
+  if (workers <= 1) {
     const classifyOne = await startClassifier(setup, signal);
     for (const [index, image] of images.entries()) {
       onOutcome(await classifyOne(image, () => {}), index);
@@ -183,7 +184,7 @@ export async function classifyImages(
     module: new URL("./classify_worker.ts", import.meta.url),
     setup: {
       ...setup,
-      memoryBytes: new Memory(setup.memoryBytes).bytes / workers,
+      memoryBytes: shareOf(setup.memoryBytes, workers),
     },
     workers,
     signal,

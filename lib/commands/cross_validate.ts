@@ -10,7 +10,7 @@ import { environment } from "../engine/environment.ts";
 import { DataError } from "../errors.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
 import { writeJson } from "../files.ts";
-import { Memory } from "../memory.ts";
+import { shareOf } from "../memory.ts";
 import {
   type FoldResult,
   type FoldTask,
@@ -49,6 +49,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
     );
   }
   for (const { fold } of tasks) foldSplit(entries, fold); // is there
+  const workers = workersFor(tasks.length, setup);
   const file = join(folder, FOLDS_FILE);
   if (await crossValidationStarted(folder, { config, seed })) {
     await checkSameEntries(file, entries);
@@ -77,11 +78,11 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         seed,
         backend: engine.backend,
         environment: environment(engine),
-        cacheBytes: imageCacheBytes(setup) / setup.workers,
-        memoryBytes: (setup.memory ?? new Memory()).bytes / setup.workers,
+        cacheBytes: imageCacheBytes(setup) / workers,
+        memoryBytes: shareOf(setup.memory?.bytes, workers),
         foreground: setup.foreground,
       },
-      workers: setup.workers,
+      workers,
       onProgress: ({ fold, protocol }, progress) =>
         line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`),
       async onResult({ result }) {
@@ -107,6 +108,12 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
       : crossValidationText(summaries, results),
   );
   return failures.length > 0 ? 1 : 0;
+}
+
+/** No more than there are tasks: they share the memory bound. */
+function workersFor(tasks: number, { workers, engine }: TrainSetup): number {
+  const cores = engine.backend === "webgpu" ? 1 : navigator.hardwareConcurrency;
+  return Math.min(workers ?? cores, tasks);
 }
 
 function foldEntries({ manifest, folds, seed }: TrainSetup): ManifestEntry[] {

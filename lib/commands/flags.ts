@@ -36,8 +36,10 @@ export const LOOK_USAGE =
   `  --foreground WHAT  where to look: none (everywhere), tissue, or a file: a mask
                      image, white where to look, or GeoJSON polygons
                      (view.foreground of the configuration)
-  --memory SIZE      bound on tensors and caches, beside some 200 MB of the
-                     program itself (${DEFAULT_MEMORY_BYTES / 1e6}MB)`;
+  --memory SIZE      bound on tensors and caches of all workers, beside some
+                     200 MB of the program itself (${
+    DEFAULT_MEMORY_BYTES / 1e6
+  }MB a worker)`;
 
 /** Flags as node:util parsed them, read by kind. */
 export class Flags {

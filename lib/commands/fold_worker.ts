@@ -26,7 +26,7 @@ export interface FoldSetup {
   backend: "webgpu" | "wasm";
   environment: Record<string, unknown>;
   cacheBytes: number;
-  memoryBytes: number;
+  memoryBytes: number | undefined;
   foreground: ForegroundChoice | undefined;
 }
 

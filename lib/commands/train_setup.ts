@@ -24,7 +24,8 @@ export interface TrainRequest {
   folds: number | "manifest" | undefined;
   onlyFolds: number[] | undefined;
   protocols: readonly Protocol[];
-  workers: number;
+  /** Folds side by side; as many as there are cores if left out. */
+  workers: number | undefined;
   foreground: ForegroundChoice | undefined;
   /** The bound on tensors and caches; the default's, and a large cache of images. */
   memory: Memory | undefined;

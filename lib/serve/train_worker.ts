@@ -23,9 +23,6 @@ import { guardedFetch } from "./guarded_fetch.ts";
 import type { TrainEvent, TrainMethods, TrainTask } from "./train_protocol.ts";
 import { answerCalls } from "./worker_calls.ts";
 
-// Decoded images kept between epochs: the server shares the machine.
-const CACHE_BYTES = 2 ** 29;
-
 const YIELD_MS = 2;
 
 const stopping = new AbortController();
@@ -51,7 +48,7 @@ async function run(task: TrainTask): Promise<TrainResult> {
     resume,
   });
   await writeJson(join(folder, CONFIG_FILE), config);
-  const cache = imageCache(memory, CACHE_BYTES, {
+  const cache = imageCache(memory, memory.imageCacheBytes, {
     fetch: guardedFetch(allowedHosts),
     maxPixels: task.maxPixels,
   });

@@ -129,7 +129,7 @@ async function featureVariable(
   if (hasBatchStatistics[features]) {
     const megabytes = Math.ceil(planned.togetherBytes / 1e6);
     throw new ConfigError(
-      `Cannot train network.features=${features} on ${planned.locations.length} sub-tiles together within the memory bound: its batch statistics need them so; set --memory ${megabytes}MB or more, or lower training.imagesPerPass or view.samples`,
+      `Cannot train network.features=${features} on ${planned.locations.length} sub-tiles together within the memory bound: its batch statistics need them so; set --memory to ${megabytes}MB or more a worker, or lower training.imagesPerPass or view.samples`,
     );
   }
   const read = await readFeatures(model, planned, { updates });
