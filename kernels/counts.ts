@@ -23,13 +23,18 @@ import { exponential, type Key, pcg4d } from "./random.ts";
 import type { Draws, MapPlacement } from "./sample.ts";
 import { Top } from "./top.ts";
 
+/** No location has a weight above 0, or their weights are no numbers. */
+export class NothingToDrawError extends RangeError {
+  override name = "NothingToDrawError";
+}
+
 /**
  * Draws `samples` locations with replacement from what `topGumbel` left of one
  * row with k = min(samples, locations), and with the same key and placement.
  *
  * @returns the distinct locations in the order of their first draw, and how
  * often each was drawn; the counts add up to `samples`.
- * @throws {RangeError} If no location can be drawn.
+ * @throws {NothingToDrawError} If no location can be drawn.
  */
 export function drawWithReplacement(
   { indices, values }: Draws<ArrayLike<number>, ArrayLike<number>>,
@@ -39,7 +44,7 @@ export function drawWithReplacement(
   },
 ): { indices: number[]; counts: number[] } {
   if (!(indices[0]! >= 0)) {
-    throw new RangeError(
+    throw new NothingToDrawError(
       `Cannot draw ${samples} samples as no location has a weight above 0`,
     );
   }
@@ -120,14 +125,14 @@ class Clock {
  * enough.
  *
  * @returns the locations with a count above 0, in order of index.
- * @throws {RangeError} If no location can be drawn.
+ * @throws {NothingToDrawError} If no location can be drawn.
  */
 export function drawExpected(
   { indices, values }: Draws<ArrayLike<number>, ArrayLike<number>>,
   samples: number,
 ): { indices: number[]; counts: number[] } {
   if (!(indices[0]! >= 0 && values[0]! > 0)) {
-    throw new RangeError(
+    throw new NothingToDrawError(
       `Cannot expect ${samples} samples as no location has a weight above 0`,
     );
   }

@@ -44,10 +44,12 @@ export async function configFrom(
   const base = file === undefined
     ? preset(name ?? "colon")
     : await readConfig(file);
-  const epochs = flags.integer("epochs");
+  const epochs = flags.integer("epochs"), look = flags.text("foreground");
+  const isWord = look === "none" || look === "tissue"; // and not a file
   return withSettings(base, [
     ...flags.texts("set"),
     ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
+    ...(isWord ? [`view.foreground=${look}`] : []), // kept with the model
   ]);
 }
 

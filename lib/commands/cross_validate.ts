@@ -13,8 +13,10 @@ import { writeJson } from "../files.ts";
 import { shareOf } from "../memory.ts";
 import {
   type FoldResult,
+  foldsDone,
   type FoldTask,
   foldTasks,
+  PROTOCOLS,
   type ProtocolSummary,
   summariseFolds,
 } from "../train/crossval.ts";
@@ -25,6 +27,7 @@ import {
   CROSSVAL_FILE,
   crossValidationStarted,
   FOLDS_FILE,
+  foregroundFile,
 } from "./run_folder.ts";
 import { duration, figure, ProgressLine, warnOfDecoding } from "./terminal.ts";
 import {
@@ -51,17 +54,19 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   for (const { fold } of tasks) foldSplit(entries, fold); // is there
   const workers = workersFor(tasks.length, setup);
   const file = join(folder, FOLDS_FILE);
-  if (await crossValidationStarted(folder, { config, seed })) {
+  if (await crossValidationStarted(folder, setup)) {
     await checkSameEntries(file, entries);
   }
   await Deno.mkdir(folder, { recursive: true });
   await writeSplits(file, entries);
   await writeJson(join(folder, CONFIG_FILE), config);
-  const results: FoldResult[] = [];
-  const save = () => {
+  const foreground = foregroundFile(setup.foreground);
+  const save = async () => {
+    const everything = foldTasks(entries, { protocols: PROTOCOLS });
+    const results = await foldsDone(folder, everything); // of other calls, too
     const summaries = summariseFolds(results);
-    const record = { seed, config, summaries, results };
-    return writeJson(join(folder, CROSSVAL_FILE), record);
+    const record = { seed, config, foreground, summaries, results };
+    await writeJson(join(folder, CROSSVAL_FILE), record);
   };
   await save();
   const line = new ProgressLine();
@@ -88,17 +93,16 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
       async onResult({ result }) {
         line.clear();
         console.error(foldText(result));
-        results.push(result);
         await save();
       },
       signal,
     },
   ).finally(() => line.clear());
-  results.splice(0, results.length, ...ordered.map(({ result }) => result));
+  await save(); // two at the same time may have ended in the wrong order
+  const results = ordered.map(({ result }) => result);
   warnOfDecoding(
     new Map(ordered.flatMap(({ warnings }) => warnings)).values(),
   );
-  await save();
   const summaries = summariseFolds(results);
   const failures = results.flatMap(({ report }) => report.failures);
   for (const { image, error } of failures) console.error(`${image}: ${error}`);

@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { readManifest } from "../data/manifest.ts";
 import { DataError, UsageError } from "../errors.ts";
+import type { ForegroundChoice } from "../image/tissue.ts";
 import { LAST } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
 import { CONFIG_FILE, SPLITS_FILE } from "../train/run_data.ts";
@@ -59,16 +60,38 @@ export async function imagesLearned(folder: string): Promise<Set<string>> {
   }
 }
 
-/** The run's seed; `asked`, if there is one, must be it. */
+/** The file that says where to look, as a run's records have it. */
+export function foregroundFile(
+  choice: ForegroundChoice | undefined,
+): string | null {
+  return choice && "path" in choice ? resolve(choice.path) : null;
+}
+
+/**
+ * The run's seed; what is asked for must be what it was started with.
+ *
+ * @throws {UsageError} Naming the flag.
+ */
 export async function seedOf(
   folder: string,
-  asked: number | undefined,
+  { seed: asked, foreground }: {
+    seed: number | undefined;
+    foreground: ForegroundChoice | undefined;
+  },
 ): Promise<number> {
   const [first] = await readLog(join(folder, LOG_FILE));
   const seed = first?.seed as number;
   if (asked !== undefined && asked !== seed) {
     throw new UsageError(
       `Cannot resume ${folder} with --seed ${asked}: it was started with ${seed}`,
+    );
+  }
+  const file = first?.foreground ?? null;
+  if (foregroundFile(foreground) !== file) {
+    throw new UsageError(
+      `Cannot resume ${folder} with another --foreground: it was started with ${
+        file ?? "no file"
+      }`,
     );
   }
   return seed;
@@ -111,7 +134,11 @@ export async function checkSameModel(
  */
 export async function crossValidationStarted(
   folder: string,
-  { config, seed }: { config: Config; seed: number },
+  { config, seed, foreground }: {
+    config: Config;
+    seed: number;
+    foreground: ForegroundChoice | undefined;
+  },
 ): Promise<boolean> {
   const file = join(folder, CROSSVAL_FILE);
   if (!await exists(file)) return false;
@@ -119,6 +146,9 @@ export async function crossValidationStarted(
   const changed = [
     ...(stored.seed === seed ? [] : ["--seed"]),
     ...(same(stored.config, config) ? [] : ["configuration"]),
+    ...(same(stored.foreground ?? null, foregroundFile(foreground))
+      ? []
+      : ["--foreground"]),
   ];
   if (changed.length === 0) return true;
   throw new UsageError(

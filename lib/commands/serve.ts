@@ -174,7 +174,9 @@ export async function listen(
       console.log(`http://${name}:${port}`);
     },
   }, app.fetch);
-  await new Promise((done) => stop.addEventListener("abort", done));
+  if (!stop.aborted) { // while the server started
+    await new Promise((done) => stop.addEventListener("abort", done));
+  }
   server.log("info", "stopping");
   // What is new is told so for as long as jobs are being given back.
   const done = server.drain().then(() => http.shutdown());

@@ -9,13 +9,12 @@ import { UsageError } from "../errors.ts";
 import { colonStudy } from "../study/colon.ts";
 import { gtsdbStudy } from "../study/gtsdb.ts";
 import { needleStudy } from "../study/needle.ts";
-import { foldsDone } from "../study/files.ts";
 import type { StudyResults } from "../study/report.ts";
 import { readRescored, rescore } from "../study/rescore.ts";
 import type { CellResult } from "../study/rows.ts";
 import { type Cell, cellsOf, type Study } from "../study/study.ts";
 import { type DoneCell, writeReport } from "../study/write.ts";
-import { type FoldResult, foldTasks } from "../train/crossval.ts";
+import { type FoldResult, foldsDone, foldTasks } from "../train/crossval.ts";
 import { environment } from "../engine/environment.ts";
 import { Flags } from "./flags.ts";
 import { readCell, runCell } from "./study_cell.ts";
@@ -97,8 +96,7 @@ export async function run(argv: string[]): Promise<number> {
     command: commandOf(argv),
     environment: environment(engine),
     backend: engine.backend,
-    workers: flags.integer("workers", { least: 1, most: 64 }) ??
-      navigator.hardwareConcurrency,
+    workers: flags.workers() ?? navigator.hardwareConcurrency,
     signal: interruptSignal(),
   };
   const results = await runAll(setup);
@@ -133,13 +131,16 @@ function chosen(study: Study, only: readonly string[]): Cell[] {
   );
 }
 
-async function runAll(setup: Setup) {
-  const { cells, signal } = setup;
+/** Runs all cells; the first that fails stops those beside it. */
+async function runAll(setup: Setup): Promise<StudyResults> {
   const data = new Data(setup);
   const line = new ProgressLine();
   const started = performance.now();
-  let results = await report(setup, data);
-  const queue = setup.reportOnly ? [] : [...cells];
+  let reported = report(setup, data);
+  let results = await reported;
+  const queue = setup.reportOnly ? [] : [...setup.cells];
+  const failed = new AbortController();
+  const signal = AbortSignal.any([setup.signal, failed.signal]);
   const serve = async () => {
     for (let cell = queue.shift(); cell; cell = queue.shift()) {
       line.show(
@@ -147,12 +148,16 @@ async function runAll(setup: Setup) {
           duration((performance.now() - started) / 1000)
         }: ${cell.folder}`,
       );
-      await finishCell(cell, setup, await data.of(cell));
-      results = await report(setup, data);
+      await finishCell(cell, { ...setup, signal }, await data.of(cell));
+      reported = reported.then(() => report(setup, data)); // one at a time
+      results = await reported;
     }
   };
   try {
-    await Promise.all(Array.from({ length: setup.workers }, serve));
+    await Promise.all(Array.from(
+      { length: setup.workers },
+      () => serve().catch((error) => failed.abort(error)),
+    ));
     signal.throwIfAborted();
     return results;
   } finally {

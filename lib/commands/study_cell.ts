@@ -13,7 +13,7 @@ import type { Cell } from "../study/study.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
 // What the task `train` grants.
-const PERMISSIONS = ["read", "write", "env", "sys", "ffi"];
+const PERMISSIONS = ["read", "write", "env", "sys", "ffi", "net"];
 const RESULT_FILE = "cell.json";
 
 /** What the process needs to know. */

@@ -23,7 +23,12 @@ import { train, type TrainResult } from "../train/trainer.ts";
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { crossValidate } from "./cross_validate.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
-import { checkSameModel, runStarted, seedOf } from "./run_folder.ts";
+import {
+  checkSameModel,
+  foregroundFile,
+  runStarted,
+  seedOf,
+} from "./run_folder.ts";
 import {
   announceEngine,
   figure,
@@ -127,7 +132,11 @@ async function readRequest(argv: string[]): Promise<TrainRequest> {
   if (folds === undefined && await runStarted(folder, request.resume)) {
     const config = await configFrom(flags, join(folder, CONFIG_FILE));
     await checkSameModel(folder, config);
-    return { ...request, config, seed: await seedOf(folder, seed) };
+    return {
+      ...request,
+      config,
+      seed: await seedOf(folder, { ...request, seed }),
+    };
   }
   return { ...request, config: await configFrom(flags), seed: seed ?? 0 };
 }
@@ -153,7 +162,10 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
       memory,
       foreground: setup.foreground,
       resume,
-      environment: environment(engine),
+      environment: {
+        ...environment(engine),
+        foreground: foregroundFile(setup.foreground),
+      },
       onProgress(progress) {
         engine.assertAlive(); // before weights of a failed engine are saved
         line.show(progressText(progress));

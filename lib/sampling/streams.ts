@@ -86,7 +86,7 @@ export class GumbelDraws {
     }
   }
 
-  /** @throws {RangeError} If no location can be drawn. */
+  /** @throws {NothingToDrawError} If no location can be drawn. */
   draw(): StreamedDraws {
     const values = new Float32Array(this.#k), indices = new Int32Array(this.#k);
     this.#top.drain(values, indices);

@@ -70,16 +70,9 @@ export class ModelRegistry {
     this.#messages = messages;
   }
 
-  /** Reads the folder and loads every model. */
-  async open(): Promise<void> {
-    const file = join(this.#stateFolder, DEFAULT_FILE);
-    this.#default = await Deno.readTextFile(file).catch(() => undefined);
-    await this.refresh();
-  }
-
   /**
-   * Reads the folder again: a new model is loaded, one that changed takes the
-   * place of its former self.
+   * Reads the folder: a new model is loaded, one that changed takes the place of
+   * its former self.
    */
   refresh(): Promise<void> {
     return this.#alone(() => this.#scan());
@@ -213,6 +206,8 @@ export class ModelRegistry {
   }
 
   async #scan(): Promise<void> {
+    const file = join(this.#stateFolder, DEFAULT_FILE); // of all processes
+    this.#default = await Deno.readTextFile(file).catch(() => undefined);
     const models: ModelEntry[] = [], faults: ModelFault[] = [];
     for await (const { name: file } of Deno.readDir(this.#folder)) {
       if (file.startsWith(".")) continue;

@@ -149,7 +149,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const draining = new AbortController();
   try {
     await engine.start();
-    await models.open();
+    await models.refresh();
   } catch (error) {
     engine.close();
     store.close();

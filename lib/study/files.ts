@@ -8,23 +8,10 @@ import { join } from "node:path";
 import {
   foldFolder,
   type FoldResult,
-  type FoldTask,
   type Protocol,
-  readFoldResult,
 } from "../train/crossval.ts";
 import { LOG_FILE, type LogLine, readLog } from "../train/run_log.ts";
 import type { ScoredImage } from "./curves.ts";
-
-/** The results of the folds that are done, of a cell that may not be. */
-export async function foldsDone(
-  folder: string,
-  tasks: readonly FoldTask[],
-): Promise<FoldResult[]> {
-  const results = await Promise.all(
-    tasks.map((task) => readFoldResult(folder, task)),
-  );
-  return results.filter((result) => result !== undefined);
-}
 
 /** The logs of all folds of a cell under one protocol. */
 export async function foldLogs(

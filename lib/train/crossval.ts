@@ -112,6 +112,8 @@ export async function runFold(
   await checkLeaks([...data.train, ...data.validation]);
   const twin = await sameTraining(task, options);
   if (twin) {
+    // What a training of its own left, if it was cut off, is not the result.
+    await Deno.remove(folder, { recursive: true }).catch(() => {});
     await Deno.mkdir(folder, { recursive: true });
     for (const name of [LAST, LOG_FILE]) {
       await Deno.copyFile(join(twin.folder, name), join(folder, name));
@@ -199,6 +201,17 @@ export async function readFoldResult(
   return await exists(file)
     ? JSON.parse(await Deno.readTextFile(file))
     : undefined;
+}
+
+/** The results of those folds that are done. */
+export async function foldsDone(
+  folder: string,
+  tasks: readonly FoldTask[],
+): Promise<FoldResult[]> {
+  const results = await Promise.all(
+    tasks.map((task) => readFoldResult(folder, task)),
+  );
+  return results.filter((result) => result !== undefined);
 }
 
 /** Where the run of one fold is, under the folder of the whole. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { setTimeout } from "node:timers/promises";
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
 import { readOverview } from "../image/overview.ts";
@@ -23,10 +24,11 @@ const MOST_PIXELS = 4096 * 4096, OVERVIEW_SIDE = 2048;
 const SMALLEST_DEVIATION = 1e-3;
 
 /** How the network sees the images. */
-interface Appearance {
+interface NormalisationOptions {
   /** Micrometres per px; null as stored. */
   mpp?: number | null;
   normaliseStains?: boolean;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -38,16 +40,21 @@ interface Appearance {
 export async function measureNormalisation(
   entries: readonly ManifestEntry[],
   cache: ImageCache,
-  { mpp = null, normaliseStains = false }: Appearance = {},
+  { mpp = null, normaliseStains = false, signal }: NormalisationOptions = {},
 ): Promise<Normalisation> {
   const sums = [0, 0, 0], squares = [0, 0, 0];
   let count = 0;
   const step = Math.max(1, entries.length / IMAGES);
   for (let i = 0; i < entries.length; i += step) {
-    const pyramid = await openAtMpp(cache, entries[Math.floor(i)]!, mpp);
+    await setTimeout(0); // decoded pictures never wait: let signals in
+    signal?.throwIfAborted();
+    const entry = entries[Math.floor(i)]!;
+    const pyramid = await openAtMpp(cache, entry, mpp, signal);
     try {
-      const data = await sampledPixels(pyramid);
-      const stains = normaliseStains ? await stainNormalisation(pyramid) : null;
+      const data = await sampledPixels(pyramid, signal);
+      const stains = normaliseStains
+        ? await stainNormalisation(pyramid, signal)
+        : null;
       for (let at = 0; at < data.length; at += 4 * PIXEL_STEP, count++) {
         const pixel = data.subarray(at, at + 3);
         const colour = stains ? restained(pixel, stains) : pixel;
@@ -84,12 +91,15 @@ function restained(
 }
 
 /** RGBA of the whole image; of its coarse levels where it is a large one. */
-async function sampledPixels(pyramid: Pyramid): Promise<Uint8Array> {
+async function sampledPixels(
+  pyramid: Pyramid,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
   const { width, height } = pyramid;
   if (width * height <= MOST_PIXELS) {
-    return (await pyramid.read({ x: 0, y: 0, width, height }, 0)).data;
+    return (await pyramid.read({ x: 0, y: 0, width, height }, 0, signal)).data;
   }
-  const { data } = await readOverview(pyramid, OVERVIEW_SIDE);
+  const { data } = await readOverview(pyramid, OVERVIEW_SIDE, signal);
   const pixels = new Uint8Array(data.length / 3 * 4);
   for (let from = 0, to = 0; from < data.length; from += 3, to += 4) {
     pixels.set(data.subarray(from, from + 3), to);

@@ -7,6 +7,7 @@
  */
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { NothingToDrawError } from "../../kernels/counts.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
@@ -177,8 +178,8 @@ class Run {
     const { epochs, patience } = this.#options.config.training;
     while (this.#epoch < epochs && !this.#stopsEarly(patience)) {
       await this.#trainEpoch(this.#epoch + 1).catch((cause) => {
-        // Attention that is no number: nothing can be drawn from it.
-        if (!(cause instanceof RangeError)) throw cause;
+        // Attention is no number any more.
+        if (!(cause instanceof NothingToDrawError)) throw cause;
         throw new TrainingError(
           `Cannot go on training in epoch ${
             this.#epoch + 1
@@ -368,7 +369,7 @@ class Run {
 
 async function freshModel(
   { classes, train }: TrainingData,
-  { config, seed, cache }: TrainOptions,
+  { config, seed, cache, signal }: TrainOptions,
 ): Promise<Model> {
   const { features, initialisation, normaliseInput } = config.network;
   return {
@@ -378,6 +379,7 @@ async function freshModel(
       ? await measureNormalisation(train, cache, {
         mpp: config.mpp,
         normaliseStains: config.network.normaliseStains,
+        signal,
       })
       : null,
     parameters: initialParameters(

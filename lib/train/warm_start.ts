@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { setTimeout } from "node:timers/promises";
 import * as tf from "@tensorflow/tfjs-core";
 import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
@@ -52,29 +53,35 @@ export async function saliencyWarmStart(
   const random = new RandomStream(randomKey(seed, WARM_START));
   try {
     for (let step = 0; step < steps; step++) {
+      await setTimeout(0); // wasm never waits: let signals and messages in
       signal?.throwIfAborted();
       const entry = entries[random.below(entries.length)]!;
       const key = randomKey(seed, WARM_START, step);
-      await fitOne(model, optimizer, { entry, cache, memory, key });
+      await fitOne(model, optimizer, { entry, cache, memory, key, signal });
     }
   } finally {
     optimizer.dispose();
   }
 }
 
+interface FitOptions {
+  memory: Memory | undefined;
+  key: Key;
+  signal: AbortSignal | undefined;
+}
+
 async function fitOne(
   model: Model,
   optimizer: AdamW,
-  { entry, cache, memory, key }: {
+  { entry, cache, ...options }: FitOptions & {
     entry: ManifestEntry;
     cache: ImageCache;
-    memory: Memory | undefined;
-    key: Key;
   },
 ): Promise<void> {
-  const pyramid = await openAtMpp(cache, entry, model.config.mpp);
+  const { mpp } = model.config;
+  const pyramid = await openAtMpp(cache, entry, mpp, options.signal);
   try {
-    await fitTo(model, optimizer, pyramid, { memory, key });
+    await fitTo(model, optimizer, pyramid, options);
   } finally {
     pyramid.close();
   }
@@ -84,7 +91,7 @@ async function fitTo(
   model: Model,
   optimizer: AdamW,
   pyramid: Pyramid,
-  { memory, key }: { memory: Memory | undefined; key: Key },
+  { memory, key, signal }: FitOptions,
 ): Promise<void> {
   const { samples } = model.config.view;
   const [pass] = lookPasses([{ pyramid }], model.config, { samples, memory });
@@ -93,11 +100,12 @@ async function fitTo(
       `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound; raise --memory, or set training.saliencyWarmStart to null`,
     );
   }
-  const densities = await stainsFor(model, pyramid);
+  const densities = await stainsFor(model, pyramid, signal);
   const planned = await plan(model, [{ pyramid, densities, key }], {
     samples,
     draws: "seeded",
     memory,
+    signal,
   });
   try {
     const { groups: [group], tileViews } = planned;

@@ -105,6 +105,19 @@ Deno.test("a stop waits for what is under way, but not for ever", async () => {
   }
 });
 
+Deno.test("a stop while the server starts is heard", async () => {
+  const server = await startServer({
+    ...{ models: join(folder, "empty"), dataRoots: [], allowedHosts: [] },
+    ...{ backend: "wasm", workers: 1, log() {}, limits: DEFAULT_LIMITS },
+  });
+  try {
+    const stop = AbortSignal.abort();
+    await listen(server, { hostname: "127.0.0.1", port: freePort(), stop });
+  } finally {
+    server.close();
+  }
+});
+
 Deno.test("the task grants what is needed and no more", async () => {
   const { tasks } = JSON.parse(
     await Deno.readTextFile(new URL("../../deno.json", import.meta.url)),

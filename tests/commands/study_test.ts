@@ -9,6 +9,18 @@ import {
 
 const folder = folderOfFile(async () => {});
 
+/** Command lines of the processes that name `path`. */
+function processesOf(path: string): string[] {
+  return [...Deno.readDirSync("/proc")].filter(({ name }) => /^\d+$/.test(name))
+    .flatMap(({ name }) => {
+      try {
+        return Deno.readTextFileSync(`/proc/${name}/cmdline`);
+      } catch {
+        return []; // it has just ended
+      }
+    }).filter((line) => line.includes(path));
+}
+
 Deno.test("study runs its grid, writes its report, and goes on where it was", async () => {
   const argv = ["study", "needle", "--quick", "--backend", "wasm", "--json"];
   const first = await succeed(
@@ -60,6 +72,20 @@ Deno.test("study runs its grid, writes its report, and goes on where it was", as
   const part = partial.rows[0];
   assert.deepEqual(part, results.rows[0]);
   await assert.rejects(Deno.stat(cell), Deno.errors.NotFound);
+});
+
+Deno.test("a run that fails stops those beside it", async () => {
+  const argv = ["study", "needle", "--quick", "--backend", "wasm"];
+  const bad = join(folder, "failing/runs/ours-5.0-clusters-8/seed-0");
+  await Deno.mkdir(bad, { recursive: true });
+  await Deno.writeTextFile(join(bad, "crossval.json"), `{"seed":7}`);
+  const { code, stderr } = await zoomin(
+    folder,
+    ...[...argv, "--out", "failing", "--workers", "2"],
+  );
+  assert.equal(code, 1);
+  assert.match(stderr, /seed-0: .*Cannot go on in .* with another --seed/s);
+  assert.deepEqual(processesOf("failing/runs"), []);
 });
 
 Deno.test("study says what it can run", async () => {

@@ -248,6 +248,11 @@ Deno.test("--resume refuses what would be another run, and leaves its files", as
     [[...DATA, "--seed", "9"], /with --seed 9: it was started with 0$/m],
     [[...DATA, "--set", "view.samples=5"], /another view than that of kept/],
     [[...DATA, "--preset", "colon"], /another view, /],
+    [[...DATA, "--foreground", "tissue"], /another view than/],
+    [
+      [...DATA, "--foreground", "set/images/train_00000.png"],
+      /another --foreground: it was started with no file$/m,
+    ],
     [["--data", "set/fewer.csv"], /other images .* than kept\/splits\.csv/],
   ], async ([argv, message]) => {
     const result = await zoomin(folder, ...resume, ...argv);
@@ -483,6 +488,10 @@ Deno.test("train --folds: both protocols, once", async () => {
     [["--folds", "3"], /cv\/folds\.csv: give the --data, --test, --folds/],
     [["--folds", "2", "--seed", "1"], /in cv with another --seed: /],
     [["--folds", "2", "--set", "view.samples=5"], /another configuration: /],
+    [
+      ["--folds", "2", "--foreground", "set/images/train_00000.png"],
+      /another --foreground: /,
+    ],
   ], async ([changes, message]) => {
     const argv = training("cv", "--epochs", "2", ...changes);
     const result = await zoomin(folder, ...argv);
@@ -490,6 +499,14 @@ Deno.test("train --folds: both protocols, once", async () => {
   });
   const third = await succeed(folder, ...argv, "--json");
   assert.deepEqual(JSON.parse(third.stdout).results, results);
+
+  // One fold asked for alone: the others stay on record.
+  const part = await succeed(folder, ...argv, "--fold", "1", "--json");
+  assert.equal(JSON.parse(part.stdout).results.length, 2);
+  const record = JSON.parse(
+    await Deno.readTextFile(join(folder, "cv", "crossval.json")),
+  );
+  assert.deepEqual(record.results, results);
 });
 
 Deno.test("train --folds --workers: side by side is as one by one", async () => {
@@ -503,21 +520,49 @@ Deno.test("train --folds --workers: side by side is as one by one", async () => 
   assert.deepEqual(await run("cv2", "2"), await run("cv1", "1"));
 });
 
+/** The one fold that is run without validation. */
+async function unvalidated(
+  name: string,
+  protocol: string,
+): Promise<FoldResult[]> {
+  const { stdout } = await succeed(
+    folder,
+    ...training(name, "--folds", "2", "--fold", "1", "--epochs", "3"),
+    ...["--set", "training.validation=0", "--protocol", protocol],
+    ...["--workers", "1", "--json"],
+  );
+  return JSON.parse(stdout).results;
+}
+
 Deno.test("without validation both protocols share one training", async () => {
-  const run = async (name: string, protocol: string) => {
-    const { stdout } = await succeed(
-      folder,
-      ...training(name, "--folds", "2", "--fold", "1", "--epochs", "3"),
-      ...["--set", "training.validation=0", "--protocol", protocol],
-      ...["--workers", "1", "--json"],
-    );
-    return JSON.parse(stdout).results as FoldResult[];
-  };
+  const run = unvalidated;
   const alone = await run("cv4", "held-out");
   const [best, last] = await run("cv5", "both");
   assert.equal(last!.bestEpoch, 3); // nothing chose it
   assert.deepEqual(untimed(last!), untimed(alone[0]!));
   assert.ok(last!.seconds > best!.seconds && last!.cpuSeconds > 0);
+});
+
+Deno.test("a shared training takes the place of one that was cut off", async () => {
+  const [best] = await unvalidated("twins", "best-epoch");
+  const own = join(folder, "twins", "held-out", "fold-01");
+  await Deno.mkdir(own, { recursive: true });
+  await succeed(folder, ...training("early", "--epochs", "1"));
+  for (const name of ["best.safetensors", "last.safetensors"]) {
+    await Deno.copyFile(join(folder, "early", name), join(own, name));
+  }
+  const [, last] = await unvalidated("twins", "both");
+  assert.equal(last!.bestEpoch, 3);
+  assert.ok(last!.seconds > best!.seconds);
+});
+
+Deno.test("workers without a fold to do take no memory from those that have", async () => {
+  await succeed(
+    folder,
+    ...training("crowd", "--folds", "2", "--fold", "1", "--epochs", "1"),
+    ...["--set", "network.features=resnet", "--protocol", "held-out"],
+    ...["--workers", "64", "--memory", "512MB"],
+  );
 });
 
 Deno.test("train --folds: an image that cannot be read is one line", async () => {

@@ -94,6 +94,14 @@ Deno.test("a model can be added, unloaded, loaded, made default and removed", as
   await send("POST", "/third/unload").then(modelOf);
   assert.equal((await classify("first")).status, 200);
 
+  // As another process of the same folder does.
+  await Deno.writeTextFile(
+    join(server.folder, "models", ".server", "default"),
+    "third",
+  );
+  const others = (await list()).models.filter((model) => model.default);
+  assert.deepEqual(others.map(({ name }) => name), ["third"]);
+
   await send("POST", "/first/default").then(modelOf);
   const gone = await send("DELETE", "/second");
   assert.equal(gone.status, 204);

@@ -18,10 +18,17 @@ const entry = {
 };
 
 /** What is measured of `entry`, opened through a cache that keeps nothing. */
-function measured(mpp: number | null) {
+function measured(mpp: number | null, signal?: AbortSignal) {
   const cache = new ImageCache(0, () => Promise.resolve(chequers()));
-  return measureNormalisation([entry], cache, { mpp });
+  return measureNormalisation([entry], cache, { mpp, signal });
 }
+
+Deno.test("the measuring can be stopped", async () => {
+  const stop = new AbortController();
+  const measuring = measured(null, stop.signal);
+  stop.abort(new Error("enough"));
+  await assert.rejects(measuring, /enough/);
+});
 
 Deno.test("the normalisation is of the pixels that the network sees", async () => {
   const stored = await measured(null);
