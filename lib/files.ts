@@ -51,6 +51,11 @@ export async function moveIntoPlace(
   await syncFolder(dirname(path));
 }
 
+/** Whether there is a file or a folder at `path`. */
+export async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
 /** Moves a file that was not synced to `path`, as {@linkcode moveIntoPlace}. */
 export async function keepFile(file: string, path: string): Promise<void> {
   using handle = await Deno.open(file, { write: true });

@@ -6,6 +6,7 @@
 import { basename, extname, join } from "node:path";
 import { UsageError } from "../errors.ts";
 import { ORIGINS } from "../eval/geojson.ts";
+import { MPP_RANGE } from "../eval/limits.ts";
 import type { Prediction } from "../eval/predict.ts";
 import {
   type Classified,
@@ -36,9 +37,6 @@ ${LOOK_USAGE}
   --json             print one JSON line an image
 
 Exit code 1 if an image could not be classified; the others are.`;
-
-// From electron microscopes to satellites.
-const MPP_RANGE = { least: 1e-4, most: 1e9 };
 
 /** What is printed for one image. */
 interface Result

@@ -14,7 +14,8 @@ import { evaluate } from "../eval/evaluate.ts";
 import { heatmapPng } from "../eval/picture.ts";
 import { predict } from "../eval/predict.ts";
 import { type EvaluationReport, evaluationReport } from "../eval/report.ts";
-import { writeFileAtomically } from "../files.ts";
+import { UsageError } from "../errors.ts";
+import { exists, writeFileAtomically } from "../files.ts";
 import { ImageCache } from "../image/cache.ts";
 import { peakMemoryBytes } from "../memory.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
@@ -38,7 +39,7 @@ export const summary = "Draw, train, evaluate and classify, in a few minutes";
 
 export const usage = `deno task demo [--out DIR]
 
-  --out DIR          where everything goes (demo); must not hold files
+  --out DIR          where everything goes (demo); must not hold one
   --seed N           seed of the images and of training (1)
   --shuffle-labels   give the training images random labels: accuracy must
                      then stay near chance
@@ -46,7 +47,7 @@ export const usage = `deno task demo [--out DIR]
 
 The last line on stdout is JSON.`;
 
-// The needle preset made small: four minutes on two cores, not hours.
+// The needle preset made small: two minutes on two cores, not hours.
 const SETTINGS = [
   "view.scale1=0.125",
   "view.tileStride=8",
@@ -90,6 +91,12 @@ export async function run(argv: string[]): Promise<number> {
     config: withSettings(preset("needle"), SETTINGS),
     signal: interruptSignal(),
   };
+  const folder = join(demo.out, "run");
+  if (await exists(folder)) {
+    throw new UsageError(
+      `Cannot write a run to "${folder}": it is there already; remove it, or give another --out`,
+    );
+  }
   const engine = await announceEngine(flags.backend());
   const manifest = await draw(demo);
   const { classes, entries } = await readManifest(manifest);

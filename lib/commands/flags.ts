@@ -8,14 +8,13 @@ import { dirname } from "node:path";
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { type BackendChoice, BACKENDS } from "../engine/select.ts";
 import { UsageError } from "../errors.ts";
+import { MAX_SAMPLES } from "../eval/limits.ts";
 import { fileForeground, type ForegroundChoice } from "../image/tissue.ts";
 import { DEFAULT_MEMORY_BYTES, LEAST_MEMORY_BYTES, Memory } from "../memory.ts";
 import { nearest } from "../nearest.ts";
 
 type Values = Record<string, string | boolean | string[] | undefined>;
 
-// More would take minutes and gigabytes for an image, and add nothing.
-const MAX_SAMPLES = 4096;
 const MAX_WORKERS = 64;
 
 const UNITS: Record<string, number> = {

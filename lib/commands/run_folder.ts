@@ -7,6 +7,7 @@
 import { join, resolve } from "node:path";
 import { readManifest } from "../data/manifest.ts";
 import { DataError, UsageError } from "../errors.ts";
+import { exists } from "../files.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import { LAST } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
@@ -156,10 +157,6 @@ export async function crossValidationStarted(
       changed.join(" and ")
     }: give those it was started with, or another --out`,
   );
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
 }
 
 /** Whether two values are the same JSON. */

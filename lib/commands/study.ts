@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { type Manifest, readManifest } from "../data/manifest.ts";
 import { UsageError } from "../errors.ts";
+import { exists } from "../files.ts";
 import { colonStudy } from "../study/colon.ts";
 import { gtsdbStudy } from "../study/gtsdb.ts";
 import { needleStudy } from "../study/needle.ts";
@@ -213,7 +214,7 @@ async function partOf(
   data: Data,
 ): Promise<CellResult | undefined> {
   const runs = join(folder, cell.folder);
-  if (!await Deno.stat(runs).then(() => true, () => false)) return;
+  if (!await exists(runs)) return;
   const { protocols, data: name } = cell.variant;
   const { entries } = await data.of(cell);
   const { folds } = study.data[name]!;

@@ -270,7 +270,6 @@ export function placeApart(
       if (points.length === number) return points;
     }
   }
-  // MAX_TOTAL_SHARE leaves room, so this is not met in practice.
   throw new ConfigError(
     "Cannot place the objects side by side: take a larger size, or fewer objects or clusters",
   );

@@ -16,6 +16,7 @@
  * @module
  */
 import { dirname, join, parse, relative, resolve } from "node:path";
+import { exists } from "../files.ts";
 import type { Region } from "../image/geometry.ts";
 import { isUrl } from "../image/source.ts";
 import type { Manifest, ManifestEntry } from "./manifest.ts";
@@ -207,13 +208,4 @@ function parsePx(
     faults.add(line, `${column} is "${fields[column]}": write a number of px`);
   }
   return value;
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

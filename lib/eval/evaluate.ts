@@ -40,19 +40,14 @@ export interface Evaluation {
 /**
  * Classifies every entry, one image at a time: a bad one is set aside and the
  * rest go on.
- *
- * @param options.onImage called after each image.
  */
 export async function evaluate(
   model: Model,
   entries: readonly ManifestEntry[],
-  { cache, onImage, ...options }: PredictOptions & {
-    cache: ImageCache;
-    onImage?: (done: number, total: number) => void;
-  },
+  { cache, ...options }: PredictOptions & { cache: ImageCache },
 ): Promise<Evaluation> {
   const evaluation: Evaluation = { images: [], failures: [] };
-  for (const [i, entry] of entries.entries()) {
+  for (const entry of entries) {
     await setTimeout(0); // wasm never waits: let signals and messages in
     options.signal?.throwIfAborted();
     try {
@@ -61,7 +56,6 @@ export async function evaluate(
       if (!(error instanceof ImageError)) throw error;
       evaluation.failures.push({ entry, error });
     }
-    onImage?.(i + 1, entries.length);
   }
   return evaluation;
 }

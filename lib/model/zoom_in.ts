@@ -172,18 +172,24 @@ function drawnSubTileAttention(
 ): tf.Tensor1D {
   return pick(
     flat(subTileAttention),
-    subTileIndices({ draws, locations }, subTileAttention.shape[1]),
+    subTileIndices(draws.drawn, locations, subTileAttention.shape[1]),
   );
 }
 
-/** Index of each drawn sub-tile among those of all tiles, `[S]`. */
+/**
+ * Index of each drawn sub-tile among those of all tiles, `[S]`.
+ *
+ * @param drawn how many sub-tiles of each tile.
+ * @param locations of the sub-tiles, each within its tile.
+ */
 export function subTileIndices(
-  { draws, locations }: Pick<Drawn, "draws" | "locations">,
+  drawn: Int32Array,
+  locations: ArrayLike<number>,
   ofTile: number,
 ): Int32Array {
   const indices = Int32Array.from(locations);
   let at = 0;
-  draws.drawn.forEach((drawn, tile) => {
+  drawn.forEach((drawn, tile) => {
     for (let k = 0; k < drawn; k++) indices[at++]! += tile * ofTile;
   });
   return indices;

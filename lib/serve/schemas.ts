@@ -5,11 +5,12 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
+import { MAX_SAMPLES, MPP_RANGE } from "../eval/limits.ts";
 import { configSchema } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
+import { JOB_STATES } from "./job_store.ts";
 import { MODEL_NAME } from "./models.ts";
 
-const MAX_SAMPLES = 4096; // as on the command line
 const MAX_TEXT = 4096; // characters of a path or a URL
 
 export const modelName = z.string().regex(MODEL_NAME).openapi({
@@ -18,6 +19,8 @@ export const modelName = z.string().regex(MODEL_NAME).openapi({
 });
 
 const text = z.string().min(1).max(MAX_TEXT);
+
+const mppNumber = z.number().min(MPP_RANGE.least).max(MPP_RANGE.most);
 
 /** The options of a classification, as JSON. */
 export const optionShape = {
@@ -28,7 +31,7 @@ export const optionShape = {
   draws: z.enum(["seeded", "topN"]).optional(),
   seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional()
     .openapi({ description: "Seed of the draws (0)" }),
-  mpp: z.number().positive().max(1e6).optional().openapi({
+  mpp: mppNumber.optional().openapi({
     description: "Micrometres per px, where the file does not say",
   }),
 };
@@ -48,8 +51,12 @@ export const textOptionsSchema = z.strictObject({
       minimum: 0,
       maximum: Number.MAX_SAFE_INTEGER,
     }),
-  mpp: number.pipe(z.number().positive().max(1e6)).optional()
-    .openapi({ type: "number", exclusiveMinimum: 0, maximum: 1e6 }),
+  mpp: number.pipe(mppNumber).optional()
+    .openapi({
+      type: "number",
+      minimum: MPP_RANGE.least,
+      maximum: MPP_RANGE.most,
+    }),
 });
 
 /** An image by name instead of by its bytes. */
@@ -134,19 +141,11 @@ export const modelListSchema = z.object({
   faults: z.array(z.object({ name: z.string(), error: z.string() })),
 }).openapi("Models");
 
-const jobStates = [
-  "queued",
-  "running",
-  "succeeded",
-  "failed",
-  "cancelled",
-] as const;
-
 /** A job's state, and where to go from there. */
 export const jobSchema = z.object({
   id: z.string(),
   kind: z.enum(["train", "classify", "batch"]),
-  state: z.enum(jobStates),
+  state: z.enum(JOB_STATES),
   progress: z.record(z.string(), z.number()).nullable(),
   attempts: z.number(),
   error: z.string().nullable(),
@@ -160,7 +159,7 @@ export const jobListSchema = z.object({ jobs: z.array(jobSchema) })
   .openapi("Jobs");
 
 export const jobQuerySchema = z.object({
-  state: z.enum(jobStates).optional(),
+  state: z.enum(JOB_STATES).optional(),
 });
 
 /** A table of images to classify one after the other. */

@@ -8,7 +8,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { readManifest } from "../data/manifest.ts";
 import { environment } from "../engine/environment.ts";
 import { startEngine } from "../engine/select.ts";
-import { writeJson } from "../files.ts";
+import { exists, writeJson } from "../files.ts";
 import { imageCache } from "../image/cache.ts";
 import { Memory } from "../memory.ts";
 import { LAST } from "../model/checkpoint.ts";
@@ -89,8 +89,4 @@ function turns(pending: Int32Array<SharedArrayBuffer>): () => Promise<void> {
     }
     started = performance.now();
   };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
 }

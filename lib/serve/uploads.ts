@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { Busboy, type BusboyHeaders } from "@fastify/busboy";
-import { writeAll } from "../files.ts";
+import { exists, writeAll } from "../files.ts";
 import { chunksOf } from "./body.ts";
 import { InputError, RefusalError, TooLargeError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
@@ -76,7 +76,7 @@ export class Uploads {
       const lock = await Deno.open(file, { write: true, create: true });
       await lock.lock(true);
       // Another process that starts may have taken it for abandoned meanwhile.
-      const isOurs = await Deno.stat(file).then(() => true, () => false);
+      const isOurs = await exists(file);
       if (isOurs) return new Uploads(folder, lock, limits);
       lock.close();
     }

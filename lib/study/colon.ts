@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { readManifest } from "../data/manifest.ts";
 import { formatTable } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
-import { writeFileAtomically } from "../files.ts";
+import { exists, writeFileAtomically } from "../files.ts";
 import { openImage } from "../image/open.ts";
 import { readOverview } from "../image/overview.ts";
 import { encodePng } from "../image/png.ts";
@@ -242,7 +242,7 @@ const NOTES = [
 /** Copies of the images of SMALL px a side: means of the pixels covered. */
 async function shrink(manifest: string, folder: string): Promise<string> {
   const file = join(folder, "manifest.csv");
-  if (await Deno.stat(file).then(() => true, () => false)) return file;
+  if (await exists(file)) return file;
   const { entries } = await readManifest(manifest);
   const rows: string[][] = [];
   for (const { image, path, label, fold } of entries) {

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { UsageError } from "../errors.ts";
+import { exists } from "../files.ts";
 import { withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import { TESTED, writeSplitAsFolds } from "./needle.ts";
@@ -61,7 +62,7 @@ export function gtsdbStudy({ manifest, quick }: StudyRequest): Study {
 /** Copies the set, so that its split can be written as folds beside it. */
 async function copy(manifest: string, folder: string): Promise<string> {
   const file = join(folder, "folds.csv");
-  if (await Deno.stat(file).then(() => true, () => false)) return file;
+  if (await exists(file)) return file;
   const { entries } = await readManifest(manifest);
   const kept = await withoutTwins(entries);
   for (const { image, path } of kept) {

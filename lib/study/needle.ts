@@ -9,7 +9,7 @@ import { formatTable } from "../data/table.ts";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { NEEDLE_DEFAULTS, needleDataset } from "../data/needle.ts";
 import { writeDataset } from "../data/synthetic.ts";
-import { writeFileAtomically } from "../files.ts";
+import { exists, writeFileAtomically } from "../files.ts";
 import { withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import type { Study, StudyData, StudyRequest, Variant } from "./study.ts";
@@ -155,7 +155,7 @@ function needleData(
     photographs: true,
     async prepare(folder) {
       const file = join(folder, "folds.csv");
-      if (await Deno.stat(file).then(() => true, () => false)) return file;
+      if (await exists(file)) return file;
       const { manifest } = await writeDataset(folder, needleDataset(options));
       const { entries } = await readManifest(manifest);
       await writeSplitAsFolds(file, entries);

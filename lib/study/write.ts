@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import type { Manifest } from "../data/manifest.ts";
-import { writeFileAtomically } from "../files.ts";
+import { writeFileAtomically, writeJson } from "../files.ts";
 import { PROTOCOLS } from "../train/crossval.ts";
 import { lineChart, type Series } from "./chart.ts";
 import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
@@ -45,10 +45,7 @@ export async function writeReport(
       ...await sampleOf(folder, study, variant, done),
     );
   }
-  await writeFileAtomically(
-    join(folder, "results.json"),
-    `${JSON.stringify(results, null, 2)}\n`,
-  );
+  await writeJson(join(folder, "results.json"), results);
   await writeFileAtomically(
     join(folder, "report.md"),
     reportText(study, results, illustrations),

@@ -25,7 +25,7 @@ import { features, type Parameters } from "../model/networks.ts";
 import type { BlockPlan, TileBatch } from "../model/plan_in_blocks.ts";
 import type { SubTiles } from "../model/sub_tiles.ts";
 import type { BlockView } from "../model/tile_map.ts";
-import { pick } from "../model/zoom_in.ts";
+import { pick, subTileIndices } from "../model/zoom_in.ts";
 import { entropySlope, negativeEntropy } from "../sampling/entropy.ts";
 import { indexInMap } from "../sampling/streams.ts";
 
@@ -157,17 +157,14 @@ function batchTerm(
 ): tf.Scalar {
   const { firstTile, tiles, views } = batch;
   const beta = attentionSoftmax(subTileLogits(parameters, views));
+  const drawn = draws.drawn.subarray(firstTile, firstTile + tiles.length);
+  const end = first + drawn.reduce((sum, drawn) => sum + drawn, 0);
   const ofTile = beta.shape[1];
-  const indices: number[] = [];
-  for (let tile = 0; tile < tiles.length; tile++) {
-    for (let k = 0; k < draws.drawn[firstTile + tile]!; k++) {
-      indices.push(tile * ofTile + locations[first + indices.length]!);
-    }
-  }
-  const drawn = pick(tf.reshape(beta, [-1]), Int32Array.from(indices));
-  const gradients = upstream.subTiles.slice(first, first + indices.length);
+  const indices = subTileIndices(drawn, locations.slice(first, end), ofTile);
+  const attention = pick(tf.reshape(beta, [-1]), indices);
+  const gradients = upstream.subTiles.slice(first, end);
   return tf.add(
-    tf.sum(tf.mul(drawn, tf.tensor1d(gradients))),
+    tf.sum(tf.mul(attention, tf.tensor1d(gradients))),
     negativeEntropy(
       beta,
       upstream.tileShares.slice(firstTile, firstTile + tiles.length),

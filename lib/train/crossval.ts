@@ -24,7 +24,7 @@ import {
   evaluationReport,
   predictionTable,
 } from "../eval/report.ts";
-import { writeFileAtomically } from "../files.ts";
+import { exists, writeFileAtomically, writeJson } from "../files.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "./clock.ts";
@@ -149,8 +149,7 @@ export async function runFold(
     join(folder, "predictions.csv"),
     predictionTable(evaluation.images, classes),
   );
-  const file = join(folder, RESULT_FILE);
-  await writeFileAtomically(file, `${JSON.stringify(result, null, 2)}\n`);
+  await writeJson(join(folder, RESULT_FILE), result);
   return result;
 }
 
@@ -240,8 +239,4 @@ function foldData(
     default:
       throw new TypeError(`Unknown protocol ${protocol satisfies never}`);
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
 }
