@@ -83,70 +83,9 @@ const PRUNE_EVERY_MS = 3600 * 1000;
  * @throws {EngineError} If the engine does not start or fails its self-test.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { limits, log, backend, token, allowedHosts } = options;
-  const { memory = new Memory() } = options;
-  const modelFolder = await Deno.realPath(options.models);
-  const state = join(modelFolder, STATE_FOLDER);
-  const jobFolder = join(state, "jobs");
-  await mkdir(jobFolder, { recursive: true });
-  const sources = await Sources.open({
-    roots: options.dataRoots,
-    hosts: allowedHosts,
-  });
-  const messages = new Messages([...sources.roots, modelFolder, jobFolder]);
-  const uploads = await Uploads.open(join(state, "uploads"), limits);
-  const store = new SqliteJobStore(join(state, "jobs.sqlite"), {
-    leaseMs: LEASE_MS,
-    queuedJobs: limits.queuedJobs,
-  });
-  const engine = new EnginePool({
-    backend,
-    allowedHosts,
-    workers: options.workers,
-    memoryBytes: memory.bytes,
-    ...(options.engineModule && { module: options.engineModule }),
-    onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
-    onLost(reason) {
-      metrics.engineLost();
-      log("error", "engine lost", { reason });
-    },
-  });
-  const models = new ModelRegistry({
-    folder: modelFolder,
-    stateFolder: state,
-    ...{ engine, messages },
-  });
-  const predictor = new Predictor({
-    engine,
-    models,
-    limits,
-    onClassified: ({ model, timings, bytesRead }) =>
-      metrics.classified({ model: model.name, timings, bytesRead }),
-  });
-  const metrics = new Metrics({
-    pending: () => predictor.pending,
-    gpuBytes: () => engine.gpuBytes(),
-    jobs: () => store.counts(),
-  });
-  const images = new Images(sources, uploads);
-  const runner = new JobRunner({
-    store,
-    folder: jobFolder,
-    works: {
-      classify: classifyWork({ images, models, predictor }),
-      batch: batchWork({ images, models, predictor, messages }),
-      train: trainWork({
-        ...{ backend, allowedHosts, engine, models, sources },
-        maxPixels: limits.maxPixels,
-        memoryBytes: memory.bytes,
-      }),
-    },
-    isReady: () => engine.status !== undefined,
-    ...{ messages, log },
-    beatMs: BEAT_MS,
-  });
-  const jobs = new Jobs({ store, runner, models, sources, messages });
-  const draining = new AbortController();
+  const { limits, log, token } = options;
+  const parts = await putTogether(options);
+  const { engine, models, predictor, jobs, runner, store } = parts;
   try {
     await engine.start();
     await models.refresh();
@@ -159,22 +98,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log("warn", "no model", { name, error });
   }
   runner.start();
-  // Another process of the same folder may have trained a model.
-  const looking = setInterval(
-    () =>
-      models.refresh().catch(({ message }) =>
-        log("error", "models", { message })
-      ),
-    LOOK_EVERY_MS,
-  );
-  const pruning = setInterval(
-    () => prune(store, jobFolder, log),
-    PRUNE_EVERY_MS,
-  );
-  await prune(store, jobFolder, log);
+  const stopLooking = await lookAfter(parts, log);
+  const draining = new AbortController();
   return {
-    ...{ engine, models, predictor, images, uploads, jobs, metrics },
-    ...{ limits, messages, token, log },
+    ...parts,
+    ...{ limits, token, log },
     get notReady() {
       if (draining.signal.aborted) return "the server is about to stop";
       if (engine.status) return models.defaultFault;
@@ -188,12 +116,118 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       await runner.drain();
     },
     close() {
-      clearInterval(looking);
-      clearInterval(pruning);
-      uploads.close();
+      stopLooking();
+      parts.uploads.close();
       engine.close();
       store.close();
     },
+  };
+}
+
+type Parts = Awaited<ReturnType<typeof putTogether>>;
+
+/** The parts, each given those it needs; nothing is started. */
+async function putTogether(options: ServerOptions) {
+  const { limits, log, allowedHosts } = options;
+  const memoryBytes = (options.memory ?? new Memory()).bytes;
+  const modelFolder = await Deno.realPath(options.models);
+  const state = join(modelFolder, STATE_FOLDER);
+  const jobFolder = join(state, "jobs");
+  await mkdir(jobFolder, { recursive: true });
+  const sources = await Sources.open({
+    roots: options.dataRoots,
+    hosts: allowedHosts,
+  });
+  const messages = new Messages([...sources.roots, modelFolder, jobFolder]);
+  const uploads = await Uploads.open(join(state, "uploads"), limits);
+  const images = new Images(sources, uploads);
+  const store = new SqliteJobStore(join(state, "jobs.sqlite"), {
+    leaseMs: LEASE_MS,
+    queuedJobs: limits.queuedJobs,
+  });
+  const engine = new EnginePool({
+    ...{ backend: options.backend, allowedHosts, memoryBytes },
+    workers: options.workers,
+    ...(options.engineModule && { module: options.engineModule }),
+    onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
+    onLost(reason) {
+      metrics.engineLost();
+      log("error", "engine lost", { reason });
+    },
+  });
+  const models = new ModelRegistry({
+    folder: modelFolder,
+    stateFolder: state,
+    ...{ engine, messages },
+  });
+  const predictor = new Predictor({
+    ...{ engine, models, limits },
+    onClassified: ({ model, timings, bytesRead }) =>
+      metrics.classified({ model: model.name, timings, bytesRead }),
+  });
+  const metrics = new Metrics({
+    pending: () => predictor.pending,
+    gpuBytes: () => engine.gpuBytes(),
+    jobs: () => store.counts(),
+  });
+  const runner = new JobRunner({
+    ...{ store, messages, log },
+    folder: jobFolder,
+    works: worksOf(options, {
+      engine,
+      models,
+      sources,
+      images,
+      predictor,
+      messages,
+    }),
+    isReady: () => engine.status !== undefined,
+    beatMs: BEAT_MS,
+  });
+  const jobs = new Jobs({ store, runner, models, sources, messages });
+  return {
+    ...{ engine, models, predictor, images, uploads, jobs, metrics },
+    ...{ messages, runner, store, jobFolder },
+  };
+}
+
+/** What jobs of each kind do. */
+function worksOf(
+  { backend, allowedHosts, limits, memory = new Memory() }: ServerOptions,
+  { engine, models, sources, images, predictor, messages }:
+    & Pick<Server, "engine" | "models" | "images" | "predictor" | "messages">
+    & { sources: Sources },
+) {
+  return {
+    classify: classifyWork({ images, models, predictor }),
+    batch: batchWork({ images, models, predictor, messages }),
+    train: trainWork({
+      ...{ backend, allowedHosts, engine, models, sources },
+      maxPixels: limits.maxPixels,
+      memoryBytes: memory.bytes,
+    }),
+  };
+}
+
+/** Looks for new models and old jobs from time to time; returns what ends it. */
+async function lookAfter(
+  { models, store, jobFolder }: Parts,
+  log: Log,
+): Promise<() => void> {
+  // Another process of the same folder may have trained a model.
+  const refresh = () =>
+    models.refresh().catch(({ message }) =>
+      log("error", "models", { message })
+    );
+  const looking = setInterval(refresh, LOOK_EVERY_MS);
+  const pruning = setInterval(
+    () => prune(store, jobFolder, log),
+    PRUNE_EVERY_MS,
+  );
+  await prune(store, jobFolder, log);
+  return function stopLooking() {
+    clearInterval(looking);
+    clearInterval(pruning);
   };
 }
 
