@@ -153,6 +153,7 @@ export class Client {
     }
     const query = new URLSearchParams(
       Object.entries(options satisfies TextOptions)
+        .filter(([, value]) => value !== undefined)
         .map(([name, value]) => [name, String(value)]),
     );
     return await this.#fetch(`/v1/classify?${query}`, {

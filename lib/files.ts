@@ -69,7 +69,11 @@ export async function makeFolder(path: string): Promise<void> {
   await syncFolder(dirname(path));
 }
 
-async function writeAndSync(path: string, bytes: Uint8Array): Promise<void> {
+/** Writes a new file that outlives a power cut, within a folder still hidden. */
+export async function writeAndSync(
+  path: string,
+  bytes: Uint8Array,
+): Promise<void> {
   using file = await Deno.open(path, { write: true, createNew: true });
   await writeAll(file, bytes);
   await file.sync();

@@ -7,7 +7,7 @@ const server = serverOfFile("--workers", "1");
 Deno.test("the client classifies, trains and follows jobs", async () => {
   const client = new Client(server.url);
   const bytes = await imageOf(server.folder);
-  const options = { seed: 3, samples: 4 };
+  const options = { seed: 3, samples: 4, draws: undefined };
   const direct = await client.classify(bytes, options);
   const named = await client.classify(
     { path: "images/test_00000.png" },

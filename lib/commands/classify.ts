@@ -14,6 +14,7 @@ import {
   defaultWorkers,
   type ImageTask,
 } from "./classifier.ts";
+import { isUrl } from "../image/source.ts";
 import { Flags, isFolder, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 
@@ -154,9 +155,10 @@ async function outputPaths(
   if (out === undefined) return undefined;
   if (images.length === 1 && !isFolder(out)) return [flags.outputFile(flag)!];
   await Deno.mkdir(out, { recursive: true });
-  const paths = images.map((image) =>
-    join(out, `${basename(image, extname(image))}${extension}`)
-  );
+  const paths = images.map((image) => {
+    const path = isUrl(image) ? new URL(image).pathname : image;
+    return join(out, `${basename(path, extname(path))}${extension}`);
+  });
   const twice = paths.find((path, i) => paths.indexOf(path) !== i);
   if (twice) {
     throw new UsageError(

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   checkLeaks,
   type ManifestEntry,
@@ -29,7 +29,7 @@ import {
   classifyImages,
   defaultWorkers,
 } from "./classifier.ts";
-import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
+import { Flags, isFolder, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import { imagesLearned } from "./run_folder.ts";
 import {
   announceEngine,
@@ -101,6 +101,7 @@ export async function run(argv: string[]): Promise<number> {
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
   await warnOfLearned(path, entries, split);
+  const regions = await readRegions(manifest); // whose faults would come late
   const setup = { checkpoint: path, backend, ...options };
   const evaluation = await evaluate(entries, {
     setup,
@@ -114,17 +115,17 @@ export async function run(argv: string[]): Promise<number> {
       }`,
     );
   }
-  const report = await evaluationReport(evaluation, {
-    classes: model.classes,
-    regions: await readRegions(manifest),
-    seed,
-  });
   if (file !== undefined) {
     await writeFileAtomically(
       file,
       predictionTable(evaluation.images, model.classes),
     );
   }
+  const report = await evaluationReport(evaluation, {
+    classes: model.classes,
+    regions,
+    seed,
+  });
   for (const { image, error } of report.failures) {
     console.error(`${image}: ${error}`);
   }
@@ -144,12 +145,13 @@ async function warnOfLearned(
   split: (typeof SPLITS)[number] | undefined,
 ): Promise<void> {
   if (split === "train" || split === "validation") return; // as asked for
-  const learned = await imagesLearned(run);
+  const folder = isFolder(run) ? run : dirname(run);
+  const learned = await imagesLearned(folder);
   const seen = entries.filter(({ path }) => learned.has(path)).length;
   if (seen === 0) return;
   console.error(
     `warning: the run has learned from ${seen} of these ${entries.length} images; score new ones with --data ${
-      join(run, SPLITS_FILE)
+      join(folder, SPLITS_FILE)
     } --split test`,
   );
 }

@@ -232,8 +232,11 @@ async function checkFiles(
         `image "${image}" is not a file: paths are relative to the manifest's folder`,
       );
     }
-    if (rois !== undefined && !await isThere(rois)) {
-      faults.add(line, `the rois of image "${image}" are not a file`);
+    if (rois !== undefined && !await isFile(rois)) {
+      faults.add(
+        line,
+        `the rois of image "${image}" are not a file: give one of this machine`,
+      );
     }
   }));
 }

@@ -137,7 +137,7 @@ async function perSet(
 ): Promise<RegionSource> {
   const objects = Map.groupBy(
     await readObjects(path, ["image"]),
-    ({ image }) => resolve(folder, image!),
+    ({ image }) => isUrl(image!) ? image : resolve(folder, image!),
   );
   return {
     of: (entry) =>

@@ -8,7 +8,7 @@ import { dirname, join, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import sharp from "sharp";
 import { UsageError } from "../errors.ts";
-import { temporaryBeside } from "../files.ts";
+import { moveIntoPlace, temporaryBeside, writeAndSync } from "../files.ts";
 import type { Size } from "../image/geometry.ts";
 import type { Split } from "./manifest.ts";
 import type { AnnotatedObject } from "./regions.ts";
@@ -62,7 +62,7 @@ export async function writeDataset(
   const temporary = temporaryBeside(folder);
   try {
     await writeFiles(temporary, dataset, options);
-    await Deno.rename(temporary, folder);
+    await moveIntoPlace(temporary, folder);
   } catch (cause) {
     await Deno.remove(temporary, { recursive: true }).catch(() => {});
     throw cause;
@@ -104,24 +104,29 @@ async function writeFiles(
   const rows: string[][] = [];
   const regions: (string | number | undefined)[][] = [];
   const encodings: Promise<void>[] = [];
-  for (const { split, index } of images) {
-    await setTimeout(0); // drawing never waits: let signals in
-    if (signal?.aborted) break;
-    const drawing = draw(split, index);
-    const image = `images/${split}_${String(index).padStart(5, "0")}.png`;
-    rows.push([image, drawing.label, split]);
-    for (const { x, y, width, height, type } of drawing.objects) {
-      regions.push([image, x, y, x + width, y + height, type]);
+  try {
+    for (const { split, index } of images) {
+      await setTimeout(0); // drawing never waits: let signals in
+      signal?.throwIfAborted();
+      const drawing = draw(split, index);
+      const image = `images/${split}_${String(index).padStart(5, "0")}.png`;
+      rows.push([image, drawing.label, split]);
+      for (const { x, y, width, height, type } of drawing.objects) {
+        regions.push([image, x, y, x + width, y + height, type]);
+      }
+      const encoding = encode(drawing, join(folder, image));
+      encoding.catch(() => {}); // thrown where it is waited for
+      encodings.push(encoding);
+      if (encodings.length >= ENCODINGS) await encodings.shift();
+      onProgress(rows.length, images.length);
     }
-    encodings.push(encode(drawing, join(folder, image)));
-    if (encodings.length >= ENCODINGS) await encodings.shift();
-    onProgress(rows.length, images.length);
+    await Promise.all(encodings);
+  } finally {
+    await Promise.allSettled(encodings); // before the folder goes
   }
-  await Promise.all(encodings); // what is left of them, before the folder goes
-  signal?.throwIfAborted();
 
   const write = (name: string, text: string) =>
-    Deno.writeTextFile(join(folder, name), text);
+    writeAndSync(join(folder, name), new TextEncoder().encode(text));
   await write("manifest.csv", formatTable(["image", "label", "split"], rows));
   await write(
     "regions.csv",
@@ -134,7 +139,8 @@ async function encode(
   { data, width, height, channels }: Drawing,
   path: string,
 ): Promise<void> {
-  await sharp(data, { raw: { width, height, channels } })
+  const png = await sharp(data, { raw: { width, height, channels } })
     .png({ compressionLevel: 1 }) // noise hardly compresses: be quick
-    .toFile(path);
+    .toBuffer();
+  await writeAndSync(path, png);
 }

@@ -81,8 +81,8 @@ export class GumbelDraws {
     for (const [rank, index] of indices.entries()) {
       if (index < 0) break;
       const inMap = indexInMap(block, index, columns);
-      this.#top.offer(values[rank]!, inMap);
-      this.#logits.set(inMap, logits[index]!);
+      const isKept = this.#top.offer(values[rank]!, inMap);
+      if (isKept) this.#logits.set(inMap, logits[index]!);
     }
   }
 

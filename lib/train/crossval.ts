@@ -11,7 +11,7 @@
  */
 import { join } from "node:path";
 import { checkLeaks, type ManifestEntry } from "../data/manifest.ts";
-import { foldSplit, validationPart } from "../data/folds.ts";
+import { foldSplit, validationPart, writeSplits } from "../data/folds.ts";
 import type { RegionSource } from "../data/regions.ts";
 import {
   type MeanInterval,
@@ -28,6 +28,7 @@ import { exists, writeFileAtomically, writeJson } from "../files.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "./clock.ts";
+import { entriesOf, SPLITS_FILE } from "./run_data.ts";
 import { LOG_FILE } from "./run_log.ts";
 import { train, type TrainingData, type TrainOptions } from "./trainer.ts";
 
@@ -125,6 +126,10 @@ export async function runFold(
       resume: await exists(join(folder, LAST)),
     });
   }
+  await writeSplits(
+    join(folder, SPLITS_FILE),
+    entriesOf({ train: data.train, validation: data.validation, test }),
+  );
   const { model, epoch } = await readCheckpoint(folder);
   const { cache, foreground, memory, signal } = options;
   const evaluation = await evaluate(model, test, {

@@ -338,6 +338,12 @@ Deno.test("classify reads an image of a server as it does the file", async () =>
   assert.equal(remote!.image, server.url);
   assert.equal(remote!.requests, server.ranges.length);
   assert.equal(remote!.bytesRead, server.bytes);
+
+  // A signature is no part of the name of what is written.
+  const signed = `${new URL("/slide.tif", server.url)}?key=${"x".repeat(300)}`;
+  await Deno.mkdir(join(folder, "signed"));
+  const [drawn] = await results("--heatmap", "signed", signed);
+  assert.equal(drawn!.heatmap, join("signed", "slide.png"));
 });
 
 Deno.test("micrometres per px: asked for, missing, given", async () => {

@@ -8,6 +8,7 @@ import {
   folderOfFile,
   inParallel,
   remarks,
+  SMALL,
   succeed,
   zoomin,
 } from "./process.ts";
@@ -135,9 +136,40 @@ Deno.test("eval warns of images that the run has learned from", async () => {
   assert.deepEqual(await warnings("--data", "unsplit.csv"), [
     "warning: the run has learned from 12 of these 20 images; score new ones with --data run/splits.csv --split test",
   ]);
+  const named = await warnings(
+    ...["--data", "unsplit.csv", "--checkpoint", "run/best.safetensors"],
+  );
+  assert.match(named[0]!, /learned from 12 of .* --data run\/splits\.csv/);
   for (const split of ["test", "train"]) {
     assert.deepEqual(await warnings("--split", split), []);
   }
+});
+
+Deno.test("a fold knows what it has learned from", async () => {
+  await succeed(
+    folder,
+    ...["train", "--data", "set/manifest.csv", "--out", "cv", ...SMALL],
+    ...["--folds", "2", "--fold", "1", "--protocol", "held-out"],
+    ...["--epochs", "1"],
+  );
+  const fold = join("cv", "held-out", "fold-01");
+  const argv = ["--checkpoint", fold, "--split", "all"];
+  const { stderr } = await succeed(folder, ...EVAL, ...argv);
+  assert.match(stderr, /^warning: the run has learned from 10 of these 20 /m);
+});
+
+Deno.test("eval finds faults of annotations before it classifies", async () => {
+  await Deno.mkdir(join(folder, "faulty"));
+  const rows = await manifestRows();
+  const [image] = rows.find(([, , split]) => split === "test")!;
+  const beside = (name: string, text: string) =>
+    Deno.writeTextFile(join(folder, "faulty", name), text);
+  await beside("manifest.csv", `image,label\n../set/${image},negative\n`);
+  await beside("regions.csv", `image,x,y\n../set/${image},1,here\n`);
+  assertFailsInOneLine(
+    await zoomin(folder, ...EVAL, "--data", "faulty/manifest.csv"),
+    { code: 1, message: /regions\.csv:2: y is "here"/ },
+  );
 });
 
 Deno.test("eval says what decoding changed, and in how many images", async () => {

@@ -200,7 +200,7 @@ const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
   [
     "a missing table of objects",
     "image,label,rois\na.png,x,none.csv\n",
-    /^manifest\.csv:2: the rois of image ".*" are not a file$/,
+    /^manifest\.csv:2: the rois of image ".*" are not a file: give one/,
   ],
 ];
 

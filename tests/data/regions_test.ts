@@ -101,6 +101,19 @@ Deno.test("the splits of a run find the tables beside their images", async () =>
   });
 });
 
+Deno.test("regions.csv names images by URL as the manifest does", async () => {
+  const url = "https://images.example/a.tif";
+  const tables = {
+    "manifest.csv": `image,label\n${url},1\nb.png,0\n`,
+    "regions.csv": `image,x,y\n${url},1,2\n`,
+  };
+  await withTables(tables, async (manifest) => {
+    const source = (await readRegions(manifest))!;
+    const point = { x: 1, y: 2, width: 0, height: 0 };
+    assert.deepEqual(await source.of(manifest.entries[0]!), [point]);
+  });
+});
+
 Deno.test("a manifest without tables has no regions", async () => {
   await withFolder(async (folder) => {
     await writeImages(folder, ["a.png"]);

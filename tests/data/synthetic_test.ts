@@ -91,6 +91,24 @@ Deno.test("writeDataset leaves nothing behind when drawing fails", async () => {
   });
 });
 
+Deno.test("writeDataset leaves nothing behind when an image cannot be written", async () => {
+  await withFolder(async (parent) => {
+    const flat: SyntheticDataset = {
+      ...DATASET,
+      counts: { train: 40 },
+      draw: (split, index) =>
+        index === 3
+          ? { ...DATASET.draw(split, 0), data: new Uint8Array(5) }
+          : DATASET.draw(split, 0),
+    };
+    await assert.rejects(
+      writeDataset(join(parent, "set"), flat),
+      /too small/,
+    );
+    assert.deepEqual([...Deno.readDirSync(parent)], []);
+  });
+});
+
 Deno.test("writeDataset stops at its signal and leaves nothing behind", async () => {
   await withFolder(async (parent) => {
     const stop = new AbortController();
