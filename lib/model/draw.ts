@@ -53,20 +53,28 @@ export async function drawExpectedTiles(
   );
 }
 
-/** k draws without replacement from each row: first drawn first, `[rows * k]`. */
+/**
+ * Draws without replacement from each row, first drawn first: as many as its
+ * count, or as there are to be drawn.
+ */
 export async function drawSubTileRows(
   logWeights: tf.Tensor2D,
-  { draws, ...options }: {
+  { draws, counts, ...options }: {
     draws: "seeded" | "topN";
-    k: number;
+    counts: readonly number[];
     keys: readonly Key[];
     columns: number;
   },
-): Promise<Int32Array> {
-  const drawn = draws === "topN"
-    ? await read(topValues(logWeights, options.k))
-    : await gumbelRows(logWeights, options);
-  return drawn.indices;
+): Promise<number[][]> {
+  const wanted = counts.map((count) => Math.min(count, logWeights.shape[1]));
+  const k = Math.max(...wanted);
+  const { indices } = draws === "topN"
+    ? await read(topValues(logWeights, k))
+    : await gumbelRows(logWeights, { k, ...options });
+  return wanted.map((count, row) =>
+    Array.from(indices.subarray(row * k, row * k + count))
+      .filter((index) => index >= 0)
+  );
 }
 
 /**

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Key } from "../../kernels/random.ts";
+import { type Key, randomKey } from "../../kernels/random.ts";
 import type { Foreground } from "../image/foreground.ts";
 import {
   centredRegion,
@@ -97,8 +97,23 @@ export class Clock {
   }
 }
 
-/** Words of the random keys: one stream for each stage. */
-export const STAGE1 = 1, STAGE2 = 2;
+// Words of the random keys: one stream for each stage, and for the contrastive
+// draws of each.
+const STAGE1 = 1, STAGE2 = 2;
+
+/** The key under which tiles of an image are drawn. */
+export function tileKey(image: Key, contrastive: boolean): Key {
+  return randomKey(...image, STAGE1, contrastive ? 1 : 0);
+}
+
+/** The key under which sub-tiles of a tile are drawn. */
+export function subTileKey(
+  image: Key,
+  tile: number,
+  contrastive: boolean,
+): Key {
+  return randomKey(...image, STAGE2, contrastive ? 1 : 0, tile);
+}
 
 /** A glimpse before its sub-tiles are drawn. */
 export interface TileDraw extends Omit<Glimpse, "subTileRegions"> {

@@ -6,7 +6,6 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { randomKey } from "../../kernels/random.ts";
 import { type MapSize, tileMapSize } from "../image/geometry.ts";
 import { collected, joined } from "../image/tensors.ts";
 import { Views } from "../image/views.ts";
@@ -26,12 +25,12 @@ import {
   numbered,
   type PlanImage,
   type PlanOptions,
-  STAGE1,
-  STAGE2,
+  subTileKey,
   subTileMap,
   subTileView,
   type TileDraw,
   tileDraw,
+  tileKey,
   withSubTiles,
 } from "./glimpse.ts";
 import { prepared } from "./input.ts";
@@ -192,9 +191,9 @@ async function drawTiles(
     const turnedWeights = rows.some((image) => image.contrastive)
       ? contrastiveWeights(logits, group)
       : undefined;
-    const drawRows = (logWeights: tf.Tensor2D, turned: 0 | 1) =>
+    const drawRows = (logWeights: tf.Tensor2D, contrastive: boolean) =>
       drawTileRows(logWeights, {
-        keys: rows.map(({ key }) => randomKey(...key, STAGE1, turned)),
+        keys: rows.map(({ key }) => tileKey(key, contrastive)),
         map,
         samples: options.samples,
       });
@@ -209,9 +208,9 @@ async function drawTiles(
     try {
       const draws = options.draws === "topN"
         ? await drawExpectedTiles(logits, options.samples)
-        : await drawRows(logits, 0);
+        : await drawRows(logits, false);
       draws.forEach((draw, row) => plain.push(drawOf(row, draw, false)));
-      const turned = turnedWeights ? await drawRows(turnedWeights, 1) : [];
+      const turned = turnedWeights ? await drawRows(turnedWeights, true) : [];
       turned.forEach((draw, row) => {
         if (rows[row]!.contrastive) contrastive.push(drawOf(row, draw, true));
       });
@@ -252,10 +251,6 @@ async function drawSubTiles(
 ): Promise<number[][]> {
   const [, rows, columns] = tileViews.shape;
   const locations = rows * columns;
-  const wanted = tiles.flatMap(({ counts }) =>
-    counts.map((count) => Math.min(count, locations))
-  );
-  const k = Math.max(...wanted);
   const logWeights = tf.tidy(() => {
     const logits = subTileLogits(model.parameters, tileViews);
     const firstTurned = tiles.find(({ contrastive }) => contrastive)?.firstTile;
@@ -269,18 +264,12 @@ async function drawSubTiles(
     );
     return tf.concat2d([plain, contrastiveWeights(rest)], 0);
   });
-  const indices = await drawSubTileRows(logWeights, {
+  return await drawSubTileRows(logWeights, {
     draws: options.draws,
-    k,
+    counts: tiles.flatMap(({ counts }) => counts),
     columns,
     keys: tiles.flatMap(({ image, tiles, contrastive }) =>
-      tiles.map((tile) =>
-        randomKey(...images[image]!.key, STAGE2, contrastive ? 1 : 0, tile)
-      )
+      tiles.map((tile) => subTileKey(images[image]!.key, tile, contrastive))
     ),
   }).finally(() => logWeights.dispose());
-  return wanted.map((count, tile) =>
-    Array.from(indices.subarray(tile * k, tile * k + count))
-      .filter((index) => index >= 0)
-  );
 }

@@ -5,7 +5,6 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { randomKey } from "../../kernels/random.ts";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import type { MapSize, Region } from "../image/geometry.ts";
 import { Views } from "../image/views.ts";
@@ -29,12 +28,12 @@ import {
   numbered,
   type PlanImage,
   type PlanOptions,
-  STAGE1,
-  STAGE2,
+  subTileKey,
   subTileMap,
   subTileView,
   type TileDraw,
   tileDraw,
+  tileKey,
   withSubTiles,
 } from "./glimpse.ts";
 import { prepared } from "./input.ts";
@@ -159,20 +158,20 @@ async function drawTiles(
   { draws, samples }: PlanOptions,
 ): Promise<{ plain: StreamedDraws; contrastive: StreamedDraws | undefined }> {
   const { locations, map: { columns } } = tileMap;
-  const gumbel = (turned: 0 | 1) =>
+  const gumbel = (contrastive: boolean) =>
     new GumbelDraws({
       samples,
       columns,
       locations,
-      key: randomKey(...key, STAGE1, turned),
+      key: tileKey(key, contrastive),
     });
-  const seeded = draws === "seeded" ? gumbel(0) : undefined;
+  const seeded = draws === "seeded" ? gumbel(false) : undefined;
   await tileMap.look(({ block, logits }) => seeded?.add(block, logits));
   const { logNormaliser } = tileMap;
   const expected = seeded
     ? undefined
     : new ExpectedCounts({ samples, columns, logNormaliser });
-  const turned = contrastive ? gumbel(1) : undefined;
+  const turned = contrastive ? gumbel(true) : undefined;
   if (expected || turned) {
     for await (const { block, logits } of tileMap.logits()) {
       expected?.add(block, logits);
@@ -327,27 +326,19 @@ class TileLook {
     { glimpse, firstTile, tiles, views }: TileBatch,
   ): Promise<number[][]> {
     const draw = this.#tiles[glimpse]!;
-    const { rows, columns } = subTileMap(this.#model);
+    const { columns } = subTileMap(this.#model);
     const first = firstTile - draw.firstTile;
-    const wanted = draw.counts.slice(first, first + tiles.length)
-      .map((count) => Math.min(count, rows * columns));
-    const k = Math.max(...wanted);
     const logWeights = tf.tidy(() => {
       const logits = subTileLogits(this.#model.parameters, views);
       return draw.contrastive ? contrastiveWeights(logits) : logits;
     });
-    const turned = draw.contrastive ? 1 : 0;
-    const indices = await drawSubTileRows(logWeights, {
+    return await drawSubTileRows(logWeights, {
       draws: this.#options.draws,
-      k,
+      counts: draw.counts.slice(first, first + tiles.length),
       columns,
       keys: tiles.map((tile) =>
-        randomKey(...this.#image.key, STAGE2, turned, tile)
+        subTileKey(this.#image.key, tile, draw.contrastive)
       ),
     }).finally(() => logWeights.dispose());
-    return wanted.map((count, tile) =>
-      Array.from(indices.subarray(tile * k, tile * k + count))
-        .filter((index) => index >= 0)
-    );
   }
 }

@@ -131,7 +131,7 @@ testOnEngines("batch statistics over the bound are refused", async () => {
       assert.ok(error instanceof ConfigError);
       assert.match(
         error.message,
-        /^Cannot train network.features=resnet on \d+ sub-tiles together .* set --memory \d+MB or more/,
+        /^Cannot train network.features=resnet on \d+ sub-tiles together .* set --memory to \d+MB or more a worker/,
       );
       return true;
     },
