@@ -164,6 +164,11 @@ export class ExpectedDraws {
     return this.#rests.offer(rest, index) || whole > 0;
   }
 
+  /** The locations that may be among those drawn; at most 2 N. */
+  candidates(): Set<number> {
+    return new Set([...this.#counts.keys(), ...this.#rests.indices]);
+  }
+
   /** The locations with a count above 0, in order of index. */
   draw(): { indices: number[]; counts: number[] } {
     const winners = new Int32Array(this.#rests.k);

@@ -21,6 +21,11 @@ export class Top {
     return this.#size < this.k ? -Infinity : this.#values[0]!;
   }
 
+  /** Indices of what is kept so far, in no order. */
+  get indices(): Int32Array {
+    return this.#indices.subarray(0, this.#size);
+  }
+
   /** Keeps (value, index) if it is among the k best so far; returns whether. */
   offer(value: number, index: number): boolean {
     if (this.#size < this.k) {

@@ -153,7 +153,7 @@ export class Client {
     }
     const query = new URLSearchParams(
       Object.entries(options satisfies TextOptions)
-        .filter(([, value]) => value !== undefined)
+        .filter(([, value]) => value !== undefined) // as JSON leaves it out
         .map(([name, value]) => [name, String(value)]),
     );
     return await this.#fetch(`/v1/classify?${query}`, {

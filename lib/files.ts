@@ -69,7 +69,7 @@ export async function makeFolder(path: string): Promise<void> {
   await syncFolder(dirname(path));
 }
 
-/** Writes a new file that outlives a power cut, within a folder still hidden. */
+/** Writes a file that is not there yet, onto the disk. */
 export async function writeAndSync(
   path: string,
   bytes: Uint8Array,
@@ -89,8 +89,8 @@ export async function writeAll(
   }
 }
 
-/** Makes the rename itself survive a power cut. */
-async function syncFolder(folder: string): Promise<void> {
+/** Makes the names in a folder, as that of a rename, survive a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
   if (Deno.build.os === "windows") return; // cannot open a folder as a file
   using handle = await Deno.open(folder);
   await handle.sync();

@@ -7,7 +7,7 @@ const server = serverOfFile("--workers", "1");
 Deno.test("the client classifies, trains and follows jobs", async () => {
   const client = new Client(server.url);
   const bytes = await imageOf(server.folder);
-  const options = { seed: 3, samples: 4, draws: undefined };
+  const options = { seed: 3, samples: 4 };
   const direct = await client.classify(bytes, options);
   const named = await client.classify(
     { path: "images/test_00000.png" },
@@ -15,6 +15,8 @@ Deno.test("the client classifies, trains and follows jobs", async () => {
   );
   assert.equal(named.label, direct.label);
   assert.deepEqual(named.subTiles, direct.subTiles);
+  const unset = await client.classify(bytes, { ...options, draws: undefined });
+  assert.deepEqual(unset.subTiles, direct.subTiles);
   const later = await client.classifyLater(new Blob([bytes]), options);
   assert.equal((await client.ended(later.id)).state, "succeeded");
   assert.deepEqual((await client.result(later.id)).subTiles, direct.subTiles);

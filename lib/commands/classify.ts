@@ -14,7 +14,6 @@ import {
   defaultWorkers,
   type ImageTask,
 } from "./classifier.ts";
-import { isUrl } from "../image/source.ts";
 import { Flags, isFolder, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 
@@ -156,8 +155,8 @@ async function outputPaths(
   if (images.length === 1 && !isFolder(out)) return [flags.outputFile(flag)!];
   await Deno.mkdir(out, { recursive: true });
   const paths = images.map((image) => {
-    const path = isUrl(image) ? new URL(image).pathname : image;
-    return join(out, `${basename(path, extname(path))}${extension}`);
+    const name = fileName(image);
+    return join(out, `${basename(name, extname(name))}${extension}`);
   });
   const twice = paths.find((path, i) => paths.indexOf(path) !== i);
   if (twice) {
@@ -166,6 +165,11 @@ async function outputPaths(
     );
   }
   return paths;
+}
+
+/** The last part of a path or URL; no query, which may hold a signature. */
+function fileName(image: string): string {
+  return basename(image.replace(/^(https?:\/\/[^?#]*).*/is, "$1"));
 }
 
 function text(result: Result): string {

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { dirname, join } from "node:path";
 import {
   checkLeaks,
   type ManifestEntry,
@@ -23,14 +22,13 @@ import { writeFileAtomically } from "../files.ts";
 import { peakMemoryBytes } from "../memory.ts";
 import { type Checkpoint, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
-import { SPLITS_FILE } from "../train/run_data.ts";
 import {
   type ClassifierSetup,
   classifyImages,
   defaultWorkers,
 } from "./classifier.ts";
-import { Flags, isFolder, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
-import { imagesLearned } from "./run_folder.ts";
+import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
+import { runSplits } from "./run_folder.ts";
 import {
   announceEngine,
   figure,
@@ -100,8 +98,8 @@ export async function run(argv: string[]): Promise<number> {
   const manifest = await readManifest(data, { classes: model.classes });
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
+  const regions = await readRegions(manifest); // its faults show at once
   await warnOfLearned(path, entries, split);
-  const regions = await readRegions(manifest); // whose faults would come late
   const setup = { checkpoint: path, backend, ...options };
   const evaluation = await evaluate(entries, {
     setup,
@@ -138,21 +136,26 @@ export async function run(argv: string[]): Promise<number> {
   return report.failures.length > 0 ? 1 : 0;
 }
 
-/** Says so where images are scored that the run has learned from. */
+/** Says so where images are scored that the run was trained or chosen on. */
 async function warnOfLearned(
-  run: string,
+  checkpoint: string,
   entries: readonly ManifestEntry[],
   split: (typeof SPLITS)[number] | undefined,
 ): Promise<void> {
   if (split === "train" || split === "validation") return; // as asked for
-  const folder = isFolder(run) ? run : dirname(run);
-  const learned = await imagesLearned(folder);
-  const seen = entries.filter(({ path }) => learned.has(path)).length;
+  const run = await runSplits(checkpoint);
+  const { test = [], learned = [] } = Object.groupBy(
+    run.entries,
+    ({ split }) => split === "test" ? "test" : "learned",
+  );
+  const known = new Set(learned.map(({ path }) => path));
+  const seen = entries.filter(({ path }) => known.has(path)).length;
   if (seen === 0) return;
+  const advice = `; score new ones with --data ${run.file} --split test`;
   console.error(
-    `warning: the run has learned from ${seen} of these ${entries.length} images; score new ones with --data ${
-      join(folder, SPLITS_FILE)
-    } --split test`,
+    `warning: the run has learned from ${seen} of these ${entries.length} images${
+      test.length > 0 ? advice : ""
+    }`,
   );
 }
 

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { join, resolve } from "node:path";
-import { readManifest } from "../data/manifest.ts";
+import { dirname, join, resolve } from "node:path";
+import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { exists } from "../files.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
@@ -44,19 +44,28 @@ export async function runStarted(
   return started;
 }
 
+/** The images of a run, as it keeps them. */
+export interface RunSplits {
+  file: string;
+  entries: readonly ManifestEntry[];
+}
+
 /**
- * Paths of the images that the run in `folder` was trained or chosen on; none
- * where it keeps no splits, or images of them are gone.
+ * The images of the run that made a checkpoint; none where no splits are kept
+ * beside it, or images of them are gone.
+ *
+ * @param checkpoint a run's folder, or a checkpoint in it.
  */
-export async function imagesLearned(folder: string): Promise<Set<string>> {
+export async function runSplits(checkpoint: string): Promise<RunSplits> {
+  const { isDirectory } = await Deno.stat(checkpoint);
+  const folder = isDirectory ? checkpoint : dirname(checkpoint);
   const file = join(folder, SPLITS_FILE);
-  if (!await exists(file)) return new Set();
+  if (!await exists(file)) return { file, entries: [] };
   try {
     const { entries } = await readManifest(file);
-    const learned = entries.filter(({ split }) => split !== "test");
-    return new Set(learned.map(({ path }) => path));
+    return { file, entries };
   } catch (error) {
-    if (error instanceof DataError) return new Set();
+    if (error instanceof DataError) return { file, entries: [] };
     throw error;
   }
 }

@@ -138,7 +138,7 @@ function parseEntry(
     faults: Faults;
   },
 ): ManifestEntry | undefined {
-  const { image, label, group, rois } = fields;
+  const { image, label, group } = fields;
   for (const column of ["image", "label", "split", "fold"]) {
     if (has.has(column) && fields[column] === undefined) {
       faults.add(line, `empty ${column}: fill it in, or remove the line`);
@@ -147,22 +147,41 @@ function parseEntry(
   const split = parseSplit(fields.split, line, faults);
   const fold = parseFold(fields.fold, line, faults);
   const mpp = parseMpp(fields.mpp, line, faults);
+  const rois = parseRois(fields.rois, { folder, line, faults });
   if (image === undefined || label === undefined) return undefined;
 
-  const locate = (file: string) => isUrl(file) ? file : resolve(folder, file);
   return {
     image,
-    path: locate(image),
+    path: locateImage(folder, image),
     label,
     classIndex: -1, // known once all labels are
     ...(split !== undefined && { split }),
     ...(fold !== undefined && { fold }),
     ...(group !== undefined && { group }),
     ...(mpp !== undefined && { mpp }),
-    ...(rois !== undefined && { rois: locate(rois) }),
+    ...(rois !== undefined && { rois }),
     manifest: path,
     line,
   };
+}
+
+/** The absolute path of an image that a table in `folder` names, or its URL. */
+export function locateImage(folder: string, image: string): string {
+  return isUrl(image) ? image : resolve(folder, image);
+}
+
+/** Tables of objects are read from files: a URL would be taken for none. */
+function parseRois(
+  file: string | undefined,
+  { folder, line, faults }: { folder: string; line: number; faults: Faults },
+): string | undefined {
+  if (file === undefined) return undefined;
+  if (!isUrl(file)) return resolve(folder, file);
+  faults.add(
+    line,
+    `rois is "${file}": fetch it, and write the path of the file`,
+  );
+  return undefined;
 }
 
 function parseSplit(
@@ -233,10 +252,7 @@ async function checkFiles(
       );
     }
     if (rois !== undefined && !await isFile(rois)) {
-      faults.add(
-        line,
-        `the rois of image "${image}" are not a file: give one of this machine`,
-      );
+      faults.add(line, `the rois of image "${image}" are not a file`);
     }
   }));
 }

@@ -15,11 +15,11 @@
  *
  * @module
  */
-import { dirname, join, parse, relative, resolve } from "node:path";
+import { dirname, join, parse, relative } from "node:path";
 import { exists } from "../files.ts";
 import type { Region } from "../image/geometry.ts";
 import { isUrl } from "../image/source.ts";
-import type { Manifest, ManifestEntry } from "./manifest.ts";
+import { locateImage, type Manifest, type ManifestEntry } from "./manifest.ts";
 import { type Columns, Faults, readTable, type Row } from "./table.ts";
 
 /** An object that someone marked; a point has no width and height. */
@@ -137,7 +137,7 @@ async function perSet(
 ): Promise<RegionSource> {
   const objects = Map.groupBy(
     await readObjects(path, ["image"]),
-    ({ image }) => isUrl(image!) ? image : resolve(folder, image!),
+    ({ image }) => locateImage(folder, image!),
   );
   return {
     of: (entry) =>

@@ -8,7 +8,12 @@ import { dirname, join, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import sharp from "sharp";
 import { UsageError } from "../errors.ts";
-import { moveIntoPlace, temporaryBeside, writeAndSync } from "../files.ts";
+import {
+  moveIntoPlace,
+  syncFolder,
+  temporaryBeside,
+  writeAndSync,
+} from "../files.ts";
 import type { Size } from "../image/geometry.ts";
 import type { Split } from "./manifest.ts";
 import type { AnnotatedObject } from "./regions.ts";
@@ -94,9 +99,27 @@ async function checkVacant(out: string): Promise<void> {
 
 async function writeFiles(
   folder: string,
-  { recipe, counts, draw }: SyntheticDataset,
-  { signal, onProgress = () => {} }: WriteOptions,
+  dataset: SyntheticDataset,
+  options: WriteOptions,
 ): Promise<void> {
+  const { rows, regions } = await writeImages(folder, dataset, options);
+  const write = (name: string, text: string) =>
+    writeAndSync(join(folder, name), new TextEncoder().encode(text));
+  await write("manifest.csv", formatTable(["image", "label", "split"], rows));
+  await write(
+    "regions.csv",
+    formatTable(["image", "left", "top", "right", "bottom", "type"], regions),
+  );
+  await write("dataset.json", JSON.stringify(dataset.recipe, null, 2) + "\n");
+  await syncFolder(folder);
+}
+
+/** Draws the images and writes them; returns the lines of both tables. */
+async function writeImages(
+  folder: string,
+  { counts, draw }: SyntheticDataset,
+  { signal, onProgress = () => {} }: WriteOptions,
+) {
   await Deno.mkdir(join(folder, "images"), { recursive: true });
   const images = (Object.keys(counts) as Split[]).flatMap((split) =>
     Array.from({ length: counts[split]! }, (_, index) => ({ split, index }))
@@ -107,7 +130,7 @@ async function writeFiles(
   try {
     for (const { split, index } of images) {
       await setTimeout(0); // drawing never waits: let signals in
-      signal?.throwIfAborted();
+      if (signal?.aborted) break;
       const drawing = draw(split, index);
       const image = `images/${split}_${String(index).padStart(5, "0")}.png`;
       rows.push([image, drawing.label, split]);
@@ -124,15 +147,9 @@ async function writeFiles(
   } finally {
     await Promise.allSettled(encodings); // before the folder goes
   }
-
-  const write = (name: string, text: string) =>
-    writeAndSync(join(folder, name), new TextEncoder().encode(text));
-  await write("manifest.csv", formatTable(["image", "label", "split"], rows));
-  await write(
-    "regions.csv",
-    formatTable(["image", "left", "top", "right", "bottom", "type"], regions),
-  );
-  await write("dataset.json", JSON.stringify(recipe, null, 2) + "\n");
+  signal?.throwIfAborted();
+  await syncFolder(join(folder, "images"));
+  return { rows, regions };
 }
 
 async function encode(

@@ -81,9 +81,10 @@ export class GumbelDraws {
     for (const [rank, index] of indices.entries()) {
       if (index < 0) break;
       const inMap = indexInMap(block, index, columns);
-      const isKept = this.#top.offer(values[rank]!, inMap);
-      if (isKept) this.#logits.set(inMap, logits[index]!);
+      if (!this.#top.offer(values[rank]!, inMap)) break; // nor those after it
+      this.#logits.set(inMap, logits[index]!);
     }
+    keepOnly(this.#logits, new Set(this.#top.indices));
   }
 
   /** @throws {NothingToDrawError} If no location can be drawn. */
@@ -123,6 +124,7 @@ export class ExpectedCounts {
       const index = indexInMap(block, i, this.#columns);
       if (this.#draws.offer(attention, index)) this.#logits.set(index, logit);
     }
+    keepOnly(this.#logits, this.#draws.candidates());
   }
 
   draw(): StreamedDraws {
@@ -131,6 +133,16 @@ export class ExpectedCounts {
       ...drawn,
       logits: drawn.indices.map((index) => this.#logits.get(index)!),
     };
+  }
+}
+
+/** Forgets what better locations have pushed out. */
+function keepOnly(
+  logits: Map<number, number>,
+  kept: ReadonlySet<number>,
+): void {
+  for (const index of logits.keys()) {
+    if (!kept.has(index)) logits.delete(index);
   }
 }
 

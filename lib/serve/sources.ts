@@ -99,11 +99,9 @@ export class Sources {
       isFile: async (file) => await this.#allowedFile(file) !== undefined,
     });
     const faults = new Faults(path);
-    for (const { line, path, rois } of manifest.entries) {
-      for (const place of [path, rois]) {
-        if (place === undefined || !isUrl(place)) continue;
-        await this.uri(place).catch(({ message }) => faults.add(line, message));
-      }
+    for (const { line, path } of manifest.entries) {
+      if (!isUrl(path)) continue;
+      await this.uri(path).catch(({ message }) => faults.add(line, message));
     }
     faults.throwIfAny();
     return manifest;

@@ -10,7 +10,11 @@
  * @module
  */
 import { join } from "node:path";
-import { checkLeaks, type ManifestEntry } from "../data/manifest.ts";
+import {
+  checkLeaks,
+  type ManifestEntry,
+  type Split,
+} from "../data/manifest.ts";
 import { foldSplit, validationPart, writeSplits } from "../data/folds.ts";
 import type { RegionSource } from "../data/regions.ts";
 import {
@@ -28,7 +32,7 @@ import { exists, writeFileAtomically, writeJson } from "../files.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "./clock.ts";
-import { entriesOf, SPLITS_FILE } from "./run_data.ts";
+import { SPLITS_FILE } from "./run_data.ts";
 import { LOG_FILE } from "./run_log.ts";
 import { train, type TrainingData, type TrainOptions } from "./trainer.ts";
 
@@ -112,10 +116,11 @@ export async function runFold(
   const { test, ...data } = foldData(entries, task, options);
   await checkLeaks([...data.train, ...data.validation]);
   const twin = await sameTraining(task, options);
+  // What a training of its own left, if it was cut off, is not the result.
+  if (twin) await Deno.remove(folder, { recursive: true }).catch(() => {});
+  await Deno.mkdir(folder, { recursive: true });
+  await writeSplits(join(folder, SPLITS_FILE), foldSides({ test, ...data }));
   if (twin) {
-    // What a training of its own left, if it was cut off, is not the result.
-    await Deno.remove(folder, { recursive: true }).catch(() => {});
-    await Deno.mkdir(folder, { recursive: true });
     for (const name of [LAST, LOG_FILE]) {
       await Deno.copyFile(join(twin.folder, name), join(folder, name));
     }
@@ -126,10 +131,6 @@ export async function runFold(
       resume: await exists(join(folder, LAST)),
     });
   }
-  await writeSplits(
-    join(folder, SPLITS_FILE),
-    entriesOf({ train: data.train, validation: data.validation, test }),
-  );
   const { model, epoch } = await readCheckpoint(folder);
   const { cache, foreground, memory, signal } = options;
   const evaluation = await evaluate(model, test, {
@@ -244,4 +245,17 @@ function foldData(
     default:
       throw new TypeError(`Unknown protocol ${protocol satisfies never}`);
   }
+}
+
+/** The images with their sides; those that chose the epoch are no test images. */
+function foldSides(
+  { train, validation, chosenOnTest, test }: ReturnType<typeof foldData>,
+): ManifestEntry[] {
+  const on = (split: Split, entries: readonly ManifestEntry[]) =>
+    entries.map((entry) => ({ ...entry, split }));
+  return [
+    ...on("train", train),
+    ...on("validation", validation),
+    ...on(chosenOnTest ? "validation" : "test", test),
+  ];
 }

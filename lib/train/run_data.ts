@@ -11,7 +11,6 @@ import {
   type Manifest,
   type ManifestEntry,
   readManifest,
-  type Split,
 } from "../data/manifest.ts";
 import { DataError, UsageError } from "../errors.ts";
 import type { Config } from "../model/config.ts";
@@ -92,24 +91,19 @@ export async function runData(
     sides = validationPart(sides.train, { fraction, seed });
     await checkLeaks([...sides.train, ...sides.validation]);
   }
-  const used = entriesOf({
-    ...sides,
-    test: entries.filter(({ split }) => split === "test"),
-  });
+  const used: ManifestEntry[] = [
+    ...sides.train.map((entry) => ({ ...entry, split: "train" as const })),
+    ...sides.validation.map((entry) => ({
+      ...entry,
+      split: "validation" as const,
+    })),
+    ...entries.filter(({ split }) => split === "test"),
+  ];
   const file = join(folder, SPLITS_FILE);
   if (resume) await checkSameEntries(file, used);
   await Deno.mkdir(folder, { recursive: true });
   await writeSplits(file, used);
   return { classes, ...sides };
-}
-
-/** The images of a run, each with its split. */
-export function entriesOf(
-  sides: Record<Split, readonly ManifestEntry[]>,
-): ManifestEntry[] {
-  return (["train", "validation", "test"] as const).flatMap((split) =>
-    sides[split].map((entry) => ({ ...entry, split }))
-  );
 }
 
 /**

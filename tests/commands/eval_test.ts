@@ -8,7 +8,6 @@ import {
   folderOfFile,
   inParallel,
   remarks,
-  SMALL,
   succeed,
   zoomin,
 } from "./process.ts";
@@ -136,40 +135,13 @@ Deno.test("eval warns of images that the run has learned from", async () => {
   assert.deepEqual(await warnings("--data", "unsplit.csv"), [
     "warning: the run has learned from 12 of these 20 images; score new ones with --data run/splits.csv --split test",
   ]);
-  const named = await warnings(
-    ...["--data", "unsplit.csv", "--checkpoint", "run/best.safetensors"],
+  const [ofFile] = await warnings(
+    ...["--checkpoint", "run/last.safetensors", "--data", "unsplit.csv"],
   );
-  assert.match(named[0]!, /learned from 12 of .* --data run\/splits\.csv/);
+  assert.match(ofFile!, /from 12 of these 20 .* --data run\/splits\.csv /);
   for (const split of ["test", "train"]) {
     assert.deepEqual(await warnings("--split", split), []);
   }
-});
-
-Deno.test("a fold knows what it has learned from", async () => {
-  await succeed(
-    folder,
-    ...["train", "--data", "set/manifest.csv", "--out", "cv", ...SMALL],
-    ...["--folds", "2", "--fold", "1", "--protocol", "held-out"],
-    ...["--epochs", "1"],
-  );
-  const fold = join("cv", "held-out", "fold-01");
-  const argv = ["--checkpoint", fold, "--split", "all"];
-  const { stderr } = await succeed(folder, ...EVAL, ...argv);
-  assert.match(stderr, /^warning: the run has learned from 10 of these 20 /m);
-});
-
-Deno.test("eval finds faults of annotations before it classifies", async () => {
-  await Deno.mkdir(join(folder, "faulty"));
-  const rows = await manifestRows();
-  const [image] = rows.find(([, , split]) => split === "test")!;
-  const beside = (name: string, text: string) =>
-    Deno.writeTextFile(join(folder, "faulty", name), text);
-  await beside("manifest.csv", `image,label\n../set/${image},negative\n`);
-  await beside("regions.csv", `image,x,y\n../set/${image},1,here\n`);
-  assertFailsInOneLine(
-    await zoomin(folder, ...EVAL, "--data", "faulty/manifest.csv"),
-    { code: 1, message: /regions\.csv:2: y is "here"/ },
-  );
 });
 
 Deno.test("eval says what decoding changed, and in how many images", async () => {
@@ -217,6 +189,37 @@ Deno.test("eval reports a broken image and scores the rest", async () => {
     await zoomin(folder, ...EVAL, "--data", "all_broken.csv"),
     { code: 1, message: /none of its images could be read; .*cut\.png/ },
   );
+});
+
+Deno.test("eval loses no predictions to a fault of annotations", async () => {
+  const [[image]] = await manifestRows() as [[string]];
+  const marked = join(folder, "marked");
+  await Deno.mkdir(marked);
+  await Deno.copyFile(join(folder, "set", image), join(marked, "a.png"));
+  const files = {
+    "cut.png": "no image",
+    "cut.csv": "image,label\ncut.png,positive\n",
+    "own.csv": "image,label,rois\na.png,negative,bad.csv\n",
+    "bad.csv": "x,y\n1,two\n",
+    "regions.csv": "image,x,y\ncut.png,1,two\n",
+  };
+  for (const [name, text] of Object.entries(files)) {
+    await Deno.writeTextFile(join(marked, name), text);
+  }
+  // The table of all images is read before any of them, that of one with it.
+  await inParallel<[data: string, message: RegExp]>([
+    ["cut", /^\S*regions\.csv:2: y is "two"/],
+    ["own", /^\S*bad\.csv:2: y is "two"/],
+  ], async ([data, message]) => {
+    const result = await zoomin(
+      folder,
+      ...[...EVAL, "--data", `marked/${data}.csv`],
+      ...["--predictions", `marked/${data}-predictions.csv`],
+    );
+    assertFailsInOneLine(result, { code: 1, message });
+  });
+  const text = await Deno.readTextFile(join(marked, "own-predictions.csv"));
+  assert.equal(text.trimEnd().split("\n").length, 2);
 });
 
 Deno.test("eval names what is wrong with its input", async () => {

@@ -473,6 +473,7 @@ Deno.test("train --folds: both protocols, once", async () => {
   }
   assert.equal(scored, 2 * 20); // each image once a protocol
   await checkNoLeak();
+  await checkFoldSplits();
 
   const writtenAt = () =>
     cells.map(([protocol, fold]) => {
@@ -658,4 +659,22 @@ async function checkNoLeak(): Promise<void> {
     chosen.filter(({ type }) => type === "epoch")
       .every(({ testLoss }) => Number.isFinite(testLoss)),
   );
+}
+
+/** A fold keeps its sides, so that eval knows what its run has learned from. */
+async function checkFoldSplits(): Promise<void> {
+  const warned = async (protocol: string) => {
+    const result = await succeed(
+      folder,
+      ...["eval", "--checkpoint", `cv/${protocol}/fold-01`],
+      ...["--data", "cv/folds.csv", "--split", "all", "--backend", "wasm"],
+    );
+    return remarks(result).filter((line) => line.startsWith("warning: "));
+  };
+  assert.deepEqual(await warned("held-out"), [
+    "warning: the run has learned from 10 of these 20 images; score new ones with --data cv/held-out/fold-01/splits.csv --split test",
+  ]);
+  assert.deepEqual(await warned("best-epoch"), [
+    "warning: the run has learned from 20 of these 20 images",
+  ]);
 }

@@ -200,7 +200,12 @@ const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
   [
     "a missing table of objects",
     "image,label,rois\na.png,x,none.csv\n",
-    /^manifest\.csv:2: the rois of image ".*" are not a file: give one/,
+    /^manifest\.csv:2: the rois of image ".*" are not a file$/,
+  ],
+  [
+    "a table of objects on a server",
+    "image,label,rois\na.png,x,https://h.org/a.csv\n",
+    /^manifest\.csv:2: rois is "https:\/\/h\.org\/a\.csv": fetch it, and write the path/,
   ],
 ];
 

@@ -93,17 +93,26 @@ Deno.test("writeDataset leaves nothing behind when drawing fails", async () => {
 
 Deno.test("writeDataset leaves nothing behind when an image cannot be written", async () => {
   await withFolder(async (parent) => {
-    const flat: SyntheticDataset = {
+    const side = 4000; // px: still being encoded when the next one fails
+    const large = {
+      data: new Uint8Array(side ** 2),
+      width: side,
+      height: side,
+    };
+    const blocked: SyntheticDataset = {
       ...DATASET,
-      counts: { train: 40 },
-      draw: (split, index) =>
-        index === 3
-          ? { ...DATASET.draw(split, 0), data: new Uint8Array(5) }
-          : DATASET.draw(split, 0),
+      draw: (split, index) => {
+        const drawing = DATASET.draw(split, index);
+        if (index === 0) return { ...drawing, ...large };
+        const [{ name }] = [...Deno.readDirSync(parent)] as [Deno.DirEntry];
+        const image = `images/${split}_0000${index}.png`;
+        Deno.mkdirSync(join(parent, name, image), { recursive: true });
+        return drawing;
+      },
     };
     await assert.rejects(
-      writeDataset(join(parent, "set"), flat),
-      /too small/,
+      writeDataset(join(parent, "set"), blocked),
+      /train_00001\.png/,
     );
     assert.deepEqual([...Deno.readDirSync(parent)], []);
   });
