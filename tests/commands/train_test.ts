@@ -545,14 +545,14 @@ Deno.test("without validation both protocols share one training", async () => {
 });
 
 Deno.test("a shared training takes the place of one that was cut off", async () => {
-  const [best] = await unvalidated("twins", "best-epoch");
-  const own = join(folder, "twins", "held-out", "fold-01");
+  const [best] = await unvalidated("shared", "best-epoch");
+  const own = join(folder, "shared", "held-out", "fold-01");
   await Deno.mkdir(own, { recursive: true });
   await succeed(folder, ...training("early", "--epochs", "1"));
   for (const name of ["best.safetensors", "last.safetensors"]) {
     await Deno.copyFile(join(folder, "early", name), join(own, name));
   }
-  const [, last] = await unvalidated("twins", "both");
+  const [, last] = await unvalidated("shared", "both");
   assert.equal(last!.bestEpoch, 3);
   assert.ok(last!.seconds > best!.seconds);
 });
