@@ -27,7 +27,7 @@ const GRANTS: Record<string, string> = {
   serve: SERVE,
   dataset: FILES,
   pyramid: NET,
-  study: `${FILES} --allow-run`, // each run is a process of its own
+  study: `${NET} --allow-run`, // each run is a process of its own
   demo: FILES,
   doctor: FILES,
 };
