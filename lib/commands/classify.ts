@@ -14,7 +14,7 @@ import {
   defaultWorkers,
   type ImageTask,
 } from "./classifier.ts";
-import { Flags, isFolder, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
+import { Flags, LOOK_FLAGS, LOOK_USAGE, namesFolder } from "./flags.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 
 export const summary = "Classify images and show where the network looked";
@@ -152,7 +152,9 @@ async function outputPaths(
 ): Promise<string[] | undefined> {
   const out = flags.text(flag);
   if (out === undefined) return undefined;
-  if (images.length === 1 && !isFolder(out)) return [flags.outputFile(flag)!];
+  if (images.length === 1 && !namesFolder(out)) {
+    return [flags.outputFile(flag)!];
+  }
   await Deno.mkdir(out, { recursive: true });
   const paths = images.map((image) => {
     const name = fileName(image);

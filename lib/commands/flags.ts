@@ -83,7 +83,7 @@ export class Flags {
   outputFile(name: string): string | undefined {
     const path = this.text(name);
     if (path === undefined) return undefined;
-    if (isFolder(path)) {
+    if (namesFolder(path)) {
       throw new UsageError(`Cannot write --${name} ${path}: it is a folder`);
     }
     if (!isFolder(dirname(path))) {
@@ -219,12 +219,17 @@ export class Flags {
 }
 
 /** Whether there is a folder at `path`. */
-export function isFolder(path: string): boolean {
+function isFolder(path: string): boolean {
   try {
     return Deno.statSync(path).isDirectory;
   } catch {
     return false;
   }
+}
+
+/** Whether `path` is a folder, or is to be one: it ends with a slash. */
+export function namesFolder(path: string): boolean {
+  return /[/\\]$/.test(path) || isFolder(path);
 }
 
 /** What node:util says in a line, and the flag that was probably meant. */

@@ -206,10 +206,14 @@ Deno.test("classify --heatmap draws the attention, with its scale", async () => 
       message: /^Cannot write --heatmap no\/h\.png: there is no folder no$/m,
     },
   );
-  // A folder that is there takes the heat map of one image too.
+  // A folder that is there takes the heat map of one image too, and so does one
+  // that a slash names.
   const [inFolder] = await results("--heatmap", "maps", IMAGES[2]!);
   assert.equal(inFolder!.heatmap, join("maps", "test_00002.png"));
   await checkHeatmap(inFolder!.heatmap!);
+  const [inNew] = await results("--heatmap", "new/", IMAGES[2]!);
+  assert.equal(inNew!.heatmap, join("new", "test_00002.png"));
+  await checkHeatmap(inNew!.heatmap!);
 });
 
 /** Checks that a heat map decodes, shows something and tells its scale. */
