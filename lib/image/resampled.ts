@@ -28,12 +28,17 @@ import {
 // Scanners of one make differ by as much.
 const TOLERANCE = 0.02;
 
+// The longer side of an image, px: ten times that of the largest slides. What
+// a file or a table says of its pixels may be wrong by any power of ten.
+const LARGEST_SIDE = 2 ** 21;
+
 /**
  * `pyramid` at `mpp` micrometres per px; itself where that is null or near what
  * it has. Closing the one closes the other.
  *
  * @param known micrometres per px of the image, whatever its file says.
- * @throws {ImageError} If the image does not say its own.
+ * @throws {ImageError} If the image does not say its own, or would be less than a
+ * pixel, or immense.
  */
 export function atMpp(
   pyramid: Pyramid,
@@ -47,7 +52,16 @@ export function atMpp(
       `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: its file does not say its own; write it in the manifest's column "mpp", or give classify --mpp`,
     );
   }
-  if (Math.abs(own / mpp - 1) <= TOLERANCE) return pyramid;
+  const scale = own / mpp;
+  if (Math.abs(scale - 1) <= TOLERANCE) return pyramid;
+  const side = Math.max(pyramid.width, pyramid.height) * scale;
+  if (!(side >= 1 && side <= LARGEST_SIDE)) {
+    throw new ImageError(
+      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: of its own it has ${own}, so its longer side would be ${
+        side.toPrecision(3)
+      } px; write its own in the manifest's column "mpp", or give classify --mpp`,
+    );
+  }
   return new ResampledPyramid(pyramid, { mpp, own });
 }
 

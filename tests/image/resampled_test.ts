@@ -153,3 +153,15 @@ Deno.test("what level 0 is made of is given back at once", async () => {
   await readAll(atMpp(stored, 0.2)); // in parts of 512 px
   assert.deepEqual([held, most], [0, 1]);
 });
+
+Deno.test("an image that would be immense, or less than a pixel, is refused", () => {
+  for (const own of [3e6, 1e300, Infinity, 1e-12]) {
+    assert.throws(() => atMpp(image(64, 64, own), 0.5), {
+      name: "ImageError",
+      message:
+        /^Cannot see slide at 0\.5 um per px, .+: of its own it has .+, so its longer side would be .+ px;/,
+    });
+  }
+  const { width } = atMpp(image(64, 32, 0.5 * 2 ** 15), 0.5);
+  assert.equal(width, 2 ** 21);
+});
