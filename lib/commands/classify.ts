@@ -14,7 +14,8 @@ import {
   defaultWorkers,
   type ImageTask,
 } from "./classifier.ts";
-import { Flags, LOOK_FLAGS, LOOK_USAGE, namesFolder } from "./flags.ts";
+import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
+import { checkApart, namesFolder } from "./outputs.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 
 export const summary = "Classify images and show where the network looked";
@@ -91,7 +92,11 @@ export async function run(argv: string[]): Promise<number> {
     { flag: "geojson", extension: ".geojson" },
     images,
   );
+  await checkApart([...heatmaps ?? [], ...regions ?? []], images);
   const origin = flags.oneOf("origin", ORIGINS) ?? "level0";
+  if (flags.has("origin") && regions === undefined) {
+    throw new UsageError("Cannot take --origin without --geojson");
+  }
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend());
   const setup = { checkpoint, backend, origin, ...options };

@@ -28,6 +28,7 @@ import {
   defaultWorkers,
 } from "./classifier.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
+import { checkApart } from "./outputs.ts";
 import { runSplits } from "./run_folder.ts";
 import {
   announceEngine,
@@ -99,6 +100,10 @@ export async function run(argv: string[]): Promise<number> {
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
   const regions = await readRegions(manifest); // its faults show at once
+  await checkApart(
+    file === undefined ? [] : [file],
+    [data, ...entries.map(({ path }) => path)],
+  );
   await warnOfLearned(path, entries, split);
   const setup = { checkpoint: path, backend, ...options };
   const evaluation = await evaluate(entries, {

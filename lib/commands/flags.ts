@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { dirname } from "node:path";
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { type BackendChoice, BACKENDS } from "../engine/select.ts";
 import { UsageError } from "../errors.ts";
@@ -12,6 +11,7 @@ import { MAX_SAMPLES } from "../eval/limits.ts";
 import { fileForeground, type ForegroundChoice } from "../image/tissue.ts";
 import { DEFAULT_MEMORY_BYTES, LEAST_MEMORY_BYTES, Memory } from "../memory.ts";
 import { nearest } from "../nearest.ts";
+import { checkOutputFile } from "./outputs.ts";
 
 type Values = Record<string, string | boolean | string[] | undefined>;
 
@@ -83,14 +83,7 @@ export class Flags {
   outputFile(name: string): string | undefined {
     const path = this.text(name);
     if (path === undefined) return undefined;
-    if (namesFolder(path)) {
-      throw new UsageError(`Cannot write --${name} ${path}: it is a folder`);
-    }
-    if (!isFolder(dirname(path))) {
-      throw new UsageError(
-        `Cannot write --${name} ${path}: there is no folder ${dirname(path)}`,
-      );
-    }
+    checkOutputFile(path, `--${name} ${path}`);
     return path;
   }
 
@@ -216,20 +209,6 @@ export class Flags {
   backend(): BackendChoice {
     return this.oneOf("backend", BACKENDS) ?? "auto";
   }
-}
-
-/** Whether there is a folder at `path`. */
-function isFolder(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false;
-  }
-}
-
-/** Whether `path` is a folder, or is to be one: it ends with a slash. */
-export function namesFolder(path: string): boolean {
-  return /[/\\]$/.test(path) || isFolder(path);
 }
 
 /** What node:util says in a line, and the flag that was probably meant. */

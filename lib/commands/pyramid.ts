@@ -8,6 +8,7 @@ import { openImage } from "../image/open.ts";
 import { writePyramid } from "../image/pyramid_writer.ts";
 import { blockCompression, COMPRESSION_USAGE } from "./compression.ts";
 import { Flags } from "./flags.ts";
+import { checkApart, checkOutputFile } from "./outputs.ts";
 import { duration, interruptSignal, ProgressLine } from "./terminal.ts";
 
 export const summary = "Convert an image to a tiled pyramid";
@@ -43,6 +44,8 @@ export async function run(argv: string[]): Promise<number> {
   if (input === undefined || out === undefined || extra !== undefined) {
     throw new UsageError("Cannot convert without two names: IN and OUT.tif");
   }
+  checkOutputFile(out, out);
+  await checkApart([out], [input]);
   const options = {
     compression: blockCompression(flags),
     blockSize: tile(flags),

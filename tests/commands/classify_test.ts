@@ -216,6 +216,27 @@ Deno.test("classify --heatmap draws the attention, with its scale", async () => 
   await checkHeatmap(inNew!.heatmap!);
 });
 
+Deno.test("classify does not write over what it reads", async () => {
+  const picture = await Deno.readFile(join(folder, IMAGES[0]!));
+  await Deno.mkdir(join(folder, "own"));
+  await Deno.writeFile(join(folder, "own", "a.png"), picture);
+  for (const out of ["own", "own/a.png"]) {
+    assertFailsInOneLine(
+      await zoomin(folder, ...CLASSIFY, "--heatmap", out, "own/a.png"),
+      {
+        code: 2,
+        message:
+          /^Cannot write to own\/a\.png: it is one of the files to read/m,
+      },
+    );
+  }
+  assert.deepEqual(await Deno.readFile(join(folder, "own", "a.png")), picture);
+  assertFailsInOneLine(
+    await zoomin(folder, ...CLASSIFY, "--origin", "level0", IMAGES[0]!),
+    { code: 2, message: /^Cannot take --origin without --geojson$/m },
+  );
+});
+
 /** Checks that a heat map decodes, shows something and tells its scale. */
 async function checkHeatmap(path: string): Promise<void> {
   const bytes = await Deno.readFile(join(folder, path));

@@ -269,6 +269,10 @@ Deno.test("eval names what is wrong with its input", async () => {
       /^Cannot write --predictions no\/such\.csv: there is no folder no$/m,
     ],
     ["nothing", /^Cannot write --predictions nothing: it is a folder$/m],
+    [
+      "set/manifest.csv",
+      /^Cannot write to set\/manifest\.csv: it is one of the files to read/m,
+    ],
   ], async ([file, message]) => {
     const result = await zoomin(folder, ...EVAL, "--predictions", file);
     assertFailsInOneLine(result, { code: 2, message });

@@ -53,6 +53,28 @@ Deno.test("pyramid refuses what is no image, and leaves nothing", async () => {
   });
 });
 
+Deno.test("pyramid refuses to write where it reads, or in no folder", async () => {
+  await withFolder(async (folder) => {
+    await writePicture(join(folder, "in.png"), 64);
+    await Deno.symlink(join(folder, "in.png"), join(folder, "same.tif"));
+    const before = await Deno.readFile(join(folder, "in.png"));
+    for (
+      const [out, message] of [
+        [
+          "./in.png",
+          /^Cannot write to \.\/in\.png: it is one of the files to/m,
+        ],
+        ["same.tif", /^Cannot write to same\.tif: it is one of the files to/m],
+        ["no/out.tif", /^Cannot write no\/out\.tif: there is no folder no$/m],
+      ] as const
+    ) {
+      const result = await zoomin(folder, "pyramid", "in.png", out);
+      assertFailsInOneLine(result, { code: 2, message });
+    }
+    assert.deepEqual(await Deno.readFile(join(folder, "in.png")), before);
+  });
+});
+
 /** Waits until a hidden file appears in `folder`: the work has begun. */
 async function whenBegun(folder: string): Promise<void> {
   while (![...Deno.readDirSync(folder)].some(({ name }) => name[0] === ".")) {
