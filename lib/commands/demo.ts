@@ -6,23 +6,28 @@
  * @module
  */
 import { join } from "node:path";
-import { type ManifestEntry, readManifest } from "../data/manifest.ts";
+import {
+  type Manifest,
+  type ManifestEntry,
+  readManifest,
+  type Split,
+} from "../data/manifest.ts";
 import { NEEDLE_DEFAULTS, needleDataset } from "../data/needle.ts";
 import { readRegions } from "../data/regions.ts";
-import { writeDataset } from "../data/synthetic.ts";
+import { hasDataset, writeDataset, writtenDataset } from "../data/synthetic.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { heatmapPng } from "../eval/picture.ts";
 import { predict } from "../eval/predict.ts";
 import { type EvaluationReport, evaluationReport } from "../eval/report.ts";
-import { UsageError } from "../errors.ts";
-import { exists, writeFileAtomically } from "../files.ts";
+import { exists, writeFileAtomically, writeJson } from "../files.ts";
 import { ImageCache } from "../image/cache.ts";
 import { peakMemoryBytes } from "../memory.ts";
-import { readCheckpoint } from "../model/checkpoint.ts";
+import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { preset } from "../model/presets.ts";
-import { train, type TrainingData } from "../train/trainer.ts";
+import { CONFIG_FILE, DEFAULT_TEST, runData } from "../train/run_data.ts";
+import { train } from "../train/trainer.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { environment } from "../engine/environment.ts";
 import { Flags } from "./flags.ts";
@@ -39,7 +44,8 @@ export const summary = "Draw, train, evaluate and classify, in a few minutes";
 
 export const usage = `deno task demo [--out DIR]
 
-  --out DIR          where everything goes (demo); must not hold one
+  --out DIR          where everything goes (demo); one that was stopped there
+                     goes on
   --seed N           seed of the images and of training (1)
   --shuffle-labels   give the training images random labels: accuracy must
                      then stay near chance
@@ -49,6 +55,7 @@ The last line on stdout is JSON.`;
 
 // The needle preset made small: two minutes on two cores, not hours.
 const SETTINGS = [
+  "preset=demo",
   "view.scale1=0.125",
   "view.tileStride=8",
   "view.scale2=0.25",
@@ -64,18 +71,20 @@ const SETTINGS = [
   'training.saliencyWarmStart={"steps":60,"frozenEpochs":4}',
 ];
 
-/** Where the demo stands. */
+/** What the demo does, and where. */
 interface Demo {
   out: string;
   seed: number;
   config: Config;
+  /** Whether the training images have random labels. */
+  shuffle: boolean;
   signal: AbortSignal;
 }
 
 /**
- * Runs the demo and prints what it did.
+ * Runs the demo and prints what it did; goes on with one that was stopped.
  *
- * @throws {UsageError} If a flag is wrong, or the folder holds files.
+ * @throws {UsageError} If a flag is wrong, or the folder holds something else.
  */
 export async function run(argv: string[]): Promise<number> {
   const started = performance.now();
@@ -89,25 +98,13 @@ export async function run(argv: string[]): Promise<number> {
     out: flags.text("out") ?? "demo",
     seed: flags.integer("seed") ?? 1,
     config: withSettings(preset("needle"), SETTINGS),
-    signal: interruptSignal(),
+    shuffle: flags.has("shuffle-labels"),
+    signal: interruptSignal("Stopped: the same command goes on"),
   };
-  const folder = join(demo.out, "run");
-  if (await exists(folder)) {
-    throw new UsageError(
-      `Cannot write a run to "${folder}": it is there already; remove it, or give another --out`,
-    );
-  }
   const engine = await announceEngine(flags.backend());
-  const manifest = await draw(demo);
-  const { classes, entries } = await readManifest(manifest);
-  const side = (split: string) =>
-    entries.filter((entry) => entry.split === split);
-  const train = flags.has("shuffle-labels")
-    ? shuffled(side("train"), demo.seed)
-    : side("train");
-  const test = side("test");
-  await learn(demo, { classes, train, validation: [] }, environment(engine));
-  const { report, heatmap } = await examine(demo, { manifest, test });
+  const manifest = await readManifest(await draw(demo));
+  await learn(demo, manifest, environment(engine));
+  const { report, heatmap } = await examine(demo, manifest);
   engine.assertAlive();
   const seconds = (performance.now() - started) / 1000;
   console.log(summaryText(demo, report, heatmap));
@@ -117,7 +114,7 @@ export async function run(argv: string[]): Promise<number> {
   console.log(JSON.stringify({
     accuracy: report.metrics.accuracy.value,
     auc: report.metrics.auc.value,
-    trainImages: train.length,
+    trainImages: side(manifest, "train").length,
     testImages: report.images,
     seconds,
     backend: engine.backend,
@@ -126,10 +123,15 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
+function side({ entries }: Manifest, split: Split): ManifestEntry[] {
+  return entries.filter((entry) => entry.split === split);
+}
+
 async function draw({ out, seed, signal }: Demo): Promise<string> {
   const folder = join(out, "data");
-  const line = new ProgressLine();
   const dataset = needleDataset({ ...NEEDLE_DEFAULTS, seed });
+  if (await hasDataset(folder, dataset)) return writtenDataset(folder).manifest;
+  const line = new ProgressLine();
   const { manifest } = await writeDataset(folder, dataset, {
     signal,
     onProgress: (done, total) => line.show(`drawing ${done}/${total} images`),
@@ -151,19 +153,35 @@ function shuffled(entries: ManifestEntry[], seed: number): ManifestEntry[] {
 }
 
 async function learn(
-  { out, seed, config, signal }: Demo,
-  data: TrainingData,
+  { out, seed, config, shuffle, signal }: Demo,
+  manifest: Manifest,
   environment: Record<string, unknown>,
 ): Promise<void> {
+  const folder = join(out, "run");
+  const trained = side(manifest, "train");
+  const entries = [
+    ...shuffle ? shuffled(trained, seed) : trained,
+    ...side(manifest, "test"),
+  ];
+  const resume = await exists(join(folder, LAST));
+  const data = await runData({
+    manifest: { ...manifest, entries },
+    config,
+    seed,
+    folder,
+    test: DEFAULT_TEST,
+    resume,
+  });
+  await writeJson(join(folder, CONFIG_FILE), config);
   const line = new ProgressLine();
   const cache = new ImageCache(2 ** 30);
   try {
     await train(data, {
-      folder: join(out, "run"),
+      folder,
       config,
       seed,
       cache,
-      resume: false,
+      resume,
       environment,
       signal,
       onProgress: ({ epoch, epochs, loss, accuracy, secondsLeft }) =>
@@ -182,10 +200,10 @@ async function learn(
 /** Scores the unseen images, and draws where the network looked in one. */
 async function examine(
   { out, seed, signal }: Demo,
-  { manifest: path, test }: { manifest: string; test: ManifestEntry[] },
+  manifest: Manifest,
 ): Promise<{ report: EvaluationReport; heatmap: string }> {
   const { model } = await readCheckpoint(join(out, "run"));
-  const manifest = await readManifest(path, { classes: model.classes });
+  const test = side(manifest, "test");
   const cache = new ImageCache(0);
   const evaluation = await evaluate(model, test, { cache, seed, signal });
   const report = await evaluationReport(evaluation, {

@@ -48,6 +48,10 @@ export interface WriteOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
+const MANIFEST_FILE = "manifest.csv";
+const REGIONS_FILE = "regions.csv";
+const RECIPE_FILE = "dataset.json";
+
 // PNGs encoded at a time, in the threads of libvips, while the next is drawn.
 const ENCODINGS = 2;
 
@@ -72,10 +76,29 @@ export async function writeDataset(
     await Deno.remove(temporary, { recursive: true }).catch(() => {});
     throw cause;
   }
+  return writtenDataset(out);
+}
+
+/** Where the files of a data set in the folder `out` are. */
+export function writtenDataset(out: string): WrittenDataset {
   return {
-    manifest: join(out, "manifest.csv"),
-    regions: join(out, "regions.csv"),
+    manifest: join(out, MANIFEST_FILE),
+    regions: join(out, REGIONS_FILE),
   };
+}
+
+/** Whether the folder `out` holds `dataset`, whole. */
+export async function hasDataset(
+  out: string,
+  { recipe }: SyntheticDataset,
+): Promise<boolean> {
+  const file = join(out, RECIPE_FILE);
+  const text = await Deno.readTextFile(file).catch(() => undefined);
+  return text === recipeText(recipe);
+}
+
+function recipeText(recipe: Record<string, unknown>): string {
+  return `${JSON.stringify(recipe, null, 2)}\n`;
 }
 
 async function checkVacant(out: string): Promise<void> {
@@ -105,12 +128,12 @@ async function writeFiles(
   const { rows, regions } = await writeImages(folder, dataset, options);
   const write = (name: string, text: string) =>
     writeAndSync(join(folder, name), new TextEncoder().encode(text));
-  await write("manifest.csv", formatTable(["image", "label", "split"], rows));
+  await write(MANIFEST_FILE, formatTable(["image", "label", "split"], rows));
   await write(
-    "regions.csv",
+    REGIONS_FILE,
     formatTable(["image", "left", "top", "right", "bottom", "type"], regions),
   );
-  await write("dataset.json", JSON.stringify(dataset.recipe, null, 2) + "\n");
+  await write(RECIPE_FILE, recipeText(dataset.recipe));
   await syncFolder(folder);
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import sharp from "sharp";
+import { exists } from "../../lib/files.ts";
 import { withFolder } from "../data/folder.ts";
 import {
   assertFailsInOneLine,
@@ -24,27 +25,39 @@ Deno.test("demo writes over nothing, and says what to do", async () => {
   });
 });
 
+/** Runs the demo in `folder`/demo until `file` is there, and stops it. */
+async function stopDemoAt(folder: string, file: string): Promise<void> {
+  const process = start(folder, "demo");
+  const ended = outcome(process);
+  while (!await exists(join(folder, "demo", file))) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  process.kill("SIGINT");
+  const { code, stdout, stderr } = await ended;
+  assert.deepEqual([code, stdout], [130, ""]);
+  assert.match(stderr, /\nStopped: the same command goes on\n$/);
+}
+
 Deno.test("Ctrl-C stops the demo while it trains", async () => {
   await withFolder(async (folder) => {
-    const process = start(folder, "demo", "--out", "here");
-    const ended = outcome(process);
-    const log = join(folder, "here", "run", "log.jsonl");
-    while (!await Deno.stat(log).catch(() => undefined)) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    process.kill("SIGINT");
-    const { code, stdout, stderr } = await ended;
-    assert.deepEqual([code, stdout], [130, ""]);
-    assert.match(stderr, /\nStopped\n$/);
+    await stopDemoAt(folder, "run/log.jsonl");
+    const left = [...Deno.readDirSync(join(folder, "demo", "run"))];
+    assert.deepEqual(left.map(({ name }) => name).sort(), [
+      "config.json",
+      "log.jsonl",
+      "splits.csv",
+    ]);
   });
 });
 
 Deno.test({
-  name: "the demo learns what a small view does not show",
+  name: "the demo, stopped once, learns what a small view does not show",
   ignore: !Deno.env.get("CI"), // minutes
   async fn() {
     await withFolder(async (folder) => {
-      const { stdout } = await succeed(folder, "demo");
+      await stopDemoAt(folder, "run/last.safetensors");
+      const { stdout, stderr } = await succeed(folder, "demo");
+      assert.doesNotMatch(stderr, /drew/); // the images are there
       const { seconds, heatmap, accuracy, auc, ...rest } = JSON.parse(
         stdout.trimEnd().split("\n").at(-1)!,
       );
