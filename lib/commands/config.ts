@@ -4,7 +4,12 @@
  * @module
  */
 import { ConfigError, UsageError } from "../errors.ts";
-import { type Config, parseConfig, withSettings } from "../model/config.ts";
+import {
+  type Config,
+  filledFrom,
+  parseConfig,
+  withSettings,
+} from "../model/config.ts";
 import { preset, presetNames } from "../model/presets.ts";
 import type { Flags } from "./flags.ts";
 
@@ -21,7 +26,8 @@ export const CONFIG_USAGE = `  --preset NAME      ${
   presetNames.filter((name) => !name.endsWith("-paper")).join(", ")
 };
                      NAME-paper has the published settings (colon)
-  --config FILE      a configuration in JSON instead, as config.json of a run
+  --config FILE      a configuration in JSON instead, as config.json of a run; it
+                     may leave out what is as in the preset that it names
   --set KEY=VALUE    change one value, e.g. training.learningRate=0.0005;
                      may be repeated
   --epochs N         short for --set training.epochs=N`;
@@ -43,6 +49,8 @@ export async function configFrom(
   const file = given ?? (name === undefined ? resumed : undefined);
   const base = file === undefined
     ? preset(name ?? "colon")
+    : file === given
+    ? await readChanges(file)
     : await readConfig(file);
   const epochs = flags.integer("epochs"), look = flags.text("foreground");
   const isWord = look === "none" || look === "tissue"; // and not a file
@@ -60,6 +68,21 @@ export async function configFrom(
  */
 export async function readConfig(file: string): Promise<Config> {
   return parseConfig(await readJson(file), file);
+}
+
+/** A configuration that need only say where it differs from its preset. */
+async function readChanges(file: string): Promise<Config> {
+  const value = await readJson(file);
+  const name = (value as { preset?: unknown } | null)?.preset;
+  if (name === undefined) {
+    throw new ConfigError(
+      `Cannot use ${file} as a configuration: it has no "preset"; write one of ${
+        presetNames.join(", ")
+      }, and what differs from it`,
+    );
+  }
+  const isKnown = typeof name === "string" && presetNames.includes(name);
+  return parseConfig(isKnown ? filledFrom(preset(name), value) : value, file);
 }
 
 async function readJson(file: string): Promise<unknown> {

@@ -155,11 +155,34 @@ export function parseConfig(value: unknown, source: string): Config {
   const result = configSchema.safeParse(value);
   if (result.success) return result.data;
   const faults = result.error.issues.map((issue) =>
-    `${issue.path.join(".") || "(whole)"}: ${issue.message}`
+    issue.code === "unrecognized_keys"
+      ? issue.keys.map((key) => unknownText(value, [...issue.path, key]))
+        .join("; ")
+      : `${issue.path.join(".") || "(whole)"}: ${issue.message}`
   );
   throw new ConfigError(
     `Cannot use ${source} as a configuration: ${faults.join("; ")}`,
   );
+}
+
+function unknownText(value: unknown, path: readonly PropertyKey[]): string {
+  const key = path.join(".");
+  const meant = nearestKey(value, key);
+  return `there is no "${key}"` +
+    (meant === undefined ? "" : `, did you mean "${meant}"?`);
+}
+
+/** `value`, with what it leaves out as in `whole`. */
+export function filledFrom(whole: unknown, value: unknown): unknown {
+  if (!isRecord(whole) || !isRecord(value)) return value;
+  if ("kind" in value) return value; // one of several forms
+  const given = Object.entries(value)
+    .map(([key, own]) => [key, filledFrom(whole[key], own)]);
+  return { ...whole, ...Object.fromEntries(given) };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 /**
@@ -223,10 +246,10 @@ function child(
 
 /** The key that was probably meant: spelt nearly so, or its last word alone. */
 function nearestKey(
-  config: Record<string, unknown>,
+  config: unknown,
   key: string,
 ): string | undefined {
-  const keys = dottedKeys(config);
+  const keys = dottedKeys(config).filter((known) => known !== key);
   const lastWord = (key: string) => key.slice(key.lastIndexOf(".") + 1);
   const word = nearest(lastWord(key), keys.map(lastWord));
   return nearest(key, keys) ?? keys.find((key) => lastWord(key) === word);

@@ -294,10 +294,22 @@ const FAULTS: Fault[] = [
   },
   {
     name: "a configuration with a wrong and an unknown field",
-    files: { "fields.json": '{"view": {"scale1": "much"}, "speed": 3}' },
+    files: {
+      "fields.json":
+        '{"preset": "needle", "view": {"scale1": "much"}, "training": {"epoch": 3}}',
+    },
     argv: ["--config", "fields.json"],
     code: 2,
-    message: /fields\.json.*view\.scale1: .*"speed"/,
+    message:
+      /^Cannot use fields\.json as a configuration: view\.scale1: [^;]+; there is no "training\.epoch", did you mean "training\.epochs"\?$/m,
+  },
+  {
+    name: "a configuration that names no preset",
+    files: { "short.json": '{"training": {"epochs": 3}}' },
+    argv: ["--config", "short.json"],
+    code: 2,
+    message:
+      /^Cannot use short\.json .*: it has no "preset"; write one of colon/m,
   },
   {
     name: "labels without the reference class",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { ConfigError } from "../../lib/errors.ts";
 import {
   type Config,
+  filledFrom,
   parseConfig,
   withSettings,
 } from "../../lib/model/config.ts";
@@ -33,6 +34,24 @@ Deno.test("every preset is valid and survives JSON", () => {
     const read = parseConfig(JSON.parse(JSON.stringify(config)), name);
     assert.deepEqual(read, config);
   }
+});
+
+Deno.test("what a configuration leaves out is filled in, one form of many is not", () => {
+  const colon = preset("colon");
+  const schedule = { kind: "step", every: 3, factor: 0.5 };
+  const short = { training: { schedule, patience: 4 } };
+  assert.deepEqual(parseConfig(filledFrom(colon, short), "short"), {
+    ...colon,
+    training: { ...colon.training, schedule, patience: 4 },
+  });
+  const warmStart = { steps: 3, frozenEpochs: 1 }; // where colon has none
+  assert.deepEqual(
+    filledFrom(colon, { training: { saliencyWarmStart: warmStart } }),
+    {
+      ...colon,
+      training: { ...colon.training, saliencyWarmStart: warmStart },
+    },
+  );
 });
 
 Deno.test("the papers' presets hold the published views", () => {
