@@ -215,7 +215,7 @@ export class HttpClient {
         }
         if (attempt === attempts) {
           throw new ImageError(
-            `${(cause as Error).message}, at the last of ${attempts} attempts`,
+            `${reasonOf(cause as Error)}, at the last of ${attempts} attempts`,
             { cause },
           );
         }
@@ -273,4 +273,13 @@ async function contentRange(
 
 function versionOf({ headers }: Response): string | undefined {
   return headers.get("etag") ?? headers.get("last-modified") ?? undefined;
+}
+
+/**
+ * What stopped a request: Deno says so below "fetch failed", after the URL, which
+ * may hold a signature.
+ */
+function reasonOf({ message, cause }: Error): string {
+  const below = cause instanceof Error ? cause.message : "";
+  return /client error \([^)]*\): (.+)/.exec(below)?.[1] ?? message;
 }
