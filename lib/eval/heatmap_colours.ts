@@ -36,7 +36,7 @@ export interface RenderedHeatmap {
 }
 
 const LOW_PERCENTILE = 1;
-const HIGH_PERCENTILE = 99.9; // objects are tiny: 0.1 % of the image is a lot
+const HIGH_PERCENTILE = 99.5; // objects are tiny: 1 % of the image is a lot
 // Less contrast than this is rounding of float32, and shows as none.
 const LEAST_CONTRAST = 1e-5;
 const MOST_OPAQUE = 0.7; // of the hottest colour: the tissue stays visible
@@ -68,7 +68,7 @@ const OUTLINE_LIGHT = [255, 255, 255] as const;
 const OUTLINE_DARK = [0, 0, 0] as const;
 
 /**
- * The scale that shows `heat` best: from its 1st to its 99.9th percentile, or
+ * The scale that shows `heat` best: from its 1st to its 99.5th percentile, or
  * to its largest value where nearly all of it is flat.
  */
 export function heatScale(heat: Heatmap): HeatScale {
@@ -92,7 +92,7 @@ function isFlat(low: number, high: number): boolean {
 /** The scale in words, for the file that shows it. */
 export function describeScale(scale: HeatScale): string {
   const { low, high, lowPercentile, highPercentile } = scale;
-  return `Colour (viridis) and opacity are linear in attention mass per level-0 px, from ${
+  return `Colour (viridis) is linear in attention mass per level-0 px, opacity in its root, from ${
     low.toExponential(3)
   } (percentile ${lowPercentile}) to ${
     high.toExponential(3)
@@ -192,7 +192,8 @@ function touched(count: number, extent: number): [number, number][] {
 function blend(data: Uint8Array, at: number, intensity: number): void {
   const place = intensity * (VIRIDIS.length - 1);
   const below = Math.min(Math.floor(place), VIRIDIS.length - 2);
-  const opacity = MOST_OPAQUE * intensity;
+  // Attention is peaked: linear opacity would show its few peaks alone.
+  const opacity = MOST_OPAQUE * Math.sqrt(intensity);
   for (let c = 0; c < 3; c++) {
     const from = VIRIDIS[below]![c]!, to = VIRIDIS[below + 1]![c]!;
     const colour = from + (place - below) * (to - from);
