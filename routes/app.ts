@@ -13,7 +13,13 @@ import { errorResponse } from "./errors.ts";
 import { healthRoutes } from "./health.ts";
 import { inferenceRoutes } from "./inference_v2.ts";
 import { jobRoutes } from "./jobs.ts";
-import { boundedJson, guarded, observed, secured } from "./middleware.ts";
+import {
+  boundedJson,
+  guarded,
+  headed,
+  observed,
+  secured,
+} from "./middleware.ts";
 import { modelRoutes } from "./models.ts";
 import { acceptRoutes } from "./train.ts";
 
@@ -22,6 +28,7 @@ import { acceptRoutes } from "./train.ts";
 export function createApp(server: Server) {
   const app = newRoutes();
   app.use(
+    headed(), // around all that still touch the answer
     observed(server),
     secured(),
     guarded(server),

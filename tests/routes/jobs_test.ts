@@ -372,6 +372,35 @@ Deno.test("a run that fails names the image as its manifest does", async () => {
   assert.ok(!error!.includes(server.folder), error!);
 });
 
+Deno.test({
+  name: "a file that is asked for by HEAD is closed",
+  ignore: Deno.build.os !== "linux", // where /proc tells what is open
+  async fn() {
+    const openFiles = async () => {
+      const folder = `/proc/${server.served.process.pid}/fd`;
+      const files = await Array.fromAsync(
+        Deno.readDir(folder),
+        ({ name }) => Deno.readLink(join(folder, name)).catch(() => ""),
+      );
+      return files.filter((file) => file.startsWith(server.folder)).sort();
+    };
+    const { id } = await accepted(
+      await post(`${server.url}/v1/jobs`, {
+        kind: "classify",
+        path: "images/test_00003.png",
+      }),
+    );
+    const { links } = await ended(server.url, id);
+    const before = await openFiles();
+    for (const link of [links.result!, links.heatmap!]) {
+      const { status, headers } = await send("HEAD", link);
+      assert.equal(status, 200);
+      assert.match(headers.get("content-type")!, /json|png/);
+    }
+    assert.deepEqual(await openFiles(), before);
+  },
+});
+
 Deno.test("there is no other job", async () => {
   const id = crypto.randomUUID();
   for (
