@@ -224,8 +224,9 @@ export class ModelRegistry {
         models.push({ name, version, entry, info });
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;
+        // A folder, or a link that leads nowhere, was meant to be a model.
         const isOurs = extname(file) === ".safetensors" ||
-          (await Deno.stat(entry)).isDirectory;
+          !await isPlainFile(entry);
         if (isOurs) faults.push({ name, error: this.#messages.of(error) });
       }
     }
@@ -282,6 +283,11 @@ export class ModelRegistry {
     if (others.some((model) => model.info.sha256 === sha256)) return; // shared
     await this.#engine.unload(sha256);
   }
+}
+
+async function isPlainFile(path: string): Promise<boolean> {
+  const info = await Deno.stat(path).catch(() => undefined); // gone
+  return info?.isFile ?? false;
 }
 
 /** Changes when a file of the folder is replaced, or the file itself is. */

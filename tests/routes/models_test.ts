@@ -118,6 +118,22 @@ Deno.test("a model can be added, unloaded, loaded, made default and removed", as
   assert.equal((await classify()).status, 200);
 });
 
+Deno.test("a link that leads nowhere is a fault of that model alone", async () => {
+  const models = join(server.folder, "models");
+  await Deno.writeTextFile(join(models, "notes.txt"), "not meant as a model");
+  const links = ["lost", "lost-file.safetensors"].map((name) =>
+    join(models, name)
+  );
+  for (const link of links) await Deno.symlink("nowhere", link);
+  const { models: found, faults } = await list();
+  assert.ok(found.some(({ name }) => name === "first"));
+  const named = faults.filter(({ name }) => name !== "broken");
+  assert.deepEqual(named.map(({ name }) => name).sort(), ["lost", "lost-file"]);
+  for (const { error } of named) assert.match(error, /^Cannot find the check/);
+  assert.equal((await classify("first")).status, 200);
+  for (const link of links) await Deno.remove(link);
+});
+
 Deno.test("there is no other model", async () => {
   for (
     const [method, path] of [
