@@ -141,12 +141,13 @@ async function receive(
   const type = c.req.header("content-type") ?? "";
   const key = c.req.header("idempotency-key");
   if (isJson(type)) {
-    const { uri, path, seed = 0, ...how } = named;
+    const asked = { ...query, ...named };
+    const { uri, path, seed = 0, ...how } = asked;
     const image = await images.named({ uri, path });
     return {
       how: { seed, ...how },
       image,
-      asJob: () => jobs.classifyNamed(named, { key }),
+      asJob: () => jobs.classifyNamed(asked, { key }),
     };
   }
   const announced = announcedBytes(c);

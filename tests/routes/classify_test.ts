@@ -97,6 +97,35 @@ Deno.test("bytes, a form, a path and the command line give one answer", async ()
   assert.deepEqual(said(command), said(raw));
 });
 
+Deno.test("options of the query count beside JSON, whose own come first", async () => {
+  const ask = (
+    query: string,
+    options: Record<string, unknown>,
+    headers: Record<string, string> = {},
+  ) =>
+    post(
+      `${server.url}/v1/classify${query}`,
+      { path: IMAGE, ...options },
+      headers,
+    );
+  const answerOf = async (response: Response) => said(await resultOf(response));
+  const expected = await answerOf(await ask("", { seed: 3, samples: 5 }));
+  const asked = [
+    ask("?seed=3&samples=5", {}),
+    ask("?seed=4&samples=5", { seed: 3 }),
+  ];
+  for (const response of await Promise.all(asked)) {
+    assert.deepEqual(await answerOf(response), expected);
+  }
+  await assertRefused(await ask("?model=other", {}), { status: 404 });
+
+  const later = { prefer: "respond-async" };
+  const response = await ask("?seed=4&samples=5", { seed: 3 }, later);
+  const { links } = await ended(server.url, (await response.json()).id);
+  const result = await fetch(server.url + links.result!);
+  assert.deepEqual(await answerOf(result), expected);
+});
+
 Deno.test("concurrent requests give each its own answer", async () => {
   const names = Array.from({ length: 8 }, (_, i) => `test_0000${i}.png`);
   const one = async (name: string) =>
