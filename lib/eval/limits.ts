@@ -4,8 +4,7 @@
  * @module
  */
 
-/** Sub-tiles an image, at most. */
-export const MAX_SAMPLES = 4096;
+export { MAX_SAMPLES } from "../model/config.ts";
 
 /** Micrometres per px: from electron microscopes to satellites. */
 export const MPP_RANGE = { least: 1e-4, most: 1e9 } as const;

@@ -8,6 +8,9 @@ import { z } from "zod";
 import { ConfigError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 
+/** Sub-tiles an image, at most. */
+export const MAX_SAMPLES = 4096;
+
 const count = z.number().int().min(1);
 const pixels = z.number().int().min(1);
 
@@ -23,7 +26,8 @@ const viewSchema = z.strictObject({
       "distance between stage I locations, level-0 px; 1/scale1 = paper",
     ),
   subTileSize: pixels.describe("side of a sub-tile, level-0 px"),
-  samples: count.describe("N: sub-tiles drawn in training"),
+  samples: count.max(MAX_SAMPLES)
+    .describe("N: sub-tiles drawn in training"),
   foreground: z.enum(["none", "tissue"]).default("none")
     .describe("where to look: none is everywhere; tissue is what has colour"),
 });
@@ -108,7 +112,8 @@ const evaluationSchema = z.strictObject({
     .describe(
       "seeded: random under a seed; topN: expected counts, largest beta",
     ),
-  samples: count.describe("N: sub-tiles drawn at evaluation"),
+  samples: count.max(MAX_SAMPLES)
+    .describe("N: sub-tiles drawn at evaluation"),
 });
 
 /** The schema of {@linkcode Config}. */

@@ -24,6 +24,8 @@ export interface Limits {
   timeoutMs: number;
   /** How slowly a body may come. */
   pace: Pace;
+  /** How long a step of training may go on once its job is to stop. */
+  stopMs: number;
   /** How long a stop waits for what runs. */
   drainMs: number;
 }
@@ -39,5 +41,6 @@ export const DEFAULT_LIMITS: Limits = {
   timeoutMs: 60_000,
   // 0.5 Mbit/s: a place in the queue is held while a body comes.
   pace: { stallMs: 30_000, leastBytesPerSecond: 64 * 2 ** 10 },
+  stopMs: 10_000,
   drainMs: 30_000,
 };

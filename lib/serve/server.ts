@@ -44,6 +44,8 @@ export interface ServerOptions {
   log: Log;
   /** The engine's Worker, where it is not ours. */
   engineModule?: URL;
+  /** The Worker that trains, where it is not ours. */
+  trainModule?: URL;
 }
 
 /** What the routes work with. */
@@ -193,7 +195,8 @@ async function putTogether(options: ServerOptions) {
 
 /** What jobs of each kind do. */
 function worksOf(
-  { backend, allowedHosts, limits, memory = new Memory() }: ServerOptions,
+  { backend, allowedHosts, limits, memory = new Memory(), trainModule }:
+    ServerOptions,
   { engine, models, sources, images, predictor, messages }:
     & Pick<Server, "engine" | "models" | "images" | "predictor" | "messages">
     & { sources: Sources },
@@ -203,7 +206,9 @@ function worksOf(
     batch: batchWork({ images, models, predictor, messages }),
     train: trainWork({
       ...{ backend, allowedHosts, engine, models, sources },
+      module: trainModule,
       maxPixels: limits.maxPixels,
+      stopMs: limits.stopMs,
       memoryBytes: memory.bytes,
     }),
   };

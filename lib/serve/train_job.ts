@@ -36,6 +36,10 @@ export interface TrainWorkOptions {
   engine: EnginePool;
   models: ModelRegistry;
   sources: Sources;
+  /** How long a step may go on once the job is to stop. */
+  stopMs: number;
+  /** The Worker that trains, where it is not ours. */
+  module?: URL | undefined;
 }
 
 /** Folder of the run, in the job's. */
@@ -76,15 +80,22 @@ async function train(
   { data, config, seed }: TrainJobRequest,
   folder: string,
   { report, signal }: JobContext,
-  { engine, backend, allowedHosts, maxPixels, memoryBytes }: TrainWorkOptions,
+  { engine, backend, allowedHosts, maxPixels, memoryBytes, stopMs, module }:
+    TrainWorkOptions,
 ): Promise<TrainResult> {
-  const calls = new WorkerCalls<TrainMethods, TrainEvent>(WORKER, {
+  const calls = new WorkerCalls<TrainMethods, TrainEvent>(module ?? WORKER, {
     onEvent: (progress) => report({ ...progress }),
     onCrash: (reason) =>
       calls.close(new EngineError(`The Worker that trains ended: ${reason}`)),
   });
+  let late: ReturnType<typeof setTimeout> | undefined;
   const stop = () => {
     calls.call("stop", {}).catch(() => {}); // it ended by itself meanwhile
+    // In the midst of a step it hears nothing; what it has kept stays.
+    late = setTimeout(
+      () => calls.close(new EngineError("The Worker that trains did not stop")),
+      stopMs,
+    );
   };
   signal.addEventListener("abort", stop);
   try {
@@ -96,6 +107,7 @@ async function train(
     });
   } finally {
     signal.removeEventListener("abort", stop);
+    clearTimeout(late);
     calls.close(new EngineError("The Worker that trains was ended"));
   }
 }

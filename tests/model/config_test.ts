@@ -102,6 +102,8 @@ Deno.test("a wrong field is named with its source", () => {
   const wrong: [(config: Config) => void, string][] = [
     [(c) => c.view.samples = 0, "view.samples"],
     [(c) => c.view.samples = 1.5, "view.samples"],
+    [(c) => c.view.samples = 4097, "view.samples"],
+    [(c) => c.evaluation.samples = 4097, "evaluation.samples"],
     [(c) => c.training.learningRate = "fast" as never, "training.learningRate"],
     [(c) => c.training.learningRate = NaN, "training.learningRate"],
     [(c) => c.training.schedule.kind = "poly" as never, "training.schedule"],

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import { folderOfFile } from "../commands/process.ts";
 import {
@@ -6,6 +7,7 @@ import {
   ended,
   post,
   SMALL_SETTINGS,
+  until,
   withServer,
 } from "./served.ts";
 
@@ -22,5 +24,27 @@ Deno.test("training refuses what classification refuses as too large", async () 
     const { state, error } = await ended(url, id);
     assert.equal(state, "failed");
     assert.match(error!, /images\/\w+.png.* more than the 10000 px allowed/);
+  });
+});
+
+Deno.test("a run is cancelled in the midst of a step that has no end", async () => {
+  const options = {
+    limits: { ...DEFAULT_LIMITS, stopMs: 200 },
+    trainModule: new URL("./stuck_trainer.ts", import.meta.url),
+  };
+  await withServer(folder, options, async (url) => {
+    const response = await post(`${url}/v1/train`, {
+      ...{ data: "manifest.csv", name: "stuck", preset: "needle", epochs: 9 },
+      settings: SMALL_SETTINGS,
+    });
+    const { id } = await response.json();
+    await until(url, id, ({ progress }) => progress?.epoch === 2);
+    const cancelled = await fetch(`${url}/v1/jobs/${id}/cancel`, {
+      method: "POST",
+    });
+    await cancelled.body?.cancel();
+    assert.equal((await ended(url, id, 10_000)).state, "cancelled");
+    const run = join(folder, "models", ".server", "jobs", id, "run");
+    assert.ok((await Deno.stat(join(run, "last.safetensors"))).isFile);
   });
 });
