@@ -4,7 +4,7 @@
  * @module
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { UsageError } from "../errors.ts";
+import { NamedError, UsageError } from "../errors.ts";
 import { createApp } from "../../routes/app.ts";
 import { isLoopback } from "../serve/addresses.ts";
 import { readToken } from "../serve/auth.ts";
@@ -48,10 +48,19 @@ gives jobs back to the queue, from where the next start goes on.`;
 
 const DEFAULT_HOST = "127.0.0.1", DEFAULT_PORT = 8000;
 
-/** What the command line asks for. */
-interface Request {
+/** Where to listen. */
+interface Address {
   hostname: string;
   port: number;
+}
+
+/** Another program listens there: exit code 1. */
+class AddressError extends NamedError {
+  override name = "AddressError";
+}
+
+/** What the command line asks for. */
+interface Request extends Address {
   tokenFile: string | undefined;
   limits: Limits;
 }
@@ -60,6 +69,7 @@ interface Request {
  * Serves until Ctrl-C or SIGTERM.
  *
  * @throws {UsageError} If a flag is wrong, or strangers could get in.
+ * @throws {AddressError} If another program listens there.
  */
 export async function run(argv: string[]): Promise<number> {
   const flags = new Flags(argv, {
@@ -85,6 +95,7 @@ export async function run(argv: string[]): Promise<number> {
   const dataRoots = await Promise.all(
     flags.texts("data-root").map((root) => folderOf(root, "data-root")),
   );
+  assertFree({ hostname, port }); // engines take a while to start
   const stop = interruptSignal();
   const log = jsonLog((line) => console.error(line));
   logBugs(log);
@@ -141,6 +152,24 @@ async function folderOf(path: string, flag: string): Promise<string> {
   );
 }
 
+function assertFree(address: Address): void {
+  try {
+    Deno.listen(address).close();
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.AddrInUse)) throw cause;
+    throw new AddressError(
+      `Cannot serve on ${
+        textOf(address)
+      }: another program listens there; give another --port`,
+      { cause },
+    );
+  }
+}
+
+function textOf({ hostname, port }: Address): string {
+  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}
+
 /** Notes what nobody caught: one bad request must not end the others. */
 function logBugs(log: Log): void {
   globalThis.addEventListener("unhandledrejection", (event) => {
@@ -159,19 +188,14 @@ function logBugs(log: Log): void {
  */
 export async function listen(
   server: Server,
-  { hostname, port, stop }: {
-    hostname: string;
-    port: number;
-    stop: AbortSignal;
-  },
+  { hostname, port, stop }: Address & { stop: AbortSignal },
 ): Promise<void> {
   const app = createApp(server);
   const http = Deno.serve({
     hostname,
     port,
-    onListen({ hostname, port }) {
-      const name = hostname.includes(":") ? `[${hostname}]` : hostname;
-      console.log(`http://${name}:${port}`);
+    onListen(address) {
+      console.log(`http://${textOf(address)}`);
     },
   }, app.fetch);
   if (!stop.aborted) { // while the server started
