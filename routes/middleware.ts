@@ -12,6 +12,7 @@ import { bearsToken } from "../lib/serve/auth.ts";
 import { chunksOf } from "../lib/serve/body.ts";
 import {
   ForbiddenError,
+  InputError,
   TooLargeError,
   UnauthorizedError,
 } from "../lib/serve/errors.ts";
@@ -80,6 +81,12 @@ export function guarded({ token }: Server): MiddlewareHandler<Env> {
 
 /** Without a token, no web page that a browser here has open may ask. */
 function assertLocal(c: Context): void {
+  if (!URL.canParse(c.req.url)) { // RFC 9112, section 3.2: it is a 400
+    throw new InputError(
+      "host",
+      'Cannot read the header "Host": it must be a host, or host:port',
+    );
+  }
   const { hostname } = new URL(c.req.url);
   const site = c.req.header("sec-fetch-site");
   const isForeign = site === "cross-site" || site === "same-site";

@@ -71,6 +71,12 @@ export class Sources {
    * @throws {ImageRefusedError} If its host is not allowed.
    */
   async uri(uri: string): Promise<Source> {
+    if (!uri.isWellFormed()) { // which no URL can hold
+      throw new InputError(
+        "uri",
+        'Cannot read "uri": it holds half a character (a lone surrogate)',
+      );
+    }
     const address = httpUrl(uri);
     const url = URL.canParse(address) ? new URL(address) : undefined;
     switch (url?.protocol) {

@@ -169,12 +169,22 @@ Deno.test("without a token no other site may ask", async () => {
   await assertRefused(await ask(foreign), { status: 403 });
   // A name of the page's own that resolves to loopback.
   const { port } = new URL(open.url);
-  using connection = await Deno.connect({ hostname: "127.0.0.1", port: +port });
-  await connection.write(new TextEncoder().encode(
-    "GET /v1/models HTTP/1.1\r\nhost: evil.example.org\r\nconnection: close\r\n\r\n",
-  ));
-  const answer = await new Response(connection.readable).text();
-  assert.match(answer, /^HTTP\/1.1 403 /);
+  const askAs = async (host: string) => {
+    using connection = await Deno.connect({
+      hostname: "127.0.0.1",
+      port: +port,
+    });
+    await connection.write(new TextEncoder().encode(
+      `GET /v1/models HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`,
+    ));
+    return await new Response(connection.readable).text();
+  };
+  assert.match(await askAs("evil.example.org"), /^HTTP\/1.1 403 /);
+  for (const host of ["][", "a b", "localhost:99999"]) {
+    const answer = await askAs(host);
+    assert.match(answer, /^HTTP\/1.1 400 /);
+    assert.match(answer, /"field":"host"/);
+  }
   const own = await ask({ "sec-fetch-site": "same-origin" });
   await own.body?.cancel();
   assert.equal(own.status, 200);

@@ -213,6 +213,7 @@ Deno.test("a faulty request is a 400 that names the field", async () => {
     [{ uri: "http://a/b", path: "a" }, "uri"],
     [{ uri: "ftp://a/b" }, "uri"],
     [{ uri: "nothing" }, "uri"],
+    [{ uri: "s3://bucket/\ud800.tif" }, "uri"],
     [{ path: "" }, "path"],
     [{ path: IMAGE, samples: 0 }, "samples"],
     [{ path: IMAGE, samples: "4" }, "samples"],
