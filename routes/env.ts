@@ -32,8 +32,5 @@ function inputError(
     ? [...issue.path, issue.keys[0]!]
     : issue?.path ?? [];
   const field = path.map(String).join(".") || "body";
-  const reason = issue?.code === "unrecognized_keys"
-    ? "there is no such field"
-    : issue?.message;
-  return new InputError(field, `Cannot take "${field}": ${reason}`);
+  return new InputError(field, `Cannot take "${field}": ${issue?.message}`);
 }

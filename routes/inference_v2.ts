@@ -16,7 +16,7 @@ import { InputError } from "../lib/serve/errors.ts";
 import type { HeldImage } from "../lib/serve/images.ts";
 import type { ModelEntry } from "../lib/serve/models.ts";
 import type { Classified } from "../lib/serve/predictor.ts";
-import { modelName, optionShape } from "../lib/serve/schemas.ts";
+import { closedObject, modelName, optionShape } from "../lib/serve/schemas.ts";
 import type { Server } from "../lib/serve/server.ts";
 import { type Env, newRoutes } from "./env.ts";
 import { failures, json } from "./responses.ts";
@@ -41,7 +41,7 @@ const inputSchema = z.object({
 
 const inferSchema = z.object({
   id: z.string().max(200).optional(),
-  parameters: z.strictObject({
+  parameters: closedObject({
     samples: optionShape.samples,
     draws: optionShape.draws,
     seed: optionShape.seed,

@@ -18,6 +18,18 @@ export const modelName = z.string().regex(MODEL_NAME).openapi({
   example: "colon",
 });
 
+/** An object of these fields: any other is refused, and these are named. */
+export function closedObject<Shape extends z.ZodRawShape>(
+  shape: Shape,
+): z.ZodObject<Shape, z.core.$strict> {
+  return z.strictObject(shape, {
+    error: ({ code }) =>
+      code === "unrecognized_keys"
+        ? `there is no such field, only ${Object.keys(shape).join(", ")}`
+        : undefined,
+  });
+}
+
 const text = z.string().min(1).max(MAX_TEXT);
 
 const mppNumber = z.number().min(MPP_RANGE.least).max(MPP_RANGE.most);
@@ -39,7 +51,7 @@ export const optionShape = {
 const number = z.string().regex(/^\d+(\.\d+)?$/).transform(Number);
 
 /** The same options as text: of a query or a form. */
-export const textOptionsSchema = z.strictObject({
+export const textOptionsSchema = closedObject({
   model: optionShape.model,
   samples: number.pipe(z.number().int().min(1).max(MAX_SAMPLES)).optional()
     .openapi({ type: "integer", minimum: 1, maximum: MAX_SAMPLES }),
@@ -60,7 +72,7 @@ export const textOptionsSchema = z.strictObject({
 });
 
 /** An image by name instead of by its bytes. */
-export const classifyByNameSchema = z.strictObject({
+export const classifyByNameSchema = closedObject({
   uri: text.optional().openapi({
     description: "URL of an allowed host",
     example: "https://slides.example.org/a.tif",
@@ -163,7 +175,7 @@ export const jobQuerySchema = z.object({
 });
 
 /** A table of images to classify one after the other. */
-export const batchSchema = z.strictObject({
+export const batchSchema = closedObject({
   manifest: text.openapi({
     description: 'CSV in a folder of data, with a column "image"',
     example: "cohort/manifest.csv",
@@ -175,7 +187,7 @@ export const batchSchema = z.strictObject({
 }).openapi("Batch");
 
 /** What to train. */
-export const trainSchema = z.strictObject({
+export const trainSchema = closedObject({
   data: text.openapi({
     description: "CSV in a folder of data: image,label[,split]...",
     example: "cohort/manifest.csv",
@@ -195,15 +207,15 @@ export const trainSchema = z.strictObject({
 
 /** Any job, by its kind. */
 export const newJobSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
+  closedObject({
     kind: z.literal("train"),
     ...trainSchema.shape,
   }),
-  z.strictObject({
+  closedObject({
     kind: z.literal("batch"),
     ...batchSchema.shape,
   }),
-  z.strictObject({
+  closedObject({
     kind: z.literal("classify"),
     ...classifyByNameSchema.shape,
   }),

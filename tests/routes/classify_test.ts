@@ -230,6 +230,13 @@ Deno.test("a faulty request is a 400 that names the field", async () => {
     const response = await post(`${server.url}/v1/classify`, body);
     await assertRefused(response, { status: 400, field });
   }
+  const fields = "model, samples, draws, seed, mpp";
+  const url = await post(`${server.url}/v1/classify`, { url: "http://a/b" });
+  await assertRefused(url, {
+    status: 400,
+    field: "url",
+    error: new RegExp(`there is no such field, only uri, path, ${fields}$`),
+  });
   const headers = { "content-type": "application/json" };
   await assertRefused(await classify({ headers, body: "{" }), {
     status: 400,
@@ -251,6 +258,13 @@ Deno.test("a faulty request is a 400 that names the field", async () => {
     field: "file",
   });
   form.append("file", new Blob(["x"]), "a.png");
+  form.append("sample", "4");
+  await assertRefused(await classify({ body: form }), {
+    status: 400,
+    field: "sample",
+    error: new RegExp(`there is no such field, only ${fields}$`),
+  });
+  form.delete("sample");
   form.append("samples", "many");
   await assertRefused(await classify({ body: form }), {
     status: 400,
