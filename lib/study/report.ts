@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { count } from "../data/table.ts";
 import type { Difference, Figure, Row } from "./rows.ts";
 import type { Study } from "./study.ts";
 
@@ -51,7 +52,7 @@ export function reportText(
     "",
     ...table(rows, abouts),
     "",
-    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named, fold by fold and seed by seed. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once; `not chosen by`: of the folds by which no setting was chosen. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.",
+    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named under the same seeds, with its interval over folds as well. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once; `not chosen by`: of the folds by which no setting was chosen. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.",
     "",
     "## Variants",
     "",
@@ -149,11 +150,11 @@ function share({ mean, sd, low, high }: Figure): string {
   return `${number(mean)}${spread}${range}`;
 }
 
-function points({ mean, low, high, pairs }: Difference): string {
+function points({ mean, low, high, folds }: Difference): string {
   const signed = (value: number | null) =>
     value === null ? "-" : `${value < 0 ? "" : "+"}${value.toFixed(3)}`;
   const range = low === null ? "" : ` [${signed(low)}, ${signed(high)}]`;
-  return `${signed(mean)}${range} (${pairs} pairs)`;
+  return `${signed(mean)}${range} (${count(folds, "fold")})`;
 }
 
 function number(value: number | null): string {

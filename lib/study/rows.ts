@@ -1,6 +1,6 @@
 /**
  * The table of a study: each variant's figures over folds and seeds, and its
- * difference to the variant it is compared with, pair by pair.
+ * difference to the variant it is compared with, fold by fold.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export interface Figure {
 /** A figure less that of another variant, on the same folds and seeds. */
 export interface Difference extends Figure {
   against: string;
-  pairs: number;
+  folds: number;
 }
 
 /** One line of the table. */
@@ -135,30 +135,31 @@ function figureOf(results: readonly FoldResult[], pick: Pick): Figure {
   return { ...figure, ...(interval && shareInterval(interval)) };
 }
 
+/** Mean over folds as well: of the seeds' mean difference, where both ran. */
 function difference(
   against: string,
   results: readonly CellResult[],
   other: readonly CellResult[],
   protocol: Protocol,
 ): Difference | null {
-  const key = (seed: number, { fold }: FoldResult) => `${seed}/${fold}`;
-  const table = (cells: readonly CellResult[]) =>
-    new Map(
-      cells.flatMap((cell) =>
-        foldsOf([cell], protocol).map((fold) =>
-          [key(cell.seed, fold), accuracyOf(fold.report)] as const
-        )
-      ),
-    );
-  const own = table(results), others = table(other);
-  const pairs = [...own.keys()].filter((cell) => others.has(cell));
+  const pairs = results.flatMap((cell) => {
+    const same = other.filter(({ seed }) => seed === cell.seed);
+    const theirs = foldsOf(same, protocol);
+    return foldsOf([cell], protocol).flatMap((own) => {
+      const their = theirs.find(({ fold }) => fold === own.fold);
+      return their ? [{ own, their }] : [];
+    });
+  });
   if (pairs.length === 0) return null;
-  const { mean, sd, interval } = pairedInterval(
-    pairs.map((cell) => own.get(cell)!),
-    pairs.map((cell) => others.get(cell)!),
-  );
+  const byFold = Map.groupBy(pairs, ({ own }) => own.fold);
+  const values = Array.from(byFold.values(), (pairs) =>
+    pairedInterval(
+      pairs.map(({ own }) => accuracyOf(own.report)),
+      pairs.map(({ their }) => accuracyOf(their.report)),
+    ).mean);
+  const { mean, sd, interval } = meanInterval(values);
   const { low = null, high = null } = interval ?? {};
-  return { against, pairs: pairs.length, mean, sd, low, high };
+  return { against, folds: byFold.size, mean, sd, low, high };
 }
 
 function flat({ mean, sd, interval }: MeanInterval): Figure {

@@ -88,7 +88,25 @@ Deno.test("a difference is taken on the same folds and seeds only", () => {
     cell(0, [0.5, 0.7]),
     cell(1, [0.1, 0.1]), // the other variant has no seed 1
   ], { samples: 10, other: [cell(0, [0.4, 0.9, 0.3])] });
-  assert.equal(row.accuracyDifference!.pairs, 2);
+  assert.equal(row.accuracyDifference!.folds, 2);
   assert.equal(row.accuracyDifference!.against, "main");
   close(row.accuracyDifference!.mean!, (0.1 - 0.2) / 2);
+});
+
+Deno.test("another seed makes no new fold of a difference", () => {
+  const own = [cell(0, [0.5, 0.7, 0.9]), cell(1, [0.7, 0.5, 0.6])];
+  const other = [cell(0, [0.4, 0.7, 0.6]), cell(1, [0.4, 0.6, 0.3])];
+  const of = (cells: CellResult[], other: CellResult[]) =>
+    rowOf(variant, "held-out", cells, { samples: 10, other })
+      .accuracyDifference!;
+  const { folds, mean, low } = of(own, other);
+  assert.equal(folds, 3);
+  // The seeds' means are 0.2, -0.05 and 0.3: t with 2 degrees of freedom.
+  close(mean!, 0.15);
+  close(low!, 0.15 - 4.30265 * Math.sqrt(0.0325) / Math.sqrt(3), 1e-4);
+  // The same again under another seed tells nothing new.
+  const again = (cells: CellResult[]) =>
+    cells.map((cell) => ({ ...cell, seed: cell.seed + 2 }));
+  const repeated = of([...own, ...again(own)], [...other, ...again(other)]);
+  close(repeated.low!, low!);
 });
