@@ -19,6 +19,7 @@ import {
   PROTOCOLS,
   type ProtocolSummary,
   summariseFolds,
+  tasksInTurn,
 } from "../train/crossval.ts";
 import { checkSameEntries, CONFIG_FILE } from "../train/run_data.ts";
 import type { Progress } from "../train/figures.ts";
@@ -52,7 +53,8 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
     );
   }
   for (const { fold } of tasks) foldSplit(entries, fold); // is there
-  const workers = workersFor(tasks.length, setup);
+  const inTurn = tasksInTurn(tasks, config);
+  const workers = workersFor(inTurn.length, setup);
   const file = join(folder, FOLDS_FILE);
   if (await crossValidationStarted(folder, setup)) {
     await checkSameEntries(file, entries);
@@ -70,8 +72,13 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   };
   await save();
   const line = new ProgressLine();
-  const ordered = await runTasks<FoldSetup, FoldTask, FoldOutcome, Progress>(
-    tasks,
+  const outcomes = await runTasks<
+    FoldSetup,
+    readonly FoldTask[],
+    FoldOutcome,
+    Progress
+  >(
+    inTurn,
     {
       module: new URL("./fold_worker.ts", import.meta.url),
       setup: {
@@ -88,20 +95,22 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         foreground: setup.foreground,
       },
       workers,
-      onProgress: ({ fold, protocol }, progress) =>
-        line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`),
-      async onResult({ result }) {
+      onProgress([task], progress) { // of tasks in turn the first one trains
+        const { fold, protocol } = task!;
+        line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`);
+      },
+      async onResult({ results }) {
         line.clear();
-        console.error(foldText(result));
+        for (const result of results) console.error(foldText(result));
         await save();
       },
       signal,
     },
   ).finally(() => line.clear());
   await save(); // two at the same time may have ended in the wrong order
-  const results = ordered.map(({ result }) => result);
+  const results = await foldsDone(folder, tasks); // in the order of the tasks
   warnOfDecoding(
-    new Map(ordered.flatMap(({ warnings }) => warnings)).values(),
+    new Map(outcomes.flatMap(({ warnings }) => warnings)).values(),
   );
   const summaries = summariseFolds(results);
   const failures = results.flatMap(({ report }) => report.failures);

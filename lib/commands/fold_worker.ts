@@ -30,38 +30,43 @@ export interface FoldSetup {
   foreground: ForegroundChoice | undefined;
 }
 
-/** What a fold came to. */
+/** What tasks in turn came to. */
 export interface FoldOutcome {
-  result: FoldResult;
+  results: FoldResult[];
   /** By path, what decoding changed in the images that its worker has opened. */
   warnings: [string, readonly string[]][];
 }
 
-serveTasks<FoldSetup, FoldTask, FoldOutcome, Progress>(startFolds);
+serveTasks<FoldSetup, readonly FoldTask[], FoldOutcome, Progress>(startFolds);
 
 async function startFolds(
   { manifest, entries, backend, cacheBytes, memoryBytes, ...options }:
     FoldSetup,
   signal: AbortSignal,
-): Promise<DoTask<FoldTask, FoldOutcome, Progress>> {
+): Promise<DoTask<readonly FoldTask[], FoldOutcome, Progress>> {
   const engine = await startEngine(backend);
   const { classes } = options;
   const regions = await readRegions(await readManifest(manifest, { classes }));
   const memory = new Memory(memoryBytes);
   const cache = imageCache(memory, cacheBytes);
-  return async function runOneFold(task, onProgress) {
-    const result = await runFold(entries, task, {
-      ...options,
-      regions,
-      cache,
-      memory,
-      signal,
-      onProgress(progress) {
-        engine.assertAlive(); // before weights of a failed engine are saved
-        onProgress(progress);
-      },
-    });
-    engine.assertAlive();
-    return { result, warnings: [...cache.warnings] };
+  return async function runInTurn(tasks, onProgress) {
+    const results: FoldResult[] = [];
+    for (const task of tasks) {
+      results.push(
+        await runFold(entries, task, {
+          ...options,
+          regions,
+          cache,
+          memory,
+          signal,
+          onProgress(progress) {
+            engine.assertAlive(); // before weights of a failed engine are saved
+            onProgress(progress);
+          },
+        }),
+      );
+      engine.assertAlive();
+    }
+    return { results, warnings: [...cache.warnings] };
   };
 }

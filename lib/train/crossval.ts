@@ -30,6 +30,7 @@ import {
 } from "../eval/report.ts";
 import { exists, writeFileAtomically, writeJson } from "../files.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
+import type { Config } from "../model/config.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "./clock.ts";
 import { SPLITS_FILE } from "./run_data.ts";
@@ -101,6 +102,19 @@ export function foldTasks(
 }
 
 /**
+ * The tasks as workers are to take them, whole: those of a fold in turn where
+ * the second needs no training once the first is done.
+ */
+export function tasksInTurn(
+  tasks: readonly FoldTask[],
+  config: Config,
+): FoldTask[][] {
+  return sharesTraining(config)
+    ? [...Map.groupBy(tasks, ({ fold }) => fold).values()]
+    : tasks.map((task) => [task]);
+}
+
+/**
  * Trains and tests one fold; a fold that is done is only read, one that was
  * cut off goes on.
  */
@@ -160,15 +174,19 @@ export async function runFold(
 }
 
 /**
- * The training that would be the same, if it is done: with nothing to choose
- * the epoch by, `held-out` trains as `best-epoch` does, which only scores more,
- * and takes its last epoch.
+ * Whether `held-out` trains as `best-epoch` does, which only scores more: it
+ * has nothing to choose the epoch by, and no score of the fold ends the other.
  */
+function sharesTraining({ training }: Config): boolean {
+  return training.validation === 0 && training.patience === null;
+}
+
+/** The training that would be the same, of which the last epoch is taken. */
 async function sameTraining(
   { protocol, fold }: FoldTask,
   { folder, config }: CrossValidationOptions,
 ): Promise<{ folder: string; result: FoldResult } | undefined> {
-  if (protocol !== "held-out" || config.training.validation > 0) return;
+  if (protocol !== "held-out" || !sharesTraining(config)) return;
   const twin = { protocol: "best-epoch", fold } as const;
   const result = await readFoldResult(folder, twin);
   return result && { folder: foldFolder(folder, twin), result };

@@ -537,12 +537,13 @@ Deno.test("train --folds --workers: side by side is as one by one", async () => 
 async function unvalidated(
   name: string,
   protocol: string,
+  ...more: string[]
 ): Promise<FoldResult[]> {
   const { stdout } = await succeed(
     folder,
     ...training(name, "--folds", "2", "--fold", "1", "--epochs", "3"),
     ...["--set", "training.validation=0", "--protocol", protocol],
-    ...["--workers", "1", "--json"],
+    ...["--workers", "1", "--json", ...more],
   );
   return JSON.parse(stdout).results;
 }
@@ -554,6 +555,26 @@ Deno.test("without validation both protocols share one training", async () => {
   assert.equal(last!.bestEpoch, 3); // nothing chose it
   assert.deepEqual(untimed(last!), untimed(alone[0]!));
   assert.ok(last!.seconds > best!.seconds && last!.cpuSeconds > 0);
+});
+
+Deno.test("workers side by side share a training, too", async () => {
+  await unvalidated("beside", "both", "--workers", "2");
+  const [best, last] = await Promise.all(
+    ["best-epoch", "held-out"].map((protocol) =>
+      Deno.readTextFile(join(folder, "beside", protocol, "fold-01/log.jsonl"))
+    ),
+  );
+  assert.equal(last, best); // with its times
+});
+
+Deno.test("a training that the fold may end is not shared", async () => {
+  const patience = ["--set", "training.patience=1"];
+  const [alone] = await unvalidated("patient1", "held-out", ...patience);
+  const [, last] = await unvalidated("patient2", "both", ...patience);
+  const ended = await traceOf(join("patient2", "best-epoch", "fold-01"));
+  assert.ok(ended.length < 3);
+  assert.equal(last!.bestEpoch, 3);
+  assert.deepEqual(untimed(last!), untimed(alone!));
 });
 
 Deno.test("a shared training takes the place of one that was cut off", async () => {
