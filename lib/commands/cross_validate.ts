@@ -4,8 +4,14 @@
  * @module
  */
 import { join } from "node:path";
-import { foldSplit, makeFolds, writeSplits } from "../data/folds.ts";
+import {
+  foldSplit,
+  makeFolds,
+  withoutTest,
+  writeSplits,
+} from "../data/folds.ts";
 import { checkLeaks, type ManifestEntry } from "../data/manifest.ts";
+import { count } from "../data/table.ts";
 import { environment } from "../engine/environment.ts";
 import { DataError } from "../errors.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
@@ -42,7 +48,8 @@ import { runTasks } from "./worker_pool.ts";
 export async function crossValidate(setup: TrainSetup): Promise<number> {
   const { folder, config, seed, manifest, engine, signal } = setup;
   const entries = foldEntries(setup);
-  await checkLeaks(entries);
+  const aside = manifest.entries.filter(({ split }) => split === "test");
+  await checkLeaks([...entries, ...aside]);
   const tasks = foldTasks(entries, {
     protocols: setup.protocols,
     folds: setup.onlyFolds,
@@ -130,9 +137,18 @@ function workersFor(tasks: number, { workers, engine }: TrainSetup): number {
 }
 
 function foldEntries({ manifest, folds, seed }: TrainSetup): ManifestEntry[] {
-  return typeof folds === "number"
-    ? makeFolds(manifest.entries, { folds, seed })
-    : manifest.entries;
+  const { entries, path } = manifest;
+  const kept = withoutTest(entries);
+  if (kept.length === 0) {
+    throw new DataError(
+      `Cannot make folds of ${path}: all its images have the split "test", which is left out of them; mark some as "train"`,
+    );
+  }
+  const aside = entries.length - kept.length;
+  if (aside > 0) {
+    console.error(`left out of the folds: ${count(aside, "test image")}`);
+  }
+  return typeof folds === "number" ? makeFolds(kept, { folds, seed }) : kept;
 }
 
 function foldText({ fold, protocol, bestEpoch, seconds, report }: FoldResult) {

@@ -4,6 +4,7 @@
  * @module
  */
 import { join } from "node:path";
+import { withoutTest } from "../data/folds.ts";
 import { type Manifest, readManifest } from "../data/manifest.ts";
 import { UsageError } from "../errors.ts";
 import { exists } from "../files.ts";
@@ -264,6 +265,7 @@ class Data {
   async #prepare(name: string): Promise<Manifest> {
     const { study, folder } = this.#setup;
     const path = await study.data[name]!.prepare(join(folder, "data", name));
-    return await readManifest(path);
+    const manifest = await readManifest(path);
+    return { ...manifest, entries: withoutTest(manifest.entries) };
   }
 }

@@ -53,7 +53,8 @@ export const usage = `deno task train --data MANIFEST --out RUN
 ${CONFIG_USAGE}
   --seed N           seed of everything random (0)
   --test SHARE       share of test images where the manifest has no split (0.2)
-  --folds N|manifest cross-validate: N folds made here, or the manifest's
+  --folds N|manifest cross-validate: N folds made here, or the manifest's, of
+                     all images but those of the split test
   --fold N           only this fold; may be repeated
   --protocol NAME    best-epoch, held-out or both (both)
   --workers N        folds side by side (one a core; one on webgpu)

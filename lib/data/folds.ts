@@ -61,6 +61,13 @@ export function splitEntries(
   }));
 }
 
+/** The images that folds are of: not those that are set aside as `test`. */
+export function withoutTest(
+  entries: readonly ManifestEntry[],
+): ManifestEntry[] {
+  return entries.filter(({ split }) => split !== "test");
+}
+
 /**
  * Returns the entries with a new `fold` from 1 to `folds`, in their order.
  *
