@@ -169,6 +169,6 @@ export async function crossValidationStarted(
 }
 
 /** Whether two values are the same JSON. */
-function same(a: unknown, b: unknown): boolean {
+export function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -17,9 +17,11 @@ import type { CellResult } from "../study/rows.ts";
 import { type Cell, cellsOf, type Study } from "../study/study.ts";
 import { type DoneCell, writeReport } from "../study/write.ts";
 import { type FoldResult, foldsDone, foldTasks } from "../train/crossval.ts";
+import { checkSameEntries } from "../train/run_data.ts";
 import { environment } from "../engine/environment.ts";
 import { Flags } from "./flags.ts";
-import { readCell, runCell } from "./study_cell.ts";
+import { crossValidationStarted, FOLDS_FILE } from "./run_folder.ts";
+import { type CellPlace, readCell, runCell } from "./study_cell.ts";
 import {
   announceEngine,
   duration,
@@ -170,21 +172,24 @@ async function runAll(setup: Setup): Promise<StudyResults> {
 /** Runs a cell, and evaluates its checkpoints with other numbers of samples. */
 async function finishCell(
   cell: Cell,
-  { study, folder, backend, signal }: Setup,
+  setup: Setup,
   manifest: Manifest,
 ): Promise<void> {
-  const runs = join(folder, cell.folder);
-  const { folds } = study.data[cell.variant.data]!;
-  const result = await runCell(cell, {
-    manifest: manifest.path,
-    folder: runs,
-    folds,
-    backend,
-    signal,
-  });
+  const { backend, signal } = setup;
+  const place = placeOf(cell, setup, manifest);
+  const result = await runCell(cell, { ...place, backend, signal });
   for (const samples of cell.variant.samples ?? []) {
-    await rescore(runs, heldOut(result), { manifest, samples, signal });
+    await rescore(place.folder, heldOut(result), { manifest, samples, signal });
   }
+}
+
+function placeOf(
+  { variant, folder: runs }: Cell,
+  { study, folder }: Setup,
+  manifest: Manifest,
+): CellPlace {
+  const { folds } = study.data[variant.data]!;
+  return { manifest: manifest.path, folder: join(folder, runs), folds };
 }
 
 /** Writes the report of all that stands in the study's folder. */
@@ -194,7 +199,9 @@ async function report(setup: Setup, data: Data): Promise<StudyResults> {
   const found: DoneCell[] = [];
   let done = 0;
   for (const cell of cells) {
-    const result = await readCell(join(folder, cell.folder));
+    if (!await exists(join(folder, cell.folder))) continue;
+    const place = placeOf(cell, setup, await data.of(cell));
+    const result = await readCell(cell, place);
     if (result) done++;
     const part = result ?? await partOf(cell, setup, data);
     if (part) found.push(await withRescored(cell, part, setup, data));
@@ -215,9 +222,11 @@ async function partOf(
   data: Data,
 ): Promise<CellResult | undefined> {
   const runs = join(folder, cell.folder);
-  if (!await exists(runs)) return;
-  const { protocols, data: name } = cell.variant;
+  const { config, protocols, data: name } = cell.variant;
+  const asked = { config, seed: cell.seed, foreground: undefined };
+  if (!await crossValidationStarted(runs, asked)) return;
   const { entries } = await data.of(cell);
+  await checkSameEntries(join(runs, FOLDS_FILE), entries);
   const { folds } = study.data[name]!;
   const done = await foldsDone(runs, foldTasks(entries, { protocols, folds }));
   if (done.length === 0) return undefined;

@@ -4,58 +4,99 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { TrainingError } from "../errors.ts";
+import { TrainingError, UsageError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
+import type { Config } from "../model/config.ts";
 import type { CellResult } from "../study/rows.ts";
 import type { Cell } from "../study/study.ts";
+import { same } from "./run_folder.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
 // What the task `train` grants.
 const PERMISSIONS = ["read", "write", "env", "sys", "ffi", "net"];
 const RESULT_FILE = "cell.json";
 
-/** What the process needs to know. */
-export interface CellOptions {
+/** Where a cell is, and what it trains on. */
+export interface CellPlace {
   manifest: string;
   /** Folder of its runs. */
   folder: string;
   /** Only these folds. */
   folds: readonly number[] | undefined;
+}
+
+/** What the process needs to know. */
+export interface CellOptions extends CellPlace {
   backend: string;
   signal: AbortSignal;
+}
+
+/** What a result is that of; kept beside it. */
+interface Asked {
+  config: Config;
+  seed: number;
+  folds: readonly number[] | null;
+  /** SHA-256 of the manifest. */
+  data: string;
 }
 
 /**
  * Runs `cell`, or what is left of it.
  *
  * @throws {TrainingError} With what the process said, if it failed.
+ * @throws {UsageError} As {@linkcode readCell}.
  */
 export async function runCell(
   cell: Cell,
   options: CellOptions,
 ): Promise<CellResult> {
   options.signal.throwIfAborted();
-  const done = await readCell(options.folder);
+  const done = await readCell(cell, options);
   if (done) return done;
   await Deno.mkdir(options.folder, { recursive: true });
   const { results } = JSON.parse(await trained(cell, options));
   const result: CellResult = { seed: cell.seed, folds: results };
   await writeFileAtomically(
     join(options.folder, RESULT_FILE),
-    `${JSON.stringify(result)}\n`,
+    `${JSON.stringify({ ...result, asked: await askedOf(cell, options) })}\n`,
   );
   return result;
 }
 
-/** The result of the cell in `folder`, if it is done. */
+/**
+ * The result of `cell`, if it is done.
+ *
+ * @throws {UsageError} If what is there is the result of something else.
+ */
 export async function readCell(
-  folder: string,
+  cell: Cell,
+  place: CellPlace,
 ): Promise<CellResult | undefined> {
-  const file = join(folder, RESULT_FILE);
+  const file = join(place.folder, RESULT_FILE);
   const text = await Deno.readTextFile(file).catch(() => undefined);
-  return text === undefined ? undefined : JSON.parse(text);
+  if (text === undefined) return;
+  const { asked: made, ...result } = JSON.parse(text);
+  const changed = Object.entries(await askedOf(cell, place))
+    .filter(([name, value]) => !same(value, made[name]))
+    .map(([name]) => name);
+  if (changed.length === 0) return result;
+  throw new UsageError(
+    `Cannot take ${place.folder} for the study as it was made with another ${
+      changed.join(" and ")
+    }: give the --data it was made with, and --quick only if it was, or another --out`,
+  );
+}
+
+async function askedOf(
+  { variant, seed }: Cell,
+  { manifest, folds }: CellPlace,
+): Promise<Asked> {
+  const { config } = variant;
+  const hash = createHash("sha256").update(await Deno.readFile(manifest));
+  return { config, seed, folds: folds ?? null, data: hash.digest("hex") };
 }
 
 /** What `train` prints. */

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { readManifest } from "../../lib/data/manifest.ts";
 import {
   assertFailsInOneLine,
+  drawSet,
   folderOfFile,
   succeed,
   zoomin,
 } from "./process.ts";
 
-const folder = folderOfFile(async () => {});
+const folder = folderOfFile(drawSet);
 
 /** Where the system tells of processes whose command line has `path`. */
 async function processesOf(path: string): Promise<string> {
@@ -75,14 +77,46 @@ Deno.test("a run that fails stops those beside it", async () => {
   const argv = ["study", "needle", "--quick", "--backend", "wasm"];
   const bad = join(folder, "failing/runs/ours-5.0-clusters-8/seed-0");
   await Deno.mkdir(bad, { recursive: true });
-  await Deno.writeTextFile(join(bad, "crossval.json"), `{"seed":7}`);
+  await Deno.writeTextFile(join(bad, "held-out"), "no folder");
   const { code, stderr } = await zoomin(
     folder,
     ...[...argv, "--out", "failing", "--workers", "2"],
   );
   assert.equal(code, 1);
-  assert.match(stderr, /seed-0: .*Cannot go on in .* with another --seed/s);
+  assert.match(stderr, /Cannot finish .*seed-0: .*held-out/s);
   assert.equal(await processesOf("failing/runs"), "");
+});
+
+Deno.test("study takes no run for that of other settings or data", async () => {
+  const { entries } = await readManifest(join(folder, "set", "manifest.csv"));
+  const rows = entries.slice(0, 12).map(({ path, label }, i) =>
+    `${path},${label},${1 + Math.floor(i / 2) % 2}`
+  );
+  const write = (rows: string[]) =>
+    Deno.writeTextFile(
+      join(folder, "folds.csv"),
+      ["image,label,fold", ...rows, ""].join("\n"),
+    );
+  await write(rows);
+  const argv = ["study", "colon", "--data", "folds.csv", "--out", "colon"];
+  argv.push("--only", "uniform", "--backend", "wasm");
+  await succeed(folder, ...argv, "--quick");
+  const refused = async (message: RegExp, ...more: string[]) =>
+    assertFailsInOneLine(await zoomin(folder, ...argv, ...more), {
+      code: 2,
+      message,
+    });
+  const another =
+    /^Cannot take colon\/runs\/uniform\/seed-0 .* another /.source;
+  await refused(RegExp(`${another}config and folds: .*--quick`, "m"));
+  await refused(RegExp(another, "m"), "--report");
+  await write(rows.slice(1));
+  await refused(RegExp(`${another}data: give the --data`, "m"), "--quick");
+
+  // Nor the folds of one that was cut off.
+  await Deno.remove(join(folder, "colon/runs/uniform/seed-0/cell.json"));
+  await refused(/seed-0 with another configuration: /, "--report");
+  await refused(/uniform\/seed-0\/folds\.csv: /, "--quick", "--report");
 });
 
 Deno.test("study says what it can run", async () => {
