@@ -88,6 +88,11 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ["train --data d --out o --folds 2 --protocol x", /--protocol .*"x"/],
   ["train --data d --out o --fold 1", /--fold without --folds/],
   ["train --data d --out o --protocol both", /--protocol without --folds/],
+  ["train --data d --out o --folds 2 --test 0.5", /--test with --folds: /],
+  [
+    "train --data d --out o --folds 2 --resume",
+    /--resume with --folds: the same command goes on by itself/,
+  ],
   ["train --data d --out o --resume", /--resume for o: it holds no last/],
   ["train --data d --out o --preset kolon", /"kolon" .*did you mean "colon"\?/],
   ["train --data d --out o --preset toString", /"toString" .*there are colon/],

@@ -124,11 +124,7 @@ async function readRequest(argv: string[]): Promise<TrainRequest> {
     resume: flags.has("resume"),
     json: flags.has("json"),
   };
-  for (const name of ["fold", "protocol", "workers"]) {
-    if (folds === undefined && flags.has(name)) {
-      throw new UsageError(`Cannot take --${name} without --folds`);
-    }
-  }
+  checkTogether(flags);
   // A cross-validation goes on by itself.
   if (folds === undefined && await runStarted(folder, request.resume)) {
     const config = await configFrom(flags, join(folder, CONFIG_FILE));
@@ -214,6 +210,26 @@ function foldsOf(flags: Flags): number | "manifest" | undefined {
   throw new UsageError(
     `Cannot take --folds as it must be "manifest" or an integer in [2, ${MAX_FOLDS}]: current value is "${text}"`,
   );
+}
+
+/** Refuses what would do nothing beside --folds, or without it. */
+function checkTogether(flags: Flags): void {
+  if (!flags.has("folds")) {
+    const unused = ["fold", "protocol", "workers"]
+      .find((name) => flags.has(name));
+    if (unused === undefined) return;
+    throw new UsageError(`Cannot take --${unused} without --folds`);
+  }
+  if (flags.has("test")) {
+    throw new UsageError(
+      "Cannot take --test with --folds: every fold is tested in its turn; leave it out",
+    );
+  }
+  if (flags.has("resume")) {
+    throw new UsageError(
+      "Cannot take --resume with --folds: the same command goes on by itself; leave it out",
+    );
+  }
 }
 
 function protocolsOf(flags: Flags): readonly Protocol[] {

@@ -122,6 +122,6 @@ export async function checkSameEntries(
     );
   if (rows(entries) === rows(stored.entries)) return;
   throw new UsageError(
-    `Cannot go on with other images or another split than ${file}: give the --data, --test, --folds and --seed it was started with, or another --out`,
+    `Cannot go on with other images or another split than ${file}: give the --data, --seed and --test or --folds it was started with, or another --out`,
   );
 }

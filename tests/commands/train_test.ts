@@ -532,7 +532,7 @@ Deno.test("train --folds: both protocols, once", async () => {
   assert.deepEqual(writtenAt(), before, "it trained again");
 
   await inParallel<[string[], RegExp]>([
-    [["--folds", "3"], /cv\/folds\.csv: give the --data, --test, --folds/],
+    [["--folds", "3"], /cv\/folds\.csv: give the --data, --seed/],
     [["--folds", "2", "--seed", "1"], /in cv with another --seed: /],
     [["--folds", "2", "--set", "view.samples=5"], /another configuration: /],
     [
