@@ -137,6 +137,35 @@ export async function checkSameModel(
   }
 }
 
+/** Settings of training that differ from the run's: `KEY OLD -> NEW` each. */
+export async function changedTraining(
+  folder: string,
+  { training }: Config,
+): Promise<string[]> {
+  const stored = await readConfig(join(folder, CONFIG_FILE));
+  return [...changes("training", stored.training, training)];
+}
+
+/** What makes two values differ, by the keys that lead there. */
+function* changes(
+  path: string,
+  before: unknown,
+  after: unknown,
+): Generator<string> {
+  if (same(before, after)) return;
+  if (!isRecord(before) || !isRecord(after)) {
+    yield `${path} ${JSON.stringify(before)} -> ${JSON.stringify(after)}`;
+    return;
+  }
+  for (const key of Object.keys(after)) {
+    yield* changes(`${path}.${key}`, before[key] ?? null, after[key]);
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /**
  * Whether `folder` holds a cross-validation, begun or done.
  *

@@ -24,6 +24,7 @@ import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { crossValidate } from "./cross_validate.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import {
+  changedTraining,
   checkSameModel,
   foregroundFile,
   runStarted,
@@ -147,6 +148,8 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
       count(config.training.epochs, "epoch")
     }, seed ${seed}`,
   );
+  const changed = resume ? await changedTraining(folder, config) : [];
+  if (changed.length > 0) console.error(`changed: ${changed.join(", ")}`);
   await writeJson(join(folder, CONFIG_FILE), config);
   const { memory = new Memory() } = setup;
   const cache = imageCache(memory, imageCacheBytes(setup));

@@ -262,9 +262,20 @@ Deno.test("--resume refuses what would be another run, and leaves its files", as
     assert.ok(Buffer.compare(bytes, before[i]!) === 0, files[i]);
   }
 
-  // More epochs are no other run.
-  await succeed(folder, ...resume, ...DATA, "--epochs", "2");
+  // More epochs are no other run; what changed is said, once.
+  const settings = ["training.clipNorm=2", "training.augmentation.stains=0.2"];
+  const { stderr } = await succeed(
+    folder,
+    ...[...resume, ...DATA, "--epochs", "2"],
+    ...settings.flatMap((setting) => ["--set", setting]),
+  );
   assert.equal((await traceOf("kept")).length, 2);
+  assert.match(
+    stderr,
+    /^changed: training\.epochs 1 -> 2, .*\.augmentation\.stains 0 -> 0\.2$/m,
+  );
+  const again = await succeed(folder, ...resume, ...DATA);
+  assert.doesNotMatch(again.stderr, /changed/);
 });
 
 /** Faults of manifests and configurations: files to write, and what is said. */
