@@ -10,7 +10,7 @@ import { DataError, UsageError } from "../errors.ts";
 import { exists } from "../files.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import { LAST } from "../model/checkpoint.ts";
-import type { Config } from "../model/config.ts";
+import { type Config, isRecord } from "../model/config.ts";
 import { CONFIG_FILE, SPLITS_FILE } from "../train/run_data.ts";
 import { LOG_FILE, readLog } from "../train/run_log.ts";
 import { readConfig } from "./config.ts";
@@ -160,10 +160,6 @@ function* changes(
   for (const key of Object.keys(after)) {
     yield* changes(`${path}.${key}`, before[key] ?? null, after[key]);
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**

@@ -186,7 +186,8 @@ export function filledFrom(whole: unknown, value: unknown): unknown {
   return { ...whole, ...Object.fromEntries(given) };
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+/** Whether a value of JSON has keys. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
