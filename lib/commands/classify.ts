@@ -18,6 +18,9 @@ import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import { checkApart, namesFolder } from "./outputs.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 
+// Sub-tiles that are told in words, of an image: those of most weight.
+const SHOWN = 10;
+
 export const summary = "Classify images and show where the network looked";
 
 export const usage = `deno task classify --checkpoint RUN IMAGE...
@@ -193,6 +196,7 @@ function text(result: Result): string {
     .map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ");
   const total = Object.values(timings).reduce((sum, ms) => sum + ms, 0);
   const heaviest = [...subTiles].sort((a, b) => b.weight - a.weight);
+  const more = heaviest.length - SHOWN;
   return [
     `${image}: ${label} (${shares})`,
     `  ${result.width} x ${result.height} px, ${bytesRead} bytes in ${requests} ${
@@ -204,9 +208,10 @@ function text(result: Result): string {
     })`,
     ...result.warnings.map((warning) => `  warning: ${warning}`),
     "  looked at (x, y, size, weight):",
-    ...heaviest.map(({ x, y, width, height, weight }) =>
+    ...heaviest.slice(0, SHOWN).map(({ x, y, width, height, weight }) =>
       `  ${x}, ${y}, ${width} x ${height}, ${weight.toFixed(3)}`
     ),
+    ...(more > 0 ? [`  and ${more} more (--json has all)`] : []),
     ...(result.heatmap ? [`  heat map: ${result.heatmap}`] : []),
     ...(result.geojson ? [`  regions: ${result.geojson}`] : []),
   ].join("\n");

@@ -82,6 +82,14 @@ Deno.test("classify says what an image is and where it looked", async () => {
   });
   assert.deepEqual(weights, weights.toSorted((a, b) => b - a));
   assert.equal(stderr, "engine: wasm: as asked for\n");
+
+  const many = await succeed(
+    folder,
+    ...[...CLASSIFY, "--samples", "64", IMAGES[0]!],
+  );
+  const told = many.stdout.trimEnd().split("\n").slice(3);
+  assert.equal(told.length, 10 + 1);
+  assert.match(told.at(-1)!, /^ {2}and \d+ more \(--json has all\)$/);
 });
 
 Deno.test("classify --json: a line an image, with all there is to know", async () => {
