@@ -85,7 +85,8 @@ const route = createRoute({
 /** What a caller sent, before it is classified. */
 interface Received {
   how: ClassifyOptions & { model?: string | undefined };
-  image: HeldImage;
+  /** None where only a job is to look for it. */
+  image: HeldImage | undefined;
   asJob(): Promise<Accepted>;
 }
 
@@ -101,9 +102,10 @@ export function classifyRoutes(server: Server) {
       query: c.req.valid("query"),
       // Validated, but untyped beside bodies that are not JSON.
       named: c.req.valid("json" as never) as ClassifyByName,
+      wantsJob,
     });
     await using image = received.image;
-    if (wantsJob || image.bytes > limits.jobBytes) {
+    if (!image || wantsJob || image.bytes > limits.jobBytes) {
       const { job, isNew } = await received.asJob();
       if (wantsJob) c.header("preference-applied", "respond-async");
       if (!isNew) c.header("idempotency-replayed", "true");
@@ -135,7 +137,11 @@ export function classifyRoutes(server: Server) {
 async function receive(
   { images, uploads, jobs }: Server,
   c: Context<Env>,
-  { query, named }: { query: TextOptions; named: ClassifyByName },
+  { query, named, wantsJob }: {
+    query: TextOptions;
+    named: ClassifyByName;
+    wantsJob: boolean;
+  },
 ): Promise<Received> {
   const { body, signal } = c.req.raw;
   const type = c.req.header("content-type") ?? "";
@@ -143,10 +149,11 @@ async function receive(
   if (isJson(type)) {
     const asked = { ...query, ...named };
     const { uri, path, seed = 0, ...how } = asked;
-    const image = await images.named({ uri, path });
+    // A job that was accepted before may outlive its image.
+    const isOfJob = wantsJob || await jobs.isKnown(asked, { key });
     return {
       how: { seed, ...how },
-      image,
+      image: isOfJob ? undefined : await images.named({ uri, path }),
       asJob: () => jobs.classifyNamed(asked, { key }),
     };
   }

@@ -85,6 +85,12 @@ export interface JobStore {
    */
   add(job: NewJob): Promise<{ job: Job; isNew: boolean }>;
   get(id: string): Promise<Job | undefined>;
+  /**
+   * The job of a key.
+   *
+   * @throws {ConflictError} If it was used for another request.
+   */
+  find(idempotency: Idempotency): Promise<Job | undefined>;
   /** The latest ones first. */
   list(options: { state?: JobState | undefined; limit: number }): Promise<
     Job[]

@@ -27,11 +27,12 @@ import {
 import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./job_files.ts";
 import type { JobRunner } from "./job_runner.ts";
 import type {
+  Idempotency,
   Job,
   JobKind,
   JobState,
   JobStore,
-  NewModel,
+  NewJob,
 } from "./job_store.ts";
 import type { Messages } from "./messages.ts";
 import type { ModelRegistry } from "./models.ts";
@@ -62,6 +63,19 @@ export interface AcceptOptions {
   key?: string | undefined;
 }
 
+/** A request for a job, as it was sent. */
+interface Asked extends AcceptOptions {
+  kind: JobKind;
+  request: unknown;
+  /** Hash of what came with it. */
+  content?: string;
+}
+
+/** What a request comes to once it was checked. */
+interface Checked extends Pick<NewJob, "request" | "model"> {
+  id?: string;
+}
+
 const LISTED = 200;
 
 /** The jobs of the server. */
@@ -82,77 +96,72 @@ export class Jobs {
   async classifyUpload(
     upload: Upload,
     how: ClassifyOptions & { model?: string | undefined },
-    options: AcceptOptions,
+    { key }: AcceptOptions,
   ): Promise<Accepted> {
-    const { name: model } = this.#options.models.loaded(how.model);
-    const request: ClassifyJobRequest = { ...how, model, upload: upload.name };
-    const id = crypto.randomUUID();
-    const folder = this.#options.runner.folderOf(id);
-    await makeFolder(folder);
-    await keepFile(upload.path, join(folder, IMAGE_FILE));
-    return await this.#accept("classify", request, {
-      ...options,
-      id,
-      content: upload.sha256,
-    });
+    const { models, runner } = this.#options;
+    const asked = { ...how, upload: upload.name };
+    return await this.#accept(
+      { kind: "classify", request: asked, content: upload.sha256, key },
+      async () => {
+        const { name: model } = models.loaded(how.model);
+        const request: ClassifyJobRequest = { ...asked, model };
+        const id = crypto.randomUUID();
+        const folder = runner.folderOf(id);
+        await makeFolder(folder);
+        await keepFile(upload.path, join(folder, IMAGE_FILE));
+        return { id, request };
+      },
+    );
   }
 
   /** An image that the request names. */
   async classifyNamed(
-    { uri, path, seed = 0, ...how }: ClassifyByName,
-    options: AcceptOptions,
+    asked: ClassifyByName,
+    { key }: AcceptOptions,
   ): Promise<Accepted> {
-    const { models, sources } = this.#options;
-    if ((uri === undefined) === (path === undefined)) {
-      throw new InputError(
-        "uri",
-        'Cannot tell the image: give "uri" or "path"',
-      );
-    }
-    if (path !== undefined) await sources.file(path);
-    else await sources.uri(uri!);
-    const { name: model } = models.loaded(how.model);
-    const request: ClassifyJobRequest = { uri, path, seed, ...how, model };
-    return await this.#accept("classify", request, options);
+    return await this.#accept(
+      { kind: "classify", request: asked, key },
+      async () => ({ request: await this.#checkedImage(asked) }),
+    );
+  }
+
+  /**
+   * Whether an image that a request names is one of a job of its key already.
+   *
+   * @throws {ConflictError} If the key was used for another request.
+   */
+  async isKnown(
+    request: ClassifyByName,
+    { key }: AcceptOptions,
+  ): Promise<boolean> {
+    return await this.#find({ kind: "classify", request, key }) !== undefined;
   }
 
   /** A table of images. */
   async batch(
-    { manifest, heatmaps = false, seed = 0, ...how }: BatchRequest,
-    options: AcceptOptions,
+    asked: BatchRequest,
+    { key }: AcceptOptions,
   ): Promise<Accepted> {
-    const { models, sources } = this.#options;
-    const file = await sources.file(manifest);
-    await this.#asInput("manifest", () => readBatch(file));
-    const { name: model } = models.loaded(how.model);
-    const request: BatchJobRequest = {
-      ...how,
-      ...{ seed, heatmaps, manifest: file, model },
-    };
-    return await this.#accept("batch", request, options);
+    return await this.#accept(
+      { kind: "batch", request: asked, key },
+      async () => ({ request: await this.#checkedBatch(asked) }),
+    );
   }
 
   /** A model to train. */
   async train(
-    request: TrainRequest,
-    options: AcceptOptions,
+    asked: TrainRequest,
+    { key }: AcceptOptions,
   ): Promise<Accepted> {
-    const { models, sources } = this.#options;
-    const { data, name, seed = 0 } = request;
-    const base = await this.#asInput("config", () => baseConfig(request));
-    const config = await this.#asInput(
-      "settings",
-      () => changed(base, request),
+    const { models } = this.#options;
+    const { name } = asked;
+    return await this.#accept(
+      { kind: "train", request: asked, key },
+      async () => ({
+        request: await this.#checkedRun(asked),
+        model: { name, isTaken: () => models.isTaken(name) },
+      }),
     );
-    const file = await sources.file(data);
-    await this.#asInput("data", async () => {
-      checkReference(config, await sources.readManifest(file));
-    });
-    const accepted: TrainJobRequest = { data: file, name, config, seed };
-    return await this.#accept("train", accepted, {
-      ...options,
-      model: { name, isTaken: () => models.isTaken(name) },
-    });
   }
 
   /** @throws {NotFoundError} If there is none. */
@@ -240,21 +249,62 @@ export class Jobs {
       : await this.open(job, RUN_FOLDER, LOG_FILE);
   }
 
+  async #checkedImage(
+    { uri, path, seed = 0, ...how }: ClassifyByName,
+  ): Promise<ClassifyJobRequest> {
+    const { models, sources } = this.#options;
+    if ((uri === undefined) === (path === undefined)) {
+      throw new InputError(
+        "uri",
+        'Cannot tell the image: give "uri" or "path"',
+      );
+    }
+    if (path !== undefined) await sources.file(path);
+    else await sources.uri(uri!);
+    const { name: model } = models.loaded(how.model);
+    return { uri, path, seed, ...how, model };
+  }
+
+  async #checkedBatch(
+    { manifest, heatmaps = false, seed = 0, ...how }: BatchRequest,
+  ): Promise<BatchJobRequest> {
+    const { models, sources } = this.#options;
+    const file = await sources.file(manifest);
+    await this.#asInput("manifest", () => readBatch(file));
+    const { name: model } = models.loaded(how.model);
+    return { ...how, ...{ seed, heatmaps, manifest: file, model } };
+  }
+
+  async #checkedRun(request: TrainRequest): Promise<TrainJobRequest> {
+    const { sources } = this.#options;
+    const { data, name, seed = 0 } = request;
+    const base = await this.#asInput("config", () => baseConfig(request));
+    const config = await this.#asInput(
+      "settings",
+      () => changed(base, request),
+    );
+    const file = await sources.file(data);
+    await this.#asInput("data", async () => {
+      checkReference(config, await sources.readManifest(file));
+    });
+    return { data: file, name, config, seed };
+  }
+
+  /**
+   * Accepts what `check` makes of a request, or finds the job of its key: what
+   * it names may have changed since then.
+   */
   async #accept(
-    kind: JobKind,
-    request: unknown,
-    { id = crypto.randomUUID(), key, content = "", model }: AcceptOptions & {
-      id?: string;
-      /** Hash of what came with the request. */
-      content?: string;
-      model?: NewModel;
-    },
+    asked: Asked,
+    check: () => Promise<Checked>,
   ): Promise<Accepted> {
     const { store, runner } = this.#options;
+    const known = await this.#find(asked);
+    if (known) return { job: known, isNew: false };
     if (this.#draining) throw new NotReadyError("The server is about to stop");
-    const digest = createHash("sha256")
-      .update(JSON.stringify([kind, request, content])).digest("hex");
-    const idempotency = key === undefined ? undefined : { key, digest };
+    const { id = crypto.randomUUID(), request, model } = await check();
+    const { kind } = asked;
+    const idempotency = idempotencyOf(asked);
     try {
       const accepted = await store.add({
         ...{ id, kind, request, idempotency, model },
@@ -266,6 +316,11 @@ export class Jobs {
       await this.#removeFolder(id);
       throw error;
     }
+  }
+
+  async #find(asked: Asked): Promise<Job | undefined> {
+    const idempotency = idempotencyOf(asked);
+    return idempotency && await this.#options.store.find(idempotency);
   }
 
   async #removeFolder(id: string): Promise<void> {
@@ -285,6 +340,15 @@ export class Jobs {
       throw new InputError(field, message, { cause });
     }
   }
+}
+
+function idempotencyOf(
+  { kind, request, content = "", key }: Asked,
+): Idempotency | undefined {
+  if (key === undefined) return undefined;
+  const digest = createHash("sha256")
+    .update(JSON.stringify([kind, request, content])).digest("hex");
+  return { key, digest };
 }
 
 function baseConfig({ preset: name, config }: TrainRequest): Config {

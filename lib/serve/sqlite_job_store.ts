@@ -80,6 +80,10 @@ export class SqliteJobStore implements JobStore {
     return await this.#jobs("WHERE id = :id", { id })[0];
   }
 
+  async find(idempotency: Idempotency): Promise<Job | undefined> {
+    return await this.#find(idempotency);
+  }
+
   async list(
     { state, limit }: { state?: JobState | undefined; limit: number },
   ): Promise<Job[]> {
@@ -205,7 +209,7 @@ export class SqliteJobStore implements JobStore {
   }
 
   #add({ id, kind, request, idempotency, model }: NewJob) {
-    const known = this.#find(idempotency);
+    const known = idempotency && this.#find(idempotency);
     if (known) return { job: known, isNew: false };
     if (model) {
       this.#assertUntrained({ id, request });
@@ -236,9 +240,7 @@ export class SqliteJobStore implements JobStore {
     return { job: this.#jobs("WHERE id = :id", { id })[0]!, isNew: true };
   }
 
-  #find(idempotency: Idempotency | undefined): Job | undefined {
-    if (!idempotency) return undefined;
-    const { key, digest } = idempotency;
+  #find({ key, digest }: Idempotency): Job | undefined {
     const [known] = this.#all(
       "SELECT id, requestDigest FROM jobs WHERE idempotencyKey = :key",
       { key },

@@ -228,6 +228,72 @@ Deno.test("one key is one job", async () => {
   assert.equal(new Set(ids).size, 1);
 });
 
+Deno.test("one key is one job, whatever has become of what it names", async () => {
+  const set = join(server.folder, "set"),
+    models = join(server.folder, "models");
+  const image = await Deno.readFile(join(set, "images", "test_00000.png"));
+  const files = ["mortal.png", "mortal.csv"].map((name) => join(set, name));
+  await Deno.writeFile(files[0]!, image);
+  await Deno.copyFile(join(set, "manifest.csv"), files[1]!);
+  const later = { prefer: "respond-async" };
+  const named = { path: "mortal.png" };
+  const ask: Record<string, () => Promise<Response>> = {};
+  const add = (path: string, body: unknown, headers = {}) => {
+    const key = `mortal ${Object.keys(ask).length}`;
+    ask[key] = () =>
+      post(`${server.url}/v1/${path}`, body, {
+        "idempotency-key": key,
+        ...headers,
+      });
+  };
+  add("jobs", { kind: "classify", ...named });
+  add("classify", named, later);
+  add("batch", { manifest: "mortal.csv" });
+  add("train", training("mortal", { data: "mortal.csv", epochs: 0 }));
+  ask.upload = () =>
+    fetch(`${server.url}/v1/classify`, {
+      method: "POST",
+      headers: {
+        ...later,
+        "content-type": "image/png",
+        "idempotency-key": "mortal upload",
+      },
+      body: image,
+    });
+  const askAll = () => Promise.all(Object.values(ask).map((ask) => ask()));
+  const ids = async (answers: Response[]) => {
+    const jobs = await Promise.all(answers.map(accepted));
+    return jobs.map(({ id }) => id);
+  };
+  const first = await ids(await askAll());
+  for (const id of first) {
+    assert.equal((await ended(server.url, id)).state, "succeeded");
+  }
+  for (const file of files) await Deno.remove(file);
+  const other = join(models, "other.safetensors");
+  await Deno.copyFile(join(models, "mortal", "best.safetensors"), other);
+  await send("GET", "/v1/models").then((response) => response.body?.cancel());
+  for (const action of ["other/default", "other/unload"]) {
+    const response = await send("POST", `/v1/models/${action}`);
+    assert.equal(response.status, 200);
+    await response.body?.cancel();
+  }
+
+  const again = await askAll();
+  for (const { headers } of again) {
+    assert.equal(headers.get("idempotency-replayed"), "true");
+  }
+  assert.deepEqual(await ids(again), first);
+  // Nor need it be said again that a job is preferred.
+  const key = { "idempotency-key": "mortal 1" };
+  const plain = await post(`${server.url}/v1/classify`, named, key);
+  assert.equal((await accepted(plain)).id, first[1]);
+
+  const back = await send("POST", "/v1/models/first/default");
+  await back.body?.cancel();
+  await Deno.remove(other);
+});
+
 Deno.test("of many jobs at once that train one name, one is accepted", async () => {
   const answers = await Promise.all(
     Array.from(
