@@ -19,7 +19,11 @@ import {
   DEFAULT_TEST,
   runData,
 } from "../train/run_data.ts";
-import { train, type TrainResult } from "../train/trainer.ts";
+import {
+  train,
+  type TrainingData,
+  type TrainResult,
+} from "../train/trainer.ts";
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { crossValidate } from "./cross_validate.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
@@ -66,6 +70,8 @@ ${LOOK_USAGE};
   --json             print the result as JSON`;
 
 const MAX_FOLDS = 1000;
+// Of more classes the first ones are told.
+const CLASSES_SHOWN = 12;
 
 /**
  * Trains; prints where the run is and what it came to.
@@ -144,7 +150,9 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
   const data = await runData(setup);
   const line = new ProgressLine();
   console.error(
-    `${data.train.length} images to train on, ${data.validation.length} for validation; preset ${config.preset}, ${
+    `${data.train.length} images to train on (${
+      classCounts(data)
+    }), ${data.validation.length} for validation; preset ${config.preset}, ${
       count(config.training.epochs, "epoch")
     }, seed ${seed}`,
   );
@@ -183,16 +191,25 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
   }
 }
 
+/** Training images of each class, so that a label with a typo shows. */
+function classCounts({ classes, train }: TrainingData): string {
+  const counts = classes.slice(0, CLASSES_SHOWN).map((name, index) =>
+    `${name} ${train.filter(({ classIndex }) => classIndex === index).length}`
+  );
+  const more = classes.length - counts.length;
+  return [...counts, ...(more > 0 ? [`${more} more`] : [])].join(", ");
+}
+
 function printResult({ folder, json }: TrainSetup, result: TrainResult): void {
   const peakBytes = peakMemoryBytes();
   if (json) {
     console.log(JSON.stringify({ run: folder, ...result, peakBytes }));
     return;
   }
-  const { epochs, bestEpoch, last = {} } = result;
+  const { epochs, last = {} } = result;
   const { loss, accuracy, ...others } = last;
   const done = count(epochs, "epoch");
-  console.log(`${folder}: ${done} done, the best is ${bestEpoch} (${BEST})`);
+  console.log(`${folder}: ${done} done, ${bestText(result)}`);
   if (loss === undefined) return; // no epoch
   const figures = [`loss ${figure(loss)}`, `accuracy ${figure(accuracy)}`];
   if (others.validationLoss !== undefined) {
@@ -203,6 +220,14 @@ function printResult({ folder, json }: TrainSetup, result: TrainResult): void {
     );
   }
   console.log(`  last epoch: ${figures.join(", ")}`);
+}
+
+/** What the checkpoint is that is for use. */
+function bestText({ epochs, bestEpoch, last }: TrainResult): string {
+  if (epochs === 0) return `the start is kept as ${BEST}`;
+  return last?.validationLoss === undefined
+    ? `the last is kept as ${BEST}: no validation images choose one`
+    : `the best is ${bestEpoch} (${BEST})`;
 }
 
 function foldsOf(flags: Flags): number | "manifest" | undefined {

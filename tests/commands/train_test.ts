@@ -105,7 +105,7 @@ Deno.test("train writes its configuration, splits, log and checkpoints", async (
   assert.match(result.stderr, /^engine: wasm: as asked for$/m);
   assert.match(
     result.stderr,
-    /^10 images to train on, 2 for validation; preset needle, 2 epochs, seed 0$/m,
+    /^10 images to train on \(negative 5, positive 5\), 2 for validation; preset needle, 2 epochs, seed 0$/m,
   );
   assert.match(result.stderr, /^peak memory: \d+ MB$/m);
   assert.equal(remarks(result).length, 2);
@@ -187,8 +187,35 @@ Deno.test("train says in words what it came to", async () => {
   });
 });
 
+Deno.test("train names the classes, and an epoch that nothing chose", async () => {
+  const { entries } = await readManifest(join(folder, "set", "manifest.csv"));
+  const labels = ["b", ..."BBacdefghijklm"];
+  const rows = labels.map((label, i) => `${entries[i]!.path},${label},train`);
+  await Deno.writeTextFile(
+    join(folder, "classes.csv"),
+    ["image,label,split", ...rows, ""].join("\n"),
+  );
+  const argv = training("classes", "--epochs", "1");
+  argv[argv.indexOf("--data") + 1] = "classes.csv";
+  const set = ["training.validation=0", "training.contrastiveFrom=null"]
+    .flatMap((setting) => ["--set", setting]);
+  const { stdout, stderr } = await succeed(folder, ...argv, ...set);
+  assert.match(
+    stderr,
+    /^15 images to train on \(B 2, a 1, b 1, c 1, .*, j 1, k 1, 2 more\), 0 for /m,
+  );
+  assert.match(
+    stdout,
+    /^classes: 1 epoch done, the last is kept as best\.safetensors: /,
+  );
+});
+
 Deno.test("train --epochs 0 gives a checkpoint that classifies", async () => {
-  await succeed(folder, ...training("untrained", "--epochs", "0"));
+  const start = await succeed(
+    folder,
+    ...training("untrained", "--epochs", "0"),
+  );
+  assert.match(start.stdout, /0 epochs done, the start is kept as best\./);
   const { stdout } = await succeed(
     folder,
     ...["classify", "--checkpoint", "untrained", "--json", "--backend", "wasm"],
