@@ -13,6 +13,7 @@ import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/cache.ts";
+import { openAtMpp } from "../image/resampled.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import type { Memory } from "../memory.ts";
 import {
@@ -100,12 +101,13 @@ const EVALUATION_SEED = 0;
  * Trains until the configured number of epochs, an early stop, or `signal`.
  *
  * @throws {TrainingError} If the loss is no longer a number.
- * @throws {ImageError} If a training image cannot be read.
+ * @throws {ImageError} If an image cannot be read.
  */
 export async function train(
   data: TrainingData,
   options: TrainOptions,
 ): Promise<TrainResult> {
+  await openScored(data, options);
   const run = await Run.start(data, options);
   try {
     return await run.train();
@@ -364,6 +366,18 @@ class Run {
         [...trainerTensors].map(([name, { data }]) => [name, data]),
       ),
     }, this.#model.parameters);
+  }
+}
+
+/** Opens the images that are else read only after an epoch, hours later. */
+async function openScored(
+  { validation, chosenOnTest = [] }: TrainingData,
+  { config, cache, signal }: TrainOptions,
+): Promise<void> {
+  for (const entry of [...validation, ...chosenOnTest]) {
+    await setTimeout(0); // decoded pictures never wait: let signals in
+    const pyramid = await openAtMpp(cache, entry, config.mpp, signal);
+    pyramid.close();
   }
 }
 

@@ -410,6 +410,28 @@ testOnWasm("training stops when validation gets no better", async () => {
   });
 });
 
+testOnWasm("a validation image is opened before the first step", async () => {
+  await inFolder(async (folder) => {
+    const images = await writeImages(folder, picture, 5);
+    await Deno.writeTextFile(images[4]!.path, "no image");
+    const out = join(folder, "run");
+    let steps = 0;
+    const training = run(out, {
+      entries: images.slice(0, 4),
+      validation: images.slice(4),
+      config: toyConfig(),
+      onProgress: () => steps++,
+    });
+    await assert.rejects(
+      training,
+      (error: Error) =>
+        error instanceof ImageError && /4\.png/.test(`${error}`),
+    );
+    assert.equal(steps, 0);
+    await assert.rejects(Deno.stat(join(out, LAST)), Deno.errors.NotFound);
+  });
+});
+
 testOnEngines(
   "a step leaves nothing behind, the 30th as the 3rd",
   async ({ backend }) => {
