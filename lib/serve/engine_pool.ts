@@ -21,7 +21,6 @@ export interface EnginePoolOptions extends EngineClientOptions {
 export class EnginePool {
   readonly #options: EnginePoolOptions;
   readonly #engines: EngineClient[] = [];
-  readonly #models = new Map<string, string>(); // path by SHA-256
   // Shared with the Worker that trains: how many wait to be classified.
   readonly #pending = new Int32Array(new SharedArrayBuffer(4));
 
@@ -61,17 +60,10 @@ export class EnginePool {
     await Promise.all(
       this.#engines.map((engine) => engine.load(path, sha256)),
     );
-    this.#models.set(sha256, path);
   }
 
   async unload(sha256: string): Promise<void> {
-    this.#models.delete(sha256);
     await Promise.all(this.#engines.map((engine) => engine.unload(sha256)));
-  }
-
-  /** Whether a model is on the engines. */
-  isLoaded(sha256: string): boolean {
-    return this.#models.has(sha256);
   }
 
   /** Classifies on the engine that has the least to do. */

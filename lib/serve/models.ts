@@ -51,6 +51,8 @@ export class ModelRegistry {
   #models = new Map<string, ModelEntry>();
   #faults: ModelFault[] = [];
   readonly #known = new Map<string, { stamp: string; info: CheckpointInfo }>();
+  // SHA-256 by name: two models of the same bytes share their weights.
+  readonly #loaded = new Map<string, string>();
   #default: string | undefined;
   // One scan or change at a time.
   #last: Promise<unknown> = Promise.resolve();
@@ -128,8 +130,8 @@ export class ModelRegistry {
     return model;
   }
 
-  isLoaded({ info }: ModelEntry): boolean {
-    return this.#engine.isLoaded(info.sha256);
+  isLoaded({ name, info }: ModelEntry): boolean {
+    return this.#loaded.get(name) === info.sha256;
   }
 
   /** As {@linkcode get}, for use. @throws {ConflictError} If it is unloaded. */
@@ -273,15 +275,16 @@ export class ModelRegistry {
     }
   }
 
-  async #load({ info }: ModelEntry): Promise<void> {
+  async #load({ name, info }: ModelEntry): Promise<void> {
     await this.#engine.load(info.path, info.sha256);
+    this.#loaded.set(name, info.sha256);
   }
 
-  async #unload({ info }: ModelEntry): Promise<void> {
-    const { sha256 } = info;
-    const others = this.models.filter((model) => model.info !== info);
-    if (others.some((model) => model.info.sha256 === sha256)) return; // shared
-    await this.#engine.unload(sha256);
+  async #unload(model: ModelEntry): Promise<void> {
+    const { name, info } = model;
+    if (this.isLoaded(model)) this.#loaded.delete(name);
+    const isShared = [...this.#loaded.values()].includes(info.sha256);
+    if (!isShared) await this.#engine.unload(info.sha256);
   }
 }
 

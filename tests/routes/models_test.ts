@@ -91,7 +91,9 @@ Deno.test("a model can be added, unloaded, loaded, made default and removed", as
   });
 
   // All three are the same weights: one may go without the others.
-  await send("POST", "/third/unload").then(modelOf);
+  const third = await modelOf(await send("POST", "/third/unload"));
+  assert.equal(third.state, "unloaded");
+  await assertRefused(await classify("third"), { status: 409 });
   assert.equal((await classify("first")).status, 200);
 
   // As another process of the same folder does.
