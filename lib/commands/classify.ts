@@ -6,8 +6,8 @@
 import { basename, extname, join } from "node:path";
 import { UsageError } from "../errors.ts";
 import { ORIGINS } from "../eval/geojson.ts";
-import { MPP_RANGE } from "../eval/limits.ts";
 import type { Prediction } from "../eval/predict.ts";
+import { MPP_RANGE } from "../image/resampled.ts";
 import {
   type Classified,
   classifyImages,

@@ -7,9 +7,9 @@
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { type BackendChoice, BACKENDS } from "../engine/select.ts";
 import { UsageError } from "../errors.ts";
-import { MAX_SAMPLES } from "../eval/limits.ts";
 import { fileForeground, type ForegroundChoice } from "../image/tissue.ts";
 import { DEFAULT_MEMORY_BYTES, LEAST_MEMORY_BYTES, Memory } from "../memory.ts";
+import { MAX_SAMPLES } from "../model/config.ts";
 import { nearest } from "../nearest.ts";
 import { checkOutputFile } from "./outputs.ts";
 

@@ -25,6 +25,9 @@ import {
   WrappedPyramid,
 } from "./pyramid.ts";
 
+/** What may be given as micrometres per px: electron microscopes to satellites. */
+export const MPP_RANGE = { least: 1e-4, most: 1e9 } as const;
+
 // Scanners of one make differ by as much.
 const TOLERANCE = 0.02;
 

@@ -5,8 +5,8 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import { MAX_SAMPLES, MPP_RANGE } from "../eval/limits.ts";
-import { configSchema } from "../model/config.ts";
+import { MPP_RANGE } from "../image/resampled.ts";
+import { configSchema, MAX_SAMPLES } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
 import { JOB_STATES } from "./job_store.ts";
 import { MODEL_NAME } from "./models.ts";
