@@ -442,13 +442,14 @@ Deno.test({
   name: "a file that is asked for by HEAD is closed",
   ignore: Deno.build.os !== "linux", // where /proc tells what is open
   async fn() {
+    // Deno itself may read no /proc.
     const openFiles = async () => {
       const folder = `/proc/${server.served.process.pid}/fd`;
-      const files = await Array.fromAsync(
-        Deno.readDir(folder),
-        ({ name }) => Deno.readLink(join(folder, name)).catch(() => ""),
-      );
-      return files.filter((file) => file.startsWith(server.folder)).sort();
+      const { stdout } = await new Deno.Command("ls", {
+        args: ["-l", "--time-style=+", folder],
+      }).output();
+      const files = new TextDecoder().decode(stdout).split(" -> ").slice(1);
+      return files.filter((file) => file.startsWith(server.folder)).length;
     };
     const { id } = await accepted(
       await post(`${server.url}/v1/jobs`, {
@@ -463,7 +464,7 @@ Deno.test({
       assert.equal(status, 200);
       assert.match(headers.get("content-type")!, /json|png/);
     }
-    assert.deepEqual(await openFiles(), before);
+    assert.equal(await openFiles(), before);
   },
 });
 
