@@ -95,7 +95,10 @@ export async function run(argv: string[]): Promise<number> {
     { flag: "geojson", extension: ".geojson" },
     images,
   );
-  await checkApart([...heatmaps ?? [], ...regions ?? []], images);
+  await checkApart([...heatmaps ?? [], ...regions ?? []], [
+    checkpoint,
+    ...images,
+  ]);
   const origin = flags.oneOf("origin", ORIGINS) ?? "level0";
   if (flags.has("origin") && regions === undefined) {
     throw new UsageError("Cannot take --origin without --geojson");

@@ -102,7 +102,7 @@ export async function run(argv: string[]): Promise<number> {
   const regions = await readRegions(manifest); // its faults show at once
   await checkApart(
     file === undefined ? [] : [file],
-    [data, ...entries.map(({ path }) => path)],
+    [path, data, ...entries.map(({ path }) => path)],
   );
   await warnOfLearned(path, entries, split);
   const setup = { checkpoint: path, backend, ...options };

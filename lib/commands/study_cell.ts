@@ -78,7 +78,7 @@ export async function readCell(
   const file = join(place.folder, RESULT_FILE);
   const text = await Deno.readTextFile(file).catch(() => undefined);
   if (text === undefined) return;
-  const { asked: made, ...result } = JSON.parse(text);
+  const { asked: made = {}, ...result } = JSON.parse(text);
   const changed = Object.entries(await askedOf(cell, place))
     .filter(([name, value]) => !same(value, made[name]))
     .map(([name]) => name);

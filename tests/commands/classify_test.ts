@@ -239,6 +239,15 @@ Deno.test("classify does not write over what it reads", async () => {
     );
   }
   assert.deepEqual(await Deno.readFile(join(folder, "own", "a.png")), picture);
+  const weights = "run/best.safetensors";
+  assertFailsInOneLine(
+    await zoomin(
+      folder,
+      ...["classify", "--checkpoint", weights, "--backend", "wasm"],
+      ...["--heatmap", weights, IMAGES[0]!],
+    ),
+    { code: 2, message: /^Cannot write to run\/best\.safetensors: it is one/m },
+  );
   assertFailsInOneLine(
     await zoomin(folder, ...CLASSIFY, "--origin", "level0", IMAGES[0]!),
     { code: 2, message: /^Cannot take --origin without --geojson$/m },

@@ -66,7 +66,7 @@ Deno.test("who asks for what is on its way gets it with the others", async () =>
   const source = await openUrl(server.url);
   const first = new AbortController();
   const given = source.read(100_000, 50, first.signal);
-  while (server.ranges.length < 2) await sleep(1); // it is asked for now
+  while (server.ranges.length < 2) await sleep(1); // until it has arrived
   const reads = [1, 2].map(() => source.read(100_000, 50));
   for (const read of reads) {
     assert.deepEqual(await read, slice(100_000, 50));
