@@ -19,14 +19,14 @@ import { evaluate } from "../eval/evaluate.ts";
 import { heatmapPng } from "../eval/picture.ts";
 import { predict } from "../eval/predict.ts";
 import { type EvaluationReport, evaluationReport } from "../eval/report.ts";
-import { exists, writeFileAtomically, writeJson } from "../files.ts";
+import { exists, writeFileAtomically } from "../files.ts";
 import { ImageCache } from "../image/cache.ts";
 import { peakMemoryBytes } from "../memory.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { preset } from "../model/presets.ts";
-import { CONFIG_FILE, DEFAULT_TEST, runData } from "../train/run_data.ts";
+import { DEFAULT_TEST, runData } from "../train/run_data.ts";
 import { train } from "../train/trainer.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { environment } from "../engine/environment.ts";
@@ -172,7 +172,6 @@ async function learn(
     test: DEFAULT_TEST,
     resume,
   });
-  await writeJson(join(folder, CONFIG_FILE), config);
   const line = new ProgressLine();
   const cache = new ImageCache(2 ** 30);
   try {

@@ -8,7 +8,6 @@ import { readManifest } from "../data/manifest.ts";
 import { count } from "../data/table.ts";
 import { environment } from "../engine/environment.ts";
 import { UsageError } from "../errors.ts";
-import { writeJson } from "../files.ts";
 import { imageCache } from "../image/cache.ts";
 import { Memory, peakMemoryBytes } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
@@ -147,6 +146,7 @@ async function readRequest(argv: string[]): Promise<TrainRequest> {
 
 async function trainOnce(setup: TrainSetup): Promise<number> {
   const { folder, config, seed, engine, resume, signal } = setup;
+  const changed = resume ? await changedTraining(folder, config) : [];
   const data = await runData(setup);
   const line = new ProgressLine();
   console.error(
@@ -156,9 +156,7 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
       count(config.training.epochs, "epoch")
     }, seed ${seed}`,
   );
-  const changed = resume ? await changedTraining(folder, config) : [];
   if (changed.length > 0) console.error(`changed: ${changed.join(", ")}`);
-  await writeJson(join(folder, CONFIG_FILE), config);
   const { memory = new Memory() } = setup;
   const cache = imageCache(memory, imageCacheBytes(setup));
   try {

@@ -8,16 +8,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { readManifest } from "../data/manifest.ts";
 import { environment } from "../engine/environment.ts";
 import { startEngine } from "../engine/select.ts";
-import { exists, writeJson } from "../files.ts";
+import { exists } from "../files.ts";
 import { imageCache } from "../image/cache.ts";
 import { Memory } from "../memory.ts";
 import { LAST } from "../model/checkpoint.ts";
-import {
-  checkReference,
-  CONFIG_FILE,
-  DEFAULT_TEST,
-  runData,
-} from "../train/run_data.ts";
+import { checkReference, DEFAULT_TEST, runData } from "../train/run_data.ts";
 import { train, type TrainResult } from "../train/trainer.ts";
 import { guardedFetch } from "./guarded_fetch.ts";
 import type { TrainEvent, TrainMethods, TrainTask } from "./train_protocol.ts";
@@ -47,7 +42,6 @@ async function run(task: TrainTask): Promise<TrainResult> {
     test: DEFAULT_TEST,
     resume,
   });
-  await writeJson(join(folder, CONFIG_FILE), config);
   const cache = imageCache(memory, memory.imageCacheBytes, {
     fetch: guardedFetch(allowedHosts),
     maxPixels: task.maxPixels,

@@ -1,6 +1,6 @@
 /**
  * The images of a run: the sides of its split, checked, and kept in its folder
- * so that it goes on with the same ones.
+ * with its configuration, so that it goes on with the same ones.
  *
  * @module
  */
@@ -13,6 +13,7 @@ import {
   readManifest,
 } from "../data/manifest.ts";
 import { DataError, UsageError } from "../errors.ts";
+import { writeJson } from "../files.ts";
 import type { Config } from "../model/config.ts";
 import type { TrainingData } from "./trainer.ts";
 
@@ -59,7 +60,13 @@ export function checkReference(
   );
 }
 
-/** The manifest's own split, or one made here, written into the run's folder. */
+/**
+ * The manifest's own split, or one made here; written into the run's folder,
+ * and `config` beside it.
+ *
+ * @throws {DataError} If there is nothing to learn, or a picture is on two sides.
+ * @throws {UsageError} If a run would go on with other images.
+ */
 export async function runData(
   { manifest, config, seed, folder, test, resume }: RunDataOptions,
 ): Promise<TrainingData> {
@@ -103,6 +110,7 @@ export async function runData(
   if (resume) await checkSameEntries(file, used);
   await Deno.mkdir(folder, { recursive: true });
   await writeSplits(file, used);
+  await writeJson(join(folder, CONFIG_FILE), config);
   return { classes, ...sides };
 }
 
