@@ -4,12 +4,8 @@
  *
  * @module
  */
-import {
-  clipRegion,
-  movedRegion,
-  type Region,
-  wholeRatio,
-} from "./geometry.ts";
+import { clipRegion, type Region } from "./geometry.ts";
+import { movedRegion, wholeRatio } from "./level_geometry.ts";
 import { type Level, MovedPyramid, type Pyramid } from "./pyramid.ts";
 
 /**

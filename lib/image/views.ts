@@ -9,17 +9,14 @@ import * as tf from "@tensorflow/tfjs-core";
 import { downsample } from "../../kernels/downsample.ts";
 import { gatherPatches, packPixels } from "../../kernels/gather_patches.ts";
 import { Memory } from "../memory.ts";
+import { clipRegion, type Region, type Size, viewSize } from "./geometry.ts";
 import {
-  clipRegion,
   coveredSize,
   levelFor,
   levelPart,
-  type Region,
-  type Size,
   type ViewPart,
   viewPieces,
-  viewSize,
-} from "./geometry.ts";
+} from "./level_geometry.ts";
 import type { Pixels, Pyramid } from "./pyramid.ts";
 import { collected, joined } from "./tensors.ts";
 

@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { Key } from "../../kernels/random.ts";
 import { crop } from "../image/crop.ts";
-import { placedPart } from "../image/geometry.ts";
+import { placedPart } from "../image/level_geometry.ts";
 import { orient } from "../image/orient.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { composed, type DensityMatrix } from "../image/stains.ts";

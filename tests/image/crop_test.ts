@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { crop } from "../../lib/image/crop.ts";
 import { Foreground } from "../../lib/image/foreground.ts";
-import { placedPart, type Region } from "../../lib/image/geometry.ts";
+import { type Region } from "../../lib/image/geometry.ts";
+import { placedPart } from "../../lib/image/level_geometry.ts";
 import { type Pixels, WrappedPyramid } from "../../lib/image/pyramid.ts";
 import { SyntheticPyramid } from "./synthetic_pyramid.ts";
 

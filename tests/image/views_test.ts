@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { levelFor, viewSize } from "../../lib/image/geometry.ts";
+import { viewSize } from "../../lib/image/geometry.ts";
+import { levelFor } from "../../lib/image/level_geometry.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";

@@ -1,0 +1,238 @@
+/**
+ * Where the pixels of views and parts of an image lie on the levels of its
+ * pyramid: in whole numbers, whatever the ratio between levels. With
+ * geometry.ts the only place that multiplies a coordinate by a scale.
+ *
+ * @module
+ */
+import { type Point, type Region, ROUNDING, type Size } from "./geometry.ts";
+
+/** The level-0 pixel at `point` of a level. */
+export function levelPoint({ x, y }: Point, downsample: number): Point {
+  return { x: Math.round(x * downsample), y: Math.round(y * downsample) };
+}
+
+/** Level-0 px per px of a level on one axis, as a fraction of whole numbers. */
+interface Ratio {
+  pixels: number;
+  per: number;
+}
+
+/**
+ * Level-0 px per px of a level. A level whose extent is the image's over a whole
+ * number, rounded either way, was made by that number; any other level is the
+ * whole image at another size.
+ */
+function levelRatio(extent: number, levelExtent: number): Ratio {
+  const whole = Math.round(extent / levelExtent);
+  for (const times of [whole, whole - 1, whole + 1]) {
+    if (times >= 1 && Math.abs(extent / times - levelExtent) < 1) {
+      return { pixels: times, per: 1 };
+    }
+  }
+  return { pixels: extent, per: levelExtent };
+}
+
+/** Level-0 px per px of a level where that is a whole number on both axes. */
+export function wholeRatio(image: Size, level: Size): number | undefined {
+  const x = levelRatio(image.width, level.width);
+  const y = levelRatio(image.height, level.height);
+  return x.per === 1 && y.per === 1 && x.pixels === y.pixels
+    ? x.pixels
+    : undefined;
+}
+
+/** `region` of a level, counted from the level-0 point `origin`, in the whole. */
+export function movedRegion(
+  region: Region,
+  origin: Point,
+  ratio: number,
+): Region {
+  return {
+    ...region,
+    x: region.x + origin.x / ratio,
+    y: region.y + origin.y / ratio,
+  };
+}
+
+/**
+ * The part of an image that is left of it when the grid of stage I begins
+ * `share` (0 to 1) of the way through its first cell, in steps that are whole
+ * pixels of every level that stage I may read. An image of few cells moves less,
+ * one with levels of odd ratios not at all.
+ */
+export function placedPart(
+  image: Size & { levels: readonly (Size & { downsample: number })[] },
+  { scale, stride }: { scale: number; stride: number },
+  share: Point,
+): Region {
+  const ratios = image.levels
+    .filter(({ downsample }) => downsample * scale <= 1 + ROUNDING)
+    .map((level) => wholeRatio(image, level));
+  if (ratios.includes(undefined)) {
+    return { x: 0, y: 0, width: image.width, height: image.height };
+  }
+  const step = (ratios as number[])
+    .reduce((step, ratio) => step / divisor(step, ratio) * ratio);
+  const axis = (extent: number, share: number) => {
+    const most = Math.floor(Math.min(stride, extent / 8) / step);
+    if (!(most > 0)) return { start: 0, extent };
+    const steps = Math.min(most, Math.floor(share * (most + 1)));
+    return { start: steps * step, extent: extent - most * step };
+  };
+  const x = axis(image.width, share.x), y = axis(image.height, share.y);
+  return { x: x.start, y: y.start, width: x.extent, height: y.extent };
+}
+
+/** Px of a level that the image covers, the last of them maybe in part. */
+export function coveredSize(image: Size, level: Size): Size {
+  const covered = (extent: number, { pixels, per }: Ratio) =>
+    Math.ceil(extent * per / pixels);
+  return {
+    width: covered(image.width, levelRatio(image.width, level.width)),
+    height: covered(image.height, levelRatio(image.height, level.height)),
+  };
+}
+
+/** Index of the coarsest of `levels` that is as fine as a view; 0 if none is. */
+export function levelFor(
+  image: Size,
+  levels: readonly Size[],
+  { region: size, output }: Pick<ViewPart, "region" | "output">,
+): number {
+  const isFine = (from: number, to: number, ratio: Ratio) =>
+    ratio.pixels * to <= from * ratio.per;
+  return Math.max(
+    0,
+    levels.findLastIndex((level) =>
+      isFine(size.width, output.width, levelRatio(image.width, level.width)) &&
+      isFine(size.height, output.height, levelRatio(image.height, level.height))
+    ),
+  );
+}
+
+/** Some pixels of a view. */
+export interface ViewPart {
+  /** What the whole view shows, level-0 px. */
+  region: Region;
+  /** Size of the whole view. */
+  output: Size;
+  /** The pixels meant, px of the view. */
+  part: Region;
+}
+
+/**
+ * Cuts `part` of a view into rows of pieces, each of which covers at most about
+ * `most` px of `level`.
+ */
+export function viewPieces(
+  { region, output, part }: ViewPart,
+  level: Size,
+  { image, most }: { image: Size; most: number },
+): Region[][] {
+  const perPixel = (region.width / output.width) *
+    (region.height / output.height) *
+    (level.width / image.width) * (level.height / image.height);
+  const pixels = most / perPixel; // of the view
+  if (part.width * part.height <= pixels) return [[part]];
+  const side = Math.max(1, Math.floor(Math.sqrt(pixels)));
+  const rows: Region[][] = [];
+  for (let y = 0; y < part.height; y += side) {
+    const row: Region[] = [];
+    for (let x = 0; x < part.width; x += side) {
+      row.push({
+        x: part.x + x,
+        y: part.y + y,
+        width: Math.min(side, part.width - x),
+        height: Math.min(side, part.height - y),
+      });
+    }
+    rows.push(row);
+  }
+  return rows;
+}
+
+/** Where the pixels of a part of a view lie on a level. */
+export interface LevelPart {
+  /** What they cover, px of the level; it may reach outside. */
+  region: Region;
+  /** How far the first one starts within the region, in 1/output px. */
+  phase: Point;
+  /** Where the image ends, from the region's start on, in 1/output px. */
+  end: Point;
+  /** The level has size / output px for each of the view's, >= 1. */
+  size: Size;
+  output: Size;
+}
+
+// Twice this must fit in 32 bits: what downsample() computes in.
+const MOST_UNITS = 2 ** 31 - 1;
+
+/**
+ * Where `part` (px of the view) of a view of `region` with `output` px lies on
+ * `level`: to the pixel of the level and the fraction of it, whatever the
+ * ratio between levels.
+ */
+export function levelPart(
+  { region, output, part }: ViewPart,
+  image: Size,
+  level: Size,
+): LevelPart {
+  const x = levelAxis(
+    { start: region.x, extent: region.width, count: output.width },
+    { first: part.x, count: part.width },
+    { image: image.width, level: level.width },
+  );
+  const y = levelAxis(
+    { start: region.y, extent: region.height, count: output.height },
+    { first: part.y, count: part.height },
+    { image: image.height, level: level.height },
+  );
+  return {
+    region: { x: x.first, y: y.first, width: x.length, height: y.length },
+    phase: { x: x.phase, y: y.phase },
+    end: { x: x.end, y: y.end },
+    size: { width: x.size, height: y.size },
+    output: { width: x.output, height: y.output },
+  };
+}
+
+/** One axis of {@linkcode levelPart}. */
+function levelAxis(
+  view: { start: number; extent: number; count: number },
+  part: { first: number; count: number },
+  extent: { image: number; level: number },
+) {
+  const { pixels, per } = levelRatio(extent.image, extent.level);
+  // Pixel i of the view begins at (start count + i extent) per / (count pixels) px
+  // of the level; all of these are whole numbers below 2^53.
+  const unit = view.count * pixels;
+  const begin = (view.start * view.count + part.first * view.extent) * per;
+  const step = view.extent * per;
+  const first = Math.floor(begin / unit);
+  const rest = begin - first * unit;
+  const shared = divisor(divisor(step, unit), rest);
+  let [size, output, phase] = [step / shared, unit / shared, rest / shared];
+  const most = Math.floor(MOST_UNITS / (part.count + 2));
+  if (size > most) { // rounded to less than 1/1000 px of the level
+    output = Math.floor(output / size * most);
+    phase = Math.round(rest / unit * output);
+    size = most;
+  }
+  const last = Math.ceil((begin + part.count * step) / unit);
+  const end = Math.round((extent.image * per / pixels - first) * output);
+  return {
+    first,
+    length: last - first,
+    phase,
+    size,
+    output,
+    end: Math.min(Math.max(end, 0), 2 ** 32 - 1),
+  };
+}
+
+/** Greatest common divisor of two finite whole numbers, the first above 0. */
+function divisor(a: number, b: number): number {
+  while (b !== 0) [a, b] = [b, a % b];
+  return a;
+}
