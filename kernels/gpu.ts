@@ -24,7 +24,7 @@ export interface TfjsWebGpuInternals {
   readonly device: GPUDevice;
   readonly queue: GPUQueue;
   readonly tensorMap: { get(dataId: tf.DataId): TensorData };
-  readonly bufferManager: {
+  bufferManager: {
     acquireBuffer(size: number, usage: GPUBufferUsageFlags): GPUBuffer;
   };
   readonly uniformPendingDisposal: GPUBuffer[];

@@ -9,14 +9,16 @@
  * @module
  */
 import { setImmediate } from "node:timers/promises";
+import { FreeBuffers } from "./buffer_pool.ts";
 
 const STAGING_USAGE = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
+const MOST_FREE_BYTES = 64e6;
 
 /** Buffers to read through. They are kept for the next read of their size. */
 export class ReadBack {
   readonly #device: GPUDevice;
-  /** By size; all were mapped before. */
-  readonly #free = new Map<number, GPUBuffer[]>();
+  /** All were mapped before. */
+  readonly #free = new FreeBuffers(MOST_FREE_BYTES);
 
   constructor(device: GPUDevice) {
     this.#device = device;
@@ -31,7 +33,7 @@ export class ReadBack {
     size: number,
     copyInto: (staging: GPUBuffer) => void,
   ): Promise<ArrayBuffer> {
-    const used = this.#free.get(size)?.pop();
+    const used = this.#free.take(size, STAGING_USAGE);
     const staging = used ?? this.#device.createBuffer({
       label: "read back",
       size,
@@ -53,9 +55,7 @@ export class ReadBack {
 
   #giveBack(staging: GPUBuffer): void {
     staging.unmap();
-    const free = this.#free.get(staging.size);
-    if (free) free.push(staging);
-    else this.#free.set(staging.size, [staging]);
+    this.#free.give(staging);
   }
 }
 

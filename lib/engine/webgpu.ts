@@ -11,6 +11,8 @@ import { tmpdir } from "node:os";
 import * as tf from "@tensorflow/tfjs-core";
 import type { TfjsWebGpuInternals } from "../../kernels/gpu.ts";
 import { EngineError } from "../errors.ts";
+import { DEFAULT_MEMORY_BYTES } from "../memory.ts";
+import { BufferPool } from "./buffer_pool.ts";
 import { ReadBack } from "./read_back.ts";
 
 /** An adapter in words. */
@@ -138,6 +140,12 @@ async function registerBackend(
   class Backend extends WebGPUBackend {
     readonly #readBack = new ReadBack(device);
 
+    constructor() {
+      super(device, info);
+      const pool = new BufferPool(device, DEFAULT_MEMORY_BYTES);
+      (this as unknown as TfjsWebGpuInternals).bufferManager = pool;
+    }
+
     /** As tfjs's, without the pause that Deno's mapAsync makes. */
     override async getBufferData(buffer: GPUBuffer): Promise<ArrayBuffer> {
       return await this.#readBack.read(buffer.size, (staging) => {
@@ -154,5 +162,5 @@ async function registerBackend(
   tf.removeBackend("webgpu"); // tfjs's own, registered by the import
   // Small tensors would stay on the CPU, out of our kernels' sight.
   tf.env().set("WEBGPU_CPU_FORWARD", false);
-  tf.registerBackend("webgpu", () => new Backend(device, info));
+  tf.registerBackend("webgpu", () => new Backend());
 }

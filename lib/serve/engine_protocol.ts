@@ -53,6 +53,7 @@ export interface EngineStatus {
 
 /** What the engine holds. */
 export interface EngineUsage {
+  /** Of its buffers, those that are kept for the next image among them. */
   gpuBytes: number;
 }
 

@@ -103,8 +103,11 @@ const send = answerCalls<EngineMethods, EngineEvent>({
   },
   classify: (task, signal) => batcher.submit(task, signal),
   usage() {
-    const { numBytesInGPU = 0 } = tf.memory() as { numBytesInGPU?: number };
-    return { gpuBytes: numBytesInGPU };
+    // With the buffers that are kept for the next image.
+    const { numBytesAllocatedInGPU = 0 } = tf.memory() as {
+      numBytesAllocatedInGPU?: number;
+    };
+    return { gpuBytes: numBytesAllocatedInGPU };
   },
 });
 

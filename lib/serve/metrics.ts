@@ -62,7 +62,7 @@ export class Metrics {
       collect: (gauge) => gauge.set(sources.pending()),
     });
     this.#gauge("gpu_buffer_bytes", {
-      help: "Bytes of GPU buffers in use",
+      help: "Bytes of GPU buffers in use or kept for the next image",
       // An engine that is lost at this moment holds nothing.
       collect: async (gauge) =>
         gauge.set(await sources.gpuBytes().catch(() => 0)),
