@@ -4,7 +4,11 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { drawExpected, drawWithReplacement } from "../../kernels/counts.ts";
+import {
+  drawExpected,
+  drawWithReplacement,
+  NothingToDrawError,
+} from "../../kernels/counts.ts";
 import type { Key } from "../../kernels/random.ts";
 import {
   contrastiveLogWeights,
@@ -56,6 +60,8 @@ export async function drawExpectedTiles(
 /**
  * Draws without replacement from each row, first drawn first: as many as its
  * count, or as there are to be drawn.
+ *
+ * @throws {NothingToDrawError} If there are none in a row.
  */
 export async function drawSubTileRows(
   logWeights: tf.Tensor2D,
@@ -71,10 +77,14 @@ export async function drawSubTileRows(
   const { indices } = draws === "topN"
     ? await read(topValues(logWeights, k))
     : await gumbelRows(logWeights, { k, ...options });
-  return wanted.map((count, row) =>
-    Array.from(indices.subarray(row * k, row * k + count))
-      .filter((index) => index >= 0)
-  );
+  return wanted.map((count, row) => {
+    const drawn = Array.from(indices.subarray(row * k, row * k + count))
+      .filter((index) => index >= 0);
+    if (drawn.length > 0) return drawn;
+    throw new NothingToDrawError(
+      `Cannot draw ${count} sub-tiles as no location of their tile has a weight above 0`,
+    );
+  });
 }
 
 /**

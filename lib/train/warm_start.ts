@@ -13,6 +13,7 @@ import type { ManifestEntry } from "../data/manifest.ts";
 import { ConfigError } from "../errors.ts";
 import type { ImageCache } from "../image/cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
+import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
 import { lookPasses } from "../model/passes.ts";
 import { plan } from "../model/plan.ts";
 import type { Pyramid } from "../image/pyramid.ts";
@@ -30,6 +31,8 @@ const LEARNING_RATE = 1e-2;
 const FLOOR = 2, CAP = 6;
 // Share of the mean contrast that every location has: none is ruled out.
 const EVERYWHERE = 0.01;
+// A view with less contrast is flat: what is left is rounding.
+const LEAST_CONTRAST = 1e-5;
 // Word of the random keys.
 const WARM_START = 104;
 
@@ -41,8 +44,10 @@ const WARM_START = 104;
 export async function saliencyWarmStart(
   model: Model,
   entries: readonly ManifestEntry[],
-  { cache, memory, seed, steps, signal }: {
+  { cache, foreground, memory, seed, steps, signal }: {
     cache: ImageCache;
+    /** Where to look; the configuration's if left out. */
+    foreground?: ForegroundChoice | undefined;
     memory?: Memory | undefined;
     seed: number;
     steps: number;
@@ -57,7 +62,8 @@ export async function saliencyWarmStart(
       signal?.throwIfAborted();
       const entry = entries[random.below(entries.length)]!;
       const key = randomKey(seed, WARM_START, step);
-      await fitOne(model, optimizer, { entry, cache, memory, key, signal });
+      const options = { entry, cache, foreground, memory, key, signal };
+      await fitOne(model, optimizer, options);
     }
   } finally {
     optimizer.dispose();
@@ -65,6 +71,7 @@ export async function saliencyWarmStart(
 }
 
 interface FitOptions {
+  foreground: ForegroundChoice | undefined;
   memory: Memory | undefined;
   key: Key;
   signal: AbortSignal | undefined;
@@ -91,17 +98,19 @@ async function fitTo(
   model: Model,
   optimizer: AdamW,
   pyramid: Pyramid,
-  { memory, key, signal }: FitOptions,
+  { foreground: choice, memory, key, signal }: FitOptions,
 ): Promise<void> {
-  const { samples } = model.config.view;
+  const { samples, foreground: kind } = model.config.view;
   const [pass] = lookPasses([{ pyramid }], model.config, { samples, memory });
   if (pass!.inBlocks) {
     throw new ConfigError(
       `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound; raise --memory, or set training.saliencyWarmStart to null`,
     );
   }
+  const foreground = await foregroundOf(pyramid, choice ?? { kind }, signal);
   const densities = await stainsFor(model, pyramid, signal);
-  const planned = await plan(model, [{ pyramid, densities, key }], {
+  const image = { pyramid, foreground, densities, key };
+  const planned = await plan(model, [image], {
     samples,
     draws: "seeded",
     memory,
@@ -167,7 +176,8 @@ function distributionLoss(logits: tf.Tensor2D, goal: tf.Tensor2D): tf.Scalar {
 
 /**
  * Capped local contrast as one distribution a view: `[N, h, w, 3]` ->
- * `[N, locations]`; a map coarser than the view gets a uniform one.
+ * `[N, locations]`; a flat view, or a map coarser than its view, gets a uniform
+ * one.
  */
 function contrastDistribution(
   views: tf.Tensor4D,
@@ -188,5 +198,9 @@ function contrastDistribution(
     tf.sub(tf.minimum(tf.maximum(contrast, floor), cap), floor),
     tf.mul(mean, EVERYWHERE),
   );
-  return tf.div(salient, tf.sum(salient, 1, true));
+  return tf.where(
+    tf.greater(mean, LEAST_CONTRAST),
+    tf.div(salient, tf.sum(salient, 1, true)),
+    1 / locations,
+  );
 }

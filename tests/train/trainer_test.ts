@@ -343,6 +343,49 @@ testOnEngines(
   },
 );
 
+testOnEngines("a warm start on flat pictures leaves weights", async () => {
+  await inFolder(async (folder) => {
+    const flat = () =>
+      drawnImage({ width: 64, height: 64 }, () => [255, 255, 255]);
+    const entries = await writeImages(folder, flat, 2);
+    const saliencyWarmStart = { steps: 3, frozenEpochs: 0 };
+    const config = toyConfig(
+      { epochs: 0, saliencyWarmStart },
+      { normaliseInput: false },
+    );
+    await run(join(folder, "run"), { entries, config });
+    const { model } = await readCheckpoint(join(folder, "run", LAST));
+    for (const [name, variable] of model.parameters) {
+      assert.ok((await variable.data()).every(Number.isFinite), name);
+    }
+    disposeParameters(model.parameters);
+  });
+});
+
+testOnWasm("a warm start looks where training does", async () => {
+  await inFolder(async (folder) => {
+    const entries = await writeImages(folder, picture, 2);
+    const corner = drawnImage(
+      { width: 64, height: 64 },
+      (x, y) => x < 16 && y < 16 ? [255, 255, 255] : [0, 0, 0],
+    );
+    const path = join(folder, "mask.png");
+    const size = { width: 64, height: 64 };
+    const mask = await pyramidReader(corner).read(size);
+    await Deno.writeFile(path, await encodePng(mask));
+    const saliencyWarmStart = { steps: 3, frozenEpochs: 0 };
+    const config = toyConfig({ epochs: 0, saliencyWarmStart });
+    const weights = async (foreground?: TrainOptions["foreground"]) => {
+      const out = join(folder, foreground?.kind ?? "everywhere");
+      await run(out, { entries, config, foreground });
+      return (await parametersOf(join(out, LAST))).get("b/conv1/weight");
+    };
+    const everywhere = await weights();
+    assert.deepEqual(await weights({ kind: "none" }), everywhere);
+    assert.notDeepEqual(await weights({ kind: "mask", path }), everywhere);
+  });
+});
+
 testOnWasm(
   "after a warm start attention stays frozen, then moves",
   async () => {
@@ -462,15 +505,26 @@ testOnEngines(
   async () => {
     await inFolder(async (folder) => {
       const images = await writeImages(folder, picture, 4);
-      // Found in the second step, by its draws, or after the last step.
-      for (const [rate, count] of [[NaN, 4], [1e30, 4], [NaN, 2]] as const) {
+      // Found in the second step, by its draws, or after the last step; where
+      // all of the image is one tile, by the draws of stage II.
+      const dense = { tileStride: 8, tileSize: 16 };
+      const one = { tileStride: 64, tileSize: 64 };
+      for (
+        const { rate, count, view } of [
+          { rate: NaN, count: 4, view: dense },
+          { rate: 1e30, count: 4, view: dense },
+          { rate: NaN, count: 2, view: dense },
+          { rate: 1e12, count: 4, view: one },
+        ]
+      ) {
         const entries = images.slice(0, count);
         const config = toyConfig({
-          learningRate: rate,
+          learningRate: view === dense ? rate : 3e-3,
           attentionLearningRate: rate,
         });
+        Object.assign(config.view, view);
         await assert.rejects(
-          run(join(folder, `${rate} ${count}`), { entries, config }),
+          run(await Deno.makeTempDir({ dir: folder }), { entries, config }),
           (error: Error) => {
             assert.ok(error instanceof TrainingError, `${error}`);
             assert.match(error.message, /epoch 1.*learningRate/);
