@@ -116,6 +116,12 @@ const evaluationSchema = z.strictObject({
     .describe("N: sub-tiles drawn at evaluation"),
 });
 
+/** Least side of a sub-tile of which a network leaves something, px. */
+export const leastSubTile: Record<
+  z.infer<typeof networkSchema>["features"],
+  number
+> = { lenet: 4, resnet: 1, ats: 13 };
+
 /** The schema of {@linkcode Config}. */
 export const configSchema = z.strictObject({
   preset: z.string(),
@@ -129,21 +135,20 @@ export const configSchema = z.strictObject({
   network: networkSchema,
   training: trainingSchema,
   evaluation: evaluationSchema,
-}).superRefine((config, context) => {
-  const { scale1, scale2, tileSize } = config.view;
-  if (scale2 < scale1) {
-    context.addIssue({
-      code: "custom",
-      path: ["view", "scale2"],
-      message: `must be at least scale1 = ${scale1}`,
-    });
-  }
+}).superRefine(({ view, network }, context) => {
+  const { scale1, scale2, tileSize, subTileSize } = view;
+  const fault = (field: keyof typeof view, message: string) =>
+    context.addIssue({ code: "custom", path: ["view", field], message });
+  if (scale2 < scale1) fault("scale2", `must be at least scale1 = ${scale1}`);
   if (tileSize * scale1 < 1) {
-    context.addIssue({
-      code: "custom",
-      path: ["view", "tileSize"],
-      message: `must be at least 1 / scale1 = ${1 / scale1} px`,
-    });
+    fault("tileSize", `must be at least 1 / scale1 = ${1 / scale1} px`);
+  }
+  const least = leastSubTile[network.features];
+  if (subTileSize < least) {
+    fault(
+      "subTileSize",
+      `must be at least ${least} px for network.features = ${network.features}`,
+    );
   }
 });
 

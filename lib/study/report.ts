@@ -52,7 +52,7 @@ export function reportText(
     "",
     ...table(rows, abouts),
     "",
-    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named under the same seeds, with its interval over folds as well. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once; `not chosen by`: of the folds by which no setting was chosen. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.",
+    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images, the mean of the seeds'). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named under the same seeds, with its interval over folds as well. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once; `not chosen by`: of the folds by which no setting was chosen. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.",
     "",
     "## Variants",
     "",
@@ -139,9 +139,10 @@ function table(
 }
 
 function hits({ hitRate, chanceHitRate }: Row): string {
-  if (!hitRate.mean || !chanceHitRate.mean) return "";
-  const ratio = (hitRate.mean / chanceHitRate.mean).toFixed(1);
-  return `${number(hitRate.mean)} (${number(chanceHitRate.mean)}, ${ratio})`;
+  const { mean } = hitRate, chance = chanceHitRate.mean;
+  if (mean === null || chance === null) return "";
+  const ratio = chance > 0 ? `, ${(mean / chance).toFixed(1)}` : "";
+  return `${number(mean)} (${number(chance)}${ratio})`;
 }
 
 function share({ mean, sd, low, high }: Figure): string {

@@ -120,19 +120,25 @@ export function foldsOf(
 
 /**
  * Mean over folds of the seeds' mean: repeating a fold with another seed is no
- * new fold, so it must not narrow the interval as one would. One fold alone
- * has the bootstrap interval of its images.
+ * new fold, so it must not narrow the interval as one would. One fold alone has
+ * the bootstrap interval of its images, of several seeds the mean of theirs.
  */
 function figureOf(results: readonly FoldResult[], pick: Pick): Figure {
   const byFold = Object.values(Object.groupBy(results, ({ fold }) => fold));
   const values = byFold.map((runs) =>
     meanInterval(runs!.map(({ report }) => pick(report))).mean
   );
-  const only = results.length === 1 ? results[0] : undefined;
   const figure = flat(meanInterval(values));
-  if (!only || pick !== accuracyOf) return figure;
-  const interval = only.report.metrics.accuracy.interval;
-  return { ...figure, ...(interval && shareInterval(interval)) };
+  if (byFold.length !== 1 || pick !== accuracyOf) return figure;
+  const intervals = results.map(({ report }) =>
+    report.metrics.accuracy.interval
+  ).filter((interval) => interval !== null);
+  if (intervals.length < results.length) return figure;
+  const mean = (end: "low" | "high") =>
+    intervals.reduce((sum, interval) => sum + interval[end], 0) /
+    intervals.length;
+  const interval = { low: mean("low"), high: mean("high") };
+  return { ...figure, ...shareInterval(interval) };
 }
 
 /** Mean over folds as well: of the seeds' mean difference, where both ran. */

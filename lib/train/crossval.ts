@@ -34,7 +34,7 @@ import type { Config } from "../model/config.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "./clock.ts";
 import { SPLITS_FILE } from "./run_data.ts";
-import { LOG_FILE } from "./run_log.ts";
+import { LOG_FILE, readLog } from "./run_log.ts";
 import { train, type TrainingData, type TrainOptions } from "./trainer.ts";
 
 export const PROTOCOLS = ["best-epoch", "held-out"] as const;
@@ -134,16 +134,14 @@ export async function runFold(
   if (twin) await Deno.remove(folder, { recursive: true }).catch(() => {});
   await Deno.mkdir(folder, { recursive: true });
   await writeSplits(join(folder, SPLITS_FILE), foldSides({ test, ...data }));
+  const resume = await exists(join(folder, LAST));
+  const earlier = twin?.result ?? await spentOn(folder);
   if (twin) {
     for (const name of [LAST, LOG_FILE]) {
       await Deno.copyFile(join(twin.folder, name), join(folder, name));
     }
   } else {
-    await train(data, {
-      ...options,
-      folder,
-      resume: await exists(join(folder, LAST)),
-    });
+    await train(data, { ...options, folder, resume });
   }
   const { model, epoch } = await readCheckpoint(folder);
   const { cache, foreground, memory, signal } = options;
@@ -160,8 +158,8 @@ export async function runFold(
   const result: FoldResult = {
     ...task,
     bestEpoch: epoch,
-    seconds: passed.seconds + (twin?.result.seconds ?? 0),
-    cpuSeconds: passed.cpuSeconds + (twin?.result.cpuSeconds ?? 0),
+    seconds: passed.seconds + earlier.seconds,
+    cpuSeconds: passed.cpuSeconds + earlier.cpuSeconds,
     peakBytes: twin ? twin.result.peakBytes : passed.peakBytes,
     report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
   };
@@ -171,6 +169,17 @@ export async function runFold(
   );
   await writeJson(join(folder, RESULT_FILE), result);
   return result;
+}
+
+/** What the epochs took that a training had done when it was cut off. */
+async function spentOn(
+  folder: string,
+): Promise<Pick<FoldResult, "seconds" | "cpuSeconds">> {
+  const file = join(folder, LOG_FILE);
+  const lines = await exists(file) ? await readLog(file) : [];
+  const sum = (time: "seconds" | "cpuSeconds") =>
+    lines.reduce((sum, line) => sum + ((line[time] as number) ?? 0), 0);
+  return { seconds: sum("seconds"), cpuSeconds: sum("cpuSeconds") };
 }
 
 /**

@@ -73,11 +73,9 @@ export async function runData(
   const { classes } = manifest;
   const { validation: fraction } = config.training;
   const hasSplit = manifest.entries.some(({ split }) => split !== undefined);
-  const entries = hasSplit ? manifest.entries : splitEntries(manifest.entries, {
-    seed,
-    validation: fraction,
-    test,
-  });
+  const entries = hasSplit
+    ? manifest.entries
+    : splitEntries(manifest.entries, { seed, validation: 0, test });
   await checkLeaks(entries);
   let sides = {
     train: entries.filter(({ split }) => split === "train"),

@@ -28,6 +28,7 @@ import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
 import type { StoredTensor } from "../model/safetensors.ts";
 import { Batches } from "./batches.ts";
+import { type Elapsed, startClock } from "./clock.ts";
 import { measureNormalisation } from "./normalisation.ts";
 import {
   type EpochFigures,
@@ -208,25 +209,30 @@ class Run {
   }
 
   async #trainEpoch(epoch: number): Promise<void> {
-    const started = performance.now();
-    const reports = await this.#runSteps(epoch, started);
-    const trained = performance.now();
+    const clock = startClock();
+    const reports = await this.#runSteps(epoch, clock);
+    const { seconds: trainSeconds } = clock();
     const scored = await this.#evaluate();
     this.#epoch = epoch;
     this.#figures = { ...epochFigures(reports), ...scored };
     const best = this.#choose(epoch);
+    const { seconds, cpuSeconds } = clock();
     await this.#log.append({
       type: "epoch",
       epoch,
       ...this.#figures,
-      trainSeconds: (trained - started) / 1000,
-      seconds: (performance.now() - started) / 1000,
+      trainSeconds,
+      seconds,
+      cpuSeconds,
     });
     if (best) await this.#save(BEST);
     await this.#save(LAST);
   }
 
-  async #runSteps(epoch: number, started: number): Promise<StepReport[]> {
+  async #runSteps(
+    epoch: number,
+    clock: () => Elapsed,
+  ): Promise<StepReport[]> {
     const { config, onProgress, turn, signal } = this.#options;
     const { epochs } = config.training;
     const { steps } = this.#batches;
@@ -240,7 +246,7 @@ class Run {
         await trainStep(this.#model, this.#optimizer, images, options),
       );
       assertFinite(reports.at(-1)!, { epoch, step: reports.length });
-      const elapsedMs = performance.now() - started;
+      const elapsedMs = clock().seconds * 1000;
       onProgress?.(progressOf(reports, { epoch, epochs, steps, elapsedMs }));
     }
     await this.#assertFinite(epoch);

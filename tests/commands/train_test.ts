@@ -41,8 +41,9 @@ async function logOf(run: string): Promise<LogLine[]> {
 async function traceOf(run: string): Promise<LogLine[]> {
   const lines = await logOf(run);
   return lines.filter(({ type }) => type === "epoch").map((line) => {
-    const { trainSeconds, seconds, ...rest } = line;
+    const { trainSeconds, seconds, cpuSeconds, ...rest } = line;
     assert.ok((trainSeconds as number) <= (seconds as number));
+    assert.ok((cpuSeconds as number) > 0);
     return rest as LogLine;
   });
 }
@@ -143,9 +144,12 @@ Deno.test("train writes its configuration, splits, log and checkpoints", async (
   assert.ok((run!.cores as number) >= 1 && (run!.memoryBytes as number) > 0);
   assert.equal(epochs.length, 2);
   for (const [i, line] of epochs.entries()) checkEpoch(line, i + 1);
-  const { type: _, epoch, trainSeconds, seconds, ...figures } = epochs[1]!;
+  const { type: _, epoch, trainSeconds, seconds, cpuSeconds, ...figures } =
+    epochs[1]!;
   assert.equal(epoch, 2);
-  assert.ok((trainSeconds as number) > 0 && (seconds as number) > 0);
+  for (const time of [trainSeconds, seconds, cpuSeconds]) {
+    assert.ok((time as number) > 0);
+  }
   assert.deepEqual(last, figures);
 });
 
@@ -685,6 +689,20 @@ Deno.test("a shared training takes the place of one that was cut off", async () 
   const [, last] = await unvalidated("shared", "both");
   assert.equal(last!.bestEpoch, 3);
   assert.ok(last!.seconds > best!.seconds);
+});
+
+Deno.test("the time of a fold is that of all its pieces", async () => {
+  const [whole] = await unvalidated("pieces", "held-out");
+  // As if it had been cut off after the last epoch.
+  const run = join("pieces", "held-out", "fold-01");
+  await Deno.remove(join(folder, run, "result.json"));
+  const [again] = await unvalidated("pieces", "held-out");
+  const epochs = (await logOf(run)).filter(({ type }) => type === "epoch");
+  for (const time of ["seconds", "cpuSeconds"] as const) {
+    const trained = epochs.reduce((sum, line) => sum + Number(line[time]), 0);
+    assert.ok(trained > 0 && whole![time] > trained);
+    assert.ok(again![time] > trained, `${time} ${again![time]}`);
+  }
 });
 
 Deno.test("workers without a fold to do take no memory from those that have", async () => {

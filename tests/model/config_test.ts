@@ -112,6 +112,7 @@ Deno.test("a wrong field is named with its source", () => {
     [(c) => c.view.scale1 = 1.5, "view.scale1"],
     [(c) => c.view.scale2 = 0.01, "view.scale2: must be at least scale1"],
     [(c) => c.view.tileSize = 9, "view.tileSize: must be at least 1 / scale1"],
+    [(c) => c.view.subTileSize = 3, "view.subTileSize: must be at least 4 px"],
   ];
   for (const [change, field] of wrong) {
     const value = changed(change as never);

@@ -17,6 +17,7 @@ import {
   initialParameters,
   isTrained,
 } from "../../lib/model/parameters.ts";
+import { leastSubTile } from "../../lib/model/config.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { normals, normalTensor } from "../finite_differences.ts";
 
@@ -313,5 +314,37 @@ testOnEngines(
     assert.ok(maxError(await lengths.data(), new Array(6).fill(1)) < 1e-5);
     tf.dispose([x, before, first, after, lengths, ...updates.values()]);
     disposeParameters(parameters);
+  },
+);
+
+testOnEngines(
+  "each network reads the least sub-tile that it may get",
+  async () => {
+    for (const network of NETWORKS) {
+      const parameters = parametersOf(network);
+      const read = async (side: number) => {
+        const subTiles = tf.ones<tf.Rank.R4>([2, side, side, 3]);
+        const read = tf.tidy(() => features(parameters, network, subTiles));
+        const values = await read.data();
+        tf.dispose([subTiles, read]);
+        return values;
+      };
+      const least = leastSubTile[network];
+      assert.ok((await read(least)).every(Number.isFinite), network);
+      if (least > 1) {
+        assert.throws(
+          () =>
+            tf.tidy(() =>
+              features(
+                parameters,
+                network,
+                tf.ones([2, least - 1, least - 1, 3]),
+              )
+            ),
+          /nothing is left/,
+        );
+      }
+      disposeParameters(parameters);
+    }
   },
 );

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { EvaluationReport } from "../../lib/eval/report.ts";
 import { preset } from "../../lib/model/presets.ts";
+import { reportText } from "../../lib/study/report.ts";
 import { type CellResult, rowOf } from "../../lib/study/rows.ts";
 import type { Variant } from "../../lib/study/study.ts";
 import type { FoldResult } from "../../lib/train/crossval.ts";
@@ -38,6 +39,26 @@ function fold(number: number, accuracy: number): FoldResult {
         auc: metric(number === 3 ? null : accuracy),
       },
       attention: null,
+    } as EvaluationReport,
+  };
+}
+
+/** The same, with figures of its images and their objects. */
+function foldOfImages(
+  accuracy: Record<"value" | "low" | "high", number>,
+  hits: Record<"drawn" | "chance", number>,
+): FoldResult {
+  const { value, ...interval } = accuracy;
+  const only = fold(1, value);
+  const { metrics } = only.report;
+  return {
+    ...only,
+    report: {
+      metrics: { ...metrics, accuracy: { value, interval } },
+      attention: {
+        drawn: { value: hits.drawn, interval: null },
+        chance: { value: hits.chance, interval: null },
+      },
     } as EvaluationReport,
   };
 }
@@ -109,4 +130,48 @@ Deno.test("another seed makes no new fold of a difference", () => {
     cells.map((cell) => ({ ...cell, seed: cell.seed + 2 }));
   const repeated = of([...own, ...again(own)], [...other, ...again(other)]);
   close(repeated.low!, low!);
+});
+
+Deno.test("one fold has the interval of its images, under any seeds", () => {
+  const hits = { drawn: 0.5, chance: 0.1 };
+  const accuracyOf = (...cells: CellResult[]) =>
+    rowOf(variant, "held-out", cells, { samples: 10 }).accuracy;
+  const first = foldOfImages({ value: 0.5, low: 0.25, high: 0.75 }, hits);
+  const second = foldOfImages({ value: 0.7, low: 0.35, high: 0.85 }, hits);
+  const one = accuracyOf({ seed: 0, folds: [first] });
+  assert.deepEqual([one.mean, one.low, one.high], [0.5, 0.25, 0.75]);
+  const two = accuracyOf(
+    { seed: 0, folds: [first] },
+    { seed: 1, folds: [second] },
+  );
+  close(two.mean!, 0.6);
+  close(two.low!, 0.3);
+  close(two.high!, 0.8);
+});
+
+Deno.test("a report tells hits of 0 from no annotation", () => {
+  const accuracy = { value: 0.5, low: 0.25, high: 0.75 };
+  const folds = [foldOfImages(accuracy, { drawn: 0, chance: 0.0138 })];
+  const rows = [[{ seed: 0, folds }], [cell(0, [0.5])]].map((cells) =>
+    rowOf(variant, "held-out", cells, { samples: 10 })
+  );
+  const study = {
+    name: "toy",
+    title: "Toy",
+    question: "Is it?",
+    data: {},
+    variants: [variant],
+  };
+  const text = reportText(study, {
+    study: "toy",
+    command: "",
+    environment: {},
+    done: 2,
+    cells: 2,
+    quick: false,
+    rows,
+  }, []);
+  const lines = text.split("\n").filter((line) => line.startsWith("| changed"));
+  const hits = lines.map((line) => line.split("|")[8]!.trim());
+  assert.deepEqual(hits, ["0.000 (0.014, 0.0)", ""]);
 });
