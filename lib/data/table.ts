@@ -27,6 +27,9 @@ export interface Columns {
   optional: readonly string[];
 }
 
+// Millions of lines; a request may name any file of the server's.
+const MOST_BYTES = 2 ** 28;
+
 // Faults listed by one error: more scroll the first one off the screen.
 const FAULTS_SHOWN = 20;
 
@@ -114,17 +117,14 @@ function formatField(value: string | number | undefined): string {
 }
 
 async function readText(path: string): Promise<string> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await Deno.readFile(path);
-  } catch (cause) {
+  const bytes = await readBytes(path).catch((cause) => {
     const why = cause instanceof Deno.errors.NotFound
       ? "there is no such file"
       : cause instanceof Deno.errors.IsADirectory
       ? "it is a folder"
-      : (cause as Error).message;
+      : cause.message;
     throw new DataError(`Cannot read "${path}" as a table: ${why}`, { cause });
-  }
+  });
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
@@ -133,6 +133,14 @@ async function readText(path: string): Promise<string> {
       { cause },
     );
   }
+}
+
+async function readBytes(path: string): Promise<Uint8Array> {
+  const { size } = await Deno.stat(path);
+  if (size > MOST_BYTES) {
+    throw new Error(`it has ${size} bytes, and ${MOST_BYTES} are the most`);
+  }
+  return await Deno.readFile(path);
 }
 
 function parseRecords(

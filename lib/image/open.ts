@@ -13,7 +13,7 @@ import { openFile } from "./file_source.ts";
 import type { Fetch } from "./http_client.ts";
 import { openUrl } from "./http_source.ts";
 import { openSlideVersion, openWithOpenSlide } from "./openslide.ts";
-import type { ImageFacts, Pyramid } from "./pyramid.ts";
+import { type ImageFacts, LARGEST_SIDE, type Pyramid } from "./pyramid.ts";
 import {
   type DecodedImage,
   type DecodeOptions,
@@ -143,11 +143,21 @@ export async function openImage(
         `Cannot open ${path} as ${reader.format}: it is of several files, which are read only from folders of this machine`,
       );
     }
-    return await named(path, reader.format, reader.open(source, options));
+    const opening = reader.open(source, options).then(refuseImmense);
+    return await named(path, reader.format, opening);
   } catch (error) {
     source.close();
     throw error;
   }
+}
+
+function refuseImmense(pyramid: Pyramid): Pyramid {
+  const { width, height } = pyramid;
+  if (Math.max(width, height) <= LARGEST_SIDE) return pyramid;
+  pyramid.close();
+  throw new ImageError(
+    `it says that it has ${width} x ${height} px, and ${LARGEST_SIDE} are the most of a side`,
+  );
 }
 
 /**

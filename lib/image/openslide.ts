@@ -57,27 +57,31 @@ const SYMBOLS = {
 type Library = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 type Slide = NonNullable<Deno.PointerValue>;
 
-let library: Library | null | undefined; // null: not installed
+/** The library, or what to do for it. */
+type Found = { symbols: Library } | { symbols?: undefined; hint: string };
 
-function findLibrary(): Library | null {
+let found: Found | undefined;
+
+function findLibrary(): Found {
   for (const name of NAMES[Deno.build.os] ?? UNIX_NAMES) {
     try {
-      return Deno.dlopen(name, SYMBOLS).symbols;
+      return { symbols: Deno.dlopen(name, SYMBOLS).symbols };
     } catch (error) {
-      if (error instanceof Deno.errors.NotCapable) return null;
+      if (!(error instanceof Deno.errors.NotCapable)) continue;
+      return { hint: "run with --allow-ffi, not for some folders only" };
     }
   }
-  return null;
+  return { hint: OPENSLIDE_HINT };
 }
 
-function openLibrary(): Library | null {
-  return library ??= findLibrary();
+function openLibrary(): Found {
+  return found ??= findLibrary();
 }
 
 /** The version of OpenSlide that is installed, if any. */
 export function openSlideVersion(): string | undefined {
-  const symbols = openLibrary();
-  return symbols ? textAt(symbols.openslide_get_version()) : undefined;
+  const { symbols } = openLibrary();
+  return symbols && textAt(symbols.openslide_get_version());
 }
 
 /**
@@ -95,12 +99,13 @@ export async function openWithOpenSlide(
   if (source.path === undefined) {
     throw new ImageError(`it is ${kind}, which is read from local files only`);
   }
-  const symbols = openLibrary();
-  if (symbols === null) {
+  const library = openLibrary();
+  if (!library.symbols) {
     throw new ImageError(
-      `it is ${kind}, which needs OpenSlide: ${OPENSLIDE_HINT}`,
+      `it is ${kind}, which needs OpenSlide: ${library.hint}`,
     );
   }
+  const { symbols } = library;
   const slide = await symbols.openslide_open(cString(source.path));
   if (slide === null) {
     throw new ImageError(

@@ -7,6 +7,13 @@
 import type { Region, Size } from "./geometry.ts";
 import type { Traffic } from "./source.ts";
 
+/**
+ * The longer side of an image, px: ten times that of the largest slides. What a
+ * file or a table says of its pixels may be wrong by any power of ten, and what
+ * is looked at by blocks has a list of them.
+ */
+export const LARGEST_SIDE = 2 ** 21;
+
 /** A decoded region: RGBA, 8 bits a channel, row-major `[height, width, 4]`. */
 export interface Pixels extends Size {
   /** Starts at a multiple of 4 in its buffer: a pixel can be read as one number. */

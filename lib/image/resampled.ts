@@ -19,6 +19,7 @@ import {
 } from "./geometry.ts";
 import { copyPart } from "./pixels.ts";
 import {
+  LARGEST_SIDE,
   type Level,
   type Pixels,
   type Pyramid,
@@ -30,10 +31,6 @@ export const MPP_RANGE = { least: 1e-4, most: 1e9 } as const;
 
 // Scanners of one make differ by as much.
 const TOLERANCE = 0.02;
-
-// The longer side of an image, px: ten times that of the largest slides. What
-// a file or a table says of its pixels may be wrong by any power of ten.
-const LARGEST_SIDE = 2 ** 21;
 
 /**
  * `pyramid` at `mpp` micrometres per px; itself where that is null or near what

@@ -252,7 +252,10 @@ function text(tag: number, value: string): Field {
 }
 
 function resolution(pixelsPerCm: number): Field[] {
-  const values = [Math.round(pixelsPerCm * RESOLUTION_STEPS), RESOLUTION_STEPS];
+  // Of two 32-bit numbers: an electron microscope leaves no room for steps.
+  const most = Math.floor((2 ** 32 - 1) / pixelsPerCm);
+  const steps = Math.max(1, Math.min(RESOLUTION_STEPS, most));
+  const values = [Math.round(pixelsPerCm * steps), steps];
   return [
     { tag: 282, type: TYPE.rational, values },
     { tag: 283, type: TYPE.rational, values },

@@ -8,6 +8,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { ImageError } from "../errors.ts";
 import {
   blockPart,
   type MapBlock,
@@ -31,6 +32,9 @@ import type { PlanImage, PlanOptions } from "./glimpse.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "./model.ts";
 import { ATTENTION_RADIUS } from "./networks.ts";
+
+// A list of them is held; as many take hours.
+const MOST_BLOCKS = 2 ** 18;
 
 /** A block of a tile map that is looked at. */
 interface SeenBlock {
@@ -66,7 +70,7 @@ export class TileMap {
   readonly #kept = new Map<MapBlock, Float32Array>();
   #room: number; // logits that may still be kept
 
-  /** @throws {ImageError} If no location is foreground. */
+  /** @throws {ImageError} If no location is foreground, or the view is immense. */
   constructor(
     model: Model,
     image: PlanImage,
@@ -79,6 +83,7 @@ export class TileMap {
     this.#image = image;
     this.#views = views;
     this.#view = viewSize(image.pyramid, scale);
+    refuseImmense(image.pyramid.source, this.#view, memory);
     this.#signal = signal;
     this.#room = memory.keptLogits;
     this.#blocks = mapBlocks(this.map, this.#view, {
@@ -182,4 +187,15 @@ export class TileMap {
       view: prepared(raw, all, this.#image, this.#model),
     };
   }
+}
+
+function refuseImmense(
+  source: string,
+  { width, height }: Size,
+  { blockPixels }: Memory,
+): void {
+  if (width * height <= MOST_BLOCKS * blockPixels) return;
+  throw new ImageError(
+    `Cannot look at ${source}: its view at view.scale1 has ${width} x ${height} px; make the scale smaller`,
+  );
 }

@@ -122,6 +122,15 @@ for (const [name, read] of Object.entries({ ofSystemd, ofDocker })) {
       (await send("/v1/classify", { path: "/etc/passwd" })).status,
       403,
     );
+    if (name === "ofSystemd") { // OpenSlide is no package of ours
+      await Deno.copyFile(
+        join(ROOT, "fixtures/tiff/trestle.tif"),
+        join(folder, "set", "trestle.tif"),
+      );
+      const slide = await send("/v1/classify", { path: "trestle.tif" });
+      assert.match(await slide.text(), /needs OpenSlide: run with --allow-ffi/);
+      assert.equal(slide.status, 422);
+    }
     for (const path of ["/metrics", "/docs/swagger-ui.js", "/openapi.json"]) {
       const answer = await get(path);
       assert.equal(answer.status, 200, path);

@@ -240,6 +240,18 @@ Deno.test("readManifest refuses a file that is not UTF-8, or is not there", asyn
   );
 });
 
+Deno.test("readManifest refuses what is too large for a table unread", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "slide.tif");
+    await Deno.writeFile(path, new Uint8Array());
+    await Deno.truncate(path, 2 ** 32); // holes
+    await assert.rejects(
+      readManifest(path),
+      /slide\.tif" as a table: it has 4294967296 bytes, and 268435456 are the most$/,
+    );
+  });
+});
+
 /** Reads a manifest whose images have the contents given, and checks leaks. */
 async function checkLeaksOf(
   text: string,

@@ -319,6 +319,32 @@ Deno.test("any byte of a file may be wrong: pixels or a named error", async () =
   }
 });
 
+Deno.test("a few bytes that say they are an immense image are refused", async () => {
+  using folder = new TemporaryFolder();
+  const long = (tag: number, value: number) => ({
+    tag,
+    type: TYPE.long,
+    values: [value],
+  });
+  const directory = encodeDirectory([
+    long(256, 2 ** 24),
+    long(257, 2 ** 31 - 1),
+    long(258, 8),
+    long(262, 1),
+    long(273, 8), // one strip, of which nothing is there
+    long(279, 2 ** 31),
+  ], { at: HEADER_BYTES, big: false, last: true });
+  const path = folder.write(
+    "a.tif",
+    Buffer.concat([encodeHeader(HEADER_BYTES, false), directory]),
+  );
+  await assert.rejects(openImage(path), {
+    name: "ImageError",
+    message:
+      /a\.tif as TIFF: it says that it has 16777216 x 2147483647 px, and 2097152 are the most of a side$/,
+  });
+});
+
 Deno.test("a table that is longer than its file is refused", async () => {
   using folder = new TemporaryFolder();
   const bytes = await Deno.readFile(fixture("planes_big_endian.tif"));

@@ -75,6 +75,17 @@ for (const big of [false, true]) {
   });
 }
 
+Deno.test("the resolution of an electron microscope fits its field", async () => {
+  await withFolder(async (folder) => {
+    for (const mpp of [0.002, 0.001, 0.0001]) {
+      const path = join(folder, `${mpp}.tif`);
+      await write(path, { ...LAYOUT, mpp });
+      const { density } = await pageMetadata(path, 0);
+      assert.equal(density, Math.round(25_400 / mpp)); // px/inch
+    }
+  });
+});
+
 Deno.test("JPEG blocks come back in the right colours", async () => {
   await withFolder(async (folder) => {
     const path = join(folder, "a.tif");

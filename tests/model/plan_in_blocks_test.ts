@@ -222,3 +222,19 @@ Deno.test("a foreground between all locations is an error by name", async () => 
   );
   disposeParameters(model.parameters);
 });
+
+testOnEngines(
+  "a view of more blocks than a list should hold is refused",
+  async () => {
+    const model = toyModel({ view: { scale1: 1, tileStride: 1 } });
+    const size = { width: 2 ** 20, height: 2 ** 20 };
+    const pyramid = new SyntheticPyramid(size, [1], () => [0, 0, 0]);
+    const image = { pyramid, key: randomKey(3) };
+    const views = await Views.open(pyramid);
+    assert.throws(() => new TileMap(model, image, views, {}), {
+      name: "ImageError",
+      message: /^Cannot look at synthetic: its view .* 1048576 x 1048576 px/,
+    });
+    disposeParameters(model.parameters);
+  },
+);
