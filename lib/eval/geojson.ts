@@ -40,7 +40,10 @@ export interface RegionCollection {
 /** A region. */
 export interface RegionFeature {
   type: "Feature";
-  /** A UUID, the same for the same region of the same image. */
+  /**
+   * A UUID, none twice in a collection; the same whenever an image's regions
+   * are told.
+   */
   id: string;
   geometry: { type: "Polygon"; coordinates: [number, number][][] };
   properties: {
@@ -80,13 +83,21 @@ export function regionsGeoJson(
   const place = placing(classified, origin);
   const index = Object.keys(probabilities).indexOf(label);
   const colour = COLOURS[index % COLOURS.length]!;
+  const told = new Map<string, number>();
+  /** Tiles that overlap may hold the same sub-tile. */
+  const idOf = (...what: readonly unknown[]) => {
+    const key = JSON.stringify([image.width, image.height, label, ...what]);
+    const before = told.get(key) ?? 0;
+    told.set(key, before + 1);
+    return uuidOf([key, before]);
+  };
   const feature = (
     objectType: RegionFeature["properties"]["objectType"],
     region: Region,
     measurements: Record<string, number>,
   ): RegionFeature => ({
     type: "Feature",
-    id: uuidOf([image.width, image.height, label, objectType, region]),
+    id: idOf(objectType, region),
     geometry: {
       type: "Polygon",
       coordinates: [

@@ -260,7 +260,8 @@ async function openFlat(
   source: ByteSource,
   options: OpenOptions,
 ): Promise<Pyramid> {
-  const { path } = source;
+  // libvips takes what is in brackets at the end of a name for options.
+  const path = source.path?.endsWith("]") ? undefined : source.path;
   const header = path === undefined ? undefined : await readHeader(path);
   if (path === undefined || header === undefined || isHeld(header)) {
     return await decodeWhole(source, decodeWithVips, options);

@@ -16,12 +16,6 @@ export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
 /** All of them: the symmetries of a square. */
 export const ORIENTATIONS: readonly Orientation[] = [1, 2, 3, 4, 5, 6, 7, 8];
 
-/** The orientation that undoes `orientation`: all but the quarter turns do so themselves. */
-export function inverseOrientation(orientation: Orientation): Orientation {
-  if (orientation === 6) return 8;
-  return orientation === 8 ? 6 : orientation;
-}
-
 /** Size of something of `size` in `orientation`. */
 export function orientedSize(
   { width, height }: Size,

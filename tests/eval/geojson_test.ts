@@ -40,9 +40,11 @@ Deno.test("tiles and sub-tiles are closed rings in level-0 px", () => {
 });
 
 Deno.test("a region has a UUID of its own, the same whenever it is told", () => {
-  const ids = () => regionsGeoJson(CLASSIFIED).features.map(({ id }) => id);
+  const subTiles = [...CLASSIFIED.subTiles, CLASSIFIED.subTiles[0]!];
+  const ids = () =>
+    regionsGeoJson({ ...CLASSIFIED, subTiles }).features.map(({ id }) => id);
   assert.deepEqual(ids(), ids());
-  assert.equal(new Set(ids()).size, 3);
+  assert.equal(new Set(ids()).size, 4);
   for (const id of ids()) {
     assert.match(
       id,

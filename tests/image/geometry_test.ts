@@ -15,13 +15,13 @@ import {
   viewSize,
 } from "../../lib/image/geometry.ts";
 import {
-  inverseOrientation,
   type Orientation,
   ORIENTATIONS,
   orientedSize,
   storedPoint,
   storedRegion,
 } from "../../lib/image/orientation.ts";
+import { inverseOrientation } from "./pictures.ts";
 
 Deno.test("cellHolding finds the cell between whose edges a pixel lies", () => {
   for (

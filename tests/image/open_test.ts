@@ -145,6 +145,14 @@ Deno.test("openImage lays transparent pixels over white, and says so", async () 
   assert.deepEqual((await openBytes(opaque)).image.warnings, []);
 });
 
+Deno.test("a name that ends in brackets is a name", async () => {
+  for (const format of ["png", "jpeg"] as const) {
+    const bytes = await red().toFormat(format).toBuffer();
+    const { first } = await openBytes(bytes, "plain[1]");
+    assertNear(first, [192, 48, 32, 255], 3);
+  }
+});
+
 Deno.test("read: zero outside, the held pixels for the whole image", async () => {
   const held = asymmetricPicture();
   const image = new RasterPyramid("memory", { pixels: held, warnings: [] });

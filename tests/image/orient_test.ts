@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
 import type { Region } from "../../lib/image/geometry.ts";
-import {
-  inverseOrientation,
-  ORIENTATIONS,
-  storedPoint,
-} from "../../lib/image/orientation.ts";
+import { ORIENTATIONS, storedPoint } from "../../lib/image/orientation.ts";
 import { openImage } from "../../lib/image/open.ts";
 import { orient } from "../../lib/image/orient.ts";
 import {
@@ -15,6 +11,7 @@ import {
 import { RasterPyramid } from "../../lib/image/raster.ts";
 import {
   asymmetricPicture,
+  inverseOrientation,
   pixelAt,
   readAll,
   TemporaryFolder,

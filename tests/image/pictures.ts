@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import sharp, { type Sharp } from "sharp";
+import type { Orientation } from "../../lib/image/orientation.ts";
 import type { Pixels, Pyramid } from "../../lib/image/pyramid.ts";
 
 /** A picture without symmetry: no orientation shows it as it is. */
@@ -50,4 +51,10 @@ export function pixelAt(
   y: number,
 ): number[] {
   return [...data.subarray((y * width + x) * 4, (y * width + x) * 4 + 4)];
+}
+
+/** The orientation that undoes `orientation`: all but the quarter turns do so themselves. */
+export function inverseOrientation(orientation: Orientation): Orientation {
+  if (orientation === 6) return 8;
+  return orientation === 8 ? 6 : orientation;
 }
