@@ -1,11 +1,19 @@
 /**
  * Puts tasks that can share a pass together: what waits while the engine
- * computes goes through in one batch. The next batch is prepared (its images
- * opened) while this one computes.
+ * computes goes through in one batch. The next tasks are prepared (their images
+ * opened) while a batch computes; one that takes long to prepare, as its server
+ * does not answer, holds up nobody else.
  *
  * @module
  */
-import { setTimeout } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
+
+// How long an idle engine waits for a task that is being prepared. An image of
+// 500 x 500 px takes some 5 ms.
+const PATIENCE_MS = 100;
+
+// Tasks of a lane that may be late without holding back those that wait.
+const MOST_LATE = 4;
 
 /** What a batcher runs. */
 export interface BatchWork<Task, Prepared, Answer> {
@@ -35,12 +43,43 @@ interface Ready<Task, Prepared, Answer> {
   prepared: Prepared;
 }
 
-/** Runs tasks in batches, one batch at a time; urgent ones first. */
+/** Tasks that are equally urgent, on their way to the engine. */
+class Lane<Task, Prepared, Answer> {
+  readonly waiting: Waiting<Task, Answer>[] = [];
+  /** With the time, ms, that the idle engine waited for each. */
+  readonly preparing = new Map<Waiting<Task, Answer>, number>();
+  readonly ready: Ready<Task, Prepared, Answer>[] = [];
+
+  /** Tasks that are being prepared and worth waiting for. */
+  get soon(): number {
+    return [...this.preparing.values()].filter((ms) => ms < PATIENCE_MS).length;
+  }
+
+  /** Tasks that are prepared, or being so, and hold a place of the lane. */
+  get held(): number {
+    const late = this.preparing.size - this.soon;
+    return this.ready.length + this.soon + Math.max(0, late - MOST_LATE);
+  }
+
+  /** Notes that the engine was idle although these tasks were under way. */
+  addWait(ms: number): void {
+    for (const [waiting, before] of this.preparing) {
+      this.preparing.set(waiting, before + ms);
+    }
+  }
+}
+
+/**
+ * Runs tasks in batches, one batch at a time; urgent ones first. At most
+ * `size` tasks of each urgency are prepared ahead, and a few that are late.
+ */
 export class Batcher<Task, Prepared, Answer> {
   readonly #work: BatchWork<Task, Prepared, Answer>;
-  readonly #urgent: Waiting<Task, Answer>[] = [];
-  readonly #others: Waiting<Task, Answer>[] = [];
+  readonly #urgent = new Lane<Task, Prepared, Answer>();
+  readonly #others = new Lane<Task, Prepared, Answer>();
   #running = false;
+  /** Resolves as a task was submitted, is ready or has failed. */
+  #news = Promise.withResolvers<void>();
 
   constructor(work: BatchWork<Task, Prepared, Answer>) {
     this.#work = work;
@@ -49,56 +88,87 @@ export class Batcher<Task, Prepared, Answer> {
   /** The answer to `task`, once its batch has run. */
   async submit(task: Task, signal: AbortSignal): Promise<Answer> {
     const answer = Promise.withResolvers<Answer>();
-    const queue = this.#work.urgent(task) ? this.#urgent : this.#others;
-    queue.push({ task, signal, answer });
-    if (!this.#running) this.#runAll();
+    const lane = this.#work.urgent(task) ? this.#urgent : this.#others;
+    lane.waiting.push({ task, signal, answer });
+    this.#fill(lane);
+    this.#wake();
     return await answer.promise;
   }
 
+  #wake(): void {
+    this.#news.resolve();
+    if (!this.#running) this.#runAll();
+  }
+
+  /** Runs what is ready until nothing is or will be soon. */
   async #runAll(): Promise<void> {
     this.#running = true;
-    let next: Promise<Ready<Task, Prepared, Answer>[]> | undefined;
     for (;;) {
-      await setTimeout(0); // wasm never waits: let new tasks and aborts in
-      const batch = await (next ?? this.#prepareNext());
-      if (batch === undefined) break;
-      next = this.#prepareNext();
-      await this.#run(batch);
+      await pause(0); // wasm never waits: let new tasks and aborts in
+      const lanes = [this.#urgent, this.#others];
+      for (const lane of lanes) this.#fill(lane);
+      const lane = lanes.find(({ ready, soon }) => ready.length + soon > 0);
+      if (lane === undefined) break;
+      const batch = this.#take(lane);
+      if (batch.length > 0) await this.#run(batch);
+      else await this.#waitFor(lane);
     }
     this.#running = false;
   }
 
-  /** Takes the tasks that go next and prepares them; undefined if none waits. */
-  #prepareNext(): Promise<Ready<Task, Prepared, Answer>[]> | undefined {
-    const taken = this.#take();
-    if (taken.length === 0) return undefined;
-    return Promise.all(taken.map((waiting) => this.#prepare(waiting)))
-      .then((ready) => ready.filter((one) => one !== undefined));
-  }
-
-  #take(): Waiting<Task, Answer>[] {
-    const queue = this.#urgent.length > 0 ? this.#urgent : this.#others;
-    const [first] = queue;
-    if (first === undefined) return [];
-    const key = this.#work.keyOf(first.task);
-    const taken = queue
-      .filter(({ task }) => this.#work.keyOf(task) === key)
-      .slice(0, this.#work.size());
-    for (const waiting of taken) queue.splice(queue.indexOf(waiting), 1);
-    return taken;
+  /** Starts to prepare the tasks of a lane that it has places for. */
+  #fill(lane: Lane<Task, Prepared, Answer>): void {
+    while (lane.held < this.#work.size()) {
+      const waiting = lane.waiting.shift();
+      if (waiting === undefined) return;
+      this.#prepare(lane, waiting);
+    }
   }
 
   async #prepare(
+    lane: Lane<Task, Prepared, Answer>,
     waiting: Waiting<Task, Answer>,
-  ): Promise<Ready<Task, Prepared, Answer> | undefined> {
+  ): Promise<void> {
     const { task, signal, answer } = waiting;
+    lane.preparing.set(waiting, 0);
     try {
       signal.throwIfAborted();
-      return { waiting, prepared: await this.#work.prepare(task, signal) };
+      const prepared = await this.#work.prepare(task, signal);
+      lane.ready.push({ waiting, prepared });
     } catch (error) {
       answer.reject(error);
-      return undefined;
+    } finally {
+      lane.preparing.delete(waiting);
+      this.#wake();
     }
+  }
+
+  /** Takes the tasks that go next; none if others will soon go with them. */
+  #take(
+    lane: Lane<Task, Prepared, Answer>,
+  ): Ready<Task, Prepared, Answer>[] {
+    const { ready, soon } = lane;
+    const [first] = ready;
+    if (first === undefined) return [];
+    const size = this.#work.size();
+    const key = this.#work.keyOf(first.waiting.task);
+    const batch = ready
+      .filter(({ waiting }) => this.#work.keyOf(waiting.task) === key)
+      .slice(0, size);
+    if (batch.length < size && soon > 0) return [];
+    for (const one of batch) ready.splice(ready.indexOf(one), 1);
+    this.#fill(lane); // while the batch computes
+    return batch;
+  }
+
+  /** Waits for what is being prepared: until there is news, or too long. */
+  async #waitFor(lane: Lane<Task, Prepared, Answer>): Promise<void> {
+    const started = performance.now();
+    this.#news = Promise.withResolvers();
+    const timer = setTimeout(this.#news.resolve, PATIENCE_MS);
+    await this.#news.promise;
+    clearTimeout(timer);
+    lane.addWait(performance.now() - started);
   }
 
   async #run(batch: Ready<Task, Prepared, Answer>[]): Promise<void> {

@@ -10,6 +10,15 @@ interface Task {
 
 const never = new AbortController().signal;
 
+// The value of a task that is never prepared, as its server does not answer.
+const SILENT = 404;
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, fail) =>
+    signal.addEventListener("abort", () => fail(signal.reason))
+  );
+}
+
 /** A batcher that doubles values, and what it did. */
 function doubling({ prepareMs = 0 } = {}) {
   const batches: number[][] = [];
@@ -18,8 +27,9 @@ function doubling({ prepareMs = 0 } = {}) {
     keyOf: ({ key }) => key,
     urgent: ({ urgent = true }) => urgent,
     size: () => 3,
-    async prepare(task) {
+    async prepare(task, signal) {
       await pause(prepareMs);
+      if (task.value === SILENT) await aborted(signal);
       if (task.value < 0) throw new RangeError("cannot be prepared");
       open++;
       return task;
@@ -102,4 +112,71 @@ Deno.test("who gives up is not run, and nothing stays open", async () => {
   ]);
   assert.ok(!batches.flat().includes(0) && !batches.flat().includes(1));
   assert.equal(open(), 0);
+});
+
+for (const urgent of [false, true]) {
+  const kind = urgent ? "urgent" : "patient";
+  Deno.test(`${kind}: a task that is never prepared holds up no other`, async () => {
+    const { batcher, open } = doubling();
+    const controller = new AbortController();
+    const silent = Array.from(
+      { length: 4 },
+      () =>
+        batcher.submit({ key: "a", value: SILENT, urgent }, controller.signal),
+    );
+    const outcomes = Promise.allSettled(silent);
+    await pause(20);
+    const deadline = AbortSignal.timeout(5000);
+    const answers = Promise.all(
+      [1, 2, 3, 4, 5, 6].map((value) =>
+        batcher.submit({ key: "a", value, urgent: value % 2 === 1 }, never)
+      ),
+    );
+    const late = aborted(deadline);
+    assert.deepEqual(await Promise.race([answers, late]), [2, 4, 6, 8, 10, 12]);
+    controller.abort();
+    for (const { status } of await outcomes) assert.equal(status, "rejected");
+    assert.equal(open(), 0);
+  });
+}
+
+Deno.test("few are prepared at a time, however many are late", async () => {
+  let preparing = 0;
+  const batcher = new Batcher<Task, Task, number>({
+    keyOf: ({ key }) => key,
+    urgent: () => false,
+    size: () => 3,
+    prepare: async (_, signal) => {
+      preparing++;
+      return await aborted(signal);
+    },
+    release() {},
+    run: () => Promise.resolve([]),
+  });
+  const controller = new AbortController();
+  const outcomes = Promise.allSettled(
+    Array.from(
+      { length: 20 },
+      (_, value) => batcher.submit({ key: "a", value }, controller.signal),
+    ),
+  );
+  assert.equal(preparing, 3);
+  await pause(1000);
+  assert.equal(preparing, 3 + 4);
+  controller.abort();
+  await outcomes;
+  assert.equal(preparing, 3 + 4, "who gave up is not prepared");
+});
+
+Deno.test("the next are prepared while a batch computes, urgent or not", async () => {
+  const { batcher, batches, open } = doubling();
+  const first = batcher.submit({ key: "a", value: 1, urgent: false }, never);
+  while (batches.length === 0) await pause(0);
+  const next = [2, 3, 4, 5].map((value) =>
+    batcher.submit({ key: "a", value, urgent: value > 3 }, never)
+  );
+  await first;
+  assert.equal(open(), 4, "all were opened meanwhile");
+  await Promise.all(next);
+  assert.deepEqual(batches, [[1], [4, 5], [2, 3]]);
 });
