@@ -39,6 +39,9 @@ export interface ModelFault {
   error: string;
 }
 
+/** What a registry needs of the engine. */
+export type ModelEngine = Pick<EnginePool, "load" | "unload">;
+
 const VERSION_LENGTH = 12;
 const DEFAULT_FILE = "default";
 
@@ -46,13 +49,15 @@ const DEFAULT_FILE = "default";
 export class ModelRegistry {
   readonly #folder: string;
   readonly #stateFolder: string;
-  readonly #engine: EnginePool;
+  readonly #engine: ModelEngine;
   readonly #messages: Messages;
   #models = new Map<string, ModelEntry>();
   #faults: ModelFault[] = [];
   readonly #known = new Map<string, { stamp: string; info: CheckpointInfo }>();
   // SHA-256 by name: two models of the same bytes share their weights.
   readonly #loaded = new Map<string, string>();
+  // What a caller unloaded stays so; everything else is to be loaded.
+  readonly #unloaded = new Set<string>();
   #default: string | undefined;
   // One scan or change at a time.
   #last: Promise<unknown> = Promise.resolve();
@@ -62,7 +67,7 @@ export class ModelRegistry {
     { folder, stateFolder, engine, messages }: {
       folder: string;
       stateFolder: string;
-      engine: EnginePool;
+      engine: ModelEngine;
       messages: Messages;
     },
   ) {
@@ -74,7 +79,7 @@ export class ModelRegistry {
 
   /**
    * Reads the folder: a new model is loaded, one that changed takes the place of
-   * its former self.
+   * its former self, and one that could not be loaded is tried again.
    */
   refresh(): Promise<void> {
     return this.#alone(() => this.#scan());
@@ -146,7 +151,9 @@ export class ModelRegistry {
   load(name: string): Promise<ModelEntry> {
     return this.#alone(async () => {
       const model = this.get(name);
+      this.#unloaded.delete(name);
       await this.#load(model);
+      this.#faults = this.#faults.filter((fault) => fault.name !== name);
       return model;
     });
   }
@@ -154,6 +161,7 @@ export class ModelRegistry {
   unload(name: string): Promise<ModelEntry> {
     return this.#alone(async () => {
       const model = this.get(name);
+      this.#unloaded.add(name);
       await this.#unload(model);
       return model;
     });
@@ -179,6 +187,7 @@ export class ModelRegistry {
       }
       await this.#unload(model);
       await Deno.remove(model.entry, { recursive: true });
+      this.#unloaded.delete(name);
       this.#models.delete(name);
     });
   }
@@ -233,8 +242,8 @@ export class ModelRegistry {
       }
     }
     models.sort((a, b) => a.name < b.name ? -1 : 1);
-    this.#faults = faults;
-    await this.#take(new Map(models.map((model) => [model.name, model])));
+    const found = new Map(models.map((model) => [model.name, model]));
+    this.#faults = [...faults, ...await this.#take(found)];
   }
 
   /** What a checkpoint says of itself, read again only once it has changed. */
@@ -249,29 +258,34 @@ export class ModelRegistry {
     return info;
   }
 
-  async #take(found: Map<string, ModelEntry>): Promise<void> {
-    const before = this.#models;
+  /** Makes these the models; returns those that could not be loaded. */
+  async #take(found: Map<string, ModelEntry>): Promise<ModelFault[]> {
+    const before = this.#models, faults: ModelFault[] = [];
     this.#models = found;
+    for (const name of this.#unloaded) {
+      if (!found.has(name)) this.#unloaded.delete(name); // another may come
+    }
     for (const model of found.values()) {
-      const former = before.get(model.name);
-      const isNew = former?.info.sha256 !== model.info.sha256;
-      const wasLoaded = former === undefined || this.isLoaded(former);
-      if (isNew && wasLoaded) await this.#loadOrNote(model);
+      if (this.isLoaded(model) || this.#unloaded.has(model.name)) continue;
+      const error = await this.#tryToLoad(model);
+      if (error !== undefined) faults.push({ name: model.name, error });
     }
     for (const model of before.values()) {
       if (found.get(model.name)?.info.sha256 !== model.info.sha256) {
         await this.#unload(model);
       }
     }
+    return faults;
   }
 
   /** A model that cannot be loaded must not keep the others from being so. */
-  async #loadOrNote(model: ModelEntry): Promise<void> {
+  async #tryToLoad(model: ModelEntry): Promise<string | undefined> {
     try {
       await this.#load(model);
+      return undefined;
     } catch (error) {
-      const { name } = model;
-      this.#faults.push({ name, error: this.#messages.of(error as Error) });
+      this.#known.delete(model.entry); // it may have changed since it was read
+      return this.#messages.of(error as Error);
     }
   }
 

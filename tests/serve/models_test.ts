@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { CheckpointError } from "../../lib/errors.ts";
+import { writeCheckpoint } from "../../lib/model/checkpoint.ts";
+import { disposeParameters } from "../../lib/model/parameters.ts";
+import { Messages } from "../../lib/serve/messages.ts";
+import { type ModelEngine, ModelRegistry } from "../../lib/serve/models.ts";
+import { testOnEngines } from "../engines.ts";
+import { toyModel } from "../model/toy.ts";
+
+/** An engine that loads nothing that `refuse` names the error of. */
+class FakeEngine implements ModelEngine {
+  readonly loaded = new Set<string>();
+  refuse: (path: string) => string | undefined = () => undefined;
+
+  load(path: string, sha256: string): Promise<void> {
+    const error = this.refuse(path);
+    if (error) return Promise.reject(new CheckpointError(error));
+    this.loaded.add(sha256);
+    return Promise.resolve();
+  }
+
+  unload(sha256: string): Promise<void> {
+    this.loaded.delete(sha256);
+    return Promise.resolve();
+  }
+}
+
+/** A folder of models and what keeps them. */
+async function withModels(
+  test: (models: ModelRegistry, engine: FakeEngine, folder: string) => Promise<
+    void
+  >,
+): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  const engine = new FakeEngine();
+  const models = new ModelRegistry({
+    folder,
+    stateFolder: join(folder, ".server"),
+    engine,
+    messages: new Messages([folder]),
+  });
+  try {
+    await test(models, engine, folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Writes a model whose hash depends on `epoch`. */
+async function write(folder: string, name: string, epoch = 1): Promise<void> {
+  const model = toyModel();
+  await writeCheckpoint(join(folder, `${name}.safetensors`), {
+    ...{ model, epoch, seed: 1, metrics: {}, trainer: {} },
+    trainerTensors: new Map(),
+  });
+  disposeParameters(model.parameters);
+}
+
+testOnEngines("a model that could not be loaded is tried again", async () => {
+  await withModels(async (models, engine, folder) => {
+    await write(folder, "a");
+    await write(folder, "b", 2);
+    engine.refuse = (path) => path.includes("a.") ? "replaced" : undefined;
+    for (let scan = 0; scan < 2; scan++) {
+      await models.refresh();
+      assert.deepEqual(models.faults, [{ name: "a", error: "replaced" }]);
+      assert.throws(() => models.loaded("a"), /is not loaded/);
+      assert.equal(models.loaded("b").info.epoch, 2);
+    }
+    engine.refuse = () => undefined;
+    await models.refresh();
+    assert.deepEqual(models.faults, []);
+    assert.equal(models.loaded("a").info.epoch, 1);
+
+    engine.refuse = () => "replaced again";
+    await write(folder, "a", 3);
+    await models.refresh();
+    assert.equal(models.faults.length, 1);
+    assert.equal(engine.loaded.size, 1, "its former self is gone");
+    engine.refuse = () => undefined;
+    await models.load("a");
+    assert.deepEqual(models.faults, []);
+    assert.equal(models.loaded("a").info.epoch, 3);
+  });
+});
+
+testOnEngines("a model that was unloaded stays so", async () => {
+  await withModels(async (models, engine, folder) => {
+    await write(folder, "a");
+    await models.refresh();
+    await models.unload("a");
+    await models.refresh();
+    assert.equal(models.isLoaded(models.get("a")), false);
+    await write(folder, "a", 2);
+    await models.refresh();
+    assert.equal(models.isLoaded(models.get("a")), false, "replaced");
+    assert.equal(engine.loaded.size, 0);
+    assert.equal((await models.load("a")).info.epoch, 2);
+
+    await models.unload("a");
+    await Deno.remove(join(folder, "a.safetensors"));
+    await models.refresh();
+    await write(folder, "a", 3);
+    await models.refresh();
+    assert.equal(models.isLoaded(models.get("a")), true, "another of its name");
+  });
+});
