@@ -31,6 +31,8 @@ export interface UploadedForm {
   fields: Record<string, string>;
 }
 
+const FILE_FIELD = "file";
+
 // Around the file: boundaries, headers and the other fields.
 const FORM_OVERHEAD_BYTES = 2 ** 20;
 const FORM_LIMITS = {
@@ -113,6 +115,8 @@ export class Uploads {
   /**
    * Writes the part `file` of a multipart form to a file, and returns the
    * other parts as text.
+   *
+   * @throws {TooLargeError | StalledError | InputError} And nothing is left.
    */
   async receiveForm(
     body: ReadableStream<Uint8Array> | null,
@@ -128,8 +132,8 @@ export class Uploads {
     const form = await this.#parseForm(chunks, contentType);
     if (form.file) return { file: form.file, fields: form.fields };
     throw new InputError(
-      "file",
-      'Cannot find an image: there is no part "file"',
+      FILE_FIELD,
+      `Cannot find an image: there is no part "${FILE_FIELD}"`,
     );
   }
 
@@ -197,10 +201,10 @@ export class Uploads {
     });
     parser.on("file", (name: string, part: Readable, filename?: string) => {
       parts.push(part);
-      const isFile = name === "file" && file === undefined;
+      const refusal = refusalOf(name, file !== undefined);
       // Without someone who listens, a form that is cut off ends the process.
-      part.on("error", isFile ? (error) => part.destroy(error) : reject);
-      if (!isFile) return part.resume();
+      part.on("error", refusal ? reject : (error) => part.destroy(error));
+      if (refusal) return reject(refusal);
       file = this.#write(part, filename);
       file.catch(reject); // it may fail before the form ends: too large
     });
@@ -241,6 +245,21 @@ function formParser(contentType: string): InstanceType<typeof Busboy> {
   } catch (cause) {
     throw badForm(cause);
   }
+}
+
+/** What is wrong with a file of a form. */
+function refusalOf(name: string, isSecond: boolean): InputError | undefined {
+  if (name !== FILE_FIELD) {
+    return new InputError(
+      name,
+      `Cannot take a file as "${name}": send the image as "${FILE_FIELD}"`,
+    );
+  }
+  if (!isSecond) return undefined;
+  return new InputError(
+    FILE_FIELD,
+    `Cannot take more than one "${FILE_FIELD}": send one image a request, or name more in a table (POST /v1/batch)`,
+  );
 }
 
 function badForm(cause: unknown): InputError {

@@ -251,12 +251,13 @@ Deno.test("a faulty request is a 400 that names the field", async () => {
     await classify({ headers: image, body: "x" }, "?samples=none"),
     { status: 400, field: "samples" },
   );
-  const form = new FormData();
-  form.append("image", new Blob(["x"]), "a.png");
-  await assertRefused(await classify({ body: form }), {
+  const misnamed = new FormData();
+  misnamed.append("image", new Blob(["x"]), "a.png");
+  await assertRefused(await classify({ body: misnamed }), {
     status: 400,
-    field: "file",
+    field: "image",
   });
+  const form = new FormData();
   form.append("file", new Blob(["x"]), "a.png");
   form.append("sample", "4");
   await assertRefused(await classify({ body: form }), {

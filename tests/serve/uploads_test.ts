@@ -97,9 +97,7 @@ Deno.test("a form gives its file and its fields", async () => {
   await withUploads(async (uploads) => {
     const form = new FormData();
     form.append("seed", "3");
-    form.append("other", new Blob(["ignored"]), "b");
     form.append("file", new Blob(["abc"]), "../../name");
-    form.append("file", new Blob(["second"]), "a");
     form.append("samples", "4");
     const { body, headers } = new Response(form);
     const { file, fields } = await uploads.receiveForm(body, {
@@ -109,6 +107,29 @@ Deno.test("a form gives its file and its fields", async () => {
     assert.deepEqual({ ...fields }, { seed: "3", samples: "4" });
     assert.equal(await Deno.readTextFile(file.path), "abc");
     await uploads.remove(file);
+  });
+});
+
+Deno.test("a form with more files than one is refused, and says which", async () => {
+  await withUploads(async (uploads) => {
+    const refused: [string[], string, RegExp][] = [
+      [["file", "file"], "file", /more than one "file".*\/v1\/batch/],
+      [["other", "file"], "other", /as "other": send the image as "file"/],
+      [["file", "other"], "other", /as "other": send the image as "file"/],
+    ];
+    for (const [names, field, message] of refused) {
+      const form = new FormData();
+      for (const name of names) form.append(name, new Blob(["abc"]), "a");
+      const { body, headers } = new Response(form);
+      const contentType = headers.get("content-type")!;
+      await assert.rejects(
+        uploads.receiveForm(body, { contentType, signal: never }),
+        (error: Error) =>
+          error instanceof InputError && error.field === field &&
+          message.test(error.message),
+        names.join(),
+      );
+    }
   });
 });
 
@@ -138,14 +159,12 @@ Deno.test("a form that is cut off, too large or none leaves nothing", async () =
       receive(bodyOf(head("file"), "a", null, end)),
       StalledError,
     );
-    const [small, field] = [head("b"), head("c").replace("; filename", ";n")];
-    for (const part of [small, field]) {
-      const parts = [head("file"), "a", ...Array(17).fill(`\r\n${part}1`)];
-      await assert.rejects(receive(bodyOf(...parts, end)), {
-        name: "InputError",
-        message: "Cannot read the form: too many parts",
-      });
-    }
+    const field = head("c").replace("; filename", ";n");
+    const parts = [head("file"), "a", ...Array(17).fill(`\r\n${field}1`)];
+    await assert.rejects(receive(bodyOf(...parts, end)), {
+      name: "InputError",
+      message: "Cannot read the form: too many parts",
+    });
     await assert.rejects(
       receive(bodyOf("x"), "multipart/form-data"),
       InputError,
