@@ -156,7 +156,8 @@ function modelOf({ model: sha256 }: ClassifyTask): Model {
 /** The error as its caller knows the image: not by where we keep it. */
 function named(error: unknown, { path, name }: ClassifyTask): unknown {
   if (error instanceof ImageError) {
-    error.message = error.message.replaceAll(path, name);
+    // A function: in a text, "$&" of a name would stand for the path.
+    error.message = error.message.replaceAll(path, () => name);
   }
   return error;
 }

@@ -299,6 +299,12 @@ Deno.test("what is not an image is told apart from one that is damaged", async (
     status: 422,
     error: /^Cannot \w+ My slide.png/,
   });
+  const patterns = new FormData(); // of String.replace
+  patterns.append("file", new Blob([cut]), "cost$$5 $& a.png");
+  await assertRefused(await classify({ body: patterns }), {
+    status: 422,
+    error: /^Cannot \w+ cost\$\$5 \$& a\.png /,
+  });
   for (const type of ["text/plain", "application/x-www-form-urlencoded"]) {
     await assertRefused(
       await classify({ headers: { "content-type": type }, body: "a=b" }),
