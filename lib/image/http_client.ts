@@ -249,6 +249,9 @@ export class HttpClient {
         signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
         alive,
       );
+    } catch (error) {
+      // A fetch may fail with an error of its own once its signal aborts.
+      throw timeout.signal.aborted ? timeout.signal.reason : error;
     } finally {
       clearTimeout(timer);
     }

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { ImageRefusedError } from "../../lib/errors.ts";
+import { openUrl } from "../../lib/image/http_source.ts";
 import { guardedFetch, withoutSecrets } from "../../lib/serve/guarded_fetch.ts";
+import { serveFile } from "../image/file_server.ts";
 
 /** A host that redirects to what the path says, and one that is not allowed. */
 async function withHosts(
@@ -110,6 +112,17 @@ Deno.test("an aborted request ends", async () => {
   const name = `127.0.0.1:${host.addr.port}`;
   const signal = AbortSignal.timeout(50);
   await assert.rejects(guardedFetch([name])(`http://${name}/`, { signal }));
+});
+
+Deno.test("a host that is silent is told of as such", async () => {
+  await using host = await serveFile(new Uint8Array(1), {
+    trouble: () => ({ kind: "stall" }),
+  });
+  const fetch = guardedFetch([new URL(host.url).host]);
+  const limits = { idleTimeoutMs: 50, attempts: 2, firstPauseMs: 1 };
+  await assert.rejects(openUrl(host.url, { fetch, ...limits }), {
+    message: "the server sent nothing for 50 ms, at the last of 2 attempts",
+  });
 });
 
 Deno.test("queries and users are left out of messages", () => {
