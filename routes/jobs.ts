@@ -11,9 +11,11 @@ import { RESULT_FILE, RESULTS_FILE } from "../lib/serve/job_files.ts";
 import type { Job } from "../lib/serve/job_store.ts";
 import { ORIGINS, regionsOf } from "../lib/serve/regions.ts";
 import {
+  classificationSchema,
   jobListSchema,
   jobQuerySchema,
   jobSchema,
+  trainedSchema,
 } from "../lib/serve/schemas.ts";
 import type { Server } from "../lib/serve/server.ts";
 import { newRoutes } from "./env.ts";
@@ -21,7 +23,6 @@ import { jobDocument, jobPath } from "./job_document.ts";
 import { acceptedJob, failures, json } from "./responses.ts";
 
 const params = z.object({ id: z.uuid() });
-const binary = { type: "string", format: "binary" } as const;
 const image = z.string().regex(/^\d{1,9}$/).transform(Number).optional()
   .openapi({
     type: "integer",
@@ -70,10 +71,30 @@ const resumeRoute = createRoute({
   responses: { 202: acceptedJob, ...failures(400, 404, 409) },
 });
 
+/** What a file or a stream of a job holds, by its content type. */
+type Content = Record<string, { schema: z.ZodType | PlainSchema }>;
+
+/** What zod has no word for. */
+interface PlainSchema {
+  type: "string" | "object";
+  format?: string;
+  description?: string;
+}
+
+const binary: PlainSchema = { type: "string", format: "binary" };
+const lines: PlainSchema = {
+  type: "string",
+  description: "One JSON document a line",
+};
+
 /** A route to a file or a stream of a job. */
 const fileRoute = <Name extends string, Query extends z.ZodRawShape>(
   name: Name,
-  { type, summary, query }: { type: string; summary: string; query: Query },
+  { content, summary, query }: {
+    content: Content;
+    summary: string;
+    query: Query;
+  },
 ) =>
   createRoute({
     method: "get",
@@ -81,7 +102,7 @@ const fileRoute = <Name extends string, Query extends z.ZodRawShape>(
     summary,
     request: { params, query: z.object(query) },
     responses: {
-      200: { description: summary, content: { [type]: { schema: binary } } },
+      200: { description: summary, content },
       ...failures(400, 404, 409),
     },
   });
@@ -109,7 +130,7 @@ export function jobRoutes(server: Server) {
     })
     .openapi(
       fileRoute("events", {
-        type: "text/event-stream",
+        content: { "text/event-stream": { schema: { type: "string" } } },
         summary: "The job as it goes on: server-sent events",
         query: {},
       }),
@@ -137,7 +158,12 @@ export function jobRoutes(server: Server) {
     )
     .openapi(
       fileRoute("result", {
-        type: "application/json",
+        content: {
+          "application/json": {
+            schema: z.union([classificationSchema, trainedSchema]),
+          },
+          "application/x-ndjson": { schema: lines },
+        },
         summary: "What a job came to; of a batch, one JSON line an image",
         query: {},
       }),
@@ -152,7 +178,7 @@ export function jobRoutes(server: Server) {
     )
     .openapi(
       fileRoute("heatmap.png", {
-        type: "image/png",
+        content: { "image/png": { schema: binary } },
         summary: "Attention over an image that a job classified",
         query: { image },
       }),
@@ -164,7 +190,7 @@ export function jobRoutes(server: Server) {
     )
     .openapi(
       fileRoute("regions.geojson", {
-        type: "application/geo+json",
+        content: { "application/geo+json": { schema: { type: "object" } } },
         summary: "Tiles and sub-tiles of an image that a job classified",
         query: { image, origin: z.enum(ORIGINS).optional() },
       }),
@@ -179,7 +205,7 @@ export function jobRoutes(server: Server) {
     )
     .openapi(
       fileRoute("log", {
-        type: "application/x-ndjson",
+        content: { "application/x-ndjson": { schema: lines } },
         summary: "The log of a job that trains: one JSON line an epoch",
         query: {},
       }),

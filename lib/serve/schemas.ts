@@ -205,6 +205,18 @@ export const trainSchema = closedObject({
   seed: optionShape.seed,
 }).openapi("Train");
 
+/** What a job that trained came to. */
+export const trainedSchema = z.object({
+  name: z.string(),
+  epochs: z.number().openapi({
+    description: "Epochs done; fewer than asked for if it stopped early",
+  }),
+  bestEpoch: z.number(),
+  last: z.record(z.string(), z.number().nullable()).optional().openapi({
+    description: "Figures of the last epoch",
+  }),
+}).openapi("Trained");
+
 /** Any job, by its kind. */
 export const newJobSchema = z.discriminatedUnion("kind", [
   closedObject({

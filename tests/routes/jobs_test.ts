@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { trainedSchema } from "../../lib/serve/schemas.ts";
 import {
   assertRefused,
   ended,
@@ -76,6 +77,7 @@ Deno.test("a model is trained, told of on the way, and there at once", async () 
   assert.deepEqual(lines.map(({ type }) => type), ["run", "epoch", "epoch"]);
   assert.equal(lines[0].seed, 7);
   const result = await (await send("GET", last.job.links.result!)).json();
+  trainedSchema.strict().parse(result);
   assert.equal(result.name, "trained");
   assert.equal(result.epochs, 2);
   await assertRefused(await send("GET", `${last.job.links.self}/heatmap.png`), {

@@ -207,6 +207,24 @@ Deno.test("the document is OpenAPI 3.1 and names every route", async () => {
   ) assert.ok(paths.includes(path), path);
 });
 
+Deno.test("the result of a job is told of by its kind", async () => {
+  const { paths } = await documentOf(server.url);
+  const { responses } = paths["/v1/jobs/{id}/result"]!.get!;
+  assert.deepEqual((responses["200"] as { content: unknown }).content, {
+    "application/json": {
+      schema: {
+        anyOf: [
+          { $ref: "#/components/schemas/Classification" },
+          { $ref: "#/components/schemas/Trained" },
+        ],
+      },
+    },
+    "application/x-ndjson": {
+      schema: { type: "string", description: "One JSON document a line" },
+    },
+  });
+});
+
 Deno.test("no request that the document allows, or forbids, is a 500", async () => {
   const document = await documentOf(server.url);
   const image = await imageOf(server.folder);
