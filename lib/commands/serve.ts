@@ -8,6 +8,7 @@ import { NamedError, UsageError } from "../errors.ts";
 import { createApp } from "../../routes/app.ts";
 import { isLoopback } from "../serve/addresses.ts";
 import { readToken } from "../serve/auth.ts";
+import { isAllowable } from "../serve/guarded_fetch.ts";
 import { DEFAULT_LIMITS, type Limits } from "../serve/limits.ts";
 import { jsonLog, type Log } from "../serve/logging.ts";
 import { type Server, startServer } from "../serve/server.ts";
@@ -54,7 +55,7 @@ interface Address {
   port: number;
 }
 
-/** Another program listens there: exit code 1. */
+/** The address cannot be listened on: exit code 1. */
 class AddressError extends NamedError {
   override name = "AddressError";
 }
@@ -69,7 +70,7 @@ interface Request extends Address {
  * Serves until Ctrl-C or SIGTERM.
  *
  * @throws {UsageError} If a flag is wrong, or strangers could get in.
- * @throws {AddressError} If another program listens there.
+ * @throws {AddressError} If that address cannot be listened on.
  */
 export async function run(argv: string[]): Promise<number> {
   const flags = new Flags(argv, {
@@ -95,6 +96,7 @@ export async function run(argv: string[]): Promise<number> {
   const dataRoots = await Promise.all(
     flags.texts("data-root").map((root) => folderOf(root, "data-root")),
   );
+  const allowedHosts = flags.texts("allow-host").map(allowableHost);
   assertFree({ hostname, port }); // engines take a while to start
   const stop = interruptSignal();
   const log = jsonLog((line) => console.error(line));
@@ -102,7 +104,7 @@ export async function run(argv: string[]): Promise<number> {
   const server = await startServer({
     models,
     dataRoots,
-    allowedHosts: flags.texts("allow-host"),
+    allowedHosts,
     token,
     backend: flags.backend(),
     workers: flags.workers(),
@@ -152,17 +154,25 @@ async function folderOf(path: string, flag: string): Promise<string> {
   );
 }
 
+/** @throws {UsageError} If no URL could ever be of that host. */
+function allowableHost(host: string): string {
+  if (isAllowable(host)) return host;
+  throw new UsageError(
+    `Cannot take --allow-host "${host}": no address matches it; write it as host or host:port, such as example.org or [2001:db8::1]:8080`,
+  );
+}
+
+/** @throws {AddressError} */
 function assertFree(address: Address): void {
   try {
     Deno.listen(address).close();
   } catch (cause) {
-    if (!(cause instanceof Deno.errors.AddrInUse)) throw cause;
-    throw new AddressError(
-      `Cannot serve on ${
-        textOf(address)
-      }: another program listens there; give another --port`,
-      { cause },
-    );
+    const reason = cause instanceof Deno.errors.AddrInUse
+      ? "another program listens there; give another --port"
+      : `${(cause as Error).message}; give another --host or --port`;
+    throw new AddressError(`Cannot serve on ${textOf(address)}: ${reason}`, {
+      cause,
+    });
   }
 }
 

@@ -59,6 +59,22 @@ export function guardedFetch(hosts: readonly string[]): GuardedFetch {
  * @throws {ImageRefusedError}
  */
 export function assertAllowed(url: URL, allowed: readonly string[]): void {
+  if (isAllowed(url, allowed)) return;
+  throw new ImageRefusedError(
+    `Cannot fetch from ${
+      url.host || url.protocol
+    }: it is not an allowed host (--allow-host)`,
+  );
+}
+
+/** Whether any URL is allowed where `host` is listed. */
+export function isAllowable(host: string): boolean {
+  const url = `http://${host}/`;
+  return !host.includes("*") && URL.canParse(url) &&
+    isAllowed(new URL(url), [host]);
+}
+
+function isAllowed(url: URL, allowed: readonly string[]): boolean {
   const hosts = new Set(allowed.map((host) => host.toLowerCase()));
   const isHttp = url.protocol === "http:" || url.protocol === "https:";
   const name = url.hostname.replace(/\.$/, "");
@@ -67,12 +83,7 @@ export function assertAllowed(url: URL, allowed: readonly string[]): void {
     hosts.has(`${name}:${url.port || (url.protocol === "http:" ? 80 : 443)}`);
   const isPlain = url.username === "" && url.password === "";
   // The metadata of a cloud are nobody's images, whoever lists them.
-  if (isHttp && isPlain && listed && !isLinkLocal(name)) return;
-  throw new ImageRefusedError(
-    `Cannot fetch from ${
-      url.host || url.protocol
-    }: it is not an allowed host (--allow-host)`,
-  );
+  return isHttp && isPlain && listed && !isLinkLocal(name);
 }
 
 /** Sends one request; nothing is followed. */

@@ -30,6 +30,10 @@ Deno.test("serve says what is wrong with its flags", async () => {
     [["--models", "empty", "--host", "0.0.0.0"], /without a token/],
     [["--models", "empty", "--host", "::"], /without a token/],
     [["--models", "empty", "--host", "example.org"], /without a token/],
+    [
+      ["--models", "empty", "--allow-host", "https://example.org/x"],
+      /--allow-host "https:\/\/example.org\/x".* host or host:port/,
+    ],
     [["--models", "empty", "--token-file", "absent"], /Cannot read the token/],
     [["--models", "empty", "--token-file", "short"], /fewer than 16/],
   ];
@@ -75,6 +79,22 @@ Deno.test("its port being taken is one line", async () => {
       `^Cannot serve on 127.0.0.1:${port}: another program listens there; give another --port$`,
     ),
   });
+});
+
+Deno.test("an address that this machine does not have is one line", async () => {
+  for (const host of ["nosuch.invalid", "192.0.2.1"]) {
+    const result = await zoomin(
+      folder,
+      ...["serve", "--models", "empty", "--token-file", "token"],
+      ...["--host", host, "--port", "8765", "--backend", "wasm"],
+    );
+    assertFailsInOneLine(result, {
+      code: 1,
+      message: new RegExp(
+        `^Cannot serve on ${host}:8765: .+; give another --host or --port$`,
+      ),
+    });
+  }
 });
 
 Deno.test("a stop waits for what is under way, but not for ever", async () => {

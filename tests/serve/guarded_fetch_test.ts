@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { ImageRefusedError } from "../../lib/errors.ts";
 import { openUrl } from "../../lib/image/http_source.ts";
-import { guardedFetch, withoutSecrets } from "../../lib/serve/guarded_fetch.ts";
+import {
+  assertAllowed,
+  guardedFetch,
+  isAllowable,
+  withoutSecrets,
+} from "../../lib/serve/guarded_fetch.ts";
 import { serveFile } from "../image/file_server.ts";
 
 /** A host that redirects to what the path says, and one that is not allowed. */
@@ -99,6 +104,24 @@ Deno.test("a host without a port means the usual one", async () => {
     fetch("http://127.0.0.1:80/"),
     (error: Error) => !(error instanceof ImageRefusedError),
   ); // nothing listens there
+});
+
+Deno.test("what no address could match is told apart from a host", () => {
+  const hosts = [
+    ...["example.org", "EXAMPLE.org", "example.org:80", "example.org:443"],
+    ...["10.0.0.1:8080", "[2001:db8::1]", "[2001:db8::1]:8080", "localhost"],
+  ];
+  for (const host of hosts) {
+    assert.ok(isAllowable(host), host);
+    const url = new URL(`http://${host}/a.tif`);
+    assert.doesNotThrow(() => assertAllowed(url, [host]), host);
+  }
+  const others = [
+    ...["https://example.org", "example.org/x", "example.org:99999", ""],
+    ...["user@example.org", "*.example.org", "2001:db8::1", "exa mple.org"],
+    ...["127.1", "169.254.169.254", "example.org?x"],
+  ];
+  for (const host of others) assert.ok(!isAllowable(host), host);
 });
 
 Deno.test("an aborted request ends", async () => {
