@@ -139,6 +139,12 @@ export async function readCheckpointInfo(
   path: string,
 ): Promise<CheckpointInfo> {
   const file = await checkpointFile(path);
+  const found = await stat(file).catch(() => undefined); // gone: told below
+  if (found && !found.isFile()) { // reading a pipe might never end
+    throw new CheckpointError(
+      `Cannot use ${file} as a checkpoint: it is no regular file`,
+    );
+  }
   return await decodeFile(file, (bytes) => {
     const { specs, config, classes, epoch, seed, metrics, sha256 } =
       decodeCheckpoint(bytes);

@@ -136,6 +136,28 @@ Deno.test("a link that leads nowhere is a fault of that model alone", async () =
   for (const link of links) await Deno.remove(link);
 });
 
+Deno.test({
+  name: "a pipe among the models is a fault, and not waited for",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const pipe = join(server.folder, "models", "pipe.safetensors");
+    await new Deno.Command("mkfifo", { args: [pipe] }).output();
+    try {
+      const signal = AbortSignal.timeout(10_000);
+      const response = await fetch(`${server.url}/v1/models`, { signal });
+      const { faults } = await response.json() as Awaited<
+        ReturnType<typeof list>
+      >;
+      const fault = faults.find(({ name }) => name === "pipe");
+      assert.match(fault!.error, /^Cannot use pipe.safetensors .* no regular/);
+    } finally {
+      // Lets go who waits for it, if anyone does.
+      using _ = await Deno.open(pipe, { read: true, write: true });
+      await Deno.remove(pipe);
+    }
+  },
+});
+
 Deno.test("there is no other model", async () => {
   for (
     const [method, path] of [
