@@ -58,7 +58,8 @@ export class Metrics {
 
   constructor(sources: MetricSources) {
     this.#gauge("inference_pending_requests", {
-      help: "Classifications that wait or run",
+      help:
+        "Requests whose classifications wait or run: one of several images is one, and jobs are not counted",
       collect: (gauge) => gauge.set(sources.pending()),
     });
     this.#gauge("gpu_buffer_bytes", {

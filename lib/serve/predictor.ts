@@ -73,7 +73,7 @@ export class Predictor {
     this.#options = options;
   }
 
-  /** Classifications that wait or run, of requests. */
+  /** Requests that wait or run; one of several images holds one place. */
   get pending(): number {
     return this.#places;
   }
