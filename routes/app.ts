@@ -19,6 +19,7 @@ import {
   headed,
   observed,
   secured,
+  unmeasured,
 } from "./middleware.ts";
 import { modelRoutes } from "./models.ts";
 import { acceptRoutes } from "./train.ts";
@@ -60,6 +61,7 @@ export function createApp(server: Server) {
       { allow: allowed.join(", ") },
     );
   });
+  routes.fetch = unmeasured(routes.fetch);
   return routes;
 }
 

@@ -59,6 +59,23 @@ export function headed(): MiddlewareHandler<Env> {
   };
 }
 
+const WITHOUT_BODY = [204, 205, 304];
+
+/**
+ * `handle`, whose answers to HEAD leave out how long they would be: Deno says
+ * of an answer without a body that its length is 0, which that of GET is not.
+ */
+export function unmeasured<Rest extends unknown[]>(
+  handle: (request: Request, ...rest: Rest) => Response | Promise<Response>,
+): typeof handle {
+  return async function answer(request, ...rest) {
+    const response = await handle(request, ...rest);
+    const hasBody = !WITHOUT_BODY.includes(response.status);
+    if (request.method !== "HEAD" || !hasBody) return response;
+    return new Response(ReadableStream.from([]), response);
+  };
+}
+
 // What holds no secret, and what a probe or a browser asks for without one.
 const OPEN =
   /^\/(|livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;

@@ -121,6 +121,17 @@ Deno.test("a path that is there says which methods it takes", async () => {
   await assertRefused(await get("/v1/nothing"), { status: 404 });
 });
 
+Deno.test("an answer to HEAD does not say that it would be empty", async () => {
+  for (const path of ["/v1/models", "/livez", "/v1/jobs", "/v1/nothing"]) {
+    const { status, headers } = await fetch(local(server.served) + path, {
+      method: "HEAD",
+      headers: { authorization },
+    });
+    assert.equal(status, path === "/v1/nothing" ? 404 : 200);
+    assert.equal(headers.get("content-length"), null, path);
+  }
+});
+
 Deno.test("more bytes than the limit are refused, announced or not", async () => {
   const url = `${local(server.served)}/v1/classify`;
   const bytes = new Uint8Array(2 ** 20 + 1);
