@@ -56,6 +56,11 @@ const RETRY_SECONDS = 5;
 // Nobody is there to read it; nginx logs such a request so.
 const CLIENT_GONE = 499 as ContentfulStatusCode;
 
+// Where nothing but JSON is taken; the framework's own message says less.
+const NOT_JSON = new MediaTypeError(
+  "Cannot take such a body: send JSON, with Content-Type: application/json",
+);
+
 /** The answer to a request that failed. */
 export function errorResponse(
   error: Error,
@@ -68,7 +73,7 @@ export function errorResponse(
   if (isBug) log("error", "bug", { requestId, stack: error.stack });
   const message = isBug
     ? "It failed within; the server's log says how"
-    : messages.of(error);
+    : messages.of(isMediaType(error) ? NOT_JSON : error);
   const field = fieldOf(error);
   return c.json(
     { error: message, ...(field && { field }), requestId },
@@ -84,6 +89,11 @@ function statusOf(error: Error, c: Context): ContentfulStatusCode {
     return error.status as ContentfulStatusCode;
   }
   return c.req.raw.signal.aborted ? CLIENT_GONE : 500;
+}
+
+/** Whether the framework refused a body for its type. */
+function isMediaType(error: Error): boolean {
+  return error instanceof HTTPException && error.status === 415;
 }
 
 function fieldOf(error: Error): string | undefined {

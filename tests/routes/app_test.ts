@@ -132,6 +132,17 @@ Deno.test("an answer to HEAD does not say that it would be empty", async () => {
   }
 });
 
+Deno.test("a body that must be JSON is asked for as such", async () => {
+  for (const path of ["/v1/train", "/v1/batch", "/v1/jobs"]) {
+    const response = await fetch(local(server.served) + path, {
+      method: "POST",
+      headers: { authorization, "content-type": "text/plain" },
+      body: "{}",
+    });
+    await assertRefused(response, { status: 415, error: /application\/json/ });
+  }
+});
+
 Deno.test("more bytes than the limit are refused, announced or not", async () => {
   const url = `${local(server.served)}/v1/classify`;
   const bytes = new Uint8Array(2 ** 20 + 1);
