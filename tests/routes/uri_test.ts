@@ -1,6 +1,7 @@
 /** Images that are fetched: from allowed hosts, and from no other. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { assertRefused, ended, post, serverOfFile } from "../serve/served.ts";
 
 const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
@@ -13,6 +14,8 @@ const other = Deno.serve(options, ({ url }) => {
   return new Response("secret");
 });
 
+const silence = Promise.withResolvers<void>();
+
 // The host of the images: files by range, redirects, and silence.
 const host = Deno.serve(options, async (request) => {
   const { pathname, searchParams } = new URL(request.url);
@@ -20,6 +23,7 @@ const host = Deno.serve(options, async (request) => {
     const location = searchParams.get("url")!;
     return new Response(null, { status: 302, headers: { location } });
   }
+  if (pathname === "/silent") await silence.promise;
   const file = join(server.folder, "set", pathname);
   const bytes = await Deno.readFile(file).catch(() => undefined);
   if (!bytes) return new Response("none", { status: 404 });
@@ -111,6 +115,38 @@ Deno.test("a host that has no such image is told of, without its secrets", async
   await assertRefused(await classify(`http://127.0.0.1:${port}/manifest.csv`), {
     status: 415,
   });
+});
+
+Deno.test("a host that is silent holds up nothing else", async () => {
+  const silent = `http://127.0.0.1:${port}/silent`;
+  const job = await post(`${server.url}/v1/jobs`, {
+    kind: "classify",
+    uri: silent,
+  });
+  const { id } = await job.json();
+  const leaving = new AbortController();
+  const waiting = fetch(`${server.url}/v1/classify`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ uri: silent }),
+    signal: leaving.signal,
+  });
+  const refused = assert.rejects(waiting, { name: "AbortError" });
+  await pause(200);
+  const signal = AbortSignal.timeout(10_000);
+  const response = await fetch(`${server.url}/v1/classify`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ path: "images/test_00000.png" }),
+    signal,
+  });
+  assert.equal(response.status, 200, await response.text());
+  leaving.abort();
+  await refused;
+  await post(`${server.url}/v1/jobs/${id}/cancel`, {})
+    .then((response) => response.body?.cancel());
+  assert.equal((await ended(server.url, id)).state, "cancelled");
+  silence.resolve();
 });
 
 Deno.test("jobs fetch as requests do", async () => {
