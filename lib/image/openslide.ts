@@ -10,7 +10,7 @@
 import { ImageError } from "../errors.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { type BlockLevel, blockOrigin, BlockPyramid } from "./block_pyramid.ts";
-import { type Size } from "./geometry.ts";
+import type { Size } from "./geometry.ts";
 import { levelPoint } from "./level_geometry.ts";
 import type { Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
