@@ -86,8 +86,6 @@ interface Source {
 interface Import {
   from: string;
   to: string;
-  /** Erased by the compiler. */
-  typeOnly: boolean;
 }
 
 /** All .ts files of the product. */
@@ -131,17 +129,12 @@ function withoutStrings(code: string): string {
 function importsOf({ path, code }: Source): Import[] {
   const imports: Import[] = [];
   const statement =
-    /\b(?:import|export)\s+(type\s)?(?:[\w*{}\s,$]+?\sfrom\s*)?"(\.[^"]+)"/g;
-  for (const [text, type, target] of code.matchAll(statement)) {
-    const names = /\{([^}]*)\}/.exec(text)?.[1]?.split(",")
-      .map((name) => name.trim()).filter(Boolean);
-    const typeOnly = type !== undefined ||
-      (names !== undefined && /^(import|export)\s*\{/.test(text) &&
-        names.every((name) => name.startsWith("type ")));
-    imports.push({ from: path, to: resolved(path, target!), typeOnly });
-  }
-  for (const [, target] of code.matchAll(/\bimport\(\s*"(\.[^"]+)"\s*\)/g)) {
-    imports.push({ from: path, to: resolved(path, target!), typeOnly: false });
+    /\b(?:import|export)\s+(?:[\w*{}\s,$]+?\sfrom\s*)?"(\.[^"]+)"/g;
+  const dynamic = /\bimport\(\s*"(\.[^"]+)"\s*\)/g;
+  for (const pattern of [statement, dynamic]) {
+    for (const [, target] of code.matchAll(pattern)) {
+      imports.push({ from: path, to: resolved(path, target!) });
+    }
   }
   return imports;
 }
@@ -172,13 +165,12 @@ function brokenLayers(sources: readonly Source[]): string[] {
   });
 }
 
-/** One cycle of imports at run time, if there is any. */
+/** One cycle of imports, if there is any; types count, as readers follow them. */
 function findCycle(sources: readonly Source[]): string[] | undefined {
   const graph = new Map(
     sources.map((source) => [
       source.path,
-      importsOf(source).filter(({ typeOnly }) => !typeOnly)
-        .map(({ to }) => to),
+      importsOf(source).map(({ to }) => to),
     ]),
   );
   const done = new Set<string>();
@@ -287,9 +279,12 @@ Deno.test("these tests find what they look for", () => {
     "lib/c.ts",
     "lib/a.ts",
   ]);
-  const types =
-    'import type { A } from "./a.ts"; import { type B } from "./a.ts";';
-  assert.equal(findCycle([circle[0]!, source("lib/b.ts", types)]), undefined);
+  for (const types of ["import type { A }", "import { type B }"]) {
+    const back = source("lib/b.ts", `${types} from "./a.ts";`);
+    assert.ok(findCycle([circle[0]!, back]), types);
+  }
+  const straight = [circle[0]!, circle[1]!, source("lib/c.ts", "")];
+  assert.equal(findCycle(straight), undefined);
 
   const found = (text: string, pattern: RegExp) =>
     mentions([source("lib/x.ts", text)], pattern, []).length === 1;

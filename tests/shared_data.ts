@@ -12,14 +12,6 @@ const shared = fileURLToPath(new URL("../../shared", import.meta.url));
 
 /** Path of a file or folder of the shared data; undefined where it is absent. */
 export function sharedData(...parts: string[]): string | undefined {
-  return existing(join(shared, "data", ...parts));
-}
-
-/** Path of a file of golden numbers; undefined where it is absent. */
-export function goldenFile(name: string): string | undefined {
-  return existing(join(shared, "golden", name));
-}
-
-function existing(path: string): string | undefined {
+  const path = join(shared, "data", ...parts);
   return existsSync(path) ? path : undefined;
 }

@@ -11,7 +11,8 @@ import {
   type Region,
   type Size,
 } from "../image/geometry.ts";
-import { attentionLogits, type Parameters } from "./networks.ts";
+import { attentionLogits } from "./networks.ts";
+import type { Parameters } from "./parameters.ts";
 
 /** Stage I: logits of the tile map of each view `[N, h, w, 3]`. */
 export function tileLogits(

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type * as tf from "@tensorflow/tfjs-core";
 import { type Key, randomKey } from "../../kernels/random.ts";
 import type { Foreground } from "../image/foreground.ts";
 import {
@@ -22,7 +23,6 @@ import type { Memory } from "../memory.ts";
 import type { Draws } from "../sampling/expectation.ts";
 import type { TileCounts } from "./draw.ts";
 import type { Model } from "./model.ts";
-import type { SubTiles } from "./sub_tiles.ts";
 
 /** One image of a batch. */
 export interface PlanImage {
@@ -64,6 +64,16 @@ export interface Glimpse {
   tileRegions: Region[];
   /** The sub-tiles drawn in them, tile after tile, level-0 px. */
   subTileRegions: Region[];
+}
+
+/** Sub-tiles on the engine, or on the way there. */
+export interface SubTiles {
+  /** All of them; undefined where they are more than are held at a time. */
+  subTiles: tf.Tensor4D | undefined; // [S, h2, w2, 3], normalised
+  /** All of them in order, some at a time; what is yielded is only lent. */
+  subTileBatches(): AsyncGenerator<tf.Tensor4D>;
+  /** The memory bound, bytes, that would hold all of them together. */
+  togetherBytes: number;
 }
 
 /** What was drawn and read, whichever way: dispose of it when scored. */

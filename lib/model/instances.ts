@@ -10,7 +10,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import type { Draws } from "../sampling/expectation.ts";
-import type { Parameters, ParameterSpec } from "./networks.ts";
+import type { Parameters, ParameterSpec } from "./parameters.ts";
 
 const HIDDEN = 128; // units of V, as theirs
 // Added to the logit of another image's sub-tile: its attention is 0 in float32.

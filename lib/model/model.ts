@@ -4,7 +4,7 @@
  * @module
  */
 import type { Config } from "./config.ts";
-import type { Parameters } from "./networks.ts";
+import type { Parameters } from "./parameters.ts";
 
 /** A network with its values: what a checkpoint holds. */
 export interface Model {

@@ -10,28 +10,7 @@ import { maxPool } from "../../kernels/max_pool.ts";
 import { instanceSpecs } from "./instances.ts";
 import { batchNormalise, normaliseRows } from "./normalise.ts";
 import type { Config } from "./config.ts";
-
-/** What a parameter is: decides how it starts and whether it is trained. */
-export type ParameterKind =
-  | "weight"
-  | "bias"
-  | "scale"
-  | "shift"
-  | "movingMean"
-  | "movingVariance"
-  | "zero";
-
-/** One parameter of a network, before it has values. */
-export interface ParameterSpec {
-  name: string;
-  shape: number[];
-  kind: ParameterKind;
-  /** Inputs of one output value; what the initialisation scales with. */
-  fanIn: number;
-}
-
-/** The values of a network's parameters by name. */
-export type Parameters = ReadonlyMap<string, tf.Variable>;
+import type { Parameters, ParameterSpec } from "./parameters.ts";
 
 /** Moving statistics that a training step wants to see updated. */
 export type StatisticUpdates = Map<string, tf.Tensor>;

@@ -1,14 +1,36 @@
 /**
- * Values of a model's parameters: how they start, and how they are freed.
+ * A model's parameters: their kinds and shapes, how their values start, and how
+ * they are freed.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import type { Config } from "./config.ts";
-import type { ParameterSpec } from "./networks.ts";
 
 type Initialisation = Config["network"]["initialisation"];
+
+/** What a parameter is: decides how it starts and whether it is trained. */
+export type ParameterKind =
+  | "weight"
+  | "bias"
+  | "scale"
+  | "shift"
+  | "movingMean"
+  | "movingVariance"
+  | "zero";
+
+/** One parameter of a network, before it has values. */
+export interface ParameterSpec {
+  name: string;
+  shape: number[];
+  kind: ParameterKind;
+  /** Inputs of one output value; what the initialisation scales with. */
+  fanIn: number;
+}
+
+/** The values of a network's parameters by name. */
+export type Parameters = ReadonlyMap<string, tf.Variable>;
 
 /** Variables with the values that `valuesOf` gives, in the order of `specs`. */
 export function createParameters(

@@ -9,20 +9,10 @@ import { collected, joined } from "../image/tensors.ts";
 import type { Views } from "../image/views.ts";
 import { Memory } from "../memory.ts";
 import { ahead, inParts } from "./ahead.ts";
-import type { Glimpse, PlanImage, PlanOptions } from "./glimpse.ts";
+import type { Glimpse, PlanImage, PlanOptions, SubTiles } from "./glimpse.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "./model.ts";
 import { featureBytes, hasBatchStatistics } from "./networks.ts";
-
-/** Sub-tiles on the engine, or on the way there. */
-export interface SubTiles {
-  /** All of them; undefined where they are more than are held at a time. */
-  subTiles: tf.Tensor4D | undefined; // [S, h2, w2, 3], normalised
-  /** All of them in order, some at a time; what is yielded is only lent. */
-  subTileBatches(): AsyncGenerator<tf.Tensor4D>;
-  /** The memory bound, bytes, that would hold all of them together. */
-  togetherBytes: number;
-}
 
 /** Sub-tiles of one glimpse. */
 type Part = Pick<Glimpse, "image" | "subTileRegions">;

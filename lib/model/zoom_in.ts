@@ -18,7 +18,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax.ts";
 import { expectation } from "../sampling/expectation.ts";
 import { subTileLogits } from "./attention.ts";
-import type { Drawn } from "./glimpse.ts";
+import type { Drawn, SubTiles } from "./glimpse.ts";
 import { instancePooling } from "./instances.ts";
 import type { Model } from "./model.ts";
 import {
@@ -29,7 +29,6 @@ import {
   type StatisticUpdates,
 } from "./networks.ts";
 import { groupLogits, type Plan } from "./plan.ts";
-import type { SubTiles } from "./sub_tiles.ts";
 
 /** What {@linkcode scoreDrawn} computes. All tensors belong to the caller. */
 export interface DrawnScores {

@@ -4,12 +4,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import {
-  featureChannels,
-  meanUpdates,
-  type Parameters,
-} from "../model/networks.ts";
 import type { Model } from "../model/model.ts";
+import { featureChannels, meanUpdates } from "../model/networks.ts";
+import type { Parameters } from "../model/parameters.ts";
 import { lookPasses } from "../model/passes.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";
 import {

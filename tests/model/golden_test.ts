@@ -1,5 +1,5 @@
 /**
- * The whole forward pass against ../shared/golden/forward_*.json: numpy
+ * The whole forward pass against fixtures/golden/forward_*.json: NumPy,
  * float64, pixels and weights by formula, the draws fixed.
  */
 import assert from "node:assert/strict";
@@ -25,7 +25,6 @@ import { preset } from "../../lib/model/presets.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { score } from "../../lib/model/zoom_in.ts";
 import { testOnEngines } from "../engines.ts";
-import { goldenFile } from "../shared_data.ts";
 
 interface Golden {
   height: number;
@@ -50,11 +49,10 @@ interface Golden {
 }
 
 for (const n of [1, 2, 3]) {
-  const file = goldenFile(`forward_${n}.json`);
-  if (!file) {
-    Deno.test({ name: `golden forward ${n}`, ignore: true, fn() {} });
-    continue;
-  }
+  const file = new URL(
+    `../../fixtures/golden/forward_${n}.json`,
+    import.meta.url,
+  );
   const golden: Golden = JSON.parse(await Deno.readTextFile(file));
   testOnEngines(`golden forward ${n}`, async () => {
     const model = goldenModel(golden);

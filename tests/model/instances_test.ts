@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import { instancePooling } from "../../lib/model/instances.ts";
 import { testOnEngines } from "../engines.ts";
-import type { Parameters } from "../../lib/model/networks.ts";
+import type { Parameters } from "../../lib/model/parameters.ts";
 import {
   assertGradients,
   normalTensor,

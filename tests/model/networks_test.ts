@@ -7,8 +7,6 @@ import {
   featureChannels,
   type FeatureNetwork,
   features,
-  type Parameters,
-  type ParameterSpec,
   parameterSpecs,
   type StatisticUpdates,
 } from "../../lib/model/networks.ts";
@@ -16,6 +14,8 @@ import {
   disposeParameters,
   initialParameters,
   isTrained,
+  type Parameters,
+  type ParameterSpec,
 } from "../../lib/model/parameters.ts";
 import { leastSubTile } from "../../lib/model/config.ts";
 import { maxError, testOnEngines } from "../engines.ts";

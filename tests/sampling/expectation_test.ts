@@ -7,7 +7,6 @@ import {
 } from "../../lib/sampling/expectation.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { normals } from "../finite_differences.ts";
-import { goldenFile } from "../shared_data.ts";
 
 /** golden/estimators.json: numpy float64, exhaustive enumeration. */
 interface Golden {
@@ -202,51 +201,50 @@ function mixed(): Input {
   };
 }
 
-const golden = goldenFile("estimators.json");
-if (golden) {
-  const { cases }: Golden = JSON.parse(await Deno.readTextFile(golden));
+const { cases }: Golden = JSON.parse(
+  await Deno.readTextFile(
+    new URL("../../fixtures/golden/estimators.json", import.meta.url),
+  ),
+);
 
-  testOnEngines("golden estimators, without replacement", async () => {
-    assert.equal(cases.length, 24);
-    for (const { attention, features, upstream, ...rest } of cases) {
-      const { draw, F, dFeatures, dAttention } = rest.withoutReplacement;
-      const actual = await run(
-        oneTile(
-          draw.map((i) => features[i]!),
-          draw.map((i) => attention[i]!),
-        ),
-        [upstream],
-      );
-      assert.ok(maxError(actual.F, F) < 1e-5);
-      assert.ok(maxError(actual.dFeatures, dFeatures.flat()) < 1e-5);
-      assert.ok(maxError(actual.dSubTiles, dAttention) < 1e-5);
-    }
-  });
+testOnEngines("golden estimators, without replacement", async () => {
+  assert.equal(cases.length, 24);
+  for (const { attention, features, upstream, ...rest } of cases) {
+    const { draw, F, dFeatures, dAttention } = rest.withoutReplacement;
+    const actual = await run(
+      oneTile(
+        draw.map((i) => features[i]!),
+        draw.map((i) => attention[i]!),
+      ),
+      [upstream],
+    );
+    assert.ok(maxError(actual.F, F) < 1e-5);
+    assert.ok(maxError(actual.dFeatures, dFeatures.flat()) < 1e-5);
+    assert.ok(maxError(actual.dSubTiles, dAttention) < 1e-5);
+  }
+});
 
-  testOnEngines("golden estimators, with replacement", async () => {
-    for (const { attention, features, upstream, ...rest } of cases) {
-      const { counts, F, dFeatures, dAttention } = rest.withReplacement;
-      const drawn = counts.flatMap((count, i) => count > 0 ? [i] : []);
-      const actual = await run({
-        features: drawn.map((i) => features[i]!),
-        subTileAttention: drawn.map(() => 1), // tiles of one location
-        tileAttention: drawn.map((i) => attention[i]!),
-        draws: drawsOf({
-          rowOf: drawn.map(() => 0),
-          counts: drawn.map((i) => counts[i]!),
-          drawn: drawn.map(() => 1),
-        }),
-      }, [upstream]);
-      assert.ok(maxError(actual.F, F) < 1e-5);
-      const expected = drawn.flatMap((i) => dFeatures[i]!);
-      assert.ok(maxError(actual.dFeatures, expected) < 1e-5);
-      const dTiles = drawn.map((i) => dAttention[i]!);
-      assert.ok(maxError(actual.dTiles, dTiles) < 1e-5);
-    }
-  });
-} else {
-  Deno.test({ name: "golden estimators", ignore: true, fn() {} });
-}
+testOnEngines("golden estimators, with replacement", async () => {
+  for (const { attention, features, upstream, ...rest } of cases) {
+    const { counts, F, dFeatures, dAttention } = rest.withReplacement;
+    const drawn = counts.flatMap((count, i) => count > 0 ? [i] : []);
+    const actual = await run({
+      features: drawn.map((i) => features[i]!),
+      subTileAttention: drawn.map(() => 1), // tiles of one location
+      tileAttention: drawn.map((i) => attention[i]!),
+      draws: drawsOf({
+        rowOf: drawn.map(() => 0),
+        counts: drawn.map((i) => counts[i]!),
+        drawn: drawn.map(() => 1),
+      }),
+    }, [upstream]);
+    assert.ok(maxError(actual.F, F) < 1e-5);
+    const expected = drawn.flatMap((i) => dFeatures[i]!);
+    assert.ok(maxError(actual.dFeatures, expected) < 1e-5);
+    const dTiles = drawn.map((i) => dAttention[i]!);
+    assert.ok(maxError(actual.dTiles, dTiles) < 1e-5);
+  }
+});
 
 for (const rule of ["unbiased", "ats"] as const) {
   testOnEngines(`the ${rule} rule equals plain loops`, async () => {
