@@ -15,7 +15,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { InputError } from "../lib/serve/errors.ts";
 import type { HeldImage } from "../lib/serve/images.ts";
 import type { ModelEntry } from "../lib/serve/models.ts";
-import type { Classified } from "../lib/serve/predictor.ts";
+import type { ModelClassification } from "../lib/serve/predictor.ts";
 import { closedObject, modelName, optionShape } from "../lib/serve/schemas.ts";
 import type { Server } from "../lib/serve/server.ts";
 import { type Env, newRoutes } from "./env.ts";
@@ -227,7 +227,7 @@ async function infer(
   model: ModelEntry,
   { inputs: [input], parameters }: z.infer<typeof inferSchema>,
   signal: AbortSignal,
-): Promise<Classified[]> {
+): Promise<ModelClassification[]> {
   const { name, data, shape } = input!;
   if (shape[0] !== data.length) {
     throw new InputError(
@@ -271,7 +271,10 @@ function isWanted(
   return outputs.length === 0 || outputs.some(({ name }) => name === output);
 }
 
-function outputsOf({ info: { classes } }: ModelEntry, results: Classified[]) {
+function outputsOf(
+  { info: { classes } }: ModelEntry,
+  results: ModelClassification[],
+) {
   return [
     {
       name: "label",

@@ -7,17 +7,17 @@
 import { setTimeout } from "node:timers/promises";
 import { startEngine } from "../engine/select.ts";
 import { ImageError } from "../errors.ts";
-import { type Classification, classification } from "../eval/classification.ts";
+import type {
+  Classification,
+  ModelClassification,
+} from "../eval/classification.ts";
+import { classifyImage } from "../eval/classify.ts";
 import { type Origin, regionsGeoJson } from "../eval/geojson.ts";
-import { heatmapPng } from "../eval/picture.ts";
-import { inStoredPixels, predict, type Prediction } from "../eval/predict.ts";
 import { writeFileAtomically } from "../files.ts";
 import { BlockCache } from "../image/block_cache.ts";
-import { openImage } from "../image/open.ts";
-import { atMpp } from "../image/resampled.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import { Memory, shareOf } from "../memory.ts";
-import { readCheckpoint } from "../model/checkpoint.ts";
+import { modelReference, readCheckpoint } from "../model/checkpoint.ts";
 import type { DoTask } from "./worker_loop.ts";
 import { runTasks } from "./worker_pool.ts";
 
@@ -48,25 +48,10 @@ export interface ImageTask {
   geojson?: string | undefined;
 }
 
-/** One image that was classified. */
-export interface Classified {
-  prediction: Omit<Prediction, "attention">;
-  /** Of the model, in the order of the probabilities. */
-  classes: readonly string[];
-  width: number; // px
-  height: number; // px
-  /** Time by stage, ms. */
-  timings: Record<string, number>;
-  bytesRead: number;
-  /** Reads of the file, or requests of the server. */
-  requests: number;
-  warnings: readonly string[];
-}
-
 /** What became of an image: `error` says why it could not be read. */
 export type Outcome =
-  | { classified: Classified; error?: never }
-  | { error: string; classified?: never };
+  | { classification: ModelClassification; error?: never }
+  | { error: string; classification?: never };
 
 /** Reads the model; the function it returns classifies image by image. */
 export async function startClassifier(
@@ -74,67 +59,47 @@ export async function startClassifier(
   signal: AbortSignal,
 ): Promise<DoTask<ImageTask, Outcome>> {
   const engine = await startEngine(backend);
-  const { model } = await readCheckpoint(checkpoint);
+  const { model, sha256 } = await readCheckpoint(checkpoint);
+  const reference = modelReference(checkpoint, sha256);
   const memory = new Memory(memoryBytes);
   const cache = new BlockCache(memory.blockCacheBytes);
   return async function classifyOne({ image, mpp, heatmap, geojson }) {
     await setTimeout(0); // wasm never waits: let signals and messages in
     signal.throwIfAborted();
+    const started = performance.now();
     try {
-      const classified = await classify(image);
+      const classified = await classifyImage(image, model, {
+        ...options,
+        mpp,
+        memory,
+        cache,
+        heatmap: heatmap === undefined ? undefined : "over image",
+        signal,
+      });
       engine.assertAlive();
-      return { classified };
+      const { classification } = classified;
+      if (heatmap !== undefined) {
+        await writeFileAtomically(heatmap, classified.heatmap!);
+      }
+      if (geojson !== undefined) {
+        await writeFileAtomically(geojson, regionsText(classification, origin));
+      }
+      classification.timings.totalMs = performance.now() - started;
+      return { classification: { model: reference, ...classification } };
     } catch (error) {
       if (error instanceof ImageError) return { error: error.message };
       throw error;
-    }
-
-    async function classify(path: string): Promise<Classified> {
-      const started = performance.now();
-      const opened = await openImage(path, { signal, cache });
-      const openMs = performance.now() - started;
-      try {
-        const pyramid = atMpp(opened, model.config.mpp, mpp);
-        const { predictions, timings } = await predict(model, [pyramid], {
-          ...options,
-          memory,
-          attention: heatmap !== undefined,
-          signal,
-        });
-        const { attention: _, ...prediction } = predictions[0]!;
-        if (heatmap !== undefined) {
-          const png = await heatmapPng(pyramid, predictions[0]!);
-          await writeFileAtomically(heatmap, png);
-        }
-        const { classes } = model;
-        const said = classification({ opened, seen: pyramid }, prediction, {
-          classes,
-          timings: { openMs, ...timings },
-        });
-        if (geojson !== undefined) {
-          await writeFileAtomically(geojson, regionsText(said, origin));
-        }
-        return {
-          prediction: inStoredPixels(prediction, pyramid),
-          classes,
-          width: opened.width,
-          height: opened.height,
-          timings: said.timings,
-          bytesRead: said.bytesRead,
-          requests: said.requests,
-          warnings: said.warnings,
-        };
-      } finally {
-        opened.close();
-      }
     }
   };
 }
 
 /** GeoJSON; an image without such an origin is a bad one of the many. */
-function regionsText(said: Classification, origin: Origin | undefined): string {
+function regionsText(
+  classification: Classification,
+  origin: Origin | undefined,
+): string {
   try {
-    return `${JSON.stringify(regionsGeoJson(said, { origin }))}\n`;
+    return `${JSON.stringify(regionsGeoJson(classification, { origin }))}\n`;
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
     throw new ImageError(cause.message, { cause });

@@ -5,15 +5,10 @@
  */
 import { basename, extname, join } from "node:path";
 import { UsageError } from "../errors.ts";
+import type { ModelClassification } from "../eval/classification.ts";
 import { ORIGINS } from "../eval/geojson.ts";
-import type { Prediction } from "../eval/predict.ts";
 import { MPP_RANGE } from "../image/resampled.ts";
-import {
-  type Classified,
-  classifyImages,
-  defaultWorkers,
-  type ImageTask,
-} from "./classifier.ts";
+import { classifyImages, defaultWorkers } from "./classifier.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import { checkApart, namesFolder } from "./outputs.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
@@ -42,13 +37,10 @@ ${LOOK_USAGE}
 
 Exit code 1 if an image could not be classified; the others are.`;
 
-/** What is printed for one image. */
-interface Result
-  extends
-    Omit<Classified, "prediction" | "classes">,
-    Omit<Prediction, "attention" | "probabilities"> {
-  image: string;
-  probabilities: Record<string, number>;
+/** One line of `--json`: what the server answers, and where it came from. */
+interface Result extends ModelClassification {
+  /** The image, as the command line names it. */
+  source: string;
   heatmap?: string;
   geojson?: string;
 }
@@ -121,10 +113,16 @@ export async function run(argv: string[]): Promise<number> {
     setup,
     workers: workers ?? defaultWorkers(images.length, setup),
     signal,
-    onOutcome({ classified, error }, i) {
+    onOutcome({ classification, error }, i) {
       line.clear();
-      if (classified) {
-        const result = resultOf(classified, tasks[i]!);
+      if (classification) {
+        const { image: source, heatmap, geojson } = tasks[i]!;
+        const result: Result = {
+          source,
+          ...classification,
+          ...(heatmap !== undefined && { heatmap }),
+          ...(geojson !== undefined && { geojson }),
+        };
         console.log(flags.has("json") ? JSON.stringify(result) : text(result));
       } else {
         console.error(error);
@@ -134,25 +132,6 @@ export async function run(argv: string[]): Promise<number> {
     },
   }).finally(() => line.clear());
   return failures > 0 ? 1 : 0;
-}
-
-function resultOf(
-  { prediction, classes, width, height, ...rest }: Classified,
-  { image, heatmap, geojson }: ImageTask,
-): Result {
-  const { probabilities } = prediction;
-  return {
-    image,
-    width,
-    height,
-    ...prediction,
-    probabilities: Object.fromEntries(
-      classes.map((name, i) => [name, probabilities[i]!]),
-    ),
-    ...rest,
-    ...(heatmap !== undefined && { heatmap }),
-    ...(geojson !== undefined && { geojson }),
-  };
 }
 
 /** One file an image: in a folder, unless one image has a file of its own. */
@@ -186,26 +165,18 @@ function fileName(image: string): string {
 }
 
 function text(result: Result): string {
-  const {
-    image,
-    label,
-    probabilities,
-    subTiles,
-    timings,
-    bytesRead,
-    requests,
-  } = result;
+  const { source, label, probabilities, image, subTiles } = result;
+  const { timings: { totalMs, ...stages }, bytesRead, requests } = result;
   const shares = Object.entries(probabilities)
     .map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ");
-  const total = Object.values(timings).reduce((sum, ms) => sum + ms, 0);
   const heaviest = [...subTiles].sort((a, b) => b.weight - a.weight);
   const more = heaviest.length - SHOWN;
   return [
-    `${image}: ${label} (${shares})`,
-    `  ${result.width} x ${result.height} px, ${bytesRead} bytes in ${requests} ${
+    `${source}: ${label} (${shares})`,
+    `  ${image.width} x ${image.height} px, ${bytesRead} bytes in ${requests} ${
       requests === 1 ? "read" : "reads"
-    }, ${total.toFixed(0)} ms (${
-      Object.entries(timings).map(([stage, ms]) =>
+    }, ${totalMs!.toFixed(0)} ms (${
+      Object.entries(stages).map(([stage, ms]) =>
         `${stage.replace(/Ms$/, "")} ${ms.toFixed(0)}`
       ).join(", ")
     })`,

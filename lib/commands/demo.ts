@@ -16,8 +16,7 @@ import { NEEDLE_DEFAULTS, needleDataset } from "../data/needle.ts";
 import { readRegions } from "../data/regions.ts";
 import { hasDataset, writeDataset, writtenDataset } from "../data/synthetic.ts";
 import { evaluate } from "../eval/evaluate.ts";
-import { heatmapPng } from "../eval/picture.ts";
-import { predict } from "../eval/predict.ts";
+import { classifyImage } from "../eval/classify.ts";
 import { type EvaluationReport, evaluationReport } from "../eval/report.ts";
 import { exists, writeFileAtomically } from "../files.ts";
 import { ImageCache } from "../image/cache.ts";
@@ -211,17 +210,12 @@ async function examine(
     seed,
   });
   const shown = test.find(({ label }) => label === "positive")!;
-  const pyramid = await cache.open(shown.path);
-  const { predictions } = await predict(model, [pyramid], {
+  const classified = await classifyImage(shown.path, model, {
     seed,
-    attention: true,
+    heatmap: "over image",
   });
   const heatmap = join(out, "heatmap.png");
-  await writeFileAtomically(
-    heatmap,
-    await heatmapPng(pyramid, predictions[0]!),
-  );
-  pyramid.close();
+  await writeFileAtomically(heatmap, classified.heatmap!);
   disposeParameters(model.parameters);
   return { report, heatmap };
 }

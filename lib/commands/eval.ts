@@ -174,12 +174,11 @@ async function evaluate(
   const line = new ProgressLine();
   await classifyImages(entries.map(({ path, mpp }) => ({ image: path, mpp })), {
     ...options,
-    onOutcome({ classified, error }, i) {
+    onOutcome({ classification, error }, i) {
       const entry = entries[i]!;
-      if (classified) {
-        const { prediction, width, height } = classified;
-        warnings.push(classified.warnings);
-        evaluation.images.push({ entry, prediction, size: { width, height } });
+      if (classification) {
+        warnings.push(classification.warnings);
+        evaluation.images.push({ entry, classification });
       } else {
         evaluation.failures.push({ entry, error: new ImageError(error) });
       }

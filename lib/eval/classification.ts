@@ -1,10 +1,12 @@
 /**
- * What is said of a classified image, wherever it is said.
+ * The result of classifying one image, as the command line prints it, the server
+ * answers it and a program gets it.
  *
  * @module
  */
 import type { Region, Size } from "../image/geometry.ts";
 import type { Georeference, Pyramid } from "../image/pyramid.ts";
+import type { ModelReference } from "../model/checkpoint.ts";
 import {
   inStoredPixels,
   type PredictedSubTile,
@@ -12,7 +14,7 @@ import {
   type Prediction,
 } from "./predict.ts";
 
-/** One image: its label, and where the network looked; px of level 0. */
+/** A classified image: its label, and where the network looked; level-0 px. */
 export interface Classification {
   label: string;
   /** By class. */
@@ -34,14 +36,24 @@ export interface Classification {
   warnings: readonly string[];
 }
 
+/** A classified image, and the model that classified it. */
+export interface ModelClassification extends Classification {
+  model: ModelReference;
+}
+
 /**
- * Puts together what is known of an image that was classified.
+ * Joins a prediction with the facts of its image.
  *
- * @param opened the image as it lies in its file.
- * @param seen the image as the network saw it: `opened`, or resampled.
+ * @param image.file the image as it lies in its file.
+ * @param image.seen the image as the network saw it: `file`, or resampled.
+ * @param image.mpp micrometres per px of the file.
  */
 export function classification(
-  { opened, seen }: { opened: Pyramid; seen: Pyramid },
+  { file, seen, mpp }: {
+    file: Pyramid;
+    seen: Pyramid;
+    mpp: number | undefined;
+  },
   prediction: Omit<Prediction, "attention">,
   { classes, timings }: {
     classes: readonly string[];
@@ -52,7 +64,7 @@ export function classification(
     prediction,
     seen,
   );
-  const { width, height, mpp, bounds, georeference } = opened;
+  const { width, height, bounds, georeference } = file;
   const { traffic, warnings } = seen;
   return {
     label,

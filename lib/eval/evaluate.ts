@@ -8,21 +8,16 @@ import { ImageError } from "../errors.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/cache.ts";
 import type { Model } from "../model/model.ts";
-import type { Size } from "../image/geometry.ts";
-import { openAtMpp } from "../image/resampled.ts";
-import {
-  inStoredPixels,
-  predict,
-  type Prediction,
-  type PredictOptions,
-} from "./predict.ts";
+import { atMpp } from "../image/resampled.ts";
+import type { Classification } from "./classification.ts";
+import { classifyOpened } from "./classify.ts";
+import type { PredictOptions } from "./predict.ts";
 import type { Scored } from "./metrics.ts";
 
 /** One image that was classified. */
 export interface EvaluatedImage {
   entry: ManifestEntry;
-  prediction: Prediction;
-  size: Size;
+  classification: Classification;
 }
 
 /** One image that could not be. */
@@ -66,29 +61,28 @@ async function evaluateOne(
   cache: ImageCache,
   options: PredictOptions,
 ): Promise<EvaluatedImage> {
-  const pyramid = await openAtMpp(
-    cache,
-    entry,
-    model.config.mpp,
-    options.signal,
-  );
+  const started = performance.now();
+  const file = await cache.open(entry.path, options.signal);
   try {
-    const { predictions } = await predict(model, [pyramid], options);
-    const { width, height } = pyramid.stored ?? pyramid;
-    return {
-      entry,
-      prediction: inStoredPixels(predictions[0]!, pyramid),
-      size: { width, height },
-    };
+    const seen = atMpp(file, model.config.mpp, entry.mpp);
+    const openMs = performance.now() - started;
+    const image = { file, seen, mpp: entry.mpp ?? file.mpp, openMs };
+    const [classified] = await classifyOpened(model, [image], options);
+    return { entry, classification: classified!.classification };
   } finally {
-    pyramid.close();
+    file.close();
   }
 }
 
 /** Labels and probabilities as the metrics take them. */
-export function scoredImages(images: readonly EvaluatedImage[]): Scored {
+export function scoredImages(
+  images: readonly EvaluatedImage[],
+  classes: readonly string[],
+): Scored {
   return {
     labels: images.map(({ entry }) => entry.classIndex),
-    probabilities: images.map(({ prediction }) => prediction.probabilities),
+    probabilities: images.map(({ classification: { probabilities } }) =>
+      classes.map((name) => probabilities[name]!)
+    ),
   };
 }

@@ -52,7 +52,7 @@ export async function evaluationReport(
     seed: number;
   },
 ): Promise<EvaluationReport> {
-  const scored = scoredImages(images);
+  const scored = scoredImages(images, classes);
   const { confusion, ...values } = evaluateMetrics(scored);
   const groups = images.map(({ entry }, i) => entry.group ?? `image ${i}`);
   const intervals = bootstrapMetrics(scored, { seed, groups });
@@ -85,14 +85,14 @@ async function allHits(
   regions: RegionSource,
 ): Promise<(AttentionHits | null)[]> {
   const hits: (AttentionHits | null)[] = [];
-  for (const { entry, prediction, size } of images) {
+  for (const { entry, classification: { image, subTiles } } of images) {
     const all = await regions.of(entry);
     const objects = all.filter((object) => regions.relevant(entry, object));
-    const { width, height } = prediction.subTiles[0]!;
+    const { width, height } = subTiles[0]!;
     hits.push(attentionHits({
-      image: size,
+      image,
       subTileSize: { width, height },
-      subTiles: prediction.subTiles,
+      subTiles,
       objects,
     }));
   }
@@ -106,11 +106,11 @@ export function predictionTable(
 ): string {
   return formatTable(
     ["image", "label", "predicted", ...classes.map((name) => `p(${name})`)],
-    images.map(({ entry, prediction }) => [
+    images.map(({ entry, classification: { label, probabilities } }) => [
       entry.image,
       entry.label,
-      prediction.label,
-      ...prediction.probabilities.map((p) => p.toFixed(6)),
+      label,
+      ...classes.map((name) => probabilities[name]!.toFixed(6)),
     ]),
   );
 }

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { z } from "zod";
 import { CheckpointError, ConfigError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
@@ -62,6 +62,22 @@ export interface CheckpointInfo
   classes: readonly string[];
   /** Weights of the four networks together. */
   parameterCount: number;
+}
+
+/** A model by name, version and the SHA-256 of its file. */
+export interface ModelReference {
+  name: string;
+  version: string;
+  sha256: string;
+}
+
+// Digits of the hash: enough that no two models of a folder share a version.
+const VERSION_LENGTH = 12;
+
+/** The reference of the checkpoint or run at `path`, named as its entry. */
+export function modelReference(path: string, sha256: string): ModelReference {
+  const name = basename(path, ".safetensors");
+  return { name, version: sha256.slice(0, VERSION_LENGTH), sha256 };
 }
 
 const TRAINER_PREFIX = "trainer/";

@@ -9,6 +9,7 @@ import { dirname, join, resolve } from "node:path";
 import { isUrl } from "../image/source.ts";
 import { type Columns, Faults, readTable } from "../data/table.ts";
 import { DataError, ImageError } from "../errors.ts";
+import type { ModelClassification } from "../eval/classification.ts";
 import { writeFileAtomically, writeJson } from "../files.ts";
 import type { ClassifyWorkOptions } from "./classify_job.ts";
 import { ForbiddenError, InputError } from "./errors.ts";
@@ -16,7 +17,7 @@ import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./job_files.ts";
 import type { JobWork } from "./job_runner.ts";
 import type { Messages } from "./messages.ts";
 import type { ModelEntry } from "./models.ts";
-import type { Classified, ClassifyOptions } from "./predictor.ts";
+import type { ClassifyOptions } from "./predictor.ts";
 
 /** Which table, by which model, and how. */
 export interface BatchJobRequest extends ClassifyOptions {
@@ -36,7 +37,7 @@ interface BatchImage {
 
 /** What is noted of an image. */
 type BatchLine =
-  | { source: string } & Classified
+  | { source: string } & ModelClassification
   | { source: string; error: string };
 
 // Images at a time: as many as share a pass of the engine.

@@ -5,8 +5,8 @@
  * @module
  */
 import { EngineError } from "../errors.ts";
+import type { ClassifiedImage } from "../eval/classify.ts";
 import type {
-  ClassifyAnswer,
   ClassifyTask,
   EngineEvent,
   EngineMethods,
@@ -118,7 +118,7 @@ export class EngineClient {
   async classify(
     task: ClassifyTask,
     signal: AbortSignal,
-  ): Promise<ClassifyAnswer> {
+  ): Promise<ClassifiedImage> {
     this.#busy++;
     try {
       return await this.#call((calls) => calls.call("classify", task, signal));

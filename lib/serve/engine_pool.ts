@@ -4,11 +4,8 @@
  * @module
  */
 import { EngineClient, type EngineClientOptions } from "./engine_client.ts";
-import type {
-  ClassifyAnswer,
-  ClassifyTask,
-  EngineStatus,
-} from "./engine_protocol.ts";
+import type { ClassifiedImage } from "../eval/classify.ts";
+import type { ClassifyTask, EngineStatus } from "./engine_protocol.ts";
 import { NotReadyError } from "./errors.ts";
 
 /** How to keep engines. */
@@ -70,7 +67,7 @@ export class EnginePool {
   async classify(
     task: ClassifyTask,
     signal: AbortSignal,
-  ): Promise<ClassifyAnswer> {
+  ): Promise<ClassifiedImage> {
     const [engine] = this.#engines
       .filter(({ status }) => status !== undefined)
       .sort((a, b) => a.busy - b.busy);

@@ -4,7 +4,7 @@
  * @module
  */
 import type { BackendChoice } from "../engine/select.ts";
-import type { Classification } from "../eval/classification.ts";
+import type { ClassifiedImage } from "../eval/classify.ts";
 
 /** One image to classify. */
 export interface ClassifyTask {
@@ -26,13 +26,6 @@ export interface ClassifyTask {
   maxPixels: number;
   /** Someone waits for the answer: it goes before the images of jobs. */
   urgent: boolean;
-}
-
-/** What became of it. */
-export interface ClassifyAnswer {
-  classification: Classification;
-  /** A PNG, if one was asked for. */
-  heatmap?: Uint8Array<ArrayBuffer>;
 }
 
 /** What an engine is started with. */
@@ -63,7 +56,7 @@ export type EngineMethods = {
   /** Fails if the file's hash is not `sha256`. */
   load(input: { path: string; sha256: string }): void;
   unload(input: { sha256: string }): void;
-  classify(task: ClassifyTask): ClassifyAnswer;
+  classify(task: ClassifyTask): ClassifiedImage;
   usage(input: Record<string, never>): EngineUsage;
 };
 

@@ -8,20 +8,19 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type Engine, startEngine } from "../engine/select.ts";
 import { selfTest } from "../engine/self_test.ts";
 import { CheckpointError, EngineError, ImageError } from "../errors.ts";
-import { classification } from "../eval/classification.ts";
-import { heatmapPng } from "../eval/picture.ts";
-import { predict } from "../eval/predict.ts";
+import {
+  type ClassifiedImage,
+  classifyOpened,
+  type OpenedImage,
+  openForModel,
+} from "../eval/classify.ts";
 import { BlockCache } from "../image/block_cache.ts";
-import { openImage } from "../image/open.ts";
-import type { Pyramid } from "../image/pyramid.ts";
-import { atMpp } from "../image/resampled.ts";
 import { Memory } from "../memory.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import type { Model } from "../model/model.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { Batcher } from "./batcher.ts";
 import type {
-  ClassifyAnswer,
   ClassifyTask,
   EngineEvent,
   EngineMethods,
@@ -36,14 +35,10 @@ const BATCH_SIZES = { webgpu: 8, wasm: 1 } as const;
 // How often to look whether the device is still there, when nobody asks.
 const LOOK_EVERY_MS = 250;
 
-/** An image that is open, and what to do with it. */
+/** An open image, and what to do with it. */
 interface OpenTask {
   task: ClassifyTask;
-  /** As it lies in its file. */
-  opened: Pyramid;
-  /** As the network sees it. */
-  seen: Pyramid;
-  openMs: number;
+  image: OpenedImage;
 }
 
 let engine: Engine;
@@ -53,13 +48,13 @@ let memory: Memory;
 let cache: BlockCache;
 let running: Promise<unknown> = Promise.resolve(); // the batch that computes
 
-const batcher = new Batcher<ClassifyTask, OpenTask, ClassifyAnswer>({
+const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
   keyOf: ({ model, samples, draws, seed, heatmap }) =>
     JSON.stringify([model, samples, draws, seed, heatmap]),
   urgent: ({ urgent }) => urgent,
   size: () => BATCH_SIZES[engine.backend],
   prepare: open,
-  release: ({ opened }) => opened.close(),
+  release: ({ image }) => image.file.close(),
   run(batch, signal) {
     const answers = classify(batch, signal);
     running = answers.catch(() => {}); // heard by who waits for the answers
@@ -125,23 +120,16 @@ async function open(
   signal: AbortSignal,
 ): Promise<OpenTask> {
   const { path, alone, maxPixels, mpp } = task;
-  const { config } = modelOf(task);
-  const started = performance.now();
   try {
-    const opened = await openImage(path, {
-      signal,
+    const image = await openForModel(path, modelOf(task), {
       alone,
       maxPixels,
+      mpp,
       cache,
       fetch: fetchImage,
+      signal,
     });
-    try {
-      const seen = atMpp(opened, config.mpp, mpp);
-      return { task, opened, seen, openMs: performance.now() - started };
-    } catch (error) {
-      opened.close();
-      throw error;
-    }
+    return { task, image };
   } catch (error) {
     throw named(error, task);
   }
@@ -166,28 +154,22 @@ function named(error: unknown, { path, name }: ClassifyTask): unknown {
 async function classify(
   batch: OpenTask[],
   signal: AbortSignal,
-): Promise<ClassifyAnswer[]> {
+): Promise<ClassifiedImage[]> {
   const { samples, draws, seed, heatmap } = batch[0]!.task;
   const model = modelOf(batch[0]!.task);
   try {
-    const { predictions, timings } = await predict(
+    const answers = await classifyOpened(
       model,
-      batch.map(({ seen }) => seen),
-      { samples, draws, seed, attention: heatmap, memory, signal },
+      batch.map(({ image }) => image),
+      {
+        samples,
+        draws,
+        seed,
+        heatmap: heatmap ? "over image" : undefined,
+        memory,
+        signal,
+      },
     );
-    const answers: ClassifyAnswer[] = [];
-    for (const [i, { task, openMs, ...image }] of batch.entries()) {
-      const prediction = predictions[i]!;
-      const said = classification(image, prediction, {
-        classes: model.classes,
-        timings: { openMs, ...timings },
-      });
-      if (task.mpp !== undefined) said.image.mpp = task.mpp;
-      answers.push({
-        classification: said,
-        ...(heatmap && { heatmap: await heatmapPng(image.seen, prediction) }),
-      });
-    }
     engine.assertAlive(); // a lost device leaves zeros, not errors
     return answers;
   } catch (error) {

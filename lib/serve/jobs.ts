@@ -18,6 +18,7 @@ import {
   readBatch,
 } from "./batch_job.ts";
 import { assertHasImage, type ClassifyJobRequest } from "./classify_job.ts";
+import type { ModelClassification } from "../eval/classification.ts";
 import {
   ConflictError,
   InputError,
@@ -36,7 +37,7 @@ import type {
 } from "./job_store.ts";
 import type { Messages } from "./messages.ts";
 import type { ModelRegistry } from "./models.ts";
-import type { Classified, ClassifyOptions } from "./predictor.ts";
+import type { ClassifyOptions } from "./predictor.ts";
 import type { BatchRequest, ClassifyByName, TrainRequest } from "./schemas.ts";
 import type { Sources } from "./sources.ts";
 import { RUN_FOLDER, type TrainJobRequest } from "./train_job.ts";
@@ -214,7 +215,10 @@ export class Jobs {
    *
    * @throws {InputError | NotFoundError}
    */
-  async classified(job: Job, index: number | undefined): Promise<Classified> {
+  async classified(
+    job: Job,
+    index: number | undefined,
+  ): Promise<ModelClassification> {
     if (!isOfBatch(job, index)) {
       return await new Response(await this.open(job, RESULT_FILE)).json();
     }

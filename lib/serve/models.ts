@@ -10,6 +10,7 @@ import { CheckpointError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import {
   type CheckpointInfo,
+  modelReference,
   readCheckpointInfo,
 } from "../model/checkpoint.ts";
 import type { EnginePool } from "./engine_pool.ts";
@@ -42,7 +43,6 @@ export interface ModelFault {
 /** What a registry needs of the engine. */
 export type ModelEngine = Pick<EnginePool, "load" | "unload">;
 
-const VERSION_LENGTH = 12;
 const DEFAULT_FILE = "default";
 
 /** Models by name. */
@@ -231,7 +231,7 @@ export class ModelRegistry {
             "Cannot call a model that: use letters, digits, dots, dashes",
           );
         }
-        const version = info.sha256.slice(0, VERSION_LENGTH);
+        const { version } = modelReference(entry, info.sha256);
         models.push({ name, version, entry, info });
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;

@@ -4,11 +4,13 @@
  *
  * @module
  */
-import type { Classification } from "../eval/classification.ts";
+import type { ModelClassification } from "../eval/classification.ts";
 import type { EnginePool } from "./engine_pool.ts";
 import { BusyError, DeadlineError, NotReadyError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { ModelEntry, ModelRegistry } from "./models.ts";
+
+export type { ModelClassification };
 
 /** How to look at an image; the configuration's own values where left out. */
 export interface ClassifyOptions {
@@ -29,21 +31,9 @@ export interface NamedImage {
   alone: boolean;
 }
 
-/** Which model said it. */
-export interface ModelReference {
-  name: string;
-  version: string;
-  sha256: string;
-}
-
-/** What an image was classified as, and by which model. */
-export interface Classified extends Classification {
-  model: ModelReference;
-}
-
 /** A classification, and its heat map if one was asked for. */
-export interface ClassifiedImage {
-  result: Classified;
+export interface ServedClassification {
+  result: ModelClassification;
   heatmap?: Uint8Array<ArrayBuffer>;
 }
 
@@ -56,7 +46,7 @@ export interface PredictorOptions {
   models: ModelRegistry;
   limits: Limits;
   /** Hears of every image that was classified. */
-  onClassified: (result: Classified) => void;
+  onClassified: (result: ModelClassification) => void;
 }
 
 // Weight of the latest image in the mean time of one.
@@ -123,7 +113,7 @@ export class Predictor {
     model: ModelEntry,
     options: ClassifyOptions,
     signal: AbortSignal,
-  ): Promise<ClassifiedImage> {
+  ): Promise<ServedClassification> {
     const { timeoutMs } = this.#options.limits;
     const deadline = AbortSignal.timeout(timeoutMs);
     try {
@@ -148,7 +138,7 @@ export class Predictor {
     model: ModelEntry,
     options: ClassifyOptions,
     signal: AbortSignal,
-  ): Promise<ClassifiedImage> {
+  ): Promise<ServedClassification> {
     return await this.#run(image, model, { ...options, urgent: false, signal });
   }
 
@@ -159,7 +149,7 @@ export class Predictor {
       urgent: boolean;
       signal: AbortSignal;
     },
-  ): Promise<ClassifiedImage> {
+  ): Promise<ServedClassification> {
     const { engine, limits, onClassified } = this.#options;
     const started = performance.now();
     const answer = await engine.classify({

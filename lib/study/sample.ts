@@ -12,10 +12,8 @@ import {
   type RegionSource,
 } from "../data/regions.ts";
 import { attentionHits } from "../eval/attention_hits.ts";
-import { heatmapPng } from "../eval/picture.ts";
-import { predict } from "../eval/predict.ts";
+import { classifyImage } from "../eval/classify.ts";
 import { writeFileAtomically } from "../files.ts";
-import { openImage } from "../image/open.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { foldFolder, type FoldResult } from "../train/crossval.ts";
@@ -78,26 +76,25 @@ async function draw(
   },
 ) {
   const { model } = await readCheckpoint(run);
-  const pyramid = await openImage(entry.path);
   try {
-    const { predictions: [prediction] } = await predict(model, [pyramid], {
+    const { classification, heatmap } = await classifyImage(entry.path, model, {
+      mpp: entry.mpp,
       seed: 0,
-      attention: true,
+      heatmap: photograph ? "over image" : "over grey",
     });
-    const { subTiles } = prediction!;
+    const { image, subTiles } = classification;
     const { width, height } = subTiles[0]!;
     const { drawn } = attentionHits({
-      image: pyramid,
+      image,
       subTileSize: { width, height },
       subTiles,
       objects,
     })!;
     return {
-      png: await heatmapPng(pyramid, prediction!, { photograph }),
+      png: heatmap!,
       hits: `${Math.round(drawn * subTiles.length)} of ${subTiles.length}`,
     };
   } finally {
-    pyramid.close();
     disposeParameters(model.parameters);
   }
 }

@@ -303,7 +303,8 @@ class Run {
       signal,
     });
     if (failures.length > 0) throw failures[0]!.error;
-    const metrics: Metrics = evaluateMetrics(scoredImages(images));
+    const { classes } = this.#model;
+    const metrics: Metrics = evaluateMetrics(scoredImages(images, classes));
     return {
       loss: metrics.logLoss,
       accuracy: metrics.accuracy,

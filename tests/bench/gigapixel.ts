@@ -52,7 +52,7 @@ interface Figures {
 
 /** What `classify --json` prints, as far as it is used here. */
 interface Classified {
-  image: string;
+  source: string;
   timings: unknown;
   bytesRead: number;
   requests: number;
@@ -181,7 +181,7 @@ async function measureRemote(
   await using server = serveRanges(path);
   const remote = await classify(folder, server.url);
   const { size: fileBytes } = await Deno.stat(path);
-  const essence = ({ image: _, timings: __, ...rest }: Classified) =>
+  const essence = ({ source: _, timings: __, ...rest }: Classified) =>
     JSON.stringify({ ...rest, bytesRead: 0, requests: 0 });
   return {
     peakMB: remote.peakMB,

@@ -31,16 +31,18 @@ function evaluated(
     manifest: "manifest.csv",
     line: 2,
   };
-  const classIndex = p > 0.5 ? 1 : 0;
   return {
     entry,
-    size: SIZE,
-    prediction: {
-      label: CLASSES[classIndex]!,
-      classIndex,
-      probabilities: [1 - p, p],
+    classification: {
+      label: CLASSES[p > 0.5 ? 1 : 0]!,
+      probabilities: { no: 1 - p, yes: p },
+      image: SIZE,
       tiles: [],
       subTiles: [{ ...(hit ? ON_IT : BESIDE), weight: 1 }],
+      timings: {},
+      bytesRead: 0,
+      requests: 0,
+      warnings: [],
     },
   };
 }

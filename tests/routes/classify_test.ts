@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { startEngine } from "../../lib/engine/select.ts";
+import { classifyImage } from "../../lib/eval/classify.ts";
+import { readCheckpoint } from "../../lib/model/checkpoint.ts";
+import { disposeParameters } from "../../lib/model/parameters.ts";
 import { succeed } from "../commands/process.ts";
 import {
   assertRefused,
@@ -46,7 +50,7 @@ function said({ label, probabilities, tiles, subTiles }: Result) {
   return { label, probabilities, tiles, subTiles };
 }
 
-Deno.test("bytes, a form, a path and the command line give one answer", async () => {
+Deno.test("bytes, a form, a path and a URI give one answer", async () => {
   const bytes = await imageOf(server.folder);
   const raw = await resultOf(
     await classify({
@@ -87,14 +91,45 @@ Deno.test("bytes, a form, a path and the command line give one answer", async ()
   for (const response of await Promise.all(others)) {
     assert.deepEqual(said(await resultOf(response)), said(raw));
   }
+});
 
+/** A classification without what differs from run to run. */
+function timeless<R extends { timings: Record<string, number> }>(result: R) {
+  return { ...result, timings: Object.keys(result.timings) };
+}
+
+Deno.test("the command line, the server and the library give one result", async () => {
+  const image = join("set", IMAGE);
   const { stdout } = await succeed(
     server.folder,
-    ...["classify", "--checkpoint", "models/first", join("set", IMAGE)],
-    ...["--seed", "3", "--samples", "4", "--backend", "wasm", "--json"],
+    ...["classify", "--checkpoint", "models/first", image, "--json"],
+    ...["--seed", "3", "--samples", "4", "--mpp", "0.5", "--backend", "wasm"],
   );
-  const { classIndex: _, ...command } = JSON.parse(stdout);
-  assert.deepEqual(said(command), said(raw));
+  const { source, ...printed } = JSON.parse(stdout);
+  assert.equal(source, image);
+  assert.equal(printed.image.mpp, 0.5);
+
+  const options = { seed: 3, samples: 4, mpp: 0.5 };
+  const { id, ...answered } = await resultOf(
+    await post(`${server.url}/v1/classify`, { path: IMAGE, ...options }),
+  );
+  assert.match(id, /^[0-9a-f-]{36}$/);
+  assert.deepEqual(timeless(printed), timeless(answered));
+
+  await startEngine("wasm");
+  const { model } = await readCheckpoint(join(server.folder, "models/first"));
+  const { classification, heatmap } = await classifyImage(
+    join(server.folder, image),
+    model,
+    options,
+  );
+  disposeParameters(model.parameters);
+  assert.equal(heatmap, undefined);
+  const { model: _, timings: { totalMs: __, ...stages }, ...rest } = printed;
+  assert.deepEqual(
+    timeless(classification),
+    timeless({ ...rest, timings: stages }),
+  );
 });
 
 Deno.test("options of the query count beside JSON, whose own come first", async () => {

@@ -1,0 +1,122 @@
+/**
+ * Classifies images by path: the one way of the command line, the server,
+ * evaluations and studies.
+ *
+ * @module
+ */
+import { openImage, type OpenOptions } from "../image/open.ts";
+import type { Pyramid } from "../image/pyramid.ts";
+import { atMpp } from "../image/resampled.ts";
+import type { Model } from "../model/model.ts";
+import { type Classification, classification } from "./classification.ts";
+import { heatmapPng } from "./picture.ts";
+import { predict, type PredictOptions } from "./predict.ts";
+
+/** An open image; close `file` when done. */
+export interface OpenedImage {
+  /** As it lies in its file. */
+  file: Pyramid;
+  /** As the network sees it: `file`, or resampled to the configuration's mpp. */
+  seen: Pyramid;
+  /** Micrometres per px of the file: the caller's, else the file's own. */
+  mpp: number | undefined;
+  /** Time that opening took, ms. */
+  openMs: number;
+}
+
+/** How to open an image for a model. */
+export interface OpenForModelOptions extends OpenOptions {
+  /** Micrometres per px, whatever the file says. */
+  mpp?: number | undefined;
+}
+
+/** How to classify open images. */
+export interface ClassifyOpenedOptions
+  extends Omit<PredictOptions, "attention"> {
+  /** Draw a heat map: over the image, or over grey. Default: none. */
+  heatmap?: "over image" | "over grey" | undefined;
+}
+
+/** How to classify one image. */
+export type ClassifyImageOptions = OpenForModelOptions & ClassifyOpenedOptions;
+
+/** A classified image. */
+export interface ClassifiedImage {
+  classification: Classification;
+  /** PNG, if it was asked for. */
+  heatmap?: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Opens an image as `model` is to see it.
+ *
+ * @throws {ImageError} If it cannot be read, or has no mpp and needs one.
+ */
+export async function openForModel(
+  path: string,
+  { config }: Pick<Model, "config">,
+  { mpp, ...options }: OpenForModelOptions = {},
+): Promise<OpenedImage> {
+  const started = performance.now();
+  const file = await openImage(path, options);
+  try {
+    const seen = atMpp(file, config.mpp, mpp);
+    const openMs = performance.now() - started;
+    return { file, seen, mpp: mpp ?? file.mpp, openMs };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/**
+ * Classifies open images in one batch. The result of an image depends on the
+ * image and the seed, not on its company.
+ *
+ * @throws {ImageError} If one of them cannot be read.
+ */
+export async function classifyOpened(
+  model: Model,
+  images: readonly OpenedImage[],
+  { heatmap, ...options }: ClassifyOpenedOptions,
+): Promise<ClassifiedImage[]> {
+  const { predictions, timings } = await predict(
+    model,
+    images.map(({ seen }) => seen),
+    { ...options, attention: heatmap !== undefined },
+  );
+  const classified: ClassifiedImage[] = [];
+  for (const [i, image] of images.entries()) {
+    const prediction = predictions[i]!;
+    const photograph = heatmap === "over image";
+    classified.push({
+      classification: classification(image, prediction, {
+        classes: model.classes,
+        timings: { openMs: image.openMs, ...timings },
+      }),
+      ...(heatmap !== undefined && {
+        heatmap: await heatmapPng(image.seen, prediction, { photograph }),
+      }),
+    });
+  }
+  return classified;
+}
+
+/**
+ * Opens, classifies and closes one image.
+ *
+ * @throws {ImageError} If it cannot be read.
+ */
+export async function classifyImage(
+  path: string,
+  model: Model,
+  options: ClassifyImageOptions,
+): Promise<ClassifiedImage> {
+  const image = await openForModel(path, model, options);
+  try {
+    const [classified] = await classifyOpened(model, [image], options);
+    return classified!;
+  } finally {
+    image.file.close();
+  }
+}
