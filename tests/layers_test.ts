@@ -45,6 +45,7 @@ const LAYERS: Record<string, string[]> = {
   "lib/train": [
     "kernels",
     "lib/data",
+    "lib/engine",
     "lib/eval",
     "lib/image",
     "lib/model",
@@ -59,6 +60,7 @@ const LAYERS: Record<string, string[]> = {
     "lib/train",
     ...BASE,
   ],
+  "lib/workers": [...BASE],
   "lib/serve": [
     "kernels",
     "lib/data", // batches and runs are tables
@@ -67,6 +69,7 @@ const LAYERS: Record<string, string[]> = {
     "lib/image",
     "lib/model",
     "lib/train", // jobs train, in a Worker of the server's own
+    "lib/workers",
     ...BASE,
   ],
   "routes": ["lib/serve", "lib/errors.ts", "deno.json"], // the version

@@ -18,8 +18,7 @@ import { BlockCache } from "../image/block_cache.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import { Memory, shareOf } from "../memory.ts";
 import { modelReference, readCheckpoint } from "../model/checkpoint.ts";
-import type { DoTask } from "./worker_loop.ts";
-import { runTasks } from "./worker_pool.ts";
+import { type DoTask, runTasks } from "../workers/pool.ts";
 
 /** What every image is classified with. */
 export interface ClassifierSetup {
@@ -56,14 +55,16 @@ export type Outcome =
 /** Reads the model; the function it returns classifies image by image. */
 export async function startClassifier(
   { checkpoint, backend, memoryBytes, origin, ...options }: ClassifierSetup,
-  signal: AbortSignal,
 ): Promise<DoTask<ImageTask, Outcome>> {
   const engine = await startEngine(backend);
   const { model, sha256 } = await readCheckpoint(checkpoint);
   const reference = modelReference(checkpoint, sha256);
   const memory = new Memory(memoryBytes);
   const cache = new BlockCache(memory.blockCacheBytes);
-  return async function classifyOne({ image, mpp, heatmap, geojson }) {
+  return async function classifyOne(
+    { image, mpp, heatmap, geojson },
+    { signal },
+  ) {
     await setTimeout(0); // wasm never waits: let signals and messages in
     signal.throwIfAborted();
     const started = performance.now();
@@ -137,9 +138,10 @@ export async function classifyImages(
 ): Promise<void> {
   const workers = Math.min(options.workers, images.length); // that share memory
   if (workers <= 1) {
-    const classifyOne = await startClassifier(setup, signal);
+    const classifyOne = await startClassifier(setup);
+    const context = { signal, onProgress() {} };
     for (const [index, image] of images.entries()) {
-      onOutcome(await classifyOne(image, () => {}), index);
+      onOutcome(await classifyOne(image, context), index);
     }
     return;
   }

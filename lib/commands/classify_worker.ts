@@ -4,6 +4,6 @@
  * @module
  */
 import { startClassifier } from "./classifier.ts";
-import { serveTasks } from "./worker_loop.ts";
+import { serveTasks } from "../workers/pool.ts";
 
 serveTasks(startClassifier);

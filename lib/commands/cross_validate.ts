@@ -29,12 +29,12 @@ import {
 } from "../train/crossval.ts";
 import { checkSameEntries, CONFIG_FILE } from "../train/run_data.ts";
 import type { Progress } from "../train/figures.ts";
+import { foregroundFile } from "../train/run_log.ts";
 import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import {
   CROSSVAL_FILE,
   crossValidationStarted,
   FOLDS_FILE,
-  foregroundFile,
 } from "./run_folder.ts";
 import { duration, figure, ProgressLine, warnOfDecoding } from "./terminal.ts";
 import {
@@ -42,7 +42,7 @@ import {
   progressText,
   type TrainSetup,
 } from "./train_setup.ts";
-import { runTasks } from "./worker_pool.ts";
+import { runTasks } from "../workers/pool.ts";
 
 /** Runs the folds that are asked for; prints a table of them. */
 export async function crossValidate(setup: TrainSetup): Promise<number> {

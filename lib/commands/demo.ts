@@ -20,15 +20,15 @@ import { classifyImage } from "../eval/classify.ts";
 import { type EvaluationReport, evaluationReport } from "../eval/report.ts";
 import { exists, writeFileAtomically } from "../files.ts";
 import { ImageCache } from "../image/cache.ts";
-import { peakMemoryBytes } from "../memory.ts";
+import { Memory, peakMemoryBytes } from "../memory.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { preset } from "../model/presets.ts";
-import { DEFAULT_TEST, runData } from "../train/run_data.ts";
-import { train } from "../train/trainer.ts";
+import { trainRun } from "../train/run.ts";
+import { DEFAULT_TEST } from "../train/run_data.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
-import { environment } from "../engine/environment.ts";
+import type { Engine } from "../engine/select.ts";
 import { Flags } from "./flags.ts";
 import {
   announceEngine,
@@ -70,6 +70,8 @@ const SETTINGS = [
   'training.saliencyWarmStart={"steps":60,"frozenEpochs":4}',
 ];
 
+const CACHE_BYTES = 2 ** 30; // all 240 images
+
 /** What the demo does, and where. */
 interface Demo {
   out: string;
@@ -102,7 +104,7 @@ export async function run(argv: string[]): Promise<number> {
   };
   const engine = await announceEngine(flags.backend());
   const manifest = await readManifest(await draw(demo));
-  await learn(demo, manifest, environment(engine));
+  await learn(demo, manifest, engine);
   const { report, heatmap } = await examine(demo, manifest);
   engine.assertAlive();
   const seconds = (performance.now() - started) / 1000;
@@ -154,7 +156,7 @@ function shuffled(entries: ManifestEntry[], seed: number): ManifestEntry[] {
 async function learn(
   { out, seed, config, shuffle, signal }: Demo,
   manifest: Manifest,
-  environment: Record<string, unknown>,
+  engine: Engine,
 ): Promise<void> {
   const folder = join(out, "run");
   const trained = side(manifest, "train");
@@ -162,37 +164,24 @@ async function learn(
     ...shuffle ? shuffled(trained, seed) : trained,
     ...side(manifest, "test"),
   ];
-  const resume = await exists(join(folder, LAST));
-  const data = await runData({
+  const line = new ProgressLine();
+  await trainRun(engine, {
     manifest: { ...manifest, entries },
     config,
     seed,
     folder,
     test: DEFAULT_TEST,
-    resume,
-  });
-  const line = new ProgressLine();
-  const cache = new ImageCache(2 ** 30);
-  try {
-    await train(data, {
-      folder,
-      config,
-      seed,
-      cache,
-      resume,
-      environment,
-      signal,
-      onProgress: ({ epoch, epochs, loss, accuracy, secondsLeft }) =>
-        line.show(
-          `training: epoch ${epoch}/${epochs}  loss ${figure(loss)}  accuracy ${
-            figure(accuracy)
-          }  ${duration(secondsLeft)} left`,
-        ),
-    });
-  } finally {
-    line.clear();
-    cache.close();
-  }
+    resume: await exists(join(folder, LAST)),
+    memory: new Memory(),
+    imageBytes: CACHE_BYTES,
+    onProgress: ({ epoch, epochs, loss, accuracy, secondsLeft }) =>
+      line.show(
+        `training: epoch ${epoch}/${epochs}  loss ${figure(loss)}  accuracy ${
+          figure(accuracy)
+        }  ${duration(secondsLeft)} left`,
+      ),
+    signal,
+  }).finally(() => line.clear());
 }
 
 /** Scores the unseen images, and draws where the network looked in one. */

@@ -12,7 +12,7 @@ import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import { type FoldResult, type FoldTask, runFold } from "../train/crossval.ts";
 import type { Progress } from "../train/figures.ts";
-import { type DoTask, serveTasks } from "./worker_loop.ts";
+import { type DoTask, serveTasks } from "../workers/pool.ts";
 
 /** What every fold of a cross-validation is run with. */
 export interface FoldSetup {
@@ -42,14 +42,13 @@ serveTasks<FoldSetup, readonly FoldTask[], FoldOutcome, Progress>(startFolds);
 async function startFolds(
   { manifest, entries, backend, cacheBytes, memoryBytes, ...options }:
     FoldSetup,
-  signal: AbortSignal,
 ): Promise<DoTask<readonly FoldTask[], FoldOutcome, Progress>> {
   const engine = await startEngine(backend);
   const { classes } = options;
   const regions = await readRegions(await readManifest(manifest, { classes }));
   const memory = new Memory(memoryBytes);
   const cache = imageCache(memory, cacheBytes);
-  return async function runInTurn(tasks, onProgress) {
+  return async function runInTurn(tasks, { signal, onProgress }) {
     const results: FoldResult[] = [];
     for (const task of tasks) {
       results.push(

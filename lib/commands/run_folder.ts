@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { exists } from "../files.ts";
@@ -12,7 +12,7 @@ import type { ForegroundChoice } from "../image/tissue.ts";
 import { LAST } from "../model/checkpoint.ts";
 import { type Config, isRecord } from "../model/config.ts";
 import { CONFIG_FILE, SPLITS_FILE } from "../train/run_data.ts";
-import { LOG_FILE, readLog } from "../train/run_log.ts";
+import { foregroundFile, LOG_FILE, readLog } from "../train/run_log.ts";
 import { readConfig } from "./config.ts";
 
 export const FOLDS_FILE = "folds.csv";
@@ -68,13 +68,6 @@ export async function runSplits(checkpoint: string): Promise<RunSplits> {
     if (error instanceof DataError) return { file, entries: [] };
     throw error;
   }
-}
-
-/** The file that says where to look, as a run's records have it. */
-export function foregroundFile(
-  choice: ForegroundChoice | undefined,
-): string | null {
-  return choice && "path" in choice ? resolve(choice.path) : null;
 }
 
 /**

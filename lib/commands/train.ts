@@ -6,30 +6,23 @@
 import { join } from "node:path";
 import { readManifest } from "../data/manifest.ts";
 import { count } from "../data/table.ts";
-import { environment } from "../engine/environment.ts";
 import { UsageError } from "../errors.ts";
-import { imageCache } from "../image/cache.ts";
 import { Memory, peakMemoryBytes } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
 import { type Protocol, PROTOCOLS } from "../train/crossval.ts";
+import { type TrainedRun, trainRun } from "../train/run.ts";
 import {
   checkReference,
   CONFIG_FILE,
   DEFAULT_TEST,
-  runData,
 } from "../train/run_data.ts";
-import {
-  train,
-  type TrainingData,
-  type TrainResult,
-} from "../train/trainer.ts";
+import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
 import { crossValidate } from "./cross_validate.ts";
 import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
 import {
   changedTraining,
   checkSameModel,
-  foregroundFile,
   runStarted,
   seedOf,
 } from "./run_folder.ts";
@@ -145,48 +138,35 @@ async function readRequest(argv: string[]): Promise<TrainRequest> {
 }
 
 async function trainOnce(setup: TrainSetup): Promise<number> {
-  const { folder, config, seed, engine, resume, signal } = setup;
+  const { folder, config, resume, engine, memory = new Memory() } = setup;
   const changed = resume ? await changedTraining(folder, config) : [];
-  const data = await runData(setup);
   const line = new ProgressLine();
-  console.error(
-    `${data.train.length} images to train on (${
-      classCounts(data)
-    }), ${data.validation.length} for validation; preset ${config.preset}, ${
-      count(config.training.epochs, "epoch")
-    }, seed ${seed}`,
-  );
-  if (changed.length > 0) console.error(`changed: ${changed.join(", ")}`);
-  const { memory = new Memory() } = setup;
-  const cache = imageCache(memory, imageCacheBytes(setup));
-  try {
-    const result = await train(data, {
-      folder,
-      config,
-      seed,
-      cache,
-      memory,
-      foreground: setup.foreground,
-      resume,
-      environment: {
-        ...environment(engine),
-        foreground: foregroundFile(setup.foreground),
-      },
-      onProgress(progress) {
-        engine.assertAlive(); // before weights of a failed engine are saved
-        line.show(progressText(progress));
-      },
-      signal,
-    });
-    line.clear();
-    engine.assertAlive();
-    warnOfDecoding(cache.warnings.values());
-    printResult(setup, result);
-    return 0;
-  } finally {
-    line.clear();
-    cache.close();
-  }
+  const result = await trainRun(engine, {
+    ...setup,
+    memory,
+    imageBytes: imageCacheBytes(setup),
+    onStart(data) {
+      console.error(startText(data, setup));
+      if (changed.length > 0) console.error(`changed: ${changed.join(", ")}`);
+    },
+    onProgress: (progress) => line.show(progressText(progress)),
+  }).finally(() => line.clear());
+  warnOfDecoding(result.warnings.values());
+  printResult(setup, result);
+  return 0;
+}
+
+/** The images and settings of a run, in a line. */
+function startText(
+  data: TrainingData,
+  { config: { preset, training }, seed }: TrainSetup,
+): string {
+  const { train, validation } = data;
+  return `${train.length} images to train on (${
+    classCounts(data)
+  }), ${validation.length} for validation; preset ${preset}, ${
+    count(training.epochs, "epoch")
+  }, seed ${seed}`;
 }
 
 /** Training images of each class, so that a label with a typo shows. */
@@ -198,7 +178,10 @@ function classCounts({ classes, train }: TrainingData): string {
   return [...counts, ...(more > 0 ? [`${more} more`] : [])].join(", ");
 }
 
-function printResult({ folder, json }: TrainSetup, result: TrainResult): void {
+function printResult(
+  { folder, json }: TrainSetup,
+  { warnings: _, ...result }: TrainedRun,
+): void {
   const peakBytes = peakMemoryBytes();
   if (json) {
     console.log(JSON.stringify({ run: folder, ...result, peakBytes }));

@@ -13,8 +13,9 @@ import type {
   EngineSetup,
   EngineStatus,
 } from "./engine_protocol.ts";
+import { withSignal } from "../image/abort.ts";
 import { NotReadyError } from "./errors.ts";
-import { WorkerCalls } from "./worker_calls.ts";
+import { WorkerCalls } from "../workers/calls.ts";
 
 /** How to keep an engine. */
 export interface EngineClientOptions extends EngineSetup {
@@ -120,11 +121,9 @@ export class EngineClient {
     signal: AbortSignal,
   ): Promise<ClassifiedImage> {
     this.#busy++;
-    try {
-      return await this.#call((calls) => calls.call("classify", task, signal));
-    } finally {
-      this.#busy--;
-    }
+    const answer = this.#call((calls) => calls.call("classify", task, signal))
+      .finally(() => this.#busy--); // not before the Worker is done with it
+    return await withSignal(answer, signal);
   }
 
   /** Bytes of GPU buffers in use. */

@@ -26,7 +26,7 @@ import type {
   EngineMethods,
 } from "./engine_protocol.ts";
 import { type GuardedFetch, guardedFetch } from "./guarded_fetch.ts";
-import { answerCalls } from "./worker_calls.ts";
+import { answerCalls } from "../workers/calls.ts";
 
 // On a GPU images share the waits of a pass. On wasm eight together take as long
 // as eight apart (39 ms each of 500 x 500 px), so that the first need not wait.

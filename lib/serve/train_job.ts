@@ -16,7 +16,7 @@ import type { JobContext, JobWork } from "./job_runner.ts";
 import type { ModelRegistry } from "./models.ts";
 import type { TrainEvent, TrainMethods } from "./train_protocol.ts";
 import type { Sources } from "./sources.ts";
-import { WorkerCalls } from "./worker_calls.ts";
+import { WorkerCalls } from "../workers/calls.ts";
 
 /** What to train, checked when it was accepted. */
 export interface TrainJobRequest {
@@ -90,7 +90,6 @@ async function train(
   });
   let late: ReturnType<typeof setTimeout> | undefined;
   const stop = () => {
-    calls.call("stop", {}).catch(() => {}); // it ended by itself meanwhile
     // In the midst of a step it hears nothing; what it has kept stays.
     late = setTimeout(
       () => calls.close(new EngineError("The Worker that trains did not stop")),
@@ -99,12 +98,11 @@ async function train(
   };
   signal.addEventListener("abort", stop);
   try {
-    signal.throwIfAborted();
     return await calls.call("train", {
       ...{ data, config, seed, folder },
       ...{ backend, allowedHosts, maxPixels, memoryBytes },
       pending: engine.pending,
-    });
+    }, signal);
   } finally {
     signal.removeEventListener("abort", stop);
     clearTimeout(late);

@@ -27,11 +27,9 @@ export interface TrainTask {
   pending: Int32Array<SharedArrayBuffer>;
 }
 
-/** The functions of the Worker. */
+/** The functions of the Worker. An abort ends the run at its next step. */
 export type TrainMethods = {
   train(task: TrainTask): TrainResult;
-  /** Ends the run at its next step; what it has kept stays. */
-  stop(input: Record<string, never>): void;
 };
 
 export type TrainEvent = Progress;

@@ -6,67 +6,45 @@
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { readManifest } from "../data/manifest.ts";
-import { environment } from "../engine/environment.ts";
 import { startEngine } from "../engine/select.ts";
 import { exists } from "../files.ts";
-import { imageCache } from "../image/cache.ts";
 import { Memory } from "../memory.ts";
 import { LAST } from "../model/checkpoint.ts";
-import { checkReference, DEFAULT_TEST, runData } from "../train/run_data.ts";
-import { train, type TrainResult } from "../train/trainer.ts";
+import { trainRun } from "../train/run.ts";
+import { checkReference, DEFAULT_TEST } from "../train/run_data.ts";
+import type { TrainResult } from "../train/trainer.ts";
 import { guardedFetch } from "./guarded_fetch.ts";
 import type { TrainEvent, TrainMethods, TrainTask } from "./train_protocol.ts";
-import { answerCalls } from "./worker_calls.ts";
+import { answerCalls } from "../workers/calls.ts";
 
 const YIELD_MS = 2;
 
-const stopping = new AbortController();
+const send = answerCalls<TrainMethods, TrainEvent>({ train: run });
 
-const send = answerCalls<TrainMethods, TrainEvent>({
-  train: run,
-  stop: () => stopping.abort(),
-});
-
-async function run(task: TrainTask): Promise<TrainResult> {
+async function run(
+  task: TrainTask,
+  signal: AbortSignal,
+): Promise<TrainResult> {
   const { config, seed, folder, backend, pending, allowedHosts } = task;
   const memory = new Memory(task.memoryBytes);
   const engine = await startEngine(backend);
   const manifest = await readManifest(task.data);
   checkReference(config, manifest);
   const resume = await exists(join(folder, LAST));
-  const data = await runData({
+  const { warnings: _, ...result } = await trainRun(engine, {
     manifest,
     config,
     seed,
     folder,
     test: DEFAULT_TEST,
     resume,
+    memory,
+    opening: { fetch: guardedFetch(allowedHosts), maxPixels: task.maxPixels },
+    onProgress: send,
+    turn: turns(pending),
+    signal,
   });
-  const cache = imageCache(memory, memory.imageCacheBytes, {
-    fetch: guardedFetch(allowedHosts),
-    maxPixels: task.maxPixels,
-  });
-  try {
-    const result = await train(data, {
-      folder,
-      config,
-      seed,
-      cache,
-      memory,
-      resume,
-      environment: environment(engine),
-      onProgress(progress) {
-        engine.assertAlive(); // before weights of a failed engine are saved
-        send(progress);
-      },
-      turn: turns(pending),
-      signal: stopping.signal,
-    });
-    engine.assertAlive();
-    return result;
-  } finally {
-    cache.close();
-  }
+  return result;
 }
 
 /**

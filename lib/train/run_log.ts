@@ -4,7 +4,9 @@
  * @module
  */
 import { open } from "node:fs/promises";
+import { resolve } from "node:path";
 import { writeFileAtomically } from "../files.ts";
+import type { ForegroundChoice } from "../image/tissue.ts";
 
 /** Its name in the folder of a run. */
 export const LOG_FILE = "log.jsonl";
@@ -16,6 +18,13 @@ export type LogLine =
     string,
     unknown
   >;
+
+/** The file of a foreground, as a run records it; null if there is none. */
+export function foregroundFile(
+  choice: ForegroundChoice | undefined,
+): string | null {
+  return choice && "path" in choice ? resolve(choice.path) : null;
+}
 
 /** Appends lines to a file, each on disk before the call returns. */
 export class RunLog {

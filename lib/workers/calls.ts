@@ -1,6 +1,6 @@
 /**
- * Calls across to a Worker: an answer to each, an abort on the way, and events
- * back. An error keeps its class.
+ * Remote calls to a Worker: each gets an answer and can be aborted, and events
+ * come back. An error keeps its class.
  *
  * @module
  */
@@ -10,9 +10,7 @@ import { type PlainError, plainError, revivedError } from "../errors.ts";
 export type Methods = Record<string, (input: never) => unknown>;
 
 type Input<M extends Methods, Name extends keyof M> = Parameters<M[Name]>[0];
-type Output<M extends Methods, Name extends keyof M> = Awaited<
-  ReturnType<M[Name]>
->;
+type Output<M extends Methods, Name extends keyof M> = ReturnType<M[Name]>;
 
 type ToWorker =
   | { type: "call"; id: number; method: string; input: unknown }
@@ -94,8 +92,10 @@ export class WorkerCalls<M extends Methods, Event = never> {
   }
 
   /**
-   * Calls `method`. When `signal` aborts, the Worker is told and the call fails
-   * at once with the signal's reason.
+   * Calls `method`. When `signal` aborts, the Worker is told, and the call ends
+   * when the Worker has answered: what it was doing is then done with.
+   *
+   * @throws What the method throws; the signal's reason, if it aborted before.
    */
   async call<Name extends keyof M & string>(
     method: Name,
@@ -107,15 +107,14 @@ export class WorkerCalls<M extends Methods, Event = never> {
     const id = ++this.#lastId;
     const call = Promise.withResolvers<unknown>();
     this.#waiting.set(id, call);
-    const abort = () => {
-      this.#waiting.delete(id);
-      this.#send({ type: "abort", id });
-      call.reject(signal!.reason);
-    };
+    const abort = () => this.#send({ type: "abort", id });
     signal?.addEventListener("abort", abort);
     try {
       this.#send({ type: "call", id, method, input });
       return await call.promise as Output<M, Name>;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error;
     } finally {
       signal?.removeEventListener("abort", abort);
     }

@@ -1,0 +1,78 @@
+/**
+ * Trains a run: its images are checked, split and kept in its folder with its
+ * configuration, log and checkpoints. The one way of the command line, the
+ * server, the demo and programs.
+ *
+ * @module
+ */
+import { environment } from "../engine/environment.ts";
+import type { Engine } from "../engine/select.ts";
+import { imageCache } from "../image/cache.ts";
+import type { OpenOptions } from "../image/open.ts";
+import type { ForegroundChoice } from "../image/tissue.ts";
+import type { Memory } from "../memory.ts";
+import type { Progress } from "./figures.ts";
+import { runData, type RunDataOptions } from "./run_data.ts";
+import { foregroundFile } from "./run_log.ts";
+import { train, type TrainingData, type TrainResult } from "./trainer.ts";
+
+/** A run to train. */
+export interface TrainRunOptions extends RunDataOptions {
+  /** Bound on tensors and caches. */
+  memory: Memory;
+  /** Bytes of decoded images kept between epochs; the bound's share if omitted. */
+  imageBytes?: number | undefined;
+  /** How images are opened. */
+  opening?: Pick<OpenOptions, "fetch" | "maxPixels">;
+  /** Where to look; the configuration's if omitted. */
+  foreground?: ForegroundChoice | undefined;
+  /** Called once the images are known, before the first is read. */
+  onStart?: (data: TrainingData) => void;
+  onProgress?: (progress: Progress) => void;
+  /** Awaited before each step: more urgent work goes first. */
+  turn?: () => Promise<void>;
+  signal?: AbortSignal | undefined;
+}
+
+/** A trained run. */
+export interface TrainedRun extends TrainResult {
+  /** What decoding changed, by the path of the image. */
+  warnings: ReadonlyMap<string, readonly string[]>;
+}
+
+/**
+ * Trains a run, or continues it if `resume` is set.
+ *
+ * @throws {DataError} If there is nothing to learn, or a picture is on two sides
+ *   of the split.
+ * @throws {UsageError} If a run would continue with other images.
+ * @throws {TrainingError} If the loss is no longer a number.
+ * @throws {ImageError} If an image cannot be read.
+ * @throws {EngineError} If the engine was lost.
+ */
+export async function trainRun(
+  engine: Engine,
+  { onStart, onProgress, imageBytes, opening, ...options }: TrainRunOptions,
+): Promise<TrainedRun> {
+  const data = await runData(options);
+  onStart?.(data);
+  const cache = imageCache(options.memory, imageBytes, opening);
+  try {
+    const result = await train(data, {
+      ...options,
+      cache,
+      environment: {
+        ...environment(engine),
+        foreground: foregroundFile(options.foreground),
+      },
+      onProgress(progress) {
+        engine.assertAlive(); // before weights of a failed engine are saved
+        onProgress?.(progress);
+      },
+    });
+    engine.assertAlive();
+    return { ...result, warnings: cache.warnings };
+  } finally {
+    cache.close();
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Tasks side by side: one Worker a core, each with an engine of its own. A task
+ * depends on nothing but itself, so the results are those of a serial run.
+ *
+ * @module
+ */
+import { EngineError } from "../errors.ts";
+import { answerCalls, WorkerCalls } from "./calls.ts";
+
+/** What a task can use while it runs. */
+export interface TaskContext<Progress> {
+  signal: AbortSignal;
+  onProgress: (progress: Progress) => void;
+}
+
+/** Does one task. */
+export type DoTask<Task, Result, Progress = never> = (
+  task: Task,
+  context: TaskContext<Progress>,
+) => Promise<Result>;
+
+/** The functions of a pool's Worker. */
+type PoolMethods<Setup, Task, Result> = {
+  start(setup: Setup): void;
+  run(task: Task): Result;
+};
+
+/**
+ * The Worker's end of a pool.
+ *
+ * @param start makes the Worker ready; its failure is that of the first task.
+ */
+export function serveTasks<Setup, Task, Result, Progress = never>(
+  start: (setup: Setup) => Promise<DoTask<Task, Result, Progress>>,
+): void {
+  let doTask: DoTask<Task, Result, Progress>;
+  const onProgress = answerCalls<PoolMethods<Setup, Task, Result>, Progress>({
+    async start(setup) {
+      doTask = await start(setup);
+    },
+    async run(task, signal): Promise<Result> {
+      return await doTask(task, { signal, onProgress });
+    },
+  });
+}
+
+/** How a pool runs; `Setup` is what every Worker starts with. */
+export interface PoolOptions<Setup, Task, Result, Progress> {
+  /** Module of the Worker: it calls `serveTasks`. */
+  module: URL;
+  setup: Setup;
+  workers: number;
+  onProgress?: (task: Task, progress: Progress) => void;
+  /** Called as tasks end, in any order. */
+  onResult: (result: Result, index: number) => void | Promise<void>;
+  signal: AbortSignal;
+}
+
+/**
+ * Runs all tasks and returns their results in the order of the tasks.
+ *
+ * @throws What the first task that fails throws, or the reason of `signal`; the
+ *   other tasks are stopped.
+ */
+export async function runTasks<Setup, Task, Result, Progress = never>(
+  tasks: readonly Task[],
+  options: PoolOptions<Setup, Task, Result, Progress>,
+): Promise<Result[]> {
+  const { module, setup, signal, onProgress, onResult } = options;
+  const results = new Array<Result>(tasks.length);
+  const queue = [...tasks.entries()].values();
+  async function work(): Promise<void> {
+    let current: Task;
+    const calls = new WorkerCalls<PoolMethods<Setup, Task, Result>, Progress>(
+      module,
+      {
+        onEvent: (progress) => onProgress?.(current, progress),
+        onCrash: (reason) =>
+          calls.close(new EngineError(`A worker ended: ${reason}`)),
+      },
+    );
+    ends.push(calls);
+    await calls.call("start", setup, signal);
+    for (const [index, task] of queue) {
+      signal.throwIfAborted();
+      current = task;
+      const result = results[index] = await calls.call("run", task, signal);
+      await onResult(result, index);
+    }
+  }
+  const ends: { close(reason: Error): void }[] = [];
+  const count = Math.min(options.workers, tasks.length);
+  try {
+    await Promise.all(Array.from({ length: count }, work));
+    return results;
+  } finally {
+    for (const calls of ends) calls.close(new EngineError("The pool ended"));
+  }
+}
