@@ -6,16 +6,19 @@
 import { ConfigError, NamedError, UsageError } from "./lib/errors.ts";
 import { INTERRUPTED, InterruptError } from "./lib/commands/terminal.ts";
 
-/** A command: what it says of itself, and what it does. */
-interface Command {
+/** A command: its description, and what it does. */
+export interface Command {
   summary: string;
   usage: string;
   /** Returns the exit code. */
   run(argv: string[]): Promise<number>;
 }
 
-// Loaded one at a time: `classify` should not wait for what only `train` needs.
-const COMMANDS: Record<string, () => Promise<Command>> = {
+/**
+ * Commands by name. They are loaded one at a time: `classify` should not wait for
+ * what only `train` needs.
+ */
+export const COMMANDS: Record<string, () => Promise<Command>> = {
   train: () => import("./lib/commands/train.ts"),
   eval: () => import("./lib/commands/eval.ts"),
   classify: () => import("./lib/commands/classify.ts"),

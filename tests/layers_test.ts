@@ -74,6 +74,7 @@ const LAYERS: Record<string, string[]> = {
   ],
   "routes": ["lib/serve", "lib/errors.ts", "deno.json"], // the version
   "lib/client.ts": ["lib/serve", "routes"], // their types
+  "lib/mod.ts": ["lib"], // the library's door
   "lib/commands": ["kernels", "lib", "routes"],
   "main.ts": ["lib/commands", "routes", "lib/errors.ts"],
 };

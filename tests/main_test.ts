@@ -91,7 +91,7 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ["train --data d --out o --folds 2 --test 0.5", /--test with --folds: /],
   [
     "train --data d --out o --folds 2 --resume",
-    /--resume with --folds: the same command goes on by itself/,
+    /--resume with --folds: the same command continues by itself/,
   ],
   ["train --data d --out o --resume", /--resume for o: it holds no last/],
   ["train --data d --out o --preset kolon", /"kolon" .*did you mean "colon"\?/],

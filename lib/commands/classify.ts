@@ -9,8 +9,25 @@ import type { ModelClassification } from "../eval/classification.ts";
 import { ORIGINS } from "../eval/geojson.ts";
 import { MPP_RANGE } from "../image/resampled.ts";
 import { classifyImages, defaultWorkers } from "./classifier.ts";
-import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
-import { checkApart, namesFolder } from "./outputs.ts";
+import {
+  CHECKPOINT,
+  COMMON_FLAGS,
+  foregroundOf,
+  SHARED_MEMORY,
+  workers,
+} from "./common_flags.ts";
+import {
+  defaulting,
+  integer,
+  number,
+  oneOf,
+  parseFlags,
+  required,
+  text,
+  toggle,
+  usageText,
+} from "./flags.ts";
+import { checkApart, checkOutputFile, namesFolder } from "./outputs.ts";
 import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
 
 // Sub-tiles that are told in words, of an image: those of most weight.
@@ -18,24 +35,41 @@ const SHOWN = 10;
 
 export const summary = "Classify images and show where the network looked";
 
-export const usage = `deno task classify --checkpoint RUN IMAGE...
+const FLAGS = {
+  checkpoint: required(CHECKPOINT),
+  samples: COMMON_FLAGS.samples,
+  draws: COMMON_FLAGS.draws,
+  seed: defaulting(integer("N", "seed of the draws (0)"), 0),
+  heatmap: text(
+    "OUT.png",
+    "attention over the image; a folder for several images",
+  ),
+  geojson: text(
+    "OUT",
+    "tiles and sub-tiles as GeoJSON, for QuPath and maps; a folder for several images",
+  ),
+  origin: oneOf(
+    ORIGINS,
+    "NAME",
+    "where its coordinates begin: level0, bounds (what was scanned) or world (level0)",
+  ),
+  foreground: COMMON_FLAGS.foreground,
+  memory: SHARED_MEMORY,
+  mpp: number(
+    "UM",
+    "micrometres per px of the images, whatever their files say",
+    { min: MPP_RANGE.least, max: MPP_RANGE.most },
+  ),
+  workers: workers("images side by side (one a core; one on webgpu)"),
+  backend: COMMON_FLAGS.backend,
+  json: toggle("print one JSON line an image"),
+};
 
-  --checkpoint RUN   folder of a run (its best checkpoint), or a checkpoint
-  --samples N        sub-tiles to read (the configuration's)
-  --draws NAME       seeded or topN (the configuration's)
-  --seed N           seed of the draws (0)
-  --heatmap OUT.png  attention over the image; a folder for several images
-  --geojson OUT      tiles and sub-tiles as GeoJSON, for QuPath and maps; a folder
-                     for several images
-  --origin NAME      where its coordinates begin: level0, bounds (what was
-                     scanned) or world (level0)
-${LOOK_USAGE}
-  --mpp UM           micrometres per px of the images, whatever their files say
-  --workers N        images side by side (one a core; one on webgpu)
-  --backend NAME     auto, webgpu or wasm (auto)
-  --json             print one JSON line an image
-
-Exit code 1 if an image could not be classified; the others are.`;
+export const usage: string = usageText({
+  synopsis: ["deno task classify --checkpoint RUN IMAGE..."],
+  groups: [{ flags: FLAGS }],
+  notes: "Exit code 1 if an image could not be classified; the others are.",
+});
 
 /** One line of `--json`: what the server answers, and where it came from. */
 interface Result extends ModelClassification {
@@ -51,53 +85,37 @@ interface Result extends ModelClassification {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
-  const flags = new Flags(argv, {
-    checkpoint: { type: "string" },
-    samples: { type: "string" },
-    draws: { type: "string" },
-    seed: { type: "string" },
-    heatmap: { type: "string" },
-    geojson: { type: "string" },
-    origin: { type: "string" },
-    ...LOOK_FLAGS,
-    mpp: { type: "string" },
-    workers: { type: "string" },
-    backend: { type: "string" },
-    json: { type: "boolean" },
-  }, { positionals: true });
-  const checkpoint = flags.required("checkpoint", "RUN");
-  const images = flags.positionals;
+  const { values: flags, positionals: images } = parseFlags(argv, FLAGS, {
+    positionals: true,
+  });
+  const { checkpoint, mpp, workers, heatmap, geojson, origin } = flags;
   if (images.length === 0) throw new UsageError("Cannot classify no image");
-  const options = {
-    samples: flags.samples(),
-    draws: flags.oneOf("draws", ["seeded", "topN"] as const),
-    seed: flags.integer("seed") ?? 0,
-    foreground: await flags.foreground(),
-    memoryBytes: flags.memory()?.bytes,
-  };
-  const mpp = flags.number("mpp", MPP_RANGE);
-  const workers = flags.workers();
   const heatmaps = await outputPaths(
-    flags,
-    { flag: "heatmap", extension: ".png" },
+    { flag: "heatmap", out: heatmap, extension: ".png" },
     images,
   );
   const regions = await outputPaths(
-    flags,
-    { flag: "geojson", extension: ".geojson" },
+    { flag: "geojson", out: geojson, extension: ".geojson" },
     images,
   );
   await checkApart([...heatmaps ?? [], ...regions ?? []], [
     checkpoint,
     ...images,
   ]);
-  const origin = flags.oneOf("origin", ORIGINS) ?? "level0";
-  if (flags.has("origin") && regions === undefined) {
+  if (origin !== undefined && regions === undefined) {
     throw new UsageError("Cannot take --origin without --geojson");
   }
+  const options = {
+    samples: flags.samples,
+    draws: flags.draws,
+    seed: flags.seed,
+    foreground: await foregroundOf(flags.foreground),
+    memoryBytes: flags.memory?.bytes,
+    origin: origin ?? "level0",
+  };
   const signal = interruptSignal();
-  const { backend } = await announceEngine(flags.backend());
-  const setup = { checkpoint, backend, origin, ...options };
+  const { backend } = await announceEngine(flags.backend);
+  const setup = { checkpoint, backend, ...options };
   const tasks = images.map((image, i) => ({
     image,
     mpp,
@@ -123,7 +141,7 @@ export async function run(argv: string[]): Promise<number> {
           ...(heatmap !== undefined && { heatmap }),
           ...(geojson !== undefined && { geojson }),
         };
-        console.log(flags.has("json") ? JSON.stringify(result) : text(result));
+        console.log(flags.json ? JSON.stringify(result) : resultText(result));
       } else {
         console.error(error);
         failures++;
@@ -136,14 +154,17 @@ export async function run(argv: string[]): Promise<number> {
 
 /** One file an image: in a folder, unless one image has a file of its own. */
 async function outputPaths(
-  flags: Flags,
-  { flag, extension }: { flag: string; extension: string },
+  { flag, out, extension }: {
+    flag: string;
+    out: string | undefined;
+    extension: string;
+  },
   images: readonly string[],
 ): Promise<string[] | undefined> {
-  const out = flags.text(flag);
   if (out === undefined) return undefined;
   if (images.length === 1 && !namesFolder(out)) {
-    return [flags.outputFile(flag)!];
+    checkOutputFile(out, `--${flag} ${out}`);
+    return [out];
   }
   await Deno.mkdir(out, { recursive: true });
   const paths = images.map((image) => {
@@ -164,7 +185,7 @@ function fileName(image: string): string {
   return basename(image.replace(/^(https?:\/\/[^?#]*).*/is, "$1"));
 }
 
-function text(result: Result): string {
+function resultText(result: Result): string {
   const { source, label, probabilities, image, subTiles } = result;
   const { timings: { totalMs, ...stages }, bytesRead, requests } = result;
   const shares = Object.entries(probabilities)

@@ -11,26 +11,26 @@ import {
   withSettings,
 } from "../model/config.ts";
 import { preset, presetNames } from "../model/presets.ts";
-import type { Flags } from "./flags.ts";
+import { type FlagValues, integer, text, texts } from "./flags.ts";
 
 /** Flags of {@linkcode configFrom}. */
 export const CONFIG_FLAGS = {
-  preset: { type: "string" },
-  config: { type: "string" },
-  set: { type: "string", multiple: true },
-  epochs: { type: "string" },
-} as const;
-
-/** Their part of a usage text. */
-export const CONFIG_USAGE = `  --preset NAME      ${
-  presetNames.filter((name) => !name.endsWith("-paper")).join(", ")
+  preset: text(
+    "NAME",
+    `${
+      presetNames.filter((name) => !name.endsWith("-paper")).join(", ")
+    }; NAME-paper has the published settings (colon)`,
+  ),
+  config: text(
+    "FILE",
+    "a configuration in JSON instead, as config.json of a run; it needs only what differs from the preset that it names",
+  ),
+  set: texts(
+    "KEY=VALUE",
+    "change one value, e.g. training.learningRate=0.0005",
+  ),
+  epochs: integer("N", "short for --set training.epochs=N"),
 };
-                     NAME-paper has the published settings (colon)
-  --config FILE      a configuration in JSON instead, as config.json of a run; it
-                     may leave out what is as in the preset that it names
-  --set KEY=VALUE    change one value, e.g. training.learningRate=0.0005;
-                     may be repeated
-  --epochs N         short for --set training.epochs=N`;
 
 /**
  * A preset or a file, with its settings changed.
@@ -39,10 +39,11 @@ export const CONFIG_USAGE = `  --preset NAME      ${
  * @throws {ConfigError | UsageError} Naming the field or the flag.
  */
 export async function configFrom(
-  flags: Flags,
+  { config: given, preset: name, set, epochs, foreground }:
+    & FlagValues<typeof CONFIG_FLAGS>
+    & { foreground: string | undefined },
   resumed?: string,
 ): Promise<Config> {
-  const given = flags.text("config"), name = flags.text("preset");
   if (given !== undefined && name !== undefined) {
     throw new UsageError("Cannot take --preset and --config together");
   }
@@ -52,12 +53,11 @@ export async function configFrom(
     : file === given
     ? await readChanges(file)
     : await readConfig(file);
-  const epochs = flags.integer("epochs"), look = flags.text("foreground");
-  const isWord = look === "none" || look === "tissue"; // and not a file
+  const isWord = foreground === "none" || foreground === "tissue"; // no file
   return withSettings(base, [
-    ...flags.texts("set"),
+    ...set,
     ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
-    ...(isWord ? [`view.foreground=${look}`] : []), // kept with the model
+    ...(isWord ? [`view.foreground=${foreground}`] : []), // kept with the model
   ]);
 }
 

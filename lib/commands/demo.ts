@@ -29,7 +29,15 @@ import { trainRun } from "../train/run.ts";
 import { DEFAULT_TEST } from "../train/run_data.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import type { Engine } from "../engine/select.ts";
-import { Flags } from "./flags.ts";
+import { COMMON_FLAGS } from "./common_flags.ts";
+import {
+  defaulting,
+  integer,
+  parseFlags,
+  text,
+  toggle,
+  usageText,
+} from "./flags.ts";
 import {
   announceEngine,
   duration,
@@ -41,16 +49,29 @@ import {
 
 export const summary = "Draw, train, evaluate and classify, in a few minutes";
 
-export const usage = `deno task demo [--out DIR]
+const FLAGS = {
+  out: defaulting(
+    text(
+      "DIR",
+      "where everything goes (demo); one that was stopped there continues",
+    ),
+    "demo",
+  ),
+  seed: defaulting(
+    integer("N", "seed of the images and of training (1)"),
+    1,
+  ),
+  "shuffle-labels": toggle(
+    "give the training images random labels: accuracy must then stay near chance",
+  ),
+  backend: COMMON_FLAGS.backend,
+};
 
-  --out DIR          where everything goes (demo); one that was stopped there
-                     goes on
-  --seed N           seed of the images and of training (1)
-  --shuffle-labels   give the training images random labels: accuracy must
-                     then stay near chance
-  --backend NAME     auto, webgpu or wasm (auto)
-
-The last line on stdout is JSON.`;
+export const usage: string = usageText({
+  synopsis: ["deno task demo [--out DIR]"],
+  groups: [{ flags: FLAGS }],
+  notes: "The last line on stdout is JSON.",
+});
 
 // The needle preset made small: two minutes on two cores, not hours.
 const SETTINGS = [
@@ -89,20 +110,15 @@ interface Demo {
  */
 export async function run(argv: string[]): Promise<number> {
   const started = performance.now();
-  const flags = new Flags(argv, {
-    out: { type: "string" },
-    seed: { type: "string" },
-    "shuffle-labels": { type: "boolean" },
-    backend: { type: "string" },
-  });
+  const { values: flags } = parseFlags(argv, FLAGS);
   const demo: Demo = {
-    out: flags.text("out") ?? "demo",
-    seed: flags.integer("seed") ?? 1,
+    out: flags.out,
+    seed: flags.seed,
     config: withSettings(preset("needle"), SETTINGS),
-    shuffle: flags.has("shuffle-labels"),
+    shuffle: flags["shuffle-labels"],
     signal: interruptSignal("Stopped: the same command goes on"),
   };
-  const engine = await announceEngine(flags.backend());
+  const engine = await announceEngine(flags.backend);
   const manifest = await readManifest(await draw(demo));
   await learn(demo, manifest, engine);
   const { report, heatmap } = await examine(demo, manifest);

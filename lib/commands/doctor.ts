@@ -15,15 +15,17 @@ import {
   INSTALL_HINT,
 } from "../engine/webgpu.ts";
 import { OPENSLIDE_HINT, openSlideVersion } from "../image/openslide.ts";
-import { Flags } from "./flags.ts";
+import { parseFlags, toggle, usageText } from "./flags.ts";
 
 export const summary = "Show what this machine offers and test each engine";
 
-export const usage = `deno task doctor [--json]
+const FLAGS = { json: toggle("print one JSON document") };
 
-  --json   print one JSON document
-
-Exit code 1 if an engine fails its self-test.`;
+export const usage: string = usageText({
+  synopsis: ["deno task doctor [--json]"],
+  groups: [{ flags: FLAGS }],
+  notes: "Exit code 1 if an engine fails its self-test.",
+});
 
 /** How one engine did. */
 interface EngineReport {
@@ -48,10 +50,10 @@ interface Report {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
-  const flags = new Flags(argv, { json: { type: "boolean" } });
+  const { values: { json } } = parseFlags(argv, FLAGS);
   const report = await examine();
   console.log(
-    flags.has("json") ? JSON.stringify(report, null, 2) : render(report),
+    json ? JSON.stringify(report, null, 2) : render(report),
   );
   return report.engines.every(isHealthy) ? 0 : 1;
 }

@@ -27,7 +27,24 @@ import {
   classifyImages,
   defaultWorkers,
 } from "./classifier.ts";
-import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
+import {
+  CHECKPOINT,
+  COMMON_FLAGS,
+  foregroundOf,
+  SHARED_MEMORY,
+  workers,
+} from "./common_flags.ts";
+import {
+  defaulting,
+  integer,
+  oneOf,
+  outputFile,
+  parseFlags,
+  required,
+  text,
+  toggle,
+  usageText,
+} from "./flags.ts";
 import { checkApart } from "./outputs.ts";
 import { runSplits } from "./run_folder.ts";
 import {
@@ -43,21 +60,38 @@ export const summary = "Score a checkpoint on labelled images";
 
 const SPLITS = ["train", "validation", "test", "all"] as const;
 
-export const usage = `deno task eval --checkpoint RUN --data MANIFEST
+const FLAGS = {
+  checkpoint: required(CHECKPOINT),
+  data: required(
+    text("MANIFEST", "CSV with image,label; labels as in training"),
+  ),
+  split: oneOf(
+    SPLITS,
+    "NAME",
+    `${SPLITS.join(", ")} (test; all where there is no split)`,
+  ),
+  samples: COMMON_FLAGS.samples,
+  draws: COMMON_FLAGS.draws,
+  seed: defaulting(
+    integer("N", "seed of the draws and of the bootstrap (0)"),
+    0,
+  ),
+  foreground: COMMON_FLAGS.foreground,
+  memory: SHARED_MEMORY,
+  predictions: outputFile(
+    "FILE",
+    "write a CSV with the prediction of each image",
+  ),
+  workers: workers("images side by side (one a core; one on webgpu)"),
+  backend: COMMON_FLAGS.backend,
+  json: toggle("print the report as JSON"),
+};
 
-  --checkpoint RUN    folder of a run (its best checkpoint), or a checkpoint
-  --data MANIFEST     CSV with image,label; labels as in training
-  --split NAME        ${SPLITS.join(", ")} (test; all where there is no split)
-  --samples N         sub-tiles to read (the configuration's)
-  --draws NAME        seeded or topN (the configuration's)
-  --seed N            seed of the draws and of the bootstrap (0)
-${LOOK_USAGE}
-  --predictions FILE  write a CSV with the prediction of each image
-  --workers N         images side by side (one a core; one on webgpu)
-  --backend NAME      auto, webgpu or wasm (auto)
-  --json              print the report as JSON
-
-Exit code 1 if an image could not be read.`;
+export const usage: string = usageText({
+  synopsis: ["deno task eval --checkpoint RUN --data MANIFEST"],
+  groups: [{ flags: FLAGS }],
+  notes: "Exit code 1 if an image could not be read.",
+});
 
 /**
  * Prints the report; the same command prints the same bytes.
@@ -65,34 +99,17 @@ Exit code 1 if an image could not be read.`;
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
-  const flags = new Flags(argv, {
-    checkpoint: { type: "string" },
-    data: { type: "string" },
-    split: { type: "string" },
-    samples: { type: "string" },
-    draws: { type: "string" },
-    seed: { type: "string" },
-    predictions: { type: "string" },
-    ...LOOK_FLAGS,
-    workers: { type: "string" },
-    backend: { type: "string" },
-    json: { type: "boolean" },
-  });
-  const path = flags.required("checkpoint", "RUN");
-  const data = flags.required("data", "MANIFEST");
-  const split = flags.oneOf("split", SPLITS);
-  const seed = flags.integer("seed") ?? 0;
+  const { values: flags } = parseFlags(argv, FLAGS);
+  const { checkpoint: path, data, split, predictions: file, seed } = flags;
   const options = {
-    samples: flags.samples(),
-    draws: flags.oneOf("draws", ["seeded", "topN"] as const),
+    samples: flags.samples,
+    draws: flags.draws,
     seed,
-    foreground: await flags.foreground(),
-    memoryBytes: flags.memory()?.bytes,
+    foreground: await foregroundOf(flags.foreground),
+    memoryBytes: flags.memory?.bytes,
   };
-  const file = flags.outputFile("predictions");
-  const workers = flags.workers();
   const signal = interruptSignal();
-  const { backend } = await announceEngine(flags.backend());
+  const { backend } = await announceEngine(flags.backend);
   const checkpoint = await readCheckpoint(path);
   const { model } = checkpoint;
   disposeParameters(model.parameters); // the classifier has its own
@@ -108,7 +125,7 @@ export async function run(argv: string[]): Promise<number> {
   const setup = { checkpoint: path, backend, ...options };
   const evaluation = await evaluate(entries, {
     setup,
-    workers: workers ?? defaultWorkers(entries.length, setup),
+    workers: flags.workers ?? defaultWorkers(entries.length, setup),
     signal,
   });
   if (evaluation.images.length === 0) {
@@ -133,7 +150,7 @@ export async function run(argv: string[]): Promise<number> {
     console.error(`${image}: ${error}`);
   }
   console.log(
-    flags.has("json")
+    flags.json
       ? JSON.stringify({ checkpoint: checkpoint.sha256, ...report })
       : reportText(report, checkpoint),
   );

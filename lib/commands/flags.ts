@@ -1,217 +1,87 @@
 /**
- * Reading the command line: every fault is a {@linkcode UsageError} of one
- * line that names the flag.
+ * Flags of the command line. Each is declared once: from its declaration come
+ * the usage text, the parsed and checked value, and the hint for a misspelt name.
+ * Every fault is a {@linkcode UsageError} of one line that names the flag.
  *
  * @module
  */
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
-import { type BackendChoice, BACKENDS } from "../engine/select.ts";
 import { UsageError } from "../errors.ts";
-import { fileForeground, type ForegroundChoice } from "../image/tissue.ts";
-import { DEFAULT_MEMORY_BYTES, LEAST_MEMORY_BYTES, Memory } from "../memory.ts";
-import { MAX_SAMPLES } from "../model/config.ts";
 import { nearest } from "../nearest.ts";
 import { checkOutputFile } from "./outputs.ts";
 
-type Values = Record<string, string | boolean | string[] | undefined>;
+/** A flag: how the usage describes it, and how its text becomes a value. */
+export interface Flag<Value> {
+  /** Stands for the value in the usage; a switch has none. */
+  hint?: string;
+  about: string;
+  isRepeated?: boolean;
+  /**
+   * The value of the flag called `name`.
+   *
+   * @param texts as given; empty if the flag is absent.
+   * @throws {UsageError} Naming the flag.
+   */
+  read(texts: readonly string[], name: string): Value;
+}
 
-const MAX_WORKERS = 64;
+/** Flags by name, without dashes. */
+export type FlagSet = Readonly<Record<string, Flag<unknown>>>;
 
-const UNITS: Record<string, number> = {
-  MB: 1e6,
-  GB: 1e9,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
+/** What `parseFlags` returns: a value a flag. */
+export type FlagValues<Flags extends FlagSet> = {
+  readonly [Name in keyof Flags]: ReturnType<Flags[Name]["read"]>;
 };
 
-/** Flags of how images are looked at: `memory()` and `foreground()`. */
-export const LOOK_FLAGS = {
-  memory: { type: "string" },
-  foreground: { type: "string" },
-} as const;
-
-/** Their part of a usage text. */
-export const LOOK_USAGE =
-  `  --foreground WHAT  where to look: none (everywhere), tissue, or a file: a mask
-                     image, white where to look, or GeoJSON polygons
-                     (view.foreground of the configuration)
-  --memory SIZE      bound on tensors and caches of all workers, beside some
-                     200 MB of the program itself (${
-    DEFAULT_MEMORY_BYTES / 1e6
-  }MB a worker)`;
-
-/** Flags as node:util parsed them, read by kind. */
-export class Flags {
-  readonly #values: Values;
-  /** Arguments that are no flags. */
-  readonly positionals: readonly string[];
-
-  /** @throws {UsageError} If a flag is unknown or lacks its value. */
-  constructor(
-    args: string[],
-    options: ParseArgsOptionsConfig,
-    { positionals = false }: { positionals?: boolean } = {},
-  ) {
-    try {
-      const parsed = parseArgs({
-        args,
-        options,
-        strict: true,
-        allowPositionals: positionals,
-      });
-      this.#values = parsed.values as Values;
-      this.positionals = parsed.positionals;
-    } catch (cause) {
-      throw new UsageError(refusal(cause as Error, options), { cause });
+/** The values of the flags in `argv`, and the arguments that are no flags. */
+export function parseFlags<Flags extends FlagSet>(
+  argv: readonly string[],
+  flags: Flags,
+  { positionals: allowPositionals = false } = {},
+): { values: FlagValues<Flags>; positionals: readonly string[] } {
+  const options: ParseArgsOptionsConfig = {};
+  for (const [name, { hint }] of Object.entries(flags)) {
+    const type = hint === undefined ? "boolean" : "string";
+    options[name] = { type, multiple: true };
+  }
+  const { values, positionals } = parsed(argv, options, allowPositionals);
+  const read = Object.entries(flags).map(([name, flag]) => {
+    const texts = (values[name] ?? []).map(String);
+    if (texts.includes("")) {
+      throw new UsageError(`Cannot take --${name} as empty`);
     }
-  }
+    // Of a flag given twice the last counts, so that a script's can be changed.
+    const given = flag.isRepeated ? texts : texts.slice(-1);
+    return [name, flag.read(given, name)];
+  });
+  return { values: Object.fromEntries(read), positionals };
+}
 
-  /** Whether a switch was given. */
-  has(name: string): boolean {
-    return this.#values[name] !== undefined && this.#values[name] !== false;
-  }
-
-  /** The text of a flag, or undefined; never empty. */
-  text(name: string): string | undefined {
-    const value = this.#values[name];
-    if (typeof value !== "string") return undefined;
-    if (value === "") throw new UsageError(`Cannot take --${name} as empty`);
-    return value;
-  }
-
-  /** A file to write: refused now rather than when the work is done. */
-  outputFile(name: string): string | undefined {
-    const path = this.text(name);
-    if (path === undefined) return undefined;
-    checkOutputFile(path, `--${name} ${path}`);
-    return path;
-  }
-
-  /** The texts of a flag that may be repeated. */
-  texts(name: string): string[] {
-    const value = this.#values[name];
-    return Array.isArray(value) ? value : [];
-  }
-
-  /** The text of a flag that must be there. */
-  required(name: string, what: string): string {
-    const value = this.text(name);
-    if (value === undefined) {
-      throw new UsageError(`Cannot go on without --${name} ${what}`);
-    }
-    return value;
-  }
-
-  /** An integer in [least, most], or undefined where the flag is absent. */
-  integer(
-    name: string,
-    { least = 0, most = Number.MAX_SAFE_INTEGER } = {},
-  ): number | undefined {
-    const text = this.text(name);
-    if (text === undefined) return undefined;
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > most) {
-      throw new UsageError(
-        `Cannot take --${name} as it must be an integer in [${least}, ${most}]: current value is "${text}"`,
-      );
-    }
-    return value;
-  }
-
-  /** A number in [least, most], or undefined where the flag is absent. */
-  number(
-    name: string,
-    { least, most }: { least: number; most: number },
-  ): number | undefined {
-    const text = this.text(name);
-    if (text === undefined) return undefined;
-    const value = Number(text);
-    if (text.trim() === "" || !(value >= least && value <= most)) {
-      throw new UsageError(
-        `Cannot take --${name} as it must be a number in [${least}, ${most}]: current value is "${text}"`,
-      );
-    }
-    return value;
-  }
-
-  /** A number in [0, 1), or undefined where the flag is absent. */
-  fraction(name: string): number | undefined {
-    const text = this.text(name);
-    if (text === undefined) return undefined;
-    const value = Number(text);
-    if (text.trim() === "" || !(value >= 0 && value < 1)) {
-      throw new UsageError(
-        `Cannot take --${name} as it must be a number in [0, 1): current value is "${text}"`,
-      );
-    }
-    return value;
-  }
-
-  /** One of `words`, or undefined where the flag is absent. */
-  oneOf<Word extends string>(
-    name: string,
-    words: readonly Word[],
-  ): Word | undefined {
-    const text = this.text(name);
-    if (text === undefined) return undefined;
-    const word = words.find((word) => word === text);
-    if (word === undefined) {
-      throw new UsageError(
-        `Cannot take --${name} as it must be ${
-          words.join(" or ")
-        }: current value is "${text}"`,
-      );
-    }
-    return word;
-  }
-
-  /** `--samples`: how many sub-tiles to read. */
-  samples(): number | undefined {
-    return this.integer("samples", { least: 1, most: MAX_SAMPLES });
-  }
-
-  /** `--workers`: how many tasks run side by side. */
-  workers(): number | undefined {
-    return this.integer("workers", { least: 1, most: MAX_WORKERS });
-  }
-
-  /** `--memory`: the bound on tensors and caches, or undefined. */
-  memory(): Memory | undefined {
-    const text = this.text("memory");
-    if (text === undefined) return undefined;
-    const [, number, unit] = /^(\d+(?:\.\d+)?) ?([MG]i?B)$/.exec(text) ?? [];
-    const bytes = unit === undefined ? NaN : Number(number) * UNITS[unit]!;
-    if (!(bytes >= LEAST_MEMORY_BYTES)) {
-      throw new UsageError(
-        `Cannot take --memory as it must be ${
-          LEAST_MEMORY_BYTES / 1e6
-        }MB or more, such as 512MB or 2GB: current value is "${text}"`,
-      );
-    }
-    return new Memory(bytes);
-  }
-
-  /** `--foreground`: where to look, or undefined. */
-  async foreground(): Promise<ForegroundChoice | undefined> {
-    const text = this.text("foreground");
-    switch (text) {
-      case undefined:
-        return undefined;
-      case "none":
-      case "tissue":
-        return { kind: text };
-      default:
-        return await fileForeground(text);
-    }
-  }
-
-  /** `--backend`; auto where it is absent. */
-  backend(): BackendChoice {
-    return this.oneOf("backend", BACKENDS) ?? "auto";
+function parsed(
+  argv: readonly string[],
+  options: ParseArgsOptionsConfig,
+  allowPositionals: boolean,
+): {
+  values: Record<string, readonly (string | boolean)[] | undefined>;
+  positionals: readonly string[];
+} {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      options,
+      strict: true,
+      allowPositionals,
+    });
+    return {
+      values: values as Record<string, (string | boolean)[] | undefined>,
+      positionals,
+    };
+  } catch (cause) {
+    throw new UsageError(refusal(cause as Error, options), { cause });
   }
 }
 
-/** What node:util says in a line, and the flag that was probably meant. */
+/** Node's refusal in one line, with the flag that was probably meant. */
 function refusal(error: Error, options: ParseArgsOptionsConfig): string {
   const [line = ""] = error.message.split("\n");
   const unknown = /^Unknown option '--([^']+)'/.exec(line)?.[1];
@@ -221,4 +91,190 @@ function refusal(error: Error, options: ParseArgsOptionsConfig): string {
     (meant === undefined
       ? "there is no such flag; --help lists them"
       : `did you mean --${meant}?`);
+}
+
+/** A usage text: its flags may be in groups with a title each. */
+export interface Usage {
+  synopsis: readonly string[];
+  /** A paragraph before the flags. */
+  about?: string;
+  /** What the arguments stand for that are no flags. */
+  positionals?: Readonly<Record<string, string>>;
+  groups: readonly { title?: string; flags: FlagSet }[];
+  /** A paragraph behind the flags. */
+  notes?: string;
+}
+
+const WIDTH = 80; // of a usage text, characters
+const INDENT = "  ";
+
+/** The text of `--help`. */
+export function usageText(
+  { synopsis, about, positionals = {}, groups, notes }: Usage,
+): string {
+  const named = Object.entries(positionals);
+  const rows = groups.map(({ flags }) =>
+    Object.entries(flags).map(([name, { hint, about }]): [string, string] => [
+      `--${name}${hint === undefined ? "" : ` ${hint}`}`,
+      about,
+    ])
+  );
+  const heads = [...named, ...rows.flat()].map(([head]) => head.length);
+  const column = Math.max(...heads) + 2;
+  const lines = (entries: readonly (readonly [string, string])[]) =>
+    entries.map(([head, about]) =>
+      INDENT + head.padEnd(column) +
+      wrapped(about, WIDTH - INDENT.length - column)
+        .join(`\n${INDENT}${" ".repeat(column)}`)
+    );
+  const sections = groups.map(({ title }, i) => [
+    ...(title === undefined ? [] : wrapped(title, WIDTH)),
+    ...(i === 0 ? lines(named) : []),
+    ...lines(rows[i]!),
+  ]);
+  return [
+    synopsis,
+    ...(about === undefined ? [] : [wrapped(about, WIDTH)]),
+    ...sections,
+    ...(notes === undefined ? [] : [wrapped(notes, WIDTH)]),
+  ].map((section) => section.join("\n")).join("\n\n");
+}
+
+/** `text` in lines of at most `width` characters. */
+function wrapped(text: string, width: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1)!;
+    if (line !== "" && line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = line === "" ? word : `${line} ${word}`;
+  }
+  return lines;
+}
+
+/** A switch. */
+export function toggle(about: string): Flag<boolean> {
+  return { about, read: (texts) => texts.length > 0 };
+}
+
+/** Any text, or undefined. */
+export function text(hint: string, about: string): Flag<string | undefined> {
+  return { hint, about, read: ([text]) => text };
+}
+
+/** The texts of a flag that may be repeated. */
+export function texts(hint: string, about: string): Flag<readonly string[]> {
+  return {
+    hint,
+    about: `${about}; may be repeated`,
+    isRepeated: true,
+    read: (texts) => texts,
+  };
+}
+
+/** A flag that must be given. */
+export function required<Value>(flag: Flag<Value>): Flag<NonNullable<Value>> {
+  return {
+    ...flag,
+    read(texts, name) {
+      const value = flag.read(texts, name);
+      if (value !== undefined && value !== null) return value;
+      throw new UsageError(`Cannot go on without --${name} ${flag.hint}`);
+    },
+  };
+}
+
+/** A flag with a value where it is absent; `about` names it. */
+export function defaulting<Value>(
+  flag: Flag<Value | undefined>,
+  value: Value,
+): Flag<Value> {
+  return { ...flag, read: (texts, name) => flag.read(texts, name) ?? value };
+}
+
+/** A file to write, refused now rather than when the work is done. */
+export function outputFile(
+  hint: string,
+  about: string,
+): Flag<string | undefined> {
+  return {
+    hint,
+    about,
+    read([path], name) {
+      if (path !== undefined) checkOutputFile(path, `--${name} ${path}`);
+      return path;
+    },
+  };
+}
+
+/** One of `words`, or undefined. */
+export function oneOf<Word extends string>(
+  words: readonly Word[],
+  hint: string,
+  about: string,
+): Flag<Word | undefined> {
+  const find = (text: string) => words.find((word) => word === text);
+  return parsing(hint, about, words.join(" or "), find);
+}
+
+/** An integer in [min, max], or undefined. */
+export function integer(
+  hint: string,
+  about: string,
+  { min = 0, max = Number.MAX_SAFE_INTEGER } = {},
+): Flag<number | undefined> {
+  return parsing(hint, about, `an integer in [${min}, ${max}]`, (text) => {
+    const value = Number(text);
+    const isIn = /^\d+$/.test(text) && value >= min && value <= max;
+    return isIn ? value : undefined;
+  });
+}
+
+/** A number in [min, max], or undefined. */
+export function number(
+  hint: string,
+  about: string,
+  { min, max }: { min: number; max: number },
+): Flag<number | undefined> {
+  return parsing(hint, about, `a number in [${min}, ${max}]`, (text) => {
+    const value = Number(text);
+    const isIn = text.trim() !== "" && value >= min && value <= max;
+    return isIn ? value : undefined;
+  });
+}
+
+/** A number in [0, 1), or undefined. */
+export function fraction(
+  hint: string,
+  about: string,
+): Flag<number | undefined> {
+  return parsing(hint, about, "a number in [0, 1)", (text) => {
+    const value = Number(text);
+    return text.trim() !== "" && value >= 0 && value < 1 ? value : undefined;
+  });
+}
+
+/**
+ * A flag whose text is parsed.
+ *
+ * @param wanted completes "it must be ...".
+ * @param parse the value of a text; undefined if it is wrong.
+ */
+export function parsing<Value>(
+  hint: string,
+  about: string,
+  wanted: string,
+  parse: (text: string) => Value | undefined,
+): Flag<Value | undefined> {
+  return {
+    hint,
+    about,
+    read([text], name) {
+      if (text === undefined) return undefined;
+      const value = parse(text);
+      if (value !== undefined) return value;
+      throw new UsageError(
+        `Cannot take --${name} as it must be ${wanted}: current value is "${text}"`,
+      );
+    },
+  };
 }

@@ -6,8 +6,8 @@
 import { UsageError } from "../errors.ts";
 import { openImage } from "../image/open.ts";
 import { writePyramid } from "../image/pyramid_writer.ts";
-import { blockCompression, COMPRESSION_USAGE } from "./compression.ts";
-import { Flags } from "./flags.ts";
+import { blockCompression, COMPRESSION_FLAGS } from "./compression.ts";
+import { parseFlags, parsing, toggle, usageText } from "./flags.ts";
 import { checkApart, checkOutputFile } from "./outputs.ts";
 import { duration, interruptSignal, ProgressLine } from "./terminal.ts";
 
@@ -18,14 +18,23 @@ const DEFAULT_TILE = 256; // px
 // Of a picture without levels: whoever converts one has the time and the disk.
 const MAX_PIXELS = 2 ** 36;
 
-export const usage = `deno task pyramid IN OUT.tif
+const FLAGS = {
+  ...COMPRESSION_FLAGS,
+  tile: parsing(
+    "PX",
+    `width and height of its blocks, a multiple of 16 (${DEFAULT_TILE})`,
+    "a multiple of 16 in [16, 4096]",
+    tileSize,
+  ),
+  json: toggle("print the result as one line of JSON"),
+};
 
-Reads IN, a file or a URL, strip by strip and writes a tiled TIFF with levels
-that halve; BigTIFF where 4 GB are not enough. OUT.tif appears when it is whole.
-
-${COMPRESSION_USAGE}
-  --tile PX       width and height of its blocks, a multiple of 16 (${DEFAULT_TILE})
-  --json          print the result as one line of JSON`;
+export const usage: string = usageText({
+  synopsis: ["deno task pyramid IN OUT.tif"],
+  about:
+    "Reads IN, a file or a URL, strip by strip and writes a tiled TIFF with levels that halve; BigTIFF if 4 GB are not enough. OUT.tif appears when it is whole.",
+  groups: [{ flags: FLAGS }],
+});
 
 /**
  * Converts what `argv` names; Ctrl-C leaves nothing half-written.
@@ -34,13 +43,10 @@ ${COMPRESSION_USAGE}
  * @throws {ImageError} If the image cannot be read.
  */
 export async function run(argv: string[]): Promise<number> {
-  const flags = new Flags(argv, {
-    compression: { type: "string" },
-    quality: { type: "string" },
-    tile: { type: "string" },
-    json: { type: "boolean" },
-  }, { positionals: true });
-  const [input, out, extra] = flags.positionals;
+  const { values: flags, positionals } = parseFlags(argv, FLAGS, {
+    positionals: true,
+  });
+  const [input, out, extra] = positionals;
   if (input === undefined || out === undefined || extra !== undefined) {
     throw new UsageError("Cannot convert without two names: IN and OUT.tif");
   }
@@ -48,7 +54,7 @@ export async function run(argv: string[]): Promise<number> {
   await checkApart([out], [input]);
   const options = {
     compression: blockCompression(flags),
-    blockSize: tile(flags),
+    blockSize: flags.tile ?? DEFAULT_TILE,
   };
   const started = performance.now();
   const signal = interruptSignal();
@@ -66,7 +72,7 @@ export async function run(argv: string[]): Promise<number> {
     const result = { out, width, height, levels, bytes, seconds };
     line.clear();
     console.log(
-      flags.has("json")
+      flags.json
         ? JSON.stringify(result)
         : `${out}: ${width} x ${height} px in ${levels.length} levels, ${bytes} bytes, in ${
           duration(seconds)
@@ -79,12 +85,9 @@ export async function run(argv: string[]): Promise<number> {
   }
 }
 
-function tile(flags: Flags): number {
-  const size = flags.integer("tile", { least: 16, most: 4096 }) ?? DEFAULT_TILE;
-  if (size % 16 !== 0) {
-    throw new UsageError(
-      `Cannot take --tile as it must be a multiple of 16: current value is "${size}"`,
-    );
-  }
-  return size;
+function tileSize(text: string): number | undefined {
+  const size = Number(text);
+  const isSize = /^\d+$/.test(text) && size >= 16 && size <= 4096 &&
+    size % 16 === 0;
+  return isSize ? size : undefined;
 }

@@ -13,39 +13,74 @@ import { DEFAULT_LIMITS, type Limits } from "../serve/limits.ts";
 import { jsonLog, type Log } from "../serve/logging.ts";
 import { type Server, startServer } from "../serve/server.ts";
 import { DEFAULT_MEMORY_BYTES } from "../memory.ts";
-import { Flags } from "./flags.ts";
+import { COMMON_FLAGS, memory, workers } from "./common_flags.ts";
+import {
+  type FlagValues,
+  integer,
+  parseFlags,
+  required,
+  text,
+  texts,
+  usageText,
+} from "./flags.ts";
 import { interruptSignal } from "./terminal.ts";
 
 export const summary = "Serve models over HTTP: classify, train, jobs";
 
 const MIB = 2 ** 20;
 
-export const usage = `deno task serve --models DIR
+const FLAGS = {
+  models: required(
+    text("DIR", "folder of runs and checkpoints; trained ones appear in it"),
+  ),
+  host: text("ADDRESS", "address to listen on (127.0.0.1)"),
+  port: integer("N", "port to listen on; 0 takes a free one (8000)", {
+    max: 65_535,
+  }),
+  "data-root": texts("DIR", "folder whose files requests may name"),
+  "allow-host": texts(
+    "HOST",
+    "host, or host:port, that images may be fetched from",
+  ),
+  "token-file": text(
+    "FILE",
+    "the token that requests must bear; needed on any address but this machine's own",
+  ),
+  "max-upload": integer(
+    "MIB",
+    `largest image that is taken (${DEFAULT_LIMITS.uploadBytes / MIB})`,
+    { min: 1, max: 2 ** 24 },
+  ),
+  "max-pixels": integer(
+    "N",
+    `largest image that is decoded whole (${DEFAULT_LIMITS.maxPixels})`,
+    { min: 1 },
+  ),
+  queue: integer(
+    "N",
+    `classifications that wait or run at a time (${DEFAULT_LIMITS.pending})`,
+    { min: 1, max: 10_000 },
+  ),
+  timeout: integer(
+    "S",
+    `longest synchronous classification (${DEFAULT_LIMITS.timeoutMs / 1000})`,
+    { min: 1, max: 86_400 },
+  ),
+  workers: workers("engines side by side (one a core; one on webgpu)"),
+  memory: memory(
+    `bound on tensors and caches of each engine (${
+      DEFAULT_MEMORY_BYTES / 1e6
+    }MB)`,
+  ),
+  backend: COMMON_FLAGS.backend,
+};
 
-  --models DIR       folder of runs and checkpoints; trained ones appear in it
-  --host ADDRESS     address to listen on (127.0.0.1)
-  --port N           port to listen on; 0 takes a free one (8000)
-  --data-root DIR    folder whose files requests may name; may be repeated
-  --allow-host HOST  host, or host:port, that images may be fetched from; may
-                     be repeated
-  --token-file FILE  the token that requests must bear; needed on any address
-                     but this machine's own
-  --max-upload MIB   largest image that is taken (${
-  DEFAULT_LIMITS.uploadBytes / MIB
-})
-  --max-pixels N     largest image that is decoded whole (${DEFAULT_LIMITS.maxPixels})
-  --queue N          classifications that wait or run at a time (${DEFAULT_LIMITS.pending})
-  --timeout S        longest synchronous classification (${
-  DEFAULT_LIMITS.timeoutMs / 1000
-})
-  --workers N        engines side by side (one a core; one on webgpu)
-  --memory SIZE      bound on tensors and caches of each engine (${
-  DEFAULT_MEMORY_BYTES / 1e6
-}MB)
-  --backend NAME     auto, webgpu or wasm (auto)
-
-Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and
-gives jobs back to the queue, from where the next start goes on.`;
+export const usage: string = usageText({
+  synopsis: ["deno task serve --models DIR"],
+  groups: [{ flags: FLAGS }],
+  notes:
+    "Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and gives jobs back to the queue, from where the next start continues.",
+});
 
 const DEFAULT_HOST = "127.0.0.1", DEFAULT_PORT = 8000;
 
@@ -73,30 +108,16 @@ interface Request extends Address {
  * @throws {AddressError} If that address cannot be listened on.
  */
 export async function run(argv: string[]): Promise<number> {
-  const flags = new Flags(argv, {
-    models: { type: "string" },
-    host: { type: "string" },
-    port: { type: "string" },
-    "data-root": { type: "string", multiple: true },
-    "allow-host": { type: "string", multiple: true },
-    "token-file": { type: "string" },
-    "max-upload": { type: "string" },
-    "max-pixels": { type: "string" },
-    queue: { type: "string" },
-    timeout: { type: "string" },
-    workers: { type: "string" },
-    memory: { type: "string" },
-    backend: { type: "string" },
-  });
-  const models = await folderOf(flags.required("models", "DIR"), "models");
+  const { values: flags } = parseFlags(argv, FLAGS);
+  const models = await folderOf(flags.models, "models");
   const { hostname, port, tokenFile, limits } = readRequest(flags);
   const token = tokenFile === undefined
     ? undefined
     : await readToken(tokenFile);
   const dataRoots = await Promise.all(
-    flags.texts("data-root").map((root) => folderOf(root, "data-root")),
+    flags["data-root"].map((root) => folderOf(root, "data-root")),
   );
-  const allowedHosts = flags.texts("allow-host").map(allowableHost);
+  const allowedHosts = flags["allow-host"].map(allowableHost);
   assertFree({ hostname, port }); // engines take a while to start
   const stop = interruptSignal();
   const log = jsonLog((line) => console.error(line));
@@ -106,9 +127,9 @@ export async function run(argv: string[]): Promise<number> {
     dataRoots,
     allowedHosts,
     token,
-    backend: flags.backend(),
-    workers: flags.workers(),
-    memory: flags.memory(),
+    backend: flags.backend,
+    workers: flags.workers,
+    memory: flags.memory,
     limits,
     log,
   });
@@ -120,27 +141,25 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
-function readRequest(flags: Flags): Request {
-  const hostname = flags.text("host") ?? DEFAULT_HOST;
-  const tokenFile = flags.text("token-file");
+function readRequest(flags: FlagValues<typeof FLAGS>): Request {
+  const hostname = flags.host ?? DEFAULT_HOST;
+  const tokenFile = flags["token-file"];
   if (tokenFile === undefined && !isLoopback(hostname)) {
     throw new UsageError(
       `Cannot listen on ${hostname} without a token, as others could get in: give --token-file FILE`,
     );
   }
   const { uploadBytes, maxPixels, pending, timeoutMs } = DEFAULT_LIMITS;
-  const least = 1;
-  const megabytes = flags.integer("max-upload", { least, most: 2 ** 24 });
-  const seconds = flags.integer("timeout", { least, most: 86_400 });
+  const { "max-upload": megabytes, timeout: seconds } = flags;
   return {
     hostname,
-    port: flags.integer("port", { most: 65_535 }) ?? DEFAULT_PORT,
+    port: flags.port ?? DEFAULT_PORT,
     tokenFile,
     limits: {
       ...DEFAULT_LIMITS,
       uploadBytes: megabytes === undefined ? uploadBytes : megabytes * MIB,
-      maxPixels: flags.integer("max-pixels", { least }) ?? maxPixels,
-      pending: flags.integer("queue", { least, most: 10_000 }) ?? pending,
+      maxPixels: flags["max-pixels"] ?? maxPixels,
+      pending: flags.queue ?? pending,
       timeoutMs: seconds === undefined ? timeoutMs : seconds * 1000,
     },
   };

@@ -19,7 +19,15 @@ import { type DoneCell, writeReport } from "../study/write.ts";
 import { type FoldResult, foldsDone, foldTasks } from "../train/crossval.ts";
 import { checkSameEntries } from "../train/run_data.ts";
 import { environment } from "../engine/environment.ts";
-import { Flags } from "./flags.ts";
+import { COMMON_FLAGS, workers } from "./common_flags.ts";
+import {
+  parseFlags,
+  required,
+  text,
+  texts,
+  toggle,
+  usageText,
+} from "./flags.ts";
 import { crossValidationStarted, FOLDS_FILE } from "./run_folder.ts";
 import { type CellPlace, readCell, runCell } from "./study_cell.ts";
 import {
@@ -33,18 +41,27 @@ const STUDIES = { colon: colonStudy, needle: needleStudy, gtsdb: gtsdbStudy };
 
 export const summary = "Compare ways to train, and write a report";
 
-export const usage = `deno task study NAME --out DIR
+const FLAGS = {
+  out: required(
+    text(
+      "DIR",
+      "runs, report.md, results.json and figures; a study that was cut off continues",
+    ),
+  ),
+  data: text("MANIFEST", "the images of colon and gtsdb"),
+  only: texts("VARIANT", "only this variant"),
+  workers: workers("runs side by side (one a core)"),
+  backend: COMMON_FLAGS.backend,
+  quick: toggle("show in minutes that all works: the figures mean nothing"),
+  report: toggle("train nothing: write the report of what is done"),
+  json: toggle("print results.json"),
+};
 
-  NAME             ${Object.keys(STUDIES).join(", ")}
-  --out DIR        runs, report.md, results.json and figures; a study that was
-                   cut off goes on
-  --data MANIFEST  the images of colon and gtsdb
-  --only VARIANT   only this variant; may be repeated
-  --workers N      runs side by side (one a core)
-  --backend NAME   auto, webgpu or wasm (auto)
-  --quick          show in minutes that all works: the figures mean nothing
-  --report         train nothing: write the report of what is done
-  --json           print results.json`;
+export const usage: string = usageText({
+  synopsis: ["deno task study NAME --out DIR"],
+  positionals: { NAME: Object.keys(STUDIES).join(", ") },
+  groups: [{ flags: FLAGS }],
+});
 
 /** A study under way. */
 interface Setup {
@@ -76,36 +93,26 @@ export async function run(argv: string[]): Promise<number> {
       } first`,
     );
   }
-  const flags = new Flags(args, {
-    out: { type: "string" },
-    data: { type: "string" },
-    only: { type: "string", multiple: true },
-    workers: { type: "string" },
-    backend: { type: "string" },
-    quick: { type: "boolean" },
-    report: { type: "boolean" },
-    json: { type: "boolean" },
-  });
-  const folder = flags.required("out", "DIR");
-  const quick = flags.has("quick");
-  const study = make({ manifest: flags.text("data"), quick });
-  const cells = chosen(study, flags.texts("only"));
-  const engine = await announceEngine(flags.backend());
+  const { values: flags } = parseFlags(args, FLAGS);
+  const { out: folder, quick } = flags;
+  const study = make({ manifest: flags.data, quick });
+  const cells = chosen(study, flags.only);
+  const engine = await announceEngine(flags.backend);
   const setup: Setup = {
     study,
     folder,
     cells,
     quick,
-    reportOnly: flags.has("report"),
+    reportOnly: flags.report,
     command: commandOf(argv),
     environment: environment(engine),
     backend: engine.backend,
-    workers: flags.workers() ?? navigator.hardwareConcurrency,
+    workers: flags.workers ?? navigator.hardwareConcurrency,
     signal: interruptSignal(),
   };
   const results = await runAll(setup);
   console.log(
-    flags.has("json")
+    flags.json
       ? JSON.stringify(results)
       : `${folder}: ${results.done} of ${results.cells} runs done, see ${
         join(folder, "report.md")

@@ -9,7 +9,7 @@ import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
 import { Memory, peakMemoryBytes } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
-import { type Protocol, PROTOCOLS } from "../train/crossval.ts";
+import { PROTOCOLS } from "../train/crossval.ts";
 import { type TrainedRun, trainRun } from "../train/run.ts";
 import {
   checkReference,
@@ -17,9 +17,27 @@ import {
   DEFAULT_TEST,
 } from "../train/run_data.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
-import { CONFIG_FLAGS, CONFIG_USAGE, configFrom } from "./config.ts";
+import {
+  COMMON_FLAGS,
+  foregroundOf,
+  SHARED_MEMORY,
+  workers,
+} from "./common_flags.ts";
+import { CONFIG_FLAGS, configFrom } from "./config.ts";
 import { crossValidate } from "./cross_validate.ts";
-import { Flags, LOOK_FLAGS, LOOK_USAGE } from "./flags.ts";
+import {
+  type FlagValues,
+  fraction,
+  integer,
+  oneOf,
+  parseFlags,
+  parsing,
+  required,
+  text,
+  texts,
+  toggle,
+  usageText,
+} from "./flags.ts";
 import {
   changedTraining,
   checkSameModel,
@@ -43,27 +61,51 @@ import {
 
 export const summary = "Train a network, or cross-validate it";
 
-export const usage = `deno task train --data MANIFEST --out RUN
-
-  --data MANIFEST    CSV: image,label[,split][,fold][,group][,mpp][,rois]
-  --out RUN          folder of the run: log, configuration, checkpoints
-${CONFIG_USAGE}
-  --seed N           seed of everything random (0)
-  --test SHARE       share of test images where the manifest has no split (0.2)
-  --folds N|manifest cross-validate: N folds made here, or the manifest's, of
-                     all images but those of the split test
-  --fold N           only this fold; may be repeated
-  --protocol NAME    best-epoch, held-out or both (both)
-  --workers N        folds side by side (one a core; one on webgpu)
-${LOOK_USAGE};
-                     without it training keeps 1 GiB of decoded images, too
-  --backend NAME     auto, webgpu or wasm (auto)
-  --resume           go on from RUN's last checkpoint
-  --json             print the result as JSON`;
-
 const MAX_FOLDS = 1000;
 // Of more classes the first ones are told.
 const CLASSES_SHOWN = 12;
+
+const FLAGS = {
+  data: required(
+    text("MANIFEST", "CSV: image,label[,split][,fold][,group][,mpp][,rois]"),
+  ),
+  out: required(
+    text("RUN", "folder of the run: log, configuration, checkpoints"),
+  ),
+  ...CONFIG_FLAGS,
+  seed: integer("N", "seed of everything random (0)"),
+  test: fraction(
+    "SHARE",
+    "share of test images where the manifest has no split (0.2)",
+  ),
+  folds: parsing(
+    "N|manifest",
+    "cross-validate: N folds made here, or the manifest's, of all images but those of the split test",
+    `"manifest" or an integer in [2, ${MAX_FOLDS}]`,
+    foldsOf,
+  ),
+  fold: texts("N", "only this fold"),
+  protocol: oneOf(
+    [...PROTOCOLS, "both"] as const,
+    "NAME",
+    "best-epoch, held-out or both (both)",
+  ),
+  workers: workers("folds side by side (one a core; one on webgpu)"),
+  foreground: COMMON_FLAGS.foreground,
+  memory: {
+    ...SHARED_MEMORY,
+    about:
+      `${SHARED_MEMORY.about}; without it training also keeps 1 GiB of decoded images`,
+  },
+  backend: COMMON_FLAGS.backend,
+  resume: toggle("continue from RUN's last checkpoint"),
+  json: toggle("print the result as JSON"),
+};
+
+export const usage: string = usageText({
+  synopsis: ["deno task train --data MANIFEST --out RUN"],
+  groups: [{ flags: FLAGS }],
+});
 
 /**
  * Trains; prints where the run is and what it came to.
@@ -90,42 +132,25 @@ export async function run(argv: string[]): Promise<number> {
 
 /** Reads and checks all flags, before anything is started. */
 async function readRequest(argv: string[]): Promise<TrainRequest> {
-  const flags = new Flags(argv, {
-    ...CONFIG_FLAGS,
-    data: { type: "string" },
-    out: { type: "string" },
-    seed: { type: "string" },
-    test: { type: "string" },
-    folds: { type: "string" },
-    fold: { type: "string", multiple: true },
-    protocol: { type: "string" },
-    workers: { type: "string" },
-    ...LOOK_FLAGS,
-    backend: { type: "string" },
-    resume: { type: "boolean" },
-    json: { type: "boolean" },
-  });
-  const data = flags.required("data", "MANIFEST");
-  const folder = flags.required("out", "RUN");
-  const seed = flags.integer("seed");
-  const folds = foldsOf(flags);
-  const request = {
-    data,
-    folder,
-    test: flags.fraction("test") ?? DEFAULT_TEST,
-    folds,
-    onlyFolds: onlyFolds(flags),
-    protocols: protocolsOf(flags),
-    workers: flags.workers(),
-    foreground: await flags.foreground(),
-    memory: flags.memory(),
-    backend: flags.backend(),
-    resume: flags.has("resume"),
-    json: flags.has("json"),
-  };
+  const { values: flags } = parseFlags(argv, FLAGS);
   checkTogether(flags);
-  // A cross-validation goes on by itself.
-  if (folds === undefined && await runStarted(folder, request.resume)) {
+  const { out: folder, seed, folds, protocol = "both", resume } = flags;
+  const request = {
+    data: flags.data,
+    folder,
+    test: flags.test ?? DEFAULT_TEST,
+    folds,
+    onlyFolds: onlyFolds(flags.fold),
+    protocols: protocol === "both" ? PROTOCOLS : [protocol],
+    workers: flags.workers,
+    foreground: await foregroundOf(flags.foreground),
+    memory: flags.memory,
+    backend: flags.backend,
+    resume,
+    json: flags.json,
+  };
+  // A cross-validation continues by itself.
+  if (folds === undefined && await runStarted(folder, resume)) {
     const config = await configFrom(flags, join(folder, CONFIG_FILE));
     await checkSameModel(folder, config);
     return {
@@ -211,43 +236,37 @@ function bestText({ epochs, bestEpoch, last }: TrainResult): string {
     : `the best is ${bestEpoch} (${BEST})`;
 }
 
-function foldsOf(flags: Flags): number | "manifest" | undefined {
-  const text = flags.text("folds");
-  if (text === undefined || text === "manifest") return text;
+function foldsOf(text: string): number | "manifest" | undefined {
+  if (text === "manifest") return text;
   const count = Number(text);
-  if (/^\d+$/.test(text) && count >= 2 && count <= MAX_FOLDS) return count;
-  throw new UsageError(
-    `Cannot take --folds as it must be "manifest" or an integer in [2, ${MAX_FOLDS}]: current value is "${text}"`,
-  );
+  const isCount = /^\d+$/.test(text) && count >= 2 && count <= MAX_FOLDS;
+  return isCount ? count : undefined;
 }
 
 /** Refuses what would do nothing beside --folds, or without it. */
-function checkTogether(flags: Flags): void {
-  if (!flags.has("folds")) {
-    const unused = ["fold", "protocol", "workers"]
-      .find((name) => flags.has(name));
+function checkTogether(flags: FlagValues<typeof FLAGS>): void {
+  if (flags.folds === undefined) {
+    const unused = flags.fold.length > 0
+      ? "fold"
+      : (["protocol", "workers"] as const)
+        .find((name) => flags[name] !== undefined);
     if (unused === undefined) return;
     throw new UsageError(`Cannot take --${unused} without --folds`);
   }
-  if (flags.has("test")) {
+  if (flags.test !== undefined) {
     throw new UsageError(
       "Cannot take --test with --folds: every fold is tested in its turn; leave it out",
     );
   }
-  if (flags.has("resume")) {
+  if (flags.resume) {
     throw new UsageError(
-      "Cannot take --resume with --folds: the same command goes on by itself; leave it out",
+      "Cannot take --resume with --folds: the same command continues by itself; leave it out",
     );
   }
 }
 
-function protocolsOf(flags: Flags): readonly Protocol[] {
-  const wanted = flags.oneOf("protocol", [...PROTOCOLS, "both"] as const);
-  return wanted === undefined || wanted === "both" ? PROTOCOLS : [wanted];
-}
-
-function onlyFolds(flags: Flags): number[] | undefined {
-  const folds = flags.texts("fold").map((text) => {
+function onlyFolds(texts: readonly string[]): number[] | undefined {
+  const folds = texts.map((text) => {
     if (/^\d+$/.test(text)) return Number(text);
     throw new UsageError(
       `Cannot take --fold as it must be a number: current value is "${text}"`,

@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { Flags } from "../../lib/commands/flags.ts";
+import {
+  parseFlags,
+  text,
+  toggle,
+  usageText,
+} from "../../lib/commands/flags.ts";
 import { environment } from "../../lib/engine/environment.ts";
 import { type Engine, startEngine } from "../../lib/engine/select.ts";
 import { findAdapter } from "../../lib/engine/webgpu.ts";
@@ -28,22 +33,23 @@ const BENCHMARKS: Record<string, Benchmark> = {
   ...featureProfileBenchmarks,
 };
 
-const USAGE = `deno task bench [--only ID,...] [--json]
+const FLAGS = {
+  only: text("ID,...", `some of: ${Object.keys(BENCHMARKS).join(", ")}`),
+  json: toggle("print {machine, rows} as JSON"),
+};
 
-  --only ID,...  some of: ${Object.keys(BENCHMARKS).join(", ")}
-  --json         print {machine, rows} as JSON
-
-Ours and stock tfjs take turns; a row is the median of up to seven rounds after
-a first one, fewer where they take long. Progress goes to stderr.`;
+const USAGE = usageText({
+  synopsis: ["deno task bench [--only ID,...] [--json]"],
+  groups: [{ flags: FLAGS }],
+  notes:
+    "Ours and stock tfjs take turns; a row is the median of up to seven rounds after a first one, fewer if they take long. Progress goes to stderr.",
+});
 
 const MISUSE = 2;
 
 async function run(argv: string[]): Promise<void> {
-  const flags = new Flags(argv, {
-    only: { type: "string" },
-    json: { type: "boolean" },
-  });
-  const ids = wantedIds(flags.text("only"));
+  const { values: { only, json } } = parseFlags(argv, FLAGS);
+  const ids = wantedIds(only);
   const rows: Row[] = [];
   const machine: Record<string, unknown> = {};
   for (const backend of await engines()) {
@@ -53,7 +59,7 @@ async function run(argv: string[]): Promise<void> {
     for (const id of ids) rows.push(...await rowsOf(id, engine));
   }
   console.log(
-    flags.has("json") ? JSON.stringify({ machine, rows }) : table(rows),
+    json ? JSON.stringify({ machine, rows }) : table(rows),
   );
 }
 
