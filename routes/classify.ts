@@ -12,7 +12,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { accepts } from "hono/accepts";
 import { regionsOf } from "../lib/serve/regions.ts";
-import { InputError, MediaTypeError } from "../lib/serve/errors.ts";
+import { MediaTypeError } from "../lib/serve/errors.ts";
 import type { HeldImage } from "../lib/serve/images.ts";
 import type { Accepted } from "../lib/serve/jobs.ts";
 import type { ClassifyOptions } from "../lib/serve/predictor.ts";
@@ -20,6 +20,7 @@ import {
   classificationSchema,
   type ClassifyByName,
   classifyByNameSchema,
+  parsed,
   type TextOptions,
   textOptionsSchema,
 } from "../lib/serve/schemas.ts";
@@ -27,7 +28,7 @@ import type { Server } from "../lib/serve/server.ts";
 import type { Upload } from "../lib/serve/uploads.ts";
 import { type Env, newRoutes } from "./env.ts";
 import { jobDocument, jobPath } from "./job_document.ts";
-import { isJson } from "./middleware.ts";
+import { announcedBytes, isJson } from "./middleware.ts";
 import { acceptedJob, failures } from "./responses.ts";
 
 const PNG = "image/png", GEOJSON = "application/geo+json";
@@ -173,7 +174,7 @@ async function receive(
       signal,
     });
     try {
-      return ofUpload(file, { ...query, ...parseOptions(fields) });
+      return ofUpload(file, { ...query, ...parsed(textOptionsSchema, fields) });
     } catch (error) {
       await uploads.remove(file);
       throw error;
@@ -190,20 +191,4 @@ async function receive(
     await uploads.receive(body, { announced, signal }),
     query,
   );
-}
-
-/** Options of a form: those of a query were checked before. */
-function parseOptions(options: Record<string, string>) {
-  const { success, data, error } = textOptionsSchema.safeParse(options);
-  if (success) return data;
-  const [issue] = error.issues;
-  const field = issue?.code === "unrecognized_keys"
-    ? issue.keys[0]!
-    : String(issue?.path[0]);
-  throw new InputError(field, `Cannot take "${field}": ${issue?.message}`);
-}
-
-function announcedBytes(c: Context): number | undefined {
-  const length = Number(c.req.header("content-length") ?? NaN);
-  return Number.isFinite(length) ? length : undefined;
 }
