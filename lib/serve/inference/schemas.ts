@@ -30,10 +30,14 @@ export const OUTPUTS = ["label", "probabilities"] as const;
 
 const binarySize = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
-// What Triton takes by shared memory we could only ignore.
-const noSharedMemory = z.never({
-  error: "shared memory is not taken: send the tensor itself",
-}).optional();
+/** A parameter of another extension, which must not be ignored. */
+function notOffered(message: string) {
+  return z.unknown().optional()
+    .refine((value) => value === undefined, { error: message })
+    .openapi({ description: `Not offered: ${message}` });
+}
+
+const noSharedMemory = notOffered("send the tensor itself");
 
 const inputSchema = z.object({
   name: z.enum(Object.keys(INPUTS) as (keyof typeof INPUTS)[]),
@@ -57,9 +61,7 @@ const requestedOutputSchema = z.object({
   parameters: z.looseObject({
     binary_data: z.boolean().optional(),
     shared_memory_region: noSharedMemory,
-    classification: z.never({
-      error: "the classification extension is not offered: take both outputs",
-    }).optional(),
+    classification: notOffered("take both outputs"),
   }).optional(),
 });
 
