@@ -235,10 +235,20 @@ function reportText(
     "",
     `${"metric".padEnd(20)}   value   95 % interval`,
     ...names.map(([key, name]) => metricText(name, metrics[key])),
+    ...(names.some(([key]) => isUnbounded(metrics[key]))
+      ? [
+        "-: every resample comes to this value, which tells nothing of its error",
+      ]
+      : []),
     "",
     ...confusionText(confusion, classes),
     ...(attention ? ["", ...attentionText(attention)] : []),
   ].join("\n");
+}
+
+/** Whether there is a value, and nothing that tells how far off it may be. */
+function isUnbounded({ value, interval }: MetricWithInterval): boolean {
+  return value !== null && interval === null;
 }
 
 function metricText(

@@ -1,0 +1,210 @@
+/**
+ * The 95 % interval of each metric of an evaluation.
+ *
+ * Shares have score intervals (proportion.ts): accuracy; balanced accuracy as
+ * the mean of the recalls; F1 of two classes through the share TP / (TP + FP +
+ * FN), of which it is a function (Lam, Gopal & Qian, arXiv 2309.14621); AUC of
+ * two classes without groups. All else is bootstrapped (bootstrap.ts). Where
+ * all resamples come to one value they tell nothing of the error, and there is
+ * no interval, or one that takes each group as one image.
+ *
+ * @module
+ */
+import {
+  bootstrapMetrics,
+  groupIndex,
+  type MeanInterval,
+  meanInterval,
+  type ResampleOptions,
+  shareInterval,
+} from "./bootstrap.ts";
+import {
+  countedMetrics,
+  type MetricValues,
+  type Scored,
+  type ScoreTable,
+  tabulate,
+} from "./metrics.ts";
+import {
+  aucInterval,
+  groupedWilsonInterval,
+  hullOf,
+  type Interval,
+  isFlat,
+  meanShareInterval,
+  type MeasuredShare,
+  type Tally,
+  wilsonInterval,
+} from "./proportion.ts";
+
+/** By metric; `null` where nothing can be told. */
+export type MetricIntervals = Record<keyof MetricValues, Interval | null>;
+
+/** The images of a table by group. */
+interface GroupedTable extends ScoreTable {
+  groupOf: Int32Array; // [images]
+  groupCount: number;
+}
+
+/**
+ * The interval of each metric of `scored`.
+ *
+ * @throws {RangeError} As `evaluateMetrics`, and if `groups` does not fit.
+ */
+export function metricIntervals(
+  scored: Scored,
+  options: ResampleOptions,
+): MetricIntervals {
+  const scores = tabulate(scored);
+  const table = { ...scores, ...groupIndex(options.groups, scores.images) };
+  const drawn = Object.fromEntries(
+    Object.entries(bootstrapMetrics(scored, options))
+      .map(([name, { interval }]) => [
+        name,
+        interval && !isFlat(interval) ? interval : null,
+      ]),
+  ) as MetricIntervals;
+  return {
+    ...drawn,
+    accuracy: shareIntervalOf(table, () => true, isRight(table)),
+    balancedAccuracy: balancedAccuracyInterval(table),
+    ...table.classes === 2 && {
+      f1: f1Interval(table),
+      auc: twoClassAucInterval(table, drawn.auc),
+    },
+  };
+}
+
+function isRight({ labels, predicted }: ScoreTable): (i: number) => boolean {
+  return (i) => predicted[i] === labels[i];
+}
+
+/** Of the images that count, the share that succeeds. */
+function shareIntervalOf(
+  { images, groupOf, groupCount }: GroupedTable,
+  counts: (i: number) => boolean,
+  succeeds: (i: number) => boolean,
+): Interval | null {
+  const groups: Tally[] = Array.from(
+    { length: groupCount },
+    () => ({ successes: 0, trials: 0 }),
+  );
+  for (let i = 0; i < images; i++) {
+    if (!counts(i)) continue;
+    const group = groups[groupOf[i]!]!;
+    group.trials++;
+    if (succeeds(i)) group.successes++;
+  }
+  return groupedWilsonInterval(groups);
+}
+
+function balancedAccuracyInterval(table: GroupedTable): Interval | null {
+  const { labels, images, classes } = table;
+  const right = isRight(table);
+  const recalls: MeasuredShare[] = [];
+  for (let c = 0; c < classes; c++) {
+    const isOf = (i: number) => labels[i] === c;
+    const interval = shareIntervalOf(table, isOf, right);
+    if (!interval) continue; // a class without images
+    const own = Array.from({ length: images }, (_, i) => i).filter(isOf);
+    recalls.push({ value: own.filter(right).length / own.length, interval });
+  }
+  return meanShareInterval(recalls);
+}
+
+function f1Interval(table: GroupedTable): Interval | null {
+  const { labels, predicted } = table;
+  const share = shareIntervalOf(
+    table,
+    (i) => labels[i] === 1 || predicted[i] === 1,
+    (i) => labels[i] === 1 && predicted[i] === 1,
+  );
+  const f1 = (share: number) => 2 * share / (1 + share);
+  return share && { low: f1(share.low), high: f1(share.high) };
+}
+
+/** That of the images, or of the groups where the resamples tell nothing. */
+function twoClassAucInterval(
+  table: GroupedTable,
+  drawn: Interval | null,
+): Interval | null {
+  const { images, groupCount, groupOf, labels } = table;
+  const { auc } = countedMetrics(table, new Int32Array(images).fill(1));
+  if (auc === null) return null;
+  if (drawn && groupCount < images) return drawn;
+  const groupsOf = (label: number) =>
+    new Set(groupOf.filter((_, i) => labels[i] === label)).size;
+  return aucInterval(auc, { positives: groupsOf(1), negatives: groupsOf(0) });
+}
+
+/** What a fold measured, for the interval over folds. */
+export interface FoldFigures {
+  accuracy: number;
+  auc: number | null;
+  /** Images of class [true][predicted]. */
+  confusion: readonly (readonly number[])[];
+}
+
+/**
+ * Mean accuracy over folds. Its interval is Student's t over the folds, and at
+ * least Wilson's of all their images: folds that happen to agree say nothing
+ * of the error that so many images leave.
+ */
+export function foldsAccuracy(folds: readonly FoldFigures[]): MeanInterval {
+  const images = folds.map(({ confusion }) => sum(confusion.flat()));
+  const successes = sum(folds.map(({ accuracy }, i) => accuracy * images[i]!));
+  return overFolds(
+    folds.map(({ accuracy }) => accuracy),
+    wilsonInterval({ successes, trials: sum(images) }),
+  );
+}
+
+/** Mean balanced accuracy over folds, as {@linkcode foldsAccuracy}. */
+export function foldsBalancedAccuracy(
+  folds: readonly (FoldFigures & { balancedAccuracy: number })[],
+): MeanInterval {
+  const classes = folds[0]?.confusion.length ?? 0;
+  const recalls = Array.from({ length: classes }, (_, c) => ({
+    successes: sum(folds.map(({ confusion }) => confusion[c]![c]!)),
+    trials: sum(folds.flatMap(({ confusion }) => confusion[c]!)),
+  }));
+  return overFolds(
+    folds.map(({ balancedAccuracy }) => balancedAccuracy),
+    meanShareInterval(recalls.flatMap((recall) => {
+      const interval = wilsonInterval(recall);
+      const value = recall.successes / recall.trials;
+      return interval ? [{ value, interval }] : [];
+    })),
+  );
+}
+
+/**
+ * Mean AUC over folds, as {@linkcode foldsAccuracy}: of two classes at least
+ * what follows from Newcombe's interval of each fold.
+ */
+export function foldsAuc(folds: readonly FoldFigures[]): MeanInterval {
+  const measured = folds.flatMap(({ auc, confusion }) => {
+    if (auc === null || confusion.length !== 2) return [];
+    const [negatives, positives] = confusion.map(sum) as [number, number];
+    return [{
+      value: auc,
+      interval: aucInterval(auc, { positives, negatives }),
+    }];
+  });
+  return overFolds(folds.map(({ auc }) => auc), meanShareInterval(measured));
+}
+
+/** Mean over folds of a share; its interval holds `least` as well. */
+export function overFolds(
+  values: readonly (number | null)[],
+  least: Interval | null = null,
+): MeanInterval {
+  const mean = meanInterval(values);
+  const spread = mean.interval && shareInterval(mean.interval);
+  const interval = spread && least ? hullOf(spread, least) : spread ?? least;
+  return { ...mean, interval };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
