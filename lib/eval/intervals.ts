@@ -180,18 +180,19 @@ export function foldsBalancedAccuracy(
 
 /**
  * Mean AUC over folds, as {@linkcode foldsAccuracy}: of two classes at least
- * what follows from Newcombe's interval of each fold.
+ * Newcombe's of all their images.
  */
 export function foldsAuc(folds: readonly FoldFigures[]): MeanInterval {
-  const measured = folds.flatMap(({ auc, confusion }) => {
-    if (auc === null || confusion.length !== 2) return [];
-    const [negatives, positives] = confusion.map(sum) as [number, number];
-    return [{
-      value: auc,
-      interval: aucInterval(auc, { positives, negatives }),
-    }];
-  });
-  return overFolds(folds.map(({ auc }) => auc), meanShareInterval(measured));
+  const areas = folds.map(({ auc }) => auc);
+  const { mean } = meanInterval(areas);
+  const sets = folds
+    .filter(({ auc, confusion }) => auc !== null && confusion.length === 2)
+    .map(({ confusion }) => {
+      const [negatives, positives] = confusion.map(sum) as [number, number];
+      return { negatives, positives };
+    });
+  const isKnown = mean !== null && sets.length > 0;
+  return overFolds(areas, isKnown ? aucInterval(mean, ...sets) : null);
 }
 
 /** Mean over folds of a share; its interval holds `least` as well. */

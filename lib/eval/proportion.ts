@@ -98,23 +98,27 @@ export function meanShareInterval(
   };
 }
 
+/** Images of the positive class and of the other. */
+export interface ClassCounts {
+  positives: number;
+  negatives: number;
+}
+
 /**
  * Newcombe's interval of the area under the ROC curve: the areas whose own
  * standard error, by Hanley & McNeil with equal exponential tails, puts `area`
  * within 1.96 of them.
  *
- * @param positives number of images of the positive class; of the other,
- * `negatives`.
+ * @param area measured on `sets`; the mean over them if there are several, whose
+ * images are ranked apart.
  */
 export function aucInterval(
   area: number,
-  { positives, negatives }: { positives: number; negatives: number },
+  ...sets: readonly ClassCounts[]
 ): Interval {
-  const pairs = positives * negatives;
-  const others = (positives + negatives) / 2 - 1;
   const variance = (area: number) =>
-    area * (1 - area) *
-    (1 + others * ((1 - area) / (2 - area) + area / (1 + area))) / pairs;
+    sets.reduce((sum, set) => sum + aucVariance(area, set), 0) /
+    sets.length ** 2;
   const end = (outside: number) => {
     let inside = area;
     for (let step = 0; step < BISECTIONS; step++) {
@@ -126,6 +130,17 @@ export function aucInterval(
     return inside;
   };
   return { low: end(0), high: end(1) };
+}
+
+/** Of the area that is measured, where the true one is `area`. */
+function aucVariance(
+  area: number,
+  { positives, negatives }: ClassCounts,
+): number {
+  const others = (positives + negatives) / 2 - 1;
+  return area * (1 - area) *
+    (1 + others * ((1 - area) / (2 - area) + area / (1 + area))) /
+    (positives * negatives);
 }
 
 /** The least interval that holds both. */

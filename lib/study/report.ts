@@ -82,7 +82,7 @@ function headline(rows: readonly Row[]): string {
     baseline && (accuracyDifference?.mean ?? 0) > 0
   );
   const highest = `The highest accuracy is ${
-    share(best.accuracy)
+    figureText(best.accuracy)
   } (\`${best.variant}\`, ${best.protocol}, ${best.epochs} epochs).`;
   if (!rows.some(({ baseline }) => baseline)) {
     return `${highest} No baseline is done yet.`;
@@ -132,8 +132,8 @@ function table(
     `${row.folds} x ${row.seeds}${row.unseen ? ", not chosen by" : ""}`,
     String(row.epochs),
     String(row.samples),
-    share(row.accuracy),
-    share(row.auc),
+    figureText(row.accuracy),
+    figureText(row.auc),
     hits(row),
     row.accuracyDifference
       ? `${points(row.accuracyDifference)} to ${row.accuracyDifference.against}`
@@ -152,7 +152,8 @@ function hits({ hitRate, chanceHitRate }: Row): string {
   return `${number(mean)} (${number(chance)}${ratio})`;
 }
 
-function share({ mean, sd, low, high }: Figure): string {
+/** A figure with its deviation and its interval. */
+export function figureText({ mean, sd, low, high }: Figure): string {
   const spread = sd === null ? "" : ` +- ${number(sd)}`;
   const range = low === null ? "" : ` [${number(low)}, ${number(high)}]`;
   return `${number(mean)}${spread}${range}`;

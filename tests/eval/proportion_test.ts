@@ -220,6 +220,28 @@ Deno.test("aucInterval covers the area 95 times in 100", () => {
   assert.ok(Math.min(...covered) > 0.92, `${Math.min(...covered)}`);
 });
 
+Deno.test("sets that are ranked apart narrow the interval of their mean", () => {
+  const set = { positives: 5, negatives: 5 };
+  const tenSets = new Array(10).fill(set);
+  const { low } = aucInterval(1, ...tenSets);
+  // Less than one ranking of all 100 images would, which has more pairs.
+  const one = aucInterval(1, { positives: 50, negatives: 50 }).low;
+  assert.ok(aucInterval(1, set).low < low && low < one);
+  const random = new RandomStream(randomKey(35));
+  const covered = coverageOf(2000, 0.9, () => {
+    const areas = tenSets.map(() => {
+      const scores = (mean: number) =>
+        Array.from({ length: 5 }, () => mean + random.normal());
+      const low = scores(0), high = scores(1.8124);
+      return high.flatMap((score) => low.filter((other) => other < score))
+        .length / 25;
+    });
+    const mean = areas.reduce((sum, area) => sum + area, 0) / areas.length;
+    return aucInterval(mean, ...tenSets);
+  });
+  assert.ok(covered > 0.93 && covered < 0.98, `${covered}`);
+});
+
 /** Probability that Wilson's interval of `trials` holds `share`. */
 function wilsonCoverage(share: number, trials: number): number {
   let covered = 0, probability = (1 - share) ** trials;
