@@ -9,7 +9,7 @@
  * @module
  */
 import { createRoute, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { accepts } from "hono/accepts";
 import { regionsOf } from "../lib/serve/regions.ts";
 import { MediaTypeError } from "../lib/serve/errors.ts";
@@ -36,6 +36,22 @@ const JSON_TYPE = "application/json";
 
 const binary = { type: "string", format: "binary" } as const;
 
+const TAKEN = /^(image\/|application\/octet-stream\b|multipart\/form-data\b)/i;
+
+/** Says what is taken before the framework does, which knows of JSON alone. */
+const typed: MiddlewareHandler<Env> = async function assertType(c, next) {
+  const type = c.req.header("content-type") ?? "";
+  if (!isJson(type) && !TAKEN.test(type)) {
+    const fault = type === ""
+      ? "Cannot tell what the body is without a Content-Type"
+      : `Cannot take a body of type "${type}"`;
+    throw new MediaTypeError(
+      `${fault}: send an image as image/png, image/tiff... or application/octet-stream, a form as multipart/form-data, or JSON as application/json`,
+    );
+  }
+  await next();
+};
+
 const headers = z.object({
   prefer: z.string().max(1000).optional().openapi({
     description: '"respond-async": answer with a job at once',
@@ -50,6 +66,7 @@ const route = createRoute({
   method: "post",
   path: "/v1/classify",
   summary: "Classify an image",
+  middleware: typed,
   request: {
     query: textOptionsSchema,
     headers,
@@ -179,13 +196,6 @@ async function receive(
       await uploads.remove(file);
       throw error;
     }
-  }
-  if (!/^(image\/|application\/octet-stream\b)/i.test(type)) {
-    throw new MediaTypeError(
-      type === ""
-        ? "Cannot tell what the body is: say so in Content-Type"
-        : `Cannot take a body of type "${type}": send an image as image/png, image/tiff... or application/octet-stream, a form or JSON`,
-    );
   }
   return ofUpload(
     await uploads.receive(body, { announced, signal }),
