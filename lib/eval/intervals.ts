@@ -3,10 +3,10 @@
  *
  * Shares have score intervals (proportion.ts): accuracy; balanced accuracy as
  * the mean of the recalls; F1 of two classes through the share TP / (TP + FP +
- * FN), of which it is a function (Lam, Gopal & Qian, arXiv 2309.14621); AUC of
- * two classes without groups. All else is bootstrapped (bootstrap.ts). Where
- * all resamples come to one value they tell nothing of the error, and there is
- * no interval, or one that takes each group as one image.
+ * FN), of which it is a function (Lam, Gopal & Qian, arXiv 2309.14621). So has
+ * the AUC of two classes (grouped_auc.ts). All else is bootstrapped
+ * (bootstrap.ts); where all resamples come to one value they tell nothing of the
+ * error, and there is no interval.
  *
  * @module
  */
@@ -25,6 +25,7 @@ import {
   type ScoreTable,
   tabulate,
 } from "./metrics.ts";
+import { groupedAucInterval, type GroupedTable } from "./grouped_auc.ts";
 import {
   aucInterval,
   groupedWilsonInterval,
@@ -39,12 +40,6 @@ import {
 
 /** By metric; `null` where nothing can be told. */
 export type MetricIntervals = Record<keyof MetricValues, Interval | null>;
-
-/** The images of a table by group. */
-interface GroupedTable extends ScoreTable {
-  groupOf: Int32Array; // [images]
-  groupCount: number;
-}
 
 /**
  * The interval of each metric of `scored`.
@@ -64,13 +59,15 @@ export function metricIntervals(
         interval && !isFlat(interval) ? interval : null,
       ]),
   ) as MetricIntervals;
+  const each = new Int32Array(scores.images).fill(1);
+  const { auc } = countedMetrics(scores, each);
   return {
     ...drawn,
     accuracy: shareIntervalOf(table, () => true, isRight(table)),
     balancedAccuracy: balancedAccuracyInterval(table),
     ...table.classes === 2 && {
       f1: f1Interval(table),
-      auc: twoClassAucInterval(table, drawn.auc),
+      auc: auc === null ? null : groupedAucInterval(auc, table),
     },
   };
 }
@@ -123,20 +120,6 @@ function f1Interval(table: GroupedTable): Interval | null {
   return share && { low: f1(share.low), high: f1(share.high) };
 }
 
-/** That of the images, or of the groups where the resamples tell nothing. */
-function twoClassAucInterval(
-  table: GroupedTable,
-  drawn: Interval | null,
-): Interval | null {
-  const { images, groupCount, groupOf, labels } = table;
-  const { auc } = countedMetrics(table, new Int32Array(images).fill(1));
-  if (auc === null) return null;
-  if (drawn && groupCount < images) return drawn;
-  const groupsOf = (label: number) =>
-    new Set(groupOf.filter((_, i) => labels[i] === label)).size;
-  return aucInterval(auc, { positives: groupsOf(1), negatives: groupsOf(0) });
-}
-
 /** What a fold measured, for the interval over folds. */
 export interface FoldFigures {
   accuracy: number;
@@ -148,7 +131,8 @@ export interface FoldFigures {
 /**
  * Mean accuracy over folds. Its interval is Student's t over the folds, and at
  * least Wilson's of all their images: folds that happen to agree say nothing
- * of the error that so many images leave.
+ * of the error that so many images leave. (Over 3 folds of 10 images Student's
+ * t alone holds an accuracy of 0.95 77 times in 100.)
  */
 export function foldsAccuracy(folds: readonly FoldFigures[]): MeanInterval {
   const images = folds.map(({ confusion }) => sum(confusion.flat()));
