@@ -238,7 +238,8 @@ async function infer(
   using _place = predictor.enter();
   const { body, signal } = c.req.raw;
   await using received = await receiveRequest({
-    ...{ body, signal },
+    body,
+    signal,
     headerLength: c.req.header(HEADER_LENGTH),
     announced: announcedBytes(c),
   }, limits);

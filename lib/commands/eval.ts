@@ -246,7 +246,7 @@ function reportText(
   ].join("\n");
 }
 
-/** Whether there is a value, and nothing that tells how far off it may be. */
+/** Tells if there is a value, but nothing that bounds its error. */
 function isUnbounded({ value, interval }: MetricWithInterval): boolean {
   return value !== null && interval === null;
 }

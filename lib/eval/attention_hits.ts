@@ -143,7 +143,7 @@ export function summariseHits(
 }
 
 /**
- * Where all resamples agree, as if every image hit: Wilson's interval with as
+ * If all resamples agree, as when every image hits: Wilson's interval with as
  * many trials as groups. No mean of shares varies more than one of yes and no.
  */
 function boundedShare(share: Estimate, groups: number): Estimate {
@@ -152,7 +152,7 @@ function boundedShare(share: Estimate, groups: number): Estimate {
   return { ...share, interval: wilsonInterval(tally) };
 }
 
-/** Where all resamples agree, they tell nothing of the error. */
+/** No interval if all resamples agree: they tell nothing of the error. */
 function boundedRatio(ratio: Estimate): Estimate {
   const { interval } = ratio;
   return interval && isFlat(interval) ? { ...ratio, interval: null } : ratio;

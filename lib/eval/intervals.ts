@@ -120,7 +120,7 @@ function f1Interval(table: GroupedTable): Interval | null {
   return share && { low: f1(share.low), high: f1(share.high) };
 }
 
-/** What a fold measured, for the interval over folds. */
+/** Figures of one fold, for the interval over folds. */
 export interface FoldFigures {
   accuracy: number;
   auc: number | null;

@@ -151,7 +151,7 @@ export function hullOf(a: Interval, b: Interval): Interval {
 // What rounding leaves of no width.
 const ROUNDING = 1e-12;
 
-/** Whether resamples all came to one value: they tell nothing of the error. */
+/** Tells if resamples all came to one value, which bounds no error. */
 export function isFlat({ low, high }: Interval): boolean {
   return high - low < ROUNDING;
 }

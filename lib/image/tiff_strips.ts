@@ -24,7 +24,7 @@ const STRIP_BYTES = 2 ** 16;
 export const RGB_BYTES = 3;
 
 /**
- * What stands before the pixels of a TIFF of 8-bit RGB. The pixels follow row
+ * The bytes before the pixels of a TIFF of 8-bit RGB. The pixels follow row
  * by row, `RGB_BYTES` each, without padding.
  *
  * @throws {RangeError} If the file would exceed the 4 GiB of a classic TIFF.

@@ -4,103 +4,19 @@ import { Buffer } from "node:buffer";
 import { type IncomingMessage, request } from "node:http";
 import { gunzipSync, inflateSync } from "node:zlib";
 import sharp from "sharp";
+import { assertRefused, imageOf, post, serverOfFile } from "../serve/served.ts";
 import {
-  assertRefused,
-  filesIn,
-  imageOf,
-  post,
-  serverOfFile,
-} from "../serve/served.ts";
+  bytesOf,
+  HEADER_LENGTH,
+  images,
+  joined,
+  send,
+} from "./inference_requests.ts";
 
 const NAME = "test_00000.png";
-const HEADER_LENGTH = "inference-header-content-length";
 const PACKINGS = ["gzip", "deflate"] as const;
 
 const server = serverOfFile("--workers", "1", "--max-upload", "8");
-
-/** A request's input and the bytes of its tensor. */
-interface Sent {
-  input: Record<string, unknown>;
-  bytes: Uint8Array;
-}
-
-function bytesOf(...elements: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const parts = elements.flatMap((element) => [
-    Uint32Array.of(element.length),
-    element as Uint8Array<ArrayBuffer>,
-  ]);
-  return joined(...parts);
-}
-
-function joined(...parts: BlobPart[]): Uint8Array<ArrayBuffer> {
-  const sizes = parts.map((part) =>
-    part instanceof Uint8Array || part instanceof Uint32Array
-      ? new Uint8Array(part.buffer, part.byteOffset, part.byteLength)
-      : new TextEncoder().encode(part as string)
-  );
-  const all = new Uint8Array(
-    sizes.reduce((sum, { length }) => sum + length, 0),
-  );
-  let at = 0;
-  for (const part of sizes) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
-
-/** An input `image`, whose bytes announce their length. */
-function images(...files: Uint8Array[]): Sent {
-  const bytes = bytesOf(...files);
-  return {
-    input: { name: "image", datatype: "BYTES", shape: [files.length] },
-    bytes,
-  };
-}
-
-/** How a request is sent; whole and right by default. */
-interface SendOptions {
-  /** Its `binary_data_size`. */
-  size?: number;
-  /** The length of its JSON, as it says. */
-  header?: string;
-  type?: string;
-  packing?: CompressionFormat;
-  headers?: Record<string, string>;
-  /** More of its JSON. */
-  json?: Record<string, unknown>;
-}
-
-/** Sends JSON and the bytes of its tensor behind it. */
-function send(
-  { input, bytes }: Sent,
-  { size = bytes.length, header, type, packing, headers, json: more }:
-    SendOptions = {},
-): Promise<Response> {
-  const json = new TextEncoder().encode(JSON.stringify({
-    inputs: [{ ...input, parameters: { binary_data_size: size } }],
-    parameters: { seed: 3 },
-    ...more,
-  }));
-  let body: ReadableStream<Uint8Array> = new Blob([
-    json,
-    bytes as Uint8Array<ArrayBuffer>,
-  ]).stream();
-  if (packing) {
-    body = (body as ReadableStream<Uint8Array<ArrayBuffer>>)
-      .pipeThrough(new CompressionStream(packing));
-  }
-  return fetch(`${server.url}/v2/models/first/infer`, {
-    method: "POST",
-    headers: {
-      [HEADER_LENGTH]: header ?? String(json.length),
-      ...(type === undefined ? {} : { "content-type": type }),
-      ...(packing && { "content-encoding": packing }),
-      ...headers,
-    },
-    body, // a stream: fetch gives it no type
-  });
-}
 
 /** The label and probabilities of each image, of either form. */
 async function told(response: Response) {
@@ -161,13 +77,13 @@ async function assertLike(response: Response, count = 1): Promise<void> {
 
 Deno.test("files come as bytes, with a type and without one", async () => {
   const file = await imageOf(server.folder, NAME);
-  await assertLike(await send(images(file)));
+  await assertLike(await send(server.url, images(file)));
   await assertLike(
-    await send(images(file), { type: "application/octet-stream" }),
+    await send(server.url, images(file), { type: "application/octet-stream" }),
   );
   const { input, bytes } = images(file, file);
   await assertLike(
-    await send({ input: { ...input, shape: [2, 1] }, bytes }),
+    await send(server.url, { input: { ...input, shape: [2, 1] }, bytes }),
     2,
   );
 });
@@ -175,7 +91,7 @@ Deno.test("files come as bytes, with a type and without one", async () => {
 Deno.test("addresses come as bytes", async () => {
   const path = new TextEncoder().encode(`images/${NAME}`);
   await assertLike(
-    await send({
+    await send(server.url, {
       input: { name: "uri", datatype: "BYTES", shape: [1] },
       bytes: bytesOf(path),
     }),
@@ -205,10 +121,15 @@ Deno.test("pixels are classified as the file that holds them", async () => {
     .removeAlpha().raw().toBuffer({ resolveWithObject: true });
   const shape = [info.height, info.width, 3];
   const pixels = { name: "pixels", datatype: "UINT8" };
-  await assertLike(await send({ input: { ...pixels, shape }, bytes: data }));
+  await assertLike(
+    await send(server.url, { input: { ...pixels, shape }, bytes: data }),
+  );
   const two = joined(new Uint8Array(data), new Uint8Array(data));
   await assertLike(
-    await send({ input: { ...pixels, shape: [2, ...shape] }, bytes: two }),
+    await send(server.url, {
+      input: { ...pixels, shape: [2, ...shape] },
+      bytes: two,
+    }),
     2,
   );
   const rows = Array.from(
@@ -233,7 +154,7 @@ Deno.test("pixels are classified as the file that holds them", async () => {
 Deno.test("outputs come as bytes where that is asked for", async () => {
   const sent = images(await imageOf(server.folder, NAME));
   const ask = async (json: Record<string, unknown>) => {
-    const response = await send(sent, { json });
+    const response = await send(server.url, sent, { json });
     const type = response.headers.get("content-type");
     return { type, ...await told(response) };
   };
@@ -259,7 +180,7 @@ Deno.test("outputs come as bytes where that is asked for", async () => {
 Deno.test("packed bodies are taken, and answers packed where asked", async () => {
   const sent = images(await imageOf(server.folder, NAME));
   for (const packing of PACKINGS) {
-    await assertLike(await send(sent, { packing }));
+    await assertLike(await send(server.url, sent, { packing }));
     for (const binary_data_output of [true, false]) {
       const { headers, body } = await asked(binary_data_output, packing);
       assert.equal(headers["content-encoding"], packing);
@@ -333,132 +254,13 @@ Deno.test("what a body unpacks to is bounded", async () => {
 Deno.test("a body that cannot be unpacked is refused", async () => {
   const sent = images(await imageOf(server.folder, NAME));
   const headers = { "content-encoding": "gzip" };
-  await assertRefused(await send(sent, { headers }), {
+  await assertRefused(await send(server.url, sent, { headers }), {
     status: 400,
     field: "body",
     error: /gzip/,
   });
   await assertRefused(
-    await send(sent, { headers: { "content-encoding": "br" } }),
+    await send(server.url, sent, { headers: { "content-encoding": "br" } }),
     { status: 415, error: /"br".*gzip, deflate/ },
-  );
-});
-
-Deno.test("a faulty tensor is refused by its field", async () => {
-  const file = await imageOf(server.folder, NAME);
-  const good = images(file);
-  const size = good.bytes.length;
-  const pixels: Sent = {
-    input: { name: "pixels", datatype: "UINT8", shape: [2, 2, 3] },
-    bytes: new Uint8Array(12),
-  };
-  const of = (sent: Sent, changes: Record<string, unknown>): Sent => ({
-    ...sent,
-    input: { ...sent.input, ...changes },
-  });
-  const faults: [Sent, SendOptions, number, string?, RegExp?][] = [
-    [good, { header: "x" }, 400, HEADER_LENGTH],
-    [good, { header: "0" }, 400, HEADER_LENGTH],
-    [good, { header: "-5" }, 400, HEADER_LENGTH],
-    [good, { header: "99999999" }, 413],
-    [good, { header: "9" }, 400, "body", /JSON/],
-    [{ ...good, bytes: good.bytes.slice(0, 50) }, { size }, 400, "body"],
-    [good, { size: 3 }, 400, "inputs.0.data"],
-    [good, { size: size - 1 }, 400, "inputs.0.data"],
-    [good, { size: -1 }, 400, "inputs.0.parameters.binary_data_size"],
-    [
-      { ...good, bytes: joined(good.bytes as BlobPart, "more") },
-      {},
-      400,
-      "inputs.0.parameters.binary_data_size",
-    ],
-    [
-      { ...good, bytes: joined(good.bytes as BlobPart, "more") },
-      { size },
-      400,
-      "body",
-      /follow/,
-    ],
-    [of(good, { shape: [2] }), {}, 400, "inputs.0.data"],
-    [of(good, { shape: [1, 2] }), {}, 400, "inputs.0.shape"],
-    [of(good, { shape: [17] }), {}, 400, "inputs.0.shape"],
-    [of(good, { data: ["x"] }), {}, 400, "inputs.0.data", /not both/],
-    [of(good, { datatype: "UINT8" }), {}, 400, "inputs.0.datatype", /pixels/],
-    [images(new Uint8Array()), {}, 400, "inputs.0.data", /empty/],
-    [images(new Uint8Array(9)), {}, 415, "", /image\[0\]/],
-    [images(new Uint8Array(2 ** 23 + 1)), {}, 413],
-    [of(pixels, { shape: [2, 2, 4] }), {}, 400, "inputs.0.shape"],
-    [of(pixels, { datatype: "FP32" }), {}, 400, "inputs.0.datatype"],
-    [
-      of(pixels, { shape: [2, 3, 3] }),
-      {},
-      400,
-      "inputs.0.parameters.binary_data_size",
-      /18/,
-    ],
-    [of(pixels, { shape: [9000, 9000, 3] }), { size: 243e6 }, 413],
-    [
-      {
-        input: { name: "uri", datatype: "BYTES", shape: [1] },
-        bytes: bytesOf(Uint8Array.of(0xff)),
-      },
-      {},
-      400,
-      "inputs.0.data",
-      /UTF-8/,
-    ],
-  ];
-  for (const [i, [sent, how, status, field, error]] of faults.entries()) {
-    try {
-      await assertRefused(await send(sent, how), {
-        status,
-        ...(field && { field }),
-        ...(error && { error }),
-      });
-    } catch (cause) {
-      throw new Error(`fault ${i}: ${JSON.stringify(sent.input)}`, { cause });
-    }
-  }
-  assert.deepEqual(
-    await filesIn(`${server.folder}/models/.server/uploads`),
-    [],
-  );
-});
-
-Deno.test("a faulty request in JSON is refused by its field", async () => {
-  const pixels = { name: "pixels", datatype: "UINT8", shape: [1, 1, 3] };
-  const image = { name: "image", datatype: "BYTES", shape: [1] };
-  const faults: [Record<string, unknown>, string][] = [
-    [{ ...pixels, data: [1, 2, 256] }, "inputs.0.data"],
-    [{ ...pixels, data: [1, 2, 0.5] }, "inputs.0.data"],
-    [{ ...pixels, data: [[[[1, 2, 3]]]] }, "inputs.0.shape"],
-    [{ ...pixels, data: [1, 2] }, "inputs.0.shape"],
-    [{ ...image, data: [7] }, "inputs.0.data"],
-    [{ ...image, data: [""] }, "inputs.0.data"],
-    [image, "inputs.0.data"],
-    [
-      { ...image, parameters: { binary_data_size: 9 } },
-      "inputs.0.parameters.binary_data_size",
-    ],
-    [
-      { ...image, parameters: { shared_memory_region: "x" } },
-      "inputs.0.parameters.shared_memory_region",
-    ],
-    [{ ...image, name: "uri", data: ["x".repeat(5000)] }, "inputs.0.data"],
-  ];
-  for (const [input, field] of faults) {
-    const response = await post(`${server.url}/v2/models/first/infer`, {
-      inputs: [input],
-    });
-    await assertRefused(response, { status: 400, field });
-  }
-  const good = { ...image, data: ["aGVsbG8="] };
-  const outputs = [{ name: "label", parameters: { classification: 2 } }];
-  await assertRefused(
-    await post(`${server.url}/v2/models/first/infer`, {
-      inputs: [good],
-      outputs,
-    }),
-    { status: 400, field: "outputs.0.parameters.classification" },
   );
 });

@@ -114,7 +114,7 @@ async function pythonWith(requirement: string): Promise<string> {
   return python;
 }
 
-/** What a command prints. */
+/** The output of a command, which must succeed. */
 async function output(command: string, ...args: string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(command, { args })
     .output();

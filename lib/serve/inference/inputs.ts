@@ -4,10 +4,11 @@
  *
  * @module
  */
+import { ImageError } from "../../errors.ts";
 import type { Size } from "../../image/geometry.ts";
 import { RGB_BYTES, rgbTiffHeader } from "../../image/tiff_strips.ts";
 import type { BodyReader } from "../body.ts";
-import { InputError, TooLargeError } from "../errors.ts";
+import { InputError } from "../errors.ts";
 import type { HeldImage, Images } from "../images.ts";
 import type { Limits } from "../limits.ts";
 import { MAX_TEXT } from "../schemas.ts";
@@ -19,7 +20,7 @@ import {
   MAX_IMAGES,
 } from "./schemas.ts";
 
-/** What gets hold of images, and what lets go of them in the end. */
+/** The parts that fetch or store images, and the stack that frees them. */
 interface Receiver {
   images: Images;
   uploads: Uploads;
@@ -35,6 +36,9 @@ const FIELD = "inputs.0";
 const DATA = `${FIELD}.data`;
 const BINARY_SIZE = `${FIELD}.parameters.binary_data_size`;
 
+// 3 GiB, where the file they are kept in may have 4.
+const MAX_PIXELS = 2 ** 30;
+
 // The binary form of BYTES: a length of 32 bits before each element.
 const LENGTH_BYTES = 4;
 
@@ -42,7 +46,7 @@ const LENGTH_BYTES = 4;
  * Takes the images of `input`, in their order.
  *
  * @param tensors the bytes behind the JSON, if there are any: read to the end.
- * @throws {InputError | TooLargeError | StalledError | ForbiddenError}
+ * @throws {InputError | ImageError | TooLargeError | StalledError | ForbiddenError}
  */
 export async function receiveImages(
   input: InferInput,
@@ -96,7 +100,7 @@ function countOf({ name, shape }: InferInput): number {
   );
 }
 
-/** Whether the tensor comes as bytes; in one form only, and with its header. */
+/** Tells if the tensor comes as bytes: in one form only, and with its header. */
 function isBinary(
   { data, parameters }: InferInput,
   tensors: BodyReader | undefined,
@@ -153,9 +157,10 @@ function pixelSize(
   { maxPixels }: Pick<Limits, "maxPixels">,
 ): Size {
   const [height, width] = shape.slice(-3) as [number, number, number];
-  if (width * height <= maxPixels) return { width, height };
-  throw new TooLargeError(
-    `Cannot take ${width} x ${height} px as a tensor: ${maxPixels} px are the most; send the image as a file`,
+  const most = Math.min(maxPixels, MAX_PIXELS);
+  if (width * height <= most) return { width, height };
+  throw new ImageError(
+    `Cannot take ${width} x ${height} px as a tensor: ${most} px are the most; send the image as a file`,
   );
 }
 
