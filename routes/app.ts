@@ -20,6 +20,7 @@ import {
   observed,
   secured,
   unmeasured,
+  unpacked,
 } from "./middleware.ts";
 import { modelRoutes } from "./models.ts";
 import { acceptRoutes } from "./train.ts";
@@ -33,6 +34,7 @@ export function createApp(server: Server) {
     observed(server),
     secured(),
     guarded(server),
+    unpacked(),
     boundedJson(server),
   );
   const routes = app

@@ -9,10 +9,10 @@
  * @module
  */
 import { createRoute, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { accepts } from "hono/accepts";
 import { regionsOf } from "../lib/serve/regions.ts";
-import { InputError, MediaTypeError } from "../lib/serve/errors.ts";
+import { MediaTypeError } from "../lib/serve/errors.ts";
 import type { HeldImage } from "../lib/serve/images.ts";
 import type { Accepted } from "../lib/serve/jobs.ts";
 import type { ClassifyOptions } from "../lib/serve/predictor.ts";
@@ -20,6 +20,7 @@ import {
   classificationSchema,
   type ClassifyByName,
   classifyByNameSchema,
+  parsed,
   type TextOptions,
   textOptionsSchema,
 } from "../lib/serve/schemas.ts";
@@ -27,13 +28,29 @@ import type { Server } from "../lib/serve/server.ts";
 import type { Upload } from "../lib/serve/uploads.ts";
 import { type Env, newRoutes } from "./env.ts";
 import { jobDocument, jobPath } from "./job_document.ts";
-import { isJson } from "./middleware.ts";
+import { announcedBytes, isJson } from "./middleware.ts";
 import { acceptedJob, failures } from "./responses.ts";
 
 const PNG = "image/png", GEOJSON = "application/geo+json";
 const JSON_TYPE = "application/json";
 
 const binary = { type: "string", format: "binary" } as const;
+
+const TAKEN = /^(image\/|application\/octet-stream\b|multipart\/form-data\b)/i;
+
+/** Says what is taken before the framework does, which knows of JSON alone. */
+const typed: MiddlewareHandler<Env> = async function assertType(c, next) {
+  const type = c.req.header("content-type") ?? "";
+  if (!isJson(type) && !TAKEN.test(type)) {
+    const fault = type === ""
+      ? "Cannot tell what the body is without a Content-Type"
+      : `Cannot take a body of type "${type}"`;
+    throw new MediaTypeError(
+      `${fault}: send an image as image/png, image/tiff... or application/octet-stream, a form as multipart/form-data, or JSON as application/json`,
+    );
+  }
+  await next();
+};
 
 const headers = z.object({
   prefer: z.string().max(1000).optional().openapi({
@@ -49,6 +66,7 @@ const route = createRoute({
   method: "post",
   path: "/v1/classify",
   summary: "Classify an image",
+  middleware: typed,
   request: {
     query: textOptionsSchema,
     headers,
@@ -173,37 +191,14 @@ async function receive(
       signal,
     });
     try {
-      return ofUpload(file, { ...query, ...parseOptions(fields) });
+      return ofUpload(file, { ...query, ...parsed(textOptionsSchema, fields) });
     } catch (error) {
       await uploads.remove(file);
       throw error;
     }
   }
-  if (!/^(image\/|application\/octet-stream\b)/i.test(type)) {
-    throw new MediaTypeError(
-      type === ""
-        ? "Cannot tell what the body is: say so in Content-Type"
-        : `Cannot take a body of type "${type}": send an image as image/png, image/tiff... or application/octet-stream, a form or JSON`,
-    );
-  }
   return ofUpload(
     await uploads.receive(body, { announced, signal }),
     query,
   );
-}
-
-/** Options of a form: those of a query were checked before. */
-function parseOptions(options: Record<string, string>) {
-  const { success, data, error } = textOptionsSchema.safeParse(options);
-  if (success) return data;
-  const [issue] = error.issues;
-  const field = issue?.code === "unrecognized_keys"
-    ? issue.keys[0]!
-    : String(issue?.path[0]);
-  throw new InputError(field, `Cannot take "${field}": ${issue?.message}`);
-}
-
-function announcedBytes(c: Context): number | undefined {
-  const length = Number(c.req.header("content-length") ?? NaN);
-  return Number.isFinite(length) ? length : undefined;
 }

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { OpenAPIHono, type z } from "@hono/zod-openapi";
-import { InputError } from "../lib/serve/errors.ts";
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { inputError } from "../lib/serve/schemas.ts";
 
 /** Set by the middleware. */
 export interface Env {
@@ -21,16 +21,4 @@ export function newRoutes(): OpenAPIHono<Env> {
       if (!result.success) throw inputError(result.error.issues);
     },
   });
-}
-
-/** The first fault of a request, in words. */
-function inputError(
-  issues: readonly z.core.$ZodIssue[],
-): InputError {
-  const [issue] = issues;
-  const path = issue?.code === "unrecognized_keys"
-    ? [...issue.path, issue.keys[0]!]
-    : issue?.path ?? [];
-  const field = path.map(String).join(".") || "body";
-  return new InputError(field, `Cannot take "${field}": ${issue?.message}`);
 }

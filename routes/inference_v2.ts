@@ -1,75 +1,47 @@
 /**
  * The Open Inference Protocol, version 2, beside our own routes: what serving
- * platforms speak.
+ * platforms speak, with the extension that sends tensors as bytes.
  *
- * An image is an element of the input `image` (BYTES: its file in base64) or
- * of the input `uri` (BYTES: an address or a path). The outputs are `label`
- * (BYTES) and `probabilities` (FP32), one row an image.
+ * An image is an element of the input `image` (BYTES: its file, in JSON as
+ * base64) or of the input `uri` (BYTES: an address or a path), or a row of the
+ * input `pixels` (UINT8). The outputs are `label` (BYTES) and `probabilities`
+ * (FP32), one row an image.
  *
- * Source: kserve/open-inference-protocol, specification/protocol/
- * inference_rest.md.
+ * Sources: lib/serve/inference/schemas.ts.
  *
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { InputError } from "../lib/serve/errors.ts";
+import type { Context } from "hono";
+import { accepts } from "hono/accepts";
+import { MediaTypeError } from "../lib/serve/errors.ts";
+import { receiveImages } from "../lib/serve/inference/inputs.ts";
+import {
+  type EncodedOutputs,
+  encodeOutputs,
+  outputMetadata,
+} from "../lib/serve/inference/outputs.ts";
+import { receiveRequest } from "../lib/serve/inference/request.ts";
+import {
+  BINARY_EXTENSION,
+  HEADER_LENGTH,
+  type InferRequest,
+  inferResponseSchema,
+  inferSchema,
+  INPUTS,
+  modelMetadataSchema,
+} from "../lib/serve/inference/schemas.ts";
 import type { HeldImage } from "../lib/serve/images.ts";
 import type { ModelEntry } from "../lib/serve/models.ts";
 import type { ModelClassification } from "../lib/serve/predictor.ts";
-import { closedObject, modelName, optionShape } from "../lib/serve/schemas.ts";
+import { modelName } from "../lib/serve/schemas.ts";
 import type { Server } from "../lib/serve/server.ts";
 import { type Env, newRoutes } from "./env.ts";
+import { announcedBytes, isJson } from "./middleware.ts";
 import { failures, json } from "./responses.ts";
 import project from "../deno.json" with { type: "json" };
 
-const MAX_IMAGES = 16;
-const OUTPUTS = ["label", "probabilities"] as const;
-
-const tensorSchema = z.object({
-  name: z.string(),
-  datatype: z.string(),
-  shape: z.array(z.number().int()),
-});
-
-const inputSchema = z.object({
-  name: z.enum(["image", "uri"]),
-  datatype: z.literal("BYTES"),
-  shape: z.array(z.number().int().min(1).max(MAX_IMAGES)).length(1),
-  data: z.array(z.string().min(1)).min(1).max(MAX_IMAGES),
-  parameters: z.looseObject({}).optional(),
-});
-
-const inferSchema = z.object({
-  id: z.string().max(200).optional(),
-  parameters: closedObject({
-    samples: optionShape.samples,
-    draws: optionShape.draws,
-    seed: optionShape.seed,
-  }).optional(),
-  inputs: z.array(inputSchema).length(1),
-  outputs: z.array(z.looseObject({ name: z.enum(OUTPUTS) })).optional()
-    .openapi({ description: "Those that are wanted; all if none is named" }),
-}).openapi("InferRequest");
-
-const outputSchema = z.object({
-  ...tensorSchema.shape,
-  data: z.array(z.union([z.string(), z.number()])),
-});
-
-const inferResponseSchema = z.object({
-  id: z.string(),
-  model_name: z.string(),
-  model_version: z.string(),
-  outputs: z.array(outputSchema),
-}).openapi("InferResponse");
-
-const modelMetadataSchema = z.object({
-  name: z.string(),
-  versions: z.array(z.string()),
-  platform: z.string(),
-  inputs: z.array(tensorSchema),
-  outputs: z.array(tensorSchema),
-}).openapi("ModelMetadata");
+const JSON_TYPE = "application/json", BYTES_TYPE = "application/octet-stream";
 
 const serverSchema = z.object({
   name: z.string(),
@@ -83,10 +55,32 @@ const modelReady = z.object({ name: z.string(), ready: z.boolean() });
 const ofModel = z.object({ model: modelName });
 const ofVersion = z.object({ model: modelName, version: z.string().max(64) });
 
+// Every route of a model is there with and without its version.
+const PLACES = [
+  { base: "/v2/models/{model}", params: ofModel },
+  { base: "/v2/models/{model}/versions/{version}", params: ofVersion },
+] as const;
+
+type Place = (typeof PLACES)[number];
+type Named = { model: string; version?: string };
+
+const binary = { type: "string", format: "binary" } as const;
+
 /** `/v2` and what is under it. */
 export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
-  const { models } = server;
-  const routes = newRoutes()
+  const routes = newRoutes();
+  // The handler reads the body itself: clients may send it without a type.
+  routes.openAPIRegistry.register("InferRequest", inferSchema);
+  addServerRoutes(routes, server);
+  for (const place of PLACES) {
+    addModelRoutes(routes, server, place);
+    addInferRoute(routes, server, place);
+  }
+  return routes;
+}
+
+function addServerRoutes(routes: OpenAPIHono<Env>, server: Server): void {
+  routes
     .openapi(
       createRoute({
         method: "get",
@@ -95,10 +89,11 @@ export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
         responses: { 200: json("The server", serverSchema), ...failures() },
       }),
       (c) =>
-        c.json(
-          { name: "zoomin", version: project.version, extensions: [] },
-          200,
-        ),
+        c.json({
+          name: "zoomin",
+          version: project.version,
+          extensions: [BINARY_EXTENSION],
+        }, 200),
     )
     .openapi(
       createRoute({
@@ -121,174 +116,206 @@ export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
           ? c.json({ ready: true }, 200)
           : c.json({ ready: false }, 503),
     );
-  // Every route of a model is there with and without its version.
-  const places = [
-    { base: "/v2/models/{model}", params: ofModel },
-    { base: "/v2/models/{model}/versions/{version}", params: ofVersion },
-  ] as const;
-  for (const { base, params } of places) {
-    const find = ({ model, version }: { model: string; version?: string }) =>
-      models.get(model, version);
-    routes
-      .openapi(
-        createRoute({
-          method: "get",
-          path: base,
-          summary: "A model's inputs and outputs",
-          request: { params },
-          responses: {
-            200: json("The model", modelMetadataSchema),
-            ...failures(400, 404),
-          },
-        }),
-        (c) => c.json(metadata(find(c.req.valid("param"))), 200),
-      )
-      .openapi(
-        createRoute({
-          method: "get",
-          path: `${base}/ready`,
-          summary: "Whether a model is loaded",
-          request: { params },
-          responses: {
-            200: json("It is", modelReady),
-            503: json("It is not", modelReady),
-            ...failures(400, 404),
-          },
-        }),
-        (c) => {
-          const model = find(c.req.valid("param"));
-          const { name } = model;
-          return server.notReady === undefined && models.isLoaded(model)
-            ? c.json({ name, ready: true }, 200)
-            : c.json({ name, ready: false }, 503);
-        },
-      )
-      .openapi(
-        createRoute({
-          method: "post",
-          path: `${base}/infer`,
-          summary: "Classify images",
-          request: {
-            params,
-            body: {
-              required: true,
-              content: { "application/json": { schema: inferSchema } },
-            },
-          },
-          responses: {
-            200: json("One row an image", inferResponseSchema),
-            ...failures(400, 404, 408, 409, 413, 415, 422, 429, 503, 504),
-          },
-        }),
-        async (c) => {
-          const { model: name, version } = c.req.valid("param") as {
-            model: string;
-            version?: string;
-          };
-          const model = models.loaded(name, version);
-          const request = c.req.valid("json");
-          const results = await infer(server, model, request, c.req.raw.signal);
-          return c.json({
-            id: request.id ?? c.get("requestId"),
-            model_name: model.name,
-            model_version: model.version,
-            outputs: outputsOf(model, results)
-              .filter(({ name }) => isWanted(name, request)),
-          }, 200);
-        },
-      );
-  }
-  return routes;
 }
 
-function metadata({ name, version, info }: ModelEntry) {
-  return {
-    name,
-    versions: [version],
-    platform: "zoomin",
-    inputs: [
-      { name: "image", datatype: "BYTES", shape: [-1] },
-      { name: "uri", datatype: "BYTES", shape: [-1] },
-    ],
-    outputs: [
-      { name: "label", datatype: "BYTES", shape: [-1] },
-      {
-        name: "probabilities",
-        datatype: "FP32",
-        shape: [-1, info.classes.length],
+function addModelRoutes(
+  routes: OpenAPIHono<Env>,
+  server: Server,
+  { base, params }: Place,
+): void {
+  const { models } = server;
+  const find = ({ model, version }: Named) => models.get(model, version);
+  routes
+    .openapi(
+      createRoute({
+        method: "get",
+        path: base,
+        summary: "A model's inputs and outputs",
+        request: { params },
+        responses: {
+          200: json("The model; a request has one input", modelMetadataSchema),
+          ...failures(400, 404),
+        },
+      }),
+      (c) => c.json(metadata(find(c.req.valid("param"))), 200),
+    )
+    .openapi(
+      createRoute({
+        method: "get",
+        path: `${base}/ready`,
+        summary: "Whether a model is loaded",
+        request: { params },
+        responses: {
+          200: json("It is", modelReady),
+          503: json("It is not", modelReady),
+          ...failures(400, 404),
+        },
+      }),
+      (c) => {
+        const model = find(c.req.valid("param"));
+        const { name } = model;
+        return server.notReady === undefined && models.isLoaded(model)
+          ? c.json({ name, ready: true }, 200)
+          : c.json({ name, ready: false }, 503);
       },
-    ],
+    );
+}
+
+function metadata(model: ModelEntry) {
+  return {
+    name: model.name,
+    versions: [model.version],
+    platform: "zoomin",
+    inputs: Object.entries(INPUTS).map(([name, { datatype, shape }]) => ({
+      name,
+      datatype,
+      shape: [...shape],
+    })),
+    outputs: outputMetadata(model),
   };
+}
+
+function addInferRoute(
+  routes: OpenAPIHono<Env>,
+  server: Server,
+  { base, params }: Place,
+): void {
+  const route = createRoute({
+    method: "post",
+    path: `${base}/infer`,
+    summary: "Classify images",
+    request: {
+      params,
+      headers: z.object({
+        [HEADER_LENGTH]: z.string().optional().openapi({
+          description: "Bytes of the JSON, where tensors follow it as bytes",
+          example: "142",
+        }),
+      }),
+      body: {
+        content: {
+          [JSON_TYPE]: {
+            schema: { $ref: "#/components/schemas/InferRequest" },
+          },
+          [BYTES_TYPE]: { schema: binary },
+        },
+      },
+    },
+    responses: {
+      200: {
+        description: "One row an image",
+        content: {
+          [JSON_TYPE]: { schema: inferResponseSchema },
+          [BYTES_TYPE]: { schema: binary },
+        },
+      },
+      ...failures(400, 404, 408, 409, 413, 415, 422, 429, 503, 504),
+    },
+  });
+  routes.openapi(route, async (c) => {
+    const { model: name, version } = c.req.valid("param") as Named;
+    const model = server.models.loaded(name, version);
+    const { request, results } = await infer(c, server, model);
+    const { outputs, tensors } = encodeOutputs(model, results, request);
+    const document = {
+      id: request.id ?? c.get("requestId"),
+      model_name: model.name,
+      model_version: model.version,
+      outputs,
+    };
+    if (tensors.length === 0) return packed(c, c.json(document, 200));
+    return packed(c, binaryAnswer(c, document, tensors));
+  });
 }
 
 /** Classifies every image of a request; the first one that fails fails all. */
 async function infer(
-  { predictor, images, uploads }: Server,
+  c: Context<Env>,
+  { predictor, images, uploads, limits }: Server,
   model: ModelEntry,
-  { inputs: [input], parameters }: z.infer<typeof inferSchema>,
-  signal: AbortSignal,
-): Promise<ModelClassification[]> {
-  const { name, data, shape } = input!;
-  if (shape[0] !== data.length) {
-    throw new InputError(
-      "inputs.0.shape",
-      `Cannot take ${data.length} images as a shape of [${shape}]`,
-    );
-  }
+): Promise<{ request: InferRequest; results: ModelClassification[] }> {
+  assertType(c.req.header("content-type"));
   using _place = predictor.enter();
-  const { seed = 0, ...how } = parameters ?? {};
-  const hold = async (value: string): Promise<HeldImage> =>
-    name === "uri"
-      ? await images.named(
-        URL.canParse(value) ? { uri: value } : { path: value },
-      )
-      : images.uploaded(
-        await uploads.receive(new Blob([decoded(value)]).stream(), { signal }),
-      );
-  return await Promise.all(data.map(async (value) => {
-    await using image = await hold(value);
-    const options = { ...how, seed };
-    return (await predictor.classify(image, model, options, signal)).result;
-  }));
+  const { body, signal } = c.req.raw;
+  await using received = await receiveRequest({
+    body,
+    signal,
+    headerLength: c.req.header(HEADER_LENGTH),
+    announced: announcedBytes(c),
+  }, limits);
+  await using held = new AsyncDisposableStack();
+  const { request, tensors } = received;
+  const receiver = { images, uploads, limits, held };
+  const all = await receiveImages(request.inputs[0]!, tensors, receiver);
+  const { samples, draws, seed = 0 } = request.parameters ?? {};
+  const classify = async (image: HeldImage, signal: AbortSignal) => {
+    const how = { samples, draws, seed };
+    return (await predictor.classify(image, model, how, signal)).result;
+  };
+  return { request, results: await together(all, classify, signal) };
 }
 
-function decoded(base64: string): Uint8Array<ArrayBuffer> {
+/** Clients of the protocol send JSON, bytes, or do not say which. */
+function assertType(type = ""): void {
+  if (
+    type === "" || isJson(type) || /^application\/octet-stream\b/i.test(type)
+  ) {
+    return;
+  }
+  throw new MediaTypeError(
+    `Cannot take a body of type "${type}": send ${JSON_TYPE}, or ${BYTES_TYPE} where tensors follow the JSON as bytes`,
+  );
+}
+
+/** `work` on all images at once; once one has failed, the others end. */
+async function together<T>(
+  images: readonly HeldImage[],
+  work: (image: HeldImage, signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T[]> {
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const all = images.map((image) => work(image, either));
   try {
-    return Uint8Array.fromBase64(base64);
-  } catch (cause) {
-    throw new InputError(
-      "inputs.0.data",
-      `Cannot read an image from base64: ${(cause as Error).message}`,
-      { cause },
-    );
+    return await Promise.all(all);
+  } catch (error) {
+    failed.abort();
+    await Promise.allSettled(all); // their files are removed now
+    throw error;
   }
 }
 
-function isWanted(
-  output: string,
-  { outputs = [] }: z.infer<typeof inferSchema>,
-): boolean {
-  return outputs.length === 0 || outputs.some(({ name }) => name === output);
+/** JSON, and the bytes of tensors behind it. */
+function binaryAnswer(
+  c: Context<Env>,
+  document: { outputs: EncodedOutputs["outputs"] },
+  tensors: EncodedOutputs["tensors"],
+) {
+  const head = new TextEncoder().encode(JSON.stringify(document));
+  c.header(HEADER_LENGTH, String(head.length));
+  return c.body(new Blob([head, ...tensors]).stream(), 200, {
+    "content-type": BYTES_TYPE,
+  });
 }
 
-function outputsOf(
-  { info: { classes } }: ModelEntry,
-  results: ModelClassification[],
-) {
-  return [
-    {
-      name: "label",
-      datatype: "BYTES",
-      shape: [results.length],
-      data: results.map(({ label }) => label),
-    },
-    {
-      name: "probabilities",
-      datatype: "FP32",
-      shape: [results.length, classes.length],
-      data: results.flatMap(({ probabilities }) =>
-        classes.map((name) => probabilities[name]!)
-      ),
-    },
-  ];
+/** An answer as its caller wants it packed. */
+function packed<Answer extends Response>(
+  c: Context<Env>,
+  answer: Answer,
+): Answer {
+  const encoding = accepts(c, {
+    header: "Accept-Encoding",
+    supports: ["gzip", "deflate", "identity"],
+    default: "identity",
+  });
+  answer.headers.append("vary", "Accept-Encoding");
+  if (encoding === "identity" || answer.body === null) return answer;
+  const headers = new Headers(answer.headers);
+  headers.set("content-encoding", encoding);
+  headers.delete("content-length");
+  const stream = new CompressionStream(encoding as CompressionFormat);
+  return new Response(answer.body.pipeThrough(stream), {
+    status: answer.status,
+    headers,
+  }) as Answer;
 }

@@ -9,7 +9,7 @@ import { matchedRoutes } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import { isLoopback } from "../lib/serve/addresses.ts";
 import { bearsToken } from "../lib/serve/auth.ts";
-import { chunksOf } from "../lib/serve/body.ts";
+import { bytesOf, chunksOf, unpackedBody } from "../lib/serve/body.ts";
 import {
   ForbiddenError,
   InputError,
@@ -138,6 +138,24 @@ export function secured(): MiddlewareHandler<Env> {
   };
 }
 
+/** Unpacks compressed bodies; what bounds a body then bounds what it holds. */
+export function unpacked(): MiddlewareHandler<Env> {
+  return async function unpack(c, next) {
+    const { body } = c.req.raw;
+    const encoding = c.req.header("content-encoding") ?? "identity";
+    if (body !== null && !/^identity$/i.test(encoding)) {
+      const headers = new Headers(c.req.raw.headers);
+      headers.delete("content-encoding");
+      headers.delete("content-length"); // that of the packed bytes
+      c.req.raw = new Request(c.req.raw, {
+        body: unpackedBody(body, encoding),
+        headers,
+      });
+    }
+    await next();
+  };
+}
+
 /** Reads JSON bodies into memory, which bounds them; images are not. */
 export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
   const { jsonBytes, pace } = limits;
@@ -145,13 +163,13 @@ export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
   return async function boundJson(c, next) {
     const { body, signal } = c.req.raw;
     if (body !== null && isJson(c.req.header("content-type") ?? "")) {
-      const announced = Number(c.req.header("content-length") ?? 0);
-      if (announced > jsonBytes) throw new TooLargeError(tooLarge);
+      if ((announcedBytes(c) ?? 0) > jsonBytes) {
+        throw new TooLargeError(tooLarge);
+      }
       const chunks = chunksOf(body, {
         ...{ mostBytes: jsonBytes, pace, tooLarge, signal },
       });
-      const read = new Blob(await Array.fromAsync(chunks) as BlobPart[]);
-      c.req.raw = new Request(c.req.raw, { body: read });
+      c.req.raw = new Request(c.req.raw, { body: await bytesOf(chunks) });
     }
     await next();
   };
@@ -160,4 +178,10 @@ export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
 /** Whether a content type is JSON. */
 export function isJson(type: string): boolean {
   return /^application\/([\w.-]+\+)?json\b/i.test(type);
+}
+
+/** Length of the body, where the sender says it. */
+export function announcedBytes(c: Context): number | undefined {
+  const length = Number(c.req.header("content-length") ?? NaN);
+  return Number.isFinite(length) ? length : undefined;
 }

@@ -232,7 +232,7 @@ function summaryText(
 ): string {
   const { accuracy, auc } = metrics;
   const { samples } = config.evaluation;
-  const { low, high } = accuracy.interval!;
+  const { low, high } = accuracy.interval!; // of 1 or more images
   return [
     `on ${images} images never seen, reading ${samples} sub-tiles of ${config.view.subTileSize} px each:`,
     `  accuracy ${figure(accuracy.value)} (95 % interval ${figure(low)} to ${

@@ -251,10 +251,20 @@ function reportText(
     "",
     `${"metric".padEnd(20)}   value   95 % interval`,
     ...names.map(([key, name]) => metricText(name, metrics[key])),
+    ...(names.some(([key]) => isUnbounded(metrics[key]))
+      ? [
+        "-: every resample comes to this value, which tells nothing of its error",
+      ]
+      : []),
     "",
     ...confusionText(confusion, classes),
     ...(attention ? ["", ...attentionText(attention)] : []),
   ].join("\n");
+}
+
+/** Tells if there is a value, but nothing that bounds its error. */
+function isUnbounded({ value, interval }: MetricWithInterval): boolean {
+  return value !== null && interval === null;
 }
 
 function metricText(

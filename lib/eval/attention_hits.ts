@@ -24,8 +24,10 @@ import {
 import {
   bootstrap,
   type BootstrapInterval,
+  groupIndex,
   type ResampleOptions,
 } from "./bootstrap.ts";
+import { isFlat, wilsonInterval } from "./proportion.ts";
 
 /** A sub-tile, level-0 px, and its weight in the representation. */
 export interface LocatedSubTile extends Region {
@@ -125,18 +127,35 @@ export function summariseHits(
     ...options,
     statistics,
   });
+  const { groupCount } = groupIndex(options.groups, images.length);
   const estimate = (name: keyof HitStatistics): Estimate => ({
     value: values[name],
     ...intervals[name],
   });
   return {
     images: images.length,
-    drawn: estimate("drawn"),
-    mass: estimate("mass"),
-    chance: estimate("chance"),
-    drawnToChance: estimate("drawnToChance"),
-    massToChance: estimate("massToChance"),
+    drawn: boundedShare(estimate("drawn"), groupCount),
+    mass: boundedShare(estimate("mass"), groupCount),
+    chance: estimate("chance"), // exact: it varies with the image alone
+    drawnToChance: boundedRatio(estimate("drawnToChance")),
+    massToChance: boundedRatio(estimate("massToChance")),
   };
+}
+
+/**
+ * If all resamples agree, as when every image hits: Wilson's interval with as
+ * many trials as groups. No mean of shares varies more than one of yes and no.
+ */
+function boundedShare(share: Estimate, groups: number): Estimate {
+  if (!share.interval || !isFlat(share.interval)) return share;
+  const tally = { successes: share.value! * groups, trials: groups };
+  return { ...share, interval: wilsonInterval(tally) };
+}
+
+/** No interval if all resamples agree: they tell nothing of the error. */
+function boundedRatio(ratio: Estimate): Estimate {
+  const { interval } = ratio;
+  return interval && isFlat(interval) ? { ...ratio, interval: null } : ratio;
 }
 
 /** The means where image i counts `counts[i]` times. */

@@ -1,6 +1,7 @@
 /**
  * 95 % intervals: the percentile bootstrap over images for one evaluation,
- * Student's t over folds for a cross-validation.
+ * Student's t over folds for a cross-validation. Shares of few images have
+ * better ones (proportion.ts).
  *
  * Bootstrap (Efron & Tibshirani 1993, chapter 13): draw n images with
  * replacement, compute the metric, repeat; the interval runs from the 2.5th to
@@ -20,12 +21,7 @@ import {
   type Scored,
   tabulate,
 } from "./metrics.ts";
-
-/** The two ends of a 95 % interval. */
-export interface Interval {
-  low: number;
-  high: number;
-}
+import type { Interval } from "./proportion.ts";
 
 /** How to resample. */
 export interface ResampleOptions {
@@ -146,7 +142,7 @@ export function* resampleCounts(
 }
 
 /** Numbers the groups from 0, in the order in which they first appear. */
-function groupIndex(
+export function groupIndex(
   groups: ArrayLike<string | number> | undefined,
   count: number,
 ): { groupOf: Int32Array; groupCount: number } {

@@ -12,17 +12,20 @@ import {
   type AttentionHitsSummary,
   summariseHits,
 } from "./attention_hits.ts";
-import { bootstrapMetrics, type Interval } from "./bootstrap.ts";
 import {
   type EvaluatedImage,
   type Evaluation,
   scoredImages,
 } from "./evaluate.ts";
+import { metricIntervals } from "./intervals.ts";
 import { evaluateMetrics, type MetricValues } from "./metrics.ts";
+import type { Interval } from "./proportion.ts";
 
-/** A metric and its bootstrap 95 % interval; null where it is undefined. */
+/** A metric and its 95 % interval (intervals.ts). */
 export interface MetricWithInterval {
+  /** `null` where it is undefined. */
   value: number | null;
+  /** `null` where nothing tells how far off the value may be. */
   interval: Interval | null;
 }
 
@@ -55,11 +58,11 @@ export async function evaluationReport(
   const scored = scoredImages(images, classes);
   const { confusion, ...values } = evaluateMetrics(scored);
   const groups = images.map(({ entry }, i) => entry.group ?? `image ${i}`);
-  const intervals = bootstrapMetrics(scored, { seed, groups });
+  const intervals = metricIntervals(scored, { seed, groups });
   const metrics = Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, {
       value,
-      interval: intervals[name as keyof MetricValues].interval,
+      interval: intervals[name as keyof MetricValues],
     }]),
   ) as EvaluationReport["metrics"];
   const hits = regions ? await allHits(images, regions) : [];

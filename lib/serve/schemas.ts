@@ -8,10 +8,12 @@ import { z } from "@hono/zod-openapi";
 import { MPP_RANGE } from "../image/resampled.ts";
 import { configSchema, MAX_SAMPLES } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
+import { InputError } from "./errors.ts";
 import { JOB_STATES } from "./job_store.ts";
 import { MODEL_NAME } from "./models.ts";
 
-const MAX_TEXT = 4096; // characters of a path or a URL
+/** Characters of a path or a URL. */
+export const MAX_TEXT = 4096;
 
 export const modelName = z.string().regex(MODEL_NAME).openapi({
   description: "Name of a model: its entry in the folder of models",
@@ -28,6 +30,30 @@ export function closedObject<Shape extends z.ZodRawShape>(
         ? `there is no such field, only ${Object.keys(shape).join(", ")}`
         : undefined,
   });
+}
+
+/** The first fault of a request, in words. */
+export function inputError(issues: readonly z.core.$ZodIssue[]): InputError {
+  const [issue] = issues;
+  const path = issue?.code === "unrecognized_keys"
+    ? [...issue.path, issue.keys[0]!]
+    : issue?.path ?? [];
+  const field = path.map(String).join(".") || "body";
+  return new InputError(field, `Cannot take "${field}": ${issue?.message}`);
+}
+
+/**
+ * `value` as `schema` has it.
+ *
+ * @throws {InputError} If it does not fit.
+ */
+export function parsed<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+): z.output<Schema> {
+  const { success, data, error } = schema.safeParse(value);
+  if (success) return data;
+  throw inputError(error.issues);
 }
 
 const text = z.string().min(1).max(MAX_TEXT);

@@ -113,6 +113,19 @@ export class Uploads {
   }
 
   /**
+   * Writes chunks to a file as they come: whoever reads them bounds their pace.
+   *
+   * @param name what messages call the file.
+   * @throws {TooLargeError} And nothing is left, as if `chunks` fail.
+   */
+  async keep(
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    name: string,
+  ): Promise<Upload> {
+    return await this.#write(chunks, name);
+  }
+
+  /**
    * Writes the part `file` of a multipart form to a file, and returns the
    * other parts as text.
    *
@@ -159,7 +172,7 @@ export class Uploads {
   }
 
   async #write(
-    chunks: AsyncIterable<Uint8Array>,
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     name = "",
   ): Promise<Upload> {
     const path = join(this.#folder, crypto.randomUUID());

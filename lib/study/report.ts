@@ -27,6 +27,13 @@ export interface StudyResults {
   rows: readonly Row[];
 }
 
+/** How the table's intervals are made. */
+export const INTERVALS_TEXT =
+  "Accuracy, AUC and hit rate are means over folds (of the seeds' means). The 95 % intervals of accuracy and AUC are Student's t over folds, and at least what the number of images allows: Wilson's of the share of images that are called right, Newcombe's of the AUC. One fold alone has that of its images.";
+
+const COLUMNS_TEXT =
+  "The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named under the same seeds, with its interval over folds as well. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once; `not chosen by`: of the folds by which no setting was chosen. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.";
+
 /** The report of `results`. */
 export function reportText(
   study: Study,
@@ -52,7 +59,7 @@ export function reportText(
     "",
     ...table(rows, abouts),
     "",
-    "Accuracy, AUC and hit rate are means over folds (of the seeds' means) with their 95 % interval over folds (Student's t; one fold alone: bootstrap over its images, the mean of the seeds'). The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named under the same seeds, with its interval over folds as well. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once; `not chosen by`: of the folds by which no setting was chosen. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.",
+    `${INTERVALS_TEXT} ${COLUMNS_TEXT}`,
     "",
     "## Variants",
     "",
@@ -75,7 +82,7 @@ function headline(rows: readonly Row[]): string {
     baseline && (accuracyDifference?.mean ?? 0) > 0
   );
   const highest = `The highest accuracy is ${
-    share(best.accuracy)
+    figureText(best.accuracy)
   } (\`${best.variant}\`, ${best.protocol}, ${best.epochs} epochs).`;
   if (!rows.some(({ baseline }) => baseline)) {
     return `${highest} No baseline is done yet.`;
@@ -125,8 +132,8 @@ function table(
     `${row.folds} x ${row.seeds}${row.unseen ? ", not chosen by" : ""}`,
     String(row.epochs),
     String(row.samples),
-    share(row.accuracy),
-    share(row.auc),
+    figureText(row.accuracy),
+    figureText(row.auc),
     hits(row),
     row.accuracyDifference
       ? `${points(row.accuracyDifference)} to ${row.accuracyDifference.against}`
@@ -145,7 +152,8 @@ function hits({ hitRate, chanceHitRate }: Row): string {
   return `${number(mean)} (${number(chance)}${ratio})`;
 }
 
-function share({ mean, sd, low, high }: Figure): string {
+/** A figure with its deviation and its interval. */
+export function figureText({ mean, sd, low, high }: Figure): string {
   const spread = sd === null ? "" : ` +- ${number(sd)}`;
   const range = low === null ? "" : ` [${number(low)}, ${number(high)}]`;
   return `${number(mean)}${spread}${range}`;

@@ -8,8 +8,13 @@ import {
   type MeanInterval,
   meanInterval,
   pairedInterval,
-  shareInterval,
 } from "../eval/bootstrap.ts";
+import {
+  type FoldFigures,
+  foldsAccuracy,
+  foldsAuc,
+  overFolds,
+} from "../eval/intervals.ts";
 import type { EvaluationReport } from "../eval/report.ts";
 import type { FoldResult, Protocol } from "../train/crossval.ts";
 import type { Variant } from "./study.ts";
@@ -78,7 +83,8 @@ export function rowOf(
 ): Row {
   const folds = foldsOf(results, protocol)
     .filter(({ fold }) => !chosenBy?.includes(fold));
-  const figure = (pick: Pick) => figureOf(folds, pick);
+  const figures = foldFigures(folds);
+  const mean = (pick: Pick) => flat(overFolds(foldMeans(folds, pick)));
   const perFold = (time: "seconds" | "cpuSeconds") =>
     folds.reduce((sum, fold) => sum + fold[time], 0) / folds.length;
   return {
@@ -90,10 +96,10 @@ export function rowOf(
     seeds: results.length,
     epochs: variant.config.training.epochs,
     samples,
-    accuracy: figure(accuracyOf),
-    auc: figure(({ metrics }) => metrics.auc.value),
-    hitRate: figure(({ attention }) => attention?.drawn.value ?? null),
-    chanceHitRate: figure(({ attention }) => attention?.chance.value ?? null),
+    accuracy: flat(foldsAccuracy(figures)),
+    auc: flat(foldsAuc(figures)),
+    hitRate: mean(({ attention }) => attention?.drawn.value ?? null),
+    chanceHitRate: mean(({ attention }) => attention?.chance.value ?? null),
     accuracyDifference: other && variant.against
       ? difference(variant.against, results, other, protocol)
       : null,
@@ -119,26 +125,31 @@ export function foldsOf(
 }
 
 /**
- * Mean over folds of the seeds' mean: repeating a fold with another seed is no
- * new fold, so it must not narrow the interval as one would. One fold alone has
- * the bootstrap interval of its images, of several seeds the mean of theirs.
+ * A figure of each fold, the mean of its seeds': repeating a fold with another
+ * seed is no new fold, so it must not narrow the interval as one would.
  */
-function figureOf(results: readonly FoldResult[], pick: Pick): Figure {
-  const byFold = Object.values(Object.groupBy(results, ({ fold }) => fold));
-  const values = byFold.map((runs) =>
-    meanInterval(runs!.map(({ report }) => pick(report))).mean
+function foldMeans(
+  results: readonly FoldResult[],
+  pick: Pick,
+): (number | null)[] {
+  return byFold(results).map((runs) =>
+    meanInterval(runs.map(({ report }) => pick(report))).mean
   );
-  const figure = flat(meanInterval(values));
-  if (byFold.length !== 1 || pick !== accuracyOf) return figure;
-  const intervals = results.map(({ report }) =>
-    report.metrics.accuracy.interval
-  ).filter((interval) => interval !== null);
-  if (intervals.length < results.length) return figure;
-  const mean = (end: "low" | "high") =>
-    intervals.reduce((sum, interval) => sum + interval[end], 0) /
-    intervals.length;
-  const interval = { low: mean("low"), high: mean("high") };
-  return { ...figure, ...shareInterval(interval) };
+}
+
+/** All that the intervals over folds need; images count once for all seeds. */
+function foldFigures(results: readonly FoldResult[]): FoldFigures[] {
+  const accuracies = foldMeans(results, accuracyOf);
+  const areas = foldMeans(results, ({ metrics }) => metrics.auc.value);
+  return byFold(results).map(([first], i) => ({
+    accuracy: accuracies[i]!,
+    auc: areas[i]!,
+    confusion: first!.report.confusion,
+  }));
+}
+
+function byFold(results: readonly FoldResult[]): FoldResult[][] {
+  return [...Map.groupBy(results, ({ fold }) => fold).values()];
 }
 
 /** Mean over folds as well: of the seeds' mean difference, where both ran. */
@@ -157,18 +168,16 @@ function difference(
     });
   });
   if (pairs.length === 0) return null;
-  const byFold = Map.groupBy(pairs, ({ own }) => own.fold);
-  const values = Array.from(byFold.values(), (pairs) =>
+  const folds = Map.groupBy(pairs, ({ own }) => own.fold);
+  const values = Array.from(folds.values(), (pairs) =>
     pairedInterval(
       pairs.map(({ own }) => accuracyOf(own.report)),
       pairs.map(({ their }) => accuracyOf(their.report)),
     ).mean);
-  const { mean, sd, interval } = meanInterval(values);
-  const { low = null, high = null } = interval ?? {};
-  return { against, folds: byFold.size, mean, sd, low, high };
+  return { against, folds: folds.size, ...flat(meanInterval(values)) };
 }
 
 function flat({ mean, sd, interval }: MeanInterval): Figure {
-  const { low = null, high = null } = interval ? shareInterval(interval) : {};
+  const { low = null, high = null } = interval ?? {};
   return { mean, sd, low, high };
 }

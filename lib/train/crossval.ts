@@ -17,12 +17,14 @@ import {
 } from "../data/manifest.ts";
 import { foldSplit, validationPart, writeSplits } from "../data/folds.ts";
 import type { RegionSource } from "../data/regions.ts";
-import {
-  type MeanInterval,
-  meanInterval,
-  shareInterval,
-} from "../eval/bootstrap.ts";
+import type { MeanInterval } from "../eval/bootstrap.ts";
 import { evaluate } from "../eval/evaluate.ts";
+import {
+  foldsAccuracy,
+  foldsAuc,
+  foldsBalancedAccuracy,
+  overFolds,
+} from "../eval/intervals.ts";
 import {
   type EvaluationReport,
   evaluationReport,
@@ -208,18 +210,23 @@ export function summariseFolds(
   return PROTOCOLS.flatMap((protocol) => {
     const own = results.filter((result) => result.protocol === protocol);
     if (own.length === 0) return [];
-    const over = (pick: (report: EvaluationReport) => number | null) => {
-      const mean = meanInterval(own.map(({ report }) => pick(report)));
-      const interval = mean.interval && shareInterval(mean.interval);
-      return { ...mean, interval };
-    };
+    const figures = own.map(({ report: { metrics, confusion } }) => ({
+      confusion,
+      accuracy: metrics.accuracy.value!, // undefined of no image alone
+      balancedAccuracy: metrics.balancedAccuracy.value!,
+      auc: metrics.auc.value,
+    }));
+    const hits = (share: "drawn" | "chance") =>
+      overFolds(
+        own.map(({ report }) => report.attention?.[share].value ?? null),
+      );
     return [{
       protocol,
-      accuracy: over(({ metrics }) => metrics.accuracy.value),
-      balancedAccuracy: over(({ metrics }) => metrics.balancedAccuracy.value),
-      auc: over(({ metrics }) => metrics.auc.value),
-      hitRate: over(({ attention }) => attention?.drawn.value ?? null),
-      chanceHitRate: over(({ attention }) => attention?.chance.value ?? null),
+      accuracy: foldsAccuracy(figures),
+      balancedAccuracy: foldsBalancedAccuracy(figures),
+      auc: foldsAuc(figures),
+      hitRate: hits("drawn"),
+      chanceHitRate: hits("chance"),
     }];
   });
 }

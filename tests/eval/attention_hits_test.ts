@@ -5,6 +5,7 @@ import {
   summariseHits,
   unionArea,
 } from "../../lib/eval/attention_hits.ts";
+import { wilsonInterval } from "../../lib/eval/proportion.ts";
 import {
   centredRegion,
   holdsPoint,
@@ -193,3 +194,21 @@ function randomRegions(
     height: random.below(10),
   }));
 }
+
+Deno.test("images that all hit, or none, are no certainty", () => {
+  const every = (drawn: number) =>
+    Array.from({ length: 10 }, () => ({ drawn, mass: drawn, chance: 0.25 }));
+  for (const hits of [0, 1]) {
+    const { drawn, mass, chance, drawnToChance } = summariseHits(every(hits), {
+      seed: 1,
+    })!;
+    const wilson = wilsonInterval({ successes: 10 * hits, trials: 10 });
+    assert.deepEqual([drawn.interval, mass.interval], [wilson, wilson]);
+    assert.equal(drawnToChance.interval, null);
+    assert.deepEqual(chance.interval, { low: 0.25, high: 0.25 });
+  }
+  // Two patients of five images are two.
+  const groups = Array.from({ length: 10 }, (_, i) => i % 2);
+  const { drawn } = summariseHits(every(1), { seed: 1, groups })!;
+  assert.deepEqual(drawn.interval, wilsonInterval({ successes: 2, trials: 2 }));
+});

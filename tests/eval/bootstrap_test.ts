@@ -3,7 +3,6 @@ import { randomKey, RandomStream } from "../../kernels/random.ts";
 import {
   bootstrap,
   bootstrapMetrics,
-  type Interval,
   meanInterval,
   pairedInterval,
   quantile,
@@ -12,6 +11,7 @@ import {
   studentT,
 } from "../../lib/eval/bootstrap.ts";
 import { evaluateMetrics, type Scored } from "../../lib/eval/metrics.ts";
+import type { Interval } from "../../lib/eval/proportion.ts";
 
 Deno.test("quantile is numpy's", () => {
   // numpy.quantile([1, 2, 4, 8, 16], [.025, .3, .975])

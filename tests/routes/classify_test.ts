@@ -413,3 +413,25 @@ Deno.test("nothing outside the folders of data is read or told of", async () => 
   const uploads = join(folder, "models", ".server", "uploads");
   assert.deepEqual(await filesIn(uploads), []);
 });
+
+Deno.test("a body of no type, or of another, is told what is taken", async () => {
+  const image = new Blob([await imageOf(server.folder)]);
+  for (
+    const type of [
+      undefined,
+      "text/plain",
+      "application/x-www-form-urlencoded",
+      "x/y",
+    ]
+  ) {
+    const response = await fetch(`${server.url}/v1/classify`, {
+      method: "POST",
+      ...(type && { headers: { "content-type": type } }),
+      body: image.stream(), // to which fetch gives no type
+    });
+    await assertRefused(response, {
+      status: 415,
+      error: /image\/png.*octet-stream.*form-data.*application\/json/,
+    });
+  }
+});

@@ -22,15 +22,19 @@ Deno.test("the server and its models describe themselves", async () => {
   const { name, version, extensions } = await (await get("")).json();
   assert.equal(name, "zoomin");
   assert.match(version, /^\d+\.\d+\.\d+$/);
-  assert.deepEqual(extensions, []);
+  assert.deepEqual(extensions, ["binary_tensor_data"]);
   assert.deepEqual(await (await get("/health/live")).json(), { live: true });
   assert.deepEqual(await (await get("/health/ready")).json(), { ready: true });
   const model = await (await get("/models/first")).json();
-  assert.deepEqual(model.outputs[1], {
-    name: "probabilities",
-    datatype: "FP32",
-    shape: [-1, 2],
-  });
+  assert.deepEqual(model.inputs, [
+    { name: "image", datatype: "BYTES", shape: [-1] },
+    { name: "uri", datatype: "BYTES", shape: [-1] },
+    { name: "pixels", datatype: "UINT8", shape: [-1, -1, -1, 3] },
+  ]);
+  assert.deepEqual(model.outputs, [
+    { name: "label", datatype: "BYTES", shape: [-1] },
+    { name: "probabilities", datatype: "FP32", shape: [-1, 2] },
+  ]);
   const [only] = model.versions;
   const same = await (await get(`/models/first/versions/${only}`)).json();
   assert.deepEqual(same, model);

@@ -38,23 +38,22 @@ function fold(number: number, accuracy: number): FoldResult {
         accuracy: metric(accuracy),
         auc: metric(number === 3 ? null : accuracy),
       },
+      confusion: [[5, 0], [0, 5]], // 10 images
       attention: null,
-    } as EvaluationReport,
+    } as unknown as EvaluationReport,
   };
 }
 
-/** The same, with figures of its images and their objects. */
-function foldOfImages(
-  accuracy: Record<"value" | "low" | "high", number>,
+/** The same, with figures of its objects. */
+function foldOfObjects(
+  accuracy: number,
   hits: Record<"drawn" | "chance", number>,
 ): FoldResult {
-  const { value, ...interval } = accuracy;
-  const only = fold(1, value);
-  const { metrics } = only.report;
+  const only = fold(1, accuracy);
   return {
     ...only,
     report: {
-      metrics: { ...metrics, accuracy: { value, interval } },
+      ...only.report,
       attention: {
         drawn: { value: hits.drawn, interval: null },
         chance: { value: hits.chance, interval: null },
@@ -132,26 +131,32 @@ Deno.test("another seed makes no new fold of a difference", () => {
   close(repeated.low!, low!);
 });
 
-Deno.test("one fold has the interval of its images, under any seeds", () => {
-  const hits = { drawn: 0.5, chance: 0.1 };
-  const accuracyOf = (...cells: CellResult[]) =>
-    rowOf(variant, "held-out", cells, { samples: 10 }).accuracy;
-  const first = foldOfImages({ value: 0.5, low: 0.25, high: 0.75 }, hits);
-  const second = foldOfImages({ value: 0.7, low: 0.35, high: 0.85 }, hits);
-  const one = accuracyOf({ seed: 0, folds: [first] });
-  assert.deepEqual([one.mean, one.low, one.high], [0.5, 0.25, 0.75]);
-  const two = accuracyOf(
-    { seed: 0, folds: [first] },
-    { seed: 1, folds: [second] },
-  );
-  close(two.mean!, 0.6);
-  close(two.low!, 0.3);
-  close(two.high!, 0.8);
+Deno.test("one fold has the intervals of its images, under any seeds", () => {
+  const rowOfCells = (...cells: CellResult[]) =>
+    rowOf(variant, "held-out", cells, { samples: 10 });
+  const one = rowOfCells(cell(0, [0.9]));
+  // Wilson, 9 of 10; as statsmodels' proportion_confint(9, 10, method="wilson")
+  close(one.accuracy.low!, 0.59585, 1e-5);
+  close(one.accuracy.high!, 0.98212, 1e-5);
+  assert.ok(one.auc.low! > 0.5 && one.auc.high! < 1);
+  // Two seeds of 0.8 and 1 are as one of 0.9: no image is new.
+  const two = rowOfCells(cell(0, [0.8]), cell(1, [1]));
+  assert.deepEqual(two.accuracy, one.accuracy);
+  assert.deepEqual(two.auc, one.auc);
+});
+
+Deno.test("folds that agree leave the error of their images", () => {
+  const row = rowOf(variant, "held-out", [cell(0, [1, 1, 1, 1])], {
+    samples: 10,
+  });
+  // Student's t would say [1, 1]; Wilson's of 40 of 40 is 0.91238 to 1.
+  close(row.accuracy.low!, 0.91238, 1e-5);
+  assert.equal(row.accuracy.high, 1);
+  assert.ok(row.auc.low! > 0.7 && row.auc.low! < 0.95, `${row.auc.low}`);
 });
 
 Deno.test("a report tells hits of 0 from no annotation", () => {
-  const accuracy = { value: 0.5, low: 0.25, high: 0.75 };
-  const folds = [foldOfImages(accuracy, { drawn: 0, chance: 0.0138 })];
+  const folds = [foldOfObjects(0.5, { drawn: 0, chance: 0.0138 })];
   const rows = [[{ seed: 0, folds }], [cell(0, [0.5])]].map((cells) =>
     rowOf(variant, "held-out", cells, { samples: 10 })
   );

@@ -1,0 +1,157 @@
+/**
+ * 95 % intervals of shares by score methods: they cover what they should where
+ * images are few or (nearly) all are right, and where the bootstrap, which can
+ * only draw what was seen, covers far less and ends at [1, 1].
+ *
+ * Sources:
+ * - Wilson, J. Am. Stat. Assoc. 22 (1927): the score interval of a share
+ * - Newcombe, Stat. Med. 17 (1998): "square and add" of such intervals; for
+ *   means of several, Zou, Huang & Zhang, Comput. Stat. Data Anal. 53 (2009)
+ * - Kish, Survey Sampling (1965): the effective number of images in groups;
+ *   with Wilson's interval, Dean & Pagano, J. Surv. Stat. Methodol. 3 (2015)
+ * - Newcombe, Stat. Med. 25 (2006), part 2, method 5: the area under the curve
+ *
+ * @module
+ */
+
+/** The two ends of a 95 % interval. */
+export interface Interval {
+  low: number;
+  high: number;
+}
+
+/** How many of one group's images count, and how many of them succeed. */
+export interface Tally {
+  successes: number;
+  trials: number;
+}
+
+/** A share and the interval of it. */
+export interface MeasuredShare {
+  value: number;
+  interval: Interval;
+}
+
+const Z = 1.959963984540054; // standard normal quantile of 0.975
+const BISECTIONS = 52; // one a bit of a double
+
+/** Wilson's interval of a share; `null` of no trials. */
+export function wilsonInterval(
+  { successes, trials }: Tally,
+): Interval | null {
+  if (trials === 0) return null;
+  const share = successes / trials;
+  const spread = Z * Z / trials;
+  const middle = (share + spread / 2) / (1 + spread);
+  const half = Math.sqrt(spread * (share * (1 - share) + spread / 4)) /
+    (1 + spread);
+  // Rounding must not leave the share outside.
+  return {
+    low: successes === 0 ? 0 : middle - half,
+    high: successes === trials ? 1 : middle + half,
+  };
+}
+
+/**
+ * Wilson's interval of a share over groups whose images are not independent:
+ * that of the effective number of images, at which independent images would
+ * vary as the groups do. It lies between what groups come to whose images are
+ * all alike, which is taken where nothing varies, and the number of images.
+ *
+ * @param groups one of each patient; images without groups have one each.
+ * @returns `null` of no trials.
+ */
+export function groupedWilsonInterval(
+  groups: readonly Tally[],
+): Interval | null {
+  const counted = groups.filter(({ trials }) => trials > 0);
+  const sum = (of: (group: Tally) => number) =>
+    counted.reduce((sum, group) => sum + of(group), 0);
+  const trials = sum((group) => group.trials);
+  if (trials === 0) return null;
+  const share = sum(({ successes }) => successes) / trials;
+  const alike = trials ** 2 / sum((group) => group.trials ** 2);
+  const variance =
+    sum(({ successes, trials }) => (successes - share * trials) ** 2) *
+    counted.length / (counted.length - 1) / trials ** 2;
+  // 0 / 0: all are right, or there is one group: as few as they may be.
+  const varied = share * (1 - share) / variance;
+  const effective = Number.isNaN(varied)
+    ? alike
+    : Math.min(Math.max(varied, alike), trials);
+  return wilsonInterval({ successes: share * effective, trials: effective });
+}
+
+/** The interval of the mean of independent shares, from their own. */
+export function meanShareInterval(
+  shares: readonly MeasuredShare[],
+): Interval | null {
+  if (shares.length === 0) return null;
+  const mean = shares.reduce((sum, { value }) => sum + value, 0) /
+    shares.length;
+  const distance = (end: "low" | "high") =>
+    Math.hypot(...shares.map(({ value, interval }) => interval[end] - value)) /
+    shares.length;
+  return {
+    low: Math.max(0, mean - distance("low")),
+    high: Math.min(1, mean + distance("high")),
+  };
+}
+
+/** Images of the positive class and of the other. */
+export interface ClassCounts {
+  positives: number;
+  negatives: number;
+}
+
+/**
+ * Newcombe's interval of the area under the ROC curve: the areas whose own
+ * standard error, by Hanley & McNeil with equal exponential tails, puts `area`
+ * within 1.96 of them.
+ *
+ * @param area measured on `sets`; the mean over them if there are several, whose
+ * images are ranked apart.
+ */
+export function aucInterval(
+  area: number,
+  ...sets: readonly ClassCounts[]
+): Interval {
+  const variance = (area: number) =>
+    sets.reduce((sum, set) => sum + aucVariance(area, set), 0) /
+    sets.length ** 2;
+  const end = (outside: number) => {
+    let inside = area;
+    for (let step = 0; step < BISECTIONS; step++) {
+      const middle = (inside + outside) / 2;
+      const fits = (area - middle) ** 2 <= Z * Z * variance(middle);
+      if (fits) inside = middle;
+      else outside = middle;
+    }
+    return inside;
+  };
+  return { low: end(0), high: end(1) };
+}
+
+/** Of the area that is measured, where the true one is `area`. */
+function aucVariance(
+  area: number,
+  { positives, negatives }: ClassCounts,
+): number {
+  const others = (positives + negatives) / 2 - 1;
+  return area * (1 - area) *
+    (1 + others * ((1 - area) / (2 - area) + area / (1 + area))) /
+    (positives * negatives);
+}
+
+/** The least interval that holds both. */
+export function hullOf(a: Interval, b: Interval): Interval {
+  return { low: Math.min(a.low, b.low), high: Math.max(a.high, b.high) };
+}
+
+// What rounding leaves of no width.
+const ROUNDING = 1e-12;
+
+/** Tells if resamples all came to one value, which bounds no error. */
+export function isFlat({ low, high }: Interval): boolean {
+  return high - low < ROUNDING;
+}

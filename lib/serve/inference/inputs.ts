@@ -1,0 +1,299 @@
+/**
+ * The images of a request of the Open Inference Protocol: files, addresses or
+ * pixels, in JSON or as bytes behind it.
+ *
+ * @module
+ */
+import { ImageError } from "../../errors.ts";
+import type { Size } from "../../image/geometry.ts";
+import { RGB_BYTES, rgbTiffHeader } from "../../image/tiff_strips.ts";
+import type { BodyReader } from "../body.ts";
+import { InputError } from "../errors.ts";
+import type { HeldImage, Images } from "../images.ts";
+import type { Limits } from "../limits.ts";
+import { MAX_TEXT } from "../schemas.ts";
+import type { Uploads } from "../uploads.ts";
+import {
+  HEADER_LENGTH,
+  type InferInput,
+  INPUTS,
+  MAX_IMAGES,
+} from "./schemas.ts";
+
+/** The parts that fetch or store images, and the stack that frees them. */
+interface Receiver {
+  images: Images;
+  uploads: Uploads;
+  limits: Pick<Limits, "maxPixels">;
+  held: AsyncDisposableStack;
+}
+
+/** One element of a tensor, in pieces; each is read before the next begins. */
+type Element = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+// A request has one input.
+const FIELD = "inputs.0";
+const DATA = `${FIELD}.data`;
+const BINARY_SIZE = `${FIELD}.parameters.binary_data_size`;
+
+// 3 GiB, where the file they are kept in may have 4.
+const MAX_PIXELS = 2 ** 30;
+
+// The binary form of BYTES: a length of 32 bits before each element.
+const LENGTH_BYTES = 4;
+
+/**
+ * Takes the images of `input`, in their order.
+ *
+ * @param tensors the bytes behind the JSON, if there are any: read to the end.
+ * @throws {InputError | ImageError | TooLargeError | StalledError | ForbiddenError}
+ */
+export async function receiveImages(
+  input: InferInput,
+  tensors: BodyReader | undefined,
+  receiver: Receiver,
+): Promise<HeldImage[]> {
+  assertDatatype(input);
+  const count = countOf(input);
+  const elements = isBinary(input, tensors)
+    ? binaryElements(input, count, tensors)
+    : jsonElements(input, count);
+  const take = takerOf(input, receiver);
+  const images: HeldImage[] = [];
+  for await (const element of elements) {
+    images.push(receiver.held.use(await take(element, images.length)));
+  }
+  await tensors?.assertEnd();
+  return images;
+}
+
+function assertDatatype({ name, datatype }: InferInput): void {
+  const expected = INPUTS[name].datatype;
+  if (datatype === expected) return;
+  const advice = name === "image" ? '; pixels go as the input "pixels"' : "";
+  throw new InputError(
+    `${FIELD}.datatype`,
+    `Cannot take "${name}" as ${datatype}: it must be ${expected}${advice}`,
+  );
+}
+
+/** How many images a shape holds. */
+function countOf({ name, shape }: InferInput): number {
+  const isShape = name === "pixels"
+    ? shape.length >= 3 && shape.at(-1) === RGB_BYTES
+    : shape.length === 1 || (shape.length === 2 && shape[1] === 1);
+  if (!isShape) {
+    throw new InputError(
+      `${FIELD}.shape`,
+      `Cannot take "${name}" of shape [${shape}]: it must be ${
+        name === "pixels"
+          ? "[n, height, width, 3] or [height, width, 3]"
+          : "[n] or [n, 1]"
+      }`,
+    );
+  }
+  const count = name === "pixels" && shape.length === 3 ? 1 : shape[0]!;
+  if (count <= MAX_IMAGES) return count;
+  throw new InputError(
+    `${FIELD}.shape`,
+    `Cannot take ${count} images in a request: ${MAX_IMAGES} are the most`,
+  );
+}
+
+/** Tells if the tensor comes as bytes: in one form only, and with its header. */
+function isBinary(
+  { data, parameters }: InferInput,
+  tensors: BodyReader | undefined,
+): tensors is BodyReader {
+  const size = parameters?.binary_data_size;
+  if (size === undefined && data === undefined) {
+    throw new InputError(
+      DATA,
+      'Cannot find the tensor: send "data", or bytes and their "binary_data_size"',
+    );
+  }
+  if (size === undefined) return false;
+  if (data !== undefined) {
+    throw new InputError(
+      DATA,
+      'Cannot take a tensor twice: send "data" or "binary_data_size", not both',
+    );
+  }
+  if (tensors) return true;
+  throw new InputError(
+    BINARY_SIZE,
+    `Cannot find the bytes of the tensor: the header "${HEADER_LENGTH}" must say where the JSON ends`,
+  );
+}
+
+/** How an element becomes an image. */
+function takerOf(
+  { name, shape }: InferInput,
+  { images, uploads, limits }: Receiver,
+): (element: Element, index: number) => Promise<HeldImage> {
+  const keep = async (element: Element, index: number) =>
+    images.uploaded(await uploads.keep(element, `${name}[${index}]`));
+  switch (name) {
+    case "image":
+      return keep;
+    case "uri":
+      return async (element) => {
+        const value = await textOf(element);
+        return await images.named(
+          URL.canParse(value) ? { uri: value } : { path: value },
+        );
+      };
+    case "pixels": {
+      const header = rgbTiffHeader(pixelSize(shape, limits));
+      return (element, index) => keep(following(header, element), index);
+    }
+    default:
+      throw new TypeError(`Unknown input ${name satisfies never}`);
+  }
+}
+
+function pixelSize(
+  shape: readonly number[],
+  { maxPixels }: Pick<Limits, "maxPixels">,
+): Size {
+  const [height, width] = shape.slice(-3) as [number, number, number];
+  const most = Math.min(maxPixels, MAX_PIXELS);
+  if (width * height <= most) return { width, height };
+  throw new ImageError(
+    `Cannot take ${width} x ${height} px as a tensor: ${most} px are the most; send the image as a file`,
+  );
+}
+
+async function* following(
+  header: Uint8Array,
+  element: Element,
+): AsyncGenerator<Uint8Array> {
+  yield header;
+  yield* element;
+}
+
+async function textOf(element: Element): Promise<string> {
+  const bytes = new Uint8Array(
+    await new Blob(
+      await Array.fromAsync(element) as BlobPart[],
+    ).arrayBuffer(),
+  );
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new InputError(DATA, "Cannot read an address: it is not UTF-8", {
+      cause,
+    });
+  }
+}
+
+/** The elements of a tensor behind the JSON. */
+async function* binaryElements(
+  { name, shape, parameters }: InferInput,
+  count: number,
+  tensors: BodyReader,
+): AsyncGenerator<Element> {
+  const size = parameters!.binary_data_size!;
+  if (name === "pixels") {
+    const bytes = product(shape) / count;
+    if (size !== bytes * count) {
+      throw new InputError(
+        BINARY_SIZE,
+        `Cannot take ${size} bytes as UINT8 of shape [${shape}], which has ${
+          bytes * count
+        }`,
+      );
+    }
+    for (let i = 0; i < count; i++) yield tensors.pieces(bytes);
+    return;
+  }
+  let left = size;
+  for (let i = 0; i < count; i++) {
+    if (left < LENGTH_BYTES) throw badBytes(i, `${left} bytes are left for it`);
+    const length = lengthOf(await tensors.take(LENGTH_BYTES));
+    left -= LENGTH_BYTES;
+    if (length > left) {
+      throw badBytes(i, `it is to have ${length} bytes, and ${left} are left`);
+    }
+    if (name === "uri" && length > MAX_TEXT) {
+      throw badBytes(i, `${length} bytes are too many for an address`);
+    }
+    if (length === 0) throw badBytes(i, "it is empty");
+    yield tensors.pieces(length);
+    left -= length;
+  }
+  if (left === 0) return;
+  throw new InputError(
+    BINARY_SIZE,
+    `Cannot take ${size} bytes as BYTES of shape [${shape}]: ${left} follow the last element`,
+  );
+}
+
+function badBytes(index: number, why: string): InputError {
+  return new InputError(DATA, `Cannot read element ${index}: ${why}`);
+}
+
+function lengthOf(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+}
+
+function product(shape: readonly number[]): number {
+  return shape.reduce((product, side) => product * side, 1);
+}
+
+/** The elements of a tensor in JSON, nested as its shape or flat. */
+function* jsonElements(
+  { name, shape, data }: InferInput,
+  count: number,
+): Generator<Element> {
+  const values = data!.flat(shape.length - 1);
+  if (values.length !== product(shape)) {
+    throw new InputError(
+      `${FIELD}.shape`,
+      `Cannot take ${values.length} values as a shape of [${shape}]`,
+    );
+  }
+  if (name === "pixels") {
+    const bytes = Uint8Array.from(values, byteOf);
+    const each = bytes.length / count;
+    for (let i = 0; i < count; i++) {
+      yield [bytes.subarray(i * each, (i + 1) * each)];
+    }
+    return;
+  }
+  for (const [i, value] of values.entries()) {
+    if (typeof value !== "string" || value === "") {
+      throw badBytes(i, "it must be a text that is not empty");
+    }
+    yield [name === "image" ? decoded(value) : addressOf(value, i)];
+  }
+}
+
+function byteOf(value: unknown, index: number): number {
+  if (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 255) {
+    return Number(value);
+  }
+  throw badBytes(index, "a pixel's value must be an integer from 0 to 255");
+}
+
+function addressOf(value: string, index: number): Uint8Array {
+  if (value.length > MAX_TEXT) {
+    throw badBytes(
+      index,
+      `${value.length} characters are too many for an address`,
+    );
+  }
+  return new TextEncoder().encode(value);
+}
+
+function decoded(base64: string): Uint8Array {
+  try {
+    return Uint8Array.fromBase64(base64);
+  } catch (cause) {
+    throw new InputError(
+      DATA,
+      `Cannot read an image from base64: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}

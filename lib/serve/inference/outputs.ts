@@ -1,0 +1,106 @@
+/**
+ * Answers of the Open Inference Protocol: outputs in JSON, or as bytes behind
+ * it where the caller asks for that.
+ *
+ * @module
+ */
+import type { ModelEntry } from "../models.ts";
+import type { ModelClassification } from "../predictor.ts";
+import type { InferRequest, InferResponse, OutputTensor } from "./schemas.ts";
+
+/** The outputs of an answer, and the bytes of those that are not in JSON. */
+export interface EncodedOutputs {
+  outputs: InferResponse["outputs"];
+  /** One for each output that has a `binary_data_size`, in their order. */
+  tensors: Uint8Array<ArrayBuffer>[];
+}
+
+/** An output before it is encoded. */
+interface Tensor extends Pick<OutputTensor, "name" | "datatype" | "shape"> {
+  data: (string | number)[];
+}
+
+/** The outputs that `request` asks for, one row an image. */
+export function encodeOutputs(
+  model: ModelEntry,
+  results: readonly ModelClassification[],
+  request: InferRequest,
+): EncodedOutputs {
+  const tensors: Uint8Array<ArrayBuffer>[] = [];
+  const outputs = outputsOf(model, results)
+    .filter(({ name }) => isWanted(name, request))
+    .map(({ data, ...output }) => {
+      if (!isBinary(output.name, request)) return { ...output, data };
+      const bytes = encodeData(data);
+      tensors.push(bytes);
+      return { ...output, parameters: { binary_data_size: bytes.length } };
+    });
+  return { outputs, tensors };
+}
+
+/** The tensors of a model's answer, as its metadata tells them. */
+export function outputMetadata(
+  { info: { classes } }: ModelEntry,
+): Omit<Tensor, "data">[] {
+  return [
+    { name: "label", datatype: "BYTES", shape: [-1] },
+    { name: "probabilities", datatype: "FP32", shape: [-1, classes.length] },
+  ];
+}
+
+function outputsOf(model: ModelEntry, results: readonly ModelClassification[]) {
+  const { classes } = model.info;
+  const data: Record<string, Tensor["data"]> = {
+    label: results.map(({ label }) => label),
+    probabilities: results.flatMap(({ probabilities }) =>
+      classes.map((name) => probabilities[name]!)
+    ),
+  };
+  return outputMetadata(model).map(({ shape, ...output }) => ({
+    ...output,
+    shape: [results.length, ...shape.slice(1)],
+    data: data[output.name]!,
+  }));
+}
+
+function isWanted(output: string, { outputs = [] }: InferRequest): boolean {
+  return outputs.length === 0 || outputs.some(({ name }) => name === output);
+}
+
+function isBinary(
+  output: string,
+  { outputs = [], parameters }: InferRequest,
+): boolean {
+  const asked = outputs.find(({ name }) => name === output);
+  return asked?.parameters?.binary_data ?? parameters?.binary_data_output ??
+    false;
+}
+
+/** Little-endian: FP32 as it is, BYTES each behind its length of 32 bits. */
+function encodeData(data: Tensor["data"]): Uint8Array<ArrayBuffer> {
+  const parts = data.map((value) => {
+    if (typeof value === "string") {
+      const text = new TextEncoder().encode(value);
+      return [numberBytes("setUint32", text.length), text];
+    }
+    return [numberBytes("setFloat32", value)];
+  }).flat();
+  const bytes = new Uint8Array(
+    parts.reduce((sum, { length }) => sum + length, 0),
+  );
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+function numberBytes(
+  set: "setUint32" | "setFloat32",
+  value: number,
+): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer)[set](0, value, true);
+  return bytes;
+}

@@ -1,0 +1,90 @@
+/**
+ * Reads a request of the Open Inference Protocol: JSON, and behind it, where a
+ * header says how long the JSON is, the bytes of tensors.
+ *
+ * @module
+ */
+import { type BodyOptions, BodyReader, bytesOf, chunksOf } from "../body.ts";
+import { InputError, TooLargeError } from "../errors.ts";
+import type { Limits } from "../limits.ts";
+import { parsed } from "../schemas.ts";
+import { HEADER_LENGTH, type InferRequest, inferSchema } from "./schemas.ts";
+
+/** A request, and the bytes behind its JSON. */
+export interface ReceivedRequest extends AsyncDisposable {
+  request: InferRequest;
+  /** Undefined where the body is JSON alone. */
+  tensors: BodyReader | undefined;
+}
+
+/** A body as it comes. */
+interface IncomingBody {
+  body: ReadableStream<Uint8Array> | null;
+  /** The header {@linkcode HEADER_LENGTH}, if it was sent. */
+  headerLength: string | undefined;
+  /** Length of the body, if it was sent. */
+  announced: number | undefined;
+  signal: AbortSignal;
+}
+
+/**
+ * Reads the JSON of a request; the bytes behind it are read as they are used.
+ *
+ * @throws {InputError | TooLargeError | StalledError}
+ */
+export async function receiveRequest(
+  { body, headerLength, announced, signal }: IncomingBody,
+  { jsonBytes, uploadBytes, pace }: Limits,
+): Promise<ReceivedRequest> {
+  const isBinary = headerLength !== undefined;
+  const mostBytes = isBinary ? jsonBytes + uploadBytes : jsonBytes;
+  const tooLarge = `Cannot take ${
+    isBinary ? "a request" : "a JSON body"
+  } of more than ${mostBytes} bytes`;
+  if ((announced ?? 0) > mostBytes) throw new TooLargeError(tooLarge);
+  const bounds: BodyOptions = { mostBytes, pace, tooLarge, signal };
+  const chunks = chunksOf(body ?? ReadableStream.from([]), bounds);
+  if (!isBinary) {
+    const request = requestOf(await bytesOf(chunks));
+    return { request, tensors: undefined, async [Symbol.asyncDispose]() {} };
+  }
+  const tensors = new BodyReader(chunks);
+  try {
+    const length = jsonLength(headerLength, jsonBytes);
+    const request = requestOf(await tensors.take(length));
+    const end = () => tensors[Symbol.asyncDispose]();
+    return { request, tensors, [Symbol.asyncDispose]: end };
+  } catch (error) {
+    await tensors[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function jsonLength(text: string, jsonBytes: number): number {
+  if (!/^[1-9]\d*$/.test(text)) {
+    throw new InputError(
+      HEADER_LENGTH,
+      `Cannot read the header "${HEADER_LENGTH}": it must be the length of the JSON in bytes, 1 or more`,
+    );
+  }
+  if (Number(text) <= jsonBytes) return Number(text);
+  throw new TooLargeError(
+    `Cannot take JSON of ${text} bytes: ${jsonBytes} are the most; send tensors behind it, as bytes`,
+  );
+}
+
+function requestOf(json: Uint8Array): InferRequest {
+  return parsed(inferSchema, jsonOf(json));
+}
+
+function jsonOf(json: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(json));
+  } catch (cause) {
+    throw new InputError(
+      "body",
+      `Cannot read the JSON of the body: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Requests and answers of the Open Inference Protocol, version 2.
+ *
+ * Sources: kserve/open-inference-protocol, specification/protocol/
+ * inference_rest.md; triton-inference-server/server, docs/protocol/
+ * extension_binary_data.md.
+ *
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+import { closedObject, optionShape } from "../schemas.ts";
+
+/** Images of one request at most. */
+export const MAX_IMAGES = 16;
+
+/** The protocol's name of the extension that sends tensors as bytes. */
+export const BINARY_EXTENSION = "binary_tensor_data";
+
+/** Tells how long the JSON is that stands before the bytes of tensors. */
+export const HEADER_LENGTH = "inference-header-content-length";
+
+/** The inputs; a request has one of them. */
+export const INPUTS = {
+  image: { datatype: "BYTES", shape: [-1] }, // encoded files
+  uri: { datatype: "BYTES", shape: [-1] },
+  pixels: { datatype: "UINT8", shape: [-1, -1, -1, 3] },
+} as const;
+
+export const OUTPUTS = ["label", "probabilities"] as const;
+
+const binarySize = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+/** A parameter of another extension, which must not be ignored. */
+function notOffered(message: string) {
+  return z.unknown().optional()
+    .refine((value) => value === undefined, { error: message })
+    .openapi({ description: `Not offered: ${message}` });
+}
+
+const noSharedMemory = notOffered("send the tensor itself");
+
+const inputSchema = z.object({
+  name: z.enum(Object.keys(INPUTS) as (keyof typeof INPUTS)[]),
+  datatype: z.enum(["BYTES", "UINT8"]),
+  shape: z.array(z.number().int().min(1).max(2 ** 31 - 1)).min(1).max(4),
+  data: z.array(z.unknown()).min(1).optional().openapi({
+    description: "image: files in base64; uri: addresses or paths; " +
+      "pixels: numbers from 0 to 255, flat or nested",
+    items: {},
+  }),
+  parameters: z.looseObject({
+    binary_data_size: binarySize.optional().openapi({
+      description: "Bytes of the tensor behind the JSON, instead of `data`",
+    }),
+    shared_memory_region: noSharedMemory,
+  }).optional(),
+});
+
+const requestedOutputSchema = z.object({
+  name: z.enum(OUTPUTS),
+  parameters: z.looseObject({
+    binary_data: z.boolean().optional(),
+    shared_memory_region: noSharedMemory,
+    classification: notOffered("take both outputs"),
+  }).optional(),
+});
+
+/** The JSON of a request. */
+export const inferSchema = z.object({
+  id: z.string().max(200).optional(),
+  parameters: closedObject({
+    samples: optionShape.samples,
+    draws: optionShape.draws,
+    seed: optionShape.seed,
+    binary_data_output: z.boolean().optional().openapi({
+      description: "Answer with bytes where an output does not say",
+    }),
+  }).optional(),
+  inputs: z.array(inputSchema).length(1),
+  outputs: z.array(requestedOutputSchema).max(OUTPUTS.length).optional()
+    .openapi({ description: "Those that are wanted; all if none is named" }),
+}).openapi("InferRequest");
+
+export const tensorSchema = z.object({
+  name: z.string(),
+  datatype: z.string(),
+  shape: z.array(z.number().int()),
+});
+
+const outputSchema = z.object({
+  ...tensorSchema.shape,
+  data: z.array(z.union([z.string(), z.number()])).optional(),
+  parameters: z.object({ binary_data_size: binarySize }).optional(),
+});
+
+/** The JSON of an answer. */
+export const inferResponseSchema = z.object({
+  id: z.string(),
+  model_name: z.string(),
+  model_version: z.string(),
+  outputs: z.array(outputSchema),
+}).openapi("InferResponse");
+
+export const modelMetadataSchema = z.object({
+  name: z.string(),
+  versions: z.array(z.string()),
+  platform: z.string(),
+  inputs: z.array(tensorSchema),
+  outputs: z.array(tensorSchema),
+}).openapi("ModelMetadata");
+
+export type InferRequest = z.infer<typeof inferSchema>;
+export type InferInput = z.infer<typeof inputSchema>;
+export type InferResponse = z.infer<typeof inferResponseSchema>;
+export type OutputTensor = z.infer<typeof outputSchema>;

@@ -1,0 +1,124 @@
+/**
+ * Triton's own client against our server, each a process of its own. Its
+ * package is fetched into a virtual environment, so this runs in the gate
+ * (ZOOMIN_REQUIRE_CLIENTS=1) and is ignored elsewhere.
+ */
+import assert from "node:assert/strict";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import sharp from "sharp";
+import { exists } from "../../lib/files.ts";
+import { post, serverOfFile } from "../serve/served.ts";
+
+const REQUIRED = Deno.env.get("ZOOMIN_REQUIRE_CLIENTS") === "1";
+const SCRIPT = fileURLToPath(
+  new URL("./inference_clients.py", import.meta.url),
+);
+const IMAGE = "test_00000.png";
+
+// The one the extension was built against, and what a user would get today.
+const PACKAGES = ["tritonclient[http]==2.73.*", "tritonclient[http]"];
+
+interface Told {
+  label: string[];
+  probabilities: number[][];
+  id: string;
+  binary: boolean;
+}
+
+interface Printed {
+  live: boolean;
+  ready: boolean;
+  extensions: string[];
+  metadata: { inputs: unknown[] };
+  answers: Record<string, Told>;
+  refusals: Record<string, { status: string; message: string }>;
+}
+
+if (REQUIRED) {
+  const server = serverOfFile("--workers", "1");
+  for (const requirement of PACKAGES) {
+    Deno.test(`${requirement} classifies images`, async () => {
+      const python = await pythonWith(requirement);
+      const image = join(server.folder, "set", "images", IMAGE);
+      const { data, info } = await sharp(image).removeAlpha().raw()
+        .toBuffer({ resolveWithObject: true });
+      const pixels = join(server.folder, "pixels.raw");
+      await Deno.writeFile(pixels, data);
+      const printed = JSON.parse(
+        await output(
+          python,
+          ...[SCRIPT, new URL(server.url).host, "first", image, pixels],
+          ...[String(info.height), String(info.width), `images/${IMAGE}`],
+        ),
+      ) as Printed;
+      await assertPrinted(printed, server.url);
+    });
+  }
+} else {
+  Deno.test({
+    name: "Triton's client classifies images",
+    ignore: true, // needs ZOOMIN_REQUIRE_CLIENTS=1
+    fn() {},
+  });
+}
+
+async function assertPrinted(printed: Printed, url: string): Promise<void> {
+  const { live, ready, extensions, metadata, answers, refusals } = printed;
+  assert.deepEqual([live, ready], [true, true]);
+  assert.deepEqual(extensions, ["binary_tensor_data"]);
+  assert.equal(metadata.inputs.length, 3);
+  const direct = await (await post(`${url}/v1/classify`, {
+    path: `images/${IMAGE}`,
+    seed: 3,
+  })).json();
+  const expected = Object.values<number>(direct.probabilities);
+  assert.equal(Object.keys(answers).length, 16);
+  for (const [name, { label, probabilities }] of Object.entries(answers)) {
+    const images = name === "column" || name === "pixels" ? 2 : 1;
+    assert.deepEqual(label, new Array(images).fill(direct.label), name);
+    assert.equal(probabilities.length, images, name);
+    for (const row of probabilities) {
+      row.forEach((p, i) =>
+        assert.ok(Math.abs(p - expected[i]!) < 1e-5, `${name}: ${row}`)
+      );
+    }
+  }
+  assert.equal(answers["JSON out"]!.id, "JSON out");
+  assert.equal(answers["JSON out"]!.binary, false);
+  assert.equal(answers["bytes out"]!.binary, true);
+  assert.equal(answers.bytes!.binary, true); // the client asks for it
+  const statuses = Object.entries(refusals)
+    .map(([name, { status, message }]) => [name, status, message.slice(0, 6)]);
+  assert.deepEqual(statuses, [
+    ["no image", "415", "Cannot"],
+    ["datatype", "400", "Cannot"],
+    ["model", "404", "There "],
+  ]);
+}
+
+/** Python of a virtual environment that has a package; made once. */
+async function pythonWith(requirement: string): Promise<string> {
+  const name = `zoomin-clients-${requirement.replaceAll(/[^\w.]+/g, "-")}`;
+  const folder = join(tmpdir(), name);
+  using lock = await Deno.open(`${folder}.lock`, { create: true, write: true });
+  await lock.lock(true); // another run may be making it
+  const python = join(folder, "bin", "python");
+  const whole = join(folder, "whole");
+  if (!await exists(whole)) {
+    await output("python3", "-m", "venv", "--clear", folder);
+    await output(python, "-m", "pip", "install", "--quiet", requirement);
+    await Deno.writeTextFile(whole, "");
+  }
+  return python;
+}
+
+/** The output of a command, which must succeed. */
+async function output(command: string, ...args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, { args })
+    .output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  assert.ok(success, `${command} ${args.join(" ")}: ${text(stderr)}`);
+  return text(stdout);
+}
