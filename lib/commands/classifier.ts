@@ -81,9 +81,7 @@ export async function startClassifier(
     await setTimeout(0); // wasm never waits: let signals and messages in
     signal.throwIfAborted();
     try {
-      const classified = await classify(image);
-      engine.assertAlive();
-      return { classified };
+      return { classified: await engine.whileAlive(() => classify(image)) };
     } catch (error) {
       if (error instanceof ImageError) return { error: error.message };
       throw error;

@@ -19,6 +19,7 @@ import { type DoneCell, writeReport } from "../study/write.ts";
 import { type FoldResult, foldsDone, foldTasks } from "../train/crossval.ts";
 import { checkSameEntries } from "../train/run_data.ts";
 import { environment } from "../engine/environment.ts";
+import type { Engine } from "../engine/select.ts";
 import { Flags } from "./flags.ts";
 import { crossValidationStarted, FOLDS_FILE } from "./run_folder.ts";
 import { type CellPlace, readCell, runCell } from "./study_cell.ts";
@@ -54,8 +55,7 @@ interface Setup {
   quick: boolean;
   reportOnly: boolean;
   command: string;
-  environment: Record<string, unknown>;
-  backend: string;
+  engine: Engine;
   workers: number;
   signal: AbortSignal;
 }
@@ -98,8 +98,7 @@ export async function run(argv: string[]): Promise<number> {
     quick,
     reportOnly: flags.has("report"),
     command: commandOf(argv),
-    environment: environment(engine),
-    backend: engine.backend,
+    engine,
     workers: flags.workers() ?? navigator.hardwareConcurrency,
     signal: interruptSignal(),
   };
@@ -175,11 +174,14 @@ async function finishCell(
   setup: Setup,
   manifest: Manifest,
 ): Promise<void> {
-  const { backend, signal } = setup;
+  const { engine, signal } = setup;
+  const { backend } = engine;
   const place = placeOf(cell, setup, manifest);
   const result = await runCell(cell, { ...place, backend, signal });
   for (const samples of cell.variant.samples ?? []) {
-    await rescore(place.folder, heldOut(result), { manifest, samples, signal });
+    await engine.whileAlive(() =>
+      rescore(place.folder, heldOut(result), { manifest, samples, signal })
+    );
   }
 }
 
@@ -194,7 +196,7 @@ function placeOf(
 
 /** Writes the report of all that stands in the study's folder. */
 async function report(setup: Setup, data: Data): Promise<StudyResults> {
-  const { study, folder, command, environment, quick } = setup;
+  const { study, folder, command, engine, quick } = setup;
   const cells = cellsOf(study);
   const found: DoneCell[] = [];
   let done = 0;
@@ -208,7 +210,7 @@ async function report(setup: Setup, data: Data): Promise<StudyResults> {
   }
   return await writeReport(folder, study, found, {
     command,
-    environment,
+    environment: environment(engine),
     done,
     cells: cells.length,
     quick,

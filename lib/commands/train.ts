@@ -160,26 +160,27 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
   const { memory = new Memory() } = setup;
   const cache = imageCache(memory, imageCacheBytes(setup));
   try {
-    const result = await train(data, {
-      folder,
-      config,
-      seed,
-      cache,
-      memory,
-      foreground: setup.foreground,
-      resume,
-      environment: {
-        ...environment(engine),
-        foreground: foregroundFile(setup.foreground),
-      },
-      onProgress(progress) {
-        engine.assertAlive(); // before weights of a failed engine are saved
-        line.show(progressText(progress));
-      },
-      signal,
-    });
+    const result = await engine.whileAlive(() =>
+      train(data, {
+        folder,
+        config,
+        seed,
+        cache,
+        memory,
+        foreground: setup.foreground,
+        resume,
+        environment: {
+          ...environment(engine),
+          foreground: foregroundFile(setup.foreground),
+        },
+        onProgress(progress) {
+          engine.assertAlive(); // before weights of a failed engine are saved
+          line.show(progressText(progress));
+        },
+        signal,
+      })
+    );
     line.clear();
-    engine.assertAlive();
     warnOfDecoding(cache.warnings.values());
     printResult(setup, result);
     return 0;

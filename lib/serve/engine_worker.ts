@@ -61,7 +61,7 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifyAnswer>({
   prepare: open,
   release: ({ opened }) => opened.close(),
   run(batch, signal) {
-    const answers = classify(batch, signal);
+    const answers = engine.whileAlive(() => classify(batch, signal));
     running = answers.catch(() => {}); // heard by who waits for the answers
     return answers;
   },
@@ -73,8 +73,8 @@ const send = answerCalls<EngineMethods, EngineEvent>({
     cache = new BlockCache(memory.blockCacheBytes);
     fetchImage = guardedFetch(allowedHosts);
     engine = await startEngine(backend);
-    const failed = (await selfTest()).filter(({ passed }) => !passed);
-    engine.assertAlive();
+    const tested = await engine.whileAlive(selfTest);
+    const failed = tested.filter(({ passed }) => !passed);
     if (failed.length > 0) {
       const names = failed.map(({ kernel }) => kernel).join(", ");
       throw new EngineError(
@@ -114,11 +114,6 @@ const send = answerCalls<EngineMethods, EngineEvent>({
 function tellFailure(): void {
   if (engine.failure) send({ failure: engine.failure.message });
 }
-
-// What fails on a lost device after it was lost is only an echo.
-self.addEventListener("unhandledrejection", (event) => {
-  if (event.reason?.name === "OperationError") event.preventDefault();
-});
 
 async function open(
   task: ClassifyTask,
@@ -188,10 +183,8 @@ async function classify(
         ...(heatmap && { heatmap: await heatmapPng(image.seen, prediction) }),
       });
     }
-    engine.assertAlive(); // a lost device leaves zeros, not errors
     return answers;
   } catch (error) {
-    engine.assertAlive();
     throw batch.length === 1 ? named(error, batch[0]!.task) : error;
   }
 }

@@ -47,23 +47,23 @@ async function run(task: TrainTask): Promise<TrainResult> {
     maxPixels: task.maxPixels,
   });
   try {
-    const result = await train(data, {
-      folder,
-      config,
-      seed,
-      cache,
-      memory,
-      resume,
-      environment: environment(engine),
-      onProgress(progress) {
-        engine.assertAlive(); // before weights of a failed engine are saved
-        send(progress);
-      },
-      turn: turns(pending),
-      signal: stopping.signal,
-    });
-    engine.assertAlive();
-    return result;
+    return await engine.whileAlive(() =>
+      train(data, {
+        folder,
+        config,
+        seed,
+        cache,
+        memory,
+        resume,
+        environment: environment(engine),
+        onProgress(progress) {
+          engine.assertAlive(); // before weights of a failed engine are saved
+          send(progress);
+        },
+        turn: turns(pending),
+        signal: stopping.signal,
+      })
+    );
   } finally {
     cache.close();
   }
