@@ -10,6 +10,7 @@ import {
   succeed,
   zoomin,
 } from "./process.ts";
+import { eventually } from "../waiting.ts";
 
 Deno.test("demo writes over nothing, and says what to do", async () => {
   await withFolder(async (folder) => {
@@ -29,9 +30,11 @@ Deno.test("demo writes over nothing, and says what to do", async () => {
 async function stopDemoAt(folder: string, file: string): Promise<void> {
   const process = start(folder, "demo");
   const ended = outcome(process);
-  while (!await exists(join(folder, "demo", file))) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await eventually(
+    `${file} is there`,
+    () => exists(join(folder, "demo", file)),
+    300_000, // 25 s on a machine that is idle
+  );
   process.kill("SIGINT");
   const { code, stdout, stderr } = await ended;
   assert.deepEqual([code, stdout], [130, ""]);
