@@ -1,10 +1,13 @@
 /**
  * The engine's Worker with a GPU that can be lost. The query names a file
  * (`?file=PATH`): if it is there when a classification arrives, it says after
- * how many calls to the GPU the device is lost, and is removed.
+ * how many calls to the GPU the device is lost, and is removed. While PATH.hold
+ * is there no engine starts, as where a driver is slow to come back.
  *
  * @module
  */
+import { setTimeout as pause } from "node:timers/promises";
+import { exists } from "../../lib/files.ts";
 import { loseAfter } from "../engine/lossy_device.ts";
 
 const file = new URL(import.meta.url).searchParams.get("file")!;
@@ -19,5 +22,11 @@ self.addEventListener("message", (event) => {
     // not yet
   }
 });
+
+const request = GPUAdapter.prototype.requestDevice;
+GPUAdapter.prototype.requestDevice = async function (descriptor) {
+  while (await exists(`${file}.hold`)) await pause(20);
+  return await request.call(this, descriptor);
+};
 
 await import("../../lib/serve/engine_worker.ts");
