@@ -5,6 +5,7 @@ import { exists } from "../../lib/files.ts";
 import { withFolder } from "../data/folder.ts";
 import {
   assertFailsInOneLine,
+  folderOfFile,
   outcome,
   start,
   succeed,
@@ -41,38 +42,37 @@ async function stopDemoAt(folder: string, file: string): Promise<void> {
   assert.match(stderr, /\nStopped: the same command goes on\n$/);
 }
 
+// Of the demo that is stopped twice, and then ends: it draws once.
+const folder = folderOfFile(() => Promise.resolve());
+
 Deno.test("Ctrl-C stops the demo while it trains", async () => {
-  await withFolder(async (folder) => {
-    await stopDemoAt(folder, "run/log.jsonl");
-    const left = [...Deno.readDirSync(join(folder, "demo", "run"))];
-    assert.deepEqual(left.map(({ name }) => name).sort(), [
-      "config.json",
-      "log.jsonl",
-      "splits.csv",
-    ]);
-  });
+  await stopDemoAt(folder, "run/log.jsonl");
+  const left = [...Deno.readDirSync(join(folder, "demo", "run"))];
+  assert.deepEqual(left.map(({ name }) => name).sort(), [
+    "config.json",
+    "log.jsonl",
+    "splits.csv",
+  ]);
 });
 
 Deno.test({
-  name: "the demo, stopped once, learns what a small view does not show",
+  name: "the demo, stopped twice, learns what a small view does not show",
   ignore: !Deno.env.get("CI"), // minutes
   async fn() {
-    await withFolder(async (folder) => {
-      await stopDemoAt(folder, "run/last.safetensors");
-      const { stdout, stderr } = await succeed(folder, "demo");
-      assert.doesNotMatch(stderr, /drew/); // the images are there
-      const { seconds, heatmap, accuracy, auc, ...rest } = JSON.parse(
-        stdout.trimEnd().split("\n").at(-1)!,
-      );
-      assert.ok(accuracy >= 0.9, `accuracy ${accuracy}`);
-      assert.ok(auc >= 0.95, `AUC ${auc}`);
-      assert.ok(seconds > 0);
-      assert.deepEqual(
-        { ...rest, backend: "" },
-        { trainImages: 240, testImages: 120, backend: "" },
-      );
-      const { format, width } = await sharp(join(folder, heatmap)).metadata();
-      assert.deepEqual([format, width], ["png", 512]);
-    });
+    await stopDemoAt(folder, "run/last.safetensors");
+    const { stdout, stderr } = await succeed(folder, "demo");
+    assert.doesNotMatch(stderr, /drew/); // the images are there
+    const { seconds, heatmap, accuracy, auc, ...rest } = JSON.parse(
+      stdout.trimEnd().split("\n").at(-1)!,
+    );
+    assert.ok(accuracy >= 0.9, `accuracy ${accuracy}`);
+    assert.ok(auc >= 0.95, `AUC ${auc}`);
+    assert.ok(seconds > 0);
+    assert.deepEqual(
+      { ...rest, backend: "" },
+      { trainImages: 240, testImages: 120, backend: "" },
+    );
+    const { format, width } = await sharp(join(folder, heatmap)).metadata();
+    assert.deepEqual([format, width], ["png", 512]);
   },
 });
