@@ -21,7 +21,9 @@ export interface PoolOptions<Setup, Task, Result, Progress> {
 }
 
 /**
- * Runs all tasks and returns their results in the order of the tasks.
+ * Runs all tasks and returns their results in the order of the tasks. The
+ * Workers end with the process: a GPU's driver may crash where it ends while a
+ * Worker does.
  *
  * @throws What the first task that fails throws; the others are stopped.
  */
@@ -55,9 +57,11 @@ export async function runTasks<Setup, Task, Result, Progress = never>(
   try {
     await Promise.all(workers.map((worker) => serve(worker)));
     return results;
+  } catch (error) {
+    stop();
+    throw error;
   } finally {
     signal.removeEventListener("abort", stop);
-    for (const worker of workers) worker.terminate();
   }
 }
 

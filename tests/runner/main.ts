@@ -56,7 +56,9 @@ async function main(argv: string[]): Promise<number> {
 /** Test files at `place`, as paths from the current folder. */
 function testFiles(place: string): string[] {
   const path = relative(Deno.cwd(), resolve(place)) || ".";
-  if (statSync(path).isFile()) return [path];
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return [];
+  if (stats.isFile()) return [path];
   return [...Deno.readDirSync(path)].flatMap(({ name, isDirectory }) => {
     if (isDirectory) return testFiles(`${path}/${name}`);
     return name.endsWith("_test.ts") ? [`${path}/${name}`] : [];

@@ -7,6 +7,8 @@
  *
  * @module
  */
+import { setTimeout as pause } from "node:timers/promises";
+
 /** What the tests of some files came to. */
 export interface Outcome {
   passed: number;
@@ -25,6 +27,8 @@ export interface Ending {
   signal: string | null;
 }
 
+const LONGEST_MS = 30 * 60_000; // the longest takes two minutes
+const STREAMS_MS = 10_000;
 const FLAGS = [
   ...["--no-prompt", "--allow-read", "--allow-write", "--allow-env"],
   ...["--allow-sys", "--allow-ffi", "--allow-run", "--allow-net"],
@@ -53,11 +57,12 @@ export async function runTests(
       onLine(line);
     }
   };
-  const [status] = await Promise.all([
-    process.status,
-    read(process.stdout),
-    read(process.stderr),
-  ]);
+  const ends = Promise.all([read(process.stdout), read(process.stderr)]);
+  const late = setTimeout(() => process.kill("SIGKILL"), LONGEST_MS);
+  const status = await process.status;
+  clearTimeout(late);
+  // What a crash has left running may hold its streams open.
+  await Promise.race([ends, pause(STREAMS_MS, undefined, { ref: false })]);
   return judge(lines, status);
 }
 
