@@ -77,14 +77,13 @@ Deno.test("what a proxy answers is an error of the server, too", async () => {
   });
 });
 
-Deno.test("a stream that ends before its job is asked for again, in peace", async () => {
+Deno.test("a stream that ends before its job is asked for again", async () => {
   let asked = 0;
   await using stopping = Deno.serve({ port: 0, onListen() {} }, () => {
     const job = { state: "succeeded", finishedAt: "now" };
     return new Response(++asked < 3 ? "" : `data: ${JSON.stringify(job)}\n\n`);
   });
   const client = new Client(`http://127.0.0.1:${stopping.addr.port}`);
-  const started = performance.now();
   assert.equal((await client.ended("a")).state, "succeeded");
-  assert.ok(performance.now() - started > 300);
+  assert.equal(asked, 3);
 });

@@ -13,7 +13,8 @@ export { maxError } from "../lib/engine/self_test.ts";
 const requireGpu = Deno.env.get("ZOOMIN_REQUIRE_GPU") === "1";
 
 // At import, before any test: what a device leaves pending is no test's leak.
-const adapter = await findAdapter();
+const noGpu = Deno.env.get("ZOOMIN_TEST_GPU") === "0"; // `deno task test:fast`
+const adapter = noGpu ? undefined : await findAdapter();
 if (adapter) await startEngine("webgpu");
 
 /** Whether a test that needs a GPU is reported as ignored. */

@@ -1,6 +1,7 @@
 /**
  * Where the data sets and odd files lie that are too large, or not ours, to be
- * kept in the repository. Tests that need them are ignored without them.
+ * kept in the repository. Tests that need them are ignored without them; with
+ * ZOOMIN_REQUIRE_DATA=1 they fail.
  *
  * @module
  */
@@ -8,10 +9,11 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 
+const isRequired = Deno.env.get("ZOOMIN_REQUIRE_DATA") === "1";
 const shared = fileURLToPath(new URL("../../shared", import.meta.url));
 
-/** Path of a file or folder of the shared data; undefined where it is absent. */
+/** Path of a file or folder of the shared data; undefined where it is absent and may be. */
 export function sharedData(...parts: string[]): string | undefined {
   const path = join(shared, "data", ...parts);
-  return existsSync(path) ? path : undefined;
+  return existsSync(path) || isRequired ? path : undefined;
 }

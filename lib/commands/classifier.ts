@@ -69,15 +69,16 @@ export async function startClassifier(
     signal.throwIfAborted();
     const started = performance.now();
     try {
-      const classified = await classifyImage(image, model, {
-        ...options,
-        mpp,
-        memory,
-        cache,
-        heatmap: heatmap === undefined ? undefined : "over image",
-        signal,
-      });
-      engine.assertAlive();
+      const classified = await engine.whileAlive(() =>
+        classifyImage(image, model, {
+          ...options,
+          mpp,
+          memory,
+          cache,
+          heatmap: heatmap === undefined ? undefined : "over image",
+          signal,
+        })
+      );
       const { classification } = classified;
       if (heatmap !== undefined) {
         await writeFileAtomically(heatmap, classified.heatmap!);

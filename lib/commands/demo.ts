@@ -120,9 +120,10 @@ export async function run(argv: string[]): Promise<number> {
   };
   const engine = await announceEngine(flags.backend);
   const manifest = await readManifest(await draw(demo));
-  await learn(demo, manifest, engine);
-  const { report, heatmap } = await examine(demo, manifest);
-  engine.assertAlive();
+  const { report, heatmap } = await engine.whileAlive(async () => {
+    await learn(demo, manifest, engine);
+    return await examine(demo, manifest);
+  });
   const seconds = (performance.now() - started) / 1000;
   console.log(summaryText(demo, report, heatmap));
   console.error(

@@ -93,13 +93,15 @@ async function imageVersions(): Promise<Record<string, string>> {
 }
 
 async function testEngine(backend: "webgpu" | "wasm"): Promise<EngineReport> {
+  const kernels: SelfTestResult[] = [];
   try {
     const engine = await startEngine(backend);
-    const kernels = await selfTest();
-    const { failure } = engine;
-    return { backend, kernels, ...(failure && { error: failure.message }) };
+    await engine.whileAlive(async () => {
+      kernels.push(...await selfTest());
+    });
+    return { backend, kernels };
   } catch (error) {
-    return { backend, kernels: [], error: firstLine(error) };
+    return { backend, kernels, error: firstLine(error) };
   }
 }
 

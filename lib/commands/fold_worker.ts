@@ -52,19 +52,20 @@ async function startFolds(
     const results: FoldResult[] = [];
     for (const task of tasks) {
       results.push(
-        await runFold(entries, task, {
-          ...options,
-          regions,
-          cache,
-          memory,
-          signal,
-          onProgress(progress) {
-            engine.assertAlive(); // before weights of a failed engine are saved
-            onProgress(progress);
-          },
-        }),
+        await engine.whileAlive(() =>
+          runFold(entries, task, {
+            ...options,
+            regions,
+            cache,
+            memory,
+            signal,
+            onProgress(progress) {
+              engine.assertAlive(); // before weights of a failed engine are saved
+              onProgress(progress);
+            },
+          })
+        ),
       );
-      engine.assertAlive();
     }
     return { results, warnings: [...cache.warnings] };
   };

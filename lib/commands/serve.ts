@@ -136,7 +136,7 @@ export async function run(argv: string[]): Promise<number> {
   try {
     await listen(server, { hostname, port, stop });
   } finally {
-    server.close();
+    server.close(true);
   }
   return 0;
 }

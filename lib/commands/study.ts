@@ -19,6 +19,7 @@ import { type DoneCell, writeReport } from "../study/write.ts";
 import { type FoldResult, foldsDone, foldTasks } from "../train/crossval.ts";
 import { checkSameEntries } from "../train/run_data.ts";
 import { environment } from "../engine/environment.ts";
+import type { Engine } from "../engine/select.ts";
 import { COMMON_FLAGS, workers } from "./common_flags.ts";
 import {
   parseFlags,
@@ -71,8 +72,7 @@ interface Setup {
   quick: boolean;
   reportOnly: boolean;
   command: string;
-  environment: Record<string, unknown>;
-  backend: string;
+  engine: Engine;
   workers: number;
   signal: AbortSignal;
 }
@@ -105,8 +105,7 @@ export async function run(argv: string[]): Promise<number> {
     quick,
     reportOnly: flags.report,
     command: commandOf(argv),
-    environment: environment(engine),
-    backend: engine.backend,
+    engine,
     workers: flags.workers ?? navigator.hardwareConcurrency,
     signal: interruptSignal(),
   };
@@ -182,11 +181,14 @@ async function finishCell(
   setup: Setup,
   manifest: Manifest,
 ): Promise<void> {
-  const { backend, signal } = setup;
+  const { engine, signal } = setup;
+  const { backend } = engine;
   const place = placeOf(cell, setup, manifest);
   const result = await runCell(cell, { ...place, backend, signal });
   for (const samples of cell.variant.samples ?? []) {
-    await rescore(place.folder, heldOut(result), { manifest, samples, signal });
+    await engine.whileAlive(() =>
+      rescore(place.folder, heldOut(result), { manifest, samples, signal })
+    );
   }
 }
 
@@ -201,7 +203,7 @@ function placeOf(
 
 /** Writes the report of all that stands in the study's folder. */
 async function report(setup: Setup, data: Data): Promise<StudyResults> {
-  const { study, folder, command, environment, quick } = setup;
+  const { study, folder, command, engine, quick } = setup;
   const cells = cellsOf(study);
   const found: DoneCell[] = [];
   let done = 0;
@@ -215,7 +217,7 @@ async function report(setup: Setup, data: Data): Promise<StudyResults> {
   }
   return await writeReport(folder, study, found, {
     command,
-    environment,
+    environment: environment(engine),
     done,
     cells: cells.length,
     quick,

@@ -36,6 +36,13 @@ export interface Engine {
   readonly failure?: Error | undefined;
   /** Throws `failure`: call it before results are used. */
   assertAlive(): void;
+  /**
+   * Runs `work`; an error that comes from a failed engine is told as that.
+   *
+   * @throws {EngineError} If the engine failed meanwhile, whatever `work`
+   *   returns or throws; else what `work` throws.
+   */
+  whileAlive<T>(work: () => Promise<T>): Promise<T>;
 }
 
 /**
@@ -73,25 +80,30 @@ export async function startEngine(backend: BackendChoice): Promise<Engine> {
 
 async function wasmEngine(reason: string): Promise<Engine> {
   await startWasm();
-  return { backend: "wasm", reason, assertAlive() {} };
+  return {
+    backend: "wasm",
+    reason,
+    assertAlive() {},
+    whileAlive: (work) => work(),
+  };
 }
 
 async function webGpuEngine(
   gpuAdapter: GPUAdapter,
   why: string,
 ): Promise<Engine> {
-  const webGpu = await startWebGpu(gpuAdapter);
-  const { adapter, device } = webGpu;
+  const { adapter, device, watch } = await startWebGpu(gpuAdapter);
   return {
     backend: "webgpu",
     reason: `webgpu: ${why} (${adapter.name})`,
     adapter,
     device,
     get failure() {
-      return webGpu.failure;
+      return watch.failure;
     },
     assertAlive() {
-      if (webGpu.failure) throw webGpu.failure;
+      if (watch.failure) throw watch.failure;
     },
+    whileAlive: watch.whileAlive,
   };
 }

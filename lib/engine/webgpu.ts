@@ -13,6 +13,7 @@ import type { TfjsWebGpuInternals } from "../../kernels/gpu.ts";
 import { EngineError } from "../errors.ts";
 import { DEFAULT_MEMORY_BYTES } from "../memory.ts";
 import { BufferPool } from "./buffer_pool.ts";
+import { watchDevice, type WatchedDevice } from "./device_watch.ts";
 import { ReadBack } from "./read_back.ts";
 
 /** An adapter in words. */
@@ -28,8 +29,7 @@ export interface AdapterDescription {
 export interface WebGpu {
   adapter: AdapterDescription;
   device: GPUDevice;
-  /** The first error that no error scope caught, or why the device was lost. */
-  readonly failure?: EngineError;
+  watch: WatchedDevice;
 }
 
 /** What a user without an adapter can do, in one line. */
@@ -104,31 +104,7 @@ async function openDevice(gpuAdapter: GPUAdapter): Promise<WebGpu> {
     requiredLimits: adapter.limits,
   });
   await registerBackend(device, gpuAdapter.info);
-  return watchDevice(adapter, device);
-}
-
-/** Hears of every error that no error scope caught. */
-function watchDevice(adapter: AdapterDescription, device: GPUDevice): WebGpu {
-  const webGpu: { -readonly [Field in keyof WebGpu]: WebGpu[Field] } = {
-    adapter,
-    device,
-  };
-  device.addEventListener("uncapturederror", (event) => {
-    const { error } = event as GPUUncapturedErrorEvent;
-    event.preventDefault(); // we throw it; Deno need not print it as well
-    webGpu.failure ??= new EngineError(
-      `The webgpu engine failed on "${adapter.name}": ${
-        error.message.trim().split("\n", 1)[0]
-      }`,
-      { cause: error }, // with the lines that point into the shader
-    );
-  });
-  device.lost.then(({ reason, message }) => {
-    webGpu.failure ??= new EngineError(
-      `The webgpu engine lost its device "${adapter.name}" (${reason}): ${message}`,
-    );
-  });
-  return webGpu;
+  return { adapter, device, watch: watchDevice(adapter.name, device) };
 }
 
 async function registerBackend(

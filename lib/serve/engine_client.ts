@@ -133,11 +133,12 @@ export class EngineClient {
     return gpuBytes;
   }
 
-  close(): void {
+  /** As {@linkcode EnginePool.close}. */
+  close(isEnd: boolean): void {
     this.#closed = true;
     clearTimeout(this.#retry);
     this.#status = undefined;
-    this.#calls?.close(new NotReadyError("The server stops"));
+    if (!isEnd) this.#calls?.close(new NotReadyError("The server stops"));
   }
 
   async #call<T>(

@@ -92,8 +92,14 @@ export class EnginePool {
     return bytes.reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  close(): void {
-    for (const engine of this.#engines) engine.close();
+  /**
+   * Ends the engines. A GPU's driver may crash where the process ends while a
+   * Worker of it does: before the end of the process the Workers are left alone.
+   *
+   * @param isEnd if the process ends now.
+   */
+  close(isEnd = false): void {
+    for (const engine of this.#engines) engine.close(isEnd);
   }
 
   async #startOne(): Promise<void> {

@@ -56,7 +56,7 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
   prepare: open,
   release: ({ image }) => image.file.close(),
   run(batch, signal) {
-    const answers = classify(batch, signal);
+    const answers = engine.whileAlive(() => classify(batch, signal));
     running = answers.catch(() => {}); // heard by who waits for the answers
     return answers;
   },
@@ -68,8 +68,8 @@ const send = answerCalls<EngineMethods, EngineEvent>({
     cache = new BlockCache(memory.blockCacheBytes);
     fetchImage = guardedFetch(allowedHosts);
     engine = await startEngine(backend);
-    const failed = (await selfTest()).filter(({ passed }) => !passed);
-    engine.assertAlive();
+    const tested = await engine.whileAlive(selfTest);
+    const failed = tested.filter(({ passed }) => !passed);
     if (failed.length > 0) {
       const names = failed.map(({ kernel }) => kernel).join(", ");
       throw new EngineError(
@@ -109,11 +109,6 @@ const send = answerCalls<EngineMethods, EngineEvent>({
 function tellFailure(): void {
   if (engine.failure) send({ failure: engine.failure.message });
 }
-
-// What fails on a lost device after it was lost is only an echo.
-self.addEventListener("unhandledrejection", (event) => {
-  if (event.reason?.name === "OperationError") event.preventDefault();
-});
 
 async function open(
   task: ClassifyTask,
@@ -170,10 +165,8 @@ async function classify(
         signal,
       },
     );
-    engine.assertAlive(); // a lost device leaves zeros, not errors
     return answers;
   } catch (error) {
-    engine.assertAlive();
     throw batch.length === 1 ? named(error, batch[0]!.task) : error;
   }
 }

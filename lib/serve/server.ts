@@ -67,8 +67,8 @@ export interface Server {
   readonly draining: AbortSignal;
   /** Takes no more work, and gives back what jobs have not done. */
   drain(): Promise<void>;
-  /** Frees everything. */
-  close(): void;
+  /** Frees everything; {@linkcode EnginePool.close} says when `isEnd`. */
+  close(isEnd?: boolean): void;
 }
 
 // In the folder of models, so that a finished run can be renamed into it.
@@ -117,10 +117,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       jobs.drain();
       await runner.drain();
     },
-    close() {
+    close(isEnd) {
       stopLooking();
       parts.uploads.close();
-      engine.close();
+      engine.close(isEnd);
       store.close();
     },
   };

@@ -58,19 +58,20 @@ export async function trainRun(
   onStart?.(data);
   const cache = imageCache(options.memory, imageBytes, opening);
   try {
-    const result = await train(data, {
-      ...options,
-      cache,
-      environment: {
-        ...environment(engine),
-        foreground: foregroundFile(options.foreground),
-      },
-      onProgress(progress) {
-        engine.assertAlive(); // before weights of a failed engine are saved
-        onProgress?.(progress);
-      },
-    });
-    engine.assertAlive();
+    const result = await engine.whileAlive(() =>
+      train(data, {
+        ...options,
+        cache,
+        environment: {
+          ...environment(engine),
+          foreground: foregroundFile(options.foreground),
+        },
+        onProgress(progress) {
+          engine.assertAlive(); // before weights of a failed engine are saved
+          onProgress?.(progress);
+        },
+      })
+    );
     return { ...result, warnings: cache.warnings };
   } finally {
     cache.close();

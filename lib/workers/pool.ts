@@ -57,7 +57,8 @@ export interface PoolOptions<Setup, Task, Result, Progress> {
 }
 
 /**
- * Runs all tasks and returns their results in the order of the tasks.
+ * Runs all tasks and returns their results in the order of the tasks. The Workers
+ * end with the process: a GPU's driver may crash if it ends while a Worker does.
  *
  * @throws What the first task that fails throws, or the reason of `signal`; the
  *   other tasks are stopped.
@@ -66,7 +67,9 @@ export async function runTasks<Setup, Task, Result, Progress = never>(
   tasks: readonly Task[],
   options: PoolOptions<Setup, Task, Result, Progress>,
 ): Promise<Result[]> {
-  const { module, setup, signal, onProgress, onResult } = options;
+  const { module, setup, onProgress, onResult } = options;
+  const failed = new AbortController();
+  const signal = AbortSignal.any([options.signal, failed.signal]);
   const results = new Array<Result>(tasks.length);
   const queue = [...tasks.entries()].values();
   async function work(): Promise<void> {
@@ -79,7 +82,6 @@ export async function runTasks<Setup, Task, Result, Progress = never>(
           calls.close(new EngineError(`A worker ended: ${reason}`)),
       },
     );
-    ends.push(calls);
     await calls.call("start", setup, signal);
     for (const [index, task] of queue) {
       signal.throwIfAborted();
@@ -88,12 +90,12 @@ export async function runTasks<Setup, Task, Result, Progress = never>(
       await onResult(result, index);
     }
   }
-  const ends: { close(reason: Error): void }[] = [];
   const count = Math.min(options.workers, tasks.length);
   try {
     await Promise.all(Array.from({ length: count }, work));
     return results;
-  } finally {
-    for (const calls of ends) calls.close(new EngineError("The pool ended"));
+  } catch (error) {
+    failed.abort();
+    throw error;
   }
 }

@@ -10,6 +10,7 @@ import {
   succeed,
   zoomin,
 } from "./process.ts";
+import { eventually } from "../waiting.ts";
 
 async function writePicture(path: string, side: number): Promise<void> {
   const create = {
@@ -77,9 +78,10 @@ Deno.test("pyramid refuses to write where it reads, or in no folder", async () =
 
 /** Waits until a hidden file appears in `folder`: the work has begun. */
 async function whenBegun(folder: string): Promise<void> {
-  while (![...Deno.readDirSync(folder)].some(({ name }) => name[0] === ".")) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await eventually(
+    "a hidden file is there",
+    () => [...Deno.readDirSync(folder)].some(({ name }) => name[0] === "."),
+  );
 }
 
 Deno.test("Ctrl-C leaves nothing half-written", async () => {

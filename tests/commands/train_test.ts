@@ -18,6 +18,7 @@ import {
   succeed,
   zoomin,
 } from "./process.ts";
+import { eventually } from "../waiting.ts";
 
 const folder = folderOfFile(drawSet);
 
@@ -73,11 +74,11 @@ async function stopAfterTwoEpochs(
 ): Promise<void> {
   const process = start(folder, ...training(run, ...LONG));
   const ended = outcome(process);
-  const deadline = Date.now() + 120_000;
-  while (Date.now() < deadline) {
-    if ((await traceOf(run).catch(() => [])).length >= 2) break;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await eventually(
+    "two epochs are done",
+    async () => (await traceOf(run).catch(() => [])).length >= 2,
+    120_000,
+  );
   process.kill(signal);
   // `deno task` passes on what the terminal has sent to both.
   if (signal === "SIGINT") process.kill(signal);

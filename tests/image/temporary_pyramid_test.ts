@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { setTimeout as sleep } from "node:timers/promises";
 import sharp from "sharp";
 import { BlockCache } from "../../lib/image/block_cache.ts";
 import { openFile } from "../../lib/image/file_source.ts";
@@ -13,6 +12,7 @@ import {
   TemporaryFolder,
   toSharp,
 } from "./pictures.ts";
+import { eventually } from "../waiting.ts";
 
 const WARNING = /^converted to a temporary pyramid, which is slow: "deno task/;
 
@@ -91,10 +91,10 @@ Deno.test("a truncated picture and a stop leave no file behind", async () => {
     const files = () => [...Deno.readDirSync(temporary.path)].length;
     const stop = new AbortController();
     const stopped = assert.rejects(converted(path, stop.signal), /stopped/);
-    while (files() === 0) await sleep(0); // it is about to begin
+    await eventually("it has begun", () => files() > 0);
     stop.abort(new Error("stopped"));
     await stopped;
-    while (files() > 0) await sleep(5); // libvips ends in its own time
+    await eventually("libvips has ended", () => files() === 0);
     const image = await converted(path);
     assert.equal(files(), 1);
     image.close();

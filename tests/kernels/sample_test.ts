@@ -234,14 +234,11 @@ Deno.test("draws from 10^7 locations [wasm]", async () => {
   await startEngine("wasm");
   const logWeights = new Float32Array(1e7).fill(-5);
   logWeights[7_654_321] = 40;
-  const start = performance.now();
   const { indices } = await draw(logWeights, {
     k: 100,
     seed: 12,
     columns: 4000,
   });
-  const elapsedMs = performance.now() - start;
   assert.equal(indices[0], 7_654_321);
   assert.equal(new Set(indices).size, 100);
-  assert.ok(elapsedMs < 5000, `${elapsedMs} ms`); // 0.4 s on two idle cores
 });

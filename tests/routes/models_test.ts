@@ -143,7 +143,7 @@ Deno.test({
     const pipe = join(server.folder, "models", "pipe.safetensors");
     await new Deno.Command("mkfifo", { args: [pipe] }).output();
     try {
-      const signal = AbortSignal.timeout(10_000);
+      const signal = AbortSignal.timeout(60_000);
       const response = await fetch(`${server.url}/v1/models`, { signal });
       const { faults } = await response.json() as Awaited<
         ReturnType<typeof list>

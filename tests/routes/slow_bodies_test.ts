@@ -56,7 +56,8 @@ Deno.test("a body that drips is a 408, and leaves no file and no place", async (
     const answers = await Promise.all(bodies.map((body) => drip(url, body)));
     for (const answer of answers) {
       assert.match(answer, /^HTTP\/1.1 408 /);
-      assert.match(answer, /"error":"The body comes too slowly: /);
+      // On a machine that is busy enough the drops are a second apart.
+      assert.match(answer, /"error":"(The body comes too slowly|No byte came)/);
     }
     const left = await filesIn(join(folder, "models", ".server", "uploads"));
     assert.deepEqual(left, []);

@@ -1,8 +1,8 @@
 /** Images that are fetched: from allowed hosts, and from no other. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { assertRefused, ended, post, serverOfFile } from "../serve/served.ts";
+import { eventually } from "../waiting.ts";
 
 const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
 
@@ -15,6 +15,7 @@ const other = Deno.serve(options, ({ url }) => {
 });
 
 const silence = Promise.withResolvers<void>();
+let askedSilent = 0;
 
 // The host of the images: files by range, redirects, and silence.
 const host = Deno.serve(options, async (request) => {
@@ -23,7 +24,10 @@ const host = Deno.serve(options, async (request) => {
     const location = searchParams.get("url")!;
     return new Response(null, { status: 302, headers: { location } });
   }
-  if (pathname === "/silent") await silence.promise;
+  if (pathname === "/silent") {
+    askedSilent++;
+    await silence.promise;
+  }
   const file = join(server.folder, "set", pathname);
   const bytes = await Deno.readFile(file).catch(() => undefined);
   if (!bytes) return new Response("none", { status: 404 });
@@ -132,8 +136,8 @@ Deno.test("a host that is silent holds up nothing else", async () => {
     signal: leaving.signal,
   });
   const refused = assert.rejects(waiting, { name: "AbortError" });
-  await pause(200);
-  const signal = AbortSignal.timeout(10_000);
+  await eventually("both are waiting", () => askedSilent === 2);
+  const signal = AbortSignal.timeout(60_000);
   const response = await fetch(`${server.url}/v1/classify`, {
     method: "POST",
     headers: { "content-type": "application/json" },

@@ -38,19 +38,3 @@ Deno.test("only the whole token will do", () => {
     ]
   ) assert.equal(bearsToken(header, TOKEN), false, header);
 });
-
-Deno.test("a wrong token takes as long wherever it is wrong", () => {
-  const wrong = [`b${TOKEN.slice(1)}`, `${TOKEN.slice(1)}b`, "b"];
-  const times = wrong.map((token) => {
-    const header = `Bearer ${token}`;
-    const laps = Array.from({ length: 15 }, () => {
-      const started = performance.now();
-      for (let i = 0; i < 400; i++) bearsToken(header, TOKEN);
-      return performance.now() - started;
-    });
-    return laps.sort((a, b) => a - b)[0]!; // the least disturbed
-  });
-  // A comparison that stops early would differ by its share of 32 characters;
-  // here all cost the same two digests.
-  assert.ok(Math.max(...times) < 2 * Math.min(...times), `${times}`);
-});

@@ -9,6 +9,7 @@ import { Messages } from "../../lib/serve/messages.ts";
 import type { ModelRegistry } from "../../lib/serve/models.ts";
 import type { Predictor } from "../../lib/serve/predictor.ts";
 import { SqliteJobStore } from "../../lib/serve/sqlite_job_store.ts";
+import { eventually } from "../waiting.ts";
 
 const LEASE_MS = 100;
 
@@ -64,11 +65,10 @@ async function withJob(
 /** Runs jobs until "a" has ended. */
 async function end(store: SqliteJobStore, runner: JobRunner) {
   runner.start();
-  for (;;) {
-    const job = (await store.get("a"))!;
-    if (job.finishedAt !== null) break;
-    await new Promise((done) => setTimeout(done, 10));
-  }
+  await eventually(
+    "ended",
+    async () => (await store.get("a"))!.finishedAt !== null,
+  );
   await runner.drain(); // and what comes after the end
   return (await store.get("a"))!;
 }

@@ -8,6 +8,7 @@ import {
   withoutSecrets,
 } from "../../lib/serve/guarded_fetch.ts";
 import { serveFile } from "../image/file_server.ts";
+import { within } from "../waiting.ts";
 
 /** A host that redirects to what the path says, and one that is not allowed. */
 async function withHosts(
@@ -125,16 +126,24 @@ Deno.test("what no address could match is told apart from a host", () => {
 });
 
 Deno.test("an aborted request ends", async () => {
+  const asked = Promise.withResolvers<void>();
+  const silence = Promise.withResolvers<Response>();
   await using host = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
-    () =>
-      new Promise<Response>((done) =>
-        setTimeout(() => done(new Response("late")), 500)
-      ),
+    () => {
+      asked.resolve();
+      return silence.promise;
+    },
   );
   const name = `127.0.0.1:${host.addr.port}`;
-  const signal = AbortSignal.timeout(50);
-  await assert.rejects(guardedFetch([name])(`http://${name}/`, { signal }));
+  const leaving = new AbortController();
+  const { signal } = leaving;
+  const waiting = guardedFetch([name])(`http://${name}/`, { signal });
+  const refused = assert.rejects(waiting, { name: "AbortError" });
+  await within("it was asked for", asked.promise);
+  leaving.abort();
+  await within("it has ended", refused);
+  silence.resolve(new Response("late"));
 });
 
 Deno.test("a host that is silent is told of as such", async () => {

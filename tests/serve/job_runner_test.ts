@@ -8,6 +8,7 @@ import { Messages } from "../../lib/serve/messages.ts";
 import type { ModelRegistry } from "../../lib/serve/models.ts";
 import type { Predictor } from "../../lib/serve/predictor.ts";
 import { SqliteJobStore } from "../../lib/serve/sqlite_job_store.ts";
+import { eventually } from "../waiting.ts";
 
 const LEASE_MS = 100;
 
@@ -48,9 +49,9 @@ Deno.test("who slept through its lease adds nothing to what another has done", a
     await store.add({ id: "a", kind: "batch", request });
     const job = async () => (await store.get("a"))!;
     asleep.start();
-    while ((await job()).attempts < 1) await pause();
+    await eventually("claimed", async () => (await job()).attempts === 1);
     other.start();
-    while ((await job()).finishedAt === null) await pause();
+    await eventually("ended", async () => (await job()).finishedAt !== null);
     wake();
     await asleep.drain();
     const { state, attempts } = await job();
@@ -65,7 +66,3 @@ Deno.test("who slept through its lease adds nothing to what another has done", a
     await Deno.remove(folder, { recursive: true });
   }
 });
-
-function pause(): Promise<void> {
-  return new Promise((done) => setTimeout(done, 10));
-}

@@ -1,16 +1,20 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { BusyError, ConflictError } from "../../lib/serve/errors.ts";
 import type { JobKind } from "../../lib/serve/job_store.ts";
 import { SqliteJobStore } from "../../lib/serve/sqlite_job_store.ts";
+import { Clock } from "../clock.ts";
 
 const LEASE_MS = 100;
 const KINDS: JobKind[] = ["train", "classify", "batch"];
 
 /** Stores as two processes have them: two connections to one file. */
 async function withStores(
-  test: (one: SqliteJobStore, two: SqliteJobStore) => Promise<void>,
+  test: (
+    one: SqliteJobStore,
+    two: SqliteJobStore,
+    clock: Clock,
+  ) => Promise<void>,
   { queuedJobs = 100 } = {},
 ): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
@@ -21,7 +25,8 @@ async function withStores(
     });
   const one = open(), two = open();
   try {
-    await test(one, two);
+    using clock = new Clock();
+    await test(one, two, clock);
   } finally {
     one.close();
     two.close();
@@ -73,10 +78,10 @@ Deno.test("a job is claimed once, the oldest first, by its kind", async () => {
 });
 
 Deno.test("a silent holder loses its job and can change it no more", async () => {
-  await withStores(async (one, two) => {
+  await withStores(async (one, two, clock) => {
     await one.add(newJob("a"));
     const lost = (await one.claim(KINDS))!;
-    await pause(2 * LEASE_MS);
+    await clock.pass(2 * LEASE_MS);
     const held = (await two.claim(KINDS))!;
     assert.equal(held.attempts, 2);
     assert.equal(await one.beat(lost, { done: 1 }), "lost");
@@ -91,11 +96,11 @@ Deno.test("a silent holder loses its job and can change it no more", async () =>
 });
 
 Deno.test("heartbeats keep a job", async () => {
-  await withStores(async (one, two) => {
+  await withStores(async (one, two, clock) => {
     await one.add(newJob("a"));
     const job = (await one.claim(KINDS))!;
     for (let i = 0; i < 6; i++) {
-      await pause(LEASE_MS / 2);
+      await clock.pass(LEASE_MS / 2);
       assert.equal(await one.beat(job), "held");
       assert.equal(await two.claim(KINDS), undefined);
     }
@@ -123,23 +128,22 @@ Deno.test("a job that waits is cancelled at once, one that runs is asked to stop
 });
 
 Deno.test("a job that was asked to stop ends with its holder", async () => {
-  await withStores(async (one, two) => {
+  await withStores(async (one, two, clock) => {
     await one.add(newJob("a"));
     await one.claim(KINDS);
     await two.cancel("a");
-    await pause(2 * LEASE_MS);
+    await clock.pass(2 * LEASE_MS);
     assert.equal(await two.claim(KINDS), undefined);
     assert.equal((await two.get("a"))?.state, "cancelled");
   });
 });
 
 Deno.test("a job that ends every holder is given up", async () => {
-  await withStores(async (one) => {
+  await withStores(async (one, _, clock) => {
     await one.add(newJob("a"));
     let claims = 0;
-    while (await one.claim(KINDS)) {
-      claims++;
-      await pause(LEASE_MS + 10);
+    for (; claims < 12 && await one.claim(KINDS); claims++) {
+      await clock.pass(LEASE_MS + 10);
     }
     assert.equal(claims, 10);
     const job = await one.get("a");

@@ -1,0 +1,52 @@
+/**
+ * Which test files are long, and which need no more than this process.
+ *
+ * @module
+ */
+
+// Seconds of one core that the longest took when it was last measured.
+const SECONDS: Record<string, number> = {
+  "commands/demo_test.ts": 100,
+  "kernels/conv_test.ts": 83,
+  "commands/train_test.ts": 45,
+  "serve/restart_test.ts": 40,
+  "serve/engine_pool_test.ts": 25,
+  "routes/not_ready_test.ts": 25,
+  "commands/classify_test.ts": 20,
+  "kernels/conv_webgpu_test.ts": 19,
+  "commands/study_test.ts": 18,
+  "commands/eval_test.ts": 16,
+  "main_test.ts": 16,
+  "eval/corners_test.ts": 15,
+  "model/zoom_in_test.ts": 13,
+  "model/networks_test.ts": 11,
+  "kernels/max_pool_test.ts": 10,
+  "eval/bootstrap_test.ts": 10,
+  "kernels/softmax_test.ts": 10,
+  "model/plan_in_blocks_test.ts": 9,
+  "data/slide_test.ts": 6,
+  "data/needle_test.ts": 6,
+  "kernels/sample_test.ts": 6,
+};
+const OTHERS_SECONDS = 3;
+const FAST_SECONDS = 5;
+
+/** The files, the longest first: the last to end are then short. */
+export function longestFirst(files: readonly string[]): string[] {
+  return files.toSorted((a, b) => secondsOf(b) - secondsOf(a));
+}
+
+function secondsOf(file: string): number {
+  const known = Object.keys(SECONDS).find((name) => file.endsWith(name));
+  return known === undefined ? OTHERS_SECONDS : SECONDS[known]!;
+}
+
+// Imports of what starts processes, servers and Workers.
+const STARTS =
+  /Deno\.Command|new Worker|Deno\.serve|["/](process|served|file_server)\.ts"/;
+
+/** Whether a file is short, and starts no process, server or Worker. */
+export function isFast(file: string): boolean {
+  return secondsOf(file) < FAST_SECONDS &&
+    !STARTS.test(Deno.readTextFileSync(file));
+}
