@@ -25,7 +25,7 @@ import {
   type TrainingData,
   type TrainOptions,
 } from "../../lib/train/trainer.ts";
-import { ignoreGpu, testOnEngines } from "../engines.ts";
+import { ignoreGpu, testOnEngines, testOnWasm } from "../engines.ts";
 import { drawnImage, toyModel } from "../model/toy.ts";
 
 const CLASSES = ["negative", "positive"];
@@ -155,16 +155,6 @@ async function parametersOf(path: string): Promise<Map<string, string>> {
   }
   disposeParameters(model.parameters);
   return values;
-}
-
-/** A test of what every engine does alike: on the faster one only. */
-function testOnWasm(name: string, test: () => Promise<void>): void {
-  Deno.test(`${name} [wasm]`, async () => {
-    await startEngine("wasm");
-    const before = tf.memory().numTensors;
-    await test();
-    assert.equal(tf.memory().numTensors, before, "tensors left behind");
-  });
 }
 
 testOnWasm("training lowers the loss", async () => {
