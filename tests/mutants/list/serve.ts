@@ -108,7 +108,7 @@ export const SERVE: readonly MutantGroup[] = [
   },
   {
     file: "lib/serve/job_runner.ts",
-    tests: ["tests/serve/job_runner_test.ts"],
+    tests: ["tests/serve/job_runner_test.ts", "tests/serve/job_ends_test.ts"],
     changes: [
       [
         "await store.release(job, { setback: true });",
