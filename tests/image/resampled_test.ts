@@ -116,10 +116,30 @@ Deno.test("an image with levels is made of the coarsest that is fine enough", as
   assert.deepEqual(same.asked, [1]);
 });
 
+Deno.test("a level that is fine enough on one axis alone is not taken", async () => {
+  const pixels = {
+    data: new Uint8Array(1024 * 512 * 4),
+    width: 1024,
+    height: 512,
+  };
+  for (const [width, height] of [[512, 200], [400, 256]] as const) {
+    const stored = new Levels("slide", { pixels, warnings: [] }, undefined, {
+      mpp: 0.25,
+    });
+    Object.assign(stored.levels[1]!, { width, height });
+    const seen = atMpp(stored, 0.5); // 512 x 256 px
+    await seen.read({ x: 0, y: 0, width: 4, height: 4 }, 0);
+    assert.deepEqual(stored.asked, [0], `${width} x ${height}`);
+  }
+});
+
 Deno.test("mpp: as it is where nothing is asked for, or nearly the same", () => {
   const stored = image(8, 8, MPP);
   for (const mpp of [null, 0.25, 0.2501, 0.254]) {
     assert.equal(atMpp(stored, mpp), stored);
+  }
+  for (const mpp of [0.243, 0.258]) {
+    assert.equal(atMpp(stored, mpp).mpp, mpp);
   }
   assert.equal(atMpp(image(8, 8), null).mpp, undefined);
 });

@@ -49,3 +49,13 @@ Deno.test("a stain becomes another colour, and what neither explains stays", () 
   const back = restaining({ haematoxylin: 0.5, eosin: 2 }, to, from);
   close([...composed(matrix, back)], [1, 0, 0, 0, 1, 0, 0, 0, 1]);
 });
+
+Deno.test("of two changes the first one comes first", () => {
+  const first = [1, 2, 0, 0, 1, 0, 0, 0, 1],
+    second = [1, 0, 0, 3, 1, 0, 0, 0, 1];
+  const densities = [0.3, 0.5, 0.7];
+  close(
+    times(densities, composed(first, second)),
+    times(times(densities, first), second),
+  );
+});

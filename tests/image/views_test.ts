@@ -147,6 +147,43 @@ testOnEngines(
 );
 
 testOnEngines(
+  "a view as fine as its level begins where it is asked to, within a pixel",
+  async () => {
+    const noise = await noiseImage({ width: 30, height: 24 }, 5)
+      .read({ x: 0, y: 0, width: 30, height: 24 }, 0);
+    const of = (x: number, y: number) => { // px of level 1
+      const at = (Math.floor(y) * 30 + Math.floor(x)) * 4;
+      return [...noise.data.subarray(at, at + 3)] as [number, number, number];
+    };
+    const pyramid = new SyntheticPyramid(
+      { width: 120, height: 96 },
+      [1, 4],
+      (x, y) => of(x / 4, y / 4),
+    );
+    for (const [x, y] of [[8, 12], [10, 12], [8, 13], [9, 15]] as const) {
+      const region = { x, y, width: 40, height: 32 };
+      const output = { width: 10, height: 8 };
+      const read = await values(pyramid, (v) => v.regions([region], output));
+      assert.equal(pyramid.reads.at(-1)!.level, 1);
+      for (let i = 0, at = 0; i < 8; i++) {
+        for (let j = 0; j < 10; j++) {
+          for (let c = 0; c < 3; c++, at++) {
+            // The mean over 4 x 4 px of level 0.
+            let sum = 0;
+            for (let k = 0; k < 16; k++) {
+              const px = x + 4 * j + k % 4, py = y + 4 * i + (k >> 2);
+              sum += of(px / 4, py / 4)[c]!;
+            }
+            const error = Math.abs(read[at]! - sum / 16 / 255);
+            assert.ok(error < 1e-5, `${x}, ${y}: off by ${error}`);
+          }
+        }
+      }
+    }
+  },
+);
+
+testOnEngines(
   "the last part of a pixel that a level lacks is no dark edge",
   async () => {
     const image = { width: 1005, height: 807 };

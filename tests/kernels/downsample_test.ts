@@ -61,7 +61,7 @@ function definition(
 }
 
 // inside, across each border, outside
-const ORIGINS = Int32Array.of(2, 3, -5, -4, 20, 15, 500, 0);
+const ORIGINS = Int32Array.of(2, 3, -5, -5, 20, 14, 500, 0);
 
 testOnEngines(
   "a view equals the definition of the area-weighted mean",
@@ -72,6 +72,8 @@ testOnEngines(
       [13, 11, 5, 7], // fractions, also below 2
       [17, 12, 17, 5], // one axis untouched
       [19, 7, 1, 1],
+      [17, 12, 10, 7], // an edge within the first and the last pixel of all
+      [12, 17, 7, 10],
     ] as const;
     for (const [width, height, outputWidth, outputHeight] of ratios) {
       const options = {

@@ -18,7 +18,11 @@ export const EVAL: readonly MutantGroup[] = [
         "const occurrences = sum(row) + sum(confusion.map((other) => other[c]!));",
         "const occurrences = 2 * sum(row);",
       ],
-      ["classes === 2 ? [1]", "classes === 2 ? [0]"],
+      [
+        "classes === 2 ? [1]",
+        "classes === 2 ? [0]",
+        "of two classes the one is ranked by 1 - p of the other: the area is the same",
+      ],
       ["Math.max(row[label]!, Number.EPSILON)", "row[label]!"],
       [
         "confusion[labels[i]!]![predicted[i]!]!",

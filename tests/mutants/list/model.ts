@@ -96,7 +96,11 @@ export const MODEL: readonly MutantGroup[] = [
     file: "lib/model/input.ts",
     tests: ["tests/model/plan_test.ts", "tests/model/plan_in_blocks_test.ts"],
     changes: [
-      ["tf.minimum(tf.mul(raw, gain), 1)", "tf.mul(raw, gain)"],
+      ["tf.minimum(tf.mul(raw, gain), inside)", "tf.mul(raw, gain)"],
+      [
+        "tf.minimum(tf.mul(raw, gain), inside)",
+        "tf.minimum(tf.mul(raw, gain), 1)",
+      ],
       [
         "tf.mul(tf.reshape(tf.minimum(changed, 1), views.shape), inside)",
         "tf.reshape(tf.minimum(changed, 1), views.shape)",

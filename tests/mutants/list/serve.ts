@@ -53,7 +53,11 @@ export const SERVE: readonly MutantGroup[] = [
         "controller.abort(signal.reason);",
       ],
       ["if (--left === 0) controller.abort(signal.reason);", ""],
-      ["if (signal.aborted) count();\n    else signal", "signal"],
+      [
+        "if (signal.aborted) count();\n    else signal",
+        "signal",
+        "whoever has left is dropped just before, in the same turn",
+      ],
       ["for (const { prepared } of live) this.#work.release(prepared);", ""],
       ["this.#work.release(prepared);\n      waiting", "waiting"],
       [
@@ -100,6 +104,7 @@ export const SERVE: readonly MutantGroup[] = [
       [
         "leaseUntil = NULL,\n         cancelAsked = 0, finishedAt",
         "leaseUntil = NULL,\n         finishedAt",
+        "nobody asks it of a job that ended, and resume() takes it back itself",
       ],
       ["setbacks >= :most", "setbacks > :most"],
       ["WHERE finishedAt < :date", "WHERE createdAt < :date"],
