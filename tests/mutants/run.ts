@@ -23,11 +23,9 @@ const LONGEST_MS = 300_000;
 /** A copy of the tree in which files may be changed. */
 export class Scratch {
   readonly #folder: string;
-  readonly #root: string;
 
-  private constructor(folder: string, root: string) {
+  private constructor(folder: string) {
     this.#folder = folder;
-    this.#root = root;
   }
 
   /** Copies the tree at `root`; shared data beside it is seen, not copied. */
@@ -40,7 +38,7 @@ export class Scratch {
     const shared = join(root, "../shared");
     const isThere = await Deno.stat(shared).catch(() => undefined);
     if (isThere) await Deno.symlink(shared, join(folder, "shared"));
-    return new Scratch(folder, root);
+    return new Scratch(folder);
   }
 
   async remove(): Promise<void> {
@@ -51,7 +49,7 @@ export class Scratch {
   async outcomeOf(mutant: Mutant): Promise<Outcome> {
     const { file, find, replacement } = mutant;
     const path = join(this.#folder, "tree", file);
-    const source = await Deno.readTextFile(join(this.#root, file));
+    const source = await Deno.readTextFile(path);
     await Deno.writeTextFile(path, source.replace(find, () => replacement));
     try {
       return await this.test(mutant);

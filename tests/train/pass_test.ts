@@ -22,6 +22,7 @@ import {
 } from "../../lib/train/pass.ts";
 import { disposePass, type Pass } from "../../lib/train/record.ts";
 import { maxError, testOnEngines } from "../engines.ts";
+import { networkScales } from "../finite_differences.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
 import { noiseImage, toyModel } from "../model/toy.ts";
 
@@ -69,6 +70,7 @@ async function assertSame(found: Pass, expected: Pass, what: string) {
     [...tensors(expected).keys()].sort(),
     what,
   );
+  const scaleOf = await networkScales(tensors(expected));
   for (const [name, tensor] of tensors(expected)) {
     const values = await tensor.data() as Float32Array;
     const largest = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
@@ -78,7 +80,7 @@ async function assertSame(found: Pass, expected: Pass, what: string) {
     );
     assert.ok(largest > 0, `${what}: ${name} is zero`);
     assert.ok(
-      error < 1e-5 * Math.max(1, largest),
+      error <= 1e-5 * scaleOf(name),
       `${what}, ${name}: off by ${error} of ${largest}`,
     );
   }
