@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Region } from "../../lib/image/geometry.ts";
 import { ImageCache } from "../../lib/image/cache.ts";
 import {
   type Pixels,
@@ -156,6 +157,42 @@ Deno.test("mpp: the manifest's counts before the file's; with neither an error",
   assert.equal(opened.width, 4);
   opened.close();
   await assert.rejects(openAtMpp(cache, { path: "a" }, 0.5), /column "mpp"/);
+});
+
+Deno.test("what is said to be read next holds all that is read", async () => {
+  const told: { region: Region; level: number }[] = [];
+  const asked: { region: Region; level: number }[] = [];
+  class Telling extends Levels {
+    prefetch(regions: readonly Region[], level: number): void {
+      told.push(...regions.map((region) => ({ region, level })));
+    }
+    override async read(region: Region, level: number): Promise<Pixels> {
+      asked.push({ region, level });
+      return await super.read(region, level);
+    }
+  }
+  const pixels = {
+    data: new Uint8Array(1024 * 512 * 4),
+    width: 1024,
+    height: 512,
+  };
+  const seen: Pyramid = atMpp(
+    new Telling("slide", { pixels, warnings: [] }, undefined, { mpp: 0.25 }),
+    0.75,
+  );
+  const region = { x: 31, y: 17, width: 50, height: 40 };
+  for (const level of [0, 1]) {
+    seen.prefetch!([region], level);
+    await seen.read(region, level);
+    const [next, read] = [told.pop()!, asked.pop()!];
+    assert.deepEqual(next, read);
+  }
+});
+
+Deno.test("an image that is resampled twice tells the size in its file", () => {
+  const stored = image(64, 32, MPP);
+  const twice = atMpp(atMpp(stored, 0.5), 1);
+  assert.deepEqual([twice.width, twice.stored!.width], [16, 64]);
 });
 
 Deno.test("what level 0 is made of is given back at once", async () => {

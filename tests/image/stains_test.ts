@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   composed,
+  densitiesOf,
   type PerStain,
   restaining,
   type Vector,
@@ -58,4 +59,8 @@ Deno.test("of two changes the first one comes first", () => {
     times(densities, composed(first, second)),
     times(times(densities, first), second),
   );
+});
+
+Deno.test("black has a density: that of the least of 8 bits", () => {
+  close([...densitiesOf(0, 1, 255)], [Math.log(255), Math.log(255), 0]);
 });

@@ -14,7 +14,7 @@ import {
 import { NETS, type StepReport, trainStep } from "../../lib/train/step.ts";
 import { testOnEngines } from "../engines.ts";
 import { relativeError } from "../finite_differences.ts";
-import { noiseImage, toyModel } from "../model/toy.ts";
+import { drawnImage, noiseImage, toyModel } from "../model/toy.ts";
 
 const OPTIONS: StepOptions = {
   rate: 1,
@@ -212,3 +212,43 @@ testOnEngines("images of the reference class are not contrasted", async () => {
   assert.deepEqual(await contrasted(), [false, false, false]);
   disposeParameters(model.parameters);
 });
+
+testOnEngines(
+  "a placed, turned image's foreground lies on its pixels",
+  async () => {
+    // Coloured where x < 400 and y < 300 of 640 x 512 px, else grey.
+    const pyramid = drawnImage(
+      { width: 640, height: 512 },
+      (x, y) => x < 400 && y < 300 ? [200, 40, 90] : [230, 230, 230],
+    );
+    const model = toyModel({ view: { tileStride: 32, tileSize: 32 } });
+    for (const orientation of [1, 3, 6] as const) {
+      const [image] = await planImages(model, [{
+        ...trainingImages(1)[0]!,
+        pyramid,
+        augmentation: {
+          ...AS_IT_IS,
+          orientation,
+          placement: { x: 0.99, y: 0.99 },
+        },
+      }], { ...OPTIONS, foreground: { kind: "tissue" } });
+      const { width, height } = image!.pyramid;
+      let inside = 0;
+      for (let y = 4; y < height; y += 8) {
+        for (let x = 4; x < width; x += 8) {
+          const one = { x, y, width: 1, height: 1 };
+          const { data } = await image!.pyramid.read(one, 0);
+          const isColoured = data[0] !== data[1];
+          assert.equal(
+            image!.foreground!.at({ x, y }),
+            isColoured,
+            `${x}, ${y}`,
+          );
+          if (isColoured) inside++;
+        }
+      }
+      assert.ok(inside > 100);
+    }
+    disposeParameters(model.parameters);
+  },
+);

@@ -38,6 +38,8 @@ export const IMAGE: readonly MutantGroup[] = [
       ["at.region.x - shown.x", "at.region.x"],
       ["y: Math.min(shown.y, level.height - 1),", "y: shown.y,"],
       ["        end,\n", ""],
+      ["end.x >= width * size.width && ", ""],
+      ["&& end.y >= height * size.height", ""],
       ["to.fill(row.at(-1)!, y * width, (y + 1) * width);", ""],
       ["joined(strips, 1)", "joined(strips, 2)"],
       [
@@ -53,6 +55,7 @@ export const IMAGE: readonly MutantGroup[] = [
       ["const rest = begin - first * unit;", "const rest = 0;"],
       ["phase = Math.round(rest / unit * output);", "phase = 0;"],
       ["rest / shared];", "rest];"],
+      ["Math.max(left, 0) : 0", "Math.max(left, 0) + 1 : 0"],
       [
         "phase: { x: x.phase, y: y.phase }",
         "phase: { x: y.phase, y: x.phase }",
@@ -61,7 +64,11 @@ export const IMAGE: readonly MutantGroup[] = [
         "Math.abs(extent / times - levelExtent) < 1",
         "Math.abs(extent / times - levelExtent) < 2",
       ],
-      ["[whole, whole - 1, whole + 1]", "[whole]"],
+      [
+        "[whole, whole - 1, whole + 1]",
+        "[whole]",
+        "no other number fits where the nearest does not: it would take a level of 2 w to 2 w + 1 px, and these fail both ways",
+      ],
       [
         "ratio.pixels * to <= from * ratio.per",
         "ratio.pixels * to < from * ratio.per",
@@ -80,7 +87,11 @@ export const IMAGE: readonly MutantGroup[] = [
   },
   {
     file: "lib/image/geometry.ts",
-    tests: ["tests/image/geometry_test.ts", "tests/image/crop_test.ts"],
+    tests: [
+      "tests/image/geometry_test.ts",
+      "tests/image/crop_test.ts",
+      "tests/eval/attention_hits_test.ts",
+    ],
     changes: [
       [
         "Math.floor((index * (extent - 1)) / (count - 1))",
@@ -120,7 +131,7 @@ export const IMAGE: readonly MutantGroup[] = [
   },
   {
     file: "lib/image/lzw.ts",
-    tests: ["tests/image/tiff_pyramid_test.ts", "tests/image/open_test.ts"],
+    tests: ["tests/image/lzw_test.ts", "tests/image/tiff_pyramid_test.ts"],
     changes: [
       ["next >= (1 << width) - 1 &&", "next >= (1 << width) &&"],
       [
@@ -155,7 +166,11 @@ export const IMAGE: readonly MutantGroup[] = [
     changes: [
       ["one[0] > other[0]", "one[0] < other[0]"],
       ["r + g + b >= 3 * LEAST_DENSITY", "r + g + b >= 0"],
-      ["- mean[Math.floor(at / 3)]! * mean[at % 3]!", ""],
+      [
+        "- mean[Math.floor(at / 3)]! * mean[at % 3]!",
+        "",
+        "colours of two stains lie in one plane through 0, about their mean or not",
+      ],
       ["1 / MOST_CHANGE,", "0,"],
       ["if (densities.length < LEAST_PIXELS) return null;", ""],
     ],

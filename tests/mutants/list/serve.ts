@@ -21,6 +21,8 @@ export const SERVE: readonly MutantGroup[] = [
       ['["172.16.0.0", 12]', '["172.16.0.0", 16]'],
       ['globalV6.check(address, "ipv6") &&', ""],
       ['!blockedV6.check(address, "ipv6")', "true"],
+      ["addresses.every(isPublicAddress)", "addresses.some(isPublicAddress)"],
+      ["addresses.length > 0 && ", ""],
       ["/^fe[89ab].:/", "/^fe8.:/"],
       ['["100.64.0.0", 10]', '["100.64.0.0", 16]'],
     ],
@@ -29,10 +31,7 @@ export const SERVE: readonly MutantGroup[] = [
     file: "lib/serve/guarded_fetch.ts",
     tests: ["tests/serve/guarded_fetch_test.ts"],
     changes: [
-      [
-        "addresses.every(({ address }) => isPublicAddress(address))",
-        "addresses.some(({ address }) => isPublicAddress(address))",
-      ],
+      ["if (!arePublicAddresses(", "if (arePublicAddresses("],
       [
         "url = new URL(location, url);",
         "return guardedFetch([url.host, new URL(location, url).host])(new URL(location, url), options);",

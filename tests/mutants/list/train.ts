@@ -81,7 +81,11 @@ export const TRAIN: readonly MutantGroup[] = [
       ["return p * (own - mean);", "return p * own;"],
       ["let mean = entropyShare * entropy!.tileMap.slope;", "let mean = 0;"],
       ["first += count;", ""],
-      ["if (logit === -Infinity) return 0;", ""],
+      [
+        "if (logit === -Infinity) return 0;",
+        "",
+        "p is 0 there, and what it is multiplied by is finite",
+      ],
       ["upstream.tileShares.slice(firstTile,", "upstream.tileShares.slice(0,"],
     ],
   },
