@@ -178,7 +178,7 @@ export const TRAIN: readonly MutantGroup[] = [
   },
   {
     file: "lib/train/batches.ts",
-    tests: ["tests/train/trainer_test.ts"],
+    tests: ["tests/train/batches_test.ts"],
     changes: [
       [
         "randomKey(seed, purpose, epoch, index)",
