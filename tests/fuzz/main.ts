@@ -110,7 +110,10 @@ async function turn(
   let reason = "The process ended";
   const end = (why: string) => {
     reason = why;
-    child.kill("SIGKILL");
+    try {
+      child.kill("SIGKILL");
+    } catch { // it has just ended
+    }
   };
   const watch = (ms: number) =>
     setTimeout(() => end(`No end after ${ms / 1000} s`), ms);

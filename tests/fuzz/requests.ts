@@ -65,8 +65,10 @@ const SEEDS = [
   get("/v1/jobs/00000000-0000-0000-0000-000000000000/result"),
   get("/v1/models/first"),
   get("/v2/models/first/versions/1"),
-  get("/v1/openapi.json"),
+  get("/openapi.json"),
   json("POST", "/v1/models/first/load", {}),
+  get("/metrics"),
+  get("/docs"),
   json("PUT", "/v1/models/default", { name: "first" }),
 ];
 
@@ -98,7 +100,7 @@ export const requests: Target = {
             `${answer.slice(0, 500)} ${JSON.stringify(bugs.splice(0))}`,
           );
         }
-        const health = await fetch(new URL("/health/live", url));
+        const health = await fetch(new URL("/livez", url));
         await health.body?.cancel();
         if (!health.ok) {
           throw new Error(`The server has status ${health.status}`);

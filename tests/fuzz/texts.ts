@@ -161,11 +161,11 @@ const checkpoints: Target = {
       },
       async run(input) {
         await Deno.writeFile(path, input);
-        await ends(() => readCheckpointInfo(path), { lines: MOST_FAULTS });
+        await ends(() => readCheckpointInfo(path));
         await ends(async () => {
           const { model } = await readCheckpoint(path);
           disposeParameters(model.parameters);
-        }, { lines: MOST_FAULTS });
+        });
       },
       async [Symbol.asyncDispose]() {},
     };

@@ -141,6 +141,35 @@ testOnEngines("a source may end within a pixel", async () => {
   assert.ok(maxError(values, shares) < 1e-6, String(values));
 });
 
+testOnEngines("a source may end within a pixel of a column, too", async () => {
+  const height = 13, output = 4;
+  const data = new Uint8Array(4 * height).fill(255);
+  const values = await shrink({ data, width: 1, height }, {
+    origins: Int32Array.of(0, 0),
+    phase: { x: 0, y: 1 },
+    end: { x: 1, y: 22 },
+    size: { width: 1, height: 10 },
+    output: { width: 1, height: output },
+    pixels: { width: 1, height: 5 },
+  });
+  const shares = [1, 1, 0.1, 0, 0].flatMap((share) => [share, share, share]);
+  assert.ok(maxError(values, shares) < 1e-6, String(values));
+});
+
+testOnEngines(
+  "white stays white however many pixels are added up",
+  async () => {
+    const width = 5000, height = 3;
+    const data = new Uint8Array(4 * width * height).fill(255);
+    const values = await shrink({ data, width, height }, {
+      origins: Int32Array.of(0, 0),
+      size: { width, height },
+      output: { width: 1, height: 2 }, // rows of 1.5 px: some count in part
+    });
+    assert.ok(maxError(values, new Array(6).fill(1)) < 1e-5, String(values));
+  },
+);
+
 const PIECES = [
   { x: 0, y: 0, width: 5, height: 11 },
   { x: 5, y: 0, width: 14, height: 4 },

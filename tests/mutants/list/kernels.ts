@@ -81,7 +81,11 @@ export const KERNELS: readonly MutantGroup[] = [
     changes: [
       ["this.#indices[slot]! > index", "this.#indices[slot]! < index"],
       ["let child = 2 * slot + 1;", "let child = 2 * slot + 2;"],
-      ["this.#size < this.k ? -Infinity", "this.#size <= this.k ? -Infinity"],
+      [
+        "this.#size < this.k ? -Infinity",
+        "this.#size <= this.k ? -Infinity",
+        "offer() decides; the threshold only spares it what it would refuse",
+      ],
     ],
   },
   {
