@@ -84,10 +84,9 @@ async function drawn(): Promise<Uint8Array[]> {
     picture().tiff({ compression: "lzw", predictor: "horizontal" }),
     picture().tiff({ compression: "deflate", ...tiff }),
     picture().tiff({ compression: "jpeg", ...tiff, pyramid: true }),
-    picture().tiff({ compression: "zstd", ...tiff }),
     picture().tiff({ compression: "packbits", bigtiff: true }),
     picture().ensureAlpha(0.5).tiff({ compression: "lzw", ...tiff }),
-    picture().greyscale().tiff({ compression: "ccittfax4", bitdepth: 1 }),
+    picture().greyscale().tiff({ compression: "deflate", bitdepth: 1 }),
   ];
   return [
     ...await Promise.all(encoders.map((encoder) => encoder.toBuffer())),

@@ -129,6 +129,9 @@ async function turn(
   clearTimeout(timer);
   if (performance.now() >= deadline) end("The time is over");
   const { success } = await child.status;
+  if (!success && at === undefined && performance.now() < deadline) {
+    throw new Error(`${target} does not start: ${reason}: ${await stderr}`);
+  }
   if (!success && performance.now() < deadline) {
     const found = `${reason}: ${(await stderr).slice(-2000)}`;
     finds.push({ target, case: at?.case ?? -1, input: at?.input ?? "", found });

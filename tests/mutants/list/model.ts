@@ -22,7 +22,11 @@ export const MODEL: readonly MutantGroup[] = [
     changes: [
       ["(locations?.[row] ?? columns) === 1", "columns === 1"],
       ["mask ? tf.add(weights, mask) : weights", "weights"],
-      ["Math.min(count, logWeights.shape[1])", "count"],
+      [
+        "Math.min(count, logWeights.shape[1])",
+        "count",
+        "beyond the locations there are the draws are index -1, and left out",
+      ],
       ["const k = Math.max(...wanted);", "const k = Math.min(...wanted);"],
     ],
   },
