@@ -148,7 +148,7 @@ export const SERVE: readonly MutantGroup[] = [
   },
   {
     file: "lib/serve/body.ts",
-    tests: ["tests/serve/body_test.ts"],
+    tests: ["tests/serve/body_test.ts", "tests/serve/body_bounds_test.ts"],
     changes: [
       ["if (bytes > mostBytes)", "if (bytes >= mostBytes)"],
       ["Math.min(stallMs, earnedMs - waitedMs)", "stallMs"],
@@ -161,8 +161,36 @@ export const SERVE: readonly MutantGroup[] = [
     tests: ["tests/serve/batch_job_test.ts"],
     changes: [
       ["let at = done.lines; at", "let at = 0; at"],
-      ["!(Number(mpp) > 0)", "!(Number(mpp) >= 0)"],
       ["let { failures } = done;", "let failures = 0;"],
+    ],
+  },
+  {
+    file: "lib/serve/sources.ts",
+    tests: ["tests/serve/sources_test.ts"],
+    changes: [
+      ['path !== ".." && !path.startsWith(`..${sep}`) &&', ""],
+      ["!path.startsWith(`..${sep}`)", '!path.startsWith("..")'],
+      ["const file = await Deno.realPath(path);", "const file = path;"],
+      ["(await Deno.stat(file)).isFile", "true"],
+      ["this.roots.some((root) => isInside(root, file))", "true"],
+      ["        assertAllowed(url, this.#hosts);\n", ""],
+      ["await Promise.all(roots.map((root) => Deno.realPath(root)))", "roots"],
+    ],
+  },
+  {
+    file: "lib/serve/models.ts",
+    tests: ["tests/serve/models_test.ts"],
+    changes: [
+      ["version !== undefined && version !== model.version", "false"],
+      ["if (!isShared) await", "await"],
+      ["this.#loaded.get(name) === info.sha256", "this.#loaded.has(name)"],
+      ["this.#models.size > 1 && name === this.defaultName", "false"],
+      ["this.#known.delete(model.entry);", ""],
+      [
+        "this.isLoaded(model) || this.#unloaded.has(model.name)",
+        "this.isLoaded(model)",
+      ],
+      ["await stampOf(entry, known.info.path) === known.stamp", "true"],
     ],
   },
 ];
