@@ -56,6 +56,11 @@ export class TrainingError extends NamedError {
   override name = "TrainingError";
 }
 
+/** `text` in one line: parsers quote what they stumble over, line ends and all. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, " ");
+}
+
 /** An error as plain data: its class does not cross to or from a Worker. */
 export interface PlainError {
   name: string;

@@ -30,10 +30,7 @@ export function testOnEngines(
   name: string,
   test: (engine: Engine) => void | Promise<void>,
 ): void {
-  Deno.test(`${name} [wasm]`, async () => {
-    const engine = await startEngine("wasm");
-    await withoutLeaks(() => test(engine));
-  });
+  testOnWasm(name, test);
   Deno.test({
     name: `${name} [webgpu]`,
     ignore: ignoreGpu,
@@ -45,6 +42,17 @@ export function testOnEngines(
       );
       engine.assertAlive();
     },
+  });
+}
+
+/** Defines a test of what every engine does alike: on the faster one only. */
+export function testOnWasm(
+  name: string,
+  test: (engine: Engine) => void | Promise<void>,
+): void {
+  Deno.test(`${name} [wasm]`, async () => {
+    const engine = await startEngine("wasm");
+    await withoutLeaks(() => test(engine));
   });
 }
 

@@ -94,3 +94,22 @@ export function relativeError(
   }
   return largest === 0 ? 0 : largest / scale;
 }
+
+/**
+ * The largest magnitude among the tensors of each network, by the first word of
+ * their names. Rounding is relative to it: the bias before a softmax has a
+ * gradient of nothing but rounding.
+ */
+export async function networkScales(
+  tensors: ReadonlyMap<string, tf.Tensor>,
+): Promise<(name: string) => number> {
+  const scales = new Map<string, number>();
+  const networkOf = (name: string) => name.split("/")[0]!;
+  for (const [name, tensor] of tensors) {
+    const values = await tensor.data() as Float32Array;
+    const largest = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+    const before = scales.get(networkOf(name)) ?? 0;
+    scales.set(networkOf(name), Math.max(before, largest));
+  }
+  return (name) => scales.get(networkOf(name))!;
+}

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ConfigError, UsageError } from "../errors.ts";
+import { ConfigError, oneLine, UsageError } from "../errors.ts";
 import {
   type Config,
   filledFrom,
@@ -96,7 +96,7 @@ async function readJson(file: string): Promise<unknown> {
     return JSON.parse(text);
   } catch (cause) {
     throw new ConfigError(
-      `Cannot read ${file} as JSON: ${(cause as Error).message}`,
+      `Cannot read ${file} as JSON: ${oneLine((cause as Error).message)}`,
       { cause },
     );
   }

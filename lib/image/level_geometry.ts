@@ -158,7 +158,10 @@ export interface LevelPart {
   region: Region;
   /** How far the first one starts within the region, in 1/output px. */
   phase: Point;
-  /** Where the image ends, from the region's start on, in 1/output px. */
+  /**
+   * Where the image ends, from the region's start on, in 1/output px; beyond the
+   * region where it does not end in it.
+   */
   end: Point;
   /** The level has size / output px for each of the view's, >= 1. */
   size: Size;
@@ -167,6 +170,9 @@ export interface LevelPart {
 
 // Twice this must fit in 32 bits: what downsample() computes in.
 const MOST_UNITS = 2 ** 31 - 1;
+
+// An end that no part reaches.
+const NO_END = 2 ** 32 - 1;
 
 /**
  * Where `part` (px of the view) of a view of `region` with `output` px lies on
@@ -211,7 +217,11 @@ function levelAxis(
   const step = view.extent * per;
   const first = Math.floor(begin / unit);
   const rest = begin - first * unit;
-  const shared = divisor(divisor(step, unit), rest);
+  // Where the image ends; a part that does not reach so far need not know.
+  const left = extent.image * view.count * per - first * unit;
+  const endsWithin = left < rest + part.count * step;
+  const limit = endsWithin ? Math.max(left, 0) : 0;
+  const shared = divisor(divisor(divisor(step, unit), rest), limit);
   let [size, output, phase] = [step / shared, unit / shared, rest / shared];
   const most = Math.floor(MOST_UNITS / (part.count + 2));
   if (size > most) { // rounded to less than 1/1000 px of the level
@@ -220,14 +230,13 @@ function levelAxis(
     size = most;
   }
   const last = Math.ceil((begin + part.count * step) / unit);
-  const end = Math.round((extent.image * per / pixels - first) * output);
   return {
     first,
     length: last - first,
     phase,
     size,
     output,
-    end: Math.min(Math.max(end, 0), 2 ** 32 - 1),
+    end: endsWithin ? Math.round(limit / unit * output) : NO_END,
   };
 }
 

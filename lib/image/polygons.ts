@@ -56,7 +56,7 @@ function reasonOf(cause: unknown): string {
     const { path, message } = cause.issues[0]!;
     return `coordinates ${path.join(".")}: ${message}`;
   }
-  return (cause as Error).message;
+  return (cause as Error).message.replaceAll(/\s+/g, " "); // JSON is quoted
 }
 
 /** The polygons of a geometry, a feature, a collection, or a list of them. */

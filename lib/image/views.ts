@@ -187,7 +187,8 @@ export class Views {
     );
     const { size, output, phase, end } = at;
     const isWhole = size.width === output.width &&
-      size.height === output.height && phase.x === 0 && phase.y === 0;
+      size.height === output.height && phase.x === 0 && phase.y === 0 &&
+      end.x >= width * size.width && end.y >= height * size.height;
     const piece = isWhole
       ? gatherPatches(packed, { origins, size: view.part })
       : downsample(packed, {

@@ -8,9 +8,9 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { CheckpointError, ConfigError } from "../errors.ts";
+import { CheckpointError, ConfigError, oneLine } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
-import { type Config, parseConfig } from "./config.ts";
+import { type Config, issueText, parseConfig } from "./config.ts";
 import { parameterSpecs } from "./networks.ts";
 import { createParameters } from "./parameters.ts";
 import {
@@ -198,7 +198,7 @@ async function decodeFile<T>(
       throw cause;
     }
     throw new CheckpointError(
-      `Cannot use ${file} as a checkpoint: ${cause.message}`,
+      `Cannot use ${file} as a checkpoint: ${oneLine(cause.message)}`,
       { cause },
     );
   }
@@ -228,8 +228,12 @@ function decodeCheckpoint(bytes: Uint8Array) {
   if (metadata.zoomin === undefined) {
     throw new SyntaxError("it was not written by zoomin");
   }
-  const parsed = metadataSchema.safeParse(JSON.parse(metadata.zoomin));
-  if (!parsed.success) throw new SyntaxError(z.prettifyError(parsed.error));
+  const parsed = metadataSchema.safeParse(JSON.parse(metadata.zoomin), {
+    reportInput: true,
+  });
+  if (!parsed.success) {
+    throw new SyntaxError(parsed.error.issues.map(issueText).join("; "));
+  }
   const { config: stored, format: _, ...known } = parsed.data;
   const config = parseConfig(stored, "its configuration");
   const specs = parameterSpecs(

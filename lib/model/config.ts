@@ -5,7 +5,7 @@
  * @module
  */
 import { z } from "zod";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, oneLine } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 
 /** Sub-tiles an image, at most. */
@@ -162,17 +162,24 @@ export type Config = z.infer<typeof configSchema>;
  * @throws {ConfigError} Naming every field that is wrong.
  */
 export function parseConfig(value: unknown, source: string): Config {
-  const result = configSchema.safeParse(value);
+  const result = configSchema.safeParse(value, { reportInput: true });
   if (result.success) return result.data;
   const faults = result.error.issues.map((issue) =>
     issue.code === "unrecognized_keys"
       ? issue.keys.map((key) => unknownText(value, [...issue.path, key]))
         .join("; ")
-      : `${issue.path.join(".") || "(whole)"}: ${issue.message}`
+      : issueText(issue)
   );
   throw new ConfigError(
     `Cannot use ${source} as a configuration: ${faults.join("; ")}`,
   );
+}
+
+/** Where a value is wrong, and how; parsed with `reportInput`. */
+export function issueText(issue: z.core.$ZodIssue): string {
+  const isMissing = issue.code === "invalid_type" && issue.input === undefined;
+  const place = issue.path.join(".") || "(whole)";
+  return `${place}: ${isMissing ? "it is missing" : oneLine(issue.message)}`;
 }
 
 function unknownText(value: unknown, path: readonly PropertyKey[]): string {

@@ -50,8 +50,9 @@ export function prepared(
 ): tf.Tensor4D {
   if (gain === 1 && !densities && !normalisation) return raw;
   return tf.tidy(() => {
-    const lit = gain === 1 ? raw : tf.minimum(tf.mul(raw, gain), 1);
     const inside = insideShare(regions, pyramid, raw.shape);
+    // White is as bright as can be, also where part of a pixel is padding.
+    const lit = gain === 1 ? raw : tf.minimum(tf.mul(raw, gain), inside);
     const stained = densities ? restained(lit, densities, inside) : lit;
     const result = normalisation
       ? normalised(stained, normalisation, inside)

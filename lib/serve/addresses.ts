@@ -54,6 +54,11 @@ export function isPublicAddress(address: string): boolean {
   }
 }
 
+/** Whether there is an address, and all of them are public: a name may have any. */
+export function arePublicAddresses(addresses: readonly string[]): boolean {
+  return addresses.length > 0 && addresses.every(isPublicAddress);
+}
+
 /** Whether `hostname` is an address of the link, such as a cloud's metadata. */
 export function isLinkLocal(hostname: string): boolean {
   const address = hostname.replace(/^\[|\]$/g, "").toLowerCase();

@@ -12,7 +12,7 @@ import { request as requestHttps } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import { Readable } from "node:stream";
 import { ImageRefusedError } from "../errors.ts";
-import { isLinkLocal, isPublicAddress } from "./addresses.ts";
+import { arePublicAddresses, isLinkLocal } from "./addresses.ts";
 
 /** What a request is made with. */
 interface FetchOptions {
@@ -119,9 +119,9 @@ function lookupPublic(port: string): LookupFunction {
       );
     resolve(hostname, { all: true }, (error, addresses) => {
       if (error) return callback(error, "");
-      const [first] = addresses;
-      const isSafe = addresses.every(({ address }) => isPublicAddress(address));
-      if (!isSafe || !first) return refuse("its address is not public");
+      if (!arePublicAddresses(addresses.map(({ address }) => address))) {
+        return refuse("its address is not public");
+      }
       // Asked for without it, Deno would end the Worker.
       const isPermitted = addresses.every(({ address }) =>
         Deno.permissions.querySync({
@@ -131,7 +131,7 @@ function lookupPublic(port: string): LookupFunction {
       );
       if (!isPermitted) return refuse("Deno is not permitted its address");
       if (options.all) callback(null, addresses);
-      else callback(null, first.address, first.family);
+      else callback(null, addresses[0]!.address, addresses[0]!.family);
     });
   };
 }

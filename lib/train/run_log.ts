@@ -5,8 +5,10 @@
  */
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
+import { DataError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
+import { isRecord } from "../model/config.ts";
 
 /** Its name in the folder of a run. */
 export const LOG_FILE = "log.jsonl";
@@ -56,9 +58,23 @@ export class RunLog {
   }
 }
 
-/** Lines of a log; a last line that was cut off is left out. */
+/**
+ * Lines of a log; a last line that was cut off is left out.
+ *
+ * @throws {DataError} If another line is damaged; the message names it.
+ */
 export async function readLog(path: string): Promise<LogLine[]> {
   const text = await Deno.readTextFile(path);
   const lines = text.split("\n").slice(0, -1); // whole lines end in "\n"
-  return lines.map((line) => JSON.parse(line));
+  return lines.map((line, i) => parseLine(line, `${path}:${i + 1}`));
+}
+
+function parseLine(line: string, place: string): LogLine {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch { // told below
+  }
+  if (isRecord(value)) return value as LogLine;
+  throw new DataError(`${place}: it is no JSON object: remove the line`);
 }

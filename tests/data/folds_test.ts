@@ -113,6 +113,41 @@ Deno.test("the parts do not depend on the order of the rows", () => {
   }
 });
 
+Deno.test("large groups are placed first, while there is room to balance them", () => {
+  const groups = { big: 3, one: 1, two: 1, three: 1 };
+  const entries = Object.entries(groups).flatMap(([group, n]) =>
+    Array.from({ length: n }, (_, i) => entry(`${group}${i}`, "a", { group }))
+  );
+  for (const seed of SEEDS) {
+    const made = makeFolds(entries, { folds: 2, seed });
+    assert.deepEqual(
+      [...tally(made.map(({ fold }) => fold)).values()],
+      [3, 3],
+    );
+  }
+});
+
+Deno.test("an image's path and a group of that name are not one group", () => {
+  const [one, two] = [entry("1.png", "a"), entry("2.png", "a")];
+  const made = makeFolds([one, { ...two, group: one.path }], {
+    folds: 2,
+    seed: 0,
+  });
+  assert.deepEqual(new Set(made.map(({ fold }) => fold)), new Set([1, 2]));
+});
+
+Deno.test("the folds of a table are the same in every version", () => {
+  // A study that is repeated must be repeated on the same folds.
+  const foldsOf = (seed: number) =>
+    makeFolds(randomTable(seed), { folds: 4, seed })
+      .slice(0, 60).map(({ fold }) => fold).join("");
+  assert.deepEqual([0, 1, 2].map(foldsOf), [
+    "222221144443333444442211433333444422222333443322223333331111",
+    "111122222244433224444333332223344441334432224333444423332222",
+    "442222244444444111222222211111223333244433331122111134413333",
+  ]);
+});
+
 Deno.test("another seed makes other parts, of the same entries in their order", () => {
   const entries = table({ a: 20, b: 20 });
   const [one, two] = [1, 2].map((seed) =>

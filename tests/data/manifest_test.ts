@@ -290,6 +290,24 @@ Deno.test("checkLeaks names a group in two folds", async () => {
   );
 });
 
+Deno.test("checkLeaks lists 20 leaks and counts the rest", async () => {
+  const leaksOf = async (count: number) => {
+    const lines = ["image,label,split,group"];
+    const images: Record<string, string> = {};
+    for (let i = 0; i < count; i++) {
+      lines.push(`a${i},x,train,p${i}`, `b${i},x,test,p${i}`);
+      images[`a${i}`] = `a${i}`;
+      images[`b${i}`] = `b${i}`;
+    }
+    const error = await checkLeaksOf(lines.join("\n"), images)
+      .then(() => undefined, (error: Error) => error);
+    return error!.message.split("\n");
+  };
+  assert.equal((await leaksOf(20)).length, 1 + 20);
+  const more = await leaksOf(21);
+  assert.deepEqual([more.length, more.at(-1)], [1 + 21, "and 1 more"]);
+});
+
 Deno.test("checkLeaks names the lines of one picture in two splits", async () => {
   await assert.rejects(
     checkLeaksOf("image,label,split\na,x,train\nb,y,train\nc,x,test\n", {

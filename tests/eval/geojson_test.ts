@@ -39,6 +39,20 @@ Deno.test("tiles and sub-tiles are closed rings in level-0 px", () => {
   assert.equal(color.length, 3);
 });
 
+Deno.test("each class has a colour of its own", () => {
+  const names = ["a", "b", "c", "d", "e", "f", "g"];
+  const colours = names.map((label) => {
+    const probabilities = Object.fromEntries(names.map((name) => [name, 0]));
+    const { features: [feature] } = regionsGeoJson({
+      ...CLASSIFIED,
+      label,
+      probabilities,
+    });
+    return String(feature!.properties.classification.color);
+  });
+  assert.equal(new Set(colours).size, names.length);
+});
+
 Deno.test("a region has a UUID of its own, the same whenever it is told", () => {
   const subTiles = [...CLASSIFIED.subTiles, CLASSIFIED.subTiles[0]!];
   const ids = () =>

@@ -66,6 +66,20 @@ Deno.test("ImageCache knows what decoding changed, of dropped images too", async
   assert.deepEqual([...cache.warnings], [["grey", ["grey expanded to RGB"]]]);
 });
 
+Deno.test("ImageCache: closed twice is closed once", async () => {
+  const { counts, open } = countingOpener();
+  const cache = new ImageCache(BYTES, open);
+  const [one, other] = [await cache.open("a"), await cache.open("a")];
+  cache.close();
+  one.close();
+  one.close();
+  await Promise.resolve();
+  assert.ok(counts.alive.has("a"), "the other user has it yet");
+  other.close();
+  await Promise.resolve();
+  assert.ok(!counts.alive.has("a"));
+});
+
 Deno.test("ImageCache keeps its bound; the oldest use goes first", async () => {
   const { counts, open } = countingOpener();
   const cache = new ImageCache(2 * BYTES, open);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Region } from "../../lib/image/geometry.ts";
 import { ImageCache } from "../../lib/image/cache.ts";
 import {
   type Pixels,
@@ -116,10 +117,30 @@ Deno.test("an image with levels is made of the coarsest that is fine enough", as
   assert.deepEqual(same.asked, [1]);
 });
 
+Deno.test("a level that is fine enough on one axis alone is not taken", async () => {
+  const pixels = {
+    data: new Uint8Array(1024 * 512 * 4),
+    width: 1024,
+    height: 512,
+  };
+  for (const [width, height] of [[512, 200], [400, 256]] as const) {
+    const stored = new Levels("slide", { pixels, warnings: [] }, undefined, {
+      mpp: 0.25,
+    });
+    Object.assign(stored.levels[1]!, { width, height });
+    const seen = atMpp(stored, 0.5); // 512 x 256 px
+    await seen.read({ x: 0, y: 0, width: 4, height: 4 }, 0);
+    assert.deepEqual(stored.asked, [0], `${width} x ${height}`);
+  }
+});
+
 Deno.test("mpp: as it is where nothing is asked for, or nearly the same", () => {
   const stored = image(8, 8, MPP);
   for (const mpp of [null, 0.25, 0.2501, 0.254]) {
     assert.equal(atMpp(stored, mpp), stored);
+  }
+  for (const mpp of [0.243, 0.258]) {
+    assert.equal(atMpp(stored, mpp).mpp, mpp);
   }
   assert.equal(atMpp(image(8, 8), null).mpp, undefined);
 });
@@ -136,6 +157,42 @@ Deno.test("mpp: the manifest's counts before the file's; with neither an error",
   assert.equal(opened.width, 4);
   opened.close();
   await assert.rejects(openAtMpp(cache, { path: "a" }, 0.5), /column "mpp"/);
+});
+
+Deno.test("what is said to be read next holds all that is read", async () => {
+  const told: { region: Region; level: number }[] = [];
+  const asked: { region: Region; level: number }[] = [];
+  class Telling extends Levels {
+    prefetch(regions: readonly Region[], level: number): void {
+      told.push(...regions.map((region) => ({ region, level })));
+    }
+    override async read(region: Region, level: number): Promise<Pixels> {
+      asked.push({ region, level });
+      return await super.read(region, level);
+    }
+  }
+  const pixels = {
+    data: new Uint8Array(1024 * 512 * 4),
+    width: 1024,
+    height: 512,
+  };
+  const seen: Pyramid = atMpp(
+    new Telling("slide", { pixels, warnings: [] }, undefined, { mpp: 0.25 }),
+    0.75,
+  );
+  const region = { x: 31, y: 17, width: 50, height: 40 };
+  for (const level of [0, 1]) {
+    seen.prefetch!([region], level);
+    await seen.read(region, level);
+    const [next, read] = [told.pop()!, asked.pop()!];
+    assert.deepEqual(next, read);
+  }
+});
+
+Deno.test("an image that is resampled twice tells the size in its file", () => {
+  const stored = image(64, 32, MPP);
+  const twice = atMpp(atMpp(stored, 0.5), 1);
+  assert.deepEqual([twice.width, twice.stored!.width], [16, 64]);
 });
 
 Deno.test("what level 0 is made of is given back at once", async () => {

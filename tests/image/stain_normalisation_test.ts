@@ -55,6 +55,29 @@ Deno.test("the stains of a section are found in its colours", async () => {
   assert.ok(Math.abs(strengths.eosin - 1) < 0.05);
 });
 
+Deno.test("a stain is not made less than a third as strong", async () => {
+  const image = section(HERE, 4);
+  const { colours, strengths } = measureStains(
+    await readOverview(image, SIDE),
+  )!;
+  assert.ok(strengths.eosin > 3.5);
+  const matrix = (await stainNormalisation(image))!;
+  const length = Math.hypot(...times(colours.eosin, matrix));
+  assert.ok(Math.abs(length - 1 / 3) < 1e-3, `${length}`);
+});
+
+Deno.test("too few pixels of tissue tell no stains", () => {
+  const of = (tissue: number) => {
+    const data = new Uint8Array(3 * 400).fill(250);
+    for (let i = 0; i < tissue; i++) {
+      data.set(i % 2 ? [120, 80, 160] : [230, 120, 180], 3 * i);
+    }
+    return measureStains({ data, width: 20, height: 20 });
+  };
+  assert.equal(of(99), null);
+  assert.notEqual(of(100), null);
+});
+
 Deno.test("a section looks the same whoever stained it", async () => {
   const seen = await Promise.all(
     [section(HERE, 1), section(THERE, 0.7)].map(async (image) => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   composed,
+  densitiesOf,
   type PerStain,
   restaining,
   type Vector,
@@ -48,4 +49,18 @@ Deno.test("a stain becomes another colour, and what neither explains stays", () 
   close(times(EOSIN, matrix), [0.1, 0.45, 0.2]);
   const back = restaining({ haematoxylin: 0.5, eosin: 2 }, to, from);
   close([...composed(matrix, back)], [1, 0, 0, 0, 1, 0, 0, 0, 1]);
+});
+
+Deno.test("of two changes the first one comes first", () => {
+  const first = [1, 2, 0, 0, 1, 0, 0, 0, 1],
+    second = [1, 0, 0, 3, 1, 0, 0, 0, 1];
+  const densities = [0.3, 0.5, 0.7];
+  close(
+    times(densities, composed(first, second)),
+    times(times(densities, first), second),
+  );
+});
+
+Deno.test("black has a density: that of the least of 8 bits", () => {
+  close([...densitiesOf(0, 1, 255)], [Math.log(255), Math.log(255), 0]);
 });

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import { viewSize } from "../../lib/image/geometry.ts";
-import { levelFor } from "../../lib/image/level_geometry.ts";
+import {
+  levelFor,
+  levelPart,
+  placedPart,
+  viewPieces,
+  wholeRatio,
+} from "../../lib/image/level_geometry.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";
@@ -147,6 +153,43 @@ testOnEngines(
 );
 
 testOnEngines(
+  "a view as fine as its level begins where it is asked to, within a pixel",
+  async () => {
+    const noise = await noiseImage({ width: 30, height: 24 }, 5)
+      .read({ x: 0, y: 0, width: 30, height: 24 }, 0);
+    const of = (x: number, y: number) => { // px of level 1
+      const at = (Math.floor(y) * 30 + Math.floor(x)) * 4;
+      return [...noise.data.subarray(at, at + 3)] as [number, number, number];
+    };
+    const pyramid = new SyntheticPyramid(
+      { width: 120, height: 96 },
+      [1, 4],
+      (x, y) => of(x / 4, y / 4),
+    );
+    for (const [x, y] of [[8, 12], [10, 12], [8, 13], [9, 15]] as const) {
+      const region = { x, y, width: 40, height: 32 };
+      const output = { width: 10, height: 8 };
+      const read = await values(pyramid, (v) => v.regions([region], output));
+      assert.equal(pyramid.reads.at(-1)!.level, 1);
+      for (let i = 0, at = 0; i < 8; i++) {
+        for (let j = 0; j < 10; j++) {
+          for (let c = 0; c < 3; c++, at++) {
+            // The mean over 4 x 4 px of level 0.
+            let sum = 0;
+            for (let k = 0; k < 16; k++) {
+              const px = x + 4 * j + k % 4, py = y + 4 * i + (k >> 2);
+              sum += of(px / 4, py / 4)[c]!;
+            }
+            const error = Math.abs(read[at]! - sum / 16 / 255);
+            assert.ok(error < 1e-5, `${x}, ${y}: off by ${error}`);
+          }
+        }
+      }
+    }
+  },
+);
+
+testOnEngines(
   "the last part of a pixel that a level lacks is no dark edge",
   async () => {
     const image = { width: 1005, height: 807 };
@@ -174,8 +217,120 @@ testOnEngines(
       );
     const whole = new SyntheticPyramid(image, [1, 8], () => [200, 100, 50]);
     assert.deepEqual(await edge(pyramid), await edge(whole));
+    // Of its first 8 px 5 are in the image, of the next 8 none.
+    const colour = [200, 100, 50].map((value) => value / 255);
+    const row = [...colour.map((value) => value * 5 / 8), 0, 0, 0];
+    const found = await edge(pyramid);
+    assert.ok(maxError(found, [...row, ...row]) < 1e-6, `${found}`);
+
+    const below = { x: 400, y: 800, width: 16, height: 16 };
+    const bottom = await values(
+      pyramid,
+      (views) => views.regions([below], { width: 2, height: 2 }),
+    );
+    const part = colour.map((value) => value * 7 / 8); // of 8 px 7
+    const rows = [...part, ...part, 0, 0, 0, 0, 0, 0];
+    assert.ok(maxError(bottom, rows) < 1e-6, `${bottom}`);
   },
 );
+
+Deno.test("an image of one level is held where it is small, else read in parts", async () => {
+  const open = async (width: number, height: number) => {
+    const image = new SyntheticPyramid({ width, height }, [1], () => [1, 2, 3]);
+    (await Views.open(image)).dispose();
+    return image.reads.length;
+  };
+  assert.equal(await open(64, 64), 1);
+  assert.equal(await open(4097, 4096), 0);
+});
+
+Deno.test("a view is cut in as few pieces as the bound on its level allows", () => {
+  const image = { width: 4096, height: 4096 };
+  const output = { width: 1024, height: 1024 };
+  const view = {
+    region: { x: 0, y: 0, ...image },
+    output,
+    part: { x: 0, y: 0, ...output },
+  };
+  const cut = (level: number, most: number) =>
+    viewPieces(view, { width: level, height: level }, { image, most })
+      .map((row) => row.length);
+  assert.deepEqual(cut(1024, 1024 ** 2), [1]);
+  assert.deepEqual(cut(1024, 512 ** 2), [2, 2]);
+  assert.deepEqual(cut(4096, 1024 ** 2), [4, 4, 4, 4]);
+  const part = { x: 100, y: 200, width: 300, height: 200 };
+  const pieces = viewPieces({ ...view, part }, output, {
+    image,
+    most: 150 ** 2,
+  });
+  assert.deepEqual(pieces.flat(), [
+    { x: 100, y: 200, width: 150, height: 150 },
+    { x: 250, y: 200, width: 150, height: 150 },
+    { x: 100, y: 350, width: 150, height: 50 },
+    { x: 250, y: 350, width: 150, height: 50 },
+  ]);
+});
+
+Deno.test("a view lies where it should on a level of any size, to 1/1000 px", () => {
+  // Whole numbers of these would not fit in 32 bits: they are rounded.
+  const image = { width: 200_003, height: 150_001 };
+  for (const level of [{ width: 70_001, height: 52_501 }, image]) {
+    const region = { x: 12_345, y: 6_789, width: 99_991, height: 80_021 };
+    const output = { width: 9_973, height: 7_919 };
+    const part = { x: 4_001, y: 3_003, width: 500, height: 400 };
+    const at = levelPart({ region, output, part }, image, level);
+    const exact = (region.x + part.x * region.width / output.width) *
+      level.width / image.width;
+    const exactY = (region.y + part.y * region.height / output.height) *
+      level.height / image.height;
+    const near = (actual: number, expected: number) =>
+      assert.ok(Math.abs(actual - expected) < 1e-3, `${actual}, ${expected}`);
+    near(at.region.x + at.phase.x / at.output.width, exact);
+    near(at.region.y + at.phase.y / at.output.height, exactY);
+    near(
+      at.size.width / at.output.width,
+      region.width / output.width * level.width / image.width,
+    );
+  }
+});
+
+Deno.test("a level of a whole ratio may be rounded by less than a pixel", () => {
+  const ratio = (level: number) =>
+    wholeRatio({ width: 1001, height: 1001 }, { width: level, height: level });
+  assert.deepEqual([249, 250, 251, 252].map(ratio), [
+    ...[undefined, 4, 4, undefined],
+  ]);
+});
+
+Deno.test("a placed grid begins within its first cell, on whole px of its levels", () => {
+  const image = { width: 640, height: 800 };
+  const of = (...ratios: number[]) => ({
+    ...image,
+    levels: ratios.map((ratio) => ({
+      width: image.width / ratio,
+      height: image.height / ratio,
+      downsample: ratio,
+    })),
+  });
+  const grid = { scale: 1 / 8, stride: 32 };
+  const placed = (share: number, ...ratios: number[]) =>
+    placedPart(of(...ratios), grid, { x: share, y: share });
+  // Every place leaves as much of the image.
+  for (const [share, start] of [[0, 0], [0.5, 16], [0.999, 32]] as const) {
+    assert.deepEqual(placed(share, 1), {
+      x: start,
+      y: start,
+      width: 608,
+      height: 768,
+    });
+  }
+  // Steps are whole px of all levels that stage I may read: of 4 and 5, 20.
+  assert.deepEqual(placed(0.999, 1, 4, 5), {
+    ...{ x: 20, y: 20, width: 620, height: 780 },
+  });
+  assert.equal(placed(0.999, 1, 2, 4).x, 32);
+  assert.equal(placed(0.999, 1, 16).x, 32); // too coarse to be read
+});
 
 testOnEngines("no read is larger than the bound", async () => {
   const image = { width: 2000, height: 1500 };

@@ -6,6 +6,7 @@ import {
   NothingToDrawError,
 } from "../../kernels/counts.ts";
 import {
+  type MapPlacement,
   topGumbelReference,
   topValuesReference,
 } from "../../kernels/sample.ts";
@@ -97,6 +98,29 @@ Deno.test("the N first candidates are enough for N draws", () => {
     drawWithReplacement(few, replay),
     drawWithReplacement(all, replay),
   );
+});
+
+Deno.test("a block's draws are those of the map in which all else is nothing", () => {
+  const map = { rows: 9, columns: 11 };
+  const block = { row: 4, column: 6, rows: 3, columns: 4 };
+  const weights = normals(block.rows * block.columns);
+  const whole = new Float32Array(map.rows * map.columns).fill(-Infinity);
+  const inMap = (index: number) =>
+    (block.row + Math.floor(index / block.columns)) * map.columns +
+    block.column + index % block.columns;
+  weights.forEach((weight, i) => whole[inMap(i)] = weight);
+  for (let seed = 0; seed < 20; seed++) {
+    const keys = keysOf(1, seed), key = keyAt(keys, 0);
+    const samples = 30, k = weights.length;
+    const drawn = (logWeights: Float32Array, place: MapPlacement) =>
+      drawWithReplacement(
+        topGumbelReference(logWeights, { k, keys, ...place }),
+        { samples, key, ...place },
+      );
+    const all = drawn(whole, { columns: map.columns });
+    const own = drawn(weights, { columns: block.columns, offset: block });
+    assert.deepEqual({ ...own, indices: own.indices.map(inMap) }, all);
+  }
 });
 
 Deno.test("with replacement from one location, or from none", () => {

@@ -61,7 +61,7 @@ function definition(
 }
 
 // inside, across each border, outside
-const ORIGINS = Int32Array.of(2, 3, -5, -4, 20, 15, 500, 0);
+const ORIGINS = Int32Array.of(2, 3, -5, -5, 20, 14, 500, 0);
 
 testOnEngines(
   "a view equals the definition of the area-weighted mean",
@@ -72,6 +72,8 @@ testOnEngines(
       [13, 11, 5, 7], // fractions, also below 2
       [17, 12, 17, 5], // one axis untouched
       [19, 7, 1, 1],
+      [17, 12, 10, 7], // an edge within the first and the last pixel of all
+      [12, 17, 7, 10],
     ] as const;
     for (const [width, height, outputWidth, outputHeight] of ratios) {
       const options = {
@@ -138,6 +140,35 @@ testOnEngines("a source may end within a pixel", async () => {
   const shares = [1, 1, 0.1, 0, 0].flatMap((share) => [share, share, share]);
   assert.ok(maxError(values, shares) < 1e-6, String(values));
 });
+
+testOnEngines("a source may end within a pixel of a column, too", async () => {
+  const height = 13, output = 4;
+  const data = new Uint8Array(4 * height).fill(255);
+  const values = await shrink({ data, width: 1, height }, {
+    origins: Int32Array.of(0, 0),
+    phase: { x: 0, y: 1 },
+    end: { x: 1, y: 22 },
+    size: { width: 1, height: 10 },
+    output: { width: 1, height: output },
+    pixels: { width: 1, height: 5 },
+  });
+  const shares = [1, 1, 0.1, 0, 0].flatMap((share) => [share, share, share]);
+  assert.ok(maxError(values, shares) < 1e-6, String(values));
+});
+
+testOnEngines(
+  "white stays white however many pixels are added up",
+  async () => {
+    const width = 5000, height = 3;
+    const data = new Uint8Array(4 * width * height).fill(255);
+    const values = await shrink({ data, width, height }, {
+      origins: Int32Array.of(0, 0),
+      size: { width, height },
+      output: { width: 1, height: 2 }, // rows of 1.5 px: some count in part
+    });
+    assert.ok(maxError(values, new Array(6).fill(1)) < 1e-5, String(values));
+  },
+);
 
 const PIECES = [
   { x: 0, y: 0, width: 5, height: 11 },

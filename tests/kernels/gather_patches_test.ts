@@ -39,6 +39,30 @@ testOnEngines("gathered patches of a picture of 2 x 2 px", async () => {
   assert.ok(maxError(values, expected) < 1e-7);
 });
 
+testOnEngines(
+  "gathered patches are their definition, pixel by pixel",
+  async () => {
+    const width = 23, height = 17, pixels = randomPixels(width, height);
+    const origins = Int32Array.of(3, 5, -4, -6, 19, 3, 20, 14, 2, -30, 40, 40);
+    const size = { width: 7, height: 9 };
+    const { values } = await gather(pixels, { origins, size });
+    const expected: number[] = [];
+    for (let n = 0; n < origins.length; n += 2) {
+      for (let i = 0; i < size.height; i++) {
+        for (let j = 0; j < size.width; j++) {
+          const x = origins[n]! + j, y = origins[n + 1]! + i;
+          const isInside = x >= 0 && y >= 0 && x < width && y < height;
+          for (let c = 0; c < 3; c++) {
+            const at = (y * width + x) * 4 + c;
+            expected.push(isInside ? pixels.data[at]! / 255 : 0);
+          }
+        }
+      }
+    }
+    assert.ok(maxError(values, expected) < 1e-6);
+  },
+);
+
 testOnEngines("gathered patches equal their reference", async () => {
   const cases: [number, number, PatchesOptions][] = [
     [1, 1, { origins: Int32Array.of(0, 0), size: { width: 1, height: 1 } }],

@@ -105,6 +105,30 @@ Deno.test("a stream is uniform, normal, and fair below n", () => {
   assert.throws(() => stream.below(0), RangeError);
 });
 
+Deno.test("below n is fair where n does not divide 2^32", () => {
+  // Three runs of 2^30: without refusals the first would come twice as often.
+  const stream = new RandomStream(randomKey(13)), n = 3 * 2 ** 30;
+  const cells = [0, 0, 0];
+  for (let i = 0; i < 3000; i++) {
+    cells[Math.floor(stream.below(n) / 2 ** 30)]!++;
+  }
+  assert.ok(chiSquare(cells, cells.map(() => 1 / 3)) < chiSquareBound(3));
+});
+
+Deno.test("below n refuses the last, incomplete run of 32 bits, and no more", () => {
+  const drawn = (n: number, ...bits: number[]) => {
+    class Scripted extends RandomStream {
+      override next(): number {
+        return bits.shift()!;
+      }
+    }
+    return new Scripted([0, 0]).below(n);
+  };
+  assert.equal(drawn(3, 2 ** 32 - 1, 7), 1); // 2^32 = 3 * 1431655765 + 1
+  assert.equal(drawn(3, 2 ** 32 - 2, 7), 2);
+  assert.equal(drawn(2 ** 32, 2 ** 32 - 1), 2 ** 32 - 1);
+});
+
 Deno.test("a shuffle gives each order alike", () => {
   const stream = new RandomStream(randomKey(12));
   const orders = new Map<string, number>();

@@ -87,6 +87,15 @@ testOnEngines(
   },
 );
 
+Deno.test("the softmax reference of no location is zeros", () => {
+  const logits = new Float32Array(6).fill(-Infinity);
+  logits[4] = 3;
+  assert.deepEqual(
+    [...softmaxReference(logits, { rows: 2, locations: 3 })],
+    [0, 0, 0, 0, 1, 0],
+  );
+});
+
 Deno.test("the softmax references equal their definitions", () => {
   const logits = Float32Array.of(1, 2, 3, -1);
   const upstream = Float32Array.of(0.5, -1, 2, 0);

@@ -11,6 +11,7 @@ import {
 } from "../../lib/model/checkpoint.ts";
 import { parameterSpecs } from "../../lib/model/networks.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
+import { preset } from "../../lib/model/presets.ts";
 import {
   decodeSafeTensors,
   encodeSafeTensors,
@@ -117,12 +118,38 @@ testOnEngines(
 async function assertCheckpointError(path: string, ...words: string[]) {
   await assert.rejects(readCheckpoint(path), (error: Error) => {
     assert.ok(error instanceof CheckpointError, `${error}`);
+    assert.ok(!error.message.includes("\n"), "one line");
     for (const word of words) {
       assert.ok(error.message.includes(word), `${error.message}: no ${word}`);
     }
     return true;
   });
 }
+
+testOnEngines(
+  "what is wrong with a checkpoint's metadata is told in a line",
+  async () => {
+    await inFolder(async (folder) => {
+      const path = join(folder, LAST);
+      const metadata = {
+        ...{ format: "zoomin-1", config: preset("needle"), classes: ["a"] },
+        ...{ epoch: 1, seed: 1, metrics: {}, trainer: null, colour: "red" },
+      };
+      const cases: [string, string[]][] = [
+        [JSON.stringify(metadata), [
+          ...["normalisation: it is missing", "classes: ", '"colour"'],
+        ]],
+        [JSON.stringify(metadata, null, 1).replace("1", "x\n"), ["JSON"]],
+      ];
+      for (const [zoomin, words] of cases) {
+        const tensors = new Map();
+        const bytes = encodeSafeTensors({ tensors, metadata: { zoomin } });
+        await Deno.writeFile(path, bytes);
+        await assertCheckpointError(path, path, ...words);
+      }
+    });
+  },
+);
 
 testOnEngines("a damaged checkpoint is named, with what is wrong", async () => {
   await inFolder(async (folder) => {

@@ -143,6 +143,15 @@ Deno.test("all faults are told at once", () => {
   assertConfigError(() => parseConfig(value, "my.json"), "mpp", "view.samples");
 });
 
+Deno.test("a value that is missing is said to be", () => {
+  const { training: _, ...rest } = preset("needle");
+  const { tileSize: __, ...view } = rest.view;
+  assert.throws(() => parseConfig({ ...rest, view }, "a.json"), {
+    message:
+      "Cannot use a.json as a configuration: view.tileSize: it is missing; training: it is missing",
+  });
+});
+
 Deno.test("anything but an object is refused", () => {
   for (const value of [null, undefined, 3, "colon", []]) {
     assertConfigError(

@@ -25,6 +25,7 @@ import { preset } from "../../lib/model/presets.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { score } from "../../lib/model/zoom_in.ts";
 import { testOnEngines } from "../engines.ts";
+import { relativeError } from "../finite_differences.ts";
 
 interface Golden {
   height: number;
@@ -211,16 +212,12 @@ async function goldenPlan(golden: Golden) {
   return { plan, geometry };
 }
 
+/** By `tolerance`, relative to the largest of what is expected. */
 function assertClose(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
   tolerance: number,
 ): void {
-  assert.equal(actual.length, expected.length);
-  for (let i = 0; i < actual.length; i++) {
-    assert.ok(
-      Math.abs(actual[i]! - expected[i]!) <= tolerance,
-      `[${i}]: ${actual[i]} is not ${expected[i]}`,
-    );
-  }
+  const error = relativeError(actual, expected);
+  assert.ok(error <= tolerance, `off by ${error} of the largest`);
 }

@@ -21,10 +21,16 @@ testOnEngines(
     }),
 );
 
+testOnEngines(
+  "no colour is brighter than white, however large the gain",
+  () => checkPrepared({ densities: null, gain: 2, colour: [1, 0.8, 0.4] }),
+);
+
 /** Plans a grey image and looks for `colour` wherever there is image. */
 async function checkPrepared(
-  { densities, colour }: {
+  { densities, gain = 1, colour }: {
     densities: readonly number[] | null;
+    gain?: number;
     colour: readonly [number, number, number];
   },
 ): Promise<void> {
@@ -37,6 +43,7 @@ async function checkPrepared(
     pyramid: grey,
     key: randomKey(1),
     densities,
+    gain,
   }], {
     samples: 12,
     draws: "seeded",

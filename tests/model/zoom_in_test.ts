@@ -513,6 +513,43 @@ function everywhere(
   };
 }
 
+testOnEngines(
+  "a contrastive draw weighs by (1 - beta) / (locations - 1)",
+  async () => {
+    const model = toyModel({ peak: 3 });
+    const planned = await plan(
+      model,
+      [{ pyramid: noiseImage(IMAGE, 2), key: randomKey(6), contrastive: true }],
+      { samples: 24, draws: "seeded" },
+    );
+    const { weights, beta } = tf.tidy(() => {
+      const { weights, subTileAttention } = score(model, planned);
+      return { weights, beta: subTileAttention };
+    });
+    const attention = await beta.array(), found = await weights.data();
+    const { draws, locations, glimpses } = planned;
+    let at = 0, severals = 0;
+    draws.drawn.forEach((n, tile) => {
+      const { contrastive } = glimpses[draws.rowOf[tile]!]!;
+      const all = attention[tile]!;
+      let left = 1;
+      for (let k = 0; k < n; k++, at++) {
+        const p = all[locations[at]!]!;
+        const b = contrastive ? (1 - p) / (all.length - 1) : p;
+        const weight = (left + (n - 1 - k) * b) / n; // eq. 9, as in expectation.ts
+        const expected = weight * draws.counts[tile]! / 24;
+        assert.ok(Math.abs(found[at]! - expected) < 1e-6);
+        left -= b;
+        if (contrastive && k > 0) severals++;
+      }
+    });
+    assert.ok(severals > 0, "no tile was drawn twice");
+    planned.dispose();
+    tf.dispose([weights, beta]);
+    disposeParameters(model.parameters);
+  },
+);
+
 testOnEngines("contrastive glimpses look where attention is low", async () => {
   const model = toyModel({ peak: 40 });
   const image = noiseImage(IMAGE, 2);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  arePublicAddresses,
   isLinkLocal,
   isLoopback,
   isPublicAddress,
@@ -7,7 +8,14 @@ import {
 
 Deno.test("only addresses of the public internet are public", () => {
   const inside = [
-    ...["0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.255.255.255"],
+    ...[
+      "0.0.0.0",
+      "10.1.2.3",
+      "100.64.0.1",
+      "100.127.255.255",
+      "127.0.0.1",
+      "127.255.255.255",
+    ],
     ...["169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1"],
     ...["192.168.0.1", "198.18.0.1", "203.0.113.9", "224.0.0.1"],
     ...["255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8"],
@@ -26,6 +34,18 @@ Deno.test("only addresses of the public internet are public", () => {
   }
 });
 
+Deno.test("a name is as public as the least public of its addresses", () => {
+  assert.equal(arePublicAddresses(["8.8.8.8", "2606:4700::1111"]), true);
+  for (
+    const addresses of [
+      ["8.8.8.8", "127.0.0.1"],
+      ["10.0.0.1", "8.8.8.8"],
+      ["8.8.8.8", "fe80::1"],
+      [],
+    ]
+  ) assert.equal(arePublicAddresses(addresses), false, `${addresses}`);
+});
+
 Deno.test("loopback is told by name and by address", () => {
   for (const host of ["localhost", "127.0.0.1", "127.1.2.3", "::1", "[::1]"]) {
     assert.equal(isLoopback(host), true, host);
@@ -36,10 +56,16 @@ Deno.test("loopback is told by name and by address", () => {
 });
 
 Deno.test("link-local addresses are told, mapped ones too", () => {
-  for (const host of ["169.254.169.254", "[fe80::1]", "[::ffff:a9fe:a9fe]"]) {
+  const linkLocal = [
+    ...["169.254.169.254", "[::ffff:a9fe:a9fe]"],
+    ...["[fe80::1]", "[fe90::1]", "[fea0::1]", "[febf::1]"], // fe80::/10
+  ];
+  for (const host of linkLocal) {
     assert.equal(isLinkLocal(host), true, host);
   }
-  for (const host of ["169.253.0.1", "[::1]", "feed.example.org"]) {
+  for (
+    const host of ["169.253.0.1", "[::1]", "[fec0::1]", "feed.example.org"]
+  ) {
     assert.equal(isLinkLocal(host), false, host);
   }
 });

@@ -13,7 +13,9 @@ Deno.test("a token is the first word of its file, and long enough", async () => 
       await Deno.writeTextFile(file, text);
       assert.equal(await readToken(file), TOKEN);
     }
-    for (const text of ["", "\n", "short"]) {
+    await Deno.writeTextFile(file, "a".repeat(16)); // the least
+    assert.equal(await readToken(file), "a".repeat(16));
+    for (const text of ["", "\n", "short", "a".repeat(15)]) {
       await Deno.writeTextFile(file, text);
       await assert.rejects(readToken(file), UsageError);
     }
@@ -35,6 +37,8 @@ Deno.test("only the whole token will do", () => {
       `Bearer ${TOKEN.slice(1)}`,
       `Bearer ${TOKEN.toUpperCase()}`,
       `Basic ${TOKEN}`,
+      `Basic Bearer ${TOKEN}`,
+      `Bearer ${TOKEN} more`,
     ]
   ) assert.equal(bearsToken(header, TOKEN), false, header);
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type BatchJobRequest, batchWork } from "../../lib/serve/batch_job.ts";
 import type { Images } from "../../lib/serve/images.ts";
+import type { JobProgress } from "../../lib/serve/job_store.ts";
 import { Messages } from "../../lib/serve/messages.ts";
 import type { ModelRegistry } from "../../lib/serve/models.ts";
 import type { Predictor } from "../../lib/serve/predictor.ts";
@@ -13,7 +14,10 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
     const names = Array.from({ length: 11 }, (_, i) => `${i}.png`);
     await Deno.writeTextFile(manifest, ["image", ...names, ""].join("\n"));
     const results = join(folder, "results.jsonl");
-    const line = (source: string) => `${JSON.stringify({ source })}\n`;
+    const line = (source: string) => {
+      const error = source === "1.png" ? "it is damaged" : undefined;
+      return `${JSON.stringify({ source, error })}\n`;
+    };
     for (
       const [kept, cut] of [
         [["0.png", "1.png"], '{"source": "2.p'],
@@ -22,6 +26,7 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
     ) {
       await Deno.writeTextFile(results, kept.map(line).join("") + cut);
       const done: string[] = [];
+      const reports: JobProgress[] = [];
       const request: BatchJobRequest = {
         ...{ manifest, model: "m", seed: 0, heatmaps: false },
       };
@@ -48,10 +53,12 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
           ...{ createdAt: "", startedAt: null, finishedAt: null },
         },
         folder,
-        report() {},
+        report: (progress) => reports.push(progress),
         async assertHeld() {},
         signal: new AbortController().signal,
       });
+      const failures = kept.length > 0 ? 1 : 0; // of before, too
+      assert.deepEqual(reports.at(-1), { done: 11, total: 11, failures });
       assert.deepEqual(done, names.slice(kept.length), "none twice");
       const text = await Deno.readTextFile(results);
       const sources = text.trim().split("\n").map((l) => JSON.parse(l).source);

@@ -123,6 +123,82 @@ Deno.test("who gives up is not run, and nothing stays open", async () => {
   assert.equal(open(), 0);
 });
 
+/** A batcher whose batches end when they are told to, and their signals. */
+function waitingForEnd() {
+  const signals: AbortSignal[] = [];
+  const started = Promise.withResolvers<void>();
+  const end = Promise.withResolvers<void>();
+  const batcher = new Batcher<Task, Task, number>({
+    keyOf: ({ key }) => key,
+    urgent: () => true,
+    size: () => 3,
+    prepare: (task) => Promise.resolve(task),
+    release() {},
+    async run(tasks, signal) {
+      signals.push(signal);
+      started.resolve();
+      await end.promise;
+      signal.throwIfAborted();
+      return tasks.map(({ value }) => 2 * value);
+    },
+  });
+  return { batcher, signals, started: started.promise, end: end.resolve };
+}
+
+Deno.test("a batch goes on for those who stay, and is aborted when all have left", async () => {
+  for (const leaving of [[1], [0, 1, 2]]) {
+    const { batcher, signals, started, end } = waitingForEnd();
+    const controllers = [0, 1, 2].map(() => new AbortController());
+    const outcomes = Promise.allSettled(
+      controllers.map(({ signal }, value) =>
+        batcher.submit({ key: "a", value }, signal)
+      ),
+    );
+    await started;
+    for (const i of leaving) controllers[i]!.abort(new Error(`${i} left`));
+    const isOver = leaving.length === 3;
+    assert.equal(signals[0]!.aborted, isOver);
+    if (isOver) assert.equal(signals[0]!.reason.message, "2 left");
+    end();
+    for (const [i, outcome] of (await outcomes).entries()) {
+      if (isOver) assert.equal(outcome.status, "rejected");
+      else assert.deepEqual(outcome, { status: "fulfilled", value: 2 * i });
+    }
+  }
+});
+
+Deno.test("more than a batch: the next are prepared before the first is done", async () => {
+  let prepared = 0;
+  const all = Promise.withResolvers<void>();
+  const timer = setTimeout(
+    () => all.reject(new Error(`${prepared} of 6 were prepared`)),
+    20_000,
+  );
+  const batcher = new Batcher<Task, Task, number>({
+    keyOf: ({ key }) => key,
+    urgent: () => true,
+    size: () => 3,
+    prepare(task) {
+      if (++prepared === 6) all.resolve();
+      return Promise.resolve(task);
+    },
+    release() {},
+    async run(tasks) {
+      await all.promise;
+      return tasks.map(({ value }) => value);
+    },
+  });
+  const values = [1, 2, 3, 4, 5, 6];
+  const answers = values.map((value) =>
+    batcher.submit({ key: "a", value }, never)
+  );
+  try {
+    assert.deepEqual(await Promise.all(answers), values);
+  } finally {
+    clearTimeout(timer);
+  }
+});
+
 for (const urgent of [false, true]) {
   const kind = urgent ? "urgent" : "patient";
   Deno.test(`${kind}: a task that is never prepared holds up no other`, async () => {

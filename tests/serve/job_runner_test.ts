@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { batchWork } from "../../lib/serve/batch_job.ts";
 import type { Images } from "../../lib/serve/images.ts";
 import { RESULTS_FILE } from "../../lib/serve/job_files.ts";
+import type { Log } from "../../lib/serve/logging.ts";
 import { JobRunner } from "../../lib/serve/job_runner.ts";
 import { Messages } from "../../lib/serve/messages.ts";
 import type { ModelRegistry } from "../../lib/serve/models.ts";
@@ -19,7 +20,11 @@ Deno.test("who slept through its lease adds nothing to what another has done", a
     queuedJobs: 10,
   });
   /** A process of this store whose engine answers after `ready`. */
-  const runner = (ready: Promise<void>, beatMs: number) => {
+  const runner = (
+    ready: Promise<void>,
+    beatMs: number,
+    log: Log = () => {},
+  ) => {
     const work = batchWork({
       models: { loaded: () => ({}) } as unknown as ModelRegistry,
       images: {
@@ -34,13 +39,16 @@ Deno.test("who slept through its lease adds nothing to what another has done", a
       } as unknown as Predictor,
     });
     return new JobRunner({
-      ...{ store, folder, beatMs, isReady: () => true, log() {} },
+      ...{ store, folder, beatMs, isReady: () => true, log },
       works: { classify: work, batch: work, train: work },
       messages: new Messages([]),
     });
   };
   const { promise: awake, resolve: wake } = Promise.withResolvers<void>();
-  const asleep = runner(awake, 60_000);
+  const ended = Promise.withResolvers<string>();
+  const asleep = runner(awake, 60_000, (_, message) => {
+    if (message !== "job started") ended.resolve(message);
+  });
   const other = runner(Promise.resolve(), LEASE_MS / 4);
   try {
     const manifest = join(folder, "batch.csv");
@@ -53,6 +61,7 @@ Deno.test("who slept through its lease adds nothing to what another has done", a
     other.start();
     await eventually("ended", async () => (await job()).finishedAt !== null);
     wake();
+    assert.equal(await ended.promise, "job stopped");
     await asleep.drain();
     const { state, attempts } = await job();
     assert.deepEqual({ state, attempts }, { state: "succeeded", attempts: 2 });

@@ -169,6 +169,38 @@ for (const setback of [false, true]) {
   });
 }
 
+Deno.test("progress takes back the setbacks of a job", async () => {
+  await withStores(async (one) => {
+    await one.add(newJob("a"));
+    for (let claims = 0; claims < 15; claims++) {
+      const job = (await one.claim(KINDS))!;
+      assert.equal(job?.state, "running", `after ${claims} claims`);
+      await one.beat(job, { done: claims });
+      await one.beat(job); // says nothing new
+      assert.deepEqual((await one.get("a"))?.progress, { done: claims });
+      await one.release(job, { setback: true });
+    }
+    assert.equal((await one.get("a"))?.state, "queued");
+  });
+});
+
+Deno.test("a job that is resumed begins without setbacks", async () => {
+  await withStores(async (one) => {
+    await one.add(newJob("a"));
+    const giveUp = async () => {
+      let claims = 0;
+      for (;; claims++) {
+        const job = await one.claim(KINDS);
+        if (job === undefined) return claims;
+        await one.release(job, { setback: true });
+      }
+    };
+    assert.equal(await giveUp(), 10);
+    assert.equal((await one.resume("a"))?.state, "queued");
+    assert.equal(await giveUp(), 10);
+  });
+});
+
 Deno.test("one key is one job, and another request under it a conflict", async () => {
   await withStores(async (one, two) => {
     const first = await one.add(newJob("a", "classify", "key"));

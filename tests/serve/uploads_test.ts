@@ -93,6 +93,27 @@ Deno.test("what a process that is gone has left goes, that of others stays", asy
   });
 });
 
+Deno.test("a folder that another process took for abandoned is made anew", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  const { lock } = Deno.FsFile.prototype;
+  // Between the making of the lock's file and its lock another one starts.
+  Deno.FsFile.prototype.lock = async function (exclusive) {
+    Deno.FsFile.prototype.lock = lock;
+    const other = await Uploads.open(folder, LIMITS);
+    other.close();
+    await lock.call(this, exclusive);
+  };
+  try {
+    const uploads = await Uploads.open(folder, LIMITS);
+    const upload = await uploads.receive(bodyOf("a"), { signal: never });
+    assert.equal(await Deno.readTextFile(upload.path), "a");
+    uploads.close();
+  } finally {
+    Deno.FsFile.prototype.lock = lock;
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("a form gives its file and its fields", async () => {
   await withUploads(async (uploads) => {
     const form = new FormData();

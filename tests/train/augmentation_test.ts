@@ -85,6 +85,28 @@ Deno.test("stains change only where they are asked to", () => {
   });
 });
 
+Deno.test("both stains change, each by itself", () => {
+  const eosin = [0.072, 0.99, 0.105], haematoxylin = [0.65, 0.704, 0.286];
+  const settings = { flips: false, turns: false, brightness: 0 };
+  const strengths = many({ ...settings, stains: 0.2, placement: false }, 500)
+    .map(({ densities }) =>
+      [haematoxylin, eosin].map((stain) => {
+        const red = stain.reduce(
+          (sum, d, i) => sum + d * densities![3 * i]!,
+          0,
+        );
+        return red / stain[0]!;
+      })
+    );
+  for (const stain of [0, 1]) {
+    const own = strengths.map((both) => both[stain]!);
+    assert.ok(Math.min(...own) > 0.8 && Math.min(...own) < 0.81);
+    assert.ok(Math.max(...own) < 1.2 && Math.max(...own) > 1.19);
+  }
+  const differences = strengths.map(([h, e]) => Math.abs(h! - e!));
+  assert.ok(Math.max(...differences) > 0.35, "they are apart");
+});
+
 Deno.test("a grid is placed evenly, and nothing else changes with it", () => {
   const settings = { flips: true, turns: true, brightness: 0.1, stains: 0.2 };
   const still = many({ ...settings, placement: false });

@@ -12,6 +12,7 @@ import {
 } from "../../lib/train/pass.ts";
 import { disposePass } from "../../lib/train/record.ts";
 import { maxError, testOnEngines } from "../engines.ts";
+import { networkScales } from "../finite_differences.ts";
 import { noiseImage, toyModel, type ToyOptions } from "../model/toy.ts";
 
 // Blocks of 15 px of the view, halo included, and one tile at a time.
@@ -101,6 +102,7 @@ testOnEngines("gradients in blocks are those of the whole", async () => {
       [...blocks.gradients.keys()].sort(),
       [...whole.gradients.keys()].sort(),
     );
+    const scaleOf = await networkScales(whole.gradients);
     for (const [name, gradient] of whole.gradients) {
       const expected = await gradient.data() as Float32Array;
       const found = await blocks.gradients.get(name)!.data() as Float32Array;
@@ -108,7 +110,7 @@ testOnEngines("gradients in blocks are those of the whole", async () => {
       assert.ok(largest > 0 || entropyWeight === 0, `${name} has no gradient`);
       const error = maxError(found, expected);
       assert.ok(
-        error < 1e-5 * Math.max(1, largest),
+        error <= 1e-5 * scaleOf(name),
         `case ${i}, ${name}: off by ${error} of ${largest}`,
       );
     }

@@ -8,14 +8,21 @@ import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { Memory } from "../../lib/memory.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
+import { plan } from "../../lib/model/plan.ts";
+import { score } from "../../lib/model/zoom_in.ts";
 import {
+  COSINE,
+  LOSS,
   type PassImages,
   passInBlocks,
   passTogether,
   type StepOptions,
+  SUB_TILE_ENTROPY,
+  TILE_ENTROPY,
 } from "../../lib/train/pass.ts";
 import { disposePass, type Pass } from "../../lib/train/record.ts";
 import { maxError, testOnEngines } from "../engines.ts";
+import { networkScales } from "../finite_differences.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
 import { noiseImage, toyModel } from "../model/toy.ts";
 
@@ -63,6 +70,7 @@ async function assertSame(found: Pass, expected: Pass, what: string) {
     [...tensors(expected).keys()].sort(),
     what,
   );
+  const scaleOf = await networkScales(tensors(expected));
   for (const [name, tensor] of tensors(expected)) {
     const values = await tensor.data() as Float32Array;
     const largest = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
@@ -72,7 +80,7 @@ async function assertSame(found: Pass, expected: Pass, what: string) {
     );
     assert.ok(largest > 0, `${what}: ${name} is zero`);
     assert.ok(
-      error < 1e-5 * Math.max(1, largest),
+      error <= 1e-5 * scaleOf(name),
       `${what}, ${name}: off by ${error} of ${largest}`,
     );
   }
@@ -102,6 +110,111 @@ testOnEngines(
       disposePass(expected);
       disposeParameters(model.parameters);
     }
+  },
+);
+
+/** The report of a pass: its first numbers are named in pass.ts. */
+async function reportOf(
+  way: keyof typeof PASSES,
+  part: PassImages,
+  { entropyWeight = 0, ...options }: Partial<StepOptions> & {
+    entropyWeight?: number;
+  } = {},
+): Promise<Float32Array> {
+  const model = toyModel({ training: { entropyWeight }, peak: 3 });
+  const { pass } = PASSES[way];
+  const done = await pass(model, part, { ...OPTIONS, ...options });
+  const report = await done.report.data() as Float32Array;
+  disposePass(done);
+  disposeParameters(model.parameters);
+  return report;
+}
+
+for (const way of Object.keys(PASSES) as (keyof typeof PASSES)[]) {
+  testOnEngines(
+    `the regulariser is the mean entropy of both stages, ${way}`,
+    async () => {
+      const part = imagesOf([noiseImage(SIZE, 3)]);
+      const [plain] = part.images;
+      const weight = 10;
+      const regulariser = async (contrastive: boolean) => {
+        const own = { ...part, images: [{ ...plain!, contrastive }] };
+        const on = await reportOf(way, own, { entropyWeight: weight });
+        const off = await reportOf(way, own);
+        return { value: on[LOSS]! - off[LOSS]!, report: on };
+      };
+      const { value, report } = await regulariser(false);
+      // The constant inside the logarithm is a thousandth of it.
+      const expected = -weight * (report[TILE_ENTROPY]! +
+        report[SUB_TILE_ENTROPY]!);
+      assert.ok(
+        Math.abs(value - expected) < 1e-3 * Math.abs(expected),
+        `${value}, not ${expected}`,
+      );
+      // Tiles of a contrastive draw have no share in it.
+      const turned = await regulariser(true);
+      assert.ok(
+        Math.abs(turned.value - value) < 1e-4 * Math.abs(value),
+        `${turned.value}, not ${value}`,
+      );
+    },
+  );
+}
+
+testOnEngines("a batch's regulariser is the mean of its images'", async () => {
+  const [one] = imagesOf([noiseImage(SIZE, 3)]).images;
+  const same = { images: [one!, one!], classes: [1, 1], of: 2 };
+  const alone = { images: [one!], classes: [1], of: 1 };
+  const options = { entropyWeight: 10, contrastive: false };
+  const [two] = await reportOf("together", same, options);
+  const [single] = await reportOf("together", alone, options);
+  assert.ok(Math.abs(two! - single!) < 1e-4 * Math.abs(single!));
+});
+
+testOnEngines(
+  "the loss is the weighted mean of its cross-entropies",
+  async () => {
+    const model = toyModel({ training: { entropyWeight: 0 }, peak: 3 });
+    const part: PassImages = {
+      ...imagesOf([noiseImage(SIZE, 1), noiseImage(SIZE, 2)]),
+      classes: [1, 0],
+      of: 5, // with three more in other passes
+    };
+    const planned = await plan(model, part.images, {
+      samples: model.config.view.samples,
+      draws: "seeded",
+    });
+    const scores = tf.tidy(() => ({ ...score(model, planned) }));
+    const logits = await scores.logits.array(),
+      features = await scores.features
+        .array();
+    const costs = [1, 0, 0].map((target, row) => { // the last is contrastive
+      const sum = logits[row]!.reduce((sum, x) => sum + Math.exp(x), 0);
+      return Math.log(sum) - logits[row]![target]!;
+    });
+    assert.equal(costs.length, logits.length);
+    const pass = await passTogether(model, part, {
+      ...OPTIONS,
+      classWeights: [5, 3],
+    });
+    const report = await pass.report.data();
+    // Each image has its class's weight, a contrastive draw 1.
+    const expected = (3 * costs[0]! + 5 * costs[1]! + costs[2]!) / 5;
+    assert.ok(Math.abs(report[LOSS]! - expected) < 1e-5);
+
+    let cosines = 0, pairs = 0;
+    features.forEach((a, i) =>
+      features.forEach((b, j) => {
+        if (i === j) return;
+        cosines += a.reduce((sum, x, c) => sum + x * b[c]!, 0);
+        pairs++;
+      })
+    );
+    assert.ok(Math.abs(report[COSINE]! - cosines / pairs) < 1e-5);
+    disposePass(pass);
+    planned.dispose();
+    tf.dispose(Object.values(scores).flat());
+    disposeParameters(model.parameters);
   },
 );
 

@@ -25,7 +25,7 @@ import {
   type TrainingData,
   type TrainOptions,
 } from "../../lib/train/trainer.ts";
-import { ignoreGpu, testOnEngines } from "../engines.ts";
+import { ignoreGpu, testOnEngines, testOnWasm } from "../engines.ts";
 import { drawnImage, toyModel } from "../model/toy.ts";
 
 const CLASSES = ["negative", "positive"];
@@ -157,16 +157,6 @@ async function parametersOf(path: string): Promise<Map<string, string>> {
   return values;
 }
 
-/** A test of what every engine does alike: on the faster one only. */
-function testOnWasm(name: string, test: () => Promise<void>): void {
-  Deno.test(`${name} [wasm]`, async () => {
-    await startEngine("wasm");
-    const before = tf.memory().numTensors;
-    await test();
-    assert.equal(tf.memory().numTensors, before, "tensors left behind");
-  });
-}
-
 testOnWasm("training lowers the loss", async () => {
   await inFolder(async (folder) => {
     const entries = await writeImages(folder, picture, 8);
@@ -291,6 +281,67 @@ testOnEngines(
     });
   },
 );
+
+testOnWasm("the last epoch is the best where nothing chooses it", async () => {
+  await inFolder(async (folder) => {
+    const entries = await writeImages(folder, picture, 2);
+    const config = toyConfig({ epochs: 3 });
+    const out = join(folder, "run");
+    const { bestEpoch } = await run(out, { entries, config });
+    assert.equal(bestEpoch, 3);
+    const best = await readCheckpoint(join(out, BEST));
+    assert.equal(best.epoch, 3);
+    disposeParameters(best.model.parameters);
+  });
+});
+
+testOnWasm(
+  "the published protocol takes the first epoch of the best accuracy",
+  async () => {
+    await inFolder(async (folder) => {
+      const images = await writeImages(folder, picture, 14);
+      const data: TrainingData = {
+        classes: CLASSES,
+        train: images.slice(0, 4),
+        validation: [],
+        chosenOnTest: images.slice(4),
+      };
+      const cache = new ImageCache(2 ** 24);
+      const { bestEpoch } = await train(data, {
+        ...{ folder: join(folder, "run"), seed: 3, cache, resume: false },
+        config: toyConfig({ epochs: 6, learningRate: 0.02 }),
+        environment: {},
+      });
+      cache.close();
+      const trace = await traceOf(join(folder, "run"));
+      const found = trace.map(({ testAccuracy }) => testAccuracy as number);
+      assert.ok(new Set(found).size > 1, `all are alike: ${found}`);
+      assert.equal(bestEpoch, 1 + found.indexOf(Math.max(...found)));
+    });
+  },
+);
+
+testOnWasm("the contrastive term is on from its epoch on", async () => {
+  await inFolder(async (folder) => {
+    const entries = await writeImages(folder, picture, 2);
+    const losses = async (contrastiveFrom: number | null) => {
+      const out = join(folder, `from ${contrastiveFrom}`);
+      await run(out, {
+        entries,
+        config: toyConfig({ epochs: 2, contrastiveFrom }),
+      });
+      return (await traceOf(out)).map(({ loss }) => loss as number);
+    };
+    const [never, first, second] = [
+      await losses(null),
+      await losses(1),
+      await losses(2),
+    ];
+    assert.ok(first[0]! > never[0]! + 0.1, "a term more");
+    assert.equal(second[0], never[0]);
+    assert.ok(second[1]! > never[1]! + 0.1);
+  });
+});
 
 testOnEngines("a run is not resumed under another seed", async () => {
   await inFolder(async (folder) => {

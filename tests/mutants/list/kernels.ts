@@ -1,0 +1,189 @@
+/** Faults in kernels/. @module */
+import type { MutantGroup } from "../mutant.ts";
+
+export const KERNELS: readonly MutantGroup[] = [
+  {
+    file: "kernels/downsample.ts",
+    tests: ["tests/kernels/downsample_test.ts"],
+    changes: [
+      ["from > 0 && from <= width", "from > 0 && from < width"],
+      ["tail > 0 && to >= 0 && to < width", "tail > 0 && to > 0 && to < width"],
+      ["weight === 0 || row < 0 ||", "weight === 0 || row <= 0 ||"],
+      ["addRow(sums, source, last, rows.after[i]!);", ""],
+      ["phase: phase?.x ?? 0,", "phase: phase?.y ?? 0,"],
+      ["limit: end?.y ?? NO_END,", "limit: NO_END,"],
+      ["const MOST_TOGETHER = 256;", "const MOST_TOGETHER = 2560;"],
+      ["output < 1 || output > source", "output < 1 || output > source + 1"],
+    ],
+  },
+  {
+    file: "kernels/cover.ts",
+    tests: ["tests/kernels/downsample_test.ts"],
+    changes: [
+      ["cover.before[i] = first - start / output;", ""],
+      ["Math.max(0, limit - start) / output", "0"],
+      ["const start = phase + i * source", "const start = i * source"],
+    ],
+  },
+  {
+    file: "kernels/downsample.wgsl",
+    tests: ["tests/kernels/downsample_test.ts"],
+    gpu: true,
+    changes: [
+      ["params.phase.x, params.end.x,", "params.phase.x, params.end.y,"],
+      ["(end + params.output - 1u)", "end"],
+    ],
+  },
+  {
+    file: "kernels/random.ts",
+    tests: ["tests/kernels/random_test.ts"],
+    changes: [
+      ["const limit = TWO_32 - (TWO_32 % n);", "const limit = TWO_32;"],
+      ["while (bits >= limit)", "while (bits > limit)"],
+      ["this.below(i + 1)", "this.below(i)"],
+      ["pcg4d(word, high, key[0], key[1])", "pcg4d(word, 0, key[0], key[1])"],
+      ["Math.sqrt(2 * exponential", "Math.sqrt(exponential"],
+      ["(bits + 0.5) / TWO_32", "bits / TWO_32"],
+    ],
+  },
+  {
+    file: "kernels/random.wgsl",
+    tests: ["tests/kernels/sample_test.ts"],
+    gpu: true,
+    changes: [["  v ^= v >> vec4u(16u);\n", ""]],
+  },
+  {
+    file: "kernels/sample.ts",
+    tests: ["tests/kernels/sample_test.ts"],
+    changes: [
+      ["column = offset.column;\n      row++;", "column = 0;\n      row++;"],
+      ["(Math.clz32(bits) + 1) * Math.LN2", "Math.clz32(bits) * Math.LN2"],
+      ["tf.relu(tf.sub(1, attention))", "tf.sub(1, attention)"],
+      [
+        "key: [keys[2 * row]!, keys[2 * row + 1]!]",
+        "key: [keys[0]!, keys[1]!]",
+      ],
+    ],
+  },
+  {
+    file: "kernels/sample.wgsl",
+    tests: ["tests/kernels/sample_test.ts"],
+    gpu: true,
+    changes: [
+      ["params.column_offset + index", "index"],
+      ["indices[a] < indices[b]", "indices[a] > indices[b]"],
+      ["pair.index <= known_indices", "pair.index < known_indices"],
+    ],
+  },
+  {
+    file: "kernels/top.ts",
+    tests: ["tests/kernels/top_test.ts"],
+    changes: [
+      ["this.#indices[slot]! > index", "this.#indices[slot]! < index"],
+      ["let child = 2 * slot + 1;", "let child = 2 * slot + 2;"],
+      [
+        "this.#size < this.k ? -Infinity",
+        "this.#size <= this.k ? -Infinity",
+        "offer() decides; the threshold only spares it what it would refuse",
+      ],
+    ],
+  },
+  {
+    file: "kernels/counts.ts",
+    tests: ["tests/kernels/counts_test.ts"],
+    changes: [
+      ["m === 1 ? key :", "m === 0 ? key :"],
+      ["this.#noise(this.count + 1)", "this.#noise(this.count)"],
+      [
+        "Math.exp(values[0]! - values[rank]!)",
+        "Math.exp(values[rank]! - values[0]!)",
+      ],
+      ["this.#left -= whole;", "this.#left -= 1;"],
+      ["column: offset.column + (index % columns)", "column: index % columns"],
+    ],
+  },
+  {
+    file: "kernels/softmax.ts",
+    tests: ["tests/kernels/softmax_test.ts"],
+    changes: [
+      ["const scale = sum === 0 ? 0 : 1 / sum;", "const scale = 1 / sum;"],
+      ["(upstream[i]! - dot)", "(upstream[i]! + dot)"],
+    ],
+  },
+  {
+    file: "kernels/softmax.wgsl",
+    tests: ["tests/kernels/softmax_test.ts"],
+    gpu: true,
+    changes: [
+      ["a.y * exp(a.x - highest) + b.y", "a.y + b.y"],
+      ["(upstream[i] - dot_product)", "upstream[i]"],
+    ],
+  },
+  {
+    file: "kernels/max_pool.ts",
+    tests: ["tests/kernels/max_pool_test.ts"],
+    changes: [
+      ["x[a]! >= x[b]! ? a : b", "x[a]! > x[b]! ? a : b"],
+      ["y + 1 < height; y += 2", "y < height; y += 2"],
+      ["to.fill(0); // an odd", "// an odd"],
+    ],
+  },
+  {
+    file: "kernels/max_pool.wgsl",
+    tests: ["tests/kernels/max_pool_test.ts"],
+    gpu: true,
+    changes: [
+      ["select(given, Element(0), a == largest)", "given"],
+      ["+ 2u * row) * params.width", "+ row) * params.width"],
+    ],
+  },
+  {
+    file: "kernels/gather_patches.ts",
+    tests: ["tests/kernels/gather_patches_test.ts"],
+    changes: [
+      ["regionSize.width + x + left;", "regionSize.width + x;"],
+      [
+        "Math.min(height, regionSize.height - y)",
+        "Math.min(height, regionSize.height)",
+      ],
+      ["(pixel >> 8) & 255", "(pixel >> 16) & 255"],
+    ],
+  },
+  {
+    file: "kernels/gather_patches.wgsl",
+    tests: ["tests/kernels/gather_patches_test.ts"],
+    gpu: true,
+    changes: [["all(at >= vec2i(0)) && ", ""]],
+  },
+  {
+    file: "kernels/conv.ts",
+    tests: ["tests/kernels/conv_test.ts"],
+    changes: [
+      [
+        "run(CONV_INPUT_GRADIENT, { dy: upstream,",
+        "run(CONV_INPUT_GRADIENT, { dy: dy as tf.Tensor,",
+      ],
+      [
+        "const y = oy * s.stride + ky - s.padding;",
+        "const y = oy * s.stride + ky + s.padding;",
+      ],
+      ["(length + 2 * padding - kernel)", "(length + padding - kernel)"],
+      [
+        "dBias[at % shape.outputs]! += dy[at]!",
+        "dBias[at % shape.outputs]! = dy[at]!",
+      ],
+    ],
+  },
+  {
+    file: "kernels/gradients.ts",
+    tests: ["tests/kernels/gradients_test.ts"],
+    changes: [
+      ["tf.sub(1, tf.square(y!))", "tf.sub(1, y!)"],
+      [
+        "tf.matMul(dy as tf.Tensor, b!, false, true)",
+        "tf.matMul(dy as tf.Tensor, b!, false, false)",
+      ],
+      ["axis < added || shape[axis - added] === 1", "axis < added"],
+    ],
+  },
+];

@@ -1,0 +1,202 @@
+/** Faults in lib/model/. @module */
+import type { MutantGroup } from "../mutant.ts";
+
+export const MODEL: readonly MutantGroup[] = [
+  {
+    file: "lib/model/zoom_in.ts",
+    tests: ["tests/model/zoom_in_test.ts"],
+    changes: [
+      ["1 / (turn.locations - 1)", "1 / turn.locations"],
+      ["isTurned(turn) ? -share[i]! : 1", "isTurned(turn) ? share[i]! : 1"],
+      ["contrastive && locations > 1", "contrastive && locations > 0"],
+      ["+= tile * ofTile", "+= tile"],
+      ["[row, rows - 1 - row]", "[rows - 1 - row, row]"],
+    ],
+  },
+  {
+    file: "lib/model/draw.ts",
+    tests: [
+      "tests/model/plan_in_blocks_test.ts",
+      "tests/model/zoom_in_test.ts",
+    ],
+    changes: [
+      ["(locations?.[row] ?? columns) === 1", "columns === 1"],
+      ["mask ? tf.add(weights, mask) : weights", "weights"],
+      [
+        "Math.min(count, logWeights.shape[1])",
+        "count",
+        "beyond the locations there are the draws are index -1, and left out",
+      ],
+      ["const k = Math.max(...wanted);", "const k = Math.min(...wanted);"],
+    ],
+  },
+  {
+    file: "lib/model/glimpse.ts",
+    tests: [
+      "tests/model/plan_in_blocks_test.ts",
+      "tests/model/zoom_in_test.ts",
+    ],
+    changes: [
+      [
+        "randomKey(...image, STAGE1, contrastive ? 1 : 0)",
+        "randomKey(...image, STAGE1, 0)",
+      ],
+      [
+        "randomKey(...image, STAGE2, contrastive ? 1 : 0, tile)",
+        "randomKey(...image, STAGE2, contrastive ? 1 : 0)",
+      ],
+      ["firstTile += draw.tiles.length", "firstTile += 1"],
+      ["{ rows: height, columns: width }", "{ rows: width, columns: height }"],
+    ],
+  },
+  {
+    file: "lib/model/plan.ts",
+    tests: [
+      "tests/model/plan_in_blocks_test.ts",
+      "tests/model/zoom_in_test.ts",
+    ],
+    changes: [
+      ["size - firstTurned, locations", "size - firstTurned - 1, locations"],
+      ["plain.sort((a, b) => a.image - b.image);", ""],
+      ["mask ? tf.add(logits, mask) : logits", "logits"],
+      ["all.set(mask, i * rows * columns)", "all.set(mask, 0)"],
+    ],
+  },
+  {
+    file: "lib/model/plan_in_blocks.ts",
+    tests: ["tests/model/plan_in_blocks_test.ts"],
+    changes: [
+      [
+        "(logit) => Math.exp(logit - tileMap.logNormaliser)",
+        "(logit) => Math.exp(logit)",
+      ],
+      ["firstTile: firstTile + i * size", "firstTile"],
+      ["values[i * count + index]!", "values[index]!"],
+      [
+        "contrastiveBlock(logits, { logNormaliser, locations }),",
+        "contrastiveBlock(logits, { logNormaliser: 0, locations }),",
+      ],
+      [
+        "subTileKey(this.#image.key, tile, draw.contrastive)",
+        "subTileKey(this.#image.key, tile, false)",
+      ],
+      ["if (tiles[glimpse]!.contrastive) return;", ""],
+    ],
+  },
+  {
+    file: "lib/model/tile_map.ts",
+    tests: ["tests/model/plan_in_blocks_test.ts"],
+    changes: [
+      ["logit + mask.values![i]!", "logit"],
+      ["this.#room -= logits.length;", ""],
+      [
+        "      halo: ATTENTION_RADIUS,\n    });\n    const",
+        "      halo: ATTENTION_RADIUS - 1,\n    });\n    const",
+      ],
+      ["width * height <= MOST_BLOCKS * blockPixels", "true"],
+    ],
+  },
+  {
+    file: "lib/model/input.ts",
+    tests: ["tests/model/plan_test.ts", "tests/model/plan_in_blocks_test.ts"],
+    changes: [
+      ["tf.minimum(tf.mul(raw, gain), inside)", "tf.mul(raw, gain)"],
+      [
+        "tf.minimum(tf.mul(raw, gain), inside)",
+        "tf.minimum(tf.mul(raw, gain), 1)",
+      ],
+      [
+        "tf.mul(tf.reshape(tf.minimum(changed, 1), views.shape), inside)",
+        "tf.reshape(tf.minimum(changed, 1), views.shape)",
+      ],
+      ["tf.div(views, tf.maximum(inside, DARKEST))", "views"],
+      ["tf.mul(tf.tensor1d([...mean]), inside)", "tf.tensor1d([...mean])"],
+      [
+        "x + width <= image.width && y + height <= image.height",
+        "x + width <= image.height && y + height <= image.width",
+      ],
+      [
+        "tf.div(tf.sub(asRows(views), means), row(deviation))",
+        "tf.sub(asRows(views), means)",
+      ],
+    ],
+  },
+  {
+    file: "lib/model/normalise.ts",
+    tests: ["tests/model/normalise_test.ts"],
+    changes: [
+      ["tf.sub(dy, tf.mul(y, along))", "dy"],
+      [
+        "tf.mean(tf.square(tf.sub(input as tf.Tensor, mean)), 0)",
+        "tf.mean(tf.square(input as tf.Tensor), 0)",
+      ],
+      ["if (fixed) return [straight, dScale, dShift];", ""],
+      ["tf.mul(share, dShift)", "dShift"],
+      [
+        'const alive = tf.cast(tf.greater(length, SHORTEST_ROW), "float32");',
+        "const alive = tf.onesLike(length);",
+      ],
+    ],
+  },
+  {
+    file: "lib/model/attention.ts",
+    tests: [
+      "tests/model/zoom_in_test.ts",
+      "tests/model/plan_in_blocks_test.ts",
+    ],
+    changes: [
+      [
+        "{ start: part.x, locations: part.width }",
+        "{ start: part.y, locations: part.width }",
+      ],
+      ["all.set(matrix, n * rows * columns)", "all.set(matrix, 0)"],
+    ],
+  },
+  {
+    file: "lib/model/instances.ts",
+    tests: ["tests/model/instances_test.ts"],
+    changes: [
+      ["own === row ? 0 : ELSEWHERE", "0"],
+      ["tf.tanh(tf.add(", "tf.relu(tf.add("],
+    ],
+  },
+  {
+    file: "lib/model/sub_tiles.ts",
+    tests: ["tests/train/pass_test.ts"],
+    changes: [
+      [
+        "Math.max(1, Math.floor(pixels / area))",
+        "Math.floor(pixels / subTileSize)",
+      ],
+      ["alone && hasBatchStatistics[network.features]", "alone"],
+    ],
+  },
+  {
+    file: "lib/model/safetensors.ts",
+    tests: [
+      "tests/model/safetensors_test.ts",
+      "tests/model/checkpoint_test.ts",
+    ],
+    changes: [
+      ["start + to > bytes.length", "to > bytes.length"],
+      ["if (start > bytes.length) {", "if (start > bytes.length + 8) {"],
+      [
+        '{ dtype: "F32", shape, data_offsets: [size, end] }',
+        '{ dtype: "F32", shape, data_offsets: [size, size] }',
+      ],
+    ],
+  },
+  {
+    file: "lib/model/checkpoint.ts",
+    tests: ["tests/model/checkpoint_test.ts"],
+    changes: [
+      ["if (`${found}` !== `${shape}`) {", "if (!found) {"],
+      [
+        "for (const name of [BEST, LAST]) {",
+        "for (const name of [LAST, BEST]) {",
+      ],
+      ["tensors.set(TRAINER_PREFIX + name, tensor);", ""],
+      ["name.slice(TRAINER_PREFIX.length), tensor", "name, tensor"],
+    ],
+  },
+];

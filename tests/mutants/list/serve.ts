@@ -1,0 +1,196 @@
+/** Faults in lib/serve/. @module */
+import type { MutantGroup } from "../mutant.ts";
+
+export const SERVE: readonly MutantGroup[] = [
+  {
+    file: "lib/serve/auth.ts",
+    tests: ["tests/serve/auth_test.ts"],
+    changes: [
+      [
+        "timingSafeEqual(digest(given), digest(token))",
+        "digest(given).length === digest(token).length",
+      ],
+      ["token.length >= LEAST_LENGTH", "token.length > LEAST_LENGTH"],
+      ["/^Bearer +(\\S+)$/i", "/Bearer +(\\S+)/i"],
+    ],
+  },
+  {
+    file: "lib/serve/addresses.ts",
+    tests: ["tests/serve/addresses_test.ts"],
+    changes: [
+      ['["172.16.0.0", 12]', '["172.16.0.0", 16]'],
+      ['globalV6.check(address, "ipv6") &&', ""],
+      ['!blockedV6.check(address, "ipv6")', "true"],
+      ["addresses.every(isPublicAddress)", "addresses.some(isPublicAddress)"],
+      ["addresses.length > 0 && ", ""],
+      ["/^fe[89ab].:/", "/^fe8.:/"],
+      ['["100.64.0.0", 10]', '["100.64.0.0", 16]'],
+    ],
+  },
+  {
+    file: "lib/serve/guarded_fetch.ts",
+    tests: ["tests/serve/guarded_fetch_test.ts"],
+    changes: [
+      ["if (!arePublicAddresses(", "if (arePublicAddresses("],
+      [
+        "url = new URL(location, url);",
+        "return guardedFetch([url.host, new URL(location, url).host])(new URL(location, url), options);",
+      ],
+      ["listed && !isLinkLocal(name)", "listed"],
+      ['url.username === "" && url.password === ""', "true"],
+      ["redirects <= MAX_REDIRECTS", "redirects <= 1e9"],
+      ['(url.port === "" && hosts.has(name))', "hosts.has(name)"],
+      ["...(signal && { signal }),", ""],
+    ],
+  },
+  {
+    file: "lib/serve/batcher.ts",
+    tests: ["tests/serve/batcher_test.ts"],
+    changes: [
+      [
+        "if (--left === 0) controller.abort(signal.reason);",
+        "controller.abort(signal.reason);",
+      ],
+      ["if (--left === 0) controller.abort(signal.reason);", ""],
+      [
+        "if (signal.aborted) count();\n    else signal",
+        "signal",
+        "whoever has left is dropped just before, in the same turn",
+      ],
+      ["for (const { prepared } of live) this.#work.release(prepared);", ""],
+      ["this.#work.release(prepared);\n      waiting", "waiting"],
+      [
+        "const lanes = [this.#urgent, this.#others];",
+        "const lanes = [this.#others, this.#urgent];",
+      ],
+      ["this.#work.keyOf(waiting.task) === key", "true"],
+      [
+        "else await this.#runApart(live);",
+        "else for (const { waiting } of live) waiting.answer.reject(error);",
+      ],
+      ["lane.addWait(performance.now() - started);", ""],
+      [
+        "this.#fill(lane); // while the batch computes",
+        "// while the batch computes",
+      ],
+    ],
+  },
+  {
+    file: "lib/serve/sqlite_job_store.ts",
+    tests: ["tests/serve/sqlite_job_store_test.ts"],
+    changes: [
+      ["THEN setbacks ELSE 0 END", "THEN setbacks ELSE setbacks END"],
+      [
+        "cancelAsked = 0, setbacks = 0\n         WHERE",
+        "cancelAsked = 0\n         WHERE",
+      ],
+      ['setback ? "" : ", setbacks = 0"', '""'],
+      [
+        "AND state = 'running' AND attempts = :attempts",
+        "AND state = 'running'",
+      ],
+      ["AND leaseUntil < :now", "AND leaseUntil > :now"],
+      [
+        "Number(waiting!.count) >= this.#options.queuedJobs",
+        "Number(waiting!.count) > this.#options.queuedJobs",
+      ],
+      ["known.requestDigest === digest", "true"],
+      [
+        "ORDER BY createdAt, rowid LIMIT 1",
+        "ORDER BY createdAt DESC, rowid DESC LIMIT 1",
+      ],
+      ["kind = 'train' AND id <> :id", "kind = 'train'"],
+      [
+        "leaseUntil = NULL,\n         cancelAsked = 0, finishedAt",
+        "leaseUntil = NULL,\n         finishedAt",
+        "nobody asks it of a job that ended, and resume() takes it back itself",
+      ],
+      ["setbacks >= :most", "setbacks > :most"],
+      ["WHERE finishedAt < :date", "WHERE createdAt < :date"],
+      ["progress = COALESCE(:progress, progress)", "progress = :progress"],
+    ],
+  },
+  {
+    file: "lib/serve/job_runner.ts",
+    tests: ["tests/serve/job_runner_test.ts", "tests/serve/job_ends_test.ts"],
+    changes: [
+      [
+        "await store.release(job, { setback: true });",
+        "await store.release(job);",
+      ],
+      [
+        "const hold = await store.beat(job, noted);",
+        "const hold = await store.beat(job);",
+      ],
+      ["if (progress) await beat(); // the last word", "// the last word"],
+      [
+        'error.reason === "drain") await store.release(job);',
+        'error.reason === "drain") await store.release(job, { setback: true });',
+      ],
+      ["await beat();\n          controller", "controller"],
+      ["if (isOurs) await removeImage", "await removeImage"],
+    ],
+  },
+  {
+    file: "lib/serve/uploads.ts",
+    tests: ["tests/serve/uploads_test.ts"],
+    changes: [
+      [
+        "if (isOurs) return new Uploads(folder, lock, limits);",
+        "return new Uploads(folder, lock, limits);",
+      ],
+      ["if (!await lock.tryLock(true)) return;", ""],
+      ["if (bytes > this.#limits.uploadBytes) throw this.#tooLarge();", ""],
+      ["if ((announced ?? 0) > uploadBytes) throw this.#tooLarge();", ""],
+      ["      await this.remove({ path });\n", ""],
+      ["await this.remove(upload);\n    throw", "throw"],
+    ],
+  },
+  {
+    file: "lib/serve/body.ts",
+    tests: ["tests/serve/body_test.ts", "tests/serve/body_bounds_test.ts"],
+    changes: [
+      ["if (bytes > mostBytes)", "if (bytes >= mostBytes)"],
+      ["Math.min(stallMs, earnedMs - waitedMs)", "stallMs"],
+      ["waitedMs += performance.now() - started;", ""],
+      ["reader.cancel().catch(() => {});", ""],
+    ],
+  },
+  {
+    file: "lib/serve/batch_job.ts",
+    tests: ["tests/serve/batch_job_test.ts"],
+    changes: [
+      ["let at = done.lines; at", "let at = 0; at"],
+      ["let { failures } = done;", "let failures = 0;"],
+    ],
+  },
+  {
+    file: "lib/serve/sources.ts",
+    tests: ["tests/serve/sources_test.ts"],
+    changes: [
+      ['path !== ".." && !path.startsWith(`..${sep}`) &&', ""],
+      ["!path.startsWith(`..${sep}`)", '!path.startsWith("..")'],
+      ["const file = await Deno.realPath(path);", "const file = path;"],
+      ["(await Deno.stat(file)).isFile", "true"],
+      ["this.roots.some((root) => isInside(root, file))", "true"],
+      ["        assertAllowed(url, this.#hosts);\n", ""],
+      ["await Promise.all(roots.map((root) => Deno.realPath(root)))", "roots"],
+    ],
+  },
+  {
+    file: "lib/serve/models.ts",
+    tests: ["tests/serve/models_test.ts"],
+    changes: [
+      ["version !== undefined && version !== model.version", "false"],
+      ["if (!isShared) await", "await"],
+      ["this.#loaded.get(name) === info.sha256", "this.#loaded.has(name)"],
+      ["this.#models.size > 1 && name === this.defaultName", "false"],
+      ["this.#known.delete(model.entry);", ""],
+      [
+        "this.isLoaded(model) || this.#unloaded.has(model.name)",
+        "this.isLoaded(model)",
+      ],
+      ["await stampOf(entry, known.info.path) === known.stamp", "true"],
+    ],
+  },
+];

@@ -1,0 +1,194 @@
+/** Faults in lib/train/. @module */
+import type { MutantGroup } from "../mutant.ts";
+
+export const TRAIN: readonly MutantGroup[] = [
+  {
+    file: "lib/train/step.ts",
+    tests: ["tests/train/step_test.ts"],
+    changes: [
+      [
+        "tf.minimum(1, tf.div(training.clipNorm, norm))",
+        "tf.div(training.clipNorm, norm)",
+      ],
+      ["tf.mul(gradient, factor), rate", "gradient, rate"],
+      ['name.endsWith("/weight") ? weightDecay : 0', "weightDecay"],
+      ['name.endsWith("/weight") ? weightDecay : 0', "0"],
+      [
+        "isAttention(name) ? attentionLearningRate : learningRate",
+        "learningRate",
+      ],
+      ["learningRate: base * rate", "learningRate: base"],
+      ["tf.add(sum, pass.gradients.get(name)!)", "sum"],
+      [
+        "logits.indexOf(Math.max(...logits)) === classIndex",
+        "logits.indexOf(Math.min(...logits)) === classIndex",
+      ],
+    ],
+  },
+  {
+    file: "lib/train/optimizer.ts",
+    tests: ["tests/train/optimizer_test.ts"],
+    changes: [
+      ["learningRate / (1 - BETA1 ** steps)", "learningRate"],
+      ["1 / (1 - BETA2 ** steps)", "1"],
+      ["tf.add(root, EPSILON)", "root"],
+      ["1 - learningRate * weightDecay", "1 - weightDecay"],
+      ["steps: count,", "steps: 0,"],
+      [
+        "tf.mul(tf.square(gradient), 1 - BETA2)",
+        "tf.mul(tf.square(gradient), BETA2)",
+      ],
+    ],
+  },
+  {
+    file: "lib/train/pass.ts",
+    tests: [
+      "tests/train/pass_test.ts",
+      "tests/train/block_gradients_test.ts",
+      "tests/train/step_test.ts",
+    ],
+    changes: [
+      [
+        "return contrastive ? 0 : share / tiles.length;",
+        "return share / tiles.length;",
+      ],
+      [
+        "return contrastive ? 0 : share / tiles.length;",
+        "return contrastive ? 0 : share;",
+      ],
+      ["composed(stains, densities)", "composed(densities, stains)"],
+      ["(contrastive ? 1 : classWeights[targets[row]!]!) / of", "1 / of"],
+      [
+        "contrastive ? classes.indexOf(config.referenceClass!) : labels[image]!",
+        "labels[image]!",
+      ],
+      ["classes[classIndex] !== referenceClass,", "true,"],
+      ["freezeAttention && isAttention(name)", "isAttention(name) && false"],
+      ["const share = entropyWeight / of;", "const share = entropyWeight;"],
+      [
+        "tf.div(tf.sub(length, count), count * (count - 1))",
+        "tf.div(length, count * count)",
+      ],
+      ["part ? found?.cropped(part) : found", "found"],
+      ["entropyShare: share,", "entropyShare: 0,"],
+    ],
+  },
+  {
+    file: "lib/train/block_gradients.ts",
+    tests: ["tests/train/block_gradients_test.ts"],
+    changes: [
+      ["(ofTile.get(tile) ?? 0) + tiles[i]!", "tiles[i]!"],
+      ["return p * (own - mean);", "return p * own;"],
+      ["let mean = entropyShare * entropy!.tileMap.slope;", "let mean = 0;"],
+      ["first += count;", ""],
+      [
+        "if (logit === -Infinity) return 0;",
+        "",
+        "p is 0 there, and what it is multiplied by is finite",
+      ],
+      ["upstream.tileShares.slice(firstTile,", "upstream.tileShares.slice(0,"],
+    ],
+  },
+  {
+    file: "lib/train/loss.ts",
+    tests: ["tests/train/loss_test.ts"],
+    changes: [
+      ["tf.sub(share, wanted)", "tf.sub(wanted, share)"],
+      [
+        "table[row * classes + target] = weights[row]!;",
+        "table[row * classes + target] = 1;",
+      ],
+    ],
+  },
+  {
+    file: "lib/train/schedule.ts",
+    tests: ["tests/train/schedule_test.ts"],
+    changes: [
+      [
+        "Math.floor((epoch - 1) / schedule.every)",
+        "Math.floor(epoch / schedule.every)",
+      ],
+      ["(epoch - 1) / (epochs - 1)", "(epoch - 1) / epochs"],
+      ["epochs === 1 ? 0 :", ""],
+    ],
+  },
+  {
+    file: "lib/train/augmentation.ts",
+    tests: ["tests/train/augmentation_test.ts"],
+    changes: [
+      ["2 * random.uniform() - 1", "random.uniform()"],
+      ["[1, 3, 6, 8]", "[1, 3, 5, 8]"],
+      [
+        "{ haematoxylin: factor(stains), eosin: factor(stains) }",
+        "{ haematoxylin: factor(stains), eosin: 1 }",
+      ],
+    ],
+  },
+  {
+    file: "lib/train/normalisation.ts",
+    tests: ["tests/train/normalisation_test.ts"],
+    changes: [
+      ["square / count - mean[c]! ** 2", "square / count"],
+      ["at += 4 * PIXEL_STEP, count++", "at += 4 * PIXEL_STEP"],
+      [
+        "await openAtMpp(cache, entry, mpp, signal)",
+        "await openAtMpp(cache, entry, null, signal)",
+      ],
+    ],
+  },
+  {
+    file: "lib/train/crossval.ts",
+    tests: ["tests/train/crossval_test.ts"],
+    changes: [
+      [".sort((a, b) => a - b);\n  // In", ".sort((a, b) => b - a);\n  // In"],
+      [
+        "PROTOCOLS.filter((protocol) => protocols.includes(protocol))",
+        "protocols",
+      ],
+      [
+        "training.validation === 0 && training.patience === null",
+        "training.validation === 0",
+      ],
+      ["(folds ?? known).map", "known.map"],
+      [".filter((fold) => fold !== undefined)", ""],
+    ],
+  },
+  {
+    file: "lib/train/trainer.ts",
+    tests: ["tests/train/trainer_test.ts"],
+    changes: [
+      [
+        "bestValue !== null && value >= bestValue",
+        "bestValue !== null && value > bestValue",
+      ],
+      [": -epoch; // nothing", ": epoch; // nothing"],
+      ["-figures.testAccuracy!", "figures.testAccuracy!"],
+      [
+        "this.#epoch - this.#choice.bestEpoch >= patience",
+        "this.#epoch - this.#choice.bestEpoch > patience",
+      ],
+      ["epoch >= contrastiveFrom", "epoch > contrastiveFrom"],
+      ["epoch <= warm.frozenEpochs", "epoch < warm.frozenEpochs"],
+      ["train.length / (classes.length * count)", "train.length / count"],
+      [
+        "config: { ...checkpoint.model.config, training }",
+        "config: checkpoint.model.config",
+      ],
+    ],
+  },
+  {
+    file: "lib/train/batches.ts",
+    tests: ["tests/train/batches_test.ts"],
+    changes: [
+      [
+        "randomKey(seed, purpose, epoch, index)",
+        "randomKey(seed, purpose, index)",
+      ],
+      [
+        "randomKey(this.#options.seed, SHUFFLE, epoch)",
+        "randomKey(0, SHUFFLE, epoch)",
+      ],
+      ["closeAll(images);\n    throw", "throw"],
+    ],
+  },
+];

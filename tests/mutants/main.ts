@@ -1,0 +1,88 @@
+/**
+ * Puts each fault of the list into a copy of the tree and runs its tests:
+ *
+ *     deno task mutants [--only PATTERN] [--jobs N] [--json FILE]
+ *
+ * Ends with 1 if a mutant survived that is not explained, or can no longer be
+ * applied.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { MUTANTS } from "./list.ts";
+import { type Mutant, staleness } from "./mutant.ts";
+import { formatResults, type Result, summaryOf } from "./results.ts";
+import { Scratch } from "./run.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
+
+async function main(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      only: { type: "string", default: "" },
+      jobs: { type: "string", default: "1" },
+      json: { type: "string" },
+    },
+  });
+  const only = new RegExp(values.only);
+  const wanted = MUTANTS.filter(({ name }) => only.test(name));
+  const results = await runAll(wanted, Number(values.jobs));
+  console.log(formatResults(results));
+  if (values.json !== undefined) {
+    const summary = summaryOf(results);
+    const text = JSON.stringify({ ...summary, results }, null, 2);
+    await Deno.writeTextFile(values.json, `${text}\n`);
+  }
+  const isFine = ({ outcome, equivalent }: Result) =>
+    outcome === "caught" || (outcome === "survived" && equivalent);
+  return results.every(isFine) ? 0 : 1;
+}
+
+/** Runs mutants, `jobs` at a time; each says its outcome as it is known. */
+async function runAll(
+  mutants: readonly Mutant[],
+  jobs: number,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  const waiting = [...mutants.entries()];
+  const passing = new Map<string, Promise<boolean>>();
+  await Promise.all(Array.from({ length: jobs }, async () => {
+    const scratch = await Scratch.of(ROOT);
+    try {
+      for (let next = waiting.shift(); next; next = waiting.shift()) {
+        const [i, mutant] = next;
+        results[i] = await resultOf(mutant, scratch, passing);
+        const { outcome, name } = results[i];
+        console.error(`${outcome.padEnd(9)}${name}`);
+      }
+    } finally {
+      await scratch.remove();
+    }
+  }));
+  return results;
+}
+
+/** Tests that fail without any fault would catch everything. */
+async function resultOf(
+  mutant: Mutant,
+  scratch: Scratch,
+  passing: Map<string, Promise<boolean>>,
+): Promise<Result> {
+  const { name, equivalent } = mutant;
+  const stale = await staleness(mutant, ROOT);
+  if (stale) return { name, outcome: "stale", note: stale };
+  const key = JSON.stringify([mutant.tests, mutant.gpu]);
+  const before = passing.get(key) ??
+    scratch.test(mutant).then((outcome) => outcome === "survived");
+  passing.set(key, before);
+  if (!await before) {
+    const note = "its tests fail without the fault";
+    return { name, outcome: "stale", note };
+  }
+  const outcome = await scratch.outcomeOf(mutant);
+  return { name, outcome, ...(equivalent && { equivalent }) };
+}
