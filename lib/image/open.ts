@@ -22,10 +22,11 @@ import {
 } from "./raster.ts";
 import { type ByteSource, isUrl } from "./source.ts";
 import { openAsPyramid } from "./temporary_pyramid.ts";
+import { readTiffImage } from "./tiff_levels.ts";
 import { scannerOf } from "./tiff_metadata.ts";
 import { isForVips } from "./tiff_page.ts";
 import { TiffFile } from "./tiff_parser.ts";
-import { readTiffImage, type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
+import { type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
 import { decodeWithVips, readHeader } from "./vips.ts";
 
 const HEAD_BYTES = 132; // DICOM: 128 bytes of anything, then DICM

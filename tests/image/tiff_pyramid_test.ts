@@ -20,8 +20,9 @@ import {
   HEADER_BYTES,
   TYPE,
 } from "../../lib/image/tiff_directory.ts";
+import { readTiffImage } from "../../lib/image/tiff_levels.ts";
 import { TiffFile } from "../../lib/image/tiff_parser.ts";
-import { readTiffImage, tiffPyramid } from "../../lib/image/tiff_pyramid.ts";
+import { tiffPyramid } from "../../lib/image/tiff_pyramid.ts";
 import { sharedData } from "../shared_data.ts";
 import {
   asymmetricPicture,
