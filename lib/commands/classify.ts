@@ -7,7 +7,7 @@ import { basename, extname, join } from "node:path";
 import { UsageError } from "../errors.ts";
 import { ORIGINS } from "../eval/geojson.ts";
 import type { Prediction } from "../eval/predict.ts";
-import { MPP_RANGE } from "../image/resampled.ts";
+import { MPP_RANGE } from "../image/mpp.ts";
 import {
   type Classified,
   classifyImages,

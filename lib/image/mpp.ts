@@ -25,54 +25,94 @@ export interface PixelSize {
   y?: number | undefined;
 }
 
-const METRES: Record<string, number> = {
-  Y: 1e24,
-  Z: 1e21,
-  E: 1e18,
-  P: 1e15,
-  T: 1e12,
-  G: 1e9,
-  M: 1e6,
-  k: 1e3,
-  h: 1e2,
-  da: 1e1,
-  "": 1,
-  d: 1e-1,
-  c: 1e-2,
-  m: 1e-3,
-  µ: 1e-6,
-  u: 1e-6,
-  n: 1e-9,
-  p: 1e-12,
-  f: 1e-15,
-  a: 1e-18,
-  z: 1e-21,
-  y: 1e-24,
-};
+// Sides of a pixel may differ by as much, as scanners of one make do.
+const SQUARE_TOLERANCE = 0.02;
+
+/**
+ * The um per px of a file, if they can be a microscope's; a warning if not.
+ *
+ * @param source where they stand, for the warning.
+ */
+export function plausibleMpp(
+  source: string,
+  { x, y }: PixelSize,
+  warnings: string[],
+): number | undefined {
+  const mpp = x ?? y;
+  if (mpp === undefined) return undefined;
+  if (!isPlausibleMpp(mpp)) {
+    warnings.push(
+      `not followed: ${
+        inWords(mpp)
+      } um per px of its ${source}, which is not ${MPP_WORDS}`,
+    );
+    return undefined;
+  }
+  if (y !== undefined && Math.abs(y / mpp - 1) > SQUARE_TOLERANCE) {
+    warnings.push(
+      `its pixels are ${inWords(mpp)} x ${
+        inWords(y)
+      } um: taken for squares of ${inWords(mpp)}`,
+    );
+  }
+  return mpp;
+}
+
+/** um per px with four digits. */
+export function inWords(mpp: number): string {
+  return String(Number(mpp.toPrecision(4)));
+}
+
+/** Micrometres of a metre with a prefix of the SI. */
+const PREFIXES = new Map([
+  ["Y", 1e30],
+  ["Z", 1e27],
+  ["E", 1e24],
+  ["P", 1e21],
+  ["T", 1e18],
+  ["G", 1e15],
+  ["M", 1e12],
+  ["k", 1e9],
+  ["h", 1e8],
+  ["da", 1e7],
+  ["", 1e6],
+  ["d", 1e5],
+  ["c", 1e4],
+  ["m", 1e3],
+  ["µ", 1],
+  ["u", 1],
+  ["n", 1e-3],
+  ["p", 1e-6],
+  ["f", 1e-9],
+  ["a", 1e-12],
+  ["z", 1e-15],
+  ["y", 1e-18],
+]);
 
 const INCH = 25_400;
 
-const MICROMETRES: Record<string, number> = {
-  å: 1e-4,
-  angstrom: 1e-4,
-  ångström: 1e-4,
-  nanometer: 1e-3,
-  micron: 1,
-  micrometer: 1,
-  millimeter: 1e3,
-  centimeter: 1e4,
-  meter: 1e6,
-  thou: INCH / 1000,
-  mil: INCH / 1000,
-  li: INCH / 12,
-  pt: INCH / 72,
-  in: INCH,
-  inch: INCH,
-  inche: INCH, // a plural without its s
-  ft: 12 * INCH,
-  yd: 36 * INCH,
-  mi: 63_360 * INCH,
-};
+/** Micrometres of other units, in lower case. */
+const WORDS = new Map([
+  ["å", 1e-4],
+  ["angstrom", 1e-4],
+  ["ångström", 1e-4],
+  ["nanometer", 1e-3],
+  ["micron", 1],
+  ["micrometer", 1],
+  ["millimeter", 1e3],
+  ["centimeter", 1e4],
+  ["meter", 1e6],
+  ["thou", INCH / 1000],
+  ["mil", INCH / 1000],
+  ["li", INCH / 12], // a line
+  ["pt", INCH / 72],
+  ["in", INCH],
+  ["inch", INCH],
+  ["inche", INCH], // a plural without its s
+  ["ft", 12 * INCH],
+  ["yd", 36 * INCH],
+  ["mi", 63_360 * INCH],
+]);
 
 /**
  * Micrometres of a unit of length, by its symbol in the OME schema or its
@@ -83,9 +123,9 @@ export function micrometres(unit: string): number | undefined {
     .replace(/^Â(?=µ)/, "") // UTF-8 that was taken for Latin
     .replace("μ", "µ") // the Greek letter, for the sign
     .normalize("NFC");
-  const prefix = /^(.{0,2})m$/u.exec(name)?.[1];
-  const metres = prefix === undefined ? undefined : METRES[prefix];
-  if (metres !== undefined) return metres * 1e6;
-  const word = name.toLowerCase().replace(/metre/, "meter");
-  return MICROMETRES[word] ?? MICROMETRES[word.replace(/s$/, "")];
+  const prefix = name.endsWith("m")
+    ? PREFIXES.get(name.slice(0, -1))
+    : undefined;
+  const word = name.toLowerCase().replace("metre", "meter");
+  return prefix ?? WORDS.get(word) ?? WORDS.get(word.replace(/s$/, ""));
 }

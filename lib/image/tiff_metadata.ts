@@ -6,12 +6,7 @@
  */
 import { ImageError } from "../errors.ts";
 import type { Size } from "./geometry.ts";
-import {
-  isPlausibleMpp,
-  micrometres,
-  MPP_WORDS,
-  type PixelSize,
-} from "./mpp.ts";
+import { inWords, micrometres, type PixelSize, plausibleMpp } from "./mpp.ts";
 import { isOme, type OmeFacts, readOme } from "./ome.ts";
 import type { Georeference, ImageFacts } from "./pyramid.ts";
 import { TAG, type TiffDirectory } from "./tiff_parser.ts";
@@ -46,8 +41,8 @@ export async function readFacts(
     ? readOmeOf(description, described)
     : readText(description);
   const warnings = [...said.warnings];
-  const mpp = plausible("description", said.pixelSize, warnings) ??
-    plausible(
+  const mpp = plausibleMpp("description", said.pixelSize, warnings) ??
+    plausibleMpp(
       "resolution tags",
       await resolutionTags(base, description, warnings),
       warnings,
@@ -86,35 +81,6 @@ function readText(description: string): OmeFacts {
   };
 }
 
-// Sides of a pixel may differ by as much, as scanners of one make do.
-const SQUARE_TOLERANCE = 0.02;
-
-/** um per px that can be a microscope's; a warning of others. */
-function plausible(
-  source: string,
-  { x, y }: PixelSize,
-  warnings: string[],
-): number | undefined {
-  const mpp = x ?? y;
-  if (mpp === undefined) return undefined;
-  if (!isPlausibleMpp(mpp)) {
-    warnings.push(
-      `not followed: ${
-        short(mpp)
-      } um per px of its ${source}, which is not ${MPP_WORDS}`,
-    );
-    return undefined;
-  }
-  if (y !== undefined && Math.abs(y / mpp - 1) > SQUARE_TOLERANCE) {
-    warnings.push(
-      `its pixels are ${short(mpp)} x ${short(y)} um: taken for squares of ${
-        short(mpp)
-      }`,
-    );
-  }
-  return mpp;
-}
-
 // Micrometres of ResolutionUnit; 4 and 5 are extensions that tifffile writes.
 const UNITS: Record<number, number> = {
   2: 25_400,
@@ -146,7 +112,7 @@ async function resolutionTags(
   if (x < NOTHING_KNOWN) {
     warnings.push(
       `not followed: ${
-        short(x)
+        inWords(x)
       } um per px of its resolution tags, as those of screens and printers`,
     );
   }
@@ -160,10 +126,6 @@ function imageJUnit(description: string): number | undefined {
   return unit === undefined
     ? undefined
     : micrometres(unit.replace("\\u00B5", "µ"));
-}
-
-function short(mpp: number): string {
-  return String(Number(mpp.toPrecision(4)));
 }
 
 function positive(text: string | undefined): number | undefined {

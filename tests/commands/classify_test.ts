@@ -421,6 +421,23 @@ Deno.test("micrometres per px: asked for, missing, given", async () => {
   assert.deepEqual(result.warnings, [
     "seen at 0.5 um per px, where the file has 0.25",
   ]);
+  for (const mpp of ["500", "0.001"]) {
+    assertFailsInOneLine(
+      await zoomin(folder, ...classify, "--mpp", mpp, IMAGES[0]!),
+      {
+        code: 2,
+        message:
+          /^Cannot take --mpp as it must be a number in \[0\.01, 100\]: current value is "/,
+      },
+    );
+  }
+  assertFailsInOneLine(
+    await zoomin(folder, ...classify, "--mpp", "50", IMAGES[0]!),
+    {
+      code: 1,
+      message: /so it would be enlarged 100 times, and 16 are the most;/,
+    },
+  );
 });
 
 Deno.test("classify writes where it looked as GeoJSON", async () => {
