@@ -50,7 +50,8 @@ export function isOme(description: string): boolean {
  * What `xml` says of the image that is stored on page `page`, from 0, with
  * `size`.
  *
- * @throws {ImageError} With the reason only, if it is not well-formed.
+ * @throws {ImageError} With the reason only, if it is not well-formed or too
+ *   long.
  */
 export function readOme(
   xml: string,
@@ -75,6 +76,9 @@ export function readOme(
   };
 }
 
+// Characters that are parsed, within two seconds; a slide's are some thousand.
+const MAX_LENGTH = 2 ** 22;
+
 // Elements within each other; the schema has about ten.
 const MAX_DEPTH = 100;
 
@@ -83,6 +87,11 @@ const MAX_DEPTH = 100;
  * so that what it makes is no longer than what it reads.
  */
 function parse(xml: string): Ome {
+  if (xml.length > MAX_LENGTH) {
+    throw new ImageError(
+      `it has ${xml.length} characters, and ${MAX_LENGTH} are the most`,
+    );
+  }
   const ome: Ome = { uuid: undefined, images: [], objectives: new Map() };
   const path: string[] = [];
   const parser = new SaxesParser();

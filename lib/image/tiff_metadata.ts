@@ -62,7 +62,7 @@ function readOmeOf(xml: string, described: DescribedPage): OmeFacts {
     return readOme(xml, described);
   } catch (error) {
     if (!(error instanceof ImageError)) throw error;
-    const warning = `its OME-XML is damaged and not followed: ${error.message}`;
+    const warning = `its OME-XML is not followed: ${error.message}`;
     return { pixelSize: {}, warnings: [warning] };
   }
 }
