@@ -9,7 +9,8 @@ import type { Size } from "./geometry.ts";
 import { inWords, micrometres, type PixelSize, plausibleMpp } from "./mpp.ts";
 import { isOme, type OmeFacts, readOme } from "./ome.ts";
 import type { Georeference, ImageFacts } from "./pyramid.ts";
-import { TAG, type TiffDirectory } from "./tiff_parser.ts";
+import { pageSize } from "./tiff_page.ts";
+import { TAG, type TiffDirectory, type TiffFile } from "./tiff_parser.ts";
 
 /** The page that is read, and where what is said of it stands. */
 export interface DescribedPage {
@@ -56,6 +57,35 @@ export async function readFacts(
     warnings,
   };
 }
+
+/**
+ * All of the first page of a file that is decoded elsewhere, with what the
+ * decoder does not say of itself.
+ */
+export async function readPictureFacts(
+  file: TiffFile,
+  first: TiffDirectory,
+): Promise<{ facts: ImageFacts; warnings: string[] }> {
+  const size = await pageSize(first);
+  const { facts, warnings } = await readFacts({
+    first,
+    base: first,
+    page: 0,
+    size,
+  });
+  const isPalette = await first.number(TAG.photometric, 1) === PALETTE;
+  return {
+    facts,
+    warnings: [
+      ...isPalette ? ["palette expanded to RGB"] : [],
+      ...warnings,
+      ...file.warnings,
+    ],
+  };
+}
+
+// Of PhotometricInterpretation.
+const PALETTE = 3;
 
 function readOmeOf(xml: string, described: DescribedPage): OmeFacts {
   try {

@@ -13,7 +13,12 @@ import {
   text,
   type Value,
 } from "./handmade_tiff.ts";
-import { TemporaryFolder } from "./pictures.ts";
+import {
+  asymmetricPicture,
+  readAll,
+  TemporaryFolder,
+  toSharp,
+} from "./pictures.ts";
 
 const WIDTH = 64, HEIGHT = 48;
 const RED = [200, 30, 30];
@@ -423,3 +428,43 @@ for (
     },
   });
 }
+
+for (const tile of [undefined, 16]) {
+  Deno.test(`a palette in ${tile ? "tiles" : "strips"} says that it is one`, async () => {
+    using folder = new TemporaryFolder();
+    const picture = ramps(WIDTH, HEIGHT);
+    const map = Array.from({ length: 3 * 256 }, (_, i) => i * 53 % 251 * 257);
+    const file = makeTiff({
+      picture, // each of its samples is an index
+      ...tile && { tile },
+      tags: {
+        256: numbers(3, 3 * WIDTH),
+        258: numbers(3, 8),
+        262: numbers(3, 3),
+        277: numbers(3, 1),
+        320: numbers(3, ...map),
+        ...tile && { 322: numbers(3, 3 * tile) },
+      },
+    });
+    const image = await openImage(folder.write("a.tif", file));
+    assert.deepEqual(image.warnings, ["palette expanded to RGB"]);
+    const { data } = await readAll(image);
+    for (const [i, index] of picture.data.entries()) {
+      for (let c = 0; c < 3; c++) {
+        assert.equal(data[i * 4 + c], map[c * 256 + index]! >> 8);
+      }
+    }
+    image.close();
+  });
+}
+
+Deno.test("what libvips decodes keeps what its TIFF says", async () => {
+  using folder = new TemporaryFolder();
+  const bytes = await toSharp(asymmetricPicture(40, 30)).removeAlpha()
+    .toColourspace("cmyk").tiff({ compression: "none", xres: 2000, yres: 2000 })
+    .toBuffer();
+  const image = await openImage(folder.write("a.tif", bytes));
+  assert.equal(image.mpp, 0.5);
+  assert.ok(image.warnings.includes("CMYK converted to sRGB"));
+  image.close();
+});
