@@ -25,6 +25,21 @@ export interface PixelSize {
   y?: number | undefined;
 }
 
+const NOT_FOLLOWED = "not followed: ";
+
+/** The warning of um per px that a file says and that are none. */
+export function notFollowed(mpp: number, source: string, why: string): string {
+  return `${NOT_FOLLOWED}${inWords(mpp)} um per px of its ${source}, ${why}`;
+}
+
+/** The first such warning, without its first words. */
+export function findNotFollowed(
+  warnings: readonly string[],
+): string | undefined {
+  return warnings.find((warning) => warning.startsWith(NOT_FOLLOWED))
+    ?.slice(NOT_FOLLOWED.length);
+}
+
 // Sides of a pixel may differ by as much, as scanners of one make do.
 const SQUARE_TOLERANCE = 0.02;
 
@@ -41,11 +56,7 @@ export function plausibleMpp(
   const mpp = x ?? y;
   if (mpp === undefined) return undefined;
   if (!isPlausibleMpp(mpp)) {
-    warnings.push(
-      `not followed: ${
-        inWords(mpp)
-      } um per px of its ${source}, which is not ${MPP_WORDS}`,
-    );
+    warnings.push(notFollowed(mpp, source, `which is not ${MPP_WORDS}`));
     return undefined;
   }
   if (y !== undefined && Math.abs(y / mpp - 1) > SQUARE_TOLERANCE) {

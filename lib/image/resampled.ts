@@ -17,7 +17,7 @@ import {
   scaledSize,
   type Size,
 } from "./geometry.ts";
-import { inWords, isPlausibleMpp, MPP_WORDS } from "./mpp.ts";
+import { findNotFollowed, inWords, isPlausibleMpp, MPP_WORDS } from "./mpp.ts";
 import { copyPart } from "./pixels.ts";
 import {
   LARGEST_SIDE,
@@ -49,8 +49,12 @@ export function atMpp(
   if (mpp === null) return pyramid;
   const own = known ?? pyramid.mpp;
   if (own === undefined) {
+    const said = findNotFollowed(pyramid.warnings);
+    const found = said
+      ? `its file says ${said}`
+      : "its file does not say its own";
     throw new ImageError(
-      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: its file does not say its own; write it in the manifest's column "mpp", or give classify --mpp`,
+      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: ${found}; write it in the manifest's column "mpp", or give classify --mpp`,
     );
   }
   const scale = own / mpp;

@@ -6,7 +6,12 @@
  */
 import { ImageError } from "../errors.ts";
 import type { Size } from "./geometry.ts";
-import { inWords, micrometres, type PixelSize, plausibleMpp } from "./mpp.ts";
+import {
+  micrometres,
+  notFollowed,
+  type PixelSize,
+  plausibleMpp,
+} from "./mpp.ts";
 import { isOme, type OmeFacts, readOme } from "./ome.ts";
 import type { Georeference, ImageFacts } from "./pyramid.ts";
 import { pageSize } from "./tiff_page.ts";
@@ -140,11 +145,8 @@ async function resolutionTags(
   const x = await size(TAG.xResolution), y = await size(TAG.yResolution);
   if (own || !x || x <= LARGEST_OF_TAGS) return { x, y };
   if (x < NOTHING_KNOWN) {
-    warnings.push(
-      `not followed: ${
-        inWords(x)
-      } um per px of its resolution tags, as those of screens and printers`,
-    );
+    const why = "as those of screens and printers";
+    warnings.push(notFollowed(x, "resolution tags", why));
   }
   return {};
 }

@@ -6,6 +6,7 @@ import {
   WrappedPyramid,
 } from "../../lib/image/pyramid.ts";
 import { RasterPyramid } from "../../lib/image/raster.ts";
+import { plausibleMpp } from "../../lib/image/mpp.ts";
 import { atMpp, openAtMpp } from "../../lib/image/resampled.ts";
 import { asymmetricPicture, pixelAt, readAll } from "./pictures.ts";
 
@@ -177,6 +178,19 @@ Deno.test("um per px that are no microscope's, or an enlargement without sense, 
     assert.throws(() => atMpp(image(64, 64, 0.5), mpp, own), /^ImageError/);
   }
   assert.equal(atMpp(image(64, 32, 8), 0.5).width, 1024);
+});
+
+Deno.test("an image whose file says um per px that are none is refused with them", () => {
+  const pixels = asymmetricPicture(8, 8);
+  const warnings: string[] = [];
+  const mpp = plausibleMpp("description", { x: 500 }, warnings);
+  const image = new RasterPyramid("a.tif", { pixels, warnings }, undefined, {
+    mpp,
+  });
+  assert.throws(
+    () => atMpp(image, 0.5),
+    /^ImageError: Cannot see a\.tif at 0\.5 um per px, as the configuration asks: its file says 500 um per px of its description, which is not from 0\.01 to 100 um per px; write its own/,
+  );
 });
 
 Deno.test("a side that would be immense is refused", () => {
