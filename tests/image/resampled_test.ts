@@ -189,7 +189,7 @@ Deno.test("an image whose file says um per px that are none is refused with them
   });
   assert.throws(
     () => atMpp(image, 0.5),
-    /^ImageError: Cannot see a\.tif at 0\.5 um per px, as the configuration asks: its file says 500 um per px of its description, which is not from 0\.01 to 100 um per px; write its own/,
+    /^ImageError: Cannot see a\.tif at 0\.5 um per px, as the configuration asks: its file says 500 um per px of its description, which is not from 0\.01 to 100 um per px; write it in/,
   );
 });
 
