@@ -112,6 +112,7 @@ class LevelSearch {
     }
     const inFirst = await this.#subImages(first);
     const base = await this.#base(first, [...inFirst, ...pages.slice(1)]);
+    if (base !== first) await refuseUnread(base);
     const subImages = base === first || base.isSubImage
       ? inFirst
       : await this.#subImages(base);
@@ -237,6 +238,19 @@ class LevelSearch {
       if (!(error instanceof ImageError)) throw error;
       this.warnings.push(`${what} left out: ${error.message}`);
     }
+  }
+}
+
+/** A thumbnail is not shown in the place of an image that cannot be read. */
+async function refuseUnread(base: Candidate): Promise<void> {
+  try {
+    await readPage(base.directory);
+  } catch (cause) {
+    if (!(cause instanceof ImageError)) throw cause;
+    throw new ImageError(
+      `its first page is a reduced one, and the image of ${base.width} x ${base.height} px is not read: ${cause.message}`,
+      { cause },
+    );
   }
 }
 

@@ -189,6 +189,17 @@ Deno.test("a first page that is a reduced one is told of", async () => {
   other.close();
 });
 
+Deno.test("a thumbnail is not shown in the place of an image that is not read", async () => {
+  using folder = new TemporaryFolder();
+  const thumbnail = tiled(quarter, { ...REDUCED, 259: numbers(3, 50000) });
+  const odd = tiled(full.picture, { 259: numbers(3, 34925) });
+  await assert.rejects(open(folder, thumbnail, odd), {
+    name: "ImageError",
+    message:
+      /: its first page is a reduced one, and the image of 256 x 192 px is not read: compression LZMA is not supported$/,
+  });
+});
+
 Deno.test("facts and orientation are those of the page that is read", async () => {
   using folder = new TemporaryFolder();
   const image = await open(
