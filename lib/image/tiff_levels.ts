@@ -14,7 +14,7 @@ import { isAperio, readFacts } from "./tiff_metadata.ts";
 import { readPage, type TiffPage } from "./tiff_page.ts";
 import { TAG, type TiffDirectory, type TiffFile } from "./tiff_parser.ts";
 import { conversions, type TiffImage } from "./tiff_pyramid.ts";
-import { showSame } from "./tiff_resemblance.ts";
+import { pixelsToCompare, showSame } from "./tiff_resemblance.ts";
 import {
   type Candidate,
   describeDirectory,
@@ -84,14 +84,17 @@ function isFlat(levels: readonly TiffPage[]): boolean {
 // Levels halve, so even these are more than any size needs.
 const MAX_SUB_IMAGES = 64;
 
-// Pages of which the pixels are looked at, so that opening a file ends soon.
+// Pages that are compared with others, and the pixels decoded for it: opening a
+// file ends within seconds.
 const MAX_LOOKS = 16;
+const MAX_LOOK_PIXELS = 2 ** 26;
 
 class LevelSearch {
   readonly #file: TiffFile;
   readonly #aperio: boolean;
   readonly warnings: string[] = [];
   #looks = 0;
+  #lookPixels = 0;
 
   constructor(file: TiffFile, aperio: boolean) {
     this.#file = file;
@@ -219,12 +222,15 @@ class LevelSearch {
     if (++this.#looks > MAX_LOOKS) return false;
     return await this.#tried(
       `level of ${smaller.width} x ${smaller.height} px`,
-      async () =>
-        await showSame(
-          this.#file.source,
-          await readPage(larger.directory),
-          await readPage(smaller.directory),
-        ),
+      async () => {
+        const pages = {
+          larger: await readPage(larger.directory),
+          smaller: await readPage(smaller.directory),
+        };
+        this.#lookPixels += pixelsToCompare(pages);
+        if (this.#lookPixels > MAX_LOOK_PIXELS) return false;
+        return await showSame(this.#file.source, pages);
+      },
     ) ?? false;
   }
 
