@@ -4,6 +4,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { ignoreGpu } from "../engines.ts";
 import { serveFile } from "../image/file_server.ts";
+import { makeTiff, ramps, text } from "../image/handmade_tiff.ts";
 import {
   assertFails,
   assertFailsInOneLine,
@@ -438,6 +439,13 @@ Deno.test("micrometres per px: asked for, missing, given", async () => {
       message: /so it would be enlarged 100 times, and 16 are the most;/,
     },
   );
+  const about = '<OME><Image><Pixels PhysicalSizeX="500"/></Image></OME>';
+  const page = { picture: ramps(64, 48), tile: 16, tags: { 270: text(about) } };
+  await Deno.writeFile(join(folder, "500.tif"), makeTiff(page));
+  assertFailsInOneLine(await zoomin(folder, ...classify, "500.tif"), {
+    code: 1,
+    message: /its file says 500 um per px of its description, which is not/,
+  });
 });
 
 Deno.test("classify writes where it looked as GeoJSON", async () => {
