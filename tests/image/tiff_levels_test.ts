@@ -155,6 +155,19 @@ for (const [name, pages, expected] of CASES) {
   });
 }
 
+Deno.test("a page that is not marked may differ as much as compression makes it", async () => {
+  using folder = new TemporaryFolder();
+  const darker = (by: number): Page => {
+    const data = half.data.map((value) => Math.max(0, value - by));
+    return tiled({ ...half, data });
+  };
+  for (const [by, expected] of [[5, [256, 128]], [12, [256]]] as const) {
+    const image = await open(folder, full, darker(by));
+    assert.deepEqual(widths(image), expected);
+    image.close();
+  }
+});
+
 Deno.test("levels of Aperio: its tiled pages, whatever they are marked as", async () => {
   using folder = new TemporaryFolder();
   const about = text("Aperio Image Library v11\n256x192|MPP = 0.5");
