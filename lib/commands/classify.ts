@@ -7,7 +7,7 @@ import { basename, extname, join } from "node:path";
 import { UsageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { ORIGINS } from "../eval/geojson.ts";
-import { MPP_RANGE } from "../image/resampled.ts";
+import { MPP_RANGE } from "../image/mpp.ts";
 import { classifyImages, defaultWorkers } from "./classifier.ts";
 import {
   CHECKPOINT,

@@ -10,6 +10,7 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { DataError } from "../errors.ts";
+import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/source.ts";
 import { type Columns, Faults, readTable, type Row } from "./table.ts";
 
@@ -215,11 +216,8 @@ function parseMpp(
 ): number | undefined {
   if (word === undefined) return undefined;
   const mpp = Number(word);
-  if (Number.isFinite(mpp) && mpp > 0) return mpp;
-  faults.add(
-    line,
-    `mpp is "${word}": write micrometres per pixel, such as 0.5`,
-  );
+  if (isPlausibleMpp(mpp)) return mpp;
+  faults.add(line, `mpp is "${word}": write a number ${MPP_WORDS}`);
   return undefined;
 }
 

@@ -22,10 +22,11 @@ import {
 } from "./raster.ts";
 import { type ByteSource, isUrl } from "./source.ts";
 import { openAsPyramid } from "./temporary_pyramid.ts";
-import { scannerOf } from "./tiff_metadata.ts";
+import { readTiffImage } from "./tiff_levels.ts";
+import { readPictureFacts, scannerOf } from "./tiff_metadata.ts";
 import { isForVips } from "./tiff_page.ts";
 import { TiffFile } from "./tiff_parser.ts";
-import { readTiffImage, type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
+import { type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
 import { decodeWithVips, readHeader } from "./vips.ts";
 
 const HEAD_BYTES = 132; // DICOM: 128 bytes of anything, then DICM
@@ -229,7 +230,7 @@ async function decodeWhole(
   source: ByteSource,
   decode: Decoder,
   options: OpenOptions,
-  facts?: ImageFacts,
+  said: { facts?: ImageFacts; warnings?: readonly string[] } = {},
 ): Promise<Pyramid> {
   const { signal } = options;
   const maxPixels = Math.min(
@@ -240,8 +241,11 @@ async function decodeWhole(
   const bytes = await source.read(0, source.size, signal);
   const { pixels, warnings } = await decode(bytes, { maxPixels, signal });
   source.close();
-  const image = { pixels, warnings: [...source.warnings, ...warnings] };
-  return new RasterPyramid(source.name, image, source.traffic, facts);
+  const image = {
+    pixels,
+    warnings: [...source.warnings, ...warnings, ...said.warnings ?? []],
+  };
+  return new RasterPyramid(source.name, image, source.traffic, said.facts);
 }
 
 // 16-bit RGBA: no picture of maxPixels needs more, so the file is not one.
@@ -299,7 +303,8 @@ async function openTiff(
     if (!(cause instanceof ImageError)) throw cause;
     // libvips decodes kinds of pixels that our blocks do not, if whole.
     if (!await isForVips(pages[0]!)) throw cause;
-    return await decodeWhole(source, decodeWithVips, options)
+    const said = await readPictureFacts(file, pages[0]!);
+    return await decodeWhole(source, decodeWithVips, options, said)
       .catch((error) => {
         throw error instanceof ImageError ? cause : error;
       });
@@ -308,9 +313,9 @@ async function openTiff(
     const kind = "a slide of Aperio's";
     return await openWithOpenSlide(source, { kind, cache });
   }
-  return isPicture(image)
-    ? await decodeWhole(source, decodeWithVips, options, image.facts)
-    : tiffPyramid(source, image, cache);
+  if (!isPicture(image)) return tiffPyramid(source, image, cache);
+  const said = await readPictureFacts(file, pages[0]!);
+  return await decodeWhole(source, decodeWithVips, options, said);
 }
 
 /** Aperio halves the colours of such blocks, which only OpenSlide decodes. */

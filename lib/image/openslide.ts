@@ -12,6 +12,7 @@ import type { BlockCache } from "./block_cache.ts";
 import { type BlockLevel, blockOrigin, BlockPyramid } from "./block_pyramid.ts";
 import type { Size } from "./geometry.ts";
 import { levelPoint } from "./level_geometry.ts";
+import { plausibleMpp } from "./mpp.ts";
 import type { Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
 
@@ -139,6 +140,7 @@ class OpenSlidePyramid extends BlockPyramid {
     },
   ) {
     const levels = readLevels(symbols, slide);
+    const warnings: string[] = [];
     const property = (name: string) => {
       const value = Number(
         textAt(
@@ -154,7 +156,10 @@ class OpenSlidePyramid extends BlockPyramid {
     super(source, {
       levels,
       facts: {
-        mpp: property("mpp-x"),
+        mpp: plausibleMpp("properties", {
+          x: property("mpp-x"),
+          y: property("mpp-y"),
+        }, warnings),
         magnification: property("objective-power"),
         bounds: width && height
           ? {
@@ -165,7 +170,7 @@ class OpenSlidePyramid extends BlockPyramid {
           }
           : undefined,
       },
-      warnings: [],
+      warnings,
       cache,
     });
     this.#symbols = symbols;

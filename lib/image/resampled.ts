@@ -17,6 +17,7 @@ import {
   scaledSize,
   type Size,
 } from "./geometry.ts";
+import { findNotFollowed, inWords, isPlausibleMpp, MPP_WORDS } from "./mpp.ts";
 import { copyPart } from "./pixels.ts";
 import {
   LARGEST_SIDE,
@@ -26,19 +27,19 @@ import {
   WrappedPyramid,
 } from "./pyramid.ts";
 
-/** What may be given as micrometres per px: electron microscopes to satellites. */
-export const MPP_RANGE = { least: 1e-4, most: 1e9 } as const;
-
 // Scanners of one make differ by as much.
 const TOLERANCE = 0.02;
+
+// Every px seen is made of less than one; beyond this there is nothing to see.
+const MAX_ENLARGEMENT = 16;
 
 /**
  * `pyramid` at `mpp` micrometres per px; itself where that is null or near what
  * it has. Closing the one closes the other.
  *
  * @param known micrometres per px of the image, whatever its file says.
- * @throws {ImageError} If the image does not say its own, or would be less than a
- * pixel, or immense.
+ * @throws {ImageError} If the image does not say its own, or that is no
+ * microscope's, or it would be less than a pixel, or enlarged without sense.
  */
 export function atMpp(
   pyramid: Pyramid,
@@ -48,21 +49,37 @@ export function atMpp(
   if (mpp === null) return pyramid;
   const own = known ?? pyramid.mpp;
   if (own === undefined) {
+    const said = findNotFollowed(pyramid.warnings);
+    const found = said
+      ? `its file says ${said}`
+      : "its file does not say its own";
     throw new ImageError(
-      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: its file does not say its own; write it in the manifest's column "mpp", or give classify --mpp`,
+      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: ${found}; write it in the manifest's column "mpp", or give classify --mpp`,
     );
   }
   const scale = own / mpp;
   if (Math.abs(scale - 1) <= TOLERANCE) return pyramid;
-  const side = Math.max(pyramid.width, pyramid.height) * scale;
-  if (!(side >= 1 && side <= LARGEST_SIDE)) {
+  const fault = unfit(pyramid, own, scale);
+  if (fault !== undefined) {
     throw new ImageError(
-      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: of its own it has ${own}, so its longer side would be ${
-        side.toPrecision(3)
-      } px; write its own in the manifest's column "mpp", or give classify --mpp`,
+      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: of its own it has ${own}, ${fault}; write its own in the manifest's column "mpp", or give classify --mpp`,
     );
   }
   return new ResampledPyramid(pyramid, { mpp, own });
+}
+
+/** Why an image of `own` um per px is not seen `scale` times as large. */
+function unfit(image: Size, own: number, scale: number): string | undefined {
+  if (!isPlausibleMpp(own)) return `which is not ${MPP_WORDS}`;
+  if (scale > MAX_ENLARGEMENT) {
+    return `so it would be enlarged ${
+      inWords(scale)
+    } times, and ${MAX_ENLARGEMENT} are the most`;
+  }
+  const side = Math.max(image.width, image.height) * scale;
+  return side >= 1 && side <= LARGEST_SIDE
+    ? undefined
+    : `so its longer side would be ${inWords(side)} px`;
 }
 
 /**

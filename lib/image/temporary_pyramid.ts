@@ -12,8 +12,9 @@ import { temporaryFile } from "./file_source.ts";
 import type { Orientation } from "./orientation.ts";
 import type { Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
+import { readTiffImage } from "./tiff_levels.ts";
 import { TiffFile } from "./tiff_parser.ts";
-import { readTiffImage, tiffPyramid } from "./tiff_pyramid.ts";
+import { tiffPyramid } from "./tiff_pyramid.ts";
 import { conversions, decodingError, FAIL_ON } from "./vips.ts";
 
 const WARNING =

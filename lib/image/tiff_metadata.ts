@@ -4,73 +4,160 @@
  *
  * @module
  */
+import { ImageError } from "../errors.ts";
+import type { Size } from "./geometry.ts";
+import {
+  micrometres,
+  notFollowed,
+  type PixelSize,
+  plausibleMpp,
+} from "./mpp.ts";
+import { isOme, type OmeFacts, readOme } from "./ome.ts";
 import type { Georeference, ImageFacts } from "./pyramid.ts";
-import { TAG, type TiffDirectory } from "./tiff_parser.ts";
+import { pageSize } from "./tiff_page.ts";
+import { TAG, type TiffDirectory, type TiffFile } from "./tiff_parser.ts";
 
-/** How large what an image shows is. */
-type Magnitude = Pick<ImageFacts, "mpp" | "magnification">;
+/** The page that is read, and where what is said of it stands. */
+export interface DescribedPage {
+  /** The first page, which describes the whole file. */
+  first: TiffDirectory;
+  /** The page that is read. */
+  base: TiffDirectory;
+  /** Its place in the file, from 0. */
+  page: number;
+  size: Size;
+}
 
 /** Whether the file was written for Aperio's readers. */
 export function isAperio(description: string): boolean {
   return description.startsWith("Aperio");
 }
 
-/** All of it, from the first page of a file. */
-export async function readFacts(directory: TiffDirectory): Promise<ImageFacts> {
+/** All of it, and what of it is not followed. */
+export async function readFacts(
+  described: DescribedPage,
+): Promise<{ facts: ImageFacts; warnings: string[] }> {
+  const { first, base } = described;
+  const texts = [
+    await base.text(TAG.description),
+    await first.text(TAG.description),
+  ];
+  const description = texts.find(isOme) ?? texts.find(Boolean) ?? "";
+  const said = isOme(description)
+    ? readOmeOf(description, described)
+    : readText(description);
+  const warnings = [...said.warnings];
+  const mpp = plausibleMpp("description", said.pixelSize, warnings) ??
+    plausibleMpp(
+      "resolution tags",
+      await resolutionTags(base, description, warnings),
+      warnings,
+    );
   return {
-    ...await readMagnitude(directory),
-    georeference: await readGeoreference(directory),
+    facts: {
+      mpp,
+      magnification: said.magnification,
+      georeference: await readGeoreference(base),
+    },
+    warnings,
   };
 }
 
-async function readMagnitude(
-  directory: TiffDirectory,
-): Promise<Magnitude> {
-  const description = await directory.text(TAG.description);
-  if (/<OME[\s>]/.test(description)) return omeMagnitude(description);
-  // "...|AppMag = 20|MPP = 0.4990|...": Aperio, libvips and ourselves.
-  const mpp = positive(/\|MPP\s*=\s*([\d.]+)/.exec(description)?.[1]);
-  const magnification = positive(
-    /\|AppMag\s*=\s*([\d.]+)/.exec(description)?.[1],
-  );
-  return { mpp: mpp ?? await resolutionMpp(directory), magnification };
+/**
+ * All of the first page of a file that is decoded elsewhere, with what the
+ * decoder does not say of itself.
+ */
+export async function readPictureFacts(
+  file: TiffFile,
+  first: TiffDirectory,
+): Promise<{ facts: ImageFacts; warnings: string[] }> {
+  const size = await pageSize(first);
+  const { facts, warnings } = await readFacts({
+    first,
+    base: first,
+    page: 0,
+    size,
+  });
+  const isPalette = await first.number(TAG.photometric, 1) === PALETTE;
+  return {
+    facts,
+    warnings: [
+      ...isPalette ? ["palette expanded to RGB"] : [],
+      ...warnings,
+      ...file.warnings,
+    ],
+  };
 }
 
-const MICROMETRES: Record<string, number> = {
-  nm: 1e-3,
-  "µm": 1, // micro sign
-  "μm": 1, // Greek mu
-  um: 1,
-  mm: 1e3,
-  cm: 1e4,
+// Of PhotometricInterpretation.
+const PALETTE = 3;
+
+function readOmeOf(xml: string, described: DescribedPage): OmeFacts {
+  try {
+    return readOme(xml, described);
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    const warning = `its OME-XML is not followed: ${error.message}`;
+    return { pixelSize: {}, warnings: [warning] };
+  }
+}
+
+/** "...|AppMag = 20|MPP = 0.4990|...": Aperio, libvips and ourselves. */
+function readText(description: string): OmeFacts {
+  const value = (name: string) => {
+    const match = new RegExp(`\\|${name}\\s*=\\s*([\\d.,eE+-]+)`)
+      .exec(description);
+    return positive(match?.[1]?.replace(",", "."));
+  };
+  return {
+    pixelSize: { x: value("MPP") },
+    magnification: value("AppMag"),
+    warnings: [],
+  };
+}
+
+// Micrometres of ResolutionUnit; 4 and 5 are extensions that tifffile writes.
+const UNITS: Record<number, number> = {
+  2: 25_400,
+  3: 10_000,
+  4: 1000,
+  5: 1,
 };
 
-/** Of the first image of OME-XML. */
-function omeMagnitude(xml: string): Magnitude {
-  const attribute = (name: string) =>
-    new RegExp(`\\b${name}\\s*=\\s*"([^"]*)"`).exec(xml)?.[1];
-  const unit = attribute("PhysicalSizeXUnit") ?? "µm";
-  const size = positive(attribute("PhysicalSizeX"));
-  const factor = MICROMETRES[unit.replace("&#181;", "µ")];
-  return {
-    mpp: size !== undefined && factor !== undefined ? size * factor : undefined,
-    magnification: positive(attribute("NominalMagnification")),
+// Resolutions of 72 to 600 dpi are those of screens and printers (42 um and
+// more); one px per mm or less stands for nothing known, as libvips writes it.
+const LARGEST_OF_TAGS = 30;
+const NOTHING_KNOWN = 1000;
+
+/** um per px by XResolution and YResolution; a warning of a printer's. */
+async function resolutionTags(
+  base: TiffDirectory,
+  description: string,
+  warnings: string[],
+): Promise<PixelSize> {
+  const number = await base.number(TAG.resolutionUnit, 2);
+  const own = imageJUnit(description); // stored as no unit
+  const unit = UNITS[number] ?? own ?? NaN;
+  const size = async (tag: number) => {
+    const mpp = unit / await base.number(tag, 0);
+    return mpp > 0 && mpp < Infinity ? mpp : undefined;
   };
+  const x = await size(TAG.xResolution), y = await size(TAG.yResolution);
+  if (own || !x || x <= LARGEST_OF_TAGS) return { x, y };
+  if (x < NOTHING_KNOWN) {
+    const why = "as those of screens and printers";
+    warnings.push(notFollowed(x, "resolution tags", why));
+  }
+  return {};
 }
 
-const MICROMETRES_PER_UNIT: Record<number, number> = { 2: 25_400, 3: 10_000 };
-
-// Resolutions of 72 to 600 dpi are those of screens and printers (42 um and
-// more), written where nothing is known.
-const LARGEST_MPP = 30;
-
-async function resolutionMpp(
-  directory: TiffDirectory,
-): Promise<number | undefined> {
-  const unit = await directory.number(TAG.resolutionUnit, 1);
-  const resolution = await directory.number(TAG.xResolution, 0);
-  const mpp = (MICROMETRES_PER_UNIT[unit] ?? NaN) / resolution;
-  return mpp > 0 && mpp <= LARGEST_MPP ? mpp : undefined;
+/** Micrometres of the unit that ImageJ's resolutions are in. */
+function imageJUnit(description: string): number | undefined {
+  if (!description.startsWith("ImageJ=")) return undefined;
+  const unit = /^unit=(.*)$/m.exec(description)?.[1];
+  return unit === undefined
+    ? undefined
+    : micrometres(unit.replace("\\u00B5", "µ"));
 }
 
 function positive(text: string | undefined): number | undefined {

@@ -7,12 +7,14 @@
  * @module
  */
 import { ImageError } from "../errors.ts";
-import { withSignal } from "./abort.ts";
+import { Chunks } from "./chunks.ts";
 import type { ByteSource } from "./source.ts";
+import { readBig, readLong, REAL_TYPES, TYPES } from "./tiff_values.ts";
 
 /** Tags that are read, by the names of the specifications. */
 export const TAG = {
   newSubfileType: 254,
+  oldSubfileType: 255,
   width: 256,
   height: 257,
   bitsPerSample: 258,
@@ -26,6 +28,7 @@ export const TAG = {
   rowsPerStrip: 278,
   stripBytes: 279,
   xResolution: 282,
+  yResolution: 283,
   planarConfiguration: 284,
   resolutionUnit: 296,
   software: 305,
@@ -49,43 +52,50 @@ export const TAG = {
   hamamatsu: 65420,
 } as const;
 
-type ReadValue = (view: DataView, at: number, little: boolean) => number;
+/** Tags without which the pixels cannot be read, or would be read wrongly. */
+const ESSENTIAL: ReadonlySet<number> = new Set([
+  TAG.width,
+  TAG.height,
+  TAG.bitsPerSample,
+  TAG.compression,
+  TAG.photometric,
+  TAG.fillOrder,
+  TAG.stripOffsets,
+  TAG.samplesPerPixel,
+  TAG.rowsPerStrip,
+  TAG.stripBytes,
+  TAG.planarConfiguration,
+  TAG.predictor,
+  TAG.colorMap,
+  TAG.tileWidth,
+  TAG.tileHeight,
+  TAG.tileOffsets,
+  TAG.tileBytes,
+  TAG.extraSamples,
+  TAG.sampleFormat,
+  TAG.jpegTables,
+  TAG.subsampling,
+]);
 
-const longAt: ReadValue = (view, at, little) => view.getUint32(at, little);
-const big: ReadValue = (view, at, little) =>
-  Number(view.getBigUint64(at, little));
+/** Names of the other tags, for warnings. */
+const NAMES = new Map<number, string>(
+  Object.entries(TAG).map(([name, tag]) => [tag, name]),
+);
 
-/** How values of a type are stored. */
-const TYPES: Record<number, { bytes: number; read: ReadValue }> = {
-  1: { bytes: 1, read: (view, at) => view.getUint8(at) },
-  2: { bytes: 1, read: (view, at) => view.getUint8(at) },
-  3: { bytes: 2, read: (view, at, little) => view.getUint16(at, little) },
-  4: { bytes: 4, read: longAt },
-  5: { // rational
-    bytes: 8,
-    read: (view, at, little) =>
-      longAt(view, at, little) / longAt(view, at + 4, little),
-  },
-  7: { bytes: 1, read: (view, at) => view.getUint8(at) },
-  11: { bytes: 4, read: (view, at, little) => view.getFloat32(at, little) },
-  12: { bytes: 8, read: (view, at, little) => view.getFloat64(at, little) },
-  13: { bytes: 4, read: longAt }, // IFD
-  16: { bytes: 8, read: big },
-  18: { bytes: 8, read: big }, // IFD8
-};
+/** The file itself is damaged: not the disk or network that brings it. */
+export class TiffDamage extends ImageError {}
 
 // Values of an entry that are read at once; tables of blocks are not.
 const MAX_VALUES = 2 ** 20;
+
+// Bytes of a text: OME-XML of a slide with thousands of planes has below 10 MB.
+const MAX_BYTES = 2 ** 24;
 
 // Entries of a directory; the odd files of public collections have below 100.
 const MAX_ENTRIES = 1024;
 
 // Directories of a file: levels, sub-images, planes of a stack.
 const MAX_DIRECTORIES = 1024;
-
-// Bytes read at a time around a value, and how many such chunks are kept.
-const CHUNK_BYTES = 2 ** 14;
-const CHUNKS_KEPT = 64;
 
 /** An entry of a directory. */
 interface Entry {
@@ -101,16 +111,18 @@ export class TiffFile {
   readonly littleEndian: boolean;
   readonly #big: boolean;
   readonly #first: number;
-  readonly #chunks = new Map<number, Promise<Uint8Array>>(); // oldest use first
+  readonly #bytes: Chunks;
+  readonly #warnings = new Set<string>();
 
   private constructor(source: ByteSource, head: Uint8Array) {
     const view = new DataView(head.buffer, head.byteOffset, head.length);
     this.source = source;
+    this.#bytes = new Chunks(source);
     this.littleEndian = view.getUint16(0) === 0x4949; // "II"
     this.#big = view.getUint16(2, this.littleEndian) === 43;
     this.#first = this.#big
-      ? big(view, 8, this.littleEndian)
-      : longAt(view, 4, this.littleEndian);
+      ? readBig(view, 8, this.littleEndian)
+      : readLong(view, 4, this.littleEndian);
   }
 
   /** @throws {ImageError} With the reason only, as all of this module. */
@@ -123,16 +135,35 @@ export class TiffFile {
     return new TiffFile(source, head);
   }
 
-  /** The directories one after the other, from the first on. */
+  /** What was left out of the directories that were read. */
+  get warnings(): string[] {
+    return [...this.#warnings];
+  }
+
+  /**
+   * The directories one after the other, from the first on. Damage behind the
+   * first one ends them, with a warning.
+   */
   async directories(signal?: AbortSignal): Promise<TiffDirectory[]> {
     const directories: TiffDirectory[] = [];
     const seen = new Set<number>();
     for (let at = this.#first; at !== 0;) {
-      if (seen.has(at) || seen.size === MAX_DIRECTORIES) break;
+      const page = directories.length;
+      if (seen.has(at)) this.#warn("its list of pages is a loop");
+      if (page === MAX_DIRECTORIES) {
+        this.#warn(`only its first ${page} pages read`);
+      }
+      if (seen.has(at) || page === MAX_DIRECTORIES) break;
       seen.add(at);
-      const { directory, next } = await this.directory(at, signal);
-      directories.push(directory);
-      at = next;
+      try {
+        const { directory, next } = await this.directory(at, signal);
+        directories.push(directory);
+        at = next;
+      } catch (error) {
+        if (!(error instanceof TiffDamage) || page === 0) throw error;
+        this.#warn(`pages after the first ${page} left out: ${error.message}`);
+        break;
+      }
     }
     if (directories.length === 0) throw new ImageError("it has no directory");
     return directories;
@@ -148,35 +179,63 @@ export class TiffFile {
     const offsetBytes = this.#big ? 8 : 4;
     const entryBytes = 4 + 2 * offsetBytes;
     const head = viewOf(await this.read(at, countBytes, signal));
-    const count = this.#big ? big(head, 0, little) : head.getUint16(0, little);
+    const count = this.#big
+      ? readBig(head, 0, little)
+      : head.getUint16(0, little);
     if (count === 0 || count > MAX_ENTRIES) {
-      throw new ImageError(`it is damaged: a directory has ${count} entries`);
+      throw new TiffDamage(`it is damaged: a directory has ${count} entries`);
     }
-    const length = count * entryBytes + offsetBytes;
+    const end = at + countBytes + count * entryBytes;
+    const hasNext = end + offsetBytes <= this.source.size;
+    const length = count * entryBytes + (hasNext ? offsetBytes : 0);
     const view = viewOf(await this.read(at + countBytes, length, signal));
-    const offset = this.#big ? big : longAt;
+    const offset = this.#big ? readBig : readLong;
     const entries = new Map<number, Entry>();
     for (let i = 0; i < count; i++) {
       const from = i * entryBytes;
+      const tag = view.getUint16(from, little);
       const type = view.getUint16(from + 2, little);
       const values = offset(view, from + 4, little);
       const inline = (TYPES[type]?.bytes ?? 1) * values <= offsetBytes;
-      entries.set(view.getUint16(from, little), {
+      const entry = {
         type,
         count: values,
         at: inline
           ? at + countBytes + from + 4 + offsetBytes
           : offset(view, from + 4 + offsetBytes, little),
-      });
+      };
+      // Of an entry that stands twice the first counts, as for libtiff.
+      if (this.#isPresent(tag, entry) && !entries.has(tag)) {
+        entries.set(tag, entry);
+      }
     }
     return {
       directory: new TiffDirectory(this, entries),
-      next: offset(view, count * entryBytes, little),
+      next: hasNext ? offset(view, count * entryBytes, little) : 0,
     };
   }
 
+  /** Leaves out what is empty and, with a warning, damage that can be spared. */
+  #isPresent(tag: number, { type, count, at }: Entry): boolean {
+    if (count === 0) return false;
+    if (ESSENTIAL.has(tag) || !NAMES.has(tag)) return true;
+    const bytes = TYPES[type]?.bytes;
+    if (bytes !== undefined && at + bytes * count <= this.source.size) {
+      return true;
+    }
+    const reason = bytes === undefined
+      ? `has values of type ${type}`
+      : "lies beyond the end of the file";
+    this.#warn(`${NAMES.get(tag)} (tag ${tag}) ${reason}: left out`);
+    return false;
+  }
+
+  #warn(warning: string): void {
+    this.#warnings.add(warning);
+  }
+
   /**
-   * Exactly `length` bytes at `offset`, by way of chunks that are kept.
+   * Exactly `length` bytes at `offset`.
    *
    * @throws {ImageError} If the file ends before.
    */
@@ -185,38 +244,10 @@ export class TiffFile {
     length: number,
     signal?: AbortSignal,
   ): Promise<Uint8Array> {
-    if (offset + length > this.source.size) throw truncated();
-    const bytes = new Uint8Array(length);
-    const first = Math.floor(offset / CHUNK_BYTES);
-    const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
-    // Asked for together, so that a remote source fetches them together.
-    const chunks = await Promise.all(
-      Array.from(
-        { length: last - first + 1 },
-        (_, i) => withSignal(this.#chunk(first + i), signal),
-      ),
-    );
-    for (const [i, chunk] of chunks.entries()) {
-      const start = (first + i) * CHUNK_BYTES;
-      const from = Math.max(0, offset - start);
-      const to = Math.min(CHUNK_BYTES, offset + length - start);
-      bytes.set(chunk.subarray(from, to), start + from - offset);
-    }
-    return bytes;
-  }
-
-  #chunk(index: number): Promise<Uint8Array> {
-    const kept = this.#chunks.get(index);
-    const chunk = kept ??
-      this.source.read(index * CHUNK_BYTES, CHUNK_BYTES);
-    this.#chunks.delete(index);
-    this.#chunks.set(index, chunk); // the latest use is last
-    if (kept === undefined) {
-      chunk.catch(() => this.#chunks.delete(index)); // to be tried again
-      const [oldest] = this.#chunks.keys();
-      if (this.#chunks.size > CHUNKS_KEPT) this.#chunks.delete(oldest!);
-    }
-    return chunk;
+    // Offsets are any number that the file says, negative and fractions too.
+    const isPlace = Number.isSafeInteger(offset) && offset >= 0;
+    if (!isPlace || offset + length > this.source.size) throw truncated();
+    return await this.#bytes.read(offset, length, signal);
   }
 }
 
@@ -234,31 +265,43 @@ export class TiffDirectory {
     return this.#entries.has(tag);
   }
 
-  /** All values of an entry; none where it is absent. */
+  /** All values of an entry; none if it is absent. */
   async numbers(tag: number, signal?: AbortSignal): Promise<number[]> {
     const entry = this.#entries.get(tag);
     if (entry === undefined) return [];
     const count = Math.min(entry.count, MAX_VALUES);
-    return await this.#values(entry, 0, count, signal);
+    return await this.#values(tag, entry, { from: 0, count, signal });
   }
 
   /** The first value of an entry, or `absent`. */
   async number(tag: number, absent: number): Promise<number> {
     const entry = this.#entries.get(tag);
-    if (entry === undefined || entry.count === 0) return absent;
-    return (await this.#values(entry, 0, 1))[0]!;
+    if (entry === undefined) return absent;
+    return (await this.#values(tag, entry, { from: 0, count: 1 }))[0]!;
   }
 
-  /** The bytes of an entry; undefined where it is absent. */
+  /** The bytes of an entry; undefined if it is absent. */
   async bytes(tag: number): Promise<Uint8Array | undefined> {
-    if (!this.has(tag)) return undefined;
-    return Uint8Array.from(await this.numbers(tag));
+    const entry = this.#entries.get(tag);
+    if (entry === undefined) return undefined;
+    if (TYPES[entry.type]?.bytes !== 1) {
+      return Uint8Array.from(await this.numbers(tag));
+    }
+    const length = Math.min(entry.count, MAX_BYTES);
+    return await this.file.read(entry.at, length);
   }
 
-  /** The text of an entry; empty where it is absent. */
+  /** The text of an entry, UTF-8 or else Latin; empty if it is absent. */
   async text(tag: number): Promise<string> {
     const bytes = await this.bytes(tag);
-    return new TextDecoder().decode(bytes).replace(/\0[^]*$/, "");
+    if (bytes === undefined) return "";
+    const end = bytes.indexOf(0);
+    const text = end < 0 ? bytes : bytes.subarray(0, end);
+    try {
+      return new TextDecoder("utf-8", { fatal: true }).decode(text);
+    } catch {
+      return new TextDecoder("windows-1252").decode(text);
+    }
   }
 
   /**
@@ -276,30 +319,41 @@ export class TiffDirectory {
       count: entry?.count ?? 0,
       at: async (index, signal) => {
         if (entry === undefined || index >= entry.count) throw truncated();
-        return (await this.#values(entry, index, 1, signal))[0]!;
+        const part = { from: index, count: 1, signal };
+        return (await this.#values(tag, entry, part))[0]!;
       },
     };
   }
 
   async #values(
+    tag: number,
     { type, at }: Entry,
-    from: number,
-    count: number,
-    signal?: AbortSignal,
+    { from, count, signal }: {
+      from: number;
+      count: number;
+      signal?: AbortSignal | undefined;
+    },
   ): Promise<number[]> {
     const stored = TYPES[type];
-    if (stored === undefined) {
-      throw new ImageError(`it is damaged: a value of type ${type}`);
+    if (stored === undefined || (ESSENTIAL.has(tag) && REAL_TYPES.has(type))) {
+      throw new TiffDamage(
+        `it is damaged: tag ${tag} has values of type ${type}`,
+      );
     }
     const { bytes, read } = stored;
     const view = viewOf(
       await this.file.read(at + from * bytes, count * bytes, signal),
     );
     const little = this.file.littleEndian;
-    return Array.from(
+    const values = Array.from(
       { length: count },
       (_, i) => read(view, i * bytes, little),
     );
+    const negative = values.find((value) => value < 0);
+    if (negative !== undefined && ESSENTIAL.has(tag)) {
+      throw new TiffDamage(`it is damaged: tag ${tag} is ${negative}`);
+    }
+    return values;
   }
 }
 
@@ -313,6 +367,6 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function truncated(): ImageError {
-  return new ImageError("it is damaged or truncated (it ends too early)");
+function truncated(): TiffDamage {
+  return new TiffDamage("it is damaged or truncated (it ends too early)");
 }

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { ConfigError, oneLine } from "../errors.ts";
+import { MPP_RANGE } from "../image/mpp.ts";
 import { nearest } from "../nearest.ts";
 
 /** Sub-tiles an image, at most. */
@@ -127,7 +128,7 @@ export const configSchema = z.strictObject({
   preset: z.string(),
   referenceClass: z.string().nullable()
     .describe("background class of the contrastive term; null: none"),
-  mpp: z.number().positive().nullable()
+  mpp: z.number().min(MPP_RANGE.least).max(MPP_RANGE.most).nullable()
     .describe(
       "um per px that the sizes are meant for; null: pixels as they are",
     ),

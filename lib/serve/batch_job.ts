@@ -6,6 +6,7 @@
  */
 import { mkdir, open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/source.ts";
 import { type Columns, Faults, readTable } from "../data/table.ts";
 import { DataError, ImageError } from "../errors.ts";
@@ -96,8 +97,8 @@ export async function readBatch(path: string): Promise<BatchImage[]> {
   const { rows } = await readTable(path, COLUMNS, faults);
   const images = rows.flatMap(({ line, fields: { image, mpp } }) => {
     if (image === undefined) faults.add(line, "empty image: fill it in");
-    if (mpp !== undefined && !(Number(mpp) > 0)) {
-      faults.add(line, `mpp is "${mpp}": write micrometres per pixel`);
+    if (mpp !== undefined && !isPlausibleMpp(Number(mpp))) {
+      faults.add(line, `mpp is "${mpp}": write a number ${MPP_WORDS}`);
     }
     return image === undefined
       ? []

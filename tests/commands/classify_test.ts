@@ -4,6 +4,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { ignoreGpu } from "../engines.ts";
 import { serveFile } from "../image/file_server.ts";
+import { makeTiff, ramps, text } from "../image/handmade_tiff.ts";
 import {
   assertFails,
   assertFailsInOneLine,
@@ -419,6 +420,30 @@ Deno.test("micrometres per px: asked for, missing, given", async () => {
   assert.deepEqual(result.warnings, [
     "seen at 0.5 um per px, where the file has 0.25",
   ]);
+  for (const mpp of ["500", "0.001"]) {
+    assertFailsInOneLine(
+      await zoomin(folder, ...classify, "--mpp", mpp, IMAGES[0]!),
+      {
+        code: 2,
+        message:
+          /^Cannot take --mpp as it must be a number in \[0\.01, 100\]: current value is "/,
+      },
+    );
+  }
+  assertFailsInOneLine(
+    await zoomin(folder, ...classify, "--mpp", "50", IMAGES[0]!),
+    {
+      code: 1,
+      message: /so it would be enlarged 100 times, and 16 are the most;/,
+    },
+  );
+  const about = '<OME><Image><Pixels PhysicalSizeX="500"/></Image></OME>';
+  const page = { picture: ramps(64, 48), tile: 16, tags: { 270: text(about) } };
+  await Deno.writeFile(join(folder, "500.tif"), makeTiff(page));
+  assertFailsInOneLine(await zoomin(folder, ...classify, "500.tif"), {
+    code: 1,
+    message: /its file says 500 um per px of its description, which is not/,
+  });
 });
 
 Deno.test("classify writes where it looked as GeoJSON", async () => {

@@ -175,9 +175,10 @@ const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
   ],
   [
     "a bad mpp",
-    "image,label,mpp\na.png,x,0\nb.png,x,tiny\n",
+    "image,label,mpp\na.png,x,0\nb.png,x,tiny\nc.png,x,500\n",
     /^manifest\.csv:2: mpp is "0"/,
     /^manifest\.csv:3: mpp is "tiny"/,
+    /^manifest\.csv:4: mpp is "500": write a number from 0\.01 to 100 um per px$/,
   ],
   [
     "a wrong number of fields",

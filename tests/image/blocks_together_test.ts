@@ -9,8 +9,8 @@ import {
 } from "../../lib/image/blocks_together.ts";
 import { openImage } from "../../lib/image/open.ts";
 import { decodeBlock } from "../../lib/image/tiff_decoder.ts";
+import { readTiffImage } from "../../lib/image/tiff_levels.ts";
 import { TiffFile } from "../../lib/image/tiff_parser.ts";
-import { readTiffImage } from "../../lib/image/tiff_pyramid.ts";
 import { asymmetricPicture, TemporaryFolder, toSharp } from "./pictures.ts";
 
 /** A TIFF of 4 x 3 tiles of 32 x 32 px, written by libvips. */

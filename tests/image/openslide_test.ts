@@ -18,6 +18,7 @@ import {
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { sharedData } from "../shared_data.ts";
 import { serveFile } from "./file_server.ts";
+import { makeTiff, ramps, text } from "./handmade_tiff.ts";
 import { readAll, TemporaryFolder } from "./pictures.ts";
 
 const version = openSlideVersion();
@@ -68,6 +69,24 @@ Deno.test({
       Math.abs(value - b!.data[i]!) <= 3
     );
     assert.ok(isNear);
+  },
+});
+
+Deno.test({
+  name: "um per px that are no microscope's are not followed",
+  ignore,
+  fn: async () => {
+    using folder = new TemporaryFolder();
+    for (const [mpp, expected] of [[0.5, 0.5], [500, undefined]] as const) {
+      const about = text(`Aperio Image Library\n64x48|MPP = ${mpp}`);
+      const page = { picture: ramps(64, 48), tile: 16, tags: { 270: about } };
+      const image = await throughOpenSlide(
+        folder.write("a.svs", makeTiff(page)),
+      );
+      assert.equal(image.mpp, expected);
+      assert.equal(image.warnings.length, expected ? 0 : 1);
+      image.close();
+    }
   },
 });
 

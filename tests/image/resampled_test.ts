@@ -7,6 +7,7 @@ import {
   WrappedPyramid,
 } from "../../lib/image/pyramid.ts";
 import { RasterPyramid } from "../../lib/image/raster.ts";
+import { plausibleMpp } from "../../lib/image/mpp.ts";
 import { atMpp, openAtMpp } from "../../lib/image/resampled.ts";
 import { asymmetricPicture, pixelAt, readAll } from "./pictures.ts";
 
@@ -211,14 +212,52 @@ Deno.test("what level 0 is made of is given back at once", async () => {
   assert.deepEqual([held, most], [0, 1]);
 });
 
-Deno.test("an image that would be immense, or less than a pixel, is refused", () => {
-  for (const own of [3e6, 1e300, Infinity, 1e-12]) {
-    assert.throws(() => atMpp(image(64, 64, own), 0.5), {
+Deno.test("um per px that are no microscope's, or an enlargement without sense, are refused", () => {
+  for (
+    const [own, mpp, reason] of [
+      [500, 0.5, "has 500, which is not from 0\\.01 to 100 um per px"],
+      [3e6, 0.5, "has 3000000, which is not from"],
+      [Infinity, 0.5, "has Infinity, which is not from"],
+      [NaN, 0.5, "has NaN, which is not from"],
+      [1e-12, 0.5, "has 1e-12, which is not from"],
+      [40, 0.5, "so it would be enlarged 80 times, and 16 are the most"],
+      [0.01, 5, "so its longer side would be 0\\.128 px"],
+    ] as const
+  ) {
+    assert.throws(() => atMpp(image(64, 64, own), mpp), {
       name: "ImageError",
-      message:
-        /^Cannot see slide at 0\.5 um per px, .+: of its own it has .+, so its longer side would be .+ px;/,
+      message: new RegExp(
+        `^Cannot see slide at ${mpp} um per px, .+: of its own it has .*${
+          reason.replace(/^has /, "")
+        }.*; write its own in`,
+      ),
     });
+    assert.throws(() => atMpp(image(64, 64, 0.5), mpp, own), /^ImageError/);
   }
-  const { width } = atMpp(image(64, 32, 0.5 * 2 ** 15), 0.5);
-  assert.equal(width, 2 ** 21);
+  assert.equal(atMpp(image(64, 32, 8), 0.5).width, 1024);
+});
+
+Deno.test("an image whose file says um per px that are none is refused with them", () => {
+  const pixels = asymmetricPicture(8, 8);
+  const warnings: string[] = [];
+  const mpp = plausibleMpp("description", { x: 500 }, warnings);
+  const image = new RasterPyramid("a.tif", { pixels, warnings }, undefined, {
+    mpp,
+  });
+  assert.throws(
+    () => atMpp(image, 0.5),
+    /^ImageError: Cannot see a\.tif at 0\.5 um per px, as the configuration asks: its file says 500 um per px of its description, which is not from 0\.01 to 100 um per px; write it in/,
+  );
+});
+
+Deno.test("a side that would be immense is refused", () => {
+  const wide = new (class extends WrappedPyramid {
+    override get width(): number {
+      return 2 ** 20;
+    }
+  })(image(64, 64, 2));
+  assert.throws(
+    () => atMpp(wide, 0.5),
+    /so its longer side would be 4194000 px; write/,
+  );
 });

@@ -109,6 +109,8 @@ Deno.test("a wrong field is named with its source", () => {
     [(c) => c.training.schedule.kind = "poly" as never, "training.schedule"],
     [(c) => c.network.features = "vgg" as never, "network.features"],
     [(c) => delete (c as Partial<Config>).mpp, "mpp"],
+    [(c) => c.mpp = 0.001, "mpp"],
+    [(c) => c.mpp = 101, "mpp"],
     [(c) => c.view.scale1 = 1.5, "view.scale1"],
     [(c) => c.view.scale2 = 0.01, "view.scale2: must be at least scale1"],
     [(c) => c.view.tileSize = 9, "view.tileSize: must be at least 1 / scale1"],

@@ -256,6 +256,8 @@ Deno.test("a faulty request is a 400 that names the field", async () => {
     [{ path: IMAGE, seed: -1 }, "seed"],
     [{ path: IMAGE, seed: 1.5 }, "seed"],
     [{ path: IMAGE, mpp: 0 }, "mpp"],
+    [{ path: IMAGE, mpp: 0.009 }, "mpp"],
+    [{ path: IMAGE, mpp: 500 }, "mpp"],
     [{ path: IMAGE, draws: "best" }, "draws"],
     [{ path: IMAGE, model: "../first" }, "model"],
     [{ path: IMAGE, colour: "red" }, "colour"],
@@ -285,6 +287,10 @@ Deno.test("a faulty request is a 400 that names the field", async () => {
   await assertRefused(
     await classify({ headers: image, body: "x" }, "?samples=none"),
     { status: 400, field: "samples" },
+  );
+  await assertRefused(
+    await classify({ headers: image, body: "x" }, "?mpp=500"),
+    { status: 400, field: "mpp" },
   );
   const misnamed = new FormData();
   misnamed.append("image", new Blob(["x"]), "a.png");

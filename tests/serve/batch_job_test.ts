@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type BatchJobRequest, batchWork } from "../../lib/serve/batch_job.ts";
+import {
+  type BatchJobRequest,
+  batchWork,
+  readBatch,
+} from "../../lib/serve/batch_job.ts";
 import type { Images } from "../../lib/serve/images.ts";
 import type { JobProgress } from "../../lib/serve/job_store.ts";
 import { Messages } from "../../lib/serve/messages.ts";
@@ -66,5 +70,23 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
     }
   } finally {
     await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("um per px of a batch that are no microscope's are refused by line", async () => {
+  const path = await Deno.makeTempFile({ suffix: ".csv" });
+  try {
+    await Deno.writeTextFile(path, "image,mpp\na,0.5\nb,500\nc,0.001\nd,x\n");
+    await assert.rejects(readBatch(path), ({ name, message }: Error) => {
+      assert.equal(name, "DataError");
+      const faults = message.split("\n").filter((line) => /mpp is/.test(line));
+      assert.deepEqual(
+        faults.map((line) => /:(\d): mpp is "(.+)":/.exec(line)?.slice(1)),
+        [["3", "500"], ["4", "0.001"], ["5", "x"]],
+      );
+      return true;
+    });
+  } finally {
+    await Deno.remove(path);
   }
 });

@@ -1,0 +1,142 @@
+/**
+ * Micrometres per px: which are a microscope's, and the units that files say
+ * them in.
+ *
+ * @module
+ */
+
+/**
+ * The micrometres per px that are followed. What lies beyond is a mistake of a
+ * unit, and would be enlarged or shrunk without bound.
+ */
+export const MPP_RANGE = { least: 0.01, most: 100 } as const;
+
+export function isPlausibleMpp(mpp: number): boolean {
+  return mpp >= MPP_RANGE.least && mpp <= MPP_RANGE.most;
+}
+
+/** The range in words, for messages. */
+export const MPP_WORDS =
+  `from ${MPP_RANGE.least} to ${MPP_RANGE.most} um per px`;
+
+/** Micrometres per px along both axes, as a file says them. */
+export interface PixelSize {
+  x?: number | undefined;
+  y?: number | undefined;
+}
+
+const NOT_FOLLOWED = "not followed: ";
+
+/** The warning of um per px that a file says and that are none. */
+export function notFollowed(mpp: number, source: string, why: string): string {
+  return `${NOT_FOLLOWED}${inWords(mpp)} um per px of its ${source}, ${why}`;
+}
+
+/** The first such warning, without its first words. */
+export function findNotFollowed(
+  warnings: readonly string[],
+): string | undefined {
+  return warnings.find((warning) => warning.startsWith(NOT_FOLLOWED))
+    ?.slice(NOT_FOLLOWED.length);
+}
+
+// Sides of a pixel may differ by as much, as scanners of one make do.
+const SQUARE_TOLERANCE = 0.02;
+
+/**
+ * The um per px of a file, if they can be a microscope's; a warning if not.
+ *
+ * @param source where they stand, for the warning.
+ */
+export function plausibleMpp(
+  source: string,
+  { x, y }: PixelSize,
+  warnings: string[],
+): number | undefined {
+  const mpp = x ?? y;
+  if (mpp === undefined) return undefined;
+  if (!isPlausibleMpp(mpp)) {
+    warnings.push(notFollowed(mpp, source, `which is not ${MPP_WORDS}`));
+    return undefined;
+  }
+  if (y !== undefined && Math.abs(y / mpp - 1) > SQUARE_TOLERANCE) {
+    warnings.push(
+      `its pixels are ${inWords(mpp)} x ${
+        inWords(y)
+      } um: taken for squares of ${inWords(mpp)}`,
+    );
+  }
+  return mpp;
+}
+
+/** um per px with four digits. */
+export function inWords(mpp: number): string {
+  return String(Number(mpp.toPrecision(4)));
+}
+
+/** Micrometres of a metre with a prefix of the SI. */
+const PREFIXES = new Map([
+  ["Y", 1e30],
+  ["Z", 1e27],
+  ["E", 1e24],
+  ["P", 1e21],
+  ["T", 1e18],
+  ["G", 1e15],
+  ["M", 1e12],
+  ["k", 1e9],
+  ["h", 1e8],
+  ["da", 1e7],
+  ["", 1e6],
+  ["d", 1e5],
+  ["c", 1e4],
+  ["m", 1e3],
+  ["µ", 1],
+  ["u", 1],
+  ["n", 1e-3],
+  ["p", 1e-6],
+  ["f", 1e-9],
+  ["a", 1e-12],
+  ["z", 1e-15],
+  ["y", 1e-18],
+]);
+
+const INCH = 25_400;
+
+/** Micrometres of other units, in lower case. */
+const WORDS = new Map([
+  ["å", 1e-4],
+  ["angstrom", 1e-4],
+  ["ångström", 1e-4],
+  ["nanometer", 1e-3],
+  ["micron", 1],
+  ["micrometer", 1],
+  ["millimeter", 1e3],
+  ["centimeter", 1e4],
+  ["meter", 1e6],
+  ["thou", INCH / 1000],
+  ["mil", INCH / 1000],
+  ["li", INCH / 12], // a line
+  ["pt", INCH / 72],
+  ["in", INCH],
+  ["inch", INCH],
+  ["inche", INCH], // a plural without its s
+  ["ft", 12 * INCH],
+  ["yd", 36 * INCH],
+  ["mi", 63_360 * INCH],
+]);
+
+/**
+ * Micrometres of a unit of length, by its symbol in the OME schema or its
+ * English name; undefined of what is none, such as "pixel".
+ */
+export function micrometres(unit: string): number | undefined {
+  const name = unit.trim()
+    .replace(/^Â(?=µ)/, "") // UTF-8 that was taken for Latin
+    .replace("μ", "µ") // the Greek letter, for the sign
+    .normalize("NFC");
+  const prefix = name.endsWith("m")
+    ? PREFIXES.get(name.slice(0, -1))
+    : undefined;
+  const word = name.toLowerCase().replace("metre", "meter");
+  return prefix ?? WORDS.get(word) ?? WORDS.get(word.replace(/s$/, ""));
+}
