@@ -93,6 +93,20 @@ Deno.test("eval --json has each metric, its interval, and the attention", async 
   }
 });
 
+Deno.test("eval of one image says what nothing bounds", async () => {
+  const [image, label] = (await manifestRows())[0]!;
+  const one = join(folder, "set", "one.csv");
+  await Deno.writeTextFile(one, `image,label\n${image},${label}\n`);
+  const { stdout } = await succeed(folder, ...EVAL, "--data", "set/one.csv");
+  // Wilson's of 1 of 1 is 0.207 to 1; of one image every resample is that image.
+  assert.match(
+    stdout,
+    /^accuracy +(1\.000 +0\.207 to 1|0\.000 +0\.000 to 0\.793)/m,
+  );
+  assert.match(stdout, /^log loss +\d\.\d{3} +-$/m);
+  assert.match(stdout, /^-: every resample comes to this value/m);
+});
+
 Deno.test("eval --split and --predictions: a line for each image of it", async () => {
   const rows = await manifestRows();
   await inParallel(["train", "all"], async (split) => {

@@ -16,16 +16,21 @@ const limits = {
 /** Sends a byte now and then until there is an answer, which it returns. */
 async function drip(
   url: string,
-  { path, type, head = "" }: { path: string; type: string; head?: string },
+  { path, type, head = "", headers = "" }: {
+    path: string;
+    type: string;
+    head?: string;
+    headers?: string;
+  },
 ): Promise<string> {
   const { hostname, port } = new URL(url);
   using connection = await Deno.connect({ hostname, port: Number(port) });
   const buffer = new Uint8Array(4096);
   const send = (text: string) =>
-    connection.write(new TextEncoder().encode(text));
+    connection.write(Uint8Array.from(text, (c) => c.charCodeAt(0)));
   await send(
     `POST ${path} HTTP/1.1\r\nhost: localhost\r\n` +
-      `content-type: ${type}\r\ncontent-length: 100000\r\n\r\n${head}`,
+      `content-type: ${type}\r\ncontent-length: 100000\r\n${headers}\r\n${head}`,
   );
   const answered = connection.read(buffer);
   let isAnswered = false;
@@ -36,6 +41,12 @@ async function drip(
   }
   return new TextDecoder().decode(buffer.subarray(0, await answered ?? 0));
 }
+
+// A gzip stream whose first block holds 60000 bytes as they are.
+const packed = {
+  headers: "content-encoding: gzip\r\n",
+  head: "\x1f\x8b\x08\0\0\0\0\0\0\xff" + "\0\x60\xea\x9f\x15",
+};
 
 Deno.test("a body that drips is a 408, and leaves no file and no place", async () => {
   await withServer(folder, { limits }, async (url, { predictor }) => {
@@ -52,6 +63,14 @@ Deno.test("a body that drips is a 408, and leaves no file and no place", async (
       { path: "/v1/classify", type: "application/json" },
       { path: "/v1/train", type: "application/json" },
       { path: "/v2/models/first/infer", type: "application/json" },
+      { path: "/v2/models/first/infer", type: "application/octet-stream" },
+      {
+        path: "/v2/models/first/infer",
+        type: "application/octet-stream",
+        headers: "inference-header-content-length: 90000\r\n",
+      },
+      { path: "/v1/train", type: "application/json", ...packed },
+      { path: "/v1/classify", type: "image/png", ...packed },
     ];
     const answers = await Promise.all(bodies.map((body) => drip(url, body)));
     for (const answer of answers) {
