@@ -19,7 +19,10 @@ export interface Candidate extends Size {
   kind: Kind;
 }
 
-/** Of a directory: an image, also one that says nothing; a smaller copy; ... */
+/**
+ * What a directory says that it is: an image, also if it says nothing; a smaller
+ * copy of one; a page of a document; a mask of transparency.
+ */
 type Kind = "full" | "reduced" | "document" | "mask";
 
 /** Those of `pages` that can be read; a warning of the others, but the first. */

@@ -89,6 +89,7 @@ const MAX_SUB_IMAGES = 64;
 const MAX_LOOKS = 16;
 const MAX_LOOK_PIXELS = 2 ** 26;
 
+/** The search for the levels of one file, and what there is to say of it. */
 class LevelSearch {
   readonly #file: TiffFile;
   readonly #aperio: boolean;
