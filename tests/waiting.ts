@@ -10,7 +10,7 @@ import { setTimeout as pause } from "node:timers/promises";
 /** Longest wait for anything: far more than it takes on a busy machine. */
 export const LONGEST_MS = 60_000;
 
-const LOOK_EVERY_MS = 5;
+const LOOK_EVERY_MS = 10;
 
 /** Waits until `isThere` says so; fails with `what` after a minute. */
 export async function eventually(

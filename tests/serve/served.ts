@@ -14,6 +14,7 @@ import {
 } from "../../lib/serve/server.ts";
 import { createApp } from "../../routes/app.ts";
 import { drawAndTrain, SMALL, start } from "../commands/process.ts";
+import { within } from "../waiting.ts";
 
 /** A server that listens. */
 export interface Served extends AsyncDisposable {
@@ -51,7 +52,7 @@ export async function listening(process: Deno.ChildProcess): Promise<Served> {
         },
       }),
     );
-  const url = await firstLine(process.stdout);
+  const url = await within("the server starts", firstLine(process.stdout));
   if (url === undefined) {
     await logged;
     throw new Error(`The server did not start: ${stderr}`);
@@ -61,7 +62,7 @@ export async function listening(process: Deno.ChildProcess): Promise<Served> {
       process.kill(signal);
     } catch { // it has ended
     }
-    const status = await process.status;
+    const status = await within("the server ends", process.status);
     await logged;
     return status;
   };

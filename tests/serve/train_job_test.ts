@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import { folderOfFile } from "../commands/process.ts";
+import { ignoreGpu } from "../engines.ts";
 import {
   drawModels,
   ended,
@@ -47,4 +48,36 @@ Deno.test("a run is cancelled in the midst of a step that has no end", async () 
     const run = join(folder, "models", ".server", "jobs", id, "run");
     assert.ok((await Deno.stat(join(run, "last.safetensors"))).isFile);
   });
+});
+
+Deno.test({
+  name: "a run whose GPU is lost goes on once it is back",
+  ignore: ignoreGpu,
+  async fn() {
+    const file = join(folder, "loss");
+    await Deno.writeTextFile(file, "700");
+    const trainModule = new URL("./lossy_trainer.ts", import.meta.url);
+    trainModule.searchParams.set("file", file);
+    const waits: unknown[] = [];
+    const options = {
+      backend: "webgpu",
+      trainModule,
+      log(_: string, event: string, { error }: { error?: unknown } = {}) {
+        if (event === "job waits") waits.push(error);
+      },
+    } as const;
+    await withServer(folder, options, async (url) => {
+      const response = await post(`${url}/v1/train`, {
+        ...{ data: "manifest.csv", name: "lost", preset: "needle", epochs: 1 },
+        settings: SMALL_SETTINGS,
+      });
+      const { id } = await response.json();
+      const { state, attempts, error } = await ended(url, id);
+      assert.deepEqual({ state, attempts, error }, {
+        ...{ state: "succeeded", attempts: 2, error: null },
+      });
+      assert.equal(waits.length, 1);
+      assert.match(`${waits[0]}`, /^The webgpu engine lost its device/);
+    });
+  },
 });
