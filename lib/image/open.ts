@@ -13,7 +13,12 @@ import { openFile } from "./file_source.ts";
 import type { Fetch } from "./http_client.ts";
 import { openUrl } from "./http_source.ts";
 import { openSlideVersion, openWithOpenSlide } from "./openslide.ts";
-import { type ImageFacts, LARGEST_SIDE, type Pyramid } from "./pyramid.ts";
+import {
+  type Backdrop,
+  type ImageFacts,
+  LARGEST_SIDE,
+  type Pyramid,
+} from "./pyramid.ts";
 import {
   type DecodedImage,
   type DecodeOptions,
@@ -47,8 +52,10 @@ export interface OpenOptions {
    * unless they are read in blocks.
    */
   maxPixels?: number;
-  /** Where blocks are kept; a small cache of its own where left out. */
+  /** Where blocks are kept; a small cache of its own if omitted. */
   cache?: BlockCache;
+  /** Under transparent pixels; white if omitted. Do not share `cache` then. */
+  backdrop?: Backdrop;
   /** Fetches what a URL names, in place of Deno's. */
   fetch?: Fetch;
   /**
@@ -220,8 +227,8 @@ function slideReader(format: string, signatures: string[]): Reader {
   return {
     format,
     signatures,
-    open: (source, { cache = defaultCache() }) =>
-      openWithOpenSlide(source, { kind: `a ${format} slide`, cache }),
+    open: (source, { cache = defaultCache(), backdrop }) =>
+      openWithOpenSlide(source, { kind: `a ${format} slide`, cache, backdrop }),
   };
 }
 
@@ -241,7 +248,9 @@ async function decodeWhole(
   const { pixels, warnings } = await decode(bytes, { maxPixels, signal });
   source.close();
   const image = { pixels, warnings: [...source.warnings, ...warnings] };
-  return new RasterPyramid(source.name, image, source.traffic, facts);
+  const { traffic } = source;
+  const { backdrop } = options;
+  return new RasterPyramid(source.name, image, { traffic, facts, backdrop });
 }
 
 // 16-bit RGBA: no picture of maxPixels needs more, so the file is not one.
@@ -266,9 +275,9 @@ async function openFlat(
   if (path === undefined || header === undefined || isHeld(header)) {
     return await decodeWhole(source, decodeWithVips, options);
   }
-  const { signal, cache = defaultCache() } = options;
+  const { signal, cache = defaultCache(), backdrop } = options;
   refuseTooLarge(header, options.maxPixels ?? DEFAULT_MAX_PIXELS);
-  return await openAsPyramid(source, { path, header, cache, signal });
+  return await openAsPyramid(source, { path, header, cache, signal, backdrop });
 }
 
 /** Interlaced and progressive files cannot be streamed: more are held whole. */
@@ -284,17 +293,17 @@ async function openTiff(
   source: ByteSource,
   options: OpenOptions,
 ): Promise<Pyramid> {
-  const { signal, cache = defaultCache() } = options;
+  const { signal, cache = defaultCache(), backdrop } = options;
   const file = await TiffFile.open(source, signal);
   const pages = await file.directories(signal);
   const scanner = await scannerOf(pages[0]!);
   if (scanner !== undefined) {
     const kind = `a slide of ${scanner}'s`;
-    return await openWithOpenSlide(source, { kind, cache });
+    return await openWithOpenSlide(source, { kind, cache, backdrop });
   }
   let image: TiffImage;
   try {
-    image = await readTiffImage(file, pages);
+    image = await readTiffImage(file, pages, backdrop);
   } catch (cause) {
     if (!(cause instanceof ImageError)) throw cause;
     // libvips decodes kinds of pixels that our blocks do not, if whole.
@@ -306,7 +315,7 @@ async function openTiff(
   }
   if (isSubsampled2000(image) && source.path && openSlideVersion()) {
     const kind = "a slide of Aperio's";
-    return await openWithOpenSlide(source, { kind, cache });
+    return await openWithOpenSlide(source, { kind, cache, backdrop });
   }
   return isPicture(image)
     ? await decodeWhole(source, decodeWithVips, options, image.facts)

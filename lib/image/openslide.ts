@@ -12,7 +12,7 @@ import type { BlockCache } from "./block_cache.ts";
 import { type BlockLevel, blockOrigin, BlockPyramid } from "./block_pyramid.ts";
 import type { Size } from "./geometry.ts";
 import { levelPoint } from "./level_geometry.ts";
-import type { Pixels, Pyramid } from "./pyramid.ts";
+import type { Backdrop, Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
 
 /** How to get it, for messages. */
@@ -94,7 +94,11 @@ export function openSlideVersion(): string | undefined {
  */
 export async function openWithOpenSlide(
   source: ByteSource,
-  { kind, cache }: { kind: string; cache: BlockCache },
+  { kind, cache, backdrop }: {
+    kind: string;
+    cache: BlockCache;
+    backdrop?: Backdrop | undefined;
+  },
 ): Promise<Pyramid> {
   if (source.path === undefined) {
     throw new ImageError(`it is ${kind}, which is read from local files only`);
@@ -117,7 +121,7 @@ export async function openWithOpenSlide(
     symbols.openslide_close(slide);
     throw new ImageError(`OpenSlide: ${error}`);
   }
-  return new OpenSlidePyramid(source, { symbols, slide, cache });
+  return new OpenSlidePyramid(source, { symbols, slide, cache, backdrop });
 }
 
 // OpenSlide decodes what a region touches of its tiles, whatever their size.
@@ -127,15 +131,17 @@ class OpenSlidePyramid extends BlockPyramid {
   readonly #symbols: Library;
   readonly #slide: Slide;
   readonly #levels: readonly (BlockLevel & { downsample: number })[];
+  readonly #behind: number;
   #reading = 0;
   #closing = false;
 
   constructor(
     source: ByteSource,
-    { symbols, slide, cache }: {
+    { symbols, slide, cache, backdrop }: {
       symbols: Library;
       slide: Slide;
       cache: BlockCache;
+      backdrop: Backdrop | undefined;
     },
   ) {
     const levels = readLevels(symbols, slide);
@@ -171,6 +177,7 @@ class OpenSlidePyramid extends BlockPyramid {
     this.#symbols = symbols;
     this.#slide = slide;
     this.#levels = levels;
+    this.#behind = backdrop === "black" ? 0 : 255;
   }
 
   protected override async decodeBlock(
@@ -201,7 +208,7 @@ class OpenSlidePyramid extends BlockPyramid {
       this.#reading--;
       this.#closeIfUnused();
     }
-    toOpaqueRgba(data);
+    toOpaqueRgba(data, this.#behind);
     return { data, width, height };
   }
 
@@ -239,14 +246,14 @@ function levelSize(symbols: Library, slide: Slide, level: number): Size {
   return { width: Number(width[0]), height: Number(height[0]) };
 }
 
-/** Premultiplied BGRA over white, in place: what was not scanned is white. */
-function toOpaqueRgba(data: Uint8Array): void {
+/** Premultiplied BGRA over a grey, `behind`, in place: what was not scanned. */
+function toOpaqueRgba(data: Uint8Array, behind: number): void {
   for (let i = 0; i < data.length; i += 4) {
-    const white = 255 - data[i + 3]!;
+    const shown = behind * (255 - data[i + 3]!) / 255; // whole: 0 or all of it
     const blue = data[i]!;
-    data[i] = data[i + 2]! + white;
-    data[i + 1]! += white;
-    data[i + 2] = blue + white;
+    data[i] = data[i + 2]! + shown;
+    data[i + 1]! += shown;
+    data[i + 2] = blue + shown;
     data[i + 3] = 255;
   }
 }

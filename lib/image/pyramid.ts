@@ -20,6 +20,9 @@ export interface Pixels extends Size {
   data: Uint8Array<ArrayBuffer>;
 }
 
+/** The colour that transparent pixels are laid over. */
+export type Backdrop = "white" | "black";
+
 /** One resolution of an image. */
 export interface Level extends Size {
   /** Level-0 px per px of this level, >= 1; may be a fraction. */

@@ -11,7 +11,7 @@ import type { Size } from "./geometry.ts";
 import type { Orientation } from "./orientation.ts";
 import { blocksTogether, decodeTogether } from "./blocks_together.ts";
 import { orient } from "./orient.ts";
-import type { ImageFacts, Pixels, Pyramid } from "./pyramid.ts";
+import type { Backdrop, ImageFacts, Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
 import { decodeBlock } from "./tiff_decoder.ts";
 import { isAperio, readFacts } from "./tiff_metadata.ts";
@@ -38,6 +38,7 @@ export interface TiffImage {
 export async function readTiffImage(
   file: TiffFile,
   pages: readonly TiffDirectory[],
+  backdrop: Backdrop = "white",
 ): Promise<TiffImage> {
   const [first] = pages;
   const base = await readPage(first!);
@@ -48,11 +49,11 @@ export async function readTiffImage(
   const orientation = await first!.number(TAG.orientation, 1);
   const isOriented = orientation > 1 && orientation <= 8;
   return {
-    levels: found.levels,
+    levels: found.levels.map((level) => ({ ...level, backdrop })),
     orientation: (isOriented ? orientation : 1) as Orientation,
     facts: await readFacts(first!),
     warnings: [
-      ...conversions(base),
+      ...conversions({ ...base, backdrop }),
       ...isOriented ? [`EXIF orientation ${orientation} applied`] : [],
       ...found.warnings,
       ...isFlat(found.levels)
@@ -138,13 +139,14 @@ function isSameShape(size: Size, base: Size): boolean {
 }
 
 /** What decoding changes, in the words that other formats use. */
-function conversions({ colours, bits, alpha, directory }: TiffPage): string[] {
+function conversions(page: TiffPage): string[] {
+  const { colours, bits, alpha, backdrop = "white", directory } = page;
   return [
     ...colours.kind === "palette" ? ["palette expanded to RGB"] : [],
     ...colours.kind === "grey" ? ["grey expanded to RGB"] : [],
     ...directory.has(TAG.iccProfile) ? ["colour profile not applied"] : [],
     ...bits === 16 ? ["16-bit samples scaled to 8"] : [],
-    ...alpha === "none" ? [] : ["has alpha: composited over white"],
+    ...alpha === "none" ? [] : [`has alpha: composited over ${backdrop}`],
   ];
 }
 

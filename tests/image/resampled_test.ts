@@ -13,8 +13,8 @@ const MPP = 0.25;
 
 function image(width: number, height: number, mpp?: number): RasterPyramid {
   const pixels = asymmetricPicture(width, height);
-  return new RasterPyramid("slide", { pixels, warnings: [] }, undefined, {
-    mpp,
+  return new RasterPyramid("slide", { pixels, warnings: [] }, {
+    facts: { mpp },
   });
 }
 
@@ -99,7 +99,7 @@ Deno.test("an image with levels is made of the coarsest that is fine enough", as
     height: 512,
   };
   const levels = () =>
-    new Levels("slide", { pixels, warnings: [] }, undefined, { mpp: 0.25 });
+    new Levels("slide", { pixels, warnings: [] }, { facts: { mpp: 0.25 } });
   const stored = levels();
   const seen: Pyramid = atMpp(stored, 0.75); // three times
   assert.deepEqual(seen.levels, [

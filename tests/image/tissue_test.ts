@@ -158,7 +158,7 @@ Deno.test("a mask image: bright is foreground; another image's is refused", asyn
     assert.equal(found.at({ x: 300, y: 10 }), true);
     await assert.rejects(
       foregroundOf(image, await write("dark.png", 100, 100)),
-      failsByName(/dark\.png is dark everywhere/),
+      failsByName(/dark\.png is dark or transparent everywhere/),
     );
     await assert.rejects(
       foregroundOf(image, await write("square.png", 50, 255)),
