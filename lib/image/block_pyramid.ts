@@ -11,6 +11,7 @@ import { clipRegion, type Region, type Size } from "./geometry.ts";
 import { copyPart, type PlacedPixels } from "./pixels.ts";
 import {
   type Georeference,
+  type GeoTag,
   type ImageFacts,
   type Level,
   levelOf,
@@ -37,6 +38,7 @@ export abstract class BlockPyramid implements Pyramid {
   readonly mpp: number | undefined;
   readonly magnification: number | undefined;
   readonly georeference: Georeference | undefined;
+  readonly geoTags: readonly GeoTag[] | undefined;
   readonly bounds: Region | undefined;
   readonly warnings: readonly string[];
   protected readonly bytes: ByteSource;
@@ -66,6 +68,7 @@ export abstract class BlockPyramid implements Pyramid {
     this.mpp = facts.mpp;
     this.magnification = facts.magnification;
     this.georeference = facts.georeference;
+    this.geoTags = facts.geoTags;
     this.bounds = facts.bounds;
     this.warnings = [...bytes.warnings, ...warnings];
     this.bytes = bytes;

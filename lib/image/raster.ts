@@ -10,6 +10,7 @@ import { copyPart } from "./pixels.ts";
 import {
   type Backdrop,
   type Georeference,
+  type GeoTag,
   type ImageFacts,
   type Level,
   levelOf,
@@ -64,6 +65,7 @@ export class RasterPyramid implements Pyramid {
   readonly mpp: number | undefined;
   readonly magnification: number | undefined;
   readonly georeference: Georeference | undefined;
+  readonly geoTags: readonly GeoTag[] | undefined;
   readonly warnings: readonly string[];
   readonly traffic: Readonly<Traffic>;
   #pixels: Pixels | undefined;
@@ -93,6 +95,7 @@ export class RasterPyramid implements Pyramid {
     this.mpp = facts.mpp;
     this.magnification = facts.magnification;
     this.georeference = facts.georeference;
+    this.geoTags = facts.geoTags;
     this.#pixels = pixels;
   }
 

@@ -132,6 +132,10 @@ class ResampledPyramid extends WrappedPyramid {
     return this.inner.stored ?? this.inner;
   }
 
+  override get geoTags(): undefined {
+    return undefined;
+  }
+
   override get georeference(): undefined {
     return undefined; // it is that of the stored pixels
   }

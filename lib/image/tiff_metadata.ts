@@ -1,10 +1,10 @@
 /**
  * What TIFF files say of an image beside its pixels: micrometres per px,
- * magnification, the place on the Earth, the scanner.
+ * magnification, the scanner. Its place on the Earth: tiff_georeference.ts.
  *
  * @module
  */
-import type { Georeference, ImageFacts } from "./pyramid.ts";
+import type { ImageFacts } from "./pyramid.ts";
 import { TAG, type TiffDirectory } from "./tiff_parser.ts";
 
 /** How large what an image shows is. */
@@ -15,15 +15,8 @@ export function isAperio(description: string): boolean {
   return description.startsWith("Aperio");
 }
 
-/** All of it, from the first page of a file. */
-export async function readFacts(directory: TiffDirectory): Promise<ImageFacts> {
-  return {
-    ...await readMagnitude(directory),
-    georeference: await readGeoreference(directory),
-  };
-}
-
-async function readMagnitude(
+/** How large what the first page of a file shows is. */
+export async function readMagnitude(
   directory: TiffDirectory,
 ): Promise<Magnitude> {
   const description = await directory.text(TAG.description);
@@ -76,67 +69,6 @@ async function resolutionMpp(
 function positive(text: string | undefined): number | undefined {
   const value = Number(text);
   return value > 0 && Number.isFinite(value) ? value : undefined;
-}
-
-/** GeoTIFF: the place on the Earth, where the file says it. */
-async function readGeoreference(
-  directory: TiffDirectory,
-): Promise<Georeference | undefined> {
-  const keys = await readGeoKeys(directory);
-  const transform = await readTransform(directory);
-  if (transform === undefined) return undefined;
-  const [a, b, c, d, e, f] = transform;
-  const code = [PROJECTED, GEOGRAPHIC].map((key) => keys.get(key))
-    .find((code) => code !== undefined && code !== USER_DEFINED);
-  // With "point" the numbers are those of a pixel's centre, not its corner.
-  const half = keys.get(RASTER_TYPE) === PIXEL_IS_POINT ? 0.5 : 0;
-  return {
-    ...code !== undefined && { crs: `EPSG:${code}` },
-    transform: [a, b, c - half * (a + b), d, e, f - half * (d + e)],
-  };
-}
-
-// Keys and values of GeoTIFF 1.1, section 7 (OGC 19-008r4).
-const RASTER_TYPE = 1024 + 1;
-const PIXEL_IS_POINT = 2;
-const GEOGRAPHIC = 2048;
-const PROJECTED = 3072;
-const USER_DEFINED = 32767;
-
-/** The keys whose values stand in the directory of keys itself. */
-async function readGeoKeys(
-  directory: TiffDirectory,
-): Promise<Map<number, number>> {
-  const values = await directory.numbers(TAG.geoKeys);
-  const keys = new Map<number, number>();
-  for (let i = 4; i + 3 < values.length; i += 4) { // behind a header of four
-    if (values[i + 1] === 0) keys.set(values[i]!, values[i + 3]!);
-  }
-  return keys;
-}
-
-async function readTransform(
-  directory: TiffDirectory,
-): Promise<Georeference["transform"] | undefined> {
-  const matrix = await directory.numbers(TAG.modelTransformation);
-  if (matrix.length === 16) {
-    const [a, b, , c, d, e, , f] = matrix as [number, ...number[]];
-    return [a, b!, c!, d!, e!, f!];
-  }
-  const [scaleX, scaleY] = await directory.numbers(TAG.modelPixelScale);
-  const tie = await directory.numbers(TAG.modelTiepoint);
-  if (scaleX === undefined || scaleY === undefined || tie.length < 6) {
-    return undefined;
-  }
-  const [x, y, , worldX, worldY] = tie as [number, ...number[]];
-  return [
-    scaleX,
-    0,
-    worldX! - x * scaleX,
-    0,
-    -scaleY,
-    worldY! + y! * scaleY,
-  ];
 }
 
 /**

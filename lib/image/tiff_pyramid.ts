@@ -14,7 +14,8 @@ import { orient } from "./orient.ts";
 import type { Backdrop, ImageFacts, Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
 import { decodeBlock } from "./tiff_decoder.ts";
-import { isAperio, readFacts } from "./tiff_metadata.ts";
+import { readPlace } from "./tiff_georeference.ts";
+import { isAperio, readMagnitude } from "./tiff_metadata.ts";
 import { pageSize, readPage, type TiffPage } from "./tiff_page.ts";
 import { TAG, type TiffDirectory, type TiffFile } from "./tiff_parser.ts";
 import { Together } from "./together.ts";
@@ -47,15 +48,20 @@ export async function readTiffImage(
   const found = await findLevels(base, subImages ?? pages.slice(1));
   const left = pages.length - (subImages ? 1 : found.levels.length);
   const orientation = await first!.number(TAG.orientation, 1);
+  const { warnings: placeWarnings, ...place } = await readPlace(first!);
   const isOriented = orientation > 1 && orientation <= 8;
   return {
     levels: found.levels.map((level) => ({ ...level, backdrop })),
     orientation: (isOriented ? orientation : 1) as Orientation,
-    facts: await readFacts(first!),
+    facts: { ...await readMagnitude(first!), ...place },
     warnings: [
       ...conversions({ ...base, backdrop }),
       ...isOriented ? [`EXIF orientation ${orientation} applied`] : [],
       ...found.warnings,
+      ...placeWarnings,
+      ...isOriented && place.georeference
+        ? ["georeference left out: it is that of the pixels as stored"]
+        : [],
       ...isFlat(found.levels)
         ? [
           'has no levels, so that a view of the whole is slow: "deno task pyramid IN OUT.tif" makes them',
