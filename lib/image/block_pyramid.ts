@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { ImageError, retold } from "../errors.ts";
 import { freeNow } from "../memory.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { clipRegion, type Region, type Size } from "./geometry.ts";
@@ -176,9 +176,9 @@ export abstract class BlockPyramid implements Pyramid {
       });
     } catch (cause) {
       if (!(cause instanceof ImageError)) throw cause;
-      throw new ImageError(
+      throw retold(
+        cause,
         `Cannot read ${this.source}: block ${block} of level ${level}: ${cause.message}`,
-        { cause },
       );
     }
   }

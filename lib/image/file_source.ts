@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { ImageError, ImageSourceError } from "../errors.ts";
 import type { ByteSource, Traffic } from "./source.ts";
 
 /**
@@ -108,17 +108,25 @@ class FileSource implements ByteSource {
     const bytes = new Uint8Array(
       Math.max(0, Math.min(length, this.size - offset)),
     );
-    this.#file.seekSync(offset, Deno.SeekMode.Start);
-    for (let done = 0; done < bytes.length;) {
-      const read = this.#file.readSync(bytes.subarray(done));
-      if (read === null) {
-        throw new ImageError(`it was cut to ${offset + done} bytes meanwhile`);
-      }
-      done += read;
+    try {
+      this.#fill(bytes, offset);
+    } catch (cause) { // of the disk, or of the network that it is on
+      throw new ImageSourceError((cause as Error).message, { cause });
     }
     this.#traffic.bytes += bytes.length;
     this.#traffic.requests++;
     return bytes;
+  }
+
+  #fill(bytes: Uint8Array, offset: number): void {
+    this.#file.seekSync(offset, Deno.SeekMode.Start);
+    for (let done = 0; done < bytes.length;) {
+      const read = this.#file.readSync(bytes.subarray(done));
+      if (read === null) {
+        throw new Error(`it was cut to ${offset + done} bytes meanwhile`);
+      }
+      done += read;
+    }
   }
 
   close(): void {

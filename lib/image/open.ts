@@ -6,7 +6,13 @@
  */
 import { join, parse } from "node:path";
 import type { Metadata } from "sharp";
-import { ImageError, ImageFormatError, ImageRefusedError } from "../errors.ts";
+import {
+  ImageError,
+  ImageFormatError,
+  ImageRefusedError,
+  isOfContent,
+  retold,
+} from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
 import { openFile } from "./file_source.ts";
@@ -189,9 +195,7 @@ async function named<T>(
   } catch (cause) {
     if (!(cause instanceof ImageError)) throw cause;
     if (cause instanceof ImageRefusedError) throw cause;
-    throw new ImageError(`Cannot open ${path} as ${what}: ${cause.message}`, {
-      cause,
-    });
+    throw retold(cause, `Cannot open ${path} as ${what}: ${cause.message}`);
   }
 }
 
@@ -305,12 +309,12 @@ async function openTiff(
   try {
     image = await readTiffImage(file, pages, backdrop);
   } catch (cause) {
-    if (!(cause instanceof ImageError)) throw cause;
+    if (!isOfContent(cause)) throw cause;
     // libvips decodes kinds of pixels that our blocks do not, if whole.
     if (!await isForVips(pages[0]!)) throw cause;
     return await decodeWhole(source, decodeWithVips, options)
       .catch((error) => {
-        throw error instanceof ImageError ? cause : error;
+        throw isOfContent(error) ? cause : error;
       });
   }
   if (isSubsampled2000(image) && source.path && openSlideVersion()) {

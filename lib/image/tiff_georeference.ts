@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { isOfContent } from "../errors.ts";
 import type { Georeference, GeoTag, ImageFacts } from "./pyramid.ts";
 import { TYPE, type ValueField } from "./tiff_directory.ts";
 import { TAG, type TiffDirectory } from "./tiff_parser.ts";
@@ -27,7 +27,7 @@ export async function readPlace(directory: TiffDirectory): Promise<Place> {
       warnings,
     };
   } catch (error) {
-    if (!(error instanceof ImageError)) throw error;
+    if (!isOfContent(error)) throw error;
     return { warnings: [`georeference left out: ${error.message}`] };
   }
 }

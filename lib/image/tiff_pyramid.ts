@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { ImageError, isOfContent } from "../errors.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { BlockPyramid } from "./block_pyramid.ts";
 import type { Size } from "./geometry.ts";
@@ -123,7 +123,7 @@ async function findLevels(
     try {
       levels.push(await readPage(candidate));
     } catch (error) {
-      if (!(error instanceof ImageError)) throw error;
+      if (!isOfContent(error)) throw error;
       warnings.push(
         `level of ${size.width} x ${size.height} px left out: ${error.message}`,
       );
@@ -212,7 +212,7 @@ class TiffPyramid extends BlockPyramid {
         : await decodePlanes(page, await Promise.all(encoded), size);
       return pixels ?? filled(size, this.#image.aperio);
     } catch (cause) {
-      if (!(cause instanceof ImageError)) throw cause;
+      if (!isOfContent(cause)) throw cause;
       throw new ImageError(
         `it is damaged or truncated (${cause.message})`,
         { cause },
