@@ -93,8 +93,8 @@ async function convert(
     limitInputPixels: false,
     sequentialRead: true,
   }).toColourspace("srgb").flatten({ background: backdrop }).tiff(TIFF)
-    .toFile(out).catch((cause) => {
-      throw decodingError(cause);
+    .toFile(out).catch(async (cause) => {
+      throw await decodingError(cause, path);
     });
   try {
     await withSignal(converting, signal);
