@@ -15,6 +15,7 @@ import {
 } from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
+import { refuseOtherDicom } from "./dicom.ts";
 import { openFile } from "./file_source.ts";
 import type { Fetch } from "./http_client.ts";
 import { openUrl } from "./http_source.ts";
@@ -83,6 +84,8 @@ interface Reader {
   signatures: readonly string[];
   /** Whether a slide is several files, which name each other. */
   several?: boolean;
+  /** Refuses files that begin so but are no images. */
+  check?(source: ByteSource, signal?: AbortSignal): Promise<void>;
   /** Takes the source over: closes it, now or with the pyramid. */
   open(source: ByteSource, options: OpenOptions): Promise<Pyramid>;
 }
@@ -101,7 +104,11 @@ const readers: readonly Reader[] = [
     open: openTiff,
   },
   rasterReader("BMP", ["BM"], decodeBmp),
-  { ...slideReader("DICOM", [`${"?".repeat(128)}DICM`]), several: true },
+  {
+    ...slideReader("DICOM", [`${"?".repeat(128)}DICM`], 4),
+    several: true,
+    check: refuseOtherDicom,
+  },
   {
     ...slideReader("Hamamatsu VMS", [
       "[Virtual Microscope Specimen]",
@@ -109,8 +116,8 @@ const readers: readonly Reader[] = [
     ]),
     several: true,
   },
-  slideReader("Zeiss CZI", ["ZISRAWFILE"]),
-  slideReader("Sakura", ["SQLite format 3\0"]),
+  slideReader("Zeiss CZI", ["ZISRAWFILE"], 4),
+  slideReader("Sakura (SQLite)", ["SQLite format 3\0"]),
 ];
 
 // Of decoded blocks, where the caller brings no cache: 256 of 256 x 256 px.
@@ -151,6 +158,11 @@ export async function openImage(
     if (reader === undefined) {
       throw new ImageFormatError(unknownFormat(path, head));
     }
+    await named(
+      path,
+      reader.format,
+      Promise.resolve(reader.check?.(source, options.signal)),
+    );
     if (alone && reader.several) {
       throw new ImageError(
         `Cannot open ${path} as ${reader.format}: it is of several files, which are read only from folders of this machine`,
@@ -226,13 +238,22 @@ function rasterReader(
   };
 }
 
-/** A format that OpenSlide reads. */
-function slideReader(format: string, signatures: string[]): Reader {
+/** A format that OpenSlide reads, from version `since` on. */
+function slideReader(
+  format: string,
+  signatures: string[],
+  since = 3,
+): Reader {
   return {
     format,
     signatures,
     open: (source, { cache = defaultCache(), backdrop }) =>
-      openWithOpenSlide(source, { kind: `a ${format} slide`, cache, backdrop }),
+      openWithOpenSlide(source, {
+        kind: `a ${format} slide`,
+        since,
+        cache,
+        backdrop,
+      }),
   };
 }
 

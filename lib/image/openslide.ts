@@ -87,15 +87,17 @@ export function openSlideVersion(): string | undefined {
 /**
  * Opens a slide through OpenSlide.
  *
- * @param kind what the file is, for messages: "a slide of Hamamatsu".
+ * @param kind names the file in messages: "a slide of Hamamatsu".
+ * @param since the first major version that reads such files.
  * @param source the file; closed with the pyramid.
  * @throws {ImageError} With the reason only, if it is not installed, does not
  *   know the file, or the file is not local.
  */
 export async function openWithOpenSlide(
   source: ByteSource,
-  { kind, cache, backdrop }: {
+  { kind, since = 3, cache, backdrop }: {
     kind: string;
+    since?: number;
     cache: BlockCache;
     backdrop?: Backdrop | undefined;
   },
@@ -112,9 +114,7 @@ export async function openWithOpenSlide(
   const { symbols } = library;
   const slide = await symbols.openslide_open(cString(source.path));
   if (slide === null) {
-    throw new ImageError(
-      `it is ${kind}, which OpenSlide ${openSlideVersion()} does not read (version 4 added DICOM and CZI)`,
-    );
+    throw new ImageError(unread(kind, since));
   }
   const error = textAt(symbols.openslide_get_error(slide));
   if (error !== undefined) {
@@ -122,6 +122,14 @@ export async function openWithOpenSlide(
     throw new ImageError(`OpenSlide: ${error}`);
   }
   return new OpenSlidePyramid(source, { symbols, slide, cache, backdrop });
+}
+
+/** Why a file that may be of its kind is not read. */
+function unread(kind: string, since: number): string {
+  const version = openSlideVersion()!;
+  return Number.parseInt(version) < since
+    ? `it is ${kind}, which needs OpenSlide ${since} or later: version ${version} is installed`
+    : `OpenSlide ${version} does not read it as ${kind}`;
 }
 
 // OpenSlide decodes what a region touches of its tiles, whatever their size.
