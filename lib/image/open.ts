@@ -150,7 +150,7 @@ export async function openImage(
       "an image",
       source.read(0, HEAD_BYTES, options.signal),
     );
-    const reader = !alone && await isMirax(path)
+    const reader = !alone && await isMirax(source.path ?? path)
       ? slideReader("MIRAX", [])
       : readers.find(({ signatures }) =>
         signatures.some((signature) => startsWith(head, signature))

@@ -8,6 +8,7 @@
  */
 import { z } from "zod";
 import { ImageError } from "../errors.ts";
+import { spelled } from "../files.ts";
 import type { Mask } from "./foreground.ts";
 import {
   cellEdge,
@@ -43,7 +44,9 @@ interface Found {
  */
 export async function readPolygons(path: string): Promise<Polygon[]> {
   try {
-    const text = new TextDecoder().decode(await Deno.readFile(path)); // no BOM
+    const text = new TextDecoder().decode(
+      await Deno.readFile(await spelled(path)),
+    ); // no BOM
     const polygons = polygonsIn(JSON.parse(text), "")
       .map(parsePolygon).filter((rings) => rings.length > 0);
     if (polygons.length === 0) throw new Error("it holds no polygon");

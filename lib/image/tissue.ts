@@ -5,6 +5,7 @@
  * @module
  */
 import { ImageError } from "../errors.ts";
+import { spelled } from "../files.ts";
 import { Foreground, type Mask } from "./foreground.ts";
 import { boundedSize, type Size } from "./geometry.ts";
 import { openImage } from "./open.ts";
@@ -32,7 +33,7 @@ export type ForegroundChoice =
 export async function fileForeground(path: string): Promise<ForegroundChoice> {
   const head = new Uint8Array(64);
   try {
-    using file = await Deno.open(path);
+    using file = await Deno.open(await spelled(path));
     await file.read(head);
   } catch (cause) {
     const reason = cause instanceof Deno.errors.NotFound
