@@ -177,7 +177,7 @@ export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
           },
           responses: {
             200: json("One row an image", inferResponseSchema),
-            ...failures(400, 404, 408, 409, 413, 415, 422, 429, 503, 504),
+            ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504),
           },
         }),
         async (c) => {

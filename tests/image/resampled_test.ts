@@ -14,8 +14,8 @@ const MPP = 0.25;
 
 function image(width: number, height: number, mpp?: number): RasterPyramid {
   const pixels = asymmetricPicture(width, height);
-  return new RasterPyramid("slide", { pixels, warnings: [] }, undefined, {
-    mpp,
+  return new RasterPyramid("slide", { pixels, warnings: [] }, {
+    facts: { mpp },
   });
 }
 
@@ -100,7 +100,7 @@ Deno.test("an image with levels is made of the coarsest that is fine enough", as
     height: 512,
   };
   const levels = () =>
-    new Levels("slide", { pixels, warnings: [] }, undefined, { mpp: 0.25 });
+    new Levels("slide", { pixels, warnings: [] }, { facts: { mpp: 0.25 } });
   const stored = levels();
   const seen: Pyramid = atMpp(stored, 0.75); // three times
   assert.deepEqual(seen.levels, [
@@ -184,8 +184,8 @@ Deno.test("an image whose file says um per px that are none is refused with them
   const pixels = asymmetricPicture(8, 8);
   const warnings: string[] = [];
   const mpp = plausibleMpp("description", { x: 500 }, warnings);
-  const image = new RasterPyramid("a.tif", { pixels, warnings }, undefined, {
-    mpp,
+  const image = new RasterPyramid("a.tif", { pixels, warnings }, {
+    facts: { mpp },
   });
   assert.throws(
     () => atMpp(image, 0.5),
