@@ -151,6 +151,15 @@ export function dispatchGrid(
   return [Math.ceil(groups / y), y];
 }
 
+/** The most bytes of a tensor on the current backend: a GPU binds no more. */
+export function largestTensorBytes(): number {
+  if (tf.getBackend() !== "webgpu") return Infinity;
+  const { device } = tf.backend() as unknown as TfjsWebGpuInternals;
+  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+  // They may be BigInt.
+  return Math.min(Number(maxBufferSize), Number(maxStorageBufferBindingSize));
+}
+
 /** Refuses a tensor that does not fit in one storage binding. */
 export function checkBinding(
   shape: number[],

@@ -41,6 +41,30 @@ export class ImageRefusedError extends ImageError {
   override name = "ImageRefusedError";
 }
 
+/**
+ * The bytes of an image cannot be had: its disk or its server does not give
+ * them. It says nothing of the image.
+ */
+export class ImageSourceError extends ImageError {
+  override name = "ImageSourceError";
+}
+
+/** The network, or the server of an image, is in trouble; it may pass. */
+export class NetworkError extends ImageSourceError {
+  override name = "NetworkError";
+}
+
+/** Whether an error says that an image itself is at fault, not its source. */
+export function isOfContent(error: unknown): error is ImageError {
+  return error instanceof ImageError && !(error instanceof ImageSourceError);
+}
+
+/** The same error, of the same class, with more of the story. */
+export function retold(cause: ImageError, message: string): ImageError {
+  const Kind = cause.constructor as typeof ImageError;
+  return new Kind(message, { cause });
+}
+
 /** A checkpoint cannot be read or does not fit; the message names the file. */
 export class CheckpointError extends NamedError {
   override name = "CheckpointError";
@@ -93,6 +117,8 @@ const CLASSES = [
   ImageError,
   ImageFormatError,
   ImageRefusedError,
+  ImageSourceError,
+  NetworkError,
   CheckpointError,
   EngineError,
   TrainingError,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, parse } from "node:path";
 
 /**
  * Writes `data` to `path` so that a crash, a full disk or a reader at the same
@@ -54,6 +54,25 @@ export async function moveIntoPlace(
 /** Whether there is a file or a folder at `path`. */
 export async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
+}
+
+// Of accents: one character, or a letter and a mark, as macOS writes names.
+const FORMS = ["NFC", "NFD"] as const;
+
+/**
+ * `path` as the names of its folders and its file are spelled on the disk, each
+ * composed or decomposed; `path` itself if there is no such file.
+ */
+export async function spelled(path: string): Promise<string> {
+  const isOneWay = FORMS.every((form) => path.normalize(form) === path);
+  if (isOneWay || await exists(path)) return path;
+  const { root, dir, base } = parse(path);
+  const folder = dir === root ? dir : await spelled(dir);
+  for (const form of FORMS) {
+    const candidate = join(folder, base.normalize(form));
+    if (await exists(candidate)) return candidate;
+  }
+  return path;
 }
 
 /** Moves a file that was not synced to `path`, as {@linkcode moveIntoPlace}. */

@@ -12,6 +12,7 @@ import {
   ImageError,
   ImageFormatError,
   ImageRefusedError,
+  NetworkError,
 } from "../lib/errors.ts";
 import {
   BusyError,
@@ -45,6 +46,7 @@ const STATUS: readonly [
   [MediaTypeError, 415],
   [ImageFormatError, 415],
   [ImageRefusedError, 403],
+  [NetworkError, 502],
   [ImageError, 422],
   [BusyError, 429],
   [NotReadyError, 503],

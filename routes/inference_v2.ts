@@ -209,7 +209,7 @@ function addInferRoute(
           [BYTES_TYPE]: { schema: binary },
         },
       },
-      ...failures(400, 404, 408, 409, 413, 415, 422, 429, 503, 504),
+      ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504),
     },
   });
   routes.openapi(route, async (c) => {

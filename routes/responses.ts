@@ -30,6 +30,7 @@ const DESCRIPTIONS = {
   415: "A body or an image of a kind that is not taken",
   422: "An image that cannot be read",
   429: "The queue is full: come again after Retry-After seconds",
+  502: "The server of an image is in trouble, or the way to it",
   503: "Not ready, or about to stop",
   504: "It took too long",
 } as const;

@@ -4,6 +4,7 @@
  * @module
  */
 import { ConfigError, oneLine, UsageError } from "../errors.ts";
+import { spelled } from "../files.ts";
 import {
   type Config,
   filledFrom,
@@ -88,7 +89,7 @@ async function readChanges(file: string): Promise<Config> {
 async function readJson(file: string): Promise<unknown> {
   let text: string;
   try {
-    text = await Deno.readTextFile(file);
+    text = await Deno.readTextFile(await spelled(file));
   } catch (cause) {
     throw new ConfigError(`Cannot read the configuration ${file}`, { cause });
   }

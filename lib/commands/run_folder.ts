@@ -7,7 +7,7 @@
 import { dirname, join } from "node:path";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { DataError, UsageError } from "../errors.ts";
-import { exists } from "../files.ts";
+import { exists, spelled } from "../files.ts";
 import type { ForegroundChoice } from "../image/tissue.ts";
 import { LAST } from "../model/checkpoint.ts";
 import { type Config, isRecord } from "../model/config.ts";
@@ -57,8 +57,9 @@ export interface RunSplits {
  * @param checkpoint a run's folder, or a checkpoint in it.
  */
 export async function runSplits(checkpoint: string): Promise<RunSplits> {
-  const { isDirectory } = await Deno.stat(checkpoint);
-  const folder = isDirectory ? checkpoint : dirname(checkpoint);
+  const path = await spelled(checkpoint);
+  const { isDirectory } = await Deno.stat(path);
+  const folder = isDirectory ? path : dirname(path);
   const file = join(folder, SPLITS_FILE);
   if (!await exists(file)) return { file, entries: [] };
   try {

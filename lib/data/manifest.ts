@@ -10,6 +10,7 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { DataError } from "../errors.ts";
+import { spelled } from "../files.ts";
 import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/source.ts";
 import { type Columns, Faults, readTable, type Row } from "./table.ts";
@@ -88,6 +89,7 @@ export async function readManifest(
   const entries = table.rows
     .map((row) => parseEntry(row, { path, folder, has, faults }))
     .filter((entry) => entry !== undefined);
+  await Promise.all(entries.map(spellPaths));
   checkDuplicates(entries, faults);
   await checkFiles(entries, faults, isFile);
   if (classes) checkLabels(entries, classes, faults);
@@ -164,6 +166,12 @@ function parseEntry(
     manifest: path,
     line,
   };
+}
+
+/** Calls the files of an entry as the disk does. */
+async function spellPaths(entry: ManifestEntry): Promise<void> {
+  if (!isUrl(entry.path)) entry.path = await spelled(entry.path);
+  if (entry.rois !== undefined) entry.rois = await spelled(entry.rois);
 }
 
 /** The absolute path of an image that a table in `folder` names, or its URL. */

@@ -16,7 +16,7 @@
  * @module
  */
 import { dirname, join, parse, relative } from "node:path";
-import { exists } from "../files.ts";
+import { exists, spelled } from "../files.ts";
 import type { Region } from "../image/geometry.ts";
 import { isUrl } from "../image/source.ts";
 import { locateImage, type Manifest, type ManifestEntry } from "./manifest.ts";
@@ -121,8 +121,10 @@ function perImage(
 ): RegionSource {
   return {
     async of(entry) {
-      const path = locate(entry);
-      if (path === undefined || !await exists(path)) return [];
+      const located = locate(entry);
+      if (located === undefined) return [];
+      const path = await spelled(located);
+      if (!await exists(path)) return [];
       return (await readObjects(path)).map(({ object }) => object);
     },
     relevant,
@@ -137,12 +139,12 @@ async function perSet(
 ): Promise<RegionSource> {
   const objects = Map.groupBy(
     await readObjects(path, ["image"]),
-    ({ image }) => locateImage(folder, image!),
+    ({ image }) => locateImage(folder, image!).normalize(),
   );
   return {
     of: (entry) =>
       Promise.resolve(
-        (objects.get(entry.path) ?? []).map(({ object }) => object),
+        (objects.get(entry.path.normalize()) ?? []).map(({ object }) => object),
       ),
     relevant,
   };

@@ -6,6 +6,7 @@
  */
 import { CsvError, parse } from "csv-parse/sync";
 import { DataError } from "../errors.ts";
+import { spelled } from "../files.ts";
 import { nearest } from "../nearest.ts";
 
 /** One record of a table: its fields by column, blank ones left out. */
@@ -136,11 +137,12 @@ async function readText(path: string): Promise<string> {
 }
 
 async function readBytes(path: string): Promise<Uint8Array> {
-  const { size } = await Deno.stat(path);
+  const file = await spelled(path);
+  const { size } = await Deno.stat(file);
   if (size > MOST_BYTES) {
     throw new Error(`it has ${size} bytes, and ${MOST_BYTES} are the most`);
   }
-  return await Deno.readFile(path);
+  return await Deno.readFile(file);
 }
 
 function parseRecords(

@@ -4,13 +4,14 @@
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { ImageError, retold } from "../errors.ts";
 import { freeNow } from "../memory.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { clipRegion, type Region, type Size } from "./geometry.ts";
 import { copyPart, type PlacedPixels } from "./pixels.ts";
 import {
   type Georeference,
+  type GeoTag,
   type ImageFacts,
   type Level,
   levelOf,
@@ -37,6 +38,7 @@ export abstract class BlockPyramid implements Pyramid {
   readonly mpp: number | undefined;
   readonly magnification: number | undefined;
   readonly georeference: Georeference | undefined;
+  readonly geoTags: readonly GeoTag[] | undefined;
   readonly bounds: Region | undefined;
   readonly warnings: readonly string[];
   protected readonly bytes: ByteSource;
@@ -66,6 +68,7 @@ export abstract class BlockPyramid implements Pyramid {
     this.mpp = facts.mpp;
     this.magnification = facts.magnification;
     this.georeference = facts.georeference;
+    this.geoTags = facts.geoTags;
     this.bounds = facts.bounds;
     this.warnings = [...bytes.warnings, ...warnings];
     this.bytes = bytes;
@@ -173,9 +176,9 @@ export abstract class BlockPyramid implements Pyramid {
       });
     } catch (cause) {
       if (!(cause instanceof ImageError)) throw cause;
-      throw new ImageError(
+      throw retold(
+        cause,
         `Cannot read ${this.source}: block ${block} of level ${level}: ${cause.message}`,
-        { cause },
       );
     }
   }

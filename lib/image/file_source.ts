@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { ImageError, ImageSourceError } from "../errors.ts";
+import { spelled } from "../files.ts";
 import type { ByteSource, Traffic } from "./source.ts";
 
 /**
@@ -13,11 +14,12 @@ import type { ByteSource, Traffic } from "./source.ts";
  */
 export async function openFile(path: string): Promise<ByteSource> {
   try {
-    const info = await Deno.stat(path);
+    const file = await spelled(path);
+    const info = await Deno.stat(file);
     if (!info.isFile) { // a pipe would be waited for without end
       throw new Error(info.isDirectory ? "it is a folder" : "it is not a file");
     }
-    return await opened(path);
+    return await opened(file, path);
   } catch (cause) {
     const reason = cause instanceof Deno.errors.NotFound
       ? "no such file"
@@ -27,13 +29,13 @@ export async function openFile(path: string): Promise<ByteSource> {
 }
 
 /** What is told of a file is told of the one that was opened. */
-async function opened(path: string): Promise<FileSource> {
+async function opened(path: string, name: string): Promise<FileSource> {
   const file = await Deno.open(path);
   try {
     const { size, mtime } = await file.stat();
     if (size === 0) throw new Error("it is empty");
     const identity = `${path}|${size}|${mtime?.getTime()}`;
-    return new FileSource(path, identity, size, file);
+    return new FileSource({ name, path, identity, size, file });
   } catch (error) {
     file.close();
     throw error;
@@ -82,9 +84,15 @@ class FileSource implements ByteSource {
   readonly #file: Deno.FsFile;
   #closed = false;
 
-  constructor(name: string, identity: string, size: number, file: Deno.FsFile) {
+  constructor({ name, path, identity, size, file }: {
+    name: string;
+    path: string;
+    identity: string;
+    size: number;
+    file: Deno.FsFile;
+  }) {
     this.name = name;
-    this.path = name;
+    this.path = path;
     this.identity = identity;
     this.size = size;
     this.#file = file;
@@ -108,17 +116,25 @@ class FileSource implements ByteSource {
     const bytes = new Uint8Array(
       Math.max(0, Math.min(length, this.size - offset)),
     );
-    this.#file.seekSync(offset, Deno.SeekMode.Start);
-    for (let done = 0; done < bytes.length;) {
-      const read = this.#file.readSync(bytes.subarray(done));
-      if (read === null) {
-        throw new ImageError(`it was cut to ${offset + done} bytes meanwhile`);
-      }
-      done += read;
+    try {
+      this.#fill(bytes, offset);
+    } catch (cause) { // of the disk, or of the network that it is on
+      throw new ImageSourceError((cause as Error).message, { cause });
     }
     this.#traffic.bytes += bytes.length;
     this.#traffic.requests++;
     return bytes;
+  }
+
+  #fill(bytes: Uint8Array, offset: number): void {
+    this.#file.seekSync(offset, Deno.SeekMode.Start);
+    for (let done = 0; done < bytes.length;) {
+      const read = this.#file.readSync(bytes.subarray(done));
+      if (read === null) {
+        throw new Error(`it was cut to ${offset + done} bytes meanwhile`);
+      }
+      done += read;
+    }
   }
 
   close(): void {

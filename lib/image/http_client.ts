@@ -5,7 +5,8 @@
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { ImageError } from "../errors.ts";
+import { ImageError, ImageSourceError, NetworkError } from "../errors.ts";
+import { contentLength, contentRange } from "./content_range.ts";
 import type { Traffic } from "./source.ts";
 
 /** What of `fetch` is needed: a caller may let through what it allows only. */
@@ -49,6 +50,16 @@ export interface Head {
   version: string | undefined;
 }
 
+/** Of a server that does not give ranges, or not so that they can be used. */
+const NO_RANGES: Head = {
+  size: undefined,
+  bytes: new Uint8Array(0),
+  version: undefined,
+};
+
+// Bytes before those asked for that a server may send: it may keep slices.
+const MOST_SKIPPED = 2 ** 24;
+
 /** A failure after which the same request may succeed. */
 class PassingError extends Error {}
 
@@ -74,31 +85,56 @@ export class HttpClient {
         { range: `bytes=0-${HEAD_BYTES - 1}` },
         signal,
       );
-      if (response.status === 200) {
-        await response.body?.cancel();
-        return {
-          size: undefined,
-          bytes: new Uint8Array(0),
-          version: undefined,
-        };
+      const { start, end, total } = contentRange(response);
+      if (response.status === 416 && total === 0) {
+        throw new ImageSourceError("it is empty");
       }
-      const { start, end, total } = await contentRange(response);
-      const length = end - start;
-      if (start !== 0 || length !== Math.min(HEAD_BYTES, total)) {
+      if (response.status !== 206 || start !== 0 || end === 0) {
         await response.body?.cancel();
-        throw new ImageError(
-          `the server answers with bytes ${start} to ${end} of ${total} where the first ${HEAD_BYTES} were asked for`,
-        );
+        return NO_RANGES;
       }
-      const bytes = await this.#body(response, length, alive);
-      this.#size = total;
+      const length = Math.min(HEAD_BYTES, end);
+      const bytes = await this.#body(
+        response,
+        { skip: 0, length, most: end },
+        alive,
+      );
+      const size = total ?? await this.#sizeByLastByte(signal);
+      if (size === undefined || size < length) return NO_RANGES;
+      this.#size = size;
       this.#version = versionOf(response);
-      return { size: total, bytes, version: this.#version };
+      return { size, bytes, version: this.#version };
     });
+  }
+
+  /** Bytes of the file, of a server that does not say them with a range. */
+  async #sizeByLastByte(signal: AbortSignal): Promise<number | undefined> {
+    const response = await this.#fetch({ range: "bytes=-1" }, signal);
+    await response.body?.cancel();
+    const { end, total } = contentRange(response);
+    return response.status === 206 ? total ?? end : undefined;
   }
 
   /** Bytes `[offset, offset + length)`, exactly. */
   async range(
+    offset: number,
+    length: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const first = await this.#part(offset, length, signal);
+    if (first.length === length) return first;
+    const bytes = new Uint8Array(length); // of a server that gives less a time
+    bytes.set(first);
+    for (let size = first.length; size < length;) {
+      const part = await this.#part(offset + size, length - size, signal);
+      bytes.set(part, size);
+      size += part.length;
+    }
+    return bytes;
+  }
+
+  /** The first of the bytes `[offset, offset + length)`, one or more. */
+  async #part(
     offset: number,
     length: number,
     signal: AbortSignal | undefined,
@@ -109,27 +145,58 @@ export class HttpClient {
         // A weak name does not tell whether each byte is the same.
         ...this.#version?.startsWith('"') && { "if-range": this.#version },
       }, signal);
-      const { start, total } = response.status === 200
-        ? { start: offset, total: undefined } // the file is another now
-        : await contentRange(response);
-      if (total !== this.#size || versionOf(response) !== this.#version) {
+      const { start, end } = await this.#answered(response);
+      const skip = offset - start;
+      const given = Math.min(length, end - offset);
+      if (!(skip >= 0 && skip <= MOST_SKIPPED && given > 0)) {
         await response.body?.cancel();
-        throw new ImageError("it changed on the server meanwhile");
-      }
-      if (start !== offset) {
-        await response.body?.cancel();
-        throw new ImageError(
-          `the server answers with bytes from ${start} on where ${offset} was asked for`,
+        throw new NetworkError(
+          `the server answers with bytes ${start} to ${end} where ${offset} to ${
+            offset + length
+          } were asked for`,
         );
       }
-      return await this.#body(response, length, alive);
+      const most = end - start;
+      return await this.#body(response, { skip, length: given, most }, alive);
     });
+  }
+
+  /** The bytes `[start, end)` that an answer holds, of the same file as before. */
+  async #answered(response: Response): Promise<{ start: number; end: number }> {
+    const { status } = response;
+    const isWhole = status === 200;
+    const { start, end, total } = isWhole
+      ? { start: 0, end: this.#size!, total: contentLength(response) }
+      : contentRange(response);
+    const isSame = this.#isSame(versionOf(response), total, isWhole);
+    if (isSame && start !== undefined) return { start, end };
+    await response.body?.cancel();
+    const header = response.headers.get("content-range") ?? "none";
+    throw isSame
+      ? new NetworkError(
+        `the server answers a range request with status ${status} and Content-Range ${header}`,
+      )
+      : new ImageSourceError("it changed on the server meanwhile");
+  }
+
+  #isSame(
+    version: string | undefined,
+    total: number | undefined,
+    isWhole: boolean,
+  ): boolean {
+    // A server gives all of a file that is another: it must show that it is not.
+    const isShown = this.#version === undefined
+      ? total !== undefined
+      : version !== undefined;
+    return (isShown || !isWhole) && (total ?? this.#size) === this.#size &&
+      (version === undefined || version === (this.#version ?? version));
   }
 
   /** Writes all of the file to `path`. */
   async download(path: string, signal: AbortSignal | undefined): Promise<void> {
     await this.#patiently(signal, async (signal, alive) => {
       const response = await this.#fetch({}, signal);
+      if (response.status !== 200) throw refusal(response);
       using file = await Deno.open(path, {
         write: true,
         create: true,
@@ -141,7 +208,7 @@ export class HttpClient {
         this.traffic.bytes += part.length;
         length += part.length;
         if (length > this.limits.maxDownloadBytes) {
-          throw new ImageError(
+          throw new ImageSourceError(
             `the server gives no byte ranges, and the file has more than the ${this.limits.maxDownloadBytes} bytes that are downloaded whole`,
           );
         }
@@ -161,35 +228,39 @@ export class HttpClient {
       headers: { ...headers, "accept-encoding": "identity" },
       signal,
     });
-    if (response.ok) return response;
+    const { status } = response;
+    if ([200, 206, 416].includes(status)) return response;
     await response.body?.cancel();
-    const { status, statusText } = response;
-    const reason = `the server answers ${status} ${statusText}`.trim();
     const mayPass = status === 408 || status === 429 || status >= 500;
-    throw mayPass ? new PassingError(reason) : new ImageError(reason);
+    throw mayPass
+      ? new PassingError(refusal(response).message)
+      : refusal(response);
   }
 
-  /** The body of an answer that must have `length` bytes. */
+  /** `length` bytes of a body of `most`, behind the first `skip` of it. */
   async #body(
     response: Response,
-    length: number,
+    { skip, length, most }: { skip: number; length: number; most: number },
     alive: () => void,
   ): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = new Uint8Array(length);
+    const end = skip + length;
     let size = 0;
     for await (const part of response.body ?? []) {
       alive();
       this.traffic.bytes += part.length;
-      if (size + part.length > length) { // leaving the loop cancels the rest
-        throw new ImageError(
-          `the server sends more than the ${length} bytes asked for`,
+      if (size + part.length > most) { // leaving the loop cancels the rest
+        throw new NetworkError(
+          `the server sends more than the ${most} bytes that it names`,
         );
       }
-      bytes.set(part, size);
+      const from = Math.max(0, skip - size), to = Math.max(0, end - size);
+      bytes.set(part.subarray(from, to), Math.max(0, size - skip));
       size += part.length;
+      if (size >= end && most > end) break; // the others were not asked for
     }
-    if (size < length) {
-      throw new PassingError(`the server sent ${size} of ${length} bytes`);
+    if (size < end) {
+      throw new PassingError(`the server sent ${size} of ${most} bytes`);
     }
     return bytes;
   }
@@ -208,13 +279,13 @@ export class HttpClient {
         signal?.throwIfAborted();
         if (cause instanceof ImageError) throw cause;
         if (cause instanceof Deno.errors.NotCapable) {
-          throw new ImageError(
+          throw new ImageSourceError(
             "the network may not be used: run it with --allow-net",
             { cause },
           );
         }
         if (attempt === attempts) {
-          throw new ImageError(
+          throw new NetworkError(
             `${reasonOf(cause as Error)}, at the last of ${attempts} attempts`,
             { cause },
           );
@@ -258,19 +329,9 @@ export class HttpClient {
   }
 }
 
-/** What a partial answer holds: bytes `[start, end)` of `total`. */
-async function contentRange(
-  response: Response,
-): Promise<{ start: number; end: number; total: number }> {
-  const header = response.headers.get("content-range") ?? "none";
-  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(header);
-  if (response.status === 206 && match !== null) {
-    const [start, last, total] = match.slice(1).map(Number);
-    return { start: start!, end: last! + 1, total: total! };
-  }
-  await response.body?.cancel();
-  throw new ImageError(
-    `the server answers a range request with status ${response.status} and Content-Range ${header}`,
+function refusal({ status, statusText }: Response): ImageSourceError {
+  return new ImageSourceError(
+    `the server answers ${status} ${statusText}`.trim(),
   );
 }
 

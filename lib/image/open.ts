@@ -6,14 +6,26 @@
  */
 import { join, parse } from "node:path";
 import type { Metadata } from "sharp";
-import { ImageError, ImageFormatError, ImageRefusedError } from "../errors.ts";
+import {
+  ImageError,
+  ImageFormatError,
+  ImageRefusedError,
+  isOfContent,
+  retold,
+} from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
 import { decodeBmp } from "./bmp.ts";
+import { refuseOtherDicom } from "./dicom.ts";
 import { openFile } from "./file_source.ts";
 import type { Fetch } from "./http_client.ts";
 import { openUrl } from "./http_source.ts";
 import { openSlideVersion, openWithOpenSlide } from "./openslide.ts";
-import { type ImageFacts, LARGEST_SIDE, type Pyramid } from "./pyramid.ts";
+import {
+  type Backdrop,
+  type ImageFacts,
+  LARGEST_SIDE,
+  type Pyramid,
+} from "./pyramid.ts";
 import {
   type DecodedImage,
   type DecodeOptions,
@@ -48,8 +60,10 @@ export interface OpenOptions {
    * unless they are read in blocks.
    */
   maxPixels?: number;
-  /** Where blocks are kept; a small cache of its own where left out. */
+  /** Where blocks are kept; a small cache of its own if omitted. */
   cache?: BlockCache;
+  /** Under transparent pixels; white if omitted. Do not share `cache` then. */
+  backdrop?: Backdrop;
   /** Fetches what a URL names, in place of Deno's. */
   fetch?: Fetch;
   /**
@@ -71,6 +85,8 @@ interface Reader {
   signatures: readonly string[];
   /** Whether a slide is several files, which name each other. */
   several?: boolean;
+  /** Refuses files that begin so but are no images. */
+  check?(source: ByteSource, signal?: AbortSignal): Promise<void>;
   /** Takes the source over: closes it, now or with the pyramid. */
   open(source: ByteSource, options: OpenOptions): Promise<Pyramid>;
 }
@@ -89,7 +105,11 @@ const readers: readonly Reader[] = [
     open: openTiff,
   },
   rasterReader("BMP", ["BM"], decodeBmp),
-  { ...slideReader("DICOM", [`${"?".repeat(128)}DICM`]), several: true },
+  {
+    ...slideReader("DICOM", [`${"?".repeat(128)}DICM`], 4),
+    several: true,
+    check: refuseOtherDicom,
+  },
   {
     ...slideReader("Hamamatsu VMS", [
       "[Virtual Microscope Specimen]",
@@ -97,8 +117,8 @@ const readers: readonly Reader[] = [
     ]),
     several: true,
   },
-  slideReader("Zeiss CZI", ["ZISRAWFILE"]),
-  slideReader("Sakura", ["SQLite format 3\0"]),
+  slideReader("Zeiss CZI", ["ZISRAWFILE"], 4),
+  slideReader("Sakura (SQLite)", ["SQLite format 3\0"]),
 ];
 
 // Of decoded blocks, where the caller brings no cache: 256 of 256 x 256 px.
@@ -131,7 +151,7 @@ export async function openImage(
       "an image",
       source.read(0, HEAD_BYTES, options.signal),
     );
-    const reader = !alone && await isMirax(path)
+    const reader = !alone && await isMirax(source.path ?? path)
       ? slideReader("MIRAX", [])
       : readers.find(({ signatures }) =>
         signatures.some((signature) => startsWith(head, signature))
@@ -139,6 +159,11 @@ export async function openImage(
     if (reader === undefined) {
       throw new ImageFormatError(unknownFormat(path, head));
     }
+    await named(
+      path,
+      reader.format,
+      Promise.resolve(reader.check?.(source, options.signal)),
+    );
     if (alone && reader.several) {
       throw new ImageError(
         `Cannot open ${path} as ${reader.format}: it is of several files, which are read only from folders of this machine`,
@@ -183,9 +208,7 @@ async function named<T>(
   } catch (cause) {
     if (!(cause instanceof ImageError)) throw cause;
     if (cause instanceof ImageRefusedError) throw cause;
-    throw new ImageError(`Cannot open ${path} as ${what}: ${cause.message}`, {
-      cause,
-    });
+    throw retold(cause, `Cannot open ${path} as ${what}: ${cause.message}`);
   }
 }
 
@@ -216,13 +239,22 @@ function rasterReader(
   };
 }
 
-/** A format that OpenSlide reads. */
-function slideReader(format: string, signatures: string[]): Reader {
+/** A format that OpenSlide reads, from version `since` on. */
+function slideReader(
+  format: string,
+  signatures: string[],
+  since = 3,
+): Reader {
   return {
     format,
     signatures,
-    open: (source, { cache = defaultCache() }) =>
-      openWithOpenSlide(source, { kind: `a ${format} slide`, cache }),
+    open: (source, { cache = defaultCache(), backdrop }) =>
+      openWithOpenSlide(source, {
+        kind: `a ${format} slide`,
+        since,
+        cache,
+        backdrop,
+      }),
   };
 }
 
@@ -245,7 +277,10 @@ async function decodeWhole(
     pixels,
     warnings: [...source.warnings, ...warnings, ...said.warnings ?? []],
   };
-  return new RasterPyramid(source.name, image, source.traffic, said.facts);
+  const { traffic } = source;
+  const { backdrop } = options;
+  const { facts } = said;
+  return new RasterPyramid(source.name, image, { traffic, facts, backdrop });
 }
 
 // 16-bit RGBA: no picture of maxPixels needs more, so the file is not one.
@@ -270,9 +305,9 @@ async function openFlat(
   if (path === undefined || header === undefined || isHeld(header)) {
     return await decodeWhole(source, decodeWithVips, options);
   }
-  const { signal, cache = defaultCache() } = options;
+  const { signal, cache = defaultCache(), backdrop } = options;
   refuseTooLarge(header, options.maxPixels ?? DEFAULT_MAX_PIXELS);
-  return await openAsPyramid(source, { path, header, cache, signal });
+  return await openAsPyramid(source, { path, header, cache, signal, backdrop });
 }
 
 /** Interlaced and progressive files cannot be streamed: more are held whole. */
@@ -288,30 +323,30 @@ async function openTiff(
   source: ByteSource,
   options: OpenOptions,
 ): Promise<Pyramid> {
-  const { signal, cache = defaultCache() } = options;
+  const { signal, cache = defaultCache(), backdrop } = options;
   const file = await TiffFile.open(source, signal);
   const pages = await file.directories(signal);
   const scanner = await scannerOf(pages[0]!);
   if (scanner !== undefined) {
     const kind = `a slide of ${scanner}'s`;
-    return await openWithOpenSlide(source, { kind, cache });
+    return await openWithOpenSlide(source, { kind, cache, backdrop });
   }
   let image: TiffImage;
   try {
-    image = await readTiffImage(file, pages);
+    image = await readTiffImage(file, pages, backdrop);
   } catch (cause) {
-    if (!(cause instanceof ImageError)) throw cause;
+    if (!isOfContent(cause)) throw cause;
     // libvips decodes kinds of pixels that our blocks do not, if whole.
     if (!await isForVips(pages[0]!)) throw cause;
     const said = await readPictureFacts(file, pages[0]!);
     return await decodeWhole(source, decodeWithVips, options, said)
       .catch((error) => {
-        throw error instanceof ImageError ? cause : error;
+        throw isOfContent(error) ? cause : error;
       });
   }
   if (isSubsampled2000(image) && source.path && openSlideVersion()) {
     const kind = "a slide of Aperio's";
-    return await openWithOpenSlide(source, { kind, cache });
+    return await openWithOpenSlide(source, { kind, cache, backdrop });
   }
   if (!isPicture(image)) return tiffPyramid(source, image, cache);
   const said = await readPictureFacts(file, pages[0]!);

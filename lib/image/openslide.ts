@@ -13,7 +13,7 @@ import { type BlockLevel, blockOrigin, BlockPyramid } from "./block_pyramid.ts";
 import type { Size } from "./geometry.ts";
 import { levelPoint } from "./level_geometry.ts";
 import { plausibleMpp } from "./mpp.ts";
-import type { Pixels, Pyramid } from "./pyramid.ts";
+import type { Backdrop, Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
 
 /** How to get it, for messages. */
@@ -88,14 +88,20 @@ export function openSlideVersion(): string | undefined {
 /**
  * Opens a slide through OpenSlide.
  *
- * @param kind what the file is, for messages: "a slide of Hamamatsu".
+ * @param kind names the file in messages: "a slide of Hamamatsu".
+ * @param since the first major version that reads such files.
  * @param source the file; closed with the pyramid.
  * @throws {ImageError} With the reason only, if it is not installed, does not
  *   know the file, or the file is not local.
  */
 export async function openWithOpenSlide(
   source: ByteSource,
-  { kind, cache }: { kind: string; cache: BlockCache },
+  { kind, since = 3, cache, backdrop }: {
+    kind: string;
+    since?: number;
+    cache: BlockCache;
+    backdrop?: Backdrop | undefined;
+  },
 ): Promise<Pyramid> {
   if (source.path === undefined) {
     throw new ImageError(`it is ${kind}, which is read from local files only`);
@@ -109,16 +115,22 @@ export async function openWithOpenSlide(
   const { symbols } = library;
   const slide = await symbols.openslide_open(cString(source.path));
   if (slide === null) {
-    throw new ImageError(
-      `it is ${kind}, which OpenSlide ${openSlideVersion()} does not read (version 4 added DICOM and CZI)`,
-    );
+    throw new ImageError(unread(kind, since));
   }
   const error = textAt(symbols.openslide_get_error(slide));
   if (error !== undefined) {
     symbols.openslide_close(slide);
     throw new ImageError(`OpenSlide: ${error}`);
   }
-  return new OpenSlidePyramid(source, { symbols, slide, cache });
+  return new OpenSlidePyramid(source, { symbols, slide, cache, backdrop });
+}
+
+/** Why a file that may be of its kind is not read. */
+function unread(kind: string, since: number): string {
+  const version = openSlideVersion()!;
+  return Number.parseInt(version) < since
+    ? `it is ${kind}, which needs OpenSlide ${since} or later: version ${version} is installed`
+    : `OpenSlide ${version} does not read it as ${kind}`;
 }
 
 // OpenSlide decodes what a region touches of its tiles, whatever their size.
@@ -128,15 +140,17 @@ class OpenSlidePyramid extends BlockPyramid {
   readonly #symbols: Library;
   readonly #slide: Slide;
   readonly #levels: readonly (BlockLevel & { downsample: number })[];
+  readonly #behind: number;
   #reading = 0;
   #closing = false;
 
   constructor(
     source: ByteSource,
-    { symbols, slide, cache }: {
+    { symbols, slide, cache, backdrop }: {
       symbols: Library;
       slide: Slide;
       cache: BlockCache;
+      backdrop: Backdrop | undefined;
     },
   ) {
     const levels = readLevels(symbols, slide);
@@ -176,6 +190,7 @@ class OpenSlidePyramid extends BlockPyramid {
     this.#symbols = symbols;
     this.#slide = slide;
     this.#levels = levels;
+    this.#behind = backdrop === "black" ? 0 : 255;
   }
 
   protected override async decodeBlock(
@@ -206,7 +221,7 @@ class OpenSlidePyramid extends BlockPyramid {
       this.#reading--;
       this.#closeIfUnused();
     }
-    toOpaqueRgba(data);
+    toOpaqueRgba(data, this.#behind);
     return { data, width, height };
   }
 
@@ -244,14 +259,14 @@ function levelSize(symbols: Library, slide: Slide, level: number): Size {
   return { width: Number(width[0]), height: Number(height[0]) };
 }
 
-/** Premultiplied BGRA over white, in place: what was not scanned is white. */
-function toOpaqueRgba(data: Uint8Array): void {
+/** Premultiplied BGRA over a grey, `behind`, in place: what was not scanned. */
+function toOpaqueRgba(data: Uint8Array, behind: number): void {
   for (let i = 0; i < data.length; i += 4) {
-    const white = 255 - data[i + 3]!;
+    const shown = behind * (255 - data[i + 3]!) / 255; // whole: 0 or all of it
     const blue = data[i]!;
-    data[i] = data[i + 2]! + white;
-    data[i + 1]! += white;
-    data[i + 2] = blue + white;
+    data[i] = data[i + 2]! + shown;
+    data[i + 1]! += shown;
+    data[i + 2] = blue + shown;
     data[i + 3] = 255;
   }
 }

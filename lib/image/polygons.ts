@@ -8,6 +8,7 @@
  */
 import { z } from "zod";
 import { ImageError } from "../errors.ts";
+import { spelled } from "../files.ts";
 import type { Mask } from "./foreground.ts";
 import {
   cellEdge,
@@ -24,22 +25,30 @@ type Ring = Point[];
 /** An outline and the holes in it. */
 export type Polygon = Ring[];
 
-const ringSchema = z.array(
-  z.tuple([z.number(), z.number()]).rest(z.number())
-    .transform(([x, y]) => ({ x, y })),
-).min(4); // the first position stands at the end again
-const polygonSchema = z.array(ringSchema).min(1);
-const multiPolygonSchema = z.array(polygonSchema);
+const positionSchema = z.tuple([z.number(), z.number()]).rest(z.number());
+const ringSchema = z.array(positionSchema);
+
+/** A geometry of a file, and what messages call it. */
+interface Found {
+  /** Such as `features[3] (id "7f")`. */
+  place: string;
+  rings: unknown;
+}
 
 /**
  * All polygons of the GeoJSON file at `path`; points and lines are passed over.
+ * A ring that does not end where it begins is closed.
  *
- * @throws {ImageError} If it cannot be read, or holds no polygon.
+ * @throws {ImageError} If it cannot be read, or holds no polygon; the message
+ *   names the first ring that is at fault.
  */
 export async function readPolygons(path: string): Promise<Polygon[]> {
   try {
-    const text = new TextDecoder().decode(await Deno.readFile(path)); // no BOM
-    const polygons = polygonsOf(JSON.parse(text));
+    const text = new TextDecoder().decode(
+      await Deno.readFile(await spelled(path)),
+    ); // no BOM
+    const polygons = polygonsIn(JSON.parse(text), "")
+      .map(parsePolygon).filter((rings) => rings.length > 0);
     if (polygons.length === 0) throw new Error("it holds no polygon");
     return polygons;
   } catch (cause) {
@@ -52,35 +61,79 @@ export async function readPolygons(path: string): Promise<Polygon[]> {
 
 function reasonOf(cause: unknown): string {
   if (cause instanceof Deno.errors.NotFound) return "no such file";
-  if (cause instanceof z.ZodError) {
-    const { path, message } = cause.issues[0]!;
-    return `coordinates ${path.join(".")}: ${message}`;
-  }
   return (cause as Error).message.replaceAll(/\s+/g, " "); // JSON is quoted
 }
 
 /** The polygons of a geometry, a feature, a collection, or a list of them. */
-function polygonsOf(value: unknown): Polygon[] {
-  if (Array.isArray(value)) return value.flatMap(polygonsOf);
+function polygonsIn(value: unknown, place: string): Found[] {
+  if (Array.isArray(value)) {
+    return value.flatMap((item, i) => polygonsIn(item, `${place}[${i}]`));
+  }
   if (typeof value !== "object" || value === null) return [];
   const { type, features, geometry, geometries, coordinates } = value as Record<
     string,
     unknown
   >;
+  const below = (name: string) => place === "" ? name : `${place}.${name}`;
   switch (type) {
     case "FeatureCollection":
-      return polygonsOf(features);
+      return polygonsIn(features, below("features"));
     case "Feature":
-      return polygonsOf(geometry);
+      return polygonsIn(geometry, `${place}${identityOf(value)}`);
     case "GeometryCollection":
-      return polygonsOf(geometries);
+      return polygonsIn(geometries, below("geometries"));
     case "Polygon":
-      return [polygonSchema.parse(coordinates)];
+      return [{ place: below("coordinates"), rings: coordinates }];
     case "MultiPolygon":
-      return multiPolygonSchema.parse(coordinates);
+      return listOf(coordinates, below("coordinates"))
+        .map((rings, i) => ({ place: `${below("coordinates")}[${i}]`, rings }));
     default:
       return [];
   }
+}
+
+/** The id and the name of a feature, as a viewer shows them. */
+function identityOf(feature: object): string {
+  const { id, properties } = feature as Record<string, unknown>;
+  const name = (properties as { name?: unknown } | null | undefined)?.name;
+  const told = Object.entries({ id, name })
+    .filter(([, value]) => ["string", "number"].includes(typeof value))
+    .map(([key, value]) => `${key} ${JSON.stringify(value)}`);
+  return told.length > 0 ? ` (${told.join(", ")})` : "";
+}
+
+function parsePolygon({ place, rings }: Found): Polygon {
+  return listOf(rings, place)
+    .map((ring, i) => parseRing(ring, `${place}[${i}]`));
+}
+
+function listOf(value: unknown, place: string): unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new Error(`${place} is not a list: write the positions of its rings`);
+}
+
+// A triangle.
+const LEAST_CORNERS = 3;
+
+function parseRing(value: unknown, place: string): Ring {
+  const { data, error } = ringSchema.safeParse(value);
+  if (error) {
+    const { path, message } = error.issues[0]!;
+    const at = path.map((step) => `[${String(step)}]`).join("");
+    throw new Error(`${place}${at}: ${message}; write positions as [x, y]`);
+  }
+  const ring = closed(data.map(([x, y]) => ({ x, y })));
+  if (ring.length > LEAST_CORNERS) return ring;
+  throw new Error(
+    `${place} is no ring: it has fewer than ${LEAST_CORNERS} corners; draw it again, or remove it`,
+  );
+}
+
+/** The ring with its first corner at the end again, as the format has it. */
+function closed(ring: Ring): Ring {
+  const first = ring[0], last = ring.at(-1);
+  if (!first || !last) return ring;
+  return first.x === last.x && first.y === last.y ? ring : [...ring, first];
 }
 
 /**

@@ -20,6 +20,9 @@ export interface Pixels extends Size {
   data: Uint8Array<ArrayBuffer>;
 }
 
+/** The colour that transparent pixels are laid over. */
+export type Backdrop = "white" | "black";
+
 /** One resolution of an image. */
 export interface Level extends Size {
   /** Level-0 px per px of this level, >= 1; may be a fraction. */
@@ -37,6 +40,15 @@ export interface Georeference {
   transform: readonly [number, number, number, number, number, number];
 }
 
+/**
+ * An entry of a GeoTIFF as its file has it: its numbers, or the bytes of its
+ * text. It holds for level 0 as stored.
+ */
+export interface GeoTag {
+  tag: number;
+  values: readonly number[];
+}
+
 /** An open image. Level 0 is full resolution. */
 export interface Pyramid extends Size {
   /** The file or URL, as messages name it. */
@@ -50,6 +62,8 @@ export interface Pyramid extends Size {
   /** Power of the objective that level 0 was seen through, where the file says so. */
   readonly magnification?: number | undefined;
   readonly georeference?: Georeference | undefined;
+  /** What the file says of its place, for another file of the same pixels. */
+  readonly geoTags?: readonly GeoTag[] | undefined;
   /** The part of a slide that was scanned, level-0 px, where the file says so. */
   readonly bounds?: Region | undefined;
   /** What was converted on the way in (grey, palette, alpha, 16 bit...). */
@@ -81,7 +95,7 @@ export interface Pyramid extends Size {
 /** What a file may say of an image beside its pixels. */
 export type ImageFacts = Pick<
   Pyramid,
-  "mpp" | "magnification" | "georeference" | "bounds"
+  "mpp" | "magnification" | "georeference" | "geoTags" | "bounds"
 >;
 
 /**
@@ -141,6 +155,10 @@ export abstract class WrappedPyramid implements Pyramid {
     return this.inner.georeference;
   }
 
+  get geoTags(): readonly GeoTag[] | undefined {
+    return this.inner.geoTags;
+  }
+
   get bounds(): Region | undefined {
     return this.inner.bounds;
   }
@@ -186,6 +204,10 @@ export abstract class MovedPyramid extends WrappedPyramid {
   ): { region: Region; level: number };
 
   override get georeference(): undefined {
+    return undefined;
+  }
+
+  override get geoTags(): undefined {
     return undefined;
   }
 

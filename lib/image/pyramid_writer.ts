@@ -56,12 +56,13 @@ export async function writePyramid(
   { compression, blockSize, signal, onProgress = () => {} }: PyramidOptions,
 ): Promise<Size[]> {
   const levels = levelSizes(source);
-  const { mpp, height } = source;
+  const { mpp, geoTags, height } = source;
   const layout = {
     levels,
     blockSize,
     compression,
     ...mpp !== undefined && { mpp },
+    ...geoTags && { geoTags },
   };
   await writeTiff(path, layout, async (writer) => {
     const blocks = new BlockQueue(writer, { compression, blockSize });

@@ -8,7 +8,9 @@ import { ImageError } from "../errors.ts";
 import type { Region, Size } from "./geometry.ts";
 import { copyPart } from "./pixels.ts";
 import {
+  type Backdrop,
   type Georeference,
+  type GeoTag,
   type ImageFacts,
   type Level,
   levelOf,
@@ -47,6 +49,13 @@ export function refuseTooLarge(
   }
 }
 
+/** What a pyramid of a decoded image is told beside its pixels. */
+interface RasterOptions {
+  traffic?: Traffic;
+  facts?: ImageFacts | undefined;
+  backdrop?: Backdrop | undefined;
+}
+
 /** A decoded image as a pyramid of one level. */
 export class RasterPyramid implements Pyramid {
   readonly source: string;
@@ -56,35 +65,37 @@ export class RasterPyramid implements Pyramid {
   readonly mpp: number | undefined;
   readonly magnification: number | undefined;
   readonly georeference: Georeference | undefined;
+  readonly geoTags: readonly GeoTag[] | undefined;
   readonly warnings: readonly string[];
   readonly traffic: Readonly<Traffic>;
   #pixels: Pixels | undefined;
 
   /**
-   * Takes the pixels over, and lays them over white where they are not opaque:
-   * the networks see three channels, and transparent means "nothing here",
-   * which on a slide or a page is white.
+   * Takes the pixels over, and lays them over `backdrop` where they are not
+   * opaque: the networks see three channels, and transparent means "nothing
+   * here", which on a slide or a page is white.
    *
    * @param traffic what reading the file took.
    */
   constructor(
     source: string,
     { pixels, warnings }: DecodedImage,
-    traffic: Traffic = { bytes: 0, requests: 0 },
-    facts: ImageFacts = {},
+    { traffic = { bytes: 0, requests: 0 }, facts = {}, backdrop = "white" }:
+      RasterOptions = {},
   ) {
     const { width, height } = pixels;
     this.source = source;
     this.width = width;
     this.height = height;
     this.levels = [{ width, height, downsample: 1 }];
-    this.warnings = compositeOverWhite(pixels.data)
-      ? [...warnings, "has alpha: composited over white"]
+    this.warnings = compositeOver(backdrop, pixels.data)
+      ? [...warnings, `has alpha: composited over ${backdrop}`]
       : warnings;
     this.traffic = traffic;
     this.mpp = facts.mpp;
     this.magnification = facts.magnification;
     this.georeference = facts.georeference;
+    this.geoTags = facts.geoTags;
     this.#pixels = pixels;
   }
 
@@ -121,14 +132,15 @@ function crop(pixels: Pixels, region: Region): Pixels {
 }
 
 /** Makes RGBA pixels opaque in place; returns whether any was not. */
-function compositeOverWhite(data: Uint8Array): boolean {
+function compositeOver(backdrop: Backdrop, data: Uint8Array): boolean {
+  const behind = backdrop === "white" ? 255 : 0;
   let changed = false;
   for (let i = 3; i < data.length; i += 4) {
     const alpha = data[i]!;
     if (alpha === 255) continue;
     changed = true;
     for (let c = i - 3; c < i; c++) {
-      data[c] = Math.round((data[c]! * alpha) / 255 + 255 - alpha);
+      data[c] = Math.round((data[c]! * alpha + behind * (255 - alpha)) / 255);
     }
     data[i] = 255;
   }

@@ -149,6 +149,10 @@ class ResampledPyramid extends WrappedPyramid {
     return this.inner.stored ?? this.inner;
   }
 
+  override get geoTags(): undefined {
+    return undefined;
+  }
+
   override get georeference(): undefined {
     return undefined; // it is that of the stored pixels
   }

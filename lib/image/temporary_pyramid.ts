@@ -10,7 +10,7 @@ import { withSignal } from "./abort.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { temporaryFile } from "./file_source.ts";
 import type { Orientation } from "./orientation.ts";
-import type { Pyramid } from "./pyramid.ts";
+import type { Backdrop, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
 import { readTiffImage } from "./tiff_levels.ts";
 import { TiffFile } from "./tiff_parser.ts";
@@ -39,11 +39,12 @@ const TIFF = {
  */
 export async function openAsPyramid(
   source: ByteSource,
-  { path, header, cache, signal }: {
+  { path, header, cache, signal, backdrop = "white" }: {
     path: string;
     header: Metadata;
     cache: BlockCache;
     signal?: AbortSignal | undefined;
+    backdrop?: Backdrop | undefined;
   },
 ): Promise<Pyramid> {
   const { width, height, isProgressive, hasAlpha, orientation = 1 } = header;
@@ -52,7 +53,7 @@ export async function openAsPyramid(
       `it has ${width} x ${height} px and is interlaced or progressive, so that it can only be decoded whole`,
     );
   }
-  const temporary = await convert(path, header, signal);
+  const temporary = await convert(path, header, { signal, backdrop });
   const bytes = await temporaryFile(temporary, {
     name: source.name,
     traffic: { bytes: source.size, requests: 1 },
@@ -67,7 +68,7 @@ export async function openAsPyramid(
       orientation: orientation as Orientation,
       warnings: [
         ...conversions(header),
-        ...hasAlpha ? ["has alpha: composited over white"] : [],
+        ...hasAlpha ? [`has alpha: composited over ${backdrop}`] : [],
       ],
     }, cache);
   } catch (error) {
@@ -76,11 +77,14 @@ export async function openAsPyramid(
   }
 }
 
-/** Writes the pyramid of a file, its pixels as they are stored, over white. */
+/** Writes the pyramid of a file, its pixels as they are stored but opaque. */
 async function convert(
   path: string,
   { space }: Metadata,
-  signal: AbortSignal | undefined,
+  { signal, backdrop }: {
+    signal: AbortSignal | undefined;
+    backdrop: Backdrop;
+  },
 ): Promise<string> {
   signal?.throwIfAborted();
   const out = await Deno.makeTempFile({ prefix: "zoomin-", suffix: ".tif" });
@@ -89,9 +93,9 @@ async function convert(
     ignoreIcc: space !== "cmyk",
     limitInputPixels: false,
     sequentialRead: true,
-  }).toColourspace("srgb").flatten({ background: "white" }).tiff(TIFF)
-    .toFile(out).catch((cause) => {
-      throw decodingError(cause);
+  }).toColourspace("srgb").flatten({ background: backdrop }).tiff(TIFF)
+    .toFile(out).catch(async (cause) => {
+      throw await decodingError(cause, path);
     });
   try {
     await withSignal(converting, signal);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { isOfContent } from "../errors.ts";
 import type { Size } from "./geometry.ts";
 import { pageSize } from "./tiff_page.ts";
 import { TAG, type TiffDirectory } from "./tiff_parser.ts";
@@ -37,7 +37,7 @@ export async function describePages(
         await describeDirectory(directory, { page, isSubImage: false }),
       );
     } catch (error) {
-      if (!(error instanceof ImageError) || page === 0) throw error;
+      if (!isOfContent(error) || page === 0) throw error;
       warnings.push(`page ${page + 1} left out: ${error.message}`);
     }
   }

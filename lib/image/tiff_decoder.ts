@@ -178,9 +178,9 @@ function interleave(planes: readonly Interleaved[]): Interleaved {
   return { data, width, height, channels };
 }
 
-/** Opaque RGBA: grey and palettes expanded, transparent pixels over white. */
+/** Opaque RGBA: grey and palettes expanded, transparent pixels composited. */
 function toRgba(
-  { colours, alpha }: TiffPage,
+  { colours, alpha, backdrop }: TiffPage,
   { data, channels }: Interleaved,
   { width, height }: Size,
 ): Uint8Array<ArrayBuffer> {
@@ -200,7 +200,8 @@ function toRgba(
   }
   const out = new Uint8Array(pixels.buffer);
   if (alpha !== "none" && channels > own) {
-    composite(out, data, { channels, own, alpha });
+    const behind = backdrop === "black" ? 0 : 255;
+    composite(out, data, { channels, own, alpha, behind });
   }
   return out;
 }
@@ -220,14 +221,15 @@ function colourTable(colours: Colours): Uint32Array {
   });
 }
 
-/** Lays pixels over white by the channel behind their own ones. */
+/** Lays pixels over a grey, `behind`, by the channel after their own ones. */
 function composite(
   out: Uint8Array,
   data: Uint8Array,
-  { channels, own, alpha }: {
+  { channels, own, alpha, behind }: {
     channels: number;
     own: number;
     alpha: TiffPage["alpha"];
+    behind: number;
   },
 ): void {
   for (let from = own, to = 0; to < out.length; from += channels, to += 4) {
@@ -237,7 +239,8 @@ function composite(
       const value = alpha === "straight"
         ? Math.round(out[c]! * opacity / 255)
         : out[c]!;
-      out[c] = Math.min(255, value + 255 - opacity);
+      const shown = behind * (255 - opacity) / 255; // whole: 0 or all of it
+      out[c] = Math.min(255, value + shown);
     }
   }
 }

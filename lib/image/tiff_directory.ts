@@ -17,6 +17,7 @@ export const TYPE = {
   long: 4,
   rational: 5,
   undefined: 7,
+  double: 12,
   long8: 16,
 } as const;
 
@@ -26,6 +27,7 @@ const BYTES_OF_TYPE: Record<number, number> = {
   [TYPE.long]: 4,
   [TYPE.rational]: 8,
   [TYPE.undefined]: 1,
+  [TYPE.double]: 8,
   [TYPE.long8]: 8,
 };
 
@@ -140,6 +142,8 @@ function encodeValues({ type, values }: ValueField): Uint8Array {
       return Uint8Array.from(values);
     case TYPE.short:
       return new Uint8Array(Uint16Array.from(values).buffer);
+    case TYPE.double:
+      return new Uint8Array(Float64Array.from(values).buffer);
     case TYPE.long8:
       return new Uint8Array(BigUint64Array.from(values, BigInt).buffer);
     default: // long, and the two longs of a rational

@@ -8,8 +8,9 @@
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { ImageError, isOfContent } from "../errors.ts";
 import type { Orientation } from "./orientation.ts";
+import type { Backdrop } from "./pyramid.ts";
 import { isAperio, readFacts } from "./tiff_metadata.ts";
 import { readPage, type TiffPage } from "./tiff_page.ts";
 import { TAG, type TiffDirectory, type TiffFile } from "./tiff_parser.ts";
@@ -32,6 +33,7 @@ import {
 export async function readTiffImage(
   file: TiffFile,
   pages: readonly TiffDirectory[],
+  backdrop: Backdrop = "white",
 ): Promise<TiffImage> {
   const [first] = pages as [TiffDirectory];
   const aperio = isAperio(await first.text(TAG.description));
@@ -46,11 +48,11 @@ export async function readTiffImage(
   const orientation = await base.directory.number(TAG.orientation, 1);
   const isOriented = orientation > 1 && orientation <= 8;
   return {
-    levels,
+    levels: levels.map((level) => ({ ...level, backdrop })),
     orientation: (isOriented ? orientation : 1) as Orientation,
     facts,
     warnings: [
-      ...conversions(levels[0]!),
+      ...conversions({ ...levels[0]!, backdrop }),
       ...isOriented ? [`EXIF orientation ${orientation} applied`] : [],
       ...search.warnings,
       ...isFlat(levels)
@@ -67,6 +69,9 @@ export async function readTiffImage(
         ]
         : [],
       ...warnings,
+      ...isOriented && facts.georeference
+        ? ["georeference left out: it is that of the pixels as stored"]
+        : [],
       ...file.warnings,
     ],
     aperio,
@@ -242,7 +247,7 @@ class LevelSearch {
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof ImageError)) throw error;
+      if (!isOfContent(error)) throw error;
       this.warnings.push(`${what} left out: ${error.message}`);
     }
   }
@@ -253,7 +258,7 @@ async function refuseUnread(base: Candidate): Promise<void> {
   try {
     await readPage(base.directory);
   } catch (cause) {
-    if (!(cause instanceof ImageError)) throw cause;
+    if (!isOfContent(cause)) throw cause;
     throw new ImageError(
       `its first page is a reduced one, and the image of ${base.width} x ${base.height} px is not read: ${cause.message}`,
       { cause },

@@ -1,10 +1,10 @@
 /**
  * What TIFF files say of an image beside its pixels: micrometres per px,
- * magnification, the place on the Earth, the scanner.
+ * magnification, the scanner. Its place on the Earth: tiff_georeference.ts.
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { isOfContent } from "../errors.ts";
 import type { Size } from "./geometry.ts";
 import {
   micrometres,
@@ -13,7 +13,8 @@ import {
   plausibleMpp,
 } from "./mpp.ts";
 import { isOme, type OmeFacts, readOme } from "./ome.ts";
-import type { Georeference, ImageFacts } from "./pyramid.ts";
+import type { ImageFacts } from "./pyramid.ts";
+import { readPlace } from "./tiff_georeference.ts";
 import { pageSize } from "./tiff_page.ts";
 import { TAG, type TiffDirectory, type TiffFile } from "./tiff_parser.ts";
 
@@ -53,13 +54,10 @@ export async function readFacts(
       await resolutionTags(base, description, warnings),
       warnings,
     );
+  const { warnings: ofPlace, ...place } = await readPlace(base);
   return {
-    facts: {
-      mpp,
-      magnification: said.magnification,
-      georeference: await readGeoreference(base),
-    },
-    warnings,
+    facts: { mpp, magnification: said.magnification, ...place },
+    warnings: [...warnings, ...ofPlace],
   };
 }
 
@@ -96,7 +94,7 @@ function readOmeOf(xml: string, described: DescribedPage): OmeFacts {
   try {
     return readOme(xml, described);
   } catch (error) {
-    if (!(error instanceof ImageError)) throw error;
+    if (!isOfContent(error)) throw error;
     const warning = `its OME-XML is not followed: ${error.message}`;
     return { pixelSize: {}, warnings: [warning] };
   }
@@ -163,67 +161,6 @@ function imageJUnit(description: string): number | undefined {
 function positive(text: string | undefined): number | undefined {
   const value = Number(text);
   return value > 0 && Number.isFinite(value) ? value : undefined;
-}
-
-/** GeoTIFF: the place on the Earth, where the file says it. */
-async function readGeoreference(
-  directory: TiffDirectory,
-): Promise<Georeference | undefined> {
-  const keys = await readGeoKeys(directory);
-  const transform = await readTransform(directory);
-  if (transform === undefined) return undefined;
-  const [a, b, c, d, e, f] = transform;
-  const code = [PROJECTED, GEOGRAPHIC].map((key) => keys.get(key))
-    .find((code) => code !== undefined && code !== USER_DEFINED);
-  // With "point" the numbers are those of a pixel's centre, not its corner.
-  const half = keys.get(RASTER_TYPE) === PIXEL_IS_POINT ? 0.5 : 0;
-  return {
-    ...code !== undefined && { crs: `EPSG:${code}` },
-    transform: [a, b, c - half * (a + b), d, e, f - half * (d + e)],
-  };
-}
-
-// Keys and values of GeoTIFF 1.1, section 7 (OGC 19-008r4).
-const RASTER_TYPE = 1024 + 1;
-const PIXEL_IS_POINT = 2;
-const GEOGRAPHIC = 2048;
-const PROJECTED = 3072;
-const USER_DEFINED = 32767;
-
-/** The keys whose values stand in the directory of keys itself. */
-async function readGeoKeys(
-  directory: TiffDirectory,
-): Promise<Map<number, number>> {
-  const values = await directory.numbers(TAG.geoKeys);
-  const keys = new Map<number, number>();
-  for (let i = 4; i + 3 < values.length; i += 4) { // behind a header of four
-    if (values[i + 1] === 0) keys.set(values[i]!, values[i + 3]!);
-  }
-  return keys;
-}
-
-async function readTransform(
-  directory: TiffDirectory,
-): Promise<Georeference["transform"] | undefined> {
-  const matrix = await directory.numbers(TAG.modelTransformation);
-  if (matrix.length === 16) {
-    const [a, b, , c, d, e, , f] = matrix as [number, ...number[]];
-    return [a, b!, c!, d!, e!, f!];
-  }
-  const [scaleX, scaleY] = await directory.numbers(TAG.modelPixelScale);
-  const tie = await directory.numbers(TAG.modelTiepoint);
-  if (scaleX === undefined || scaleY === undefined || tie.length < 6) {
-    return undefined;
-  }
-  const [x, y, , worldX, worldY] = tie as [number, ...number[]];
-  return [
-    scaleX,
-    0,
-    worldX! - x * scaleX,
-    0,
-    -scaleY,
-    worldY! + y! * scaleY,
-  ];
 }
 
 /**

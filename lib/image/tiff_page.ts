@@ -6,6 +6,7 @@
  */
 import { ImageError } from "../errors.ts";
 import type { MapSize, Size } from "./geometry.ts";
+import type { Backdrop } from "./pyramid.ts";
 import { TAG, type TiffDirectory, type TiffTable } from "./tiff_parser.ts";
 
 /** How blocks are compressed. */
@@ -87,6 +88,8 @@ export interface TiffPage extends Size {
   planar: boolean;
   colours: Colours;
   alpha: Alpha;
+  /** Under pixels that are not opaque; white if omitted. */
+  backdrop?: Backdrop;
   jpegTables: Uint8Array | undefined;
   offsets: TiffTable;
   bytes: TiffTable;

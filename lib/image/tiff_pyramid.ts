@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ImageError } from "../errors.ts";
+import { ImageError, isOfContent } from "../errors.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { BlockPyramid } from "./block_pyramid.ts";
 import type { Size } from "./geometry.ts";
@@ -30,14 +30,14 @@ export interface TiffImage {
 
 /** What decoding changes, in the words that other formats use. */
 export function conversions(
-  { colours, bits, alpha, directory }: TiffPage,
+  { colours, bits, alpha, backdrop = "white", directory }: TiffPage,
 ): string[] {
   return [
     ...colours.kind === "palette" ? ["palette expanded to RGB"] : [],
     ...colours.kind === "grey" ? ["grey expanded to RGB"] : [],
     ...directory.has(TAG.iccProfile) ? ["colour profile not applied"] : [],
     ...bits === 16 ? ["16-bit samples scaled to 8"] : [],
-    ...alpha === "none" ? [] : ["has alpha: composited over white"],
+    ...alpha === "none" ? [] : [`has alpha: composited over ${backdrop}`],
   ];
 }
 
@@ -97,7 +97,7 @@ class TiffPyramid extends BlockPyramid {
         : await decodePlanes(page, await Promise.all(encoded), size);
       return pixels ?? filled(size, this.#image.aperio);
     } catch (cause) {
-      if (!(cause instanceof ImageError)) throw cause;
+      if (!isOfContent(cause)) throw cause;
       throw new ImageError(
         `it is damaged or truncated (${cause.message})`,
         { cause },

@@ -7,6 +7,7 @@
  */
 import { moveIntoPlace, temporaryBeside, writeAll } from "../files.ts";
 import type { MapSize, Size } from "./geometry.ts";
+import type { GeoTag } from "./pyramid.ts";
 import type { BlockCompression } from "./tiff_blocks.ts";
 import {
   bytesOf,
@@ -18,6 +19,7 @@ import {
   inlineBytes,
   TYPE,
 } from "./tiff_directory.ts";
+import { geoFields } from "./tiff_georeference.ts";
 
 /** What a file is to hold. */
 export interface TiffLayout {
@@ -28,6 +30,8 @@ export interface TiffLayout {
   compression: BlockCompression;
   /** Micrometres per level-0 px. */
   mpp?: number;
+  /** Where level 0 lies on the Earth. */
+  geoTags?: readonly GeoTag[];
   /** BigTIFF whatever the size; otherwise only where offsets need it. */
   big?: boolean;
 }
@@ -207,7 +211,7 @@ const RESOLUTION_STEPS = 1000;
 
 /** The entries of a level's directory, but for its tables. */
 function pageFields(
-  { levels, blockSize, compression, mpp }: TiffLayout,
+  { levels, blockSize, compression, mpp, geoTags = [] }: TiffLayout,
   level: number,
 ): Field[] {
   const { width, height } = levels[level]!;
@@ -234,7 +238,7 @@ function pageFields(
     isJpeg ? short(530, 2, 2) : short(317, 2), // 4:2:0, or differences
     long(322, blockSize),
     long(323, blockSize),
-    ...level === 0 ? [text(270, description(mpp))] : [],
+    ...level === 0 ? [text(270, description(mpp)), ...geoFields(geoTags)] : [],
     ...mpp === undefined
       ? []
       : resolution(MICROMETRES_PER_CM / (mpp * levels[0]!.width / width)),

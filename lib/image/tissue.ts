@@ -5,6 +5,7 @@
  * @module
  */
 import { ImageError } from "../errors.ts";
+import { spelled } from "../files.ts";
 import { Foreground, type Mask } from "./foreground.ts";
 import { boundedSize, type Size } from "./geometry.ts";
 import { openImage } from "./open.ts";
@@ -16,7 +17,7 @@ import type { Rgb } from "./rgb.ts";
 /**
  * Where to look: `none` is everywhere, `tissue` where the image has colour
  * (Otsu's threshold on saturation), `mask` where another picture of the image
- * is bright, `polygons` inside those of a GeoJSON file in level-0 px.
+ * is bright and opaque, `polygons` inside those of a GeoJSON file in level-0 px.
  */
 export type ForegroundChoice =
   | { kind: "none" }
@@ -32,7 +33,7 @@ export type ForegroundChoice =
 export async function fileForeground(path: string): Promise<ForegroundChoice> {
   const head = new Uint8Array(64);
   try {
-    using file = await Deno.open(path);
+    using file = await Deno.open(await spelled(path));
     await file.read(head);
   } catch (cause) {
     const reason = cause instanceof Deno.errors.NotFound
@@ -99,7 +100,11 @@ async function brightOf(
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<Foreground> {
-  const image = await openImage(path, signal ? { signal } : {});
+  // Nothing is marked where nothing was painted.
+  const image = await openImage(path, {
+    backdrop: "black",
+    ...signal && { signal },
+  });
   try {
     checkShape(pyramid, image);
     const { data, width, height } = await readOverview(
@@ -114,7 +119,7 @@ async function brightOf(
     return checkedForeground(
       { cells, rows: height, columns: width },
       pyramid,
-      `the mask ${path} is dark everywhere; paint white where to look`,
+      `the mask ${path} is dark or transparent everywhere; paint white where to look`,
     );
   } finally {
     image.close();

@@ -8,6 +8,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { downsample } from "../../kernels/downsample.ts";
 import { gatherPatches, packPixels } from "../../kernels/gather_patches.ts";
+import { largestTensorBytes } from "../../kernels/gpu.ts";
 import { Memory } from "../memory.ts";
 import { clipRegion, type Region, type Size, viewSize } from "./geometry.ts";
 import {
@@ -24,6 +25,8 @@ import { collected, joined } from "./tensors.ts";
 // engine (64 MiB) while all its tiles are cut from it; of others each region is
 // read.
 const LARGEST_WHOLE = 4096 * 4096;
+
+const PACKED_BYTES = 4; // a pixel on the engine
 
 // Regions that are read at a time where they are small.
 const MOST_AT_A_TIME = 64;
@@ -59,7 +62,11 @@ export class Views {
         await pyramid.read({ x: 0, y: 0, width, height }, 0, signal),
       )
       : undefined;
-    return new Views(pyramid, memory.readPixels, whole);
+    const most = Math.min(
+      memory.readPixels,
+      largestTensorBytes() / PACKED_BYTES,
+    );
+    return new Views(pyramid, most, whole);
   }
 
   dispose(): void {

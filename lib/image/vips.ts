@@ -9,6 +9,7 @@
  */
 import sharp, { type Metadata } from "sharp";
 import { ImageError } from "../errors.ts";
+import { isPng, pngFault } from "./png_faults.ts";
 import type { Pixels } from "./pyramid.ts";
 import {
   type DecodedImage,
@@ -63,7 +64,9 @@ export async function readHeader(file: Uint8Array | string): Promise<Metadata> {
     refuseUnsupported(header);
     return header;
   } catch (cause) {
-    throw cause instanceof ImageError ? cause : decodingError(cause);
+    throw cause instanceof ImageError
+      ? cause
+      : await decodingError(cause, file);
   }
 }
 
@@ -82,7 +85,7 @@ async function readPixels(
       .toBuffer({ resolveWithObject: true });
     return { data: aligned(data), width: info.width, height: info.height };
   } catch (cause) {
-    throw decodingError(cause);
+    throw await decodingError(cause, bytes);
   }
 }
 
@@ -140,17 +143,50 @@ function aligned({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>) {
   return byteOffset % 4 === 0 ? bytes : bytes.slice();
 }
 
-/** What libvips says, in one line: the first of its lines that is an error. */
-export function decodingError(cause: unknown): ImageError {
-  const lines = (cause as Error).message
+/**
+ * Why libvips did not decode a file, by its bytes or its path, in one line: the
+ * first of its lines that is an error.
+ */
+export async function decodingError(
+  cause: unknown,
+  file: Uint8Array | string,
+): Promise<ImageError> {
+  const line = (cause as Error).message
     .replace(/Input (buffer|file) has corrupt header:/, "")
     .split("\n").map((line) => line.trim())
-    .filter((line) => line !== "" && !isWarning(line));
-  const line = lines[0] ?? "no word from the decoder";
-  const reason = /not configured|built without/.test(line)
-    ? "this variant is not supported"
-    : "it is damaged or truncated";
-  return new ImageError(`${reason} (${line})`, { cause });
+    .find((line) => line !== "" && !isWarning(line));
+  if (line !== undefined && UNSUPPORTED.test(line)) {
+    return new ImageError(`this variant is not supported (${line})`, { cause });
+  }
+  const fault = await faultOfPng(file);
+  if (fault !== undefined) return new ImageError(fault, { cause });
+  const isTold = line !== undefined && !SILENT.includes(line);
+  return new ImageError(
+    isTold
+      ? `it is damaged or truncated (${line})`
+      : "its image data is damaged or truncated",
+    { cause },
+  );
+}
+
+const UNSUPPORTED = /not configured|built without|unsupported|not supported/i;
+
+// Said for anything.
+const SILENT = ["Unknown error", "vipspng: libpng read error"];
+
+// Of a file that is read again to say what is wrong with it.
+const MOST_BYTES = 2 ** 28;
+
+async function faultOfPng(
+  file: Uint8Array | string,
+): Promise<string | undefined> {
+  if (typeof file === "string") {
+    const { size } = await Deno.stat(file);
+    return size > MOST_BYTES
+      ? undefined
+      : await faultOfPng(await Deno.readFile(file));
+  }
+  return isPng(file) ? pngFault(file) : undefined;
 }
 
 /** libvips collects warnings among the errors. */

@@ -9,7 +9,7 @@ import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { CheckpointError, ConfigError, oneLine } from "../errors.ts";
-import { writeFileAtomically } from "../files.ts";
+import { spelled, writeFileAtomically } from "../files.ts";
 import { type Config, issueText, parseConfig } from "./config.ts";
 import { parameterSpecs } from "./networks.ts";
 import { createParameters } from "./parameters.ts";
@@ -205,7 +205,8 @@ async function decodeFile<T>(
 }
 
 /** The checkpoint that `path` means. */
-async function checkpointFile(path: string): Promise<string> {
+async function checkpointFile(given: string): Promise<string> {
+  const path = await spelled(given);
   const info = await stat(path).catch(() => undefined);
   if (!info) {
     throw new CheckpointError(

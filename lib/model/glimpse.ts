@@ -72,7 +72,10 @@ export interface SubTiles {
   subTiles: tf.Tensor4D | undefined; // [S, h2, w2, 3], normalised
   /** All of them in order, some at a time; what is yielded is only lent. */
   subTileBatches(): AsyncGenerator<tf.Tensor4D>;
-  /** The memory bound, bytes, that would hold all of them together. */
+  /**
+   * The memory bound, bytes, that would hold all of them together; infinite if no
+   * tensor of the engine does.
+   */
   togetherBytes: number;
 }
 

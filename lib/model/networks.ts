@@ -41,6 +41,13 @@ export const featureBytes: Record<FeatureNetwork, number> = {
   ats: 1300,
 };
 
+/** Bytes of the largest tensor of each network for each px of what it reads. */
+export const featureTensorBytes: Record<FeatureNetwork, number> = {
+  lenet: 4 * 36,
+  resnet: 4 * 48,
+  ats: 4 * 32,
+};
+
 /**
  * Whether a network is trained on statistics of all that it reads, and so has to
  * read it together.
@@ -57,6 +64,9 @@ export const ATTENTION_RADIUS = 3;
 // As PyTorch's BatchNorm2d: share of a new batch in the moving statistics.
 const MOMENTUM = 0.1;
 const CENTRE = "f/centre";
+/** Bytes of the largest tensor of an attention network for each px it sees. */
+export const ATTENTION_TENSOR_BYTES = 4 * 8;
+
 const ATTENTION_LAYERS = [[3, 8], [8, 8], [8, 1]] as const;
 const RESNET_CHANNELS = 48;
 const RESNET_BLOCKS = 3;

@@ -1,14 +1,21 @@
 /**
  * Which images are looked at together: as many as the memory bound takes, and
- * one that it does not take alone in blocks.
+ * one that it does not take alone in blocks. On a GPU no tensor of them is
+ * larger than what it binds.
  *
  * @module
  */
+import { largestTensorBytes } from "../../kernels/gpu.ts";
 import { tileMapSize, viewSize } from "../image/geometry.ts";
 import { Memory } from "../memory.ts";
 import type { Config } from "./config.ts";
 import type { PlanImage, PlanOptions } from "./glimpse.ts";
-import { featureBytes, hasBatchStatistics } from "./networks.ts";
+import {
+  ATTENTION_TENSOR_BYTES,
+  featureBytes,
+  featureTensorBytes,
+  hasBatchStatistics,
+} from "./networks.ts";
 
 /** Places of images that are looked at together, or of one in blocks. */
 export interface LookPass {
@@ -32,10 +39,17 @@ export function lookPasses(
     PassOptions,
 ): LookPass[] {
   const { features } = config.network;
-  const joint = memory.jointPixels;
+  const tensorBytes = largestTensorBytes();
+  const joint = Math.min(
+    memory.jointPixels,
+    tensorBytes / ATTENTION_TENSOR_BYTES,
+  );
   // Statistics are those of the images that the configuration puts together.
   const readable = training && !hasBatchStatistics[features]
-    ? memory.featurePixels(featureBytes[features])
+    ? Math.min(
+      memory.featurePixels(featureBytes[features]),
+      tensorBytes / featureTensorBytes[features],
+    )
     : Infinity;
   const passes: LookPass[] = [];
   let seen = 0, read = 0; // by the last pass, px

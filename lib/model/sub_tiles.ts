@@ -5,6 +5,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { largestTensorBytes } from "../../kernels/gpu.ts";
 import { collected, joined } from "../image/tensors.ts";
 import type { Views } from "../image/views.ts";
 import { Memory } from "../memory.ts";
@@ -12,7 +13,11 @@ import { ahead, inParts } from "./ahead.ts";
 import type { Glimpse, PlanImage, PlanOptions, SubTiles } from "./glimpse.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "./model.ts";
-import { featureBytes, hasBatchStatistics } from "./networks.ts";
+import {
+  featureBytes,
+  featureTensorBytes,
+  hasBatchStatistics,
+} from "./networks.ts";
 
 /** Sub-tiles of one glimpse. */
 type Part = Pick<Glimpse, "image" | "subTileRegions">;
@@ -37,7 +42,9 @@ export async function readSubTiles(
   const bytes = featureBytes[network.features];
   const isAlone = alone && hasBatchStatistics[network.features];
   const area = subTileSize ** 2;
-  const pixels = memory.featurePixels(bytes, isAlone);
+  const tensorPixels = largestTensorBytes() /
+    featureTensorBytes[network.features];
+  const pixels = Math.min(memory.featurePixels(bytes, isAlone), tensorPixels);
   const most = Math.max(1, Math.floor(pixels / area));
   const count = glimpses
     .reduce((sum, { subTileRegions }) => sum + subTileRegions.length, 0);
@@ -45,7 +52,9 @@ export async function readSubTiles(
     const raw = await views[image]!.regions(subTileRegions, size, signal);
     return prepared(raw, subTileRegions, images[image]!, model);
   };
-  const togetherBytes = Memory.toRead(count * area, bytes, isAlone);
+  const togetherBytes = count * area > tensorPixels
+    ? Infinity
+    : Memory.toRead(count * area, bytes, isAlone);
   if (count <= most) {
     const subTiles = joined(await collected(glimpses, read));
     return { ...held(subTiles), togetherBytes };

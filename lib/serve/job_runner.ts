@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { EngineError, ImageError, NamedError } from "../errors.ts";
+import { EngineError, isOfContent, NamedError } from "../errors.ts";
 import { NotReadyError, RefusalError } from "./errors.ts";
 import { removeImage } from "./job_files.ts";
 import type { Job, JobKind, JobProgress, JobStore } from "./job_store.ts";
@@ -202,7 +202,7 @@ export class JobRunner {
         error: told ?? "It failed within; the server's log says how",
       });
       // It will not become readable, and may be gigabytes.
-      const isUseless = isOurs && error instanceof ImageError;
+      const isUseless = isOurs && isOfContent(error);
       if (isUseless) await removeImage(this.folderOf(job.id));
       log("error", "job failed", {
         ...fields,

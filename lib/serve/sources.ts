@@ -8,6 +8,7 @@ import { isAbsolute, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Manifest, readManifest } from "../data/manifest.ts";
 import { Faults } from "../data/table.ts";
+import { spelled } from "../files.ts";
 import { httpUrl } from "../image/http_source.ts";
 import { isUrl } from "../image/source.ts";
 import { ForbiddenError, InputError } from "./errors.ts";
@@ -115,7 +116,7 @@ export class Sources {
 
   async #allowedFile(path: string): Promise<string | undefined> {
     try {
-      const file = await Deno.realPath(path);
+      const file = await Deno.realPath(await spelled(path));
       const inside = this.roots.some((root) => isInside(root, file));
       return inside && (await Deno.stat(file)).isFile ? file : undefined;
     } catch {

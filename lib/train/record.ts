@@ -127,15 +127,26 @@ async function featureVariable(
 ): Promise<tf.Variable<tf.Rank.R2>> {
   const { features } = model.config.network;
   if (hasBatchStatistics[features]) {
-    const megabytes = Math.ceil(planned.togetherBytes / 1e6);
     throw new ConfigError(
-      `Cannot train network.features=${features} on ${planned.locations.length} sub-tiles together within the memory bound: its batch statistics need them so; set --memory to ${megabytes}MB or more a worker, or lower training.imagesPerPass or view.samples`,
+      `Cannot train network.features=${features} on ${planned.locations.length} sub-tiles together ${
+        howToFit(planned.togetherBytes)
+      }`,
     );
   }
   const read = await readFeatures(model, planned, { updates });
   const variable = tf.variable(read);
   read.dispose();
   return variable;
+}
+
+function howToFit(bytes: number): string {
+  const needed = "its batch statistics need them so";
+  const fewer = "lower training.imagesPerPass or view.samples";
+  return Number.isFinite(bytes)
+    ? `within the memory bound: ${needed}; set --memory to ${
+      Math.ceil(bytes / 1e6)
+    }MB or more a worker, or ${fewer}`
+    : `in what this GPU binds at once: ${needed}; ${fewer}`;
 }
 
 export function isAttention(name: string): boolean {

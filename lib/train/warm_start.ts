@@ -104,7 +104,7 @@ async function fitTo(
   const [pass] = lookPasses([{ pyramid }], model.config, { samples, memory });
   if (pass!.inBlocks) {
     throw new ConfigError(
-      `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound; raise --memory, or set training.saliencyWarmStart to null`,
+      `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound, or what a GPU binds at once; raise --memory, or set training.saliencyWarmStart to null`,
     );
   }
   const foreground = await foregroundOf(pyramid, choice ?? { kind }, signal);

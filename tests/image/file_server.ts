@@ -10,8 +10,20 @@ import type { AddressInfo } from "node:net";
 
 /** How a server answers; the first requests that `trouble` names go wrong. */
 export interface ServerOptions {
-  /** Answers every request with all of the file. */
-  ignoreRanges?: boolean;
+  /** Answers every request, or those from this one on, with all of the file. */
+  ignoreRanges?: boolean | number;
+  /** What is given of the bytes `[start, end)` that are asked for. */
+  give?: (start: number, end: number) => { start: number; end: number };
+  /** How the bytes `[start, end)` of `total` are named; not at all if undefined. */
+  nameRange?: (
+    start: number,
+    end: number,
+    total: number,
+  ) => string | undefined;
+  /** Of the file's version; none if null. */
+  etag?: string | null;
+  /** Says nothing of the length of an answer. */
+  chunked?: boolean;
   /** What goes wrong, by the number of the request, from 1. */
   trouble?: (request: number) => Trouble | undefined;
   /** Turns the file into another at this request. */
@@ -37,7 +49,15 @@ export interface FileServer extends AsyncDisposable {
 /** Serves `file` at a free port until it is disposed of. */
 export async function serveFile(
   file: Uint8Array,
-  { ignoreRanges, trouble = () => undefined, changeAt }: ServerOptions = {},
+  {
+    ignoreRanges = false,
+    trouble = () => undefined,
+    changeAt,
+    give = (start, end) => ({ start, end }),
+    nameRange = (start, end, total) => `bytes ${start}-${end - 1}/${total}`,
+    etag: version = '"old"',
+    chunked = false,
+  }: ServerOptions = {},
 ): Promise<FileServer> {
   const ranges: string[] = [];
   let served = 0;
@@ -50,22 +70,25 @@ export async function serveFile(
       return;
     }
     const isNew = changeAt !== undefined && count >= changeAt;
-    const etag = isNew ? '"new"' : '"old"';
+    const etag = isNew ? '"new"' : version;
     const condition = headers["if-range"];
-    const isAll = ignoreRanges || (condition && condition !== etag);
-    const range = isAll
-      ? null
-      : /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? "");
-    const start = Number(range?.[1] ?? 0);
-    const end = Math.min(Number(range?.[2] ?? Infinity) + 1, file.length);
+    const isWhole = typeof ignoreRanges === "number"
+      ? count >= ignoreRanges
+      : ignoreRanges;
+    const isAll = isWhole || (condition && condition !== etag);
+    const range = isAll ? undefined : rangeOf(headers.range, file.length);
+    const { start, end } = range
+      ? give(range.start, range.end)
+      : { start: 0, end: file.length };
     const total = file.length * (wrong?.kind === "lie" ? 2 : 1);
-    response.setHeader("etag", etag);
-    if (range) {
-      response.setHeader("content-range", `bytes ${start}-${end - 1}/${total}`);
-    }
+    if (etag !== null) response.setHeader("etag", etag);
+    const name = range && nameRange(start, end, total);
+    if (name !== undefined) response.setHeader("content-range", name);
     response.statusCode = range ? 206 : 200;
     served += end - start;
-    answer(response, file.subarray(start, end), wrong);
+    const bytes = file.subarray(start, end);
+    if (chunked) response.write(bytes, () => response.end());
+    else answer(response, bytes, wrong);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
@@ -80,6 +103,18 @@ export async function serveFile(
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** The bytes `[start, end)` that a header asks for, of `length`. */
+function rangeOf(
+  header = "",
+  length: number,
+): { start: number; end: number } | undefined {
+  const [, first, last] = /^bytes=(\d*)-(\d+)$/.exec(header) ?? [];
+  if (last === undefined) return undefined;
+  return first === "" // the last ones
+    ? { start: length - Number(last), end: length }
+    : { start: Number(first), end: Math.min(Number(last) + 1, length) };
 }
 
 function answer(

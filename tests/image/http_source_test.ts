@@ -123,7 +123,7 @@ for (const trouble of passing) {
     const source = await openUrl(server.url, options);
     await assert.rejects(
       source.read(100_000, 50),
-      /^ImageError: .*, at the last of 3 attempts$/,
+      /^NetworkError: .*, at the last of 3 attempts$/,
     );
     assert.equal(server.ranges.length, 1 + 3);
     source.close();
@@ -134,7 +134,7 @@ Deno.test("what cannot pass is not tried again", async () => {
   const cases: [Trouble, RegExp][] = [
     [{ kind: "status", status: 404 }, /the server answers 404 Not Found$/],
     [{ kind: "status", status: 403 }, /the server answers 403 Forbidden$/],
-    [{ kind: "long" }, /sends more than the 16384 bytes asked for$/],
+    [{ kind: "long" }, /sends more than the 16384 bytes that it names$/],
   ];
   for (const [trouble, reason] of cases) {
     await using server = await serveFile(file, { trouble: () => trouble });
@@ -288,6 +288,8 @@ Deno.test("an error of a server names the image and the reason", async () => {
   });
   await assert.rejects(
     openImage(server.url),
-    new RegExp(`^ImageError: Cannot open ${server.url} as an image: .* 404`),
+    new RegExp(
+      `^ImageSourceError: Cannot open ${server.url} as an image: .* 404`,
+    ),
   );
 });

@@ -15,8 +15,8 @@ const MPP = 0.25;
 
 function image(width: number, height: number, mpp?: number): RasterPyramid {
   const pixels = asymmetricPicture(width, height);
-  return new RasterPyramid("slide", { pixels, warnings: [] }, undefined, {
-    mpp,
+  return new RasterPyramid("slide", { pixels, warnings: [] }, {
+    facts: { mpp },
   });
 }
 
@@ -101,7 +101,7 @@ Deno.test("an image with levels is made of the coarsest that is fine enough", as
     height: 512,
   };
   const levels = () =>
-    new Levels("slide", { pixels, warnings: [] }, undefined, { mpp: 0.25 });
+    new Levels("slide", { pixels, warnings: [] }, { facts: { mpp: 0.25 } });
   const stored = levels();
   const seen: Pyramid = atMpp(stored, 0.75); // three times
   assert.deepEqual(seen.levels, [
@@ -125,8 +125,10 @@ Deno.test("a level that is fine enough on one axis alone is not taken", async ()
     height: 512,
   };
   for (const [width, height] of [[512, 200], [400, 256]] as const) {
-    const stored = new Levels("slide", { pixels, warnings: [] }, undefined, {
-      mpp: 0.25,
+    const stored = new Levels("slide", { pixels, warnings: [] }, {
+      facts: {
+        mpp: 0.25,
+      },
     });
     Object.assign(stored.levels[1]!, { width, height });
     const seen = atMpp(stored, 0.5); // 512 x 256 px
@@ -178,7 +180,7 @@ Deno.test("what is said to be read next holds all that is read", async () => {
     height: 512,
   };
   const seen: Pyramid = atMpp(
-    new Telling("slide", { pixels, warnings: [] }, undefined, { mpp: 0.25 }),
+    new Telling("slide", { pixels, warnings: [] }, { facts: { mpp: 0.25 } }),
     0.75,
   );
   const region = { x: 31, y: 17, width: 50, height: 40 };
@@ -241,8 +243,8 @@ Deno.test("an image whose file says um per px that are none is refused with them
   const pixels = asymmetricPicture(8, 8);
   const warnings: string[] = [];
   const mpp = plausibleMpp("description", { x: 500 }, warnings);
-  const image = new RasterPyramid("a.tif", { pixels, warnings }, undefined, {
-    mpp,
+  const image = new RasterPyramid("a.tif", { pixels, warnings }, {
+    facts: { mpp },
   });
   assert.throws(
     () => atMpp(image, 0.5),

@@ -28,6 +28,7 @@ const host = Deno.serve(options, async (request) => {
     askedSilent++;
     await silence.promise;
   }
+  if (pathname === "/ill") return new Response("later", { status: 503 });
   const file = join(server.folder, "set", pathname);
   const bytes = await Deno.readFile(file).catch(() => undefined);
   if (!bytes) return new Response("none", { status: 404 });
@@ -119,6 +120,14 @@ Deno.test("a host that has no such image is told of, without its secrets", async
   await assertRefused(await classify(`http://127.0.0.1:${port}/manifest.csv`), {
     status: 415,
   });
+});
+
+Deno.test("a host in trouble is no fault of the caller's, nor of the image", async () => {
+  const { error } = await assertRefused(
+    await classify(`http://127.0.0.1:${port}/ill?signature=key`),
+    { status: 502, error: /the server answers 503, at the last of 5/ },
+  );
+  assert.doesNotMatch(error, /signature|damaged/);
 });
 
 Deno.test("a host that is silent holds up nothing else", async () => {
