@@ -16,6 +16,14 @@ type Found = { libvips: Libvips; reason?: never } | {
   reason: string;
 };
 
+// libvips picks a loader by content: but for PNG, JPEG, WebP and TIFF none may
+// see a stranger's bytes. Those of sharp's build, and of others of libvips 8.18.
+const BLOCKED = [
+  ...["Csv", "Heif", "Jp2k", "Matrix", "Nsgif", "Openslide", "Pdf", "Raw"],
+  ...["Svg", "Uhdr", "Vips", "Analyze", "DcRaw", "Fits", "Jxl", "Magick"],
+  ...["Magick7", "Mat", "Nifti", "Openexr", "Ppm", "Rad"],
+];
+
 let found: Promise<Found> | undefined;
 
 /** Loads the library, once. */
@@ -46,13 +54,8 @@ async function load(): Promise<Found> {
     const { default: sharp } = await import("sharp");
     sharp.cache(false); // its cache would hold what ImageCache bounds
     sharp.concurrency(1); // workers already use every core
-    // libvips picks a loader by content: no other may see a stranger's bytes.
-    sharp.block({ operation: ["VipsForeignLoad"] });
-    sharp.unblock({
-      operation: ["Png", "Jpeg", "Webp", "Tiff"].map((format) =>
-        `VipsForeignLoad${format}`
-      ),
-    });
+    // All Workers share libvips: to block more for a moment would disturb them.
+    sharp.block({ operation: BLOCKED.map((name) => `VipsForeignLoad${name}`) });
     return { libvips: sharp };
   } catch (error) {
     const { state } = await Deno.permissions.query({ name: "ffi" });

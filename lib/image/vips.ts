@@ -162,7 +162,7 @@ export async function decodingError(
   );
 }
 
-const UNSUPPORTED = /not configured|built without|unsupported|not supported/i;
+const UNSUPPORTED = /not configured|built without|Unsupported JPEG process/;
 
 // Said for anything.
 const SILENT = ["Unknown error", "vipspng: libpng read error"];
