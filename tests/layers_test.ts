@@ -244,6 +244,15 @@ Deno.test("nothing is of type any", () => {
   assert.deepEqual(mentions(sources, ANY, []), []);
 });
 
+Deno.test("one module loads sharp, and only when it is asked for", () => {
+  const loads = /import\s+(?!type\b)[^;]*from "sharp"|import\("sharp"\)/;
+  const found = sources.filter(({ code }) =>
+    loads.test(code.replaceAll('typeof import("sharp")', ""))
+  );
+  assert.deepEqual(found.map(({ path }) => path), ["lib/image/libvips.ts"]);
+  assert.doesNotMatch(found[0]!.code, /from "sharp"/);
+});
+
 /** A source file as if it had been read. */
 function source(path: string, text: string): Source {
   return { path, code: withoutComments(text) };

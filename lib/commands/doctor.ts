@@ -14,7 +14,9 @@ import {
   findAdapter,
   INSTALL_HINT,
 } from "../engine/webgpu.ts";
-import { OPENSLIDE_HINT, openSlideVersion } from "../image/openslide.ts";
+import { JPEG_WARNING } from "../image/jpeg_decoder.ts";
+import { findLibvips } from "../image/libvips.ts";
+import { openSlideHint, openSlideVersion } from "../image/openslide.ts";
 import { parseFlags, toggle, usageText } from "./flags.ts";
 
 export const summary = "Show what this machine offers and test each engine";
@@ -78,18 +80,20 @@ async function versions(): Promise<Record<string, string>> {
     tfjs: version_core,
     ...await imageVersions(),
     openslide: openSlideVersion() ??
-      `not found: for NDPI, MRXS, SCN, VMS and BIF slides ${OPENSLIDE_HINT}`,
+      `not found: for NDPI, MRXS, SCN, VMS and BIF slides ${openSlideHint()}`,
   };
 }
 
-/** sharp is a native module: on an odd platform it may fail to load. */
+/** sharp is a native module: it needs permissions and the platform's build. */
 async function imageVersions(): Promise<Record<string, string>> {
-  try {
-    const { default: sharp } = await import("sharp");
-    return { sharp: sharp.versions.sharp, libvips: sharp.versions.vips };
-  } catch (error) {
-    return { sharp: `does not load: ${firstLine(error)}` };
-  }
+  const { libvips, reason } = await findLibvips();
+  return libvips
+    ? { sharp: libvips.versions.sharp, libvips: libvips.versions.vips }
+    : {
+      sharp: `does not load: ${reason}`,
+      pictures:
+        `in JavaScript: PNG, BMP and TIFF to the same pixels; ${JPEG_WARNING}; no WebP, no pictures are written`,
+    };
 }
 
 async function testEngine(backend: "webgpu" | "wasm"): Promise<EngineReport> {

@@ -6,7 +6,6 @@
  */
 import { dirname, join, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import sharp from "sharp";
 import { UsageError } from "../errors.ts";
 import {
   moveIntoPlace,
@@ -15,6 +14,7 @@ import {
   writeAndSync,
 } from "../files.ts";
 import type { Size } from "../image/geometry.ts";
+import { libvips } from "../image/libvips.ts";
 import type { Split } from "./manifest.ts";
 import type { AnnotatedObject } from "./regions.ts";
 import { formatTable } from "./table.ts";
@@ -179,6 +179,7 @@ async function encode(
   { data, width, height, channels }: Drawing,
   path: string,
 ): Promise<void> {
+  const sharp = await libvips("write a PNG");
   const png = await sharp(data, { raw: { width, height, channels } })
     .png({ compressionLevel: 1 }) // noise hardly compresses: be quick
     .toBuffer();

@@ -50,9 +50,9 @@ const RAISED_LIMITS = [
 /** The adapter that Deno's WebGPU offers first, if any. */
 export async function findAdapter(): Promise<GPUAdapter | undefined> {
   // Mesa prints a line on stderr when this is unset.
-  if (!Deno.env.get("XDG_RUNTIME_DIR")) {
-    Deno.env.set("XDG_RUNTIME_DIR", tmpdir());
-  }
+  const name = "XDG_RUNTIME_DIR";
+  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+  if (state === "granted" && !Deno.env.get(name)) Deno.env.set(name, tmpdir());
   const adapter = await navigator.gpu?.requestAdapter({
     powerPreference: "high-performance",
   });

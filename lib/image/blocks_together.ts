@@ -6,8 +6,8 @@
  *
  * @module
  */
-import sharp from "sharp";
 import { freeNow } from "../memory.ts";
+import { libvips } from "./libvips.ts";
 import {
   encodeDirectory,
   encodeHeader,
@@ -45,6 +45,7 @@ export async function decodeTogether(
   if (page.compression === "jpeg" && !blocks.every(isComplete)) {
     throw new RangeError("A block is cut off");
   }
+  const sharp = await libvips();
   const { data, info } = await sharp(tiffOf(page, blocks), {
     failOn: "warning", // which is all that libtiff has for damaged LZW
     ignoreIcc: true,

@@ -18,8 +18,11 @@ import { decodeBmp } from "./bmp.ts";
 import { refuseOtherDicom } from "./dicom.ts";
 import { openFile } from "./file_source.ts";
 import type { Fetch } from "./http_client.ts";
+import { decodeJpeg, JPEG_WARNING } from "./jpeg_decoder.ts";
 import { openUrl } from "./http_source.ts";
+import { findLibvips } from "./libvips.ts";
 import { openSlideVersion, openWithOpenSlide } from "./openslide.ts";
+import { decodePng } from "./png_decoder.ts";
 import {
   type Backdrop,
   type ImageFacts,
@@ -36,7 +39,7 @@ import { type ByteSource, isUrl } from "./source.ts";
 import { openAsPyramid } from "./temporary_pyramid.ts";
 import { readTiffImage } from "./tiff_levels.ts";
 import { readPictureFacts, scannerOf } from "./tiff_metadata.ts";
-import { isForVips } from "./tiff_page.ts";
+import { isForVips, type TiffPage } from "./tiff_page.ts";
 import { TiffFile } from "./tiff_parser.ts";
 import { type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
 import { decodeWithVips, readHeader } from "./vips.ts";
@@ -92,12 +95,8 @@ interface Reader {
 }
 
 const readers: readonly Reader[] = [
-  {
-    format: "PNG",
-    signatures: ["\x89PNG\r\n\x1a\n"],
-    open: openFlat,
-  },
-  { format: "JPEG", signatures: ["\xff\xd8\xff"], open: openFlat },
+  flatReader("PNG", "\x89PNG\r\n\x1a\n", decodePng),
+  flatReader("JPEG", "\xff\xd8\xff", decodeJpeg),
   rasterReader("WebP", ["RIFF????WEBP"], decodeWithVips),
   {
     format: "TIFF",
@@ -239,6 +238,22 @@ function rasterReader(
   };
 }
 
+/** A format that libvips decodes; where it does not load, `decode` does. */
+function flatReader(
+  format: string,
+  signature: string,
+  decode: Decoder,
+): Reader {
+  return {
+    format,
+    signatures: [signature],
+    open: async (source, options) =>
+      (await findLibvips()).libvips
+        ? await openFlat(source, options)
+        : await decodeWhole(source, decode, options),
+  };
+}
+
 /** A format that OpenSlide reads, from version `since` on. */
 function slideReader(
   format: string,
@@ -348,9 +363,27 @@ async function openTiff(
     const kind = "a slide of Aperio's";
     return await openWithOpenSlide(source, { kind, cache, backdrop });
   }
+  if (!(await findLibvips()).libvips) {
+    return tiffPyramid(source, inJavaScript(image), cache);
+  }
   if (!isPicture(image)) return tiffPyramid(source, image, cache);
   const said = await readPictureFacts(file, pages[0]!);
   return await decodeWhole(source, decodeWithVips, options, said);
+}
+
+/** An image whose blocks libvips does not decode. */
+function inJavaScript(image: TiffImage): TiffImage {
+  const { levels, warnings } = image;
+  const isOf = (kind: TiffPage["compression"]) =>
+    levels.some(({ compression }) => compression === kind);
+  if (isOf("webp")) {
+    throw new ImageError(
+      "its blocks are WebP, which only sharp decodes: run with --allow-ffi",
+    );
+  }
+  return isOf("jpeg")
+    ? { ...image, warnings: [...warnings, JPEG_WARNING] }
+    : image;
 }
 
 /** Aperio halves the colours of such blocks, which only OpenSlide decodes. */

@@ -17,7 +17,7 @@ import type { Backdrop, Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
 
 /** How to get it, for messages. */
-export const OPENSLIDE_HINT =
+const OPENSLIDE_HINT =
   "install OpenSlide (Debian: apt-get install libopenslide0)";
 
 const NAMES: Record<string, string[]> = {
@@ -59,7 +59,10 @@ type Library = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 type Slide = NonNullable<Deno.PointerValue>;
 
 /** The library, or what to do for it. */
-type Found = { symbols: Library } | { symbols?: undefined; hint: string };
+type Found = { symbols: Library; hint?: undefined } | {
+  symbols?: undefined;
+  hint: string;
+};
 
 let found: Found | undefined;
 
@@ -83,6 +86,11 @@ function openLibrary(): Found {
 export function openSlideVersion(): string | undefined {
   const { symbols } = openLibrary();
   return symbols && textAt(symbols.openslide_get_version());
+}
+
+/** What to do for OpenSlide, where there is none. */
+export function openSlideHint(): string | undefined {
+  return openLibrary().hint;
 }
 
 /**

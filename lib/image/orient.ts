@@ -81,7 +81,7 @@ class OrientedPyramid extends MovedPyramid {
 }
 
 /** A copy of `pixels` in `orientation`. */
-function orientPixels(pixels: Pixels, orientation: Orientation): Pixels {
+export function orientPixels(pixels: Pixels, orientation: Orientation): Pixels {
   const { width, height } = orientedSize(pixels, orientation);
   const stored = new Uint32Array(
     pixels.data.buffer,

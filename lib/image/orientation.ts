@@ -61,3 +61,22 @@ export function storedPoint(
   );
   return { x, y };
 }
+
+const ORIENTATION_TAG = 274;
+
+/** Of EXIF, which is a small TIFF; 1 if it does not say, or is damaged. */
+export function exifOrientation(exif: Uint8Array | undefined): Orientation {
+  if (!exif || exif.length < 8) return 1;
+  const view = new DataView(exif.buffer, exif.byteOffset, exif.length);
+  const little = view.getUint16(0) === 0x4949;
+  const first = view.getUint32(4, little);
+  if (first + 2 > exif.length) return 1;
+  const count = view.getUint16(first, little);
+  for (let at = first + 2; at < first + 2 + 12 * count; at += 12) {
+    if (at + 12 > exif.length) return 1;
+    if (view.getUint16(at, little) !== ORIENTATION_TAG) continue;
+    const value = view.getUint16(at + 8, little);
+    return ORIENTATIONS.find((orientation) => orientation === value) ?? 1;
+  }
+  return 1;
+}

@@ -4,11 +4,12 @@
  *
  * @module
  */
-import sharp, { type Metadata } from "sharp";
+import type { Metadata } from "sharp";
 import { ImageError } from "../errors.ts";
 import { withSignal } from "./abort.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { temporaryFile } from "./file_source.ts";
+import { libvips } from "./libvips.ts";
 import type { Orientation } from "./orientation.ts";
 import type { Backdrop, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
@@ -86,6 +87,7 @@ async function convert(
     backdrop: Backdrop;
   },
 ): Promise<string> {
+  const sharp = await libvips();
   signal?.throwIfAborted();
   const out = await Deno.makeTempFile({ prefix: "zoomin-", suffix: ".tif" });
   const converting = sharp(path, {

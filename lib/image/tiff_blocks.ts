@@ -5,7 +5,7 @@
  */
 import { promisify } from "node:util";
 import { deflate } from "node:zlib";
-import sharp from "sharp";
+import { libvips } from "./libvips.ts";
 import type { Rgb } from "./rgb.ts";
 
 /** How blocks are stored: small, or without loss. */
@@ -27,6 +27,7 @@ export async function encodeBlock(
     return await deflated(differences(block), { level: DEFLATE_LEVEL });
   }
   const { data, width, height } = block;
+  const sharp = await libvips("write JPEG blocks");
   return await sharp(data, { raw: { width, height, channels: 3 } })
     .jpeg({ quality: compression.quality, chromaSubsampling: "4:2:0" })
     .toBuffer();

@@ -1,6 +1,6 @@
 /**
  * Decodes the blocks of a TIFF to opaque RGBA. libjpeg-turbo and libwebp work
- * through sharp, deflate and zstd through node:zlib, all in their own threads;
+ * through sharp (without it JPEG in JavaScript), deflate and zstd through node:zlib, all in their own threads;
  * OpenJPEG is WebAssembly, LZW and PackBits are ours. Several JPEG or LZW tiles
  * are decoded faster together: blocks_together.ts.
  *
@@ -8,10 +8,11 @@
  */
 import { promisify } from "node:util";
 import { inflate, zstdDecompress } from "node:zlib";
-import sharp from "sharp";
 import { ImageError } from "../errors.ts";
 import type { Size } from "./geometry.ts";
+import { jpegPixels } from "./jpeg_decoder.ts";
 import { decodeJpeg2000, type Interleaved } from "./jpeg2000.ts";
+import { findLibvips, libvips } from "./libvips.ts";
 import { decodeLzw } from "./lzw.ts";
 import type { Pixels } from "./pyramid.ts";
 import type { Colours, TiffPage } from "./tiff_page.ts";
@@ -47,7 +48,7 @@ async function decodeSamples(
 ): Promise<Interleaved> {
   switch (page.compression) {
     case "jpeg":
-      return await decodeWithSharp(wholeJpeg(page, bytes), size);
+      return await decodeJpegBlock(wholeJpeg(page, bytes), size);
     case "webp":
       return await decodeWithSharp(bytes, size);
     case "jpeg2000":
@@ -245,11 +246,20 @@ function composite(
   }
 }
 
+async function decodeJpegBlock(
+  bytes: Uint8Array,
+  size: Size,
+): Promise<Interleaved> {
+  if ((await findLibvips()).libvips) return await decodeWithSharp(bytes, size);
+  return cropTo({ ...await jpegPixels(bytes), channels: 4 }, size);
+}
+
 /** A JPEG or WebP picture as it is stored, no colours converted beyond that. */
 async function decodeWithSharp(
   bytes: Uint8Array,
   size: Size,
 ): Promise<Interleaved> {
+  const sharp = await libvips();
   try {
     const { data, info } = await sharp(bytes, {
       failOn: "error",

@@ -7,25 +7,16 @@
  *
  * @module
  */
-import sharp, { type Metadata } from "sharp";
+import type { Metadata } from "sharp";
 import { ImageError } from "../errors.ts";
-import { isPng, pngFault } from "./png_faults.ts";
+import { libvips } from "./libvips.ts";
+import { isPng, pngFault } from "./png_chunks.ts";
 import type { Pixels } from "./pyramid.ts";
 import {
   type DecodedImage,
   type DecodeOptions,
   refuseTooLarge,
 } from "./raster.ts";
-
-sharp.cache(false); // its cache would hold what ImageCache bounds
-sharp.concurrency(1); // workers already use every core
-// libvips picks a loader by content: no other may see the bytes of a stranger.
-sharp.block({ operation: ["VipsForeignLoad"] });
-sharp.unblock({
-  operation: ["Png", "Jpeg", "Webp", "Tiff"].map((format) =>
-    `VipsForeignLoad${format}`
-  ),
-});
 
 // A truncated file is an error, not grey pixels; an odd tag is neither.
 export const FAIL_ON = "error";
@@ -55,6 +46,7 @@ export async function decodeWithVips(
  *   have no meaning as colours.
  */
 export async function readHeader(file: Uint8Array | string): Promise<Metadata> {
+  const sharp = await libvips();
   try {
     // No limit here, so that refuseTooLarge() can name the size.
     const header = await sharp(file, {
@@ -75,6 +67,7 @@ async function readPixels(
   { space }: Metadata,
   maxPixels: number,
 ): Promise<Pixels> {
+  const sharp = await libvips();
   try {
     const { data, info } = await sharp(bytes, {
       autoOrient: true,
@@ -169,7 +162,7 @@ export async function decodingError(
   );
 }
 
-const UNSUPPORTED = /not configured|built without|unsupported|not supported/i;
+const UNSUPPORTED = /not configured|built without|Unsupported JPEG process/;
 
 // Said for anything.
 const SILENT = ["Unknown error", "vipspng: libpng read error"];

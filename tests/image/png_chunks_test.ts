@@ -4,7 +4,7 @@ import { crc32, deflateSync } from "node:zlib";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { ImageError } from "../../lib/errors.ts";
 import { openImage } from "../../lib/image/open.ts";
-import { isPng, pngFault } from "../../lib/image/png_faults.ts";
+import { isPng, pngFault } from "../../lib/image/png_chunks.ts";
 import { withFolder } from "../data/folder.ts";
 import { sharedData } from "../shared_data.ts";
 import { asymmetricPicture, readAll, toSharp } from "./pictures.ts";
