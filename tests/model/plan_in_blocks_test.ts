@@ -10,7 +10,10 @@ import { Memory } from "../../lib/memory.ts";
 import type { PlanImage, PlanOptions } from "../../lib/model/glimpse.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { groupLogits, type Plan, plan } from "../../lib/model/plan.ts";
-import { planInBlocks } from "../../lib/model/plan_in_blocks.ts";
+import {
+  planInBlocks,
+  type SeenTiles,
+} from "../../lib/model/plan_in_blocks.ts";
 import { TileMap } from "../../lib/model/tile_map.ts";
 import { readFeatures, score, scoreDrawn } from "../../lib/model/zoom_in.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
@@ -158,6 +161,72 @@ testOnEngines("draws, features and logits in blocks are the same", async () => {
     }
   }
 });
+
+testOnEngines("tiles seen together are as they are one by one", async () => {
+  const model = toyModel({ peak: 4 });
+  const seen: SeenTiles[] = [];
+  const of = async (memory: Memory | undefined) => {
+    const planned = await planInBlocks(model, {
+      pyramid: noiseImage(IMAGE, 6),
+      key: randomKey(4),
+      contrastive: true,
+    }, {
+      ...{ samples: 12, draws: "seeded", memory },
+      onTiles: (tiles) => seen.push(tiles),
+    });
+    planned.dispose();
+    return planned;
+  };
+  const alone = await of(SMALL);
+  const told = seen.splice(0);
+  const together = await of(undefined);
+  assert.ok(told.length > seen.length, "as many batches");
+  assert.ok(alone.subTileAttention.length > 20);
+  const error = maxError(together.subTileAttention, alone.subTileAttention);
+  assert.ok(error < 1e-6, `off by ${error}`);
+  // What is told are the tiles of the image itself, none of the contrastive.
+  const { tiles, tileRegions } = alone.glimpses[0]!;
+  for (const batches of [told, seen]) {
+    assert.deepEqual(batches.flatMap(({ tiles }) => tiles), tiles);
+    assert.deepEqual(batches.flatMap(({ regions }) => regions), tileRegions);
+    const attention = batches.flatMap(({ tileAttention }) => tileAttention);
+    const own = alone.tileAttention.subarray(0, tiles.length);
+    assert.ok(maxError(attention, own) < 1e-6);
+  }
+  disposeParameters(model.parameters);
+});
+
+testOnEngines(
+  "logits are kept within their bound, others computed again",
+  async () => {
+    class FewLogits extends Memory {
+      override get keptLogits(): number {
+        return 500;
+      }
+    }
+    const model = toyModel({ peak: 4 });
+    const pyramid = new SyntheticPyramid(IMAGE, [1, 4], (x, y) => [
+      ...[x % 256, y % 256, (x * y) % 256] as const,
+    ]);
+    const views = await Views.open(pyramid);
+    const image = { pyramid, key: randomKey(1) };
+    const memory = new FewLogits(SMALL.bytes);
+    const tileMap = new TileMap(model, image, views, { memory });
+    const sizes: number[] = [];
+    await tileMap.look(({ logits }) => sizes.push(logits.length));
+    const first = pyramid.reads.length;
+    let again = 0;
+    for await (const _ of tileMap.logits()) again++;
+    const second = pyramid.reads.length - first;
+    assert.equal(again, sizes.length);
+    const ofBlock = first / sizes.length;
+    const kept = sizes.length - second / ofBlock;
+    assert.ok(kept >= 1 && second > 0, `${kept} of ${sizes.length} kept`);
+    assert.ok(kept * Math.min(...sizes) <= 500, `${kept} blocks kept`);
+    views.dispose();
+    disposeParameters(model.parameters);
+  },
+);
 
 testOnEngines("predictions in blocks are the same, heat map too", async () => {
   const model = toyModel({ peak: 4 });

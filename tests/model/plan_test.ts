@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomKey } from "../../kernels/random.ts";
+import { Foreground } from "../../lib/image/foreground.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { plan } from "../../lib/model/plan.ts";
@@ -25,6 +26,40 @@ testOnEngines(
   "no colour is brighter than white, however large the gain",
   () => checkPrepared({ densities: null, gain: 2, colour: [1, 0.8, 0.4] }),
 );
+
+testOnEngines("images of one size have each their own foreground", async () => {
+  const size = { width: 48, height: 40 };
+  const model = toyModel();
+  const half = (isLeft: boolean) => {
+    const cells = Uint8Array.of(isLeft ? 1 : 0, isLeft ? 0 : 1);
+    return new Foreground({ cells, rows: 1, columns: 2 }, size);
+  };
+  const image = (i: number, foreground?: Foreground) => ({
+    pyramid: drawnImage(size, () => [204, 102, 51]),
+    key: randomKey(1, i),
+    foreground,
+  });
+  const planned = await plan(
+    model,
+    [image(0), image(1, half(true)), image(2, half(false))],
+    { samples: 9, draws: "seeded" },
+  );
+  const [group] = planned.groups;
+  const { rows, columns } = group!.map;
+  const mask = await group!.mask!.array();
+  const open = mask.map((row) => row.map((value) => value === 0));
+  assert.deepEqual(open[0], new Array(rows * columns).fill(true));
+  open[1]!.forEach((isOpen, i) => {
+    assert.equal(isOpen, i % columns < columns / 2);
+    assert.equal(open[2]![i], !isOpen);
+  });
+  assert.deepEqual(group!.locations, [30, 15, 15]);
+  for (const { image, tiles } of planned.glimpses) {
+    for (const tile of tiles) assert.ok(open[image]![tile]);
+  }
+  planned.dispose();
+  disposeParameters(model.parameters);
+});
 
 /** Plans a grey image and looks for `colour` wherever there is image. */
 async function checkPrepared(
