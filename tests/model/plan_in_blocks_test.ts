@@ -162,39 +162,47 @@ testOnEngines("draws, features and logits in blocks are the same", async () => {
   }
 });
 
-testOnEngines("tiles seen together are as they are one by one", async () => {
-  const model = toyModel({ peak: 4 });
-  const seen: SeenTiles[] = [];
-  const of = async (memory: Memory | undefined) => {
-    const planned = await planInBlocks(model, {
+testOnEngines(
+  "what is seen of drawn tiles is what the whole sees",
+  async () => {
+    const model = toyModel({ peak: 4 });
+    const image = {
       pyramid: noiseImage(IMAGE, 6),
       key: randomKey(4),
       contrastive: true,
-    }, {
-      ...{ samples: 12, draws: "seeded", memory },
+    };
+    const options = { samples: 12, draws: "seeded" } as const;
+    const whole = await plan(model, [image], options);
+    const beta = tf.tidy(() => score(model, whole).subTileAttention);
+    const rows = await beta.array();
+    const expected: number[] = [];
+    whole.draws.drawn.forEach((drawn, tile) => {
+      for (let k = 0; k < drawn; k++) {
+        const location = whole.locations[expected.length]!;
+        expected.push(rows[tile]![location]!);
+      }
+    });
+    const seen: SeenTiles[] = [];
+    const blocks = await planInBlocks(model, image, {
+      ...options,
+      memory: SMALL,
       onTiles: (tiles) => seen.push(tiles),
     });
-    planned.dispose();
-    return planned;
-  };
-  const alone = await of(SMALL);
-  const told = seen.splice(0);
-  const together = await of(undefined);
-  assert.ok(told.length > seen.length, "as many batches");
-  assert.ok(alone.subTileAttention.length > 20);
-  const error = maxError(together.subTileAttention, alone.subTileAttention);
-  assert.ok(error < 1e-6, `off by ${error}`);
-  // What is told are the tiles of the image itself, none of the contrastive.
-  const { tiles, tileRegions } = alone.glimpses[0]!;
-  for (const batches of [told, seen]) {
-    assert.deepEqual(batches.flatMap(({ tiles }) => tiles), tiles);
-    assert.deepEqual(batches.flatMap(({ regions }) => regions), tileRegions);
-    const attention = batches.flatMap(({ tileAttention }) => tileAttention);
-    const own = alone.tileAttention.subarray(0, tiles.length);
+    const error = maxError(blocks.subTileAttention, expected);
+    assert.ok(error < 1e-6, `beta is off by ${error}`);
+    // What is told are the tiles of the image itself, none of the contrastive.
+    const { tiles, tileRegions } = whole.glimpses[0]!;
+    assert.deepEqual(seen.flatMap(({ tiles }) => tiles), tiles);
+    assert.deepEqual(seen.flatMap(({ regions }) => regions), tileRegions);
+    const attention = seen.flatMap(({ tileAttention }) => tileAttention);
+    const own = blocks.tileAttention.subarray(0, tiles.length);
     assert.ok(maxError(attention, own) < 1e-6);
-  }
-  disposeParameters(model.parameters);
-});
+    beta.dispose();
+    whole.dispose();
+    blocks.dispose();
+    disposeParameters(model.parameters);
+  },
+);
 
 testOnEngines(
   "logits are kept within their bound, others computed again",

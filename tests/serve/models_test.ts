@@ -155,3 +155,22 @@ testOnEngines("the default model is removed last", async () => {
     assert.deepEqual(models.models, []);
   });
 });
+
+testOnEngines(
+  "a file that could not be loaded is read again, however it looks",
+  async () => {
+    await withModels(async (models, engine, folder) => {
+      const file = join(folder, "a.safetensors");
+      await write(folder, "a");
+      const { mtime, size } = await Deno.stat(file);
+      engine.refuse = () => "its bytes are others";
+      await models.refresh();
+      await write(folder, "a", 2);
+      await Deno.utime(file, mtime!, mtime!);
+      assert.equal((await Deno.stat(file)).size, size);
+      engine.refuse = () => undefined;
+      await models.refresh();
+      assert.equal(models.loaded("a").info.epoch, 2);
+    });
+  },
+);

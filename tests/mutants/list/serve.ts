@@ -185,11 +185,7 @@ export const SERVE: readonly MutantGroup[] = [
       ["if (!isShared) await", "await"],
       ["this.#loaded.get(name) === info.sha256", "this.#loaded.has(name)"],
       ["this.#models.size > 1 && name === this.defaultName", "false"],
-      [
-        "this.#known.delete(model.entry);",
-        "",
-        "a file that changed has another stamp; this is for one that kept it",
-      ],
+      ["this.#known.delete(model.entry);", ""],
       [
         "this.isLoaded(model) || this.#unloaded.has(model.name)",
         "this.isLoaded(model)",
