@@ -47,8 +47,15 @@ async function main(args: string[]): Promise<number> {
   const seed = Number(values.seed);
   const names = TARGETS.map(({ name }) => name)
     .filter((name) => values.target === undefined || name === values.target);
-  if (names.length === 0) {
-    console.error(`There is no target "${values.target}"`);
+  const numbers = [values.seconds, values.seed, values.case ?? "0"];
+  if (names.length === 0 || !numbers.every((word) => /^\d+$/.test(word))) {
+    console.error(
+      `Cannot fuzz ${
+        values.target ?? "all targets"
+      } for ${values.seconds} s: write whole numbers, and a target of ${
+        TARGETS.map(({ name }) => name).join(", ")
+      }`,
+    );
     return 2;
   }
   const folder = await Deno.makeTempDir({ prefix: "zoomin-fuzz-" });

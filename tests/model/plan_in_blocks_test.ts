@@ -10,7 +10,10 @@ import { Memory } from "../../lib/memory.ts";
 import type { PlanImage, PlanOptions } from "../../lib/model/glimpse.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { groupLogits, type Plan, plan } from "../../lib/model/plan.ts";
-import { planInBlocks } from "../../lib/model/plan_in_blocks.ts";
+import {
+  planInBlocks,
+  type SeenTiles,
+} from "../../lib/model/plan_in_blocks.ts";
 import { TileMap } from "../../lib/model/tile_map.ts";
 import { readFeatures, score, scoreDrawn } from "../../lib/model/zoom_in.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
@@ -158,6 +161,80 @@ testOnEngines("draws, features and logits in blocks are the same", async () => {
     }
   }
 });
+
+testOnEngines(
+  "what is seen of drawn tiles is what the whole sees",
+  async () => {
+    const model = toyModel({ peak: 4 });
+    const image = {
+      pyramid: noiseImage(IMAGE, 6),
+      key: randomKey(4),
+      contrastive: true,
+    };
+    const options = { samples: 12, draws: "seeded" } as const;
+    const whole = await plan(model, [image], options);
+    const beta = tf.tidy(() => score(model, whole).subTileAttention);
+    const rows = await beta.array();
+    const expected: number[] = [];
+    whole.draws.drawn.forEach((drawn, tile) => {
+      for (let k = 0; k < drawn; k++) {
+        const location = whole.locations[expected.length]!;
+        expected.push(rows[tile]![location]!);
+      }
+    });
+    const seen: SeenTiles[] = [];
+    const blocks = await planInBlocks(model, image, {
+      ...options,
+      memory: SMALL,
+      onTiles: (tiles) => seen.push(tiles),
+    });
+    const error = maxError(blocks.subTileAttention, expected);
+    assert.ok(error < 1e-6, `beta is off by ${error}`);
+    // What is told are the tiles of the image itself, none of the contrastive.
+    const { tiles, tileRegions } = whole.glimpses[0]!;
+    assert.deepEqual(seen.flatMap(({ tiles }) => tiles), tiles);
+    assert.deepEqual(seen.flatMap(({ regions }) => regions), tileRegions);
+    const attention = seen.flatMap(({ tileAttention }) => tileAttention);
+    const own = blocks.tileAttention.subarray(0, tiles.length);
+    assert.ok(maxError(attention, own) < 1e-6);
+    beta.dispose();
+    whole.dispose();
+    blocks.dispose();
+    disposeParameters(model.parameters);
+  },
+);
+
+testOnEngines(
+  "logits are kept within their bound, others computed again",
+  async () => {
+    class FewLogits extends Memory {
+      override get keptLogits(): number {
+        return 500;
+      }
+    }
+    const model = toyModel({ peak: 4 });
+    const pyramid = new SyntheticPyramid(IMAGE, [1, 4], (x, y) => [
+      ...[x % 256, y % 256, (x * y) % 256] as const,
+    ]);
+    const views = await Views.open(pyramid);
+    const image = { pyramid, key: randomKey(1) };
+    const memory = new FewLogits(SMALL.bytes);
+    const tileMap = new TileMap(model, image, views, { memory });
+    const sizes: number[] = [];
+    await tileMap.look(({ logits }) => sizes.push(logits.length));
+    const first = pyramid.reads.length;
+    let again = 0;
+    for await (const _ of tileMap.logits()) again++;
+    const second = pyramid.reads.length - first;
+    assert.equal(again, sizes.length);
+    const ofBlock = first / sizes.length;
+    const kept = sizes.length - second / ofBlock;
+    assert.ok(kept >= 1 && second > 0, `${kept} of ${sizes.length} kept`);
+    assert.ok(kept * Math.min(...sizes) <= 500, `${kept} blocks kept`);
+    views.dispose();
+    disposeParameters(model.parameters);
+  },
+);
 
 testOnEngines("predictions in blocks are the same, heat map too", async () => {
   const model = toyModel({ peak: 4 });

@@ -109,3 +109,16 @@ Deno.test("safetensors: damaged files", () => {
     );
   }
 });
+
+Deno.test("safetensors: a header that ends beyond the file, by a byte even", () => {
+  const header = file("{}", new Uint8Array(0));
+  const claim = (more: number) => {
+    const bytes = header.slice();
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(2 + more), true);
+    return () => decodeSafeTensors(bytes);
+  };
+  assert.doesNotThrow(claim(0));
+  for (const more of [1, 4, 8]) {
+    assert.throws(claim(more), /beyond the end/, `${more}`);
+  }
+});

@@ -30,7 +30,14 @@ async function main(args: string[]): Promise<number> {
   });
   const only = new RegExp(values.only);
   const wanted = MUTANTS.filter(({ name }) => only.test(name));
-  const results = await runAll(wanted, Number(values.jobs));
+  const jobs = Number(values.jobs);
+  if (wanted.length === 0 || !(Number.isInteger(jobs) && jobs > 0)) {
+    console.error(
+      `Cannot run ${wanted.length} mutants, ${values.jobs} at a time: --only takes a part of a name of the list, --jobs a number from 1`,
+    );
+    return 2;
+  }
+  const results = await runAll(wanted, jobs);
   console.log(formatResults(results));
   if (values.json !== undefined) {
     const summary = summaryOf(results);

@@ -90,12 +90,10 @@ Deno.test("a job that ends the engine each time is given up", async () => {
 Deno.test("a server that stops is no setback of its jobs", async () => {
   await using world = await World.make();
   for (let stops = 1; stops <= 12; stops++) {
-    const started = Promise.withResolvers<void>();
     const runner = world.start(async ({ signal }) => {
-      started.resolve();
       await pause(LONGEST_MS, undefined, { signal });
     });
-    await started.promise;
+    await world.until(({ attempts }) => attempts === stops);
     await runner.drain();
     const { state, attempts } = await world.job();
     assert.deepEqual([state, attempts], ["queued", stops]);

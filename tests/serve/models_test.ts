@@ -106,3 +106,71 @@ testOnEngines("a model that was unloaded stays so", async () => {
     assert.equal(models.isLoaded(models.get("a")), true, "another of its name");
   });
 });
+
+testOnEngines("a model is found by its version, or not at all", async () => {
+  await withModels(async (models, _, folder) => {
+    await write(folder, "a");
+    await models.refresh();
+    const { version } = models.get("a");
+    assert.equal(models.get("a", version).name, "a");
+    assert.throws(() => models.get("a", "0"), {
+      name: "NotFoundError",
+      message: /no version "0" of the model "a", only/,
+    });
+    assert.throws(() => models.get("b"), { name: "NotFoundError" });
+  });
+});
+
+testOnEngines("weights that two models share stay for the other", async () => {
+  await withModels(async (models, engine, folder) => {
+    await write(folder, "a");
+    await Deno.copyFile(
+      join(folder, "a.safetensors"),
+      join(folder, "b.safetensors"),
+    );
+    await models.refresh();
+    assert.equal(engine.loaded.size, 1);
+    await models.unload("a");
+    assert.equal(engine.loaded.size, 1, "the other needs them");
+    assert.equal(models.isLoaded(models.get("b")), true);
+    await models.unload("b");
+    assert.equal(engine.loaded.size, 0);
+  });
+});
+
+testOnEngines("the default model is removed last", async () => {
+  await withModels(async (models, _, folder) => {
+    await Deno.mkdir(join(folder, ".server"));
+    await write(folder, "a");
+    await write(folder, "b", 2);
+    await models.refresh();
+    await models.makeDefault("b");
+    await assert.rejects(models.remove("b"), {
+      name: "ConflictError",
+      message: /"b" is the default: make another one the default first/,
+    });
+    assert.equal(models.get().name, "b");
+    await models.remove("a");
+    await models.remove("b");
+    assert.deepEqual(models.models, []);
+  });
+});
+
+testOnEngines(
+  "a file that could not be loaded is read again, however it looks",
+  async () => {
+    await withModels(async (models, engine, folder) => {
+      const file = join(folder, "a.safetensors");
+      await write(folder, "a");
+      const { mtime, size } = await Deno.stat(file);
+      engine.refuse = () => "its bytes are others";
+      await models.refresh();
+      await write(folder, "a", 2);
+      await Deno.utime(file, mtime!, mtime!);
+      assert.equal((await Deno.stat(file)).size, size);
+      engine.refuse = () => undefined;
+      await models.refresh();
+      assert.equal(models.loaded("a").info.epoch, 2);
+    });
+  },
+);

@@ -80,7 +80,7 @@ async function assertSame(found: Pass, expected: Pass, what: string) {
     );
     assert.ok(largest > 0, `${what}: ${name} is zero`);
     assert.ok(
-      error <= 1e-5 * scaleOf(name),
+      error <= 5e-5 * scaleOf(name),
       `${what}, ${name}: off by ${error} of ${largest}`,
     );
   }

@@ -145,6 +145,7 @@ export const KERNELS: readonly MutantGroup[] = [
       [
         "Math.min(height, regionSize.height - y)",
         "Math.min(height, regionSize.height)",
+        "below the last row there are no bytes, which count as 0",
       ],
       ["(pixel >> 8) & 255", "(pixel >> 16) & 255"],
     ],

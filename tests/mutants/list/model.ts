@@ -33,6 +33,7 @@ export const MODEL: readonly MutantGroup[] = [
   {
     file: "lib/model/glimpse.ts",
     tests: [
+      "tests/model/glimpse_test.ts",
       "tests/model/plan_in_blocks_test.ts",
       "tests/model/zoom_in_test.ts",
     ],
@@ -46,12 +47,17 @@ export const MODEL: readonly MutantGroup[] = [
         "randomKey(...image, STAGE2, contrastive ? 1 : 0)",
       ],
       ["firstTile += draw.tiles.length", "firstTile += 1"],
-      ["{ rows: height, columns: width }", "{ rows: width, columns: height }"],
+      [
+        "{ rows: height, columns: width }",
+        "{ rows: width, columns: height }",
+        "tiles are square, and so are their views",
+      ],
     ],
   },
   {
     file: "lib/model/plan.ts",
     tests: [
+      "tests/model/plan_test.ts",
       "tests/model/plan_in_blocks_test.ts",
       "tests/model/zoom_in_test.ts",
     ],
