@@ -25,9 +25,13 @@ const NUMBERS: Partial<Record<Compression, number>> = { lzw: 5, jpeg: 7 };
 
 /** How many blocks of a page are decoded together; 1 where they cannot be. */
 export function blocksTogether(page: TiffPage): number {
-  const { compression, tiled, planar, bits, samples, colours, block } = page;
-  const isPlain = compression in NUMBERS && tiled && !planar && bits === 8 &&
-    samples === 3 && (colours.kind === "ycbcr" || colours.kind === "rgb");
+  const { compression, tiled, planar, type, samples, colours, block } = page;
+  // YCbCr that is not JPEG is left as it is, shown as RGB.
+  const isRgb = colours.kind === "rgb" ||
+    colours.kind === "ycbcr" && compression === "jpeg";
+  const isPlain = compression in NUMBERS && tiled && !planar && isRgb &&
+    samples === 3 && type.bits === 8 && type.kind === "unsigned" &&
+    !page.reversedBits;
   const isWhole = block.width % 16 === 0 && block.height % 16 === 0; // TIFF's rule
   if (!isPlain || !isWhole) return 1;
   return Math.max(1, Math.floor(MOST_PIXELS / (block.width * block.height)));
@@ -130,7 +134,7 @@ function fieldsOf(
     short(TAG.photometric, isYcbcr ? 6 : 2),
     short(TAG.samplesPerPixel, 3),
     short(TAG.planarConfiguration, 1),
-    ...predictor ? [short(TAG.predictor, 2)] : [],
+    ...predictor === "horizontal" ? [short(TAG.predictor, 2)] : [],
     long(TAG.tileWidth, width),
     long(TAG.tileHeight, height),
     ...isYcbcr ? [short(TAG.subsampling, 2, 2)] : [],

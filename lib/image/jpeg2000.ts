@@ -58,12 +58,14 @@ export async function decodeJpeg2000(
     throwIfFailed();
     const { width, height, bitsPerSample, isSigned, componentCount } = decoder
       .getFrameInfo();
-    if (bitsPerSample !== 8 || isSigned) {
+    if (bitsPerSample > 16 || isSigned) {
       throw new ImageError(
-        `JPEG 2000 of ${bitsPerSample} bits is not supported, only of 8`,
+        `JPEG 2000 of ${bitsPerSample} bits${
+          isSigned ? " with a sign" : ""
+        } is not supported, only of up to 16`,
       );
     }
-    const data = decoder.getDecodedBuffer().slice();
+    const data = toBytes(decoder.getDecodedBuffer().slice(), bitsPerSample);
     return { data, width, height, channels: componentCount };
   } catch (cause) {
     if (cause instanceof ImageError) throw cause;
@@ -72,6 +74,18 @@ export async function decodeJpeg2000(
   } finally {
     if (module !== undefined) decoder.delete();
   }
+}
+
+/** Samples in one or two little-endian bytes as 8 bits: the highest of them. */
+function toBytes(data: Uint8Array, bits: number): Uint8Array {
+  if (bits === 8) return data;
+  if (bits < 8) {
+    return data.map((value) => Math.round(value * 255 / (2 ** bits - 1)));
+  }
+  return Uint8Array.from(
+    new Uint16Array(data.buffer, 0, data.length / 2),
+    (value) => value >> bits - 8,
+  );
 }
 
 // How a codestream begins: start, then the segment with its size.

@@ -22,7 +22,8 @@ import {
 } from "./raster.ts";
 import { type ByteSource, isUrl } from "./source.ts";
 import { openAsPyramid } from "./temporary_pyramid.ts";
-import { scannerOf } from "./tiff_metadata.ts";
+import { ForVipsError } from "./tiff_colours.ts";
+import { readFacts, scannerOf } from "./tiff_metadata.ts";
 import { isForVips } from "./tiff_page.ts";
 import { TiffFile } from "./tiff_parser.ts";
 import { readTiffImage, type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
@@ -277,9 +278,6 @@ function isHeld({ width, height, isProgressive }: Metadata): boolean {
   return width * height <= most;
 }
 
-// A TIFF of one level in strips, up to this size, is a picture, not a slide.
-const LARGEST_PICTURE = 2 ** 24; // px
-
 async function openTiff(
   source: ByteSource,
   options: OpenOptions,
@@ -296,30 +294,55 @@ async function openTiff(
   try {
     image = await readTiffImage(file, pages);
   } catch (cause) {
-    if (!(cause instanceof ImageError)) throw cause;
-    // libvips decodes kinds of pixels that our blocks do not, if whole.
-    if (!await isForVips(pages[0]!)) throw cause;
-    return await decodeWhole(source, decodeWithVips, options)
-      .catch((error) => {
-        throw error instanceof ImageError ? cause : error;
-      });
+    // libvips decodes kinds of pixels that our blocks do not, if whole; what
+    // they refuse for its meaning, it must not show.
+    const isKind = cause instanceof ForVipsError;
+    if (!isKind || !await isForVips(pages[0]!)) throw cause;
+    const facts = await readFacts(pages[0]!);
+    return await decodeWhole(source, decodeWithVips, options, facts);
   }
   if (isSubsampled2000(image) && source.path && openSlideVersion()) {
     const kind = "a slide of Aperio's";
     return await openWithOpenSlide(source, { kind, cache });
   }
-  return isPicture(image)
-    ? await decodeWhole(source, decodeWithVips, options, image.facts)
-    : tiffPyramid(source, image, cache);
+  if (!isOfLargeBlocks(image)) return tiffPyramid(source, image, cache);
+  return await holdWhole(source, image, options);
+}
+
+// A block of more pixels would take all of a cache, and be decoded again for
+// each region of it: 16 MiB as RGBA.
+const LARGE_BLOCK = 2 ** 22;
+
+/** Whether the strips of a picture are so high that it is decoded as a whole. */
+function isOfLargeBlocks({ levels: [base] }: TiffImage): boolean {
+  const { tiled, rowBytes, block } = base!;
+  const isCut = rowBytes !== undefined; // to blocks of some rows
+  return !tiled && !isCut && block.width * block.height > LARGE_BLOCK;
+}
+
+async function holdWhole(
+  source: ByteSource,
+  image: TiffImage,
+  { signal, maxPixels = MAX_WHOLE_PIXELS }: OpenOptions,
+): Promise<Pyramid> {
+  const { width, height } = image.levels[0]!;
+  refuseTooLarge({ width, height }, Math.min(maxPixels, MAX_WHOLE_PIXELS));
+  const pyramid = tiffPyramid(source, image, new BlockCache(0));
+  const { levels: [base], warnings } = pyramid;
+  const region = { x: 0, y: 0, width: base!.width, height: base!.height };
+  const pixels = await pyramid.read(region, 0, signal);
+  pyramid.close();
+  const facts = image.facts;
+  return new RasterPyramid(
+    source.name,
+    { pixels, warnings: [...warnings] },
+    source.traffic,
+    facts,
+  );
 }
 
 /** Aperio halves the colours of such blocks, which only OpenSlide decodes. */
 function isSubsampled2000({ aperio, levels }: TiffImage): boolean {
   return aperio &&
     levels.some(({ compression }) => compression === "jpeg2000-ycbcr");
-}
-
-function isPicture({ levels }: TiffImage): boolean {
-  const { tiled, width, height } = levels[0]!;
-  return levels.length === 1 && !tiled && width * height <= LARGEST_PICTURE;
 }

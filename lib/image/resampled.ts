@@ -197,26 +197,40 @@ class ResampledPyramid extends WrappedPyramid {
 
   /** The pixels of a region inside the image. */
   async #make(
-    { x, y, width, height }: Region,
+    region: Region,
     signal: AbortSignal | undefined,
   ): Promise<Pixels> {
     const level = this.inner.levels[this.#finer]!;
-    const columns = shares(x, width, this.width, level.width);
-    const rows = shares(y, height, this.height, level.height);
-    const pixels = await super.read(
-      {
-        x: columns.first,
-        y: rows.first,
-        width: columns.length,
-        height: rows.length,
-      },
-      this.#finer,
-      signal,
-    );
-    const made = weighted(pixels, columns.cells, rows.cells);
-    super.release(pixels);
+    let read: Pixels | undefined;
+    const made = await averaged(region, this, level, async (covered) => {
+      return read = await super.read(covered, this.#finer, signal);
+    });
+    if (read) super.release(read);
     return made;
   }
+}
+
+/**
+ * A region of an image, made of a finer one: each pixel is the mean of what it
+ * covers.
+ *
+ * @param read gets a region of the finer one.
+ */
+export async function averaged(
+  { x, y, width, height }: Region,
+  image: Size,
+  finer: Size,
+  read: (covered: Region) => Promise<Pixels>,
+): Promise<Pixels> {
+  const columns = shares(x, width, image.width, finer.width);
+  const rows = shares(y, height, image.height, finer.height);
+  const pixels = await read({
+    x: columns.first,
+    y: rows.first,
+    width: columns.length,
+    height: rows.length,
+  });
+  return weighted(pixels, columns.cells, rows.cells);
 }
 
 /** What a pixel covers of one axis: a share of each pixel from `first` on. */

@@ -36,8 +36,11 @@ export const TAG = {
   tileOffsets: 324,
   tileBytes: 325,
   subDirectories: 330,
+  inkSet: 332,
   extraSamples: 338,
   sampleFormat: 339,
+  sMinSampleValue: 340,
+  sMaxSampleValue: 341,
   jpegTables: 347,
   xmp: 700,
   modelPixelScale: 33550,
@@ -45,7 +48,10 @@ export const TAG = {
   modelTransformation: 34264,
   geoKeys: 34735,
   iccProfile: 34675,
+  ycbcrCoefficients: 529,
   subsampling: 530,
+  referenceBlackWhite: 532,
+  gdalNodata: 42113,
   hamamatsu: 65420,
 } as const;
 
@@ -66,7 +72,10 @@ const TYPES: Record<number, { bytes: number; read: ReadValue }> = {
     read: (view, at, little) =>
       longAt(view, at, little) / longAt(view, at + 4, little),
   },
+  6: { bytes: 1, read: (view, at) => view.getInt8(at) },
   7: { bytes: 1, read: (view, at) => view.getUint8(at) },
+  8: { bytes: 2, read: (view, at, little) => view.getInt16(at, little) },
+  9: { bytes: 4, read: (view, at, little) => view.getInt32(at, little) },
   11: { bytes: 4, read: (view, at, little) => view.getFloat32(at, little) },
   12: { bytes: 8, read: (view, at, little) => view.getFloat64(at, little) },
   13: { bytes: 4, read: longAt }, // IFD
