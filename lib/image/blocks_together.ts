@@ -1,13 +1,15 @@
 /**
- * JPEG and LZW blocks of a TIFF, several at a time. A call of libvips takes longer
- * than the decoding of a block of 256 x 256 px, so blocks are laid under each other
- * as the tiles of a small TIFF in memory, and decoded in one call, in a thread of
- * libvips.
+ * Pieces of a TIFF, several at a time. A call of libvips takes longer than the
+ * decoding of a tile of 256 x 256 px, or of a strip of one row, so they are laid
+ * under each other as a small TIFF in memory, and decoded in one call, in a thread
+ * of libvips.
  *
  * @module
  */
 import sharp from "sharp";
 import { freeNow } from "../memory.ts";
+import type { Size } from "./geometry.ts";
+import type { Pixels } from "./pyramid.ts";
 import {
   encodeDirectory,
   encodeHeader,
@@ -20,36 +22,77 @@ import { TAG } from "./tiff_parser.ts";
 // Of 256 x 256 px sixteen: more are no faster, and others want the next thread.
 const MOST_PIXELS = 2 ** 20;
 
-/** The compressions of blocks that are decoded together, by their number. */
-const NUMBERS: Partial<Record<Compression, number>> = { lzw: 5, jpeg: 7 };
+/** The compressions of pieces that are decoded together, by their number. */
+const TILES: Numbers = { lzw: 5, jpeg: 7 };
+const STRIPS: Numbers = { ...TILES, deflate: 8, packbits: 32773 };
+type Numbers = Partial<Record<Compression, number>>;
 
-/** How many blocks of a page are decoded together; 1 where they cannot be. */
-export function blocksTogether(page: TiffPage): number {
-  const { compression, tiled, planar, type, samples, colours, block } = page;
+/** Whether all that libvips makes of pieces is what our decoder does. */
+function isPlain(page: TiffPage): boolean {
+  const { compression, planar, type, samples, colours, reversedBits } = page;
   // YCbCr that is not JPEG is left as it is, shown as RGB.
   const isRgb = colours.kind === "rgb" ||
     colours.kind === "ycbcr" && compression === "jpeg";
-  const isPlain = compression in NUMBERS && tiled && !planar && isRgb &&
-    samples === 3 && type.bits === 8 && type.kind === "unsigned" &&
-    !page.reversedBits;
+  return isRgb && samples === 3 && !planar && !reversedBits &&
+    type.bits === 8 && type.kind === "unsigned";
+}
+
+/** How many tiles of a page are decoded together; 1 where they cannot be. */
+export function blocksTogether(page: TiffPage): number {
+  const { compression, tiled, block } = page;
   const isWhole = block.width % 16 === 0 && block.height % 16 === 0; // TIFF's rule
-  if (!isPlain || !isWhole) return 1;
+  if (!tiled || !isWhole || !(compression in TILES) || !isPlain(page)) return 1;
   return Math.max(1, Math.floor(MOST_PIXELS / (block.width * block.height)));
 }
 
+/** Whether the strips of a block may be decoded together. */
+export function areStripsTogether(page: TiffPage): boolean {
+  return !page.tiled && page.compression in STRIPS && isPlain(page);
+}
+
 /**
- * Opaque RGBA of each block of a page that takes several together.
+ * Opaque RGBA of each tile of a page that takes several together.
  *
  * @throws {Error} If libvips cannot decode one of them.
  */
 export async function decodeTogether(
   page: TiffPage,
-  blocks: readonly Uint8Array[],
+  tiles: readonly Uint8Array[],
 ): Promise<Uint8Array<ArrayBuffer>[]> {
-  if (page.compression === "jpeg" && !blocks.every(isComplete)) {
+  const height = page.block.height * tiles.length;
+  const data = await decodeTiff(page, tiles, height);
+  const bytes = data.length / tiles.length;
+  const pixels = tiles.map((_, i) =>
+    new Uint8Array(data.subarray(i * bytes, (i + 1) * bytes))
+  );
+  freeNow(data);
+  return pixels;
+}
+
+/**
+ * Opaque RGBA of the strips of a block.
+ *
+ * @throws {Error} If libvips cannot decode one of them.
+ */
+export async function decodeStrips(
+  page: TiffPage,
+  strips: readonly Uint8Array[],
+  { width, height }: Size,
+): Promise<Pixels> {
+  const data = await decodeTiff(page, strips, height);
+  const isAligned = data.byteOffset % 4 === 0;
+  return { data: isAligned ? data : new Uint8Array(data), width, height };
+}
+
+async function decodeTiff(
+  page: TiffPage,
+  pieces: readonly Uint8Array[],
+  height: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (page.compression === "jpeg" && !pieces.every(isComplete)) {
     throw new RangeError("A block is cut off");
   }
-  const { data, info } = await sharp(tiffOf(page, blocks), {
+  const { data, info } = await sharp(tiffOf(page, pieces, height), {
     failOn: "warning", // which is all that libtiff has for damaged LZW
     ignoreIcc: true,
     limitInputPixels: 2 * MOST_PIXELS,
@@ -57,12 +100,7 @@ export async function decodeTogether(
   if (info.channels !== 4) {
     throw new RangeError(`Blocks have ${info.channels} channels`);
   }
-  const bytes = data.length / blocks.length;
-  const pixels = blocks.map((_, i) =>
-    new Uint8Array(data.subarray(i * bytes, (i + 1) * bytes))
-  );
-  freeNow(data);
-  return pixels;
+  return data;
 }
 
 /** Whether a JPEG has its end: libtiff would fill up what is missing. */
@@ -70,9 +108,13 @@ function isComplete(bytes: Uint8Array): boolean {
   return bytes.at(-2) === 0xff && bytes.at(-1) === 0xd9;
 }
 
-/** A TIFF of one column of tiles. */
-function tiffOf(page: TiffPage, blocks: readonly Uint8Array[]): Uint8Array {
-  const { jpegTables } = page;
+/** A TIFF of one column of tiles, or of strips. */
+function tiffOf(
+  page: TiffPage,
+  blocks: readonly Uint8Array[],
+  height: number,
+): Uint8Array {
+  const { jpegTables, tiled } = page;
   const offsets: number[] = [];
   let end = HEADER_BYTES;
   for (const { length } of blocks) {
@@ -84,10 +126,14 @@ function tiffOf(page: TiffPage, blocks: readonly Uint8Array[]): Uint8Array {
   const at = Math.ceil(end / 8) * 8;
   const directory = encodeDirectory(
     [
-      ...fieldsOf(page, blocks.length),
-      { tag: TAG.tileOffsets, type: TYPE.long, values: offsets },
+      ...fieldsOf(page, height),
       {
-        tag: TAG.tileBytes,
+        tag: tiled ? TAG.tileOffsets : TAG.stripOffsets,
+        type: TYPE.long,
+        values: offsets,
+      },
+      {
+        tag: tiled ? TAG.tileBytes : TAG.stripBytes,
         type: TYPE.long,
         values: blocks.map(({ length }) => length),
       },
@@ -110,10 +156,10 @@ function tiffOf(page: TiffPage, blocks: readonly Uint8Array[]): Uint8Array {
   return file;
 }
 
-/** What the tiles are; libtiff corrects the subsampling by the first of them. */
+/** What the pieces are; libtiff corrects the subsampling by the first of them. */
 function fieldsOf(
-  { block: { width, height }, compression, predictor, colours }: TiffPage,
-  count: number,
+  { block, tiled, pieceRows, compression, predictor, colours }: TiffPage,
+  height: number,
 ) {
   const isYcbcr = colours.kind === "ycbcr";
   const short = (tag: number, ...values: number[]) => ({
@@ -127,16 +173,17 @@ function fieldsOf(
     values: [value],
   });
   return [
-    long(TAG.width, width),
-    long(TAG.height, height * count),
+    long(TAG.width, block.width),
+    long(TAG.height, height),
     short(TAG.bitsPerSample, 8, 8, 8),
-    short(TAG.compression, NUMBERS[compression]!),
+    short(TAG.compression, STRIPS[compression]!),
     short(TAG.photometric, isYcbcr ? 6 : 2),
     short(TAG.samplesPerPixel, 3),
     short(TAG.planarConfiguration, 1),
     ...predictor === "horizontal" ? [short(TAG.predictor, 2)] : [],
-    long(TAG.tileWidth, width),
-    long(TAG.tileHeight, height),
+    ...tiled
+      ? [long(TAG.tileWidth, block.width), long(TAG.tileHeight, block.height)]
+      : [long(TAG.rowsPerStrip, pieceRows)],
     ...isYcbcr ? [short(TAG.subsampling, 2, 2)] : [],
   ];
 }

@@ -287,6 +287,12 @@ export class TiffDirectory {
         if (entry === undefined || index >= entry.count) throw truncated();
         return (await this.#values(entry, index, 1, signal))[0]!;
       },
+      range: async (first, count, signal) => {
+        if (entry === undefined || first + count > entry.count) {
+          throw truncated();
+        }
+        return await this.#values(entry, first, count, signal);
+      },
     };
   }
 
@@ -316,6 +322,8 @@ export class TiffDirectory {
 export interface TiffTable {
   count: number;
   at(index: number, signal?: AbortSignal): Promise<number>;
+  /** `count` values from `first` on. */
+  range(first: number, count: number, signal?: AbortSignal): Promise<number[]>;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

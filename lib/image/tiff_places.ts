@@ -53,37 +53,48 @@ export async function placesOf(
   { block, plane }: PlaneBlock,
   signal: AbortSignal | undefined,
 ): Promise<Place[]> {
-  const { tiled, pieceRows } = page;
-  const before = plane * piecesOfPlane(page);
-  if (tiled) {
-    const index = before + block;
-    return [await placeOf(page, { index, first: 0, rows: pieceRows }, signal)];
-  }
-  const top = block * page.block.height;
-  const bottom = Math.min(top + page.block.height, page.height);
-  const strips: Promise<Place>[] = [];
-  for (let row = top; row < bottom;) {
-    const strip = Math.floor(row / pieceRows);
-    const end = Math.min(bottom, (strip + 1) * pieceRows);
-    strips.push(placeOf(page, {
-      index: before + strip,
-      first: row - strip * pieceRows,
-      rows: end - row,
-    }, signal));
-    row = end;
-  }
-  return await Promise.all(strips);
+  const { offsets, bytes, rowBytes } = page;
+  const pieces = piecesOf(page, block);
+  const from = plane * piecesOfPlane(page) + pieces[0]!.index;
+  const [places, lengths] = await Promise.all([
+    offsets.range(from, pieces.length, signal),
+    bytes.count === 0 ? [] : bytes.range(from, pieces.length, signal),
+  ]);
+  const found = pieces.map((piece, i) =>
+    placeOf(page, piece, { offset: places[i]!, stored: lengths[i] })
+  );
+  return rowBytes === undefined ? found : joined(found);
 }
 
-/** `rows` of a piece, from its row `first` on. */
-async function placeOf(
+/** Rows of a tile or a strip, from its row `first` on. */
+interface Rows {
+  /** Of the piece in its plane. */
+  index: number;
+  first: number;
+  rows: number;
+}
+
+function piecesOf(page: TiffPage, block: number): Rows[] {
+  const { tiled, pieceRows, height } = page;
+  if (tiled) return [{ index: block, first: 0, rows: pieceRows }];
+  const top = block * page.block.height;
+  const bottom = Math.min(top + page.block.height, height);
+  const pieces: Rows[] = [];
+  for (let row = top; row < bottom;) {
+    const index = Math.floor(row / pieceRows);
+    const end = Math.min(bottom, (index + 1) * pieceRows);
+    pieces.push({ index, first: row - index * pieceRows, rows: end - row });
+    row = end;
+  }
+  return pieces;
+}
+
+function placeOf(
   page: TiffPage,
-  { index, first, rows }: { index: number; first: number; rows: number },
-  signal: AbortSignal | undefined,
-): Promise<Place> {
-  const { offsets, bytes, rowBytes } = page;
-  const offset = await offsets.at(index, signal);
-  const stored = bytes.count === 0 ? undefined : await bytes.at(index, signal);
+  { first, rows }: Rows,
+  { offset, stored }: { offset: number; stored: number | undefined },
+): Place {
+  const { rowBytes } = page;
   // Writers of one strip have its length wrong: then its rows tell it.
   const isSure = rowBytes === undefined || piecesOfPlane(page) > 1;
   if (offset === 0 || isSure && stored === 0) {
@@ -101,6 +112,23 @@ async function placeOf(
     throw new ImageError(`it holds ${stored} of ${end} bytes`);
   }
   return { rows, offset: offset + first * rowBytes, length: rows * rowBytes };
+}
+
+/** Rows that follow each other in the file are one piece, however it cuts them. */
+function joined(places: readonly Place[]): Place[] {
+  const found: Place[] = [];
+  for (const place of places) {
+    const last = found.at(-1);
+    const follows = last &&
+      (place.length === 0
+        ? last.length === 0
+        : last.offset + last.length === place.offset);
+    if (follows) {
+      last.rows += place.rows;
+      last.length += place.length;
+    } else found.push({ ...place });
+  }
+  return found;
 }
 
 /** Bytes beyond which no compression makes a piece larger than its pixels. */

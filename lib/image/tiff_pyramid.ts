@@ -9,7 +9,12 @@ import type { BlockCache } from "./block_cache.ts";
 import { blockOrigin, BlockPyramid, blocksOf } from "./block_pyramid.ts";
 import type { Region, Size } from "./geometry.ts";
 import type { Orientation } from "./orientation.ts";
-import { blocksTogether, decodeTogether } from "./blocks_together.ts";
+import {
+  areStripsTogether,
+  blocksTogether,
+  decodeStrips,
+  decodeTogether,
+} from "./blocks_together.ts";
 import { orient } from "./orient.ts";
 import { copyPart } from "./pixels.ts";
 import type { ImageFacts, Pixels, Pyramid } from "./pyramid.ts";
@@ -207,9 +212,11 @@ class TiffPyramid extends BlockPyramid {
       if (together) return together;
       const planes = await reading;
       const isEmpty = planes.flat().every(({ bytes }) => bytes === undefined);
-      return isEmpty && this.#image.aperio
-        ? await this.#rebuilt(level, block, signal)
-        : await decodeBlock(page, planes, { size, inside });
+      if (isEmpty && this.#image.aperio) {
+        return await this.#rebuilt(level, block, signal);
+      }
+      return await decodeStripsOf(page, planes, size) ??
+        await decodeBlock(page, planes, { size, inside });
     } catch (cause) {
       if (!(cause instanceof ImageError)) throw cause;
       throw new ImageError(
@@ -336,4 +343,16 @@ function decodeTiles(
       ? { data, ...size }
       : await decodeBlock(page, [[{ bytes, rows }]], { size, inside });
   });
+}
+
+/** A block of several strips in one go; undefined where that cannot be. */
+async function decodeStripsOf(
+  page: TiffPage,
+  [pieces = []]: readonly (readonly Piece[])[],
+  size: Size,
+): Promise<Pixels | undefined> {
+  const strips = pieces.flatMap(({ bytes }) => bytes ? [bytes] : []);
+  const isWhole = strips.length > 1 && strips.length === pieces.length;
+  if (!isWhole || !areStripsTogether(page)) return undefined;
+  return await decodeStrips(page, strips, size).catch(() => undefined);
 }
