@@ -18,6 +18,7 @@ import {
 } from "./tiff_directory.ts";
 import type { Compression, TiffPage } from "./tiff_page.ts";
 import { TAG } from "./tiff_parser.ts";
+import { jpegFrame } from "./tiff_pictures.ts";
 
 // Of 256 x 256 px sixteen: more are no faster, and others want the next thread.
 const MOST_PIXELS = 2 ** 20;
@@ -89,8 +90,14 @@ async function decodeTiff(
   pieces: readonly Uint8Array[],
   height: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  if (page.compression === "jpeg" && !pieces.every(isComplete)) {
-    throw new RangeError("A block is cut off");
+  const { width } = page.block;
+  const isWhole = (bytes: Uint8Array, i: number) =>
+    isWholeJpeg(bytes, {
+      width,
+      height: Math.min(page.pieceRows, height - i * page.pieceRows),
+    });
+  if (page.compression === "jpeg" && !pieces.every(isWhole)) {
+    throw new RangeError("A block is cut off, or not of its size");
   }
   const { data, info } = await sharp(tiffOf(page, pieces, height), {
     failOn: "warning", // which is all that libtiff has for damaged LZW
@@ -103,9 +110,11 @@ async function decodeTiff(
   return data;
 }
 
-/** Whether a JPEG has its end: libtiff would fill up what is missing. */
-function isComplete(bytes: Uint8Array): boolean {
-  return bytes.at(-2) === 0xff && bytes.at(-1) === 0xd9;
+/** Whether a JPEG has its size and its end: libvips would fill up what lacks. */
+function isWholeJpeg(bytes: Uint8Array, { width, height }: Size): boolean {
+  const frame = jpegFrame(bytes);
+  return frame?.width === width && frame.height === height &&
+    bytes.at(-2) === 0xff && bytes.at(-1) === 0xd9;
 }
 
 /** A TIFF of one column of tiles, or of strips. */

@@ -94,8 +94,8 @@ const START = [0xff, 0x4f, 0xff, 0x51];
 // Bytes from there to the end of the first component (ISO 15444-1, A.5.1).
 const SIZ_BYTES = 45;
 
-// Red, green, blue and opacity.
-const MAX_COMPONENTS = 4;
+// Grey, or red, green and blue: the package throws at two and four.
+const COMPONENTS = [1, 3];
 
 /** Refuses by the header, before memory is set aside. */
 function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
@@ -115,7 +115,7 @@ function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
     throw new ImageError(`a block of ${width} x ${height} px is too large`);
   }
   const components = view.getUint16(40);
-  if (components > MAX_COMPONENTS) { // 4 bytes a px are set aside for each
+  if (!COMPONENTS.includes(components)) {
     throw new ImageError(
       `JPEG 2000 of ${components} channels is not supported`,
     );

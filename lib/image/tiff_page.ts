@@ -212,6 +212,12 @@ function refuseCombination(
       `${compression} of ${bits}-bit samples (${kind}) is not supported`,
     );
   }
+  const channels = planar ? 1 : samples;
+  if (compression.startsWith("jpeg2000") && ![1, 3].includes(channels)) {
+    throw new ImageError(
+      `JPEG 2000 of ${channels} channels is not supported, only of 1 or 3`,
+    );
+  }
   if (colours.kind === "ycbcr" && !isPlain) {
     throw new ImageError(
       `YCbCr of ${bits}-bit samples (${kind}) is not supported`,

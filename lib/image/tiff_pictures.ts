@@ -52,7 +52,7 @@ async function decodeWhole(
 ): Promise<Interleaved> {
   switch (page.compression) {
     case "jpeg":
-      refuseOtherChannels(jpegChannels(bytes), channels);
+      refuseOtherChannels(jpegFrame(bytes)?.channels ?? 0, channels);
       return await decodeJpeg(wholeJpeg(page, bytes), channels, size);
     case "webp": // one without transparent pixels has no alpha
       return await decodeWithSharp(
@@ -118,28 +118,35 @@ async function decodeWithSharp(
   }
 }
 
-/** Channels of a JPEG by its frame (ITU T.81, B.2.2); 0 where it has none. */
-function jpegChannels(bytes: Uint8Array): number {
+/** What a JPEG says of itself (ITU T.81, B.2.2); undefined if nothing. */
+export function jpegFrame(
+  bytes: Uint8Array,
+): Size & { channels: number } | undefined {
+  const short = (at: number) => bytes[at]! << 8 | bytes[at + 1]!;
   for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff;) {
     const marker = bytes[at + 1]!;
     const isFrame = marker >= 0xc0 && marker <= 0xcf &&
       ![0xc4, 0xc8, 0xcc].includes(marker); // those are tables
-    if (isFrame) return bytes[at + 9]!;
+    if (isFrame) {
+      const [height, width] = [short(at + 5), short(at + 7)];
+      return { width, height, channels: bytes[at + 9]! };
+    }
     const isFill = marker === 0xff;
-    at += isFill ? 1 : 2 + (bytes[at + 2]! << 8 | bytes[at + 3]!);
+    at += isFill ? 1 : 2 + short(at + 2);
   }
-  return 0;
+  return undefined;
 }
 
 /** A JPEG that needs no tables of its file, and says what its colours are. */
 function wholeJpeg(
-  { jpegTables, colours }: TiffPage,
+  { jpegTables, colours, samples }: TiffPage,
   bytes: Uint8Array,
 ): Uint8Array {
   const body = withoutMarkers(bytes.subarray(2)); // without start of image
   // Between start and end of image.
   const tables = jpegTables?.subarray(2, -2) ?? new Uint8Array(0);
-  const kind = colours.kind === "ycbcr" ? 1 : 0;
+  // Four channels are never converted: with 2 they would be YCCK.
+  const kind = colours.kind === "ycbcr" && samples === 3 ? 1 : 0;
   return joined([
     [0xff, 0xd8],
     [0xff, 0xee, 0, 14, ...ADOBE, 0, 100, 0, 0, 0, 0, kind], // APP14

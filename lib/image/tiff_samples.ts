@@ -142,7 +142,6 @@ export function unpackSamples(
     return data;
   }
   if (![8, 16, 32, 64].includes(bits)) {
-    if (bits === 24 && littleEndian) swap(data, 3);
     const numbers = unpackBits(data, bits, layout);
     return raw ? Uint8Array.from(numbers) : toBytes(type, numbers);
   }
