@@ -122,7 +122,9 @@ function emptyPiece(
 ): Interleaved {
   const { colours, nodata = 0, planar, samples, type } = page;
   const channels = planar ? 1 : samples;
-  const value = colours.kind === "palette" ? nodata : shownSample(type, nodata);
+  const value = colours.kind === "palette"
+    ? Math.max(0, Math.min(nodata, 2 ** type.bits - 1))
+    : shownSample(type, nodata);
   const data = new Uint8Array(width * height * channels).fill(value);
   if (colours.kind === "ycbcr" && planar && plane > 0) data.fill(128);
   return { data, width, height, channels };

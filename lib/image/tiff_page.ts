@@ -182,7 +182,7 @@ async function readStored(directory: TiffDirectory): Promise<Stored> {
   });
   const planar = samples > 1 &&
     await directory.number(TAG.planarConfiguration, 1) === 2;
-  const type = await readSampleType(directory);
+  const type = await readSampleType(directory, samples);
   const stored = { compression, samples, type, colours, alpha, planar };
   refuseCombination(stored);
   return stored;

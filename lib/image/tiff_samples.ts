@@ -50,10 +50,13 @@ const BITS: Record<SampleType["kind"], (bits: number) => boolean> = {
 /** @throws {ImageError} With the reason only. */
 export async function readSampleType(
   directory: TiffDirectory,
+  samples: number,
 ): Promise<SampleType> {
-  const allBits = await directory.numbers(TAG.bitsPerSample);
+  const values = await directory.numbers(TAG.bitsPerSample);
+  const allBits = values.slice(0, samples); // some writers have one too many
   const bits = allBits[0] ?? 1;
-  const formats = await directory.numbers(TAG.sampleFormat);
+  const formats = (await directory.numbers(TAG.sampleFormat))
+    .slice(0, samples);
   const format = formats[0] ?? 1;
   if (allBits.some((other) => other !== bits)) {
     throw new ImageError(
