@@ -35,11 +35,10 @@ function channelsLeftOut({ samples, colours, alpha }: TiffPage): string[] {
     .filter((sample) => sample !== alpha?.sample)
     .map((sample) => sample + 1);
   if (left.length === 0) return [];
-  const [first] = left, last = left.at(-1);
   return [
     left.length === 1
-      ? `channel ${first} left out: neither a colour nor alpha`
-      : `channels ${first} to ${last} left out: neither colours nor alpha`,
+      ? `channel ${left[0]} left out: neither a colour nor alpha`
+      : `channels ${left.join(", ")} left out: neither colours nor alpha`,
   ];
 }
 

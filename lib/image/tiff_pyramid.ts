@@ -5,6 +5,7 @@
  * @module
  */
 import { ImageError } from "../errors.ts";
+import { averaged } from "./averaged.ts";
 import type { BlockCache } from "./block_cache.ts";
 import { blockOrigin, BlockPyramid, blocksOf } from "./block_pyramid.ts";
 import type { Region, Size } from "./geometry.ts";
@@ -18,7 +19,6 @@ import {
 import { orient } from "./orient.ts";
 import { copyPart } from "./pixels.ts";
 import type { ImageFacts, Pixels, Pyramid } from "./pyramid.ts";
-import { averaged } from "./resampled.ts";
 import type { ByteSource } from "./source.ts";
 import { conversions } from "./tiff_conversions.ts";
 import { decodeBlock, type Piece } from "./tiff_decoder.ts";
