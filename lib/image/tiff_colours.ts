@@ -37,9 +37,25 @@ const REFUSED: Record<number, string> = {
 const WHITE_IS_ZERO = 0, BLACK_IS_ZERO = 1, RGB = 2, PALETTE = 3;
 const CMYK = 5, YCBCR = 6, LAB = 8, ICC_LAB = 9;
 
+/** Samples of a pixel that are no extra samples, where they are not one. */
+const OWN_SAMPLES: Record<number, number> = {
+  [RGB]: 3,
+  [CMYK]: 4,
+  [YCBCR]: 3,
+  [LAB]: 3,
+};
+
 /** Samples of a pixel that are colours. */
 export function colourSamples({ kind }: Colours): number {
   return kind === "rgb" || kind === "ycbcr" ? 3 : 1;
+}
+
+/** The samples that are shown: colours, then opacity. */
+export function shownSamples(
+  { colours, alpha }: { colours: Colours; alpha: Alpha | undefined },
+): number[] {
+  const own = Array.from({ length: colourSamples(colours) }, (_, i) => i);
+  return alpha ? [...own, alpha.sample] : own;
 }
 
 /** Whether some pixels have their Cb and Cr together. */
@@ -97,7 +113,7 @@ async function refuseForVips(
   photometric: number,
   { samples, alpha }: { samples: number; alpha: Alpha | undefined },
 ): Promise<never> {
-  const own = photometric === CMYK ? 4 : 3;
+  const own = OWN_SAMPLES[photometric]!;
   const isPlain = samples === own ||
     samples === own + 1 && alpha?.sample === own;
   const name = photometric === CMYK ? "CMYK" : "Lab";
@@ -139,9 +155,14 @@ export async function readAlpha(
 ): Promise<Alpha | undefined> {
   const extra = await directory.numbers(TAG.extraSamples);
   const at = extra.findIndex((meaning) => meaning === 1 || meaning === 2);
-  const sample = samples - extra.length + at;
-  if (at < 0 || sample < 1) return undefined;
-  return { sample, premultiplied: extra[at] === 1 };
+  if (at < 0) return undefined;
+  const photometric = await directory.number(TAG.photometric, BLACK_IS_ZERO);
+  const own = OWN_SAMPLES[photometric] ?? 1;
+  const unnamed = samples - extra.length; // RGB that is called grey, and alpha
+  const sample = (own === 1 && unnamed >= 3 ? unnamed : own) + at;
+  return sample < samples
+    ? { sample, premultiplied: extra[at] === 1 }
+    : undefined;
 }
 
 /** Opaque RGBA: grey and palettes expanded, transparent pixels over white. */
@@ -165,7 +186,7 @@ export function toRgba(
     }
   }
   const out = new Uint8Array(pixels.buffer);
-  if (alpha && alpha.sample < channels) composite(out, data, channels, alpha);
+  if (alpha) composite(out, data, channels, alpha);
   return out;
 }
 

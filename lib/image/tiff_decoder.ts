@@ -30,7 +30,8 @@ export interface Piece {
 /**
  * The pixels of a block.
  *
- * @param planes its pieces from top to bottom; with separate planes of each.
+ * @param planes its pieces from top to bottom; with separate planes of each that
+ *   is shown.
  * @param size of what is stored: the last strip of an image is shorter.
  * @param inside what of it lies in the image; the rest may be missing.
  * @throws {ImageError} With the reason only.
@@ -52,9 +53,14 @@ export async function decodeBlock(
     }));
     return stacked(parts, size);
   }));
-  const samples = page.planar ? interleaved(decoded) : decoded[0]!;
-  if (page.planar) convertYcbcr(page, samples);
-  return { data: toRgba(samples, page.colours, page.alpha), ...size };
+  const { colours, alpha } = page;
+  if (!page.planar) {
+    return { data: toRgba(decoded[0]!, colours, alpha), ...size };
+  }
+  const samples = interleaved(decoded);
+  convertYcbcr(page, samples);
+  const last = alpha && { ...alpha, sample: decoded.length - 1 };
+  return { data: toRgba(samples, colours, last), ...size };
 }
 
 /** 8-bit samples side by side: of all channels, or of one plane. */

@@ -6,6 +6,7 @@
 import { ImageError } from "../errors.ts";
 import type { Size } from "./geometry.ts";
 import { blockOrigin } from "./block_pyramid.ts";
+import { shownSamples } from "./tiff_colours.ts";
 import { piecesOfPlane, type TiffPage } from "./tiff_page.ts";
 
 /** A piece, or some rows of a strip, in the file. */
@@ -29,9 +30,9 @@ interface PlaneBlock {
   plane: number;
 }
 
-/** Indices of the planes whose pieces a block has. */
-export function planesOf({ planar, samples }: TiffPage): number[] {
-  return Array.from({ length: planar ? samples : 1 }, (_, plane) => plane);
+/** The planes that a block is made of: of all channels, or each that is shown. */
+export function planesOf(page: TiffPage): number[] {
+  return page.planar ? shownSamples(page) : [0];
 }
 
 /** What of a block lies in the image. */

@@ -9,7 +9,6 @@ import { openImage } from "../../lib/image/open.ts";
 import { pixelAt, readAll, TemporaryFolder } from "./pictures.ts";
 import {
   asciiField,
-  longField,
   type PieceSamples,
   piecesOf,
   shortField,
@@ -102,6 +101,32 @@ Deno.test("alpha is found behind other channels, and over white", async () => {
       ALPHA,
     ]);
   }
+});
+
+Deno.test("fewer ExtraSamples than extra samples", async () => {
+  const base = { ...SIZE, value: sampleAt, extra: [2] };
+  for (const recipe of layouts({ ...base, samples: 5 })) {
+    await shows(recipe, (x, y) => over(rgbAt(x, y), sampleAt(x, y, 3)));
+  }
+  for (const recipe of layouts({ ...base, samples: 4, photometric: 1 })) {
+    await shows(recipe, (x, y) => over(rgbAt(x, y), sampleAt(x, y, 3)));
+  }
+});
+
+Deno.test("planes that are not shown are not read", async () => {
+  using folder = new TemporaryFolder();
+  const size = { width: 256, height: 256 };
+  const bytes = tiffFile({
+    ...size,
+    value: sampleAt,
+    samples: 9,
+    planar: true,
+  });
+  const image = await openImage(folder.write("a.tif", bytes));
+  const pixels = await readAll(image);
+  assert.deepEqual(pixelAt(pixels, 3, 4), [...rgbAt(3, 4), 255]);
+  assert.ok(image.traffic.bytes < 5 * 2 ** 16, `${image.traffic.bytes}`);
+  image.close();
 });
 
 Deno.test("premultiplied alpha is not multiplied again", async () => {
