@@ -28,7 +28,7 @@ const TILES: Numbers = { lzw: 5, jpeg: 7 };
 const STRIPS: Numbers = { ...TILES, deflate: 8, packbits: 32773 };
 type Numbers = Partial<Record<Compression, number>>;
 
-/** Whether all that libvips makes of pieces is what our decoder does. */
+/** Tells the pages of which libvips makes the same pixels as our decoder. */
 function isPlain(page: TiffPage): boolean {
   const { compression, planar, type, samples, colours, reversedBits } = page;
   // YCbCr that is not JPEG is left as it is, shown as RGB.
@@ -46,7 +46,7 @@ export function blocksTogether(page: TiffPage): number {
   return Math.max(1, Math.floor(MOST_PIXELS / (block.width * block.height)));
 }
 
-/** Whether the strips of a block may be decoded together. */
+/** Tells the pages whose strips of a block are decoded together. */
 export function areStripsTogether(page: TiffPage): boolean {
   return !page.tiled && page.compression in STRIPS && isPlain(page);
 }
@@ -110,7 +110,7 @@ async function decodeTiff(
   return data;
 }
 
-/** Whether a JPEG has its size and its end: libvips would fill up what lacks. */
+/** Checks the size and the end of a JPEG: libvips would fill up what lacks. */
 function isWholeJpeg(bytes: Uint8Array, { width, height }: Size): boolean {
   const frame = jpegFrame(bytes);
   return frame?.width === width && frame.height === height &&
@@ -165,7 +165,7 @@ function tiffOf(
   return file;
 }
 
-/** What the pieces are; libtiff corrects the subsampling by the first of them. */
+/** The fields that describe the pieces; libtiff corrects the subsampling by the first of them. */
 function fieldsOf(
   { block, tiled, pieceRows, compression, predictor, colours }: TiffPage,
   height: number,

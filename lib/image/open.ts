@@ -313,7 +313,7 @@ async function openTiff(
 // each region of it: 16 MiB as RGBA.
 const LARGE_BLOCK = 2 ** 22;
 
-/** Whether the strips of a picture are so high that it is decoded as a whole. */
+/** Tells a picture whose strips are so high that it is decoded as a whole. */
 function isOfLargeBlocks({ levels: [base] }: TiffImage): boolean {
   const { tiled, rowBytes, block } = base!;
   const isCut = rowBytes !== undefined; // to blocks of some rows

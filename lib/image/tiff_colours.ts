@@ -1,5 +1,5 @@
 /**
- * What the samples of a TIFF mean, and the opaque RGBA they make.
+ * The meaning of a TIFF's samples, and the opaque RGBA that they make.
  *
  * Format: TIFF 6.0, sections 3 to 6 and 18.
  *
@@ -10,10 +10,10 @@ import type { Interleaved } from "./jpeg2000.ts";
 import { readYcbcrRules, type YcbcrRules } from "./tiff_ycbcr.ts";
 import { TAG, type TiffDirectory } from "./tiff_parser.ts";
 
-/** What the samples of a pixel mean; those behind are not shown. */
+/** The meaning of a pixel's first samples; those behind are not shown. */
 export type Colours =
   | { kind: "grey"; whiteIsZero: boolean }
-  | { kind: "rgb"; assumed: boolean } // whether the file names no colours
+  | { kind: "rgb"; assumed: boolean } // assumed: the file calls it grey
   | { kind: "ycbcr"; rules: YcbcrRules }
   | { kind: "palette"; map: Uint8Array }; // RGB by index
 
@@ -58,7 +58,7 @@ export function shownSamples(
   return alpha ? [...own, alpha.sample] : own;
 }
 
-/** Whether some pixels have their Cb and Cr together. */
+/** Tells YCbCr of which several pixels have one Cb and Cr. */
 export function sharesColours(colours: Colours): boolean {
   if (colours.kind !== "ycbcr") return false;
   const { rows, columns } = colours.rules.shared;
@@ -71,7 +71,7 @@ export async function readColours(
   { samples, alpha, ownColours }: {
     samples: number;
     alpha: Alpha | undefined;
-    /** Whether what is decoded says itself that it is YCbCr. */
+    /** Pieces say themselves that they are YCbCr, and are decoded to RGB. */
     ownColours: boolean;
   },
 ): Promise<Colours> {

@@ -1,5 +1,5 @@
 /**
- * What decoding changes of a TIFF's pixels, in words for `Pyramid.warnings`:
+ * The changes that decoding makes to a TIFF's pixels, as `Pyramid.warnings`:
  * the same as other formats use where there are such.
  *
  * @module

@@ -17,7 +17,7 @@ const zstdDecompressed = promisify(zstdDecompress);
 // Less is inflated sooner than a thread is asked for it: a strip of one row.
 const SMALL_BYTES = 2 ** 15;
 
-// What may follow the pixels of a piece: a strip padded to its full height.
+// Bytes that may follow the pixels of a piece: a strip padded to full height.
 const SLACK_BYTES = 2 ** 20;
 
 /**

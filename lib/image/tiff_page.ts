@@ -56,13 +56,13 @@ const PREDICTED: readonly Compression[] = ["lzw", "deflate", "zstd"];
 // Those that libvips decodes for certain; of others it has returned black.
 const VIPS_COMPRESSIONS = [1, 2, 3, 4, 5, 7, 8, 32773, 32946];
 
-/** Whether a page that is refused with a `ForVipsError` may be decoded whole. */
+/** Tells whether libvips decodes a page that a `ForVipsError` refused. */
 export async function isForVips(directory: TiffDirectory): Promise<boolean> {
   const compression = await directory.number(TAG.compression, 1);
   return VIPS_COMPRESSIONS.includes(compression);
 }
 
-// What others there are, to be named.
+// The others, to be named.
 const CCITT: Record<number, string> = {
   2: "CCITT",
   3: "CCITT fax 3",
@@ -84,12 +84,15 @@ export interface TiffPage extends Size, Stored, Layout {
   predictor: Predictor;
   /** The lowest bit of each byte comes first. */
   reversedBits: boolean;
-  /** The value by which GDAL knows pixels without data. */
+  /**
+   * The value by which GDAL knows pixels without data. They are shown as they
+   * are stored: white in their place would be specks in shadows that have it.
+   */
   nodata: number | undefined;
   jpegTables: Uint8Array | undefined;
 }
 
-/** What the bytes of a piece, a tile or a strip, are. */
+/** The meaning of the bytes of a piece: a tile or a strip. */
 interface Stored {
   compression: Compression;
   samples: number;
@@ -100,7 +103,7 @@ interface Stored {
   planar: boolean;
 }
 
-/** Where the pieces of an image are, and the blocks they are decoded in. */
+/** The places of an image's pieces, and the blocks they are decoded in. */
 interface Layout {
   tiled: boolean;
   /** Size of a block, px; those at the right and bottom may reach beyond. */

@@ -11,7 +11,7 @@ import { decodeJpeg2000, type Interleaved } from "./jpeg2000.ts";
 import type { TiffPage } from "./tiff_page.ts";
 import { JFIF_RULES, ycbcrToRgb } from "./tiff_ycbcr.ts";
 
-/** What a piece must have. */
+/** The size that a piece must have. */
 export interface PieceSize {
   /** The piece as it should be stored, px. */
   size: Size;
@@ -19,7 +19,7 @@ export interface PieceSize {
   inside: Size;
 }
 
-/** Whether the pieces of a page are pictures. */
+/** Tells the pages whose pieces are pictures. */
 export function isPicture({ compression }: TiffPage): boolean {
   return compression === "jpeg" || compression === "webp" ||
     compression.startsWith("jpeg2000");
@@ -118,7 +118,7 @@ async function decodeWithSharp(
   }
 }
 
-/** What a JPEG says of itself (ITU T.81, B.2.2); undefined if nothing. */
+/** The frame header of a JPEG (ITU T.81, B.2.2); undefined if it has none. */
 export function jpegFrame(
   bytes: Uint8Array,
 ): Size & { channels: number } | undefined {

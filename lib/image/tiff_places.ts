@@ -1,5 +1,5 @@
 /**
- * Where the pieces of a TIFF's blocks, its tiles and strips, lie in the file.
+ * The places of a TIFF's tiles and strips in its file, block by block.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export function planesOf(page: TiffPage): number[] {
   return page.planar ? shownSamples(page) : [0];
 }
 
-/** What of a block lies in the image. */
+/** Size of the part of a block that lies in the image. */
 export function insideOf(page: TiffPage, block: number): Size {
   const { x, y } = blockOrigin(page, block);
   return {
@@ -138,7 +138,7 @@ function longestPiece({ block, pieceRows, samples, type }: TiffPage): number {
   return numbers * Math.max(4, type.bits / 4) + 2 ** 16;
 }
 
-/** What of `places` is in the file, those without a gap together. */
+/** The places that are in the file, those without a gap together. */
 export function runsOf(places: readonly Place[]): Run[] {
   const runs: { offset: number; length: number; places: Place[] }[] = [];
   for (const place of places) {

@@ -9,7 +9,7 @@
 import { ImageError } from "../errors.ts";
 import { TAG, type TiffDirectory } from "./tiff_parser.ts";
 
-/** What the numbers of a page are. */
+/** The type of a page's numbers. */
 export interface SampleType {
   bits: number;
   kind: "unsigned" | "signed" | "floating point";
@@ -23,7 +23,7 @@ export interface SampleRange {
   most: number;
 }
 
-/** What was taken from each sample before it was compressed. */
+/** The step that was taken before compression. */
 export type Predictor = "none" | "horizontal" | "floating point";
 
 /** Of numbers in a row of a block. */
