@@ -325,20 +325,13 @@ async function holdWhole(
   image: TiffImage,
   { signal, maxPixels = MAX_WHOLE_PIXELS }: OpenOptions,
 ): Promise<Pyramid> {
-  const { width, height } = image.levels[0]!;
-  refuseTooLarge({ width, height }, Math.min(maxPixels, MAX_WHOLE_PIXELS));
+  refuseTooLarge(image.levels[0]!, Math.min(maxPixels, MAX_WHOLE_PIXELS));
   const pyramid = tiffPyramid(source, image, new BlockCache(0));
-  const { levels: [base], warnings } = pyramid;
-  const region = { x: 0, y: 0, width: base!.width, height: base!.height };
-  const pixels = await pyramid.read(region, 0, signal);
+  const { width, height } = pyramid;
+  const pixels = await pyramid.read({ x: 0, y: 0, width, height }, 0, signal);
   pyramid.close();
-  const facts = image.facts;
-  return new RasterPyramid(
-    source.name,
-    { pixels, warnings: [...warnings] },
-    source.traffic,
-    facts,
-  );
+  const held = { pixels, warnings: [...pyramid.warnings] };
+  return new RasterPyramid(source.name, held, source.traffic, pyramid);
 }
 
 /** Aperio halves the colours of such blocks, which only OpenSlide decodes. */

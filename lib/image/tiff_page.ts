@@ -125,8 +125,10 @@ const MAX_TILE = { pixels: 2 ** 24, bytes: 2 ** 27 };
 // So is a compressed strip, which may be a whole picture: 1 GiB as RGBA.
 const MAX_STRIP = { pixels: 2 ** 28, bytes: 2 ** 30 };
 
-// Pixels of the blocks that strips are cut into, or laid together to.
-const STRIPS_PIXELS = 2 ** 18;
+// Pixels of the blocks that uncompressed strips are cut into, and that others are
+// laid together to: the less calls of libvips, the less time for all of a picture.
+const CUT_PIXELS = 2 ** 18;
+const TOGETHER_PIXELS = 2 ** 20;
 
 /** Width and height of a page. */
 export async function pageSize(directory: TiffDirectory): Promise<Size> {
@@ -262,7 +264,10 @@ async function readLayout(
   const isCut = !tiled && compression === "none" && !sharesColours(colours);
   const block = {
     width: piece.width,
-    height: tiled ? piece.height : stripsHeight(size, isCut ? 1 : piece.height),
+    height: tiled ? piece.height : stripsHeight(size, {
+      rows: isCut ? 1 : piece.height,
+      pixels: isCut ? CUT_PIXELS : TOGETHER_PIXELS,
+    }),
   };
   const pixels = piece.width * (isCut ? block.height : piece.height);
   const most = tiled ? MAX_TILE : MAX_STRIP;
@@ -312,9 +317,12 @@ async function pieceSize(
   );
 }
 
-/** Rows of a block of strips of `rows`. */
-function stripsHeight({ width, height }: Size, rows: number): number {
-  const strips = Math.max(1, Math.floor(STRIPS_PIXELS / (width * rows)));
+/** Rows of a block of about `pixels`, of whole strips of `rows`. */
+function stripsHeight(
+  { width, height }: Size,
+  { rows, pixels }: { rows: number; pixels: number },
+): number {
+  const strips = Math.max(1, Math.floor(pixels / (width * rows)));
   return Math.min(strips * rows, height);
 }
 
