@@ -170,3 +170,41 @@ Deno.test("libvips decodes what blocks lack, and nothing that is refused for its
     ] as const
   ) await refuses({ ...SIZE, value: sampleAt, ...recipe }, reason);
 });
+
+/** A file with the tags of its first page changed. */
+function renamed(
+  recipe: TiffRecipe,
+  tags: Record<number, number>,
+): Uint8Array {
+  const bytes = tiffFile(recipe);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const first = view.getUint32(4, true);
+  for (let i = 0; i < view.getUint16(first, true); i++) {
+    const entry = first + 2 + 12 * i;
+    const tag = view.getUint16(entry, true);
+    view.setUint16(entry, tags[tag] ?? tag, true);
+  }
+  return bytes;
+}
+
+Deno.test("tables of pieces under the names of strips, or without lengths", async () => {
+  using folder = new TemporaryFolder();
+  const PRIVATE = 65_000;
+  const base = { ...SIZE, value: sampleAt, samples: 3 };
+  for (const compression of ["none", "deflate"] as const) {
+    for (
+      const bytes of [
+        renamed({ ...base, tile: 16, compression }, { 324: 273, 325: 279 }),
+        renamed({ ...base, tile: 16, compression }, { 325: PRIVATE }),
+        renamed({ ...base, rowsPerStrip: 8, compression }, { 279: PRIVATE }),
+      ]
+    ) {
+      const image = await openImage(folder.write("a.tif", bytes));
+      const pixels = await readAll(image);
+      for (const [x, y] of [[0, 0], [40, 36], [17, 20]] as const) {
+        assert.deepEqual(pixelAt(pixels, x, y), [...rgbAt(x, y), 255]);
+      }
+      image.close();
+    }
+  }
+});
