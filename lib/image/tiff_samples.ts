@@ -145,6 +145,8 @@ export function unpackSamples(
     return data;
   }
   if (![8, 16, 32, 64].includes(bits)) {
+    // libtiff, and so GDAL, has the lowest byte first in a big-endian file.
+    if (bits === 24 && !littleEndian) swap(data, 3);
     const numbers = unpackBits(data, bits, layout);
     return raw ? Uint8Array.from(numbers) : toBytes(type, numbers);
   }
