@@ -197,7 +197,10 @@ export function blockOrigin(
 }
 
 /** Indices of the blocks that hold pixels of `region`. */
-function blocksOf({ width, block }: BlockLevel, region: Region): number[] {
+export function blocksOf(
+  { width, block }: BlockLevel,
+  region: Region,
+): number[] {
   if (region.width === 0 || region.height === 0) return [];
   const columns = Math.ceil(width / block.width);
   const left = Math.floor(region.x / block.width);

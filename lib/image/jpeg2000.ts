@@ -58,12 +58,14 @@ export async function decodeJpeg2000(
     throwIfFailed();
     const { width, height, bitsPerSample, isSigned, componentCount } = decoder
       .getFrameInfo();
-    if (bitsPerSample !== 8 || isSigned) {
+    if (bitsPerSample > 16 || isSigned) {
       throw new ImageError(
-        `JPEG 2000 of ${bitsPerSample} bits is not supported, only of 8`,
+        `JPEG 2000 of ${bitsPerSample} bits${
+          isSigned ? " with a sign" : ""
+        } is not supported, only of up to 16`,
       );
     }
-    const data = decoder.getDecodedBuffer().slice();
+    const data = toBytes(decoder.getDecodedBuffer().slice(), bitsPerSample);
     return { data, width, height, channels: componentCount };
   } catch (cause) {
     if (cause instanceof ImageError) throw cause;
@@ -74,14 +76,26 @@ export async function decodeJpeg2000(
   }
 }
 
+/** Samples in one or two little-endian bytes as 8 bits: the highest of them. */
+function toBytes(data: Uint8Array, bits: number): Uint8Array {
+  if (bits === 8) return data;
+  if (bits < 8) {
+    return data.map((value) => Math.round(value * 255 / (2 ** bits - 1)));
+  }
+  return Uint8Array.from(
+    new Uint16Array(data.buffer, 0, data.length / 2),
+    (value) => value >> bits - 8,
+  );
+}
+
 // How a codestream begins: start, then the segment with its size.
 const START = [0xff, 0x4f, 0xff, 0x51];
 
 // Bytes from there to the end of the first component (ISO 15444-1, A.5.1).
 const SIZ_BYTES = 45;
 
-// Red, green, blue and opacity.
-const MAX_COMPONENTS = 4;
+// Grey, or red, green and blue: the package throws at two and four.
+const COMPONENTS = [1, 3];
 
 /** Refuses by the header, before memory is set aside. */
 function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
@@ -101,7 +115,7 @@ function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
     throw new ImageError(`a block of ${width} x ${height} px is too large`);
   }
   const components = view.getUint16(40);
-  if (components > MAX_COMPONENTS) { // 4 bytes a px are set aside for each
+  if (!COMPONENTS.includes(components)) {
     throw new ImageError(
       `JPEG 2000 of ${components} channels is not supported`,
     );

@@ -1,6 +1,7 @@
 /**
  * LZW as TIFF has it: codes of 9 to 12 bits, the highest bit first, and wider
- * ones one code early.
+ * ones one code early. Files older than TIFF 5 have the lowest bit first, and no
+ * code early; libtiff still reads them.
  *
  * Format: TIFF 6.0, section 13.
  *
@@ -23,6 +24,8 @@ export function decodeLzw(
   maxBytes: number,
 ): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(maxBytes);
+  const isOld = encoded[0] === 0 && (encoded[1]! & 1) === 1; // a clear, reversed
+  const early = isOld ? 0 : 1;
   // A code stands for bytes that were written before: where, and how many.
   const starts = new Uint32Array(MAX_CODES);
   const lengths = new Uint32Array(MAX_CODES);
@@ -34,11 +37,14 @@ export function decodeLzw(
   for (let at = 0, bits = 0, held = 0; size < maxBytes;) {
     while (bits < width) {
       if (at >= encoded.length) return out.subarray(0, size);
-      held = (held << 8 | encoded[at++]!) & 0xffffff;
+      held = isOld
+        ? held | encoded[at++]! << bits
+        : (held << 8 | encoded[at++]!) & 0xffffff;
       bits += 8;
     }
     bits -= width;
-    const code = held >> bits & (1 << width) - 1;
+    const code = (isOld ? held : held >> bits) & (1 << width) - 1;
+    if (isOld) held >>= width;
     if (code === END) break;
     if (code === CLEAR) {
       next = FIRST;
@@ -57,7 +63,7 @@ export function decodeLzw(
       starts[next] = last;
       lengths[next++] = lastLength + 1;
     }
-    if (next >= (1 << width) - 1 && width < 12) width++;
+    if (next >= (1 << width) - early && width < 12) width++;
     last = start;
     lastLength = size - start;
   }

@@ -10,7 +10,6 @@ import {
   ImageError,
   ImageFormatError,
   ImageRefusedError,
-  isOfContent,
   retold,
 } from "../errors.ts";
 import { BlockCache } from "./block_cache.ts";
@@ -37,6 +36,7 @@ import {
 } from "./raster.ts";
 import { type ByteSource, isUrl } from "./source.ts";
 import { openAsPyramid } from "./temporary_pyramid.ts";
+import { ForVipsError } from "./tiff_colours.ts";
 import { readTiffImage } from "./tiff_levels.ts";
 import { readPictureFacts, scannerOf } from "./tiff_metadata.ts";
 import { isForVips, type TiffPage } from "./tiff_page.ts";
@@ -331,9 +331,6 @@ function isHeld({ width, height, isProgressive }: Metadata): boolean {
   return width * height <= most;
 }
 
-// A TIFF of one level in strips, up to this size, is a picture, not a slide.
-const LARGEST_PICTURE = 2 ** 24; // px
-
 async function openTiff(
   source: ByteSource,
   options: OpenOptions,
@@ -350,25 +347,50 @@ async function openTiff(
   try {
     image = await readTiffImage(file, pages, backdrop);
   } catch (cause) {
-    if (!isOfContent(cause)) throw cause;
-    // libvips decodes kinds of pixels that our blocks do not, if whole.
-    if (!await isForVips(pages[0]!)) throw cause;
+    // libvips decodes kinds of pixels that our blocks do not, if whole; what
+    // they refuse for its meaning, it must not show.
+    const isKind = cause instanceof ForVipsError;
+    if (!isKind || !await isForVips(pages[0]!)) throw cause;
     const said = await readPictureFacts(file, pages[0]!);
-    return await decodeWhole(source, decodeWithVips, options, said)
-      .catch((error) => {
-        throw isOfContent(error) ? cause : error;
-      });
+    return await decodeWhole(source, decodeWithVips, options, said);
   }
   if (isSubsampled2000(image) && source.path && openSlideVersion()) {
     const kind = "a slide of Aperio's";
     return await openWithOpenSlide(source, { kind, cache, backdrop });
   }
-  if (!(await findLibvips()).libvips) {
-    return tiffPyramid(source, inJavaScript(image), cache);
-  }
-  if (!isPicture(image)) return tiffPyramid(source, image, cache);
-  const said = await readPictureFacts(file, pages[0]!);
-  return await decodeWhole(source, decodeWithVips, options, said);
+  if (!(await findLibvips()).libvips) image = inJavaScript(image);
+  if (!isOfLargeBlocks(image)) return tiffPyramid(source, image, cache);
+  return await holdWhole(source, image, options);
+}
+
+// A block of more pixels would take all of a cache, and be decoded again for
+// each region of it: 16 MiB as RGBA.
+const LARGE_BLOCK = 2 ** 22;
+
+/** Tells a picture whose strips are so high that it is decoded as a whole. */
+function isOfLargeBlocks({ levels: [base] }: TiffImage): boolean {
+  const { tiled, rowBytes, block } = base!;
+  const isCut = rowBytes !== undefined; // to blocks of some rows
+  return !tiled && !isCut && block.width * block.height > LARGE_BLOCK;
+}
+
+async function holdWhole(
+  source: ByteSource,
+  image: TiffImage,
+  { signal, maxPixels = MAX_WHOLE_PIXELS, backdrop }: OpenOptions,
+): Promise<Pyramid> {
+  refuseTooLarge(image.levels[0]!, Math.min(maxPixels, MAX_WHOLE_PIXELS));
+  const pyramid = tiffPyramid(source, image, new BlockCache(0));
+  const { width, height } = pyramid;
+  const pixels = await pyramid.read({ x: 0, y: 0, width, height }, 0, signal);
+  pyramid.close();
+  const held = { pixels, warnings: [...pyramid.warnings] };
+  const { traffic } = source;
+  return new RasterPyramid(source.name, held, {
+    traffic,
+    facts: pyramid,
+    backdrop,
+  });
 }
 
 /** An image whose blocks libvips does not decode. */
@@ -390,9 +412,4 @@ function inJavaScript(image: TiffImage): TiffImage {
 function isSubsampled2000({ aperio, levels }: TiffImage): boolean {
   return aperio &&
     levels.some(({ compression }) => compression === "jpeg2000-ycbcr");
-}
-
-function isPicture({ levels }: TiffImage): boolean {
-  const { tiled, width, height } = levels[0]!;
-  return levels.length === 1 && !tiled && width * height <= LARGEST_PICTURE;
 }

@@ -11,10 +11,11 @@
 import { ImageError, isOfContent } from "../errors.ts";
 import type { Orientation } from "./orientation.ts";
 import type { Backdrop } from "./pyramid.ts";
+import { conversions } from "./tiff_conversions.ts";
 import { isAperio, readFacts } from "./tiff_metadata.ts";
 import { readPage, type TiffPage } from "./tiff_page.ts";
 import { TAG, type TiffDirectory, type TiffFile } from "./tiff_parser.ts";
-import { conversions, type TiffImage } from "./tiff_pyramid.ts";
+import type { TiffImage } from "./tiff_pyramid.ts";
 import { pixelsToCompare, showSame } from "./tiff_resemblance.ts";
 import {
   type Candidate,

@@ -7,7 +7,22 @@
 import { ImageError } from "../errors.ts";
 import type { MapSize, Size } from "./geometry.ts";
 import type { Backdrop } from "./pyramid.ts";
+import {
+  type Alpha,
+  type Colours,
+  ForVipsError,
+  readAlpha,
+  readColours,
+  sharesColours,
+} from "./tiff_colours.ts";
 import { TAG, type TiffDirectory, type TiffTable } from "./tiff_parser.ts";
+import {
+  bytesOfRow,
+  type Predictor,
+  readPredictor,
+  readSampleType,
+  type SampleType,
+} from "./tiff_samples.ts";
 
 /** How blocks are compressed. */
 export type Compression =
@@ -42,17 +57,19 @@ const PREDICTED: readonly Compression[] = ["lzw", "deflate", "zstd"];
 // Those that libvips decodes for certain; of others it has returned black.
 const VIPS_COMPRESSIONS = [1, 2, 3, 4, 5, 7, 8, 32773, 32946];
 
-/** Whether a page that is not decoded in blocks may be decoded whole. */
+/** Tells whether libvips decodes a page that a `ForVipsError` refused. */
 export async function isForVips(directory: TiffDirectory): Promise<boolean> {
   const compression = await directory.number(TAG.compression, 1);
   return VIPS_COMPRESSIONS.includes(compression);
 }
 
-// What others there are, to be named.
-const OTHERS: Record<number, string> = {
+// The others, to be named.
+const CCITT: Record<number, string> = {
   2: "CCITT",
   3: "CCITT fax 3",
   4: "CCITT fax 4",
+};
+const OTHERS: Record<number, string> = {
   6: "old-style JPEG",
   34676: "SGI LogLuv",
   34677: "SGI LogLuv",
@@ -62,47 +79,59 @@ const OTHERS: Record<number, string> = {
   52546: "JPEG XL",
 };
 
-/** What the samples of a pixel mean. */
-export type Colours =
-  | { kind: "grey"; whiteIsZero: boolean }
-  | { kind: "rgb" }
-  | { kind: "ycbcr" }
-  | { kind: "palette"; map: Uint8Array }; // RGB by index
-
-/** What the last sample of a pixel says of its opacity. */
-export type Alpha = "none" | "straight" | "premultiplied";
-
 /** How an image of a TIFF is stored. */
-export interface TiffPage extends Size {
+export interface TiffPage extends Size, Stored, Layout {
   directory: TiffDirectory;
+  predictor: Predictor;
+  /** The lowest bit of each byte comes first. */
+  reversedBits: boolean;
+  /**
+   * The value by which GDAL knows pixels without data. They are shown as they
+   * are stored: white in their place would be specks in shadows that have it.
+   */
+  nodata: number | undefined;
+  /** Under pixels that are not opaque; white if omitted. */
+  backdrop?: Backdrop;
+  jpegTables: Uint8Array | undefined;
+}
+
+/** The meaning of the bytes of a piece: a tile or a strip. */
+interface Stored {
+  compression: Compression;
+  samples: number;
+  type: SampleType;
+  colours: Colours;
+  alpha: Alpha | undefined;
+  /** Each piece holds one sample of its pixels, not all. */
+  planar: boolean;
+}
+
+/** The places of an image's pieces, and the blocks they are decoded in. */
+interface Layout {
   tiled: boolean;
   /** Size of a block, px; those at the right and bottom may reach beyond. */
   block: Size;
   /** Blocks that cover the image; with separate planes, of each plane. */
   grid: MapSize;
-  compression: Compression;
-  predictor: boolean;
-  samples: number;
-  bits: 8 | 16;
-  /** Each block holds one sample of its pixels, not all. */
-  planar: boolean;
-  colours: Colours;
-  alpha: Alpha;
-  /** Under pixels that are not opaque; white if omitted. */
-  backdrop?: Backdrop;
-  jpegTables: Uint8Array | undefined;
-  offsets: TiffTable;
-  bytes: TiffTable;
-  /** Of an uncompressed strip cut into blocks: bytes from one to the next. */
+  /** Rows of a tile or a strip. A block is one tile, or several strips. */
+  pieceRows: number;
+  /** Of uncompressed strips, which blocks cut at any row: bytes of a row. */
   rowBytes: number | undefined;
+  offsets: TiffTable;
+  /** Empty where the file does not say how long its pieces are. */
+  bytes: TiffTable;
 }
 
-// A block is decoded whole: 64 MiB as RGBA, beside its samples.
-const MAX_BLOCK_PIXELS = 2 ** 24;
-const MAX_BLOCK_BYTES = 2 ** 27;
+// A tile is decoded whole: 64 MiB as RGBA, beside its samples.
+const MAX_TILE = { pixels: 2 ** 24, bytes: 2 ** 27 };
 
-// Pixels of the blocks that an uncompressed image in one strip is cut into.
-const STRIP_PIXELS = 2 ** 18;
+// So is a compressed strip, which may be a whole picture: 1 GiB as RGBA.
+const MAX_STRIP = { pixels: 2 ** 28, bytes: 2 ** 30 };
+
+// Pixels of the blocks that uncompressed strips are cut into, and that others are
+// laid together to: the less calls of libvips, the less time for all of a picture.
+const CUT_PIXELS = 2 ** 18;
+const TOGETHER_PIXELS = 2 ** 20;
 
 /** Width and height of a page. */
 export async function pageSize(directory: TiffDirectory): Promise<Size> {
@@ -117,169 +146,163 @@ export async function pageSize(directory: TiffDirectory): Promise<Size> {
 /**
  * How a page is stored.
  *
- * @throws {ImageError} With the reason only, if it cannot be decoded in blocks.
+ * @throws {ImageError} With the reason only, if it cannot be decoded in blocks;
+ *   a {@linkcode ForVipsError} if libvips can decode it whole.
  */
 export async function readPage(directory: TiffDirectory): Promise<TiffPage> {
   const size = await pageSize(directory);
-  const compression = await readCompression(directory);
-  if (await directory.number(TAG.fillOrder, 1) !== 1) {
-    throw new ImageError("bytes whose lowest bit is first are not supported");
-  }
-  const samples = await directory.number(TAG.samplesPerPixel, 1);
-  const bits = await readBits(directory);
-  const colours = await readColours(directory, compression, samples, bits);
-  const planar = samples > 1 &&
-    await directory.number(TAG.planarConfiguration, 1) === 2;
-  const predictor = PREDICTED.includes(compression) &&
-    await readPredictor(directory);
-  const tiled = directory.has(TAG.tileWidth);
-  let block = await blockSize(directory, size, tiled);
-  let rowBytes: number | undefined;
-  if (!tiled && compression === "none" && block.height >= size.height) {
-    const height = Math.max(1, Math.floor(STRIP_PIXELS / size.width));
-    block = { width: size.width, height: Math.min(height, size.height) };
-    rowBytes = size.width * (planar ? 1 : samples) * bits / 8;
-  }
-  const pixels = block.width * block.height;
-  if (
-    pixels > MAX_BLOCK_PIXELS || pixels * samples * bits / 8 > MAX_BLOCK_BYTES
-  ) {
-    throw new ImageError(
-      `its blocks of ${block.width} x ${block.height} px of ${samples} samples are too large`,
-    );
-  }
+  const stored = await readStored(directory);
   const page = {
     ...size,
+    ...stored,
+    ...await readLayout(directory, size, stored),
     directory,
-    tiled,
-    block,
-    grid: {
-      rows: Math.ceil(size.height / block.height),
-      columns: Math.ceil(size.width / block.width),
-    },
-    compression,
-    predictor,
-    samples,
-    bits,
-    planar,
-    colours,
-    alpha: await readAlpha(directory, colours, samples),
+    predictor: await predictorOf(directory, stored),
+    reversedBits: await directory.number(TAG.fillOrder, 1) === 2,
+    nodata: await readNodata(directory),
     jpegTables: await directory.bytes(TAG.jpegTables),
-    offsets: directory.table(tiled ? TAG.tileOffsets : TAG.stripOffsets),
-    bytes: directory.table(tiled ? TAG.tileBytes : TAG.stripBytes),
-    rowBytes,
   };
   checkTables(page);
   return page;
+}
+
+async function predictorOf(
+  directory: TiffDirectory,
+  { compression, type, colours }: Stored,
+): Promise<Predictor> {
+  if (!PREDICTED.includes(compression)) return "none";
+  const predictor = await readPredictor(directory, type);
+  if (predictor === "none" || !sharesColours(colours)) return predictor;
+  throw new ImageError(
+    "a predictor of YCbCr whose pixels share colours is not supported",
+  );
+}
+
+async function readStored(directory: TiffDirectory): Promise<Stored> {
+  const compression = await readCompression(directory);
+  const samples = await directory.number(TAG.samplesPerPixel, 1);
+  const alpha = await readAlpha(directory, samples);
+  const colours = await readColours(directory, {
+    samples,
+    alpha,
+    // WebP and JPEG 2000 say themselves what they hold.
+    ownColours: compression === "webp" || compression.startsWith("jpeg2000"),
+  });
+  const planar = samples > 1 &&
+    await directory.number(TAG.planarConfiguration, 1) === 2;
+  const type = await readSampleType(directory, samples);
+  const stored = { compression, samples, type, colours, alpha, planar };
+  refuseCombination(stored);
+  return stored;
 }
 
 async function readCompression(directory: TiffDirectory): Promise<Compression> {
   const number = await directory.number(TAG.compression, 1);
   const compression = COMPRESSIONS[number];
   if (compression !== undefined) return compression;
-  const name = OTHERS[number] ?? `number ${number}`;
-  throw new ImageError(`compression ${name} is not supported`);
+  const name = CCITT[number] ?? OTHERS[number] ?? `number ${number}`;
+  const message = `compression ${name} is not supported`;
+  throw number in CCITT ? new ForVipsError(message) : new ImageError(message);
 }
 
-async function readBits(directory: TiffDirectory): Promise<8 | 16> {
-  const all = await directory.numbers(TAG.bitsPerSample);
-  const bits = all[0] ?? 1;
-  const format = await directory.number(TAG.sampleFormat, 1);
-  if (format !== 1) {
-    const name = { 2: "signed integers", 3: "floating point" }[format];
+/** Refuses what has a meaning only in parts, by what it is made of. */
+function refuseCombination(
+  { compression, samples, type, colours, alpha, planar }: Stored,
+): void {
+  const { bits, kind } = type;
+  const isPlain = kind === "unsigned" && bits === 8;
+  const isPicture = compression === "jpeg" || compression === "webp";
+  if (
+    isPicture && !isPlain ||
+    compression.startsWith("jpeg2000") && kind !== "unsigned"
+  ) {
     throw new ImageError(
-      `its samples are ${
-        name ?? `of format ${format}`
-      }, not 8 or 16-bit integers`,
+      `${compression} of ${bits}-bit samples (${kind}) is not supported`,
     );
   }
-  if ((bits !== 8 && bits !== 16) || all.some((other) => other !== bits)) {
+  const channels = planar ? 1 : samples;
+  if (compression.startsWith("jpeg2000") && ![1, 3].includes(channels)) {
     throw new ImageError(
-      `its samples have ${all.join(", ") || 1} bits, not 8 or 16`,
+      `JPEG 2000 of ${channels} channels is not supported, only of 1 or 3`,
     );
   }
-  return bits;
+  if (colours.kind === "ycbcr" && !isPlain) {
+    throw new ImageError(
+      `YCbCr of ${bits}-bit samples (${kind}) is not supported`,
+    );
+  }
+  const isChunky = !planar && (samples === 3 || compression === "jpeg");
+  if (sharesColours(colours) && !isChunky) {
+    throw new ImageError(
+      `YCbCr of ${samples} channels whose pixels share colours is not supported`,
+    );
+  }
+  const isIndexed = colours.kind === "palette";
+  if (isIndexed && (kind !== "unsigned" || alpha && bits !== 8)) {
+    throw new ImageError(
+      `palettes of ${bits}-bit samples (${kind}) are not supported`,
+    );
+  }
 }
 
-const PHOTOMETRICS: Record<number, string> = {
-  4: "a mask",
-  5: "CMYK",
-  8: "Lab",
-  9: "ICC Lab",
-  32803: "a colour filter array",
-  32844: "LogL",
-  32845: "LogLuv",
-};
-
-async function readColours(
+/** GDAL's text of one number; -1e+10 and nan are some. */
+async function readNodata(
   directory: TiffDirectory,
-  compression: Compression,
-  samples: number,
-  bits: number,
-): Promise<Colours> {
-  const photometric = await directory.number(TAG.photometric, 1);
-  if ((photometric === 0 || photometric === 1) && samples <= 2) {
-    return { kind: "grey", whiteIsZero: photometric === 0 };
-  }
-  if (photometric === 2 && samples >= 3) return { kind: "rgb" };
-  if (photometric === 3 && samples <= 2 && bits === 8) {
-    return { kind: "palette", map: await readColorMap(directory) };
-  }
-  if (photometric === 6 && samples === 3) {
-    // WebP and JPEG 2000 say themselves what they hold.
-    if (compression === "jpeg") return { kind: "ycbcr" };
-    if (compression === "webp" || compression.startsWith("jpeg2000")) {
-      return { kind: "rgb" };
-    }
+): Promise<number | undefined> {
+  const text = (await directory.text(TAG.noData)).trim().toLowerCase();
+  if (text === "nan") return NaN;
+  const value = Number(text.replace(/inf$/, "Infinity"));
+  return text === "" || Number.isNaN(value) ? undefined : value;
+}
+
+async function readLayout(
+  directory: TiffDirectory,
+  size: Size,
+  stored: Stored,
+): Promise<Layout> {
+  const { compression, samples, planar, type, colours } = stored;
+  const tiled = directory.has(TAG.tileWidth);
+  const piece = await pieceSize(directory, size, tiled);
+  // The blocks of such strips may begin at any row.
+  const isCut = !tiled && compression === "none" && !sharesColours(colours);
+  const block = {
+    width: piece.width,
+    height: tiled ? piece.height : stripsHeight(size, {
+      rows: isCut ? 1 : piece.height,
+      pixels: isCut ? CUT_PIXELS : TOGETHER_PIXELS,
+    }),
+  };
+  const pixels = piece.width * (isCut ? block.height : piece.height);
+  const most = tiled ? MAX_TILE : MAX_STRIP;
+  if (pixels > most.pixels || pixels * samples * type.bits / 8 > most.bytes) {
     throw new ImageError(
-      `YCbCr with compression ${compression} is not supported`,
+      `its blocks of ${piece.width} x ${piece.height} px of ${samples} samples are too large`,
     );
   }
-  const name = PHOTOMETRICS[photometric];
-  throw new ImageError(
-    name === undefined
-      ? `its ${samples} channels are not grey, RGB or a palette`
-      : `its pixels are ${name}, not grey, RGB or a palette`,
-  );
+  const ofTiles = tiled && directory.has(TAG.tileOffsets);
+  return {
+    tiled,
+    block,
+    grid: {
+      rows: Math.ceil(size.height / block.height),
+      columns: Math.ceil(size.width / block.width),
+    },
+    pieceRows: piece.height,
+    rowBytes: isCut
+      ? bytesOfRow(type, size.width * (planar ? 1 : samples))
+      : undefined,
+    offsets: directory.table(ofTiles ? TAG.tileOffsets : TAG.stripOffsets),
+    bytes: directory.table(ofTiles ? TAG.tileBytes : TAG.stripBytes),
+  };
 }
 
-/** RGB by index, 8 bits: the map has all reds, then greens, then blues. */
-async function readColorMap(directory: TiffDirectory): Promise<Uint8Array> {
-  const values = await directory.numbers(TAG.colorMap);
-  const size = Math.floor(values.length / 3);
-  if (size < 256) throw new ImageError("it is damaged: its palette is short");
-  // Some writers store 8 bits in the 16 of an entry.
-  const shift = values.some((value) => value > 255) ? 8 : 0;
-  const map = new Uint8Array(256 * 3);
-  for (let i = 0; i < 256; i++) {
-    for (let c = 0; c < 3; c++) map[i * 3 + c] = values[c * size + i]! >> shift;
-  }
-  return map;
-}
-
-async function readAlpha(
-  directory: TiffDirectory,
-  colours: Colours,
-  samples: number,
-): Promise<Alpha> {
-  const extra = await directory.number(TAG.extraSamples, 0);
-  const own = colours.kind === "rgb" || colours.kind === "ycbcr" ? 3 : 1;
-  if (samples <= own) return "none";
-  return extra === 1 ? "premultiplied" : extra === 2 ? "straight" : "none";
-}
-
-async function readPredictor(directory: TiffDirectory): Promise<boolean> {
-  const predictor = await directory.number(TAG.predictor, 1);
-  if (predictor <= 2) return predictor === 2;
-  throw new ImageError(`predictor ${predictor} is not supported`);
-}
-
-async function blockSize(
+/** Size of a tile or a strip. */
+async function pieceSize(
   directory: TiffDirectory,
   size: Size,
   tiled: boolean,
 ): Promise<Size> {
-  const block = tiled
+  const piece = tiled
     ? {
       width: await directory.number(TAG.tileWidth, 0),
       height: await directory.number(TAG.tileHeight, 0),
@@ -291,23 +314,38 @@ async function blockSize(
         size.height,
       ),
     };
-  if (block.width >= 1 && block.height >= 1) return block;
+  if (piece.width >= 1 && piece.height >= 1) return piece;
   throw new ImageError(
-    `it is damaged: its blocks have ${block.width} x ${block.height} px`,
+    `it is damaged: its blocks have ${piece.width} x ${piece.height} px`,
   );
 }
 
-/** Refuses an image whose size is a lie: it has not as many blocks. */
-function checkTables(
-  { grid, planar, samples, rowBytes, offsets, bytes }: TiffPage,
-): void {
-  const each = rowBytes === undefined ? grid.rows * grid.columns : 1;
-  const wanted = each * (planar ? samples : 1);
-  if (offsets.count < wanted || bytes.count < wanted) {
+/** Rows of a block of about `pixels`, of whole strips of `rows`. */
+function stripsHeight(
+  { width, height }: Size,
+  { rows, pixels }: { rows: number; pixels: number },
+): number {
+  const strips = Math.max(1, Math.floor(pixels / (width * rows)));
+  return Math.min(strips * rows, height);
+}
+
+/** Tiles or strips of one plane. */
+export function piecesOfPlane(
+  { tiled, grid, height, pieceRows }: Layout & Size,
+): number {
+  return tiled ? grid.rows * grid.columns : Math.ceil(height / pieceRows);
+}
+
+/** Refuses an image whose size is a lie: it has not as many pieces. */
+function checkTables(page: TiffPage): void {
+  const { planar, samples, offsets, bytes } = page;
+  const wanted = piecesOfPlane(page) * (planar ? samples : 1);
+  const found = bytes.count === 0
+    ? offsets.count
+    : Math.min(offsets.count, bytes.count);
+  if (found < wanted) {
     throw new ImageError(
-      `it is damaged: of ${wanted} blocks its tables name ${
-        Math.min(offsets.count, bytes.count)
-      }`,
+      `it is damaged: of ${wanted} blocks its tables name ${found}`,
     );
   }
 }

@@ -39,8 +39,11 @@ export const TAG = {
   tileOffsets: 324,
   tileBytes: 325,
   subDirectories: 330,
+  inkSet: 332,
   extraSamples: 338,
   sampleFormat: 339,
+  sMinSampleValue: 340,
+  sMaxSampleValue: 341,
   jpegTables: 347,
   xmp: 700,
   modelPixelScale: 33550,
@@ -52,7 +55,9 @@ export const TAG = {
   noData: 42113,
   rationalPolynomials: 50844,
   iccProfile: 34675,
+  ycbcrCoefficients: 529,
   subsampling: 530,
+  referenceBlackWhite: 532,
   hamamatsu: 65420,
 } as const;
 
@@ -326,6 +331,12 @@ export class TiffDirectory {
         const part = { from: index, count: 1, signal };
         return (await this.#values(tag, entry, part))[0]!;
       },
+      range: async (first, count, signal) => {
+        if (entry === undefined || first + count > entry.count) {
+          throw truncated();
+        }
+        return await this.#values(tag, entry, { from: first, count, signal });
+      },
     };
   }
 
@@ -365,6 +376,8 @@ export class TiffDirectory {
 export interface TiffTable {
   count: number;
   at(index: number, signal?: AbortSignal): Promise<number>;
+  /** `count` values from `first` on. */
+  range(first: number, count: number, signal?: AbortSignal): Promise<number[]>;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

@@ -5,17 +5,30 @@
  * @module
  */
 import { ImageError, isOfContent } from "../errors.ts";
+import { averaged } from "./averaged.ts";
 import type { BlockCache } from "./block_cache.ts";
-import { BlockPyramid } from "./block_pyramid.ts";
-import type { Size } from "./geometry.ts";
+import { blockOrigin, BlockPyramid, blocksOf } from "./block_pyramid.ts";
+import type { Region, Size } from "./geometry.ts";
 import type { Orientation } from "./orientation.ts";
-import { blocksTogether, decodeTogether } from "./blocks_together.ts";
+import {
+  areStripsTogether,
+  blocksTogether,
+  decodeStrips,
+  decodeTogether,
+} from "./blocks_together.ts";
 import { orient } from "./orient.ts";
+import { copyPart } from "./pixels.ts";
 import type { ImageFacts, Pixels, Pyramid } from "./pyramid.ts";
 import type { ByteSource } from "./source.ts";
-import { decodeBlock } from "./tiff_decoder.ts";
+import { decodeBlock, type Piece } from "./tiff_decoder.ts";
 import type { TiffPage } from "./tiff_page.ts";
-import { TAG } from "./tiff_parser.ts";
+import {
+  insideOf,
+  type Place,
+  placesOf,
+  planesOf,
+  runsOf,
+} from "./tiff_places.ts";
 import { Together } from "./together.ts";
 
 /** The image of a TIFF file: its levels, and what is said of it. */
@@ -26,19 +39,6 @@ export interface TiffImage {
   warnings: readonly string[];
   /** Of Aperio's scanners, where a block that is left out is glass: white. */
   aperio: boolean;
-}
-
-/** What decoding changes, in the words that other formats use. */
-export function conversions(
-  { colours, bits, alpha, backdrop = "white", directory }: TiffPage,
-): string[] {
-  return [
-    ...colours.kind === "palette" ? ["palette expanded to RGB"] : [],
-    ...colours.kind === "grey" ? ["grey expanded to RGB"] : [],
-    ...directory.has(TAG.iccProfile) ? ["colour profile not applied"] : [],
-    ...bits === 16 ? ["16-bit samples scaled to 8"] : [],
-    ...alpha === "none" ? [] : [`has alpha: composited over ${backdrop}`],
-  ];
 }
 
 /** The pyramid of an image, upright. It closes `source` when it is closed. */
@@ -53,28 +53,33 @@ export function tiffPyramid(
 // Of which the places in the file are looked up together.
 const BLOCKS_AHEAD = 1024;
 
+/** A tile of all channels, and what of it lies in the image. */
+interface Tile {
+  bytes: Uint8Array;
+  inside: Size;
+}
+
 class TiffPyramid extends BlockPyramid {
   readonly #image: TiffImage;
   /** By level, where its blocks are decoded several at a time. */
-  readonly #together: readonly (Together<Uint8Array, Pixels> | undefined)[];
+  readonly #together: readonly (Together<Tile, Pixels> | undefined)[];
 
   constructor(source: ByteSource, image: TiffImage, cache: BlockCache) {
     super(source, { ...image, cache });
     this.#image = image;
     this.#together = image.levels.map((page) => {
       const most = blocksTogether(page);
-      const work = (blocks: readonly Uint8Array[]) =>
-        decodeBlocks(page, blocks);
+      const work = (tiles: readonly Tile[]) => decodeTiles(page, tiles);
       return most > 1 ? new Together({ most, work }) : undefined;
     });
   }
 
-  /** Tiles are whole; the last strip is not. */
+  /** Tiles are whole; the last block of strips is not. */
   protected override blockSize(level: number, block: number): Size {
     const page = this.#image.levels[level]!;
     if (page.tiled) return page.block;
     const { width, height } = page.block;
-    const left = page.height - block * height; // strips are a column of blocks
+    const left = page.height - block * height; // a column of blocks
     return { width, height: Math.min(height, left) };
   }
 
@@ -85,17 +90,22 @@ class TiffPyramid extends BlockPyramid {
   ): Promise<Pixels> {
     const page = this.#image.levels[level]!;
     const size = this.blockSize(level, block);
-    const planes = page.planar ? page.samples : 1;
-    const encoded = Array.from(
-      { length: planes },
-      (_, plane) => this.#read(page, { block, plane, size, signal }),
-    );
-    const together = this.#together[level];
+    const inside = insideOf(page, block);
     try {
-      const pixels = together
-        ? await together.run(encoded[0]!)
-        : await decodePlanes(page, await Promise.all(encoded), size);
-      return pixels ?? filled(size, this.#image.aperio);
+      const reading = this.#readPlanes(page, block, signal);
+      const tile = async () => {
+        const [[piece]] = await reading as [[Piece]];
+        return piece.bytes && { bytes: piece.bytes, inside };
+      };
+      const together = await this.#together[level]?.run(tile());
+      if (together) return together;
+      const planes = await reading;
+      const isEmpty = planes.flat().every(({ bytes }) => bytes === undefined);
+      if (isEmpty && this.#image.aperio) {
+        return await this.#rebuilt(level, block, signal);
+      }
+      return await decodeStripsOf(page, planes, size) ??
+        await decodeBlock(page, planes, { size, inside });
     } catch (cause) {
       if (!isOfContent(cause)) throw cause;
       throw new ImageError(
@@ -111,98 +121,127 @@ class TiffPyramid extends BlockPyramid {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const page = this.#image.levels[level]!;
-    const planes = page.planar ? page.samples : 1;
     const ranges = await Promise.all(
       blocks.slice(0, BLOCKS_AHEAD).flatMap((block) =>
-        Array.from({ length: planes }, (_, plane) => {
-          const size = this.blockSize(level, block);
-          return blockRange(page, { block, plane, size }, signal);
-        })
+        planesOf(page).map((plane) => placesOf(page, { block, plane }, signal))
       ),
     );
     let left = this.bytes.aheadBytes ?? 0;
-    for (const { offset, length } of ranges) {
+    for (const { offset, length } of ranges.flatMap(runsOf)) {
       left -= length;
       if (left < 0) return;
-      if (offset === 0 || length === 0) continue;
       this.bytes.read(offset, length, signal).catch(() => {});
     }
   }
 
-  /** The bytes of one plane of a block; undefined where the file has none. */
-  async #read(
+  /** The stored bytes of a block, of each of its planes. */
+  async #readPlanes(
     page: TiffPage,
-    { block, plane, size, signal }: {
-      block: number;
-      plane: number;
-      size: Size;
-      signal: AbortSignal;
-    },
-  ): Promise<Uint8Array | undefined> {
-    const { offset, length } = await blockRange(
-      page,
-      { block, plane, size },
-      signal,
+    block: number,
+    signal: AbortSignal,
+  ): Promise<Piece[][]> {
+    return await Promise.all(
+      planesOf(page).map(async (plane) => {
+        const places = await placesOf(page, { block, plane }, signal);
+        return await this.#readPieces(places, signal);
+      }),
     );
-    if (offset === 0 || length === 0) return undefined;
-    // No compression makes a block this much larger than its pixels.
-    const most = 4 * size.width * size.height * page.samples + 2 ** 16;
-    if (offset + length > this.bytes.size || length > most) {
-      throw new ImageError("it ends too early");
+  }
+
+  async #readPieces(
+    places: readonly Place[],
+    signal: AbortSignal,
+  ): Promise<Piece[]> {
+    const found = new Map<Place, Uint8Array>();
+    await Promise.all(
+      runsOf(places).map(async (run) => {
+        if (run.offset + run.length > this.bytes.size) {
+          throw new ImageError("it ends too early");
+        }
+        const bytes = await this.bytes.read(run.offset, run.length, signal);
+        let at = 0;
+        for (const place of run.places) {
+          found.set(place, bytes.subarray(at, at += place.length));
+        }
+      }),
+    );
+    return places.map((place) => ({
+      rows: place.rows,
+      bytes: found.get(place),
+    }));
+  }
+
+  /**
+   * A tile that Aperio leaves out: of the finer level as OpenSlide makes it,
+   * glass on the finest. It is decoded beside the cache, whose room this block
+   * has already taken.
+   */
+  async #rebuilt(
+    level: number,
+    block: number,
+    signal: AbortSignal,
+  ): Promise<Pixels> {
+    const { width, height } = this.blockSize(level, block);
+    const data = new Uint8Array(width * height * 4).fill(255);
+    const made = { data, width, height };
+    if (level === 0) return made;
+    const page = this.#image.levels[level]!;
+    const finer = this.#image.levels[level - 1]!;
+    const part = { ...blockOrigin(page, block), ...insideOf(page, block) };
+    const pixels = await averaged(
+      part,
+      page,
+      finer,
+      (covered) => this.#readBeside(covered, level - 1, signal),
+    );
+    copyPart(part, { ...part, ...pixels }, { ...part, ...made });
+    return made;
+  }
+
+  /** A region inside a level, whose blocks are not kept. */
+  async #readBeside(
+    region: Region,
+    level: number,
+    signal: AbortSignal,
+  ): Promise<Pixels> {
+    const page = this.#image.levels[level]!;
+    const { width, height } = region;
+    const data = new Uint8Array(width * height * 4);
+    for (const block of blocksOf(page, region)) {
+      const pixels = await this.decodeBlock(level, block, signal);
+      const place = { ...blockOrigin(page, block), ...pixels };
+      copyPart(region, place, { ...region, data });
     }
-    return await this.bytes.read(offset, length, signal);
+    return { data, width, height };
   }
 }
 
-/** A block of its planes; undefined where the file lacks one. */
-async function decodePlanes(
+/** Tiles in one go; each by itself if that fails, to tell which. */
+function decodeTiles(
   page: TiffPage,
-  encoded: readonly (Uint8Array | undefined)[],
-  size: Size,
-): Promise<Pixels | undefined> {
-  const present = encoded.filter((bytes) => bytes !== undefined);
-  if (present.length < encoded.length) return undefined;
-  return await decodeBlock(page, present, size);
-}
-
-/** Whole blocks in one go; each by itself if that fails, to tell which. */
-function decodeBlocks(
-  page: TiffPage,
-  blocks: readonly Uint8Array[],
+  tiles: readonly Tile[],
 ): Promise<Pixels>[] {
-  const all = blocks.length > 1
-    ? decodeTogether(page, blocks).catch(() => undefined)
+  const all = tiles.length > 1
+    ? decodeTogether(page, tiles.map(({ bytes }) => bytes))
+      .catch(() => undefined)
     : Promise.resolve(undefined);
-  return blocks.map(async (bytes, i) => {
+  return tiles.map(async ({ bytes, inside }, i) => {
     const data = (await all)?.[i];
+    const { block: size, pieceRows: rows } = page;
     return data
-      ? { data, ...page.block }
-      : await decodeBlock(page, [bytes], page.block);
+      ? { data, ...size }
+      : await decodeBlock(page, [[{ bytes, rows }]], { size, inside });
   });
 }
 
-async function blockRange(
+/** A block of several strips in one go; undefined where that cannot be. */
+async function decodeStripsOf(
   page: TiffPage,
-  { block, plane, size }: { block: number; plane: number; size: Size },
-  signal: AbortSignal | undefined,
-): Promise<{ offset: number; length: number }> {
-  if (page.rowBytes !== undefined) {
-    const start = await page.offsets.at(plane, signal);
-    return {
-      offset: start + block * page.block.height * page.rowBytes,
-      length: size.height * page.rowBytes,
-    };
-  }
-  const index = plane * page.grid.rows * page.grid.columns + block;
-  const [offset, length] = await Promise.all([
-    page.offsets.at(index, signal),
-    page.bytes.at(index, signal),
-  ]);
-  return { offset, length };
-}
-
-function filled({ width, height }: Size, white: boolean): Pixels {
-  const data = new Uint8Array(width * height * 4).fill(255);
-  if (!white) new Uint32Array(data.buffer).fill(0xff000000); // opaque black
-  return { data, width, height };
+  [pieces = []]: readonly (readonly Piece[])[],
+  size: Size,
+): Promise<Pixels | undefined> {
+  const strips = pieces.flatMap(({ bytes }) => bytes ? [bytes] : []);
+  const isWhole = strips.length > 1 && strips.length === pieces.length;
+  if (!isWhole || !areStripsTogether(page)) return undefined;
+  return await decodeStrips(page, strips, size).catch(() => undefined);
 }

@@ -60,7 +60,9 @@ for (const [name, options] of Object.entries(STORED)) {
     assert.ok(blocksTogether(page) > 12);
     const together = await decodeTogether(page, blocks);
     for (const [i, bytes] of blocks.entries()) {
-      const { data } = await decodeBlock(page, [bytes], page.block);
+      const { data } = await decodeBlock(page, [[{ bytes, rows: 32 }]], {
+        size: page.block,
+      });
       assert.ok(Buffer.from(data).equals(together[i]!), `block ${i}`);
     }
     const image = await openImage(path, { cache: new BlockCache(2 ** 20) });

@@ -225,10 +225,6 @@ Deno.test("OME-TIFF says micrometres per px", async () => {
 
 Deno.test("what cannot be decoded is refused by name", async () => {
   await assert.rejects(
-    openImage(fixture("float.tif")),
-    /as TIFF: its samples are floating point, not 8 or 16-bit integers$/,
-  );
-  await assert.rejects(
     openImage(fixture("lzma.tif")),
     /as TIFF: compression LZMA is not supported$/,
   );
