@@ -56,7 +56,7 @@ async function runAll(
 ): Promise<Result[]> {
   const results: Result[] = [];
   const waiting = [...mutants.entries()];
-  const passing = new Map<string, Promise<boolean>>();
+  const passing: Passing = new Map();
   await Promise.all(Array.from({ length: jobs }, async () => {
     const scratch = await Scratch.of(ROOT);
     try {
@@ -73,23 +73,40 @@ async function runAll(
   return results;
 }
 
+/** How long tests take that pass, ms; undefined if they do not. By their names. */
+type Passing = Map<string, Promise<number | undefined>>;
+
+async function timeToPass(
+  mutant: Mutant,
+  scratch: Scratch,
+): Promise<number | undefined> {
+  const started = performance.now();
+  const outcome = await scratch.test(mutant);
+  return outcome === "survived" ? performance.now() - started : undefined;
+}
+
+/** How long tests may take that took `ms`, on a machine with other work. */
+function patience(ms: number): number {
+  return 60_000 + 10 * ms;
+}
+
 /** Tests that fail without any fault would catch everything. */
 async function resultOf(
   mutant: Mutant,
   scratch: Scratch,
-  passing: Map<string, Promise<boolean>>,
+  passing: Passing,
 ): Promise<Result> {
   const { name, equivalent } = mutant;
   const stale = await staleness(mutant, ROOT);
   if (stale) return { name, outcome: "stale", note: stale };
   const key = JSON.stringify([mutant.tests, mutant.gpu]);
-  const before = passing.get(key) ??
-    scratch.test(mutant).then((outcome) => outcome === "survived");
+  const before = passing.get(key) ?? timeToPass(mutant, scratch);
   passing.set(key, before);
-  if (!await before) {
+  const passedMs = await before;
+  if (passedMs === undefined) {
     const note = "its tests fail without the fault";
     return { name, outcome: "stale", note };
   }
-  const outcome = await scratch.outcomeOf(mutant);
+  const outcome = await scratch.outcomeOf(mutant, patience(passedMs));
   return { name, outcome, ...(equivalent && { equivalent }) };
 }

@@ -17,7 +17,7 @@ const PARTS = [
 
 const NO_GPU = Deno.build.os === "windows" ? "metal" : "dx12";
 
-// A fault may make an endless loop: that is noticed, too.
+// Of tests without a fault, on a busy machine.
 const LONGEST_MS = 600_000;
 
 /** A copy of the tree in which files may be changed. */
@@ -45,14 +45,19 @@ export class Scratch {
     await Deno.remove(this.#folder, { recursive: true });
   }
 
-  /** Runs a mutant's tests with its fault in place, and takes it out again. */
-  async outcomeOf(mutant: Mutant): Promise<Outcome> {
+  /**
+   * Runs a mutant's tests with its fault in place, and takes it out again.
+   *
+   * @param mostMs after which they count as failed: a fault may make them wait
+   *   for what never comes.
+   */
+  async outcomeOf(mutant: Mutant, mostMs: number): Promise<Outcome> {
     const { file, find, replacement } = mutant;
     const path = join(this.#folder, "tree", file);
     const source = await Deno.readTextFile(path);
     await Deno.writeTextFile(path, source.replace(find, () => replacement));
     try {
-      return await this.test(mutant);
+      return await this.test(mutant, mostMs);
     } finally {
       await Deno.writeTextFile(path, source);
     }
@@ -61,6 +66,7 @@ export class Scratch {
   /** Runs tests on the tree as it is: `survived` where all pass. */
   async test(
     { tests, gpu = false }: Pick<Mutant, "tests" | "gpu">,
+    mostMs = LONGEST_MS,
   ): Promise<Outcome> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
@@ -76,7 +82,7 @@ export class Scratch {
       stdout: "piped",
       stderr: "piped",
     }).spawn();
-    const timer = setTimeout(() => child.kill("SIGKILL"), LONGEST_MS);
+    const timer = setTimeout(() => child.kill("SIGKILL"), mostMs);
     const { success, stdout, stderr } = await child.output();
     clearTimeout(timer);
     if (success) return "survived";
