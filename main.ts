@@ -4,7 +4,7 @@
  * @module
  */
 import { ConfigError, NamedError, UsageError } from "./lib/errors.ts";
-import { INTERRUPTED, InterruptError } from "./lib/commands/terminal.ts";
+import { INTERRUPTED, InterruptError } from "./lib/commands/shared/terminal.ts";
 
 /** A command: its description, and what it does. */
 export interface Command {

@@ -4,15 +4,15 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { registerWasmConvolutions } from "./conv_wasm.ts";
-import { registerWebGpuConvolutions } from "./conv_webgpu.ts";
-import { downsampleKernels } from "./downsample.ts";
-import { gatherPatchesKernels } from "./gather_patches.ts";
+import { registerWasmConvolutions } from "./conv/wasm/kernels.ts";
+import { registerWebGpuConvolutions } from "./conv/webgpu/kernels.ts";
+import { downsampleKernels } from "./resample/downsample.ts";
+import { gatherPatchesKernels } from "./resample/gather_patches.ts";
 import { registerGradients } from "./gradients.ts";
-import { registerWasmIdentity } from "./identity_wasm.ts";
-import { maxPoolKernels } from "./max_pool.ts";
-import { sampleKernels } from "./sample.ts";
-import { softmaxKernels } from "./softmax.ts";
+import { registerWasmIdentity } from "./wasm/identity.ts";
+import { maxPoolKernels } from "./pool/max_pool.ts";
+import { sampleKernels } from "./sample/sample.ts";
+import { softmaxKernels } from "./softmax/softmax.ts";
 
 let registered = false;
 

@@ -33,7 +33,7 @@ export { Memory } from "./memory.ts";
 export { openImage, type OpenOptions } from "./image/open.ts";
 export type { Pyramid } from "./image/pyramid.ts";
 export type { Region, Size } from "./image/geometry.ts";
-export { ImageCache } from "./image/cache.ts";
+export { ImageCache } from "./image/image_cache.ts";
 
 export { type Config, parseConfig, withSettings } from "./model/config.ts";
 export { preset, presetNames } from "./model/presets.ts";

@@ -11,10 +11,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { accepts } from "hono/accepts";
-import { regionsOf } from "../lib/serve/regions.ts";
+import { regionsOf } from "../lib/serve/geojson.ts";
 import { MediaTypeError } from "../lib/serve/errors.ts";
-import type { HeldImage } from "../lib/serve/images.ts";
-import type { Accepted } from "../lib/serve/jobs.ts";
+import type { HeldImage } from "../lib/serve/intake/images.ts";
+import type { Accepted } from "../lib/serve/jobs/jobs.ts";
 import type { ClassifyOptions } from "../lib/serve/predictor.ts";
 import {
   classificationSchema,
@@ -25,7 +25,7 @@ import {
   textOptionsSchema,
 } from "../lib/serve/schemas.ts";
 import type { Server } from "../lib/serve/server.ts";
-import type { Upload } from "../lib/serve/uploads.ts";
+import type { Upload } from "../lib/serve/intake/uploads.ts";
 import { type Env, newRoutes } from "./env.ts";
 import { jobDocument, jobPath } from "./job_document.ts";
 import { announcedBytes, isJson } from "./middleware.ts";

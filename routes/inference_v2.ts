@@ -31,7 +31,7 @@ import {
   INPUTS,
   modelMetadataSchema,
 } from "../lib/serve/inference/schemas.ts";
-import type { HeldImage } from "../lib/serve/images.ts";
+import type { HeldImage } from "../lib/serve/intake/images.ts";
 import type { ModelEntry } from "../lib/serve/models.ts";
 import type { ModelClassification } from "../lib/serve/predictor.ts";
 import { modelName } from "../lib/serve/schemas.ts";

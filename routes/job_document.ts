@@ -4,7 +4,7 @@
  * @module
  */
 import type { z } from "@hono/zod-openapi";
-import type { Job } from "../lib/serve/job_store.ts";
+import type { Job } from "../lib/serve/jobs/store.ts";
 import type { jobSchema } from "../lib/serve/schemas.ts";
 
 /** A job without its request, and with where to go from there. */

@@ -7,9 +7,9 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { streamSSE } from "hono/streaming";
 import { setTimeout as pause } from "node:timers/promises";
 import { ConflictError } from "../lib/serve/errors.ts";
-import { RESULT_FILE, RESULTS_FILE } from "../lib/serve/job_files.ts";
-import type { Job } from "../lib/serve/job_store.ts";
-import { ORIGINS, regionsOf } from "../lib/serve/regions.ts";
+import { RESULT_FILE, RESULTS_FILE } from "../lib/serve/jobs/files.ts";
+import type { Job } from "../lib/serve/jobs/store.ts";
+import { ORIGINS, regionsOf } from "../lib/serve/geojson.ts";
 import {
   classificationSchema,
   jobListSchema,

@@ -7,9 +7,13 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
-import { isLoopback } from "../lib/serve/addresses.ts";
+import { isLoopback } from "../lib/serve/intake/addresses.ts";
 import { bearsToken } from "../lib/serve/auth.ts";
-import { bytesOf, chunksOf, unpackedBody } from "../lib/serve/body.ts";
+import {
+  bytesOf,
+  chunksOf,
+  unpackedBody,
+} from "../lib/serve/intake/paced_body.ts";
 import {
   ForbiddenError,
   InputError,

@@ -5,7 +5,7 @@
  */
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import type { Accepted, Jobs } from "../lib/serve/jobs.ts";
+import type { Accepted, Jobs } from "../lib/serve/jobs/jobs.ts";
 import {
   batchSchema,
   type NewJobRequest,

@@ -249,7 +249,9 @@ Deno.test("one module loads sharp, and only when it is asked for", () => {
   const found = sources.filter(({ code }) =>
     loads.test(code.replaceAll('typeof import("sharp")', ""))
   );
-  assert.deepEqual(found.map(({ path }) => path), ["lib/image/libvips.ts"]);
+  assert.deepEqual(found.map(({ path }) => path), [
+    "lib/image/formats/libvips.ts",
+  ]);
   assert.doesNotMatch(found[0]!.code, /from "sharp"/);
 });
 

@@ -5,13 +5,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readManifest } from "../lib/data/manifest.ts";
-import { readRegions } from "../lib/data/regions.ts";
+import { readRegions } from "../lib/data/rois.ts";
 import { spelled } from "../lib/files.ts";
 import { openImage } from "../lib/image/open.ts";
 import { readCheckpointInfo } from "../lib/model/checkpoint.ts";
-import { readPolygons } from "../lib/image/polygons.ts";
-import { fileForeground } from "../lib/image/tissue.ts";
-import { Sources } from "../lib/serve/sources.ts";
+import { readPolygons } from "../lib/image/foreground/polygons.ts";
+import { fileForeground } from "../lib/image/foreground/tissue.ts";
+import { Sources } from "../lib/serve/intake/allowed_sources.ts";
 import { withFolder } from "./data/folder.ts";
 import { asymmetricPicture, readAll, toSharp } from "./image/pictures.ts";
 

@@ -14,8 +14,8 @@ import type {
 import { classifyImage } from "../eval/classify.ts";
 import { type Origin, regionsGeoJson } from "../eval/geojson.ts";
 import { writeFileAtomically } from "../files.ts";
-import { BlockCache } from "../image/block_cache.ts";
-import type { ForegroundChoice } from "../image/tissue.ts";
+import { BlockCache } from "../image/pyramids/block_cache.ts";
+import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { Memory, shareOf } from "../memory.ts";
 import { modelReference, readCheckpoint } from "../model/checkpoint.ts";
 import { type DoTask, runTasks } from "../workers/pool.ts";

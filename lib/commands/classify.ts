@@ -15,7 +15,7 @@ import {
   foregroundOf,
   SHARED_MEMORY,
   workers,
-} from "./common_flags.ts";
+} from "./shared/common_flags.ts";
 import {
   defaulting,
   integer,
@@ -26,9 +26,13 @@ import {
   text,
   toggle,
   usageText,
-} from "./flags.ts";
-import { checkApart, checkOutputFile, namesFolder } from "./outputs.ts";
-import { announceEngine, interruptSignal, ProgressLine } from "./terminal.ts";
+} from "./shared/flags.ts";
+import { checkApart, checkOutputFile, namesFolder } from "./shared/outputs.ts";
+import {
+  announceEngine,
+  interruptSignal,
+  ProgressLine,
+} from "./shared/terminal.ts";
 
 // Sub-tiles that are told in words, of an image: those of most weight.
 const SHOWN = 10;

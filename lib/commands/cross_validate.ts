@@ -28,20 +28,25 @@ import {
   tasksInTurn,
 } from "../train/crossval.ts";
 import { checkSameEntries, CONFIG_FILE } from "../train/run_data.ts";
-import type { Progress } from "../train/figures.ts";
+import type { Progress } from "../train/epoch_metrics.ts";
 import { foregroundFile } from "../train/run_log.ts";
 import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import {
   CROSSVAL_FILE,
   crossValidationStarted,
   FOLDS_FILE,
-} from "./run_folder.ts";
-import { duration, figure, ProgressLine, warnOfDecoding } from "./terminal.ts";
+} from "./shared/run_folder.ts";
+import {
+  duration,
+  figure,
+  ProgressLine,
+  warnOfDecoding,
+} from "./shared/terminal.ts";
 import {
   imageCacheBytes,
   progressText,
   type TrainSetup,
-} from "./train_setup.ts";
+} from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
 
 /** Runs the folds that are asked for; prints a table of them. */

@@ -6,13 +6,16 @@
 import {
   MEGAPIXEL_MNIST_DEFAULTS,
   megapixelMnistDataset,
-} from "../data/megapixel_mnist.ts";
-import { NEEDLE_DEFAULTS, needleDataset } from "../data/needle.ts";
-import { writeSlide } from "../data/slide.ts";
-import { SLIDE_DEFAULTS } from "../data/slide_plan.ts";
-import { type SyntheticDataset, writeDataset } from "../data/synthetic.ts";
+} from "../data/synthetic/megapixel_mnist.ts";
+import { NEEDLE_DEFAULTS, needleDataset } from "../data/synthetic/needle.ts";
+import { writeSlide } from "../data/synthetic/slide.ts";
+import { SLIDE_DEFAULTS } from "../data/synthetic/slide_plan.ts";
+import {
+  type SyntheticDataset,
+  writeDataset,
+} from "../data/synthetic/writer.ts";
 import { UsageError } from "../errors.ts";
-import { blockCompression, COMPRESSION_FLAGS } from "./compression.ts";
+import { blockCompression, COMPRESSION_FLAGS } from "./shared/compression.ts";
 import {
   defaulting,
   type Flag,
@@ -23,8 +26,8 @@ import {
   text,
   toggle,
   usageText,
-} from "./flags.ts";
-import { interruptSignal, ProgressLine } from "./terminal.ts";
+} from "./shared/flags.ts";
+import { interruptSignal, ProgressLine } from "./shared/terminal.ts";
 
 export const summary = "Draw a synthetic data set, or a slide";
 

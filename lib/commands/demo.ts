@@ -12,14 +12,18 @@ import {
   readManifest,
   type Split,
 } from "../data/manifest.ts";
-import { NEEDLE_DEFAULTS, needleDataset } from "../data/needle.ts";
-import { readRegions } from "../data/regions.ts";
-import { hasDataset, writeDataset, writtenDataset } from "../data/synthetic.ts";
+import { NEEDLE_DEFAULTS, needleDataset } from "../data/synthetic/needle.ts";
+import { readRegions } from "../data/rois.ts";
+import {
+  hasDataset,
+  writeDataset,
+  writtenDataset,
+} from "../data/synthetic/writer.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { classifyImage } from "../eval/classify.ts";
 import { type EvaluationReport, evaluationReport } from "../eval/report.ts";
 import { exists, writeFileAtomically } from "../files.ts";
-import { ImageCache } from "../image/cache.ts";
+import { ImageCache } from "../image/image_cache.ts";
 import { Memory, peakMemoryBytes } from "../memory.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { type Config, withSettings } from "../model/config.ts";
@@ -29,7 +33,7 @@ import { trainRun } from "../train/run.ts";
 import { DEFAULT_TEST } from "../train/run_data.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import type { Engine } from "../engine/select.ts";
-import { COMMON_FLAGS } from "./common_flags.ts";
+import { COMMON_FLAGS } from "./shared/common_flags.ts";
 import {
   defaulting,
   integer,
@@ -37,7 +41,7 @@ import {
   text,
   toggle,
   usageText,
-} from "./flags.ts";
+} from "./shared/flags.ts";
 import {
   announceEngine,
   duration,
@@ -45,7 +49,7 @@ import {
   interruptSignal,
   megabytes,
   ProgressLine,
-} from "./terminal.ts";
+} from "./shared/terminal.ts";
 
 export const summary = "Draw, train, evaluate and classify, in a few minutes";
 

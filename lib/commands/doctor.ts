@@ -14,10 +14,10 @@ import {
   findAdapter,
   INSTALL_HINT,
 } from "../engine/webgpu.ts";
-import { JPEG_WARNING } from "../image/jpeg_decoder.ts";
-import { findLibvips } from "../image/libvips.ts";
-import { openSlideHint, openSlideVersion } from "../image/openslide.ts";
-import { parseFlags, toggle, usageText } from "./flags.ts";
+import { JPEG_WARNING } from "../image/formats/jpeg_decoder.ts";
+import { findLibvips } from "../image/formats/libvips.ts";
+import { openSlideHint, openSlideVersion } from "../image/formats/openslide.ts";
+import { parseFlags, toggle, usageText } from "./shared/flags.ts";
 
 export const summary = "Show what this machine offers and test each engine";
 

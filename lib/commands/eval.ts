@@ -8,7 +8,7 @@ import {
   type ManifestEntry,
   readManifest,
 } from "../data/manifest.ts";
-import { readRegions } from "../data/regions.ts";
+import { readRegions } from "../data/rois.ts";
 import { DataError, ImageError } from "../errors.ts";
 import type { Evaluation } from "../eval/evaluate.ts";
 import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
@@ -33,7 +33,7 @@ import {
   foregroundOf,
   SHARED_MEMORY,
   workers,
-} from "./common_flags.ts";
+} from "./shared/common_flags.ts";
 import {
   defaulting,
   integer,
@@ -44,9 +44,9 @@ import {
   text,
   toggle,
   usageText,
-} from "./flags.ts";
-import { checkApart } from "./outputs.ts";
-import { runSplits } from "./run_folder.ts";
+} from "./shared/flags.ts";
+import { checkApart } from "./shared/outputs.ts";
+import { runSplits } from "./shared/run_folder.ts";
 import {
   announceEngine,
   figure,
@@ -54,7 +54,7 @@ import {
   megabytes,
   ProgressLine,
   warnOfDecoding,
-} from "./terminal.ts";
+} from "./shared/terminal.ts";
 
 export const summary = "Score a checkpoint on labelled images";
 

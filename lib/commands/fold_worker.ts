@@ -4,14 +4,14 @@
  * @module
  */
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
-import { readRegions } from "../data/regions.ts";
+import { readRegions } from "../data/rois.ts";
 import { startEngine } from "../engine/select.ts";
-import { imageCache } from "../image/cache.ts";
-import type { ForegroundChoice } from "../image/tissue.ts";
+import { imageCache } from "../image/image_cache.ts";
+import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import { type FoldResult, type FoldTask, runFold } from "../train/crossval.ts";
-import type { Progress } from "../train/figures.ts";
+import type { Progress } from "../train/epoch_metrics.ts";
 import { type DoTask, serveTasks } from "../workers/pool.ts";
 
 /** What every fold of a cross-validation is run with. */

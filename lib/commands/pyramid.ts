@@ -5,11 +5,11 @@
  */
 import { UsageError } from "../errors.ts";
 import { openImage } from "../image/open.ts";
-import { writePyramid } from "../image/pyramid_writer.ts";
-import { blockCompression, COMPRESSION_FLAGS } from "./compression.ts";
-import { parseFlags, parsing, toggle, usageText } from "./flags.ts";
-import { checkApart, checkOutputFile } from "./outputs.ts";
-import { duration, interruptSignal, ProgressLine } from "./terminal.ts";
+import { writePyramid } from "../image/tiff/write/pyramid_writer.ts";
+import { blockCompression, COMPRESSION_FLAGS } from "./shared/compression.ts";
+import { parseFlags, parsing, toggle, usageText } from "./shared/flags.ts";
+import { checkApart, checkOutputFile } from "./shared/outputs.ts";
+import { duration, interruptSignal, ProgressLine } from "./shared/terminal.ts";
 
 export const summary = "Convert an image to a tiled pyramid";
 

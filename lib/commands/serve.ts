@@ -6,14 +6,14 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { NamedError, UsageError } from "../errors.ts";
 import { createApp } from "../../routes/app.ts";
-import { isLoopback } from "../serve/addresses.ts";
+import { isLoopback } from "../serve/intake/addresses.ts";
 import { readToken } from "../serve/auth.ts";
-import { isAllowable } from "../serve/guarded_fetch.ts";
+import { isAllowable } from "../serve/intake/guarded_fetch.ts";
 import { DEFAULT_LIMITS, type Limits } from "../serve/limits.ts";
 import { jsonLog, type Log } from "../serve/logging.ts";
 import { type Server, startServer } from "../serve/server.ts";
 import { DEFAULT_MEMORY_BYTES } from "../memory.ts";
-import { COMMON_FLAGS, memory, workers } from "./common_flags.ts";
+import { COMMON_FLAGS, memory, workers } from "./shared/common_flags.ts";
 import {
   type FlagValues,
   integer,
@@ -22,8 +22,8 @@ import {
   text,
   texts,
   usageText,
-} from "./flags.ts";
-import { interruptSignal } from "./terminal.ts";
+} from "./shared/flags.ts";
+import { interruptSignal } from "./shared/terminal.ts";
 
 export const summary = "Serve models over HTTP: classify, train, jobs";
 

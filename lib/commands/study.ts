@@ -20,7 +20,7 @@ import { type FoldResult, foldsDone, foldTasks } from "../train/crossval.ts";
 import { checkSameEntries } from "../train/run_data.ts";
 import { environment } from "../engine/environment.ts";
 import type { Engine } from "../engine/select.ts";
-import { COMMON_FLAGS, workers } from "./common_flags.ts";
+import { COMMON_FLAGS, workers } from "./shared/common_flags.ts";
 import {
   parseFlags,
   required,
@@ -28,15 +28,15 @@ import {
   texts,
   toggle,
   usageText,
-} from "./flags.ts";
-import { crossValidationStarted, FOLDS_FILE } from "./run_folder.ts";
+} from "./shared/flags.ts";
+import { crossValidationStarted, FOLDS_FILE } from "./shared/run_folder.ts";
 import { type CellPlace, readCell, runCell } from "./study_cell.ts";
 import {
   announceEngine,
   duration,
   interruptSignal,
   ProgressLine,
-} from "./terminal.ts";
+} from "./shared/terminal.ts";
 
 const STUDIES = { colon: colonStudy, needle: needleStudy, gtsdb: gtsdbStudy };
 

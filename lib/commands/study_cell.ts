@@ -12,7 +12,7 @@ import { writeFileAtomically } from "../files.ts";
 import type { Config } from "../model/config.ts";
 import type { CellResult } from "../study/rows.ts";
 import type { Cell } from "../study/study.ts";
-import { same } from "./run_folder.ts";
+import { same } from "./shared/run_folder.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
 // What the task `train` grants.

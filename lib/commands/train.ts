@@ -22,8 +22,8 @@ import {
   foregroundOf,
   SHARED_MEMORY,
   workers,
-} from "./common_flags.ts";
-import { CONFIG_FLAGS, configFrom } from "./config.ts";
+} from "./shared/common_flags.ts";
+import { CONFIG_FLAGS, configFrom } from "./shared/config_flags.ts";
 import { crossValidate } from "./cross_validate.ts";
 import {
   type FlagValues,
@@ -37,13 +37,13 @@ import {
   texts,
   toggle,
   usageText,
-} from "./flags.ts";
+} from "./shared/flags.ts";
 import {
   changedTraining,
   checkSameModel,
   runStarted,
   seedOf,
-} from "./run_folder.ts";
+} from "./shared/run_folder.ts";
 import {
   announceEngine,
   figure,
@@ -51,13 +51,13 @@ import {
   megabytes,
   ProgressLine,
   warnOfDecoding,
-} from "./terminal.ts";
+} from "./shared/terminal.ts";
 import {
   imageCacheBytes,
   progressText,
   type TrainRequest,
   type TrainSetup,
-} from "./train_setup.ts";
+} from "./shared/train_setup.ts";
 
 export const summary = "Train a network, or cross-validate it";
 

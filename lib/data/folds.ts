@@ -8,7 +8,7 @@ import { dirname, relative, resolve } from "node:path";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { DataError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
-import { isUrl } from "../image/source.ts";
+import { isUrl } from "../image/bytes/source.ts";
 import type { ManifestEntry, Split } from "./manifest.ts";
 import { count, formatTable } from "./table.ts";
 

@@ -12,7 +12,7 @@ import { dirname, resolve } from "node:path";
 import { DataError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
-import { isUrl } from "../image/source.ts";
+import { isUrl } from "../image/bytes/source.ts";
 import { type Columns, Faults, readTable, type Row } from "./table.ts";
 
 /** The side of a split an image stands on. */

@@ -14,26 +14,29 @@ import {
   convReference,
   type ConvShape,
   convShape,
-} from "../../kernels/conv.ts";
-import { downsample, downsampleReference } from "../../kernels/downsample.ts";
+} from "../../kernels/conv/conv.ts";
+import {
+  downsample,
+  downsampleReference,
+} from "../../kernels/resample/downsample.ts";
 import {
   gatherPatches,
   gatherPatchesReference,
   packPixels,
-} from "../../kernels/gather_patches.ts";
+} from "../../kernels/resample/gather_patches.ts";
 import {
   maxPool,
   maxPoolGradientReference,
   maxPoolReference,
   type PoolShape,
-} from "../../kernels/max_pool.ts";
+} from "../../kernels/pool/max_pool.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
-import { topGumbel, topGumbelReference } from "../../kernels/sample.ts";
+import { topGumbel, topGumbelReference } from "../../kernels/sample/sample.ts";
 import {
   attentionSoftmax,
   softmaxGradientReference,
   softmaxReference,
-} from "../../kernels/softmax.ts";
+} from "../../kernels/softmax/softmax.ts";
 
 /** How one kernel did. */
 export interface SelfTestResult {

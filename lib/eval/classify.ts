@@ -9,7 +9,7 @@ import type { Pyramid } from "../image/pyramid.ts";
 import { atMpp } from "../image/resampled.ts";
 import type { Model } from "../model/model.ts";
 import { type Classification, classification } from "./classification.ts";
-import { heatmapPng } from "./picture.ts";
+import { heatmapPng } from "./heatmap/png.ts";
 import { predict, type PredictOptions } from "./predict.ts";
 
 /** An open image; close `file` when done. */

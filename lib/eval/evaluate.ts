@@ -6,7 +6,7 @@
 import { setTimeout } from "node:timers/promises";
 import { ImageError } from "../errors.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
-import type { ImageCache } from "../image/cache.ts";
+import type { ImageCache } from "../image/image_cache.ts";
 import type { Model } from "../model/model.ts";
 import { atMpp } from "../image/resampled.ts";
 import type { Classification } from "./classification.ts";

@@ -12,7 +12,10 @@ import {
   storedPixels,
 } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
-import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
+import {
+  type ForegroundChoice,
+  foregroundOf,
+} from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import type {
@@ -20,16 +23,16 @@ import type {
   PlanImage,
   PlanOptions,
   Timings,
-} from "../model/glimpse.ts";
-import { stainsFor } from "../model/input.ts";
+} from "../model/look/draws.ts";
+import { stainsFor } from "../model/look/input.ts";
 import type { Model } from "../model/model.ts";
-import { lookPasses } from "../model/passes.ts";
-import { type Plan, plan } from "../model/plan.ts";
+import { lookPasses } from "../model/look/micro_batches.ts";
+import { type Plan, plan } from "../model/look/whole.ts";
 import {
   type BlockPlan,
   planInBlocks,
   type SeenTiles,
-} from "../model/plan_in_blocks.ts";
+} from "../model/look/blocks.ts";
 import {
   type DrawnScores,
   readFeatures,
@@ -37,7 +40,7 @@ import {
   scoreDrawn,
 } from "../model/zoom_in.ts";
 import { indexInMap } from "../sampling/streams.ts";
-import { type Heatmap, heatmap, HeatPainter } from "./heatmap.ts";
+import { type Heatmap, heatmap, HeatPainter } from "./heatmap/heatmap.ts";
 import { argmax } from "./metrics.ts";
 
 /** A tile that was drawn in stage I, level-0 px. */

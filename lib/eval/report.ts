@@ -5,7 +5,7 @@
  * @module
  */
 import { formatTable } from "../data/table.ts";
-import type { RegionSource } from "../data/regions.ts";
+import type { RegionSource } from "../data/rois.ts";
 import {
   type AttentionHits,
   attentionHits,

@@ -12,16 +12,16 @@ import {
   ImageRefusedError,
   retold,
 } from "../errors.ts";
-import { BlockCache } from "./block_cache.ts";
-import { decodeBmp } from "./bmp.ts";
-import { refuseOtherDicom } from "./dicom.ts";
-import { openFile } from "./file_source.ts";
-import type { Fetch } from "./http_client.ts";
-import { decodeJpeg, JPEG_WARNING } from "./jpeg_decoder.ts";
-import { openUrl } from "./http_source.ts";
-import { findLibvips } from "./libvips.ts";
-import { openSlideVersion, openWithOpenSlide } from "./openslide.ts";
-import { decodePng } from "./png_decoder.ts";
+import { BlockCache } from "./pyramids/block_cache.ts";
+import { decodeBmp } from "./formats/bmp.ts";
+import { refuseOtherDicom } from "./formats/dicom.ts";
+import { openFile } from "./bytes/file.ts";
+import type { Fetch } from "./bytes/http_client.ts";
+import { decodeJpeg, JPEG_WARNING } from "./formats/jpeg_decoder.ts";
+import { openUrl } from "./bytes/http.ts";
+import { findLibvips } from "./formats/libvips.ts";
+import { openSlideVersion, openWithOpenSlide } from "./formats/openslide.ts";
+import { decodePng } from "./formats/png_decoder.ts";
 import {
   type Backdrop,
   type ImageFacts,
@@ -33,16 +33,16 @@ import {
   type DecodeOptions,
   RasterPyramid,
   refuseTooLarge,
-} from "./raster.ts";
-import { type ByteSource, isUrl } from "./source.ts";
-import { openAsPyramid } from "./temporary_pyramid.ts";
-import { ForVipsError } from "./tiff_colours.ts";
-import { readTiffImage } from "./tiff_levels.ts";
-import { readPictureFacts, scannerOf } from "./tiff_metadata.ts";
-import { isForVips, type TiffPage } from "./tiff_page.ts";
-import { TiffFile } from "./tiff_parser.ts";
-import { type TiffImage, tiffPyramid } from "./tiff_pyramid.ts";
-import { decodeWithVips, readHeader } from "./vips.ts";
+} from "./pyramids/raster.ts";
+import { type ByteSource, isUrl } from "./bytes/source.ts";
+import { openAsPyramid } from "./formats/temporary_pyramid.ts";
+import { ForVipsError } from "./tiff/decode/colours.ts";
+import { readTiffImage } from "./tiff/levels.ts";
+import { readPictureFacts, scannerOf } from "./tiff/metadata.ts";
+import { isForVips, type TiffPage } from "./tiff/page.ts";
+import { TiffFile } from "./tiff/parser.ts";
+import { type TiffImage, tiffPyramid } from "./tiff/pyramid.ts";
+import { decodeWithVips, readHeader } from "./formats/vips.ts";
 
 const HEAD_BYTES = 132; // DICOM: 128 bytes of anything, then DICM
 

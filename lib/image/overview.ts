@@ -5,7 +5,7 @@
  */
 import { boundedSize, cellHolding, type Size } from "./geometry.ts";
 import type { Level, Pixels, Pyramid } from "./pyramid.ts";
-import type { Rgb } from "./rgb.ts";
+import type { Rgb } from "./pyramids/rgb.ts";
 
 // Side of the blocks that are read at a time, px: 4 MiB, and a multiple of the
 // blocks of most files, which then are decoded once.

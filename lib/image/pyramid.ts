@@ -5,7 +5,7 @@
  * @module
  */
 import type { Region, Size } from "./geometry.ts";
-import type { Traffic } from "./source.ts";
+import type { Traffic } from "./bytes/source.ts";
 
 /**
  * The longer side of an image, px: ten times that of the largest slides. What a

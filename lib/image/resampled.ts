@@ -9,8 +9,8 @@
  * @module
  */
 import { ImageError } from "../errors.ts";
-import { averaged } from "./averaged.ts";
-import type { ImageCache } from "./cache.ts";
+import { averaged } from "./pyramids/averaged.ts";
+import type { ImageCache } from "./image_cache.ts";
 import {
   cellEdge,
   clipRegion,
@@ -19,7 +19,7 @@ import {
   type Size,
 } from "./geometry.ts";
 import { findNotFollowed, inWords, isPlausibleMpp, MPP_WORDS } from "./mpp.ts";
-import { copyPart } from "./pixels.ts";
+import { copyPart } from "./pyramids/pixels.ts";
 import {
   LARGEST_SIDE,
   type Level,

@@ -6,8 +6,11 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { downsample } from "../../kernels/downsample.ts";
-import { gatherPatches, packPixels } from "../../kernels/gather_patches.ts";
+import { downsample } from "../../kernels/resample/downsample.ts";
+import {
+  gatherPatches,
+  packPixels,
+} from "../../kernels/resample/gather_patches.ts";
 import { largestTensorBytes } from "../../kernels/gpu.ts";
 import { Memory } from "../memory.ts";
 import { clipRegion, type Region, type Size, viewSize } from "./geometry.ts";

@@ -5,9 +5,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { conv2d } from "../../kernels/conv.ts";
-import { maxPool } from "../../kernels/max_pool.ts";
-import { instanceSpecs } from "./instances.ts";
+import { conv2d } from "../../kernels/conv/conv.ts";
+import { maxPool } from "../../kernels/pool/max_pool.ts";
+import { instanceSpecs } from "./mil_pooling.ts";
 import { batchNormalise, normaliseRows } from "./normalise.ts";
 import type { Config } from "./config.ts";
 import type { Parameters, ParameterSpec } from "./parameters.ts";

@@ -15,11 +15,11 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { attentionSoftmax } from "../../kernels/softmax.ts";
+import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
 import { expectation } from "../sampling/expectation.ts";
-import { subTileLogits } from "./attention.ts";
-import type { Drawn, SubTiles } from "./glimpse.ts";
-import { instancePooling } from "./instances.ts";
+import { subTileLogits } from "./look/attention.ts";
+import type { Drawn, SubTiles } from "./look/draws.ts";
+import { instancePooling } from "./mil_pooling.ts";
 import type { Model } from "./model.ts";
 import {
   classify,
@@ -28,7 +28,7 @@ import {
   type Mode,
   type StatisticUpdates,
 } from "./networks.ts";
-import { groupLogits, type Plan } from "./plan.ts";
+import { groupLogits, type Plan } from "./look/whole.ts";
 
 /** What {@linkcode scoreDrawn} computes. All tensors belong to the caller. */
 export interface DrawnScores {

@@ -5,10 +5,13 @@
  *
  * @module
  */
-import { drawWithReplacement, ExpectedDraws } from "../../kernels/counts.ts";
+import {
+  drawWithReplacement,
+  ExpectedDraws,
+} from "../../kernels/sample/with_replacement.ts";
 import type { Key } from "../../kernels/random.ts";
-import { topGumbelReference } from "../../kernels/sample.ts";
-import { Top } from "../../kernels/top.ts";
+import { topGumbelReference } from "../../kernels/sample/sample.ts";
+import { Top } from "../../kernels/sample/top_k.ts";
 import { type Entropy, entropySlope, entropyTerm } from "./entropy.ts";
 
 /** A rectangle of locations of a map. */

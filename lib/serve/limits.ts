@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Pace } from "./body.ts";
+import type { Pace } from "./intake/paced_body.ts";
 
 /** Bounds of requests and queues. */
 export interface Limits {

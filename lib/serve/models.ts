@@ -13,9 +13,9 @@ import {
   modelReference,
   readCheckpointInfo,
 } from "../model/checkpoint.ts";
-import type { EnginePool } from "./engine_pool.ts";
+import type { EnginePool } from "./engine/pool.ts";
 import { ConflictError, NotFoundError, NotReadyError } from "./errors.ts";
-import type { Messages } from "./messages.ts";
+import type { Messages } from "./redaction.ts";
 
 /**
  * What a model may be called: a file name that needs no quoting anywhere, and

@@ -5,7 +5,7 @@
  * @module
  */
 import type { ModelClassification } from "../eval/classification.ts";
-import type { EnginePool } from "./engine_pool.ts";
+import type { EnginePool } from "./engine/pool.ts";
 import { BusyError, DeadlineError, NotReadyError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { ModelEntry, ModelRegistry } from "./models.ts";

@@ -9,7 +9,7 @@ import { MPP_RANGE } from "../image/mpp.ts";
 import { configSchema, MAX_SAMPLES } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
 import { InputError } from "./errors.ts";
-import { JOB_STATES } from "./job_store.ts";
+import { JOB_STATES } from "./jobs/store.ts";
 import { MODEL_NAME } from "./models.ts";
 
 /** Characters of a path or a URL. */

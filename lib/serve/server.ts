@@ -7,23 +7,23 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { BackendChoice } from "../engine/select.ts";
 import { Memory } from "../memory.ts";
-import { batchWork } from "./batch_job.ts";
-import { classifyWork } from "./classify_job.ts";
-import { EnginePool } from "./engine_pool.ts";
-import { Images } from "./images.ts";
-import { JobRunner } from "./job_runner.ts";
-import type { JobStore } from "./job_store.ts";
-import { Jobs } from "./jobs.ts";
+import { batchWork } from "./jobs/batch.ts";
+import { classifyWork } from "./jobs/classify.ts";
+import { EnginePool } from "./engine/pool.ts";
+import { Images } from "./intake/images.ts";
+import { JobRunner } from "./jobs/runner.ts";
+import type { JobStore } from "./jobs/store.ts";
+import { Jobs } from "./jobs/jobs.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./logging.ts";
-import { Messages } from "./messages.ts";
-import { Metrics } from "./metrics.ts";
+import { Messages } from "./redaction.ts";
+import { Metrics } from "./prometheus.ts";
 import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
-import { Sources } from "./sources.ts";
-import { SqliteJobStore } from "./sqlite_job_store.ts";
-import { trainWork } from "./train_job.ts";
-import { Uploads } from "./uploads.ts";
+import { Sources } from "./intake/allowed_sources.ts";
+import { SqliteJobStore } from "./jobs/sqlite_store.ts";
+import { trainWork } from "./jobs/train.ts";
+import { Uploads } from "./intake/uploads.ts";
 
 /** What a server is told. */
 export interface ServerOptions {

@@ -11,7 +11,7 @@ import { UsageError } from "../errors.ts";
 import { exists, writeFileAtomically } from "../files.ts";
 import { openImage } from "../image/open.ts";
 import { readOverview } from "../image/overview.ts";
-import { encodePng } from "../image/png.ts";
+import { encodePng } from "../image/formats/png.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import type { Protocol } from "../train/crossval.ts";

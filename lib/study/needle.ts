@@ -7,8 +7,8 @@
 import { join } from "node:path";
 import { formatTable } from "../data/table.ts";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
-import { NEEDLE_DEFAULTS, needleDataset } from "../data/needle.ts";
-import { writeDataset } from "../data/synthetic.ts";
+import { NEEDLE_DEFAULTS, needleDataset } from "../data/synthetic/needle.ts";
+import { writeDataset } from "../data/synthetic/writer.ts";
 import { exists, writeFileAtomically } from "../files.ts";
 import { withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";

@@ -7,11 +7,11 @@
 import { join } from "node:path";
 import { foldSplit } from "../data/folds.ts";
 import { type Manifest } from "../data/manifest.ts";
-import { readRegions, type RegionSource } from "../data/regions.ts";
+import { readRegions, type RegionSource } from "../data/rois.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { evaluationReport } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
-import { ImageCache } from "../image/cache.ts";
+import { ImageCache } from "../image/image_cache.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "../train/clock.ts";

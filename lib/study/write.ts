@@ -12,7 +12,7 @@ import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
 import { foldLogs, foldPredictions } from "./files.ts";
 import { type Illustration, reportText, type StudyResults } from "./report.ts";
 import { type CellResult, foldsOf, type Row, rowOf } from "./rows.ts";
-import { sample } from "./sample.ts";
+import { sample } from "./attention_sample.ts";
 import type { Cell, Study, Variant } from "./study.ts";
 import { trendCharts } from "./trends.ts";
 

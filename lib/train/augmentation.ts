@@ -7,8 +7,11 @@
  */
 import { type Key, RandomStream } from "../../kernels/random.ts";
 import type { Point } from "../image/geometry.ts";
-import { type Orientation, ORIENTATIONS } from "../image/orientation.ts";
-import { type DensityMatrix, restaining } from "../image/stains.ts";
+import {
+  type Orientation,
+  ORIENTATIONS,
+} from "../image/pyramids/orientation.ts";
+import { type DensityMatrix, restaining } from "../image/stains/stains.ts";
 import type { Config } from "../model/config.ts";
 
 /** What is done to one image in one epoch. */

@@ -5,14 +5,14 @@
  */
 import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
-import type { ImageCache } from "../image/cache.ts";
+import type { ImageCache } from "../image/image_cache.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { openAtMpp } from "../image/resampled.ts";
-import type { DensityMatrix } from "../image/stains.ts";
-import { stainsFor } from "../model/input.ts";
+import type { DensityMatrix } from "../image/stains/stains.ts";
+import { stainsFor } from "../model/look/input.ts";
 import type { Model } from "../model/model.ts";
 import { augmentation } from "./augmentation.ts";
-import type { TrainingImage } from "./pass.ts";
+import type { TrainingImage } from "./micro_batch.ts";
 
 // Words of the random keys, one for each purpose.
 const DRAWS = 1, SHUFFLE = 102, AUGMENTATION = 103;

@@ -17,15 +17,15 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { attentionSoftmax } from "../../kernels/softmax.ts";
+import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
 import type { MapSize } from "../image/geometry.ts";
-import { blockLogits, subTileLogits } from "../model/attention.ts";
+import { blockLogits, subTileLogits } from "../model/look/attention.ts";
 import type { Model } from "../model/model.ts";
-import type { SubTiles } from "../model/glimpse.ts";
+import type { SubTiles } from "../model/look/draws.ts";
 import { features } from "../model/networks.ts";
 import type { Parameters } from "../model/parameters.ts";
-import type { BlockPlan, TileBatch } from "../model/plan_in_blocks.ts";
-import type { BlockView } from "../model/tile_map.ts";
+import type { BlockPlan, TileBatch } from "../model/look/blocks.ts";
+import type { BlockView } from "../model/look/tile_map.ts";
 import { pick, subTileIndices } from "../model/zoom_in.ts";
 import { entropySlope, negativeEntropy } from "../sampling/entropy.ts";
 import { indexInMap } from "../sampling/streams.ts";

@@ -16,7 +16,7 @@ import {
   type Split,
 } from "../data/manifest.ts";
 import { foldSplit, validationPart, writeSplits } from "../data/folds.ts";
-import type { RegionSource } from "../data/regions.ts";
+import type { RegionSource } from "../data/rois.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import {

@@ -6,12 +6,16 @@
  */
 import { setTimeout } from "node:timers/promises";
 import type { ManifestEntry } from "../data/manifest.ts";
-import type { ImageCache } from "../image/cache.ts";
+import type { ImageCache } from "../image/image_cache.ts";
 import { readOverview } from "../image/overview.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { openAtMpp } from "../image/resampled.ts";
-import { stainNormalisation } from "../image/stain_normalisation.ts";
-import { densitiesOf, type DensityMatrix, times } from "../image/stains.ts";
+import { stainNormalisation } from "../image/stains/normalisation.ts";
+import {
+  densitiesOf,
+  type DensityMatrix,
+  times,
+} from "../image/stains/stains.ts";
 import type { Normalisation } from "../model/model.ts";
 
 // Enough for three digits; reading more only takes time.

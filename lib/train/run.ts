@@ -7,11 +7,11 @@
  */
 import { environment } from "../engine/environment.ts";
 import type { Engine } from "../engine/select.ts";
-import { imageCache } from "../image/cache.ts";
+import { imageCache } from "../image/image_cache.ts";
 import type { OpenOptions } from "../image/open.ts";
-import type { ForegroundChoice } from "../image/tissue.ts";
+import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
-import type { Progress } from "./figures.ts";
+import type { Progress } from "./epoch_metrics.ts";
 import { runData, type RunDataOptions } from "./run_data.ts";
 import { foregroundFile } from "./run_log.ts";
 import { train, type TrainingData, type TrainResult } from "./trainer.ts";

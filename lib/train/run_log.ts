@@ -7,7 +7,7 @@ import { open } from "node:fs/promises";
 import { resolve } from "node:path";
 import { DataError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
-import type { ForegroundChoice } from "../image/tissue.ts";
+import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { isRecord } from "../model/config.ts";
 
 /** Its name in the folder of a run. */

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { Model } from "../model/model.ts";
 import { featureChannels, meanUpdates } from "../model/networks.ts";
 import type { Parameters } from "../model/parameters.ts";
-import { lookPasses } from "../model/passes.ts";
+import { lookPasses } from "../model/look/micro_batches.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";
 import {
   COSINE,
@@ -21,8 +21,8 @@ import {
   SUB_TILE_ENTROPY,
   TILE_ENTROPY,
   type TrainingImage,
-} from "./pass.ts";
-import { disposePass, isAttention, type Pass } from "./record.ts";
+} from "./micro_batch.ts";
+import { disposePass, isAttention, type Pass } from "./backward.ts";
 
 /** The four networks, as parameter names begin. */
 export const NETS = ["a", "b", "f", "g"] as const;

@@ -7,14 +7,14 @@
  */
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { NothingToDrawError } from "../../kernels/counts.ts";
+import { NothingToDrawError } from "../../kernels/sample/with_replacement.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
-import type { ImageCache } from "../image/cache.ts";
+import type { ImageCache } from "../image/image_cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
-import type { ForegroundChoice } from "../image/tissue.ts";
+import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
 import {
   BEST,
@@ -35,12 +35,12 @@ import {
   epochFigures,
   type Progress,
   progressOf,
-} from "./figures.ts";
+} from "./epoch_metrics.ts";
 import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
 import { type StepReport, trainStep } from "./step.ts";
-import type { StepOptions } from "./pass.ts";
+import type { StepOptions } from "./micro_batch.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
 
 /** The images of a run. */

@@ -8,19 +8,22 @@
 import { setTimeout } from "node:timers/promises";
 import * as tf from "@tensorflow/tfjs-core";
 import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
-import { attentionSoftmax } from "../../kernels/softmax.ts";
+import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import { ConfigError } from "../errors.ts";
-import type { ImageCache } from "../image/cache.ts";
+import type { ImageCache } from "../image/image_cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
-import { type ForegroundChoice, foregroundOf } from "../image/tissue.ts";
-import { lookPasses } from "../model/passes.ts";
-import { plan } from "../model/plan.ts";
+import {
+  type ForegroundChoice,
+  foregroundOf,
+} from "../image/foreground/tissue.ts";
+import { lookPasses } from "../model/look/micro_batches.ts";
+import { plan } from "../model/look/whole.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { Memory } from "../memory.ts";
-import { stainsFor } from "../model/input.ts";
+import { stainsFor } from "../model/look/input.ts";
 import type { Model } from "../model/model.ts";
-import { subTileLogits, tileLogits } from "../model/attention.ts";
+import { subTileLogits, tileLogits } from "../model/look/attention.ts";
 import { AdamW } from "./optimizer.ts";
 import { netParameters } from "./step.ts";
 

@@ -9,9 +9,9 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { CONV } from "../../kernels/conv.ts";
+import { CONV } from "../../kernels/conv/conv.ts";
 import { Kernel, type TfjsWebGpuInternals } from "../../kernels/gpu.ts";
-import { maxPool } from "../../kernels/max_pool.ts";
+import { maxPool } from "../../kernels/pool/max_pool.ts";
 import type { Engine } from "../../lib/engine/select.ts";
 import { normaliseRows } from "../../lib/model/normalise.ts";
 import { normalTensor } from "../finite_differences.ts";
@@ -137,7 +137,7 @@ function multiplyAdds(
   };
 }
 
-/** A straight line: no early return, for the reasons of conv_webgpu_plan.ts. */
+/** A straight line: no early return, for the reasons of webgpu/plan.ts. */
 function multiplyAddsCode(perWeight: number): string {
   const lines = Array.from({ length: SUMS * ROUNDS }, (_, i) => {
     const weight = Number.isFinite(perWeight)

@@ -15,14 +15,14 @@ import { type ManifestEntry, readManifest } from "../../lib/data/manifest.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { openImage } from "../../lib/image/open.ts";
 import { readCheckpoint } from "../../lib/model/checkpoint.ts";
-import { stainsFor } from "../../lib/model/input.ts";
+import { stainsFor } from "../../lib/model/look/input.ts";
 import type { Model } from "../../lib/model/model.ts";
 import {
   passTogether,
   planImages,
   type TrainingImage,
-} from "../../lib/train/pass.ts";
-import type { Pass } from "../../lib/train/record.ts";
+} from "../../lib/train/micro_batch.ts";
+import type { Pass } from "../../lib/train/backward.ts";
 
 const [run, data, draws = "40"] = Deno.args;
 if (run === undefined || data === undefined) {

@@ -4,11 +4,14 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { downsample } from "../../kernels/downsample.ts";
-import { gatherPatches, packPixels } from "../../kernels/gather_patches.ts";
+import { downsample } from "../../kernels/resample/downsample.ts";
+import {
+  gatherPatches,
+  packPixels,
+} from "../../kernels/resample/gather_patches.ts";
 import { randomKey } from "../../kernels/random.ts";
-import { topGumbel } from "../../kernels/sample.ts";
-import { attentionSoftmax } from "../../kernels/softmax.ts";
+import { topGumbel } from "../../kernels/sample/sample.ts";
+import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
 import { normalTensor } from "../finite_differences.ts";
 import { drawnImage } from "../model/toy.ts";
 import { type Bench, type Benchmark, timed } from "./measure.ts";

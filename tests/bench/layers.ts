@@ -9,7 +9,7 @@ import {
   CONV,
   CONV_FILTER_GRADIENT,
   CONV_INPUT_GRADIENT,
-} from "../../kernels/conv.ts";
+} from "../../kernels/conv/conv.ts";
 import { viewSize } from "../../lib/image/geometry.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { normalTensor } from "../finite_differences.ts";

@@ -8,7 +8,7 @@ import {
   text,
   toggle,
   usageText,
-} from "../../lib/commands/flags.ts";
+} from "../../lib/commands/shared/flags.ts";
 import { environment } from "../../lib/engine/environment.ts";
 import { type Engine, startEngine } from "../../lib/engine/select.ts";
 import { findAdapter } from "../../lib/engine/webgpu.ts";

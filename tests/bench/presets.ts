@@ -11,7 +11,7 @@ import type { Engine } from "../../lib/engine/select.ts";
 import { predict } from "../../lib/eval/predict.ts";
 import type { Size } from "../../lib/image/geometry.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
-import { restaining } from "../../lib/image/stains.ts";
+import { restaining } from "../../lib/image/stains/stains.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { parameterSpecs } from "../../lib/model/networks.ts";
 import {

@@ -4,7 +4,7 @@
  *
  * tfjs's WASM backend has no filter gradient: there it is made of the fastest
  * that its kernels offer, a forward convolution of the transposed batch. Its
- * gradient of a max pool writes outside its output (see max_pool.ts), so on
+ * gradient of a max pool writes outside its output (see pool/max_pool.ts), so on
  * that backend ours serves both sides.
  *
  * @module
@@ -16,9 +16,9 @@ import {
   CONV_FILTER_GRADIENT,
   CONV_INPUT_GRADIENT,
   RELU_GRADIENT,
-} from "../../kernels/conv.ts";
-import { MAX_POOL, MAX_POOL_GRADIENT } from "../../kernels/max_pool.ts";
-import { SOFTMAX, SOFTMAX_GRADIENT } from "../../kernels/softmax.ts";
+} from "../../kernels/conv/conv.ts";
+import { MAX_POOL, MAX_POOL_GRADIENT } from "../../kernels/pool/max_pool.ts";
+import { SOFTMAX, SOFTMAX_GRADIENT } from "../../kernels/softmax/softmax.ts";
 import type { Subject } from "./measure.ts";
 
 type Compute = (

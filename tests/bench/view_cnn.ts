@@ -14,9 +14,12 @@ import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { type ManifestEntry, readManifest } from "../../lib/data/manifest.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { evaluateMetrics } from "../../lib/eval/metrics.ts";
-import { ImageCache } from "../../lib/image/cache.ts";
-import { type Orientation, ORIENTATIONS } from "../../lib/image/orientation.ts";
-import { orient } from "../../lib/image/orient.ts";
+import { ImageCache } from "../../lib/image/image_cache.ts";
+import {
+  type Orientation,
+  ORIENTATIONS,
+} from "../../lib/image/pyramids/orientation.ts";
+import { orient } from "../../lib/image/pyramids/oriented.ts";
 import { Views } from "../../lib/image/views.ts";
 import {
   classify,

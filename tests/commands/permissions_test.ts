@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import sharp from "sharp";
-import { JPEG_WARNING } from "../../lib/image/jpeg_decoder.ts";
-import { toRgb } from "../../lib/image/rgb.ts";
+import { JPEG_WARNING } from "../../lib/image/formats/jpeg_decoder.ts";
+import { toRgb } from "../../lib/image/pyramids/rgb.ts";
 import { bmpFile } from "../image/bmp_files.ts";
 import { asymmetricPicture } from "../image/pictures.ts";
 import {

@@ -6,8 +6,8 @@ import {
   CONV_FILTER_GRADIENT,
   CONV_INPUT_GRADIENT,
   RELU_GRADIENT,
-} from "../../kernels/conv.ts";
-import { MAX_POOL, MAX_POOL_GRADIENT } from "../../kernels/max_pool.ts";
+} from "../../kernels/conv/conv.ts";
+import { MAX_POOL, MAX_POOL_GRADIENT } from "../../kernels/pool/max_pool.ts";
 import { maxError, selfTest } from "../../lib/engine/self_test.ts";
 import { testOnEngines, withZeros } from "../engines.ts";
 

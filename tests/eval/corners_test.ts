@@ -6,8 +6,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import { downsampleReference } from "../../kernels/downsample.ts";
-import type { Heatmap } from "../../lib/eval/heatmap.ts";
+import { downsampleReference } from "../../kernels/resample/downsample.ts";
+import type { Heatmap } from "../../lib/eval/heatmap/heatmap.ts";
 import { predict } from "../../lib/eval/predict.ts";
 import {
   holdsPoint,
@@ -17,13 +17,13 @@ import {
 } from "../../lib/image/geometry.ts";
 import { openImage } from "../../lib/image/open.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
-import type { Rgb } from "../../lib/image/rgb.ts";
-import { encodeBlock } from "../../lib/image/tiff_blocks.ts";
+import type { Rgb } from "../../lib/image/pyramids/rgb.ts";
+import { encodeBlock } from "../../lib/image/tiff/write/encoder.ts";
 import {
   blockGrid,
   type TiffWriter,
   writeTiff,
-} from "../../lib/image/tiff_writer.ts";
+} from "../../lib/image/tiff/write/writer.ts";
 import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";
 import type { Model } from "../../lib/model/model.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { RandomStream } from "../../kernels/random.ts";
-import { openUrl } from "../../lib/image/http_source.ts";
+import { openUrl } from "../../lib/image/bytes/http.ts";
 import { damagedText, textOf } from "./mutate.ts";
 import { ends, type Target } from "./target.ts";
 

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import type { RandomStream } from "../../kernels/random.ts";
 import { startEngine } from "../../lib/engine/select.ts";
-import { encodePng } from "../../lib/image/png.ts";
+import { encodePng } from "../../lib/image/formats/png.ts";
 import { writeCheckpoint } from "../../lib/model/checkpoint.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";

@@ -4,11 +4,14 @@
  * @module
  */
 import { join } from "node:path";
-import { readConfig } from "../../lib/commands/config.ts";
+import { readConfig } from "../../lib/commands/shared/config_flags.ts";
 import { checkLeaks, readManifest } from "../../lib/data/manifest.ts";
-import { readRegions } from "../../lib/data/regions.ts";
+import { readRegions } from "../../lib/data/rois.ts";
 import { startEngine } from "../../lib/engine/select.ts";
-import { fillPolygons, readPolygons } from "../../lib/image/polygons.ts";
+import {
+  fillPolygons,
+  readPolygons,
+} from "../../lib/image/foreground/polygons.ts";
 import {
   readCheckpoint,
   readCheckpointInfo,
@@ -17,7 +20,7 @@ import {
 import { withSettings } from "../../lib/model/config.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
-import { readBatch } from "../../lib/serve/batch_job.ts";
+import { readBatch } from "../../lib/serve/jobs/batch.ts";
 import { readLog } from "../../lib/train/run_log.ts";
 import { toyModel } from "../model/toy.ts";
 import { damaged, damagedText, textOf } from "./mutate.ts";

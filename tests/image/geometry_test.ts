@@ -20,7 +20,7 @@ import {
   orientedSize,
   storedPoint,
   storedRegion,
-} from "../../lib/image/orientation.ts";
+} from "../../lib/image/pyramids/orientation.ts";
 import { inverseOrientation } from "./pictures.ts";
 
 Deno.test("cellHolding finds the cell between whose edges a pixel lies", () => {

@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Rgb } from "../../lib/image/rgb.ts";
+import type { Rgb } from "../../lib/image/pyramids/rgb.ts";
 
 /** A value of a directory: its bytes, and what is said of them. */
 export interface Value {

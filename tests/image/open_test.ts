@@ -3,8 +3,8 @@ import { crc32 } from "node:zlib";
 import sharp from "sharp";
 import { ImageError } from "../../lib/errors.ts";
 import { openImage } from "../../lib/image/open.ts";
-import { encodePng } from "../../lib/image/png.ts";
-import { RasterPyramid } from "../../lib/image/raster.ts";
+import { encodePng } from "../../lib/image/formats/png.ts";
+import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { sharedData } from "../shared_data.ts";
 import {
   asymmetricPicture,

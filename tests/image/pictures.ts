@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import sharp, { type Sharp } from "sharp";
-import type { Orientation } from "../../lib/image/orientation.ts";
+import type { Orientation } from "../../lib/image/pyramids/orientation.ts";
 import type { Pixels, Pyramid } from "../../lib/image/pyramid.ts";
 
 /** A picture without symmetry: no orientation shows it as it is. */

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { ImageCache } from "../../lib/image/cache.ts";
-import { crop } from "../../lib/image/crop.ts";
-import { orient } from "../../lib/image/orient.ts";
+import { ImageCache } from "../../lib/image/image_cache.ts";
+import { crop } from "../../lib/image/pyramids/crop.ts";
+import { orient } from "../../lib/image/pyramids/oriented.ts";
 import { type Pyramid, WrappedPyramid } from "../../lib/image/pyramid.ts";
-import { RasterPyramid } from "../../lib/image/raster.ts";
+import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { atMpp } from "../../lib/image/resampled.ts";
 import { asymmetricPicture } from "./pictures.ts";
 

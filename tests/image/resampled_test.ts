@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import type { Region } from "../../lib/image/geometry.ts";
-import { ImageCache } from "../../lib/image/cache.ts";
+import { ImageCache } from "../../lib/image/image_cache.ts";
 import {
   type Pixels,
   type Pyramid,
   WrappedPyramid,
 } from "../../lib/image/pyramid.ts";
-import { RasterPyramid } from "../../lib/image/raster.ts";
+import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { plausibleMpp } from "../../lib/image/mpp.ts";
 import { atMpp, openAtMpp } from "../../lib/image/resampled.ts";
 import { asymmetricPicture, pixelAt, readAll } from "./pictures.ts";

@@ -12,7 +12,7 @@ import {
   type Field,
   HEADER_BYTES,
   TYPE,
-} from "../../lib/image/tiff_directory.ts";
+} from "../../lib/image/tiff/directory.ts";
 
 /** How a file is stored; the sizes are in px. */
 export interface TiffRecipe {

@@ -5,7 +5,7 @@
  */
 import sharp, { type Metadata } from "sharp";
 import type { Region } from "../../lib/image/geometry.ts";
-import type { Rgb } from "../../lib/image/rgb.ts";
+import type { Rgb } from "../../lib/image/pyramids/rgb.ts";
 
 /** What libvips says of page `page`. */
 export async function pageMetadata(

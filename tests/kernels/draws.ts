@@ -5,7 +5,7 @@ import {
   type Draws,
   topGumbel,
   topGumbelReference,
-} from "../../kernels/sample.ts";
+} from "../../kernels/sample/sample.ts";
 
 /** Shares of five locations. */
 export const P = [0.45, 0.25, 0.15, 0.1, 0.05];

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkBinding, dispatchGrid } from "../../kernels/gpu.ts";
-import { attentionSoftmax, softmaxReference } from "../../kernels/softmax.ts";
+import {
+  attentionSoftmax,
+  softmaxReference,
+} from "../../kernels/softmax/softmax.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 
 const limits = {

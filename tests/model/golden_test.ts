@@ -12,15 +12,15 @@ import {
   tileMapSize,
   viewSize,
 } from "../../lib/image/geometry.ts";
-import { RasterPyramid } from "../../lib/image/raster.ts";
+import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
 import { parameterSpecs } from "../../lib/model/networks.ts";
 import {
   createParameters,
   disposeParameters,
 } from "../../lib/model/parameters.ts";
-import type { Plan } from "../../lib/model/plan.ts";
-import { held } from "../../lib/model/sub_tiles.ts";
+import type { Plan } from "../../lib/model/look/whole.ts";
+import { held } from "../../lib/model/look/sub_tiles.ts";
 import { preset } from "../../lib/model/presets.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { score } from "../../lib/model/zoom_in.ts";

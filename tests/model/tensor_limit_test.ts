@@ -8,12 +8,12 @@ import { largestTensorBytes } from "../../kernels/gpu.ts";
 import { randomKey } from "../../kernels/random.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { predict } from "../../lib/eval/predict.ts";
-import { RasterPyramid } from "../../lib/image/raster.ts";
+import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
-import { lookPasses } from "../../lib/model/passes.ts";
-import { plan } from "../../lib/model/plan.ts";
+import { lookPasses } from "../../lib/model/look/micro_batches.ts";
+import { plan } from "../../lib/model/look/whole.ts";
 import { ignoreGpu, testOnEngines } from "../engines.ts";
 import { noiseImage, toyModel } from "./toy.ts";
 

@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
-import { attentionSoftmax } from "../../kernels/softmax.ts";
+import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
 import {
   centredRegion,
   locationAt,
@@ -16,7 +16,7 @@ import {
   viewSize,
 } from "../../lib/image/geometry.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
-import { RasterPyramid } from "../../lib/image/raster.ts";
+import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
 import type { Config } from "../../lib/model/config.ts";
 import {
@@ -28,7 +28,7 @@ import {
 import { initialParameters, isTrained } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import type { Model } from "../../lib/model/model.ts";
-import { subTileLogits, tileLogits } from "../../lib/model/attention.ts";
+import { subTileLogits, tileLogits } from "../../lib/model/look/attention.ts";
 
 /** An image of `size` by a formula: `pixel` gives RGB, 0-255. */
 export function drawnImage(

@@ -29,4 +29,4 @@ GPUAdapter.prototype.requestDevice = async function (descriptor) {
   return await request.call(this, descriptor);
 };
 
-await import("../../lib/serve/engine_worker.ts");
+await import("../../lib/serve/engine/worker.ts");

@@ -15,4 +15,4 @@ try {
   // it was lost before
 }
 
-await import("../../lib/serve/train_worker.ts");
+await import("../../lib/serve/jobs/train_worker.ts");

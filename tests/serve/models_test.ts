@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { CheckpointError } from "../../lib/errors.ts";
 import { writeCheckpoint } from "../../lib/model/checkpoint.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
-import { Messages } from "../../lib/serve/messages.ts";
+import { Messages } from "../../lib/serve/redaction.ts";
 import { type ModelEngine, ModelRegistry } from "../../lib/serve/models.ts";
 import { testOnEngines } from "../engines.ts";
 import { toyModel } from "../model/toy.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Progress } from "../../lib/train/figures.ts";
+import type { Progress } from "../../lib/train/epoch_metrics.ts";
 
 const scope = self as unknown as {
   postMessage(message: { event?: Progress }): void;
@@ -16,6 +16,6 @@ scope.postMessage = (message) => {
   while (message.event?.epoch === 2);
 };
 
-await import("../../lib/serve/train_worker.ts");
+await import("../../lib/serve/jobs/train_worker.ts");
 
 export {};

@@ -29,7 +29,7 @@ Deno.test("lineChart escapes what its labels say", () => {
   assert.match(svg, />&lt;t></);
 });
 
-/** Draws an SVG, which `lib/image/vips.ts` forbids the whole process. */
+/** Draws an SVG, which `lib/image/formats/vips.ts` forbids the whole process. */
 async function render(svg: string) {
   const loader = { operation: ["VipsForeignLoadSvg"] };
   sharp.unblock(loader);

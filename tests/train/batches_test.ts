@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { ImageError } from "../../lib/errors.ts";
-import { ImageCache } from "../../lib/image/cache.ts";
+import { ImageCache } from "../../lib/image/image_cache.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { Batches } from "../../lib/train/batches.ts";
-import type { TrainingImage } from "../../lib/train/pass.ts";
+import type { TrainingImage } from "../../lib/train/micro_batch.ts";
 import { drawnImage } from "../model/toy.ts";
 
 const IMAGES = 7;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomKey } from "../../kernels/random.ts";
-import { Foreground } from "../../lib/image/foreground.ts";
+import { Foreground } from "../../lib/image/foreground/foreground.ts";
 import { Memory } from "../../lib/memory.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import {
@@ -9,8 +9,8 @@ import {
   passTogether,
   planImages,
   type StepOptions,
-} from "../../lib/train/pass.ts";
-import { disposePass } from "../../lib/train/record.ts";
+} from "../../lib/train/micro_batch.ts";
+import { disposePass } from "../../lib/train/backward.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { networkScales } from "../finite_differences.ts";
 import { noiseImage, toyModel, type ToyOptions } from "../model/toy.ts";

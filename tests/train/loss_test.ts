@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { attentionSoftmax } from "../../kernels/softmax.ts";
+import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
 import { negativeEntropy } from "../../lib/sampling/entropy.ts";
 import { crossEntropy } from "../../lib/train/loss.ts";
 import { maxError, testOnEngines } from "../engines.ts";

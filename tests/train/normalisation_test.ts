@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { ImageCache } from "../../lib/image/cache.ts";
-import { RasterPyramid } from "../../lib/image/raster.ts";
+import { ImageCache } from "../../lib/image/image_cache.ts";
+import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { measureNormalisation } from "../../lib/train/normalisation.ts";
 import { drawnImage } from "../model/toy.ts";
 

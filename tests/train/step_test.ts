@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
-import { composed } from "../../lib/image/stains.ts";
+import { composed } from "../../lib/image/stains/stains.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { Config } from "../../lib/model/config.ts";
 import type { Model } from "../../lib/model/model.ts";
@@ -10,7 +10,7 @@ import {
   planImages,
   type StepOptions,
   type TrainingImage,
-} from "../../lib/train/pass.ts";
+} from "../../lib/train/micro_batch.ts";
 import { NETS, type StepReport, trainStep } from "../../lib/train/step.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { drawnImage, noiseImage, toyModel } from "../model/toy.ts";

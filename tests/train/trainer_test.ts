@@ -9,8 +9,8 @@ import {
   TrainingError,
 } from "../../lib/errors.ts";
 import { predict } from "../../lib/eval/predict.ts";
-import { ImageCache } from "../../lib/image/cache.ts";
-import { encodePng } from "../../lib/image/png.ts";
+import { ImageCache } from "../../lib/image/image_cache.ts";
+import { encodePng } from "../../lib/image/formats/png.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { BEST, LAST, readCheckpoint } from "../../lib/model/checkpoint.ts";

@@ -6,13 +6,13 @@
  */
 import { ImageError } from "../../errors.ts";
 import type { Size } from "../../image/geometry.ts";
-import { RGB_BYTES, rgbTiffHeader } from "../../image/tiff_strips.ts";
-import type { BodyReader } from "../body.ts";
+import { RGB_BYTES, rgbTiffHeader } from "../../image/tiff/write/strips.ts";
+import type { BodyReader } from "../intake/paced_body.ts";
 import { InputError } from "../errors.ts";
-import type { HeldImage, Images } from "../images.ts";
+import type { HeldImage, Images } from "../intake/images.ts";
 import type { Limits } from "../limits.ts";
 import { MAX_TEXT } from "../schemas.ts";
-import type { Uploads } from "../uploads.ts";
+import type { Uploads } from "../intake/uploads.ts";
 import {
   HEADER_LENGTH,
   type InferInput,

@@ -4,7 +4,12 @@
  *
  * @module
  */
-import { type BodyOptions, BodyReader, bytesOf, chunksOf } from "../body.ts";
+import {
+  type BodyOptions,
+  BodyReader,
+  bytesOf,
+  chunksOf,
+} from "../intake/paced_body.ts";
 import { InputError, TooLargeError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { parsed } from "../schemas.ts";

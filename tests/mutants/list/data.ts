@@ -51,8 +51,8 @@ export const DATA: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/data/regions.ts",
-    tests: ["tests/data/regions_test.ts"],
+    file: "lib/data/rois.ts",
+    tests: ["tests/data/rois_test.ts"],
     changes: [
       [
         "width: right - left, height: bottom - top",

@@ -65,8 +65,8 @@ export const EVAL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/eval/heatmap.ts",
-    tests: ["tests/eval/heatmap_test.ts"],
+    file: "lib/eval/heatmap/heatmap.ts",
+    tests: ["tests/eval/heatmap/heatmap_test.ts"],
     changes: [
       ["notDrawn[index] = 0;", ""],
       ["(value) => alpha * value", "(value) => value"],

@@ -89,7 +89,7 @@ export const IMAGE: readonly MutantGroup[] = [
     file: "lib/image/geometry.ts",
     tests: [
       "tests/image/geometry_test.ts",
-      "tests/image/crop_test.ts",
+      "tests/image/pyramids/crop_test.ts",
       "tests/eval/attention_hits_test.ts",
     ],
     changes: [
@@ -121,8 +121,11 @@ export const IMAGE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/image/orientation.ts",
-    tests: ["tests/image/orient_test.ts", "tests/image/geometry_test.ts"],
+    file: "lib/image/pyramids/orientation.ts",
+    tests: [
+      "tests/image/pyramids/oriented_test.ts",
+      "tests/image/geometry_test.ts",
+    ],
     changes: [
       ["[2, 3, 7, 8]", "[2, 3, 6, 7]"],
       ["[3, 4, 6, 7]", "[3, 4, 7, 8]"],
@@ -130,8 +133,11 @@ export const IMAGE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/image/lzw.ts",
-    tests: ["tests/image/lzw_test.ts", "tests/image/tiff_pyramid_test.ts"],
+    file: "lib/image/tiff/decode/lzw.ts",
+    tests: [
+      "tests/image/tiff/decode/lzw_test.ts",
+      "tests/image/tiff/pyramid_test.ts",
+    ],
     changes: [
       ["next >= (1 << width) - 1 &&", "next >= (1 << width) &&"],
       [
@@ -142,10 +148,10 @@ export const IMAGE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/image/stains.ts",
+    file: "lib/image/stains/stains.ts",
     tests: [
-      "tests/image/stains_test.ts",
-      "tests/image/stain_normalisation_test.ts",
+      "tests/image/stains/stains_test.ts",
+      "tests/image/stains/normalisation_test.ts",
     ],
     changes: [
       [
@@ -161,8 +167,8 @@ export const IMAGE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/image/stain_normalisation.ts",
-    tests: ["tests/image/stain_normalisation_test.ts"],
+    file: "lib/image/stains/normalisation.ts",
+    tests: ["tests/image/stains/normalisation_test.ts"],
     changes: [
       ["one[0] > other[0]", "one[0] < other[0]"],
       ["r + g + b >= 3 * LEAST_DENSITY", "r + g + b >= 0"],
@@ -176,8 +182,11 @@ export const IMAGE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/image/foreground.ts",
-    tests: ["tests/image/tissue_test.ts", "tests/image/crop_test.ts"],
+    file: "lib/image/foreground/foreground.ts",
+    tests: [
+      "tests/image/foreground/tissue_test.ts",
+      "tests/image/pyramids/crop_test.ts",
+    ],
     changes: [
       [
         "cells[row * columns + column] === 1",
@@ -188,8 +197,8 @@ export const IMAGE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/image/cache.ts",
-    tests: ["tests/image/cache_test.ts"],
+    file: "lib/image/image_cache.ts",
+    tests: ["tests/image/image_cache_test.ts"],
     changes: [
       [
         "if (this.#bytes <= this.#maxBytes) break;",
@@ -208,8 +217,8 @@ export const IMAGE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/image/block_cache.ts",
-    tests: ["tests/image/block_cache_test.ts"],
+    file: "lib/image/pyramids/block_cache.ts",
+    tests: ["tests/image/pyramids/block_cache_test.ts"],
     changes: [
       ["`${level}/${block}/${source}`", "`${block}/${source}`"],
       ["`${level}/${block}/${source}`", "`${level}/${block}`"],

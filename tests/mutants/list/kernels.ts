@@ -3,8 +3,8 @@ import type { MutantGroup } from "../mutant.ts";
 
 export const KERNELS: readonly MutantGroup[] = [
   {
-    file: "kernels/downsample.ts",
-    tests: ["tests/kernels/downsample_test.ts"],
+    file: "kernels/resample/downsample.ts",
+    tests: ["tests/kernels/resample/downsample_test.ts"],
     changes: [
       ["from > 0 && from <= width", "from > 0 && from < width"],
       ["tail > 0 && to >= 0 && to < width", "tail > 0 && to > 0 && to < width"],
@@ -17,8 +17,8 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/cover.ts",
-    tests: ["tests/kernels/downsample_test.ts"],
+    file: "kernels/resample/axis_cover.ts",
+    tests: ["tests/kernels/resample/downsample_test.ts"],
     changes: [
       ["cover.before[i] = first - start / output;", ""],
       ["Math.max(0, limit - start) / output", "0"],
@@ -26,8 +26,8 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/downsample.wgsl",
-    tests: ["tests/kernels/downsample_test.ts"],
+    file: "kernels/resample/downsample.wgsl",
+    tests: ["tests/kernels/resample/downsample_test.ts"],
     gpu: true,
     changes: [
       ["params.phase.x, params.end.x,", "params.phase.x, params.end.y,"],
@@ -48,13 +48,13 @@ export const KERNELS: readonly MutantGroup[] = [
   },
   {
     file: "kernels/random.wgsl",
-    tests: ["tests/kernels/sample_test.ts"],
+    tests: ["tests/kernels/sample/sample_test.ts"],
     gpu: true,
     changes: [["  v ^= v >> vec4u(16u);\n", ""]],
   },
   {
-    file: "kernels/sample.ts",
-    tests: ["tests/kernels/sample_test.ts"],
+    file: "kernels/sample/sample.ts",
+    tests: ["tests/kernels/sample/sample_test.ts"],
     changes: [
       ["column = offset.column;\n      row++;", "column = 0;\n      row++;"],
       ["(Math.clz32(bits) + 1) * Math.LN2", "Math.clz32(bits) * Math.LN2"],
@@ -66,8 +66,8 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/sample.wgsl",
-    tests: ["tests/kernels/sample_test.ts"],
+    file: "kernels/sample/sample.wgsl",
+    tests: ["tests/kernels/sample/sample_test.ts"],
     gpu: true,
     changes: [
       ["params.column_offset + index", "index"],
@@ -76,8 +76,8 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/top.ts",
-    tests: ["tests/kernels/top_test.ts"],
+    file: "kernels/sample/top_k.ts",
+    tests: ["tests/kernels/sample/top_k_test.ts"],
     changes: [
       ["this.#indices[slot]! > index", "this.#indices[slot]! < index"],
       ["let child = 2 * slot + 1;", "let child = 2 * slot + 2;"],
@@ -89,8 +89,8 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/counts.ts",
-    tests: ["tests/kernels/counts_test.ts"],
+    file: "kernels/sample/with_replacement.ts",
+    tests: ["tests/kernels/sample/with_replacement_test.ts"],
     changes: [
       ["m === 1 ? key :", "m === 0 ? key :"],
       ["this.#noise(this.count + 1)", "this.#noise(this.count)"],
@@ -103,16 +103,16 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/softmax.ts",
-    tests: ["tests/kernels/softmax_test.ts"],
+    file: "kernels/softmax/softmax.ts",
+    tests: ["tests/kernels/softmax/softmax_test.ts"],
     changes: [
       ["const scale = sum === 0 ? 0 : 1 / sum;", "const scale = 1 / sum;"],
       ["(upstream[i]! - dot)", "(upstream[i]! + dot)"],
     ],
   },
   {
-    file: "kernels/softmax.wgsl",
-    tests: ["tests/kernels/softmax_test.ts"],
+    file: "kernels/softmax/softmax.wgsl",
+    tests: ["tests/kernels/softmax/softmax_test.ts"],
     gpu: true,
     changes: [
       ["a.y * exp(a.x - highest) + b.y", "a.y + b.y"],
@@ -120,8 +120,8 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/max_pool.ts",
-    tests: ["tests/kernels/max_pool_test.ts"],
+    file: "kernels/pool/max_pool.ts",
+    tests: ["tests/kernels/pool/max_pool_test.ts"],
     changes: [
       ["x[a]! >= x[b]! ? a : b", "x[a]! > x[b]! ? a : b"],
       ["y + 1 < height; y += 2", "y < height; y += 2"],
@@ -129,8 +129,8 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/max_pool.wgsl",
-    tests: ["tests/kernels/max_pool_test.ts"],
+    file: "kernels/pool/max_pool.wgsl",
+    tests: ["tests/kernels/pool/max_pool_test.ts"],
     gpu: true,
     changes: [
       ["select(given, Element(0), a == largest)", "given"],
@@ -138,8 +138,8 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/gather_patches.ts",
-    tests: ["tests/kernels/gather_patches_test.ts"],
+    file: "kernels/resample/gather_patches.ts",
+    tests: ["tests/kernels/resample/gather_patches_test.ts"],
     changes: [
       ["regionSize.width + x + left;", "regionSize.width + x;"],
       [
@@ -151,14 +151,14 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "kernels/gather_patches.wgsl",
-    tests: ["tests/kernels/gather_patches_test.ts"],
+    file: "kernels/resample/gather_patches.wgsl",
+    tests: ["tests/kernels/resample/gather_patches_test.ts"],
     gpu: true,
     changes: [["all(at >= vec2i(0)) && ", ""]],
   },
   {
-    file: "kernels/conv.ts",
-    tests: ["tests/kernels/conv_test.ts"],
+    file: "kernels/conv/conv.ts",
+    tests: ["tests/kernels/conv/conv_test.ts"],
     changes: [
       [
         "run(CONV_INPUT_GRADIENT, { dy: upstream,",

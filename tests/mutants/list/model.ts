@@ -14,9 +14,9 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/draw.ts",
+    file: "lib/model/look/sampler.ts",
     tests: [
-      "tests/model/plan_in_blocks_test.ts",
+      "tests/model/look/blocks_test.ts",
       "tests/model/zoom_in_test.ts",
     ],
     changes: [
@@ -31,10 +31,10 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/glimpse.ts",
+    file: "lib/model/look/draws.ts",
     tests: [
-      "tests/model/glimpse_test.ts",
-      "tests/model/plan_in_blocks_test.ts",
+      "tests/model/look/draws_test.ts",
+      "tests/model/look/blocks_test.ts",
       "tests/model/zoom_in_test.ts",
     ],
     changes: [
@@ -55,10 +55,10 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/plan.ts",
+    file: "lib/model/look/whole.ts",
     tests: [
-      "tests/model/plan_test.ts",
-      "tests/model/plan_in_blocks_test.ts",
+      "tests/model/look/whole_test.ts",
+      "tests/model/look/blocks_test.ts",
       "tests/model/zoom_in_test.ts",
     ],
     changes: [
@@ -69,8 +69,8 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/plan_in_blocks.ts",
-    tests: ["tests/model/plan_in_blocks_test.ts"],
+    file: "lib/model/look/blocks.ts",
+    tests: ["tests/model/look/blocks_test.ts"],
     changes: [
       [
         "(logit) => Math.exp(logit - tileMap.logNormaliser)",
@@ -90,8 +90,8 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/tile_map.ts",
-    tests: ["tests/model/plan_in_blocks_test.ts"],
+    file: "lib/model/look/tile_map.ts",
+    tests: ["tests/model/look/blocks_test.ts"],
     changes: [
       ["logit + mask.values![i]!", "logit"],
       ["this.#room -= logits.length;", ""],
@@ -103,8 +103,11 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/input.ts",
-    tests: ["tests/model/plan_test.ts", "tests/model/plan_in_blocks_test.ts"],
+    file: "lib/model/look/input.ts",
+    tests: [
+      "tests/model/look/whole_test.ts",
+      "tests/model/look/blocks_test.ts",
+    ],
     changes: [
       ["tf.minimum(tf.mul(raw, gain), inside)", "tf.mul(raw, gain)"],
       [
@@ -145,10 +148,10 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/attention.ts",
+    file: "lib/model/look/attention.ts",
     tests: [
       "tests/model/zoom_in_test.ts",
-      "tests/model/plan_in_blocks_test.ts",
+      "tests/model/look/blocks_test.ts",
     ],
     changes: [
       [
@@ -159,16 +162,16 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/instances.ts",
-    tests: ["tests/model/instances_test.ts"],
+    file: "lib/model/mil_pooling.ts",
+    tests: ["tests/model/mil_pooling_test.ts"],
     changes: [
       ["own === row ? 0 : ELSEWHERE", "0"],
       ["tf.tanh(tf.add(", "tf.relu(tf.add("],
     ],
   },
   {
-    file: "lib/model/sub_tiles.ts",
-    tests: ["tests/train/pass_test.ts"],
+    file: "lib/model/look/sub_tiles.ts",
+    tests: ["tests/train/micro_batch_test.ts"],
     changes: [
       [
         "Math.max(1, Math.floor(pixels / area))",

@@ -15,8 +15,8 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/serve/addresses.ts",
-    tests: ["tests/serve/addresses_test.ts"],
+    file: "lib/serve/intake/addresses.ts",
+    tests: ["tests/serve/intake/addresses_test.ts"],
     changes: [
       ['["172.16.0.0", 12]', '["172.16.0.0", 16]'],
       ['globalV6.check(address, "ipv6") &&', ""],
@@ -28,8 +28,8 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/serve/guarded_fetch.ts",
-    tests: ["tests/serve/guarded_fetch_test.ts"],
+    file: "lib/serve/intake/guarded_fetch.ts",
+    tests: ["tests/serve/intake/guarded_fetch_test.ts"],
     changes: [
       ["if (!arePublicAddresses(", "if (arePublicAddresses("],
       [
@@ -44,8 +44,8 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/serve/batcher.ts",
-    tests: ["tests/serve/batcher_test.ts"],
+    file: "lib/serve/engine/batcher.ts",
+    tests: ["tests/serve/engine/batcher_test.ts"],
     changes: [
       [
         "if (--left === 0) controller.abort(signal.reason);",
@@ -76,8 +76,8 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/serve/sqlite_job_store.ts",
-    tests: ["tests/serve/sqlite_job_store_test.ts"],
+    file: "lib/serve/jobs/sqlite_store.ts",
+    tests: ["tests/serve/jobs/sqlite_store_test.ts"],
     changes: [
       ["THEN setbacks ELSE 0 END", "THEN setbacks ELSE setbacks END"],
       [
@@ -111,8 +111,8 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/serve/job_runner.ts",
-    tests: ["tests/serve/job_runner_test.ts", "tests/serve/job_ends_test.ts"],
+    file: "lib/serve/jobs/runner.ts",
+    tests: ["tests/serve/jobs/runner_test.ts", "tests/serve/jobs/ends_test.ts"],
     changes: [
       [
         "await store.release(job, { setback: true });",
@@ -132,8 +132,8 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/serve/uploads.ts",
-    tests: ["tests/serve/uploads_test.ts"],
+    file: "lib/serve/intake/uploads.ts",
+    tests: ["tests/serve/intake/uploads_test.ts"],
     changes: [
       [
         "if (isOurs) return new Uploads(folder, lock, limits);",
@@ -147,8 +147,11 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/serve/body.ts",
-    tests: ["tests/serve/body_test.ts", "tests/serve/body_bounds_test.ts"],
+    file: "lib/serve/intake/paced_body.ts",
+    tests: [
+      "tests/serve/intake/paced_body_test.ts",
+      "tests/serve/intake/paced_body_bounds_test.ts",
+    ],
     changes: [
       ["if (bytes > mostBytes)", "if (bytes >= mostBytes)"],
       ["Math.min(stallMs, earnedMs - waitedMs)", "stallMs"],
@@ -157,16 +160,16 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/serve/batch_job.ts",
-    tests: ["tests/serve/batch_job_test.ts"],
+    file: "lib/serve/jobs/batch.ts",
+    tests: ["tests/serve/jobs/batch_test.ts"],
     changes: [
       ["let at = done.lines; at", "let at = 0; at"],
       ["let { failures } = done;", "let failures = 0;"],
     ],
   },
   {
-    file: "lib/serve/sources.ts",
-    tests: ["tests/serve/sources_test.ts"],
+    file: "lib/serve/intake/allowed_sources.ts",
+    tests: ["tests/serve/intake/allowed_sources_test.ts"],
     changes: [
       ['path !== ".." && !path.startsWith(`..${sep}`) &&', ""],
       ["!path.startsWith(`..${sep}`)", '!path.startsWith("..")'],

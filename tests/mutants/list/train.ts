@@ -41,9 +41,9 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/pass.ts",
+    file: "lib/train/micro_batch.ts",
     tests: [
-      "tests/train/pass_test.ts",
+      "tests/train/micro_batch_test.ts",
       "tests/train/block_gradients_test.ts",
       "tests/train/step_test.ts",
     ],

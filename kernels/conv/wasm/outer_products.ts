@@ -1,0 +1,141 @@
+/**
+ * Sums of outer products over pixels on the WASM engine: filter and bias
+ * gradients of the convolutions, a block in registers.
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs-core";
+import type { ConvShape } from "../conv.ts";
+import { type Block, LANES, outerBlock } from "./register_blocks.ts";
+import { outerProducts } from "./routines.ts";
+import { offsetOf, routine, type WasmBackend } from "../../wasm/routine.ts";
+
+const FLOAT_BYTES = 4;
+// Rows of X and dY that stay in the second-level cache while every block of dW
+// passes over them.
+const CHUNK_BYTES = 128 * 1024;
+
+/**
+ * Adds up the outer products of inputs and upstream gradients; `swapped` lets
+ * the vectors run along the inputs where there is one output channel only.
+ */
+export function sumOuterProducts(
+  backend: WasmBackend,
+  { frame, dy, dFilter, shape, swapped }: {
+    frame: tf.TensorInfo;
+    dy: tf.TensorInfo;
+    dFilter: tf.TensorInfo;
+    shape: ConvShape;
+    swapped: boolean;
+  },
+): void {
+  const { batch, outHeight, outWidth, inputs, outputs, kernel, stride } = shape;
+  const [, frameHeight = 0, frameWidth = 0] = frame.shape;
+  const xPixel = inputs * FLOAT_BYTES;
+  const xRow = frameWidth * xPixel;
+  const [xStep, xPixelStep] = [xRow * stride, xPixel * stride];
+  const dyPixel = outputs * FLOAT_BYTES;
+  const dyRow = outWidth * dyPixel;
+  const [xStart, dyStart, outStart] = [frame, dy, dFilter]
+    .map((info) => offsetOf(backend, info)) as [number, number, number];
+  const vectorExtent = swapped ? inputs : outputs;
+  const splatExtent = swapped ? outputs : inputs;
+  const { values, vectors } = outerBlock(splatExtent, vectorExtent);
+  const addProducts = outerRoutine(backend, { values, vectors });
+  const rowsAtOnce = Math.max(
+    1,
+    Math.floor(CHUNK_BYTES / (xRow * stride + dyRow)),
+  );
+  for (let n = 0; n < batch; n++) {
+    for (let y = 0; y < outHeight; y += rowsAtOnce) {
+      const rows = Math.min(rowsAtOnce, outHeight - y);
+      const dyAt = dyStart + (n * outHeight + y) * dyRow;
+      for (let ky = 0; ky < kernel; ky++) {
+        for (let kx = 0; kx < kernel; kx++) {
+          const xAt = xStart + kx * xPixel +
+            (n * frameHeight + y * stride + ky) * xRow;
+          const outAt = outStart +
+            (ky * kernel + kx) * inputs * outputs * FLOAT_BYTES;
+          for (let i = 0; i < splatExtent; i += values) {
+            for (let j = 0; j < vectorExtent; j += vectors * LANES) {
+              const [inputAt, outputAt] = swapped ? [j, i] : [i, j];
+              const block = outAt +
+                (inputAt * outputs + outputAt) * FLOAT_BYTES;
+              const xBlock = xAt + inputAt * FLOAT_BYTES;
+              const dyBlock = dyAt + outputAt * FLOAT_BYTES;
+              if (swapped) {
+                addProducts(
+                  dyBlock,
+                  xBlock,
+                  block,
+                  rows,
+                  outWidth,
+                  dyRow,
+                  xStep,
+                  dyPixel,
+                  xPixelStep,
+                  xPixel,
+                );
+              } else {
+                addProducts(
+                  xBlock,
+                  dyBlock,
+                  block,
+                  rows,
+                  outWidth,
+                  xStep,
+                  dyRow,
+                  xPixelStep,
+                  dyPixel,
+                  dyPixel,
+                );
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/** Adds up all pixels of `dy` into `sums`: an outer product with one. */
+export function addPixels(
+  backend: WasmBackend,
+  dy: tf.TensorInfo,
+  sums: tf.TensorInfo,
+): void {
+  const outputs = dy.shape.at(-1)!;
+  const pixelBytes = outputs * FLOAT_BYTES;
+  const pixels = dy.shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  const one = backend.makeOutput([1], "float32");
+  backend.typedArrayFromHeap(one).fill(1);
+  const [oneAt, dyAt, sumsAt] = [one, dy, sums]
+    .map((info) => offsetOf(backend, info)) as [number, number, number];
+  const { values, vectors } = outerBlock(1, outputs);
+  const addRows = outerRoutine(backend, { values, vectors });
+  for (let o = 0; o < outputs; o += vectors * LANES) {
+    const shift = o * FLOAT_BYTES;
+    addRows(
+      oneAt,
+      dyAt + shift,
+      sumsAt + shift,
+      1,
+      pixels,
+      0,
+      0,
+      0,
+      pixelBytes,
+      0,
+    );
+  }
+  backend.disposeData(one.dataId);
+}
+
+function outerRoutine(backend: WasmBackend, { values, vectors }: Block) {
+  return routine(
+    backend,
+    `outer_${values}x${vectors}`,
+    (name, relaxed) =>
+      outerProducts(name, { height: values, vectors, relaxed }),
+  );
+}

@@ -1,0 +1,102 @@
+/**
+ * Flags that several commands share.
+ *
+ * @module
+ */
+import { BACKENDS } from "../../engine/select.ts";
+import {
+  fileForeground,
+  type ForegroundChoice,
+} from "../../image/foreground/tissue.ts";
+import {
+  DEFAULT_MEMORY_BYTES,
+  LEAST_MEMORY_BYTES,
+  Memory,
+} from "../../memory.ts";
+import { MAX_SAMPLES } from "../../model/config.ts";
+import {
+  defaulting,
+  type Flag,
+  integer,
+  oneOf,
+  parsing,
+  text,
+} from "./flags.ts";
+
+const MAX_WORKERS = 64;
+
+const UNITS: Record<string, number> = {
+  MB: 1e6,
+  GB: 1e9,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+};
+
+/** `--checkpoint`: required where it is used. */
+export const CHECKPOINT: Flag<string | undefined> = text(
+  "RUN",
+  "folder of a run (its best checkpoint), or a checkpoint",
+);
+
+/** `--backend`, `--samples`, `--draws` and `--foreground`. */
+export const COMMON_FLAGS = {
+  backend: defaulting(
+    oneOf(BACKENDS, "NAME", "auto, webgpu or wasm (auto)"),
+    "auto",
+  ),
+  samples: integer("N", "sub-tiles to read (the configuration's)", {
+    min: 1,
+    max: MAX_SAMPLES,
+  }),
+  draws: oneOf(
+    ["seeded", "topN"] as const,
+    "NAME",
+    "seeded or topN (the configuration's)",
+  ),
+  foreground: text(
+    "WHAT",
+    "where to look: none (everywhere), tissue, or a file: a mask image, white where to look, or GeoJSON polygons (view.foreground of the configuration)",
+  ),
+};
+
+/** `--workers`; `about` says of what, and how many by default. */
+export function workers(about: string): Flag<number | undefined> {
+  return integer("N", about, { min: 1, max: MAX_WORKERS });
+}
+
+/** `--memory`: a bound on tensors and caches. */
+export function memory(about: string): Flag<Memory | undefined> {
+  const least = `${LEAST_MEMORY_BYTES / 1e6}MB`;
+  return parsing(
+    "SIZE",
+    about,
+    `${least} or more, such as 512MB or 2GB`,
+    (text) => {
+      const [, number, unit] = /^(\d+(?:\.\d+)?) ?([MG]i?B)$/.exec(text) ?? [];
+      const bytes = unit === undefined ? NaN : Number(number) * UNITS[unit]!;
+      return bytes >= LEAST_MEMORY_BYTES ? new Memory(bytes) : undefined;
+    },
+  );
+}
+
+/** `--memory` of commands whose workers share the bound. */
+export const SHARED_MEMORY = memory(
+  `bound on tensors and caches of all workers, beside some 200 MB of the program itself (${
+    DEFAULT_MEMORY_BYTES / 1e6
+  }MB a worker)`,
+);
+
+/** What the text of `--foreground` chooses. */
+export async function foregroundOf(
+  text: string | undefined,
+): Promise<ForegroundChoice | undefined> {
+  switch (text) {
+    case undefined:
+      return undefined;
+    case "none":
+    case "tissue":
+      return { kind: text };
+    default:
+      return await fileForeground(text);
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * The configuration that a command line asks for.
+ *
+ * @module
+ */
+import { ConfigError, oneLine, UsageError } from "../../errors.ts";
+import { spelled } from "../../files.ts";
+import {
+  type Config,
+  filledFrom,
+  parseConfig,
+  withSettings,
+} from "../../model/config.ts";
+import { preset, presetNames } from "../../model/presets.ts";
+import { type FlagValues, integer, text, texts } from "./flags.ts";
+
+/** Flags of {@linkcode configFrom}. */
+export const CONFIG_FLAGS = {
+  preset: text(
+    "NAME",
+    `${
+      presetNames.filter((name) => !name.endsWith("-paper")).join(", ")
+    }; NAME-paper has the published settings (colon)`,
+  ),
+  config: text(
+    "FILE",
+    "a configuration in JSON instead, as config.json of a run; it needs only what differs from the preset that it names",
+  ),
+  set: texts(
+    "KEY=VALUE",
+    "change one value, e.g. training.learningRate=0.0005",
+  ),
+  epochs: integer("N", "short for --set training.epochs=N"),
+};
+
+/**
+ * A preset or a file, with its settings changed.
+ *
+ * @param resumed the file to take where the flags name neither.
+ * @throws {ConfigError | UsageError} Naming the field or the flag.
+ */
+export async function configFrom(
+  { config: given, preset: name, set, epochs, foreground }:
+    & FlagValues<typeof CONFIG_FLAGS>
+    & { foreground: string | undefined },
+  resumed?: string,
+): Promise<Config> {
+  if (given !== undefined && name !== undefined) {
+    throw new UsageError("Cannot take --preset and --config together");
+  }
+  const file = given ?? (name === undefined ? resumed : undefined);
+  const base = file === undefined
+    ? preset(name ?? "colon")
+    : file === given
+    ? await readChanges(file)
+    : await readConfig(file);
+  const isWord = foreground === "none" || foreground === "tissue"; // no file
+  return withSettings(base, [
+    ...set,
+    ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
+    ...(isWord ? [`view.foreground=${foreground}`] : []), // kept with the model
+  ]);
+}
+
+/**
+ * The configuration in a file.
+ *
+ * @throws {ConfigError} Naming the file, and the fields that are wrong.
+ */
+export async function readConfig(file: string): Promise<Config> {
+  return parseConfig(await readJson(file), file);
+}
+
+/** A configuration that need only say where it differs from its preset. */
+async function readChanges(file: string): Promise<Config> {
+  const value = await readJson(file);
+  const name = (value as { preset?: unknown } | null)?.preset;
+  if (name === undefined) {
+    throw new ConfigError(
+      `Cannot use ${file} as a configuration: it has no "preset"; write one of ${
+        presetNames.join(", ")
+      }, and what differs from it`,
+    );
+  }
+  const isKnown = typeof name === "string" && presetNames.includes(name);
+  return parseConfig(isKnown ? filledFrom(preset(name), value) : value, file);
+}
+
+async function readJson(file: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(await spelled(file));
+  } catch (cause) {
+    throw new ConfigError(`Cannot read the configuration ${file}`, { cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ConfigError(
+      `Cannot read ${file} as JSON: ${oneLine((cause as Error).message)}`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The picture of a prediction: its heat map over the image.
+ *
+ * @module
+ */
+import { encodePng } from "../../image/formats/png.ts";
+import { readOverview } from "../../image/overview.ts";
+import type { Pixels, Pyramid } from "../../image/pyramid.ts";
+import { describeScale, renderHeatmap, withPngText } from "./colours.ts";
+import type { Prediction } from "../predict.ts";
+
+// As large as the heat map itself.
+const LONGEST_SIDE = 1024; // px
+const GREY: Pixels = {
+  data: Uint8Array.of(128, 128, 128, 255),
+  width: 1,
+  height: 1,
+};
+
+/**
+ * A PNG of alpha * beta over the image, the sub-tiles outlined, its scale in
+ * the file's Comment.
+ *
+ * @param prediction one that holds its attention.
+ * @param options.photograph whether the image shows under the heat.
+ */
+export async function heatmapPng(
+  pyramid: Pyramid,
+  prediction: Prediction,
+  { photograph = true } = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { attention } = prediction;
+  if (!attention) {
+    throw new TypeError("Cannot draw attention that was not kept");
+  }
+  const { pixels, scale } = renderHeatmap(
+    attention,
+    photograph ? await overview(pyramid) : GREY,
+    prediction.subTiles,
+  );
+  return withPngText(await encodePng(pixels), "Comment", describeScale(scale));
+}
+
+/** The whole image, small. */
+async function overview(pyramid: Pyramid): Promise<Pixels> {
+  const { data, width, height } = await readOverview(pyramid, LONGEST_SIDE);
+  const pixels = new Uint8Array(width * height * 4).fill(255);
+  for (let i = 0; i < width * height; i++) {
+    pixels.set(data.subarray(3 * i, 3 * i + 3), 4 * i);
+  }
+  return { data: pixels, width, height };
+}

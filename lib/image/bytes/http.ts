@@ -1,0 +1,279 @@
+/**
+ * The bytes of a file on a web server, read by range requests (RFC 9110,
+ * section 14): only those asked for, neighbours in one request.
+ *
+ * @module
+ */
+import { withSignal } from "./with_signal.ts";
+import { temporaryFile } from "./file.ts";
+import {
+  type Fetch,
+  type Head,
+  HttpClient,
+  type HttpLimits,
+  LIMITS,
+} from "./http_client.ts";
+import type { ByteSource, Traffic } from "./source.ts";
+
+// Ranges this near to each other are fetched in one request, with the gap:
+// on a fast line its bytes take less time than another request.
+const GAP_BYTES = 2 ** 14;
+const MERGED_BYTES = 2 ** 22;
+
+// As browsers do.
+const REQUESTS_AT_A_TIME = 6;
+
+/** The https form of `url`, if it is of s3. */
+export function httpUrl(url: string): string {
+  const s3 = /^s3:\/\/(?<bucket>[^/]+)\/(?<key>.+)$/i.exec(url)?.groups;
+  if (s3 === undefined) return url;
+  const { bucket = "", key = "" } = s3;
+  const path = key.split("/").map(encodeURIComponent).join("/");
+  return bucket.includes(".") // no certificate holds for such a host
+    ? `https://s3.amazonaws.com/${bucket}/${path}`
+    : `https://${bucket}.s3.amazonaws.com/${path}`;
+}
+
+/**
+ * Opens the file at `url` (http, https or s3).
+ *
+ * @throws {ImageError} With the reason only, as all of this module.
+ */
+export async function openUrl(
+  url: string,
+  { signal, fetch: fetchUrl = fetch, ...limits }: Partial<HttpLimits> & {
+    signal?: AbortSignal | undefined;
+    fetch?: Fetch | undefined;
+  } = {},
+): Promise<ByteSource> {
+  const client = new HttpClient(
+    httpUrl(url),
+    { ...LIMITS, ...limits },
+    fetchUrl,
+  );
+  const head = await client.first(signal);
+  return head.size === undefined
+    ? await downloaded(url, client, signal)
+    : new HttpSource(url, client, { ...head, size: head.size });
+}
+
+/** A range somebody waits for. */
+interface Wait {
+  offset: number;
+  length: number;
+  signal: AbortSignal | undefined;
+  resolve(bytes: Uint8Array<ArrayBuffer>): void;
+  reject(reason: unknown): void;
+}
+
+class HttpSource implements ByteSource {
+  readonly name: string;
+  readonly identity: string;
+  readonly size: number;
+  readonly warnings = [];
+  readonly #client: HttpClient;
+  readonly #head: Uint8Array<ArrayBuffer>;
+  readonly #kept: RangeCache;
+  readonly #closed = new AbortController();
+  readonly #pending = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+  #waiting: Wait[] = [];
+  #groups: Wait[][] = [];
+  #active = 0;
+
+  constructor(name: string, client: HttpClient, head: Head & { size: number }) {
+    const version = head.version ?? crypto.randomUUID();
+    this.name = name;
+    this.identity = `${name}|${head.size}|${version}`;
+    this.size = head.size;
+    this.#client = client;
+    this.#head = head.bytes;
+    this.#kept = new RangeCache(client.limits.cacheBytes);
+  }
+
+  get traffic(): Readonly<Traffic> {
+    return this.#client.traffic;
+  }
+
+  /** More would push out of what is kept what was not read yet. */
+  get aheadBytes(): number {
+    return this.#client.limits.cacheBytes / 2;
+  }
+
+  async read(
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    signal?.throwIfAborted();
+    if (this.#closed.signal.aborted) {
+      throw new TypeError(`Cannot read ${this.name}: it was closed`);
+    }
+    const wanted = Math.max(0, Math.min(length, this.size - offset));
+    if (wanted === 0) return new Uint8Array(0);
+    if (offset + wanted <= this.#head.length) {
+      return this.#head.subarray(offset, offset + wanted);
+    }
+    const kept = this.#kept.get(offset, wanted);
+    if (kept !== undefined) return kept;
+    const key = `${offset}+${wanted}`;
+    const pending = this.#pending.get(key);
+    if (pending !== undefined) {
+      try {
+        return await withSignal(pending, signal);
+      } catch {
+        signal?.throwIfAborted(); // else whoever asked gave up: ask again
+      }
+    }
+    const bytes = this.#wait(offset, wanted, signal);
+    this.#pending.set(key, bytes);
+    try {
+      return await bytes;
+    } finally {
+      if (this.#pending.get(key) === bytes) this.#pending.delete(key);
+    }
+  }
+
+  close(): void {
+    this.#closed.abort(
+      new TypeError(`Cannot read ${this.name}: it was closed`),
+    );
+  }
+
+  /** Puts a range on the list that the next turn of the event loop fetches. */
+  async #wait(
+    offset: number,
+    length: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const { promise, resolve, reject } = Promise.withResolvers<
+      Uint8Array<ArrayBuffer>
+    >();
+    if (this.#waiting.length === 0) setTimeout(() => this.#collect());
+    this.#waiting.push({ offset, length, signal, resolve, reject });
+    return await promise;
+  }
+
+  /** Merges the ranges on the list. */
+  #collect(): void {
+    const waiting = this.#waiting.toSorted((a, b) => a.offset - b.offset);
+    this.#waiting = [];
+    const groups: Wait[][] = [];
+    let end = 0;
+    for (const wait of waiting) {
+      const group = groups.at(-1);
+      const next = Math.max(end, wait.offset + wait.length);
+      const isNear = wait.offset - end <= GAP_BYTES;
+      if (group && isNear && next - group[0]!.offset <= MERGED_BYTES) {
+        group.push(wait);
+        end = next;
+      } else {
+        groups.push([wait]);
+        end = wait.offset + wait.length;
+      }
+    }
+    this.#groups.push(...groups);
+    this.#next();
+  }
+
+  #next(): void {
+    while (this.#active < REQUESTS_AT_A_TIME && this.#groups.length > 0) {
+      this.#active++;
+      this.#fetch(this.#groups.shift()!).finally(() => {
+        this.#active--;
+        this.#next();
+      });
+    }
+  }
+
+  /** Fetches merged ranges; ends when nobody waits for them any more. */
+  async #fetch(group: readonly Wait[]): Promise<void> {
+    const start = group[0]!.offset;
+    const end = Math.max(...group.map((wait) => wait.offset + wait.length));
+    const nobody = new AbortController();
+    let waiting = group.length;
+    // A function for each wait: a signal calls the same one only once.
+    const leaves = group.map(({ signal }) => {
+      const leave = () => --waiting === 0 && nobody.abort();
+      if (signal?.aborted) leave();
+      else signal?.addEventListener("abort", leave);
+      return leave;
+    });
+    try {
+      const bytes = await this.#client.range(
+        start,
+        end - start,
+        AbortSignal.any([nobody.signal, this.#closed.signal]),
+      );
+      for (const { offset, length, resolve } of group) {
+        const from = offset - start;
+        // A copy, so that a range that is kept does not keep the others.
+        const part = group.length === 1
+          ? bytes
+          : bytes.slice(from, from + length);
+        this.#kept.add(offset, part);
+        resolve(part);
+      }
+    } catch (error) {
+      for (const { signal, reject } of group) {
+        reject(signal?.aborted ? signal.reason : error);
+      }
+    } finally {
+      for (const [i, { signal }] of group.entries()) {
+        signal?.removeEventListener("abort", leaves[i]!);
+      }
+    }
+  }
+}
+
+/** Ranges that were read, within a bound: the one used last goes last. */
+class RangeCache {
+  readonly #maxBytes: number;
+  readonly #ranges = new Map<string, Uint8Array<ArrayBuffer>>();
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get(offset: number, length: number): Uint8Array<ArrayBuffer> | undefined {
+    const key = `${offset}+${length}`;
+    const bytes = this.#ranges.get(key);
+    if (bytes !== undefined) {
+      this.#ranges.delete(key);
+      this.#ranges.set(key, bytes);
+    }
+    return bytes;
+  }
+
+  add(offset: number, bytes: Uint8Array<ArrayBuffer>): void {
+    const key = `${offset}+${bytes.length}`;
+    if (bytes.length > this.#maxBytes || this.#ranges.has(key)) return;
+    this.#ranges.set(key, bytes);
+    this.#bytes += bytes.length;
+    for (const [oldest, { length }] of this.#ranges) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.#ranges.delete(oldest);
+      this.#bytes -= length;
+    }
+  }
+}
+
+/** A file of a server without ranges: downloaded, and gone when closed. */
+async function downloaded(
+  url: string,
+  client: HttpClient,
+  signal: AbortSignal | undefined,
+): Promise<ByteSource> {
+  const path = await Deno.makeTempFile({ prefix: "zoomin-" });
+  try {
+    await client.download(path, signal);
+  } catch (error) {
+    await Deno.remove(path);
+    throw error;
+  }
+  return await temporaryFile(path, {
+    name: url,
+    traffic: client.traffic,
+    warnings: ["the server gives no byte ranges: downloaded whole"],
+  });
+}

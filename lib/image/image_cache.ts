@@ -1,0 +1,170 @@
+/**
+ * Decoded images kept in memory between uses: training reads the same few
+ * hundred files every epoch.
+ *
+ * @module
+ */
+import type { Memory } from "../memory.ts";
+import { withSignal } from "./bytes/with_signal.ts";
+import { BlockCache } from "./pyramids/block_cache.ts";
+import type { Region } from "./geometry.ts";
+import { openImage, type OpenOptions } from "./open.ts";
+import { type Pixels, type Pyramid, WrappedPyramid } from "./pyramid.ts";
+
+/** A cache of images whose blocks are kept within their share of the memory. */
+export function imageCache(
+  memory: Memory,
+  imageBytes = memory.imageCacheBytes,
+  options: Pick<OpenOptions, "fetch" | "maxPixels"> = {},
+): ImageCache {
+  const cache = new BlockCache(memory.blockCacheBytes);
+  return new ImageCache(
+    imageBytes,
+    (path) => openImage(path, { cache, ...options }),
+  );
+}
+
+/** An image that several may use at the same time. */
+interface SharedImage {
+  image: Promise<Pyramid>;
+  /** Bytes it counts for; 0 while it is being opened. */
+  bytes: number;
+  /** Handles that are not closed, and calls that wait for one. */
+  users: number;
+}
+
+/**
+ * Images by path, within a bound on their bytes: the one whose last use is the
+ * longest ago goes first. A file that changes under its path is not noticed.
+ *
+ * Close what `open()` returns, as any image: it is a handle of your own. The
+ * decoded image behind it lives on until the cache dropped it and its last
+ * handle is closed.
+ */
+export class ImageCache {
+  readonly #maxBytes: number;
+  readonly #openImage: (path: string) => Promise<Pyramid>;
+  readonly #images = new Map<string, SharedImage>(); // oldest use first
+  readonly #warnings = new Map<string, readonly string[]>();
+  #bytes = 0;
+
+  /** @param maxBytes bytes of pixels kept; larger images are not kept at all. */
+  constructor(
+    maxBytes: number,
+    open: (path: string) => Promise<Pyramid> = openImage,
+  ) {
+    this.#maxBytes = maxBytes;
+    this.#openImage = open;
+  }
+
+  /** Bytes of the images kept. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** By path, what decoding changed in the images that were ever opened. */
+  get warnings(): ReadonlyMap<string, readonly string[]> {
+    return this.#warnings;
+  }
+
+  /**
+   * The image at `path`, opened unless it is kept. Calls for one path at the
+   * same time share one decoding; `signal` ends the wait, not the decoding.
+   *
+   * @throws {ImageError} As `openImage`; the next call tries again.
+   */
+  async open(path: string, signal?: AbortSignal): Promise<Pyramid> {
+    signal?.throwIfAborted();
+    const shared = this.#images.get(path) ?? this.#start(path);
+    this.#images.delete(path);
+    this.#images.set(path, shared); // the latest use is last
+    shared.users++;
+    try {
+      const image = await withSignal(shared.image, signal);
+      return new Handle(image, () => this.#release(path, shared));
+    } catch (error) {
+      this.#release(path, shared);
+      throw error;
+    }
+  }
+
+  /** Drops every image; the handles given out stay good until closed. */
+  close(): void {
+    for (const path of [...this.#images.keys()]) this.#drop(path);
+  }
+
+  #start(path: string): SharedImage {
+    const shared = { image: this.#openImage(path), bytes: 0, users: 0 };
+    this.#images.set(path, shared);
+    shared.image.then(
+      ({ width, height, warnings }) => {
+        if (warnings.length > 0) this.#warnings.set(path, warnings);
+        this.#keep(path, shared, width * height * 4);
+      },
+      () => this.#isKept(path, shared) && this.#images.delete(path),
+    );
+    return shared;
+  }
+
+  #isKept(path: string, shared: SharedImage): boolean {
+    return this.#images.get(path) === shared;
+  }
+
+  /** Counts an image that was just opened, and makes room for it. */
+  #keep(path: string, shared: SharedImage, bytes: number): void {
+    if (!this.#isKept(path, shared)) return; // the cache was closed meanwhile
+    if (bytes > this.#maxBytes) return this.#drop(path);
+    shared.bytes = bytes;
+    this.#bytes += bytes;
+    for (const [oldest, { bytes }] of this.#images) {
+      if (this.#bytes <= this.#maxBytes) break;
+      if (bytes > 0) this.#drop(oldest);
+    }
+  }
+
+  #drop(path: string): void {
+    const shared = this.#images.get(path)!;
+    this.#images.delete(path);
+    this.#bytes -= shared.bytes;
+    closeIfUnused(shared);
+  }
+
+  #release(path: string, shared: SharedImage): void {
+    shared.users--;
+    if (!this.#isKept(path, shared)) closeIfUnused(shared);
+  }
+}
+
+/** Closes an image that the cache dropped once nobody uses it. */
+function closeIfUnused({ image, users }: SharedImage): void {
+  // A failed image has nothing to close, and those who waited have its error.
+  if (users === 0) image.then((image) => image.close(), () => {});
+}
+
+/** One user's view of a shared image. */
+class Handle extends WrappedPyramid {
+  readonly #release: () => void;
+  #closed = false;
+
+  constructor(image: Pyramid, release: () => void) {
+    super(image);
+    this.#release = release;
+  }
+
+  override async read(
+    region: Region,
+    level: number,
+    signal?: AbortSignal,
+  ): Promise<Pixels> {
+    if (this.#closed) {
+      throw new TypeError(`Cannot read ${this.source}: it was closed`);
+    }
+    return await super.read(region, level, signal);
+  }
+
+  override close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#release();
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * An image held in memory: what the readers of PNG, JPEG, WebP, TIFF and BMP
+ * decode into.
+ *
+ * @module
+ */
+import { ImageError } from "../../errors.ts";
+import type { Region, Size } from "../geometry.ts";
+import { copyPart } from "./pixels.ts";
+import {
+  type Backdrop,
+  type Georeference,
+  type GeoTag,
+  type ImageFacts,
+  type Level,
+  levelOf,
+  type Pixels,
+  type Pyramid,
+} from "../pyramid.ts";
+import type { Traffic } from "../bytes/source.ts";
+
+/** What a decoder found, upright and in RGBA. */
+export interface DecodedImage {
+  pixels: Pixels;
+  warnings: string[];
+}
+
+/** What bounds a decoder. */
+export interface DecodeOptions {
+  maxPixels: number;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Refuses an image by the size in its header, before memory is set aside.
+ *
+ * @throws {ImageError} With the reason only: the caller knows the file.
+ */
+export function refuseTooLarge(
+  { width, height }: Size,
+  maxPixels: number,
+): void {
+  if (width * height > maxPixels) {
+    throw new ImageError(
+      `it has ${width} x ${height} = ${
+        width * height
+      } px, more than the ${maxPixels} px allowed`,
+    );
+  }
+}
+
+/** What a pyramid of a decoded image is told beside its pixels. */
+interface RasterOptions {
+  traffic?: Traffic;
+  facts?: ImageFacts | undefined;
+  backdrop?: Backdrop | undefined;
+}
+
+/** A decoded image as a pyramid of one level. */
+export class RasterPyramid implements Pyramid {
+  readonly source: string;
+  readonly width: number;
+  readonly height: number;
+  readonly levels: readonly Level[];
+  readonly mpp: number | undefined;
+  readonly magnification: number | undefined;
+  readonly georeference: Georeference | undefined;
+  readonly geoTags: readonly GeoTag[] | undefined;
+  readonly warnings: readonly string[];
+  readonly traffic: Readonly<Traffic>;
+  #pixels: Pixels | undefined;
+
+  /**
+   * Takes the pixels over, and lays them over `backdrop` where they are not
+   * opaque: the networks see three channels, and transparent means "nothing
+   * here", which on a slide or a page is white.
+   *
+   * @param traffic what reading the file took.
+   */
+  constructor(
+    source: string,
+    { pixels, warnings }: DecodedImage,
+    { traffic = { bytes: 0, requests: 0 }, facts = {}, backdrop = "white" }:
+      RasterOptions = {},
+  ) {
+    const { width, height } = pixels;
+    this.source = source;
+    this.width = width;
+    this.height = height;
+    this.levels = [{ width, height, downsample: 1 }];
+    this.warnings = compositeOver(backdrop, pixels.data)
+      ? [...warnings, `has alpha: composited over ${backdrop}`]
+      : warnings;
+    this.traffic = traffic;
+    this.mpp = facts.mpp;
+    this.magnification = facts.magnification;
+    this.georeference = facts.georeference;
+    this.geoTags = facts.geoTags;
+    this.#pixels = pixels;
+  }
+
+  // async, so that a wrong argument is a rejection as with every other reader.
+  // deno-lint-ignore require-await
+  async read(
+    region: Region,
+    level: number,
+    signal?: AbortSignal,
+  ): Promise<Pixels> {
+    signal?.throwIfAborted();
+    levelOf(this.levels, level, this.source);
+    if (this.#pixels === undefined) {
+      throw new TypeError(`Cannot read ${this.source}: it was closed`);
+    }
+    return crop(this.#pixels, region);
+  }
+
+  close(): void {
+    this.#pixels = undefined;
+  }
+}
+
+/** The pixels of `region`, zero outside; the held pixels if it is all of them. */
+function crop(pixels: Pixels, region: Region): Pixels {
+  const { x, y, width, height } = region;
+  if (
+    x === 0 && y === 0 && width === pixels.width && height === pixels.height
+  ) return pixels;
+
+  const data = new Uint8Array(width * height * 4);
+  copyPart(region, { x: 0, y: 0, ...pixels }, { ...region, data });
+  return { data, width, height };
+}
+
+/** Makes RGBA pixels opaque in place; returns whether any was not. */
+function compositeOver(backdrop: Backdrop, data: Uint8Array): boolean {
+  const behind = backdrop === "white" ? 255 : 0;
+  let changed = false;
+  for (let i = 3; i < data.length; i += 4) {
+    const alpha = data[i]!;
+    if (alpha === 255) continue;
+    changed = true;
+    for (let c = i - 3; c < i; c++) {
+      data[c] = Math.round((data[c]! * alpha + behind * (255 - alpha)) / 255);
+    }
+    data[i] = 255;
+  }
+  return changed;
+}

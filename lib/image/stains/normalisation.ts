@@ -1,0 +1,175 @@
+/**
+ * Sections of all laboratories made to look alike: each image's two stains are
+ * found in its own colours, and replaced by the same two everywhere.
+ *
+ * Macenko et al., "A method for normalizing histology slides for quantitative
+ * analysis", ISBI 2009, whose constants these are.
+ *
+ * @module
+ */
+import { readOverview } from "../overview.ts";
+import type { Pyramid } from "../pyramid.ts";
+import type { Rgb } from "../pyramids/rgb.ts";
+import {
+  densitiesOf,
+  type DensityMatrix,
+  dot,
+  type PerStain,
+  restaining,
+  times,
+  unmixing,
+  type Vector,
+} from "./stains.ts";
+
+/** The stains of a section. */
+export interface Stains {
+  /** Optical densities in red, green and blue, of unit length. */
+  colours: PerStain<Vector>;
+  /** How much there is of each where there is most of it. */
+  strengths: PerStain<number>;
+}
+
+const REFERENCE: Stains = {
+  colours: {
+    haematoxylin: [0.5626, 0.7201, 0.4062],
+    eosin: [0.2159, 0.8012, 0.5581],
+  },
+  strengths: { haematoxylin: 1.9705, eosin: 1.0308 },
+};
+
+// Longest side of the picture that is measured, px, and how many of its pixels.
+const OVERVIEW_SIDE = 256, PIXELS = 4000;
+// Paler pixels are glass, by the mean of their channels: eosin alone hardly
+// takes any red light.
+const LEAST_DENSITY = 0.15;
+// Fewer pixels of tissue do not tell two stains.
+const LEAST_PIXELS = 100;
+// Share of the pixels beyond either stain's colour, or beyond the most of it.
+const OUTLIERS = 0.01;
+// Between the two stains, rad: what is closer is one stain.
+const LEAST_ANGLE = 0.1;
+// A stain that is hardly there is not made as strong as where there is most.
+const MOST_CHANGE = 3;
+
+/**
+ * The change of densities that makes a section look like all others; null where
+ * its stains cannot be told.
+ *
+ * @throws {ImageError} If the image cannot be read.
+ */
+export async function stainNormalisation(
+  pyramid: Pyramid,
+  signal?: AbortSignal,
+): Promise<DensityMatrix | null> {
+  const stains = measureStains(
+    await readOverview(pyramid, OVERVIEW_SIDE, signal),
+  );
+  if (!stains) return null;
+  const factor = (stain: keyof PerStain<number>) =>
+    Math.min(
+      MOST_CHANGE,
+      Math.max(
+        1 / MOST_CHANGE,
+        REFERENCE.strengths[stain] / stains.strengths[stain],
+      ),
+    );
+  return restaining(
+    { haematoxylin: factor("haematoxylin"), eosin: factor("eosin") },
+    stains.colours,
+    REFERENCE.colours,
+  );
+}
+
+/** The stains of a picture; null where there is too little tissue, or but one. */
+export function measureStains(picture: Rgb): Stains | null {
+  const densities = tissueDensities(picture);
+  if (densities.length < LEAST_PIXELS) return null;
+  const colours = stainColours(densities);
+  if (!colours) return null;
+  const matrix = unmixing(colours);
+  const amounts = densities.map((pixel) => times(pixel, matrix));
+  const most = (stain: 0 | 1) =>
+    quantile(amounts.map((amount) => amount[stain]), 1 - OUTLIERS);
+  return { colours, strengths: { haematoxylin: most(0), eosin: most(1) } };
+}
+
+/** Densities of up to PIXELS pixels that are no glass. */
+function tissueDensities({ data, width, height }: Rgb): Vector[] {
+  const step = Math.max(1, Math.floor(width * height / PIXELS));
+  const densities: Vector[] = [];
+  for (let at = 0; at < data.length; at += 3 * step) {
+    const pixel = densitiesOf(data[at]!, data[at + 1]!, data[at + 2]!);
+    const [r, g, b] = pixel;
+    if (r + g + b >= 3 * LEAST_DENSITY) densities.push(pixel);
+  }
+  return densities;
+}
+
+/**
+ * The two extreme directions in the plane along which densities vary most; null
+ * if they are one.
+ */
+function stainColours(densities: readonly Vector[]): PerStain<Vector> | null {
+  const [first, second] = principalPlane(densities);
+  const angles = densities.map((pixel) =>
+    Math.atan2(dot(pixel, second), dot(pixel, first))
+  );
+  const ends = [OUTLIERS, 1 - OUTLIERS].map((at) => quantile(angles, at));
+  if (!(ends[1]! - ends[0]! > LEAST_ANGLE)) return null;
+  const [one, other] = ends.map((angle) => {
+    const along = Math.cos(angle), across = Math.sin(angle);
+    return first.map((x, c) => along * x + across * second[c]!);
+  }) as unknown as [Vector, Vector];
+  // Haematoxylin is the bluer one: it takes more of the red light.
+  return one[0] > other[0]
+    ? { haematoxylin: one, eosin: other }
+    : { haematoxylin: other, eosin: one };
+}
+
+/** Unit eigenvectors of the two largest eigenvalues of the covariance. */
+function principalPlane(densities: readonly Vector[]): [Vector, Vector] {
+  const mean = [0, 0, 0], products = new Array<number>(9).fill(0);
+  for (const pixel of densities) {
+    for (let i = 0; i < 3; i++) {
+      mean[i]! += pixel[i]! / densities.length;
+      for (let j = 0; j < 3; j++) {
+        products[3 * i + j]! += pixel[i]! * pixel[j]! / densities.length;
+      }
+    }
+  }
+  const covariance = products.map((product, at) =>
+    product - mean[Math.floor(at / 3)]! * mean[at % 3]!
+  );
+  const first = principalAxis(covariance);
+  const variance = dot(first, times(first, covariance));
+  const rest = covariance.map((value, at) =>
+    value - variance * first[Math.floor(at / 3)]! * first[at % 3]!
+  );
+  return [first, principalAxis(rest)];
+}
+
+// The second axis matters to some thousandths of its angle, no more.
+const ITERATIONS = 50;
+
+/** Unit eigenvector of the largest eigenvalue, by power iteration. */
+function principalAxis(matrix: DensityMatrix): Vector {
+  const widest = [0, 1, 2].reduce((a, b) =>
+    matrix[4 * b]! > matrix[4 * a]! ? b : a
+  );
+  // Sure to have a part along that axis; and towards darker colours.
+  let axis = matrix.slice(3 * widest, 3 * widest + 3) as unknown as Vector;
+  for (let i = 0; i < ITERATIONS; i++) {
+    const next = times(axis, matrix);
+    const length = Math.hypot(...next);
+    if (length === 0) return axis; // all pixels are alike
+    axis = next.map((x) => x / length) as unknown as Vector;
+  }
+  return axis[0] + axis[1] + axis[2] < 0
+    ? axis.map((x) => -x) as unknown as Vector
+    : axis;
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = Float64Array.from(values).sort();
+  return sorted[Math.round(share * (sorted.length - 1))]!;
+}

@@ -1,0 +1,54 @@
+/**
+ * The changes that decoding makes to a TIFF's pixels, as `Pyramid.warnings`:
+ * the same as other formats use where there are such.
+ *
+ * @module
+ */
+import { colourSamples } from "./colours.ts";
+import { TAG } from "../parser.ts";
+import type { TiffPage } from "../page.ts";
+import type { SampleType } from "./samples.ts";
+
+/** A warning for each change. */
+export function conversions(page: TiffPage): string[] {
+  const { colours, type, alpha, directory, nodata, backdrop = "white" } = page;
+  return [
+    ...colours.kind === "palette" ? ["palette expanded to RGB"] : [],
+    ...colours.kind === "grey" ? ["grey expanded to RGB"] : [],
+    ...colours.kind === "rgb" && colours.assumed
+      ? ["its channels have no names: the first three read as RGB"]
+      : [],
+    ...channelsLeftOut(page),
+    ...directory.has(TAG.iccProfile) ? ["colour profile not applied"] : [],
+    ...scaled(type),
+    ...alpha === undefined ? [] : [`has alpha: composited over ${backdrop}`],
+    ...nodata === undefined ? [] : [
+      `nodata value ${nodata}: shown as it is stored, and for what is left out`,
+    ],
+  ];
+}
+
+/** Of samples that are neither colours nor opacity: near infrared, say. */
+function channelsLeftOut({ samples, colours, alpha }: TiffPage): string[] {
+  const own = colourSamples(colours);
+  const left = Array.from({ length: samples - own }, (_, i) => own + i)
+    .filter((sample) => sample !== alpha?.sample)
+    .map((sample) => sample + 1);
+  if (left.length === 0) return [];
+  return [
+    left.length === 1
+      ? `channel ${left[0]} left out: neither a colour nor alpha`
+      : `channels ${left.join(", ")} left out: neither colours nor alpha`,
+  ];
+}
+
+/** How numbers beyond 8 bits became 8. */
+function scaled({ bits, kind, range }: SampleType): string[] {
+  if (range === undefined) {
+    return bits > 8 ? [`${bits}-bit samples scaled to 8`] : [];
+  }
+  const { least, most } = range;
+  return [
+    `${bits}-bit samples (${kind}) scaled to 8: ${least} is black, ${most} white`,
+  ];
+}

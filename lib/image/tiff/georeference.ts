@@ -1,0 +1,154 @@
+/**
+ * GeoTIFF: where on the Earth an image lies, and the entries that say so, as
+ * another file of the same pixels keeps them.
+ *
+ * Format: OGC GeoTIFF 1.1, OGC 19-008r4; entry 42113 is GDAL's, 50844 that of
+ * "RPCs in GeoTIFF".
+ *
+ * @module
+ */
+import { isOfContent } from "../../errors.ts";
+import type { Georeference, GeoTag, ImageFacts } from "../pyramid.ts";
+import { TYPE, type ValueField } from "./directory.ts";
+import { TAG, type TiffDirectory } from "./parser.ts";
+
+/** What a file says of the place of its image. */
+interface Place extends Pick<ImageFacts, "georeference" | "geoTags"> {
+  warnings: string[];
+}
+
+/** The place of the image of a page; an entry that is damaged is no place. */
+export async function readPlace(directory: TiffDirectory): Promise<Place> {
+  try {
+    const { crs, warnings } = await readSystem(directory);
+    return {
+      georeference: await readGeoreference(directory, crs),
+      geoTags: await readGeoTags(directory),
+      warnings,
+    };
+  } catch (error) {
+    if (!isOfContent(error)) throw error;
+    return { warnings: [`georeference left out: ${error.message}`] };
+  }
+}
+
+// Keys and values of section 7.
+const MODEL_TYPE = 1024;
+const RASTER_TYPE = 1025;
+const GEOGRAPHIC = 2048;
+const PROJECTED = 3072;
+const PIXEL_IS_POINT = 2;
+
+// Numbers of EPSG; behind them are "user-defined" and private ones.
+const LEAST_EPSG = 1024;
+const MOST_EPSG = 32766;
+
+/** The key that names the coordinate system, by the type of the model. */
+const KEY_OF_MODEL: Record<number, number> = { 1: PROJECTED, 2: GEOGRAPHIC };
+
+/**
+ * The coordinate system of the world coordinates. A projection of the user's
+ * own names a geographic system too, whose degrees its metres are not.
+ */
+async function readSystem(
+  directory: TiffDirectory,
+): Promise<{ crs?: string; warnings: string[] }> {
+  const keys = await readKeys(directory);
+  if (keys.size === 0) return { warnings: [] };
+  const model = keys.get(MODEL_TYPE) ?? (keys.has(PROJECTED) ? 1 : 2);
+  const code = keys.get(KEY_OF_MODEL[model] ?? NaN) ?? NaN;
+  if (code >= LEAST_EPSG && code <= MOST_EPSG) {
+    return { crs: `EPSG:${code}`, warnings: [] };
+  }
+  return {
+    warnings: [
+      "its coordinate system has no EPSG number: world coordinates are given without a crs",
+    ],
+  };
+}
+
+/** The keys whose values stand in the directory of keys itself. */
+async function readKeys(
+  directory: TiffDirectory,
+): Promise<Map<number, number>> {
+  const values = await directory.numbers(TAG.geoKeys);
+  const keys = new Map<number, number>();
+  for (let i = 4; i + 3 < values.length; i += 4) { // behind a header of four
+    if (values[i + 1] === 0) keys.set(values[i]!, values[i + 3]!);
+  }
+  return keys;
+}
+
+async function readGeoreference(
+  directory: TiffDirectory,
+  crs: string | undefined,
+): Promise<Georeference | undefined> {
+  const transform = await readTransform(directory);
+  if (transform === undefined) return undefined;
+  const [a, b, c, d, e, f] = transform;
+  const keys = await readKeys(directory);
+  // With "point" the numbers are those of a pixel's centre, not its corner.
+  const half = keys.get(RASTER_TYPE) === PIXEL_IS_POINT ? 0.5 : 0;
+  return {
+    ...crs !== undefined && { crs },
+    transform: [a, b, c - half * (a + b), d, e, f - half * (d + e)],
+  };
+}
+
+async function readTransform(
+  directory: TiffDirectory,
+): Promise<Georeference["transform"] | undefined> {
+  const matrix = await directory.numbers(TAG.modelTransformation);
+  if (matrix.length === 16) {
+    const [a, b, , c, d, e, , f] = matrix as [number, ...number[]];
+    return [a, b!, c!, d!, e!, f!];
+  }
+  const [scaleX, scaleY] = await directory.numbers(TAG.modelPixelScale);
+  const tie = await directory.numbers(TAG.modelTiepoint);
+  if (scaleX === undefined || scaleY === undefined || tie.length < 6) {
+    return undefined;
+  }
+  const [x, y, , worldX, worldY] = tie as [number, ...number[]];
+  return [
+    scaleX,
+    0,
+    worldX! - x * scaleX,
+    0,
+    -scaleY,
+    worldY! + y! * scaleY,
+  ];
+}
+
+/** The types of the entries that another file of the same pixels keeps. */
+const KEPT: Record<number, number> = {
+  [TAG.modelPixelScale]: TYPE.double,
+  [TAG.modelTiepoint]: TYPE.double,
+  [TAG.modelTransformation]: TYPE.double,
+  [TAG.geoKeys]: TYPE.short,
+  [TAG.geoDoubles]: TYPE.double,
+  [TAG.geoTexts]: TYPE.ascii,
+  [TAG.rationalPolynomials]: TYPE.double,
+  [TAG.noData]: TYPE.ascii,
+};
+
+async function readGeoTags(directory: TiffDirectory): Promise<GeoTag[]> {
+  const tags: GeoTag[] = [];
+  for (const tag of Object.keys(KEPT).map(Number)) {
+    if (tag === TAG.noData && !await isNoDataKept(directory)) continue;
+    const values = await directory.numbers(tag);
+    if (values.length > 0) tags.push({ tag, values });
+  }
+  return tags;
+}
+
+/** Whether the value of "no data" is one of 8-bit samples, which stay as they are. */
+async function isNoDataKept(directory: TiffDirectory): Promise<boolean> {
+  const bits = await directory.number(TAG.bitsPerSample, 1);
+  const text = (await directory.text(TAG.noData)).trim();
+  return bits === 8 && /^\d{1,3}(\.0*)?$/.test(text) && Number(text) < 256;
+}
+
+/** The entries as a directory holds them. */
+export function geoFields(tags: readonly GeoTag[]): ValueField[] {
+  return tags.map(({ tag, values }) => ({ tag, type: KEPT[tag]!, values }));
+}

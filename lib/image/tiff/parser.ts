@@ -1,0 +1,389 @@
+/**
+ * Reads the directories (IFDs) of TIFF and BigTIFF files, and of their values
+ * only those asked for: a slide's tables of blocks run to megabytes.
+ *
+ * Formats: see directory.ts.
+ *
+ * @module
+ */
+import { ImageError } from "../../errors.ts";
+import { Chunks } from "../bytes/chunks.ts";
+import type { ByteSource } from "../bytes/source.ts";
+import { readBig, readLong, REAL_TYPES, TYPES } from "./values.ts";
+
+/** Tags that are read, by the names of the specifications. */
+export const TAG = {
+  newSubfileType: 254,
+  oldSubfileType: 255,
+  width: 256,
+  height: 257,
+  bitsPerSample: 258,
+  compression: 259,
+  photometric: 262,
+  fillOrder: 266,
+  description: 270,
+  stripOffsets: 273,
+  orientation: 274,
+  samplesPerPixel: 277,
+  rowsPerStrip: 278,
+  stripBytes: 279,
+  xResolution: 282,
+  yResolution: 283,
+  planarConfiguration: 284,
+  resolutionUnit: 296,
+  software: 305,
+  predictor: 317,
+  colorMap: 320,
+  tileWidth: 322,
+  tileHeight: 323,
+  tileOffsets: 324,
+  tileBytes: 325,
+  subDirectories: 330,
+  inkSet: 332,
+  extraSamples: 338,
+  sampleFormat: 339,
+  sMinSampleValue: 340,
+  sMaxSampleValue: 341,
+  jpegTables: 347,
+  xmp: 700,
+  modelPixelScale: 33550,
+  modelTiepoint: 33922,
+  modelTransformation: 34264,
+  geoKeys: 34735,
+  geoDoubles: 34736,
+  geoTexts: 34737,
+  noData: 42113,
+  rationalPolynomials: 50844,
+  iccProfile: 34675,
+  ycbcrCoefficients: 529,
+  subsampling: 530,
+  referenceBlackWhite: 532,
+  hamamatsu: 65420,
+} as const;
+
+/** Tags without which the pixels cannot be read, or would be read wrongly. */
+const ESSENTIAL: ReadonlySet<number> = new Set([
+  TAG.width,
+  TAG.height,
+  TAG.bitsPerSample,
+  TAG.compression,
+  TAG.photometric,
+  TAG.fillOrder,
+  TAG.stripOffsets,
+  TAG.samplesPerPixel,
+  TAG.rowsPerStrip,
+  TAG.stripBytes,
+  TAG.planarConfiguration,
+  TAG.predictor,
+  TAG.colorMap,
+  TAG.tileWidth,
+  TAG.tileHeight,
+  TAG.tileOffsets,
+  TAG.tileBytes,
+  TAG.extraSamples,
+  TAG.sampleFormat,
+  TAG.jpegTables,
+  TAG.subsampling,
+]);
+
+/** Names of the other tags, for warnings. */
+const NAMES = new Map<number, string>(
+  Object.entries(TAG).map(([name, tag]) => [tag, name]),
+);
+
+/** The file itself is damaged: not the disk or network that brings it. */
+export class TiffDamage extends ImageError {}
+
+// Values of an entry that are read at once; tables of blocks are not.
+const MAX_VALUES = 2 ** 20;
+
+// Bytes of a text: OME-XML of a slide with thousands of planes has below 10 MB.
+const MAX_BYTES = 2 ** 24;
+
+// Entries of a directory; the odd files of public collections have below 100.
+const MAX_ENTRIES = 1024;
+
+// Directories of a file: levels, sub-images, planes of a stack.
+const MAX_DIRECTORIES = 1024;
+
+/** An entry of a directory. */
+interface Entry {
+  type: number;
+  count: number;
+  /** Offset of the first value in the file. */
+  at: number;
+}
+
+/** A TIFF file of which directories are read. */
+export class TiffFile {
+  readonly source: ByteSource;
+  readonly littleEndian: boolean;
+  readonly #big: boolean;
+  readonly #first: number;
+  readonly #bytes: Chunks;
+  readonly #warnings = new Set<string>();
+
+  private constructor(source: ByteSource, head: Uint8Array) {
+    const view = new DataView(head.buffer, head.byteOffset, head.length);
+    this.source = source;
+    this.#bytes = new Chunks(source);
+    this.littleEndian = view.getUint16(0) === 0x4949; // "II"
+    this.#big = view.getUint16(2, this.littleEndian) === 43;
+    this.#first = this.#big
+      ? readBig(view, 8, this.littleEndian)
+      : readLong(view, 4, this.littleEndian);
+  }
+
+  /** @throws {ImageError} With the reason only, as all of this module. */
+  static async open(
+    source: ByteSource,
+    signal?: AbortSignal,
+  ): Promise<TiffFile> {
+    const head = await source.read(0, 16, signal);
+    if (head.length < 16) throw truncated();
+    return new TiffFile(source, head);
+  }
+
+  /** What was left out of the directories that were read. */
+  get warnings(): string[] {
+    return [...this.#warnings];
+  }
+
+  /**
+   * The directories one after the other, from the first on. Damage behind the
+   * first one ends them, with a warning.
+   */
+  async directories(signal?: AbortSignal): Promise<TiffDirectory[]> {
+    const directories: TiffDirectory[] = [];
+    const seen = new Set<number>();
+    for (let at = this.#first; at !== 0;) {
+      const page = directories.length;
+      if (seen.has(at)) this.#warn("its list of pages is a loop");
+      if (page === MAX_DIRECTORIES) {
+        this.#warn(`only its first ${page} pages read`);
+      }
+      if (seen.has(at) || page === MAX_DIRECTORIES) break;
+      seen.add(at);
+      try {
+        const { directory, next } = await this.directory(at, signal);
+        directories.push(directory);
+        at = next;
+      } catch (error) {
+        if (!(error instanceof TiffDamage) || page === 0) throw error;
+        this.#warn(`pages after the first ${page} left out: ${error.message}`);
+        break;
+      }
+    }
+    if (directories.length === 0) throw new ImageError("it has no directory");
+    return directories;
+  }
+
+  /** The directory at byte `at`, and where the next one is; 0 if none. */
+  async directory(
+    at: number,
+    signal?: AbortSignal,
+  ): Promise<{ directory: TiffDirectory; next: number }> {
+    const little = this.littleEndian;
+    const countBytes = this.#big ? 8 : 2;
+    const offsetBytes = this.#big ? 8 : 4;
+    const entryBytes = 4 + 2 * offsetBytes;
+    const head = viewOf(await this.read(at, countBytes, signal));
+    const count = this.#big
+      ? readBig(head, 0, little)
+      : head.getUint16(0, little);
+    if (count === 0 || count > MAX_ENTRIES) {
+      throw new TiffDamage(`it is damaged: a directory has ${count} entries`);
+    }
+    const end = at + countBytes + count * entryBytes;
+    const hasNext = end + offsetBytes <= this.source.size;
+    const length = count * entryBytes + (hasNext ? offsetBytes : 0);
+    const view = viewOf(await this.read(at + countBytes, length, signal));
+    const offset = this.#big ? readBig : readLong;
+    const entries = new Map<number, Entry>();
+    for (let i = 0; i < count; i++) {
+      const from = i * entryBytes;
+      const tag = view.getUint16(from, little);
+      const type = view.getUint16(from + 2, little);
+      const values = offset(view, from + 4, little);
+      const inline = (TYPES[type]?.bytes ?? 1) * values <= offsetBytes;
+      const entry = {
+        type,
+        count: values,
+        at: inline
+          ? at + countBytes + from + 4 + offsetBytes
+          : offset(view, from + 4 + offsetBytes, little),
+      };
+      // Of an entry that stands twice the first counts, as for libtiff.
+      if (this.#isPresent(tag, entry) && !entries.has(tag)) {
+        entries.set(tag, entry);
+      }
+    }
+    return {
+      directory: new TiffDirectory(this, entries),
+      next: hasNext ? offset(view, count * entryBytes, little) : 0,
+    };
+  }
+
+  /** Leaves out what is empty and, with a warning, damage that can be spared. */
+  #isPresent(tag: number, { type, count, at }: Entry): boolean {
+    if (count === 0) return false;
+    if (ESSENTIAL.has(tag) || !NAMES.has(tag)) return true;
+    const bytes = TYPES[type]?.bytes;
+    if (bytes !== undefined && at + bytes * count <= this.source.size) {
+      return true;
+    }
+    const reason = bytes === undefined
+      ? `has values of type ${type}`
+      : "lies beyond the end of the file";
+    this.#warn(`${NAMES.get(tag)} (tag ${tag}) ${reason}: left out`);
+    return false;
+  }
+
+  #warn(warning: string): void {
+    this.#warnings.add(warning);
+  }
+
+  /**
+   * Exactly `length` bytes at `offset`.
+   *
+   * @throws {ImageError} If the file ends before.
+   */
+  async read(
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
+    // Offsets are any number that the file says, negative and fractions too.
+    const isPlace = Number.isSafeInteger(offset) && offset >= 0;
+    if (!isPlace || offset + length > this.source.size) throw truncated();
+    return await this.#bytes.read(offset, length, signal);
+  }
+}
+
+/** One directory: a page, a level or a sub-image. */
+export class TiffDirectory {
+  readonly file: TiffFile;
+  readonly #entries: ReadonlyMap<number, Entry>;
+
+  constructor(file: TiffFile, entries: ReadonlyMap<number, Entry>) {
+    this.file = file;
+    this.#entries = entries;
+  }
+
+  has(tag: number): boolean {
+    return this.#entries.has(tag);
+  }
+
+  /** All values of an entry; none if it is absent. */
+  async numbers(tag: number, signal?: AbortSignal): Promise<number[]> {
+    const entry = this.#entries.get(tag);
+    if (entry === undefined) return [];
+    const count = Math.min(entry.count, MAX_VALUES);
+    return await this.#values(tag, entry, { from: 0, count, signal });
+  }
+
+  /** The first value of an entry, or `absent`. */
+  async number(tag: number, absent: number): Promise<number> {
+    const entry = this.#entries.get(tag);
+    if (entry === undefined) return absent;
+    return (await this.#values(tag, entry, { from: 0, count: 1 }))[0]!;
+  }
+
+  /** The bytes of an entry; undefined if it is absent. */
+  async bytes(tag: number): Promise<Uint8Array | undefined> {
+    const entry = this.#entries.get(tag);
+    if (entry === undefined) return undefined;
+    if (TYPES[entry.type]?.bytes !== 1) {
+      return Uint8Array.from(await this.numbers(tag));
+    }
+    const length = Math.min(entry.count, MAX_BYTES);
+    return await this.file.read(entry.at, length);
+  }
+
+  /** The text of an entry, UTF-8 or else Latin; empty if it is absent. */
+  async text(tag: number): Promise<string> {
+    const bytes = await this.bytes(tag);
+    if (bytes === undefined) return "";
+    const end = bytes.indexOf(0);
+    const text = end < 0 ? bytes : bytes.subarray(0, end);
+    try {
+      return new TextDecoder("utf-8", { fatal: true }).decode(text);
+    } catch {
+      return new TextDecoder("windows-1252").decode(text);
+    }
+  }
+
+  /**
+   * A table of which single values are read; empty where it is absent.
+   *
+   * @throws {ImageError} If it is longer than the file.
+   */
+  table(tag: number): TiffTable {
+    const entry = this.#entries.get(tag);
+    if (entry !== undefined) {
+      const bytes = entry.count * (TYPES[entry.type]?.bytes ?? 1);
+      if (entry.at + bytes > this.file.source.size) throw truncated();
+    }
+    return {
+      count: entry?.count ?? 0,
+      at: async (index, signal) => {
+        if (entry === undefined || index >= entry.count) throw truncated();
+        const part = { from: index, count: 1, signal };
+        return (await this.#values(tag, entry, part))[0]!;
+      },
+      range: async (first, count, signal) => {
+        if (entry === undefined || first + count > entry.count) {
+          throw truncated();
+        }
+        return await this.#values(tag, entry, { from: first, count, signal });
+      },
+    };
+  }
+
+  async #values(
+    tag: number,
+    { type, at }: Entry,
+    { from, count, signal }: {
+      from: number;
+      count: number;
+      signal?: AbortSignal | undefined;
+    },
+  ): Promise<number[]> {
+    const stored = TYPES[type];
+    if (stored === undefined || (ESSENTIAL.has(tag) && REAL_TYPES.has(type))) {
+      throw new TiffDamage(
+        `it is damaged: tag ${tag} has values of type ${type}`,
+      );
+    }
+    const { bytes, read } = stored;
+    const view = viewOf(
+      await this.file.read(at + from * bytes, count * bytes, signal),
+    );
+    const little = this.file.littleEndian;
+    const values = Array.from(
+      { length: count },
+      (_, i) => read(view, i * bytes, little),
+    );
+    const negative = values.find((value) => value < 0);
+    if (negative !== undefined && ESSENTIAL.has(tag)) {
+      throw new TiffDamage(`it is damaged: tag ${tag} is ${negative}`);
+    }
+    return values;
+  }
+}
+
+/** Values of a long entry, read where they are asked for. */
+export interface TiffTable {
+  count: number;
+  at(index: number, signal?: AbortSignal): Promise<number>;
+  /** `count` values from `first` on. */
+  range(first: number, count: number, signal?: AbortSignal): Promise<number[]>;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function truncated(): TiffDamage {
+  return new TiffDamage("it is damaged or truncated (it ends too early)");
+}

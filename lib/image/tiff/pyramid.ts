@@ -1,0 +1,245 @@
+/**
+ * TIFF, BigTIFF, SVS, OME-TIFF and GeoTIFF files as pyramids, read block by
+ * block.
+ *
+ * @module
+ */
+import { ImageError, isOfContent } from "../../errors.ts";
+import { averaged } from "../pyramids/averaged.ts";
+import type { BlockCache } from "../pyramids/block_cache.ts";
+import {
+  blockOrigin,
+  BlockPyramid,
+  blocksOf,
+} from "../pyramids/block_pyramid.ts";
+import type { Region, Size } from "../geometry.ts";
+import type { Orientation } from "../pyramids/orientation.ts";
+import {
+  areStripsTogether,
+  blocksTogether,
+  decodeStrips,
+  decodeTogether,
+} from "./decode/batch_decoder.ts";
+import { orient } from "../pyramids/oriented.ts";
+import { copyPart } from "../pyramids/pixels.ts";
+import type { ImageFacts, Pixels, Pyramid } from "../pyramid.ts";
+import type { ByteSource } from "../bytes/source.ts";
+import { decodeBlock, type Piece } from "./decode/decoder.ts";
+import type { TiffPage } from "./page.ts";
+import { insideOf, type Place, placesOf, planesOf, runsOf } from "./places.ts";
+import { Together } from "./decode/coalesce.ts";
+
+/** The image of a TIFF file: its levels, and what is said of it. */
+export interface TiffImage {
+  levels: readonly TiffPage[];
+  orientation: Orientation;
+  facts: ImageFacts;
+  warnings: readonly string[];
+  /** Of Aperio's scanners, where a block that is left out is glass: white. */
+  aperio: boolean;
+}
+
+/** The pyramid of an image, upright. It closes `source` when it is closed. */
+export function tiffPyramid(
+  source: ByteSource,
+  image: TiffImage,
+  cache: BlockCache,
+): Pyramid {
+  return orient(new TiffPyramid(source, image, cache), image.orientation);
+}
+
+// Of which the places in the file are looked up together.
+const BLOCKS_AHEAD = 1024;
+
+/** A tile of all channels, and what of it lies in the image. */
+interface Tile {
+  bytes: Uint8Array;
+  inside: Size;
+}
+
+class TiffPyramid extends BlockPyramid {
+  readonly #image: TiffImage;
+  /** By level, where its blocks are decoded several at a time. */
+  readonly #together: readonly (Together<Tile, Pixels> | undefined)[];
+
+  constructor(source: ByteSource, image: TiffImage, cache: BlockCache) {
+    super(source, { ...image, cache });
+    this.#image = image;
+    this.#together = image.levels.map((page) => {
+      const most = blocksTogether(page);
+      const work = (tiles: readonly Tile[]) => decodeTiles(page, tiles);
+      return most > 1 ? new Together({ most, work }) : undefined;
+    });
+  }
+
+  /** Tiles are whole; the last block of strips is not. */
+  protected override blockSize(level: number, block: number): Size {
+    const page = this.#image.levels[level]!;
+    if (page.tiled) return page.block;
+    const { width, height } = page.block;
+    const left = page.height - block * height; // a column of blocks
+    return { width, height: Math.min(height, left) };
+  }
+
+  protected override async decodeBlock(
+    level: number,
+    block: number,
+    signal: AbortSignal,
+  ): Promise<Pixels> {
+    const page = this.#image.levels[level]!;
+    const size = this.blockSize(level, block);
+    const inside = insideOf(page, block);
+    try {
+      const reading = this.#readPlanes(page, block, signal);
+      const tile = async () => {
+        const [[piece]] = await reading as [[Piece]];
+        return piece.bytes && { bytes: piece.bytes, inside };
+      };
+      const together = await this.#together[level]?.run(tile());
+      if (together) return together;
+      const planes = await reading;
+      const isEmpty = planes.flat().every(({ bytes }) => bytes === undefined);
+      if (isEmpty && this.#image.aperio) {
+        return await this.#rebuilt(level, block, signal);
+      }
+      return await decodeStripsOf(page, planes, size) ??
+        await decodeBlock(page, planes, { size, inside });
+    } catch (cause) {
+      if (!isOfContent(cause)) throw cause;
+      throw new ImageError(
+        `it is damaged or truncated (${cause.message})`,
+        { cause },
+      );
+    }
+  }
+
+  protected override async fetchAhead(
+    level: number,
+    blocks: readonly number[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const page = this.#image.levels[level]!;
+    const ranges = await Promise.all(
+      blocks.slice(0, BLOCKS_AHEAD).flatMap((block) =>
+        planesOf(page).map((plane) => placesOf(page, { block, plane }, signal))
+      ),
+    );
+    let left = this.bytes.aheadBytes ?? 0;
+    for (const { offset, length } of ranges.flatMap(runsOf)) {
+      left -= length;
+      if (left < 0) return;
+      this.bytes.read(offset, length, signal).catch(() => {});
+    }
+  }
+
+  /** The stored bytes of a block, of each of its planes. */
+  async #readPlanes(
+    page: TiffPage,
+    block: number,
+    signal: AbortSignal,
+  ): Promise<Piece[][]> {
+    return await Promise.all(
+      planesOf(page).map(async (plane) => {
+        const places = await placesOf(page, { block, plane }, signal);
+        return await this.#readPieces(places, signal);
+      }),
+    );
+  }
+
+  async #readPieces(
+    places: readonly Place[],
+    signal: AbortSignal,
+  ): Promise<Piece[]> {
+    const found = new Map<Place, Uint8Array>();
+    await Promise.all(
+      runsOf(places).map(async (run) => {
+        if (run.offset + run.length > this.bytes.size) {
+          throw new ImageError("it ends too early");
+        }
+        const bytes = await this.bytes.read(run.offset, run.length, signal);
+        let at = 0;
+        for (const place of run.places) {
+          found.set(place, bytes.subarray(at, at += place.length));
+        }
+      }),
+    );
+    return places.map((place) => ({
+      rows: place.rows,
+      bytes: found.get(place),
+    }));
+  }
+
+  /**
+   * A tile that Aperio leaves out: of the finer level as OpenSlide makes it,
+   * glass on the finest. It is decoded beside the cache, whose room this block
+   * has already taken.
+   */
+  async #rebuilt(
+    level: number,
+    block: number,
+    signal: AbortSignal,
+  ): Promise<Pixels> {
+    const { width, height } = this.blockSize(level, block);
+    const data = new Uint8Array(width * height * 4).fill(255);
+    const made = { data, width, height };
+    if (level === 0) return made;
+    const page = this.#image.levels[level]!;
+    const finer = this.#image.levels[level - 1]!;
+    const part = { ...blockOrigin(page, block), ...insideOf(page, block) };
+    const pixels = await averaged(
+      part,
+      page,
+      finer,
+      (covered) => this.#readBeside(covered, level - 1, signal),
+    );
+    copyPart(part, { ...part, ...pixels }, { ...part, ...made });
+    return made;
+  }
+
+  /** A region inside a level, whose blocks are not kept. */
+  async #readBeside(
+    region: Region,
+    level: number,
+    signal: AbortSignal,
+  ): Promise<Pixels> {
+    const page = this.#image.levels[level]!;
+    const { width, height } = region;
+    const data = new Uint8Array(width * height * 4);
+    for (const block of blocksOf(page, region)) {
+      const pixels = await this.decodeBlock(level, block, signal);
+      const place = { ...blockOrigin(page, block), ...pixels };
+      copyPart(region, place, { ...region, data });
+    }
+    return { data, width, height };
+  }
+}
+
+/** Tiles in one go; each by itself if that fails, to tell which. */
+function decodeTiles(
+  page: TiffPage,
+  tiles: readonly Tile[],
+): Promise<Pixels>[] {
+  const all = tiles.length > 1
+    ? decodeTogether(page, tiles.map(({ bytes }) => bytes))
+      .catch(() => undefined)
+    : Promise.resolve(undefined);
+  return tiles.map(async ({ bytes, inside }, i) => {
+    const data = (await all)?.[i];
+    const { block: size, pieceRows: rows } = page;
+    return data
+      ? { data, ...size }
+      : await decodeBlock(page, [[{ bytes, rows }]], { size, inside });
+  });
+}
+
+/** A block of several strips in one go; undefined where that cannot be. */
+async function decodeStripsOf(
+  page: TiffPage,
+  [pieces = []]: readonly (readonly Piece[])[],
+  size: Size,
+): Promise<Pixels | undefined> {
+  const strips = pieces.flatMap(({ bytes }) => bytes ? [bytes] : []);
+  const isWhole = strips.length > 1 && strips.length === pieces.length;
+  if (!isWhole || !areStripsTogether(page)) return undefined;
+  return await decodeStrips(page, strips, size).catch(() => undefined);
+}

@@ -1,0 +1,109 @@
+/**
+ * The logits of both attention stages, as maps of locations.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import {
+  cellShares,
+  type MapBlock,
+  type MapSize,
+  type Region,
+  type Size,
+} from "../../image/geometry.ts";
+import { attentionLogits } from "../networks.ts";
+import type { Parameters } from "../parameters.ts";
+
+/** Stage I: logits of the tile map of each view `[N, h, w, 3]`. */
+export function tileLogits(
+  parameters: Parameters,
+  views: tf.Tensor4D,
+  map: MapSize,
+): tf.Tensor2D {
+  const logits = attentionLogits(parameters, "a", views); // [N, h, w]
+  const [count, height, width] = logits.shape;
+  const pooled = height === map.rows && width === map.columns
+    ? logits
+    : pooledTo(logits, { row: 0, column: 0, ...map }, map, {
+      view: { width, height },
+      part: { x: 0, y: 0, width, height },
+    }); // [N, rows, columns]
+  return tf.reshape(pooled, [count, map.rows * map.columns]);
+}
+
+/** Where a part of a view lies in it, px. */
+export interface ViewPlace {
+  view: Size;
+  part: Region;
+}
+
+/**
+ * Stage I of a part of a view `[1, h, w, 3]`: logits of the locations of
+ * `block`, `[1, rows * columns]`. The part holds the block and the network's
+ * receptive field around it, where the view has it.
+ */
+export function blockLogits(
+  parameters: Parameters,
+  shown: tf.Tensor4D,
+  { block, map, ...place }: { block: MapBlock; map: MapSize } & ViewPlace,
+): tf.Tensor2D {
+  const logits = attentionLogits(parameters, "a", shown); // [1, h, w]
+  const pooled = pooledTo(logits, block, map, place);
+  return tf.reshape(pooled, [1, block.rows * block.columns]);
+}
+
+/** Stage II: logits of the sub-tile map of each tile `[T, u, v, 3]`. */
+export function subTileLogits(
+  parameters: Parameters,
+  tileViews: tf.Tensor4D,
+): tf.Tensor2D {
+  const logits = attentionLogits(parameters, "b", tileViews); // [T, u, v]
+  return tf.reshape(logits, [logits.shape[0], -1]);
+}
+
+/**
+ * Area-weighted mean of logits `[N, h, w]` of a part of a view over the cells of
+ * a block of a map: rows x logits x columns^T with the share of each px in each
+ * cell.
+ */
+function pooledTo(
+  logits: tf.Tensor3D,
+  block: MapBlock,
+  map: MapSize,
+  { view, part }: ViewPlace,
+): tf.Tensor3D {
+  const count = logits.shape[0];
+  const rows = cellShares({
+    first: block.row,
+    cells: block.rows,
+    count: map.rows,
+    extent: view.height,
+  }, { start: part.y, locations: part.height });
+  const columns = cellShares({
+    first: block.column,
+    cells: block.columns,
+    count: map.columns,
+    extent: view.width,
+  }, { start: part.x, locations: part.width });
+  const byRows = tf.matMul(
+    repeated(rows, [count, block.rows, part.height]),
+    logits,
+  );
+  return tf.matMul(
+    byRows,
+    tf.transpose(
+      repeated(columns, [count, block.columns, part.width]),
+      [0, 2, 1],
+    ),
+  );
+}
+
+/** `matrix` for each of `count` maps. */
+function repeated(
+  matrix: Float32Array,
+  [count, rows, columns]: [number, number, number],
+): tf.Tensor3D {
+  const all = new Float32Array(count * rows * columns);
+  for (let n = 0; n < count; n++) all.set(matrix, n * rows * columns);
+  return tf.tensor3d(all, [count, rows, columns]);
+}

@@ -1,0 +1,344 @@
+/**
+ * The first half of a pass for one image of any size: stage I block by block,
+ * stage II a few tiles at a time. What is kept is what was drawn.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
+import type { MapSize, Region } from "../../image/geometry.ts";
+import { Views } from "../../image/views.ts";
+import { freeNow, Memory } from "../../memory.ts";
+import {
+  contrastiveWeights as contrastiveBlock,
+  type EntropySums,
+  ExpectedCounts,
+  GumbelDraws,
+  type StreamedDraws,
+} from "../../sampling/streams.ts";
+import { type Entropy, entropyOf } from "../../sampling/entropy.ts";
+import { ahead, inParts } from "./prefetch.ts";
+import { subTileLogits } from "./attention.ts";
+import { contrastiveWeights, drawSubTileRows } from "./sampler.ts";
+import {
+  Clock,
+  type Drawn,
+  drawsOf,
+  type Glimpse,
+  numbered,
+  type PlanImage,
+  type PlanOptions,
+  subTileKey,
+  subTileMap,
+  subTileView,
+  type TileDraw,
+  tileDraw,
+  tileKey,
+  withSubTiles,
+} from "./draws.ts";
+import { prepared } from "./input.ts";
+import type { Model } from "../model.ts";
+import { readSubTiles } from "./sub_tiles.ts";
+import { TileMap } from "./tile_map.ts";
+
+/** All that scoring one image needs, and its maps for who wants them. */
+export interface BlockPlan extends Drawn {
+  tileMap: TileMap;
+  /** alpha of each drawn tile, `[T]`, and beta of each drawn sub-tile, `[S]`. */
+  tileAttention: Float32Array;
+  subTileAttention: Float32Array;
+  /** What the loss needs of alpha, and of beta of each tile; if asked for. */
+  entropy: { tileMap: EntropySums; tiles: Entropy[] } | undefined;
+  /** Tiles some at a time, as network b sees them. */
+  tileBatches(): AsyncGenerator<TileBatch>;
+}
+
+/** Some tiles of one glimpse as network b sees them. */
+export interface TileBatch {
+  glimpse: number;
+  /** Place of the first one among all tiles of the plan. */
+  firstTile: number;
+  tiles: number[];
+  views: tf.Tensor4D; // [tiles, u, v, 3], normalised
+}
+
+/** beta of tiles that were looked at. */
+export interface SeenTiles {
+  regions: Region[];
+  /** alpha of each tile, and its index in the tile map. */
+  tileAttention: number[];
+  tiles: number[];
+  map: MapSize;
+  subTileAttention: Float32Array; // [tiles, u * v]
+}
+
+/** How to draw, and what else to find out. */
+export interface BlockPlanOptions extends PlanOptions {
+  /** Also find the entropy of both stages, for the loss. */
+  entropy?: boolean;
+  /** Is told what stage II sees of the image itself, tile by tile. */
+  onTiles?: (tiles: SeenTiles) => void;
+}
+
+/**
+ * Looks at one image, draws and reads; the draws are those of `plan`.
+ *
+ * @throws {ImageError} If the image cannot be read, or has no foreground.
+ */
+export async function planInBlocks(
+  model: Model,
+  image: PlanImage,
+  options: BlockPlanOptions,
+): Promise<BlockPlan> {
+  const clock = new Clock();
+  const views = await Views.open(image.pyramid, options);
+  try {
+    const tileMap = new TileMap(model, image, views, options);
+    const { plain, contrastive } = await drawTiles(tileMap, image, options);
+    const entropy = options.entropy
+      ? { tileMap: await tileMap.entropy(), tiles: [] as Entropy[] }
+      : undefined;
+    clock.lap("stage1Ms");
+    const drawn = [plain, ...contrastive ? [contrastive] : []];
+    const tiles = numbered(
+      drawn.map((draw, i) =>
+        tileDraw(model, image.pyramid, {
+          draw,
+          contrastive: i > 0,
+          image: 0,
+          map: tileMap.map,
+          locations: tileMap.locations,
+        })
+      ),
+    );
+    const tileAttention = Float32Array.from(
+      drawn.flatMap(({ logits }) => logits),
+      (logit) => Math.exp(logit - tileMap.logNormaliser),
+    );
+    const look = new TileLook(model, image, views, { tiles, options });
+    const subTiles = await look.draw((seen) => {
+      entropy?.tiles.push(...entropies(seen));
+      tell(seen, tiles, { tileAttention, options });
+    });
+    clock.lap("stage2Ms");
+    const glimpses = glimpsesOf(model, tiles, subTiles.locations);
+    const read = await readSubTiles(model, [image], [views], {
+      glimpses,
+      alone: true,
+      ...options,
+    });
+    clock.lap("readMs");
+    return {
+      glimpses,
+      draws: drawsOf(tiles, options.samples, subTiles.locations),
+      locations: Int32Array.from(subTiles.locations.flat()),
+      subTileMap: subTileMap(model),
+      ...read,
+      tileMap,
+      tileAttention,
+      subTileAttention: Float32Array.from(subTiles.attention),
+      entropy,
+      tileBatches: () => look.batches(),
+      timings: clock.timings,
+      dispose() {
+        read.subTiles?.dispose();
+        views.dispose();
+      },
+    };
+  } catch (error) {
+    views.dispose();
+    throw error;
+  }
+}
+
+/** Draws in both ways that are asked for, in as few looks as possible. */
+async function drawTiles(
+  tileMap: TileMap,
+  { key, contrastive }: PlanImage,
+  { draws, samples }: PlanOptions,
+): Promise<{ plain: StreamedDraws; contrastive: StreamedDraws | undefined }> {
+  const { locations, map: { columns } } = tileMap;
+  const gumbel = (contrastive: boolean) =>
+    new GumbelDraws({
+      samples,
+      columns,
+      locations,
+      key: tileKey(key, contrastive),
+    });
+  const seeded = draws === "seeded" ? gumbel(false) : undefined;
+  await tileMap.look(({ block, logits }) => seeded?.add(block, logits));
+  const { logNormaliser } = tileMap;
+  const expected = seeded
+    ? undefined
+    : new ExpectedCounts({ samples, columns, logNormaliser });
+  const turned = contrastive ? gumbel(true) : undefined;
+  if (expected || turned) {
+    for await (const { block, logits } of tileMap.logits()) {
+      expected?.add(block, logits);
+      turned?.add(
+        block,
+        contrastiveBlock(logits, { logNormaliser, locations }),
+        logits,
+      );
+    }
+  }
+  return { plain: (seeded ?? expected!).draw(), contrastive: turned?.draw() };
+}
+
+function glimpsesOf(
+  model: Model,
+  tiles: readonly TileDraw[],
+  locations: readonly number[][],
+): Glimpse[] {
+  return tiles.map((glimpse) => {
+    const { firstTile, tiles } = glimpse;
+    const own = locations.slice(firstTile, firstTile + tiles.length);
+    return withSubTiles(model, glimpse, own);
+  });
+}
+
+/** A batch of tiles, and beta of them. */
+interface SeenBatch extends Omit<TileBatch, "views"> {
+  regions: Region[];
+  map: MapSize;
+  subTileAttention: Float32Array; // [tiles, u * v]
+}
+
+function entropies({ tiles, map, subTileAttention }: SeenBatch): Entropy[] {
+  const locations = map.rows * map.columns;
+  return tiles.map((_, i) =>
+    entropyOf(subTileAttention.subarray(i * locations, (i + 1) * locations))
+  );
+}
+
+/** Tells what was seen of the image itself. */
+function tell(
+  { glimpse, firstTile, ...seen }: SeenBatch,
+  tiles: readonly TileDraw[],
+  { tileAttention, options }: {
+    tileAttention: Float32Array;
+    options: BlockPlanOptions;
+  },
+): void {
+  if (tiles[glimpse]!.contrastive) return;
+  const own = tileAttention.subarray(firstTile, firstTile + seen.tiles.length);
+  options.onTiles?.({ ...seen, tileAttention: Array.from(own) });
+}
+
+/** Stage II of the tiles that were drawn, some at a time. */
+class TileLook {
+  readonly #model: Model;
+  readonly #image: PlanImage;
+  readonly #views: Views;
+  readonly #tiles: readonly TileDraw[];
+  readonly #options: BlockPlanOptions;
+
+  constructor(
+    model: Model,
+    image: PlanImage,
+    views: Views,
+    { tiles, options }: {
+      tiles: readonly TileDraw[];
+      options: BlockPlanOptions;
+    },
+  ) {
+    this.#model = model;
+    this.#image = image;
+    this.#views = views;
+    this.#tiles = tiles;
+    this.#options = options;
+  }
+
+  /**
+   * Locations drawn in each tile, and beta of all of them.
+   *
+   * @param visit is shown beta of the tiles as they are seen.
+   */
+  async draw(
+    visit: (seen: SeenBatch) => void,
+  ): Promise<{ locations: number[][]; attention: number[] }> {
+    const locations: number[][] = [], attention: number[] = [];
+    for await (const batch of this.batches()) {
+      const beta = tf.tidy(() =>
+        attentionSoftmax(subTileLogits(this.#model.parameters, batch.views))
+      );
+      const [drawn, values] = await Promise.all([
+        this.#drawBatch(batch),
+        beta.data() as Promise<Float32Array>,
+      ]).finally(() => beta.dispose());
+      const count = values.length / batch.tiles.length;
+      drawn.forEach((tile, i) =>
+        attention.push(...tile.map((index) => values[i * count + index]!))
+      );
+      locations.push(...drawn);
+      visit({
+        ...batch,
+        regions: this.#regionsOf(batch),
+        map: subTileMap(this.#model),
+        subTileAttention: values,
+      });
+      freeNow(values);
+    }
+    return { locations, attention };
+  }
+
+  /** The tiles of each glimpse, the next ones read meanwhile. */
+  batches(): AsyncGenerator<TileBatch> {
+    const output = subTileView(this.#model);
+    this.#views.announce(
+      this.#tiles.flatMap(({ tileRegions }) => tileRegions),
+      output,
+      this.#options.signal,
+    );
+    const { width, height } = output;
+    const { blockPixels } = this.#options.memory ?? new Memory();
+    const size = Math.max(1, Math.floor(blockPixels / (width * height)));
+    const parts = this.#tiles.flatMap(({ tiles, firstTile }, glimpse) =>
+      inParts(tiles, size).map((tiles, i) => ({
+        glimpse,
+        firstTile: firstTile + i * size,
+        tiles,
+      }))
+    );
+    return ahead(parts, (part) => this.#read(part), {
+      drop: ({ views }) => views.dispose(),
+    });
+  }
+
+  async #read(part: Omit<TileBatch, "views">): Promise<TileBatch> {
+    const regions = this.#regionsOf(part);
+    const raw = await this.#views.regions(
+      regions,
+      subTileView(this.#model),
+      this.#options.signal,
+    );
+    return { ...part, views: prepared(raw, regions, this.#image, this.#model) };
+  }
+
+  #regionsOf({ glimpse, firstTile, tiles }: Omit<TileBatch, "views">) {
+    const draw = this.#tiles[glimpse]!;
+    const first = firstTile - draw.firstTile;
+    return draw.tileRegions.slice(first, first + tiles.length);
+  }
+
+  /** n_c draws without replacement in each tile of a batch. */
+  async #drawBatch(
+    { glimpse, firstTile, tiles, views }: TileBatch,
+  ): Promise<number[][]> {
+    const draw = this.#tiles[glimpse]!;
+    const { columns } = subTileMap(this.#model);
+    const first = firstTile - draw.firstTile;
+    const logWeights = tf.tidy(() => {
+      const logits = subTileLogits(this.#model.parameters, views);
+      return draw.contrastive ? contrastiveWeights(logits) : logits;
+    });
+    return await drawSubTileRows(logWeights, {
+      draws: this.#options.draws,
+      counts: draw.counts.slice(first, first + tiles.length),
+      columns,
+      keys: tiles.map((tile) =>
+        subTileKey(this.#image.key, tile, draw.contrastive)
+      ),
+    }).finally(() => logWeights.dispose());
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * What is drawn from an image, as places in it: tiles of stage I, sub-tiles of
+ * stage II.
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs-core";
+import { type Key, randomKey } from "../../../kernels/random.ts";
+import type { Foreground } from "../../image/foreground/foreground.ts";
+import {
+  centredRegion,
+  locationAt,
+  type MapSize,
+  type Region,
+  type Size,
+  subTileCentre,
+  tileCentre,
+  viewSize,
+} from "../../image/geometry.ts";
+import type { Pyramid } from "../../image/pyramid.ts";
+import type { DensityMatrix } from "../../image/stains/stains.ts";
+import type { Memory } from "../../memory.ts";
+import type { Draws } from "../../sampling/expectation.ts";
+import type { TileCounts } from "./sampler.ts";
+import type { Model } from "../model.ts";
+
+/** One image of a batch. */
+export interface PlanImage {
+  pyramid: Pyramid;
+  /** Key of all draws of this image: seed, epoch, image... */
+  key: Key;
+  /** Where to look; everywhere if left out. */
+  foreground?: Foreground | undefined;
+  /** Gain of the pixel values (augmentation); 1 leaves them. */
+  gain?: number;
+  /** Change of the optical densities (augmentation); null leaves them. */
+  densities?: DensityMatrix | null;
+  /** Also draw where the network does not look (section 2.3). */
+  contrastive?: boolean;
+}
+
+/** How to draw. */
+export interface PlanOptions {
+  /** N: sub-tiles an image. */
+  samples: number;
+  /** seeded: at random under the images' keys; topN: deterministic. */
+  draws: "seeded" | "topN";
+  /** The bound on tensors; the default's if left out. */
+  memory?: Memory | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** One set of draws from one image. */
+export interface Glimpse {
+  /** Place of the image in the batch. */
+  image: number;
+  contrastive: boolean;
+  /** The tile map, and how many of its locations can be drawn. */
+  map: MapSize;
+  locations: number;
+  /** Index of each drawn tile in the tile map, in order of drawing. */
+  tiles: number[];
+  /** The same tiles in the image, level-0 px. */
+  tileRegions: Region[];
+  /** The sub-tiles drawn in them, tile after tile, level-0 px. */
+  subTileRegions: Region[];
+}
+
+/** Sub-tiles on the engine, or on the way there. */
+export interface SubTiles {
+  /** All of them; undefined where they are more than are held at a time. */
+  subTiles: tf.Tensor4D | undefined; // [S, h2, w2, 3], normalised
+  /** All of them in order, some at a time; what is yielded is only lent. */
+  subTileBatches(): AsyncGenerator<tf.Tensor4D>;
+  /**
+   * The memory bound, bytes, that would hold all of them together; infinite if no
+   * tensor of the engine does.
+   */
+  togetherBytes: number;
+}
+
+/** What was drawn and read, whichever way: dispose of it when scored. */
+export interface Drawn extends SubTiles {
+  glimpses: Glimpse[];
+  draws: Draws;
+  /** Index of each sub-tile in its tile's map, `[S]`. */
+  locations: Int32Array;
+  subTileMap: MapSize;
+  /** Time by stage, ms. */
+  timings: Timings;
+  dispose(): void;
+}
+
+/** Time spent on reading pixels and on the two attention stages. */
+export interface Timings {
+  readMs: number;
+  stage1Ms: number;
+  stage2Ms: number;
+}
+
+/** Adds up the time since the last lap. */
+export class Clock {
+  readonly timings: Timings = { readMs: 0, stage1Ms: 0, stage2Ms: 0 };
+  #last = performance.now();
+
+  lap(stage: keyof Timings): void {
+    const now = performance.now();
+    this.timings[stage] += now - this.#last;
+    this.#last = now;
+  }
+}
+
+// Words of the random keys: one stream for each stage, and for the contrastive
+// draws of each.
+const STAGE1 = 1, STAGE2 = 2;
+
+/** The key under which tiles of an image are drawn. */
+export function tileKey(image: Key, contrastive: boolean): Key {
+  return randomKey(...image, STAGE1, contrastive ? 1 : 0);
+}
+
+/** The key under which sub-tiles of a tile are drawn. */
+export function subTileKey(
+  image: Key,
+  tile: number,
+  contrastive: boolean,
+): Key {
+  return randomKey(...image, STAGE2, contrastive ? 1 : 0, tile);
+}
+
+/** A glimpse before its sub-tiles are drawn. */
+export interface TileDraw extends Omit<Glimpse, "subTileRegions"> {
+  counts: number[];
+  /** Place of the first tile among all tiles of the plan. */
+  firstTile: number;
+}
+
+/** The tiles that were drawn from an image. */
+export function tileDraw(
+  { config }: Model,
+  image: Size,
+  { draw, ...glimpse }: {
+    draw: TileCounts;
+    image: number;
+    contrastive: boolean;
+    map: MapSize;
+    locations: number;
+  },
+): TileDraw {
+  const { scale1, tileStride, tileSize } = config.view;
+  const size = { width: tileSize, height: tileSize };
+  const { map } = glimpse;
+  return {
+    ...glimpse,
+    tiles: draw.indices,
+    counts: draw.counts,
+    firstTile: 0,
+    tileRegions: draw.indices.map((index) =>
+      centredRegion(
+        tileCentre(locationAt(index, map.columns), map, image, {
+          scale: scale1,
+          stride: tileStride,
+        }),
+        size,
+      )
+    ),
+  };
+}
+
+/** Numbers the tiles of all glimpses through. */
+export function numbered(draws: TileDraw[]): TileDraw[] {
+  let firstTile = 0;
+  for (const draw of draws) {
+    draw.firstTile = firstTile;
+    firstTile += draw.tiles.length;
+  }
+  return draws;
+}
+
+/** Size of the view V(x, s2, c) of a tile. */
+export function subTileView({ config }: Model): Size {
+  const { tileSize, scale2 } = config.view;
+  return viewSize({ width: tileSize, height: tileSize }, scale2);
+}
+
+/** Rows and columns of the map of a tile. */
+export function subTileMap(model: Model): MapSize {
+  const { width, height } = subTileView(model);
+  return { rows: height, columns: width };
+}
+
+/** A glimpse with the sub-tiles at the locations drawn in each of its tiles. */
+export function withSubTiles(
+  model: Model,
+  glimpse: TileDraw,
+  drawn: readonly (readonly number[])[],
+): Glimpse {
+  const { subTileSize } = model.config.view;
+  const size = { width: subTileSize, height: subTileSize };
+  const map = subTileMap(model);
+  const { counts: _, firstTile: __, ...kept } = glimpse;
+  return {
+    ...kept,
+    subTileRegions: glimpse.tileRegions.flatMap((tile, c) =>
+      drawn[c]!.map((index) =>
+        centredRegion(
+          subTileCentre(locationAt(index, map.columns), map, tile),
+          size,
+        )
+      )
+    ),
+  };
+}
+
+/** The counts of all draws, as the expectation takes them. */
+export function drawsOf(
+  tiles: readonly TileDraw[],
+  samples: number,
+  drawn: readonly (readonly number[])[],
+): Draws {
+  return {
+    samples,
+    rowOf: Int32Array.from(
+      tiles.flatMap(({ tiles }, row) => tiles.map(() => row)),
+    ),
+    counts: Int32Array.from(tiles.flatMap(({ counts }) => counts)),
+    drawn: Int32Array.from(drawn, (row) => row.length),
+  };
+}

@@ -1,0 +1,121 @@
+/**
+ * Pixels as the networks want them: brightened and stained otherwise, normalised,
+ * padded.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { insideShares, type Region, type Size } from "../../image/geometry.ts";
+import type { Pyramid } from "../../image/pyramid.ts";
+import { stainNormalisation } from "../../image/stains/normalisation.ts";
+import { DARKEST, type DensityMatrix } from "../../image/stains/stains.ts";
+import type { Model, Normalisation } from "../model.ts";
+
+/**
+ * What makes an image's stains those that `model` knows; null: nothing.
+ *
+ * @throws {ImageError} If the image cannot be read.
+ */
+export async function stainsFor(
+  { config }: Model,
+  pyramid: Pyramid,
+  signal?: AbortSignal,
+): Promise<DensityMatrix | null> {
+  return config.network.normaliseStains
+    ? await stainNormalisation(pyramid, signal)
+    : null;
+}
+
+/** What is done to the colours of an image. */
+interface Appearance {
+  pyramid: Size;
+  gain?: number;
+  densities?: DensityMatrix | null;
+}
+
+/**
+ * Views `[N, h, w, 3]` in [0, 1] of `regions` as the networks want them;
+ * disposes of `raw`.
+ *
+ * The padding stays zero after normalisation, so that what lies outside looks
+ * like the mean colour. Black padding would be the strongest signal of all: 23 %
+ * of the sub-tiles of a colon image lie outside, and the loss then falls to
+ * 0.68 in 8 epochs instead of 0.49.
+ */
+export function prepared(
+  raw: tf.Tensor4D,
+  regions: readonly Region[],
+  { gain = 1, densities = null, pyramid }: Appearance,
+  { normalisation }: Model,
+): tf.Tensor4D {
+  if (gain === 1 && !densities && !normalisation) return raw;
+  return tf.tidy(() => {
+    const inside = insideShare(regions, pyramid, raw.shape);
+    // White is as bright as can be, also where part of a pixel is padding.
+    const lit = gain === 1 ? raw : tf.minimum(tf.mul(raw, gain), inside);
+    const stained = densities ? restained(lit, densities, inside) : lit;
+    const result = normalisation
+      ? normalised(stained, normalisation, inside)
+      : stained;
+    raw.dispose();
+    return tf.reshape(result, raw.shape);
+  });
+}
+
+/**
+ * Colours less their mean, in deviations. Pixel rows of colours meet a row of
+ * means: an engine takes 6 times as long to meet every pixel with three.
+ */
+function normalised(
+  views: tf.Tensor,
+  { mean, deviation }: Normalisation,
+  inside: tf.Tensor,
+): tf.Tensor {
+  const [count, rows, columns] = views.shape as [number, number, number];
+  const row = (values: readonly number[]) =>
+    tf.tensor1d(Array.from({ length: columns }, () => values).flat());
+  const asRows = (x: tf.Tensor) =>
+    tf.reshape(x, [count * rows, columns * views.shape[3]!]);
+  const means = inside.rank === 0
+    ? row(mean)
+    : asRows(tf.mul(tf.tensor1d([...mean]), inside));
+  return tf.div(tf.sub(asRows(views), means), row(deviation));
+}
+
+/** Colours with their optical densities changed; the padding stays zero. */
+function restained(
+  views: tf.Tensor,
+  densities: DensityMatrix,
+  inside: tf.Tensor,
+): tf.Tensor {
+  const colours = tf.reshape(
+    tf.div(views, tf.maximum(inside, DARKEST)),
+    [-1, 3],
+  );
+  const logs = tf.log(tf.maximum(colours, DARKEST));
+  const changed = tf.exp(
+    tf.matMul(logs, tf.tensor2d([...densities], [3, 3])),
+  );
+  return tf.mul(tf.reshape(tf.minimum(changed, 1), views.shape), inside);
+}
+
+/** Share of each view pixel that lies inside the image: `[N, h, w, 1]`, or 1. */
+function insideShare(
+  regions: readonly Region[],
+  image: Size,
+  [count, rows, columns]: readonly [number, number, number, number],
+): tf.Tensor {
+  const inside = ({ x, y, width, height }: Region) =>
+    x >= 0 && y >= 0 && x + width <= image.width && y + height <= image.height;
+  if (regions.every(inside)) return tf.scalar(1);
+  const down = regions.map(({ y: start, height: extent }) =>
+    insideShares({ start, extent, count: rows }, image.height)
+  );
+  const across = regions.map(({ x: start, width: extent }) =>
+    insideShares({ start, extent, count: columns }, image.width)
+  );
+  return tf.mul(
+    tf.tensor4d(down.flat(), [count, rows, 1, 1]),
+    tf.tensor4d(across.flat(), [count, 1, columns, 1]),
+  );
+}

@@ -1,0 +1,97 @@
+/**
+ * Which images are looked at together: as many as the memory bound takes, and
+ * one that it does not take alone in blocks. On a GPU no tensor of them is
+ * larger than what it binds.
+ *
+ * @module
+ */
+import { largestTensorBytes } from "../../../kernels/gpu.ts";
+import { tileMapSize, viewSize } from "../../image/geometry.ts";
+import { Memory } from "../../memory.ts";
+import type { Config } from "../config.ts";
+import type { PlanImage, PlanOptions } from "./draws.ts";
+import {
+  ATTENTION_TENSOR_BYTES,
+  featureBytes,
+  featureTensorBytes,
+  hasBatchStatistics,
+} from "../networks.ts";
+
+/** Places of images that are looked at together, or of one in blocks. */
+export interface LookPass {
+  images: number[];
+  inBlocks: boolean;
+}
+
+/** How to cut. */
+interface PassOptions extends Pick<PlanOptions, "samples" | "memory"> {
+  /** Images a pass. */
+  most?: number;
+  /** Whether gradients are asked for: what f makes of an image is held then. */
+  training?: boolean;
+}
+
+/** Cuts a batch into passes, in order. */
+export function lookPasses(
+  images: readonly Pick<PlanImage, "pyramid" | "contrastive">[],
+  config: Config,
+  { samples, memory = new Memory(), most = images.length, training = false }:
+    PassOptions,
+): LookPass[] {
+  const { features } = config.network;
+  const tensorBytes = largestTensorBytes();
+  const joint = Math.min(
+    memory.jointPixels,
+    tensorBytes / ATTENTION_TENSOR_BYTES,
+  );
+  // Statistics are those of the images that the configuration puts together.
+  const readable = training && !hasBatchStatistics[features]
+    ? Math.min(
+      memory.featurePixels(featureBytes[features]),
+      tensorBytes / featureTensorBytes[features],
+    )
+    : Infinity;
+  const passes: LookPass[] = [];
+  let seen = 0, read = 0; // by the last pass, px
+  for (const [i, image] of images.entries()) {
+    const more = pixelsSeen(image, config, samples);
+    const inBlocks = more > joint;
+    seen += more;
+    read += pixelsRead(image, config, samples);
+    const last = passes.at(-1);
+    if (
+      last && last.images.length < most && seen <= joint && read <= readable
+    ) {
+      last.images.push(i);
+    } else {
+      passes.push({ images: [i], inBlocks });
+      seen = more;
+      read = pixelsRead(image, config, samples);
+    }
+  }
+  return passes;
+}
+
+/** Most pixels that a and b see of an image. */
+function pixelsSeen(
+  { pyramid, contrastive }: Pick<PlanImage, "pyramid" | "contrastive">,
+  { view }: Config,
+  samples: number,
+): number {
+  const { scale1, scale2, tileStride, tileSize } = view;
+  const whole = viewSize(pyramid, scale1);
+  const map = tileMapSize(pyramid, { scale: scale1, stride: tileStride });
+  const tile = viewSize({ width: tileSize, height: tileSize }, scale2);
+  const tiles = Math.min(samples, map.rows * map.columns) *
+    (contrastive ? 2 : 1);
+  return whole.width * whole.height + tiles * tile.width * tile.height;
+}
+
+/** Most pixels that f reads of an image. */
+function pixelsRead(
+  { contrastive }: Pick<PlanImage, "contrastive">,
+  { view }: Config,
+  samples: number,
+): number {
+  return samples * (contrastive ? 2 : 1) * view.subTileSize ** 2;
+}

@@ -1,0 +1,87 @@
+/**
+ * The sub-tiles that were drawn, as network f reads them: all of them together
+ * where the memory bound takes what f makes of them, else some at a time.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { largestTensorBytes } from "../../../kernels/gpu.ts";
+import { collected, joined } from "../../image/tensors.ts";
+import type { Views } from "../../image/views.ts";
+import { Memory } from "../../memory.ts";
+import { ahead, inParts } from "./prefetch.ts";
+import type { Glimpse, PlanImage, PlanOptions, SubTiles } from "./draws.ts";
+import { prepared } from "./input.ts";
+import type { Model } from "../model.ts";
+import {
+  featureBytes,
+  featureTensorBytes,
+  hasBatchStatistics,
+} from "../networks.ts";
+
+/** Sub-tiles of one glimpse. */
+type Part = Pick<Glimpse, "image" | "subTileRegions">;
+
+/**
+ * Reads all sub-tiles of glimpses, in their order. Where they are not held
+ * together, `views` are read when the batches are asked for.
+ *
+ * @param alone whether no views of the stages are held meanwhile: their share is
+ *   then for a network that has to read all sub-tiles together.
+ */
+export async function readSubTiles(
+  model: Model,
+  images: readonly PlanImage[],
+  views: readonly Views[],
+  { glimpses, alone = false, memory = new Memory(), signal }:
+    & { glimpses: readonly Glimpse[]; alone?: boolean }
+    & Pick<PlanOptions, "memory" | "signal">,
+): Promise<SubTiles> {
+  const { view: { subTileSize }, network } = model.config;
+  const size = { width: subTileSize, height: subTileSize };
+  const bytes = featureBytes[network.features];
+  const isAlone = alone && hasBatchStatistics[network.features];
+  const area = subTileSize ** 2;
+  const tensorPixels = largestTensorBytes() /
+    featureTensorBytes[network.features];
+  const pixels = Math.min(memory.featurePixels(bytes, isAlone), tensorPixels);
+  const most = Math.max(1, Math.floor(pixels / area));
+  const count = glimpses
+    .reduce((sum, { subTileRegions }) => sum + subTileRegions.length, 0);
+  const read = async ({ image, subTileRegions }: Part) => {
+    const raw = await views[image]!.regions(subTileRegions, size, signal);
+    return prepared(raw, subTileRegions, images[image]!, model);
+  };
+  const togetherBytes = count * area > tensorPixels
+    ? Infinity
+    : Memory.toRead(count * area, bytes, isAlone);
+  if (count <= most) {
+    const subTiles = joined(await collected(glimpses, read));
+    return { ...held(subTiles), togetherBytes };
+  }
+  const parts = glimpses.flatMap(({ image, subTileRegions }) =>
+    inParts(subTileRegions, most)
+      .map((subTileRegions) => ({ image, subTileRegions }))
+  );
+  return {
+    subTiles: undefined,
+    subTileBatches() {
+      for (const { image, subTileRegions } of glimpses) {
+        views[image]!.announce(subTileRegions, size, signal);
+      }
+      return ahead(parts, read, { drop: (batch) => batch.dispose() });
+    },
+    togetherBytes,
+  };
+}
+
+/** Sub-tiles that are on the engine. */
+export function held(subTiles: tf.Tensor4D): SubTiles {
+  return {
+    subTiles,
+    async *subTileBatches() {
+      yield subTiles;
+    },
+    togetherBytes: 0,
+  };
+}

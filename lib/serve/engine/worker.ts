@@ -1,0 +1,168 @@
+/**
+ * The engine in a Worker of its own: the HTTP loop never waits for it. See
+ * client.ts.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { type Engine, startEngine } from "../../engine/select.ts";
+import { selfTest } from "../../engine/self_test.ts";
+import { CheckpointError, EngineError, ImageError } from "../../errors.ts";
+import {
+  type ClassifiedImage,
+  classifyOpened,
+  type OpenedImage,
+  openForModel,
+} from "../../eval/classify.ts";
+import { BlockCache } from "../../image/pyramids/block_cache.ts";
+import { Memory } from "../../memory.ts";
+import { readCheckpoint } from "../../model/checkpoint.ts";
+import type { Model } from "../../model/model.ts";
+import { disposeParameters } from "../../model/parameters.ts";
+import { Batcher } from "./batcher.ts";
+import type { ClassifyTask, EngineEvent, EngineMethods } from "./protocol.ts";
+import { type GuardedFetch, guardedFetch } from "../intake/guarded_fetch.ts";
+import { answerCalls } from "../../workers/calls.ts";
+
+// On a GPU images share the waits of a pass. On wasm eight together take as long
+// as eight apart (39 ms each of 500 x 500 px), so that the first need not wait.
+const BATCH_SIZES = { webgpu: 8, wasm: 1 } as const;
+
+// How often to look whether the device is still there, when nobody asks.
+const LOOK_EVERY_MS = 250;
+
+/** An open image, and what to do with it. */
+interface OpenTask {
+  task: ClassifyTask;
+  image: OpenedImage;
+}
+
+let engine: Engine;
+let fetchImage: GuardedFetch;
+const models = new Map<string, Model>(); // by SHA-256
+let memory: Memory;
+let cache: BlockCache;
+let running: Promise<unknown> = Promise.resolve(); // the batch that computes
+
+const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
+  keyOf: ({ model, samples, draws, seed, heatmap }) =>
+    JSON.stringify([model, samples, draws, seed, heatmap]),
+  urgent: ({ urgent }) => urgent,
+  size: () => BATCH_SIZES[engine.backend],
+  prepare: open,
+  release: ({ image }) => image.file.close(),
+  run(batch, signal) {
+    const answers = engine.whileAlive(() => classify(batch, signal));
+    running = answers.catch(() => {}); // heard by who waits for the answers
+    return answers;
+  },
+});
+
+const send = answerCalls<EngineMethods, EngineEvent>({
+  async start({ backend, allowedHosts, memoryBytes }) {
+    memory = new Memory(memoryBytes);
+    cache = new BlockCache(memory.blockCacheBytes);
+    fetchImage = guardedFetch(allowedHosts);
+    engine = await startEngine(backend);
+    const tested = await engine.whileAlive(selfTest);
+    const failed = tested.filter(({ passed }) => !passed);
+    if (failed.length > 0) {
+      const names = failed.map(({ kernel }) => kernel).join(", ");
+      throw new EngineError(
+        `Cannot trust the engine ${engine.reason}: wrong results of ${names}`,
+      );
+    }
+    setInterval(tellFailure, LOOK_EVERY_MS);
+    return { backend: engine.backend, reason: engine.reason };
+  },
+  async load({ path, sha256 }) {
+    if (models.has(sha256)) return;
+    const checkpoint = await readCheckpoint(path);
+    if (checkpoint.sha256 !== sha256) {
+      disposeParameters(checkpoint.model.parameters);
+      throw new CheckpointError(
+        `Cannot load ${path}: its hash is not the one it was listed with`,
+      );
+    }
+    models.set(sha256, checkpoint.model);
+  },
+  async unload({ sha256 }) {
+    const model = models.get(sha256);
+    models.delete(sha256);
+    await running; // it may use the model
+    if (model) disposeParameters(model.parameters);
+  },
+  classify: (task, signal) => batcher.submit(task, signal),
+  usage() {
+    // With the buffers that are kept for the next image.
+    const { numBytesAllocatedInGPU = 0 } = tf.memory() as {
+      numBytesAllocatedInGPU?: number;
+    };
+    return { gpuBytes: numBytesAllocatedInGPU };
+  },
+});
+
+function tellFailure(): void {
+  if (engine.failure) send({ failure: engine.failure.message });
+}
+
+async function open(
+  task: ClassifyTask,
+  signal: AbortSignal,
+): Promise<OpenTask> {
+  const { path, alone, maxPixels, mpp } = task;
+  try {
+    const image = await openForModel(path, modelOf(task), {
+      alone,
+      maxPixels,
+      mpp,
+      cache,
+      fetch: fetchImage,
+      signal,
+    });
+    return { task, image };
+  } catch (error) {
+    throw named(error, task);
+  }
+}
+
+function modelOf({ model: sha256 }: ClassifyTask): Model {
+  const model = models.get(sha256);
+  if (model) return model;
+  throw new CheckpointError("Cannot use a model that was unloaded");
+}
+
+/** The error as its caller knows the image: not by where we keep it. */
+function named(error: unknown, { path, name }: ClassifyTask): unknown {
+  if (error instanceof ImageError) {
+    // A function: in a text, "$&" of a name would stand for the path.
+    error.message = error.message.replaceAll(path, () => name);
+  }
+  return error;
+}
+
+/** Classifies images that share a model and a way to draw. */
+async function classify(
+  batch: OpenTask[],
+  signal: AbortSignal,
+): Promise<ClassifiedImage[]> {
+  const { samples, draws, seed, heatmap } = batch[0]!.task;
+  const model = modelOf(batch[0]!.task);
+  try {
+    const answers = await classifyOpened(
+      model,
+      batch.map(({ image }) => image),
+      {
+        samples,
+        draws,
+        seed,
+        heatmap: heatmap ? "over image" : undefined,
+        memory,
+        signal,
+      },
+    );
+    return answers;
+  } catch (error) {
+    throw batch.length === 1 ? named(error, batch[0]!.task) : error;
+  }
+}

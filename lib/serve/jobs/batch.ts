@@ -1,0 +1,216 @@
+/**
+ * A job that classifies the images of a table. A bad image is noted and the
+ * rest go on; after an interruption the images that are done stay done.
+ *
+ * @module
+ */
+import { mkdir, open } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { isPlausibleMpp, MPP_WORDS } from "../../image/mpp.ts";
+import { isUrl } from "../../image/bytes/source.ts";
+import { type Columns, Faults, readTable } from "../../data/table.ts";
+import { DataError, ImageError } from "../../errors.ts";
+import type { ModelClassification } from "../../eval/classification.ts";
+import { writeFileAtomically, writeJson } from "../../files.ts";
+import type { ClassifyWorkOptions } from "./classify.ts";
+import { ForbiddenError, InputError } from "../errors.ts";
+import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
+import type { JobWork } from "./runner.ts";
+import type { Messages } from "../redaction.ts";
+import type { ModelEntry } from "../models.ts";
+import type { ClassifyOptions } from "../predictor.ts";
+
+/** Which table, by which model, and how. */
+export interface BatchJobRequest extends ClassifyOptions {
+  /** Path of the table, checked when it was accepted. */
+  manifest: string;
+  model: string;
+  /** Whether to keep the heat map of each image. */
+  heatmaps: boolean;
+}
+
+/** One image of the table. */
+interface BatchImage {
+  /** As the table writes it. */
+  image: string;
+  mpp?: number;
+}
+
+/** What is noted of an image. */
+type BatchLine =
+  | { source: string } & ModelClassification
+  | { source: string; error: string };
+
+// Images at a time: as many as share a pass of the engine.
+const TOGETHER = 8;
+
+// Those of a manifest: a table that was trained on can be classified.
+const COLUMNS: Columns = {
+  required: ["image"],
+  optional: ["label", "split", "fold", "group", "mpp", "rois"],
+};
+
+/** What jobs of tables work with. */
+export interface BatchWorkOptions extends ClassifyWorkOptions {
+  messages: Messages;
+}
+
+/** Classifies all images of a table. */
+export function batchWork(options: BatchWorkOptions): JobWork {
+  return async function batchJob(context) {
+    const { job, folder, signal, report, assertHeld } = context;
+    const request = job.request as BatchJobRequest;
+    const { manifest, model: name, heatmaps, ...how } = request;
+    const model = options.models.loaded(name);
+    const images = await readBatch(manifest);
+    const file = join(folder, RESULTS_FILE);
+    await mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
+    const done = await linesOf(file);
+    let { failures } = done;
+    for (let at = done.lines; at < images.length; at += TOGETHER) {
+      signal.throwIfAborted();
+      const lines = await Promise.all(
+        images.slice(at, at + TOGETHER).map((image, i) =>
+          classify(image, {
+            ...options,
+            ...{ manifest, model, how, signal },
+            heatmap: heatmaps ? batchHeatmap(folder, at + i) : undefined,
+          })
+        ),
+      );
+      failures += lines.filter((line) => "error" in line).length;
+      await assertHeld();
+      await append(file, lines);
+      const done = Math.min(at + TOGETHER, images.length);
+      report({ done, total: images.length, failures });
+    }
+    await writeJson(join(folder, RESULT_FILE), {
+      id: job.id,
+      images: images.length,
+    });
+  };
+}
+
+/** The images of a table. @throws {DataError} With every fault, by its line. */
+export async function readBatch(path: string): Promise<BatchImage[]> {
+  const faults = new Faults(path);
+  const { rows } = await readTable(path, COLUMNS, faults);
+  const images = rows.flatMap(({ line, fields: { image, mpp } }) => {
+    if (image === undefined) faults.add(line, "empty image: fill it in");
+    if (mpp !== undefined && !isPlausibleMpp(Number(mpp))) {
+      faults.add(line, `mpp is "${mpp}": write a number ${MPP_WORDS}`);
+    }
+    return image === undefined
+      ? []
+      : [{ image, ...(mpp !== undefined && { mpp: Number(mpp) }) }];
+  });
+  faults.throwIfAny();
+  if (images.length > 0) return images;
+  throw new DataError(`${path}: no rows: add one line an image`);
+}
+
+async function classify(
+  { image, mpp }: BatchImage,
+  {
+    images,
+    predictor,
+    messages,
+    manifest,
+    model,
+    how,
+    heatmap: file,
+    signal,
+  }:
+    & BatchWorkOptions
+    & {
+      manifest: string;
+      model: ModelEntry;
+      how: ClassifyOptions;
+      /** Where to keep the heat map. */
+      heatmap: string | undefined;
+      signal: AbortSignal;
+    },
+): Promise<BatchLine> {
+  try {
+    const named = isUrl(image)
+      ? { uri: image }
+      : { path: resolve(dirname(manifest), image) };
+    await using held = await images.named({ ...named, name: image });
+    const { result, heatmap } = await predictor.classifyLater(
+      held,
+      model,
+      {
+        ...how,
+        heatmap: file !== undefined,
+        ...(mpp !== undefined && { mpp }),
+      },
+      signal,
+    );
+    if (file !== undefined) await writeFileAtomically(file, heatmap!);
+    return { source: image, ...result };
+  } catch (error) {
+    const ofImage = [ImageError, ForbiddenError, InputError]
+      .some((kind) => error instanceof kind);
+    if (!ofImage || signal.aborted) throw error;
+    return { source: image, error: messages.of(error as Error) };
+  }
+}
+
+/** Counts the lines of a file, and drops a last one that was cut off. */
+async function linesOf(
+  path: string,
+): Promise<{ lines: number; failures: number }> {
+  let lines = 0, failures = 0, bytes = 0;
+  for await (const line of readLines(path)) {
+    lines++;
+    if ("error" in JSON.parse(line)) failures++;
+    bytes += new TextEncoder().encode(line).length + 1;
+  }
+  await Deno.truncate(path, bytes).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+  return { lines, failures };
+}
+
+/** Whole lines of a file; none if there is no file. */
+async function* readLines(path: string): AsyncGenerator<string> {
+  const file = await Deno.open(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  });
+  let text = "";
+  const parts = file?.readable.pipeThrough(new TextDecoderStream()) ?? [];
+  for await (const part of parts) {
+    const lines = (text + part).split("\n");
+    text = lines.pop()!;
+    yield* lines;
+  }
+}
+
+/** What a batch noted of one of its images, counted from 0. */
+export async function batchLine(
+  folder: string,
+  index: number,
+): Promise<BatchLine | undefined> {
+  let at = 0;
+  for await (const line of readLines(join(folder, RESULTS_FILE))) {
+    if (at++ === index) return JSON.parse(line);
+  }
+  return undefined;
+}
+
+/** Where the heat map of an image of a batch is, if it was kept. */
+export function batchHeatmap(folder: string, index: number): string {
+  return join(folder, HEATMAP_FOLDER, `${index}.png`);
+}
+
+async function append(path: string, lines: BatchLine[]): Promise<void> {
+  const file = await open(path, "a");
+  try {
+    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+    await file.write(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}

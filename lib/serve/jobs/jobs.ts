@@ -1,0 +1,409 @@
+/**
+ * Accepts jobs: what can be wrong with one is said before it is queued.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { ConfigError, DataError, UsageError } from "../../errors.ts";
+import { keepFile, makeFolder } from "../../files.ts";
+import { type Config, parseConfig, withSettings } from "../../model/config.ts";
+import { preset } from "../../model/presets.ts";
+import { checkReference } from "../../train/run_data.ts";
+import { LOG_FILE } from "../../train/run_log.ts";
+import {
+  batchHeatmap,
+  type BatchJobRequest,
+  batchLine,
+  readBatch,
+} from "./batch.ts";
+import { assertHasImage, type ClassifyJobRequest } from "./classify.ts";
+import type { ModelClassification } from "../../eval/classification.ts";
+import {
+  ConflictError,
+  InputError,
+  NotFoundError,
+  NotReadyError,
+} from "../errors.ts";
+import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./files.ts";
+import type { JobRunner } from "./runner.ts";
+import type {
+  Idempotency,
+  Job,
+  JobKind,
+  JobState,
+  JobStore,
+  NewJob,
+} from "./store.ts";
+import type { Messages } from "../redaction.ts";
+import type { ModelRegistry } from "../models.ts";
+import type { ClassifyOptions } from "../predictor.ts";
+import type { BatchRequest, ClassifyByName, TrainRequest } from "../schemas.ts";
+import type { Sources } from "../intake/allowed_sources.ts";
+import { RUN_FOLDER, type TrainJobRequest } from "./train.ts";
+import type { Upload } from "../intake/uploads.ts";
+
+/** What jobs are accepted with. */
+export interface JobsOptions {
+  store: JobStore;
+  runner: JobRunner;
+  models: ModelRegistry;
+  sources: Sources;
+  messages: Messages;
+}
+
+/** A job that was accepted, now or under the same key before. */
+export interface Accepted {
+  job: Job;
+  isNew: boolean;
+}
+
+/** How a job is asked for. */
+export interface AcceptOptions {
+  /** The caller's Idempotency-Key. */
+  key?: string | undefined;
+}
+
+/** A request for a job, as it was sent. */
+interface Asked extends AcceptOptions {
+  kind: JobKind;
+  request: unknown;
+  /** Hash of what came with it. */
+  content?: string;
+}
+
+/** What a request comes to once it was checked. */
+interface Checked extends Pick<NewJob, "request" | "model"> {
+  id?: string;
+}
+
+const LISTED = 200;
+
+/** The jobs of the server. */
+export class Jobs {
+  readonly #options: JobsOptions;
+  #draining = false;
+
+  constructor(options: JobsOptions) {
+    this.#options = options;
+  }
+
+  /** From now on no job is accepted. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** An image that came with the request: it moves into the job's folder. */
+  async classifyUpload(
+    upload: Upload,
+    how: ClassifyOptions & { model?: string | undefined },
+    { key }: AcceptOptions,
+  ): Promise<Accepted> {
+    const { models, runner } = this.#options;
+    const asked = { ...how, upload: upload.name };
+    return await this.#accept(
+      { kind: "classify", request: asked, content: upload.sha256, key },
+      async () => {
+        const { name: model } = models.loaded(how.model);
+        const request: ClassifyJobRequest = { ...asked, model };
+        const id = crypto.randomUUID();
+        const folder = runner.folderOf(id);
+        await makeFolder(folder);
+        await keepFile(upload.path, join(folder, IMAGE_FILE));
+        return { id, request };
+      },
+    );
+  }
+
+  /** An image that the request names. */
+  async classifyNamed(
+    asked: ClassifyByName,
+    { key }: AcceptOptions,
+  ): Promise<Accepted> {
+    return await this.#accept(
+      { kind: "classify", request: asked, key },
+      async () => ({ request: await this.#checkedImage(asked) }),
+    );
+  }
+
+  /**
+   * Whether an image that a request names is one of a job of its key already.
+   *
+   * @throws {ConflictError} If the key was used for another request.
+   */
+  async isKnown(
+    request: ClassifyByName,
+    { key }: AcceptOptions,
+  ): Promise<boolean> {
+    return await this.#find({ kind: "classify", request, key }) !== undefined;
+  }
+
+  /** A table of images. */
+  async batch(
+    asked: BatchRequest,
+    { key }: AcceptOptions,
+  ): Promise<Accepted> {
+    return await this.#accept(
+      { kind: "batch", request: asked, key },
+      async () => ({ request: await this.#checkedBatch(asked) }),
+    );
+  }
+
+  /** A model to train. */
+  async train(
+    asked: TrainRequest,
+    { key }: AcceptOptions,
+  ): Promise<Accepted> {
+    const { models } = this.#options;
+    const { name } = asked;
+    return await this.#accept(
+      { kind: "train", request: asked, key },
+      async () => ({
+        request: await this.#checkedRun(asked),
+        model: { name, isTaken: () => models.isTaken(name) },
+      }),
+    );
+  }
+
+  /** @throws {NotFoundError} If there is none. */
+  async get(id: string): Promise<Job> {
+    return found(await this.#options.store.get(id));
+  }
+
+  async list(state: JobState | undefined): Promise<Job[]> {
+    return await this.#options.store.list({ state, limit: LISTED });
+  }
+
+  /** Ends a job that waits, or stops one that runs at its next step. */
+  async cancel(id: string): Promise<Job> {
+    const { store, runner } = this.#options;
+    const job = found(await store.cancel(id));
+    if (job.state === "running") await runner.cancelled(id);
+    return job;
+  }
+
+  /**
+   * @throws {ConflictError} If the job neither failed nor was cancelled, or has
+   *   nothing left to go on with.
+   */
+  async resume(id: string): Promise<Job> {
+    const { store, runner } = this.#options;
+    const before = found(await store.get(id));
+    if (before.state === "failed") {
+      await assertHasImage(before, runner.folderOf(id));
+    }
+    const job = await store.resume(id);
+    if (!job) {
+      throw new ConflictError(
+        `Cannot resume a job that is ${before.state}: only one that failed or was cancelled`,
+      );
+    }
+    runner.wake();
+    return job;
+  }
+
+  /** A file that a job has left. @throws {NotFoundError} */
+  async open(
+    { id }: Job,
+    ...parts: string[]
+  ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    return await openFile(join(this.#options.runner.folderOf(id), ...parts));
+  }
+
+  /**
+   * What a job found in an image: its only one, or that of a batch at `index`.
+   *
+   * @throws {InputError | NotFoundError}
+   */
+  async classified(
+    job: Job,
+    index: number | undefined,
+  ): Promise<ModelClassification> {
+    if (!isOfBatch(job, index)) {
+      return await new Response(await this.open(job, RESULT_FILE)).json();
+    }
+    const line = await batchLine(this.#options.runner.folderOf(job.id), index);
+    if (line === undefined) throw noSuchFile();
+    if ("error" in line) throw new NotFoundError(line.error);
+    return line;
+  }
+
+  /** The heat map of an image, as {@linkcode classified}. */
+  async openHeatmap(
+    job: Job,
+    index: number | undefined,
+  ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    const folder = this.#options.runner.folderOf(job.id);
+    return await openFile(
+      isOfBatch(job, index)
+        ? batchHeatmap(folder, index)
+        : join(folder, HEATMAP_FILE),
+    );
+  }
+
+  /** The log of a job that trains. @throws {NotFoundError} If it has none. */
+  async openLog(
+    job: Job,
+  ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    if (job.kind !== "train") throw noSuchFile();
+    const { name } = job.request as TrainJobRequest;
+    // Once it is done, the run is where the models are.
+    return job.state === "succeeded"
+      ? await openFile(join(this.#options.models.placeOf(name), LOG_FILE))
+      : await this.open(job, RUN_FOLDER, LOG_FILE);
+  }
+
+  async #checkedImage(
+    { uri, path, seed = 0, ...how }: ClassifyByName,
+  ): Promise<ClassifyJobRequest> {
+    const { models, sources } = this.#options;
+    if ((uri === undefined) === (path === undefined)) {
+      throw new InputError(
+        "uri",
+        'Cannot tell the image: give "uri" or "path"',
+      );
+    }
+    if (path !== undefined) await sources.file(path);
+    else await sources.uri(uri!);
+    const { name: model } = models.loaded(how.model);
+    return { uri, path, seed, ...how, model };
+  }
+
+  async #checkedBatch(
+    { manifest, heatmaps = false, seed = 0, ...how }: BatchRequest,
+  ): Promise<BatchJobRequest> {
+    const { models, sources } = this.#options;
+    const file = await sources.file(manifest);
+    await this.#asInput("manifest", () => readBatch(file));
+    const { name: model } = models.loaded(how.model);
+    return { ...how, ...{ seed, heatmaps, manifest: file, model } };
+  }
+
+  async #checkedRun(request: TrainRequest): Promise<TrainJobRequest> {
+    const { sources } = this.#options;
+    const { data, name, seed = 0 } = request;
+    const base = await this.#asInput("config", () => baseConfig(request));
+    const config = await this.#asInput(
+      "settings",
+      () => changed(base, request),
+    );
+    const file = await sources.file(data);
+    await this.#asInput("data", async () => {
+      checkReference(config, await sources.readManifest(file));
+    });
+    return { data: file, name, config, seed };
+  }
+
+  /**
+   * Accepts what `check` makes of a request, or finds the job of its key: what
+   * it names may have changed since then.
+   */
+  async #accept(
+    asked: Asked,
+    check: () => Promise<Checked>,
+  ): Promise<Accepted> {
+    const { store, runner } = this.#options;
+    const known = await this.#find(asked);
+    if (known) return { job: known, isNew: false };
+    if (this.#draining) throw new NotReadyError("The server is about to stop");
+    const { id = crypto.randomUUID(), request, model } = await check();
+    const { kind } = asked;
+    const idempotency = idempotencyOf(asked);
+    try {
+      const accepted = await store.add({
+        ...{ id, kind, request, idempotency, model },
+      });
+      if (accepted.isNew) runner.wake();
+      else await this.#removeFolder(id);
+      return accepted;
+    } catch (error) {
+      await this.#removeFolder(id);
+      throw error;
+    }
+  }
+
+  async #find(asked: Asked): Promise<Job | undefined> {
+    const idempotency = idempotencyOf(asked);
+    return idempotency && await this.#options.store.find(idempotency);
+  }
+
+  async #removeFolder(id: string): Promise<void> {
+    const folder = this.#options.runner.folderOf(id);
+    await Deno.remove(folder, { recursive: true }).catch(() => {}); // none made
+  }
+
+  /** What is wrong with a table or a configuration, as a fault of `field`. */
+  async #asInput<T>(field: string, work: () => T | Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      const ofInput = [ConfigError, DataError, UsageError]
+        .some((kind) => cause instanceof kind);
+      if (!ofInput) throw cause;
+      const message = this.#options.messages.of(cause as Error);
+      throw new InputError(field, message, { cause });
+    }
+  }
+}
+
+function idempotencyOf(
+  { kind, request, content = "", key }: Asked,
+): Idempotency | undefined {
+  if (key === undefined) return undefined;
+  const digest = createHash("sha256")
+    .update(JSON.stringify([kind, request, content])).digest("hex");
+  return { key, digest };
+}
+
+function baseConfig({ preset: name, config }: TrainRequest): Config {
+  if (config === undefined) return preset(name ?? "colon");
+  if (name === undefined) return parseConfig(config, "the configuration");
+  throw new ConfigError("Cannot take a preset and a configuration together");
+}
+
+function changed(
+  base: Config,
+  { settings = {}, epochs }: TrainRequest,
+): Config {
+  return withSettings(base, [
+    ...Object.entries(settings).map(([key, value]) =>
+      `${key}=${JSON.stringify(value)}`
+    ),
+    ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
+  ]);
+}
+
+function found(job: Job | undefined): Job {
+  if (job) return job;
+  throw new NotFoundError("There is no such job");
+}
+
+/** Whether an image is one of many; `index` says which, of a batch only. */
+function isOfBatch(
+  { kind }: Job,
+  index: number | undefined,
+): index is number {
+  if (kind === "train") throw noSuchFile();
+  if ((kind === "batch") === (index !== undefined)) return kind === "batch";
+  throw new InputError(
+    "image",
+    kind === "batch"
+      ? 'Cannot tell the image of a batch: give "image", counted from 0'
+      : 'Cannot take "image": the job has one image only',
+  );
+}
+
+async function openFile(
+  path: string,
+): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+  try {
+    return (await Deno.open(path)).readable;
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw noSuchFile(cause);
+  }
+}
+
+function noSuchFile(cause?: unknown): NotFoundError {
+  return new NotFoundError("The job has left no such file", { cause });
+}

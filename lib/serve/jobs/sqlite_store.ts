@@ -1,0 +1,379 @@
+/**
+ * Jobs in a SQLite file: several processes of one machine may share it.
+ *
+ * @module
+ */
+import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import { DataError } from "../../errors.ts";
+import { BusyError, ConflictError } from "../errors.ts";
+import {
+  type Hold,
+  type Idempotency,
+  type Job,
+  JOB_STATES,
+  type JobEnd,
+  type JobKind,
+  type JobProgress,
+  type JobState,
+  type JobStore,
+  type NewJob,
+} from "./store.ts";
+
+/** How a store treats its jobs. */
+export interface SqliteJobStoreOptions {
+  /** How long a holder may be silent. */
+  leaseMs: number;
+  /** Jobs that may wait. */
+  queuedJobs: number;
+}
+
+// Attempts without progress after which a job is what ends the process.
+const MAX_SETBACKS = 10;
+const RETRY_AFTER_SECONDS = 10;
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    request TEXT NOT NULL,
+    progress TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    setbacks INTEGER NOT NULL DEFAULT 0,
+    error TEXT,
+    cancelAsked INTEGER NOT NULL DEFAULT 0,
+    leaseUntil INTEGER,
+    idempotencyKey TEXT UNIQUE,
+    requestDigest TEXT,
+    createdAt TEXT NOT NULL,
+    startedAt TEXT,
+    finishedAt TEXT
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS jobsByState ON jobs (state, createdAt);
+`;
+
+const CLAIMABLE = `(state = 'queued' OR
+  (state = 'running' AND leaseUntil < :now))`;
+// The holder of a job is who claimed it last.
+const HELD = "id = :id AND state = 'running' AND attempts = :attempts";
+
+type Row = Record<string, string | number | null>;
+
+/** A job store in one file. */
+export class SqliteJobStore implements JobStore {
+  readonly #database: DatabaseSync;
+  readonly #options: SqliteJobStoreOptions;
+
+  /** @throws {DataError} If the file is not a store, or cannot be opened. */
+  constructor(path: string, options: SqliteJobStoreOptions) {
+    this.#database = opened(path);
+    this.#options = options;
+  }
+
+  // The methods are async for the sake of stores that are; SQLite is not.
+
+  async add(job: NewJob): Promise<{ job: Job; isNew: boolean }> {
+    return await this.#transaction(() => this.#add(job));
+  }
+
+  async get(id: string): Promise<Job | undefined> {
+    return await this.#jobs("WHERE id = :id", { id })[0];
+  }
+
+  async find(idempotency: Idempotency): Promise<Job | undefined> {
+    return await this.#find(idempotency);
+  }
+
+  async list(
+    { state, limit }: { state?: JobState | undefined; limit: number },
+  ): Promise<Job[]> {
+    return await this.#jobs(
+      `WHERE :state IS NULL OR state = :state
+       ORDER BY createdAt DESC, rowid DESC LIMIT :limit`,
+      { state: state ?? null, limit },
+    );
+  }
+
+  async counts(): Promise<Record<JobState, number>> {
+    const rows = await this.#all(
+      "SELECT state, COUNT(*) AS count FROM jobs GROUP BY state",
+    );
+    const found = new Map(rows.map(({ state, count }) => [state, count]));
+    return Object.fromEntries(
+      JOB_STATES.map((state) => [state, found.get(state) ?? 0]),
+    ) as Record<JobState, number>;
+  }
+
+  async claim(kinds: readonly JobKind[]): Promise<Job | undefined> {
+    return await this.#transaction(() => {
+      this.#endLostJobs();
+      const [job] = this.#jobs(
+        `WHERE ${CLAIMABLE} AND kind IN (${
+          kinds.map((kind) => `'${kind}'`).join(", ")
+        }) ORDER BY createdAt, rowid LIMIT 1`,
+        { now: Date.now() },
+      );
+      if (job === undefined) return undefined;
+      this.#run(
+        `UPDATE jobs SET state = 'running', attempts = attempts + 1,
+           setbacks = setbacks + 1, leaseUntil = :until,
+           startedAt = COALESCE(startedAt, :now)
+         WHERE id = :id`,
+        { id: job.id, until: this.#leaseEnd(), now: timestamp() },
+      );
+      return this.#jobs("WHERE id = :id", { id: job.id })[0];
+    });
+  }
+
+  async beat(job: Job, progress?: JobProgress): Promise<Hold> {
+    const [row] = await this.#unsynced(() =>
+      this.#all(
+        `UPDATE jobs SET leaseUntil = :until,
+           progress = COALESCE(:progress, progress),
+           setbacks = CASE WHEN :progress IS NULL THEN setbacks ELSE 0 END
+         WHERE ${HELD} RETURNING cancelAsked`,
+        {
+          ...lease(job),
+          until: this.#leaseEnd(),
+          progress: progress ? JSON.stringify(progress) : null,
+        },
+      )
+    );
+    if (row === undefined) return "lost";
+    return row.cancelAsked ? "cancel" : "held";
+  }
+
+  async finish(job: Job, { state, error }: JobEnd): Promise<boolean> {
+    const changes = await this.#run(
+      `UPDATE jobs SET state = :state, error = :error, leaseUntil = NULL,
+         cancelAsked = 0, finishedAt = :now
+       WHERE ${HELD}`,
+      { ...lease(job), state, error: error ?? null, now: timestamp() },
+    );
+    return changes === 1;
+  }
+
+  async release(
+    job: Job,
+    { setback } = { setback: false },
+  ): Promise<void> {
+    await this.#run(
+      `UPDATE jobs SET state = 'queued', leaseUntil = NULL
+         ${setback ? "" : ", setbacks = 0"}
+       WHERE ${HELD}`,
+      lease(job),
+    );
+  }
+
+  async cancel(id: string): Promise<Job | undefined> {
+    return await this.#transaction(() => {
+      this.#run(
+        `UPDATE jobs SET state = 'cancelled', finishedAt = :now
+         WHERE id = :id AND state = 'queued'`,
+        { id, now: timestamp() },
+      );
+      this.#run(
+        "UPDATE jobs SET cancelAsked = 1 WHERE id = :id AND state = 'running'",
+        { id },
+      );
+      return this.#jobs("WHERE id = :id", { id })[0];
+    });
+  }
+
+  async resume(id: string): Promise<Job | undefined> {
+    return await this.#transaction(() => {
+      const [job] = this.#jobs("WHERE id = :id AND kind = 'train'", { id });
+      if (job) this.#assertUntrained(job);
+      const changes = this.#run(
+        `UPDATE jobs SET state = 'queued', error = NULL, finishedAt = NULL,
+           cancelAsked = 0, setbacks = 0
+         WHERE id = :id AND state IN ('failed', 'cancelled')`,
+        { id },
+      );
+      return changes === 1
+        ? this.#jobs("WHERE id = :id", { id })[0]
+        : undefined;
+    });
+  }
+
+  async prune(date: Date): Promise<string[]> {
+    const rows = await this.#all(
+      "DELETE FROM jobs WHERE finishedAt < :date RETURNING id",
+      { date: date.toISOString() },
+    );
+    return rows.map(({ id }) => String(id));
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #add({ id, kind, request, idempotency, model }: NewJob) {
+    const known = idempotency && this.#find(idempotency);
+    if (known) return { job: known, isNew: false };
+    if (model) {
+      this.#assertUntrained({ id, request });
+      if (model.isTaken()) throw nameTaken(model.name, "there is one");
+    }
+    const [waiting] = this.#all(
+      "SELECT COUNT(*) AS count FROM jobs WHERE state = 'queued'",
+    );
+    if (Number(waiting!.count) >= this.#options.queuedJobs) {
+      throw new BusyError(
+        `Cannot queue more than ${this.#options.queuedJobs} jobs`,
+        RETRY_AFTER_SECONDS,
+      );
+    }
+    this.#run(
+      `INSERT INTO jobs (id, kind, state, request, idempotencyKey,
+         requestDigest, createdAt)
+       VALUES (:id, :kind, 'queued', :request, :key, :digest, :now)`,
+      {
+        id,
+        kind,
+        request: JSON.stringify(request),
+        key: idempotency?.key ?? null,
+        digest: idempotency?.digest ?? null,
+        now: timestamp(),
+      },
+    );
+    return { job: this.#jobs("WHERE id = :id", { id })[0]!, isNew: true };
+  }
+
+  #find({ key, digest }: Idempotency): Job | undefined {
+    const [known] = this.#all(
+      "SELECT id, requestDigest FROM jobs WHERE idempotencyKey = :key",
+      { key },
+    );
+    if (known === undefined) return undefined;
+    if (known.requestDigest === digest) {
+      return this.#jobs("WHERE id = :id", { id: known.id! })[0];
+    }
+    throw new ConflictError(
+      "Cannot take this Idempotency-Key: it was used for another request",
+    );
+  }
+
+  /** Checks that no other job is about to make a model of the same name. */
+  #assertUntrained({ id, request }: Pick<Job, "id" | "request">): void {
+    const { name } = request as { name: string };
+    const [other] = this.#all(
+      `SELECT id FROM jobs WHERE kind = 'train' AND id <> :id
+         AND state IN ('queued', 'running') AND request ->> 'name' = :name`,
+      { id, name },
+    );
+    if (other) throw nameTaken(name, "a job trains one");
+  }
+
+  /** Jobs that nobody holds and that must not be claimed again. */
+  #endLostJobs(): void {
+    this.#run(
+      `UPDATE jobs SET finishedAt = :time, leaseUntil = NULL,
+         state = CASE WHEN cancelAsked = 1 THEN 'cancelled' ELSE 'failed' END,
+         error = CASE WHEN cancelAsked = 1 THEN NULL ELSE :error END
+       WHERE ${CLAIMABLE} AND (cancelAsked = 1 OR setbacks >= :most)`,
+      {
+        time: timestamp(),
+        now: Date.now(),
+        most: MAX_SETBACKS,
+        error:
+          `It ended the server or its engine ${MAX_SETBACKS} times without progress`,
+      },
+    );
+  }
+
+  #leaseEnd(): number {
+    return Date.now() + this.#options.leaseMs;
+  }
+
+  #jobs(clause: string, values: Record<string, SQLInputValue> = {}): Job[] {
+    return this.#all(`SELECT * FROM jobs ${clause}`, values).map(jobOf);
+  }
+
+  #all(sql: string, values: Record<string, SQLInputValue> = {}): Row[] {
+    return this.#database.prepare(sql).all(values) as Row[];
+  }
+
+  /** Returns how many rows were changed. */
+  #run(sql: string, values: Record<string, SQLInputValue>): number {
+    return Number(this.#database.prepare(sql).run(values).changes);
+  }
+
+  /** Changes what a power cut may undo: beats must not wait for the disk. */
+  #unsynced<T>(work: () => T): T {
+    this.#database.exec("PRAGMA synchronous = NORMAL");
+    try {
+      return work();
+    } finally {
+      this.#database.exec("PRAGMA synchronous = FULL");
+    }
+  }
+
+  /** Runs `work` as one change, which other processes see whole or not at all. */
+  // deno-lint-ignore require-await
+  async #transaction<T>(work: () => T): Promise<T> {
+    this.#database.exec("BEGIN IMMEDIATE");
+    try {
+      const result = work();
+      this.#database.exec("COMMIT");
+      return result;
+    } catch (error) {
+      this.#database.exec("ROLLBACK");
+      throw error;
+    }
+  }
+}
+
+function opened(path: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path);
+    // FULL: what was accepted survives a power cut, not only a crash.
+    database.exec(`
+      PRAGMA busy_timeout = 5000;
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = FULL;
+      ${SCHEMA}
+    `);
+    return database;
+  } catch (cause) {
+    database?.close();
+    throw new DataError(
+      `Cannot open ${path} as a store of jobs: ${
+        (cause as Error).message
+      }; move it away to begin without jobs`,
+      { cause },
+    );
+  }
+}
+
+function nameTaken(name: string, by: string): ConflictError {
+  return new ConflictError(
+    `Cannot call the model "${name}": ${by} of that name`,
+  );
+}
+
+function lease({ id, attempts }: Job) {
+  return { id, attempts };
+}
+
+function timestamp(): string {
+  return new Date().toISOString();
+}
+
+function jobOf(row: Row): Job {
+  const { id, kind, state, attempts, error } = row;
+  const { createdAt, startedAt, finishedAt } = row;
+  return {
+    id,
+    kind,
+    state,
+    request: JSON.parse(String(row.request)),
+    progress: row.progress === null ? null : JSON.parse(String(row.progress)),
+    attempts,
+    error,
+    createdAt,
+    startedAt,
+    finishedAt,
+  } as Job;
+}

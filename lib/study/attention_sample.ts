@@ -1,0 +1,100 @@
+/**
+ * Where a variant looked at one image that it was tested on.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { foldSplit } from "../data/folds.ts";
+import type { Manifest, ManifestEntry } from "../data/manifest.ts";
+import {
+  type AnnotatedObject,
+  readRegions,
+  type RegionSource,
+} from "../data/rois.ts";
+import { attentionHits } from "../eval/attention_hits.ts";
+import { classifyImage } from "../eval/classify.ts";
+import { writeFileAtomically } from "../files.ts";
+import { readCheckpoint } from "../model/checkpoint.ts";
+import { disposeParameters } from "../model/parameters.ts";
+import { foldFolder, type FoldResult } from "../train/crossval.ts";
+
+/** A heat map and what it shows. */
+export interface Sample {
+  /** Path of the picture. */
+  path: string;
+  about: string;
+}
+
+const PICTURE = "sample.png", ABOUT = "sample.txt";
+
+/**
+ * The heat map of the first test image of `fold` that has annotated objects of
+ * its label; none where no image has. It is drawn once and kept beside the
+ * checkpoint.
+ *
+ * @param folder that of the cross-validation.
+ * @param options.photograph whether the image shows under the heat.
+ */
+export async function sample(
+  folder: string,
+  fold: FoldResult,
+  { manifest, photograph }: { manifest: Manifest; photograph: boolean },
+): Promise<Sample | undefined> {
+  const run = foldFolder(folder, fold);
+  const path = join(run, PICTURE), note = join(run, ABOUT);
+  const kept = await Deno.readTextFile(note).catch(() => undefined);
+  if (kept !== undefined) return { path, about: kept };
+  const regions = await readRegions(manifest);
+  const { test } = foldSplit(manifest.entries, fold.fold);
+  const found = regions && await firstWithObjects(test, regions);
+  if (!found) return undefined;
+  const { png, hits } = await draw(run, { ...found, photograph });
+  const about =
+    `${found.entry.image} of fold ${fold.fold}: ${hits} sub-tiles hit an annotated object`;
+  await writeFileAtomically(path, png);
+  await writeFileAtomically(note, about);
+  return { path, about };
+}
+
+async function firstWithObjects(
+  entries: readonly ManifestEntry[],
+  regions: RegionSource,
+) {
+  for (const entry of entries) {
+    const all = await regions.of(entry);
+    const objects = all.filter((object) => regions.relevant(entry, object));
+    if (objects.length > 0) return { entry, objects };
+  }
+}
+
+async function draw(
+  run: string,
+  { entry, objects, photograph }: {
+    entry: ManifestEntry;
+    objects: readonly AnnotatedObject[];
+    photograph: boolean;
+  },
+) {
+  const { model } = await readCheckpoint(run);
+  try {
+    const { classification, heatmap } = await classifyImage(entry.path, model, {
+      mpp: entry.mpp,
+      seed: 0,
+      heatmap: photograph ? "over image" : "over grey",
+    });
+    const { image, subTiles } = classification;
+    const { width, height } = subTiles[0]!;
+    const { drawn } = attentionHits({
+      image,
+      subTileSize: { width, height },
+      subTiles,
+      objects,
+    })!;
+    return {
+      png: heatmap!,
+      hits: `${Math.round(drawn * subTiles.length)} of ${subTiles.length}`,
+    };
+  } finally {
+    disposeParameters(model.parameters);
+  }
+}

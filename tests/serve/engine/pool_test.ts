@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { CheckpointError, ImageError } from "../../../lib/errors.ts";
+import { readCheckpointInfo } from "../../../lib/model/checkpoint.ts";
+import { EnginePool } from "../../../lib/serve/engine/pool.ts";
+import type { ClassifyTask } from "../../../lib/serve/engine/protocol.ts";
+import { NotReadyError } from "../../../lib/serve/errors.ts";
+import { drawAndTrain, folderOfFile } from "../../commands/process.ts";
+import { ignoreGpu } from "../../engines.ts";
+import { eventually } from "../../waiting.ts";
+
+const folder = folderOfFile(drawAndTrain);
+const signal = new AbortController().signal;
+
+async function task(more: Partial<ClassifyTask> = {}): Promise<ClassifyTask> {
+  const { sha256 } = await readCheckpointInfo(join(folder, "run"));
+  return {
+    model: sha256,
+    path: join(folder, "set", "images", "test_00000.png"),
+    name: "the image",
+    alone: false,
+    seed: 0,
+    heatmap: false,
+    maxPixels: 2 ** 20,
+    urgent: true,
+    ...more,
+  };
+}
+
+async function load(pool: EnginePool): Promise<void> {
+  const { path, sha256 } = await readCheckpointInfo(join(folder, "run"));
+  await pool.load(path, sha256);
+}
+
+Deno.test("engines share the work, and each holds every model", async () => {
+  const pool = new EnginePool({
+    backend: "wasm",
+    allowedHosts: [],
+    memoryBytes: 256e6,
+    workers: 2,
+  });
+  try {
+    await assert.rejects(pool.classify(await task(), signal), NotReadyError);
+    await pool.start();
+    assert.equal(pool.status?.backend, "wasm");
+    await assert.rejects(pool.classify(await task(), signal), CheckpointError);
+    await load(pool);
+    const answers = await Promise.all(
+      Array.from(
+        { length: 6 },
+        async (_, seed) => await pool.classify(await task({ seed }), signal),
+      ),
+    );
+    for (const { classification } of answers) {
+      assert.ok(classification.subTiles.length > 0);
+    }
+    assert.equal(Atomics.load(pool.pending, 0), 0);
+    await assert.rejects(
+      pool.classify(await task({ path: "absent" }), signal),
+      (error: Error) =>
+        error instanceof ImageError && /the image/.test(error.message) &&
+        !/absent/.test(error.message),
+    );
+    const { path } = await readCheckpointInfo(join(folder, "run"));
+    await assert.rejects(pool.load(path, "0".repeat(64)), CheckpointError);
+  } finally {
+    pool.close();
+  }
+});
+
+Deno.test("who gives up does not wait", async () => {
+  const pool = new EnginePool({
+    backend: "wasm",
+    allowedHosts: [],
+    memoryBytes: 256e6,
+    workers: 1,
+  });
+  try {
+    await pool.start();
+    await load(pool);
+    const leaving = new AbortController();
+    const slow = pool.classify(await task({ samples: 4096 }), leaving.signal);
+    let isTold = false;
+    const refused = assert.rejects(slow, /enough/).then(() => isTold = true);
+    leaving.abort(new Error("enough"));
+    await setImmediate(); // before the Worker can have answered
+    assert.ok(isTold);
+    await refused;
+    // And the engine goes on with others.
+    await pool.classify(await task(), signal);
+  } finally {
+    pool.close();
+  }
+});
+
+// From the first call to the GPU to one of the last: some 350 are made.
+const LOSSES = [0, 2, 16, 90, 240, 320];
+
+Deno.test({
+  name: "whenever a device is lost, it is told as that, and comes back",
+  ignore: ignoreGpu,
+  async fn() {
+    const file = join(folder, "loss");
+    const module = new URL("../lossy_engine.ts", import.meta.url);
+    module.searchParams.set("file", file);
+    const lost: string[] = [];
+    const pool = new EnginePool({
+      backend: "webgpu",
+      allowedHosts: [],
+      memoryBytes: 256e6,
+      module,
+      onLost: (reason) => lost.push(reason),
+    });
+    try {
+      await pool.start();
+      await load(pool);
+      const classify = async () =>
+        await pool.classify(await task({ heatmap: true }), signal);
+      const before = await classify();
+      assert.ok(await pool.gpuBytes() > 0);
+      for (const calls of LOSSES) {
+        await Deno.writeTextFile(file, String(calls));
+        await assert.rejects(classify(), {
+          name: "NotReadyError",
+          message: /^The engine was lost: .* lost its device/,
+        }, `lost after ${calls} calls`);
+        assert.equal(pool.status, undefined);
+        assert.match(pool.failure!, /lost its device/);
+        await eventually("it is back", () => pool.status !== undefined);
+        assert.equal(pool.failure, undefined);
+      }
+      const after = await classify();
+      assert.deepEqual(
+        after.classification.probabilities,
+        before.classification.probabilities,
+      );
+      assert.equal(lost.length, LOSSES.length);
+    } finally {
+      pool.close();
+    }
+  },
+});

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { batchWork } from "../../../lib/serve/jobs/batch.ts";
+import type { Images } from "../../../lib/serve/intake/images.ts";
+import { RESULTS_FILE } from "../../../lib/serve/jobs/files.ts";
+import type { Log } from "../../../lib/serve/logging.ts";
+import { JobRunner } from "../../../lib/serve/jobs/runner.ts";
+import { Messages } from "../../../lib/serve/redaction.ts";
+import type { ModelRegistry } from "../../../lib/serve/models.ts";
+import type { Predictor } from "../../../lib/serve/predictor.ts";
+import { SqliteJobStore } from "../../../lib/serve/jobs/sqlite_store.ts";
+import { eventually } from "../../waiting.ts";
+
+const LEASE_MS = 100;
+
+Deno.test("who slept through its lease adds nothing to what another has done", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  const store = new SqliteJobStore(join(folder, "jobs.sqlite"), {
+    leaseMs: LEASE_MS,
+    queuedJobs: 10,
+  });
+  /** A process of this store whose engine answers after `ready`. */
+  const runner = (
+    ready: Promise<void>,
+    beatMs: number,
+    log: Log = () => {},
+  ) => {
+    const work = batchWork({
+      models: { loaded: () => ({}) } as unknown as ModelRegistry,
+      images: {
+        named: () => ({ async [Symbol.asyncDispose]() {} }),
+      } as unknown as Images,
+      messages: new Messages([]),
+      predictor: {
+        async classifyLater() {
+          await ready;
+          return { result: {} };
+        },
+      } as unknown as Predictor,
+    });
+    return new JobRunner({
+      ...{ store, folder, beatMs, isReady: () => true, log },
+      works: { classify: work, batch: work, train: work },
+      messages: new Messages([]),
+    });
+  };
+  const { promise: awake, resolve: wake } = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<string>();
+  const asleep = runner(awake, 60_000, (_, message) => {
+    if (message !== "job started") ended.resolve(message);
+  });
+  const other = runner(Promise.resolve(), LEASE_MS / 4);
+  try {
+    const manifest = join(folder, "batch.csv");
+    await Deno.writeTextFile(manifest, "image\na\nb\nc\n");
+    const request = { manifest, model: "m", seed: 0, heatmaps: false };
+    await store.add({ id: "a", kind: "batch", request });
+    const job = async () => (await store.get("a"))!;
+    asleep.start();
+    await eventually("claimed", async () => (await job()).attempts === 1);
+    other.start();
+    await eventually("ended", async () => (await job()).finishedAt !== null);
+    wake();
+    assert.equal(await ended.promise, "job stopped");
+    await asleep.drain();
+    const { state, attempts } = await job();
+    assert.deepEqual({ state, attempts }, { state: "succeeded", attempts: 2 });
+    const text = await Deno.readTextFile(join(folder, "a", RESULTS_FILE));
+    const sources = text.trim().split("\n").map((l) => JSON.parse(l).source);
+    assert.deepEqual(sources, ["a", "b", "c"]);
+  } finally {
+    wake();
+    await Promise.all([asleep.drain(), other.drain()]);
+    store.close();
+    await Deno.remove(folder, { recursive: true });
+  }
+});

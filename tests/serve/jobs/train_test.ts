@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { DEFAULT_LIMITS } from "../../../lib/serve/limits.ts";
+import { folderOfFile } from "../../commands/process.ts";
+import { ignoreGpu } from "../../engines.ts";
+import {
+  drawModels,
+  ended,
+  post,
+  SMALL_SETTINGS,
+  until,
+  withServer,
+} from "../served.ts";
+
+const folder = folderOfFile(drawModels);
+
+Deno.test("training refuses what classification refuses as too large", async () => {
+  const limits = { ...DEFAULT_LIMITS, maxPixels: 100 * 100 }; // they have 128
+  await withServer(folder, { limits }, async (url) => {
+    const response = await post(`${url}/v1/train`, {
+      ...{ data: "manifest.csv", name: "large", preset: "needle", epochs: 1 },
+      settings: SMALL_SETTINGS,
+    });
+    const { id } = await response.json();
+    const { state, error } = await ended(url, id);
+    assert.equal(state, "failed");
+    assert.match(error!, /images\/\w+.png.* more than the 10000 px allowed/);
+  });
+});
+
+Deno.test("a run is cancelled in the midst of a step that has no end", async () => {
+  const options = {
+    limits: { ...DEFAULT_LIMITS, stopMs: 200 },
+    trainModule: new URL("../stuck_trainer.ts", import.meta.url),
+  };
+  await withServer(folder, options, async (url) => {
+    const response = await post(`${url}/v1/train`, {
+      ...{ data: "manifest.csv", name: "stuck", preset: "needle", epochs: 9 },
+      settings: SMALL_SETTINGS,
+    });
+    const { id } = await response.json();
+    await until(url, id, ({ progress }) => progress?.epoch === 2);
+    const cancelled = await fetch(`${url}/v1/jobs/${id}/cancel`, {
+      method: "POST",
+    });
+    await cancelled.body?.cancel();
+    assert.equal((await ended(url, id)).state, "cancelled");
+    const run = join(folder, "models", ".server", "jobs", id, "run");
+    assert.ok((await Deno.stat(join(run, "last.safetensors"))).isFile);
+  });
+});
+
+Deno.test({
+  name: "a run whose GPU is lost goes on once it is back",
+  ignore: ignoreGpu,
+  async fn() {
+    const file = join(folder, "loss");
+    await Deno.writeTextFile(file, "700");
+    const trainModule = new URL("../lossy_trainer.ts", import.meta.url);
+    trainModule.searchParams.set("file", file);
+    const waits: unknown[] = [];
+    const options = {
+      backend: "webgpu",
+      trainModule,
+      log(_: string, event: string, { error }: { error?: unknown } = {}) {
+        if (event === "job waits") waits.push(error);
+      },
+    } as const;
+    await withServer(folder, options, async (url) => {
+      const response = await post(`${url}/v1/train`, {
+        ...{ data: "manifest.csv", name: "lost", preset: "needle", epochs: 1 },
+        settings: SMALL_SETTINGS,
+      });
+      const { id } = await response.json();
+      const { state, attempts, error } = await ended(url, id);
+      assert.deepEqual({ state, attempts, error }, {
+        ...{ state: "succeeded", attempts: 2, error: null },
+      });
+      assert.equal(waits.length, 1);
+      assert.match(`${waits[0]}`, /^The webgpu engine lost its device/);
+    });
+  },
+});

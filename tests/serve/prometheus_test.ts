@@ -1,0 +1,17 @@
+import assert from "node:assert/strict";
+import { Metrics } from "../../lib/serve/prometheus.ts";
+
+Deno.test("methods that callers invent share one label", async () => {
+  const metrics = new Metrics({
+    pending: () => 0,
+    gpuBytes: () => Promise.resolve(0),
+    jobs: () => Promise.resolve({}),
+  });
+  for (const method of ["GET", "SPAM1", "SPAM2", "POST"]) {
+    metrics.request({ route: "none", method, code: 404, seconds: 0.1 });
+  }
+  const text = await metrics.text();
+  const found = [...text.matchAll(/^http_requests_total\{.*method="(\w+)"/gm)]
+    .map(([, method]) => method);
+  assert.deepEqual(found, ["GET", "other", "POST"]);
+});
