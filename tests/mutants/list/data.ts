@@ -33,7 +33,7 @@ export const DATA: readonly MutantGroup[] = [
     file: "lib/data/manifest.ts",
     tests: ["tests/data/manifest_test.ts"],
     changes: [
-      ["Number.isFinite(mpp) && mpp > 0", "Number.isFinite(mpp)"],
+      ["if (isPlausibleMpp(mpp)) return mpp;", "if (mpp > 0) return mpp;"],
       ["/^\\d{1,9}$/.test(word)", "/^\\d/.test(word)"],
       [
         "const names = classes ? [...classes] : sortClasses(entries);",

@@ -173,7 +173,10 @@ export const SERVE: readonly MutantGroup[] = [
     changes: [
       ['path !== ".." && !path.startsWith(`..${sep}`) &&', ""],
       ["!path.startsWith(`..${sep}`)", '!path.startsWith("..")'],
-      ["const file = await Deno.realPath(path);", "const file = path;"],
+      [
+        "const file = await Deno.realPath(await spelled(path));",
+        "const file = await spelled(path);",
+      ],
       ["(await Deno.stat(file)).isFile", "true"],
       ["this.roots.some((root) => isInside(root, file))", "true"],
       ["        assertAllowed(url, this.#hosts);\n", ""],
