@@ -36,6 +36,11 @@ export class Memory {
     return this.#share(1 / 4);
   }
 
+  /** Pixels of a picture that is held decoded while it is looked at. */
+  get heldPixels(): number {
+    return this.imageCacheBytes / BYTES_PER_PIXEL;
+  }
+
   /** Pixels of a file that are decoded at a time; a next piece waits beside it. */
   get readPixels(): number {
     return this.#share(1 / 32) / BYTES_PER_PIXEL;

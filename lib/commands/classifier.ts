@@ -74,6 +74,7 @@ export async function startClassifier(
           ...options,
           mpp,
           memory,
+          heldPixels: memory.heldPixels,
           cache,
           heatmap: heatmap === undefined ? undefined : "over image",
           signal,

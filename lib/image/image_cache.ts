@@ -20,7 +20,8 @@ export function imageCache(
   const cache = new BlockCache(memory.blockCacheBytes);
   return new ImageCache(
     imageBytes,
-    (path) => openImage(path, { cache, ...options }),
+    (path) =>
+      openImage(path, { cache, heldPixels: memory.heldPixels, ...options }),
   );
 }
 

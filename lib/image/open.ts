@@ -63,6 +63,11 @@ export interface OpenOptions {
    * unless they are read in blocks.
    */
   maxPixels?: number;
+  /**
+   * A PNG or JPEG with more pixels than this is not held decoded, but converted
+   * to a temporary pyramid; 2^26 if omitted.
+   */
+  heldPixels?: number | undefined;
   /** Where blocks are kept; a small cache of its own if omitted. */
   cache?: BlockCache;
   /** Under transparent pixels; white if omitted. Do not share `cache` then. */
@@ -317,7 +322,7 @@ async function openFlat(
   // libvips takes what is in brackets at the end of a name for options.
   const path = source.path?.endsWith("]") ? undefined : source.path;
   const header = path === undefined ? undefined : await readHeader(path);
-  if (path === undefined || header === undefined || isHeld(header)) {
+  if (path === undefined || header === undefined || isHeld(header, options)) {
     return await decodeWhole(source, decodeWithVips, options);
   }
   const { signal, cache = defaultCache(), backdrop } = options;
@@ -326,8 +331,11 @@ async function openFlat(
 }
 
 /** Interlaced and progressive files cannot be streamed: more are held whole. */
-function isHeld({ width, height, isProgressive }: Metadata): boolean {
-  const most = isProgressive ? MAX_WHOLE_PIXELS : MAX_HELD_PIXELS;
+function isHeld(
+  { width, height, isProgressive }: Metadata,
+  { heldPixels = MAX_HELD_PIXELS }: OpenOptions,
+): boolean {
+  const most = isProgressive ? MAX_WHOLE_PIXELS : heldPixels;
   return width * height <= most;
 }
 

@@ -115,6 +115,7 @@ async function open(
     const image = await openForModel(path, modelOf(task), {
       alone,
       maxPixels,
+      heldPixels: memory.heldPixels,
       mpp,
       cache,
       fetch: fetchImage,
