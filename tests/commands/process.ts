@@ -43,7 +43,12 @@ export function start(folder: string, ...argv: string[]): Deno.ChildProcess {
 export async function outcome(process: Deno.ChildProcess): Promise<Outcome> {
   const { code, stdout, stderr } = await process.output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  const result = { code, stdout: text(stdout), stderr: text(stderr) };
+  const result = {
+    code,
+    stdout: text(stdout),
+    // Without Deno's own lines of what it fetches once.
+    stderr: text(stderr).replaceAll(/^Download .*\n/gm, ""),
+  };
   // Nobody watches a terminal: no line is written over, and none is coloured.
   // deno-lint-ignore no-control-regex
   assert.doesNotMatch(result.stdout + result.stderr, /[\r\x1b]/);

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { ImageError } from "../../../lib/errors.ts";
 import { decodeBmp } from "../../../lib/image/formats/bmp.ts";
+import { exists } from "../../../lib/files.ts";
 import { openImage } from "../../../lib/image/open.ts";
 import { sharedData } from "../../shared_data.ts";
 import { type Bmp, bmpFile } from "../bmp_files.ts";
@@ -145,6 +147,7 @@ Deno.test("BMP: what is damaged or not supported is refused by reason", () => {
 // everywhere, or that a file without bit fields cannot have.
 const OTHER_ALPHA = /A1_R5|A4_R4|A8_R8_G8_B8_Rgb/;
 
+const originals = sharedData("hostile", "image-rs-bmp");
 const references = sharedData("hostile", "image-rs-bmp-reference");
 Deno.test({
   name: "BMP: equal to what image-rs decodes, pixel by pixel",
@@ -152,12 +155,9 @@ Deno.test({
   fn: async () => {
     let compared = 0;
     for await (const { name } of Deno.readDir(references!)) {
-      const bmp = sharedData(
-        "hostile",
-        "image-rs-bmp",
-        name.slice(0, -".png".length),
-      );
-      if (bmp === undefined || OTHER_ALPHA.test(name)) continue;
+      const bmp = join(originals!, name.slice(0, -".png".length));
+      // Some references are of files that are not there.
+      if (!await exists(bmp) || OTHER_ALPHA.test(name)) continue;
       assert.deepEqual(
         await readAll(await openImage(bmp)),
         await readAll(await openImage(`${references}/${name}`)),
