@@ -66,7 +66,7 @@ async function permitted(
 }
 
 interface Result {
-  image: string;
+  source: string;
   label: string;
   probabilities: Record<string, number>;
   subTiles: unknown[];
@@ -85,7 +85,7 @@ Deno.test("classify with --allow-read alone: the same of PNG, BMP and TIFF", asy
   const expected = resultsOf(await succeed(folder, ...argv));
   for (const [i, result] of resultsOf(alone).entries()) {
     const { image, label, probabilities, subTiles } = expected[i]!;
-    assert.equal(result.image, image);
+    assert.equal(result.source, image);
     assert.equal(result.label, label);
     assert.deepEqual(result.probabilities, probabilities, image);
     assert.deepEqual(result.subTiles, subTiles, image);
