@@ -118,9 +118,12 @@ const LEAST_CORNERS = 3;
 function parseRing(value: unknown, place: string): Ring {
   const { data, error } = ringSchema.safeParse(value);
   if (error) {
-    const { path, message } = error.issues[0]!;
-    const at = path.map((step) => `[${String(step)}]`).join("");
-    throw new Error(`${place}${at}: ${message}; write positions as [x, y]`);
+    const at = error.issues[0]!.path.map((step) => `[${String(step)}]`);
+    throw new Error(
+      `${place}${at.join("")} is no ${
+        ["ring", "position", "number"][at.length] ?? "number"
+      }: write positions as [x, y]`,
+    );
   }
   const ring = closed(data.map(([x, y]) => ({ x, y })));
   if (ring.length > LEAST_CORNERS) return ring;

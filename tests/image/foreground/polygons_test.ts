@@ -75,7 +75,11 @@ Deno.test("what is wrong with a ring is told with its place, in one line", async
           properties: { name: "Tumour" },
         }),
       ),
-      /features\[2\] \(id 12, name "Tumour"\)\.coordinates\[0\]\[4\]\[1\]: .*; write positions as \[x, y\]$/,
+      /features\[2\] \(id 12, name "Tumour"\)\.coordinates\[0\]\[4\]\[1\] is no number: write positions as \[x, y\]$/,
+    ],
+    [ // found by fuzzing
+      collection(good, feature([[...CORNERS, [5]]])),
+      /features\[1\]\.coordinates\[0\]\[4\]\[1\] is no number: write positions as \[x, y\]$/,
     ],
     [
       collection(good, feature("none", { properties: null })),
