@@ -39,7 +39,7 @@ import { openAsPyramid } from "./formats/temporary_pyramid.ts";
 import { ForVipsError } from "./tiff/decode/colours.ts";
 import { readTiffImage } from "./tiff/levels.ts";
 import { readPictureFacts, scannerOf } from "./tiff/metadata.ts";
-import { isForVips, type TiffPage } from "./tiff/page.ts";
+import { refuseUnlessForVips, type TiffPage } from "./tiff/page.ts";
 import { TiffFile } from "./tiff/parser.ts";
 import { type TiffImage, tiffPyramid } from "./tiff/pyramid.ts";
 import { decodeWithVips, readHeader } from "./formats/vips.ts";
@@ -357,8 +357,8 @@ async function openTiff(
   } catch (cause) {
     // libvips decodes kinds of pixels that our blocks do not, if whole; what
     // they refuse for its meaning, it must not show.
-    const isKind = cause instanceof ForVipsError;
-    if (!isKind || !await isForVips(pages[0]!)) throw cause;
+    if (!(cause instanceof ForVipsError)) throw cause;
+    await refuseUnlessForVips(pages[0]!, cause);
     const said = await readPictureFacts(file, pages[0]!);
     return await decodeWhole(source, decodeWithVips, options, said);
   }
@@ -411,9 +411,18 @@ function inJavaScript(image: TiffImage): TiffImage {
       "its blocks are WebP, which only sharp decodes: run with --allow-ffi",
     );
   }
+  if (isOf("jpeg") && levels.some(isJpegOfOtherChannels)) {
+    throw new ImageError(
+      "its blocks are JPEG of other than 1 or 3 channels, which only sharp decodes: run with --allow-ffi",
+    );
+  }
   return isOf("jpeg")
     ? { ...image, warnings: [...warnings, JPEG_WARNING] }
     : image;
+}
+
+function isJpegOfOtherChannels({ planar, samples }: TiffPage): boolean {
+  return !planar && samples !== 1 && samples !== 3;
 }
 
 /** Aperio halves the colours of such blocks, which only OpenSlide decodes. */

@@ -84,6 +84,10 @@ function parsed(
 /** Node's refusal in one line, with the flag that was probably meant. */
 function refusal(error: Error, options: ParseArgsOptionsConfig): string {
   const [line = ""] = error.message.split("\n");
+  const dashed = /^Option '--([^' ]+).* argument is ambiguous/.exec(line)?.[1];
+  if (dashed !== undefined) {
+    return `Cannot take --${dashed} without a value, or with one that begins with a dash: write --${dashed}=VALUE`;
+  }
   const unknown = /^Unknown option '--([^']+)'/.exec(line)?.[1];
   if (unknown === undefined) return line;
   const meant = nearest(unknown, Object.keys(options));

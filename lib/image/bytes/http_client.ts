@@ -330,8 +330,11 @@ export class HttpClient {
 }
 
 function refusal({ status, statusText }: Response): ImageSourceError {
+  const answer = `the server answers ${status} ${statusText}`.trim();
   return new ImageSourceError(
-    `the server answers ${status} ${statusText}`.trim(),
+    status === 206
+      ? `${answer} where all of the file was asked for, and to a range without a Content-Range that fits`
+      : answer,
   );
 }
 

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { isOfContent } from "../../errors.ts";
+import { ImageError, isOfContent } from "../../errors.ts";
 import type { Georeference, GeoTag, ImageFacts } from "../pyramid.ts";
 import { TYPE, type ValueField } from "./directory.ts";
 import { TAG, type TiffDirectory } from "./parser.ts";
@@ -39,6 +39,10 @@ const GEOGRAPHIC = 2048;
 const PROJECTED = 3072;
 const PIXEL_IS_POINT = 2;
 
+// The system, the projection, its method and its unit of length: a file that
+// does not say its model type is projected if it has one of them.
+const PROJECTION_KEYS = [PROJECTED, 3074, 3075, 3076];
+
 // Numbers of EPSG; behind them are "user-defined" and private ones.
 const LEAST_EPSG = 1024;
 const MOST_EPSG = 32766;
@@ -55,7 +59,8 @@ async function readSystem(
 ): Promise<{ crs?: string; warnings: string[] }> {
   const keys = await readKeys(directory);
   if (keys.size === 0) return { warnings: [] };
-  const model = keys.get(MODEL_TYPE) ?? (keys.has(PROJECTED) ? 1 : 2);
+  const isProjected = PROJECTION_KEYS.some((key) => keys.has(key));
+  const model = keys.get(MODEL_TYPE) ?? (isProjected ? 1 : 2);
   const code = keys.get(KEY_OF_MODEL[model] ?? NaN) ?? NaN;
   if (code >= LEAST_EPSG && code <= MOST_EPSG) {
     return { crs: `EPSG:${code}`, warnings: [] };
@@ -86,6 +91,11 @@ async function readGeoreference(
   const transform = await readTransform(directory);
   if (transform === undefined) return undefined;
   const [a, b, c, d, e, f] = transform;
+  if (!transform.every(Number.isFinite) || a * e === b * d) {
+    throw new ImageError(
+      `its transformation [${transform.join(", ")}] maps no pixels to places`,
+    );
+  }
   const keys = await readKeys(directory);
   // With "point" the numbers are those of a pixel's centre, not its corner.
   const half = keys.get(RASTER_TYPE) === PIXEL_IS_POINT ? 0.5 : 0;

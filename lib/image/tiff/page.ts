@@ -57,10 +57,28 @@ const PREDICTED: readonly Compression[] = ["lzw", "deflate", "zstd"];
 // Those that libvips decodes for certain; of others it has returned black.
 const VIPS_COMPRESSIONS = [1, 2, 3, 4, 5, 7, 8, 32773, 32946];
 
-/** Tells whether libvips decodes a page that a `ForVipsError` refused. */
-export async function isForVips(directory: TiffDirectory): Promise<boolean> {
-  const compression = await directory.number(TAG.compression, 1);
-  return VIPS_COMPRESSIONS.includes(compression);
+/**
+ * Refuses a page that our blocks lack and libvips does not decode for certain.
+ *
+ * @throws {ImageError} With the reason only.
+ */
+export async function refuseUnlessForVips(
+  directory: TiffDirectory,
+  lacking: ForVipsError,
+): Promise<void> {
+  const number = await directory.number(TAG.compression, 1);
+  if (!VIPS_COMPRESSIONS.includes(number)) {
+    const name = COMPRESSIONS[number] ?? OTHERS[number] ?? `number ${number}`;
+    throw new ImageError(
+      `${lacking.kind} with compression ${name} is not supported`,
+    );
+  }
+  const isPlanar = await directory.number(TAG.planarConfiguration, 1) === 2;
+  if (isPlanar && directory.has(TAG.tileWidth)) {
+    throw new ImageError(
+      `${lacking.kind} in tiles with separate planes is not supported`,
+    );
+  }
 }
 
 // The others, to be named.
@@ -201,8 +219,8 @@ async function readCompression(directory: TiffDirectory): Promise<Compression> {
   const compression = COMPRESSIONS[number];
   if (compression !== undefined) return compression;
   const name = CCITT[number] ?? OTHERS[number] ?? `number ${number}`;
-  const message = `compression ${name} is not supported`;
-  throw number in CCITT ? new ForVipsError(message) : new ImageError(message);
+  if (number in CCITT) throw new ForVipsError(name);
+  throw new ImageError(`compression ${name} is not supported`);
 }
 
 /** Refuses what has a meaning only in parts, by what it is made of. */

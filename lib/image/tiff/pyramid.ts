@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers/promises";
 import { ImageError, isOfContent } from "../../errors.ts";
 import { averaged } from "../pyramids/averaged.ts";
 import type { BlockCache } from "../pyramids/block_cache.ts";
@@ -59,6 +60,7 @@ interface Tile {
 
 class TiffPyramid extends BlockPyramid {
   readonly #image: TiffImage;
+  readonly #rebuiltBlocks = new RebuiltBlocks();
   /** By level, where its blocks are decoded several at a time. */
   readonly #together: readonly (Together<Tile, Pixels> | undefined)[];
 
@@ -179,6 +181,10 @@ class TiffPyramid extends BlockPyramid {
     block: number,
     signal: AbortSignal,
   ): Promise<Pixels> {
+    const kept = this.#rebuiltBlocks.get(level, block);
+    if (kept) return kept;
+    await setImmediate(); // lets an abort arrive: levels may lack all blocks
+    signal.throwIfAborted();
     const { width, height } = this.blockSize(level, block);
     const data = new Uint8Array(width * height * 4).fill(255);
     const made = { data, width, height };
@@ -193,6 +199,7 @@ class TiffPyramid extends BlockPyramid {
       (covered) => this.#readBeside(covered, level - 1, signal),
     );
     copyPart(part, { ...part, ...pixels }, { ...part, ...made });
+    this.#rebuiltBlocks.keep(level, block, made);
     return made;
   }
 
@@ -212,6 +219,41 @@ class TiffPyramid extends BlockPyramid {
     }
     return { data, width, height };
   }
+}
+
+/**
+ * The last blocks that were rebuilt. A level that lacks many takes each of them
+ * several times: without keeping them, the work would grow fourfold a level.
+ */
+class RebuiltBlocks {
+  readonly #blocks = new Map<string, Pixels>(); // oldest use first
+  #pixels = 0;
+
+  /** A copy, because a cache frees what it was given. */
+  get(level: number, block: number): Pixels | undefined {
+    const key = `${level}/${block}`;
+    const found = this.#blocks.get(key);
+    if (found === undefined) return undefined;
+    this.#blocks.delete(key);
+    this.#blocks.set(key, found);
+    return copyOf(found);
+  }
+
+  keep(level: number, block: number, pixels: Pixels): void {
+    this.#blocks.set(`${level}/${block}`, copyOf(pixels));
+    this.#pixels += pixels.width * pixels.height;
+    for (const [key, { width, height }] of this.#blocks) {
+      if (this.#pixels <= REBUILT_PIXELS) break;
+      this.#blocks.delete(key);
+      this.#pixels -= width * height;
+    }
+  }
+}
+
+const REBUILT_PIXELS = 2 ** 22; // 16 MiB as RGBA
+
+function copyOf({ data, width, height }: Pixels): Pixels {
+  return { data: new Uint8Array(data), width, height };
 }
 
 /** Tiles in one go; each by itself if that fails, to tell which. */

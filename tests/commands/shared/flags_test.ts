@@ -122,7 +122,8 @@ Deno.test("unknown flags, missing values and empty ones are refused by name", ()
   refuses(["--cuont", "1"], /--cuont: did you mean --count\?$/);
   refuses(["--elsewhere", "1"], /--elsewhere: there is no such flag/);
   refuses(["--count"], /'--count/);
-  refuses(["--count", "--name", "n"], /'--count'/);
+  refuses(["--count", "--name", "n"], /Cannot take --count without a value/);
+  refuses(["--size", "-1"], /--size .*begins with a dash: write --size=VALUE$/);
   refuses(["--json=yes"], /'--json'/);
   refuses(["--name="], /--name as empty/);
   assert.throws(

@@ -176,6 +176,11 @@ Deno.test("an answer that is no file is told by its status", async () => {
     [416, { "content-range": "bytes */9" }, /the server answers 416 /],
     [204, {}, /the server answers 204 No Content$/],
     [202, {}, /the server answers 202 Accepted$/],
+    [
+      206,
+      {},
+      /the server answers 206 Partial Content where all of the file was asked for, and to a range without a Content-Range that fits$/,
+    ],
   ];
   for (const [status, headers, reason] of cases) {
     await answering(status, headers, async (url) => {

@@ -84,6 +84,11 @@ const SYSTEMS: [string, [number, number][], string | undefined][] = [
   ["projected", [[MODEL, 1], [PROJECTED, 32633]], "EPSG:32633"],
   ["geographic", [[MODEL, 2], [GEOGRAPHIC, 4258]], "EPSG:4258"],
   [
+    "a projection of the user's own, without a model type",
+    [[GEOGRAPHIC, 4326], [3074, USER], [3075, 1]],
+    undefined,
+  ],
+  [
     "projected, with the geographic system below it",
     [[MODEL, 1], [GEOGRAPHIC, 4326], [PROJECTED, 32633]],
     "EPSG:32633",
@@ -238,6 +243,25 @@ Deno.test("a place that is damaged leaves the image as it is, with a word", asyn
       /^modelTiepoint \(tag 33922\) lies beyond the end of the file: left out$/m,
     );
   });
+});
+
+Deno.test("a transformation that maps no pixels to places is left out", async () => {
+  for (const values of [[NaN, 1, 0], [0, 0, 0], [1, 0, 0], [Infinity, 1, 0]]) {
+    const scale: Field = {
+      tag: TAG.modelPixelScale,
+      type: TYPE.double,
+      values,
+    };
+    await withFile(geoTiff([scale, TIEPOINT]), async (path, folder) => {
+      const { image, copy } = await copied(path, folder);
+      assert.equal(image.georeference, undefined, `${values}`);
+      assert.match(
+        image.warnings.join("\n"),
+        /^georeference left out: its transformation \[.*\] maps no pixels to places$/m,
+      );
+      assert.deepEqual(copy.geoTags, []);
+    });
+  }
 });
 
 Deno.test("an image that is turned says that its place is left out", async () => {

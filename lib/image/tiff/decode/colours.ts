@@ -25,7 +25,12 @@ export interface Alpha {
 }
 
 /** A kind of pixels that our blocks lack, and that libvips decodes whole. */
-export class ForVipsError extends ImageError {}
+export class ForVipsError extends ImageError {
+  /** @param kind such as CMYK. */
+  constructor(readonly kind: string) {
+    super(`${kind} is not decoded in blocks`);
+  }
+}
 
 const REFUSED: Record<number, string> = {
   4: "a mask",
@@ -122,7 +127,7 @@ async function refuseForVips(
   if (photometric === CMYK && inks !== 1) {
     throw new ImageError(`its inks are not CMYK (InkSet ${inks})`);
   }
-  if (isPlain) throw new ForVipsError(`${name} is not decoded in blocks`);
+  if (isPlain) throw new ForVipsError(name);
   throw new ImageError(`${name} of ${samples} channels is not supported`);
 }
 
@@ -131,7 +136,7 @@ async function readColorMap(
   directory: TiffDirectory,
 ): Promise<Uint8Array> {
   const bits = await directory.number(TAG.bitsPerSample, 1);
-  if (bits === 16) throw new ForVipsError("palettes of 16 bits are not shown");
+  if (bits === 16) throw new ForVipsError("a palette of 16 bits");
   const values = await directory.numbers(TAG.colorMap);
   const size = Math.floor(values.length / 3);
   if (bits > 8 || size < 2 ** bits) {

@@ -160,3 +160,39 @@ Deno.test("tiles that Aperio leaves out are made of the finer level", async () =
   }
   image.close();
 });
+
+Deno.test("levels that lack every tile are made in time that grows with their pixels", async () => {
+  using folder = new TemporaryFolder();
+  const sides = Array.from({ length: 20 }, (_, level) => 336 - 16 * level);
+  const recipes = sides.map((side, level): TiffRecipe => ({
+    width: side,
+    height: side,
+    samples: 3,
+    tile: 16,
+    compression: "deflate",
+    missing: level === 0
+      ? []
+      : Array.from({ length: (side / 16) ** 2 }, (_, tile) => tile),
+    value: () => 100,
+    fields: [asciiField(270, "Aperio Image Library\r\nx|AppMag = 20")],
+  }));
+  const image = await openImage(folder.write("a.svs", tiffFile(...recipes)));
+  assert.equal(image.levels.length, sides.length);
+  // Four blocks of the finer level for each would be 4^19 of them.
+  const { data } = await image.read(
+    { x: 0, y: 0, width: 32, height: 32 },
+    sides.length - 1,
+    AbortSignal.timeout(120_000),
+  );
+  assert.deepEqual([...data.subarray(0, 4)], [100, 100, 100, 255]);
+
+  const given = new AbortController();
+  const late = image.read(
+    { x: 16, y: 16, width: 8, height: 8 },
+    5,
+    given.signal,
+  );
+  given.abort(new Error("given up"));
+  await assert.rejects(late, /given up/);
+  image.close();
+});

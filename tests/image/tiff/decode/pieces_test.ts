@@ -153,6 +153,14 @@ Deno.test("libvips decodes what blocks lack, and nothing that is refused for its
     { ...cmyk, samples: 4, fields: [shortField(332, 2)] },
     /as TIFF: its inks are not CMYK \(InkSet 2\)$/,
   );
+  await refuses(
+    { ...cmyk, samples: 4, compression: "zstd" },
+    /as TIFF: CMYK with compression zstd is not supported$/,
+  );
+  await refuses(
+    { ...cmyk, samples: 4, planar: true, tile: 16 },
+    /as TIFF: CMYK in tiles with separate planes is not supported$/,
+  );
   const bilevel = { ...SIZE, bits: 1, photometric: 0, value: () => 0 };
   const runs = await sharp(tiffFile(bilevel)).threshold()
     .toColourspace("b-w").tiff({ compression: "ccittfax4", bitdepth: 1 })
