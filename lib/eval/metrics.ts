@@ -45,7 +45,7 @@ export interface MetricValues {
 }
 
 /** The figures of one evaluation. */
-export interface Metrics extends MetricValues {
+export interface ClassifierMetrics extends MetricValues {
   /** Images of class [true][predicted]. */
   confusion: number[][];
 }
@@ -80,7 +80,7 @@ const PROBABILITY_TOLERANCE = 1e-3; // room for float32 and for printed digits
  * @throws {RangeError} If there is no image, or if a label or a probability
  * cannot be one.
  */
-export function evaluateMetrics(scored: Scored): Metrics {
+export function evaluateMetrics(scored: Scored): ClassifierMetrics {
   const table = tabulate(scored);
   const counts = new Int32Array(table.images).fill(1);
   return {

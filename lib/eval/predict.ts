@@ -26,7 +26,7 @@ import type {
 } from "../model/look/draws.ts";
 import { stainsFor } from "../model/look/input.ts";
 import type { Model } from "../model/model.ts";
-import { lookPasses } from "../model/look/micro_batches.ts";
+import { microBatches } from "../model/look/micro_batches.ts";
 import { type Plan, plan } from "../model/look/whole.ts";
 import {
   type BlockPlan,
@@ -140,16 +140,16 @@ export async function predict(
     });
   }
   const { attention = false } = options;
-  const batch: PredictedBatch = { predictions: [], timings: NO_TIME };
-  for (const pass of lookPasses(looked, model.config, planOptions)) {
-    const own = pass.images.map((i) => looked[i]!);
-    const { predictions, timings } = pass.inBlocks
+  const predicted: PredictedBatch = { predictions: [], timings: NO_TIME };
+  for (const batch of microBatches(looked, model.config, planOptions)) {
+    const own = batch.images.map((i) => looked[i]!);
+    const { predictions, timings } = batch.inBlocks
       ? await predictInBlocks(model, own[0]!, planOptions, attention)
       : await predictTogether(model, own, planOptions, attention);
-    batch.predictions.push(...predictions);
-    batch.timings = sum(batch.timings, timings);
+    predicted.predictions.push(...predictions);
+    predicted.timings = sum(predicted.timings, timings);
   }
-  return batch;
+  return predicted;
 }
 
 const NO_TIME = { readMs: 0, stage1Ms: 0, stage2Ms: 0, classifyMs: 0 };

@@ -10,7 +10,12 @@ import { basename, join } from "node:path";
 import { z } from "zod";
 import { CheckpointError, ConfigError, oneLine } from "../errors.ts";
 import { spelled, writeFileAtomically } from "../files.ts";
-import { type Config, issueText, parseConfig } from "./config.ts";
+import {
+  type Config,
+  issueText,
+  parseConfig,
+  withoutRemoved,
+} from "./config.ts";
 import { parameterSpecs } from "./networks.ts";
 import { createParameters } from "./parameters.ts";
 import {
@@ -236,7 +241,8 @@ function decodeCheckpoint(bytes: Uint8Array) {
     throw new SyntaxError(parsed.error.issues.map(issueText).join("; "));
   }
   const { config: stored, format: _, ...known } = parsed.data;
-  const config = parseConfig(stored, "its configuration");
+  // A model stays what it is, however its training was cut.
+  const config = parseConfig(withoutRemoved(stored, true), "its configuration");
   const specs = parameterSpecs(
     config.network.features,
     known.classes.length,

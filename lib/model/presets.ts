@@ -28,7 +28,6 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
   training: {
     epochs: 100, // [C]
     batchSize: 5, // [C]
-    imagesPerPass: null,
     learningRate: 1e-4, // [C] Adam
     attentionLearningRate: 1e-4, // [C] one rate for all
     weightDecay: 1e-5, // [C]

@@ -5,7 +5,7 @@
  * @module
  */
 import { count } from "../data/table.ts";
-import type { Difference, Figure, Row } from "./rows.ts";
+import type { Difference, Figure, StudyRow } from "./rows.ts";
 import type { Study } from "./study.ts";
 
 /** A figure of the report, by its path relative to it. */
@@ -24,7 +24,7 @@ export interface StudyResults {
   done: number;
   cells: number;
   quick: boolean;
-  rows: readonly Row[];
+  rows: readonly StudyRow[];
 }
 
 /** How the table's intervals are made. */
@@ -73,7 +73,7 @@ export function reportText(
 }
 
 /** The first paragraph: who is best, and any baseline that beats its match. */
-function headline(rows: readonly Row[]): string {
+function headline(rows: readonly StudyRow[]): string {
   const best = rows
     .filter(({ accuracy, unseen }) => accuracy.mean !== null && !unseen)
     .toSorted((a, b) => b.accuracy.mean! - a.accuracy.mean!)[0];
@@ -110,7 +110,7 @@ function remarks({ done, cells, quick }: StudyResults): string[] {
 }
 
 function table(
-  rows: readonly Row[],
+  rows: readonly StudyRow[],
   abouts: ReadonlyMap<string, string>,
 ): string[] {
   const head = [
@@ -145,7 +145,7 @@ function table(
     .map((cells) => `| ${cells.join(" | ")} |`);
 }
 
-function hits({ hitRate, chanceHitRate }: Row): string {
+function hits({ hitRate, chanceHitRate }: StudyRow): string {
   const { mean } = hitRate, chance = chanceHitRate.mean;
   if (mean === null || chance === null) return "";
   const ratio = chance > 0 ? `, ${(mean / chance).toFixed(1)}` : "";

@@ -40,7 +40,7 @@ export interface Difference extends Figure {
 }
 
 /** One line of the table. */
-export interface Row {
+export interface StudyRow {
   variant: string;
   protocol: Protocol;
   baseline: boolean;
@@ -80,7 +80,7 @@ export function rowOf(
     other?: readonly CellResult[] | undefined;
     chosenBy?: readonly number[];
   },
-): Row {
+): StudyRow {
   const folds = foldsOf(results, protocol)
     .filter(({ fold }) => !chosenBy?.includes(fold));
   const figures = foldFigures(folds);

@@ -11,7 +11,7 @@ import { lineChart, type Series } from "./chart.ts";
 import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
 import { foldLogs, foldPredictions } from "./files.ts";
 import { type Illustration, reportText, type StudyResults } from "./report.ts";
-import { type CellResult, foldsOf, type Row, rowOf } from "./rows.ts";
+import { type CellResult, foldsOf, rowOf, type StudyRow } from "./rows.ts";
 import { sample } from "./attention_sample.ts";
 import type { Cell, Study, Variant } from "./study.ts";
 import { trendCharts } from "./trends.ts";
@@ -57,7 +57,7 @@ function rowsOf(
   variant: Variant,
   { chosenBy }: Study,
   done: readonly DoneCell[],
-): Row[] {
+): StudyRow[] {
   const own = done.filter(({ cell }) => cell.variant.name === variant.name);
   if (own.length === 0) return [];
   const other = done
@@ -87,7 +87,7 @@ function rowsOf(
 async function trendsOf(
   folder: string,
   study: Study,
-  rows: readonly Row[],
+  rows: readonly StudyRow[],
 ): Promise<Illustration[]> {
   const charts = trendCharts(study, rows);
   return await Promise.all(charts.map(async ({ name, svg }, i) => {

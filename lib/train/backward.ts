@@ -16,7 +16,7 @@ import { readFeatures, type ScoreOptions } from "../model/zoom_in.ts";
 import { addFeatureGradients } from "./block_gradients.ts";
 
 /** Gradients of some images of the batch, and what their log needs. */
-export interface Pass {
+export interface BackwardPass {
   gradients: Map<string, tf.Tensor>;
   report: tf.Tensor1D;
   updates: StatisticUpdates;
@@ -24,26 +24,28 @@ export interface Pass {
 }
 
 /** Frees what a pass holds on the engine. */
-export function disposePass(
-  { gradients, report, updates }: Pick<Pass, "gradients" | "updates"> & {
-    report: tf.Tensor1D | undefined;
-  },
+export function disposeBackward(
+  { gradients, report, updates }:
+    & Pick<BackwardPass, "gradients" | "updates">
+    & {
+      report: tf.Tensor1D | undefined;
+    },
 ): void {
   tf.dispose([...gradients.values(), report, ...updates.values()]);
 }
 
 /** A pass as it is made. */
-export interface PassDraft extends Omit<Pass, "report"> {
+export interface BackwardDraft extends Omit<BackwardPass, "report"> {
   report: tf.Tensor1D | undefined;
 }
 
 /** What `make` makes a pass of; nothing is left on the engine if it fails. */
-export async function newPass(
+export async function runBackward(
   planned: Drawn,
   classes: readonly number[],
-  make: (pass: PassDraft) => Promise<void>,
-): Promise<Pass> {
-  const pass: PassDraft = {
+  make: (pass: BackwardDraft) => Promise<void>,
+): Promise<BackwardPass> {
+  const pass: BackwardDraft = {
     gradients: new Map(),
     report: undefined,
     updates: new Map(),
@@ -53,7 +55,7 @@ export async function newPass(
     await make(pass);
     return { ...pass, report: pass.report! };
   } catch (error) {
-    disposePass(pass);
+    disposeBackward(pass);
     throw error;
   } finally {
     planned.dispose();
@@ -70,7 +72,7 @@ export async function newPass(
 export async function record(
   model: Model,
   planned: Drawn,
-  pass: PassDraft,
+  pass: BackwardDraft,
   { names, leaves = [], loss }: {
     names: readonly string[];
     leaves?: readonly tf.Variable[];
@@ -128,7 +130,7 @@ async function featureVariable(
   const { features } = model.config.network;
   if (hasBatchStatistics[features]) {
     throw new ConfigError(
-      `Cannot train network.features=${features} on ${planned.locations.length} sub-tiles together ${
+      `Cannot train network.features=${features}: its batch statistics need all ${planned.locations.length} sub-tiles of a micro-batch at once, ${
         howToFit(planned.togetherBytes)
       }`,
     );
@@ -140,15 +142,15 @@ async function featureVariable(
 }
 
 function howToFit(bytes: number): string {
-  const needed = "its batch statistics need them so";
-  const fewer = "lower training.imagesPerPass or view.samples";
+  const fewer = "lower training.batchSize or view.samples";
   return Number.isFinite(bytes)
-    ? `within the memory bound: ${needed}; set --memory to ${
+    ? `more than the memory bound holds; set --memory to ${
       Math.ceil(bytes / 1e6)
     }MB or more a worker, or ${fewer}`
-    : `in what this GPU binds at once: ${needed}; ${fewer}`;
+    : `more than this GPU binds at once; ${fewer}`;
 }
 
+/** True for the name of a parameter of a or b. */
 export function isAttention(name: string): boolean {
   return name.startsWith("a/") || name.startsWith("b/");
 }

@@ -26,7 +26,12 @@ import { negativeEntropy } from "../sampling/entropy.ts";
 import type { Augmentation } from "./augmentation.ts";
 import { addAttentionGradients } from "./block_gradients.ts";
 import { crossEntropy } from "./loss.ts";
-import { isAttention, newPass, type Pass, record } from "./backward.ts";
+import {
+  type BackwardPass,
+  isAttention,
+  record,
+  runBackward,
+} from "./backward.ts";
 
 /** One image of a training batch. */
 export interface TrainingImage {
@@ -57,7 +62,7 @@ export interface StepOptions {
 }
 
 /** The images of a pass: as they are looked at, and what they are. */
-export interface PassImages {
+export interface MicroBatchImages {
   images: readonly PlanImage[];
   classes: readonly number[];
   /** Images of the whole batch. */
@@ -100,18 +105,18 @@ async function planImage(
 }
 
 /** A pass of images whose views are held together. */
-export async function passTogether(
+export async function backwardTogether(
   model: Model,
-  part: PassImages,
+  part: MicroBatchImages,
   options: StepOptions,
-): Promise<Pass> {
+): Promise<BackwardPass> {
   const planned = await plan(model, part.images, {
     samples: model.config.view.samples,
     draws: "seeded",
     memory: options.memory,
     signal: options.signal,
   });
-  return await newPass(planned, part.classes, async (pass) => {
+  return await runBackward(planned, part.classes, async (pass) => {
     await record(model, planned, pass, {
       names: trainedNames(model, options.freezeAttention),
       loss(how) {
@@ -142,11 +147,11 @@ export async function passTogether(
  * of what was drawn as variables; their gradients are those that a and b go on
  * from, block by block.
  */
-export async function passInBlocks(
+export async function backwardInBlocks(
   model: Model,
-  part: PassImages,
+  part: MicroBatchImages,
   options: StepOptions,
-): Promise<Pass> {
+): Promise<BackwardPass> {
   const planned = await planInBlocks(model, part.images[0]!, {
     samples: model.config.view.samples,
     draws: "seeded",
@@ -154,7 +159,7 @@ export async function passInBlocks(
     memory: options.memory,
     signal: options.signal,
   });
-  return await newPass(planned, part.classes, async (pass) => {
+  return await runBackward(planned, part.classes, async (pass) => {
     const names = trainedNames(model, options.freezeAttention);
     const own = names.filter((name) => !isAttention(name));
     const attention = {
@@ -215,9 +220,11 @@ function classLoss(
   { config, classes }: Model,
   { glimpses }: Drawn,
   logits: tf.Tensor2D,
-  { classes: labels, of, classWeights }: Pick<PassImages, "classes" | "of"> & {
-    classWeights: readonly number[];
-  },
+  { classes: labels, of, classWeights }:
+    & Pick<MicroBatchImages, "classes" | "of">
+    & {
+      classWeights: readonly number[];
+    },
 ): tf.Scalar {
   const targets = glimpses.map(({ image, contrastive }) =>
     contrastive ? classes.indexOf(config.referenceClass!) : labels[image]!

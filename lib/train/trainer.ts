@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { NothingToDrawError } from "../../kernels/sample/with_replacement.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
-import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
+import { type ClassifierMetrics, evaluateMetrics } from "../eval/metrics.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/image_cache.ts";
@@ -304,7 +304,9 @@ class Run {
     });
     if (failures.length > 0) throw failures[0]!.error;
     const { classes } = this.#model;
-    const metrics: Metrics = evaluateMetrics(scoredImages(images, classes));
+    const metrics: ClassifierMetrics = evaluateMetrics(
+      scoredImages(images, classes),
+    );
     return {
       loss: metrics.logLoss,
       accuracy: metrics.accuracy,

@@ -17,7 +17,7 @@ import {
   type ForegroundChoice,
   foregroundOf,
 } from "../image/foreground/tissue.ts";
-import { lookPasses } from "../model/look/micro_batches.ts";
+import { microBatches } from "../model/look/micro_batches.ts";
 import { plan } from "../model/look/whole.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { Memory } from "../memory.ts";
@@ -104,8 +104,11 @@ async function fitTo(
   { foreground: choice, memory, key, signal }: FitOptions,
 ): Promise<void> {
   const { samples, foreground: kind } = model.config.view;
-  const [pass] = lookPasses([{ pyramid }], model.config, { samples, memory });
-  if (pass!.inBlocks) {
+  const [batch] = microBatches([{ pyramid }], model.config, {
+    samples,
+    memory,
+  });
+  if (batch!.inBlocks) {
     throw new ConfigError(
       `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound, or what a GPU binds at once; raise --memory, or set training.saliencyWarmStart to null`,
     );

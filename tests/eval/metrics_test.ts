@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import {
   argmax,
+  type ClassifierMetrics,
   evaluateMetrics,
-  type Metrics,
   type MetricValues,
   type Scored,
 } from "../../lib/eval/metrics.ts";
@@ -150,7 +150,7 @@ function binary(labels: number[], positive: number[]): Scored {
 }
 
 function assertMetrics(
-  { confusion, ...actual }: Metrics,
+  { confusion, ...actual }: ClassifierMetrics,
   expected: MetricValues,
   expectedConfusion: number[][],
 ): void {

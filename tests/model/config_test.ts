@@ -137,6 +137,22 @@ Deno.test("an unknown key is named", () => {
   );
 });
 
+Deno.test("imagesPerPass of older versions is dropped if null, and named if not", () => {
+  const old = (imagesPerPass: unknown) =>
+    changed((config) => Object.assign(config.training!, { imagesPerPass }));
+  assert.deepEqual(parseConfig(old(null), "config.json"), preset("colon"));
+  const text =
+    "it was removed, because the memory bound decides how many images are held at once: delete it, and set --memory if need be";
+  assert.throws(() => parseConfig(old(2), "config.json"), {
+    message:
+      `Cannot use config.json as a configuration: training.imagesPerPass: ${text}`,
+  });
+  assert.throws(
+    () => withSettings(preset("colon"), ["training.imagesPerPass=2"]),
+    { message: `Cannot set "training.imagesPerPass": ${text}` },
+  );
+});
+
 Deno.test("all faults are told at once", () => {
   const value = changed((config) => {
     config.mpp = -1;

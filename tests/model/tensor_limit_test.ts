@@ -12,7 +12,7 @@ import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
-import { lookPasses } from "../../lib/model/look/micro_batches.ts";
+import { microBatches } from "../../lib/model/look/micro_batches.ts";
 import { plan } from "../../lib/model/look/whole.ts";
 import { ignoreGpu, testOnEngines } from "../engines.ts";
 import { noiseImage, toyModel } from "./toy.ts";
@@ -46,12 +46,12 @@ testOnEngines(
     const { config, parameters } = toyModel({ view: { scale1: 1 } });
     const pyramid = noiseImage({ width: 2176, height: 8 }, 1);
     Object.assign(pyramid, { height: 2048 }); // 136 MiB in 8 channels
-    const [pass] = lookPasses([{ pyramid }], config, {
+    const [batch] = microBatches([{ pyramid }], config, {
       samples: 1,
       memory: LARGE,
     });
     const isTensor = 2176 * 2048 * 8 * 4 <= largestTensorBytes();
-    assert.equal(pass!.inBlocks, !isTensor); // 6 GB hold them
+    assert.equal(batch!.inBlocks, !isTensor); // 6 GB hold them
     disposeParameters(parameters);
   },
 );

@@ -18,26 +18,23 @@ import {
 } from "../networks.ts";
 
 /** Places of images that are looked at together, or of one in blocks. */
-export interface LookPass {
+export interface MicroBatch {
   images: number[];
   inBlocks: boolean;
 }
 
-/** How to cut. */
-interface PassOptions extends Pick<PlanOptions, "samples" | "memory"> {
-  /** Images a pass. */
-  most?: number;
-  /** Whether gradients are asked for: what f makes of an image is held then. */
+/** Options of {@linkcode microBatches}. */
+interface MicroBatchOptions extends Pick<PlanOptions, "samples" | "memory"> {
+  /** True if gradients follow: the activations of f are then held, too. */
   training?: boolean;
 }
 
-/** Cuts a batch into passes, in order. */
-export function lookPasses(
+/** Cuts a batch into micro-batches, in order: as many images in each as memory takes. */
+export function microBatches(
   images: readonly Pick<PlanImage, "pyramid" | "contrastive">[],
   config: Config,
-  { samples, memory = new Memory(), most = images.length, training = false }:
-    PassOptions,
-): LookPass[] {
+  { samples, memory = new Memory(), training = false }: MicroBatchOptions,
+): MicroBatch[] {
   const { features } = config.network;
   const tensorBytes = largestTensorBytes();
   const joint = Math.min(
@@ -51,25 +48,23 @@ export function lookPasses(
       tensorBytes / featureTensorBytes[features],
     )
     : Infinity;
-  const passes: LookPass[] = [];
-  let seen = 0, read = 0; // by the last pass, px
+  const batches: MicroBatch[] = [];
+  let seen = 0, read = 0; // by the last micro-batch, px
   for (const [i, image] of images.entries()) {
     const more = pixelsSeen(image, config, samples);
     const inBlocks = more > joint;
     seen += more;
     read += pixelsRead(image, config, samples);
-    const last = passes.at(-1);
-    if (
-      last && last.images.length < most && seen <= joint && read <= readable
-    ) {
+    const last = batches.at(-1);
+    if (last && seen <= joint && read <= readable) {
       last.images.push(i);
     } else {
-      passes.push({ images: [i], inBlocks });
+      batches.push({ images: [i], inBlocks });
       seen = more;
       read = pixelsRead(image, config, samples);
     }
   }
-  return passes;
+  return batches;
 }
 
 /** Most pixels that a and b see of an image. */
