@@ -1,6 +1,6 @@
 /**
  * A checkpoint: one safetensors file with the weights, the optimizer's state
- * and, in its metadata, everything else that a model is.
+ * and, in its metadata, everything else that belongs to a model.
  *
  * @module
  */
@@ -44,13 +44,15 @@ const metadataSchema = z.strictObject({
 
 /** A model and where its training stands. */
 export interface Checkpoint {
+  /** The model; its parameters belong to the caller. */
   model: Model;
   /** Epochs done. */
   epoch: number;
   /** Seed of the run: with the epoch, the whole random state. */
   seed: number;
+  /** Figures of the last epoch by name, as logged; null where undefined. */
   metrics: Record<string, number | null>;
-  /** What the trainer needs to go on: state outside the tensors. */
+  /** The trainer's state beside its tensors, from which it continues. */
   trainer: unknown;
   /** The trainer's tensors, such as the optimizer's moments. */
   trainerTensors: Map<string, StoredTensor>;
@@ -58,7 +60,7 @@ export interface Checkpoint {
   sha256: string;
 }
 
-/** A checkpoint without its weights: what can be told without an engine. */
+/** A checkpoint without its weights, which needs no engine. */
 export interface CheckpointInfo
   extends Omit<Checkpoint, "model" | "trainer" | "trainerTensors"> {
   /** The file itself. */
@@ -126,11 +128,20 @@ export async function writeCheckpoint(
 }
 
 /**
- * Reads a checkpoint onto the current engine. The model's variables belong to
- * the caller.
+ * Reads a checkpoint onto the current engine: start one before, with
+ * {@linkcode startEngine}. The model's variables belong to the caller.
  *
  * @param path a checkpoint, or the folder of a run: its best, else its last.
  * @throws {CheckpointError} If there is none, or it is not ours, or damaged.
+ *
+ * @example
+ * ```ts
+ * import { readCheckpoint, startEngine } from "zoomin";
+ *
+ * await startEngine("auto");
+ * const { model, epoch, metrics } = await readCheckpoint("run");
+ * console.log(model.classes, `after ${epoch} epochs`, metrics);
+ * ```
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   return await decodeFile(await checkpointFile(path), (bytes) => {
@@ -151,7 +162,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 /**
- * Reads what a checkpoint says of itself; no engine is needed.
+ * Reads the metadata of a checkpoint; no engine is needed.
  *
  * @param path as {@linkcode readCheckpoint}.
  * @throws {CheckpointError} As {@linkcode readCheckpoint}.
@@ -209,7 +220,7 @@ async function decodeFile<T>(
   }
 }
 
-/** The checkpoint that `path` means. */
+/** The file of the checkpoint at `path`: itself, or that of a run. */
 async function checkpointFile(given: string): Promise<string> {
   const path = await spelled(given);
   const info = await stat(path).catch(() => undefined);

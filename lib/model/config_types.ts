@@ -29,7 +29,7 @@ export interface NetworkConfig {
   features: "lenet" | "resnet" | "ats";
   /**
    * Attention: `learned`, or one to compare with: `uniform`, every location
-   * alike; `instances`, the same, then attention over what was read.
+   * alike; `instances`, the same, then attention over the sub-tiles read.
    */
   attention: "learned" | "uniform" | "instances";
   /** `he`: N(0, 2/fanIn); `pytorch`: U(+-1/sqrt(fanIn)). */
@@ -42,7 +42,7 @@ export interface NetworkConfig {
   centreFeatures: boolean;
 }
 
-/** A learning rate that falls by a factor every few epochs. */
+/** A learning rate that is multiplied by a factor every few epochs. */
 export interface StepSchedule {
   /** Names this form. */
   kind: "step";

@@ -1,7 +1,7 @@
 /**
- * Attention over what was read, instead of over where to read: attention-based
- * multiple-instance learning (Ilse, Tomczak & Welling, ICML 2018, eq. 7 and 8),
- * the method to compare with when every sub-tile is affordable.
+ * Attention over the sub-tiles that were read, instead of over where to read:
+ * attention-based multiple-instance learning (Ilse, Tomczak & Welling, ICML 2018,
+ * eq. 7 and 8), the method to compare with when every sub-tile is affordable.
  *
  *     F = sum_k a_k f_k,   a = softmax over an image's sub-tiles of w tanh(V f_k)
  *

@@ -1,6 +1,6 @@
 /**
  * The two normalisations of the networks, each with its own gradient: shorter
- * and steadier than what the tape would make of their parts.
+ * and more stable than the tape's gradient of their parts.
  *
  * @module
  */
@@ -57,7 +57,7 @@ export function batchNormalise(
     shift: tf.Tensor1D;
     mean?: tf.Tensor1D;
     variance?: tf.Tensor1D;
-    /** Whether a ReLU follows. */
+    /** Adds a ReLU after it. */
     relu?: boolean;
   },
 ): BatchNormalised {
@@ -142,7 +142,7 @@ function normaliseColumns(
   return operation(x, scale, shift) as tf.Tensor2D;
 }
 
-/** What `use` makes of x, which goes: maps of whole batches would pile up. */
+/** Applies `use` to x and frees x: maps of whole batches would pile up. */
 function spent<T extends tf.Tensor>(x: T, use: (x: T) => tf.Tensor): tf.Tensor {
   const result = use(x);
   x.dispose();

@@ -15,7 +15,7 @@ export interface StoredTensor {
   data: Float32Array;
 }
 
-/** What a file holds. */
+/** The contents of a file. */
 export interface SafeTensors {
   tensors: Map<string, StoredTensor>;
   metadata: Record<string, string>;

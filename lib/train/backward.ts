@@ -1,6 +1,6 @@
 /**
- * Recording a pass: its gradients, and what else of it stays on the engine until
- * the step is done.
+ * The backward pass of a micro-batch: its gradients, and all that stays on the
+ * engine until the step is done.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import {
 import { readFeatures, type ScoreOptions } from "../model/zoom_in.ts";
 import { addFeatureGradients } from "./block_gradients.ts";
 
-/** Gradients of some images of the batch, and what their log needs. */
+/** Gradients of a micro-batch, and its figures for the log. */
 export interface BackwardPass {
   gradients: Map<string, tf.Tensor>;
   report: tf.Tensor1D;
@@ -23,7 +23,7 @@ export interface BackwardPass {
   classes: number[];
 }
 
-/** Frees what a pass holds on the engine. */
+/** Frees the tensors of a backward pass. */
 export function disposeBackward(
   { gradients, report, updates }:
     & Pick<BackwardPass, "gradients" | "updates">
@@ -34,12 +34,12 @@ export function disposeBackward(
   tf.dispose([...gradients.values(), report, ...updates.values()]);
 }
 
-/** A pass as it is made. */
+/** A backward pass that is being computed. */
 export interface BackwardDraft extends Omit<BackwardPass, "report"> {
   report: tf.Tensor1D | undefined;
 }
 
-/** What `make` makes a pass of; nothing is left on the engine if it fails. */
+/** Runs `make` on a fresh backward pass; frees its tensors if that fails. */
 export async function runBackward(
   planned: Drawn,
   classes: readonly number[],
@@ -63,9 +63,9 @@ export async function runBackward(
 }
 
 /**
- * Computes a loss and adds its gradients at the parameters `names` to a pass.
- * Sub-tiles that are not held together are read twice: for their features, which
- * the loss then starts from, and again to go on from the gradients at those.
+ * Computes a loss and adds its gradients at the parameters `names` to a backward
+ * pass. Sub-tiles that do not fit at once are read twice: for their features,
+ * from which the loss is computed, and for the gradients through them.
  *
  * @returns the gradients at `leaves`.
  */
@@ -120,7 +120,7 @@ export async function record(
 /**
  * Features of all sub-tiles as a variable.
  *
- * @throws {ConfigError} If f learns from statistics of all of them.
+ * @throws {ConfigError} If f uses batch statistics of all of them.
  */
 async function featureVariable(
   model: Model,

@@ -1,5 +1,5 @@
 /**
- * A pass: the gradients of some images of a batch, and what the log wants.
+ * The loss and the backward pass of a micro-batch, and its figures for the log.
  *
  * @module
  */
@@ -37,31 +37,31 @@ import {
 export interface TrainingImage {
   pyramid: Pyramid;
   classIndex: number;
-  /** What makes its stains those of all images; null: nothing. */
+  /** Optical-density transform that normalises the stains; null for none. */
   stains: DensityMatrix | null;
   augmentation: Augmentation;
   /** Key of its draws: seed, epoch, image. */
   key: Key;
 }
 
-/** What stays the same over the steps of an epoch. */
+/** Options that are constant over the steps of an epoch. */
 export interface StepOptions {
   /** Factor of both learning rates. */
   rate: number;
-  /** Whether the contrastive term is on. */
+  /** Adds the contrastive term. */
   contrastive: boolean;
-  /** Whether a and b stay as they are (after a warm start). */
+  /** Keeps a and b as they are (after a warm start). */
   freezeAttention: boolean;
   /** Weight of each class in the loss. */
   classWeights: readonly number[];
-  /** Where to look; the configuration's if left out. */
+  /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
-  /** The bound on tensors; the default's if left out. */
+  /** Memory bound of the tensors; the default if omitted. */
   memory?: Memory | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** The images of a pass: as they are looked at, and what they are. */
+/** The images of a micro-batch, and their classes. */
 export interface MicroBatchImages {
   images: readonly PlanImage[];
   classes: readonly number[];
@@ -104,7 +104,7 @@ async function planImage(
   };
 }
 
-/** A pass of images whose views are held together. */
+/** The backward pass of images whose views are held at once. */
 export async function backwardTogether(
   model: Model,
   part: MicroBatchImages,
@@ -143,9 +143,9 @@ export async function backwardTogether(
 }
 
 /**
- * A pass of one image in blocks. tfjs records f and g alone, with the attention
- * of what was drawn as variables; their gradients are those that a and b go on
- * from, block by block.
+ * The backward pass of one image in blocks. tfjs records f and g alone, with the
+ * attention of the draws as variables; from their gradients those of a and b are
+ * computed, block by block.
  */
 export async function backwardInBlocks(
   model: Model,
@@ -215,7 +215,7 @@ function trainedNames(
     .filter((name) => !(freezeAttention && isAttention(name)));
 }
 
-/** The pass's share of the batch's mean loss: its cross-entropies. */
+/** The micro-batch's share of the batch's mean cross-entropy. */
 function classLoss(
   { config, classes }: Model,
   { glimpses }: Drawn,
@@ -235,7 +235,7 @@ function classLoss(
   return crossEntropy(logits, { targets, weights });
 }
 
-/** The same of the regulariser, over maps that are held. */
+/** Its share of the entropy regulariser, over maps that are held at once. */
 function entropyLoss(
   { config }: Model,
   planned: Plan,
@@ -272,7 +272,7 @@ export const LOSS = 0,
   COSINE = 3,
   HEAD = 4;
 
-/** All that the log wants of a pass, as one tensor: one read-back a pass. */
+/** A micro-batch's figures for the log as one tensor: one read-back each. */
 function reportOf(
   { features, logits }: DrawnScores,
   { loss, tileEntropy, subTileEntropy, images }: {
@@ -299,7 +299,7 @@ function meanEntropy(attention: tf.Tensor2D): tf.Tensor {
   return tf.mul(tf.sum(tf.mul(attention, logs)), -1 / attention.shape[0]);
 }
 
-/** The report of a pass in blocks, whose entropies are known. */
+/** The report of one image in blocks, whose entropies are known. */
 function blockReport(
   { config }: Model,
   planned: BlockPlan,

@@ -22,12 +22,12 @@ import type { Normalisation } from "../model/model.ts";
 const IMAGES = 100;
 // A prime, so that the pixels read fall in no column pattern.
 const PIXEL_STEP = 17;
-// Of a larger image a picture of its coarse levels is enough, px.
+// Larger images are measured on their coarse levels, px.
 const MOST_PIXELS = 4096 * 4096, OVERVIEW_SIDE = 2048;
 // A colour channel without contrast is left as it is.
 const SMALLEST_DEVIATION = 1e-3;
 
-/** How the network sees the images. */
+/** Options of {@linkcode measureNormalisation}. */
 interface NormalisationOptions {
   /** Micrometres per px; null as stored. */
   mpp?: number | null;
@@ -50,7 +50,7 @@ export async function measureNormalisation(
   let count = 0;
   const step = Math.max(1, entries.length / IMAGES);
   for (let i = 0; i < entries.length; i += step) {
-    await setTimeout(0); // decoded pictures never wait: let signals in
+    await setTimeout(0); // decoded images never wait: let signals in
     signal?.throwIfAborted();
     const entry = entries[Math.floor(i)]!;
     const pyramid = await openAtMpp(cache, entry, mpp, signal);
@@ -94,7 +94,7 @@ function restained(
     .map((density) => 255 * Math.min(1, Math.exp(-density)));
 }
 
-/** RGBA of the whole image; of its coarse levels where it is a large one. */
+/** RGBA of the whole image; of its coarse levels if it is large. */
 async function sampledPixels(
   pyramid: Pyramid,
   signal: AbortSignal | undefined,

@@ -27,7 +27,7 @@ import { type BackwardPass, disposeBackward, isAttention } from "./backward.ts";
 /** The four networks, as parameter names begin. */
 export const NETS = ["a", "b", "f", "g"] as const;
 
-/** What a step tells the log. */
+/** Figures of a step for the log. */
 export interface StepReport {
   loss: number;
   /** Images whose class was guessed. */
@@ -44,7 +44,7 @@ export interface StepReport {
   liveChannels: boolean[];
 }
 
-/** Runs one step on a batch of images and returns what it saw. */
+/** Runs one step on a batch of images, micro-batch by micro-batch. */
 export async function trainStep(
   model: Model,
   optimizer: AdamW,
@@ -78,7 +78,7 @@ export async function trainStep(
   }
 }
 
-/** Adds the passes up, clips, and steps; returns the gradient norm of each net. */
+/** Adds the gradients up, clips, and steps; returns the norm of each net's. */
 function move(
   model: Model,
   optimizer: AdamW,

@@ -7,7 +7,7 @@
 import { EngineError } from "../errors.ts";
 import { answerCalls, WorkerCalls } from "./calls.ts";
 
-/** What a task can use while it runs. */
+/** Signal and progress of a running task. */
 export interface TaskContext<Progress> {
   signal: AbortSignal;
   onProgress: (progress: Progress) => void;
@@ -44,7 +44,7 @@ export function serveTasks<Setup, Task, Result, Progress = never>(
   });
 }
 
-/** How a pool runs; `Setup` is what every Worker starts with. */
+/** Options of a pool; every Worker starts with `setup`. */
 export interface PoolOptions<Setup, Task, Result, Progress> {
   /** Module of the Worker: it calls `serveTasks`. */
   module: URL;

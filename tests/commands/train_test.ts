@@ -379,7 +379,7 @@ const FAULTS: Fault[] = [
     },
     argv: ["--data", "side.csv"],
     code: 1,
-    message: /side\.csv: all its images to train on have the label "cat"/,
+    message: /side\.csv: all images of the split "train" have the label "cat"/,
   },
   {
     name: "faults of a manifest, all of them by line",

@@ -31,7 +31,7 @@ export function tileLogits(
   return tf.reshape(pooled, [count, map.rows * map.columns]);
 }
 
-/** Where a part of a view lies in it, px. */
+/** The place of a part in its view, px. */
 export interface ViewPlace {
   view: Size;
   part: Region;

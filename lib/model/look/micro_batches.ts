@@ -1,7 +1,7 @@
 /**
- * Which images are looked at together: as many as the memory bound takes, and
- * one that it does not take alone in blocks. On a GPU no tensor of them is
- * larger than what it binds.
+ * Micro-batches: the images that are computed at once. The memory bound decides
+ * how many; an image that it does not hold alone is looked at in blocks. On a GPU
+ * no tensor of them is larger than it can bind.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
   hasBatchStatistics,
 } from "../networks.ts";
 
-/** Places of images that are looked at together, or of one in blocks. */
+/** Places in the batch of images that are computed at once, or of one in blocks. */
 export interface MicroBatch {
   images: number[];
   inBlocks: boolean;
@@ -29,7 +29,7 @@ interface MicroBatchOptions extends Pick<PlanOptions, "samples" | "memory"> {
   training?: boolean;
 }
 
-/** Cuts a batch into micro-batches, in order: as many images in each as memory takes. */
+/** Cuts a batch into micro-batches, in order, as large as the memory bound allows. */
 export function microBatches(
   images: readonly Pick<PlanImage, "pyramid" | "contrastive">[],
   config: Config,
@@ -41,7 +41,7 @@ export function microBatches(
     memory.jointPixels,
     tensorBytes / ATTENTION_TENSOR_BYTES,
   );
-  // Statistics are those of the images that the configuration puts together.
+  // Batch statistics need all sub-tiles at once: more micro-batches change them.
   const readable = training && !hasBatchStatistics[features]
     ? Math.min(
       memory.featurePixels(featureBytes[features]),
@@ -67,7 +67,7 @@ export function microBatches(
   return batches;
 }
 
-/** Most pixels that a and b see of an image. */
+/** Upper bound of the pixels that a and b see of an image. */
 function pixelsSeen(
   { pyramid, contrastive }: Pick<PlanImage, "pyramid" | "contrastive">,
   { view }: Config,
@@ -82,7 +82,7 @@ function pixelsSeen(
   return whole.width * whole.height + tiles * tile.width * tile.height;
 }
 
-/** Most pixels that f reads of an image. */
+/** Upper bound of the pixels that f reads of an image. */
 function pixelsRead(
   { contrastive }: Pick<PlanImage, "contrastive">,
   { view }: Config,

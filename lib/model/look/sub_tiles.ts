@@ -1,6 +1,6 @@
 /**
- * The sub-tiles that were drawn, as network f reads them: all of them together
- * where the memory bound takes what f makes of them, else some at a time.
+ * The sub-tiles that were drawn, as network f reads them: all at once if the
+ * memory bound holds f's activations, else in batches.
  *
  * @module
  */
@@ -23,11 +23,11 @@ import {
 type Part = Pick<Glimpse, "image" | "subTileRegions">;
 
 /**
- * Reads all sub-tiles of glimpses, in their order. Where they are not held
- * together, `views` are read when the batches are asked for.
+ * Reads all sub-tiles of glimpses, in their order. If they do not fit at once,
+ * `views` are read when the batches are asked for.
  *
- * @param alone whether no views of the stages are held meanwhile: their share is
- *   then for a network that has to read all sub-tiles together.
+ * @param alone true if no views of the stages are held meanwhile: their share is
+ *   then for a network that has to read all sub-tiles at once.
  */
 export async function readSubTiles(
   model: Model,
