@@ -34,7 +34,7 @@ export interface LocatedSubTile extends Region {
   weight: number;
 }
 
-/** What was looked at in one image, and what was there to see. */
+/** The sub-tiles that were read of one image, and its annotated objects. */
 export interface ObservedImage {
   image: Size;
   subTileSize: Size;
@@ -46,24 +46,33 @@ export interface ObservedImage {
 
 /** Shares in [0, 1] of one image. */
 export interface AttentionHits {
+  /** Share of the drawn sub-tiles that hit. */
   drawn: number;
+  /** Sum of the weights of the sub-tiles that hit. */
   mass: number;
+  /** Expected `drawn` of uniform draws. */
   chance: number;
 }
 
 /** A figure over images with its 95 % interval. */
 export interface Estimate extends BootstrapInterval {
-  /** `null` where it is undefined: a ratio to a chance of 0. */
+  /** `null` if it is undefined: a ratio to a chance of 0. */
   value: number | null;
 }
 
 /** Means over images; each ratio is the mean share over the mean chance. */
 export interface AttentionHitsSummary {
+  /** Images with annotated objects. */
   images: number;
+  /** Share of the drawn sub-tiles that hit. */
   drawn: Estimate;
+  /** Sum of the weights of the sub-tiles that hit. */
   mass: Estimate;
+  /** Expected `drawn` of uniform draws. */
   chance: Estimate;
+  /** `drawn` over `chance`. */
   drawnToChance: Estimate;
+  /** `mass` over `chance`. */
   massToChance: Estimate;
 }
 
@@ -91,7 +100,7 @@ export function attentionHits(
   const total = subTiles.reduce((sum, { weight }) => sum + weight, 0);
   if (!(Math.abs(total - 1) <= WEIGHT_TOLERANCE)) {
     throw new RangeError(
-      `Cannot compute the share of attention as the weights of the ${subTiles.length} sub-tiles must add to 1: current sum is ${total}`,
+      `Cannot compute the share of attention: the weights of the ${subTiles.length} sub-tiles add to ${total}; they must add to 1`,
     );
   }
   if (objects.length === 0) return null;

@@ -1,6 +1,6 @@
 /**
- * Where the network looked, as GeoJSON: QuPath opens it over the slide, and a
- * map program over a georeferenced image.
+ * The drawn tiles and sub-tiles as GeoJSON, which QuPath opens over the slide,
+ * and a map program over a georeferenced image.
  *
  * Tiles of stage I are objects of type "tile", the sub-tiles that were read are
  * detections; their measurement "attention" is the share they had. Coordinates
@@ -21,12 +21,13 @@ import {
 import type { Classification } from "./classification.ts";
 
 /**
- * Where coordinates are counted from: `level0` the first pixel; `bounds` the
- * corner of the part of a slide that was scanned, to which QuPath crops;
- * `world` those of the image's coordinate system.
+ * Origins of the coordinates: `level0` the first pixel; `bounds` the corner of
+ * the part of a slide that was scanned, to which QuPath crops; `world` that of
+ * the image's coordinate system.
  */
 export const ORIGINS = ["level0", "bounds", "world"] as const;
 
+/** Name of an origin. */
 export type Origin = (typeof ORIGINS)[number];
 
 /** A collection of regions, as RFC 7946 writes it. */
@@ -41,8 +42,8 @@ export interface RegionCollection {
 export interface RegionFeature {
   type: "Feature";
   /**
-   * A UUID, none twice in a collection; the same whenever an image's regions
-   * are told.
+   * A UUID, unique in its collection, and the same each time that the regions of
+   * an image are exported.
    */
   id: string;
   geometry: { type: "Polygon"; coordinates: [number, number][][] };
@@ -53,7 +54,7 @@ export interface RegionFeature {
   };
 }
 
-/** What of a classification is drawn. */
+/** The parts of a classification that are exported. */
 export type ClassifiedRegions = Pick<
   Classification,
   "label" | "probabilities" | "image" | "tiles" | "subTiles"
@@ -130,7 +131,7 @@ export function regionsGeoJson(
   };
 }
 
-/** How corners become coordinates. */
+/** The coordinates of a corner. */
 function placing(
   { image: { bounds, georeference } }: ClassifiedRegions,
   origin: Origin,
@@ -149,7 +150,7 @@ function placing(
         return (corner) => transformedPoint(corner, georeference.transform);
       }
       throw new RangeError(
-        'Cannot take "world" as the origin: the image is not georeferenced',
+        'Cannot take "world" as the origin: the image is not georeferenced; take level0 or bounds',
       );
     default:
       return origin satisfies never;

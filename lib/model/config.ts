@@ -121,8 +121,8 @@ const evaluationSchema = z.strictObject({
     .describe("N: sub-tiles drawn at evaluation"),
 }) satisfies z.ZodType<EvaluationConfig>;
 
-/** Least side of a sub-tile of which a network leaves something, px. */
-export const leastSubTile: Record<NetworkConfig["features"], number> = {
+/** Minimum side of a sub-tile for each network, px: smaller ones leave no map. */
+export const minSubTile: Record<NetworkConfig["features"], number> = {
   lenet: 4,
   resnet: 1,
   ats: 13,
@@ -149,7 +149,7 @@ export const configSchema = z.strictObject({
   if (tileSize * scale1 < 1) {
     fault("tileSize", `must be at least 1 / scale1 = ${1 / scale1} px`);
   }
-  const least = leastSubTile[network.features];
+  const least = minSubTile[network.features];
   if (subTileSize < least) {
     fault(
       "subTileSize",

@@ -7,7 +7,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 
 // Rows shorter than this stay zero: a dead feature has no direction.
-const SHORTEST_ROW = 1e-12;
+const MIN_ROW_LENGTH = 1e-12;
 
 // As PyTorch's BatchNorm2d.
 const VARIANCE_EPSILON = 1e-5;
@@ -22,8 +22,8 @@ export function normaliseRows(x: tf.Tensor2D): tf.Tensor2D {
   const operation = tf.customGrad((input, save) => {
     const rows = input as tf.Tensor;
     const length = tf.sqrt(tf.sum(tf.square(rows), 1, true)); // [N, 1]
-    const alive = tf.cast(tf.greater(length, SHORTEST_ROW), "float32");
-    const inverse = tf.div(alive, tf.maximum(length, SHORTEST_ROW));
+    const alive = tf.cast(tf.greater(length, MIN_ROW_LENGTH), "float32");
+    const inverse = tf.div(alive, tf.maximum(length, MIN_ROW_LENGTH));
     const y = tf.mul(rows, inverse);
     (save as tf.GradSaveFunc)([y, inverse]);
     return {

@@ -14,7 +14,7 @@ import { withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import type { Study, StudyData, StudyRequest, Variant } from "./study.ts";
 
-/** What the objects of a data set are like. */
+/** The objects of a data set. */
 interface Haystack {
   name: string;
   about: string;

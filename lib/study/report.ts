@@ -1,6 +1,5 @@
 /**
- * The report of a study as Markdown: what was asked, what came out, and how
- * sure that is.
+ * The report of a study as Markdown: question, results and their intervals.
  *
  * @module
  */
@@ -27,7 +26,7 @@ export interface StudyResults {
   rows: readonly StudyRow[];
 }
 
-/** How the table's intervals are made. */
+/** Methods of the table's intervals. */
 export const INTERVALS_TEXT =
   "Accuracy, AUC and hit rate are means over folds (of the seeds' means). The 95 % intervals of accuracy and AUC are Student's t over folds, and at least what the number of images allows: Wilson's of the share of images that are called right, Newcombe's of the AUC. One fold alone has that of its images.";
 

@@ -19,7 +19,7 @@ import type { EvaluationReport } from "../eval/report.ts";
 import type { FoldResult, Protocol } from "../train/crossval.ts";
 import type { Variant } from "./study.ts";
 
-/** What a variant came to under one seed. */
+/** Results of a variant under one seed. */
 export interface CellResult {
   seed: number;
   folds: readonly FoldResult[];
@@ -44,7 +44,7 @@ export interface StudyRow {
   variant: string;
   protocol: Protocol;
   baseline: boolean;
-  /** Whether only folds count by which no setting was chosen. */
+  /** True if only folds count by which no setting was chosen. */
   unseen: boolean;
   folds: number;
   seeds: number;

@@ -7,13 +7,13 @@ import { type Axis, lineChart, type Series } from "./chart.ts";
 import type { StudyRow } from "./rows.ts";
 import type { Study, Trend } from "./study.ts";
 
-/** A chart and what it shows. */
+/** A chart and its title. */
 export interface TrendChart {
   name: string;
   svg: string;
 }
 
-/** The charts of a study that varies something; of what is done. */
+/** The charts of a study that varies something, with the rows that are done. */
 export function trendCharts(
   { variants, trendAxis }: Study,
   rows: readonly StudyRow[],

@@ -1,5 +1,5 @@
 /**
- * Writes what a study has found so far: results.json, report.md, figures.
+ * Writes the results of a study so far: results.json, report.md, figures.
  *
  * @module
  */
@@ -25,7 +25,7 @@ export interface DoneCell {
   manifest: Manifest;
 }
 
-/** Writes the report of what is done, and returns results.json. */
+/** Writes the report of the cells that are done, and returns results.json. */
 export async function writeReport(
   folder: string,
   study: Study,
@@ -125,7 +125,7 @@ async function curvesOf(
       ),
     )).flat()
   );
-  // Of two classes one tells all.
+  // The curves of two classes mirror each other: one is enough.
   const shown = classes.length === 2 ? [1] : [...classes.keys()];
   const images = await Promise.all(shown.map((i) => curves[i]!));
   const named = shown.map((i) => `class ${classes[i]}`);
@@ -158,7 +158,7 @@ async function curvesOf(
   }));
 }
 
-/** Where a variant with attention looked in one image it was tested on. */
+/** The heat map of a variant with attention on one image it was tested on. */
 async function sampleOf(
   folder: string,
   study: Study,

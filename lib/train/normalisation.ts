@@ -23,9 +23,9 @@ const IMAGES = 100;
 // A prime, so that the pixels read fall in no column pattern.
 const PIXEL_STEP = 17;
 // Larger images are measured on their coarse levels, px.
-const MOST_PIXELS = 4096 * 4096, OVERVIEW_SIDE = 2048;
+const MAX_PIXELS = 4096 * 4096, OVERVIEW_SIDE = 2048;
 // A colour channel without contrast is left as it is.
-const SMALLEST_DEVIATION = 1e-3;
+const MIN_DEVIATION = 1e-3;
 
 /** Options of {@linkcode measureNormalisation}. */
 interface NormalisationOptions {
@@ -75,7 +75,7 @@ export async function measureNormalisation(
   const mean = sums.map((sum) => sum / count);
   const deviation = squares.map((square, c) =>
     Math.max(
-      SMALLEST_DEVIATION,
+      MIN_DEVIATION,
       Math.sqrt(Math.max(0, square / count - mean[c]! ** 2)),
     )
   );
@@ -100,7 +100,7 @@ async function sampledPixels(
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { width, height } = pyramid;
-  if (width * height <= MOST_PIXELS) {
+  if (width * height <= MAX_PIXELS) {
     return (await pyramid.read({ x: 0, y: 0, width, height }, 0, signal)).data;
   }
   const { data } = await readOverview(pyramid, OVERVIEW_SIDE, signal);

@@ -35,7 +35,7 @@ const FLOOR = 2, CAP = 6;
 // Share of the mean contrast that every location has: none is ruled out.
 const EVERYWHERE = 0.01;
 // A view with less contrast is flat: its differences are rounding.
-const LEAST_CONTRAST = 1e-5;
+const MIN_CONTRAST = 1e-5;
 // Word of the random keys.
 const WARM_START = 104;
 
@@ -205,7 +205,7 @@ function contrastDistribution(
     tf.mul(mean, EVERYWHERE),
   );
   return tf.where(
-    tf.greater(mean, LEAST_CONTRAST),
+    tf.greater(mean, MIN_CONTRAST),
     tf.div(salient, tf.sum(salient, 1, true)),
     1 / locations,
   );

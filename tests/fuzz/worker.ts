@@ -16,7 +16,7 @@ export type Said =
   | { case: number; found: string; input: string };
 
 // Of the process; a case that takes as much is one that grows with its input.
-const MOST_BYTES = 3 * 2 ** 30;
+const MAX_BYTES = 3 * 2 ** 30;
 
 /** How many cases to run, and which. */
 export interface Job {
@@ -56,7 +56,7 @@ function keyOf(target: string, seed: number, at: number) {
 
 function memoryTaken(): string | undefined {
   const { rss } = Deno.memoryUsage();
-  return rss > MOST_BYTES ? `The process holds ${rss} bytes` : undefined;
+  return rss > MAX_BYTES ? `The process holds ${rss} bytes` : undefined;
 }
 
 function stackOf(error: unknown): string {

@@ -17,7 +17,7 @@ import {
   type Parameters,
   type ParameterSpec,
 } from "../../lib/model/parameters.ts";
-import { leastSubTile } from "../../lib/model/config.ts";
+import { minSubTile } from "../../lib/model/config.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { normals, normalTensor } from "../finite_differences.ts";
 
@@ -329,7 +329,7 @@ testOnEngines(
         tf.dispose([subTiles, read]);
         return values;
       };
-      const least = leastSubTile[network];
+      const least = minSubTile[network];
       assert.ok((await read(least)).every(Number.isFinite), network);
       if (least > 1) {
         assert.throws(

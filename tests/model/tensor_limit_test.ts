@@ -18,7 +18,7 @@ import { ignoreGpu, testOnEngines } from "../engines.ts";
 import { noiseImage, toyModel } from "./toy.ts";
 
 const LARGE = new Memory(6e9);
-const LEAST_BINDING = 2 ** 27; // bytes
+const MIN_BINDING = 2 ** 27; // bytes
 
 /** A square that brightens from left to right. */
 function slope(side: number): RasterPyramid {
@@ -115,7 +115,7 @@ testOnEngines(
       memory: LARGE,
     });
     const all = planned.locations.length * bytes;
-    assert.ok(all > LEAST_BINDING, `${all} bytes`);
+    assert.ok(all > MIN_BINDING, `${all} bytes`);
     const most = largestTensorBytes();
     assert.equal(planned.subTiles === undefined, all > most);
     for await (const batch of planned.subTileBatches()) {

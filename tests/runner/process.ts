@@ -27,7 +27,7 @@ export interface Ending {
   signal: string | null;
 }
 
-const LONGEST_MS = 30 * 60_000; // the longest takes two minutes
+const MAX_MS = 30 * 60_000; // the longest takes two minutes
 const STREAMS_MS = 10_000;
 const FLAGS = [
   ...["--no-prompt", "--allow-read", "--allow-write", "--allow-env"],
@@ -58,7 +58,7 @@ export async function runTests(
     }
   };
   const ends = Promise.all([read(process.stdout), read(process.stderr)]);
-  const late = setTimeout(() => process.kill("SIGKILL"), LONGEST_MS);
+  const late = setTimeout(() => process.kill("SIGKILL"), MAX_MS);
   const status = await process.status;
   clearTimeout(late);
   // What a crash has left running may hold its streams open.

@@ -35,7 +35,7 @@ import type { Model } from "../model.ts";
 import { ATTENTION_RADIUS } from "../networks.ts";
 
 // The list of blocks is held in memory; reading as many takes hours.
-const MOST_BLOCKS = 2 ** 18;
+const MAX_BLOCKS = 2 ** 18;
 
 /** A block of a tile map that is looked at. */
 interface SeenBlock {
@@ -195,7 +195,7 @@ function refuseImmense(
   { width, height }: Size,
   { blockPixels }: Memory,
 ): void {
-  if (width * height <= MOST_BLOCKS * blockPixels) return;
+  if (width * height <= MAX_BLOCKS * blockPixels) return;
   throw new ImageError(
     `Cannot look at ${source}: its view at view.scale1 has ${width} x ${height} px, which is too many; lower view.scale1`,
   );
