@@ -1,6 +1,6 @@
 /**
  * Gives the results that are kept here the intervals of lib/eval/intervals.ts:
- * they were made when one fold had a bootstrap interval, and several only
+ * they were made when one fold had a bootstrap interval, and several had only
  * Student's t. Runs are not needed: a row holds the means, Student's t and the
  * number of folds, the manifests the images of each fold.
  *
@@ -33,7 +33,7 @@ import { trendCharts } from "../../lib/study/trends.ts";
 /** The images of a test fold. */
 interface Fold {
   images: number;
-  /** Undefined where there are more than two classes. */
+  /** Undefined if there are more than two classes. */
   classes?: ClassCounts;
 }
 

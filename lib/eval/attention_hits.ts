@@ -7,9 +7,9 @@
  *
  * A sub-tile hits if it holds the middle of an object: for a point annotation
  * the point, for a box its middle. (Touching a box is not enough: a corner of
- * background in the sub-tile would count.) `chance` is what blind, uniform
- * sampling gets, exactly: the area of the union of the pixels around the
- * objects, clipped to the image, over the area of the image.
+ * background in the sub-tile would count.) `chance` is the exact expectation of
+ * uniform sampling: the area of the union of the pixels around the objects,
+ * clipped to the image, over the area of the image.
  *
  * @module
  */
@@ -93,6 +93,20 @@ const WEIGHT_TOLERANCE = 1e-3; // the weights are sums of float32
  *
  * @throws {RangeError} If there are no sub-tiles, or their weights do not add
  * to 1.
+ *
+ * @example One of two sub-tiles holds the object
+ * ```ts
+ * const hits = attentionHits({
+ *   image: { width: 100, height: 100 },
+ *   subTileSize: { width: 10, height: 10 },
+ *   subTiles: [
+ *     { x: 0, y: 0, width: 10, height: 10, weight: 0.7 },
+ *     { x: 50, y: 50, width: 10, height: 10, weight: 0.3 },
+ *   ],
+ *   objects: [{ x: 2, y: 2, width: 4, height: 4 }],
+ * });
+ * console.log(hits); // drawn 0.5, mass 0.7, chance 0.01
+ * ```
  */
 export function attentionHits(
   { image, subTileSize, subTiles, objects }: ObservedImage,
@@ -161,7 +175,7 @@ function boundedShare(share: Estimate, groups: number): Estimate {
   return { ...share, interval: wilsonInterval(tally) };
 }
 
-/** No interval if all resamples agree: they tell nothing of the error. */
+/** No interval if all resamples agree: they do not bound the error. */
 function boundedRatio(ratio: Estimate): Estimate {
   const { interval } = ratio;
   return interval && isFlat(interval) ? { ...ratio, interval: null } : ratio;

@@ -5,8 +5,8 @@
  *
  * Bootstrap (Efron & Tibshirani 1993, chapter 13): draw n images with
  * replacement, compute the metric, repeat; the interval runs from the 2.5th to
- * the 97.5th percentile. Images of one patient are not independent, so where
- * groups are known whole groups are drawn (section 8.3).
+ * the 97.5th percentile. Images of one patient are not independent, so whole
+ * groups are drawn if they are known (section 8.3).
  *
  * Folds share training images, so the t interval over folds is somewhat too
  * narrow (Bengio & Grandvalet, JMLR 2004): it describes the spread of the
@@ -181,7 +181,7 @@ export function quantile(sorted: ArrayLike<number>, q: number): number {
 /**
  * Mean of the values of some folds with its 95 % interval, mean +- t sd / sqrt n.
  *
- * @param values one a fold; `null` where the metric is undefined.
+ * @param values one a fold; `null` if the metric is undefined.
  */
 export function meanInterval(
   values: readonly (number | null)[],

@@ -113,7 +113,7 @@ export async function classifyOpened(
  *
  * @example With a heat map
  * ```ts
- * import { classifyImage, readCheckpoint, startEngine } from "zoomin";
+ * import { classifyImage, readCheckpoint, startEngine } from "@zoomin/zoomin";
  *
  * await startEngine("auto");
  * const { model } = await readCheckpoint("run");

@@ -48,7 +48,7 @@ export interface Evaluation {
  *
  * @example
  * ```ts
- * import { evaluate, ImageCache, readCheckpoint, readManifest } from "zoomin";
+ * import { evaluate, ImageCache, readCheckpoint, readManifest } from "@zoomin/zoomin";
  *
  * const { model } = await readCheckpoint("run"); // after startEngine
  * const { entries } = await readManifest("manifest.csv");

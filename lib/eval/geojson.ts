@@ -33,7 +33,7 @@ export type Origin = (typeof ORIGINS)[number];
 /** A collection of regions, as RFC 7946 writes it. */
 export interface RegionCollection {
   type: "FeatureCollection";
-  /** The coordinate system, where `origin` is `world`. */
+  /** The coordinate system, if `origin` is `world`. */
   crs?: { type: "name"; properties: { name: string } };
   features: RegionFeature[];
 }
@@ -75,6 +75,16 @@ const COLOURS: readonly [number, number, number][] = [
  * The tiles and sub-tiles of a classified image.
  *
  * @throws {RangeError} If the image has no such origin.
+ *
+ * @example
+ * ```ts
+ * import { classifyImage, readCheckpoint } from "@zoomin/zoomin";
+ *
+ * const { model } = await readCheckpoint("run"); // after startEngine
+ * const { classification } = await classifyImage("a.svs", model, { seed: 0 });
+ * const regions = regionsGeoJson(classification, { origin: "bounds" });
+ * await Deno.writeTextFile("a.geojson", JSON.stringify(regions));
+ * ```
  */
 export function regionsGeoJson(
   classified: ClassifiedRegions,

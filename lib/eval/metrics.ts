@@ -104,7 +104,7 @@ export function evaluateMetrics(scored: Scored): ClassifierMetrics {
   };
 }
 
-/** Index of the largest value; the lowest index where several are equal. */
+/** Index of the largest value; the lowest index if several are equal. */
 export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let c = 1; c < values.length; c++) {
@@ -150,7 +150,7 @@ export function tabulate(scored: Scored): ScoreTable {
 }
 
 /**
- * The metrics where image i counts `counts[i]` times. At least one count is
+ * The metrics if image i counts `counts[i]` times. At least one count is
  * positive.
  */
 export function countedMetrics(

@@ -37,7 +37,14 @@ export interface MeasuredShare {
 const Z = 1.959963984540054; // standard normal quantile of 0.975
 const BISECTIONS = 52; // one a bit of a double
 
-/** Wilson's interval of a share; `null` of no trials. */
+/**
+ * Wilson's interval of a share; `null` of no trials.
+ *
+ * @example All of ten images are right
+ * ```ts
+ * console.log(wilsonInterval({ successes: 10, trials: 10 })); // 0.72 to 1
+ * ```
+ */
 export function wilsonInterval(
   { successes, trials }: Tally,
 ): Interval | null {
@@ -84,7 +91,7 @@ export function groupedWilsonInterval(
   return wilsonInterval({ successes: share * effective, trials: effective });
 }
 
-/** The interval of the mean of independent shares, from their own. */
+/** The interval of the mean of independent shares, from their own intervals. */
 export function meanShareInterval(
   shares: readonly MeasuredShare[],
 ): Interval | null {

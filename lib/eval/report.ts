@@ -56,8 +56,8 @@ export interface EvaluationReport {
  *
  * @example
  * ```ts
- * import { evaluate, evaluationReport, ImageCache, readManifest } from "zoomin";
- * import { readCheckpoint, startEngine } from "zoomin";
+ * import { evaluate, evaluationReport, ImageCache, readManifest } from "@zoomin/zoomin";
+ * import { readCheckpoint, startEngine } from "@zoomin/zoomin";
  *
  * await startEngine("auto");
  * const { model } = await readCheckpoint("run");

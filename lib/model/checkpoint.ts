@@ -42,7 +42,7 @@ const metadataSchema = z.strictObject({
   trainer: z.unknown(),
 });
 
-/** A model and where its training stands. */
+/** A model and the state of its training. */
 export interface Checkpoint {
   /** The model; its parameters belong to the caller. */
   model: Model;
@@ -50,7 +50,7 @@ export interface Checkpoint {
   epoch: number;
   /** Seed of the run: with the epoch, the whole random state. */
   seed: number;
-  /** Figures of the last epoch by name, as logged; null where undefined. */
+  /** Figures of the last epoch by name, as logged; null if undefined. */
   metrics: Record<string, number | null>;
   /** The trainer's state beside its tensors, from which it continues. */
   trainer: unknown;
@@ -136,7 +136,7 @@ export async function writeCheckpoint(
  *
  * @example
  * ```ts
- * import { readCheckpoint, startEngine } from "zoomin";
+ * import { readCheckpoint, startEngine } from "@zoomin/zoomin";
  *
  * await startEngine("auto");
  * const { model, epoch, metrics } = await readCheckpoint("run");
@@ -252,7 +252,7 @@ function decodeCheckpoint(bytes: Uint8Array) {
     throw new SyntaxError(parsed.error.issues.map(issueText).join("; "));
   }
   const { config: stored, format: _, ...known } = parsed.data;
-  // A model stays what it is, however its training was cut.
+  // A setting of training that is gone does not change the model.
   const config = parseConfig(withoutRemoved(stored, true), "its configuration");
   const specs = parameterSpecs(
     config.network.features,

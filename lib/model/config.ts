@@ -178,12 +178,12 @@ export function withoutRemoved(value: unknown, all: boolean): unknown {
  * Checks `value`, for example parsed JSON, against the schema. Nothing is filled
  * in but fields that older versions did not have.
  *
- * @param source what messages call it: a file, a preset, the command line.
+ * @param source its name in messages: a file, a preset, the command line.
  * @throws {ConfigError} Naming every field that is wrong.
  *
  * @example A preset with another number of sub-tiles
  * ```ts
- * import { parseConfig, preset } from "zoomin";
+ * import { parseConfig, preset } from "@zoomin/zoomin";
  *
  * const { view, ...colon } = preset("colon");
  * parseConfig({ ...colon, view: { ...view, samples: 20 } }, "my settings");
@@ -242,7 +242,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
  *
  * @example
  * ```ts
- * import { preset, withSettings } from "zoomin";
+ * import { preset, withSettings } from "@zoomin/zoomin";
  *
  * const config = withSettings(preset("colon"), ["training.epochs=10"]);
  * ```

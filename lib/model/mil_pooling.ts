@@ -60,7 +60,7 @@ export function instancePooling(
   };
 }
 
-/** 0 where a sub-tile belongs to the row, else no attention: `[rows, S]`. */
+/** 0 if a sub-tile belongs to the row, else -1e4, no attention: `[rows, S]`. */
 function otherRows(rowOf: Int32Array, drawn: Int32Array): tf.Tensor2D {
   const rowOfSubTile = Array.from(drawn).flatMap((count, tile) =>
     new Array<number>(count).fill(rowOf[tile]!)

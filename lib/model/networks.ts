@@ -32,7 +32,7 @@ export const featureChannels: Record<FeatureNetwork, number> = {
 };
 
 /**
- * Bytes of each network for each px of what it reads, its gradient and the
+ * Bytes of each network for each px of its input, its gradient and the
  * padded copies of its convolutions included, as measured on the wasm engine.
  */
 export const featureBytes: Record<FeatureNetwork, number> = {
@@ -41,7 +41,7 @@ export const featureBytes: Record<FeatureNetwork, number> = {
   ats: 1300,
 };
 
-/** Bytes of the largest tensor of each network for each px of what it reads. */
+/** Bytes of the largest tensor of each network for each px of its input. */
 export const featureTensorBytes: Record<FeatureNetwork, number> = {
   lenet: 4 * 36,
   resnet: 4 * 48,
@@ -144,7 +144,7 @@ function globalMean(maps: tf.Tensor4D): tf.Tensor2D {
 }
 
 /**
- * Features less their moving mean, where the model has one: after a ReLU and a
+ * Features less their moving mean, if the model has one: after a ReLU and a
  * global average all features point the same way (cosine 0.96 and more), and
  * the differences between sub-tiles are lost in their common length.
  */

@@ -152,7 +152,7 @@ export const presetNames: readonly string[] = Object.keys(VIEWS)
  *
  * @example
  * ```ts
- * import { preset } from "zoomin";
+ * import { preset } from "@zoomin/zoomin";
  *
  * console.log(preset("camelyon16").view.scale1); // 0.03125
  * ```

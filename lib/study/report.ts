@@ -13,7 +13,7 @@ export interface Illustration {
   path: string;
 }
 
-/** All that a report tells. */
+/** The contents of a report. */
 export interface StudyResults {
   study: string;
   /** The command that makes it again. */

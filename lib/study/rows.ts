@@ -69,7 +69,7 @@ const accuracyOf: Pick = ({ metrics }) => metrics.accuracy.value;
  * The row of `variant` under one protocol.
  *
  * @param options.other results of the variant it is compared with, if they are
- * there; `chosenBy` leaves folds out.
+ * there; `chosenBy` excludes folds.
  */
 export function rowOf(
   variant: Variant,
@@ -152,7 +152,7 @@ function byFold(results: readonly FoldResult[]): FoldResult[][] {
   return [...Map.groupBy(results, ({ fold }) => fold).values()];
 }
 
-/** Mean over folds as well: of the seeds' mean difference, where both ran. */
+/** Mean over the folds that both ran of the seeds' mean difference. */
 function difference(
   against: string,
   results: readonly CellResult[],

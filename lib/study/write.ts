@@ -83,7 +83,7 @@ function rowsOf(
   return [...rows, ...rescored];
 }
 
-/** Charts of accuracy against what the study varies. */
+/** Charts of accuracy against the quantity that the study varies. */
 async function trendsOf(
   folder: string,
   study: Study,

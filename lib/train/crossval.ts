@@ -5,7 +5,7 @@
  * - `best-epoch`, the published one: train on the other folds, report the best
  *   epoch's accuracy on the fold itself. Selection on the test data: optimistic.
  * - `held-out`: choose the epoch on a part cut from the other folds, or take the
- *   last where none is cut (`training.validation` = 0), and touch the fold once.
+ *   last if none is cut (`training.validation` = 0), and touch the fold once.
  *
  * @module
  */
@@ -98,7 +98,7 @@ export function foldTasks(
   const known = [...new Set(entries.map(({ fold }) => fold))]
     .filter((fold) => fold !== undefined)
     .sort((a, b) => a - b);
-  // In the order of PROTOCOLS: a held-out task may use what best-epoch trained.
+  // In the order of PROTOCOLS: a held-out task may use best-epoch's training.
   return PROTOCOLS.filter((protocol) => protocols.includes(protocol))
     .flatMap((protocol) =>
       (folds ?? known).map((fold) => ({ protocol, fold }))

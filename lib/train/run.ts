@@ -56,7 +56,7 @@ export interface TrainedRun extends TrainResult {
  *
  * @example
  * ```ts
- * import { Memory, preset, readManifest, startEngine, trainRun } from "zoomin";
+ * import { Memory, preset, readManifest, startEngine, trainRun } from "@zoomin/zoomin";
  *
  * const { bestEpoch } = await trainRun(await startEngine("auto"), {
  *   manifest: await readManifest("manifest.csv"),

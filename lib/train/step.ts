@@ -30,7 +30,7 @@ export const NETS = ["a", "b", "f", "g"] as const;
 /** Figures of a step for the log. */
 export interface StepReport {
   loss: number;
-  /** Images whose class was guessed. */
+  /** Images whose class was predicted correctly. */
   correct: number;
   images: number;
   /** Norm of the gradient of each net, before clipping. */

@@ -6,7 +6,7 @@
  */
 import { type PlainError, plainError, revivedError } from "../errors.ts";
 
-/** The functions of a Worker, by name: what each takes and returns. */
+/** The functions of a Worker, by name, with their input and result. */
 export type Methods = Record<string, (input: never) => unknown>;
 
 type Input<M extends Methods, Name extends keyof M> = Parameters<M[Name]>[0];
@@ -92,10 +92,10 @@ export class WorkerCalls<M extends Methods, Event = never> {
   }
 
   /**
-   * Calls `method`. When `signal` aborts, the Worker is told, and the call ends
+   * Calls `method`. When `signal` aborts, the Worker is notified, and the call ends
    * when the Worker has answered: it has then stopped its work.
    *
-   * @throws What the method throws; the signal's reason, if it aborted before.
+   * @throws The method's error; the signal's reason, if it aborted before.
    */
   async call<Name extends keyof M & string>(
     method: Name,

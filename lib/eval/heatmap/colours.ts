@@ -68,7 +68,7 @@ const OUTLINE_DARK = [0, 0, 0] as const;
 
 /**
  * The scale that shows `heat` best: from its 1st to its 99.5th percentile, or
- * to its largest value where nearly all of it is flat.
+ * to its largest value if nearly all of it is flat.
  */
 export function heatScale(heat: Heatmap): HeatScale {
   const sorted = heat.values.toSorted();

@@ -13,7 +13,7 @@
  *
  * in attention mass per level-0 px. So drawn tiles that overlap add up, heat
  * over a region is the share of attention it gets, and heat over the image is
- * 1, less what stage II spends on the padding of tiles that reach outside.
+ * 1, less the attention of stage II to the padding of tiles that reach outside.
  *
  * The map is stored at a bounded resolution; each value is the mean over the
  * level-0 pixels it covers, so that no mass is lost, however small the cells.
@@ -97,7 +97,7 @@ export function heatmap(
   return painter.heatmap();
 }
 
-/** Paints a heat map part by part; what it holds does not grow with the image. */
+/** Paints a heat map part by part, in memory that does not grow with the image. */
 export class HeatPainter {
   readonly #image: Size;
   readonly #size: Size;

@@ -26,11 +26,16 @@ const GREY: Pixels = {
  *
  * @example
  * ```ts
- * const { predictions } = await predict(model, [pyramid], {
+ * import { openImage, readCheckpoint } from "@zoomin/zoomin";
+ * import { predict } from "../predict.ts";
+ *
+ * const { model } = await readCheckpoint("run"); // after startEngine
+ * const image = await openImage("scan.tif");
+ * const { predictions } = await predict(model, [image], {
  *   seed: 0,
  *   attention: true,
  * });
- * await Deno.writeFile("heat.png", await heatmapPng(pyramid, predictions[0]!));
+ * await Deno.writeFile("heat.png", await heatmapPng(image, predictions[0]!));
  * ```
  */
 export async function heatmapPng(

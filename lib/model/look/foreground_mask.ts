@@ -11,7 +11,7 @@ import type { PlanImage } from "./draws.ts";
 
 /** The locations of a block of a tile map that may be drawn. */
 export interface BlockMask {
-  /** 0 or -Infinity of each location; undefined where all may be drawn. */
+  /** 0 or -Infinity of each location; undefined if all may be drawn. */
   values: Float32Array | undefined;
   /** Number of locations that may be drawn. */
   locations: number;

@@ -38,8 +38,8 @@ interface Appearance {
  * Network input from views `[N, h, w, 3]` in [0, 1] of `regions`; disposes of
  * `raw`.
  *
- * The padding stays zero after normalisation, so that what lies outside looks
- * like the mean colour. Black padding would be the strongest signal of all: 23 %
+ * The padding stays zero after normalisation, so that the outside looks like the
+ * mean colour. Black padding would be the strongest signal of all: 23 %
  * of the sub-tiles of a colon image lie outside, and the loss then falls to
  * 0.68 in 8 epochs instead of 0.49.
  */
@@ -52,7 +52,7 @@ export function prepared(
   if (gain === 1 && !densities && !normalisation) return raw;
   return tf.tidy(() => {
     const inside = insideShare(regions, pyramid, raw.shape);
-    // White is as bright as can be, also where part of a pixel is padding.
+    // White is the brightest colour, also if part of a pixel is padding.
     const lit = gain === 1 ? raw : tf.minimum(tf.mul(raw, gain), inside);
     const stained = densities ? restained(lit, densities, inside) : lit;
     const result = normalisation
