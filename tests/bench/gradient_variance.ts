@@ -1,5 +1,5 @@
 /**
- * How much attention's gradient varies over the draws, rule by rule: the same
+ * Variance of attention's gradient over the draws, rule by rule: the same
  * images of a manifest, the same checkpoint, draws under other seeds.
  *
  *     deno run -A tests/bench/gradient_variance.ts RUN MANIFEST [DRAWS]

@@ -1,6 +1,6 @@
 /**
- * Where a training step of the colon preset spends its time on wasm, kernel by
- * kernel (convolutions layer by layer); what is left is reading, drawing and
+ * Time of a training step of the colon preset on wasm, kernel by kernel
+ * (convolutions layer by layer); the rest is reading, drawing and
  * tfjs itself. On webgpu kernels overlap, and none has a time of its own.
  *
  * @module

@@ -41,7 +41,7 @@ const READERS: Record<string, Reader> = {
   },
 };
 
-/** What one way took, of one thing after the other. */
+/** Times of one reader, image by image. */
 interface Taken {
   ms: number[];
   cpuMs: number;

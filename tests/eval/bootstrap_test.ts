@@ -208,7 +208,7 @@ Deno.test("bootstrap computes all its statistics on the same resamples", () => {
   assert.equal(twice.interval!.high, 2 * total.interval!.high);
 });
 
-/** Predictions that are right where `right` says so. */
+/** Predictions that are right if `right` is true. */
 function accurate(right: readonly boolean[]): Scored {
   return {
     labels: right.map((_, i) => i % 2),

@@ -24,7 +24,7 @@ const CASES_A_TURN = 200;
 // On a busy machine; a case takes some milliseconds.
 const MAX_CASE_MS = 60_000, MAX_START_MS = 300_000;
 
-/** What a case has found. */
+/** A fault that a case has found. */
 interface Find {
   target: string;
   case: number;
@@ -62,8 +62,11 @@ async function main(args: string[]): Promise<number> {
   const finds = values.case === undefined
     ? await fuzz(names, { seed, folder, seconds: Number(values.seconds) })
     : (await turn({
-      ...{ target: names[0]!, seed, folder },
-      ...{ first: Number(values.case), count: 1 },
+      target: names[0]!,
+      seed,
+      folder,
+      first: Number(values.case),
+      count: 1,
     })).finds;
   await Deno.remove(`${folder}/work`, { recursive: true });
   for (const find of finds) {

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { TARGETS } from "./targets.ts";
 
-/** What the process says, a line of JSON each. */
+/** Messages of the process, a line of JSON each. */
 export type Said =
   | { ready: true }
   | { case: number; input: string }
@@ -18,14 +18,14 @@ export type Said =
 // Of the process; a case that takes as much is one that grows with its input.
 const MAX_BYTES = 3 * 2 ** 30;
 
-/** How many cases to run, and which. */
+/** The cases to run. */
 export interface Job {
   target: string;
   seed: number;
   first: number;
   /** Cases at most. */
   count: number;
-  /** Where inputs are kept. */
+  /** Folder of the inputs. */
   folder: string;
 }
 

@@ -150,8 +150,14 @@ testOnEngines(
     await inFolder(async (folder) => {
       const path = join(folder, LAST);
       const metadata = {
-        ...{ format: "zoomin-1", config: preset("needle"), classes: ["a"] },
-        ...{ epoch: 1, seed: 1, metrics: {}, trainer: null, colour: "red" },
+        format: "zoomin-1",
+        config: preset("needle"),
+        classes: ["a"],
+        epoch: 1,
+        seed: 1,
+        metrics: {},
+        trainer: null,
+        colour: "red",
       };
       const cases: [string, string[]][] = [
         [JSON.stringify(metadata), [

@@ -68,7 +68,7 @@ Deno.test("the papers' presets hold the published views", () => {
       const { view, evaluation } = preset(name + suffix);
       const { scale1, scale2, samples, subTileSize } = view;
       assert.deepEqual([scale1, scale2, samples, subTileSize], numbers);
-      // Ours draws more where a study has shown that it pays.
+      // Ours draws more if a study has shown that it helps.
       const drawn = name + suffix === "colon" ? 30 : samples;
       assert.equal(evaluation.samples, drawn);
     }

@@ -186,7 +186,7 @@ testOnEngines("training moves the statistics a tenth of the way", async () => {
   const first = tf.tidy(() => {
     features(parameters, "resnet", x, { updates });
     for (const update of updates.values()) tf.keep(update);
-    // What the first normalisation sees: the first convolution.
+    // The input of the first normalisation: the first convolution.
     const h = tf.conv2d(
       x,
       parameters.get("f/conv1/weight") as tf.Tensor4D,

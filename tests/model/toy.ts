@@ -70,7 +70,7 @@ export interface ToyOptions {
   view?: Partial<Config["view"]>;
   training?: Partial<Config["training"]>;
   network?: Partial<Config["network"]>;
-  /** Factor of the last layers of a and b: how peaked attention is. */
+  /** Factor of the last layers of a and b, which makes attention more peaked. */
   peak?: number;
 }
 

@@ -63,7 +63,7 @@ function imagesOf(pyramids: readonly Pyramid[]): MicroBatchImages {
   };
 }
 
-/** Both passes agree: gradients, moving statistics and what the log is told. */
+/** Both passes agree: gradients, moving statistics and the log's figures. */
 async function assertSame(
   found: BackwardPass,
   expected: BackwardPass,
@@ -120,7 +120,7 @@ testOnEngines(
   },
 );
 
-/** The report of a pass: its first numbers are named in train/micro_batch.ts. */
+/** The report of a backward pass; micro_batch.ts names its first numbers. */
 async function reportOf(
   way: keyof typeof PASSES,
   part: MicroBatchImages,
@@ -304,7 +304,7 @@ testOnEngines("a pass that is stopped leaves nothing behind", async () => {
   disposeParameters(model.parameters);
 });
 
-/** The most bytes that tensors take during a pass of `samples` sub-tiles. */
+/** Peak bytes of tensors during a backward pass of `samples` sub-tiles. */
 async function peakOf(
   model: Model,
   { samples, memory }: { samples: number; memory: Memory },

@@ -29,7 +29,7 @@ interface Step extends Omit<ParameterStep, "gradient" | "variable"> {
   gradient: Float32Array;
 }
 
-/** An optimizer that also notes what it is given. */
+/** An optimizer that also records its steps. */
 class Noting extends AdamW {
   readonly #noted = new Map<string, ParameterStep>();
 
@@ -41,7 +41,7 @@ class Noting extends AdamW {
     super.step(steps);
   }
 
-  /** What it was given, which is freed. */
+  /** The steps it was given, copied; their gradients are freed. */
   async noted(): Promise<Map<string, Step>> {
     const steps = new Map<string, Step>();
     for (const [name, { gradient, variable: _, ...rest }] of this.#noted) {
@@ -70,7 +70,7 @@ function trainingImages(count = 3): TrainingImage[] {
   }));
 }
 
-/** A step of a toy model: what it says, and what the optimizer is given. */
+/** A step of a toy model: its report, and the steps of the optimizer. */
 async function stepOf(
   training: Partial<Config["training"]> = {},
   options: Partial<StepOptions> = {},
