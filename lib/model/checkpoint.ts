@@ -174,7 +174,7 @@ export async function readCheckpointInfo(
   const found = await stat(file).catch(() => undefined); // gone: told below
   if (found && !found.isFile()) { // reading a pipe might never end
     throw new CheckpointError(
-      `Cannot use ${file} as a checkpoint: it is no regular file`,
+      `Cannot use ${file} as a checkpoint: it is no regular file; give a .safetensors file or the folder of a run`,
     );
   }
   return await decodeFile(file, (bytes) => {
@@ -226,7 +226,7 @@ async function checkpointFile(given: string): Promise<string> {
   const info = await stat(path).catch(() => undefined);
   if (!info) {
     throw new CheckpointError(
-      `Cannot find the checkpoint ${path}: give a file or the folder of a run`,
+      `Cannot find the checkpoint ${path}: it does not exist; give a file or the folder of a run`,
     );
   }
   if (!info.isDirectory()) return path;
@@ -235,7 +235,7 @@ async function checkpointFile(given: string): Promise<string> {
     if (await stat(file).catch(() => undefined)) return file;
   }
   throw new CheckpointError(
-    `Cannot find a checkpoint in ${path}: there is neither ${BEST} nor ${LAST}`,
+    `Cannot find a checkpoint in ${path}: there is neither ${BEST} nor ${LAST}; give the folder of a run that has trained`,
   );
 }
 

@@ -19,7 +19,7 @@ import { disposeParameters } from "../model/parameters.ts";
 import { foldFolder, type FoldResult } from "../train/crossval.ts";
 
 /** A heat map and its caption. */
-export interface Sample {
+export interface AttentionSample {
   /** Path of the picture. */
   path: string;
   about: string;
@@ -35,11 +35,11 @@ const PICTURE = "sample.png", ABOUT = "sample.txt";
  * @param folder that of the cross-validation.
  * @param options.photograph draws the heat over the image, else over grey.
  */
-export async function sample(
+export async function attentionSample(
   folder: string,
   fold: FoldResult,
   { manifest, photograph }: { manifest: Manifest; photograph: boolean },
-): Promise<Sample | undefined> {
+): Promise<AttentionSample | undefined> {
   const run = foldFolder(folder, fold);
   const path = join(run, PICTURE), note = join(run, ABOUT);
   const kept = await Deno.readTextFile(note).catch(() => undefined);

@@ -12,7 +12,7 @@ import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
 import { foldLogs, foldPredictions } from "./files.ts";
 import { type Illustration, reportText, type StudyResults } from "./report.ts";
 import { type CellResult, foldsOf, rowOf, type StudyRow } from "./rows.ts";
-import { sample } from "./attention_sample.ts";
+import { attentionSample } from "./attention_sample.ts";
 import type { Cell, Study, Variant } from "./study.ts";
 import { trendCharts } from "./trends.ts";
 
@@ -170,7 +170,7 @@ async function sampleOf(
   const { cell, result, manifest } = own;
   const photograph = study.data[data]!.photographs ?? false;
   for (const fold of foldsOf([result], "held-out")) {
-    const found = await sample(join(folder, cell.folder), fold, {
+    const found = await attentionSample(join(folder, cell.folder), fold, {
       manifest,
       photograph,
     });

@@ -158,13 +158,13 @@ export async function runFold(
   });
   disposeParameters(model.parameters);
   const { classes, regions } = options;
-  const passed = clock();
+  const elapsed = clock();
   const result: FoldResult = {
     ...task,
     bestEpoch: epoch,
-    seconds: passed.seconds + earlier.seconds,
-    cpuSeconds: passed.cpuSeconds + earlier.cpuSeconds,
-    peakBytes: twin ? twin.result.peakBytes : passed.peakBytes,
+    seconds: elapsed.seconds + earlier.seconds,
+    cpuSeconds: elapsed.cpuSeconds + earlier.cpuSeconds,
+    peakBytes: twin ? twin.result.peakBytes : elapsed.peakBytes,
     report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
   };
   await writeFileAtomically(

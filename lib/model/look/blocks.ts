@@ -17,7 +17,7 @@ import {
   type StreamedDraws,
 } from "../../sampling/streams.ts";
 import { type Entropy, entropyOf } from "../../sampling/entropy.ts";
-import { ahead, inParts } from "./prefetch.ts";
+import { chunksOf, prefetched } from "./prefetch.ts";
 import { subTileLogits } from "./attention.ts";
 import { contrastiveWeights, drawSubTileRows } from "./sampler.ts";
 import {
@@ -294,13 +294,13 @@ class TileLook {
     const { blockPixels } = this.#options.memory ?? new Memory();
     const size = Math.max(1, Math.floor(blockPixels / (width * height)));
     const parts = this.#tiles.flatMap(({ tiles, firstTile }, glimpse) =>
-      inParts(tiles, size).map((tiles, i) => ({
+      chunksOf(tiles, size).map((tiles, i) => ({
         glimpse,
         firstTile: firstTile + i * size,
         tiles,
       }))
     );
-    return ahead(parts, (part) => this.#read(part), {
+    return prefetched(parts, (part) => this.#read(part), {
       drop: ({ views }) => views.dispose(),
     });
   }

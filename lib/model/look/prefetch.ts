@@ -6,8 +6,8 @@
 
 import { setImmediate } from "node:timers/promises";
 
-/** Options of {@linkcode ahead}. */
-interface AheadOptions<Result> {
+/** Options of {@linkcode prefetched}. */
+interface PrefetchOptions<Result> {
   /** Frees a result. */
   drop(result: Result): void;
 }
@@ -16,10 +16,10 @@ interface AheadOptions<Result> {
  * The result of `make` for each item, in order, with one prefetched. A yielded
  * result is dropped when the next one is asked for.
  */
-export async function* ahead<Item, Result>(
+export async function* prefetched<Item, Result>(
   items: readonly Item[],
   make: (item: Item) => Promise<Result>,
-  { drop }: AheadOptions<Result>,
+  { drop }: PrefetchOptions<Result>,
 ): AsyncGenerator<Result> {
   const start = (index: number) => {
     const item = items[index];
@@ -47,7 +47,7 @@ export async function* ahead<Item, Result>(
 }
 
 /** `items` in chunks of at most `size`, in order. */
-export function inParts<Item>(items: readonly Item[], size: number): Item[][] {
+export function chunksOf<Item>(items: readonly Item[], size: number): Item[][] {
   return Array.from(
     { length: Math.ceil(items.length / size) },
     (_, i) => items.slice(i * size, (i + 1) * size),

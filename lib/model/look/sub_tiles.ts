@@ -9,7 +9,7 @@ import { largestTensorBytes } from "../../../kernels/gpu.ts";
 import { collected, joined } from "../../image/tensors.ts";
 import type { Views } from "../../image/views.ts";
 import { Memory } from "../../memory.ts";
-import { ahead, inParts } from "./prefetch.ts";
+import { chunksOf, prefetched } from "./prefetch.ts";
 import type { Glimpse, PlanImage, PlanOptions, SubTiles } from "./draws.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
@@ -60,7 +60,7 @@ export async function readSubTiles(
     return { ...held(subTiles), togetherBytes };
   }
   const parts = glimpses.flatMap(({ image, subTileRegions }) =>
-    inParts(subTileRegions, most)
+    chunksOf(subTileRegions, most)
       .map((subTileRegions) => ({ image, subTileRegions }))
   );
   return {
@@ -69,7 +69,7 @@ export async function readSubTiles(
       for (const { image, subTileRegions } of glimpses) {
         views[image]!.announce(subTileRegions, size, signal);
       }
-      return ahead(parts, read, { drop: (batch) => batch.dispose() });
+      return prefetched(parts, read, { drop: (batch) => batch.dispose() });
     },
     togetherBytes,
   };

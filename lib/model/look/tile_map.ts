@@ -22,7 +22,7 @@ import {
 import type { Views } from "../../image/views.ts";
 import { freeNow, Memory } from "../../memory.ts";
 import { EntropySums, LogSumExp } from "../../sampling/streams.ts";
-import { ahead } from "./prefetch.ts";
+import { prefetched } from "./prefetch.ts";
 import { blockLogits, type ViewPlace } from "./attention.ts";
 import {
   type BlockMask,
@@ -150,7 +150,7 @@ export class TileMap {
 
   /** The input of network a, block by block, with the next one prefetched. */
   #read(blocks: readonly SeenBlock[]): AsyncGenerator<BlockView> {
-    return ahead(blocks, (seen) => this.#readOne(seen), {
+    return prefetched(blocks, (seen) => this.#readOne(seen), {
       drop: ({ view }) => view.dispose(),
     });
   }
