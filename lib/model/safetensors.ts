@@ -11,7 +11,9 @@
 
 /** A tensor outside any engine. */
 export interface StoredTensor {
+  /** Its dimensions. */
   shape: number[];
+  /** Its values, row-major. */
   data: Float32Array;
 }
 
