@@ -79,7 +79,7 @@ Deno.test("pairedInterval is the interval of a - b, pair by pair", () => {
   const { count, undefinedCount, mean } = pairedInterval(a, b);
   assert.deepEqual([count, undefinedCount], [3, 2]);
   assertClose([mean!], [.1], 1e-12);
-  assert.throws(() => pairedInterval([1], [1, 2]), /1 and 2/);
+  assert.throws(() => pairedInterval([1], [1, 2]), /1 folds with 2 /);
 });
 
 Deno.test("bootstrap interval of the accuracy covers it 95 times in 100", () => {
