@@ -95,7 +95,10 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ],
   ["train --data d --out o --resume", /--resume for o: it holds no last/],
   ["train --data d --out o --preset kolon", /"kolon" .*did you mean "colon"\?/],
-  ["train --data d --out o --preset toString", /"toString" .*there are colon/],
+  [
+    "train --data d --out o --preset toString",
+    /"toString" .*the presets are colon/,
+  ],
   ["train --data d --out o --preset fmow --config c", /--preset and --config/],
   ["train --data d --out o --config none.json", /none\.json/],
   ["train --data d --out o --set view.scale=1", /"view\.scale1"\?/],

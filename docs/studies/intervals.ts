@@ -1,6 +1,6 @@
 /**
  * Gives the results that are kept here the intervals of lib/eval/intervals.ts:
- * they were made when one fold had a bootstrap interval, and several only
+ * they were made when one fold had a bootstrap interval, and several had only
  * Student's t. Runs are not needed: a row holds the means, Student's t and the
  * number of folds, the manifests the images of each fold.
  *
@@ -27,13 +27,13 @@ import {
   INTERVALS_TEXT,
   type StudyResults,
 } from "../../lib/study/report.ts";
-import type { Figure, Row } from "../../lib/study/rows.ts";
+import type { Figure, StudyRow } from "../../lib/study/rows.ts";
 import { trendCharts } from "../../lib/study/trends.ts";
 
 /** The images of a test fold. */
 interface Fold {
   images: number;
-  /** Undefined where there are more than two classes. */
+  /** Undefined if there are more than two classes. */
   classes?: ClassCounts;
 }
 
@@ -55,7 +55,7 @@ const colonFolds = Map.groupBy(
   ({ fold }) => fold!,
 );
 const { chosenBy = [] } = colonStudy(QUICK);
-const colon = ({ unseen }: Row) =>
+const colon = ({ unseen }: StudyRow) =>
   [...colonFolds].filter(([fold]) => !unseen || !chosenBy.includes(fold))
     .map(([, entries]) => binaryFold(entries));
 const frames = (await readManifest(gtsdbManifest)).entries
@@ -80,8 +80,8 @@ function binaryFold(entries: readonly ManifestEntry[]): Fold {
 /** Rewrites the results of a folder, and the figures in its report. */
 async function update(
   folder: string,
-  foldsOf: (row: Row) => Fold[],
-): Promise<readonly Row[]> {
+  foldsOf: (row: StudyRow) => Fold[],
+): Promise<readonly StudyRow[]> {
   const file = join(folder, "results.json");
   const results = JSON.parse(await Deno.readTextFile(file)) as StudyResults;
   const rows = results.rows.map((row) => ({
@@ -96,14 +96,17 @@ async function update(
   return rows;
 }
 
-function accuracyOf({ folds, accuracy }: Row, all: readonly Fold[]): Figure {
+function accuracyOf(
+  { folds, accuracy }: StudyRow,
+  all: readonly Fold[],
+): Figure {
   assertFolds(folds, all);
   const trials = all.reduce((sum, { images }) => sum + images, 0);
   const successes = accuracy.mean! * trials; // folds of one size
   return withLeast(folds, accuracy, wilsonInterval({ successes, trials })!);
 }
 
-function aucOf({ folds, auc }: Row, all: readonly Fold[]): Figure {
+function aucOf({ folds, auc }: StudyRow, all: readonly Fold[]): Figure {
   const sets = all.flatMap(({ classes }) => classes ?? [])
     .filter(({ positives, negatives }) => positives > 0 && negatives > 0);
   if (sets.length === 0 || auc.mean === null) return auc;
@@ -127,8 +130,8 @@ function assertFolds(folds: number, all: readonly Fold[]): void {
 /** The report with the figures of `after` in the place of those of `before`. */
 function reportWith(
   report: string,
-  before: readonly Row[],
-  after: readonly Row[],
+  before: readonly StudyRow[],
+  after: readonly StudyRow[],
 ): string {
   const rows = before.entries();
   const table = report.split("\n").map((line) => {

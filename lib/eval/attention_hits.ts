@@ -7,9 +7,9 @@
  *
  * A sub-tile hits if it holds the middle of an object: for a point annotation
  * the point, for a box its middle. (Touching a box is not enough: a corner of
- * background in the sub-tile would count.) `chance` is what blind, uniform
- * sampling gets, exactly: the area of the union of the pixels around the
- * objects, clipped to the image, over the area of the image.
+ * background in the sub-tile would count.) `chance` is the exact expectation of
+ * uniform sampling: the area of the union of the pixels around the objects,
+ * clipped to the image, over the area of the image.
  *
  * @module
  */
@@ -34,7 +34,7 @@ export interface LocatedSubTile extends Region {
   weight: number;
 }
 
-/** What was looked at in one image, and what was there to see. */
+/** The sub-tiles that were read of one image, and its annotated objects. */
 export interface ObservedImage {
   image: Size;
   subTileSize: Size;
@@ -46,24 +46,33 @@ export interface ObservedImage {
 
 /** Shares in [0, 1] of one image. */
 export interface AttentionHits {
+  /** Share of the drawn sub-tiles that hit. */
   drawn: number;
+  /** Sum of the weights of the sub-tiles that hit. */
   mass: number;
+  /** Expected `drawn` of uniform draws. */
   chance: number;
 }
 
 /** A figure over images with its 95 % interval. */
 export interface Estimate extends BootstrapInterval {
-  /** `null` where it is undefined: a ratio to a chance of 0. */
+  /** `null` if it is undefined: a ratio to a chance of 0. */
   value: number | null;
 }
 
 /** Means over images; each ratio is the mean share over the mean chance. */
 export interface AttentionHitsSummary {
+  /** Images with annotated objects. */
   images: number;
+  /** Share of the drawn sub-tiles that hit. */
   drawn: Estimate;
+  /** Sum of the weights of the sub-tiles that hit. */
   mass: Estimate;
+  /** Expected `drawn` of uniform draws. */
   chance: Estimate;
+  /** `drawn` over `chance`. */
   drawnToChance: Estimate;
+  /** `mass` over `chance`. */
   massToChance: Estimate;
 }
 
@@ -84,6 +93,20 @@ const WEIGHT_TOLERANCE = 1e-3; // the weights are sums of float32
  *
  * @throws {RangeError} If there are no sub-tiles, or their weights do not add
  * to 1.
+ *
+ * @example One of two sub-tiles holds the object
+ * ```ts
+ * const hits = attentionHits({
+ *   image: { width: 100, height: 100 },
+ *   subTileSize: { width: 10, height: 10 },
+ *   subTiles: [
+ *     { x: 0, y: 0, width: 10, height: 10, weight: 0.7 },
+ *     { x: 50, y: 50, width: 10, height: 10, weight: 0.3 },
+ *   ],
+ *   objects: [{ x: 2, y: 2, width: 4, height: 4 }],
+ * });
+ * console.log(hits); // drawn 0.5, mass 0.7, chance 0.01
+ * ```
  */
 export function attentionHits(
   { image, subTileSize, subTiles, objects }: ObservedImage,
@@ -91,7 +114,7 @@ export function attentionHits(
   const total = subTiles.reduce((sum, { weight }) => sum + weight, 0);
   if (!(Math.abs(total - 1) <= WEIGHT_TOLERANCE)) {
     throw new RangeError(
-      `Cannot compute the share of attention as the weights of the ${subTiles.length} sub-tiles must add to 1: current sum is ${total}`,
+      `Cannot compute the share of attention: the weights of the ${subTiles.length} sub-tiles add to ${total}; they must add to 1`,
     );
   }
   if (objects.length === 0) return null;
@@ -152,7 +175,7 @@ function boundedShare(share: Estimate, groups: number): Estimate {
   return { ...share, interval: wilsonInterval(tally) };
 }
 
-/** No interval if all resamples agree: they tell nothing of the error. */
+/** No interval if all resamples agree: they do not bound the error. */
 function boundedRatio(ratio: Estimate): Estimate {
   const { interval } = ratio;
   return interval && isFlat(interval) ? { ...ratio, interval: null } : ratio;

@@ -5,8 +5,8 @@
  *
  * Bootstrap (Efron & Tibshirani 1993, chapter 13): draw n images with
  * replacement, compute the metric, repeat; the interval runs from the 2.5th to
- * the 97.5th percentile. Images of one patient are not independent, so where
- * groups are known whole groups are drawn (section 8.3).
+ * the 97.5th percentile. Images of one patient are not independent, so whole
+ * groups are drawn if they are known (section 8.3).
  *
  * Folds share training images, so the t interval over folds is somewhat too
  * narrow (Bengio & Grandvalet, JMLR 2004): it describes the spread of the
@@ -23,28 +23,29 @@ import {
 } from "./metrics.ts";
 import type { Interval } from "./proportion.ts";
 
-/** How to resample. */
+/** Options of the resampling. */
 export interface ResampleOptions {
+  /** Seed of the resamples. */
   seed: number;
   /** Group (patient) of each image; without it each image is its own group. */
   groups?: ArrayLike<string | number>;
-  /** How many resamples to draw (2000). */
+  /** Number of resamples to draw; 2000 if omitted. */
   resamples?: number;
 }
 
-/** A percentile interval, and what it rests on. */
+/** A percentile interval, and the resamples without a value. */
 export interface BootstrapInterval {
   /** `null` if the statistic was undefined in every resample. */
   interval: Interval | null;
-  /** Resamples left out: the statistic was undefined (AUC with one class). */
+  /** Resamples in which the statistic was undefined (AUC with one class). */
   undefinedResamples: number;
 }
 
-/** The mean over folds, and how sure it is. */
+/** The mean over folds, and its interval. */
 export interface MeanInterval {
   /** Values that the figures rest on. */
   count: number;
-  /** Values left out as `null`: the metric was undefined in that fold. */
+  /** Folds in which the metric was undefined, which do not count. */
   undefinedCount: number;
   /** `null` if there is no value. */
   mean: number | null;
@@ -87,7 +88,7 @@ export function bootstrapMetrics(
  * A percentile interval for each of the statistics `names`. All of them are
  * computed on the same resamples.
  *
- * @param count how many images there are.
+ * @param count number of images.
  */
 export function bootstrap<Name extends string>(
   count: number,
@@ -115,8 +116,8 @@ export function bootstrap<Name extends string>(
 }
 
 /**
- * How often each image counts, resample by resample. The array is reused:
- * it is only good until the next one.
+ * Counts of each image, resample by resample. The array is reused: it is valid
+ * only until the next one.
  */
 export function* resampleCounts(
   count: number,
@@ -124,7 +125,7 @@ export function* resampleCounts(
 ): Generator<Int32Array> {
   if (groups && groups.length !== count) {
     throw new RangeError(
-      `Cannot resample by group as each of ${count} images must have one: current count is ${groups.length}`,
+      `Cannot resample ${count} images by ${groups.length} groups: give one group for each image`,
     );
   }
   const { groupOf, groupCount } = groupIndex(groups, count);
@@ -180,7 +181,7 @@ export function quantile(sorted: ArrayLike<number>, q: number): number {
 /**
  * Mean of the values of some folds with its 95 % interval, mean +- t sd / sqrt n.
  *
- * @param values one a fold; `null` where the metric is undefined.
+ * @param values one a fold; `null` if the metric is undefined.
  */
 export function meanInterval(
   values: readonly (number | null)[],
@@ -209,7 +210,7 @@ export function shareInterval({ low, high }: Interval): Interval {
 
 /**
  * Mean of `a - b` over folds that both were run on, with its interval: does
- * one model beat the other? A fold where either is undefined is left out.
+ * one model beat the other? A fold in which either is undefined does not count.
  */
 export function pairedInterval(
   a: readonly (number | null)[],
@@ -217,7 +218,7 @@ export function pairedInterval(
 ): MeanInterval {
   if (a.length !== b.length) {
     throw new RangeError(
-      `Cannot compare in pairs as both must have the same folds: current counts are ${a.length} and ${b.length}`,
+      `Cannot compare ${a.length} folds with ${b.length} in pairs: both must have the same folds`,
     );
   }
   return meanInterval(a.map((value, i) => {

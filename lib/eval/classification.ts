@@ -1,6 +1,6 @@
 /**
- * The result of classifying one image, as the command line prints it, the server
- * answers it and a program gets it.
+ * The result of classifying one image: the command line prints it, the server
+ * answers with it, and a program gets it.
  *
  * @module
  */
@@ -14,25 +14,32 @@ import {
   type Prediction,
 } from "./predict.ts";
 
-/** A classified image: its label, and where the network looked; level-0 px. */
+/** A classified image: its label, and the regions that were drawn; level-0 px. */
 export interface Classification {
+  /** The class with the largest probability. */
   label: string;
-  /** By class. */
+  /** Probability of each class, by name; they add to 1. */
   probabilities: Record<string, number>;
+  /** Size and place of the image in its file. */
   image: Size & {
     /** Micrometres per px. */
     mpp?: number;
-    /** The part that was scanned, where the file says so. */
+    /** The part that was scanned, if the file names one. */
     bounds?: Region;
+    /** The image's place on a map, if it has one. */
     georeference?: Georeference;
   };
+  /** Tiles that were drawn in stage I. */
   tiles: PredictedTile[];
+  /** Sub-tiles that were read, each with its share of the representation. */
   subTiles: PredictedSubTile[];
   /** Time by stage, ms. */
   timings: Record<string, number>;
+  /** Bytes read of the file, or fetched from the server. */
   bytesRead: number;
-  /** Reads of the file, or requests of the server. */
+  /** Reads of the file, or requests to the server. */
   requests: number;
+  /** Changes that decoding made, and doubts about the file. */
   warnings: readonly string[];
 }
 
@@ -45,7 +52,7 @@ export interface ModelClassification extends Classification {
  * Joins a prediction with the facts of its image.
  *
  * @param image.file the image as it lies in its file.
- * @param image.seen the image as the network saw it: `file`, or resampled.
+ * @param image.seen the image that the network saw: `file`, or resampled.
  * @param image.mpp micrometres per px of the file.
  */
 export function classification(

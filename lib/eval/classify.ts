@@ -1,6 +1,6 @@
 /**
- * Classifies images by path: the one way of the command line, the server,
- * evaluations and studies.
+ * Classifies images by path. The command line, the server, evaluations and
+ * studies all classify by it.
  *
  * @module
  */
@@ -24,26 +24,27 @@ export interface OpenedImage {
   openMs: number;
 }
 
-/** How to open an image for a model. */
+/** Options of opening an image for a model. */
 export interface OpenForModelOptions extends OpenOptions {
-  /** Micrometres per px, whatever the file says. */
+  /** Micrometres per px, instead of the file's own. */
   mpp?: number | undefined;
 }
 
-/** How to classify open images. */
+/** Options of {@linkcode classifyOpened}. */
 export interface ClassifyOpenedOptions
   extends Omit<PredictOptions, "attention"> {
-  /** Draw a heat map: over the image, or over grey. Default: none. */
+  /** Draws a heat map, over the image or over grey; none if omitted. */
   heatmap?: "over image" | "over grey" | undefined;
 }
 
-/** How to classify one image. */
+/** Options of {@linkcode classifyImage}: opening, draws and heat map. */
 export type ClassifyImageOptions = OpenForModelOptions & ClassifyOpenedOptions;
 
-/** A classified image. */
+/** A classified image, and its heat map. */
 export interface ClassifiedImage {
+  /** The result. */
   classification: Classification;
-  /** PNG, if it was asked for. */
+  /** PNG of the heat map, if asked for. */
   heatmap?: Uint8Array<ArrayBuffer>;
 }
 
@@ -71,7 +72,7 @@ export async function openForModel(
 
 /**
  * Classifies open images in one batch. The result of an image depends on the
- * image and the seed, not on its company.
+ * image and the seed alone, not on the others.
  *
  * @throws {ImageError} If one of them cannot be read.
  */
@@ -105,7 +106,24 @@ export async function classifyOpened(
 /**
  * Opens, classifies and closes one image.
  *
- * @throws {ImageError} If it cannot be read.
+ * @param path a file, or an http(s) address with `fetch` in the options.
+ * @param model of {@linkcode readCheckpoint}, on the current engine.
+ * @throws {ImageError} If the image cannot be read, or has no mpp and the model
+ *   needs one.
+ *
+ * @example With a heat map
+ * ```ts
+ * import { classifyImage, readCheckpoint, startEngine } from "@zoomin/zoomin";
+ *
+ * await startEngine("auto");
+ * const { model } = await readCheckpoint("run");
+ * const { classification, heatmap } = await classifyImage("scan.tif", model, {
+ *   seed: 0,
+ *   heatmap: "over image",
+ * });
+ * console.log(classification.label);
+ * await Deno.writeFile("heat.png", heatmap!);
+ * ```
  */
 export async function classifyImage(
   path: string,

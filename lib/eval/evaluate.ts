@@ -14,27 +14,50 @@ import { classifyOpened } from "./classify.ts";
 import type { PredictOptions } from "./predict.ts";
 import type { Scored } from "./metrics.ts";
 
-/** One image that was classified. */
+/** An image that was classified. */
 export interface EvaluatedImage {
+  /** Its line of the manifest. */
   entry: ManifestEntry;
+  /** Its result. */
   classification: Classification;
 }
 
-/** One image that could not be. */
+/** An image that could not be classified. */
 export interface FailedImage {
+  /** Its line of the manifest. */
   entry: ManifestEntry;
+  /** The reason. */
   error: ImageError;
 }
 
 /** All images of an evaluation, in the order of the entries. */
 export interface Evaluation {
+  /** Images that were classified. */
   images: EvaluatedImage[];
+  /** Images that could not be. */
   failures: FailedImage[];
 }
 
 /**
- * Classifies every entry, one image at a time: a bad one is set aside and the
- * rest go on.
+ * Classifies every entry, one image at a time. An image that cannot be read is
+ * listed in `failures`, and the evaluation continues.
+ *
+ * @param entries labelled images of a manifest, whose classes the model knows.
+ * @param options.cache keeps decoded images between evaluations.
+ * @throws {EngineError} If the engine was lost.
+ *
+ * @example
+ * ```ts
+ * import { evaluate, ImageCache, readCheckpoint, readManifest } from "@zoomin/zoomin";
+ *
+ * const { model } = await readCheckpoint("run"); // after startEngine
+ * const { entries } = await readManifest("manifest.csv");
+ * const cache = new ImageCache(2 ** 28); // bytes
+ * const { images } = await evaluate(model, entries, { cache, seed: 0 });
+ * for (const { entry, classification } of images) {
+ *   console.log(entry.image, classification.label);
+ * }
+ * ```
  */
 export async function evaluate(
   model: Model,
@@ -43,7 +66,7 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const evaluation: Evaluation = { images: [], failures: [] };
   for (const entry of entries) {
-    await setTimeout(0); // wasm never waits: let signals and messages in
+    await setTimeout(0); // wasm blocks the event loop: let signals and messages in
     options.signal?.throwIfAborted();
     try {
       evaluation.images.push(await evaluateOne(model, entry, cache, options));

@@ -1,6 +1,6 @@
 /**
- * Where the network looked, as GeoJSON: QuPath opens it over the slide, and a
- * map program over a georeferenced image.
+ * The drawn tiles and sub-tiles as GeoJSON, which QuPath opens over the slide,
+ * and a map program over a georeferenced image.
  *
  * Tiles of stage I are objects of type "tile", the sub-tiles that were read are
  * detections; their measurement "attention" is the share they had. Coordinates
@@ -21,18 +21,19 @@ import {
 import type { Classification } from "./classification.ts";
 
 /**
- * Where coordinates are counted from: `level0` the first pixel; `bounds` the
- * corner of the part of a slide that was scanned, to which QuPath crops;
- * `world` those of the image's coordinate system.
+ * Origins of the coordinates: `level0` the first pixel; `bounds` the corner of
+ * the part of a slide that was scanned, to which QuPath crops; `world` that of
+ * the image's coordinate system.
  */
 export const ORIGINS = ["level0", "bounds", "world"] as const;
 
+/** Name of an origin. */
 export type Origin = (typeof ORIGINS)[number];
 
 /** A collection of regions, as RFC 7946 writes it. */
 export interface RegionCollection {
   type: "FeatureCollection";
-  /** The coordinate system, where `origin` is `world`. */
+  /** The coordinate system, if `origin` is `world`. */
   crs?: { type: "name"; properties: { name: string } };
   features: RegionFeature[];
 }
@@ -41,8 +42,8 @@ export interface RegionCollection {
 export interface RegionFeature {
   type: "Feature";
   /**
-   * A UUID, none twice in a collection; the same whenever an image's regions
-   * are told.
+   * A UUID, unique in its collection, and the same each time that the regions of
+   * an image are exported.
    */
   id: string;
   geometry: { type: "Polygon"; coordinates: [number, number][][] };
@@ -53,7 +54,7 @@ export interface RegionFeature {
   };
 }
 
-/** What of a classification is drawn. */
+/** The parts of a classification that are exported. */
 export type ClassifiedRegions = Pick<
   Classification,
   "label" | "probabilities" | "image" | "tiles" | "subTiles"
@@ -74,6 +75,16 @@ const COLOURS: readonly [number, number, number][] = [
  * The tiles and sub-tiles of a classified image.
  *
  * @throws {RangeError} If the image has no such origin.
+ *
+ * @example
+ * ```ts
+ * import { classifyImage, readCheckpoint } from "@zoomin/zoomin";
+ *
+ * const { model } = await readCheckpoint("run"); // after startEngine
+ * const { classification } = await classifyImage("a.svs", model, { seed: 0 });
+ * const regions = regionsGeoJson(classification, { origin: "bounds" });
+ * await Deno.writeTextFile("a.geojson", JSON.stringify(regions));
+ * ```
  */
 export function regionsGeoJson(
   classified: ClassifiedRegions,
@@ -130,7 +141,7 @@ export function regionsGeoJson(
   };
 }
 
-/** How corners become coordinates. */
+/** The coordinates of a corner. */
 function placing(
   { image: { bounds, georeference } }: ClassifiedRegions,
   origin: Origin,
@@ -149,7 +160,7 @@ function placing(
         return (corner) => transformedPoint(corner, georeference.transform);
       }
       throw new RangeError(
-        'Cannot take "world" as the origin: the image is not georeferenced',
+        'Cannot take "world" as the origin: the image is not georeferenced; take level0 or bounds',
       );
     default:
       return origin satisfies never;

@@ -5,8 +5,8 @@
  * images would vary as the groups do.
  *
  * Source: the variance of the area over groups is that of Obuchowski, Biometrics
- * 53 (1997), by the components of DeLong et al., Biometrics 44 (1988): how many
- * images of the other class each image is ranked right against.
+ * 53 (1997), by the components of DeLong et al., Biometrics 44 (1988): the share
+ * of the other class's images that an image is ranked right against.
  *
  * @module
  */
@@ -39,7 +39,7 @@ export function groupedAucInterval(
   });
 }
 
-/** How far each image moves the area from where the others put it. */
+/** Influence of each image on the area (DeLong's component, centred). */
 function shiftsOf(area: number, table: ScoreTable): Float64Array {
   const { labels, images } = table;
   const { order, endsTie } = table.rankings.get(1)!;
@@ -83,8 +83,8 @@ function varianceOver(
 
 /**
  * The number of a class's images over `factor`, the ratio of the variances; at
- * least that of groups that are alike inside, which is taken where no image
- * tells: a perfect ranking has no variance.
+ * least that of groups of identical images, which is taken if the variance is 0,
+ * as that of a perfect ranking is.
  */
 function effectiveCount(
   { labels, groupOf, groupCount }: GroupedTable,

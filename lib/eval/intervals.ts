@@ -5,8 +5,8 @@
  * the mean of the recalls; F1 of two classes through the share TP / (TP + FP +
  * FN), of which it is a function (Lam, Gopal & Qian, arXiv 2309.14621). So has
  * the AUC of two classes (grouped_auc.ts). All else is bootstrapped
- * (bootstrap.ts); where all resamples come to one value they tell nothing of the
- * error, and there is no interval.
+ * (bootstrap.ts); if all resamples give one value, they do not bound the error,
+ * and there is no interval.
  *
  * @module
  */
@@ -38,7 +38,7 @@ import {
   wilsonInterval,
 } from "./proportion.ts";
 
-/** By metric; `null` where nothing can be told. */
+/** Intervals by metric; `null` if the images do not bound the error. */
 export type MetricIntervals = Record<keyof MetricValues, Interval | null>;
 
 /**

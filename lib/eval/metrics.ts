@@ -24,7 +24,7 @@
  * @module
  */
 
-/** What a model said about some images, and what they are. */
+/** Predictions of a model, and the true classes. */
 export interface Scored {
   /** Class index of each image. */
   labels: ArrayLike<number>;
@@ -34,18 +34,24 @@ export interface Scored {
 
 /** The figures of one evaluation that can have an interval. */
 export interface MetricValues {
+  /** Share of images that are right. */
   accuracy: number;
+  /** Mean recall of the classes. */
   balancedAccuracy: number;
-  /** `null` where it is undefined: all images are of one class. */
+  /** Area under the ROC curve; `null` if all images are of one class. */
   auc: number | null;
+  /** Of class 1 of two; else the mean over the classes. */
   f1: number;
+  /** Brier score: mean squared error of the probabilities. */
   brier: number;
+  /** Expected calibration error over 15 bins. */
   expectedCalibrationError: number;
+  /** Mean negative log-likelihood, nats. */
   logLoss: number;
 }
 
 /** The figures of one evaluation. */
-export interface Metrics extends MetricValues {
+export interface ClassifierMetrics extends MetricValues {
   /** Images of class [true][predicted]. */
   confusion: number[][];
 }
@@ -77,10 +83,19 @@ const PROBABILITY_TOLERANCE = 1e-3; // room for float32 and for printed digits
 /**
  * The metrics of `scored`.
  *
- * @throws {RangeError} If there is no image, or if a label or a probability
- * cannot be one.
+ * @throws {RangeError} If there is no image, a label is no class index, or the
+ *   probabilities of an image do not add to 1.
+ *
+ * @example
+ * ```ts
+ * const { accuracy, auc } = evaluateMetrics({
+ *   labels: [0, 1, 1],
+ *   probabilities: [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]],
+ * });
+ * console.log(accuracy, auc); // 0.667 1
+ * ```
  */
-export function evaluateMetrics(scored: Scored): Metrics {
+export function evaluateMetrics(scored: Scored): ClassifierMetrics {
   const table = tabulate(scored);
   const counts = new Int32Array(table.images).fill(1);
   return {
@@ -89,7 +104,7 @@ export function evaluateMetrics(scored: Scored): Metrics {
   };
 }
 
-/** Index of the largest value; the lowest index where several are equal. */
+/** Index of the largest value; the lowest index if several are equal. */
 export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let c = 1; c < values.length; c++) {
@@ -99,7 +114,7 @@ export function argmax(values: ArrayLike<number>): number {
 }
 
 /**
- * Computes once what does not depend on how often an image counts.
+ * Computes once all that does not depend on the counts of the images.
  *
  * @throws {RangeError} As {@linkcode evaluateMetrics}.
  */
@@ -126,7 +141,7 @@ export function tabulate(scored: Scored): ScoreTable {
     table.confidence[i] = row[predicted]!;
     table.bin[i] = calibrationBin(row[predicted]!);
     table.brier[i] = brierScore(row, label);
-    // A probability of 0 would cost infinity: the smallest step from 1 instead.
+    // A probability of 0 would cost infinity, so epsilon is taken instead.
     table.logLoss[i] = -Math.log(Math.max(row[label]!, Number.EPSILON));
   });
   const ranked = classes === 2 ? [1] : Array.from({ length: classes }).keys();
@@ -135,7 +150,7 @@ export function tabulate(scored: Scored): ScoreTable {
 }
 
 /**
- * The metrics where image i counts `counts[i]` times. At least one count is
+ * The metrics if image i counts `counts[i]` times. At least one count is
  * positive.
  */
 export function countedMetrics(
@@ -157,7 +172,7 @@ export function countedMetrics(
 function assertScored({ labels, probabilities }: Scored): void {
   if (labels.length === 0 || labels.length !== probabilities.length) {
     throw new RangeError(
-      `Cannot compute metrics as there must be one label and one row of probabilities for each of 1 or more images: current values are ${labels.length} labels and ${probabilities.length} rows`,
+      `Cannot compute metrics of ${labels.length} labels and ${probabilities.length} rows of probabilities: give one of each for every image, and at least one image`,
     );
   }
   const classes = probabilities[0]!.length;
@@ -165,14 +180,14 @@ function assertScored({ labels, probabilities }: Scored): void {
     const label = labels[i]!;
     if (!Number.isInteger(label) || label < 0 || label >= classes) {
       throw new RangeError(
-        `Cannot compute metrics as the label of image ${i} must be an integer in [0, ${classes}): current value is ${label}`,
+        `Cannot compute metrics: the label of image ${i} is ${label}; it must be an integer in [0, ${classes})`,
       );
     }
     if (row.length !== classes || !isDistribution(row)) {
       throw new RangeError(
-        `Cannot compute metrics as image ${i} must have ${classes} probabilities that add to 1: current value is [${
+        `Cannot compute metrics: the probabilities of image ${i} are [${
           Array.from(row).join(", ")
-        }]`,
+        }]; they must be ${classes} that add to 1`,
       );
     }
   });

@@ -1,5 +1,5 @@
 /**
- * Classifies images: what the network says, and where it looked.
+ * Predictions: the probabilities of an image, and the regions that were drawn.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import type {
 } from "../model/look/draws.ts";
 import { stainsFor } from "../model/look/input.ts";
 import type { Model } from "../model/model.ts";
-import { lookPasses } from "../model/look/micro_batches.ts";
+import { microBatches } from "../model/look/micro_batches.ts";
 import { type Plan, plan } from "../model/look/whole.ts";
 import {
   type BlockPlan,
@@ -45,7 +45,7 @@ import { argmax } from "./metrics.ts";
 
 /** A tile that was drawn in stage I, level-0 px. */
 export interface PredictedTile extends Region {
-  /** n_c: how often it was drawn. */
+  /** n_c: number of times it was drawn. */
   count: number;
 }
 
@@ -55,7 +55,7 @@ export interface PredictedSubTile extends Region {
   weight: number;
 }
 
-/** What one image was taken for, and why. */
+/** The prediction for one image, and the draws that it rests on. */
 export interface Prediction {
   label: string;
   classIndex: number;
@@ -63,7 +63,7 @@ export interface Prediction {
   probabilities: number[];
   tiles: PredictedTile[];
   subTiles: PredictedSubTile[];
-  /** Where the network looked; only if asked for. */
+  /** Heat map of the attention, if asked for. */
   attention?: Heatmap;
 }
 
@@ -94,26 +94,30 @@ export interface PredictedBatch {
   timings: PredictTimings;
 }
 
-/** How to draw; the configuration's own values where left out. */
+/** Options of a prediction. */
 export interface PredictOptions {
+  /** N: sub-tiles to draw; the configuration's if omitted. */
   samples?: number | undefined;
+  /** Kind of draws; the configuration's if omitted. */
   draws?: Config["evaluation"]["draws"] | undefined;
+  /** Seed of the draws; the same seed gives the same result. */
   seed: number;
-  /** Whether to say where the network looked. */
+  /** Also returns a heat map of the attention. */
   attention?: boolean;
-  /** Where to look; the configuration's if left out. */
+  /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
-  /** The bound on tensors; the default's if left out. */
+  /** Memory bound of the tensors; the default if omitted. */
   memory?: Memory | undefined;
+  /** Stops the prediction. */
   signal?: AbortSignal | undefined;
 }
 
-// Word of the random keys: apart from the draws of training.
+// Word of the random keys: separates these from the draws of training.
 const EVALUATION = 201;
 
 /**
- * Classifies images together. The result of an image depends on the image and
- * the seed, not on its company.
+ * Classifies images, as many at once as the memory bound allows. The result of an
+ * image depends on the image and the seed alone, not on the others.
  *
  * @throws {ImageError} If one of them cannot be read.
  */
@@ -140,16 +144,16 @@ export async function predict(
     });
   }
   const { attention = false } = options;
-  const batch: PredictedBatch = { predictions: [], timings: NO_TIME };
-  for (const pass of lookPasses(looked, model.config, planOptions)) {
-    const own = pass.images.map((i) => looked[i]!);
-    const { predictions, timings } = pass.inBlocks
+  const predicted: PredictedBatch = { predictions: [], timings: NO_TIME };
+  for (const batch of microBatches(looked, model.config, planOptions)) {
+    const own = batch.images.map((i) => looked[i]!);
+    const { predictions, timings } = batch.inBlocks
       ? await predictInBlocks(model, own[0]!, planOptions, attention)
       : await predictTogether(model, own, planOptions, attention);
-    batch.predictions.push(...predictions);
-    batch.timings = sum(batch.timings, timings);
+    predicted.predictions.push(...predictions);
+    predicted.timings = sum(predicted.timings, timings);
   }
-  return batch;
+  return predicted;
 }
 
 const NO_TIME = { readMs: 0, stage1Ms: 0, stage2Ms: 0, classifyMs: 0 };
@@ -214,13 +218,13 @@ async function predictInBlocks(
   });
 }
 
-/** The predictions of what was drawn; disposes of it. */
+/** The predictions from draws, which are disposed of. */
 async function predicted<S extends DrawnScores>(
   model: Model,
   planned: Drawn,
   { score, addTo }: {
     score: (features: tf.Tensor2D) => S;
-    /** Adds what is known besides. */
+    /** Adds the heat maps, if asked for. */
     addTo: (predictions: Prediction[], scores: S) => Promise<void>;
   },
 ): Promise<PredictedBatch> {
@@ -230,7 +234,7 @@ async function predicted<S extends DrawnScores>(
     const read = await readFeatures(model, planned);
     kept.push(read);
     const scores = score(read);
-    kept.push({ ...scores as DrawnScores }); // all that it has
+    kept.push({ ...scores as DrawnScores }); // with all further tensors
     const predictions = await readPredictions(model, planned, scores);
     await addTo(predictions, scores);
     const classifyMs = performance.now() - started;

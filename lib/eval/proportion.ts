@@ -1,7 +1,7 @@
 /**
- * 95 % intervals of shares by score methods: they cover what they should where
- * images are few or (nearly) all are right, and where the bootstrap, which can
- * only draw what was seen, covers far less and ends at [1, 1].
+ * 95 % intervals of shares by score methods. They keep their coverage if images
+ * are few or (nearly) all are right; the bootstrap, which draws only from the
+ * images at hand, then covers far less and ends at [1, 1].
  *
  * Sources:
  * - Wilson, J. Am. Stat. Assoc. 22 (1927): the score interval of a share
@@ -14,13 +14,15 @@
  * @module
  */
 
-/** The two ends of a 95 % interval. */
+/** A 95 % interval. */
 export interface Interval {
+  /** Its lower end. */
   low: number;
+  /** Its upper end. */
   high: number;
 }
 
-/** How many of one group's images count, and how many of them succeed. */
+/** Images of one group that count, and those of them that succeed. */
 export interface Tally {
   successes: number;
   trials: number;
@@ -35,7 +37,14 @@ export interface MeasuredShare {
 const Z = 1.959963984540054; // standard normal quantile of 0.975
 const BISECTIONS = 52; // one a bit of a double
 
-/** Wilson's interval of a share; `null` of no trials. */
+/**
+ * Wilson's interval of a share; `null` of no trials.
+ *
+ * @example All of ten images are right
+ * ```ts
+ * console.log(wilsonInterval({ successes: 10, trials: 10 })); // 0.72 to 1
+ * ```
+ */
 export function wilsonInterval(
   { successes, trials }: Tally,
 ): Interval | null {
@@ -55,8 +64,8 @@ export function wilsonInterval(
 /**
  * Wilson's interval of a share over groups whose images are not independent:
  * that of the effective number of images, at which independent images would
- * vary as the groups do. It lies between what groups come to whose images are
- * all alike, which is taken where nothing varies, and the number of images.
+ * vary as the groups do. It is at most the number of images, and at least that
+ * of groups of identical images, which is taken if nothing varies.
  *
  * @param groups one of each patient; images without groups have one each.
  * @returns `null` of no trials.
@@ -74,7 +83,7 @@ export function groupedWilsonInterval(
   const variance =
     sum(({ successes, trials }) => (successes - share * trials) ** 2) *
     counted.length / (counted.length - 1) / trials ** 2;
-  // 0 / 0: all are right, or there is one group: as few as they may be.
+  // 0 / 0, if all are right or there is one group: take the lower bound.
   const varied = share * (1 - share) / variance;
   const effective = Number.isNaN(varied)
     ? alike
@@ -82,7 +91,7 @@ export function groupedWilsonInterval(
   return wilsonInterval({ successes: share * effective, trials: effective });
 }
 
-/** The interval of the mean of independent shares, from their own. */
+/** The interval of the mean of independent shares, from their own intervals. */
 export function meanShareInterval(
   shares: readonly MeasuredShare[],
 ): Interval | null {
@@ -132,7 +141,7 @@ export function aucInterval(
   return { low: end(0), high: end(1) };
 }
 
-/** Of the area that is measured, where the true one is `area`. */
+/** Variance of the measured area if the true one is `area`. */
 function aucVariance(
   area: number,
   { positives, negatives }: ClassCounts,
@@ -148,10 +157,10 @@ export function hullOf(a: Interval, b: Interval): Interval {
   return { low: Math.min(a.low, b.low), high: Math.max(a.high, b.high) };
 }
 
-// What rounding leaves of no width.
+// An interval narrower than this has no width but rounding.
 const ROUNDING = 1e-12;
 
-/** Tells if resamples all came to one value, which bounds no error. */
+/** True if all resamples gave one value, which bounds no error. */
 export function isFlat({ low, high }: Interval): boolean {
   return high - low < ROUNDING;
 }

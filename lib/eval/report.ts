@@ -1,6 +1,6 @@
 /**
- * What an evaluation comes to: metrics with their intervals, where the network
- * looked, and a table of the predictions.
+ * The report of an evaluation: metrics with their intervals, hits of annotated
+ * objects, and a table of the predictions.
  *
  * @module
  */
@@ -23,29 +23,54 @@ import type { Interval } from "./proportion.ts";
 
 /** A metric and its 95 % interval (intervals.ts). */
 export interface MetricWithInterval {
-  /** `null` where it is undefined. */
+  /** `null` if it is undefined. */
   value: number | null;
-  /** `null` where nothing tells how far off the value may be. */
+  /** `null` if the images do not bound its error. */
   interval: Interval | null;
 }
 
 /** Figures of one evaluation. */
 export interface EvaluationReport {
+  /** Number of images that were classified. */
   images: number;
+  /** Images that could not be, and why. */
   failures: { image: string; error: string }[];
+  /** Names of the classes, in the order of `confusion`. */
   classes: readonly string[];
+  /** Each metric with its 95 % interval. */
   metrics: Record<keyof MetricValues, MetricWithInterval>;
   /** Images of class [true][predicted]. */
   confusion: number[][];
-  /** Null where no objects are annotated. */
+  /** Hits of annotated objects; null if none are annotated. */
   attention: AttentionHitsSummary | null;
 }
 
 /**
- * The report of an evaluation.
+ * The report of an evaluation: metrics with 95 % intervals, which count images of
+ * one group (patient) as dependent.
  *
+ * @param options.classes names of the model's classes, in its order.
+ * @param options.regions annotated objects; undefined if there are none.
  * @param options.seed seed of the bootstrap.
  * @throws {RangeError} If no image was classified.
+ *
+ * @example
+ * ```ts
+ * import { evaluate, evaluationReport, ImageCache, readManifest } from "@zoomin/zoomin";
+ * import { readCheckpoint, startEngine } from "@zoomin/zoomin";
+ *
+ * await startEngine("auto");
+ * const { model } = await readCheckpoint("run");
+ * const { entries } = await readManifest("manifest.csv");
+ * const cache = new ImageCache(2 ** 28);
+ * const evaluation = await evaluate(model, entries, { cache, seed: 0 });
+ * const { metrics } = await evaluationReport(evaluation, {
+ *   classes: model.classes,
+ *   regions: undefined,
+ *   seed: 0,
+ * });
+ * console.log(metrics.auc); // { value: 0.97, interval: { low: 0.91, high: 0.99 } }
+ * ```
  */
 export async function evaluationReport(
   { images, failures }: Evaluation,

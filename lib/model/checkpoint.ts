@@ -1,6 +1,6 @@
 /**
  * A checkpoint: one safetensors file with the weights, the optimizer's state
- * and, in its metadata, everything else that a model is.
+ * and, in its metadata, everything else that belongs to a model.
  *
  * @module
  */
@@ -10,7 +10,12 @@ import { basename, join } from "node:path";
 import { z } from "zod";
 import { CheckpointError, ConfigError, oneLine } from "../errors.ts";
 import { spelled, writeFileAtomically } from "../files.ts";
-import { type Config, issueText, parseConfig } from "./config.ts";
+import {
+  type Config,
+  issueText,
+  parseConfig,
+  withoutRemoved,
+} from "./config.ts";
 import { parameterSpecs } from "./networks.ts";
 import { createParameters } from "./parameters.ts";
 import {
@@ -37,15 +42,17 @@ const metadataSchema = z.strictObject({
   trainer: z.unknown(),
 });
 
-/** A model and where its training stands. */
+/** A model and the state of its training. */
 export interface Checkpoint {
+  /** The model; its parameters belong to the caller. */
   model: Model;
   /** Epochs done. */
   epoch: number;
   /** Seed of the run: with the epoch, the whole random state. */
   seed: number;
+  /** Figures of the last epoch by name, as logged; null if undefined. */
   metrics: Record<string, number | null>;
-  /** What the trainer needs to go on: state outside the tensors. */
+  /** The trainer's state beside its tensors, from which it continues. */
   trainer: unknown;
   /** The trainer's tensors, such as the optimizer's moments. */
   trainerTensors: Map<string, StoredTensor>;
@@ -53,7 +60,7 @@ export interface Checkpoint {
   sha256: string;
 }
 
-/** A checkpoint without its weights: what can be told without an engine. */
+/** A checkpoint without its weights, which needs no engine. */
 export interface CheckpointInfo
   extends Omit<Checkpoint, "model" | "trainer" | "trainerTensors"> {
   /** The file itself. */
@@ -121,11 +128,20 @@ export async function writeCheckpoint(
 }
 
 /**
- * Reads a checkpoint onto the current engine. The model's variables belong to
- * the caller.
+ * Reads a checkpoint onto the current engine: start one before, with
+ * {@linkcode startEngine}. The model's variables belong to the caller.
  *
  * @param path a checkpoint, or the folder of a run: its best, else its last.
  * @throws {CheckpointError} If there is none, or it is not ours, or damaged.
+ *
+ * @example
+ * ```ts
+ * import { readCheckpoint, startEngine } from "@zoomin/zoomin";
+ *
+ * await startEngine("auto");
+ * const { model, epoch, metrics } = await readCheckpoint("run");
+ * console.log(model.classes, `after ${epoch} epochs`, metrics);
+ * ```
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   return await decodeFile(await checkpointFile(path), (bytes) => {
@@ -146,7 +162,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 /**
- * Reads what a checkpoint says of itself; no engine is needed.
+ * Reads the metadata of a checkpoint; no engine is needed.
  *
  * @param path as {@linkcode readCheckpoint}.
  * @throws {CheckpointError} As {@linkcode readCheckpoint}.
@@ -158,7 +174,7 @@ export async function readCheckpointInfo(
   const found = await stat(file).catch(() => undefined); // gone: told below
   if (found && !found.isFile()) { // reading a pipe might never end
     throw new CheckpointError(
-      `Cannot use ${file} as a checkpoint: it is no regular file`,
+      `Cannot use ${file} as a checkpoint: it is no regular file; give a .safetensors file or the folder of a run`,
     );
   }
   return await decodeFile(file, (bytes) => {
@@ -204,13 +220,13 @@ async function decodeFile<T>(
   }
 }
 
-/** The checkpoint that `path` means. */
+/** The file of the checkpoint at `path`: itself, or that of a run. */
 async function checkpointFile(given: string): Promise<string> {
   const path = await spelled(given);
   const info = await stat(path).catch(() => undefined);
   if (!info) {
     throw new CheckpointError(
-      `Cannot find the checkpoint ${path}: give a file or the folder of a run`,
+      `Cannot find the checkpoint ${path}: it does not exist; give a file or the folder of a run`,
     );
   }
   if (!info.isDirectory()) return path;
@@ -219,7 +235,7 @@ async function checkpointFile(given: string): Promise<string> {
     if (await stat(file).catch(() => undefined)) return file;
   }
   throw new CheckpointError(
-    `Cannot find a checkpoint in ${path}: there is neither ${BEST} nor ${LAST}`,
+    `Cannot find a checkpoint in ${path}: there is neither ${BEST} nor ${LAST}; give the folder of a run that has trained`,
   );
 }
 
@@ -236,7 +252,8 @@ function decodeCheckpoint(bytes: Uint8Array) {
     throw new SyntaxError(parsed.error.issues.map(issueText).join("; "));
   }
   const { config: stored, format: _, ...known } = parsed.data;
-  const config = parseConfig(stored, "its configuration");
+  // A setting of training that is gone does not change the model.
+  const config = parseConfig(withoutRemoved(stored, true), "its configuration");
   const specs = parameterSpecs(
     config.network.features,
     known.classes.length,

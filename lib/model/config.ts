@@ -8,6 +8,15 @@ import { z } from "zod";
 import { ConfigError, oneLine } from "../errors.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
 import { nearest } from "../nearest.ts";
+import type {
+  Config,
+  EvaluationConfig,
+  NetworkConfig,
+  TrainingConfig,
+  ViewConfig,
+} from "./config_types.ts";
+
+export type * from "./config_types.ts";
 
 /** Sub-tiles an image, at most. */
 export const MAX_SAMPLES = 4096;
@@ -15,7 +24,6 @@ export const MAX_SAMPLES = 4096;
 const count = z.number().int().min(1);
 const pixels = z.number().int().min(1);
 
-/** Where the network looks (method: Kong & Henao, section 2.1). */
 const viewSchema = z.strictObject({
   scale1: z.number().gt(0).max(1)
     .describe("s1: scale of the view that stage I sees"),
@@ -31,7 +39,7 @@ const viewSchema = z.strictObject({
     .describe("N: sub-tiles drawn in training"),
   foreground: z.enum(["none", "tissue"]).default("none")
     .describe("where to look: none is everywhere; tissue is what has colour"),
-});
+}) satisfies z.ZodType<ViewConfig>;
 
 const networkSchema = z.strictObject({
   features: z.enum(["lenet", "resnet", "ats"])
@@ -48,7 +56,7 @@ const networkSchema = z.strictObject({
     .describe("H&E: find each image's two stains, and make them the same"),
   centreFeatures: z.boolean()
     .describe("subtract the features' moving mean before they are normalised"),
-});
+}) satisfies z.ZodType<NetworkConfig>;
 
 const scheduleSchema = z.discriminatedUnion("kind", [
   z.strictObject({
@@ -66,10 +74,6 @@ const scheduleSchema = z.discriminatedUnion("kind", [
 const trainingSchema = z.strictObject({
   epochs: z.number().int().min(0),
   batchSize: count.describe("images a step"),
-  imagesPerPass: count.nullable()
-    .describe(
-      "images on the engine at once; gradients add up; null: the batch",
-    ),
   learningRate: z.number().positive(),
   attentionLearningRate: z.number().positive()
     .describe("learning rate of the attention networks a and b"),
@@ -106,7 +110,7 @@ const trainingSchema = z.strictObject({
     frozenEpochs: z.number().int().min(0)
       .describe("epochs in which a and b then stay as they are"),
   }).nullable(),
-});
+}) satisfies z.ZodType<TrainingConfig>;
 
 const evaluationSchema = z.strictObject({
   draws: z.enum(["seeded", "topN"])
@@ -115,13 +119,14 @@ const evaluationSchema = z.strictObject({
     ),
   samples: count.max(MAX_SAMPLES)
     .describe("N: sub-tiles drawn at evaluation"),
-});
+}) satisfies z.ZodType<EvaluationConfig>;
 
-/** Least side of a sub-tile of which a network leaves something, px. */
-export const leastSubTile: Record<
-  z.infer<typeof networkSchema>["features"],
-  number
-> = { lenet: 4, resnet: 1, ats: 13 };
+/** Minimum side of a sub-tile for each network, px: smaller ones leave no map. */
+export const minSubTile: Record<NetworkConfig["features"], number> = {
+  lenet: 4,
+  resnet: 1,
+  ats: 13,
+};
 
 /** The schema of {@linkcode Config}. */
 export const configSchema = z.strictObject({
@@ -144,7 +149,7 @@ export const configSchema = z.strictObject({
   if (tileSize * scale1 < 1) {
     fault("tileSize", `must be at least 1 / scale1 = ${1 / scale1} px`);
   }
-  const least = leastSubTile[network.features];
+  const least = minSubTile[network.features];
   if (subTileSize < least) {
     fault(
       "subTileSize",
@@ -153,17 +158,41 @@ export const configSchema = z.strictObject({
   }
 });
 
-/** A validated configuration. */
-export type Config = z.infer<typeof configSchema>;
+type Extends<A extends B, B> = A;
+/** Compiles only if the schema has no field that {@linkcode Config} lacks. */
+type _Complete = Extends<Config, z.infer<typeof configSchema>>;
+
+// The memory bound alone cuts a batch now. Files of older versions have it.
+const REMOVED = "imagesPerPass";
+const REMOVED_TEXT =
+  "it was removed, because the memory bound decides how many images are held at once: delete it, and set --memory if need be";
+
+/** `value` without the fields of older versions; if they are null, or `all`. */
+export function withoutRemoved(value: unknown, all: boolean): unknown {
+  if (!isRecord(value) || !isRecord(value.training)) return value;
+  const { [REMOVED]: removed, ...training } = value.training;
+  return removed === null || all ? { ...value, training } : value;
+}
 
 /**
- * Checks `value` against the schema.
+ * Checks `value`, for example parsed JSON, against the schema. Nothing is filled
+ * in but fields that older versions did not have.
  *
- * @param source what messages call it: a file, a preset, the command line.
+ * @param source its name in messages: a file, a preset, the command line.
  * @throws {ConfigError} Naming every field that is wrong.
+ *
+ * @example A preset with another number of sub-tiles
+ * ```ts
+ * import { parseConfig, preset } from "@zoomin/zoomin";
+ *
+ * const { view, ...colon } = preset("colon");
+ * parseConfig({ ...colon, view: { ...view, samples: 20 } }, "my settings");
+ * ```
  */
 export function parseConfig(value: unknown, source: string): Config {
-  const result = configSchema.safeParse(value, { reportInput: true });
+  const result = configSchema.safeParse(withoutRemoved(value, false), {
+    reportInput: true,
+  });
   if (result.success) return result.data;
   const faults = result.error.issues.map((issue) =>
     issue.code === "unrecognized_keys"
@@ -176,7 +205,7 @@ export function parseConfig(value: unknown, source: string): Config {
   );
 }
 
-/** Where a value is wrong, and how; parsed with `reportInput`. */
+/** Path and fault of a value, on one line; parsed with `reportInput`. */
 export function issueText(issue: z.core.$ZodIssue): string {
   const isMissing = issue.code === "invalid_type" && issue.input === undefined;
   const place = issue.path.join(".") || "(whole)";
@@ -185,12 +214,13 @@ export function issueText(issue: z.core.$ZodIssue): string {
 
 function unknownText(value: unknown, path: readonly PropertyKey[]): string {
   const key = path.join(".");
+  if (key === `training.${REMOVED}`) return `${key}: ${REMOVED_TEXT}`;
   const meant = nearestKey(value, key);
   return `there is no "${key}"` +
     (meant === undefined ? "" : `, did you mean "${meant}"?`);
 }
 
-/** `value`, with what it leaves out as in `whole`. */
+/** `value`; fields that it lacks are those of `whole`. */
 export function filledFrom(whole: unknown, value: unknown): unknown {
   if (!isRecord(whole) || !isRecord(value)) return value;
   if ("kind" in value) return value; // one of several forms
@@ -199,7 +229,7 @@ export function filledFrom(whole: unknown, value: unknown): unknown {
   return { ...whole, ...Object.fromEntries(given) };
 }
 
-/** Whether a value of JSON has keys. */
+/** True for an object of JSON, which has keys. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
@@ -209,12 +239,19 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
  * (`training.learningRate=0.001`), values as JSON or plain words.
  *
  * @throws {ConfigError} If a key is unknown or a value does not fit.
+ *
+ * @example
+ * ```ts
+ * import { preset, withSettings } from "@zoomin/zoomin";
+ *
+ * const config = withSettings(preset("colon"), ["training.epochs=10"]);
+ * ```
  */
 export function withSettings(
   config: Config,
   settings: readonly string[],
 ): Config {
-  const changed: Record<string, unknown> = structuredClone(config);
+  const changed = structuredClone(config);
   for (const setting of settings) {
     const equals = setting.indexOf("=");
     if (equals < 1) {
@@ -252,6 +289,9 @@ function child(
     ? Object.keys(parent)
     : [];
   if (known.includes(name)) return (parent as Record<string, unknown>)[name];
+  if (key === `training.${REMOVED}`) {
+    throw new ConfigError(`Cannot set "${key}": ${REMOVED_TEXT}`);
+  }
   const meant = nearestKey(config, key);
   throw new ConfigError(
     `Cannot set "${key}": there is no "${name}"` +

@@ -1,7 +1,7 @@
 /**
- * Attention over what was read, instead of over where to read: attention-based
- * multiple-instance learning (Ilse, Tomczak & Welling, ICML 2018, eq. 7 and 8),
- * the method to compare with when every sub-tile is affordable.
+ * Attention over the sub-tiles that were read, instead of over where to read:
+ * attention-based multiple-instance learning (Ilse, Tomczak & Welling, ICML 2018,
+ * eq. 7 and 8), the method to compare with when every sub-tile is affordable.
  *
  *     F = sum_k a_k f_k,   a = softmax over an image's sub-tiles of w tanh(V f_k)
  *
@@ -60,7 +60,7 @@ export function instancePooling(
   };
 }
 
-/** 0 where a sub-tile belongs to the row, else no attention: `[rows, S]`. */
+/** 0 if a sub-tile belongs to the row, else -1e4, no attention: `[rows, S]`. */
 function otherRows(rowOf: Int32Array, drawn: Int32Array): tf.Tensor2D {
   const rowOfSubTile = Array.from(drawn).flatMap((count, tile) =>
     new Array<number>(count).fill(rowOf[tile]!)

@@ -1,22 +1,27 @@
 /**
- * What a model is, wherever its values come from.
+ * A model, wherever its values come from.
  *
  * @module
  */
 import type { Config } from "./config.ts";
 import type { Parameters } from "./parameters.ts";
 
-/** A network with its values: what a checkpoint holds. */
+/** A network with its values, as a checkpoint holds it. */
 export interface Model {
+  /** The configuration that it was trained with. */
   config: Config;
+  /** Names of the classes, in the order of the logits. */
   classes: readonly string[];
-  /** Of the training images' pixels / 255; null where input is not normalised. */
+  /** Of the training images' pixels / 255; null if input is not normalised. */
   normalisation: Normalisation | null;
+  /** Weights and moving statistics by name; free them when done. */
   parameters: Parameters;
 }
 
 /** Mean and standard deviation of each colour channel, in [0, 1]. */
 export interface Normalisation {
+  /** Mean of red, green and blue. */
   mean: [number, number, number];
+  /** Standard deviation of red, green and blue. */
   deviation: [number, number, number];
 }

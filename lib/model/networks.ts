@@ -15,13 +15,13 @@ import type { Parameters, ParameterSpec } from "./parameters.ts";
 /** Moving statistics that a training step wants to see updated. */
 export type StatisticUpdates = Map<string, tf.Tensor>;
 
-/** How a network is run: with batch statistics (training) or moving ones. */
+/** Mode of a network: with batch statistics (training) or moving ones. */
 export interface Mode {
   /** Collects new moving statistics; given in training only. */
   updates?: StatisticUpdates;
 }
 
-/** Which of the three feature networks. */
+/** Name of a feature network. */
 export type FeatureNetwork = Config["network"]["features"];
 
 /** Channels K of the features of each network. */
@@ -32,7 +32,7 @@ export const featureChannels: Record<FeatureNetwork, number> = {
 };
 
 /**
- * Bytes of each network for each px of what it reads, its gradient and the
+ * Bytes of each network for each px of its input, its gradient and the
  * padded copies of its convolutions included, as measured on the wasm engine.
  */
 export const featureBytes: Record<FeatureNetwork, number> = {
@@ -41,7 +41,7 @@ export const featureBytes: Record<FeatureNetwork, number> = {
   ats: 1300,
 };
 
-/** Bytes of the largest tensor of each network for each px of what it reads. */
+/** Bytes of the largest tensor of each network for each px of its input. */
 export const featureTensorBytes: Record<FeatureNetwork, number> = {
   lenet: 4 * 36,
   resnet: 4 * 48,
@@ -49,8 +49,8 @@ export const featureTensorBytes: Record<FeatureNetwork, number> = {
 };
 
 /**
- * Whether a network is trained on statistics of all that it reads, and so has to
- * read it together.
+ * True for a network that is trained with batch statistics: it must read all
+ * sub-tiles of a micro-batch at once.
  */
 export const hasBatchStatistics: Record<FeatureNetwork, boolean> = {
   lenet: false,
@@ -125,8 +125,8 @@ export function features(
 }
 
 /**
- * The mean over all pixels, `[B, H, W, K]` -> `[B, K]`: as one pool, since tfjs
- * turns the tensor round for a sum that is not over the last axis.
+ * The mean over all pixels, `[B, H, W, K]` -> `[B, K]`: as one pool, because
+ * tfjs transposes the tensor for a sum that is not over the last axis.
  */
 function globalMean(maps: tf.Tensor4D): tf.Tensor2D {
   return tf.customGrad((x) => {
@@ -144,9 +144,9 @@ function globalMean(maps: tf.Tensor4D): tf.Tensor2D {
 }
 
 /**
- * Features less their moving mean, where the model has one: after a ReLU and a
+ * Features less their moving mean, if the model has one: after a ReLU and a
  * global average all features point the same way (cosine 0.96 and more), and
- * what tells sub-tiles apart is lost in their common length.
+ * the differences between sub-tiles are lost in their common length.
  */
 function centred(
   parameters: Parameters,
@@ -238,8 +238,8 @@ function conv(
 }
 
 /**
- * Updates by parts of a batch as updates by all of it: their mean, each part
- * weighed by how much it is.
+ * The updates of a whole batch from those of its micro-batches: their mean,
+ * weighted by size.
  */
 export function meanUpdates(
   parts: readonly StatisticUpdates[],
@@ -255,7 +255,7 @@ export function meanUpdates(
   return new Map([...parts[0]!.keys()].map((name) => [name, mean(name)]));
 }
 
-/** A moving statistic with a share of a new batch in it. */
+/** A moving statistic, updated with a share of a new batch. */
 function blend(old: tf.Tensor, now: tf.Tensor): tf.Tensor {
   return tf.add(tf.mul(old, 1 - MOMENTUM), tf.mul(now, MOMENTUM));
 }

@@ -1,13 +1,13 @@
 /**
  * The two normalisations of the networks, each with its own gradient: shorter
- * and steadier than what the tape would make of their parts.
+ * and more stable than the tape's gradient of their parts.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 
 // Rows shorter than this stay zero: a dead feature has no direction.
-const SHORTEST_ROW = 1e-12;
+const MIN_ROW_LENGTH = 1e-12;
 
 // As PyTorch's BatchNorm2d.
 const VARIANCE_EPSILON = 1e-5;
@@ -22,8 +22,8 @@ export function normaliseRows(x: tf.Tensor2D): tf.Tensor2D {
   const operation = tf.customGrad((input, save) => {
     const rows = input as tf.Tensor;
     const length = tf.sqrt(tf.sum(tf.square(rows), 1, true)); // [N, 1]
-    const alive = tf.cast(tf.greater(length, SHORTEST_ROW), "float32");
-    const inverse = tf.div(alive, tf.maximum(length, SHORTEST_ROW));
+    const alive = tf.cast(tf.greater(length, MIN_ROW_LENGTH), "float32");
+    const inverse = tf.div(alive, tf.maximum(length, MIN_ROW_LENGTH));
     const y = tf.mul(rows, inverse);
     (save as tf.GradSaveFunc)([y, inverse]);
     return {
@@ -57,7 +57,7 @@ export function batchNormalise(
     shift: tf.Tensor1D;
     mean?: tf.Tensor1D;
     variance?: tf.Tensor1D;
-    /** Whether a ReLU follows. */
+    /** Adds a ReLU after it. */
     relu?: boolean;
   },
 ): BatchNormalised {
@@ -142,7 +142,7 @@ function normaliseColumns(
   return operation(x, scale, shift) as tf.Tensor2D;
 }
 
-/** What `use` makes of x, which goes: maps of whole batches would pile up. */
+/** Applies `use` to x and frees x: maps of whole batches would pile up. */
 function spent<T extends tf.Tensor>(x: T, use: (x: T) => tf.Tensor): tf.Tensor {
   const result = use(x);
   x.dispose();

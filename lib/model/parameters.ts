@@ -10,7 +10,7 @@ import type { Config } from "./config.ts";
 
 type Initialisation = Config["network"]["initialisation"];
 
-/** What a parameter is: decides how it starts and whether it is trained. */
+/** Kind of a parameter: decides how it starts and whether it is trained. */
 export type ParameterKind =
   | "weight"
   | "bias"
@@ -25,7 +25,7 @@ export interface ParameterSpec {
   name: string;
   shape: number[];
   kind: ParameterKind;
-  /** Inputs of one output value; what the initialisation scales with. */
+  /** Inputs of one output value, which the initialisation scales with. */
   fanIn: number;
 }
 
@@ -57,7 +57,7 @@ export function initialParameters(
   });
 }
 
-/** Whether gradients change this parameter. */
+/** True if gradients change this parameter. */
 export function isTrained({ kind }: ParameterSpec): boolean {
   return kind !== "movingMean" && kind !== "movingVariance" && kind !== "zero";
 }
@@ -69,7 +69,7 @@ export function disposeParameters(
   for (const variable of parameters.values()) variable.dispose();
 }
 
-// Word of the random keys: apart from every draw of the same seed.
+// Word of the random keys: separates these from all draws of the same seed.
 const INITIALISATION = 101;
 
 function initialValues(

@@ -28,7 +28,6 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
   training: {
     epochs: 100, // [C]
     batchSize: 5, // [C]
-    imagesPerPass: null,
     learningRate: 1e-4, // [C] Adam
     attentionLearningRate: 1e-4, // [C] one rate for all
     weightDecay: 1e-5, // [C]
@@ -52,7 +51,7 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
   evaluation: { draws: "topN", samples: 10 }, // [T] section 2.2: expected counts
 };
 
-// Ours. What a trial on colon images showed (2 cores, one seed a row) decided.
+// Ours, decided by trials on colon images (2 cores, one seed a row).
 const OURS: typeof PAPER = {
   mpp: null,
   network: {
@@ -72,8 +71,8 @@ const OURS: typeof PAPER = {
     schedule: { kind: "cosine", final: 0.02 }, // no plateau to tune
     gradient: "leaveOneOut", // as unbiased, with less noise
     entropyWeight: 0.003, // 1e-5 does nothing; this keeps attention broad
-    // Attention is still broad at epoch 10, so what it does not look at looks
-    // the same: with the term, validation AUC fell from 1.00 to 0.88.
+    // Attention is still broad at epoch 10, so the places it avoids look like
+    // the others: with the term, validation AUC fell from 1.00 to 0.88.
     contrastiveFrom: null,
     validation: 0.15, // the epoch is chosen without touching test images
     augmentation: { // it overfits without
@@ -117,7 +116,7 @@ const SIGNS: typeof PAPER = {
   },
 };
 
-// What departs from ours for all.
+// Data sets whose settings depart from OURS.
 const OF_DATA: Partial<Record<string, typeof PAPER>> = {
   "colon": COLON,
   "traffic-signs": SIGNS,
@@ -145,9 +144,18 @@ export const presetNames: readonly string[] = Object.keys(VIEWS)
   .flatMap((name) => [name, `${name}-paper`]);
 
 /**
- * The preset of that name.
+ * A fresh copy of the preset of that name.
  *
+ * @param name one of {@linkcode presetNames}: `NAME` is ours, `NAME-paper` has
+ *   the published settings.
  * @throws {ConfigError} If there is none.
+ *
+ * @example
+ * ```ts
+ * import { preset } from "@zoomin/zoomin";
+ *
+ * console.log(preset("camelyon16").view.scale1); // 0.03125
+ * ```
  */
 export function preset(name: string): Config {
   const isPaper = name.endsWith("-paper");
@@ -158,7 +166,7 @@ export function preset(name: string): Config {
     throw new ConfigError(
       `Cannot use "${name}" as a preset: ` +
         (meant === undefined
-          ? `there are ${presetNames.join(", ")}`
+          ? `the presets are ${presetNames.join(", ")}`
           : `did you mean "${meant}"?`),
     );
   }

@@ -11,11 +11,13 @@
 
 /** A tensor outside any engine. */
 export interface StoredTensor {
+  /** Its dimensions. */
   shape: number[];
+  /** Its values, row-major. */
   data: Float32Array;
 }
 
-/** What a file holds. */
+/** The contents of a file. */
 export interface SafeTensors {
   tensors: Map<string, StoredTensor>;
   metadata: Record<string, string>;

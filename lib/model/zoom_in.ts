@@ -2,12 +2,12 @@
  * The Zoom-In network: look at a small view, draw tiles, look closer, draw
  * sub-tiles, read only those, and classify (Kong & Henao, CVPR 2022).
  *
- * A pass has two halves, because tfjs records no gradient across an await:
- * {@linkcode plan} looks, draws and reads; {@linkcode score} computes the
- * logits of what was drawn, inside or outside a gradient. An image too large to
- * be looked at as a whole takes the same way in blocks: `planInBlocks`, and
- * {@linkcode scoreDrawn} with the attention that it found. Sub-tiles that are
- * too many to be read together are read before, by {@linkcode readFeatures}.
+ * A forward pass has two halves, because tfjs records no gradient across an
+ * await: {@linkcode plan} looks, draws and reads; {@linkcode score} computes the
+ * logits of the draws, inside or outside a gradient. An image that is too large
+ * to be looked at as a whole is looked at in blocks: `planInBlocks`, then
+ * {@linkcode scoreDrawn} with the attention that it found. Sub-tiles that do not
+ * fit at once are read before, by {@linkcode readFeatures}.
  *
  *     B images, G representations (one an image, one more for each contrastive
  *     draw), T tiles and S sub-tiles of all of them, K features
@@ -30,14 +30,14 @@ import {
 } from "./networks.ts";
 import { groupLogits, type Plan } from "./look/whole.ts";
 
-/** What {@linkcode scoreDrawn} computes. All tensors belong to the caller. */
+/** Result of {@linkcode scoreDrawn}. All tensors belong to the caller. */
 export interface DrawnScores {
   logits: tf.Tensor2D; // [G, classes]
   weights: tf.Tensor1D; // [S] of each sub-tile in its representation
   features: tf.Tensor2D; // [S, K]
 }
 
-/** What {@linkcode score} computes besides. */
+/** Result of {@linkcode score}. */
 export interface Scores extends DrawnScores {
   /** alpha of each image, `[1, rows x columns]`. */
   tileAttention: tf.Tensor2D[]; // [B]
@@ -45,19 +45,19 @@ export interface Scores extends DrawnScores {
   subTileAttention: tf.Tensor2D; // [T, u x v]
 }
 
-/** Attention of what was drawn, before it is turned for a contrastive draw. */
+/** Attention of the draws, before it is inverted for a contrastive draw. */
 export interface DrawnAttention {
   tiles: tf.Tensor1D; // [T]
   subTiles: tf.Tensor1D; // [S]
 }
 
-/** How to score. */
+/** Options of {@linkcode score}. */
 export interface ScoreOptions extends Mode {
-  /** Features of the sub-tiles `[S, K]`; read here, together, if left out. */
+  /** Features of the sub-tiles `[S, K]`; computed here, at once, if omitted. */
   read?: tf.Tensor2D | undefined;
 }
 
-/** The logits of what a plan has drawn. */
+/** The logits of a plan's draws. */
 export function score(
   model: Model,
   plan: Plan,
@@ -77,7 +77,7 @@ export function score(
   };
 }
 
-/** The logits of what was drawn, its attention given. */
+/** The logits of draws whose attention is given. */
 export function scoreDrawn(
   { parameters, config }: Model,
   drawn: Drawn,
@@ -106,10 +106,9 @@ export function scoreDrawn(
 }
 
 /**
- * Features of all sub-tiles outside a gradient, in as many readings as they are
- * on the engine.
+ * Features of all sub-tiles outside a gradient, batch by batch.
  *
- * @param mode of the whole: updates are those of one reading.
+ * @param mode of all of them: the updates are those of one batch.
  */
 export async function readFeatures(
   { parameters, config }: Model,
@@ -140,7 +139,7 @@ export async function readFeatures(
   }
 }
 
-/** alpha of every image; images of one view size go through a together. */
+/** alpha of every image; images of one view size are one batch of a. */
 function tileAttentions(model: Model, plan: Plan): tf.Tensor2D[] {
   const attentions: tf.Tensor2D[] = [];
   for (const group of plan.groups) {
@@ -178,7 +177,7 @@ function drawnSubTileAttention(
 /**
  * Index of each drawn sub-tile among those of all tiles, `[S]`.
  *
- * @param drawn how many sub-tiles of each tile.
+ * @param drawn number of sub-tiles of each tile.
  * @param locations of the sub-tiles, each within its tile.
  */
 export function subTileIndices(
@@ -194,7 +193,7 @@ export function subTileIndices(
   return indices;
 }
 
-/** Attention of drawn tiles, turned for a contrastive draw. */
+/** Attention of drawn tiles, inverted for a contrastive draw. */
 function turnedTiles(attention: tf.Tensor1D, drawn: Drawn): tf.Tensor1D {
   const { glimpses, draws } = drawn;
   return turnedWhere(
@@ -203,7 +202,7 @@ function turnedTiles(attention: tf.Tensor1D, drawn: Drawn): tf.Tensor1D {
   );
 }
 
-/** Attention of drawn sub-tiles, turned for a contrastive draw. */
+/** Attention of drawn sub-tiles, inverted for a contrastive draw. */
 function turnedSubTiles(
   attention: tf.Tensor1D,
   { glimpses, draws, subTileMap }: Drawn,
@@ -216,15 +215,15 @@ function turnedSubTiles(
   return turnedWhere(attention, ofEach);
 }
 
-/** Whether an attention is turned, and of how many locations it is one. */
+/** A location's kind of draw, and the number of locations of its map. */
 interface Turn {
   contrastive: boolean;
   locations: number;
 }
 
 /**
- * (1 - p) / (n - 1) where the draw was contrastive: where the network does not
- * look (section 2.3). p elsewhere, and where a location has no other.
+ * (1 - p) / (n - 1) for a contrastive draw, which is where the network does not
+ * look (section 2.3); p for others, and for the only location of a map.
  */
 function turnedWhere(
   attention: tf.Tensor1D,

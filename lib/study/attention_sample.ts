@@ -1,5 +1,5 @@
 /**
- * Where a variant looked at one image that it was tested on.
+ * The heat map of a variant on one image that it was tested on.
  *
  * @module
  */
@@ -18,8 +18,8 @@ import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { foldFolder, type FoldResult } from "../train/crossval.ts";
 
-/** A heat map and what it shows. */
-export interface Sample {
+/** A heat map and its caption. */
+export interface AttentionSample {
   /** Path of the picture. */
   path: string;
   about: string;
@@ -29,17 +29,17 @@ const PICTURE = "sample.png", ABOUT = "sample.txt";
 
 /**
  * The heat map of the first test image of `fold` that has annotated objects of
- * its label; none where no image has. It is drawn once and kept beside the
+ * its label; undefined if none has. It is drawn once and kept beside the
  * checkpoint.
  *
  * @param folder that of the cross-validation.
- * @param options.photograph whether the image shows under the heat.
+ * @param options.photograph draws the heat over the image, else over grey.
  */
-export async function sample(
+export async function attentionSample(
   folder: string,
   fold: FoldResult,
   { manifest, photograph }: { manifest: Manifest; photograph: boolean },
-): Promise<Sample | undefined> {
+): Promise<AttentionSample | undefined> {
   const run = foldFolder(folder, fold);
   const path = join(run, PICTURE), note = join(run, ABOUT);
   const kept = await Deno.readTextFile(note).catch(() => undefined);

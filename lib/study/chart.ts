@@ -4,7 +4,7 @@
  * @module
  */
 
-/** A line, or points where `dots` is set; in the units of the axes. */
+/** A line, or points if `dots` is set; in the units of the axes. */
 export interface Series {
   name: string;
   points: readonly (readonly [x: number, y: number])[];
@@ -24,7 +24,7 @@ const WIDTH = 480, HEIGHT = 320; // px
 const PLOT = { left: 52, top: 28, right: WIDTH - 12, bottom: HEIGHT - 40 };
 const LEGEND_LINE = 14; // px
 const TICKS = 5;
-// Okabe & Ito: told apart with every kind of colour vision.
+// Okabe & Ito: distinguishable with every kind of colour vision.
 const COLOURS = [
   "#0072b2",
   "#d55e00",

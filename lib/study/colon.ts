@@ -50,8 +50,8 @@ const INSTANCES = [
 ];
 /**
  * The whole image is one sub-tile: the feature network reads all of it. The one
- * tile is the pixel in the middle, since a sub-tile is centred on the first pixel
- * of a tile that has one location.
+ * tile is the pixel in the middle, because a sub-tile is centred on the first
+ * pixel of a tile that has one location.
  */
 const wholeImage = (side: number) => [
   "network.attention=uniform",

@@ -1,6 +1,6 @@
 /**
- * What the figures of a report show: learning curves, ROC and calibration, each
- * over all folds and seeds of a variant.
+ * The curves of a report: learning, ROC and calibration, each over all folds and
+ * seeds of a variant.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { LogLine } from "../train/run_log.ts";
 
 type Point = [x: number, y: number];
 
-/** One image's probability of the class in question, and whether it is of it. */
+/** One image's probability of a class, and whether it belongs to it. */
 export interface ScoredImage {
   probability: number;
   positive: boolean;
@@ -51,7 +51,7 @@ export function rocCurve(images: readonly ScoredImage[]): Point[] {
   return points;
 }
 
-/** (mean probability, share of positives) of ten equal bins; empty ones left out. */
+/** (mean probability, share of positives) of each of ten bins that is not empty. */
 export function calibrationCurve(images: readonly ScoredImage[]): Point[] {
   const bins = Array.from(
     { length: BINS },

@@ -1,5 +1,5 @@
 /**
- * What the runs of a cell left behind.
+ * The files of a cell's runs.
  *
  * @module
  */

@@ -13,7 +13,7 @@ import { preset } from "../model/presets.ts";
 import { TESTED, writeSplitAsFolds } from "./needle.ts";
 import type { Study, StudyRequest, Variant } from "./study.ts";
 
-// What tells attention_hits which signs an image shows.
+// Boxes of the signs, for attention_hits.
 const BOXES = "signs.csv";
 
 /** The study `gtsdb`. */

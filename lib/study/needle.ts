@@ -14,7 +14,7 @@ import { withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import type { Study, StudyData, StudyRequest, Variant } from "./study.ts";
 
-/** What the objects of a data set are like. */
+/** The objects of a data set. */
 interface Haystack {
   name: string;
   about: string;
@@ -26,9 +26,9 @@ interface Haystack {
 }
 
 // Named by the share of the 512 x 512 image that the boxes of all its objects,
-// needles and look-alikes, cover together. As many objects as that share takes of
-// the size that the demo has, which a sub-tile holds; smaller ones where two of
-// that size are too much.
+// needles and look-alikes, cover together. Objects have the demo's size, which a
+// sub-tile holds, in the number that makes up that share; they are smaller if two
+// of that size are too much.
 const HAYSTACKS: readonly Haystack[] = [
   haystack("5.0-clusters", 2, 13, 22),
   haystack("1.0-clusters", 2, 3, 21),
@@ -40,7 +40,7 @@ const HAYSTACKS: readonly Haystack[] = [
   haystack("0.1-alone", 2, 1, 12),
 ];
 
-// The larger first: where coverage matters, not the number of images.
+// The larger first: there coverage matters, not the number of images.
 const TRAINING_IMAGES = [240, 60] as const;
 const TEST_IMAGES = 120;
 
@@ -106,7 +106,7 @@ export function needleStudy({ quick }: StudyRequest): Study {
         data,
         config: withSettings(preset("needle"), [
           ...SETTINGS,
-          // As many steps whatever the number of images.
+          // The same number of steps for every number of images.
           `training.epochs=${quick ? 1 : Math.round(12 * 240 / images)}`,
           ...settings,
         ]),

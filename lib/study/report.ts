@@ -1,11 +1,10 @@
 /**
- * The report of a study as Markdown: what was asked, what came out, and how
- * sure that is.
+ * The report of a study as Markdown: question, results and their intervals.
  *
  * @module
  */
 import { count } from "../data/table.ts";
-import type { Difference, Figure, Row } from "./rows.ts";
+import type { Difference, Figure, StudyRow } from "./rows.ts";
 import type { Study } from "./study.ts";
 
 /** A figure of the report, by its path relative to it. */
@@ -14,7 +13,7 @@ export interface Illustration {
   path: string;
 }
 
-/** All that a report tells. */
+/** The contents of a report. */
 export interface StudyResults {
   study: string;
   /** The command that makes it again. */
@@ -24,10 +23,10 @@ export interface StudyResults {
   done: number;
   cells: number;
   quick: boolean;
-  rows: readonly Row[];
+  rows: readonly StudyRow[];
 }
 
-/** How the table's intervals are made. */
+/** Methods of the table's intervals. */
 export const INTERVALS_TEXT =
   "Accuracy, AUC and hit rate are means over folds (of the seeds' means). The 95 % intervals of accuracy and AUC are Student's t over folds, and at least what the number of images allows: Wilson's of the share of images that are called right, Newcombe's of the AUC. One fold alone has that of its images.";
 
@@ -73,7 +72,7 @@ export function reportText(
 }
 
 /** The first paragraph: who is best, and any baseline that beats its match. */
-function headline(rows: readonly Row[]): string {
+function headline(rows: readonly StudyRow[]): string {
   const best = rows
     .filter(({ accuracy, unseen }) => accuracy.mean !== null && !unseen)
     .toSorted((a, b) => b.accuracy.mean! - a.accuracy.mean!)[0];
@@ -110,7 +109,7 @@ function remarks({ done, cells, quick }: StudyResults): string[] {
 }
 
 function table(
-  rows: readonly Row[],
+  rows: readonly StudyRow[],
   abouts: ReadonlyMap<string, string>,
 ): string[] {
   const head = [
@@ -145,7 +144,7 @@ function table(
     .map((cells) => `| ${cells.join(" | ")} |`);
 }
 
-function hits({ hitRate, chanceHitRate }: Row): string {
+function hits({ hitRate, chanceHitRate }: StudyRow): string {
   const { mean } = hitRate, chance = chanceHitRate.mean;
   if (mean === null || chance === null) return "";
   const ratio = chance > 0 ? `, ${(mean / chance).toFixed(1)}` : "";

@@ -17,7 +17,7 @@ import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "../train/clock.ts";
 import { foldFolder, type FoldResult } from "../train/crossval.ts";
 
-/** What a rescoring needs to know. */
+/** Options of a rescoring. */
 interface RescoreOptions {
   manifest: Manifest;
   /** Sub-tiles an image. */
@@ -27,7 +27,7 @@ interface RescoreOptions {
 
 /**
  * Evaluates `folds` with `samples` sub-tiles an image, and keeps the results
- * beside the checkpoints; what is done is not done again.
+ * beside the checkpoints; folds that are done are skipped.
  *
  * @param folder that of the cross-validation.
  */

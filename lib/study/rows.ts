@@ -19,7 +19,7 @@ import type { EvaluationReport } from "../eval/report.ts";
 import type { FoldResult, Protocol } from "../train/crossval.ts";
 import type { Variant } from "./study.ts";
 
-/** What a variant came to under one seed. */
+/** Results of a variant under one seed. */
 export interface CellResult {
   seed: number;
   folds: readonly FoldResult[];
@@ -40,11 +40,11 @@ export interface Difference extends Figure {
 }
 
 /** One line of the table. */
-export interface Row {
+export interface StudyRow {
   variant: string;
   protocol: Protocol;
   baseline: boolean;
-  /** Whether only folds count by which no setting was chosen. */
+  /** True if only folds count by which no setting was chosen. */
   unseen: boolean;
   folds: number;
   seeds: number;
@@ -69,7 +69,7 @@ const accuracyOf: Pick = ({ metrics }) => metrics.accuracy.value;
  * The row of `variant` under one protocol.
  *
  * @param options.other results of the variant it is compared with, if they are
- * there; `chosenBy` leaves folds out.
+ * there; `chosenBy` excludes folds.
  */
 export function rowOf(
   variant: Variant,
@@ -80,7 +80,7 @@ export function rowOf(
     other?: readonly CellResult[] | undefined;
     chosenBy?: readonly number[];
   },
-): Row {
+): StudyRow {
   const folds = foldsOf(results, protocol)
     .filter(({ fold }) => !chosenBy?.includes(fold));
   const figures = foldFigures(folds);
@@ -152,7 +152,7 @@ function byFold(results: readonly FoldResult[]): FoldResult[][] {
   return [...Map.groupBy(results, ({ fold }) => fold).values()];
 }
 
-/** Mean over folds as well: of the seeds' mean difference, where both ran. */
+/** Mean over the folds that both ran of the seeds' mean difference. */
 function difference(
   against: string,
   results: readonly CellResult[],

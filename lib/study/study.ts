@@ -1,6 +1,6 @@
 /**
- * What a study is: named ways to train, each tried on the same folds and seeds,
- * so that they can be compared pair by pair.
+ * A study: named ways to train, each tried on the same folds and seeds, so that
+ * they can be compared pair by pair.
  *
  * @module
  */
@@ -11,18 +11,18 @@ import type { Protocol } from "../train/crossval.ts";
 export interface Variant {
   /** Names its folder and its rows. */
   name: string;
-  /** What it is, in a line of the report. */
+  /** Its description, a line of the report. */
   about: string;
   /** The name of its data set. */
   data: string;
   config: Config;
   protocols: readonly Protocol[];
   seeds: readonly number[];
-  /** Its checkpoints are evaluated with so many sub-tiles an image, too. */
+  /** Numbers of sub-tiles with which its checkpoints are evaluated, too. */
   samples?: readonly number[];
   /** The variant it is compared with, fold by fold and seed by seed. */
   against?: string;
-  /** Whether it stands for another method. */
+  /** Marks it as standing for another method. */
   baseline?: boolean;
   /** Its place on a chart of accuracy. */
   trend?: Trend;
@@ -39,33 +39,33 @@ export interface Trend {
 
 /** Labelled images that a study trains on. */
 export interface StudyData {
-  /** Folds that are tested; all of the manifest where left out. */
+  /** Folds that are tested; all of the manifest if omitted. */
   folds?: readonly number[];
-  /** Whether its images may stand in a report. */
+  /** Allows its images in a report. */
   photographs?: boolean;
   /** Makes sure that the images are there, and returns their manifest. */
   prepare(folder: string): Promise<string>;
 }
 
-/** Variants and what they are to answer. */
+/** Variants and the question that they are to answer. */
 export interface Study {
   name: string;
   title: string;
   question: string;
   /** Folds that settings were chosen by: the others have rows of their own. */
   chosenBy?: readonly number[];
-  /** What the charts of accuracy go along. */
+  /** Label of the x-axis of the charts of accuracy. */
   trendAxis?: string;
-  /** What a reader must know to judge the figures, a paragraph each. */
+  /** Notes that a reader needs to judge the figures, a paragraph each. */
   notes?: readonly string[];
   data: Readonly<Record<string, StudyData>>;
-  /** In the order in which they are run: what matters most comes first. */
+  /** In the order in which they are run: the most important come first. */
   variants: readonly Variant[];
 }
 
-/** What a user can ask of a study. */
+/** A user's choices for a study. */
 export interface StudyRequest {
-  /** Manifest of the images, where the study does not draw them. */
+  /** Manifest of the images, if the study does not draw them. */
   manifest?: string | undefined;
   /** Shows that everything works, in minutes: the figures mean nothing. */
   quick: boolean;

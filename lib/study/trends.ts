@@ -4,19 +4,19 @@
  * @module
  */
 import { type Axis, lineChart, type Series } from "./chart.ts";
-import type { Row } from "./rows.ts";
+import type { StudyRow } from "./rows.ts";
 import type { Study, Trend } from "./study.ts";
 
-/** A chart and what it shows. */
+/** A chart and its title. */
 export interface TrendChart {
   name: string;
   svg: string;
 }
 
-/** The charts of a study that varies something; of what is done. */
+/** The charts of a study that varies something, with the rows that are done. */
 export function trendCharts(
   { variants, trendAxis }: Study,
-  rows: readonly Row[],
+  rows: readonly StudyRow[],
 ): TrendChart[] {
   const placed = variants.flatMap(({ name, trend }) => {
     const row = rows.find(({ variant }) => variant === name);
@@ -40,7 +40,9 @@ function axisOf(label: string, values: readonly number[]): Axis {
   return { label, low: Math.min(...values), high: Math.max(...values) };
 }
 
-function seriesOf(points: readonly { trend: Trend; row: Row }[]): Series[] {
+function seriesOf(
+  points: readonly { trend: Trend; row: StudyRow }[],
+): Series[] {
   const lines = Map.groupBy(points, ({ trend }) => trend.series);
   return [...lines].map(([name, points]) => ({
     name,
@@ -53,7 +55,7 @@ function seriesOf(points: readonly { trend: Trend; row: Row }[]): Series[] {
 }
 
 /** The 95 % interval of a point, as a thin upright line. */
-function intervalBar({ x }: Trend, { accuracy }: Row): Series[] {
+function intervalBar({ x }: Trend, { accuracy }: StudyRow): Series[] {
   const { low, high } = accuracy;
   if (low === null || high === null) return [];
   return [{ name: "", reference: true, points: [[x, low], [x, high]] }];

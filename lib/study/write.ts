@@ -1,5 +1,5 @@
 /**
- * Writes what a study has found so far: results.json, report.md, figures.
+ * Writes the results of a study so far: results.json, report.md, figures.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import { lineChart, type Series } from "./chart.ts";
 import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
 import { foldLogs, foldPredictions } from "./files.ts";
 import { type Illustration, reportText, type StudyResults } from "./report.ts";
-import { type CellResult, foldsOf, type Row, rowOf } from "./rows.ts";
-import { sample } from "./attention_sample.ts";
+import { type CellResult, foldsOf, rowOf, type StudyRow } from "./rows.ts";
+import { attentionSample } from "./attention_sample.ts";
 import type { Cell, Study, Variant } from "./study.ts";
 import { trendCharts } from "./trends.ts";
 
@@ -25,7 +25,7 @@ export interface DoneCell {
   manifest: Manifest;
 }
 
-/** Writes the report of what is done, and returns results.json. */
+/** Writes the report of the cells that are done, and returns results.json. */
 export async function writeReport(
   folder: string,
   study: Study,
@@ -57,7 +57,7 @@ function rowsOf(
   variant: Variant,
   { chosenBy }: Study,
   done: readonly DoneCell[],
-): Row[] {
+): StudyRow[] {
   const own = done.filter(({ cell }) => cell.variant.name === variant.name);
   if (own.length === 0) return [];
   const other = done
@@ -83,11 +83,11 @@ function rowsOf(
   return [...rows, ...rescored];
 }
 
-/** Charts of accuracy against what the study varies. */
+/** Charts of accuracy against the quantity that the study varies. */
 async function trendsOf(
   folder: string,
   study: Study,
-  rows: readonly Row[],
+  rows: readonly StudyRow[],
 ): Promise<Illustration[]> {
   const charts = trendCharts(study, rows);
   return await Promise.all(charts.map(async ({ name, svg }, i) => {
@@ -125,7 +125,7 @@ async function curvesOf(
       ),
     )).flat()
   );
-  // Of two classes one tells all.
+  // The curves of two classes mirror each other: one is enough.
   const shown = classes.length === 2 ? [1] : [...classes.keys()];
   const images = await Promise.all(shown.map((i) => curves[i]!));
   const named = shown.map((i) => `class ${classes[i]}`);
@@ -158,7 +158,7 @@ async function curvesOf(
   }));
 }
 
-/** Where a variant with attention looked in one image it was tested on. */
+/** The heat map of a variant with attention on one image it was tested on. */
 async function sampleOf(
   folder: string,
   study: Study,
@@ -170,7 +170,7 @@ async function sampleOf(
   const { cell, result, manifest } = own;
   const photograph = study.data[data]!.photographs ?? false;
   for (const fold of foldsOf([result], "held-out")) {
-    const found = await sample(join(folder, cell.folder), fold, {
+    const found = await attentionSample(join(folder, cell.folder), fold, {
       manifest,
       photograph,
     });

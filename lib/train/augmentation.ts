@@ -1,7 +1,7 @@
 /**
- * Light augmentation that reads no pixel more: flips and quarter turns of the
- * whole image, a change of brightness, and of how strongly tissue is stained, and
- * where the grid of stage I lies.
+ * Light augmentation that reads no more pixels: flips and quarter turns of the
+ * whole image, changes of brightness and of stain strength, and a shifted grid of
+ * stage I.
  *
  * @module
  */
@@ -14,14 +14,14 @@ import {
 import { type DensityMatrix, restaining } from "../image/stains/stains.ts";
 import type { Config } from "../model/config.ts";
 
-/** What is done to one image in one epoch. */
+/** Augmentation of one image in one epoch. */
 export interface Augmentation {
   orientation: Orientation;
   /** Factor of all pixel values. */
   gain: number;
   /** Change of the optical densities; null: none. */
   densities: DensityMatrix | null;
-  /** Where the grid of stage I begins in its first cell, 0 to 1; null: nowhere. */
+  /** Start of stage I's grid in its first cell, 0 to 1; null: not shifted. */
   placement: Point | null;
 }
 
@@ -31,7 +31,7 @@ type Settings = Config["training"]["augmentation"];
 const FLIPS: readonly Orientation[] = [1, 2, 3, 4];
 const TURNS: readonly Orientation[] = [1, 3, 6, 8];
 
-/** The augmentation that `key` (seed, epoch, image) stands for. */
+/** The augmentation drawn under `key` (seed, epoch, image). */
 export function augmentation(settings: Settings, key: Key): Augmentation {
   const random = new RandomStream(key);
   const choices = orientations(settings);

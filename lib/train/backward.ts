@@ -1,6 +1,6 @@
 /**
- * Recording a pass: its gradients, and what else of it stays on the engine until
- * the step is done.
+ * The backward pass of a micro-batch: its gradients, and all that stays on the
+ * engine until the step is done.
  *
  * @module
  */
@@ -15,35 +15,37 @@ import {
 import { readFeatures, type ScoreOptions } from "../model/zoom_in.ts";
 import { addFeatureGradients } from "./block_gradients.ts";
 
-/** Gradients of some images of the batch, and what their log needs. */
-export interface Pass {
+/** Gradients of a micro-batch, and its figures for the log. */
+export interface BackwardPass {
   gradients: Map<string, tf.Tensor>;
   report: tf.Tensor1D;
   updates: StatisticUpdates;
   classes: number[];
 }
 
-/** Frees what a pass holds on the engine. */
-export function disposePass(
-  { gradients, report, updates }: Pick<Pass, "gradients" | "updates"> & {
-    report: tf.Tensor1D | undefined;
-  },
+/** Frees the tensors of a backward pass. */
+export function disposeBackward(
+  { gradients, report, updates }:
+    & Pick<BackwardPass, "gradients" | "updates">
+    & {
+      report: tf.Tensor1D | undefined;
+    },
 ): void {
   tf.dispose([...gradients.values(), report, ...updates.values()]);
 }
 
-/** A pass as it is made. */
-export interface PassDraft extends Omit<Pass, "report"> {
+/** A backward pass that is being computed. */
+export interface BackwardDraft extends Omit<BackwardPass, "report"> {
   report: tf.Tensor1D | undefined;
 }
 
-/** What `make` makes a pass of; nothing is left on the engine if it fails. */
-export async function newPass(
+/** Runs `make` on a fresh backward pass; frees its tensors if that fails. */
+export async function runBackward(
   planned: Drawn,
   classes: readonly number[],
-  make: (pass: PassDraft) => Promise<void>,
-): Promise<Pass> {
-  const pass: PassDraft = {
+  make: (pass: BackwardDraft) => Promise<void>,
+): Promise<BackwardPass> {
+  const pass: BackwardDraft = {
     gradients: new Map(),
     report: undefined,
     updates: new Map(),
@@ -53,7 +55,7 @@ export async function newPass(
     await make(pass);
     return { ...pass, report: pass.report! };
   } catch (error) {
-    disposePass(pass);
+    disposeBackward(pass);
     throw error;
   } finally {
     planned.dispose();
@@ -61,16 +63,16 @@ export async function newPass(
 }
 
 /**
- * Computes a loss and adds its gradients at the parameters `names` to a pass.
- * Sub-tiles that are not held together are read twice: for their features, which
- * the loss then starts from, and again to go on from the gradients at those.
+ * Computes a loss and adds its gradients at the parameters `names` to a backward
+ * pass. Sub-tiles that do not fit at once are read twice: for their features,
+ * from which the loss is computed, and for the gradients through them.
  *
  * @returns the gradients at `leaves`.
  */
 export async function record(
   model: Model,
   planned: Drawn,
-  pass: PassDraft,
+  pass: BackwardDraft,
   { names, leaves = [], loss }: {
     names: readonly string[];
     leaves?: readonly tf.Variable[];
@@ -118,7 +120,7 @@ export async function record(
 /**
  * Features of all sub-tiles as a variable.
  *
- * @throws {ConfigError} If f learns from statistics of all of them.
+ * @throws {ConfigError} If f uses batch statistics of all of them.
  */
 async function featureVariable(
   model: Model,
@@ -128,7 +130,7 @@ async function featureVariable(
   const { features } = model.config.network;
   if (hasBatchStatistics[features]) {
     throw new ConfigError(
-      `Cannot train network.features=${features} on ${planned.locations.length} sub-tiles together ${
+      `Cannot train network.features=${features}: its batch statistics need all ${planned.locations.length} sub-tiles of a micro-batch at once, ${
         howToFit(planned.togetherBytes)
       }`,
     );
@@ -140,15 +142,15 @@ async function featureVariable(
 }
 
 function howToFit(bytes: number): string {
-  const needed = "its batch statistics need them so";
-  const fewer = "lower training.imagesPerPass or view.samples";
+  const fewer = "lower training.batchSize or view.samples";
   return Number.isFinite(bytes)
-    ? `within the memory bound: ${needed}; set --memory to ${
+    ? `more than the memory bound holds; set --memory to ${
       Math.ceil(bytes / 1e6)
     }MB or more a worker, or ${fewer}`
-    : `in what this GPU binds at once: ${needed}; ${fewer}`;
+    : `more than this GPU binds at once; ${fewer}`;
 }
 
+/** True for the name of a parameter of a or b. */
 export function isAttention(name: string): boolean {
   return name.startsWith("a/") || name.startsWith("b/");
 }

@@ -1,5 +1,5 @@
 /**
- * The batches of an epoch: shuffled, augmented, and opened ahead.
+ * The batches of an epoch: shuffled, augmented and prefetched.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import type { TrainingImage } from "./micro_batch.ts";
 // Words of the random keys, one for each purpose.
 const DRAWS = 1, SHUFFLE = 102, AUGMENTATION = 103;
 
-/** How images are opened. */
+/** Options of {@linkcode Batches}. */
 interface BatchOptions {
   seed: number;
   cache: ImageCache;
@@ -29,7 +29,7 @@ export class Batches {
   readonly #model: Model;
   readonly #entries: readonly ManifestEntry[];
   readonly #options: BatchOptions;
-  /** Found once: an image's stains stay as they are. */
+  /** Computed once: an image's stains do not change. */
   readonly #stains = new Map<number, DensityMatrix | null>();
 
   constructor(
@@ -48,8 +48,8 @@ export class Batches {
   }
 
   /**
-   * The batches of an epoch. The next one is read and decoded while whoever
-   * asked for the last computes; its images are closed when that is done.
+   * The batches of an epoch. The next one is prefetched while the caller uses
+   * the last, whose images are closed when the next one is asked for.
    *
    * @throws {ImageError} If an image cannot be read.
    */
@@ -72,7 +72,7 @@ export class Batches {
         }
       }
     } finally {
-      // Opened ahead, but not used where whoever asked has stopped.
+      // Prefetched, but not used if the caller has stopped.
       closeAll(await next.catch(() => []));
     }
   }
@@ -81,13 +81,13 @@ export class Batches {
     return this.#model.config.training.batchSize;
   }
 
-  /** Opens a batch; what fails is heard where the promise is awaited. */
+  /** Opens a batch; a failure is thrown where the promise is awaited. */
   #openAhead(
     batch: readonly number[],
     epoch: number,
   ): Promise<TrainingImage[]> {
     const opened = this.#open(batch, epoch);
-    // A stop may come before anyone awaits: that must not end the process.
+    // A failure before anyone awaits the promise must not end the process.
     opened.catch(() => {});
     return opened;
   }

@@ -1,18 +1,19 @@
 /**
- * The exact gradients of networks that see their inputs some at a time: a and b
- * for an image that is looked at in blocks, f for sub-tiles that are read in
- * batches.
+ * The exact gradients of networks that see their inputs in parts: a and b for an
+ * image that is looked at in blocks, f for sub-tiles that are read in batches.
  *
- * Only what was drawn enters the logits, so d loss / d alpha is known for the
- * drawn tiles, and the regulariser's for all. With p = alpha and
+ * Only the draws enter the logits, so d loss / d alpha is known for the drawn
+ * tiles, and the regulariser's for all. With p = alpha and
  * G_i = d loss / d p_i + share * d(p log(p + 1e-6))/dp (p_i),
  *
  *     d loss / d logit_i = p_i (G_i - sum_j p_j G_j),
  *
- * whose sum is over the drawn tiles and one number that was gathered on the
+ * whose sum needs only the drawn tiles and one number that was gathered on the
  * way. So each block is computed once more, alone, and its weight gradients are
- * added. The map of a tile lies within one batch: tfjs does the same for b. So
- * does it for f, whose d loss / d features is known for each sub-tile.
+ * added. A block's surrogate loss, sum_i g_i logit_i with g = d loss / d logit
+ * held constant, has exactly these gradients. The map of a tile lies within one
+ * batch, so the same works for b, and for f, whose d loss / d features is known
+ * for each sub-tile.
  *
  * @module
  */
@@ -30,7 +31,7 @@ import { pick, subTileIndices } from "../model/zoom_in.ts";
 import { entropySlope, negativeEntropy } from "../sampling/entropy.ts";
 import { indexInMap } from "../sampling/streams.ts";
 
-/** The gradients that a and b go on from. */
+/** The gradients from which those of a and b are computed. */
 export interface Upstream {
   /** d loss / d alpha of each drawn tile, `[T]`. */
   tiles: Float32Array;
@@ -113,7 +114,7 @@ async function addTileGradients(
   }
 }
 
-/** What has the gradients `upstream` at the logits of a block. */
+/** Surrogate loss whose gradient at the block's logits is `upstream`. */
 function blockTerm(
   parameters: Parameters,
   { block, place, view }: BlockView,
@@ -145,7 +146,7 @@ async function addSubTileGradients(
   }
 }
 
-/** What of the loss depends on beta of the tiles of a batch. */
+/** Surrogate loss of the tiles of a batch, whose beta it depends on. */
 function batchTerm(
   parameters: Parameters,
   { draws, locations }: BlockPlan,

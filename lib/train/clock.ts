@@ -1,22 +1,22 @@
 /**
- * What work takes: time on the wall and on the CPU (beside other work only the
- * second means something), and memory.
+ * The cost of work: wall-clock time, CPU time (beside other work only this one
+ * means something), and memory.
  *
  * @module
  */
 import process from "node:process";
 import { peakMemoryBytes } from "../memory.ts";
 
-/** What was taken since the clock was started. */
+/** Time and memory taken since the clock was started. */
 export interface Elapsed {
   seconds: number;
   /** Of all threads of the process. */
   cpuSeconds: number;
-  /** The most that the process ever held, bytes. */
+  /** Peak memory of the process, bytes. */
   peakBytes: number;
 }
 
-/** Starts a clock that tells what was taken since. */
+/** Starts a clock, which returns the time and memory taken since. */
 export function startClock(): () => Elapsed {
   const started = performance.now(), used = process.cpuUsage();
   return function elapsed() {

@@ -5,7 +5,7 @@
  * - `best-epoch`, the published one: train on the other folds, report the best
  *   epoch's accuracy on the fold itself. Selection on the test data: optimistic.
  * - `held-out`: choose the epoch on a part cut from the other folds, or take the
- *   last where none is cut (`training.validation` = 0), and touch the fold once.
+ *   last if none is cut (`training.validation` = 0), and touch the fold once.
  *
  * @module
  */
@@ -39,13 +39,15 @@ import { SPLITS_FILE } from "./run_data.ts";
 import { LOG_FILE, readLog } from "./run_log.ts";
 import { train, type TrainingData, type TrainOptions } from "./trainer.ts";
 
+/** The protocols, in the order in which they are run. */
 export const PROTOCOLS = ["best-epoch", "held-out"] as const;
 
 const RESULT_FILE = "result.json";
 
+/** Name of a protocol. */
 export type Protocol = (typeof PROTOCOLS)[number];
 
-/** What one fold came to under one protocol. */
+/** Result of one fold under one protocol. */
 export interface FoldResult {
   protocol: Protocol;
   fold: number;
@@ -53,7 +55,7 @@ export interface FoldResult {
   seconds: number;
   /** CPU time of the process meanwhile, its other workers' included. */
   cpuSeconds: number;
-  /** The most that the process ever held by then; null where that is unknown. */
+  /** Peak memory of the process by then, bytes; null if unknown. */
   peakBytes: number | null;
   report: EvaluationReport;
 }
@@ -64,7 +66,7 @@ export interface ProtocolSummary {
   accuracy: MeanInterval;
   balancedAccuracy: MeanInterval;
   auc: MeanInterval;
-  /** Share of drawn sub-tiles that hit an object, and that of chance. */
+  /** Share of drawn sub-tiles that hit an object, and the share by chance. */
   hitRate: MeanInterval;
   chanceHitRate: MeanInterval;
 }
@@ -75,7 +77,7 @@ export interface FoldTask {
   fold: number;
 }
 
-/** How to run it. */
+/** Options of a cross-validation. */
 export interface CrossValidationOptions
   extends Omit<TrainOptions, "folder" | "resume"> {
   /** Folder of the whole; a fold's run is FOLDER/PROTOCOL/fold-N. */
@@ -96,7 +98,7 @@ export function foldTasks(
   const known = [...new Set(entries.map(({ fold }) => fold))]
     .filter((fold) => fold !== undefined)
     .sort((a, b) => a - b);
-  // In the order of PROTOCOLS: a held-out task may use what best-epoch trained.
+  // In the order of PROTOCOLS: a held-out task may use best-epoch's training.
   return PROTOCOLS.filter((protocol) => protocols.includes(protocol))
     .flatMap((protocol) =>
       (folds ?? known).map((fold) => ({ protocol, fold }))
@@ -104,8 +106,8 @@ export function foldTasks(
 }
 
 /**
- * The tasks as workers are to take them, whole: those of a fold in turn where
- * the second needs no training once the first is done.
+ * The tasks in groups that one worker takes as a whole: both protocols of a fold
+ * if the second needs no training once the first is done.
  */
 export function tasksInTurn(
   tasks: readonly FoldTask[],
@@ -117,8 +119,8 @@ export function tasksInTurn(
 }
 
 /**
- * Trains and tests one fold; a fold that is done is only read, one that was
- * cut off goes on.
+ * Trains and tests one fold. A fold that is done is only read; one that was cut
+ * off continues.
  */
 export async function runFold(
   entries: readonly ManifestEntry[],
@@ -132,7 +134,7 @@ export async function runFold(
   const { test, ...data } = foldData(entries, task, options);
   await checkLeaks([...data.train, ...data.validation]);
   const twin = await sameTraining(task, options);
-  // What a training of its own left, if it was cut off, is not the result.
+  // Remains of its own training, if that was cut off, are not the result.
   if (twin) await Deno.remove(folder, { recursive: true }).catch(() => {});
   await Deno.mkdir(folder, { recursive: true });
   await writeSplits(join(folder, SPLITS_FILE), foldSides({ test, ...data }));
@@ -156,13 +158,13 @@ export async function runFold(
   });
   disposeParameters(model.parameters);
   const { classes, regions } = options;
-  const passed = clock();
+  const elapsed = clock();
   const result: FoldResult = {
     ...task,
     bestEpoch: epoch,
-    seconds: passed.seconds + earlier.seconds,
-    cpuSeconds: passed.cpuSeconds + earlier.cpuSeconds,
-    peakBytes: twin ? twin.result.peakBytes : passed.peakBytes,
+    seconds: elapsed.seconds + earlier.seconds,
+    cpuSeconds: elapsed.cpuSeconds + earlier.cpuSeconds,
+    peakBytes: twin ? twin.result.peakBytes : elapsed.peakBytes,
     report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
   };
   await writeFileAtomically(
@@ -173,7 +175,7 @@ export async function runFold(
   return result;
 }
 
-/** What the epochs took that a training had done when it was cut off. */
+/** Time of the epochs that a training had done when it was cut off. */
 async function spentOn(
   folder: string,
 ): Promise<Pick<FoldResult, "seconds" | "cpuSeconds">> {
@@ -185,14 +187,14 @@ async function spentOn(
 }
 
 /**
- * Whether `held-out` trains as `best-epoch` does, which only scores more: it
- * has nothing to choose the epoch by, and no score of the fold ends the other.
+ * True if `held-out` trains exactly as `best-epoch`, which only scores more: no
+ * epoch is chosen on validation images, and no score stops the training early.
  */
 function sharesTraining({ training }: Config): boolean {
   return training.validation === 0 && training.patience === null;
 }
 
-/** The training that would be the same, of which the last epoch is taken. */
+/** The identical training of `best-epoch`, whose last epoch is taken. */
 async function sameTraining(
   { protocol, fold }: FoldTask,
   { folder, config }: CrossValidationOptions,
@@ -253,7 +255,7 @@ export async function foldsDone(
   return results.filter((result) => result !== undefined);
 }
 
-/** Where the run of one fold is, under the folder of the whole. */
+/** Folder of the run of one fold, under the folder of the whole. */
 export function foldFolder(
   folder: string,
   { protocol, fold }: FoldTask,

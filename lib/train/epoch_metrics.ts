@@ -1,28 +1,35 @@
 /**
- * Figures of an epoch from the reports of its steps: for the log, and for who
- * watches.
+ * Figures of an epoch from the reports of its steps, for the log and for
+ * progress.
  *
  * @module
  */
 import { NETS, type StepReport } from "./step.ts";
 
-/** Where a run stands. */
+/** Progress of a run. */
 export interface Progress {
+  /** The current epoch, counted from 1. */
   epoch: number;
+  /** Epochs to train. */
   epochs: number;
+  /** Steps done in this epoch. */
   step: number;
+  /** Steps in an epoch. */
   steps: number;
-  /** Means over the epoch so far. */
+  /** Mean loss over the epoch so far. */
   loss: number;
+  /** Accuracy over the epoch so far, in [0, 1]. */
   accuracy: number;
+  /** Images trained on a second, over the epoch so far. */
   imagesPerSecond: number;
+  /** Estimated time until the last epoch is done. */
   secondsLeft: number;
 }
 
 /** Figures of one epoch that the log and the checkpoints keep. */
 export type EpochFigures = Record<string, number | null>;
 
-/** Where a run stands after the latest of the epoch's steps. */
+/** Progress of a run after the latest of the epoch's steps. */
 export function progressOf(
   reports: readonly StepReport[],
   { elapsedMs, ...place }:

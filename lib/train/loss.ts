@@ -9,8 +9,8 @@ import * as tf from "@tensorflow/tfjs-core";
 /**
  * Weighted sum of cross-entropies: sum_i w_i (-log softmax(logits_i)[t_i]).
  *
- * The contrastive term is the same with the reference class as target: what
- * the network does not look at must look like background.
+ * The contrastive term is the same with the reference class as target: places
+ * that the network does not look at must look like background.
  *
  * @param logits `[G, classes]`.
  * @param targets class index of each row, `[G]`.

@@ -1,5 +1,5 @@
 /**
- * A pass: the gradients of some images of a batch, and what the log wants.
+ * The loss and the backward pass of a micro-batch, and its figures for the log.
  *
  * @module
  */
@@ -26,38 +26,43 @@ import { negativeEntropy } from "../sampling/entropy.ts";
 import type { Augmentation } from "./augmentation.ts";
 import { addAttentionGradients } from "./block_gradients.ts";
 import { crossEntropy } from "./loss.ts";
-import { isAttention, newPass, type Pass, record } from "./backward.ts";
+import {
+  type BackwardPass,
+  isAttention,
+  record,
+  runBackward,
+} from "./backward.ts";
 
 /** One image of a training batch. */
 export interface TrainingImage {
   pyramid: Pyramid;
   classIndex: number;
-  /** What makes its stains those of all images; null: nothing. */
+  /** Optical-density transform that normalises the stains; null for none. */
   stains: DensityMatrix | null;
   augmentation: Augmentation;
   /** Key of its draws: seed, epoch, image. */
   key: Key;
 }
 
-/** What stays the same over the steps of an epoch. */
+/** Options that are constant over the steps of an epoch. */
 export interface StepOptions {
   /** Factor of both learning rates. */
   rate: number;
-  /** Whether the contrastive term is on. */
+  /** Adds the contrastive term. */
   contrastive: boolean;
-  /** Whether a and b stay as they are (after a warm start). */
+  /** Keeps a and b as they are (after a warm start). */
   freezeAttention: boolean;
   /** Weight of each class in the loss. */
   classWeights: readonly number[];
-  /** Where to look; the configuration's if left out. */
+  /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
-  /** The bound on tensors; the default's if left out. */
+  /** Memory bound of the tensors; the default if omitted. */
   memory?: Memory | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** The images of a pass: as they are looked at, and what they are. */
-export interface PassImages {
+/** The images of a micro-batch, and their classes. */
+export interface MicroBatchImages {
   images: readonly PlanImage[];
   classes: readonly number[];
   /** Images of the whole batch. */
@@ -99,19 +104,19 @@ async function planImage(
   };
 }
 
-/** A pass of images whose views are held together. */
-export async function passTogether(
+/** The backward pass of images whose views are held at once. */
+export async function backwardTogether(
   model: Model,
-  part: PassImages,
+  part: MicroBatchImages,
   options: StepOptions,
-): Promise<Pass> {
+): Promise<BackwardPass> {
   const planned = await plan(model, part.images, {
     samples: model.config.view.samples,
     draws: "seeded",
     memory: options.memory,
     signal: options.signal,
   });
-  return await newPass(planned, part.classes, async (pass) => {
+  return await runBackward(planned, part.classes, async (pass) => {
     await record(model, planned, pass, {
       names: trainedNames(model, options.freezeAttention),
       loss(how) {
@@ -138,15 +143,15 @@ export async function passTogether(
 }
 
 /**
- * A pass of one image in blocks. tfjs records f and g alone, with the attention
- * of what was drawn as variables; their gradients are those that a and b go on
- * from, block by block.
+ * The backward pass of one image in blocks. tfjs records f and g alone, with the
+ * attention of the draws as variables; from their gradients those of a and b are
+ * computed, block by block.
  */
-export async function passInBlocks(
+export async function backwardInBlocks(
   model: Model,
-  part: PassImages,
+  part: MicroBatchImages,
   options: StepOptions,
-): Promise<Pass> {
+): Promise<BackwardPass> {
   const planned = await planInBlocks(model, part.images[0]!, {
     samples: model.config.view.samples,
     draws: "seeded",
@@ -154,7 +159,7 @@ export async function passInBlocks(
     memory: options.memory,
     signal: options.signal,
   });
-  return await newPass(planned, part.classes, async (pass) => {
+  return await runBackward(planned, part.classes, async (pass) => {
     const names = trainedNames(model, options.freezeAttention);
     const own = names.filter((name) => !isAttention(name));
     const attention = {
@@ -210,14 +215,16 @@ function trainedNames(
     .filter((name) => !(freezeAttention && isAttention(name)));
 }
 
-/** The pass's share of the batch's mean loss: its cross-entropies. */
+/** The micro-batch's share of the batch's mean cross-entropy. */
 function classLoss(
   { config, classes }: Model,
   { glimpses }: Drawn,
   logits: tf.Tensor2D,
-  { classes: labels, of, classWeights }: Pick<PassImages, "classes" | "of"> & {
-    classWeights: readonly number[];
-  },
+  { classes: labels, of, classWeights }:
+    & Pick<MicroBatchImages, "classes" | "of">
+    & {
+      classWeights: readonly number[];
+    },
 ): tf.Scalar {
   const targets = glimpses.map(({ image, contrastive }) =>
     contrastive ? classes.indexOf(config.referenceClass!) : labels[image]!
@@ -228,7 +235,7 @@ function classLoss(
   return crossEntropy(logits, { targets, weights });
 }
 
-/** The same of the regulariser, over maps that are held. */
+/** Its share of the entropy regulariser, over maps that are held at once. */
 function entropyLoss(
   { config }: Model,
   planned: Plan,
@@ -265,7 +272,7 @@ export const LOSS = 0,
   COSINE = 3,
   HEAD = 4;
 
-/** All that the log wants of a pass, as one tensor: one read-back a pass. */
+/** A micro-batch's figures for the log as one tensor: one read-back each. */
 function reportOf(
   { features, logits }: DrawnScores,
   { loss, tileEntropy, subTileEntropy, images }: {
@@ -292,7 +299,7 @@ function meanEntropy(attention: tf.Tensor2D): tf.Tensor {
   return tf.mul(tf.sum(tf.mul(attention, logs)), -1 / attention.shape[0]);
 }
 
-/** The report of a pass in blocks, whose entropies are known. */
+/** The report of one image in blocks, whose entropies are known. */
 function blockReport(
   { config }: Model,
   planned: BlockPlan,

@@ -22,12 +22,12 @@ import type { Normalisation } from "../model/model.ts";
 const IMAGES = 100;
 // A prime, so that the pixels read fall in no column pattern.
 const PIXEL_STEP = 17;
-// Of a larger image a picture of its coarse levels is enough, px.
-const MOST_PIXELS = 4096 * 4096, OVERVIEW_SIDE = 2048;
+// Larger images are measured on their coarse levels, px.
+const MAX_PIXELS = 4096 * 4096, OVERVIEW_SIDE = 2048;
 // A colour channel without contrast is left as it is.
-const SMALLEST_DEVIATION = 1e-3;
+const MIN_DEVIATION = 1e-3;
 
-/** How the network sees the images. */
+/** Options of {@linkcode measureNormalisation}. */
 interface NormalisationOptions {
   /** Micrometres per px; null as stored. */
   mpp?: number | null;
@@ -50,7 +50,7 @@ export async function measureNormalisation(
   let count = 0;
   const step = Math.max(1, entries.length / IMAGES);
   for (let i = 0; i < entries.length; i += step) {
-    await setTimeout(0); // decoded pictures never wait: let signals in
+    await setTimeout(0); // decoded images never wait: let signals in
     signal?.throwIfAborted();
     const entry = entries[Math.floor(i)]!;
     const pyramid = await openAtMpp(cache, entry, mpp, signal);
@@ -75,7 +75,7 @@ export async function measureNormalisation(
   const mean = sums.map((sum) => sum / count);
   const deviation = squares.map((square, c) =>
     Math.max(
-      SMALLEST_DEVIATION,
+      MIN_DEVIATION,
       Math.sqrt(Math.max(0, square / count - mean[c]! ** 2)),
     )
   );
@@ -94,13 +94,13 @@ function restained(
     .map((density) => 255 * Math.min(1, Math.exp(-density)));
 }
 
-/** RGBA of the whole image; of its coarse levels where it is a large one. */
+/** RGBA of the whole image; of its coarse levels if it is large. */
 async function sampledPixels(
   pyramid: Pyramid,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { width, height } = pyramid;
-  if (width * height <= MOST_PIXELS) {
+  if (width * height <= MAX_PIXELS) {
     return (await pyramid.read({ x: 0, y: 0, width, height }, 0, signal)).data;
   }
   const { data } = await readOverview(pyramid, OVERVIEW_SIDE, signal);

@@ -33,7 +33,7 @@ export interface ParameterStep {
   weightDecay: number;
 }
 
-/** Holds the moments; only parameters that are passed to `step` move. */
+/** Holds the moments; only parameters that are given to `step` move. */
 export class AdamW {
   readonly #moments = new Map<string, Moments>();
 
@@ -57,7 +57,7 @@ export class AdamW {
     return state;
   }
 
-  /** Goes on from a saved state. */
+  /** Continues from a saved state. */
   restore(
     { steps, moments }: OptimizerState,
     parameters: ReadonlyMap<string, tf.Variable>,

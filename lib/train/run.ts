@@ -1,7 +1,7 @@
 /**
- * Trains a run: its images are checked, split and kept in its folder with its
- * configuration, log and checkpoints. The one way of the command line, the
- * server, the demo and programs.
+ * Trains a run: its images are checked and split; its folder gets the split, the
+ * configuration, the log and the checkpoints. The command line, the server, the
+ * demo and programs all train by it.
  *
  * @module
  */
@@ -16,39 +16,58 @@ import { runData, type RunDataOptions } from "./run_data.ts";
 import { foregroundFile } from "./run_log.ts";
 import { train, type TrainingData, type TrainResult } from "./trainer.ts";
 
-/** A run to train. */
+/** Options of {@linkcode trainRun}. */
 export interface TrainRunOptions extends RunDataOptions {
   /** Bound on tensors and caches. */
   memory: Memory;
   /** Bytes of decoded images kept between epochs; the bound's share if omitted. */
   imageBytes?: number | undefined;
-  /** How images are opened. */
+  /** Options of opening the images. */
   opening?: Pick<OpenOptions, "fetch" | "maxPixels">;
-  /** Where to look; the configuration's if omitted. */
+  /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
   /** Called once the images are known, before the first is read. */
   onStart?: (data: TrainingData) => void;
+  /** Called after each step. */
   onProgress?: (progress: Progress) => void;
   /** Awaited before each step: more urgent work goes first. */
   turn?: () => Promise<void>;
+  /** Stops the training; `resume` continues it after its last whole epoch. */
   signal?: AbortSignal | undefined;
 }
 
 /** A trained run. */
 export interface TrainedRun extends TrainResult {
-  /** What decoding changed, by the path of the image. */
+  /** Warnings of decoders by the path of the image. */
   warnings: ReadonlyMap<string, readonly string[]>;
 }
 
 /**
- * Trains a run, or continues it if `resume` is set.
+ * Trains a run, or continues it if `resume` is set. The folder then has
+ * `best.safetensors` and `last.safetensors` for {@linkcode readCheckpoint}.
  *
+ * @param engine the current one, of {@linkcode startEngine}.
  * @throws {DataError} If there is nothing to learn, or a picture is on two sides
  *   of the split.
  * @throws {UsageError} If a run would continue with other images.
  * @throws {TrainingError} If the loss is no longer a number.
  * @throws {ImageError} If an image cannot be read.
  * @throws {EngineError} If the engine was lost.
+ *
+ * @example
+ * ```ts
+ * import { Memory, preset, readManifest, startEngine, trainRun } from "@zoomin/zoomin";
+ *
+ * const { bestEpoch } = await trainRun(await startEngine("auto"), {
+ *   manifest: await readManifest("manifest.csv"),
+ *   config: preset("needle"),
+ *   folder: "run",
+ *   memory: new Memory(),
+ *   seed: 0,
+ *   test: 0.2,
+ *   resume: false,
+ * });
+ * ```
  */
 export async function trainRun(
   engine: Engine,

@@ -1,6 +1,6 @@
 /**
  * The images of a run: the sides of its split, checked, and kept in its folder
- * with its configuration, so that it goes on with the same ones.
+ * with its configuration, so that it continues with the same ones.
  *
  * @module
  */
@@ -21,19 +21,22 @@ import type { TrainingData } from "./trainer.ts";
 export const CONFIG_FILE = "config.json";
 export const SPLITS_FILE = "splits.csv";
 
-/** Share of test images where the manifest has no split. */
+/** Share of test images if the manifest has no split. */
 export const DEFAULT_TEST = 0.2;
 
-/** The images of a run, and how to split them. */
+/** The images of a run, and the options of their split. */
 export interface RunDataOptions {
+  /** The labelled images. */
   manifest: Manifest;
+  /** The configuration to train with. */
   config: Config;
+  /** Seed of the split and of the training. */
   seed: number;
   /** Folder of the run. */
   folder: string;
-  /** Share of test images where the manifest has no split. */
+  /** Share of test images if the manifest has no split. */
   test: number;
-  /** The run goes on: its images must be those it was started with. */
+  /** Continues the run, whose images must be those it was started with. */
   resume: boolean;
 }
 
@@ -48,7 +51,9 @@ export function checkReference(
 ): void {
   if (classes.length < 2) {
     throw new DataError(
-      `Cannot train on ${path}: all its images have the label "${classes[0]}"`,
+      `Cannot train on ${path}: all its images have the label "${
+        classes[0]
+      }"; give images of two labels or more`,
     );
   }
   if (referenceClass === null || classes.includes(referenceClass)) return;
@@ -65,7 +70,7 @@ export function checkReference(
  * and `config` beside it.
  *
  * @throws {DataError} If there is nothing to learn, or a picture is on two sides.
- * @throws {UsageError} If a run would go on with other images.
+ * @throws {UsageError} If a run would continue with other images.
  */
 export async function runData(
   { manifest, config, seed, folder, test, resume }: RunDataOptions,
@@ -83,13 +88,13 @@ export async function runData(
   };
   if (sides.train.length === 0) {
     throw new DataError(
-      `Cannot train on ${manifest.path}: no image has the split "train"`,
+      `Cannot train on ${manifest.path}: no image has the split "train"; give it to some, or omit the column`,
     );
   }
   const [label, ...others] = new Set(sides.train.map(({ label }) => label));
   if (others.length === 0) {
     throw new DataError(
-      `Cannot train on ${manifest.path}: all its images to train on have the label "${label}"`,
+      `Cannot train on ${manifest.path}: all images of the split "train" have the label "${label}"; give it images of two labels or more`,
     );
   }
   if (sides.validation.length === 0 && fraction > 0) {
@@ -128,6 +133,6 @@ export async function checkSameEntries(
     );
   if (rows(entries) === rows(stored.entries)) return;
   throw new UsageError(
-    `Cannot go on with other images or another split than ${file}: give the --data, --seed and --test or --folds it was started with, or another --out`,
+    `Cannot continue: the images or their split differ from ${file}; give the --data, --seed and --test or --folds that the run was started with, or another --out`,
   );
 }

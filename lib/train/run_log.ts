@@ -37,7 +37,7 @@ export class RunLog {
     await writeFileAtomically(this.path, `${JSON.stringify(line)}\n`);
   }
 
-  /** Drops what was logged after `epoch`, then goes on with `line`. */
+  /** Drops the lines after `epoch`, then continues with `line`. */
   async resume(epoch: number, line: LogLine): Promise<void> {
     const kept = (await readLog(this.path)).filter((old) =>
       old.type === "run" ||
@@ -47,6 +47,7 @@ export class RunLog {
     await writeFileAtomically(this.path, lines.join(""));
   }
 
+  /** Adds a line. */
   async append(line: LogLine): Promise<void> {
     const file = await open(this.path, "a");
     try {
@@ -59,7 +60,7 @@ export class RunLog {
 }
 
 /**
- * Lines of a log; a last line that was cut off is left out.
+ * Lines of a log, without a last line that was cut off.
  *
  * @throws {DataError} If another line is damaged; the message names it.
  */
@@ -73,8 +74,8 @@ function parseLine(line: string, place: string): LogLine {
   let value: unknown;
   try {
     value = JSON.parse(line);
-  } catch { // told below
+  } catch { // thrown below
   }
   if (isRecord(value)) return value as LogLine;
-  throw new DataError(`${place}: it is no JSON object: remove the line`);
+  throw new DataError(`${place}: it is no JSON object; remove the line`);
 }

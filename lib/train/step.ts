@@ -7,30 +7,30 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { Model } from "../model/model.ts";
 import { featureChannels, meanUpdates } from "../model/networks.ts";
 import type { Parameters } from "../model/parameters.ts";
-import { lookPasses } from "../model/look/micro_batches.ts";
+import { microBatches } from "../model/look/micro_batches.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";
 import {
+  backwardInBlocks,
+  backwardTogether,
   COSINE,
   HEAD,
   LOSS,
-  type PassImages,
-  passInBlocks,
-  passTogether,
+  type MicroBatchImages,
   planImages,
   type StepOptions,
   SUB_TILE_ENTROPY,
   TILE_ENTROPY,
   type TrainingImage,
 } from "./micro_batch.ts";
-import { disposePass, isAttention, type Pass } from "./backward.ts";
+import { type BackwardPass, disposeBackward, isAttention } from "./backward.ts";
 
 /** The four networks, as parameter names begin. */
 export const NETS = ["a", "b", "f", "g"] as const;
 
-/** What a step tells the log. */
+/** Figures of a step for the log. */
 export interface StepReport {
   loss: number;
-  /** Images whose class was guessed. */
+  /** Images whose class was predicted correctly. */
   correct: number;
   images: number;
   /** Norm of the gradient of each net, before clipping. */
@@ -44,47 +44,45 @@ export interface StepReport {
   liveChannels: boolean[];
 }
 
-/** Runs one step on a batch of images and returns what it saw. */
+/** Runs one step on a batch of images, micro-batch by micro-batch. */
 export async function trainStep(
   model: Model,
   optimizer: AdamW,
   images: readonly TrainingImage[],
   options: StepOptions,
 ): Promise<StepReport> {
-  const { batchSize, imagesPerPass } = model.config.training;
-  const passes: Pass[] = [];
+  const passes: BackwardPass[] = [];
   try {
     const planned = await planImages(model, images, options);
-    const cut = lookPasses(planned, model.config, {
+    const cut = microBatches(planned, model.config, {
       samples: model.config.view.samples,
       memory: options.memory,
-      most: imagesPerPass ?? batchSize,
       training: true,
     });
     for (const { images: places, inBlocks } of cut) {
-      const part: PassImages = {
+      const part: MicroBatchImages = {
         images: places.map((i) => planned[i]!),
         classes: places.map((i) => images[i]!.classIndex),
         of: images.length,
       };
       passes.push(
         inBlocks
-          ? await passInBlocks(model, part, options)
-          : await passTogether(model, part, options),
+          ? await backwardInBlocks(model, part, options)
+          : await backwardTogether(model, part, options),
       );
     }
     const report = move(model, optimizer, passes, options);
     return await readReport(model, report, passes);
   } finally {
-    passes.forEach(disposePass);
+    passes.forEach(disposeBackward);
   }
 }
 
-/** Adds the passes up, clips, and steps; returns the gradient norm of each net. */
+/** Adds the gradients up, clips, and steps; returns the norm of each net's. */
 function move(
   model: Model,
   optimizer: AdamW,
-  passes: readonly Pass[],
+  passes: readonly BackwardPass[],
   { rate }: StepOptions,
 ): tf.Tensor1D {
   return tf.tidy(() => {
@@ -118,7 +116,7 @@ function move(
   });
 }
 
-function summed(passes: readonly Pass[]): Map<string, tf.Tensor> {
+function summed(passes: readonly BackwardPass[]): Map<string, tf.Tensor> {
   const [first, ...rest] = passes;
   if (rest.length === 0) return first!.gradients;
   return new Map(
@@ -152,7 +150,7 @@ function parameterStep(
 async function readReport(
   { config, classes }: Model,
   norms: tf.Tensor1D,
-  passes: readonly Pass[],
+  passes: readonly BackwardPass[],
 ): Promise<StepReport> {
   const [a, b, f, g] = await norms.data();
   norms.dispose();

@@ -1,7 +1,7 @@
 /**
  * Trains a model: epochs, validation, checkpoints, log. Every random number
  * follows from the seed, the epoch and the image, so a run that was cut off
- * goes on as if it had not been.
+ * continues as if it had not been.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { NothingToDrawError } from "../../kernels/sample/with_replacement.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
-import { evaluateMetrics, type Metrics } from "../eval/metrics.ts";
+import { type ClassifierMetrics, evaluateMetrics } from "../eval/metrics.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/image_cache.ts";
@@ -45,9 +45,11 @@ import { saliencyWarmStart } from "./warm_start.ts";
 
 /** The images of a run. */
 export interface TrainingData {
+  /** Names of the classes, in the order of the logits. */
   classes: readonly string[];
+  /** Images that are trained on. */
   train: readonly ManifestEntry[];
-  /** The epoch is chosen on these; empty: the last epoch is taken. */
+  /** Images on which the epoch is chosen; if empty, the last is taken. */
   validation: readonly ManifestEntry[];
   /**
    * Scored every epoch to choose it, as the published code does with its test
@@ -56,28 +58,28 @@ export interface TrainingData {
   chosenOnTest?: readonly ManifestEntry[];
 }
 
-/** How to run. */
+/** Options of {@linkcode train}. */
 export interface TrainOptions {
   /** Folder of the run: log and checkpoints. */
   folder: string;
   config: Config;
   seed: number;
   cache: ImageCache;
-  /** The bound on tensors; the default's if left out. */
+  /** Memory bound of the tensors; the default if omitted. */
   memory?: Memory | undefined;
-  /** Where to look; the configuration's if left out. */
+  /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
-  /** Go on from the folder's last checkpoint. */
+  /** Continues from the folder's last checkpoint. */
   resume: boolean;
-  /** First line of the log: what the run ran on. */
+  /** First line of the log: the machine and engine of the run. */
   environment: Record<string, unknown>;
   onProgress?: (progress: Progress) => void;
-  /** Awaited before each step: what is more urgent goes first. */
+  /** Awaited before each step: more urgent work goes first. */
   turn?: () => Promise<void>;
   signal?: AbortSignal | undefined;
 }
 
-/** What a run came to. */
+/** Result of a training. */
 export interface TrainResult {
   /** Epochs done; fewer than asked for if training stopped early. */
   epochs: number;
@@ -87,7 +89,7 @@ export interface TrainResult {
   last: EpochFigures | undefined;
 }
 
-/** What chooses the best epoch; kept in the checkpoint. */
+/** The best epoch so far and its value; kept in the checkpoint. */
 interface Choice {
   bestEpoch: number;
   /** Lower is better. */
@@ -142,7 +144,7 @@ class Run {
     const { folder, config, seed, resume, environment } = options;
     if (resume) {
       const checkpoint = await readCheckpoint(join(folder, LAST));
-      const { training } = config; // a run may go on with other settings
+      const { training } = config; // a run may continue with other settings
       const run = new Run(data, options, {
         ...checkpoint.model,
         config: { ...checkpoint.model.config, training },
@@ -166,7 +168,7 @@ class Run {
     });
   }
 
-  /** This run once `prepare` is done; nothing is left if it fails. */
+  /** This run once `prepare` is done; its tensors are freed if that fails. */
   async #orDispose(prepare: () => Promise<void>): Promise<this> {
     try {
       await prepare();
@@ -181,12 +183,12 @@ class Run {
     const { epochs, patience } = this.#options.config.training;
     while (this.#epoch < epochs && !this.#stopsEarly(patience)) {
       await this.#trainEpoch(this.#epoch + 1).catch((cause) => {
-        // Attention is no number any more.
+        // Attention has become NaN.
         if (!(cause instanceof NothingToDrawError)) throw cause;
         throw new TrainingError(
-          `Cannot go on training in epoch ${
+          `Cannot continue training in epoch ${
             this.#epoch + 1
-          }: ${cause.message}: ${ADVICE}`,
+          }: ${cause.message}; ${ADVICE}`,
           { cause },
         );
       });
@@ -239,7 +241,7 @@ class Run {
     const options = this.#stepOptions(epoch);
     const reports: StepReport[] = [];
     for await (const images of this.#batches.ofEpoch(epoch)) {
-      await setTimeout(0); // wasm never waits: let signals and messages in
+      await setTimeout(0); // wasm blocks the event loop: let signals and messages in
       await turn?.();
       signal?.throwIfAborted();
       reports.push(
@@ -268,12 +270,12 @@ class Run {
     };
   }
 
-  /** Fails if the last step has ruined the weights: they are not kept. */
+  /** Fails if the last step has made a weight non-finite: it is not saved. */
   async #assertFinite(epoch: number): Promise<void> {
     for (const [name, variable] of this.#model.parameters) {
       if ((await variable.data()).every(Number.isFinite)) continue;
       throw new TrainingError(
-        `Cannot go on training as "${name}" is no longer finite after epoch ${epoch}: ${ADVICE}`,
+        `Cannot continue training: "${name}" is not finite after epoch ${epoch}; ${ADVICE}`,
       );
     }
   }
@@ -304,7 +306,9 @@ class Run {
     });
     if (failures.length > 0) throw failures[0]!.error;
     const { classes } = this.#model;
-    const metrics: Metrics = evaluateMetrics(scoredImages(images, classes));
+    const metrics: ClassifierMetrics = evaluateMetrics(
+      scoredImages(images, classes),
+    );
     return {
       loss: metrics.logLoss,
       accuracy: metrics.accuracy,
@@ -312,7 +316,7 @@ class Run {
     };
   }
 
-  /** Whether the epoch just done is the best so far. */
+  /** Notes the epoch just done if it is the best so far, and tells if it is. */
   #choose(epoch: number): boolean {
     const figures = this.#figures!;
     // Few validation images make accuracy coarse, so the loss chooses; the
@@ -339,7 +343,7 @@ class Run {
       seed: this.#options.seed,
       metrics: this.#figures ?? {},
       trainer: { steps, choice: this.#choice },
-      // The best checkpoint is for use, not for going on from.
+      // The best checkpoint is for use, not for resuming.
       trainerTensors: new Map<string, StoredTensor>(
         name === LAST
           ? [...moments].map((
@@ -357,7 +361,7 @@ class Run {
   ): void {
     if (seed !== this.#options.seed) {
       throw new CheckpointError(
-        `Cannot resume ${this.#options.folder} with seed ${this.#options.seed}: it was started with seed ${seed}`,
+        `Cannot resume ${this.#options.folder} with seed ${this.#options.seed}: it was started with seed ${seed}; give that one, or another folder`,
       );
     }
     const { steps, choice } = trainer as {
@@ -376,13 +380,13 @@ class Run {
   }
 }
 
-/** Opens the images that are else read only after an epoch, hours later. */
+/** Opens validation images up front, so that an unreadable one fails at once. */
 async function openScored(
   { validation, chosenOnTest = [] }: TrainingData,
   { config, cache, signal }: TrainOptions,
 ): Promise<void> {
   for (const entry of [...validation, ...chosenOnTest]) {
-    await setTimeout(0); // decoded pictures never wait: let signals in
+    await setTimeout(0); // decoded images never wait: let signals in
     const pyramid = await openAtMpp(cache, entry, config.mpp, signal);
     pyramid.close();
   }
@@ -433,6 +437,6 @@ function assertFinite(
   const values = [loss, ...Object.values(gradientNorms)];
   if (values.every(Number.isFinite)) return;
   throw new TrainingError(
-    `Cannot go on training as the loss is ${loss} in step ${step} of epoch ${epoch}: ${ADVICE}`,
+    `Cannot continue training: the loss is ${loss} in step ${step} of epoch ${epoch}; ${ADVICE}`,
   );
 }

@@ -1,7 +1,7 @@
 /**
  * Saliency warm start, ours and not the paper's: before training, a and b are
- * fitted to the local contrast of what they see, so that the first draws fall
- * on things rather than on background. Off by default.
+ * fitted to the local contrast of their views, so that the first draws fall on
+ * objects rather than on background. Off by default.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
   type ForegroundChoice,
   foregroundOf,
 } from "../image/foreground/tissue.ts";
-import { lookPasses } from "../model/look/micro_batches.ts";
+import { microBatches } from "../model/look/micro_batches.ts";
 import { plan } from "../model/look/whole.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { Memory } from "../memory.ts";
@@ -34,8 +34,8 @@ const LEARNING_RATE = 1e-2;
 const FLOOR = 2, CAP = 6;
 // Share of the mean contrast that every location has: none is ruled out.
 const EVERYWHERE = 0.01;
-// A view with less contrast is flat: what is left is rounding.
-const LEAST_CONTRAST = 1e-5;
+// A view with less contrast is flat: its differences are rounding.
+const MIN_CONTRAST = 1e-5;
 // Word of the random keys.
 const WARM_START = 104;
 
@@ -49,7 +49,7 @@ export async function saliencyWarmStart(
   entries: readonly ManifestEntry[],
   { cache, foreground, memory, seed, steps, signal }: {
     cache: ImageCache;
-    /** Where to look; the configuration's if left out. */
+    /** Foreground that is drawn from; the configuration's if omitted. */
     foreground?: ForegroundChoice | undefined;
     memory?: Memory | undefined;
     seed: number;
@@ -61,7 +61,7 @@ export async function saliencyWarmStart(
   const random = new RandomStream(randomKey(seed, WARM_START));
   try {
     for (let step = 0; step < steps; step++) {
-      await setTimeout(0); // wasm never waits: let signals and messages in
+      await setTimeout(0); // wasm blocks the event loop: let signals and messages in
       signal?.throwIfAborted();
       const entry = entries[random.below(entries.length)]!;
       const key = randomKey(seed, WARM_START, step);
@@ -104,10 +104,13 @@ async function fitTo(
   { foreground: choice, memory, key, signal }: FitOptions,
 ): Promise<void> {
   const { samples, foreground: kind } = model.config.view;
-  const [pass] = lookPasses([{ pyramid }], model.config, { samples, memory });
-  if (pass!.inBlocks) {
+  const [batch] = microBatches([{ pyramid }], model.config, {
+    samples,
+    memory,
+  });
+  if (batch!.inBlocks) {
     throw new ConfigError(
-      `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound, or what a GPU binds at once; raise --memory, or set training.saliencyWarmStart to null`,
+      `Cannot warm-start on ${pyramid.source}: its views do not fit the memory bound, or exceed what a GPU binds at once; raise --memory, or set training.saliencyWarmStart to null`,
     );
   }
   const foreground = await foregroundOf(pyramid, choice ?? { kind }, signal);
@@ -202,7 +205,7 @@ function contrastDistribution(
     tf.mul(mean, EVERYWHERE),
   );
   return tf.where(
-    tf.greater(mean, LEAST_CONTRAST),
+    tf.greater(mean, MIN_CONTRAST),
     tf.div(salient, tf.sum(salient, 1, true)),
     1 / locations,
   );

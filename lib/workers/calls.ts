@@ -6,7 +6,7 @@
  */
 import { type PlainError, plainError, revivedError } from "../errors.ts";
 
-/** The functions of a Worker, by name: what each takes and returns. */
+/** The functions of a Worker, by name, with their input and result. */
 export type Methods = Record<string, (input: never) => unknown>;
 
 type Input<M extends Methods, Name extends keyof M> = Parameters<M[Name]>[0];
@@ -21,7 +21,7 @@ type FromWorker<Event> =
   | { type: "error"; id: number; error: PlainError }
   | { type: "event"; event: Event };
 
-/** What the Worker's side answers calls with. */
+/** Handlers of the calls, in the Worker. */
 export type Handlers<M extends Methods> = {
   [Name in keyof M]: (
     input: Input<M, Name>,
@@ -34,7 +34,7 @@ interface Scope {
   postMessage(message: FromWorker<unknown>): void;
 }
 
-/** Answers the calls that reach this Worker. Returns how to send an event. */
+/** Answers the calls to this Worker. Returns a function that sends an event. */
 export function answerCalls<M extends Methods, Event>(
   handlers: Handlers<M>,
 ): (event: Event) => void {
@@ -62,10 +62,10 @@ export function answerCalls<M extends Methods, Event>(
   return (event) => scope.postMessage({ type: "event", event });
 }
 
-/** How a Worker is called from outside. */
+/** Options of {@linkcode WorkerCalls}. */
 export interface WorkerCallsOptions<Event> {
   onEvent?: (event: Event) => void;
-  /** The Worker ended by an error that no call can be blamed for. */
+  /** Called if the Worker ends by an error outside any call. */
   onCrash: (reason: string) => void;
 }
 
@@ -92,10 +92,10 @@ export class WorkerCalls<M extends Methods, Event = never> {
   }
 
   /**
-   * Calls `method`. When `signal` aborts, the Worker is told, and the call ends
-   * when the Worker has answered: what it was doing is then done with.
+   * Calls `method`. When `signal` aborts, the Worker is notified, and the call ends
+   * when the Worker has answered: it has then stopped its work.
    *
-   * @throws What the method throws; the signal's reason, if it aborted before.
+   * @throws The method's error; the signal's reason, if it aborted before.
    */
   async call<Name extends keyof M & string>(
     method: Name,

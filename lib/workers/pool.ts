@@ -1,13 +1,13 @@
 /**
- * Tasks side by side: one Worker a core, each with an engine of its own. A task
- * depends on nothing but itself, so the results are those of a serial run.
+ * Tasks in parallel: one Worker a core, each with an engine of its own. Tasks are
+ * independent, so the results are those of a serial run.
  *
  * @module
  */
 import { EngineError } from "../errors.ts";
 import { answerCalls, WorkerCalls } from "./calls.ts";
 
-/** What a task can use while it runs. */
+/** Signal and progress of a running task. */
 export interface TaskContext<Progress> {
   signal: AbortSignal;
   onProgress: (progress: Progress) => void;
@@ -44,7 +44,7 @@ export function serveTasks<Setup, Task, Result, Progress = never>(
   });
 }
 
-/** How a pool runs; `Setup` is what every Worker starts with. */
+/** Options of a pool; every Worker starts with `setup`. */
 export interface PoolOptions<Setup, Task, Result, Progress> {
   /** Module of the Worker: it calls `serveTasks`. */
   module: URL;
@@ -58,9 +58,10 @@ export interface PoolOptions<Setup, Task, Result, Progress> {
 
 /**
  * Runs all tasks and returns their results in the order of the tasks. The Workers
- * end with the process: a GPU's driver may crash if it ends while a Worker does.
+ * end with the process: a GPU driver may crash if the process ends while a Worker
+ * is ending.
  *
- * @throws What the first task that fails throws, or the reason of `signal`; the
+ * @throws The error of the first task that fails, or the reason of `signal`; the
  *   other tasks are stopped.
  */
 export async function runTasks<Setup, Task, Result, Progress = never>(
@@ -79,7 +80,11 @@ export async function runTasks<Setup, Task, Result, Progress = never>(
       {
         onEvent: (progress) => onProgress?.(current, progress),
         onCrash: (reason) =>
-          calls.close(new EngineError(`A worker ended: ${reason}`)),
+          calls.close(
+            new EngineError(
+              `A worker ended by an error outside its task: ${reason}`,
+            ),
+          ),
       },
     );
     await calls.call("start", setup, signal);

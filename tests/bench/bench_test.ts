@@ -46,7 +46,7 @@ Deno.test("bench names what it cannot run", async () => {
   assert.match(stderr, /^Cannot run "pigeon" as a benchmark: there are att/);
 });
 
-/** What was recorded, as bench prints it with --json. */
+/** The recorded results, as bench prints them with --json. */
 async function records(): Promise<string[]> {
   const folder = join(ROOT, "tests", "bench", "results");
   const files = await Array.fromAsync(Deno.readDir(folder));

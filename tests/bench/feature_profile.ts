@@ -1,6 +1,6 @@
 /**
- * Where the feature network's forward pass spends its time on webgpu, layer by
- * layer, beside the multiply-adds that the device can do at all: alone, and with
+ * Time of the feature network's forward pass on webgpu, layer by layer, beside
+ * the device's peak rate of multiply-adds: alone, and with
  * weights that are read from a buffer, each for the 4 pixels that a convolution
  * has in hand.
  *

@@ -27,7 +27,7 @@ const PARTS = ["memory", "training", "remote", "decode"] as const;
 
 type Part = (typeof PARTS)[number];
 
-/** What a process took. */
+/** Time and memory of a process. */
 interface Taken {
   peakMB: number;
   seconds: number;
@@ -50,7 +50,7 @@ interface Figures {
   decode?: { seconds: number };
 }
 
-/** What `classify --json` prints, as far as it is used here. */
+/** Output of `classify --json`, as far as it is used here. */
 interface Classified {
   source: string;
   timings: unknown;

@@ -1,5 +1,5 @@
 /**
- * How much attention's gradient varies over the draws, rule by rule: the same
+ * Variance of attention's gradient over the draws, rule by rule: the same
  * images of a manifest, the same checkpoint, draws under other seeds.
  *
  *     deno run -A tests/bench/gradient_variance.ts RUN MANIFEST [DRAWS]
@@ -18,11 +18,11 @@ import { readCheckpoint } from "../../lib/model/checkpoint.ts";
 import { stainsFor } from "../../lib/model/look/input.ts";
 import type { Model } from "../../lib/model/model.ts";
 import {
-  passTogether,
+  backwardTogether,
   planImages,
   type TrainingImage,
 } from "../../lib/train/micro_batch.ts";
-import type { Pass } from "../../lib/train/backward.ts";
+import type { BackwardPass } from "../../lib/train/backward.ts";
 
 const [run, data, draws = "40"] = Deno.args;
 if (run === undefined || data === undefined) {
@@ -79,7 +79,7 @@ async function spread(model: Model) {
   return { a: moments(gradients.a), b: moments(gradients.b) };
 }
 
-async function gradientsOf(model: Model, draw: number): Promise<Pass> {
+async function gradientsOf(model: Model, draw: number): Promise<BackwardPass> {
   const options = {
     rate: 1,
     contrastive: false,
@@ -90,14 +90,17 @@ async function gradientsOf(model: Model, draw: number): Promise<Pass> {
     ...image,
     key: randomKey(draw, i),
   }));
-  return await passTogether(model, {
+  return await backwardTogether(model, {
     images: await planImages(model, keyed, options),
     classes: images.map(({ classIndex }) => classIndex),
     of: images.length,
   }, options);
 }
 
-async function ofNet({ gradients }: Pass, net: string): Promise<Float32Array> {
+async function ofNet(
+  { gradients }: BackwardPass,
+  net: string,
+): Promise<Float32Array> {
   const own = [...gradients].filter(([name]) => name.startsWith(`${net}/`));
   const values = await Promise.all(own.map(([, tensor]) => tensor.data()));
   return Float32Array.from(values.flatMap((part) => [...part]));

@@ -1,6 +1,6 @@
 /**
- * What a benchmark is, and how it is timed: ours and stock in turn, so that
- * what else the machine does falls on both.
+ * A benchmark and its timing: ours and stock in turn, so that other work of the
+ * machine slows both.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export interface Row {
   id: string;
   engine: Engine["backend"];
   oursMs: number;
-  /** Null where nothing stock does the same. */
+  /** Null if nothing stock does the same. */
   stockMs: number | null;
   /** stockMs / oursMs. */
   ratio: number | null;
@@ -25,13 +25,13 @@ export interface Subject {
   note: string;
 }
 
-/** What an id stands for on one engine: no subjects where it does not apply. */
+/** The subjects of an id on one engine; none if it does not apply there. */
 export interface Bench {
   subjects: Subject[];
   dispose(): void;
 }
 
-/** Makes ready what an id stands for, on the engine that is running. */
+/** Prepares the subjects of an id on the current engine. */
 export type Benchmark = (engine: Engine) => Bench | Promise<Bench>;
 
 // The first round is not counted: shaders are compiled, files are cached.

@@ -67,13 +67,13 @@ export function step(name: string, engine: Engine): Bench {
   );
   let steps = 0;
   const once = async () => {
-    // A fresh model each time: neither side goes on from the other's weights.
+    // A fresh model each time: neither side continues from the other's weights.
     const model = freshModel(name);
     const optimizer = new AdamW();
     const batch = images.map((pyramid, i) => ({
       pyramid,
       classIndex: i % 2,
-      // What normalising an image of tissue would come to.
+      // The transform that normalises a typical image of tissue.
       stains: model.config.network.normaliseStains
         ? restaining({ haematoxylin: 1.1, eosin: 0.9 })
         : null,

@@ -1,6 +1,6 @@
 /**
- * Where a training step of the colon preset spends its time on wasm, kernel by
- * kernel (convolutions layer by layer); what is left is reading, drawing and
+ * Time of a training step of the colon preset on wasm, kernel by kernel
+ * (convolutions layer by layer); the rest is reading, drawing and
  * tfjs itself. On webgpu kernels overlap, and none has a time of its own.
  *
  * @module
@@ -12,7 +12,7 @@ import { step } from "./presets.ts";
 
 const STEPS = 9;
 // Kernels below this share of the step are one row.
-const LEAST_SHARE = 0.01;
+const MIN_SHARE = 0.01;
 
 export const profileBenchmarks: Record<string, Benchmark> = {
   "profile-step": profileStep,
@@ -34,7 +34,7 @@ async function profileStep(engine: Engine): Promise<Bench> {
     return ms;
   });
   const kernels = [...shares].sort(([, a], [, b]) => b.ms - a.ms);
-  const isLarge = ([, share]: [string, Share]) => share.ms > LEAST_SHARE * ms;
+  const isLarge = ([, share]: [string, Share]) => share.ms > MIN_SHARE * ms;
   const sum = (rows: [string, Share][]) =>
     rows.reduce((sum, [, share]) => sum + share.ms, 0);
   const small = kernels.filter((row) => !isLarge(row));

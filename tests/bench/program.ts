@@ -17,7 +17,7 @@ import { type Bench, type Benchmark, type Subject, timed } from "./measure.ts";
 import { freshModel, IMAGE_SIZES } from "./presets.ts";
 
 const IMAGES = 16, FOLDS = 2, EPOCHS = 12;
-// How often each image is classified where many are.
+// Number of times that each image is classified in a run of many.
 const TURNS = 10;
 
 export const programBenchmarks: Record<string, Benchmark> = {

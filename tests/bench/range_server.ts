@@ -5,7 +5,7 @@
  * @module
  */
 
-/** A server, and what it was asked for so far. */
+/** A server, and its requests so far. */
 export interface RangeServer extends AsyncDisposable {
   url: string;
   bytes: number;

@@ -98,8 +98,10 @@ async function load(url: string, { seconds }: { seconds: number }) {
 
 async function train(url: string): Promise<void> {
   const response = await post(`${url}/v1/train`, {
-    ...{ data: relative(root, manifest!), name: "trained" },
-    ...{ preset: "colon", epochs: 1000 },
+    data: relative(root, manifest!),
+    name: "trained",
+    preset: "colon",
+    epochs: 1000,
   });
   const { links } = await response.json();
   for (;;) { // until its first step is done
@@ -126,7 +128,10 @@ function spread(latencies: number[]) {
   const at = (share: number) => sorted[Math.floor(share * (sorted.length - 1))];
   return {
     count: sorted.length,
-    ...{ p50: at(0.5), p95: at(0.95), p99: at(0.99), most: at(1) },
+    p50: at(0.5),
+    p95: at(0.95),
+    p99: at(0.99),
+    most: at(1),
   };
 }
 

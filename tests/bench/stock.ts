@@ -28,8 +28,8 @@ type Compute = (
 
 const POOL = { filterSize: 2, stride: 2, padding: "valid" };
 
-// Forward kernels call tfjs's directly, as an operation of tfjs would be
-// recorded for the gradient a second time; gradients are recorded no more.
+// Forward kernels call tfjs's directly: an operation of tfjs would be
+// recorded for the gradient a second time; gradients are no longer recorded.
 const STOCK: Record<string, Compute> = {
   [CONV]: (inputs, { relu, ...attributes }) =>
     call("FusedConv2D", inputs, {

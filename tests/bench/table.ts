@@ -14,7 +14,7 @@ export function table(rows: readonly Row[]): string {
   ].join("\n");
 }
 
-/** What stands in the columns of a row. */
+/** The cells of a row. */
 export function cells(
   { id, engine, oursMs, stockMs, ratio, note }: Row,
 ): string[] {

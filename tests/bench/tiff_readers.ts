@@ -41,7 +41,7 @@ const READERS: Record<string, Reader> = {
   },
 };
 
-/** What one way took, of one thing after the other. */
+/** Times of one reader, image by image. */
 interface Taken {
   ms: number[];
   cpuMs: number;
@@ -66,7 +66,7 @@ class VipsPyramid extends WrappedPyramid {
     return { data: Uint8Array.from(data), width, height };
   }
 
-  override prefetch(): void {} // what it read ahead would be read twice
+  override prefetch(): void {} // prefetched bytes would be read twice
   override release(): void {}
 }
 

@@ -1,8 +1,8 @@
 /**
- * What a plain CNN reaches on the small view alone: the "lenet" features and
+ * Accuracy of a plain CNN on the small view alone: the "lenet" features and
  * classifier on V(x, s1), trained on a manifest's training images and scored on
- * its test images. The measure of how much of a data set can be told without
- * looking closer.
+ * its test images. It measures how far a data set can be solved without looking
+ * closer.
  *
  *     deno run --allow-read --allow-env --allow-sys --allow-ffi \
  *       tests/bench/view_cnn.ts MANIFEST SCALE EPOCHS

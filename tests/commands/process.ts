@@ -143,7 +143,6 @@ export const SMALL: readonly string[] = [
     "evaluation.samples=4",
     "evaluation.draws=seeded",
     "training.batchSize=5",
-    "training.imagesPerPass=null",
     "training.validation=0.2",
     "training.contrastiveFrom=3",
     "training.saliencyWarmStart=null",

@@ -285,7 +285,10 @@ Deno.test("--resume refuses what would be another run, and leaves its files", as
       [...DATA, "--foreground", "set/images/train_00000.png"],
       /another --foreground: it was started with no file$/m,
     ],
-    [["--data", "set/fewer.csv"], /other images .* than kept\/splits\.csv/],
+    [
+      ["--data", "set/fewer.csv"],
+      /images or their split differ from kept\/splits\.csv; /,
+    ],
   ], async ([argv, message]) => {
     const result = await zoomin(folder, ...resume, ...argv);
     assertFailsInOneLine(result, { code: 2, message });
@@ -379,7 +382,7 @@ const FAULTS: Fault[] = [
     },
     argv: ["--data", "side.csv"],
     code: 1,
-    message: /side\.csv: all its images to train on have the label "cat"/,
+    message: /side\.csv: all images of the split "train" have the label "cat"/,
   },
   {
     name: "faults of a manifest, all of them by line",
@@ -575,7 +578,7 @@ Deno.test("train --folds: both protocols, once", async () => {
   assert.deepEqual(writtenAt(), before, "it trained again");
 
   await inParallel<[string[], RegExp]>([
-    [["--folds", "3"], /cv\/folds\.csv: give the --data, --seed/],
+    [["--folds", "3"], /cv\/folds\.csv; give the --data, --seed/],
     [["--folds", "2", "--seed", "1"], /in cv with another --seed: /],
     [["--folds", "2", "--set", "view.samples=5"], /another configuration: /],
     [

@@ -111,7 +111,7 @@ Deno.test("an image without objects has no shares", () => {
   assert.equal(attentionHits(observed), null);
   assert.throws(
     () => attentionHits({ ...observed, subTiles: [] }),
-    /0 sub-tiles must add to 1.*0$/,
+    /the 0 sub-tiles add to 0; they must add to 1$/,
   );
 });
 

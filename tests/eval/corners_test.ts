@@ -1,7 +1,7 @@
 /**
- * Where things are: a slide with an object in a corner, or elsewhere, whose
- * tiles, sub-tiles and heat map must land on it to the pixel, whichever level
- * they were read from and whatever the ratio between levels.
+ * Positions: a slide with an object in a corner, or elsewhere, on which tiles,
+ * sub-tiles and heat map must land to the pixel, for every level and ratio
+ * between levels.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -121,7 +121,7 @@ function redModel(): Model {
   return model;
 }
 
-/** Where the red of a view is centred, level-0 px. */
+/** Centre of the red pixels of a view, level-0 px. */
 async function centreOfRed(pyramid: Pyramid, scale: number) {
   const views = await Views.open(pyramid);
   const view = await views.whole(scale);

@@ -50,7 +50,7 @@ Deno.test("groups that hold both classes and cancel out are as images", () => {
   const scores = labels.map((label, i) =>
     label + common[groups[i]!]! + random.normal()
   );
-  // What moves both classes of a patient alike moves the area little.
+  // A shift of both classes of a patient alike moves the area little.
   assertClose(intervalOf(labels, scores, groups), intervalOf(labels, scores));
 });
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import {
   argmax,
+  type ClassifierMetrics,
   evaluateMetrics,
-  type Metrics,
   type MetricValues,
   type Scored,
 } from "../../lib/eval/metrics.ts";
@@ -135,7 +135,10 @@ Deno.test("what cannot be scored is refused by name", () => {
     name: "RangeError",
     message: /0 labels and 0 rows/,
   });
-  assert.throws(() => evaluateMetrics(binary([2], [.5])), /\[0, 2\).*2$/);
+  assert.throws(
+    () => evaluateMetrics(binary([2], [.5])),
+    /label of image 0 is 2; .*\[0, 2\)$/,
+  );
   assert.throws(() => evaluateMetrics(binary([1], [NaN])), /image 0.*NaN/);
   assert.throws(
     () =>
@@ -150,7 +153,7 @@ function binary(labels: number[], positive: number[]): Scored {
 }
 
 function assertMetrics(
-  { confusion, ...actual }: Metrics,
+  { confusion, ...actual }: ClassifierMetrics,
   expected: MetricValues,
   expectedConfusion: number[][],
 ): void {

@@ -13,7 +13,7 @@ import { damaged } from "./mutate.ts";
 import { ends, type Target } from "./target.ts";
 
 const MAX_PIXELS = 2 ** 24;
-const LARGEST_SEED = 100_000; // bytes
+const MAX_SEED_BYTES = 100_000;
 const REGION = 200; // px
 
 /** Images, from their first byte to pixels. */
@@ -112,7 +112,7 @@ async function filesOf(folder: string | undefined): Promise<Uint8Array[]> {
   for (const { name, isDirectory } of sorted(Deno.readDirSync(folder))) {
     const path = join(folder, name);
     if (isDirectory) files.push(...await filesOf(path));
-    else if ((await Deno.stat(path)).size <= LARGEST_SEED) {
+    else if ((await Deno.stat(path)).size <= MAX_SEED_BYTES) {
       files.push(await Deno.readFile(path));
     }
   }

@@ -22,9 +22,9 @@ const WORKER = fileURLToPath(new URL("worker.ts", import.meta.url));
 // A process runs so many cases of a target, then those of the next one.
 const CASES_A_TURN = 200;
 // On a busy machine; a case takes some milliseconds.
-const LONGEST_CASE_MS = 60_000, LONGEST_START_MS = 300_000;
+const MAX_CASE_MS = 60_000, MAX_START_MS = 300_000;
 
-/** What a case has found. */
+/** A fault that a case has found. */
 interface Find {
   target: string;
   case: number;
@@ -62,8 +62,11 @@ async function main(args: string[]): Promise<number> {
   const finds = values.case === undefined
     ? await fuzz(names, { seed, folder, seconds: Number(values.seconds) })
     : (await turn({
-      ...{ target: names[0]!, seed, folder },
-      ...{ first: Number(values.case), count: 1 },
+      target: names[0]!,
+      seed,
+      folder,
+      first: Number(values.case),
+      count: 1,
     })).finds;
   await Deno.remove(`${folder}/work`, { recursive: true });
   for (const find of finds) {
@@ -124,14 +127,14 @@ async function turn(
   };
   const watch = (ms: number) =>
     setTimeout(() => end(`No end after ${ms / 1000} s`), ms);
-  let timer = watch(LONGEST_START_MS);
+  let timer = watch(MAX_START_MS);
   for await (const line of child.stdout.pipeThrough(new TextLineStream())) {
     clearTimeout(timer);
     const said = JSON.parse(line) as Said;
     if ("found" in said) finds.push({ target, ...said });
     else if ("case" in said) at = said;
     if (performance.now() >= deadline) break;
-    timer = watch(LONGEST_CASE_MS);
+    timer = watch(MAX_CASE_MS);
   }
   clearTimeout(timer);
   if (performance.now() >= deadline) end("The time is over");

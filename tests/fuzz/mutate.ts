@@ -8,11 +8,11 @@ import type { RandomStream } from "../../kernels/random.ts";
 type Bytes = Uint8Array<ArrayBuffer>;
 type Mutation = (bytes: Bytes, random: RandomStream) => Bytes;
 
-// Where sizes, offsets and counts break.
+// Numbers at which sizes, offsets and counts break.
 const NUMBERS = [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x10000];
 const LARGE_NUMBERS = [...NUMBERS, 0x7fffffff, 0x80000000, 0xffffffff];
 
-// What parsers of text trip over.
+// Texts that parsers trip over.
 const WORDS = [
   ...["", "null", "true", "-1", "0", "1e999", "NaN", "9007199254740993"],
   ...["[]", "{}", '"', "'", ",", "\n", "\r\n", "\0", "\ufeff", "\ud83d\ude00"],

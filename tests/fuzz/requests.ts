@@ -114,7 +114,7 @@ export const requests: Target = {
   },
 };
 
-/** What a server needs: a model, and a set of one image. */
+/** Files of a server: a model, and a set of one image. */
 async function prepare(folder: string): Promise<void> {
   await startEngine("wasm");
   for (const name of ["models", "set"]) await Deno.mkdir(join(folder, name));

@@ -1,5 +1,5 @@
 /**
- * What is fuzzed: something that takes input from outside.
+ * A target of fuzzing: code that takes input from outside.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { NamedError } from "../../lib/errors.ts";
 /** Something that reads what a stranger may have written. */
 export interface Target {
   name: string;
-  /** Makes ready what all cases need, and frees it in the end. */
+  /** Prepares the resources of all cases, and frees them in the end. */
   open(folder: string): Promise<OpenTarget>;
 }
 
@@ -20,7 +20,7 @@ export interface OpenTarget extends AsyncDisposable {
   run(input: Uint8Array<ArrayBuffer>, random: RandomStream): Promise<void>;
 }
 
-// What no message should tell: an unset value, an object, a place in the code.
+// Texts that no message may have: an unset value, an object, a place in the code.
 const CARELESS = /\bundefined\b|\[object |\bNaN\b.*\bNaN\b|\bat \S+\.ts:\d/;
 
 /** Lets an error pass that tells a user what was wrong; throws any other. */

@@ -26,7 +26,7 @@ import { toyModel } from "../model/toy.ts";
 import { damaged, damagedText, textOf } from "./mutate.ts";
 import { ends, type Target } from "./target.ts";
 
-const MOST_FAULTS = 25; // lines of one message about a table
+const MAX_FAULTS = 25; // lines of one message about a table
 
 /** A target that reads a text out of a file. */
 function fileTarget(
@@ -58,7 +58,7 @@ const MANIFESTS = [
 ];
 
 const manifests = fileTarget("manifests", MANIFESTS, async (path) => {
-  const lines = { lines: MOST_FAULTS };
+  const lines = { lines: MAX_FAULTS };
   await ends(async () => {
     const manifest = await readManifest(path);
     await checkLeaks(manifest.entries);
@@ -81,7 +81,7 @@ const objects = fileTarget("regions.csv", OBJECTS, async (path) => {
   await ends(async () => {
     const folder = path.slice(0, path.lastIndexOf("/"));
     await readRegions({ folder, entries: [] });
-  }, { lines: MOST_FAULTS });
+  }, { lines: MAX_FAULTS });
 });
 
 const LOGS = [

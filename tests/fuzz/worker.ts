@@ -9,23 +9,23 @@ import { join } from "node:path";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { TARGETS } from "./targets.ts";
 
-/** What the process says, a line of JSON each. */
+/** Messages of the process, a line of JSON each. */
 export type Said =
   | { ready: true }
   | { case: number; input: string }
   | { case: number; found: string; input: string };
 
 // Of the process; a case that takes as much is one that grows with its input.
-const MOST_BYTES = 3 * 2 ** 30;
+const MAX_BYTES = 3 * 2 ** 30;
 
-/** How many cases to run, and which. */
+/** The cases to run. */
 export interface Job {
   target: string;
   seed: number;
   first: number;
   /** Cases at most. */
   count: number;
-  /** Where inputs are kept. */
+  /** Folder of the inputs. */
   folder: string;
 }
 
@@ -56,7 +56,7 @@ function keyOf(target: string, seed: number, at: number) {
 
 function memoryTaken(): string | undefined {
   const { rss } = Deno.memoryUsage();
-  return rss > MOST_BYTES ? `The process holds ${rss} bytes` : undefined;
+  return rss > MAX_BYTES ? `The process holds ${rss} bytes` : undefined;
 }
 
 function stackOf(error: unknown): string {

@@ -77,6 +77,24 @@ testOnEngines("a checkpoint is read as it was written", async () => {
   });
 });
 
+testOnEngines("a checkpoint of an older version is read", async () => {
+  await inFolder(async (folder) => {
+    const path = join(folder, LAST);
+    const written = example();
+    const { config } = written.model;
+    for (const imagesPerPass of [null, 2]) {
+      const training = { ...config.training, imagesPerPass };
+      const model = { ...written.model, config: { ...config, training } };
+      await writeCheckpoint(path, { ...written, model });
+      assert.match(await Deno.readTextFile(path), /imagesPerPass/);
+      const { model: read } = await readCheckpoint(path);
+      assert.deepEqual(read.config, config);
+      disposeParameters(read.parameters);
+    }
+    disposeParameters(written.model.parameters);
+  });
+});
+
 testOnEngines("a failed write leaves the old checkpoint", async () => {
   await inFolder(async (folder) => {
     const path = join(folder, LAST);
@@ -132,8 +150,14 @@ testOnEngines(
     await inFolder(async (folder) => {
       const path = join(folder, LAST);
       const metadata = {
-        ...{ format: "zoomin-1", config: preset("needle"), classes: ["a"] },
-        ...{ epoch: 1, seed: 1, metrics: {}, trainer: null, colour: "red" },
+        format: "zoomin-1",
+        config: preset("needle"),
+        classes: ["a"],
+        epoch: 1,
+        seed: 1,
+        metrics: {},
+        trainer: null,
+        colour: "red",
       };
       const cases: [string, string[]][] = [
         [JSON.stringify(metadata), [

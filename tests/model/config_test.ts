@@ -68,7 +68,7 @@ Deno.test("the papers' presets hold the published views", () => {
       const { view, evaluation } = preset(name + suffix);
       const { scale1, scale2, samples, subTileSize } = view;
       assert.deepEqual([scale1, scale2, samples, subTileSize], numbers);
-      // Ours draws more where a study has shown that it pays.
+      // Ours draws more if a study has shown that it helps.
       const drawn = name + suffix === "colon" ? 30 : samples;
       assert.equal(evaluation.samples, drawn);
     }
@@ -134,6 +134,22 @@ Deno.test("an unknown key is named", () => {
     () => parseConfig(value, "my.json"),
     "training",
     "learnRate",
+  );
+});
+
+Deno.test("imagesPerPass of older versions is dropped if null, and named if not", () => {
+  const old = (imagesPerPass: unknown) =>
+    changed((config) => Object.assign(config.training!, { imagesPerPass }));
+  assert.deepEqual(parseConfig(old(null), "config.json"), preset("colon"));
+  const text =
+    "it was removed, because the memory bound decides how many images are held at once: delete it, and set --memory if need be";
+  assert.throws(() => parseConfig(old(2), "config.json"), {
+    message:
+      `Cannot use config.json as a configuration: training.imagesPerPass: ${text}`,
+  });
+  assert.throws(
+    () => withSettings(preset("colon"), ["training.imagesPerPass=2"]),
+    { message: `Cannot set "training.imagesPerPass": ${text}` },
   );
 });
 

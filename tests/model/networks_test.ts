@@ -17,7 +17,7 @@ import {
   type Parameters,
   type ParameterSpec,
 } from "../../lib/model/parameters.ts";
-import { leastSubTile } from "../../lib/model/config.ts";
+import { minSubTile } from "../../lib/model/config.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { normals, normalTensor } from "../finite_differences.ts";
 
@@ -186,7 +186,7 @@ testOnEngines("training moves the statistics a tenth of the way", async () => {
   const first = tf.tidy(() => {
     features(parameters, "resnet", x, { updates });
     for (const update of updates.values()) tf.keep(update);
-    // What the first normalisation sees: the first convolution.
+    // The input of the first normalisation: the first convolution.
     const h = tf.conv2d(
       x,
       parameters.get("f/conv1/weight") as tf.Tensor4D,
@@ -329,7 +329,7 @@ testOnEngines(
         tf.dispose([subTiles, read]);
         return values;
       };
-      const least = leastSubTile[network];
+      const least = minSubTile[network];
       assert.ok((await read(least)).every(Number.isFinite), network);
       if (least > 1) {
         assert.throws(

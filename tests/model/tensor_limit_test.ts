@@ -12,13 +12,13 @@ import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
-import { lookPasses } from "../../lib/model/look/micro_batches.ts";
+import { microBatches } from "../../lib/model/look/micro_batches.ts";
 import { plan } from "../../lib/model/look/whole.ts";
 import { ignoreGpu, testOnEngines } from "../engines.ts";
 import { noiseImage, toyModel } from "./toy.ts";
 
 const LARGE = new Memory(6e9);
-const LEAST_BINDING = 2 ** 27; // bytes
+const MIN_BINDING = 2 ** 27; // bytes
 
 /** A square that brightens from left to right. */
 function slope(side: number): RasterPyramid {
@@ -46,12 +46,12 @@ testOnEngines(
     const { config, parameters } = toyModel({ view: { scale1: 1 } });
     const pyramid = noiseImage({ width: 2176, height: 8 }, 1);
     Object.assign(pyramid, { height: 2048 }); // 136 MiB in 8 channels
-    const [pass] = lookPasses([{ pyramid }], config, {
+    const [batch] = microBatches([{ pyramid }], config, {
       samples: 1,
       memory: LARGE,
     });
     const isTensor = 2176 * 2048 * 8 * 4 <= largestTensorBytes();
-    assert.equal(pass!.inBlocks, !isTensor); // 6 GB hold them
+    assert.equal(batch!.inBlocks, !isTensor); // 6 GB hold them
     disposeParameters(parameters);
   },
 );
@@ -115,7 +115,7 @@ testOnEngines(
       memory: LARGE,
     });
     const all = planned.locations.length * bytes;
-    assert.ok(all > LEAST_BINDING, `${all} bytes`);
+    assert.ok(all > MIN_BINDING, `${all} bytes`);
     const most = largestTensorBytes();
     assert.equal(planned.subTiles === undefined, all > most);
     for await (const batch of planned.subTileBatches()) {

@@ -18,6 +18,7 @@ import {
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
+import { Memory } from "../../lib/memory.ts";
 import type { Config } from "../../lib/model/config.ts";
 import {
   classify,
@@ -52,13 +53,24 @@ export function noiseImage(size: Size, seed: number): RasterPyramid {
   return drawnImage(size, () => [byte(), byte(), byte()]);
 }
 
-/** What of a toy model can be chosen. */
+/** Holds the views of images together as long as a and b see `pixels` of them. */
+export class JointMemory extends Memory {
+  constructor(readonly pixels: number) {
+    super();
+  }
+
+  override get jointPixels(): number {
+    return this.pixels;
+  }
+}
+
+/** Choices of a toy model. */
 export interface ToyOptions {
   seed?: number;
   view?: Partial<Config["view"]>;
   training?: Partial<Config["training"]>;
   network?: Partial<Config["network"]>;
-  /** Factor of the last layers of a and b: how peaked attention is. */
+  /** Factor of the last layers of a and b, which makes attention more peaked. */
   peak?: number;
 }
 

@@ -132,7 +132,7 @@ testOnEngines(
   },
 );
 
-/** Parameters whose gradient says what the attention logits' is. */
+/** Parameters whose gradients determine those of the attention logits. */
 const LAST_LAYERS = ["a/conv3/weight", "b/conv3/weight"];
 
 testOnEngines(
@@ -233,7 +233,7 @@ function differentImages() {
 
 const SEEDED: PlanOptions = { samples: 6, draws: "seeded" };
 
-/** Where each image was looked at, and its logits. */
+/** Places that were drawn in each image, and its logits. */
 async function looks(
   model: Model,
   images: Parameters<typeof plan>[1],
@@ -369,7 +369,7 @@ testOnEngines("the contrastive gradient raises a missed object", async () => {
   const { parameters } = model;
   const image = imageWithObject(36, 20);
   const look = await lookEverywhere(model, image);
-  // What the middle of a sub-tile sees says what it is.
+  // The middle of a sub-tile decides its class.
   const middle = tf.tidy(() =>
     tf.slice(look.tensors.subTiles, [0, 3, 3, 0], [-1, 1, 1, 1])
   );
@@ -383,7 +383,7 @@ testOnEngines("the contrastive gradient raises a missed object", async () => {
     !isObject[at] && tilesWith.has(Math.floor(at / 16))
   );
 
-  /** How far the logits at the object are above those elsewhere. */
+  /** Difference between the logits at the object and elsewhere. */
   const contrasts = async () => {
     const [a, b] = tf.tidy(() => [
       tileLogits(parameters, look.tensors.view, { rows: 8, columns: 8 }),
@@ -410,7 +410,7 @@ testOnEngines("the contrastive gradient raises a missed object", async () => {
   const before = await contrasts(); // half a nat below
   assert.ok(maxError(Object.values(before), [-0.5, -0.5]) < 1e-4);
 
-  // g calls positive what is like the object's sub-tiles.
+  // g calls sub-tiles like the object's positive.
   tf.tidy(() => {
     const all = score(model, everywhere(look)).features; // [64 * 16, 48]
     const object = tf.mean(tf.gather(all, places), 0, true);

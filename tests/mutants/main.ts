@@ -73,7 +73,7 @@ async function runAll(
   return results;
 }
 
-/** How long tests take that pass, ms; undefined if they do not. By their names. */
+/** Duration of passing tests by their names, ms; undefined if they fail. */
 type Passing = Map<string, Promise<number | undefined>>;
 
 async function timeToPass(
@@ -85,7 +85,7 @@ async function timeToPass(
   return outcome === "survived" ? performance.now() - started : undefined;
 }
 
-/** How long tests may take that took `ms`, on a machine with other work. */
+/** Time limit of tests that took `ms`, on a machine with other work. */
 function patience(ms: number): number {
   return 60_000 + 10 * ms;
 }

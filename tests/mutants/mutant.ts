@@ -45,7 +45,7 @@ export function mutantsOf(groups: readonly MutantGroup[]): Mutant[] {
   );
 }
 
-/** Returns what keeps a mutant from being applied to the tree at `root`. */
+/** Returns the reason why a mutant cannot be applied to the tree at `root`. */
 export async function staleness(
   { file, find, tests }: Mutant,
   root: string,

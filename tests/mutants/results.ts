@@ -1,11 +1,11 @@
 /**
- * How the mutants fared, as a table.
+ * The outcomes of the mutants, as a table.
  *
  * @module
  */
 import type { Outcome } from "./run.ts";
 
-/** How one mutant fared. */
+/** The outcome of one mutant. */
 export interface Result {
   name: string;
   /** `stale` is one that was not run. */
@@ -28,7 +28,7 @@ export function summaryOf(
   return { mutants, caught, share: mutants === 0 ? 1 : caught / mutants };
 }
 
-/** A table of parts of the code, and what was not caught, in Markdown. */
+/** A table of parts of the code, and the mutants that survived, in Markdown. */
 export function formatResults(results: readonly Result[]): string {
   const { mutants, caught, share } = summaryOf(results);
   const parts = Map.groupBy(results, partOf);

@@ -6,10 +6,10 @@
 import { join } from "node:path";
 import type { Mutant } from "./mutant.ts";
 
-/** How a mutant fared; `broken` is one that no longer compiles. */
+/** The outcome of a mutant; `broken` is one that no longer compiles. */
 export type Outcome = "caught" | "survived" | "broken";
 
-// What the program and its tests are made of.
+// Files and folders of the program and its tests.
 const PARTS = [
   ...["kernels", "lib", "routes", "tests", "fixtures"],
   ...["main.ts", "deno.json", "deno.lock"],
@@ -63,7 +63,7 @@ export class Scratch {
     }
   }
 
-  /** Runs tests on the tree as it is: `survived` where all pass. */
+  /** Runs tests on the unchanged tree: `survived` if all pass. */
   async test(
     { tests, gpu = false }: Pick<Mutant, "tests" | "gpu">,
     mostMs = LONGEST_MS,

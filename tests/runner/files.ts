@@ -1,5 +1,5 @@
 /**
- * Which test files are long, and which need no more than this process.
+ * The test files: the long ones, and those that need only this process.
  *
  * @module
  */
@@ -41,11 +41,11 @@ function secondsOf(file: string): number {
   return known === undefined ? OTHERS_SECONDS : SECONDS[known]!;
 }
 
-// Imports of what starts processes, servers and Workers.
+// Imports of code that starts processes, servers and Workers.
 const STARTS =
   /Deno\.Command|new Worker|Deno\.serve|["/](process|served|file_server)\.ts"/;
 
-/** Whether a file is short, and starts no process, server or Worker. */
+/** True for a file that is short, and starts no process, server or Worker. */
 export function isFast(file: string): boolean {
   return secondsOf(file) < FAST_SECONDS &&
     !STARTS.test(Deno.readTextFileSync(file));

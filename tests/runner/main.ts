@@ -16,7 +16,7 @@ import { type Outcome, runTests } from "./process.ts";
 const TESTS = fileURLToPath(new URL("..", import.meta.url));
 const LANES = 2;
 
-/** What is run together, and what it came to. */
+/** Test files that run in one process, and their results. */
 interface Result extends Outcome {
   files: readonly string[];
 }
@@ -81,7 +81,7 @@ function halves(files: readonly string[]): string[][] {
   ).filter((files) => files.length > 0);
 }
 
-/** Runs all groups, in lanes; prints how each did as it ends. */
+/** Runs all groups, in lanes; prints the result of each as it ends. */
 async function runAll(
   groups: readonly string[][],
   flags: readonly string[],
@@ -139,7 +139,7 @@ function conclude(
     if (failures !== "") console.log(`\n--- ${nameOf(files)}\n${failures}`);
   }
   const ignored = results.flatMap(({ ignored }) => ignored);
-  if (fast) console.log(`\n${ignored.length} need a GPU, and were left out`);
+  if (fast) console.log(`\n${ignored.length} need a GPU, and were skipped`);
   else if (ignored.length > 0) {
     console.log(`\nIgnored:\n  ${ignored.join("\n  ")}`);
   }

@@ -9,7 +9,7 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 
-/** What the tests of some files came to. */
+/** Results of the tests of some files. */
 export interface Outcome {
   passed: number;
   failed: number;
@@ -17,17 +17,17 @@ export interface Outcome {
   ignored: string[];
   /** Deno's account of the failures, or of how the process ended; "" if none. */
   failures: string;
-  /** What happened beside the tests. */
+  /** A note on an ending that the tests do not explain. */
   note?: string;
 }
 
-/** How a process ended. */
+/** The end of a process. */
 export interface Ending {
   code: number;
   signal: string | null;
 }
 
-const LONGEST_MS = 30 * 60_000; // the longest takes two minutes
+const MAX_MS = 30 * 60_000; // the longest takes two minutes
 const STREAMS_MS = 10_000;
 const FLAGS = [
   ...["--no-prompt", "--allow-read", "--allow-write", "--allow-env"],
@@ -58,10 +58,10 @@ export async function runTests(
     }
   };
   const ends = Promise.all([read(process.stdout), read(process.stderr)]);
-  const late = setTimeout(() => process.kill("SIGKILL"), LONGEST_MS);
+  const late = setTimeout(() => process.kill("SIGKILL"), MAX_MS);
   const status = await process.status;
   clearTimeout(late);
-  // What a crash has left running may hold its streams open.
+  // Processes that a crash has left running may hold its streams open.
   await Promise.race([ends, pause(STREAMS_MS, undefined, { ref: false })]);
   return judge(lines, status);
 }
@@ -69,7 +69,7 @@ export async function runTests(
 const CLOSING =
   /^(ok|FAILED) \| (\d+) passed(?: \([^)]*\))? \| (\d+) failed.* \([^()]*\)$/;
 
-/** What a process came to, by the lines that it has written. */
+/** Results of a process, from the lines that it has written. */
 export function judge(lines: readonly string[], ending: Ending): Outcome {
   const closing = lines.map((line) => CLOSING.exec(line))
     .findLast((match) => match !== null);

@@ -1,4 +1,4 @@
-/** The runner of the tests: what passes, fails, crashes and is left out. */
+/** The runner of the tests: passed, failed, crashed and ignored ones. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,7 +35,9 @@ Deno.test("files are judged by what Deno says of them", async () => {
     const none = { failed: 0, ignored: [], tells: false };
     assert.deepEqual(await run("passes"), { ...none, passed: 2 });
     assert.deepEqual(await run("ignores"), {
-      ...{ ...none, passed: 1, ignored: ["later"] },
+      ...none,
+      passed: 1,
+      ignored: ["later"],
     });
     const one = { passed: 0, failed: 1, ignored: [], tells: true };
     for (const name of ["fails", "crashes", "breaks"]) {
@@ -50,7 +52,10 @@ Deno.test("a crash after all have passed is no failure, one before it is", () =>
   const crash = { code: 139, signal: "SIGSEGV" };
   const { note, ...rest } = judge(["later ... ignored (0ms)", CLOSING], crash);
   assert.deepEqual(rest, {
-    ...{ passed: 12, failed: 0, ignored: ["later"], failures: "" },
+    passed: 12,
+    failed: 0,
+    ignored: ["later"],
+    failures: "",
   });
   assert.match(note!, /all passed; then the process was ended by SIGSEGV/);
   for (

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { preset } from "../../lib/model/presets.ts";
-import type { Row } from "../../lib/study/rows.ts";
+import type { StudyRow } from "../../lib/study/rows.ts";
 import type { Study, Variant } from "../../lib/study/study.ts";
 import { trendCharts } from "../../lib/study/trends.ts";
 
@@ -16,9 +16,9 @@ function variant(series: string, chart: string, x: number): Variant {
   };
 }
 
-function row({ name }: Variant, mean: number): Row {
+function row({ name }: Variant, mean: number): StudyRow {
   const accuracy = { mean, sd: null, low: mean - 0.25, high: mean + 0.25 };
-  return { variant: name, accuracy } as Row;
+  return { variant: name, accuracy } as StudyRow;
 }
 
 Deno.test("a chart has a line a method through what is done", () => {

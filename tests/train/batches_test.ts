@@ -35,13 +35,17 @@ function batchesOf(seed: number, bad?: string) {
     return image;
   });
   const entries = Array.from({ length: IMAGES }, (_, i) => ({
-    ...{ image: `${i}`, path: `${i}`, label: "a", classIndex: i % 2 },
-    ...{ manifest: "m", line: i + 2 },
+    image: `${i}`,
+    path: `${i}`,
+    label: "a",
+    classIndex: i % 2,
+    manifest: "m",
+    line: i + 2,
   }));
   return { batches: new Batches(modelOf(3), entries, { seed, cache }), open };
 }
 
-/** What of each image of an epoch follows from chance. */
+/** The random choices for each image of an epoch. */
 async function drawn(batches: Batches, epoch: number) {
   const images: TrainingImage[] = [];
   const sizes: number[] = [];

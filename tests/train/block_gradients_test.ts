@@ -4,13 +4,13 @@ import { Foreground } from "../../lib/image/foreground/foreground.ts";
 import { Memory } from "../../lib/memory.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import {
-  type PassImages,
-  passInBlocks,
-  passTogether,
+  backwardInBlocks,
+  backwardTogether,
+  type MicroBatchImages,
   planImages,
   type StepOptions,
 } from "../../lib/train/micro_batch.ts";
-import { disposePass } from "../../lib/train/backward.ts";
+import { disposeBackward } from "../../lib/train/backward.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { networkScales } from "../finite_differences.ts";
 import { noiseImage, toyModel, type ToyOptions } from "../model/toy.ts";
@@ -86,7 +86,7 @@ testOnEngines("gradients in blocks are those of the whole", async () => {
   ) {
     // Dead ReLUs would make the gradients of the first layers tiny.
     const model = toyModel({ view, peak: 3, training: { entropyWeight } });
-    const part: PassImages = {
+    const part: MicroBatchImages = {
       images: [{
         pyramid: noiseImage(IMAGE, 8),
         key: randomKey(2, i),
@@ -96,8 +96,8 @@ testOnEngines("gradients in blocks are those of the whole", async () => {
       classes: [1],
       of: 1,
     };
-    const whole = await passTogether(model, part, OPTIONS);
-    const blocks = await passInBlocks(model, part, { ...OPTIONS, memory });
+    const whole = await backwardTogether(model, part, OPTIONS);
+    const blocks = await backwardInBlocks(model, part, { ...OPTIONS, memory });
     assert.deepEqual(
       [...blocks.gradients.keys()].sort(),
       [...whole.gradients.keys()].sort(),
@@ -119,8 +119,8 @@ testOnEngines("gradients in blocks are those of the whole", async () => {
       await whole.report.data() as Float32Array,
     );
     assert.ok(error < 1e-4, `case ${i}: report off by ${error}`);
-    disposePass(whole);
-    disposePass(blocks);
+    disposeBackward(whole);
+    disposeBackward(blocks);
     disposeParameters(model.parameters);
   }
 });

@@ -22,7 +22,7 @@ function named(tasks: ReturnType<typeof foldTasks>): string[] {
 }
 
 Deno.test("folds are taken by number, the published protocol first", () => {
-  // A held-out task may use what best-epoch has trained.
+  // A held-out task may use best-epoch's training.
   for (
     const protocols of [["best-epoch", "held-out"], [
       "held-out",

@@ -11,16 +11,19 @@ import { disposeParameters } from "../../lib/model/parameters.ts";
 import { plan } from "../../lib/model/look/whole.ts";
 import { score } from "../../lib/model/zoom_in.ts";
 import {
+  backwardInBlocks,
+  backwardTogether,
   COSINE,
   LOSS,
-  type PassImages,
-  passInBlocks,
-  passTogether,
+  type MicroBatchImages,
   type StepOptions,
   SUB_TILE_ENTROPY,
   TILE_ENTROPY,
 } from "../../lib/train/micro_batch.ts";
-import { disposePass, type Pass } from "../../lib/train/backward.ts";
+import {
+  type BackwardPass,
+  disposeBackward,
+} from "../../lib/train/backward.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { networkScales } from "../finite_differences.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
@@ -42,12 +45,12 @@ class TwoAtATime extends Memory {
 }
 
 const PASSES = {
-  together: { pass: passTogether, memory: new TwoAtATime() },
+  together: { pass: backwardTogether, memory: new TwoAtATime() },
   // Blocks of 15 px of the view, halo included, and one tile at a time.
-  "in blocks": { pass: passInBlocks, memory: new TwoAtATime(2 ** 18) },
+  "in blocks": { pass: backwardInBlocks, memory: new TwoAtATime(2 ** 18) },
 };
 
-function imagesOf(pyramids: readonly Pyramid[]): PassImages {
+function imagesOf(pyramids: readonly Pyramid[]): MicroBatchImages {
   return {
     images: pyramids.map((pyramid, i) => ({
       pyramid,
@@ -60,9 +63,13 @@ function imagesOf(pyramids: readonly Pyramid[]): PassImages {
   };
 }
 
-/** Both passes agree: gradients, moving statistics and what the log is told. */
-async function assertSame(found: Pass, expected: Pass, what: string) {
-  const tensors = ({ gradients, updates, report }: Pass) =>
+/** Both passes agree: gradients, moving statistics and the log's figures. */
+async function assertSame(
+  found: BackwardPass,
+  expected: BackwardPass,
+  what: string,
+) {
+  const tensors = ({ gradients, updates, report }: BackwardPass) =>
     new Map([...gradients, ...updates, ["report", report as tf.Tensor]]);
   const all = tensors(found);
   assert.deepEqual(
@@ -103,20 +110,20 @@ testOnEngines(
       const part = imagesOf(
         Array.from({ length: images }, (_, i) => noiseImage(SIZE, i)),
       );
-      const expected = await passTogether(model, part, OPTIONS);
+      const expected = await backwardTogether(model, part, OPTIONS);
       const found = await pass(model, part, { ...OPTIONS, memory });
       await assertSame(found, expected, `${pass.name}, ${features}`);
-      disposePass(found);
-      disposePass(expected);
+      disposeBackward(found);
+      disposeBackward(expected);
       disposeParameters(model.parameters);
     }
   },
 );
 
-/** The report of a pass: its first numbers are named in train/micro_batch.ts. */
+/** The report of a backward pass; micro_batch.ts names its first numbers. */
 async function reportOf(
   way: keyof typeof PASSES,
-  part: PassImages,
+  part: MicroBatchImages,
   { entropyWeight = 0, ...options }: Partial<StepOptions> & {
     entropyWeight?: number;
   } = {},
@@ -125,7 +132,7 @@ async function reportOf(
   const { pass } = PASSES[way];
   const done = await pass(model, part, { ...OPTIONS, ...options });
   const report = await done.report.data() as Float32Array;
-  disposePass(done);
+  disposeBackward(done);
   disposeParameters(model.parameters);
   return report;
 }
@@ -175,7 +182,7 @@ testOnEngines(
   "the loss is the weighted mean of its cross-entropies",
   async () => {
     const model = toyModel({ training: { entropyWeight: 0 }, peak: 3 });
-    const part: PassImages = {
+    const part: MicroBatchImages = {
       ...imagesOf([noiseImage(SIZE, 1), noiseImage(SIZE, 2)]),
       classes: [1, 0],
       of: 5, // with three more in other passes
@@ -193,7 +200,7 @@ testOnEngines(
       return Math.log(sum) - logits[row]![target]!;
     });
     assert.equal(costs.length, logits.length);
-    const pass = await passTogether(model, part, {
+    const pass = await backwardTogether(model, part, {
       ...OPTIONS,
       classWeights: [5, 3],
     });
@@ -211,7 +218,7 @@ testOnEngines(
       })
     );
     assert.ok(Math.abs(report[COSINE]! - cosines / pairs) < 1e-5);
-    disposePass(pass);
+    disposeBackward(pass);
     planned.dispose();
     tf.dispose(Object.values(scores).flat());
     disposeParameters(model.parameters);
@@ -236,7 +243,7 @@ testOnEngines("batch statistics over the bound are refused", async () => {
   const model = toyModel({ network: { features: "resnet" } });
   const memory = new TwoAtATime();
   await assert.rejects(
-    passTogether(model, imagesOf([noiseImage(SIZE, 8)]), {
+    backwardTogether(model, imagesOf([noiseImage(SIZE, 8)]), {
       ...OPTIONS,
       memory,
     }),
@@ -244,7 +251,7 @@ testOnEngines("batch statistics over the bound are refused", async () => {
       assert.ok(error instanceof ConfigError);
       assert.match(
         error.message,
-        /^Cannot train network.features=resnet on \d+ sub-tiles together .* set --memory to \d+MB or more a worker/,
+        /^Cannot train network.features=resnet: its batch statistics need all \d+ sub-tiles of a micro-batch at once, more than the memory bound holds; set --memory to \d+MB or more a worker/,
       );
       return true;
     },
@@ -278,7 +285,7 @@ testOnEngines("a pass that is stopped leaves nothing behind", async () => {
     const tensors = tf.memory().numTensors;
     const tried = async (last: number) => {
       const part = imagesOf([failingAfter(image, last)]);
-      disposePass(await pass(model, part, { ...OPTIONS, memory }));
+      disposeBackward(await pass(model, part, { ...OPTIONS, memory }));
     };
     let last = 0;
     for (let done = false; !done; last++) {
@@ -297,7 +304,7 @@ testOnEngines("a pass that is stopped leaves nothing behind", async () => {
   disposeParameters(model.parameters);
 });
 
-/** The most bytes that tensors take during a pass of `samples` sub-tiles. */
+/** Peak bytes of tensors during a backward pass of `samples` sub-tiles. */
 async function peakOf(
   model: Model,
   { samples, memory }: { samples: number; memory: Memory },
@@ -310,7 +317,9 @@ async function peakOf(
   );
   const { peakBytes } = await tf.profile(async () => {
     const part = imagesOf([image]);
-    disposePass(await passInBlocks(model, part, { ...OPTIONS, memory }));
+    disposeBackward(
+      await backwardInBlocks(model, part, { ...OPTIONS, memory }),
+    );
     return tf.scalar(0);
   });
   return peakBytes;

@@ -13,11 +13,16 @@ function chequers(): RasterPyramid {
 }
 
 const entry = {
-  ...{ path: "a", image: "a", label: "x", classIndex: 0 },
-  ...{ manifest: "m", line: 1, mpp: 0.5 },
+  path: "a",
+  image: "a",
+  label: "x",
+  classIndex: 0,
+  manifest: "m",
+  line: 1,
+  mpp: 0.5,
 };
 
-/** What is measured of `entry`, opened through a cache that keeps nothing. */
+/** Statistics of `entry`, opened through a cache that keeps nothing. */
 function measured(mpp: number | null, signal?: AbortSignal) {
   const cache = new ImageCache(0, () => Promise.resolve(chequers()));
   return measureNormalisation([entry], cache, { mpp, signal });

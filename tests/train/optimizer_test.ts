@@ -104,7 +104,7 @@ testOnEngines("a parameter without a gradient does not move", async () => {
   tf.dispose([w, frozen]);
 });
 
-testOnEngines("an optimizer goes on from its saved state", async () => {
+testOnEngines("an optimizer continues from its saved state", async () => {
   const gradients = Array.from(
     { length: 6 },
     (_, step) => normals(3, step + 1),

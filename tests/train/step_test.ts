@@ -4,6 +4,8 @@ import { randomKey } from "../../kernels/random.ts";
 import { composed } from "../../lib/image/stains/stains.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { Config } from "../../lib/model/config.ts";
+import type { Memory } from "../../lib/memory.ts";
+import { microBatches } from "../../lib/model/look/micro_batches.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { AdamW, type ParameterStep } from "../../lib/train/optimizer.ts";
 import {
@@ -13,7 +15,7 @@ import {
 } from "../../lib/train/micro_batch.ts";
 import { NETS, type StepReport, trainStep } from "../../lib/train/step.ts";
 import { maxError, testOnEngines } from "../engines.ts";
-import { drawnImage, noiseImage, toyModel } from "../model/toy.ts";
+import { drawnImage, JointMemory, noiseImage, toyModel } from "../model/toy.ts";
 
 const OPTIONS: StepOptions = {
   rate: 1,
@@ -27,7 +29,7 @@ interface Step extends Omit<ParameterStep, "gradient" | "variable"> {
   gradient: Float32Array;
 }
 
-/** An optimizer that also notes what it is given. */
+/** An optimizer that also records its steps. */
 class Noting extends AdamW {
   readonly #noted = new Map<string, ParameterStep>();
 
@@ -39,7 +41,7 @@ class Noting extends AdamW {
     super.step(steps);
   }
 
-  /** What it was given, which is freed. */
+  /** The steps it was given, copied; their gradients are freed. */
   async noted(): Promise<Map<string, Step>> {
     const steps = new Map<string, Step>();
     for (const [name, { gradient, variable: _, ...rest }] of this.#noted) {
@@ -68,7 +70,7 @@ function trainingImages(count = 3): TrainingImage[] {
   }));
 }
 
-/** A step of a toy model: what it says, and what the optimizer is given. */
+/** A step of a toy model: its report, and the steps of the optimizer. */
 async function stepOf(
   training: Partial<Config["training"]> = {},
   options: Partial<StepOptions> = {},
@@ -90,6 +92,17 @@ async function stepOf(
     optimizer.dispose();
     disposeParameters(model.parameters);
   }
+}
+
+/** Images of each micro-batch of a step. */
+async function sizesOfMicroBatches(memory: Memory): Promise<number[]> {
+  const model = toyModel();
+  const images = await planImages(model, trainingImages(), OPTIONS);
+  const { samples } = model.config.view;
+  const options = { samples, memory, training: true };
+  disposeParameters(model.parameters);
+  return microBatches(images, model.config, options)
+    .map(({ images }) => images.length);
 }
 
 function normOf(steps: ReadonlyMap<string, Step>, net = ""): number {
@@ -164,19 +177,25 @@ testOnEngines(
   },
 );
 
-testOnEngines("the passes of a step add up, whatever they hold", async () => {
-  const together = await stepOf({ imagesPerPass: null });
-  for (const imagesPerPass of [1, 2]) {
-    const apart = await stepOf({ imagesPerPass });
-    assertScaled(apart.steps, together.steps, 1);
-    assert.ok(Math.abs(apart.report.loss - together.report.loss) < 1e-5);
-    for (const name of ["tileEntropy", "subTileEntropy"] as const) {
-      const difference = apart.report[name] - together.report[name];
-      // Of sub-tiles it is the mean over a pass's tiles, of which each has some.
-      assert.ok(Math.abs(difference) < (name === "tileEntropy" ? 1e-5 : 0.1));
+testOnEngines(
+  "the micro-batches of a step add up, however it is cut",
+  async () => {
+    const together = await stepOf();
+    // a and b see at most 80 px of a view, and ten tiles of 4 x 4 px.
+    for (const [pixels, sizes] of [[240, [1, 1, 1]], [480, [2, 1]]] as const) {
+      const memory = new JointMemory(pixels);
+      assert.deepEqual(await sizesOfMicroBatches(memory), sizes);
+      const apart = await stepOf({}, { memory });
+      assertScaled(apart.steps, together.steps, 1);
+      assert.ok(Math.abs(apart.report.loss - together.report.loss) < 1e-5);
+      for (const name of ["tileEntropy", "subTileEntropy"] as const) {
+        const difference = apart.report[name] - together.report[name];
+        // Of sub-tiles it is the mean over a micro-batch's tiles, of which each has some.
+        assert.ok(Math.abs(difference) < (name === "tileEntropy" ? 1e-5 : 0.1));
+      }
     }
-  }
-});
+  },
+);
 
 testOnEngines("frozen attention is given no step", async () => {
   const { steps } = await stepOf({}, { freezeAttention: true });

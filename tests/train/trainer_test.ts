@@ -26,7 +26,7 @@ import {
   type TrainOptions,
 } from "../../lib/train/trainer.ts";
 import { ignoreGpu, testOnEngines, testOnWasm } from "../engines.ts";
-import { drawnImage, toyModel } from "../model/toy.ts";
+import { drawnImage, JointMemory, toyModel } from "../model/toy.ts";
 
 const CLASSES = ["negative", "positive"];
 
@@ -135,7 +135,7 @@ async function run(
   }
 }
 
-/** Epoch lines without what a clock measured. */
+/** Epoch lines without times. */
 async function traceOf(folder: string): Promise<Partial<LogLine>[]> {
   const lines = await readLog(join(folder, "log.jsonl"));
   return lines.filter(({ type }) => type === "epoch").map(
@@ -201,7 +201,7 @@ testOnWasm("a seed gives one trace, another seed another", async () => {
 });
 
 testOnEngines(
-  "a run that was cut off goes on as if it had not been",
+  "a run that was cut off continues as if it had not been",
   async () => {
     await inFolder(async (folder) => {
       const images = await writeImages(folder, picture, 5);
@@ -222,7 +222,7 @@ testOnEngines(
       });
       await assert.rejects(cutOff, /^Error: cut off$/);
       assert.equal((await traceOf(cut)).length, 1);
-      // What a crash in the middle of a line leaves behind.
+      // A crash in the middle of a line leaves this behind.
       await Deno.writeTextFile(join(cut, "log.jsonl"), '{"type":"epo', {
         append: true,
       });
@@ -308,7 +308,10 @@ testOnWasm(
       };
       const cache = new ImageCache(2 ** 24);
       const { bestEpoch } = await train(data, {
-        ...{ folder: join(folder, "run"), seed: 3, cache, resume: false },
+        folder: join(folder, "run"),
+        seed: 3,
+        cache,
+        resume: false,
         config: toyConfig({ epochs: 6, learningRate: 0.02 }),
         environment: {},
       });
@@ -375,12 +378,11 @@ testOnEngines(
     await inFolder(async (folder) => {
       const entries = await writeImages(folder, picture, 4);
       const losses: number[][] = [];
-      for (const imagesPerPass of [null, 1, 3]) {
-        const out = join(folder, `${imagesPerPass}`);
-        await run(out, {
-          entries,
-          config: toyConfig({ batchSize: 4, imagesPerPass }),
-        });
+      // a and b see at most 160 px of an image: all four, one, and three.
+      for (const pixels of [640, 160, 480]) {
+        const out = join(folder, `${pixels}`);
+        const config = toyConfig({ batchSize: 4 });
+        await run(out, { entries, config, memory: new JointMemory(pixels) });
         losses.push((await traceOf(out)).map(({ loss }) => loss as number));
       }
       for (const other of losses.slice(1)) {

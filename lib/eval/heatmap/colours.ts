@@ -1,6 +1,5 @@
 /**
- * A heat map as a picture: its colours over the image, and the scale that tells
- * what they stand for.
+ * A heat map as a picture: its colours over the image, and their scale.
  *
  * @module
  */
@@ -16,7 +15,7 @@ import { quantile } from "../bootstrap.ts";
 import type { Heatmap } from "./heatmap.ts";
 
 /**
- * How heat became colour: linear between two percentiles of the heat map,
+ * The scale of the colours: linear between two percentiles of the heat map,
  * clipped outside them. It belongs in every file that shows the colours.
  */
 export interface HeatScale {
@@ -37,9 +36,9 @@ export interface RenderedHeatmap {
 
 const LOW_PERCENTILE = 1;
 const HIGH_PERCENTILE = 99.5; // objects are tiny: 1 % of the image is a lot
-// Less contrast than this is rounding of float32, and shows as none.
-const LEAST_CONTRAST = 1e-5;
-const MOST_OPAQUE = 0.7; // of the hottest colour: the tissue stays visible
+// Less contrast than this is rounding of float32, and is shown as none.
+const MIN_CONTRAST = 1e-5;
+const MAX_OPACITY = 0.7; // of the hottest colour: the tissue stays visible
 
 /**
  * "viridis" of matplotlib 3.11 at 16 even steps:
@@ -69,7 +68,7 @@ const OUTLINE_DARK = [0, 0, 0] as const;
 
 /**
  * The scale that shows `heat` best: from its 1st to its 99.5th percentile, or
- * to its largest value where nearly all of it is flat.
+ * to its largest value if nearly all of it is flat.
  */
 export function heatScale(heat: Heatmap): HeatScale {
   const sorted = heat.values.toSorted();
@@ -86,7 +85,7 @@ function scaleTo(low: number, high: number, highPercentile: number): HeatScale {
 }
 
 function isFlat(low: number, high: number): boolean {
-  return high - low <= LEAST_CONTRAST * high;
+  return high - low <= MIN_CONTRAST * high;
 }
 
 /** The scale in words, for the file that shows it. */
@@ -125,7 +124,7 @@ export function renderHeatmap(
 }
 
 /**
- * A PNG file that says `text` under `keyword`, as a tEXt chunk right after the
+ * A PNG file with `text` under `keyword`, as a tEXt chunk right after the
  * header (PNG specification, third edition, section 11.3.3.2).
  *
  * @param keyword 1 to 79 characters, for example "Comment".
@@ -193,7 +192,7 @@ function blend(data: Uint8Array, at: number, intensity: number): void {
   const place = intensity * (VIRIDIS.length - 1);
   const below = Math.min(Math.floor(place), VIRIDIS.length - 2);
   // Attention is peaked: linear opacity would show its few peaks alone.
-  const opacity = MOST_OPAQUE * Math.sqrt(intensity);
+  const opacity = MAX_OPACITY * Math.sqrt(intensity);
   for (let c = 0; c < 3; c++) {
     const from = VIRIDIS[below]![c]!, to = VIRIDIS[below + 1]![c]!;
     const colour = from + (place - below) * (to - from);
@@ -203,7 +202,7 @@ function blend(data: Uint8Array, at: number, intensity: number): void {
   }
 }
 
-/** Draws a frame just around `region`, which may be less than a pixel. */
+/** Draws a frame around `region`, which may be smaller than a pixel. */
 function outlineSubTile(pixels: Pixels, region: Region): void {
   const left = Math.floor(region.x), top = Math.floor(region.y);
   const right = Math.ceil(region.x + region.width);

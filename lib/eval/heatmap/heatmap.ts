@@ -1,6 +1,6 @@
 /**
- * Where the network looked: stage I attention alpha over the whole image,
- * refined to alpha * beta where a tile was drawn and stage II looked closer.
+ * The attention of an image as a heat map: alpha of stage I over the whole image,
+ * refined to alpha * beta in the tiles that were drawn.
  *
  * Each location of an attention map stands for a cell: the map's region cut in
  * [rows, columns] equal rectangles, which are the pixels that the view's pixel
@@ -13,7 +13,7 @@
  *
  * in attention mass per level-0 px. So drawn tiles that overlap add up, heat
  * over a region is the share of attention it gets, and heat over the image is
- * 1, less what stage II spends on the padding of tiles that reach outside.
+ * 1, less the attention of stage II to the padding of tiles that reach outside.
  *
  * The map is stored at a bounded resolution; each value is the mean over the
  * level-0 pixels it covers, so that no mass is lost, however small the cells.
@@ -37,7 +37,7 @@ export interface AttentionMap extends MapSize {
   attention: ArrayLike<number>;
 }
 
-/** A drawn tile, and where stage II looked in it. */
+/** A drawn tile, and the attention of stage II in it. */
 export interface AttendedTile {
   /** Of the tile, on the stage I map. */
   location: Location;
@@ -57,9 +57,25 @@ export interface Heatmap extends Size {
   downsample: number;
 }
 
-const LONGEST_SIDE = 1024; // px
+const MAX_SIDE = 1024; // px
 
-/** The heat map of one image, its longest side at most 1024 px. */
+/**
+ * The heat map of one image, its longest side at most 1024 px.
+ *
+ * @example A tile map of two locations, the right one drawn
+ * ```ts
+ * const half = { rows: 1, columns: 2, attention: [0.5, 0.5] };
+ * const heat = heatmap({ width: 4, height: 2 }, {
+ *   tileAttention: half,
+ *   tiles: [{
+ *     location: { row: 0, column: 1 },
+ *     region: { x: 2, y: 0, width: 2, height: 2 },
+ *     subTileAttention: { rows: 1, columns: 2, attention: [0, 1] },
+ *   }],
+ * });
+ * console.log(heat.values.subarray(0, 4)); // 0.125, 0.125, 0, 0.25 a px
+ * ```
+ */
 export function heatmap(
   image: Size,
   { tileAttention, tiles }: {
@@ -81,7 +97,7 @@ export function heatmap(
   return painter.heatmap();
 }
 
-/** Paints a heat map part by part; what it holds does not grow with the image. */
+/** Paints a heat map part by part, in memory that does not grow with the image. */
 export class HeatPainter {
   readonly #image: Size;
   readonly #size: Size;
@@ -89,7 +105,7 @@ export class HeatPainter {
 
   constructor(image: Size) {
     this.#image = { width: image.width, height: image.height };
-    this.#size = boundedSize(image, LONGEST_SIDE);
+    this.#size = boundedSize(image, MAX_SIDE);
     this.#mass = new Float64Array(this.#size.width * this.#size.height);
   }
 
@@ -113,7 +129,7 @@ export class HeatPainter {
     this.#spread({ block, map, region, attention });
   }
 
-  /** What was painted so far. */
+  /** The heat map of all that was added so far. */
   heatmap(): Heatmap {
     const { width, height } = this.#image;
     const area = (width * height) / this.#mass.length; // level-0 px a px

@@ -10,7 +10,7 @@ import { describeScale, renderHeatmap, withPngText } from "./colours.ts";
 import type { Prediction } from "../predict.ts";
 
 // As large as the heat map itself.
-const LONGEST_SIDE = 1024; // px
+const MAX_SIDE = 1024; // px
 const GREY: Pixels = {
   data: Uint8Array.of(128, 128, 128, 255),
   width: 1,
@@ -21,8 +21,22 @@ const GREY: Pixels = {
  * A PNG of alpha * beta over the image, the sub-tiles outlined, its scale in
  * the file's Comment.
  *
- * @param prediction one that holds its attention.
- * @param options.photograph whether the image shows under the heat.
+ * @param prediction made with `attention: true`.
+ * @param options.photograph draws the heat over the image, else over grey.
+ *
+ * @example
+ * ```ts
+ * import { openImage, readCheckpoint } from "@zoomin/zoomin";
+ * import { predict } from "../predict.ts";
+ *
+ * const { model } = await readCheckpoint("run"); // after startEngine
+ * const image = await openImage("scan.tif");
+ * const { predictions } = await predict(model, [image], {
+ *   seed: 0,
+ *   attention: true,
+ * });
+ * await Deno.writeFile("heat.png", await heatmapPng(image, predictions[0]!));
+ * ```
  */
 export async function heatmapPng(
   pyramid: Pyramid,
@@ -31,7 +45,9 @@ export async function heatmapPng(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { attention } = prediction;
   if (!attention) {
-    throw new TypeError("Cannot draw attention that was not kept");
+    throw new TypeError(
+      "Cannot draw the heat map: the prediction has no attention; predict with attention: true",
+    );
   }
   const { pixels, scale } = renderHeatmap(
     attention,
@@ -43,7 +59,7 @@ export async function heatmapPng(
 
 /** The whole image, small. */
 async function overview(pyramid: Pyramid): Promise<Pixels> {
-  const { data, width, height } = await readOverview(pyramid, LONGEST_SIDE);
+  const { data, width, height } = await readOverview(pyramid, MAX_SIDE);
   const pixels = new Uint8Array(width * height * 4).fill(255);
   for (let i = 0; i < width * height; i++) {
     pixels.set(data.subarray(3 * i, 3 * i + 3), 4 * i);

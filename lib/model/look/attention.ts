@@ -31,7 +31,7 @@ export function tileLogits(
   return tf.reshape(pooled, [count, map.rows * map.columns]);
 }
 
-/** Where a part of a view lies in it, px. */
+/** The place of a part in its view, px. */
 export interface ViewPlace {
   view: Size;
   part: Region;
@@ -40,7 +40,7 @@ export interface ViewPlace {
 /**
  * Stage I of a part of a view `[1, h, w, 3]`: logits of the locations of
  * `block`, `[1, rows * columns]`. The part holds the block and the network's
- * receptive field around it, where the view has it.
+ * receptive field around it, as far as the view reaches.
  */
 export function blockLogits(
   parameters: Parameters,

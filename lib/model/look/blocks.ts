@@ -1,6 +1,6 @@
 /**
- * The first half of a pass for one image of any size: stage I block by block,
- * stage II a few tiles at a time. What is kept is what was drawn.
+ * The look at one image of any size: stage I block by block, stage II a few
+ * tiles at a time. Only the draws are kept.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
   type StreamedDraws,
 } from "../../sampling/streams.ts";
 import { type Entropy, entropyOf } from "../../sampling/entropy.ts";
-import { ahead, inParts } from "./prefetch.ts";
+import { chunksOf, prefetched } from "./prefetch.ts";
 import { subTileLogits } from "./attention.ts";
 import { contrastiveWeights, drawSubTileRows } from "./sampler.ts";
 import {
@@ -41,19 +41,19 @@ import type { Model } from "../model.ts";
 import { readSubTiles } from "./sub_tiles.ts";
 import { TileMap } from "./tile_map.ts";
 
-/** All that scoring one image needs, and its maps for who wants them. */
+/** All that scoring one image needs, and its attention maps. */
 export interface BlockPlan extends Drawn {
   tileMap: TileMap;
   /** alpha of each drawn tile, `[T]`, and beta of each drawn sub-tile, `[S]`. */
   tileAttention: Float32Array;
   subTileAttention: Float32Array;
-  /** What the loss needs of alpha, and of beta of each tile; if asked for. */
+  /** Entropies of alpha and of beta of each tile, for the loss; if asked for. */
   entropy: { tileMap: EntropySums; tiles: Entropy[] } | undefined;
-  /** Tiles some at a time, as network b sees them. */
+  /** Tiles in batches, as network b sees them. */
   tileBatches(): AsyncGenerator<TileBatch>;
 }
 
-/** Some tiles of one glimpse as network b sees them. */
+/** A batch of tiles of one glimpse, as network b sees them. */
 export interface TileBatch {
   glimpse: number;
   /** Place of the first one among all tiles of the plan. */
@@ -72,11 +72,11 @@ export interface SeenTiles {
   subTileAttention: Float32Array; // [tiles, u * v]
 }
 
-/** How to draw, and what else to find out. */
+/** Options of {@linkcode planInBlocks}. */
 export interface BlockPlanOptions extends PlanOptions {
   /** Also find the entropy of both stages, for the loss. */
   entropy?: boolean;
-  /** Is told what stage II sees of the image itself, tile by tile. */
+  /** Called with beta of the image's own tiles, batch by batch. */
   onTiles?: (tiles: SeenTiles) => void;
 }
 
@@ -151,7 +151,7 @@ export async function planInBlocks(
   }
 }
 
-/** Draws in both ways that are asked for, in as few looks as possible. */
+/** Draws plain and contrastive tiles in as few readings as possible. */
 async function drawTiles(
   tileMap: TileMap,
   { key, contrastive }: PlanImage,
@@ -211,7 +211,7 @@ function entropies({ tiles, map, subTileAttention }: SeenBatch): Entropy[] {
   );
 }
 
-/** Tells what was seen of the image itself. */
+/** Reports tiles of the image itself, not of its contrastive draws. */
 function tell(
   { glimpse, firstTile, ...seen }: SeenBatch,
   tiles: readonly TileDraw[],
@@ -225,7 +225,7 @@ function tell(
   options.onTiles?.({ ...seen, tileAttention: Array.from(own) });
 }
 
-/** Stage II of the tiles that were drawn, some at a time. */
+/** Stage II of the tiles that were drawn, in batches. */
 class TileLook {
   readonly #model: Model;
   readonly #image: PlanImage;
@@ -282,7 +282,7 @@ class TileLook {
     return { locations, attention };
   }
 
-  /** The tiles of each glimpse, the next ones read meanwhile. */
+  /** The tiles of each glimpse, with the next batch prefetched. */
   batches(): AsyncGenerator<TileBatch> {
     const output = subTileView(this.#model);
     this.#views.announce(
@@ -294,13 +294,13 @@ class TileLook {
     const { blockPixels } = this.#options.memory ?? new Memory();
     const size = Math.max(1, Math.floor(blockPixels / (width * height)));
     const parts = this.#tiles.flatMap(({ tiles, firstTile }, glimpse) =>
-      inParts(tiles, size).map((tiles, i) => ({
+      chunksOf(tiles, size).map((tiles, i) => ({
         glimpse,
         firstTile: firstTile + i * size,
         tiles,
       }))
     );
-    return ahead(parts, (part) => this.#read(part), {
+    return prefetched(parts, (part) => this.#read(part), {
       drop: ({ views }) => views.dispose(),
     });
   }

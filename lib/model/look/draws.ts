@@ -1,5 +1,5 @@
 /**
- * What is drawn from an image, as places in it: tiles of stage I, sub-tiles of
+ * The draws from an image, as places in it: tiles of stage I, sub-tiles of
  * stage II.
  *
  * @module
@@ -29,23 +29,23 @@ export interface PlanImage {
   pyramid: Pyramid;
   /** Key of all draws of this image: seed, epoch, image... */
   key: Key;
-  /** Where to look; everywhere if left out. */
+  /** Foreground that is drawn from; the whole image if omitted. */
   foreground?: Foreground | undefined;
   /** Gain of the pixel values (augmentation); 1 leaves them. */
   gain?: number;
   /** Change of the optical densities (augmentation); null leaves them. */
   densities?: DensityMatrix | null;
-  /** Also draw where the network does not look (section 2.3). */
+  /** Also draws by 1 - attention, for the contrastive term (section 2.3). */
   contrastive?: boolean;
 }
 
-/** How to draw. */
+/** Options of the draws. */
 export interface PlanOptions {
   /** N: sub-tiles an image. */
   samples: number;
   /** seeded: at random under the images' keys; topN: deterministic. */
   draws: "seeded" | "topN";
-  /** The bound on tensors; the default's if left out. */
+  /** Memory bound of the tensors; the default if omitted. */
   memory?: Memory | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -66,11 +66,11 @@ export interface Glimpse {
   subTileRegions: Region[];
 }
 
-/** Sub-tiles on the engine, or on the way there. */
+/** Sub-tiles on the engine, all at once or in batches. */
 export interface SubTiles {
-  /** All of them; undefined where they are more than are held at a time. */
+  /** All of them; undefined if they do not fit at once. */
   subTiles: tf.Tensor4D | undefined; // [S, h2, w2, 3], normalised
-  /** All of them in order, some at a time; what is yielded is only lent. */
+  /** All of them in order; a batch is freed when the next is asked for. */
   subTileBatches(): AsyncGenerator<tf.Tensor4D>;
   /**
    * The memory bound, bytes, that would hold all of them together; infinite if no
@@ -79,7 +79,7 @@ export interface SubTiles {
   togetherBytes: number;
 }
 
-/** What was drawn and read, whichever way: dispose of it when scored. */
+/** The draws of images, and their sub-tiles; dispose of them when scored. */
 export interface Drawn extends SubTiles {
   glimpses: Glimpse[];
   draws: Draws;
@@ -167,7 +167,7 @@ export function tileDraw(
   };
 }
 
-/** Numbers the tiles of all glimpses through. */
+/** Numbers the tiles of all glimpses consecutively. */
 export function numbered(draws: TileDraw[]): TileDraw[] {
   let firstTile = 0;
   for (const draw of draws) {
@@ -212,7 +212,7 @@ export function withSubTiles(
   };
 }
 
-/** The counts of all draws, as the expectation takes them. */
+/** The counts of all draws, for the expectation. */
 export function drawsOf(
   tiles: readonly TileDraw[],
   samples: number,

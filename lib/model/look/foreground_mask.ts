@@ -1,6 +1,6 @@
 /**
- * The foreground of an image as its tile map knows it: a location outside has a
- * logit of -Infinity, and so no attention.
+ * The foreground of an image as a mask of its tile map: a location outside gets
+ * a logit of -Infinity, and so no attention.
  *
  * @module
  */
@@ -9,11 +9,11 @@ import type { MapBlock, MapSize } from "../../image/geometry.ts";
 import type { Config } from "../config.ts";
 import type { PlanImage } from "./draws.ts";
 
-/** What may be drawn of a block of a tile map. */
+/** The locations of a block of a tile map that may be drawn. */
 export interface BlockMask {
-  /** 0 or -Infinity of each location; undefined where all may be drawn. */
+  /** 0 or -Infinity of each location; undefined if all may be drawn. */
   values: Float32Array | undefined;
-  /** How many may be drawn. */
+  /** Number of locations that may be drawn. */
   locations: number;
 }
 
@@ -42,9 +42,9 @@ export function blockMask(
   };
 }
 
-/** The foreground lies between the locations of a map. */
+/** The error of a foreground that lies between the locations of a map. */
 export function nothingToLookAt(source: string): ImageError {
   return new ImageError(
-    `Cannot look at ${source}: no tile is centred on its foreground; look everywhere, or make view.tileStride smaller`,
+    `Cannot look at ${source}: no tile is centred on its foreground; draw from the whole image (foreground none), or lower view.tileStride`,
   );
 }

@@ -1,5 +1,5 @@
 /**
- * Pixels as the networks want them: brightened and stained otherwise, normalised,
+ * The input of the networks: pixels with gain and stains changed, normalised and
  * padded.
  *
  * @module
@@ -12,7 +12,8 @@ import { DARKEST, type DensityMatrix } from "../../image/stains/stains.ts";
 import type { Model, Normalisation } from "../model.ts";
 
 /**
- * What makes an image's stains those that `model` knows; null: nothing.
+ * Optical-density transform that normalises an image's stains for `model`; null
+ * for none.
  *
  * @throws {ImageError} If the image cannot be read.
  */
@@ -26,7 +27,7 @@ export async function stainsFor(
     : null;
 }
 
-/** What is done to the colours of an image. */
+/** Changes of an image's colours. */
 interface Appearance {
   pyramid: Size;
   gain?: number;
@@ -34,11 +35,11 @@ interface Appearance {
 }
 
 /**
- * Views `[N, h, w, 3]` in [0, 1] of `regions` as the networks want them;
- * disposes of `raw`.
+ * Network input from views `[N, h, w, 3]` in [0, 1] of `regions`; disposes of
+ * `raw`.
  *
- * The padding stays zero after normalisation, so that what lies outside looks
- * like the mean colour. Black padding would be the strongest signal of all: 23 %
+ * The padding stays zero after normalisation, so that the outside looks like the
+ * mean colour. Black padding would be the strongest signal of all: 23 %
  * of the sub-tiles of a colon image lie outside, and the loss then falls to
  * 0.68 in 8 epochs instead of 0.49.
  */
@@ -51,7 +52,7 @@ export function prepared(
   if (gain === 1 && !densities && !normalisation) return raw;
   return tf.tidy(() => {
     const inside = insideShare(regions, pyramid, raw.shape);
-    // White is as bright as can be, also where part of a pixel is padding.
+    // White is the brightest colour, also if part of a pixel is padding.
     const lit = gain === 1 ? raw : tf.minimum(tf.mul(raw, gain), inside);
     const stained = densities ? restained(lit, densities, inside) : lit;
     const result = normalisation
@@ -63,8 +64,8 @@ export function prepared(
 }
 
 /**
- * Colours less their mean, in deviations. Pixel rows of colours meet a row of
- * means: an engine takes 6 times as long to meet every pixel with three.
+ * Colours less their mean, in deviations. The mean is broadcast over rows of
+ * pixels: broadcasting over every pixel's three values takes 6 times as long.
  */
 function normalised(
   views: tf.Tensor,

@@ -1,7 +1,7 @@
 /**
- * Which images are looked at together: as many as the memory bound takes, and
- * one that it does not take alone in blocks. On a GPU no tensor of them is
- * larger than what it binds.
+ * Micro-batches: the images that are computed at once. The memory bound decides
+ * how many; an image that it does not hold alone is looked at in blocks. On a GPU
+ * no tensor of them is larger than it can bind.
  *
  * @module
  */
@@ -17,62 +17,57 @@ import {
   hasBatchStatistics,
 } from "../networks.ts";
 
-/** Places of images that are looked at together, or of one in blocks. */
-export interface LookPass {
+/** Places in the batch of images that are computed at once, or of one in blocks. */
+export interface MicroBatch {
   images: number[];
   inBlocks: boolean;
 }
 
-/** How to cut. */
-interface PassOptions extends Pick<PlanOptions, "samples" | "memory"> {
-  /** Images a pass. */
-  most?: number;
-  /** Whether gradients are asked for: what f makes of an image is held then. */
+/** Options of {@linkcode microBatches}. */
+interface MicroBatchOptions extends Pick<PlanOptions, "samples" | "memory"> {
+  /** True if gradients follow: the activations of f are then held, too. */
   training?: boolean;
 }
 
-/** Cuts a batch into passes, in order. */
-export function lookPasses(
+/** Cuts a batch into micro-batches, in order, as large as the memory bound allows. */
+export function microBatches(
   images: readonly Pick<PlanImage, "pyramid" | "contrastive">[],
   config: Config,
-  { samples, memory = new Memory(), most = images.length, training = false }:
-    PassOptions,
-): LookPass[] {
+  { samples, memory = new Memory(), training = false }: MicroBatchOptions,
+): MicroBatch[] {
   const { features } = config.network;
   const tensorBytes = largestTensorBytes();
   const joint = Math.min(
     memory.jointPixels,
     tensorBytes / ATTENTION_TENSOR_BYTES,
   );
-  // Statistics are those of the images that the configuration puts together.
+  // Batch statistics need all sub-tiles at once: more micro-batches change them.
   const readable = training && !hasBatchStatistics[features]
     ? Math.min(
       memory.featurePixels(featureBytes[features]),
       tensorBytes / featureTensorBytes[features],
     )
     : Infinity;
-  const passes: LookPass[] = [];
-  let seen = 0, read = 0; // by the last pass, px
+  const batches: MicroBatch[] = [];
+  let seen = 0, read = 0; // by the last micro-batch, px
   for (const [i, image] of images.entries()) {
     const more = pixelsSeen(image, config, samples);
     const inBlocks = more > joint;
     seen += more;
     read += pixelsRead(image, config, samples);
-    const last = passes.at(-1);
-    if (
-      last && last.images.length < most && seen <= joint && read <= readable
-    ) {
+    const last = batches.at(-1);
+    if (last && seen <= joint && read <= readable) {
       last.images.push(i);
     } else {
-      passes.push({ images: [i], inBlocks });
+      batches.push({ images: [i], inBlocks });
       seen = more;
       read = pixelsRead(image, config, samples);
     }
   }
-  return passes;
+  return batches;
 }
 
-/** Most pixels that a and b see of an image. */
+/** Upper bound of the pixels that a and b see of an image. */
 function pixelsSeen(
   { pyramid, contrastive }: Pick<PlanImage, "pyramid" | "contrastive">,
   { view }: Config,
@@ -87,7 +82,7 @@ function pixelsSeen(
   return whole.width * whole.height + tiles * tile.width * tile.height;
 }
 
-/** Most pixels that f reads of an image. */
+/** Upper bound of the pixels that f reads of an image. */
 function pixelsRead(
   { contrastive }: Pick<PlanImage, "contrastive">,
   { view }: Config,

@@ -1,29 +1,30 @@
 /**
- * Reading while computing: the next item is made while this one is used.
+ * Prefetch: the next item is made while this one is used.
  *
  * @module
  */
 
 import { setImmediate } from "node:timers/promises";
 
-/** How to get rid of what was made. */
-interface AheadOptions<Result> {
+/** Options of {@linkcode prefetched}. */
+interface PrefetchOptions<Result> {
+  /** Frees a result. */
   drop(result: Result): void;
 }
 
 /**
- * What `make` makes of each item, in order; one is made ahead. What is yielded
- * is dropped when the next one is asked for.
+ * The result of `make` for each item, in order, with one prefetched. A yielded
+ * result is dropped when the next one is asked for.
  */
-export async function* ahead<Item, Result>(
+export async function* prefetched<Item, Result>(
   items: readonly Item[],
   make: (item: Item) => Promise<Result>,
-  { drop }: AheadOptions<Result>,
+  { drop }: PrefetchOptions<Result>,
 ): AsyncGenerator<Result> {
   const start = (index: number) => {
     const item = items[index];
     const made = item === undefined ? undefined : make(item);
-    made?.catch(() => {}); // it is heard where it is awaited
+    made?.catch(() => {}); // a failure is thrown where it is awaited
     return made;
   };
   let next = start(0);
@@ -31,8 +32,8 @@ export async function* ahead<Item, Result>(
     for (let i = 0; next !== undefined; i++) {
       const made: Result = await next;
       next = start(i + 1);
-      // Whoever takes this one computes at once and lets nothing else in: first
-      // the next one comes to where it is decoded on another thread.
+      // The caller computes at once and lets nothing else run: first let the
+      // next one start to be decoded on another thread.
       if (next !== undefined) await setImmediate();
       try {
         yield made;
@@ -45,8 +46,8 @@ export async function* ahead<Item, Result>(
   }
 }
 
-/** `items` in runs of at most `size`, in order. */
-export function inParts<Item>(items: readonly Item[], size: number): Item[][] {
+/** `items` in chunks of at most `size`, in order. */
+export function chunksOf<Item>(items: readonly Item[], size: number): Item[][] {
   return Array.from(
     { length: Math.ceil(items.length / size) },
     (_, i) => items.slice(i * size, (i + 1) * size),

@@ -1,5 +1,5 @@
 /**
- * Draws from the maps of both stages, where whole maps are on the engine.
+ * Draws from maps of both stages that are on the engine as a whole.
  *
  * @module
  */
@@ -82,16 +82,16 @@ export async function drawSubTileRows(
       .filter((index) => index >= 0);
     if (drawn.length > 0) return drawn;
     throw new NothingToDrawError(
-      `Cannot draw ${count} sub-tiles as no location of their tile has a weight above 0`,
+      `Cannot draw ${count} sub-tiles, because no location of their tile has a weight above 0`,
     );
   });
 }
 
 /**
- * Log-weights of 1 - softmax(logits); of the logits where a row is one location.
+ * Log-weights of 1 - softmax(logits); the logits, if a row has one location.
  *
  * @param options.mask 0 or -Infinity, as was added to the logits.
- * @param options.locations how many of each row the mask leaves.
+ * @param options.locations number of locations that the mask leaves in each row.
  */
 export function contrastiveWeights(
   logits: tf.Tensor2D,
@@ -136,7 +136,7 @@ async function read(
   return { indices: read[0] as Int32Array, values: read[1] as Float32Array };
 }
 
-/** What was drawn of one of the rows, k each. */
+/** The k draws of one row. */
 function rowOf({ indices, values }: Drawn, row: number, k: number): Drawn {
   const [start, end] = [row * k, (row + 1) * k];
   return {

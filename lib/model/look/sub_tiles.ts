@@ -1,6 +1,6 @@
 /**
- * The sub-tiles that were drawn, as network f reads them: all of them together
- * where the memory bound takes what f makes of them, else some at a time.
+ * The sub-tiles that were drawn, as network f reads them: all at once if the
+ * memory bound holds f's activations, else in batches.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { largestTensorBytes } from "../../../kernels/gpu.ts";
 import { collected, joined } from "../../image/tensors.ts";
 import type { Views } from "../../image/views.ts";
 import { Memory } from "../../memory.ts";
-import { ahead, inParts } from "./prefetch.ts";
+import { chunksOf, prefetched } from "./prefetch.ts";
 import type { Glimpse, PlanImage, PlanOptions, SubTiles } from "./draws.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
@@ -23,11 +23,11 @@ import {
 type Part = Pick<Glimpse, "image" | "subTileRegions">;
 
 /**
- * Reads all sub-tiles of glimpses, in their order. Where they are not held
- * together, `views` are read when the batches are asked for.
+ * Reads all sub-tiles of glimpses, in their order. If they do not fit at once,
+ * `views` are read when the batches are asked for.
  *
- * @param alone whether no views of the stages are held meanwhile: their share is
- *   then for a network that has to read all sub-tiles together.
+ * @param alone true if no views of the stages are held meanwhile: their share is
+ *   then for a network that has to read all sub-tiles at once.
  */
 export async function readSubTiles(
   model: Model,
@@ -60,7 +60,7 @@ export async function readSubTiles(
     return { ...held(subTiles), togetherBytes };
   }
   const parts = glimpses.flatMap(({ image, subTileRegions }) =>
-    inParts(subTileRegions, most)
+    chunksOf(subTileRegions, most)
       .map((subTileRegions) => ({ image, subTileRegions }))
   );
   return {
@@ -69,7 +69,7 @@ export async function readSubTiles(
       for (const { image, subTileRegions } of glimpses) {
         views[image]!.announce(subTileRegions, size, signal);
       }
-      return ahead(parts, read, { drop: (batch) => batch.dispose() });
+      return prefetched(parts, read, { drop: (batch) => batch.dispose() });
     },
     togetherBytes,
   };

@@ -2,8 +2,9 @@
  * Stage I of one image, block by block: the tile map of an image of any size in
  * memory that does not grow with it.
  *
- * A block sees a part of V(x, s1) with the network's receptive field around, so
- * its logits are those of the whole map. A block without foreground is not read.
+ * A block sees a part of V(x, s1) with a margin of the network's receptive field,
+ * so its logits equal those of the whole map. Blocks without foreground are not
+ * read.
  *
  * @module
  */
@@ -21,7 +22,7 @@ import {
 import type { Views } from "../../image/views.ts";
 import { freeNow, Memory } from "../../memory.ts";
 import { EntropySums, LogSumExp } from "../../sampling/streams.ts";
-import { ahead } from "./prefetch.ts";
+import { prefetched } from "./prefetch.ts";
 import { blockLogits, type ViewPlace } from "./attention.ts";
 import {
   type BlockMask,
@@ -33,8 +34,8 @@ import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
 import { ATTENTION_RADIUS } from "../networks.ts";
 
-// A list of them is held; as many take hours.
-const MOST_BLOCKS = 2 ** 18;
+// The list of blocks is held in memory; reading as many takes hours.
+const MAX_BLOCKS = 2 ** 18;
 
 /** A block of a tile map that is looked at. */
 interface SeenBlock {
@@ -57,7 +58,7 @@ export interface BlockView extends SeenBlock {
 /** The tile map of one image. */
 export class TileMap {
   readonly map: MapSize;
-  /** How many locations can be drawn. */
+  /** Locations that can be drawn. */
   readonly locations: number;
   /** log sum exp of all logits: log alpha is a logit less this. */
   logNormaliser = -Infinity;
@@ -101,9 +102,9 @@ export class TileMap {
   }
 
   /**
-   * The first look at all blocks, which finds the normaliser.
+   * First reads all blocks, and finds the normaliser.
    *
-   * @param visit what else is to be done with each.
+   * @param visit called with each block's logits.
    */
   async look(visit: (block: BlockLogits) => void): Promise<void> {
     const sum = new LogSumExp();
@@ -114,14 +115,14 @@ export class TileMap {
     this.logNormaliser = sum.value;
   }
 
-  /** What the regulariser needs of alpha. */
+  /** Entropy sums of alpha, for the regulariser. */
   async entropy(): Promise<EntropySums> {
     const sums = new EntropySums(this.logNormaliser);
     for await (const { logits } of this.logits()) sums.add(logits);
     return sums;
   }
 
-  /** The logits of all blocks, computed again where they were not kept. */
+  /** The logits of all blocks; those that were not kept are computed again. */
   async *logits(): AsyncGenerator<BlockLogits> {
     const kept = this.#blocks.filter(({ block }) => this.#kept.has(block));
     for (const { block } of kept) {
@@ -147,9 +148,9 @@ export class TileMap {
     }
   }
 
-  /** What network a sees of blocks, the next one read meanwhile. */
+  /** The input of network a, block by block, with the next one prefetched. */
   #read(blocks: readonly SeenBlock[]): AsyncGenerator<BlockView> {
-    return ahead(blocks, (seen) => this.#readOne(seen), {
+    return prefetched(blocks, (seen) => this.#readOne(seen), {
       drop: ({ view }) => view.dispose(),
     });
   }
@@ -194,8 +195,8 @@ function refuseImmense(
   { width, height }: Size,
   { blockPixels }: Memory,
 ): void {
-  if (width * height <= MOST_BLOCKS * blockPixels) return;
+  if (width * height <= MAX_BLOCKS * blockPixels) return;
   throw new ImageError(
-    `Cannot look at ${source}: its view at view.scale1 has ${width} x ${height} px; make the scale smaller`,
+    `Cannot look at ${source}: its view at view.scale1 has ${width} x ${height} px, which is too many; lower view.scale1`,
   );
 }

@@ -1,7 +1,7 @@
 /**
- * The first half of a pass: stage I and II look, the sampler draws, and the
- * pixels that were drawn are read. All views are held on the engine together;
- * for images that are too large see blocks.ts.
+ * The look at a micro-batch of images: stages I and II, the draws, and the pixels
+ * that were drawn. All views are held on the engine at once; for larger images
+ * see blocks.ts.
  *
  * @module
  */
@@ -37,13 +37,13 @@ import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
 import { readSubTiles } from "./sub_tiles.ts";
 
-/** Images whose views have one size and go through a together. */
+/** Images whose views have one size, as one batch of network a. */
 export interface ViewGroup {
   /** Places of the images in the batch. */
   images: number[];
   views: tf.Tensor4D; // [images, h, w, 3], normalised
   map: MapSize;
-  /** 0, or -Infinity outside the foreground; none where all is foreground. */
+  /** 0, or -Infinity outside the foreground; undefined if all is foreground. */
   mask: tf.Tensor2D | undefined; // [images, rows * columns]
   /** Locations of each image that can be drawn. */
   locations: number[];
@@ -164,7 +164,7 @@ async function readViews(
   }));
 }
 
-/** Masks of maps of one size, `[images, rows * columns]`; none if all are. */
+/** Masks of maps of one size, `[images, rows * columns]`, if there are any. */
 function maskTensor(
   masks: readonly (Float32Array | undefined)[],
   { rows, columns }: MapSize,

@@ -190,7 +190,7 @@ testOnEngines(
     });
     const error = maxError(blocks.subTileAttention, expected);
     assert.ok(error < 1e-6, `beta is off by ${error}`);
-    // What is told are the tiles of the image itself, none of the contrastive.
+    // Reported are the tiles of the image itself, none of the contrastive.
     const { tiles, tileRegions } = whole.glimpses[0]!;
     assert.deepEqual(seen.flatMap(({ tiles }) => tiles), tiles);
     assert.deepEqual(seen.flatMap(({ regions }) => regions), tileRegions);

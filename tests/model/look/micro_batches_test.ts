@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Pyramid } from "../../../lib/image/pyramid.ts";
 import { Memory } from "../../../lib/memory.ts";
 import type { Config } from "../../../lib/model/config.ts";
-import { lookPasses } from "../../../lib/model/look/micro_batches.ts";
+import { microBatches } from "../../../lib/model/look/micro_batches.ts";
 import { preset } from "../../../lib/model/presets.ts";
 import { SyntheticPyramid } from "../../image/synthetic_pyramid.ts";
 
@@ -14,24 +14,20 @@ function square(side: number): { pyramid: Pyramid } {
   return { pyramid: new SyntheticPyramid(size, [1], () => [0, 0, 0]) };
 }
 
-function passes(sides: number[], most?: number) {
-  return lookPasses(sides.map(square), config, {
-    samples: 30,
-    memory,
-    ...(most !== undefined && { most }),
-  }).map(({ images, inBlocks }) => inBlocks ? [...images, "blocks"] : images);
+function placesOf(sides: number[]) {
+  return microBatches(sides.map(square), config, { samples: 30, memory })
+    .map(({ images, inBlocks }) => inBlocks ? [...images, "blocks"] : images);
 }
 
 Deno.test("images go together as far as the bound takes them", () => {
   // 188,416 px each: four fit.
-  assert.deepEqual(passes([1024, 1024, 1024]), [[0, 1, 2]]);
+  assert.deepEqual(placesOf([1024, 1024, 1024]), [[0, 1, 2]]);
   const many = new Array<number>(7).fill(1024);
-  assert.deepEqual(passes(many), [[0, 1, 2, 3], [4, 5, 6]]);
-  assert.deepEqual(passes(many.slice(0, 5), 2), [[0, 1], [2, 3], [4]]);
+  assert.deepEqual(placesOf(many), [[0, 1, 2, 3], [4, 5, 6]]);
 });
 
 Deno.test("an image that does not fit alone goes in blocks", () => {
-  assert.deepEqual(passes([1024, 8192, 1024, 1024]), [
+  assert.deepEqual(placesOf([1024, 8192, 1024, 1024]), [
     [0],
     [1, "blocks"],
     [2, 3],
@@ -40,7 +36,7 @@ Deno.test("an image that does not fit alone goes in blocks", () => {
 
 Deno.test("contrastive draws count", () => {
   const image = { ...square(1024), contrastive: true }; // 311,296 px
-  const found = lookPasses(new Array(4).fill(image), config, {
+  const found = microBatches(new Array(4).fill(image), config, {
     samples: 30,
     memory,
   });
@@ -50,7 +46,7 @@ Deno.test("contrastive draws count", () => {
 Deno.test("in training, what f makes of sub-tiles counts too", () => {
   const image = square(256); // 30 sub-tiles of 32 x 32 px: 30,720 px
   const ofFeatures = (features: Config["network"]["features"]) =>
-    lookPasses(new Array(5).fill(image), {
+    microBatches(new Array(5).fill(image), {
       ...config,
       network: { ...config.network, features },
     }, { samples: 30, memory, training: true }).map(({ images }) => images);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ahead } from "../../../lib/model/look/prefetch.ts";
+import { prefetched } from "../../../lib/model/look/prefetch.ts";
 
 /** Steps between asking for an item and decoding it on another thread. */
 const STEPS = 50;
@@ -14,7 +14,9 @@ Deno.test("the next item is being decoded before the first is used", async () =>
   };
   const used: number[] = [];
   for await (
-    const item of ahead([0, 1, 2], make, { drop: (made) => dropped.push(made) })
+    const item of prefetched([0, 1, 2], make, {
+      drop: (made) => dropped.push(made),
+    })
   ) {
     used.push(item);
     assert.deepEqual(decoding, [0, 1, 2].slice(0, item + 2));

@@ -99,7 +99,7 @@ export const MODEL: readonly MutantGroup[] = [
         "      halo: ATTENTION_RADIUS,\n    });\n    const",
         "      halo: ATTENTION_RADIUS - 1,\n    });\n    const",
       ],
-      ["width * height <= MOST_BLOCKS * blockPixels", "true"],
+      ["width * height <= MAX_BLOCKS * blockPixels", "true"],
     ],
   },
   {
@@ -142,7 +142,7 @@ export const MODEL: readonly MutantGroup[] = [
       ["if (fixed) return [straight, dScale, dShift];", ""],
       ["tf.mul(share, dShift)", "dShift"],
       [
-        'const alive = tf.cast(tf.greater(length, SHORTEST_ROW), "float32");',
+        'const alive = tf.cast(tf.greater(length, MIN_ROW_LENGTH), "float32");',
         "const alive = tf.onesLike(length);",
       ],
     ],

@@ -1,0 +1,146 @@
+/**
+ * The parts of a configuration, as types. The schema in config.ts checks values
+ * against them, and the compiler checks the schema.
+ *
+ * @module
+ */
+
+/** Views, tiles and sub-tiles (method: Kong & Henao, section 2.1). */
+export interface ViewConfig {
+  /** s1: scale of the view that stage I sees, in (0, 1]. */
+  scale1: number;
+  /** s2 >= s1: scale at which stage II sees a tile, in (0, 1]. */
+  scale2: number;
+  /** Side of a tile, level-0 px. */
+  tileSize: number;
+  /** Distance between stage I locations, level-0 px; 1/scale1 = paper. */
+  tileStride: number;
+  /** Side of a sub-tile, level-0 px. */
+  subTileSize: number;
+  /** N: sub-tiles drawn in training. */
+  samples: number;
+  /** Part of the image that is drawn from: all of it, or what has colour. */
+  foreground: "none" | "tissue";
+}
+
+/** The networks, and how their input is prepared. */
+export interface NetworkConfig {
+  /** Network that reads the sub-tiles. */
+  features: "lenet" | "resnet" | "ats";
+  /**
+   * Attention: `learned`, or one to compare with: `uniform`, every location
+   * alike; `instances`, the same, then attention over the sub-tiles read.
+   */
+  attention: "learned" | "uniform" | "instances";
+  /** `he`: N(0, 2/fanIn); `pytorch`: U(+-1/sqrt(fanIn)). */
+  initialisation: "he" | "pytorch";
+  /** Subtracts the training images' mean, and divides by their deviation. */
+  normaliseInput: boolean;
+  /** H&E: finds each image's two stains, and makes them the same. */
+  normaliseStains: boolean;
+  /** Subtracts the features' moving mean before they are normalised. */
+  centreFeatures: boolean;
+}
+
+/** A learning rate that is multiplied by a factor every few epochs. */
+export interface StepSchedule {
+  /** Names this form. */
+  kind: "step";
+  /** Epochs between two steps. */
+  every: number;
+  /** Factor of one step, in (0, 1]. */
+  factor: number;
+}
+
+/** A learning rate that falls along half a cosine. */
+export interface CosineSchedule {
+  /** Names this form. */
+  kind: "cosine";
+  /** Learning rate at the last epoch, as a share of the first. */
+  final: number;
+}
+
+/** Random changes of a training image, drawn anew each epoch. */
+export interface AugmentationConfig {
+  /** Mirrors the image. */
+  flips: boolean;
+  /** Turns the image by quarters. */
+  turns: boolean;
+  /** Largest relative change of brightness, in [0, 1). */
+  brightness: number;
+  /** Largest relative change of each H&E stain's strength, in [0, 1). */
+  stains: number;
+  /** Begins the grid of stage I anywhere in its first cell. */
+  placement: boolean;
+}
+
+/** A start in which attention is fitted to local contrast. */
+export interface WarmStartConfig {
+  /** Steps that fit a and b to local contrast. */
+  steps: number;
+  /** Epochs in which a and b then stay as they are. */
+  frozenEpochs: number;
+}
+
+/** The training. */
+export interface TrainingConfig {
+  /** Epochs to train. */
+  epochs: number;
+  /** Images a step. */
+  batchSize: number;
+  /** Learning rate of f and g. */
+  learningRate: number;
+  /** Learning rate of the attention networks a and b. */
+  attentionLearningRate: number;
+  /** Decoupled weight decay (AdamW). */
+  weightDecay: number;
+  /** Learning rate over the epochs. */
+  schedule: StepSchedule | CosineSchedule;
+  /** Bound of the gradient's norm. */
+  clipNorm: number;
+  /** Estimator of attention's gradient; `leaveOneOut`: unbiased, varies less. */
+  gradient: "unbiased" | "leaveOneOut" | "ats";
+  /** lambda of the entropy regulariser. */
+  entropyWeight: number;
+  /** First epoch of the contrastive term, counted from 1; null: off. */
+  contrastiveFrom: number | null;
+  /** Weights of the classes in the loss: all 1, or inverse to their images. */
+  classWeights: "none" | "balanced";
+  /** Share of the training images cut off for validation, in [0, 1). */
+  validation: number;
+  /** Epochs without a better validation loss before stopping; null: off. */
+  patience: number | null;
+  /** Random changes of the training images. */
+  augmentation: AugmentationConfig;
+  /** A warm start of attention; null: off. */
+  saliencyWarmStart: WarmStartConfig | null;
+}
+
+/** The draws at evaluation. */
+export interface EvaluationConfig {
+  /** `seeded`: random under a seed; `topN`: expected counts, largest beta. */
+  draws: "seeded" | "topN";
+  /** N: sub-tiles drawn at evaluation. */
+  samples: number;
+}
+
+/**
+ * A validated configuration: all that decides a network and its training. No
+ * interface, so that it can stand where any object of JSON can.
+ */
+export type Config = {
+  /** Name of the preset that it started from. */
+  preset: string;
+  /** Background class of the contrastive term; null: none. */
+  referenceClass: string | null;
+  /** um per px that the sizes are meant for; null: pixels as they are. */
+  mpp: number | null;
+  /** Views, tiles and sub-tiles. */
+  view: ViewConfig;
+  /** The networks. */
+  network: NetworkConfig;
+  /** The training. */
+  training: TrainingConfig;
+  /** The draws at evaluation. */
+  evaluation: EvaluationConfig;
+};
