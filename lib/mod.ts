@@ -1,5 +1,5 @@
 /**
- * zoomin as a library: classify one image, evaluate a table of images, train a
+ * zoomin as a library: classify an image, evaluate a table of images, train a
  * run. Start an engine first; it serves the whole process.
  *
  * @example Classify one image

@@ -1,9 +1,9 @@
 /**
- * The Open Inference Protocol, version 2, beside our own routes: what serving
- * platforms speak, with the extension that sends tensors as bytes.
+ * The Open Inference Protocol, version 2, of serving platforms such as Triton
+ * and KServe, with the extension that sends tensors as bytes.
  *
  * An image is an element of the input `image` (BYTES: its file, in JSON as
- * base64) or of the input `uri` (BYTES: an address or a path), or a row of the
+ * base64) or of the input `uri` (BYTES: a URL or a path), or a row of the
  * input `pixels` (UINT8). The outputs are `label` (BYTES) and `probabilities`
  * (FP32), one row an image.
  *
@@ -55,7 +55,7 @@ const modelReady = z.object({ name: z.string(), ready: z.boolean() });
 const ofModel = z.object({ model: modelName });
 const ofVersion = z.object({ model: modelName, version: z.string().max(64) });
 
-// Every route of a model is there with and without its version.
+// Every route of a model exists with and without a version.
 const PLACES = [
   { base: "/v2/models/{model}", params: ofModel },
   { base: "/v2/models/{model}/versions/{version}", params: ofVersion },
@@ -66,10 +66,10 @@ type Named = { model: string; version?: string };
 
 const binary = { type: "string", format: "binary" } as const;
 
-/** `/v2` and what is under it. */
+/** Routes under `/v2`. */
 export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
   const routes = newRoutes();
-  // The handler reads the body itself: clients may send it without a type.
+  // The handler reads the body itself, because clients may send no content type.
   routes.openAPIRegistry.register("InferRequest", inferSchema);
   addServerRoutes(routes, server);
   for (const place of PLACES) {
@@ -99,8 +99,8 @@ function addServerRoutes(routes: OpenAPIHono<Env>, server: Server): void {
       createRoute({
         method: "get",
         path: "/v2/health/live",
-        summary: "Whether the process answers",
-        responses: { 200: json("It does", live) },
+        summary: "Liveness: the process answers",
+        responses: { 200: json("Live", live) },
       }),
       (c) => c.json({ live: true }, 200),
     )
@@ -108,8 +108,8 @@ function addServerRoutes(routes: OpenAPIHono<Env>, server: Server): void {
       createRoute({
         method: "get",
         path: "/v2/health/ready",
-        summary: "Whether work is taken",
-        responses: { 200: json("It is", ready), 503: json("It is not", ready) },
+        summary: "Readiness: work is accepted",
+        responses: { 200: json("Ready", ready), 503: json("Not ready", ready) },
       }),
       (c) =>
         server.notReady === undefined
@@ -143,11 +143,11 @@ function addModelRoutes(
       createRoute({
         method: "get",
         path: `${base}/ready`,
-        summary: "Whether a model is loaded",
+        summary: "Readiness of a model: it is loaded",
         request: { params },
         responses: {
-          200: json("It is", modelReady),
-          503: json("It is not", modelReady),
+          200: json("Ready", modelReady),
+          503: json("Not ready", modelReady),
           ...failures(400, 404),
         },
       }),
@@ -188,7 +188,8 @@ function addInferRoute(
       params,
       headers: z.object({
         [HEADER_LENGTH]: z.string().optional().openapi({
-          description: "Bytes of the JSON, where tensors follow it as bytes",
+          description:
+            "Length of the JSON in bytes, if tensors follow it as bytes",
           example: "142",
         }),
       }),
@@ -228,7 +229,7 @@ function addInferRoute(
   });
 }
 
-/** Classifies every image of a request; the first one that fails fails all. */
+/** Classifies every image of a request; one failure fails the request. */
 async function infer(
   c: Context<Env>,
   { predictor, images, uploads, limits }: Server,
@@ -255,7 +256,7 @@ async function infer(
   return { request, results: await together(all, classify, signal) };
 }
 
-/** Clients of the protocol send JSON, bytes, or do not say which. */
+/** Accepts JSON, bytes and no type at all, as clients of the protocol send them. */
 function assertType(type = ""): void {
   if (
     type === "" || isJson(type) || /^application\/octet-stream\b/i.test(type)
@@ -263,11 +264,11 @@ function assertType(type = ""): void {
     return;
   }
   throw new MediaTypeError(
-    `Cannot take a body of type "${type}": send ${JSON_TYPE}, or ${BYTES_TYPE} where tensors follow the JSON as bytes`,
+    `The Content-Type "${type}" is not supported: send ${JSON_TYPE}, or ${BYTES_TYPE} if tensors follow the JSON as bytes`,
   );
 }
 
-/** `work` on all images at once; once one has failed, the others end. */
+/** Runs `work` on all images at once; a failure aborts the others. */
 async function together<T>(
   images: readonly HeldImage[],
   work: (image: HeldImage, signal: AbortSignal) => Promise<T>,
@@ -280,12 +281,12 @@ async function together<T>(
     return await Promise.all(all);
   } catch (error) {
     failed.abort();
-    await Promise.allSettled(all); // their files are removed now
+    await Promise.allSettled(all); // so that their files are removed
     throw error;
   }
 }
 
-/** JSON, and the bytes of tensors behind it. */
+/** JSON, with the bytes of tensors after it. */
 function binaryAnswer(
   c: Context<Env>,
   document: { outputs: EncodedOutputs["outputs"] },
@@ -298,7 +299,7 @@ function binaryAnswer(
   });
 }
 
-/** An answer as its caller wants it packed. */
+/** Compresses an answer as the caller's Accept-Encoding asks. */
 function packed<Answer extends Response>(
   c: Context<Env>,
   answer: Answer,

@@ -1,5 +1,5 @@
 /**
- * `/v1/jobs`: where jobs stand, as they go on, and what they came to.
+ * `/v1/jobs`: state, progress and results of jobs.
  *
  * @module
  */
@@ -27,13 +27,13 @@ const image = z.string().regex(/^\d{1,9}$/).transform(Number).optional()
   .openapi({
     type: "integer",
     minimum: 0,
-    description: "Which one of a batch, counted from 0",
+    description: "Index in a batch, counted from 0",
   });
 
-// How often a job is looked at while someone listens: it may be another
-// process of the same store that works on it.
+// Interval of reading a job during a stream: another process that shares the
+// store may be the one that runs it.
 const LOOK_EVERY_MS = 200;
-// A comment now and then tells proxies that the line is alive.
+// Comments tell proxies that the connection is alive.
 const COMMENT_EVERY_MS = 15_000;
 
 const listRoute = createRoute({
@@ -42,7 +42,7 @@ const listRoute = createRoute({
   summary: "The latest jobs",
   request: { query: jobQuerySchema },
   responses: {
-    200: json("Jobs, the latest first", jobListSchema),
+    200: json("Jobs, latest first", jobListSchema),
     ...failures(400),
   },
 });
@@ -50,7 +50,7 @@ const listRoute = createRoute({
 const getRoute = createRoute({
   method: "get",
   path: "/v1/jobs/{id}",
-  summary: "Where a job stands",
+  summary: "State of a job",
   request: { params },
   responses: { 200: json("The job", jobSchema), ...failures(400, 404) },
 });
@@ -58,7 +58,7 @@ const getRoute = createRoute({
 const cancelRoute = createRoute({
   method: "post",
   path: "/v1/jobs/{id}/cancel",
-  summary: "Stop a job at its next step; what it has kept stays",
+  summary: "Stop a job at its next step; saved work stays",
   request: { params },
   responses: { 200: json("The job", jobSchema), ...failures(400, 404) },
 });
@@ -66,15 +66,15 @@ const cancelRoute = createRoute({
 const resumeRoute = createRoute({
   method: "post",
   path: "/v1/jobs/{id}/resume",
-  summary: "Go on with a job that was cancelled or failed",
+  summary: "Continue a cancelled or failed job",
   request: { params },
   responses: { 202: acceptedJob, ...failures(400, 404, 409) },
 });
 
-/** What a file or a stream of a job holds, by its content type. */
+/** Schemas of a job's file or stream, by content type. */
 type Content = Record<string, { schema: z.ZodType | PlainSchema }>;
 
-/** What zod has no word for. */
+/** A schema that zod cannot express. */
 interface PlainSchema {
   type: "string" | "object";
   format?: string;
@@ -87,7 +87,7 @@ const lines: PlainSchema = {
   description: "One JSON document a line",
 };
 
-/** A route to a file or a stream of a job. */
+/** Declares a route to a file or a stream of a job. */
 const fileRoute = <Name extends string, Query extends z.ZodRawShape>(
   name: Name,
   { content, summary, query }: {
@@ -107,7 +107,7 @@ const fileRoute = <Name extends string, Query extends z.ZodRawShape>(
     },
   });
 
-/** `/v1/jobs` and what is under it. */
+/** Routes under `/v1/jobs`. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
 export function jobRoutes(server: Server) {
   const { jobs } = server;
@@ -131,7 +131,7 @@ export function jobRoutes(server: Server) {
     .openapi(
       fileRoute("events", {
         content: { "text/event-stream": { schema: { type: "string" } } },
-        summary: "The job as it goes on: server-sent events",
+        summary: "Progress of a job as server-sent events",
         query: {},
       }),
       async (c) => {
@@ -164,7 +164,7 @@ export function jobRoutes(server: Server) {
           },
           "application/x-ndjson": { schema: lines },
         },
-        summary: "What a job came to; of a batch, one JSON line an image",
+        summary: "Result of a job; of a batch, one JSON line an image",
         query: {},
       }),
       async (c) => {
@@ -179,7 +179,7 @@ export function jobRoutes(server: Server) {
     .openapi(
       fileRoute("heatmap.png", {
         content: { "image/png": { schema: binary } },
-        summary: "Attention over an image that a job classified",
+        summary: "Heat map of an image that a job classified",
         query: { image },
       }),
       async (c) => {
@@ -206,7 +206,7 @@ export function jobRoutes(server: Server) {
     .openapi(
       fileRoute("log", {
         content: { "application/x-ndjson": { schema: lines } },
-        summary: "The log of a job that trains: one JSON line an epoch",
+        summary: "Log of a training job: one JSON line an epoch",
         query: {},
       }),
       async (c) => {
@@ -217,19 +217,19 @@ export function jobRoutes(server: Server) {
       },
     );
 
-  /** A job that is done. */
+  /** Finds a job that succeeded. @throws {ConflictError} */
   async function succeeded(id: string): Promise<Job> {
     const job = await jobs.get(id);
     if (job.state === "succeeded") return job;
     throw new ConflictError(
-      `Cannot give the result of a job that is ${job.state}${
+      `The job has no result, because it is ${job.state}${
         job.error ? `: ${job.error}` : ""
       }`,
     );
   }
 }
 
-/** What a job's change is called in its stream. */
+/** Name of the event that reports a job's state. */
 function eventOf({ state, finishedAt }: Job): string {
   if (finishedAt !== null) return "end";
   return state === "running" ? "progress" : "state";

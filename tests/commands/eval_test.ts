@@ -147,7 +147,7 @@ Deno.test("eval warns of images that the run has learned from", async () => {
       remarks(result).filter((line) => line.startsWith("warning: "))
     );
   assert.deepEqual(await warnings("--data", "unsplit.csv"), [
-    "warning: the run has learned from 12 of these 20 images; score new ones with --data run/splits.csv --split test",
+    "warning: the run was trained or selected on 12 of these 20 images; score new ones with --data run/splits.csv --split test",
   ]);
   const [ofFile] = await warnings(
     ...["--checkpoint", "run/last.safetensors", "--data", "unsplit.csv"],
@@ -280,12 +280,15 @@ Deno.test("eval names what is wrong with its input", async () => {
   await inParallel<[file: string, reason: RegExp]>([
     [
       "no/such.csv",
-      /^Cannot write --predictions no\/such\.csv: there is no folder no$/m,
+      /^Cannot write --predictions no\/such\.csv: the folder no does not exist; /m,
     ],
-    ["nothing", /^Cannot write --predictions nothing: it is a folder$/m],
+    [
+      "nothing",
+      /^Cannot write --predictions nothing: it is a folder; name a file$/m,
+    ],
     [
       "set/manifest.csv",
-      /^Cannot write to set\/manifest\.csv: it is one of the files to read/m,
+      /^Cannot write to set\/manifest\.csv: it is one of the input files/m,
     ],
   ], async ([file, message]) => {
     const result = await zoomin(folder, ...EVAL, "--predictions", file);

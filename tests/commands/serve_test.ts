@@ -22,15 +22,18 @@ const folder = folderOfFile(async (folder) => {
 
 Deno.test("serve says what is wrong with its flags", async () => {
   const faults: [string[], RegExp][] = [
-    [[], /without --models DIR/],
-    [["--models", "absent"], /--models absent: there is no such folder/],
-    [["--models", "token"], /no such folder/],
+    [[], /give --models DIR/],
+    [
+      ["--models", "absent"],
+      /--models absent does not exist or is not a folder/,
+    ],
+    [["--models", "token"], /not a folder/],
     [["--models", "empty", "--data-root", "absent"], /--data-root absent/],
     [["--models", "empty", "--port", "70000"], /--port/],
     [["--models", "empty", "--timeout", "0"], /--timeout/],
-    [["--models", "empty", "--host", "0.0.0.0"], /without a token/],
-    [["--models", "empty", "--host", "::"], /without a token/],
-    [["--models", "empty", "--host", "example.org"], /without a token/],
+    [["--models", "empty", "--host", "0.0.0.0"], /Without a token/],
+    [["--models", "empty", "--host", "::"], /Without a token/],
+    [["--models", "empty", "--host", "example.org"], /Without a token/],
     [
       ["--models", "empty", "--allow-host", "https://example.org/x"],
       /--allow-host "https:\/\/example.org\/x".* host or host:port/,

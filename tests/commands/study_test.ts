@@ -83,7 +83,7 @@ Deno.test("a run that fails stops those beside it", async () => {
     ...[...argv, "--out", "failing", "--workers", "2"],
   );
   assert.equal(code, 1);
-  assert.match(stderr, /Cannot finish .*seed-0: .*held-out/s);
+  assert.match(stderr, /Training in .*seed-0 failed: .*held-out/s);
   assert.equal(await processesOf("failing/runs"), "");
 });
 
@@ -106,8 +106,7 @@ Deno.test("study takes no run for that of other settings or data", async () => {
       code: 2,
       message,
     });
-  const another =
-    /^Cannot take colon\/runs\/uniform\/seed-0 .* another /.source;
+  const another = /^colon\/runs\/uniform\/seed-0 was made with another /.source;
   await refused(RegExp(`${another}config and folds: .*--quick`, "m"));
   await refused(RegExp(another, "m"), "--report");
   await write(rows.slice(1));
@@ -122,11 +121,14 @@ Deno.test("study takes no run for that of other settings or data", async () => {
 Deno.test("study says what it can run", async () => {
   for (
     const [argv, message] of [
-      ["study", /"": write colon or needle or gtsdb first/],
+      ["study", /"": the first argument must be colon or needle or gtsdb/],
       ["study kolon --out o", /"kolon"/],
       ["study colon --out o", /--data MANIFEST/],
       ["study needle", /--out DIR/],
-      ["study needle --out o --only x", /--only x: the variants/],
+      [
+        "study needle --out o --only x",
+        /no variant x \(--only\): those of needle are/,
+      ],
     ] as const
   ) {
     const result = await zoomin(folder, ...argv.split(" "));

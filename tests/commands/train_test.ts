@@ -89,7 +89,7 @@ async function stopAfterTwoEpochs(
   if (signal === "SIGKILL") return void assert.equal(result.code, 137);
   assert.equal(result.code, 130);
   assert.deepEqual(remarks(result).slice(1), [
-    "Stopped: --resume goes on from the last whole epoch",
+    "Stopped: --resume continues from the last complete epoch",
   ]);
 }
 
@@ -183,12 +183,12 @@ Deno.test("train says in words what it came to", async () => {
   );
   assert.match(
     stdout,
-    /^words: 1 epoch done, the best is 1 \(best\.safetensors\)\n {2}last epoch: loss \d\.\d{3}, accuracy \d\.\d{3}, validation loss \d\.\d{3}, accuracy \d\.\d{3}, AUC [\d.-]+\n$/,
+    /^words: 1 epoch done, the best epoch is 1 \(best\.safetensors\)\n {2}last epoch: loss \d\.\d{3}, accuracy \d\.\d{3}, validation loss \d\.\d{3}, accuracy \d\.\d{3}, AUC [\d.-]+\n$/,
   );
   const again = await zoomin(folder, ...training("words", "--epochs", "1"));
   assertFailsInOneLine(again, {
     code: 2,
-    message: /^Cannot start in words as it holds a run: add --resume/m,
+    message: /^words already holds a run: add --resume/m,
   });
 });
 
@@ -211,7 +211,7 @@ Deno.test("train names the classes, and an epoch that nothing chose", async () =
   );
   assert.match(
     stdout,
-    /^classes: 1 epoch done, the last is kept as best\.safetensors: /,
+    /^classes: 1 epoch done, best\.safetensors holds the last epoch, /,
   );
 });
 
@@ -220,7 +220,7 @@ Deno.test("train --epochs 0 gives a checkpoint that classifies", async () => {
     folder,
     ...training("untrained", "--epochs", "0"),
   );
-  assert.match(start.stdout, /0 epochs done, the start is kept as best\./);
+  assert.match(start.stdout, /0 epochs done, no epoch was run: best\./);
   const { stdout } = await succeed(
     folder,
     ...["classify", "--checkpoint", "untrained", "--json", "--backend", "wasm"],
@@ -352,7 +352,7 @@ const FAULTS: Fault[] = [
     argv: ["--config", "short.json"],
     code: 2,
     message:
-      /^Cannot use short\.json .*: it has no "preset"; write one of colon/m,
+      /^The configuration short\.json has no "preset": set it to one of colon/m,
   },
   {
     name: "labels without the reference class",
@@ -423,7 +423,7 @@ const FAULTS: Fault[] = [
     },
     argv: ["--data", "nofold.csv", "--preset", "needle", "--folds", "manifest"],
     code: 1,
-    message: /folds of nofold\.csv: it has no column "fold"/,
+    message: /nofold\.csv has no column "fold"/,
   },
   {
     name: "folds of test images only",
@@ -434,7 +434,8 @@ const FAULTS: Fault[] = [
     },
     argv: ["--data", "aside.csv", "--preset", "needle", "--folds", "manifest"],
     code: 1,
-    message: /aside\.csv: all its images have the split "test", .*; mark some/,
+    message:
+      /aside\.csv are left for folds: all have the split "test"; mark some/,
   },
   {
     name: "more folds than images that are not set aside",
@@ -469,7 +470,8 @@ const FAULTS: Fault[] = [
     files: { "file": "" },
     argv: [...DATA, "--preset", "needle", "--out", "file"],
     code: 2,
-    message: /^Cannot write a run to file: it is a file$/m,
+    message:
+      /^Cannot write a run to file: it is a file; give a folder as --out$/m,
   },
   {
     name: "a damaged training image",
@@ -821,9 +823,9 @@ async function checkFoldSplits(): Promise<void> {
     return remarks(result).filter((line) => line.startsWith("warning: "));
   };
   assert.deepEqual(await warned("held-out"), [
-    "warning: the run has learned from 6 of these 12 images; score new ones with --data cv/held-out/fold-01/splits.csv --split test",
+    "warning: the run was trained or selected on 6 of these 12 images; score new ones with --data cv/held-out/fold-01/splits.csv --split test",
   ]);
   assert.deepEqual(await warned("best-epoch"), [
-    "warning: the run has learned from 12 of these 12 images",
+    "warning: the run was trained or selected on 12 of these 12 images",
   ]);
 }

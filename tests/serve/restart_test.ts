@@ -199,7 +199,10 @@ Deno.test("a full queue says when to come again; who goes away frees a place", a
   await pending(2);
   const response = await classify();
   assert.match(response.headers.get("retry-after")!, /^[1-9]\d*$/);
-  await assertRefused(response, { status: 429, error: /more than 2/ });
+  await assertRefused(response, {
+    status: 429,
+    error: /queue is full \(2 classifications\)/,
+  });
   for (const connection of slow) connection.close();
   await pending(0);
   assert.equal((await (await classify()).json()).model.name, "first");

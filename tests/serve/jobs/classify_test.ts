@@ -104,6 +104,6 @@ Deno.test("an upload that is gone is said to be gone", async () => {
     await Deno.remove(join(folder, IMAGE_FILE));
     const { state, error } = await end(store, runner);
     assert.equal(state, "failed");
-    assert.match(error!, /^The upload is gone: send it again/);
+    assert.match(error!, /^The uploaded image was removed: send it again/);
   });
 });

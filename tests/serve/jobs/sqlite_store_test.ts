@@ -227,7 +227,10 @@ function newRun(id: string, name: string, isTaken = false) {
 
 Deno.test("no two jobs train a model of one name at a time", async () => {
   await withStores(async (one, two) => {
-    const trained = { name: "ConflictError", message: /a job trains one/ };
+    const trained = {
+      name: "ConflictError",
+      message: /taken by a job that trains it/,
+    };
     await one.add(newRun("a", "m"));
     await one.add(newRun("other", "n"));
     await assert.rejects(two.add(newRun("b", "m")), trained);
@@ -247,7 +250,7 @@ Deno.test("no job trains a model of a name that is taken", async () => {
     const taken = newRun("a", "m", true);
     await assert.rejects(one.add(taken), {
       name: "ConflictError",
-      message: /there is one of that name/,
+      message: /taken by another model/,
     });
     assert.equal(await one.get("a"), undefined);
     // Who asks again under its key gets its job, which may have made the model.
