@@ -54,7 +54,7 @@ Deno.test("a faulty tensor is refused by its field", async () => {
       { size },
       400,
       "body",
-      /follow/,
+      /after the last tensor/,
     ],
     [of(good, { shape: [2] }), {}, 400, "inputs.0.data"],
     [of(good, { shape: [1, 2] }), {}, 400, "inputs.0.shape"],
