@@ -15,7 +15,7 @@ import { regionsOf } from "../lib/serve/geojson.ts";
 import { MediaTypeError } from "../lib/serve/errors.ts";
 import type { HeldImage } from "../lib/serve/intake/images.ts";
 import type { Accepted } from "../lib/serve/jobs/jobs.ts";
-import type { ClassifyOptions } from "../lib/serve/predictor.ts";
+import type { HowToClassify } from "../lib/serve/predictor.ts";
 import {
   classificationSchema,
   type ClassifyByName,
@@ -102,7 +102,7 @@ const route = createRoute({
 
 /** A received request, before classification. */
 interface Received {
-  how: ClassifyOptions & { model?: string | undefined };
+  how: HowToClassify & { model?: string | undefined };
   /** Undefined if only the job will look for it. */
   image: HeldImage | undefined;
   asJob(): Promise<Accepted>;

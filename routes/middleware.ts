@@ -9,8 +9,8 @@ import { secureHeaders } from "hono/secure-headers";
 import { isLoopback } from "../lib/serve/intake/addresses.ts";
 import { bearsToken } from "../lib/serve/auth.ts";
 import {
-  bytesOf,
   chunksOf,
+  readBody,
   unpackedBody,
 } from "../lib/serve/intake/paced_body.ts";
 import {
@@ -171,9 +171,12 @@ export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
         throw new TooLargeError(tooLarge);
       }
       const chunks = chunksOf(body, {
-        ...{ mostBytes: jsonBytes, pace, tooLarge, signal },
+        mostBytes: jsonBytes,
+        pace,
+        tooLarge,
+        signal,
       });
-      c.req.raw = new Request(c.req.raw, { body: await bytesOf(chunks) });
+      c.req.raw = new Request(c.req.raw, { body: await readBody(chunks) });
     }
     await next();
   };

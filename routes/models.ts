@@ -62,11 +62,16 @@ export function modelRoutes({ models }: Server) {
     const { name, version, info } = model;
     const { sha256, config, epoch, parameterCount, metrics } = info;
     return {
-      ...{ name, version, sha256 },
+      name,
+      version,
+      sha256,
       state: models.isLoaded(model) ? "loaded" : "unloaded",
       default: name === models.defaultName,
       classes: [...info.classes],
-      ...{ epoch, parameterCount, metrics, config },
+      epoch,
+      parameterCount,
+      metrics,
+      config,
     };
   };
   return newRoutes()

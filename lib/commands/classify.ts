@@ -12,7 +12,7 @@ import { classifyImages, defaultWorkers } from "./classifier.ts";
 import {
   CHECKPOINT,
   COMMON_FLAGS,
-  foregroundOf,
+  parseForeground,
   SHARED_MEMORY,
   workers,
 } from "./shared/common_flags.ts";
@@ -118,7 +118,7 @@ export async function run(argv: string[]): Promise<number> {
     samples: flags.samples,
     draws: flags.draws,
     seed: flags.seed,
-    foreground: await foregroundOf(flags.foreground),
+    foreground: await parseForeground(flags.foreground),
     memoryBytes: flags.memory?.bytes,
     origin: origin ?? "level0",
   };

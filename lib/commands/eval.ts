@@ -30,7 +30,7 @@ import {
 import {
   CHECKPOINT,
   COMMON_FLAGS,
-  foregroundOf,
+  parseForeground,
   SHARED_MEMORY,
   workers,
 } from "./shared/common_flags.ts";
@@ -105,7 +105,7 @@ export async function run(argv: string[]): Promise<number> {
     samples: flags.samples,
     draws: flags.draws,
     seed,
-    foreground: await foregroundOf(flags.foreground),
+    foreground: await parseForeground(flags.foreground),
     memoryBytes: flags.memory?.bytes,
   };
   const signal = interruptSignal();

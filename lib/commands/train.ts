@@ -19,7 +19,7 @@ import {
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import {
   COMMON_FLAGS,
-  foregroundOf,
+  parseForeground,
   SHARED_MEMORY,
   workers,
 } from "./shared/common_flags.ts";
@@ -55,7 +55,7 @@ import {
 import {
   imageCacheBytes,
   progressText,
-  type TrainRequest,
+  type TrainArguments,
   type TrainSetup,
 } from "./shared/train_setup.ts";
 
@@ -131,7 +131,7 @@ export async function run(argv: string[]): Promise<number> {
 }
 
 /** Reads and checks all flags before any work. */
-async function readRequest(argv: string[]): Promise<TrainRequest> {
+async function readRequest(argv: string[]): Promise<TrainArguments> {
   const { values: flags } = parseFlags(argv, FLAGS);
   checkTogether(flags);
   const { out: folder, seed, folds, protocol = "both", resume } = flags;
@@ -143,7 +143,7 @@ async function readRequest(argv: string[]): Promise<TrainRequest> {
     onlyFolds: onlyFolds(flags.fold),
     protocols: protocol === "both" ? PROTOCOLS : [protocol],
     workers: flags.workers,
-    foreground: await foregroundOf(flags.foreground),
+    foreground: await parseForeground(flags.foreground),
     memory: flags.memory,
     backend: flags.backend,
     resume,

@@ -13,7 +13,7 @@ import type { ModelEntry, ModelRegistry } from "./models.ts";
 export type { ModelClassification };
 
 /** Options of a classification; the configuration's values if omitted. */
-export interface ClassifyOptions {
+export interface HowToClassify {
   samples?: number | undefined;
   draws?: "seeded" | "topN" | undefined;
   seed: number;
@@ -38,7 +38,7 @@ export interface ServedClassification {
 }
 
 /** A place in the queue; dispose of it once. */
-export type Place = Disposable;
+export type QueuePlace = Disposable;
 
 /** Parts of the server that a predictor uses. */
 export interface PredictorOptions {
@@ -78,7 +78,7 @@ export class Predictor {
    *
    * @throws {BusyError | NotReadyError}
    */
-  enter(): Place {
+  enter(): QueuePlace {
     const { limits, engine } = this.#options;
     if (this.#draining) {
       throw new NotReadyError(
@@ -115,7 +115,7 @@ export class Predictor {
   async classify(
     image: NamedImage,
     model: ModelEntry,
-    options: ClassifyOptions,
+    options: HowToClassify,
     signal: AbortSignal,
   ): Promise<ServedClassification> {
     const { timeoutMs } = this.#options.limits;
@@ -140,7 +140,7 @@ export class Predictor {
   async classifyLater(
     image: NamedImage,
     model: ModelEntry,
-    options: ClassifyOptions,
+    options: HowToClassify,
     signal: AbortSignal,
   ): Promise<ServedClassification> {
     return await this.#run(image, model, { ...options, urgent: false, signal });
@@ -149,17 +149,19 @@ export class Predictor {
   async #run(
     { path, name, alone }: NamedImage,
     { name: model, version, info: { sha256 } }: ModelEntry,
-    { signal, heatmap = false, ...options }: ClassifyOptions & {
+    { signal, heatmap = false, ...options }: HowToClassify & {
       urgent: boolean;
       signal: AbortSignal;
     },
   ): Promise<ServedClassification> {
     const { engine, limits, onClassified } = this.#options;
     const started = performance.now();
-    const answer = await engine.classify({
+    const answer = await engine.dispatch({
       ...options,
       model: sha256,
-      ...{ path, name, alone },
+      path,
+      name,
+      alone,
       heatmap,
       maxPixels: limits.maxPixels,
     }, signal);

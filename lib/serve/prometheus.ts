@@ -23,7 +23,7 @@ const BUCKETS = [
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /** The server's counters and gauges. */
-export class Metrics {
+export class ServerMetrics {
   readonly #registry = new Registry();
   readonly #requests = new Counter({
     name: "http_requests_total",

@@ -17,7 +17,7 @@ import { Jobs } from "./jobs/jobs.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./logging.ts";
 import { Messages } from "./redaction.ts";
-import { Metrics } from "./prometheus.ts";
+import { ServerMetrics } from "./prometheus.ts";
 import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
 import { Sources } from "./intake/allowed_sources.ts";
@@ -56,7 +56,7 @@ export interface Server {
   readonly images: Images;
   readonly uploads: Uploads;
   readonly jobs: Jobs;
-  readonly metrics: Metrics;
+  readonly metrics: ServerMetrics;
   readonly limits: Limits;
   readonly messages: Messages;
   readonly token: string | undefined;
@@ -104,7 +104,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const draining = new AbortController();
   return {
     ...parts,
-    ...{ limits, token, log },
+    limits,
+    token,
+    log,
     get notReady() {
       if (draining.signal.aborted) return "the server is stopping";
       if (engine.status) return models.defaultFault;
@@ -148,7 +150,9 @@ async function putTogether(options: ServerOptions) {
     queuedJobs: limits.queuedJobs,
   });
   const engine = new EnginePool({
-    ...{ backend: options.backend, allowedHosts, memoryBytes },
+    backend: options.backend,
+    allowedHosts,
+    memoryBytes,
     workers: options.workers,
     ...(options.engineModule && { module: options.engineModule }),
     onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
@@ -160,20 +164,25 @@ async function putTogether(options: ServerOptions) {
   const models = new ModelRegistry({
     folder: modelFolder,
     stateFolder: state,
-    ...{ engine, messages },
+    engine,
+    messages,
   });
   const predictor = new Predictor({
-    ...{ engine, models, limits },
+    engine,
+    models,
+    limits,
     onClassified: ({ model, timings, bytesRead }) =>
       metrics.classified({ model: model.name, timings, bytesRead }),
   });
-  const metrics = new Metrics({
+  const metrics = new ServerMetrics({
     pending: () => predictor.pending,
     gpuBytes: () => engine.gpuBytes(),
     jobs: () => store.counts(),
   });
   const runner = new JobRunner({
-    ...{ store, messages, log },
+    store,
+    messages,
+    log,
     folder: jobFolder,
     works: worksOf(options, {
       engine,
@@ -188,8 +197,17 @@ async function putTogether(options: ServerOptions) {
   });
   const jobs = new Jobs({ store, runner, models, sources, messages });
   return {
-    ...{ engine, models, predictor, images, uploads, jobs, metrics },
-    ...{ messages, runner, store, jobFolder },
+    engine,
+    models,
+    predictor,
+    images,
+    uploads,
+    jobs,
+    metrics,
+    messages,
+    runner,
+    store,
+    jobFolder,
   };
 }
 
@@ -205,7 +223,11 @@ function worksOf(
     classify: classifyWork({ images, models, predictor }),
     batch: batchWork({ images, models, predictor, messages }),
     train: trainWork({
-      ...{ backend, allowedHosts, engine, models, sources },
+      backend,
+      allowedHosts,
+      engine,
+      models,
+      sources,
       module: trainModule,
       maxPixels: limits.maxPixels,
       stopMs: limits.stopMs,

@@ -103,14 +103,20 @@ Deno.test("an address that this machine does not have is one line", async () => 
 
 Deno.test("a stop waits for what is under way, but not for ever", async () => {
   const server = await startServer({
-    ...{ models: join(folder, "empty"), dataRoots: [], allowedHosts: [] },
-    ...{ backend: "wasm", workers: 1, log() {} },
+    models: join(folder, "empty"),
+    dataRoots: [],
+    allowedHosts: [],
+    backend: "wasm",
+    workers: 1,
+    log() {},
     limits: { ...DEFAULT_LIMITS, drainMs: 500 },
   });
   const port = freePort();
   const stopping = new AbortController();
   const stopped = listen(server, {
-    ...{ hostname: "127.0.0.1", port, stop: stopping.signal },
+    hostname: "127.0.0.1",
+    port,
+    stop: stopping.signal,
   });
   try {
     using upload = await Deno.connect({ hostname: "127.0.0.1", port });
@@ -132,8 +138,13 @@ Deno.test("a stop waits for what is under way, but not for ever", async () => {
 
 Deno.test("a stop while the server starts is heard", async () => {
   const server = await startServer({
-    ...{ models: join(folder, "empty"), dataRoots: [], allowedHosts: [] },
-    ...{ backend: "wasm", workers: 1, log() {}, limits: DEFAULT_LIMITS },
+    models: join(folder, "empty"),
+    dataRoots: [],
+    allowedHosts: [],
+    backend: "wasm",
+    workers: 1,
+    log() {},
+    limits: DEFAULT_LIMITS,
   });
   try {
     const stop = AbortSignal.abort();

@@ -132,7 +132,9 @@ Deno.test("a table is classified; a bad image in it is noted", async () => {
   await Deno.writeTextFile(join(server.folder, "set", "batch.csv"), images);
   const job = await accepted(
     await post(`${server.url}/v1/batch`, {
-      ...{ manifest: "batch.csv", seed: 3, heatmaps: true },
+      manifest: "batch.csv",
+      seed: 3,
+      heatmaps: true,
     }),
   );
   const done = await ended(server.url, job.id);

@@ -51,7 +51,11 @@ async function withModels(
 async function write(folder: string, name: string, epoch = 1): Promise<void> {
   const model = toyModel();
   await writeCheckpoint(join(folder, `${name}.safetensors`), {
-    ...{ model, epoch, seed: 1, metrics: {}, trainer: {} },
+    model,
+    epoch,
+    seed: 1,
+    metrics: {},
+    trainer: {},
     trainerTensors: new Map(),
   });
   disposeParameters(model.parameters);

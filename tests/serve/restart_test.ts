@@ -39,7 +39,10 @@ function train(
   headers: Record<string, string> = {},
 ): Promise<Response> {
   return post(`${url}/v1/train`, {
-    ...{ data: "manifest.csv", name, preset: "needle", epochs },
+    data: "manifest.csv",
+    name,
+    preset: "needle",
+    epochs,
     settings: SMALL_SETTINGS,
   }, headers);
 }

@@ -87,7 +87,7 @@ export const SHARED_MEMORY = memory(
 );
 
 /** Parses the text of `--foreground`. */
-export async function foregroundOf(
+export async function parseForeground(
   text: string | undefined,
 ): Promise<ForegroundChoice | undefined> {
   switch (text) {

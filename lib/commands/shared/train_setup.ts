@@ -13,7 +13,7 @@ import type { Progress } from "../../train/epoch_metrics.ts";
 import { duration, figure } from "./terminal.ts";
 
 /** Options from the command line. */
-export interface TrainRequest {
+export interface TrainArguments {
   data: string;
   folder: string;
   config: Config;
@@ -35,7 +35,7 @@ export interface TrainRequest {
 }
 
 /** Settings of every kind of run. */
-export interface TrainSetup extends TrainRequest {
+export interface TrainSetup extends TrainArguments {
   engine: Engine;
   manifest: Manifest;
   signal: AbortSignal;

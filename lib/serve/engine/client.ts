@@ -116,7 +116,7 @@ export class EngineClient {
     await this.#call((calls) => calls.call("unload", { sha256 }));
   }
 
-  async classify(
+  async run(
     task: ClassifyTask,
     signal: AbortSignal,
   ): Promise<ClassifiedImage> {

@@ -64,7 +64,7 @@ export class EnginePool {
   }
 
   /** Classifies on the least busy engine. */
-  async classify(
+  async dispatch(
     task: ClassifyTask,
     signal: AbortSignal,
   ): Promise<ClassifiedImage> {
@@ -78,7 +78,7 @@ export class EnginePool {
     }
     Atomics.add(this.#pending, 0, 1);
     try {
-      return await engine.classify(task, signal);
+      return await engine.run(task, signal);
     } finally {
       Atomics.sub(this.#pending, 0, 1);
     }

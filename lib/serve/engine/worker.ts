@@ -52,7 +52,7 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
   prepare: open,
   release: ({ image }) => image.file.close(),
   run(batch, signal) {
-    const answers = engine.whileAlive(() => classify(batch, signal));
+    const answers = engine.whileAlive(() => classifyBatch(batch, signal));
     running = answers.catch(() => {}); // the batcher handles the error
     return answers;
   },
@@ -142,7 +142,7 @@ function named(error: unknown, { path, name }: ClassifyTask): unknown {
 }
 
 /** Classifies images that share a model and sampling options. */
-async function classify(
+async function classifyBatch(
   batch: OpenTask[],
   signal: AbortSignal,
 ): Promise<ClassifiedImage[]> {

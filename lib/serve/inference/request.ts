@@ -7,8 +7,8 @@
 import {
   type BodyOptions,
   BodyReader,
-  bytesOf,
   chunksOf,
+  readBody,
 } from "../intake/paced_body.ts";
 import { InputError, TooLargeError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
@@ -50,7 +50,7 @@ export async function receiveRequest(
   const bounds: BodyOptions = { mostBytes, pace, tooLarge, signal };
   const chunks = chunksOf(body ?? ReadableStream.from([]), bounds);
   if (!isBinary) {
-    const request = requestOf(await bytesOf(chunks));
+    const request = requestOf(await readBody(chunks));
     return { request, tensors: undefined, async [Symbol.asyncDispose]() {} };
   }
   const tensors = new BodyReader(chunks);

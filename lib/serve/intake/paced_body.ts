@@ -63,7 +63,7 @@ export async function* chunksOf(
 }
 
 /** Reads a whole body into memory. */
-export async function bytesOf(
+export async function readBody(
   chunks: AsyncIterable<Uint8Array>,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const parts = await Array.fromAsync(chunks) as BlobPart[];
@@ -106,7 +106,7 @@ export class BodyReader implements AsyncDisposable {
 
   /** Reads the next `count` bytes in one piece; for small counts. */
   async take(count: number): Promise<Uint8Array<ArrayBuffer>> {
-    return await bytesOf(this.pieces(count));
+    return await readBody(this.pieces(count));
   }
 
   /** @throws {InputError} If more follows. */

@@ -36,11 +36,14 @@ const FILE_FIELD = "file";
 // Allowance around the file: boundaries, headers and the other fields.
 const FORM_OVERHEAD_BYTES = 2 ** 20;
 const FORM_LIMITS = {
-  ...{ parts: 32, fields: 16, files: 16 },
-  ...{ fieldSize: 4096, fieldNameSize: 100 },
+  parts: 32,
+  fields: 16,
+  files: 16,
+  fieldSize: 4096,
+  fieldNameSize: 100,
 };
 
-const LONGEST_NAME = 255; // characters
+const MAX_NAME = 255; // characters
 const UNNAMED = "the upload";
 
 // Locked by the process that owns the folder, for as long as it lives.
@@ -189,7 +192,7 @@ export class Uploads {
       const sha256 = hash.digest("hex");
       return {
         path,
-        name: name.slice(0, LONGEST_NAME) || UNNAMED,
+        name: name.slice(0, MAX_NAME) || UNNAMED,
         bytes,
         sha256,
       };

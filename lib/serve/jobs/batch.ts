@@ -18,10 +18,10 @@ import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
 import type { JobWork } from "./runner.ts";
 import type { Messages } from "../redaction.ts";
 import type { ModelEntry } from "../models.ts";
-import type { ClassifyOptions } from "../predictor.ts";
+import type { HowToClassify } from "../predictor.ts";
 
 /** Request of a batch job: a table, a model and options. */
-export interface BatchJobRequest extends ClassifyOptions {
+export interface BatchJobRequest extends HowToClassify {
   /** Path of the table, checked when the job was accepted. */
   manifest: string;
   model: string;
@@ -71,9 +71,12 @@ export function batchWork(options: BatchWorkOptions): JobWork {
       signal.throwIfAborted();
       const lines = await Promise.all(
         images.slice(at, at + TOGETHER).map((image, i) =>
-          classify(image, {
+          classifyRow(image, {
             ...options,
-            ...{ manifest, model, how, signal },
+            manifest,
+            model,
+            how,
+            signal,
             heatmap: heatmaps ? batchHeatmap(folder, at + i) : undefined,
           })
         ),
@@ -109,7 +112,7 @@ export async function readBatch(path: string): Promise<BatchImage[]> {
   throw new DataError(`${path}: no rows: add one line an image`);
 }
 
-async function classify(
+async function classifyRow(
   { image, mpp }: BatchImage,
   {
     images,
@@ -125,7 +128,7 @@ async function classify(
     & {
       manifest: string;
       model: ModelEntry;
-      how: ClassifyOptions;
+      how: HowToClassify;
       /** Path of the heat map to write. */
       heatmap: string | undefined;
       signal: AbortSignal;

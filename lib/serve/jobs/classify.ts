@@ -11,10 +11,10 @@ import { hasImage, HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
 import type { Job } from "./store.ts";
 import type { ModelRegistry } from "../models.ts";
-import type { ClassifyOptions, Predictor } from "../predictor.ts";
+import type { HowToClassify, Predictor } from "../predictor.ts";
 
 /** Request of a job that classifies: an image, a model and options. */
-export interface ClassifyJobRequest extends ClassifyOptions {
+export interface ClassifyJobRequest extends HowToClassify {
   /** Both absent if the image was uploaded: it lies in the job's folder. */
   uri?: string | undefined;
   path?: string | undefined;

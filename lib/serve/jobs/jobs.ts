@@ -37,7 +37,7 @@ import type {
 } from "./store.ts";
 import type { Messages } from "../redaction.ts";
 import type { ModelRegistry } from "../models.ts";
-import type { ClassifyOptions } from "../predictor.ts";
+import type { HowToClassify } from "../predictor.ts";
 import type { BatchRequest, ClassifyByName, TrainRequest } from "../schemas.ts";
 import type { Sources } from "../intake/allowed_sources.ts";
 import { RUN_FOLDER, type TrainJobRequest } from "./train.ts";
@@ -96,7 +96,7 @@ export class Jobs {
   /** Accepts an uploaded image, which moves into the job's folder. */
   async classifyUpload(
     upload: Upload,
-    how: ClassifyOptions & { model?: string | undefined },
+    how: HowToClassify & { model?: string | undefined },
     { key }: AcceptOptions,
   ): Promise<Accepted> {
     const { models, runner } = this.#options;
@@ -276,7 +276,7 @@ export class Jobs {
     const file = await sources.file(manifest);
     await this.#asInput("manifest", () => readBatch(file));
     const { name: model } = models.loaded(how.model);
-    return { ...how, ...{ seed, heatmaps, manifest: file, model } };
+    return { ...how, seed, heatmaps, manifest: file, model };
   }
 
   async #checkedRun(request: TrainRequest): Promise<TrainJobRequest> {
@@ -315,7 +315,11 @@ export class Jobs {
     const idempotency = idempotencyOf(asked);
     try {
       const accepted = await store.add({
-        ...{ id, kind, request, idempotency, model },
+        id,
+        kind,
+        request,
+        idempotency,
+        model,
       });
       if (accepted.isNew) runner.wake();
       else await this.#removeFolder(id);

@@ -104,8 +104,14 @@ async function train(
   signal.addEventListener("abort", stop);
   try {
     return await calls.call("train", {
-      ...{ data, config, seed, folder },
-      ...{ backend, allowedHosts, maxPixels, memoryBytes },
+      data,
+      config,
+      seed,
+      folder,
+      backend,
+      allowedHosts,
+      maxPixels,
+      memoryBytes,
       pending: engine.pending,
     }, signal);
   } finally {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import {
   COMMON_FLAGS,
-  foregroundOf,
+  parseForeground,
   SHARED_MEMORY,
 } from "../../../lib/commands/shared/common_flags.ts";
 import {
@@ -95,16 +95,16 @@ Deno.test("the foreground is a word or what a file holds", async () => {
     const mask = join(folder, "none"), polygons = join(folder, "outline");
     await Deno.writeTextFile(polygons, '\n {"type": "FeatureCollection"}');
     await Deno.writeTextFile(mask, "\x89PNG");
-    assert.deepEqual(await foregroundOf("none"), { kind: "none" });
-    assert.deepEqual(await foregroundOf("tissue"), { kind: "tissue" });
-    assert.deepEqual(await foregroundOf(mask), { kind: "mask", path: mask });
-    assert.deepEqual(await foregroundOf(polygons), {
+    assert.deepEqual(await parseForeground("none"), { kind: "none" });
+    assert.deepEqual(await parseForeground("tissue"), { kind: "tissue" });
+    assert.deepEqual(await parseForeground(mask), { kind: "mask", path: mask });
+    assert.deepEqual(await parseForeground(polygons), {
       kind: "polygons",
       path: polygons,
     });
-    assert.equal(await foregroundOf(undefined), undefined);
+    assert.equal(await parseForeground(undefined), undefined);
     await assert.rejects(
-      foregroundOf(join(folder, "missing")),
+      parseForeground(join(folder, "missing")),
       /^ImageError: Cannot read the foreground .*missing: no such file$/,
     );
   });

@@ -31,7 +31,10 @@ async function receive(
   const received = async () => {
     const { signal } = new AbortController();
     const chunks = chunksOf(body, {
-      ...{ mostBytes, pace: PACE, tooLarge: "too large", signal },
+      mostBytes,
+      pace: PACE,
+      tooLarge: "too large",
+      signal,
     });
     let bytes = 0;
     for await (const chunk of chunks) {

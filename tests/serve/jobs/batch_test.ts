@@ -32,13 +32,17 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
       const done: string[] = [];
       const reports: JobProgress[] = [];
       const request: BatchJobRequest = {
-        ...{ manifest, model: "m", seed: 0, heatmaps: false },
+        manifest,
+        model: "m",
+        seed: 0,
+        heatmaps: false,
       };
       const work = batchWork({
         models: { loaded: () => ({}) } as unknown as ModelRegistry,
         images: {
           named: ({ path, name }: { path: string; name: string }) => ({
-            ...{ path, name },
+            path,
+            name,
             async [Symbol.asyncDispose]() {},
           }),
         } as unknown as Images,
@@ -52,9 +56,16 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
       });
       await work({
         job: {
-          ...{ id: "j", kind: "batch", state: "running", request },
-          ...{ progress: null, attempts: 2, error: null },
-          ...{ createdAt: "", startedAt: null, finishedAt: null },
+          id: "j",
+          kind: "batch",
+          state: "running",
+          request,
+          progress: null,
+          attempts: 2,
+          error: null,
+          createdAt: "",
+          startedAt: null,
+          finishedAt: null,
         },
         folder,
         report: (progress) => reports.push(progress),

@@ -43,7 +43,10 @@ async function withJob(
     queuedJobs: 10,
   });
   const runner = new JobRunner({
-    ...{ store, folder: jobs, isReady: () => true, log() {} },
+    store,
+    folder: jobs,
+    isReady: () => true,
+    log() {},
     works: { classify: work, batch: work, train: work },
     messages: new Messages([jobs]),
     beatMs: LEASE_MS / 4,
@@ -84,7 +87,9 @@ Deno.test("a process that ends before its job did leaves the upload to the next"
     // It is killed here, before it says so.
     const { state, attempts, error } = await end(store, runner);
     assert.deepEqual({ state, attempts, error }, {
-      ...{ state: "succeeded", attempts: 2, error: null },
+      state: "succeeded",
+      attempts: 2,
+      error: null,
     });
     assert.ok(!await exists(join(folder, IMAGE_FILE)));
   });

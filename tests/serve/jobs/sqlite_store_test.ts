@@ -220,7 +220,9 @@ Deno.test("one key is one job, and another request under it a conflict", async (
 /** A job that makes the model `name`, if there is none. */
 function newRun(id: string, name: string, isTaken = false) {
   return {
-    ...{ id, kind: "train" as const, request: { name } },
+    id,
+    kind: "train" as const,
+    request: { name },
     model: { name, isTaken: () => isTaken },
   };
 }
