@@ -11,7 +11,13 @@
  *
  * @module
  */
-import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import {
+  createRoute,
+  type OpenAPIHono,
+  type RouteConfig,
+  type RouteHandler,
+  z,
+} from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { accepts } from "hono/accepts";
 import { MediaTypeError } from "../lib/serve/errors.ts";
@@ -66,121 +72,56 @@ type Named = { model: string; version?: string };
 
 const binary = { type: "string", format: "binary" } as const;
 
-/** Routes under `/v2`. */
-export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
-  const routes = newRoutes();
-  // The handler reads the body itself, because clients may send no content type.
-  routes.openAPIRegistry.register("InferRequest", inferSchema);
-  addServerRoutes(routes, server);
-  for (const place of PLACES) {
-    addModelRoutes(routes, server, place);
-    addInferRoute(routes, server, place);
-  }
-  return routes;
+const serverRoute = createRoute({
+  method: "get",
+  path: "/v2",
+  summary: "The server's name and version",
+  responses: { 200: json("The server", serverSchema), ...failures() },
+});
+
+const liveRoute = createRoute({
+  method: "get",
+  path: "/v2/health/live",
+  summary: "Liveness: the process answers",
+  responses: { 200: json("Live", live) },
+});
+
+const readyRoute = createRoute({
+  method: "get",
+  path: "/v2/health/ready",
+  summary: "Readiness: work is accepted",
+  responses: { 200: json("Ready", ready), 503: json("Not ready", ready) },
+});
+
+function modelRoute({ base, params }: Place) {
+  return createRoute({
+    method: "get",
+    path: base,
+    summary: "A model's inputs and outputs",
+    request: { params },
+    responses: {
+      200: json("The model; a request has one input", modelMetadataSchema),
+      ...failures(400, 404),
+    },
+  });
 }
 
-function addServerRoutes(routes: OpenAPIHono<Env>, server: Server): void {
-  routes
-    .openapi(
-      createRoute({
-        method: "get",
-        path: "/v2",
-        summary: "The server's name and version",
-        responses: { 200: json("The server", serverSchema), ...failures() },
-      }),
-      (c) =>
-        c.json({
-          name: "zoomin",
-          version: project.version,
-          extensions: [BINARY_EXTENSION],
-        }, 200),
-    )
-    .openapi(
-      createRoute({
-        method: "get",
-        path: "/v2/health/live",
-        summary: "Liveness: the process answers",
-        responses: { 200: json("Live", live) },
-      }),
-      (c) => c.json({ live: true }, 200),
-    )
-    .openapi(
-      createRoute({
-        method: "get",
-        path: "/v2/health/ready",
-        summary: "Readiness: work is accepted",
-        responses: { 200: json("Ready", ready), 503: json("Not ready", ready) },
-      }),
-      (c) =>
-        server.notReady === undefined
-          ? c.json({ ready: true }, 200)
-          : c.json({ ready: false }, 503),
-    );
+function modelReadyRoute({ base, params }: Place) {
+  return createRoute({
+    method: "get",
+    path: `${base}/ready`,
+    summary: "Readiness of a model: it is loaded",
+    request: { params },
+    responses: {
+      200: json("Ready", modelReady),
+      503: json("Not ready", modelReady),
+      ...failures(400, 404),
+    },
+  });
 }
 
-function addModelRoutes(
-  routes: OpenAPIHono<Env>,
-  server: Server,
-  { base, params }: Place,
-): void {
-  const { models } = server;
-  const find = ({ model, version }: Named) => models.get(model, version);
-  routes
-    .openapi(
-      createRoute({
-        method: "get",
-        path: base,
-        summary: "A model's inputs and outputs",
-        request: { params },
-        responses: {
-          200: json("The model; a request has one input", modelMetadataSchema),
-          ...failures(400, 404),
-        },
-      }),
-      (c) => c.json(metadata(find(c.req.valid("param"))), 200),
-    )
-    .openapi(
-      createRoute({
-        method: "get",
-        path: `${base}/ready`,
-        summary: "Readiness of a model: it is loaded",
-        request: { params },
-        responses: {
-          200: json("Ready", modelReady),
-          503: json("Not ready", modelReady),
-          ...failures(400, 404),
-        },
-      }),
-      (c) => {
-        const model = find(c.req.valid("param"));
-        const { name } = model;
-        return server.notReady === undefined && models.isLoaded(model)
-          ? c.json({ name, ready: true }, 200)
-          : c.json({ name, ready: false }, 503);
-      },
-    );
-}
-
-function metadata(model: ModelEntry) {
-  return {
-    name: model.name,
-    versions: [model.version],
-    platform: "zoomin",
-    inputs: Object.entries(INPUTS).map(([name, { datatype, shape }]) => ({
-      name,
-      datatype,
-      shape: [...shape],
-    })),
-    outputs: outputMetadata(model),
-  };
-}
-
-function addInferRoute(
-  routes: OpenAPIHono<Env>,
-  server: Server,
-  { base, params }: Place,
-): void {
-  const route = createRoute({
+function inferRoute({ base, params }: Place) {
+  return createRoute({
     method: "post",
     path: `${base}/infer`,
     summary: "Classify images",
@@ -213,8 +154,73 @@ function addInferRoute(
       ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504),
     },
   });
-  routes.openapi(route, async (c) => {
-    const { model: name, version } = c.req.valid("param") as Named;
+}
+
+/** Routes under `/v2`. */
+export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
+  const routes = newRoutes();
+  // The handler reads the body itself, because clients may send no content type.
+  routes.openAPIRegistry.register("InferRequest", inferSchema);
+  routes
+    .openapi(serverRoute, sendServer)
+    .openapi(liveRoute, sendLive)
+    .openapi(readyRoute, sendReady(server));
+  for (const place of PLACES) {
+    routes
+      .openapi(modelRoute(place), sendMetadata(server))
+      .openapi(modelReadyRoute(place), sendModelReady(server))
+      .openapi(inferRoute(place), sendInference(server));
+  }
+  return routes;
+}
+
+/** Handler of a route that exists with and without a version. */
+type ModelHandler<Route extends (place: Place) => RouteConfig> = RouteHandler<
+  ReturnType<Route>,
+  Env
+>;
+
+const sendServer: RouteHandler<typeof serverRoute, Env> = (c) =>
+  c.json({
+    name: "zoomin",
+    version: project.version,
+    extensions: [BINARY_EXTENSION],
+  }, 200);
+
+const sendLive: RouteHandler<typeof liveRoute, Env> = (c) =>
+  c.json({ live: true }, 200);
+
+function sendReady(server: Server): RouteHandler<typeof readyRoute, Env> {
+  return (c) =>
+    server.notReady === undefined
+      ? c.json({ ready: true }, 200)
+      : c.json({ ready: false }, 503);
+}
+
+function sendMetadata({ models }: Server): ModelHandler<typeof modelRoute> {
+  return (c) => {
+    const { model, version }: Named = c.req.valid("param");
+    return c.json(metadata(models.get(model, version)), 200);
+  };
+}
+
+function sendModelReady(
+  server: Server,
+): ModelHandler<typeof modelReadyRoute> {
+  const { models } = server;
+  return (c) => {
+    const { model: wanted, version }: Named = c.req.valid("param");
+    const model = models.get(wanted, version);
+    const { name } = model;
+    return server.notReady === undefined && models.isLoaded(model)
+      ? c.json({ name, ready: true }, 200)
+      : c.json({ name, ready: false }, 503);
+  };
+}
+
+function sendInference(server: Server): ModelHandler<typeof inferRoute> {
+  return async (c) => {
+    const { model: name, version }: Named = c.req.valid("param");
     const model = server.models.loaded(name, version);
     const { request, results } = await infer(c, server, model);
     const { outputs, tensors } = encodeOutputs(model, results, request);
@@ -226,7 +232,21 @@ function addInferRoute(
     };
     if (tensors.length === 0) return packed(c, c.json(document, 200));
     return packed(c, binaryAnswer(c, document, tensors));
-  });
+  };
+}
+
+function metadata(model: ModelEntry) {
+  return {
+    name: model.name,
+    versions: [model.version],
+    platform: "zoomin",
+    inputs: Object.entries(INPUTS).map(([name, { datatype, shape }]) => ({
+      name,
+      datatype,
+      shape: [...shape],
+    })),
+    outputs: outputMetadata(model),
+  };
 }
 
 /** Classifies every image of a request; one failure fails the request. */
