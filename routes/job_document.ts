@@ -3,14 +3,13 @@
  *
  * @module
  */
-import type { z } from "@hono/zod-openapi";
+import type { JobDocument } from "../lib/serve/documents.ts";
 import type { Job } from "../lib/serve/jobs/store.ts";
-import type { jobSchema } from "../lib/serve/schemas.ts";
 
 /** A job without its request, with links. */
 export function jobDocument(
   { request: _, ...job }: Job,
-): z.infer<typeof jobSchema> {
+): JobDocument {
   return { ...job, links: linksOf(job) };
 }
 

@@ -8,6 +8,11 @@ import { z } from "@hono/zod-openapi";
 import { MPP_RANGE } from "../image/mpp.ts";
 import { configSchema, MAX_SAMPLES } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
+import type {
+  ClassificationDocument,
+  Failure,
+  JobDocument,
+} from "./documents.ts";
 import { InputError } from "./errors.ts";
 import { JOB_STATES } from "./jobs/store.ts";
 import { MODEL_NAME } from "./models.ts";
@@ -151,7 +156,7 @@ export const classificationSchema = z.object({
   bytesRead: z.number(),
   requests: z.number(),
   warnings: z.array(z.string()),
-}).openapi("Classification");
+}).openapi("Classification") satisfies z.ZodType<ClassificationDocument>;
 
 /** Body of every failed request. */
 export const errorSchema = z.object({
@@ -160,7 +165,7 @@ export const errorSchema = z.object({
     description: "The faulty part of the request",
   }),
   requestId: z.string(),
-}).openapi("Error");
+}).openapi("Error") satisfies z.ZodType<Failure>;
 
 /** A model, loaded or not. */
 export const modelSchema = z.object({
@@ -193,7 +198,7 @@ export const jobSchema = z.object({
   startedAt: z.string().nullable(),
   finishedAt: z.string().nullable(),
   links: z.record(z.string(), z.string()),
-}).openapi("Job");
+}).openapi("Job") satisfies z.ZodType<JobDocument>;
 
 export const jobListSchema = z.object({ jobs: z.array(jobSchema) })
   .openapi("Jobs");
@@ -267,6 +272,3 @@ export type TextOptions = z.infer<typeof textOptionsSchema>;
 export type BatchRequest = z.infer<typeof batchSchema>;
 export type TrainRequest = z.infer<typeof trainSchema>;
 export type NewJobRequest = z.infer<typeof newJobSchema>;
-export type Classification = z.infer<typeof classificationSchema>;
-export type Failure = z.infer<typeof errorSchema>;
-export type Job = z.infer<typeof jobSchema>;
