@@ -104,7 +104,7 @@ Deno.test("eval of one image says what nothing bounds", async () => {
     /^accuracy +(1\.000 +0\.207 to 1|0\.000 +0\.000 to 0\.793)/m,
   );
   assert.match(stdout, /^log loss +\d\.\d{3} +-$/m);
-  assert.match(stdout, /^-: every resample comes to this value/m);
+  assert.match(stdout, /^-: all resamples give this value/m);
 });
 
 Deno.test("eval --split and --predictions: a line for each image of it", async () => {
@@ -152,7 +152,10 @@ Deno.test("eval warns of images that the run has learned from", async () => {
   const [ofFile] = await warnings(
     ...["--checkpoint", "run/last.safetensors", "--data", "unsplit.csv"],
   );
-  assert.match(ofFile!, /from 12 of these 20 .* --data run\/splits\.csv /);
+  assert.match(
+    ofFile!,
+    /selected on 12 of these 20 .* --data run\/splits\.csv /,
+  );
   for (const split of ["test", "train"]) {
     assert.deepEqual(await warnings("--split", split), []);
   }
@@ -271,7 +274,10 @@ Deno.test("eval names what is wrong with its input", async () => {
     ]),
     [["--checkpoint", "gone"], /^Cannot find the checkpoint gone: /],
     [["--checkpoint", "nothing"], /^Cannot find a checkpoint in nothing: /],
-    [["--split", "validation"], /split "validation" of set\/manifest\.csv: no/],
+    [
+      ["--split", "validation"],
+      /^No image of set\/manifest\.csv has the split "validation"/,
+    ],
     [["--data", "labels.csv"], /^labels\.csv:3: label "dog" is not a class/],
   ], async ([argv, message]) => {
     const result = await zoomin(folder, ...EVAL, ...argv);
