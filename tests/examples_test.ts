@@ -56,7 +56,7 @@ Deno.test("example: train in process", async () => {
     "set/manifest.csv",
     "example",
   );
-  assert.match(printed, /^best epoch: 1\naccuracy: \{ value: [\d.]+, interval/);
+  assert.match(printed, /^best epoch: 1\naccuracy: \{\s+value: [\d.]+,\s+interval/);
 });
 
 Deno.test("example: the HTTP client", async () => {

@@ -204,7 +204,7 @@ Deno.test("eval reports a broken image and scores the rest", async () => {
   );
   assertFailsInOneLine(
     await zoomin(folder, ...EVAL, "--data", "all_broken.csv"),
-    { code: 1, message: /none of its images could be read; .*cut\.png/ },
+    { code: 1, message: /None of the images of \S+ could be read; .*cut\.png/ },
   );
 });
 

@@ -66,7 +66,7 @@ async function permitted(
 }
 
 interface Result {
-  image: string;
+  source: string;
   label: string;
   probabilities: Record<string, number>;
   subTiles: unknown[];
@@ -84,12 +84,12 @@ Deno.test("classify with --allow-read alone: the same of PNG, BMP and TIFF", asy
   assert.equal(alone.code, 0, alone.stderr);
   const expected = resultsOf(await succeed(folder, ...argv));
   for (const [i, result] of resultsOf(alone).entries()) {
-    const { image, label, probabilities, subTiles } = expected[i]!;
-    assert.equal(result.image, image);
+    const { source, label, probabilities, subTiles } = expected[i]!;
+    assert.equal(result.source, source);
     assert.equal(result.label, label);
-    assert.deepEqual(result.probabilities, probabilities, image);
-    assert.deepEqual(result.subTiles, subTiles, image);
-    assert.ok(!result.warnings.includes(JPEG_WARNING), image);
+    assert.deepEqual(result.probabilities, probabilities, source);
+    assert.deepEqual(result.subTiles, subTiles, source);
+    assert.ok(!result.warnings.includes(JPEG_WARNING), source);
   }
 });
 
@@ -99,14 +99,14 @@ Deno.test("classify with --allow-read alone: a warning of JPEG, and an engine by
   assert.equal(alone.code, 0, alone.stderr);
   const expected = resultsOf(await succeed(folder, ...argv));
   for (
-    const [i, { image, probabilities, warnings }] of resultsOf(alone).entries()
+    const [i, { source, probabilities, warnings }] of resultsOf(alone).entries()
   ) {
-    assert.deepEqual(warnings, [JPEG_WARNING], image);
+    assert.deepEqual(warnings, [JPEG_WARNING], source);
     for (const [label, value] of Object.entries(probabilities)) {
       const theirs = expected[i]!.probabilities[label]!;
       assert.ok(
         Math.abs(value - theirs) < 0.02,
-        `${image}: ${value}, ${theirs}`,
+        `${source}: ${value}, ${theirs}`,
       );
     }
     assert.deepEqual(expected[i]!.warnings, []);

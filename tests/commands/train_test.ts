@@ -578,7 +578,7 @@ Deno.test("train --folds: both protocols, once", async () => {
 
   await inParallel<[string[], RegExp]>([
     [["--folds", "3"], /cv\/folds\.csv: give the --data, --seed/],
-    [["--folds", "2", "--seed", "1"], /in cv with another --seed: /],
+    [["--folds", "2", "--seed", "1"], /continue cv with another --seed: /],
     [["--folds", "2", "--set", "view.samples=5"], /another configuration: /],
     [
       ["--folds", "2", "--foreground", "set/images/train_00000.png"],
