@@ -17,7 +17,7 @@ const folder = folderOfFile(async (folder) => {
   await Deno.rename(join(folder, "run"), join(folder, "models/first"));
 });
 
-/** What the example prints. */
+/** Runs an example and returns its output. */
 async function run(name: string, ...argv: string[]): Promise<string> {
   const example = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", join(ROOT, "examples", name), ...argv],
@@ -56,7 +56,10 @@ Deno.test("example: train in process", async () => {
     "set/manifest.csv",
     "example",
   );
-  assert.match(printed, /^best epoch: 1\naccuracy: \{\s+value: [\d.]+,\s+interval/);
+  assert.match(
+    printed,
+    /^best epoch: 1\naccuracy: \{\s+value: [\d.]+,\s+interval/,
+  );
 });
 
 Deno.test("example: the HTTP client", async () => {

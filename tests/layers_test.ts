@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-// What every layer may use: no layer of its own.
+// Files that every layer may use.
 const BASE = [
   "lib/errors.ts",
   "lib/files.ts",

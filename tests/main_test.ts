@@ -10,7 +10,7 @@ import {
 const FILES = "--allow-read --allow-write --allow-env --allow-sys --allow-ffi";
 const NET = `${FILES} --allow-net`; // images may lie on web servers
 
-// What answers to strangers reads no more of its surroundings than it names.
+// The command that serves strangers may read only the listed surroundings.
 const SERVE = [
   "--unstable-no-legacy-abort", // a request ends with its client
   "--allow-read --allow-write",
@@ -19,7 +19,7 @@ const SERVE = [
   "--allow-ffi --allow-net",
 ].join(" ");
 
-// What the task of each command grants, and no more.
+// Exact permissions of each command's task.
 const GRANTS: Record<string, string> = {
   train: NET,
   eval: NET,

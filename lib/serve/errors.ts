@@ -49,7 +49,7 @@ export class MediaTypeError extends RefusalError {
   override name = "MediaTypeError";
 }
 
-/** The body came too slowly. */
+/** The body was sent too slowly. */
 export class StalledError extends RefusalError {
   override name = "StalledError";
 }

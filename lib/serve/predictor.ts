@@ -31,7 +31,7 @@ export interface NamedImage {
   alone: boolean;
 }
 
-/** A classification, and its heat map if one was asked for. */
+/** A classification, with its heat map if requested. */
 export interface ServedClassification {
   result: ModelClassification;
   heatmap?: Uint8Array<ArrayBuffer>;

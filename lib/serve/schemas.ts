@@ -243,7 +243,7 @@ export const trainedSchema = z.object({
   name: z.string(),
   epochs: z.number().openapi({
     description:
-      "Number of epochs run; fewer than asked for if training stopped early",
+      "Number of epochs run; fewer than requested if training stopped early",
   }),
   bestEpoch: z.number(),
   last: z.record(z.string(), z.number().nullable()).optional().openapi({

@@ -34,7 +34,7 @@ interface SubTile {
   weight: number;
 }
 
-/** What `classify --json` prints for an image. */
+/** Output of `classify --json` for an image. */
 interface Result {
   source: string;
   image: { width: number; height: number; mpp?: number };

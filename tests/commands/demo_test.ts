@@ -42,7 +42,7 @@ async function stopDemoAt(folder: string, file: string): Promise<void> {
   assert.match(stderr, /\nStopped: run the same command to continue\n$/);
 }
 
-// Of the demo that is stopped twice, and then ends: it draws once.
+// The demo is stopped twice and then ends: it draws only once.
 const folder = folderOfFile(() => Promise.resolve());
 
 Deno.test("Ctrl-C stops the demo while it trains", async () => {

@@ -11,14 +11,14 @@ import { fileURLToPath } from "node:url";
 /** The folder of the repository. */
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
-/** What `deno task NAME` runs, by name. */
+/** Command lines of the tasks, by name. */
 export const taskCommands: Record<string, string> = Object.fromEntries(
   Object.entries<{ command: string }>(
     JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))).tasks,
   ).map(([name, { command }]) => [name, command]),
 );
 
-/** What a process came to. */
+/** Exit code and output of a process. */
 export interface Outcome {
   code: number;
   stdout: string;
@@ -44,7 +44,7 @@ export async function outcome(process: Deno.ChildProcess): Promise<Outcome> {
   const { code, stdout, stderr } = await process.output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   const result = { code, stdout: text(stdout), stderr: text(stderr) };
-  // Nobody watches a terminal: no line is written over, and none is coloured.
+  // Not a terminal: no status line is rewritten, and none is coloured.
   // deno-lint-ignore no-control-regex
   assert.doesNotMatch(result.stdout + result.stderr, /[\r\x1b]/);
   return result;
@@ -58,7 +58,7 @@ export async function zoomin(
   return await outcome(start(folder, ...argv));
 }
 
-/** As {@linkcode zoomin}, for what must succeed. */
+/** As {@linkcode zoomin}, and asserts success. */
 export async function succeed(
   folder: string,
   ...argv: string[]
@@ -85,7 +85,7 @@ export function assertFails(
   assert.doesNotMatch(result.stderr, /^ {4}at /m, "a stack is no message");
 }
 
-/** As {@linkcode assertFails}, where the reason is one line. */
+/** As {@linkcode assertFails}, and asserts that the reason is one line. */
 export function assertFailsInOneLine(
   result: Outcome,
   expected: { code: number; message: RegExp },
@@ -94,7 +94,7 @@ export function assertFailsInOneLine(
   assert.equal(remarks(result).length, 1, result.stderr);
 }
 
-/** A port that nobody listens on. */
+/** A free port. */
 export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;

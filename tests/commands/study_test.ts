@@ -11,7 +11,7 @@ import {
 
 const folder = folderOfFile(drawSet);
 
-/** Where the system tells of processes whose command line has `path`. */
+/** Processes whose command line has `path`, from /proc. */
 async function processesOf(path: string): Promise<string> {
   const pattern = `[${path[0]}]${path.slice(1)}`; // not grep's own
   const { stdout } = await new Deno.Command("sh", {
@@ -63,7 +63,7 @@ Deno.test("study runs its grid, writes its report, and goes on where it was", as
     /ours-5\.0-clusters-8: attention, .* of 48 sub-tiles hit/,
   );
 
-  // A run that was cut off: what its folds came to is told, and marked.
+  // A stopped run: its finished folds are reported, and marked.
   await Deno.remove(cell);
   const third = await succeed(folder, ...argv, "--out", "out", "--report");
   const partial = JSON.parse(third.stdout);

@@ -18,7 +18,7 @@ import {
 const server = serverOfFile();
 const IMAGE = "images/test_00000.png";
 
-/** What a classification says. */
+/** Fields of a classification that the tests use. */
 interface Result {
   id: string;
   model: { name: string; version: string; sha256: string };

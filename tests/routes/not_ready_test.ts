@@ -1,4 +1,4 @@
-/** What is answered while the engine is not there, or the server stops. */
+/** Answers while the engine is not ready or the server is stopping. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { folderOfFile } from "../commands/process.ts";

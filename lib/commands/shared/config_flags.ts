@@ -81,7 +81,7 @@ async function readChanges(file: string): Promise<Config> {
     throw new ConfigError(
       `The configuration ${file} has no "preset": set it to one of ${
         presetNames.join(", ")
-      }, and what differs from it`,
+      }, and add only the values that differ`,
     );
   }
   const isKnown = typeof name === "string" && presetNames.includes(name);

@@ -90,7 +90,7 @@ export async function seedOf(
   const seed = first?.seed as number;
   if (asked !== undefined && asked !== seed) {
     throw new UsageError(
-      `Cannot resume ${folder} with --seed ${asked}: it was started with ${seed}`,
+      `Cannot resume ${folder} with --seed ${asked}: it was started with ${seed}; leave out --seed`,
     );
   }
   const file = first?.foreground ?? null;

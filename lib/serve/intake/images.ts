@@ -42,7 +42,7 @@ export class Images {
     if ((uri === undefined) === (path === undefined)) {
       throw new InputError(
         "uri",
-        'Request names no image: give "uri" or "path"',
+        'The request names no image: give "uri" or "path"',
       );
     }
     const source = uri === undefined

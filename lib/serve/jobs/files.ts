@@ -12,7 +12,7 @@ export const RESULT_FILE = "result.json";
 /** Results of a batch: one JSON line an image. */
 export const RESULTS_FILE = "results.jsonl";
 export const HEATMAP_FILE = "heatmap.png";
-/** Folder of a batch's heat maps, if they were asked for. */
+/** Folder of a batch's heat maps, if requested. */
 export const HEATMAP_FOLDER = "heatmaps";
 
 /** True if the uploaded image of a job still exists. */

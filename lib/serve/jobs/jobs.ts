@@ -260,7 +260,7 @@ export class Jobs {
     if ((uri === undefined) === (path === undefined)) {
       throw new InputError(
         "uri",
-        'Request names no image: give "uri" or "path"',
+        'The request names no image: give "uri" or "path"',
       );
     }
     if (path !== undefined) await sources.file(path);

@@ -12,7 +12,7 @@ interface Task {
 
 const never = new AbortController().signal;
 
-// The value of a task that is never prepared, as its server does not answer.
+// Value of a task that is never prepared, because its server does not answer.
 const SILENT = 404;
 
 function aborted(signal: AbortSignal): Promise<never> {
@@ -21,7 +21,7 @@ function aborted(signal: AbortSignal): Promise<never> {
   );
 }
 
-/** A batcher that doubles values, and what it did. */
+/** A batcher that doubles values, with a record of its calls. */
 function doubling(
   { prepares, computes }: {
     prepares?: Promise<void>;

@@ -87,7 +87,7 @@ Deno.test("who gives up does not wait", async () => {
     await setImmediate(); // before the Worker can have answered
     assert.ok(isTold);
     await refused;
-    // And the engine goes on with others.
+    // The engine continues with other images.
     await pool.dispatch(await task(), signal);
   } finally {
     pool.close();

@@ -6,7 +6,7 @@ import { Clock } from "../../clock.ts";
 const PACE = { stallMs: 500, leastBytesPerSecond: 1000 };
 const ENOUGH_MS = 100_000;
 
-/** What comes and goes: sizes of the parts, and the pauses in ms. */
+/** A body to send: sizes of its parts, and the pauses in ms. */
 interface Transfer {
   parts: number[];
   /** Before each part. */

@@ -84,7 +84,7 @@ Deno.test("a process that ends before its job did leaves the upload to the next"
     const { signal } = new AbortController();
     await work({ job, folder, report() {}, async assertHeld() {}, signal });
     assert.ok(await exists(join(folder, HEATMAP_FILE)), "its work was done");
-    // It is killed here, before it says so.
+    // The process is killed here, before it reports the end.
     const { state, attempts, error } = await end(store, runner);
     assert.deepEqual({ state, attempts, error }, {
       state: "succeeded",

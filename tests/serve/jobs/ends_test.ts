@@ -1,5 +1,5 @@
 /**
- * How jobs end, on a real runner and store: what counts as a setback, and what
+ * Ends of jobs, on a real runner and store: what counts as a setback, and what
  * is kept.
  */
 import assert from "node:assert/strict";

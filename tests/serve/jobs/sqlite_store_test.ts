@@ -255,7 +255,7 @@ Deno.test("no job trains a model of a name that is taken", async () => {
       message: /taken by another model/,
     });
     assert.equal(await one.get("a"), undefined);
-    // Who asks again under its key gets its job, which may have made the model.
+    // A repeated key returns its job, which may have made the model.
     const idempotency = { key: "key", digest: "digest" };
     await one.add({ ...newRun("b", "n"), idempotency });
     const again = await one.add({ ...newRun("c", "n", true), idempotency });
