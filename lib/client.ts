@@ -3,7 +3,7 @@
  *
  * @example Classify an image, then train a model and wait for it
  * ```ts
- * import { Client } from "zoomin/client";
+ * import { Client } from "@zoomin/zoomin/client";
  *
  * const client = new Client("http://127.0.0.1:8000");
  * const { label } = await client.classify(await Deno.readFile("a.png"));
@@ -103,7 +103,7 @@ export class ServerError extends Error {
  *
  * @example
  * ```ts
- * import { Client } from "zoomin/client";
+ * import { Client } from "@zoomin/zoomin/client";
  *
  * const client = new Client("https://zoomin.example.org", {
  *   token: Deno.env.get("ZOOMIN_TOKEN")!,
@@ -137,7 +137,7 @@ export class Client {
    *
    * @example
    * ```ts
-   * import { Client } from "zoomin/client";
+   * import { Client } from "@zoomin/zoomin/client";
    *
    * const client = new Client("http://127.0.0.1:8000");
    * const { label, probabilities } = await client.classify(
@@ -169,7 +169,7 @@ export class Client {
    *
    * @example
    * ```ts
-   * import { Client } from "zoomin/client";
+   * import { Client } from "@zoomin/zoomin/client";
    *
    * const client = new Client("http://127.0.0.1:8000");
    * const { id } = await client.classifyLater({ path: "cohort/a.tif" });
@@ -193,7 +193,7 @@ export class Client {
    *
    * @example
    * ```ts
-   * import { Client } from "zoomin/client";
+   * import { Client } from "@zoomin/zoomin/client";
    *
    * const client = new Client("http://127.0.0.1:8000");
    * for await (const { state, progress } of client.events(Deno.args[0]!)) {
@@ -224,7 +224,7 @@ export class Client {
    *
    * @example
    * ```ts
-   * import { Client } from "zoomin/client";
+   * import { Client } from "@zoomin/zoomin/client";
    *
    * const client = new Client("http://127.0.0.1:8000");
    * const { state, error } = await client.ended(Deno.args[0]!);
@@ -247,7 +247,7 @@ export class Client {
    *
    * @example
    * ```ts
-   * import { Client } from "zoomin/client";
+   * import { Client } from "@zoomin/zoomin/client";
    *
    * const client = new Client("http://127.0.0.1:8000");
    * const { label, subTiles } = await client.result(Deno.args[0]!);

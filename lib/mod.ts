@@ -4,7 +4,7 @@
  *
  * @example Classify one image
  * ```ts
- * import { classifyImage, readCheckpoint, startEngine } from "zoomin";
+ * import { classifyImage, readCheckpoint, startEngine } from "@zoomin/zoomin";
  *
  * await startEngine("auto");
  * const { model } = await readCheckpoint("demo/run");
@@ -25,7 +25,7 @@
  *   startEngine,
  *   trainRun,
  *   withSettings,
- * } from "zoomin";
+ * } from "@zoomin/zoomin";
  *
  * const engine = await startEngine("auto");
  * await trainRun(engine, {
@@ -55,7 +55,7 @@
  *
  * @example Read a region of a remote slide
  * ```ts
- * import { openImage } from "zoomin";
+ * import { openImage } from "@zoomin/zoomin";
  *
  * const slide = await openImage("https://slides.example.org/a.tif");
  * const region = { x: 0, y: 0, width: 256, height: 256 };
