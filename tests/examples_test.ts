@@ -68,3 +68,25 @@ Deno.test("example: the HTTP client", async () => {
     assert.match(printed, /^first [0-9a-f]{12}: (negative|positive) \{/);
   });
 });
+
+/** Runs a subcommand of Deno on files of the library. */
+async function deno(...args: string[]): Promise<void> {
+  const process = new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: ROOT,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  });
+  const { code, stderr } = await outcome(process.spawn());
+  assert.equal(code, 0, stderr);
+}
+
+Deno.test("the examples in doc comments type-check", async () => {
+  await deno("check", "--doc-only", "lib/mod.ts", "lib/client.ts");
+});
+
+Deno.test("all that the client exports is documented", async () => {
+  await deno("doc", "--lint", "lib/client.ts");
+});
