@@ -269,7 +269,7 @@ async function checkHeatmap(path: string): Promise<void> {
   assert.ok(comment, "no scale in the file");
 }
 
-Deno.test("classify goes on after a bad image, and exits with 1", async () => {
+Deno.test("classify continues after a bad image, and exits with 1", async () => {
   const result = await zoomin(
     folder,
     ...[...CLASSIFY, "--json", IMAGES[0]!, "cut.png", IMAGES[1]!],

@@ -20,7 +20,7 @@ async function processesOf(path: string): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-Deno.test("study runs its grid, writes its report, and goes on where it was", async () => {
+Deno.test("study runs its grid, writes its report, and continues where it was", async () => {
   const argv = ["study", "needle", "--quick", "--backend", "wasm", "--json"];
   const first = await succeed(
     folder,

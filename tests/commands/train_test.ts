@@ -248,13 +248,13 @@ Deno.test("any words are labels while nothing refers to a reference class", asyn
   assert.deepEqual(entries.classes, ["chat", "chien"]);
 });
 
-Deno.test("a run that was killed goes on as if it had not been", async () => {
+Deno.test("a run that was killed continues as if it had not been", async () => {
   await stopAfterTwoEpochs("killed", "SIGKILL");
   await succeed(folder, ...training("killed", ...LONG, "--resume"));
   await assertUndisturbed("killed");
 });
 
-Deno.test("Ctrl-C stops with 130; --resume needs no settings to go on", async () => {
+Deno.test("Ctrl-C stops with 130; --resume needs no settings to continue", async () => {
   await stopAfterTwoEpochs("stopped", "SIGINT");
   const { stdout } = await succeed(
     folder,

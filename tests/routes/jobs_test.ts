@@ -89,7 +89,7 @@ Deno.test("a model is trained, told of on the way, and there at once", async () 
   );
 });
 
-Deno.test("a run stops at its next step, and goes on from its checkpoint", async () => {
+Deno.test("a run stops at its next step, and continues from its checkpoint", async () => {
   const { links, id } = await accepted(
     await post(`${server.url}/v1/train`, training("stopped", { epochs: 40 })),
   );

@@ -145,7 +145,7 @@ function waitingForEnd() {
   return { batcher, signals, started: started.promise, end: end.resolve };
 }
 
-Deno.test("a batch goes on for those who stay, and is aborted when all have left", async () => {
+Deno.test("a batch continues for those who stay, and is aborted when all have left", async () => {
   for (const leaving of [[1], [0, 1, 2]]) {
     const { batcher, signals, started, end } = waitingForEnd();
     const controllers = [0, 1, 2].map(() => new AbortController());

@@ -11,7 +11,7 @@ import { Messages } from "../../../lib/serve/redaction.ts";
 import type { ModelRegistry } from "../../../lib/serve/models.ts";
 import type { Predictor } from "../../../lib/serve/predictor.ts";
 
-Deno.test("a batch that was cut off goes on behind its last whole line", async () => {
+Deno.test("a batch that was cut off continues behind its last whole line", async () => {
   const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
   try {
     const manifest = join(folder, "batch.csv");

@@ -57,7 +57,7 @@ Deno.test("a run is cancelled in the midst of a step that has no end", async () 
 });
 
 Deno.test({
-  name: "a run whose GPU is lost goes on once it is back",
+  name: "a run whose GPU is lost continues once it is back",
   ignore: ignoreGpu,
   async fn() {
     const file = join(folder, "loss");
