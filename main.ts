@@ -87,14 +87,20 @@ function report(error: unknown): number {
   return FAILURE;
 }
 
-/** True for errors of the operating system, such as a missing folder or a full disk. */
+/**
+ * True for errors of the operating system, such as a missing folder or a full
+ * disk.
+ */
 function isSystemError(error: unknown): error is Error {
   return error instanceof Deno.errors.NotCapable || // such as /proc
     error instanceof Error && "code" in error &&
       /^E[A-Z]+$/.test(String(error.code)); // ENOENT, but not ERR_INVALID_ARG
 }
 
-/** The system's message, with the final name of a file in place of its temporary one. */
+/**
+ * The system's message, with the final name of a file in place of its temporary
+ * one.
+ */
 function refusal({ message }: Error): string {
   const named = message.replaceAll(/\.([^/\\]+)\.[0-9a-f-]{36}\.tmp/g, "$1");
   return `Cannot continue: ${named}`;

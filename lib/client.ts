@@ -295,7 +295,9 @@ export class Client {
   }
 }
 
-/** Reads the body of a failure, which a proxy may have written in another form. */
+/**
+ * Reads the body of a failure, which a proxy may have written in another form.
+ */
 async function failureOf(response: Response): Promise<Failure> {
   const { status, statusText, headers } = response;
   try {

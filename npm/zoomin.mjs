@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// `npx zoomin COMMAND`: runs the command in the Deno that the package pins, with
+// `npx zoomin COMMAND`: runs the command in the Deno that the package pins,
+// with
 // the permissions of its task in deno.json.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";

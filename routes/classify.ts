@@ -38,7 +38,10 @@ const binary = { type: "string", format: "binary" } as const;
 
 const TAKEN = /^(image\/|application\/octet-stream\b|multipart\/form-data\b)/i;
 
-/** Refuses unsupported types with the full list, because the framework names JSON alone. */
+/**
+ * Refuses unsupported types with the full list, because the framework names
+ * JSON alone.
+ */
 const typed: MiddlewareHandler<Env> = async function assertType(c, next) {
   const type = c.req.header("content-type") ?? "";
   if (!isJson(type) && !TAKEN.test(type)) {

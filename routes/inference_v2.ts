@@ -159,7 +159,8 @@ function inferRoute({ base, params }: Place) {
 /** Routes under `/v2`. */
 export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
   const routes = newRoutes();
-  // The handler reads the body itself, because clients may send no content type.
+  // The handler reads the body itself, because clients may send no content
+  // type.
   routes.openAPIRegistry.register("InferRequest", inferSchema);
   routes
     .openapi(serverRoute, sendServer)
@@ -276,7 +277,9 @@ async function infer(
   return { request, results: await together(all, classify, signal) };
 }
 
-/** Accepts JSON, bytes and no type at all, as clients of the protocol send them. */
+/**
+ * Accepts JSON, bytes and no type at all, as clients of the protocol send them.
+ */
 function assertType(type = ""): void {
   if (
     type === "" || isJson(type) || /^application\/octet-stream\b/i.test(type)

@@ -48,13 +48,19 @@ export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
   };
 }
 
-/** Pattern of the route that answered, because paths would make unlimited labels. */
+/**
+ * Pattern of the route that answered, because paths would make unlimited
+ * labels.
+ */
 function routeOf(c: Context): string {
   const route = matchedRoutes(c).findLast(({ path }) => !path.includes("*"));
   return route?.path ?? "none";
 }
 
-/** Cancels the body of an answer to HEAD: Hono drops it, but leaves its file open. */
+/**
+ * Cancels the body of an answer to HEAD: Hono drops it, but leaves its file
+ * open.
+ */
 export function headed(): MiddlewareHandler<Env> {
   return async function head(c, next) {
     await next();
@@ -83,7 +89,9 @@ export function unmeasured<Rest extends unknown[]>(
 const OPEN =
   /^\/(|livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;
 
-/** Admits requests with the token; without a token, those of this machine only. */
+/**
+ * Admits requests with the token; without a token, those of this machine only.
+ */
 export function guarded({ token }: Server): MiddlewareHandler<Env> {
   return async function guard(c, next) {
     if (token === undefined) assertLocal(c);
@@ -110,7 +118,8 @@ function assertLocal(c: Context): void {
   const { hostname } = new URL(c.req.url);
   const site = c.req.header("sec-fetch-site");
   const isForeign = site === "cross-site" || site === "same-site";
-  // A site whose name resolves to this machine would look local (DNS rebinding).
+  // A site whose name resolves to this machine would look local (DNS
+  // rebinding).
   if (isLoopback(hostname) && !isForeign) return;
   throw new ForbiddenError(
     "Requests from other sites are refused: without a token the server is for this machine only; start it with --token-file",

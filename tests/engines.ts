@@ -80,7 +80,9 @@ async function withErrorScopes(
   assert.deepEqual(errors, [null, null]);
 }
 
-/** Replaces a kernel of ours by one that leaves zeros, as a failed shader does. */
+/**
+ * Replaces a kernel of ours by one that leaves zeros, as a failed shader does.
+ */
 export async function withZeros(
   kernelName: string,
   backend: string,

@@ -169,7 +169,9 @@ function brokenLayers(sources: readonly Source[]): string[] {
   });
 }
 
-/** One cycle of imports, if there is any; types count, as readers follow them. */
+/**
+ * One cycle of imports, if there is any; types count, as readers follow them.
+ */
 function findCycle(sources: readonly Source[]): string[] | undefined {
   const graph = new Map(
     sources.map((source) => [

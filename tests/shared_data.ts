@@ -12,7 +12,10 @@ import { join } from "node:path";
 const isRequired = Deno.env.get("ZOOMIN_REQUIRE_DATA") === "1";
 const shared = fileURLToPath(new URL("../../shared", import.meta.url));
 
-/** Path of a file or folder of the shared data; undefined if it is absent and may be. */
+/**
+ * Path of a file or folder of the shared data; undefined if it is absent and
+ * may be.
+ */
 export function sharedData(...parts: string[]): string | undefined {
   const path = join(shared, "data", ...parts);
   return existsSync(path) || isRequired ? path : undefined;

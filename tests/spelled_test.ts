@@ -19,7 +19,9 @@ const FORMS = ["NFC", "NFD"] as const;
 const NAME = "é";
 const [composed, decomposed] = FORMS.map((form) => NAME.normalize(form));
 
-/** Runs a test with names of the disk in one form, and of the tables in another. */
+/**
+ * Runs a test with names of the disk in one form, and of the tables in another.
+ */
 function inBothForms(
   name: string,
   test: (

@@ -32,7 +32,10 @@ export interface ClassifierSetup {
   origin?: Origin;
   /** Foreground to look at; the configuration's if undefined. */
   foreground: ForegroundChoice | undefined;
-  /** Bound on tensors and caches of all workers; the default for each if undefined. */
+  /**
+   * Bound on tensors and caches of all workers; the default for each if
+   * undefined.
+   */
   memoryBytes: number | undefined;
 }
 
@@ -111,7 +114,9 @@ function regionsText(
 // A Worker and its engine take as long to start as ten colon images.
 const MIN_IMAGES = 10;
 
-/** Number of workers: one a core on wasm if each has enough to do; one on a GPU. */
+/**
+ * Number of workers: one a core on wasm if each has enough to do; one on a GPU.
+ */
 export function defaultWorkers(
   images: number,
   { backend }: Pick<ClassifierSetup, "backend">,

@@ -189,7 +189,10 @@ async function outputPaths(
   return paths;
 }
 
-/** The last part of a path or URL, without the query, which may hold a signature. */
+/**
+ * The last part of a path or URL, without the query, which may hold a
+ * signature.
+ */
 function fileName(image: string): string {
   return basename(image.replace(/^(https?:\/\/[^?#]*).*/is, "$1"));
 }

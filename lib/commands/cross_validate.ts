@@ -135,7 +135,9 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   return failures.length > 0 ? 1 : 0;
 }
 
-/** Number of workers: at most one a task, because they share the memory bound. */
+/**
+ * Number of workers: at most one a task, because they share the memory bound.
+ */
 function workersFor(tasks: number, { workers, engine }: TrainSetup): number {
   const cores = engine.backend === "webgpu" ? 1 : navigator.hardwareConcurrency;
   return Math.min(workers ?? cores, tasks);

@@ -84,7 +84,10 @@ async function versions(): Promise<Record<string, string>> {
   };
 }
 
-/** State of sharp, a native module that needs permissions and a build for the platform. */
+/**
+ * State of sharp, a native module that needs permissions and a build for the
+ * platform.
+ */
 async function imageVersions(): Promise<Record<string, string>> {
   const { libvips, reason } = await findLibvips();
   return libvips

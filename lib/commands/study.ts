@@ -120,7 +120,10 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
-/** The command that reproduces the figures, without the flags of this call alone. */
+/**
+ * The command that reproduces the figures, without the flags of this call
+ * alone.
+ */
 function commandOf(argv: readonly string[]): string {
   const kept = argv.filter((word) => word !== "--report" && word !== "--json");
   return `deno task study ${kept.join(" ")}`;
@@ -175,7 +178,9 @@ async function runAll(setup: Setup): Promise<StudyResults> {
   }
 }
 
-/** Runs a cell, then evaluates its checkpoints with other numbers of samples. */
+/**
+ * Runs a cell, then evaluates its checkpoints with other numbers of samples.
+ */
 async function finishCell(
   cell: Cell,
   setup: Setup,

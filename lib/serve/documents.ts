@@ -41,7 +41,9 @@ export interface ModelDocument {
 
 /** Position of an image in a map. */
 export interface GeoreferenceDocument {
-  /** Coordinate reference system, such as `EPSG:32633`, if the file names one. */
+  /**
+   * Coordinate reference system, such as `EPSG:32633`, if the file names one.
+   */
   crs?: string | undefined;
   /** Affine transform of pixels to map coordinates, six numbers. */
   transform: number[];
@@ -95,7 +97,10 @@ export interface JobDocument {
   kind: "train" | "classify" | "batch";
   /** State; the last three are final. */
   state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
-  /** Progress figures by name, such as `epoch` and `loss`; null before the first. */
+  /**
+   * Progress figures by name, such as `epoch` and `loss`; null before the
+   * first.
+   */
   progress: Record<string, number> | null;
   /** Number of times that the job was started. */
   attempts: number;

@@ -24,7 +24,9 @@ export class UnauthorizedError extends RefusalError {
   override name = "UnauthorizedError";
 }
 
-/** Not allowed or not found; the text is the same, so as to disclose neither. */
+/**
+ * Not allowed or not found; the text is the same, so as to disclose neither.
+ */
 export class ForbiddenError extends RefusalError {
   override name = "ForbiddenError";
 }

@@ -13,7 +13,11 @@ import { InputError } from "./errors.ts";
 
 export { type Origin, ORIGINS } from "../eval/geojson.ts";
 
-/** As `regionsGeoJson`. @throws {InputError} If the image has no such origin. */
+/**
+ * As `regionsGeoJson`.
+ *
+ * @throws {InputError} If the image has no such origin.
+ */
 export function regionsOf(
   result: ClassifiedRegions,
   origin: Origin = "level0",

@@ -24,7 +24,9 @@ export interface Limits {
   timeoutMs: number;
   /** Slowest pace of a body. */
   pace: Pace;
-  /** Longest that a training step may run after its job was asked to stop, ms. */
+  /**
+   * Longest that a training step may run after its job was asked to stop, ms.
+   */
   stopMs: number;
   /** Longest that a stop waits for requests under way, ms. */
   drainMs: number;

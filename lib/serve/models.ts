@@ -94,7 +94,9 @@ export class ModelRegistry {
     return this.#faults;
   }
 
-  /** Model of requests that name none; the first by name until one is chosen. */
+  /**
+   * Model of requests that name none; the first by name until one is chosen.
+   */
   get defaultName(): string | undefined {
     return this.#default !== undefined && this.#models.has(this.#default)
       ? this.#default
@@ -141,7 +143,11 @@ export class ModelRegistry {
     return this.#loaded.get(name) === info.sha256;
   }
 
-  /** As {@linkcode get}, but loaded. @throws {ConflictError} If it is unloaded. */
+  /**
+   * As {@linkcode get}, but loaded.
+   *
+   * @throws {ConflictError} If it is unloaded.
+   */
   loaded(name?: string, version?: string): ModelEntry {
     const model = this.get(name, version);
     if (this.isLoaded(model)) return model;
@@ -280,7 +286,9 @@ export class ModelRegistry {
     return faults;
   }
 
-  /** Loads a model; returns the fault instead of throwing, so that others load. */
+  /**
+   * Loads a model; returns the fault instead of throwing, so that others load.
+   */
   async #tryToLoad(model: ModelEntry): Promise<string | undefined> {
     try {
       await this.#load(model);

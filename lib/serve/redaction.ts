@@ -26,7 +26,8 @@ export class Messages {
 
   /** Redacted message of an error. */
   of(error: Error): string {
-    // These name local paths; the errors of ./errors.ts are written for callers.
+    // These name local paths; the errors of ./errors.ts are written for
+    // callers.
     const isOfTheMachine = error instanceof NamedError;
     return isOfTheMachine ? this.told(error.message) : error.message;
   }

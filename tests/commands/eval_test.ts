@@ -98,7 +98,8 @@ Deno.test("eval of one image says what nothing bounds", async () => {
   const one = join(folder, "set", "one.csv");
   await Deno.writeTextFile(one, `image,label\n${image},${label}\n`);
   const { stdout } = await succeed(folder, ...EVAL, "--data", "set/one.csv");
-  // Wilson's of 1 of 1 is 0.207 to 1; of one image every resample is that image.
+  // Wilson's of 1 of 1 is 0.207 to 1; of one image every resample is that
+  // image.
   assert.match(
     stdout,
     /^accuracy +(1\.000 +0\.207 to 1|0\.000 +0\.000 to 0\.793)/m,

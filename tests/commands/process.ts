@@ -74,7 +74,9 @@ export function remarks({ stderr }: Outcome): string[] {
     .filter((line) => line !== "" && !line.startsWith("engine: "));
 }
 
-/** Checks that a process failed with `code`, said why, and printed no result. */
+/**
+ * Checks that a process failed with `code`, said why, and printed no result.
+ */
 export function assertFails(
   result: Outcome,
   { code, message }: { code: number; message: RegExp },

@@ -794,7 +794,9 @@ function untimed(
   return result;
 }
 
-/** The held-out protocol chooses its epoch on images that are no test images. */
+/**
+ * The held-out protocol chooses its epoch on images that are no test images.
+ */
 async function checkNoLeak(): Promise<void> {
   const { entries } = await readManifest(join(folder, "cv", "folds.csv"));
   const tested = new Set(
@@ -815,7 +817,9 @@ async function checkNoLeak(): Promise<void> {
   );
 }
 
-/** A fold keeps its split, so that eval knows the training images of its run. */
+/**
+ * A fold keeps its split, so that eval knows the training images of its run.
+ */
 async function checkFoldSplits(): Promise<void> {
   const warned = async (protocol: string) => {
     const result = await succeed(

@@ -1,4 +1,6 @@
-/** Faulty requests of the Open Inference Protocol: each is told by its field. */
+/**
+ * Faulty requests of the Open Inference Protocol: each is told by its field.
+ */
 import assert from "node:assert/strict";
 import {
   assertRefused,

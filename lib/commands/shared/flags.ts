@@ -50,7 +50,8 @@ export function parseFlags<Flags extends FlagSet>(
     if (texts.includes("")) {
       throw new UsageError(`--${name} is empty: give it a value`);
     }
-    // The last of repeated flags counts, so that a script's flags can be overridden.
+    // The last of repeated flags counts, so that a script's flags can be
+    // overridden.
     const given = flag.isRepeated ? texts : texts.slice(-1);
     return [name, flag.read(given, name)];
   });

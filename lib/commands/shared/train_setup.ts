@@ -27,7 +27,10 @@ export interface TrainArguments {
   /** Number of parallel folds; one a core if omitted. */
   workers: number | undefined;
   foreground: ForegroundChoice | undefined;
-  /** Bound on tensors and caches; if omitted the default, plus a large image cache. */
+  /**
+   * Bound on tensors and caches; if omitted the default, plus a large image
+   * cache.
+   */
   memory: Memory | undefined;
   backend: BackendChoice;
   resume: boolean;

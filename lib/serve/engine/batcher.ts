@@ -46,7 +46,10 @@ interface Ready<Task, Prepared, Answer> {
 /** Tasks of equal urgency on their way to the engine. */
 class Lane<Task, Prepared, Answer> {
   readonly waiting: Waiting<Task, Answer>[] = [];
-  /** Tasks in preparation, with the time that the idle engine waited for each, ms. */
+  /**
+   * Tasks in preparation, with the time that the idle engine waited for each,
+   * ms.
+   */
   readonly preparing = new Map<Waiting<Task, Answer>, number>();
   readonly ready: Ready<Task, Prepared, Answer>[] = [];
 
@@ -55,7 +58,9 @@ class Lane<Task, Prepared, Answer> {
     return [...this.preparing.values()].filter((ms) => ms < PATIENCE_MS).length;
   }
 
-  /** Number of tasks, prepared or in preparation, that hold a place of the lane. */
+  /**
+   * Number of tasks, prepared or in preparation, that hold a place of the lane.
+   */
   get held(): number {
     const late = this.preparing.size - this.soon;
     return this.ready.length + this.soon + Math.max(0, late - MAX_LATE);

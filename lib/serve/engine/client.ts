@@ -48,7 +48,9 @@ export class EngineClient {
     this.#options = options;
   }
 
-  /** Status of the engine after its self-test; undefined while it is not ready. */
+  /**
+   * Status of the engine after its self-test; undefined while it is not ready.
+   */
   get status(): EngineStatus | undefined {
     return this.#status;
   }
@@ -63,7 +65,10 @@ export class EngineClient {
     return this.#busy;
   }
 
-  /** Starts the engine; rejects if that fails. After a later loss it restarts by itself. */
+  /**
+   * Starts the engine; rejects if that fails. After a later loss it restarts by
+   * itself.
+   */
   async start(): Promise<void> {
     const calls = new WorkerCalls<EngineMethods, EngineEvent>(
       this.#options.module ?? WORKER,
@@ -78,7 +83,8 @@ export class EngineClient {
       const setup = { backend, allowedHosts, memoryBytes };
       const status = await calls.call("start", setup);
       for (const [sha256, path] of this.#models) {
-        // A model that was changed or removed meanwhile must not stop the engine.
+        // A model that was changed or removed meanwhile must not stop the
+        // engine.
         await calls.call("load", { path, sha256 }).catch((error) => {
           if (error instanceof EngineError) throw error;
           this.#models.delete(sha256);

@@ -40,7 +40,10 @@ export class EnginePool {
     return this.#pending;
   }
 
-  /** Starts all engines; rejects if one fails. After a later loss each restarts by itself. */
+  /**
+   * Starts all engines; rejects if one fails. After a later loss each restarts
+   * by itself.
+   */
   async start(): Promise<void> {
     await this.#startOne();
     const { backend } = this.status!;

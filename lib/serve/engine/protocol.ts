@@ -22,7 +22,10 @@ export interface ClassifyTask {
   /** Micrometres per px, in place of the file's value. */
   mpp?: number | undefined;
   heatmap: boolean;
-  /** Most pixels of an image that must be decoded whole; larger ones are refused. */
+  /**
+   * Most pixels of an image that must be decoded whole; larger ones are
+   * refused.
+   */
   maxPixels: number;
   /** A caller waits for the answer, so it runs before the images of jobs. */
   urgent: boolean;

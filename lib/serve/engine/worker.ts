@@ -24,7 +24,8 @@ import type { ClassifyTask, EngineEvent, EngineMethods } from "./protocol.ts";
 import { type GuardedFetch, guardedFetch } from "../intake/guarded_fetch.ts";
 import { answerCalls } from "../../workers/calls.ts";
 
-// On a GPU the images of a batch share its waits. On wasm eight together take as
+// On a GPU the images of a batch share its waits. On wasm eight together take
+// as
 // long as eight apart (39 ms each at 500 x 500 px), so none needs to wait.
 const BATCH_SIZES = { webgpu: 8, wasm: 1 } as const;
 

@@ -100,7 +100,10 @@ function countOf({ name, shape }: InferInput): number {
   );
 }
 
-/** True if the tensor comes as bytes; checks that it has one form and its header. */
+/**
+ * True if the tensor comes as bytes; checks that it has one form and its
+ * header.
+ */
 function isBinary(
   { data, parameters }: InferInput,
   tensors: BodyReader | undefined,

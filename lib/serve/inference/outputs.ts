@@ -76,7 +76,10 @@ function isBinary(
     false;
 }
 
-/** Bytes of a tensor, little-endian: FP32, or BYTES with a 32-bit length before each. */
+/**
+ * Bytes of a tensor, little-endian: FP32, or BYTES with a 32-bit length before
+ * each.
+ */
 function encodeData(data: Tensor["data"]): Uint8Array<ArrayBuffer> {
   const parts = data.map((value) => {
     if (typeof value === "string") {

@@ -30,7 +30,10 @@ export const OUTPUTS = ["label", "probabilities"] as const;
 
 const binarySize = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
-/** A parameter of an unsupported extension: refused, because it must not be ignored. */
+/**
+ * A parameter of an unsupported extension: refused, because it must not be
+ * ignored.
+ */
 function notOffered(message: string) {
   return z.unknown().optional()
     .refine((value) => value === undefined, { error: message })

@@ -54,19 +54,27 @@ export function isPublicAddress(address: string): boolean {
   }
 }
 
-/** True if there is an address and all are public, because a name may have several. */
+/**
+ * True if there is an address and all are public, because a name may have
+ * several.
+ */
 export function arePublicAddresses(addresses: readonly string[]): boolean {
   return addresses.length > 0 && addresses.every(isPublicAddress);
 }
 
-/** True if `hostname` is a link-local address, such as a cloud's metadata service. */
+/**
+ * True if `hostname` is a link-local address, such as a cloud's metadata
+ * service.
+ */
 export function isLinkLocal(hostname: string): boolean {
   const address = hostname.replace(/^\[|\]$/g, "").toLowerCase();
   return address.startsWith("169.254.") || /^fe[89ab].:/.test(address) ||
     address.startsWith("::ffff:a9fe:"); // 169.254.0.0/16 mapped
 }
 
-/** True if a server bound to `hostname` can be reached from this machine only. */
+/**
+ * True if a server bound to `hostname` can be reached from this machine only.
+ */
 export function isLoopback(hostname: string): boolean {
   const address = hostname.replace(/^\[|\]$/g, "").toLowerCase();
   return address === "localhost" || address === "::1" ||

@@ -111,7 +111,10 @@ const DEFAULT_PORTS: Record<string, string> = {
   "https:": "443",
 };
 
-/** DNS lookup that fails unless all addresses are public; never called for IP literals. */
+/**
+ * DNS lookup that fails unless all addresses are public; never called for IP
+ * literals.
+ */
 function lookupPublic(port: string): LookupFunction {
   return function lookup(hostname, options, callback) {
     const refuse = (reason: string) =>
@@ -149,7 +152,9 @@ function response(message: IncomingMessage): Response {
   return new Response(empty ? null : body, { status, headers });
 }
 
-/** A URL for messages and logs, without its query, which may hold a signature. */
+/**
+ * A URL for messages and logs, without its query, which may hold a signature.
+ */
 export function withoutSecrets(address: string | URL): string {
   const url = new URL(address);
   return isIP(url.hostname) || url.host

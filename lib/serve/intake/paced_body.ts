@@ -134,7 +134,8 @@ const FORMATS: ReadonlyMap<string, CompressionFormat> = new Map([
   ["deflate", "deflate"],
 ]);
 
-// One byte unpacks to at most 1032 bytes, so this bounds the bytes held at a time.
+// One byte unpacks to at most 1032 bytes, so this bounds the bytes held at a
+// time.
 const PACKED_BYTES = 4096;
 
 /**

@@ -189,7 +189,8 @@ export class JobRunner {
       } else if (error.reason === "drain") await store.release(job);
       log("info", "job stopped", { ...fields, reason: error.reason });
     } else if (error instanceof NotReadyError || error instanceof EngineError) {
-      // It continues once the engine is back, unless the job is what crashes it.
+      // It continues once the engine is back, unless the job is what crashes
+      // it.
       await store.release(job, { setback: true });
       log("warn", "job waits", { ...fields, error: error.message });
       await this.#idle();

@@ -299,7 +299,9 @@ export class SqliteJobStore implements JobStore {
     return Number(this.#database.prepare(sql).run(values).changes);
   }
 
-  /** A write that a power cut may undo: heartbeats must not wait for the disk. */
+  /**
+   * A write that a power cut may undo: heartbeats must not wait for the disk.
+   */
   #unsynced<T>(work: () => T): T {
     this.#database.exec("PRAGMA synchronous = NORMAL");
     try {

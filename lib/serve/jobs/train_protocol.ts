@@ -19,7 +19,10 @@ export interface TrainTask {
   backend: BackendChoice;
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
-  /** Most pixels of an image that must be decoded whole; larger ones are refused. */
+  /**
+   * Most pixels of an image that must be decoded whole; larger ones are
+   * refused.
+   */
   maxPixels: number;
   /** Bound on tensors and caches, bytes. */
   memoryBytes: number;
