@@ -18,8 +18,8 @@ import { ConflictError, NotFoundError, NotReadyError } from "./errors.ts";
 import type { Messages } from "./redaction.ts";
 
 /**
- * Valid name of a model: a file name that needs no quoting, and that maps to
- * itself on every file system.
+ * Valid name of a model: a file name that needs no quoting, without the ending
+ * that a checkpoint file's name loses as the name of its model.
  */
 export const MODEL_NAME =
   /^(?!.*\.safetensors$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;

@@ -36,7 +36,7 @@ const FIELD = "inputs.0";
 const DATA = `${FIELD}.data`;
 const BINARY_SIZE = `${FIELD}.parameters.binary_data_size`;
 
-// 3 GiB, because the BMP file that holds them can have 4.
+// 3 GiB, because the TIFF file that holds them can have 4.
 const MAX_PIXELS = 2 ** 30;
 
 // Binary form of BYTES: a 32-bit length before each element.
