@@ -6,7 +6,7 @@
 import { ConfigError, NamedError, UsageError } from "./lib/errors.ts";
 import { INTERRUPTED, InterruptError } from "./lib/commands/shared/terminal.ts";
 
-/** A command: its description, and what it does. */
+/** A command with its description. */
 export interface Command {
   summary: string;
   usage: string;
@@ -15,8 +15,8 @@ export interface Command {
 }
 
 /**
- * Commands by name. They are loaded one at a time: `classify` should not wait for
- * what only `train` needs.
+ * Commands by name, each loaded on demand, so that `classify` does not wait for
+ * modules that only `train` needs.
  */
 export const COMMANDS: Record<string, () => Promise<Command>> = {
   train: () => import("./lib/commands/train.ts"),
@@ -43,8 +43,8 @@ async function main([name = "", ...argv]: string[]): Promise<number> {
     const names = Object.keys(COMMANDS).join(", ");
     console.error(
       name === ""
-        ? `Cannot go on without a command: there are ${names}`
-        : `Cannot run "${name}": there are ${names}`,
+        ? `Missing command: give one of ${names}`
+        : `There is no command "${name}": give one of ${names}`,
     );
     return MISUSE;
   }
@@ -71,7 +71,7 @@ async function overview(): Promise<string> {
   }`;
 }
 
-/** Says in one line what went wrong; a bug shows its stack. */
+/** Prints an error in one line; a bug with its stack. */
 function report(error: unknown): number {
   if (error instanceof InterruptError) {
     console.error(error.message);
@@ -87,17 +87,23 @@ function report(error: unknown): number {
   return FAILURE;
 }
 
-/** Whether the system refused: a folder that is missing, a full disk. */
+/**
+ * True for errors of the operating system, such as a missing folder or a full
+ * disk.
+ */
 function isSystemError(error: unknown): error is Error {
   return error instanceof Deno.errors.NotCapable || // such as /proc
     error instanceof Error && "code" in error &&
       /^E[A-Z]+$/.test(String(error.code)); // ENOENT, but not ERR_INVALID_ARG
 }
 
-/** What the system said, of the file that was to be, not of its hidden name. */
+/**
+ * The system's message, with the final name of a file in place of its temporary
+ * one.
+ */
 function refusal({ message }: Error): string {
   const named = message.replaceAll(/\.([^/\\]+)\.[0-9a-f-]{36}\.tmp/g, "$1");
-  return `Cannot go on: ${named}`;
+  return `Cannot continue: ${named}`;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,10 +1,19 @@
 /**
  * A client of the server, typed by the routes themselves.
  *
- *     const client = new Client("http://127.0.0.1:8000");
- *     const { label } = await client.classify(await Deno.readFile("a.png"));
- *     const response = await client.api.v1.train.$post({ json: { ... } });
- *     const job = await client.ended((await response.json()).id);
+ * @example Classify an image, then train a model and wait for it
+ * ```ts
+ * import { Client } from "@zoomin/zoomin/client";
+ *
+ * const client = new Client("http://127.0.0.1:8000");
+ * const { label } = await client.classify(await Deno.readFile("a.png"));
+ * const response = await client.api.v1.train.$post({
+ *   header: {},
+ *   json: { data: "manifest.csv", name: "second", preset: "needle" },
+ * });
+ * const job = await response.json();
+ * if ("id" in job) console.log(label, (await client.ended(job.id)).state);
+ * ```
  *
  * @module
  */
@@ -12,45 +21,75 @@ import { setTimeout as pause } from "node:timers/promises";
 import { hc } from "hono/client";
 import type { App } from "../routes/app.ts";
 import type {
-  Classification,
-  ClassifyByName,
+  ClassificationDocument as Classification,
   Failure,
-  Job,
-  TextOptions,
-} from "./serve/schemas.ts";
+  JobDocument as Job,
+} from "./serve/documents.ts";
+import type { ClassifyByName, TextOptions } from "./serve/schemas.ts";
 
-export type { Classification, Failure, Job } from "./serve/schemas.ts";
+export type {
+  ClassificationDocument as Classification,
+  Failure,
+  GeoreferenceDocument as Georeference,
+  ImageDocument as ImageFacts,
+  JobDocument as Job,
+  ModelDocument as ModelVersion,
+  RegionDocument as Region,
+  SubTileDocument as SubTile,
+  TileDocument as Tile,
+} from "./serve/documents.ts";
 
-/** How to reach a server. */
+/** Options of a {@linkcode Client}. */
 export interface ClientOptions {
-  /** What the server's `--token-file` holds. */
+  /** The token in the server's `--token-file`. */
   token?: string;
 }
 
-/** How to classify; the configuration's own values where left out. */
-export type ClassifyOptions = Omit<ClassifyByName, "uri" | "path"> & {
+/** Options of a classification; the configuration's values if omitted. */
+export interface ClassifyOptions {
+  /** Name of the model; the server's default if omitted. */
+  model?: string | undefined;
+  /** Number of sub-tiles to read. */
+  samples?: number | undefined;
+  /** Draw at random by the seed, or take the N of highest attention. */
+  draws?: "seeded" | "topN" | undefined;
+  /** Seed of the draws; 0 if omitted. */
+  seed?: number | undefined;
+  /** Micrometres per px, in place of the file's value. */
+  mpp?: number | undefined;
+  /** Aborts the request. */
   signal?: AbortSignal;
-};
+}
 
-/** An image: its bytes, or where the server finds it. */
+/** An image: its bytes, a path in the server's data folders, or a URL. */
 export type ImageInput =
   | Uint8Array<ArrayBuffer>
   | Blob
   | { path: string }
   | { uri: string };
 
-// A server that stops ends each stream at once.
+/**
+ * The typed client of Hono.
+ *
+ * @internal
+ */
+type Api = ReturnType<typeof hc<App>>;
+
+// Delay before a new stream: a server that stops ends each stream at once.
 const LISTEN_AGAIN_MS = 200;
 
-/** The server refused, or failed. */
+/** The server refused the request or failed. */
 export class ServerError extends Error {
+  /** Name of the class. */
   override name = "ServerError";
+  /** HTTP status. */
   readonly status: number;
-  /** What part of the request is wrong. */
+  /** The faulty part of the request, if the server names one. */
   readonly field: string | undefined;
-  /** How the server's log calls the request. */
+  /** Id of the request in the server's log. */
   readonly requestId: string;
 
+  /** Makes an error of a failed response's status and body. */
   constructor(status: number, { error, field, requestId }: Failure) {
     super(error);
     this.status = status;
@@ -59,13 +98,29 @@ export class ServerError extends Error {
   }
 }
 
-/** A server. */
+/**
+ * A client of one server.
+ *
+ * @example
+ * ```ts
+ * import { Client } from "@zoomin/zoomin/client";
+ *
+ * const client = new Client("https://zoomin.example.org", {
+ *   token: Deno.env.get("ZOOMIN_TOKEN")!,
+ * });
+ * ```
+ */
 export class Client {
   /** Every route with a JSON body or none, by its path. */
-  readonly api: ReturnType<typeof hc<App>>;
+  readonly api: Api;
   readonly #url: string;
   readonly #headers: Record<string, string>;
 
+  /**
+   * Makes a client; it connects with the first request.
+   *
+   * @param url address of the server, such as `http://127.0.0.1:8000`.
+   */
   constructor(url: string, { token }: ClientOptions = {}) {
     this.#url = url.replace(/\/$/, "");
     this.#headers = token === undefined
@@ -75,37 +130,77 @@ export class Client {
   }
 
   /**
-   * Classifies an image and waits for the answer.
+   * Classifies an image and waits for the result.
    *
-   * @throws {ServerError} If the server refuses, or makes a job of it: a file
-   *   that large is for {@linkcode classifyLater}.
+   * @throws {ServerError} If the server refuses, or turns the request into a
+   *   job: for a large file use {@linkcode classifyLater}.
+   *
+   * @example
+   * ```ts
+   * import { Client } from "@zoomin/zoomin/client";
+   *
+   * const client = new Client("http://127.0.0.1:8000");
+   * const { label, probabilities } = await client.classify(
+   *   { path: "images/test_00000.png" },
+   *   { samples: 40, seed: 1 },
+   * );
+   * console.log(label, probabilities);
+   * ```
    */
   async classify(
     image: ImageInput,
     options: ClassifyOptions = {},
   ): Promise<Classification> {
-    const response = await this.#classify(image, options, {});
+    const response = await this.#post(image, options, {});
     if (response.status === 202) {
       const { id } = await response.json() as Job;
       throw new ServerError(202, {
-        error: `The image is large: its job is ${id}`,
+        error: `The image is large: its result will be that of job ${id}`,
         requestId: response.headers.get("x-request-id") ?? "",
       });
     }
     return await response.json() as Classification;
   }
 
-  /** Accepts an image as a job. @throws {ServerError} */
+  /**
+   * Accepts an image as a job, without waiting for the result.
+   *
+   * @throws {ServerError} If the server refuses.
+   *
+   * @example
+   * ```ts
+   * import { Client } from "@zoomin/zoomin/client";
+   *
+   * const client = new Client("http://127.0.0.1:8000");
+   * const { id } = await client.classifyLater({ path: "cohort/a.tif" });
+   * await client.ended(id);
+   * console.log((await client.result(id)).label);
+   * ```
+   */
   async classifyLater(
     image: ImageInput,
     options: ClassifyOptions = {},
   ): Promise<Job> {
     const headers = { prefer: "respond-async" };
-    const response = await this.#classify(image, options, headers);
+    const response = await this.#post(image, options, headers);
     return await response.json() as Job;
   }
 
-  /** A job as it goes on, until it ends. @throws {ServerError} */
+  /**
+   * Streams the changes of a job until it ends.
+   *
+   * @throws {ServerError} If there is no such job.
+   *
+   * @example
+   * ```ts
+   * import { Client } from "@zoomin/zoomin/client";
+   *
+   * const client = new Client("http://127.0.0.1:8000");
+   * for await (const { state, progress } of client.events(Deno.args[0]!)) {
+   *   console.log(state, progress);
+   * }
+   * ```
+   */
   async *events(id: string, signal?: AbortSignal): AsyncGenerator<Job> {
     const response = await this.#fetch(`/v1/jobs/${id}/events`, {
       ...(signal && { signal }),
@@ -122,7 +217,20 @@ export class Client {
     }
   }
 
-  /** Waits until a job ends; a server that stops ends its streams before. */
+  /**
+   * Waits until a job ends, across restarts of the stream.
+   *
+   * @throws {ServerError} If there is no such job.
+   *
+   * @example
+   * ```ts
+   * import { Client } from "@zoomin/zoomin/client";
+   *
+   * const client = new Client("http://127.0.0.1:8000");
+   * const { state, error } = await client.ended(Deno.args[0]!);
+   * console.log(state, error ?? "");
+   * ```
+   */
   async ended(id: string, signal?: AbortSignal): Promise<Job> {
     for (;;) {
       for await (const job of this.events(id, signal)) {
@@ -132,28 +240,42 @@ export class Client {
     }
   }
 
-  /** What a job that classified came to. @throws {ServerError} */
+  /**
+   * Reads the result of a job that classified an image.
+   *
+   * @throws {ServerError} If the job has not succeeded.
+   *
+   * @example
+   * ```ts
+   * import { Client } from "@zoomin/zoomin/client";
+   *
+   * const client = new Client("http://127.0.0.1:8000");
+   * const { label, subTiles } = await client.result(Deno.args[0]!);
+   * console.log(label, subTiles.length);
+   * ```
+   */
   async result(id: string): Promise<Classification> {
     const response = await this.#fetch(`/v1/jobs/${id}/result`);
     return await response.json() as Classification;
   }
 
-  async #classify(
+  async #post(
     image: ImageInput,
     { signal, ...options }: ClassifyOptions,
     headers: Record<string, string>,
   ): Promise<Response> {
     const init = { method: "POST", ...(signal && { signal }) };
     if (!(image instanceof Uint8Array) && !(image instanceof Blob)) {
+      const named: ClassifyByName = { ...image, ...options };
       return await this.#fetch("/v1/classify", {
         ...init,
         headers: { "content-type": "application/json", ...headers },
-        body: JSON.stringify({ ...image, ...options }),
+        body: JSON.stringify(named),
       });
     }
     const query = new URLSearchParams(
       Object.entries(options satisfies TextOptions)
-        .filter(([, value]) => value !== undefined) // as JSON leaves it out
+        .filter(([, value]) => value !== undefined) // as JSON omits it
         .map(([name, value]) => [name, String(value)]),
     );
     return await this.#fetch(`/v1/classify?${query}`, {
@@ -173,14 +295,16 @@ export class Client {
   }
 }
 
-/** What a server says of a failure; a proxy before it says it in its own way. */
+/**
+ * Reads the body of a failure, which a proxy may have written in another form.
+ */
 async function failureOf(response: Response): Promise<Failure> {
   const { status, statusText, headers } = response;
   try {
     return await response.json() as Failure;
   } catch {
     return {
-      error: `The server answers ${status} ${statusText}`.trim(),
+      error: `The server answered ${status} ${statusText}`.trim(),
       requestId: headers.get("x-request-id") ?? "",
     };
   }

@@ -1,7 +1,7 @@
 /**
  * Packs the npm package: the code, and a program that runs it in the Deno that
- * the package pins. The repository has no package.json of its own, which Deno
- * would take for more dependencies.
+ * the package pins. The repository itself has no package.json, because Deno would
+ * read dependencies from it.
  *
  *     deno task pack DIR    writes zoomin-VERSION.tgz into DIR
  *
@@ -23,7 +23,7 @@ const FILES = [
 
 const [out] = Deno.args;
 if (out === undefined) {
-  console.error("Cannot pack without a folder to write to: deno task pack DIR");
+  console.error("Missing folder to write to: deno task pack DIR");
   Deno.exit(2);
 }
 const folder = await Deno.makeTempDir();

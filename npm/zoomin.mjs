@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// `npx zoomin COMMAND`: runs the command in the Deno that the package pins, with
+// `npx zoomin COMMAND`: runs the command in the Deno that the package pins,
+// with
 // the permissions of its task in deno.json.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -13,7 +14,7 @@ const deno = createRequire(import.meta.url).resolve("deno/bin.cjs");
 const { tasks } = JSON.parse(readFileSync(config, "utf8"));
 const [name = "--help", ...rest] = process.argv.slice(2);
 const isCommand = tasks[name]?.command.endsWith(` main.ts ${name}`);
-// Of "deno run FLAGS main.ts NAME"; --help reads what any command does.
+// Permissions from "deno run FLAGS main.ts NAME"; --help only reads.
 const { command } = tasks[isCommand ? name : "classify"];
 const flags = command.split(" ").slice(2, -2);
 

@@ -1,5 +1,5 @@
 /**
- * All routes, and what goes around them.
+ * All routes with their middleware.
  *
  * @module
  */
@@ -25,12 +25,12 @@ import {
 import { modelRoutes } from "./models.ts";
 import { acceptRoutes } from "./train.ts";
 
-/** The server as a function of requests. */
+/** Creates the app that handles the server's requests. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
 export function createApp(server: Server) {
   const app = newRoutes();
   app.use(
-    headed(), // around all that still touch the answer
+    headed(), // outermost: the others still change the answer
     observed(server),
     secured(),
     guarded(server),
@@ -50,11 +50,13 @@ export function createApp(server: Server) {
   app.notFound((c) => {
     const allowed = methods(c.req.path);
     if (allowed.length === 0) {
-      throw new NotFoundError(`There is nothing at ${c.req.path}`);
+      throw new NotFoundError(
+        `There is no route ${c.req.path}: /docs lists all routes`,
+      );
     }
     return c.json(
       {
-        error: `Cannot ${c.req.method} ${c.req.path}: it takes ${
+        error: `${c.req.path} does not allow ${c.req.method}: use ${
           allowed.join(", ")
         }`,
         requestId: c.get("requestId"),
@@ -67,10 +69,10 @@ export function createApp(server: Server) {
   return routes;
 }
 
-/** The app's type, from which the client's is made. */
+/** The app's type, from which the client's type is derived. */
 export type App = ReturnType<typeof createApp>;
 
-/** Tells which methods a path takes; none if there is no such path. */
+/** Methods that a path allows; none if there is no such path. */
 function methodsOf(app: OpenAPIHono<Env>): (path: string) => string[] {
   const routes = app.routes
     .filter(({ method, path }) => method !== "ALL" && !path.includes("*"))

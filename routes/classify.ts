@@ -1,9 +1,9 @@
 /**
- * `POST /v1/classify`: what an image is, and where the network looked.
+ * `POST /v1/classify`: an image's label and the regions that were examined.
  *
  * The image is the body, the part `file` of a form, or named in JSON. The
  * answer is JSON, the heat map (`Accept: image/png`) or the regions
- * (`Accept: application/geo+json`); or a job, where the image is large or the
+ * (`Accept: application/geo+json`); or a job, if the image is large or the
  * caller prefers one.
  *
  * @module
@@ -15,7 +15,7 @@ import { regionsOf } from "../lib/serve/geojson.ts";
 import { MediaTypeError } from "../lib/serve/errors.ts";
 import type { HeldImage } from "../lib/serve/intake/images.ts";
 import type { Accepted } from "../lib/serve/jobs/jobs.ts";
-import type { ClassifyOptions } from "../lib/serve/predictor.ts";
+import type { HowToClassify } from "../lib/serve/predictor.ts";
 import {
   classificationSchema,
   type ClassifyByName,
@@ -38,13 +38,16 @@ const binary = { type: "string", format: "binary" } as const;
 
 const TAKEN = /^(image\/|application\/octet-stream\b|multipart\/form-data\b)/i;
 
-/** Says what is taken before the framework does, which knows of JSON alone. */
+/**
+ * Refuses unsupported types with the full list, because the framework names
+ * JSON alone.
+ */
 const typed: MiddlewareHandler<Env> = async function assertType(c, next) {
   const type = c.req.header("content-type") ?? "";
   if (!isJson(type) && !TAKEN.test(type)) {
     const fault = type === ""
-      ? "Cannot tell what the body is without a Content-Type"
-      : `Cannot take a body of type "${type}"`;
+      ? "The request has no Content-Type"
+      : `The Content-Type "${type}" is not supported`;
     throw new MediaTypeError(
       `${fault}: send an image as image/png, image/tiff... or application/octet-stream, a form as multipart/form-data, or JSON as application/json`,
     );
@@ -54,11 +57,11 @@ const typed: MiddlewareHandler<Env> = async function assertType(c, next) {
 
 const headers = z.object({
   prefer: z.string().max(1000).optional().openapi({
-    description: '"respond-async": answer with a job at once',
+    description: '"respond-async": respond with a job at once',
     example: "respond-async",
   }),
   "idempotency-key": z.string().min(1).max(255).optional().openapi({
-    description: "A second job of one key is the first one",
+    description: "A repeated request with the same key returns the first job",
   }),
 });
 
@@ -78,7 +81,7 @@ const route = createRoute({
             type: "object" as const,
             required: ["file"],
             properties: { file: binary },
-            description: "The options as fields, before or after the file",
+            description: "Options as fields, before or after the file",
           },
         },
         "application/octet-stream": { schema: binary },
@@ -88,7 +91,7 @@ const route = createRoute({
   },
   responses: {
     200: {
-      description: "The label, and where the network looked",
+      description: "Label, probabilities and examined regions",
       content: {
         [JSON_TYPE]: { schema: classificationSchema },
         [PNG]: { schema: binary },
@@ -100,10 +103,10 @@ const route = createRoute({
   },
 });
 
-/** What a caller sent, before it is classified. */
+/** A received request, before classification. */
 interface Received {
-  how: ClassifyOptions & { model?: string | undefined };
-  /** None where only a job is to look for it. */
+  how: HowToClassify & { model?: string | undefined };
+  /** Undefined if only the job will look for it. */
   image: HeldImage | undefined;
   asJob(): Promise<Accepted>;
 }
@@ -151,7 +154,7 @@ export function classifyRoutes(server: Server) {
   });
 }
 
-/** Takes the image in whichever way it comes. */
+/** Receives the image by body, form or name. */
 async function receive(
   { images, uploads, jobs }: Server,
   c: Context<Env>,
@@ -167,7 +170,7 @@ async function receive(
   if (isJson(type)) {
     const asked = { ...query, ...named };
     const { uri, path, seed = 0, ...how } = asked;
-    // A job that was accepted before may outlive its image.
+    // An earlier job of the key may outlive its image.
     const isOfJob = wantsJob || await jobs.isKnown(asked, { key });
     return {
       how: { seed, ...how },

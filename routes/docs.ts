@@ -1,6 +1,6 @@
 /**
- * `/openapi.json`, and `/docs` to read it in a browser: nothing is fetched from
- * elsewhere.
+ * `/openapi.json`, and `/docs` to read it in a browser, which fetches nothing
+ * from other sites.
  *
  * @module
  */
@@ -31,7 +31,7 @@ const page = html`<!doctype html>
   </body>
 </html>`;
 
-/** Adds the document of all routes in `app`, and its page. */
+/** Adds the OpenAPI document of all routes in `app`, and its page. */
 export function addDocs(app: OpenAPIHono<Env>): void {
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
     type: "http",
@@ -46,11 +46,11 @@ export function addDocs(app: OpenAPIHono<Env>): void {
     },
     security: [{ token: [] }, {}],
   });
-  app.get("/", (c) => c.redirect("docs")); // who follows the printed address
+  app.get("/", (c) => c.redirect("docs")); // for the address that the server prints
   app.get("/docs", (c) => c.html(page));
   app.get("/docs/start.js", (c) => c.body(START, 200, javascript));
   app.get("/docs/swagger-ui.js", async (c) => {
-    // Megabytes: read when someone looks.
+    // Several megabytes, so read only on request.
     const { default: script } = await import(
       "swagger-ui-dist/swagger-ui-bundle.js",
       { with: { type: "text" } }

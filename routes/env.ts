@@ -1,5 +1,5 @@
 /**
- * What every route finds in its context.
+ * Values in the context of every route.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import { inputError } from "../lib/serve/schemas.ts";
 /** Set by the middleware. */
 export interface Env {
   Variables: {
-    /** The caller's X-Request-Id, or one of ours. */
+    /** The caller's X-Request-Id, or a generated one. */
     requestId: string;
   };
 }
 
-/** A group of routes whose faulty requests are a 400 that names the field. */
+/** A group of routes; a faulty request gets a 400 that names the field. */
 export function newRoutes(): OpenAPIHono<Env> {
   return new OpenAPIHono<Env>({
     defaultHook(result) {

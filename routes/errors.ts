@@ -1,5 +1,5 @@
 /**
- * Which status each failure is, and how it is told.
+ * Status and body of every failure.
  *
  * @module
  */
@@ -30,7 +30,7 @@ import {
 import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
 
-// The first class that an error is of.
+// The first class that matches an error decides.
 const STATUS: readonly [
   new (...args: never[]) => Error,
   ContentfulStatusCode,
@@ -55,12 +55,12 @@ const STATUS: readonly [
 ];
 
 const RETRY_SECONDS = 5;
-// Nobody is there to read it; nginx logs such a request so.
+// The client is gone; nginx logs such requests by this status.
 const CLIENT_GONE = 499 as ContentfulStatusCode;
 
-// Where nothing but JSON is taken; the framework's own message says less.
+// For routes that accept JSON only; the framework's own message says less.
 const NOT_JSON = new MediaTypeError(
-  "Cannot take such a body: send JSON, with Content-Type: application/json",
+  "The body is not JSON: send JSON with Content-Type: application/json",
 );
 
 /** The answer to a request that failed. */
@@ -74,7 +74,7 @@ export function errorResponse(
   const isBug = status === 500;
   if (isBug) log("error", "bug", { requestId, stack: error.stack });
   const message = isBug
-    ? "It failed within; the server's log says how"
+    ? "Internal error; see the server log for this request id"
     : messages.of(isMediaType(error) ? NOT_JSON : error);
   const field = fieldOf(error);
   return c.json(
@@ -93,7 +93,7 @@ function statusOf(error: Error, c: Context): ContentfulStatusCode {
   return c.req.raw.signal.aborted ? CLIENT_GONE : 500;
 }
 
-/** Whether the framework refused a body for its type. */
+/** True if the framework refused a body for its type. */
 function isMediaType(error: Error): boolean {
   return error instanceof HTTPException && error.status === 415;
 }
@@ -101,7 +101,7 @@ function isMediaType(error: Error): boolean {
 function fieldOf(error: Error): string | undefined {
   if (error instanceof InputError) return error.field;
   const isBadBody = error instanceof HTTPException && error.status === 400;
-  return isBadBody ? "body" : undefined; // JSON that does not parse
+  return isBadBody ? "body" : undefined; // malformed JSON
 }
 
 function headersOf(error: Error): Record<string, string> {

@@ -1,6 +1,5 @@
 /**
- * Whether the server lives and is ready, and its metrics: what a load balancer
- * and Prometheus ask for.
+ * Probes and metrics, for load balancers and Prometheus.
  *
  * @module
  */
@@ -13,7 +12,7 @@ const health = z.object({
   ready: z.boolean(),
   engine: z.string().nullable(),
   model: z.string().nullable().openapi({ description: "The default model" }),
-  reason: z.string().optional().openapi({ description: "Why it is not ready" }),
+  reason: z.string().optional().openapi({ description: "Reason if not ready" }),
 }).openapi("Health");
 
 const answer = (description: string) => ({
@@ -38,7 +37,7 @@ export function healthRoutes(server: Server): OpenAPIHono<Env> {
     createRoute({
       method: "get",
       path: "/livez",
-      summary: "Whether the process answers",
+      summary: "Liveness: the process answers",
       responses: { 200: answer("It does") },
     }),
     (c) => c.json(state(), 200),
@@ -49,8 +48,8 @@ export function healthRoutes(server: Server): OpenAPIHono<Env> {
         method: "get",
         path,
         summary:
-          "Whether work is taken: the engine is there and passed its self-test",
-        responses: { 200: answer("It is"), 503: answer("It is not") },
+          "Readiness: the engine passed its self-test and work is accepted",
+        responses: { 200: answer("Ready"), 503: answer("Not ready") },
       }),
       (c) => {
         const now = state();
@@ -64,7 +63,7 @@ export function healthRoutes(server: Server): OpenAPIHono<Env> {
     createRoute({
       method: "get",
       path: "/metrics",
-      summary: "Figures for Prometheus",
+      summary: "Metrics for Prometheus",
       responses: {
         200: {
           description: "Text exposition format",

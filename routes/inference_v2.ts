@@ -1,9 +1,9 @@
 /**
- * The Open Inference Protocol, version 2, beside our own routes: what serving
- * platforms speak, with the extension that sends tensors as bytes.
+ * The Open Inference Protocol, version 2, of serving platforms such as Triton
+ * and KServe, with the extension that sends tensors as bytes.
  *
  * An image is an element of the input `image` (BYTES: its file, in JSON as
- * base64) or of the input `uri` (BYTES: an address or a path), or a row of the
+ * base64) or of the input `uri` (BYTES: a URL or a path), or a row of the
  * input `pixels` (UINT8). The outputs are `label` (BYTES) and `probabilities`
  * (FP32), one row an image.
  *
@@ -11,7 +11,13 @@
  *
  * @module
  */
-import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import {
+  createRoute,
+  type OpenAPIHono,
+  type RouteConfig,
+  type RouteHandler,
+  z,
+} from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { accepts } from "hono/accepts";
 import { MediaTypeError } from "../lib/serve/errors.ts";
@@ -55,7 +61,7 @@ const modelReady = z.object({ name: z.string(), ready: z.boolean() });
 const ofModel = z.object({ model: modelName });
 const ofVersion = z.object({ model: modelName, version: z.string().max(64) });
 
-// Every route of a model is there with and without its version.
+// Every route of a model exists with and without a version.
 const PLACES = [
   { base: "/v2/models/{model}", params: ofModel },
   { base: "/v2/models/{model}/versions/{version}", params: ofVersion },
@@ -66,121 +72,56 @@ type Named = { model: string; version?: string };
 
 const binary = { type: "string", format: "binary" } as const;
 
-/** `/v2` and what is under it. */
-export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
-  const routes = newRoutes();
-  // The handler reads the body itself: clients may send it without a type.
-  routes.openAPIRegistry.register("InferRequest", inferSchema);
-  addServerRoutes(routes, server);
-  for (const place of PLACES) {
-    addModelRoutes(routes, server, place);
-    addInferRoute(routes, server, place);
-  }
-  return routes;
+const serverRoute = createRoute({
+  method: "get",
+  path: "/v2",
+  summary: "The server's name and version",
+  responses: { 200: json("The server", serverSchema), ...failures() },
+});
+
+const liveRoute = createRoute({
+  method: "get",
+  path: "/v2/health/live",
+  summary: "Liveness: the process answers",
+  responses: { 200: json("Live", live) },
+});
+
+const readyRoute = createRoute({
+  method: "get",
+  path: "/v2/health/ready",
+  summary: "Readiness: work is accepted",
+  responses: { 200: json("Ready", ready), 503: json("Not ready", ready) },
+});
+
+function modelRoute({ base, params }: Place) {
+  return createRoute({
+    method: "get",
+    path: base,
+    summary: "A model's inputs and outputs",
+    request: { params },
+    responses: {
+      200: json("The model; a request has one input", modelMetadataSchema),
+      ...failures(400, 404),
+    },
+  });
 }
 
-function addServerRoutes(routes: OpenAPIHono<Env>, server: Server): void {
-  routes
-    .openapi(
-      createRoute({
-        method: "get",
-        path: "/v2",
-        summary: "The server's name and version",
-        responses: { 200: json("The server", serverSchema), ...failures() },
-      }),
-      (c) =>
-        c.json({
-          name: "zoomin",
-          version: project.version,
-          extensions: [BINARY_EXTENSION],
-        }, 200),
-    )
-    .openapi(
-      createRoute({
-        method: "get",
-        path: "/v2/health/live",
-        summary: "Whether the process answers",
-        responses: { 200: json("It does", live) },
-      }),
-      (c) => c.json({ live: true }, 200),
-    )
-    .openapi(
-      createRoute({
-        method: "get",
-        path: "/v2/health/ready",
-        summary: "Whether work is taken",
-        responses: { 200: json("It is", ready), 503: json("It is not", ready) },
-      }),
-      (c) =>
-        server.notReady === undefined
-          ? c.json({ ready: true }, 200)
-          : c.json({ ready: false }, 503),
-    );
+function modelReadyRoute({ base, params }: Place) {
+  return createRoute({
+    method: "get",
+    path: `${base}/ready`,
+    summary: "Readiness of a model: it is loaded",
+    request: { params },
+    responses: {
+      200: json("Ready", modelReady),
+      503: json("Not ready", modelReady),
+      ...failures(400, 404),
+    },
+  });
 }
 
-function addModelRoutes(
-  routes: OpenAPIHono<Env>,
-  server: Server,
-  { base, params }: Place,
-): void {
-  const { models } = server;
-  const find = ({ model, version }: Named) => models.get(model, version);
-  routes
-    .openapi(
-      createRoute({
-        method: "get",
-        path: base,
-        summary: "A model's inputs and outputs",
-        request: { params },
-        responses: {
-          200: json("The model; a request has one input", modelMetadataSchema),
-          ...failures(400, 404),
-        },
-      }),
-      (c) => c.json(metadata(find(c.req.valid("param"))), 200),
-    )
-    .openapi(
-      createRoute({
-        method: "get",
-        path: `${base}/ready`,
-        summary: "Whether a model is loaded",
-        request: { params },
-        responses: {
-          200: json("It is", modelReady),
-          503: json("It is not", modelReady),
-          ...failures(400, 404),
-        },
-      }),
-      (c) => {
-        const model = find(c.req.valid("param"));
-        const { name } = model;
-        return server.notReady === undefined && models.isLoaded(model)
-          ? c.json({ name, ready: true }, 200)
-          : c.json({ name, ready: false }, 503);
-      },
-    );
-}
-
-function metadata(model: ModelEntry) {
-  return {
-    name: model.name,
-    versions: [model.version],
-    platform: "zoomin",
-    inputs: Object.entries(INPUTS).map(([name, { datatype, shape }]) => ({
-      name,
-      datatype,
-      shape: [...shape],
-    })),
-    outputs: outputMetadata(model),
-  };
-}
-
-function addInferRoute(
-  routes: OpenAPIHono<Env>,
-  server: Server,
-  { base, params }: Place,
-): void {
-  const route = createRoute({
+function inferRoute({ base, params }: Place) {
+  return createRoute({
     method: "post",
     path: `${base}/infer`,
     summary: "Classify images",
@@ -188,7 +129,8 @@ function addInferRoute(
       params,
       headers: z.object({
         [HEADER_LENGTH]: z.string().optional().openapi({
-          description: "Bytes of the JSON, where tensors follow it as bytes",
+          description:
+            "Length of the JSON in bytes, if tensors follow it as bytes",
           example: "142",
         }),
       }),
@@ -212,8 +154,74 @@ function addInferRoute(
       ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504),
     },
   });
-  routes.openapi(route, async (c) => {
-    const { model: name, version } = c.req.valid("param") as Named;
+}
+
+/** Routes under `/v2`. */
+export function inferenceRoutes(server: Server): OpenAPIHono<Env> {
+  const routes = newRoutes();
+  // The handler reads the body itself, because clients may send no content
+  // type.
+  routes.openAPIRegistry.register("InferRequest", inferSchema);
+  routes
+    .openapi(serverRoute, sendServer)
+    .openapi(liveRoute, sendLive)
+    .openapi(readyRoute, sendReady(server));
+  for (const place of PLACES) {
+    routes
+      .openapi(modelRoute(place), sendMetadata(server))
+      .openapi(modelReadyRoute(place), sendModelReady(server))
+      .openapi(inferRoute(place), sendInference(server));
+  }
+  return routes;
+}
+
+/** Handler of a route that exists with and without a version. */
+type ModelHandler<Route extends (place: Place) => RouteConfig> = RouteHandler<
+  ReturnType<Route>,
+  Env
+>;
+
+const sendServer: RouteHandler<typeof serverRoute, Env> = (c) =>
+  c.json({
+    name: "zoomin",
+    version: project.version,
+    extensions: [BINARY_EXTENSION],
+  }, 200);
+
+const sendLive: RouteHandler<typeof liveRoute, Env> = (c) =>
+  c.json({ live: true }, 200);
+
+function sendReady(server: Server): RouteHandler<typeof readyRoute, Env> {
+  return (c) =>
+    server.notReady === undefined
+      ? c.json({ ready: true }, 200)
+      : c.json({ ready: false }, 503);
+}
+
+function sendMetadata({ models }: Server): ModelHandler<typeof modelRoute> {
+  return (c) => {
+    const { model, version }: Named = c.req.valid("param");
+    return c.json(metadata(models.get(model, version)), 200);
+  };
+}
+
+function sendModelReady(
+  server: Server,
+): ModelHandler<typeof modelReadyRoute> {
+  const { models } = server;
+  return (c) => {
+    const { model: wanted, version }: Named = c.req.valid("param");
+    const model = models.get(wanted, version);
+    const { name } = model;
+    return server.notReady === undefined && models.isLoaded(model)
+      ? c.json({ name, ready: true }, 200)
+      : c.json({ name, ready: false }, 503);
+  };
+}
+
+function sendInference(server: Server): ModelHandler<typeof inferRoute> {
+  return async (c) => {
+    const { model: name, version }: Named = c.req.valid("param");
     const model = server.models.loaded(name, version);
     const { request, results } = await infer(c, server, model);
     const { outputs, tensors } = encodeOutputs(model, results, request);
@@ -225,10 +233,24 @@ function addInferRoute(
     };
     if (tensors.length === 0) return packed(c, c.json(document, 200));
     return packed(c, binaryAnswer(c, document, tensors));
-  });
+  };
 }
 
-/** Classifies every image of a request; the first one that fails fails all. */
+function metadata(model: ModelEntry) {
+  return {
+    name: model.name,
+    versions: [model.version],
+    platform: "zoomin",
+    inputs: Object.entries(INPUTS).map(([name, { datatype, shape }]) => ({
+      name,
+      datatype,
+      shape: [...shape],
+    })),
+    outputs: outputMetadata(model),
+  };
+}
+
+/** Classifies every image of a request; one failure fails the request. */
 async function infer(
   c: Context<Env>,
   { predictor, images, uploads, limits }: Server,
@@ -255,7 +277,9 @@ async function infer(
   return { request, results: await together(all, classify, signal) };
 }
 
-/** Clients of the protocol send JSON, bytes, or do not say which. */
+/**
+ * Accepts JSON, bytes and no type at all, as clients of the protocol send them.
+ */
 function assertType(type = ""): void {
   if (
     type === "" || isJson(type) || /^application\/octet-stream\b/i.test(type)
@@ -263,11 +287,11 @@ function assertType(type = ""): void {
     return;
   }
   throw new MediaTypeError(
-    `Cannot take a body of type "${type}": send ${JSON_TYPE}, or ${BYTES_TYPE} where tensors follow the JSON as bytes`,
+    `The Content-Type "${type}" is not supported: send ${JSON_TYPE}, or ${BYTES_TYPE} if tensors follow the JSON as bytes`,
   );
 }
 
-/** `work` on all images at once; once one has failed, the others end. */
+/** Runs `work` on all images at once; a failure aborts the others. */
 async function together<T>(
   images: readonly HeldImage[],
   work: (image: HeldImage, signal: AbortSignal) => Promise<T>,
@@ -280,12 +304,12 @@ async function together<T>(
     return await Promise.all(all);
   } catch (error) {
     failed.abort();
-    await Promise.allSettled(all); // their files are removed now
+    await Promise.allSettled(all); // so that their files are removed
     throw error;
   }
 }
 
-/** JSON, and the bytes of tensors behind it. */
+/** JSON, with the bytes of tensors after it. */
 function binaryAnswer(
   c: Context<Env>,
   document: { outputs: EncodedOutputs["outputs"] },
@@ -298,7 +322,7 @@ function binaryAnswer(
   });
 }
 
-/** An answer as its caller wants it packed. */
+/** Compresses an answer as the caller's Accept-Encoding asks. */
 function packed<Answer extends Response>(
   c: Context<Env>,
   answer: Answer,

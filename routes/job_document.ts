@@ -1,20 +1,19 @@
 /**
- * How a job is told to its caller.
+ * JSON documents of jobs for callers.
  *
  * @module
  */
-import type { z } from "@hono/zod-openapi";
+import type { JobDocument } from "../lib/serve/documents.ts";
 import type { Job } from "../lib/serve/jobs/store.ts";
-import type { jobSchema } from "../lib/serve/schemas.ts";
 
-/** A job without its request, and with where to go from there. */
+/** A job without its request, with links. */
 export function jobDocument(
   { request: _, ...job }: Job,
-): z.infer<typeof jobSchema> {
+): JobDocument {
   return { ...job, links: linksOf(job) };
 }
 
-/** Where a job is. */
+/** URL path of a job. */
 export function jobPath(id: string): string {
   return `/v1/jobs/${id}`;
 }

@@ -1,13 +1,19 @@
 /**
- * `/v1/jobs`: where jobs stand, as they go on, and what they came to.
+ * `/v1/jobs`: state, progress and results of jobs.
  *
  * @module
  */
-import { createRoute, z } from "@hono/zod-openapi";
+import {
+  createRoute,
+  type RouteConfig,
+  type RouteHandler,
+  z,
+} from "@hono/zod-openapi";
 import { streamSSE } from "hono/streaming";
 import { setTimeout as pause } from "node:timers/promises";
 import { ConflictError } from "../lib/serve/errors.ts";
 import { RESULT_FILE, RESULTS_FILE } from "../lib/serve/jobs/files.ts";
+import type { Jobs } from "../lib/serve/jobs/jobs.ts";
 import type { Job } from "../lib/serve/jobs/store.ts";
 import { ORIGINS, regionsOf } from "../lib/serve/geojson.ts";
 import {
@@ -18,7 +24,7 @@ import {
   trainedSchema,
 } from "../lib/serve/schemas.ts";
 import type { Server } from "../lib/serve/server.ts";
-import { newRoutes } from "./env.ts";
+import { type Env, newRoutes } from "./env.ts";
 import { jobDocument, jobPath } from "./job_document.ts";
 import { acceptedJob, failures, json } from "./responses.ts";
 
@@ -27,13 +33,13 @@ const image = z.string().regex(/^\d{1,9}$/).transform(Number).optional()
   .openapi({
     type: "integer",
     minimum: 0,
-    description: "Which one of a batch, counted from 0",
+    description: "Index in a batch, counted from 0",
   });
 
-// How often a job is looked at while someone listens: it may be another
-// process of the same store that works on it.
+// Interval of reading a job during a stream: another process that shares the
+// store may be the one that runs it.
 const LOOK_EVERY_MS = 200;
-// A comment now and then tells proxies that the line is alive.
+// Comments tell proxies that the connection is alive.
 const COMMENT_EVERY_MS = 15_000;
 
 const listRoute = createRoute({
@@ -42,7 +48,7 @@ const listRoute = createRoute({
   summary: "The latest jobs",
   request: { query: jobQuerySchema },
   responses: {
-    200: json("Jobs, the latest first", jobListSchema),
+    200: json("Jobs, latest first", jobListSchema),
     ...failures(400),
   },
 });
@@ -50,7 +56,7 @@ const listRoute = createRoute({
 const getRoute = createRoute({
   method: "get",
   path: "/v1/jobs/{id}",
-  summary: "Where a job stands",
+  summary: "State of a job",
   request: { params },
   responses: { 200: json("The job", jobSchema), ...failures(400, 404) },
 });
@@ -58,7 +64,7 @@ const getRoute = createRoute({
 const cancelRoute = createRoute({
   method: "post",
   path: "/v1/jobs/{id}/cancel",
-  summary: "Stop a job at its next step; what it has kept stays",
+  summary: "Stop a job at its next step; saved work stays",
   request: { params },
   responses: { 200: json("The job", jobSchema), ...failures(400, 404) },
 });
@@ -66,15 +72,15 @@ const cancelRoute = createRoute({
 const resumeRoute = createRoute({
   method: "post",
   path: "/v1/jobs/{id}/resume",
-  summary: "Go on with a job that was cancelled or failed",
+  summary: "Continue a cancelled or failed job",
   request: { params },
   responses: { 202: acceptedJob, ...failures(400, 404, 409) },
 });
 
-/** What a file or a stream of a job holds, by its content type. */
+/** Schemas of a job's file or stream, by content type. */
 type Content = Record<string, { schema: z.ZodType | PlainSchema }>;
 
-/** What zod has no word for. */
+/** A schema that zod cannot express. */
 interface PlainSchema {
   type: "string" | "object";
   format?: string;
@@ -87,7 +93,7 @@ const lines: PlainSchema = {
   description: "One JSON document a line",
 };
 
-/** A route to a file or a stream of a job. */
+/** Declares a route to a file or a stream of a job. */
 const fileRoute = <Name extends string, Query extends z.ZodRawShape>(
   name: Name,
   { content, summary, query }: {
@@ -107,129 +113,162 @@ const fileRoute = <Name extends string, Query extends z.ZodRawShape>(
     },
   });
 
-/** `/v1/jobs` and what is under it. */
+const eventsRoute = fileRoute("events", {
+  content: { "text/event-stream": { schema: { type: "string" } } },
+  summary: "Progress of a job as server-sent events",
+  query: {},
+});
+
+const resultRoute = fileRoute("result", {
+  content: {
+    "application/json": {
+      schema: z.union([classificationSchema, trainedSchema]),
+    },
+    "application/x-ndjson": { schema: lines },
+  },
+  summary: "Result of a job; of a batch, one JSON line an image",
+  query: {},
+});
+
+const heatmapRoute = fileRoute("heatmap.png", {
+  content: { "image/png": { schema: binary } },
+  summary: "Heat map of an image that a job classified",
+  query: { image },
+});
+
+const regionsRoute = fileRoute("regions.geojson", {
+  content: { "application/geo+json": { schema: { type: "object" } } },
+  summary: "Tiles and sub-tiles of an image that a job classified",
+  query: { image, origin: z.enum(ORIGINS).optional() },
+});
+
+const logRoute = fileRoute("log", {
+  content: { "application/x-ndjson": { schema: lines } },
+  summary: "Log of a training job: one JSON line an epoch",
+  query: {},
+});
+
+/** Routes under `/v1/jobs`. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
 export function jobRoutes(server: Server) {
   const { jobs } = server;
   return newRoutes()
-    .openapi(listRoute, async (c) => {
-      const found = await jobs.list(c.req.valid("query").state);
-      return c.json({ jobs: found.map(jobDocument) }, 200);
-    })
-    .openapi(getRoute, async (c) => {
-      const job = await jobs.get(c.req.valid("param").id);
-      return c.json(jobDocument(job), 200);
-    })
-    .openapi(cancelRoute, async (c) => {
-      const job = await jobs.cancel(c.req.valid("param").id);
-      return c.json(jobDocument(job), 200);
-    })
-    .openapi(resumeRoute, async (c) => {
-      const job = await jobs.resume(c.req.valid("param").id);
-      return c.json(jobDocument(job), 202, { location: jobPath(job.id) });
-    })
-    .openapi(
-      fileRoute("events", {
-        content: { "text/event-stream": { schema: { type: "string" } } },
-        summary: "The job as it goes on: server-sent events",
-        query: {},
-      }),
-      async (c) => {
-        const { id } = c.req.valid("param");
-        await jobs.get(id); // 404 before the stream begins
-        return streamSSE(c, async (stream) => {
-          let last = "", sent = performance.now();
-          while (!stream.aborted && !server.draining.aborted) {
-            const job = await jobs.get(id);
-            const data = JSON.stringify(jobDocument(job));
-            if (data !== last) {
-              const event = eventOf(job);
-              await stream.writeSSE({ event, data });
-              [last, sent] = [data, performance.now()];
-            } else if (performance.now() - sent > COMMENT_EVERY_MS) {
-              await stream.write(": still there\n\n");
-              sent = performance.now();
-            }
-            if (job.finishedAt !== null) return;
-            await pause(LOOK_EVERY_MS);
-          }
-        });
-      },
-    )
-    .openapi(
-      fileRoute("result", {
-        content: {
-          "application/json": {
-            schema: z.union([classificationSchema, trainedSchema]),
-          },
-          "application/x-ndjson": { schema: lines },
-        },
-        summary: "What a job came to; of a batch, one JSON line an image",
-        query: {},
-      }),
-      async (c) => {
-        const job = await succeeded(c.req.valid("param").id);
-        const isBatch = job.kind === "batch";
-        const file = isBatch ? RESULTS_FILE : RESULT_FILE;
-        return c.body(await jobs.open(job, file), 200, {
-          "content-type": isBatch ? "application/x-ndjson" : "application/json",
-        });
-      },
-    )
-    .openapi(
-      fileRoute("heatmap.png", {
-        content: { "image/png": { schema: binary } },
-        summary: "Attention over an image that a job classified",
-        query: { image },
-      }),
-      async (c) => {
-        const job = await succeeded(c.req.valid("param").id);
-        const heatmap = await jobs.openHeatmap(job, c.req.valid("query").image);
-        return c.body(heatmap, 200, { "content-type": "image/png" });
-      },
-    )
-    .openapi(
-      fileRoute("regions.geojson", {
-        content: { "application/geo+json": { schema: { type: "object" } } },
-        summary: "Tiles and sub-tiles of an image that a job classified",
-        query: { image, origin: z.enum(ORIGINS).optional() },
-      }),
-      async (c) => {
-        const job = await succeeded(c.req.valid("param").id);
-        const { image, origin = "level0" } = c.req.valid("query");
-        const result = await jobs.classified(job, image);
-        return c.body(JSON.stringify(regionsOf(result, origin)), 200, {
-          "content-type": "application/geo+json",
-        });
-      },
-    )
-    .openapi(
-      fileRoute("log", {
-        content: { "application/x-ndjson": { schema: lines } },
-        summary: "The log of a job that trains: one JSON line an epoch",
-        query: {},
-      }),
-      async (c) => {
-        const job = await jobs.get(c.req.valid("param").id);
-        return c.body(await jobs.openLog(job), 200, {
-          "content-type": "application/x-ndjson",
-        });
-      },
-    );
-
-  /** A job that is done. */
-  async function succeeded(id: string): Promise<Job> {
-    const job = await jobs.get(id);
-    if (job.state === "succeeded") return job;
-    throw new ConflictError(
-      `Cannot give the result of a job that is ${job.state}${
-        job.error ? `: ${job.error}` : ""
-      }`,
-    );
-  }
+    .openapi(listRoute, listJobs(jobs))
+    .openapi(getRoute, getJob(jobs))
+    .openapi(cancelRoute, cancelJob(jobs))
+    .openapi(resumeRoute, resumeJob(jobs))
+    .openapi(eventsRoute, sendEvents(server))
+    .openapi(resultRoute, sendResult(jobs))
+    .openapi(heatmapRoute, sendHeatmap(jobs))
+    .openapi(regionsRoute, sendRegions(jobs))
+    .openapi(logRoute, sendLog(jobs));
 }
 
-/** What a job's change is called in its stream. */
+type Handler<Route extends RouteConfig> = RouteHandler<Route, Env>;
+
+function listJobs(jobs: Jobs): Handler<typeof listRoute> {
+  return async (c) => {
+    const found = await jobs.list(c.req.valid("query").state);
+    return c.json({ jobs: found.map(jobDocument) }, 200);
+  };
+}
+
+function getJob(jobs: Jobs): Handler<typeof getRoute> {
+  return async (c) => {
+    const job = await jobs.get(c.req.valid("param").id);
+    return c.json(jobDocument(job), 200);
+  };
+}
+
+function cancelJob(jobs: Jobs): Handler<typeof cancelRoute> {
+  return async (c) => {
+    const job = await jobs.cancel(c.req.valid("param").id);
+    return c.json(jobDocument(job), 200);
+  };
+}
+
+function resumeJob(jobs: Jobs): Handler<typeof resumeRoute> {
+  return async (c) => {
+    const job = await jobs.resume(c.req.valid("param").id);
+    return c.json(jobDocument(job), 202, { location: jobPath(job.id) });
+  };
+}
+
+function sendEvents({ jobs, draining }: Server): Handler<typeof eventsRoute> {
+  return async (c) => {
+    const { id } = c.req.valid("param");
+    await jobs.get(id); // 404 before the stream begins
+    return streamSSE(c, async (stream) => {
+      let last = "", sent = performance.now();
+      while (!stream.aborted && !draining.aborted) {
+        const job = await jobs.get(id);
+        const data = JSON.stringify(jobDocument(job));
+        if (data !== last) {
+          const event = eventOf(job);
+          await stream.writeSSE({ event, data });
+          [last, sent] = [data, performance.now()];
+        } else if (performance.now() - sent > COMMENT_EVERY_MS) {
+          await stream.write(": still there\n\n");
+          sent = performance.now();
+        }
+        if (job.finishedAt !== null) return;
+        await pause(LOOK_EVERY_MS);
+      }
+    });
+  };
+}
+
+function sendResult(jobs: Jobs): Handler<typeof resultRoute> {
+  return async (c) => {
+    const job = await succeeded(jobs, c.req.valid("param").id);
+    const isBatch = job.kind === "batch";
+    const file = isBatch ? RESULTS_FILE : RESULT_FILE;
+    return c.body(await jobs.open(job, file), 200, {
+      "content-type": isBatch ? "application/x-ndjson" : "application/json",
+    });
+  };
+}
+
+function sendHeatmap(jobs: Jobs): Handler<typeof heatmapRoute> {
+  return async (c) => {
+    const job = await succeeded(jobs, c.req.valid("param").id);
+    const heatmap = await jobs.openHeatmap(job, c.req.valid("query").image);
+    return c.body(heatmap, 200, { "content-type": "image/png" });
+  };
+}
+
+function sendRegions(jobs: Jobs): Handler<typeof regionsRoute> {
+  return async (c) => {
+    const job = await succeeded(jobs, c.req.valid("param").id);
+    const { image, origin = "level0" } = c.req.valid("query");
+    const result = await jobs.classified(job, image);
+    return c.body(JSON.stringify(regionsOf(result, origin)), 200, {
+      "content-type": "application/geo+json",
+    });
+  };
+}
+
+function sendLog(jobs: Jobs): Handler<typeof logRoute> {
+  return async (c) => {
+    const job = await jobs.get(c.req.valid("param").id);
+    return c.body(await jobs.openLog(job), 200, {
+      "content-type": "application/x-ndjson",
+    });
+  };
+}
+
+/** Finds a job that succeeded. @throws {ConflictError} If it did not. */
+async function succeeded(jobs: Jobs, id: string): Promise<Job> {
+  const job = await jobs.get(id);
+  if (job.state === "succeeded") return job;
+  throw new ConflictError(
+    `The job has no result, because it is ${job.state}${
+      job.error ? `: ${job.error}` : ""
+    }`,
+  );
+}
+
+/** Name of the event that reports a job's state. */
 function eventOf({ state, finishedAt }: Job): string {
   if (finishedAt !== null) return "end";
   return state === "running" ? "progress" : "state";

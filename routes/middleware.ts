@@ -1,6 +1,5 @@
 /**
- * What happens around every request: its id, its line in the log, its place in
- * the metrics, and whether it may come in at all.
+ * Middleware of every request: request id, log, metrics and access.
  *
  * @module
  */
@@ -10,8 +9,8 @@ import { secureHeaders } from "hono/secure-headers";
 import { isLoopback } from "../lib/serve/intake/addresses.ts";
 import { bearsToken } from "../lib/serve/auth.ts";
 import {
-  bytesOf,
   chunksOf,
+  readBody,
   unpackedBody,
 } from "../lib/serve/intake/paced_body.ts";
 import {
@@ -25,7 +24,7 @@ import type { Env } from "./env.ts";
 
 const REQUEST_ID = /^[\w.-]{1,128}$/;
 
-/** Gives the request its id, and counts and logs its answer. */
+/** Sets the request id, then counts and logs the answer. */
 export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
   return async function observe(c, next) {
     const started = performance.now();
@@ -49,13 +48,19 @@ export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
   };
 }
 
-/** The pattern of the route that answered: paths would be endless labels. */
+/**
+ * Pattern of the route that answered, because paths would make unlimited
+ * labels.
+ */
 function routeOf(c: Context): string {
   const route = matchedRoutes(c).findLast(({ path }) => !path.includes("*"));
   return route?.path ?? "none";
 }
 
-/** Ends the body of an answer to HEAD: Hono drops it, and leaves its file open. */
+/**
+ * Cancels the body of an answer to HEAD: Hono drops it, but leaves its file
+ * open.
+ */
 export function headed(): MiddlewareHandler<Env> {
   return async function head(c, next) {
     await next();
@@ -66,8 +71,8 @@ export function headed(): MiddlewareHandler<Env> {
 const WITHOUT_BODY = [204, 205, 304];
 
 /**
- * `handle`, whose answers to HEAD leave out how long they would be: Deno says
- * of an answer without a body that its length is 0, which that of GET is not.
+ * Wraps `handle` so that answers to HEAD have no Content-Length: for an answer
+ * without a body Deno sends 0, which is not the length of GET's answer.
  */
 export function unmeasured<Rest extends unknown[]>(
   handle: (request: Request, ...rest: Rest) => Response | Promise<Response>,
@@ -80,11 +85,13 @@ export function unmeasured<Rest extends unknown[]>(
   };
 }
 
-// What holds no secret, and what a probe or a browser asks for without one.
+// Paths without secrets, which probes and browsers request without a token.
 const OPEN =
   /^\/(|livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;
 
-/** Lets in who bears the token; without one, who sits at this machine. */
+/**
+ * Admits requests with the token; without a token, those of this machine only.
+ */
 export function guarded({ token }: Server): MiddlewareHandler<Env> {
   return async function guard(c, next) {
     if (token === undefined) assertLocal(c);
@@ -93,39 +100,40 @@ export function guarded({ token }: Server): MiddlewareHandler<Env> {
       !bearsToken(c.req.header("authorization"), token)
     ) {
       throw new UnauthorizedError(
-        'Cannot let you in: send "Authorization: Bearer TOKEN"',
+        'Missing or invalid token: send "Authorization: Bearer TOKEN"',
       );
     }
     await next();
   };
 }
 
-/** Without a token, no web page that a browser here has open may ask. */
+/** Without a token, refuses requests from web pages in a local browser. */
 function assertLocal(c: Context): void {
   if (!URL.canParse(c.req.url)) { // RFC 9112, section 3.2: it is a 400
     throw new InputError(
       "host",
-      'Cannot read the header "Host": it must be a host, or host:port',
+      'The header "Host" is invalid: it must be a host or host:port',
     );
   }
   const { hostname } = new URL(c.req.url);
   const site = c.req.header("sec-fetch-site");
   const isForeign = site === "cross-site" || site === "same-site";
-  // A name of its own that leads here is how a page would come to look local.
+  // A site whose name resolves to this machine would look local (DNS
+  // rebinding).
   if (isLoopback(hostname) && !isForeign) return;
   throw new ForbiddenError(
-    "Cannot let another site in: without a token this server is for this machine only",
+    "Requests from other sites are refused: without a token the server is for this machine only; start it with --token-file",
   );
 }
 
-/** Headers that keep a browser from doing more with an answer than show it. */
+/** Headers that limit a browser to displaying an answer. */
 export function secured(): MiddlewareHandler<Env> {
-  const strictTransportSecurity = false; // for the proxy that speaks TLS to say
+  const strictTransportSecurity = false; // set by the proxy that ends TLS
   const strict = secureHeaders({
     strictTransportSecurity,
     contentSecurityPolicy: { defaultSrc: ["'none'"] },
   });
-  // The page draws with inline styles and shows its icons from data: addresses.
+  // The page uses inline styles, and icons from data: URLs.
   const ofDocs = secureHeaders({
     strictTransportSecurity,
     contentSecurityPolicy: {
@@ -142,7 +150,7 @@ export function secured(): MiddlewareHandler<Env> {
   };
 }
 
-/** Unpacks compressed bodies; what bounds a body then bounds what it holds. */
+/** Decompresses bodies, so that limits apply to the decompressed bytes. */
 export function unpacked(): MiddlewareHandler<Env> {
   return async function unpack(c, next) {
     const { body } = c.req.raw;
@@ -150,7 +158,7 @@ export function unpacked(): MiddlewareHandler<Env> {
     if (body !== null && !/^identity$/i.test(encoding)) {
       const headers = new Headers(c.req.raw.headers);
       headers.delete("content-encoding");
-      headers.delete("content-length"); // that of the packed bytes
+      headers.delete("content-length"); // that of the compressed bytes
       c.req.raw = new Request(c.req.raw, {
         body: unpackedBody(body, encoding),
         headers,
@@ -160,10 +168,11 @@ export function unpacked(): MiddlewareHandler<Env> {
   };
 }
 
-/** Reads JSON bodies into memory, which bounds them; images are not. */
+/** Reads JSON bodies into memory within their limit; images are streamed. */
 export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
   const { jsonBytes, pace } = limits;
-  const tooLarge = `Cannot take a JSON body of more than ${jsonBytes} bytes`;
+  const tooLarge =
+    `The JSON body has more than ${jsonBytes} bytes: send less at a time`;
   return async function boundJson(c, next) {
     const { body, signal } = c.req.raw;
     if (body !== null && isJson(c.req.header("content-type") ?? "")) {
@@ -171,20 +180,23 @@ export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
         throw new TooLargeError(tooLarge);
       }
       const chunks = chunksOf(body, {
-        ...{ mostBytes: jsonBytes, pace, tooLarge, signal },
+        mostBytes: jsonBytes,
+        pace,
+        tooLarge,
+        signal,
       });
-      c.req.raw = new Request(c.req.raw, { body: await bytesOf(chunks) });
+      c.req.raw = new Request(c.req.raw, { body: await readBody(chunks) });
     }
     await next();
   };
 }
 
-/** Whether a content type is JSON. */
+/** True if a content type is JSON. */
 export function isJson(type: string): boolean {
   return /^application\/([\w.-]+\+)?json\b/i.test(type);
 }
 
-/** Length of the body, where the sender says it. */
+/** Announced length of the body, if sent. */
 export function announcedBytes(c: Context): number | undefined {
   const length = Number(c.req.header("content-length") ?? NaN);
   return Number.isFinite(length) ? length : undefined;

@@ -1,5 +1,5 @@
 /**
- * `/v1/models`: which models there are, and which of them are in use.
+ * `/v1/models`: the models, their state and the default.
  *
  * @module
  */
@@ -19,14 +19,14 @@ const params = z.object({ name: modelName });
 const listRoute = createRoute({
   method: "get",
   path: "/v1/models",
-  summary: "All models, as the folder has them now",
+  summary: "All models that are in the folder now",
   responses: { 200: json("The models", modelListSchema), ...failures(503) },
 });
 
 const getRoute = createRoute({
   method: "get",
   path: "/v1/models/{name}",
-  summary: "A model: configuration, figures, hash",
+  summary: "A model: configuration, metrics, hash",
   request: { params },
   responses: { 200: json("The model", modelSchema), ...failures(400, 404) },
 });
@@ -37,12 +37,12 @@ const removeRoute = createRoute({
   summary: "Unload a model and remove its files",
   request: { params },
   responses: {
-    204: { description: "It is gone" },
+    204: { description: "Removed" },
     ...failures(400, 404, 409, 503),
   },
 });
 
-/** A route that changes a model's part. */
+/** Declares a route that changes the state of a model. */
 const actionRoute = <Action extends string>(action: Action, summary: string) =>
   createRoute({
     method: "post",
@@ -55,18 +55,23 @@ const actionRoute = <Action extends string>(action: Action, summary: string) =>
     },
   });
 
-/** `/v1/models` and what is under it. */
+/** Routes under `/v1/models`. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
 export function modelRoutes({ models }: Server) {
   const document = (model: ModelEntry): z.infer<typeof modelSchema> => {
     const { name, version, info } = model;
     const { sha256, config, epoch, parameterCount, metrics } = info;
     return {
-      ...{ name, version, sha256 },
+      name,
+      version,
+      sha256,
       state: models.isLoaded(model) ? "loaded" : "unloaded",
       default: name === models.defaultName,
       classes: [...info.classes],
-      ...{ epoch, parameterCount, metrics, config },
+      epoch,
+      parameterCount,
+      metrics,
+      config,
     };
   };
   return newRoutes()
@@ -96,7 +101,10 @@ export function modelRoutes({ models }: Server) {
         c.json(document(await models.unload(c.req.valid("param").name)), 200),
     )
     .openapi(
-      actionRoute("default", "Make a model the one that is meant by none"),
+      actionRoute(
+        "default",
+        "Make a model the default of requests that name none",
+      ),
       async (c) =>
         c.json(
           document(await models.makeDefault(c.req.valid("param").name)),

@@ -1,17 +1,17 @@
 /**
- * Answers that many routes share, for the OpenAPI document.
+ * Responses that many routes share, for the OpenAPI document.
  *
  * @module
  */
 import { errorSchema, jobSchema } from "../lib/serve/schemas.ts";
 
-/** What the document says of a JSON answer. */
+/** OpenAPI description of a JSON response. */
 interface JsonAnswer<Schema> {
   description: string;
   content: { "application/json": { schema: Schema } };
 }
 
-/** A JSON answer. */
+/** Describes a JSON response. */
 export function json<Schema>(
   description: string,
   schema: Schema,
@@ -20,24 +20,24 @@ export function json<Schema>(
 }
 
 const DESCRIPTIONS = {
-  400: "The request is wrong; `field` names where",
-  401: "No token, or a wrong one",
-  403: "Not allowed, or not there: which of them is not told",
-  404: "There is none",
-  408: "The body came too slowly",
-  409: "The state of things forbids it now",
-  413: "More bytes than the limit",
-  415: "A body or an image of a kind that is not taken",
-  422: "An image that cannot be read",
-  429: "The queue is full: come again after Retry-After seconds",
-  502: "The server of an image is in trouble, or the way to it",
-  503: "Not ready, or about to stop",
-  504: "It took too long",
+  400: "The request is invalid; `field` names the faulty part",
+  401: "Missing or invalid token",
+  403: "Not allowed or not found; which of them is not disclosed",
+  404: "Not found",
+  408: "The body was sent too slowly",
+  409: "The current state does not allow it",
+  413: "The body exceeds its limit",
+  415: "The type of the body or the image is not supported",
+  422: "The image cannot be read",
+  429: "The queue is full: try again after Retry-After seconds",
+  502: "The server of an image failed or cannot be reached",
+  503: "Not ready, or stopping",
+  504: "The request exceeded its time limit",
 } as const;
 
 type Failure = keyof typeof DESCRIPTIONS;
 
-/** The failures of a route: those named, and those that any route has. */
+/** Failures of a route: those named, and those that any route has. */
 export function failures<Code extends Failure>(
   ...codes: Code[]
 ): Record<Code | 401 | 403, JsonAnswer<typeof errorSchema>> {
@@ -50,10 +50,13 @@ function failure(code: Failure) {
   return json(DESCRIPTIONS[code], errorSchema);
 }
 
-/** 202, and where to look for the result. */
+/** 202, with the URL of the job. */
 export const acceptedJob = {
-  ...json("Accepted: look at Location", jobSchema),
+  ...json("Accepted: see Location", jobSchema),
   headers: {
-    Location: { description: "The job", schema: { type: "string" as const } },
+    Location: {
+      description: "URL of the job",
+      schema: { type: "string" as const },
+    },
   },
 };

@@ -1,5 +1,5 @@
 /**
- * `POST /v1/train`, `/v1/batch` and `/v1/jobs`: work that takes a while.
+ * `POST /v1/train`, `/v1/batch` and `/v1/jobs`: requests that become jobs.
  *
  * @module
  */
@@ -19,11 +19,11 @@ import { acceptedJob, failures } from "./responses.ts";
 
 const headers = z.object({
   "idempotency-key": z.string().min(1).max(255).optional().openapi({
-    description: "A second job of one key is the first one",
+    description: "A repeated request with the same key returns the first job",
   }),
 });
 
-/** A route that accepts a job. */
+/** Declares a route that accepts a job. */
 const acceptRoute = <Path extends string, Schema extends z.ZodType>(
   path: Path,
   schema: Schema,

@@ -73,7 +73,7 @@ Deno.test("what a proxy answers is an error of the server, too", async () => {
   await assert.rejects(client.result("a"), {
     name: "ServerError",
     status: 502,
-    message: "The server answers 502 Bad Gateway",
+    message: "The server answered 502 Bad Gateway",
   });
 });
 

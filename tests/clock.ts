@@ -11,10 +11,10 @@ interface Timer {
   run: () => void;
 }
 
-// Real turns of the event loop in which what a timer set off comes to an end.
+// Real turns of the event loop in which the effects of a timer end.
 const TURNS = 3;
 
-/** A clock that stands still until it is told to go on. */
+/** A clock that stands still until it is advanced. */
 export class Clock implements Disposable {
   readonly #real = {
     Date: globalThis.Date,

@@ -17,7 +17,7 @@ const noGpu = Deno.env.get("ZOOMIN_TEST_GPU") === "0"; // `deno task test:fast`
 const adapter = noGpu ? undefined : await findAdapter();
 if (adapter) await startEngine("webgpu");
 
-/** Whether a test that needs a GPU is reported as ignored. */
+/** True if a test that needs a GPU is reported as ignored. */
 export const ignoreGpu = !adapter && !requireGpu;
 
 /**
@@ -80,7 +80,9 @@ async function withErrorScopes(
   assert.deepEqual(errors, [null, null]);
 }
 
-/** Replaces a kernel of ours by one that leaves zeros, as a failed shader does. */
+/**
+ * Replaces a kernel of ours by one that leaves zeros, as a failed shader does.
+ */
 export async function withZeros(
   kernelName: string,
   backend: string,

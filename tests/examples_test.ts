@@ -17,7 +17,7 @@ const folder = folderOfFile(async (folder) => {
   await Deno.rename(join(folder, "run"), join(folder, "models/first"));
 });
 
-/** What the example prints. */
+/** Runs an example and returns its output. */
 async function run(name: string, ...argv: string[]): Promise<string> {
   const example = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", join(ROOT, "examples", name), ...argv],
@@ -67,4 +67,26 @@ Deno.test("example: the HTTP client", async () => {
     const printed = await run("client.ts", url, "images/test_00000.png");
     assert.match(printed, /^first [0-9a-f]{12}: (negative|positive) \{/);
   });
+});
+
+/** Runs a subcommand of Deno on files of the library. */
+async function deno(...args: string[]): Promise<void> {
+  const process = new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: ROOT,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  });
+  const { code, stderr } = await outcome(process.spawn());
+  assert.equal(code, 0, stderr);
+}
+
+Deno.test("the examples in doc comments type-check", async () => {
+  await deno("check", "--doc-only", "lib/mod.ts", "lib/client.ts");
+});
+
+Deno.test("all that the client exports is documented", async () => {
+  await deno("doc", "--lint", "lib/client.ts");
 });

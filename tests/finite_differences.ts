@@ -28,7 +28,7 @@ export function normalTensor<R extends tf.Rank>(
  *
  * @param options.step of every input; 0.5 where f is linear in each input, as
  * the difference is then exact at any step.
- * @param options.wanted inputs to differentiate by; all of them if left out.
+ * @param options.wanted inputs to differentiate by; all of them if omitted.
  */
 export async function assertGradients(
   f: (...inputs: tf.Tensor[]) => tf.Tensor,

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-// What every layer may use: no layer of its own.
+// Files that every layer may use.
 const BASE = [
   "lib/errors.ts",
   "lib/files.ts",
@@ -169,7 +169,9 @@ function brokenLayers(sources: readonly Source[]): string[] {
   });
 }
 
-/** One cycle of imports, if there is any; types count, as readers follow them. */
+/**
+ * One cycle of imports, if there is any; types count, as readers follow them.
+ */
 function findCycle(sources: readonly Source[]): string[] | undefined {
   const graph = new Map(
     sources.map((source) => [

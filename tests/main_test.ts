@@ -10,7 +10,7 @@ import {
 const FILES = "--allow-read --allow-write --allow-env --allow-sys --allow-ffi";
 const NET = `${FILES} --allow-net`; // images may lie on web servers
 
-// What answers to strangers reads no more of its surroundings than it names.
+// The command that serves strangers may read only the listed surroundings.
 const SERVE = [
   "--unstable-no-legacy-abort", // a request ends with its client
   "--allow-read --allow-write",
@@ -19,7 +19,7 @@ const SERVE = [
   "--allow-ffi --allow-net",
 ].join(" ");
 
-// What the task of each command grants, and no more.
+// Exact permissions of each command's task.
 const GRANTS: Record<string, string> = {
   train: NET,
   eval: NET,
@@ -65,16 +65,16 @@ const NAMES = "--checkpoint r --data d";
 const MISUSES: [argv: string, message: RegExp][] = [
   [
     "",
-    /without a command: there are train, eval, classify, serve, dataset, /,
+    /^Missing command: give one of train, eval, classify, serve, dataset, /,
   ],
-  ["trian", /"trian": there are train, eval/],
+  ["trian", /no command "trian": give one of train, eval/],
   ["toString", /"toString"/],
-  ["train --help-me", /--help-me: there is no such flag/],
+  ["train --help-me", /no flag --help-me: --help lists/],
   ["train --epoch 3", /--epoch: did you mean --epochs\?/],
   ["train", /--data MANIFEST/],
   ["train --data d", /--out RUN/],
   ["train --data d --out", /'--out/],
-  ["train --data= --out o", /--data as empty/],
+  ["train --data= --out o", /--data is empty/],
   ["train --data --out o", /'--data'/],
   ["train --data d --out o extra", /'extra'/],
   ["train --data d --out o --json=1", /'--json/],
@@ -86,14 +86,17 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ["train --data d --out o --folds 1", /--folds .*"1"/],
   ["train --data d --out o --folds 2 --fold x", /--fold .*"x"/],
   ["train --data d --out o --folds 2 --protocol x", /--protocol .*"x"/],
-  ["train --data d --out o --fold 1", /--fold without --folds/],
-  ["train --data d --out o --protocol both", /--protocol without --folds/],
-  ["train --data d --out o --folds 2 --test 0.5", /--test with --folds: /],
+  ["train --data d --out o --fold 1", /--fold needs --folds/],
+  ["train --data d --out o --protocol both", /--protocol needs --folds/],
+  [
+    "train --data d --out o --folds 2 --test 0.5",
+    /--test has no effect with --folds, /,
+  ],
   [
     "train --data d --out o --folds 2 --resume",
-    /--resume with --folds: the same command continues by itself/,
+    /--resume has no effect with --folds, because the same command/,
   ],
-  ["train --data d --out o --resume", /--resume for o: it holds no last/],
+  ["train --data d --out o --resume", /Cannot resume o: it has no last/],
   ["train --data d --out o --preset kolon", /"kolon" .*did you mean "colon"\?/],
   [
     "train --data d --out o --preset toString",
@@ -112,31 +115,31 @@ const MISUSES: [argv: string, message: RegExp][] = [
   [`eval ${NAMES} --samples 1000000000`, /--samples .*\[1, 4096\]/],
   [`eval ${NAMES} --draws random`, /--draws .*seeded or topN.*"random"/],
   [`eval ${NAMES} --seed`, /'--seed/],
-  [`eval ${NAMES} --predictions=`, /--predictions as empty/],
+  [`eval ${NAMES} --predictions=`, /--predictions is empty/],
   ["classify", /--checkpoint RUN/],
-  ["classify --checkpoint r", /no image/],
+  ["classify --checkpoint r", /No image given/],
   ["classify --checkpoint r --samples many i", /--samples .*"many"/],
-  ["classify --checkpoint r --heatmap= i", /--heatmap as empty/],
+  ["classify --checkpoint r --heatmap= i", /--heatmap is empty/],
   [
     "classify --checkpoint r --heatmap h a/i.png b/i.png",
-    /two images to h\/i\.png/,
+    /Two images would be written to h\/i\.png/,
   ],
   ["dataset", /needle or megapixel-mnist/],
   ["dataset needle", /--out DIR/],
   ["dataset needle --out o --images few", /--images .*"few"/],
   ["dataset slide --out o", /--gigapixels G/],
   ["dataset slide --out o --gigapixels 1e9", /--gigapixels .*64\].*"1e9"/],
-  ["dataset slide --out o --gigapixels=", /--gigapixels as empty/],
-  ["pyramid i.png", /two names: IN and OUT\.tif/],
-  ["pyramid i.png o.tif p.tif", /two names/],
+  ["dataset slide --out o --gigapixels=", /--gigapixels is empty/],
+  ["pyramid i.png", /Two arguments are needed: IN and OUT\.tif/],
+  ["pyramid i.png o.tif p.tif", /Two arguments/],
   ["pyramid i.png o.tif --tile 100", /--tile .*multiple of 16.*"100"/],
   ["pyramid i.png o.tif --compression lzw", /--compression .*"lzw"/],
   [
     "pyramid i.png o.tif --compression deflate --quality 9",
-    /--quality with --compression deflate/,
+    /--quality has no effect with --compression deflate/,
   ],
-  ["demo --epochs 3", /--epochs: there is no such flag/],
-  ["doctor --fast", /--fast: there is no such flag/],
+  ["demo --epochs 3", /no flag --epochs: --help lists/],
+  ["doctor --fast", /no flag --fast: --help lists/],
 ];
 
 Deno.test("a wrong command line: exit 2 and one line that names the flag", async () => {

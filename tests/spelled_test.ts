@@ -19,7 +19,9 @@ const FORMS = ["NFC", "NFD"] as const;
 const NAME = "é";
 const [composed, decomposed] = FORMS.map((form) => NAME.normalize(form));
 
-/** Runs a test with names of the disk in one form, and of the tables in another. */
+/**
+ * Runs a test with names of the disk in one form, and of the tables in another.
+ */
 function inBothForms(
   name: string,
   test: (
@@ -51,7 +53,7 @@ inBothForms("a file is found as it is spelled", async (folder, on, said) => {
   await Deno.writeTextFile(join(on("é"), said("ö").slice(folder.length)), "b");
   const mixed = join(said("é"), said("ö").slice(folder.length));
   assert.ok((await Deno.stat(await spelled(mixed))).isFile);
-  // What is not there stays as it was said.
+  // A path that does not exist stays as given.
   assert.equal(await spelled(said("é/ä.txt")), said("é/ä.txt"));
   assert.equal(await spelled(join(folder, "a")), join(folder, "a"));
 });

@@ -25,7 +25,9 @@ export async function eventually(
   }
 }
 
-/** What `promise` comes to; fails with `what` if it does not within a minute. */
+/**
+ * Awaits `promise`; fails with `what` if it does not settle within a minute.
+ */
 export async function within<T>(
   what: string,
   promise: Promise<T>,

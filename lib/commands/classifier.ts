@@ -1,6 +1,6 @@
 /**
- * Classifies many images, in this process or in Workers side by side: what
- * `classify` and `eval` share.
+ * Classifies many images for `classify` and `eval`, in this process or in
+ * parallel Workers.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { Memory, shareOf } from "../memory.ts";
 import { modelReference, readCheckpoint } from "../model/checkpoint.ts";
 import { type DoTask, runTasks } from "../workers/pool.ts";
 
-/** What every image is classified with. */
+/** Settings shared by all images. */
 export interface ClassifierSetup {
   /** Path of a checkpoint or of a run's folder. */
   checkpoint: string;
@@ -28,31 +28,34 @@ export interface ClassifierSetup {
   samples: number | undefined;
   draws: "seeded" | "topN" | undefined;
   seed: number;
-  /** Where the coordinates of regions begin. */
+  /** Origin of the regions' coordinates. */
   origin?: Origin;
-  /** Where to look; the configuration's if undefined. */
+  /** Foreground to look at; the configuration's if undefined. */
   foreground: ForegroundChoice | undefined;
-  /** Bound on tensors and caches, of all workers; the default's each if undefined. */
+  /**
+   * Bound on tensors and caches of all workers; the default for each if
+   * undefined.
+   */
   memoryBytes: number | undefined;
 }
 
 /** One image to classify. */
 export interface ImageTask {
   image: string;
-  /** Micrometres per px, whatever the file says. */
+  /** Micrometres per px, in place of the file's value. */
   mpp?: number | undefined;
-  /** Where to draw its attention. */
+  /** Path of the heat map to write. */
   heatmap?: string | undefined;
-  /** Where to write its tiles and sub-tiles. */
+  /** Path of the GeoJSON of tiles and sub-tiles to write. */
   geojson?: string | undefined;
 }
 
-/** What became of an image: `error` says why it could not be read. */
+/** Result of one image; `error` is the reason if it could not be read. */
 export type Outcome =
   | { classification: ModelClassification; error?: never }
   | { error: string; classification?: never };
 
-/** Reads the model; the function it returns classifies image by image. */
+/** Reads the model and returns a function that classifies one image. */
 export async function startClassifier(
   { checkpoint, backend, memoryBytes, origin, ...options }: ClassifierSetup,
 ): Promise<DoTask<ImageTask, Outcome>> {
@@ -65,7 +68,7 @@ export async function startClassifier(
     { image, mpp, heatmap, geojson },
     { signal },
   ) {
-    await setTimeout(0); // wasm never waits: let signals and messages in
+    await setTimeout(0); // wasm never yields: let signals and messages in
     signal.throwIfAborted();
     const started = performance.now();
     try {
@@ -96,7 +99,7 @@ export async function startClassifier(
   };
 }
 
-/** GeoJSON; an image without such an origin is a bad one of the many. */
+/** GeoJSON of the regions; an image without such an origin fails alone. */
 function regionsText(
   classification: Classification,
   origin: Origin | undefined,
@@ -110,9 +113,11 @@ function regionsText(
 }
 
 // A Worker and its engine take as long to start as ten colon images.
-const LEAST_IMAGES = 10;
+const MIN_IMAGES = 10;
 
-/** One worker a core on wasm, if each has enough to do; one on a GPU. */
+/**
+ * Number of workers: one a core on wasm if each has enough to do; one on a GPU.
+ */
 export function defaultWorkers(
   images: number,
   { backend }: Pick<ClassifierSetup, "backend">,
@@ -120,12 +125,12 @@ export function defaultWorkers(
   if (backend === "webgpu") return 1;
   return Math.min(
     navigator.hardwareConcurrency,
-    Math.ceil(images / LEAST_IMAGES),
+    Math.ceil(images / MIN_IMAGES),
   );
 }
 
 /**
- * Classifies all images; a bad one is an outcome, and the rest go on.
+ * Classifies all images; a bad image is one outcome, and the others continue.
  *
  * @param options.onOutcome called in the order of the images.
  */
@@ -138,7 +143,7 @@ export async function classifyImages(
     signal: AbortSignal;
   },
 ): Promise<void> {
-  const workers = Math.min(options.workers, images.length); // that share memory
+  const workers = Math.min(options.workers, images.length); // which share the bound
   if (workers <= 1) {
     const classifyOne = await startClassifier(setup);
     const context = { signal, onProgress() {} };

@@ -1,5 +1,5 @@
 /**
- * `deno task classify`: what an image is, and where the network looked.
+ * `deno task classify`: labels of images and the regions that were examined.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { classifyImages, defaultWorkers } from "./classifier.ts";
 import {
   CHECKPOINT,
   COMMON_FLAGS,
-  foregroundOf,
+  parseForeground,
   SHARED_MEMORY,
   workers,
 } from "./shared/common_flags.ts";
@@ -34,7 +34,7 @@ import {
   ProgressLine,
 } from "./shared/terminal.ts";
 
-// Sub-tiles that are told in words, of an image: those of most weight.
+// Number of sub-tiles printed an image: those of most weight.
 const SHOWN = 10;
 
 export const summary = "Classify images and show where the network looked";
@@ -46,25 +46,25 @@ const FLAGS = {
   seed: defaulting(integer("N", "seed of the draws (0)"), 0),
   heatmap: text(
     "OUT.png",
-    "attention over the image; a folder for several images",
+    "heat map to write; a folder for several images",
   ),
   geojson: text(
     "OUT",
-    "tiles and sub-tiles as GeoJSON, for QuPath and maps; a folder for several images",
+    "GeoJSON of tiles and sub-tiles to write, for QuPath and maps; a folder for several images",
   ),
   origin: oneOf(
     ORIGINS,
     "NAME",
-    "where its coordinates begin: level0, bounds (what was scanned) or world (level0)",
+    "origin of its coordinates: level0, bounds (the scanned area) or world (level0)",
   ),
   foreground: COMMON_FLAGS.foreground,
   memory: SHARED_MEMORY,
   mpp: number(
     "UM",
-    "micrometres per px of the images, whatever their files say",
+    "micrometres per px of the images, in place of the files' values",
     { min: MPP_RANGE.least, max: MPP_RANGE.most },
   ),
-  workers: workers("images side by side (one a core; one on webgpu)"),
+  workers: workers("images in parallel (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,
   json: toggle("print one JSON line an image"),
 };
@@ -72,19 +72,20 @@ const FLAGS = {
 export const usage: string = usageText({
   synopsis: ["deno task classify --checkpoint RUN IMAGE..."],
   groups: [{ flags: FLAGS }],
-  notes: "Exit code 1 if an image could not be classified; the others are.",
+  notes:
+    "Exit code 1 if an image could not be classified; the others still are.",
 });
 
-/** One line of `--json`: what the server answers, and where it came from. */
+/** One line of `--json`: the server's response plus the image's name. */
 interface Result extends ModelClassification {
-  /** The image, as the command line names it. */
+  /** The image as named on the command line. */
   source: string;
   heatmap?: string;
   geojson?: string;
 }
 
 /**
- * Prints one result an image. A bad image is reported and the rest go on.
+ * Prints one result an image. A bad image is reported and the others continue.
  *
  * @throws {UsageError} If a flag is wrong.
  */
@@ -93,7 +94,9 @@ export async function run(argv: string[]): Promise<number> {
     positionals: true,
   });
   const { checkpoint, mpp, workers, heatmap, geojson, origin } = flags;
-  if (images.length === 0) throw new UsageError("Cannot classify no image");
+  if (images.length === 0) {
+    throw new UsageError("No image given: name at least one");
+  }
   const heatmaps = await outputPaths(
     { flag: "heatmap", out: heatmap, extension: ".png" },
     images,
@@ -107,13 +110,15 @@ export async function run(argv: string[]): Promise<number> {
     ...images,
   ]);
   if (origin !== undefined && regions === undefined) {
-    throw new UsageError("Cannot take --origin without --geojson");
+    throw new UsageError(
+      "--origin needs --geojson: add it, or leave out --origin",
+    );
   }
   const options = {
     samples: flags.samples,
     draws: flags.draws,
     seed: flags.seed,
-    foreground: await foregroundOf(flags.foreground),
+    foreground: await parseForeground(flags.foreground),
     memoryBytes: flags.memory?.bytes,
     origin: origin ?? "level0",
   };
@@ -156,7 +161,7 @@ export async function run(argv: string[]): Promise<number> {
   return failures > 0 ? 1 : 0;
 }
 
-/** One file an image: in a folder, unless one image has a file of its own. */
+/** One output an image: in a folder, unless one image has its own file. */
 async function outputPaths(
   { flag, out, extension }: {
     flag: string;
@@ -178,13 +183,16 @@ async function outputPaths(
   const twice = paths.find((path, i) => paths.indexOf(path) !== i);
   if (twice) {
     throw new UsageError(
-      `Cannot write two images to ${twice}: classify images of one name apart`,
+      `Two images would be written to ${twice}: classify images of the same name in separate calls`,
     );
   }
   return paths;
 }
 
-/** The last part of a path or URL; no query, which may hold a signature. */
+/**
+ * The last part of a path or URL, without the query, which may hold a
+ * signature.
+ */
 function fileName(image: string): string {
   return basename(image.replace(/^(https?:\/\/[^?#]*).*/is, "$1"));
 }

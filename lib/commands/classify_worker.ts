@@ -1,5 +1,5 @@
 /**
- * The Worker of `classify` and `eval`: one image at a time.
+ * Worker of `classify` and `eval`: one image at a time.
  *
  * @module
  */

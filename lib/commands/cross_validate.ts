@@ -1,5 +1,5 @@
 /**
- * `deno task train --folds`: the folds of a cross-validation side by side.
+ * `deno task train --folds`: the folds of a cross-validation in parallel.
  *
  * @module
  */
@@ -49,7 +49,7 @@ import {
 } from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
 
-/** Runs the folds that are asked for; prints a table of them. */
+/** Runs the requested folds and prints a table of them. */
 export async function crossValidate(setup: TrainSetup): Promise<number> {
   const { folder, config, seed, manifest, engine, signal } = setup;
   const entries = foldEntries(setup);
@@ -61,10 +61,10 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   });
   if (tasks.length === 0) {
     throw new DataError(
-      `Cannot take the folds of ${manifest.path}: it has no column "fold"`,
+      `${manifest.path} has no column "fold": add one, or give --folds a number`,
     );
   }
-  for (const { fold } of tasks) foldSplit(entries, fold); // is there
+  for (const { fold } of tasks) foldSplit(entries, fold); // exists
   const inTurn = tasksInTurn(tasks, config);
   const workers = workersFor(inTurn.length, setup);
   const file = join(folder, FOLDS_FILE);
@@ -77,7 +77,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   const foreground = foregroundFile(setup.foreground);
   const save = async () => {
     const everything = foldTasks(entries, { protocols: PROTOCOLS });
-    const results = await foldsDone(folder, everything); // of other calls, too
+    const results = await foldsDone(folder, everything); // of earlier calls, too
     const summaries = summariseFolds(results);
     const record = { seed, config, foreground, summaries, results };
     await writeJson(join(folder, CROSSVAL_FILE), record);
@@ -107,7 +107,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         foreground: setup.foreground,
       },
       workers,
-      onProgress([task], progress) { // of tasks in turn the first one trains
+      onProgress([task], progress) { // of tasks run together the first one trains
         const { fold, protocol } = task!;
         line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`);
       },
@@ -119,7 +119,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
       signal,
     },
   ).finally(() => line.clear());
-  await save(); // two at the same time may have ended in the wrong order
+  await save(); // parallel folds end in any order
   const results = await foldsDone(folder, tasks); // in the order of the tasks
   warnOfDecoding(
     new Map(outcomes.flatMap(({ warnings }) => warnings)).values(),
@@ -135,7 +135,9 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   return failures.length > 0 ? 1 : 0;
 }
 
-/** No more than there are tasks: they share the memory bound. */
+/**
+ * Number of workers: at most one a task, because they share the memory bound.
+ */
 function workersFor(tasks: number, { workers, engine }: TrainSetup): number {
   const cores = engine.backend === "webgpu" ? 1 : navigator.hardwareConcurrency;
   return Math.min(workers ?? cores, tasks);
@@ -146,7 +148,7 @@ function foldEntries({ manifest, folds, seed }: TrainSetup): ManifestEntry[] {
   const kept = withoutTest(entries);
   if (kept.length === 0) {
     throw new DataError(
-      `Cannot make folds of ${path}: all its images have the split "test", which is left out of them; mark some as "train"`,
+      `No images of ${path} are left for folds: all have the split "test"; mark some as "train"`,
     );
   }
   const aside = entries.length - kept.length;
@@ -191,7 +193,7 @@ function crossValidationText(
   ].join("\n");
 }
 
-/** Mean, deviation and 95 % interval over the folds. */
+/** Mean, standard deviation and 95 % interval over the folds, as text. */
 function meanText({ mean, sd, interval, count }: MeanInterval): string {
   if (mean === null) return "undefined in every fold";
   const range = interval

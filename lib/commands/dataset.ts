@@ -36,7 +36,7 @@ const MAX_SIZE = 16_384; // px: 805 MB of RGB, drawn in memory
 const NEEDLE = NEEDLE_DEFAULTS, MNIST = MEGAPIXEL_MNIST_DEFAULTS;
 const SLIDE = SLIDE_DEFAULTS;
 
-/** An integer with a default, which the usage names. */
+/** An integer flag whose usage names its default. */
 function count(
   hint: string,
   about: string,
@@ -57,8 +57,8 @@ const images = { min: 0, max: MAX_IMAGES };
 const pixels = { min: 1, max: MAX_SIZE };
 const few = { min: 1, max: 1000 };
 const diameter = { min: 6, max: 1000 };
-const json = toggle("print the result as one line of JSON");
-const out = required(text("DIR", "the folder to write; must not hold files"));
+const json = toggle("print the result as one JSON line");
+const out = required(text("DIR", "folder to write; must not hold files"));
 
 const NEEDLE_FLAGS = {
   out,
@@ -69,7 +69,7 @@ const NEEDLE_FLAGS = {
   }),
   test: count("N", "test images", { ...images, value: NEEDLE.test }),
   size: count("PX", "width and height", { ...pixels, value: NEEDLE.size }),
-  clusters: count("N", "clusters an image, or one less, but two at least", {
+  clusters: count("N", "clusters an image, or one less, but at least two", {
     ...few,
     min: 2,
     value: NEEDLE.clusters,
@@ -102,9 +102,9 @@ const MNIST_FLAGS = {
 };
 
 const SLIDE_FLAGS = {
-  out: required(text("FILE", "the TIFF to write, over an older one")),
+  out: required(text("FILE", "TIFF to write; replaces an existing one")),
   gigapixels: required(
-    number("G", "pixels of the full resolution, 10^9", { min: 0.001, max: 64 }),
+    number("G", "size at full resolution, 10^9 px", { min: 0.001, max: 64 }),
   ),
   positive: toggle("make the objects of one cluster needles"),
   clusters: count("N", "clusters of objects", {
@@ -120,7 +120,7 @@ const SLIDE_FLAGS = {
     value: SLIDE.diameter,
   }),
   distinct: toggle(
-    "store every block for itself, as scanners do, not repeats once",
+    "store every block separately, as scanners do, in place of sharing repeated ones",
   ),
   ...COMPRESSION_FLAGS,
   seed: seed(SLIDE.seed),
@@ -145,19 +145,19 @@ export const usage: string = usageText({
     },
     {
       title:
-        "slide: tissue on glass with the clusters of needle, a pyramid in one TIFF; its manifest and regions are written beside it",
+        "slide: tissue on glass with clusters as in needle, a pyramid in one TIFF; its manifest and regions are written beside it",
       flags: SLIDE_FLAGS,
     },
   ],
 });
 
-/** What watches over a drawing. */
+/** Progress and cancellation of a drawing. */
 interface Watch {
   signal: AbortSignal;
   line: ProgressLine;
 }
 
-/** A drawn set, for programs and for people. */
+/** Summary of a drawn set, for programs and for people. */
 interface Drawn {
   json: boolean;
   result: Record<string, unknown>;
@@ -173,7 +173,7 @@ const KINDS: Record<string, Draw> = {
 };
 
 /**
- * Draws and writes what `argv` asks for; Ctrl-C leaves nothing half-written.
+ * Draws and writes the set that `argv` names; Ctrl-C leaves no partial file.
  *
  * @throws {UsageError} If a flag is wrong, or the folder holds files.
  */
@@ -183,7 +183,7 @@ export async function run(argv: string[]): Promise<number> {
   if (!draw) {
     const kinds = Object.keys(KINDS).join(" or ");
     throw new UsageError(
-      `Cannot draw a data set "${kind}": write ${kinds} first`,
+      `There is no data set "${kind}": the first argument must be ${kinds}`,
     );
   }
   const started = performance.now();

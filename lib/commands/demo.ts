@@ -1,7 +1,7 @@
 /**
- * `deno task demo`: the main job in a few minutes, on any machine. Draws a
- * needle set, trains on it, evaluates on images never seen, classifies one and
- * writes its heat map.
+ * `deno task demo`: the whole workflow in a few minutes, on any machine. Draws a
+ * needle set, trains on it, evaluates on unseen images, classifies one and writes
+ * its heat map.
  *
  * @module
  */
@@ -57,7 +57,7 @@ const FLAGS = {
   out: defaulting(
     text(
       "DIR",
-      "where everything goes (demo); one that was stopped there continues",
+      "folder to write (demo); a stopped demo in it continues",
     ),
     "demo",
   ),
@@ -77,7 +77,7 @@ export const usage: string = usageText({
   notes: "The last line on stdout is JSON.",
 });
 
-// The needle preset made small: two minutes on two cores, not hours.
+// The needle preset scaled down: two minutes on two cores, not hours.
 const SETTINGS = [
   "preset=demo",
   "view.scale1=0.125",
@@ -91,24 +91,24 @@ const SETTINGS = [
   "training.validation=0",
   "training.attentionLearningRate=0.0005",
   "training.entropyWeight=0.001",
-  // A uniform draw hits a needle once in sixty times, too rarely to start from.
+  // One uniform draw in sixty hits a needle: too few to start learning from.
   'training.saliencyWarmStart={"steps":60,"frozenEpochs":4}',
 ];
 
 const CACHE_BYTES = 2 ** 30; // all 240 images
 
-/** What the demo does, and where. */
+/** Settings of a demo. */
 interface Demo {
   out: string;
   seed: number;
   config: Config;
-  /** Whether the training images have random labels. */
+  /** Give the training images random labels. */
   shuffle: boolean;
   signal: AbortSignal;
 }
 
 /**
- * Runs the demo and prints what it did; goes on with one that was stopped.
+ * Runs the demo, or continues a stopped one, and prints its results.
  *
  * @throws {UsageError} If a flag is wrong, or the folder holds something else.
  */
@@ -120,7 +120,7 @@ export async function run(argv: string[]): Promise<number> {
     seed: flags.seed,
     config: withSettings(preset("needle"), SETTINGS),
     shuffle: flags["shuffle-labels"],
-    signal: interruptSignal("Stopped: the same command goes on"),
+    signal: interruptSignal("Stopped: run the same command to continue"),
   };
   const engine = await announceEngine(flags.backend);
   const manifest = await readManifest(await draw(demo));
@@ -164,7 +164,7 @@ async function draw({ out, seed, signal }: Demo): Promise<string> {
   return manifest;
 }
 
-/** The same images with their labels dealt anew: nothing is left to learn. */
+/** The same images with shuffled labels, so that nothing can be learned. */
 function shuffled(entries: ManifestEntry[], seed: number): ManifestEntry[] {
   const random = new RandomStream(randomKey(seed));
   const dealt = random.shuffle(entries.map(({ label, classIndex }) => ({
@@ -205,7 +205,7 @@ async function learn(
   }).finally(() => line.clear());
 }
 
-/** Scores the unseen images, and draws where the network looked in one. */
+/** Scores the unseen images, and writes the heat map of one. */
 async function examine(
   { out, seed, signal }: Demo,
   manifest: Manifest,
@@ -237,7 +237,7 @@ function summaryText(
 ): string {
   const { accuracy, auc } = metrics;
   const { samples } = config.evaluation;
-  const { low, high } = accuracy.interval!; // of 1 or more images
+  const { low, high } = accuracy.interval!; // there is at least one image
   return [
     `on ${images} images never seen, reading ${samples} sub-tiles of ${config.view.subTileSize} px each:`,
     `  accuracy ${figure(accuracy.value)} (95 % interval ${figure(low)} to ${

@@ -1,6 +1,6 @@
 /**
- * `deno task doctor`: what this machine offers, and whether each engine
- * computes the right numbers on it.
+ * `deno task doctor`: the machine's capabilities, and a self-test of each
+ * engine.
  *
  * @module
  */
@@ -29,19 +29,19 @@ export const usage: string = usageText({
   notes: "Exit code 1 if an engine fails its self-test.",
 });
 
-/** How one engine did. */
+/** Result of one engine's self-test. */
 interface EngineReport {
   backend: "webgpu" | "wasm";
   kernels: SelfTestResult[];
-  /** Why the engine did not start, or what it reported while it worked. */
+  /** Reason why the engine did not start, or an error it reported at work. */
   error?: string;
 }
 
-/** Everything that is printed. */
+/** The whole report. */
 interface Report {
   versions: Record<string, string>;
   adapter: AdapterDescription | null;
-  /** What `--backend auto` takes, and why. */
+  /** The engine that `--backend auto` chooses, with the reason. */
   auto: string;
   engines: EngineReport[];
 }
@@ -84,7 +84,10 @@ async function versions(): Promise<Record<string, string>> {
   };
 }
 
-/** sharp is a native module: it needs permissions and the platform's build. */
+/**
+ * State of sharp, a native module that needs permissions and a build for the
+ * platform.
+ */
 async function imageVersions(): Promise<Record<string, string>> {
   const { libvips, reason } = await findLibvips();
   return libvips

@@ -30,7 +30,7 @@ import {
 import {
   CHECKPOINT,
   COMMON_FLAGS,
-  foregroundOf,
+  parseForeground,
   SHARED_MEMORY,
   workers,
 } from "./shared/common_flags.ts";
@@ -63,12 +63,12 @@ const SPLITS = ["train", "validation", "test", "all"] as const;
 const FLAGS = {
   checkpoint: required(CHECKPOINT),
   data: required(
-    text("MANIFEST", "CSV with image,label; labels as in training"),
+    text("MANIFEST", "CSV with image,label; same labels as in training"),
   ),
   split: oneOf(
     SPLITS,
     "NAME",
-    `${SPLITS.join(", ")} (test; all where there is no split)`,
+    `${SPLITS.join(", ")} (test; all if there is no split)`,
   ),
   samples: COMMON_FLAGS.samples,
   draws: COMMON_FLAGS.draws,
@@ -80,9 +80,9 @@ const FLAGS = {
   memory: SHARED_MEMORY,
   predictions: outputFile(
     "FILE",
-    "write a CSV with the prediction of each image",
+    "CSV to write with the prediction of each image",
   ),
-  workers: workers("images side by side (one a core; one on webgpu)"),
+  workers: workers("images in parallel (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,
   json: toggle("print the report as JSON"),
 };
@@ -94,7 +94,7 @@ export const usage: string = usageText({
 });
 
 /**
- * Prints the report; the same command prints the same bytes.
+ * Prints the report; the same command always prints the same bytes.
  *
  * @throws {UsageError} If a flag is wrong.
  */
@@ -105,18 +105,18 @@ export async function run(argv: string[]): Promise<number> {
     samples: flags.samples,
     draws: flags.draws,
     seed,
-    foreground: await foregroundOf(flags.foreground),
+    foreground: await parseForeground(flags.foreground),
     memoryBytes: flags.memory?.bytes,
   };
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend);
   const checkpoint = await readCheckpoint(path);
   const { model } = checkpoint;
-  disposeParameters(model.parameters); // the classifier has its own
+  disposeParameters(model.parameters); // the classifier loads its own
   const manifest = await readManifest(data, { classes: model.classes });
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
-  const regions = await readRegions(manifest); // its faults show at once
+  const regions = await readRegions(manifest); // shows its faults before the work
   await checkApart(
     file === undefined ? [] : [file],
     [path, data, ...entries.map(({ path }) => path)],
@@ -130,7 +130,7 @@ export async function run(argv: string[]): Promise<number> {
   });
   if (evaluation.images.length === 0) {
     throw new ImageError(
-      `Cannot score ${data}: none of its images could be read; the first: ${
+      `None of the images of ${data} could be read; the first: ${
         evaluation.failures[0]!.error.message
       }`,
     );
@@ -158,13 +158,13 @@ export async function run(argv: string[]): Promise<number> {
   return report.failures.length > 0 ? 1 : 0;
 }
 
-/** Says so where images are scored that the run was trained or chosen on. */
+/** Warns if scored images were used to train or select the run. */
 async function warnOfLearned(
   checkpoint: string,
   entries: readonly ManifestEntry[],
   split: (typeof SPLITS)[number] | undefined,
 ): Promise<void> {
-  if (split === "train" || split === "validation") return; // as asked for
+  if (split === "train" || split === "validation") return; // chosen by the user
   const run = await runSplits(checkpoint);
   const { test = [], learned = [] } = Object.groupBy(
     run.entries,
@@ -175,13 +175,13 @@ async function warnOfLearned(
   if (seen === 0) return;
   const advice = `; score new ones with --data ${run.file} --split test`;
   console.error(
-    `warning: the run has learned from ${seen} of these ${entries.length} images${
+    `warning: the run was trained or selected on ${seen} of these ${entries.length} images${
       test.length > 0 ? advice : ""
     }`,
   );
 }
 
-/** Classifies every entry; a bad image is set aside and the rest go on. */
+/** Classifies every entry; bad images are set aside and the others continue. */
 async function evaluate(
   entries: readonly ManifestEntry[],
   options: { setup: ClassifierSetup; workers: number; signal: AbortSignal },
@@ -206,7 +206,7 @@ async function evaluate(
   return evaluation;
 }
 
-/** The entries of a split; all of them where the manifest has none. */
+/** Entries of a split; all of them if the manifest has no split. */
 function entriesOf(
   entries: readonly ManifestEntry[],
   split: (typeof SPLITS)[number] | undefined,
@@ -219,7 +219,7 @@ function entriesOf(
     : entries.filter((entry) => entry.split === wanted);
   if (found.length > 0) return found;
   throw new DataError(
-    `Cannot score the split "${wanted}" of ${data}: no image has it`,
+    `No image of ${data} has the split "${wanted}": give another --split`,
   );
 }
 
@@ -253,7 +253,7 @@ function reportText(
     ...names.map(([key, name]) => metricText(name, metrics[key])),
     ...(names.some(([key]) => isUnbounded(metrics[key]))
       ? [
-        "-: every resample comes to this value, which tells nothing of its error",
+        "-: all resamples give this value, so there is no estimate of its error",
       ]
       : []),
     "",
@@ -262,7 +262,7 @@ function reportText(
   ].join("\n");
 }
 
-/** Tells if there is a value, but nothing that bounds its error. */
+/** True if there is a value without an interval. */
 function isUnbounded({ value, interval }: MetricWithInterval): boolean {
   return value !== null && interval === null;
 }

@@ -1,5 +1,5 @@
 /**
- * The Worker of a cross-validation: one fold at a time.
+ * Worker of a cross-validation: one fold at a time.
  *
  * @module
  */
@@ -14,9 +14,9 @@ import { type FoldResult, type FoldTask, runFold } from "../train/crossval.ts";
 import type { Progress } from "../train/epoch_metrics.ts";
 import { type DoTask, serveTasks } from "../workers/pool.ts";
 
-/** What every fold of a cross-validation is run with. */
+/** Settings shared by all folds of a cross-validation. */
 export interface FoldSetup {
-  /** The manifest's path: where annotated objects are looked for. */
+  /** Path of the manifest, which names the annotated objects. */
   manifest: string;
   entries: readonly ManifestEntry[];
   classes: readonly string[];
@@ -30,10 +30,10 @@ export interface FoldSetup {
   foreground: ForegroundChoice | undefined;
 }
 
-/** What tasks in turn came to. */
+/** Results of tasks run one after the other. */
 export interface FoldOutcome {
   results: FoldResult[];
-  /** By path, what decoding changed in the images that its worker has opened. */
+  /** Decoding warnings of the images that the worker has opened, by path. */
   warnings: [string, readonly string[]][];
 }
 
@@ -60,7 +60,7 @@ async function startFolds(
             memory,
             signal,
             onProgress(progress) {
-              engine.assertAlive(); // before weights of a failed engine are saved
+              engine.assertAlive(); // so that no weights of a failed engine are saved
               onProgress(progress);
             },
           })

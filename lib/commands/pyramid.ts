@@ -15,7 +15,7 @@ export const summary = "Convert an image to a tiled pyramid";
 
 const DEFAULT_TILE = 256; // px
 
-// Of a picture without levels: whoever converts one has the time and the disk.
+// For pictures without levels: a conversion may take time and disk.
 const MAX_PIXELS = 2 ** 36;
 
 const FLAGS = {
@@ -26,18 +26,18 @@ const FLAGS = {
     "a multiple of 16 in [16, 4096]",
     tileSize,
   ),
-  json: toggle("print the result as one line of JSON"),
+  json: toggle("print the result as one JSON line"),
 };
 
 export const usage: string = usageText({
   synopsis: ["deno task pyramid IN OUT.tif"],
   about:
-    "Reads IN, a file or a URL, strip by strip and writes a tiled TIFF with levels that halve; BigTIFF if 4 GB are not enough. OUT.tif appears when it is whole.",
+    "Reads IN, a file or a URL, strip by strip and writes a tiled TIFF with levels that halve; BigTIFF if 4 GB are not enough. OUT.tif appears once it is complete.",
   groups: [{ flags: FLAGS }],
 });
 
 /**
- * Converts what `argv` names; Ctrl-C leaves nothing half-written.
+ * Converts the image that `argv` names; Ctrl-C leaves no partial file.
  *
  * @throws {UsageError} If an argument is wrong.
  * @throws {ImageError} If the image cannot be read.
@@ -48,7 +48,7 @@ export async function run(argv: string[]): Promise<number> {
   });
   const [input, out, extra] = positionals;
   if (input === undefined || out === undefined || extra !== undefined) {
-    throw new UsageError("Cannot convert without two names: IN and OUT.tif");
+    throw new UsageError("Two arguments are needed: IN and OUT.tif");
   }
   checkOutputFile(out, out);
   await checkApart([out], [input]);

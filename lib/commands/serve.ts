@@ -31,7 +31,10 @@ const MIB = 2 ** 20;
 
 const FLAGS = {
   models: required(
-    text("DIR", "folder of runs and checkpoints; trained ones appear in it"),
+    text(
+      "DIR",
+      "folder of runs and checkpoints; trained models are added to it",
+    ),
   ),
   host: text("ADDRESS", "address to listen on (127.0.0.1)"),
   port: integer("N", "port to listen on; 0 takes a free one (8000)", {
@@ -40,15 +43,15 @@ const FLAGS = {
   "data-root": texts("DIR", "folder whose files requests may name"),
   "allow-host": texts(
     "HOST",
-    "host, or host:port, that images may be fetched from",
+    "host or host:port from which images may be fetched",
   ),
   "token-file": text(
     "FILE",
-    "the token that requests must bear; needed on any address but this machine's own",
+    "file with the bearer token of requests; required unless --host is this machine only",
   ),
   "max-upload": integer(
     "MIB",
-    `largest image that is taken (${DEFAULT_LIMITS.uploadBytes / MIB})`,
+    `largest accepted image (${DEFAULT_LIMITS.uploadBytes / MIB})`,
     { min: 1, max: 2 ** 24 },
   ),
   "max-pixels": integer(
@@ -58,7 +61,7 @@ const FLAGS = {
   ),
   queue: integer(
     "N",
-    `classifications that wait or run at a time (${DEFAULT_LIMITS.pending})`,
+    `most classifications that wait or run at a time (${DEFAULT_LIMITS.pending})`,
     { min: 1, max: 10_000 },
   ),
   timeout: integer(
@@ -66,7 +69,7 @@ const FLAGS = {
     `longest synchronous classification (${DEFAULT_LIMITS.timeoutMs / 1000})`,
     { min: 1, max: 86_400 },
   ),
-  workers: workers("engines side by side (one a core; one on webgpu)"),
+  workers: workers("engines in parallel (one a core; one on webgpu)"),
   memory: memory(
     `bound on tensors and caches of each engine (${
       DEFAULT_MEMORY_BYTES / 1e6
@@ -79,23 +82,23 @@ export const usage: string = usageText({
   synopsis: ["deno task serve --models DIR"],
   groups: [{ flags: FLAGS }],
   notes:
-    "Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and gives jobs back to the queue, from where the next start continues.",
+    "Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and returns jobs to the queue, which the next start continues.",
 });
 
 const DEFAULT_HOST = "127.0.0.1", DEFAULT_PORT = 8000;
 
-/** Where to listen. */
+/** Address to listen on. */
 interface Address {
   hostname: string;
   port: number;
 }
 
-/** The address cannot be listened on: exit code 1. */
+/** The address is not available: exit code 1. */
 class AddressError extends NamedError {
   override name = "AddressError";
 }
 
-/** What the command line asks for. */
+/** Options from the command line. */
 interface Request extends Address {
   tokenFile: string | undefined;
   limits: Limits;
@@ -104,8 +107,8 @@ interface Request extends Address {
 /**
  * Serves until Ctrl-C or SIGTERM.
  *
- * @throws {UsageError} If a flag is wrong, or strangers could get in.
- * @throws {AddressError} If that address cannot be listened on.
+ * @throws {UsageError} If a flag is wrong, or the server would be open to others.
+ * @throws {AddressError} If the address is not available.
  */
 export async function run(argv: string[]): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
@@ -118,7 +121,7 @@ export async function run(argv: string[]): Promise<number> {
     flags["data-root"].map((root) => folderOf(root, "data-root")),
   );
   const allowedHosts = flags["allow-host"].map(allowableHost);
-  assertFree({ hostname, port }); // engines take a while to start
+  assertFree({ hostname, port }); // before the engines, which take a while to start
   const stop = interruptSignal();
   const log = jsonLog((line) => console.error(line));
   logBugs(log);
@@ -146,7 +149,7 @@ function readRequest(flags: FlagValues<typeof FLAGS>): Request {
   const tokenFile = flags["token-file"];
   if (tokenFile === undefined && !isLoopback(hostname)) {
     throw new UsageError(
-      `Cannot listen on ${hostname} without a token, as others could get in: give --token-file FILE`,
+      `Without a token the server on ${hostname} would be open to others: give --token-file FILE`,
     );
   }
   const { uploadBytes, maxPixels, pending, timeoutMs } = DEFAULT_LIMITS;
@@ -169,15 +172,15 @@ async function folderOf(path: string, flag: string): Promise<string> {
   const info = await Deno.stat(path).catch(() => undefined);
   if (info?.isDirectory) return path;
   throw new UsageError(
-    `Cannot take --${flag} ${path}: there is no such folder`,
+    `--${flag} ${path} does not exist or is not a folder: create it first`,
   );
 }
 
-/** @throws {UsageError} If no URL could ever be of that host. */
+/** @throws {UsageError} If no URL could match the host. */
 function allowableHost(host: string): string {
   if (isAllowable(host)) return host;
   throw new UsageError(
-    `Cannot take --allow-host "${host}": no address matches it; write it as host or host:port, such as example.org or [2001:db8::1]:8080`,
+    `--allow-host "${host}" matches no URL: write host or host:port, such as example.org or [2001:db8::1]:8080`,
   );
 }
 
@@ -199,7 +202,7 @@ function textOf({ hostname, port }: Address): string {
   return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
-/** Notes what nobody caught: one bad request must not end the others. */
+/** Logs uncaught errors, so that one bad request does not end the others. */
 function logBugs(log: Log): void {
   globalThis.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
@@ -212,8 +215,8 @@ function logBugs(log: Log): void {
 }
 
 /**
- * Answers requests until `stop`, then lets those under way end, within the
- * server's limit.
+ * Answers requests until `stop`, then lets running ones end within the server's
+ * limit.
  */
 export async function listen(
   server: Server,
@@ -227,11 +230,11 @@ export async function listen(
       console.log(`http://${textOf(address)}`);
     },
   }, app.fetch);
-  if (!stop.aborted) { // while the server started
+  if (!stop.aborted) { // stopped while the server was starting
     await new Promise((done) => stop.addEventListener("abort", done));
   }
   server.log("info", "stopping");
-  // What is new is told so for as long as jobs are being given back.
+  // New requests still get a 503 while jobs are returned to the queue.
   const done = server.drain().then(() => http.shutdown());
   const { drainMs } = server.limits;
   await Promise.race([done, pause(drainMs)]);

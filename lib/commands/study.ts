@@ -46,15 +46,15 @@ const FLAGS = {
   out: required(
     text(
       "DIR",
-      "runs, report.md, results.json and figures; a study that was cut off continues",
+      "folder of runs, report.md, results.json and figures; a stopped study continues",
     ),
   ),
-  data: text("MANIFEST", "the images of colon and gtsdb"),
+  data: text("MANIFEST", "table of images; needed by colon and gtsdb"),
   only: texts("VARIANT", "only this variant"),
-  workers: workers("runs side by side (one a core)"),
+  workers: workers("runs in parallel (one a core)"),
   backend: COMMON_FLAGS.backend,
-  quick: toggle("show in minutes that all works: the figures mean nothing"),
-  report: toggle("train nothing: write the report of what is done"),
+  quick: toggle("a trial run of minutes, whose figures mean nothing"),
+  report: toggle("train nothing; write the report of the finished runs"),
   json: toggle("print results.json"),
 };
 
@@ -64,7 +64,7 @@ export const usage: string = usageText({
   groups: [{ flags: FLAGS }],
 });
 
-/** A study under way. */
+/** A running study. */
 interface Setup {
   study: Study;
   folder: string;
@@ -78,7 +78,7 @@ interface Setup {
 }
 
 /**
- * Runs what is not done yet, and writes the report after every cell.
+ * Runs the unfinished cells, and writes the report after each.
  *
  * @throws {UsageError} If a flag is wrong.
  */
@@ -88,9 +88,9 @@ export async function run(argv: string[]): Promise<number> {
     STUDIES[name as keyof typeof STUDIES];
   if (!make) {
     throw new UsageError(
-      `Cannot run a study "${name}": write ${
+      `There is no study "${name}": the first argument must be ${
         Object.keys(STUDIES).join(" or ")
-      } first`,
+      }`,
     );
   }
   const { values: flags } = parseFlags(args, FLAGS);
@@ -120,7 +120,10 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
-/** The command that makes the figures, whatever was only asked of it now. */
+/**
+ * The command that reproduces the figures, without the flags of this call
+ * alone.
+ */
 function commandOf(argv: readonly string[]): string {
   const kept = argv.filter((word) => word !== "--report" && word !== "--json");
   return `deno task study ${kept.join(" ")}`;
@@ -131,7 +134,7 @@ function chosen(study: Study, only: readonly string[]): Cell[] {
   const unknown = only.find((name) => !names.includes(name));
   if (unknown !== undefined) {
     throw new UsageError(
-      `Cannot take --only ${unknown}: the variants of ${study.name} are ${
+      `There is no variant ${unknown} (--only): those of ${study.name} are ${
         names.join(", ")
       }`,
     );
@@ -141,7 +144,7 @@ function chosen(study: Study, only: readonly string[]): Cell[] {
   );
 }
 
-/** Runs all cells; the first that fails stops those beside it. */
+/** Runs all cells; a failure stops the others. */
 async function runAll(setup: Setup): Promise<StudyResults> {
   const data = new Data(setup);
   const line = new ProgressLine();
@@ -175,7 +178,9 @@ async function runAll(setup: Setup): Promise<StudyResults> {
   }
 }
 
-/** Runs a cell, and evaluates its checkpoints with other numbers of samples. */
+/**
+ * Runs a cell, then evaluates its checkpoints with other numbers of samples.
+ */
 async function finishCell(
   cell: Cell,
   setup: Setup,
@@ -201,7 +206,7 @@ function placeOf(
   return { manifest: manifest.path, folder: join(folder, runs), folds };
 }
 
-/** Writes the report of all that stands in the study's folder. */
+/** Writes the report of all results in the study's folder. */
 async function report(setup: Setup, data: Data): Promise<StudyResults> {
   const { study, folder, command, engine, quick } = setup;
   const cells = cellsOf(study);
@@ -224,7 +229,7 @@ async function report(setup: Setup, data: Data): Promise<StudyResults> {
   });
 }
 
-/** The folds that are done of a cell that is not. */
+/** Finished folds of an unfinished cell. */
 async function partOf(
   cell: Cell,
   { study, folder }: Setup,
@@ -261,7 +266,7 @@ function heldOut({ folds }: CellResult): FoldResult[] {
   return folds.filter(({ protocol }) => protocol === "held-out");
 }
 
-/** The images of a study; made or read when they are first wanted. */
+/** Images of a study, made or read on first use. */
 class Data {
   readonly #setup: Pick<Setup, "study" | "folder">;
   readonly #manifests = new Map<string, Promise<Manifest>>();
@@ -270,7 +275,7 @@ class Data {
     this.#setup = setup;
   }
 
-  /** Those of a cell. */
+  /** Images of a cell. */
   of({ variant: { data } }: Cell): Promise<Manifest> {
     let manifest = this.#manifests.get(data);
     if (!manifest) {

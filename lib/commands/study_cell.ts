@@ -1,6 +1,6 @@
 /**
- * One cell of a study: a cross-validation in a process of its own, so that its
- * peak memory is its own and a user can run the same command.
+ * One cell of a study: a cross-validation in its own process, so that its peak
+ * memory can be measured and a user can run the same command.
  *
  * @module
  */
@@ -15,26 +15,26 @@ import type { Cell } from "../study/study.ts";
 import { same } from "./shared/run_folder.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
-// What the task `train` grants.
+// Permissions of the task `train`.
 const PERMISSIONS = ["read", "write", "env", "sys", "ffi", "net"];
 const RESULT_FILE = "cell.json";
 
-/** Where a cell is, and what it trains on. */
+/** Folder, images and folds of a cell. */
 export interface CellPlace {
   manifest: string;
-  /** Folder of its runs. */
+  /** Folder of the cell's runs. */
   folder: string;
-  /** Only these folds. */
+  /** Folds to run; all if undefined. */
   folds: readonly number[] | undefined;
 }
 
-/** What the process needs to know. */
+/** Options of the process. */
 export interface CellOptions extends CellPlace {
   backend: string;
   signal: AbortSignal;
 }
 
-/** What a result is that of; kept beside it. */
+/** Origin of a result, kept beside it. */
 interface Asked {
   config: Config;
   seed: number;
@@ -44,9 +44,9 @@ interface Asked {
 }
 
 /**
- * Runs `cell`, or what is left of it.
+ * Runs `cell`, or continues it.
  *
- * @throws {TrainingError} With what the process said, if it failed.
+ * @throws {TrainingError} With the output of the process, if it failed.
  * @throws {UsageError} As {@linkcode readCell}.
  */
 export async function runCell(
@@ -67,9 +67,9 @@ export async function runCell(
 }
 
 /**
- * The result of `cell`, if it is done.
+ * Reads the result of `cell`, if it is finished.
  *
- * @throws {UsageError} If what is there is the result of something else.
+ * @throws {UsageError} If the folder holds a result of other settings.
  */
 export async function readCell(
   cell: Cell,
@@ -84,7 +84,7 @@ export async function readCell(
     .map(([name]) => name);
   if (changed.length === 0) return result;
   throw new UsageError(
-    `Cannot take ${place.folder} for the study as it was made with another ${
+    `${place.folder} was made with another ${
       changed.join(" and ")
     }: give the --data it was made with, and --quick only if it was, or another --out`,
   );
@@ -99,7 +99,7 @@ async function askedOf(
   return { config, seed, folds: folds ?? null, data: hash.digest("hex") };
 }
 
-/** What `train` prints. */
+/** Output of `train --json`. */
 async function trained(cell: Cell, options: CellOptions): Promise<string> {
   const config = join(options.folder, "asked.json");
   await writeFileAtomically(config, JSON.stringify(cell.variant.config));
@@ -122,7 +122,7 @@ async function trained(cell: Cell, options: CellOptions): Promise<string> {
     options.signal.throwIfAborted();
     if (code === 0) return new TextDecoder().decode(stdout);
     const said = new TextDecoder().decode(stderr).trim();
-    throw new TrainingError(`Cannot finish ${options.folder}: ${said}`);
+    throw new TrainingError(`Training in ${options.folder} failed: ${said}`);
   } finally {
     options.signal.removeEventListener("abort", stop);
   }

@@ -19,7 +19,7 @@ import {
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import {
   COMMON_FLAGS,
-  foregroundOf,
+  parseForeground,
   SHARED_MEMORY,
   workers,
 } from "./shared/common_flags.ts";
@@ -55,14 +55,14 @@ import {
 import {
   imageCacheBytes,
   progressText,
-  type TrainRequest,
+  type TrainArguments,
   type TrainSetup,
 } from "./shared/train_setup.ts";
 
 export const summary = "Train a network, or cross-validate it";
 
 const MAX_FOLDS = 1000;
-// Of more classes the first ones are told.
+// Most classes that are listed.
 const CLASSES_SHOWN = 12;
 
 const FLAGS = {
@@ -76,11 +76,11 @@ const FLAGS = {
   seed: integer("N", "seed of everything random (0)"),
   test: fraction(
     "SHARE",
-    "share of test images where the manifest has no split (0.2)",
+    "share of test images if the manifest has no split (0.2)",
   ),
   folds: parsing(
     "N|manifest",
-    "cross-validate: N folds made here, or the manifest's, of all images but those of the split test",
+    "cross-validate: N new folds, or those of the manifest, of all images except the split test",
     `"manifest" or an integer in [2, ${MAX_FOLDS}]`,
     foldsOf,
   ),
@@ -90,7 +90,7 @@ const FLAGS = {
     "NAME",
     "best-epoch, held-out or both (both)",
   ),
-  workers: workers("folds side by side (one a core; one on webgpu)"),
+  workers: workers("folds in parallel (one a core; one on webgpu)"),
   foreground: COMMON_FLAGS.foreground,
   memory: {
     ...SHARED_MEMORY,
@@ -108,7 +108,7 @@ export const usage: string = usageText({
 });
 
 /**
- * Trains; prints where the run is and what it came to.
+ * Trains, then prints the run's folder and results.
  *
  * @throws {UsageError} If a flag is wrong.
  */
@@ -120,8 +120,8 @@ export async function run(argv: string[]): Promise<number> {
   const engine = await announceEngine(request.backend);
   const signal = interruptSignal(
     folds === undefined
-      ? "Stopped: --resume goes on from the last whole epoch"
-      : "Stopped: the same command goes on",
+      ? "Stopped: --resume continues from the last complete epoch"
+      : "Stopped: run the same command to continue",
   );
   const setup: TrainSetup = { ...request, engine, manifest, signal };
   const code =
@@ -130,8 +130,8 @@ export async function run(argv: string[]): Promise<number> {
   return code;
 }
 
-/** Reads and checks all flags, before anything is started. */
-async function readRequest(argv: string[]): Promise<TrainRequest> {
+/** Reads and checks all flags before any work. */
+async function readRequest(argv: string[]): Promise<TrainArguments> {
   const { values: flags } = parseFlags(argv, FLAGS);
   checkTogether(flags);
   const { out: folder, seed, folds, protocol = "both", resume } = flags;
@@ -143,7 +143,7 @@ async function readRequest(argv: string[]): Promise<TrainRequest> {
     onlyFolds: onlyFolds(flags.fold),
     protocols: protocol === "both" ? PROTOCOLS : [protocol],
     workers: flags.workers,
-    foreground: await foregroundOf(flags.foreground),
+    foreground: await parseForeground(flags.foreground),
     memory: flags.memory,
     backend: flags.backend,
     resume,
@@ -181,7 +181,7 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
   return 0;
 }
 
-/** The images and settings of a run, in a line. */
+/** Images and settings of a run, in one line. */
 function startText(
   data: TrainingData,
   { config: { preset, training }, seed }: TrainSetup,
@@ -194,7 +194,7 @@ function startText(
   }, seed ${seed}`;
 }
 
-/** Training images of each class, so that a label with a typo shows. */
+/** Training images by class, which reveals a misspelt label. */
 function classCounts({ classes, train }: TrainingData): string {
   const counts = classes.slice(0, CLASSES_SHOWN).map((name, index) =>
     `${name} ${train.filter(({ classIndex }) => classIndex === index).length}`
@@ -228,12 +228,14 @@ function printResult(
   console.log(`  last epoch: ${figures.join(", ")}`);
 }
 
-/** What the checkpoint is that is for use. */
+/** Description of the checkpoint to use. */
 function bestText({ epochs, bestEpoch, last }: TrainResult): string {
-  if (epochs === 0) return `the start is kept as ${BEST}`;
+  if (epochs === 0) {
+    return `no epoch was run: ${BEST} holds the initial weights`;
+  }
   return last?.validationLoss === undefined
-    ? `the last is kept as ${BEST}: no validation images choose one`
-    : `the best is ${bestEpoch} (${BEST})`;
+    ? `${BEST} holds the last epoch, because there are no validation images`
+    : `the best epoch is ${bestEpoch} (${BEST})`;
 }
 
 function foldsOf(text: string): number | "manifest" | undefined {
@@ -243,7 +245,7 @@ function foldsOf(text: string): number | "manifest" | undefined {
   return isCount ? count : undefined;
 }
 
-/** Refuses what would do nothing beside --folds, or without it. */
+/** Refuses flags that have no effect with --folds, or without it. */
 function checkTogether(flags: FlagValues<typeof FLAGS>): void {
   if (flags.folds === undefined) {
     const unused = flags.fold.length > 0
@@ -251,16 +253,18 @@ function checkTogether(flags: FlagValues<typeof FLAGS>): void {
       : (["protocol", "workers"] as const)
         .find((name) => flags[name] !== undefined);
     if (unused === undefined) return;
-    throw new UsageError(`Cannot take --${unused} without --folds`);
+    throw new UsageError(
+      `--${unused} needs --folds: add it, or leave out --${unused}`,
+    );
   }
   if (flags.test !== undefined) {
     throw new UsageError(
-      "Cannot take --test with --folds: every fold is tested in its turn; leave it out",
+      "--test has no effect with --folds, because every fold is tested in turn: leave it out",
     );
   }
   if (flags.resume) {
     throw new UsageError(
-      "Cannot take --resume with --folds: the same command continues by itself; leave it out",
+      "--resume has no effect with --folds, because the same command continues by itself: leave it out",
     );
   }
 }
@@ -269,7 +273,7 @@ function onlyFolds(texts: readonly string[]): number[] | undefined {
   const folds = texts.map((text) => {
     if (/^\d+$/.test(text)) return Number(text);
     throw new UsageError(
-      `Cannot take --fold as it must be a number: current value is "${text}"`,
+      `--fold must be a number, not "${text}"`,
     );
   });
   return folds.length > 0 ? [...new Set(folds)] : undefined;

@@ -1,12 +1,12 @@
 /**
- * The one token of the server.
+ * The bearer token of the server.
  *
  * @module
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { UsageError } from "../errors.ts";
 
-const LEAST_LENGTH = 16; // characters
+const MIN_LENGTH = 16; // characters
 
 /**
  * Reads the token from a file: its first line.
@@ -21,15 +21,15 @@ export async function readToken(file: string): Promise<string> {
     throw new UsageError(`Cannot read the token in ${file}`, { cause });
   }
   const [token = ""] = text.trim().split(/\s/);
-  if (token.length >= LEAST_LENGTH) return token;
+  if (token.length >= MIN_LENGTH) return token;
   throw new UsageError(
-    `Cannot use the token in ${file}: it has fewer than ${LEAST_LENGTH} characters; write one with \`openssl rand -hex 32\``,
+    `The token in ${file} has fewer than ${MIN_LENGTH} characters: write one with \`openssl rand -hex 32\``,
   );
 }
 
 /**
- * Whether an Authorization header bears the token. The time it takes tells
- * nothing about the token: digests of one length are compared, all of them.
+ * Checks the token of an Authorization header in constant time: it compares
+ * digests, which have one length.
  */
 export function bearsToken(header: string | undefined, token: string): boolean {
   const given = /^Bearer +(\S+)$/i.exec(header ?? "")?.[1] ?? "";

@@ -1,14 +1,14 @@
 /**
- * What the server refuses, and why. Each class is one HTTP status; the routes
- * say which.
+ * Errors of the server. Each class has one HTTP status, listed in
+ * routes/errors.ts.
  *
  * @module
  */
 
-/** A refusal whose message is written for the caller. */
+/** An error whose message is written for the caller. */
 export abstract class RefusalError extends Error {}
 
-/** The request is wrong; `field` names what part of it. */
+/** The request is wrong; `field` names the faulty part. */
 export class InputError extends RefusalError {
   override name = "InputError";
   readonly field: string;
@@ -19,37 +19,39 @@ export class InputError extends RefusalError {
   }
 }
 
-/** The caller has not shown who it is. */
+/** The token is missing or invalid. */
 export class UnauthorizedError extends RefusalError {
   override name = "UnauthorizedError";
 }
 
-/** The caller may not have this, or it is not there: the text is the same. */
+/**
+ * Not allowed or not found; the text is the same, so as to disclose neither.
+ */
 export class ForbiddenError extends RefusalError {
   override name = "ForbiddenError";
 }
 
-/** There is no such model, job or result. */
+/** No such model, job or result. */
 export class NotFoundError extends RefusalError {
   override name = "NotFoundError";
 }
 
-/** The state of things forbids it now. */
+/** The current state does not allow the request. */
 export class ConflictError extends RefusalError {
   override name = "ConflictError";
 }
 
-/** More bytes than the limit. */
+/** The body exceeds a limit. */
 export class TooLargeError extends RefusalError {
   override name = "TooLargeError";
 }
 
-/** The body is of a kind that is not taken. */
+/** The body has an unsupported type. */
 export class MediaTypeError extends RefusalError {
   override name = "MediaTypeError";
 }
 
-/** The body came too slowly. */
+/** The body was sent too slowly. */
 export class StalledError extends RefusalError {
   override name = "StalledError";
 }
@@ -57,7 +59,7 @@ export class StalledError extends RefusalError {
 /** The queue is full. */
 export class BusyError extends RefusalError {
   override name = "BusyError";
-  /** When to come again. */
+  /** Delay before the next try, s. */
   readonly retryAfterSeconds: number;
 
   constructor(message: string, retryAfterSeconds: number) {
@@ -66,12 +68,12 @@ export class BusyError extends RefusalError {
   }
 }
 
-/** The engine is not there yet or was lost, or the server is about to stop. */
+/** The engine is starting or was lost, or the server is stopping. */
 export class NotReadyError extends RefusalError {
   override name = "NotReadyError";
 }
 
-/** It took longer than a request may. */
+/** The request exceeded its time limit. */
 export class DeadlineError extends RefusalError {
   override name = "DeadlineError";
 }

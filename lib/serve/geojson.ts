@@ -1,5 +1,5 @@
 /**
- * The regions of a result, as a request may ask for them.
+ * Regions of a result as GeoJSON, from the origin that a request names.
  *
  * @module
  */
@@ -13,7 +13,11 @@ import { InputError } from "./errors.ts";
 
 export { type Origin, ORIGINS } from "../eval/geojson.ts";
 
-/** As `regionsGeoJson`. @throws {InputError} If there is no such origin. */
+/**
+ * As `regionsGeoJson`.
+ *
+ * @throws {InputError} If the image has no such origin.
+ */
 export function regionsOf(
   result: ClassifiedRegions,
   origin: Origin = "level0",

@@ -1,36 +1,38 @@
 /**
- * What the server takes at most. The README states the defaults.
+ * Limits of the server. docs/server.md states the defaults.
  *
  * @module
  */
 
 import type { Pace } from "./intake/paced_body.ts";
 
-/** Bounds of requests and queues. */
+/** Limits of requests and queues. */
 export interface Limits {
-  /** Bytes of one uploaded or fetched image. */
+  /** Most bytes of an uploaded image. */
   uploadBytes: number;
-  /** Bytes of a JSON body: it is held in memory. */
+  /** Most bytes of a JSON body, which is held in memory. */
   jsonBytes: number;
-  /** Pixels of an image that has to be decoded whole. */
+  /** Most pixels of an image that must be decoded whole. */
   maxPixels: number;
-  /** Classifications that wait or run; more are refused with 429. */
+  /** Most classifications that wait or run; more are refused with 429. */
   pending: number;
-  /** Jobs that wait; more are refused with 429. */
+  /** Most jobs that wait; more are refused with 429. */
   queuedJobs: number;
-  /** A file beyond this is classified as a job, without being asked. */
+  /** A larger file becomes a job even if the caller did not ask for one. */
   jobBytes: number;
-  /** How long a synchronous classification may take. */
+  /** Time limit of a synchronous classification, ms. */
   timeoutMs: number;
-  /** How slowly a body may come. */
+  /** Slowest pace of a body. */
   pace: Pace;
-  /** How long a step of training may go on once its job is to stop. */
+  /**
+   * Longest that a training step may run after its job was asked to stop, ms.
+   */
   stopMs: number;
-  /** How long a stop waits for what runs. */
+  /** Longest that a stop waits for requests under way, ms. */
   drainMs: number;
 }
 
-/** The limits of a server that was told nothing else. */
+/** Default limits. */
 export const DEFAULT_LIMITS: Limits = {
   uploadBytes: 4 * 2 ** 30, // a slide is gigabytes; it goes to disk
   jsonBytes: 16 * 2 ** 20,
@@ -39,7 +41,7 @@ export const DEFAULT_LIMITS: Limits = {
   queuedJobs: 100,
   jobBytes: 64 * 2 ** 20,
   timeoutMs: 60_000,
-  // 0.5 Mbit/s: a place in the queue is held while a body comes.
+  // 0.5 Mbit/s, because a body that arrives holds a place in the queue.
   pace: { stallMs: 30_000, leastBytesPerSecond: 64 * 2 ** 10 },
   stopMs: 10_000,
   drainMs: 30_000,

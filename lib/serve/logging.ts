@@ -1,6 +1,6 @@
 /**
  * Structured logs: one JSON line an event. Bodies, queries, headers and tokens
- * never get in.
+ * are never logged.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export type Log = (
   fields?: Record<string, unknown>,
 ) => void;
 
-/** A log that hands each line to `write`. */
+/** A log that passes each line to `write`. */
 export function jsonLog(write: (line: string) => void): Log {
   return function log(level, event, fields = {}) {
     const time = new Date().toISOString();

@@ -1,7 +1,7 @@
 /**
  * The models of a folder: each entry is a run of `train` or a checkpoint file,
- * and its name is the entry's. What is in the folder is the truth; the engine
- * holds what was loaded.
+ * and the entry's name is the model's. The folder is the source of truth; the
+ * engine holds the loaded models.
  *
  * @module
  */
@@ -18,8 +18,8 @@ import { ConflictError, NotFoundError, NotReadyError } from "./errors.ts";
 import type { Messages } from "./redaction.ts";
 
 /**
- * What a model may be called: a file name that needs no quoting anywhere, and
- * none that would be called something else as a file.
+ * Valid name of a model: a file name that needs no quoting, without the ending
+ * that a checkpoint file's name loses as the name of its model.
  */
 export const MODEL_NAME =
   /^(?!.*\.safetensors$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
@@ -27,20 +27,20 @@ export const MODEL_NAME =
 /** A model of the folder. */
 export interface ModelEntry {
   name: string;
-  /** The first characters of the hash. */
+  /** First characters of the hash. */
   version: string;
-  /** The entry of the folder. */
+  /** Path of the entry. */
   entry: string;
   info: CheckpointInfo;
 }
 
-/** An entry of the folder that is no model, and why. */
+/** An entry of the folder that is not a model, with the reason. */
 export interface ModelFault {
   name: string;
   error: string;
 }
 
-/** What a registry needs of the engine. */
+/** Functions of the engine that a registry uses. */
 export type ModelEngine = Pick<EnginePool, "load" | "unload">;
 
 const DEFAULT_FILE = "default";
@@ -56,13 +56,13 @@ export class ModelRegistry {
   readonly #known = new Map<string, { stamp: string; info: CheckpointInfo }>();
   // SHA-256 by name: two models of the same bytes share their weights.
   readonly #loaded = new Map<string, string>();
-  // What a caller unloaded stays so; everything else is to be loaded.
+  // Models that a caller unloaded stay unloaded; all others are loaded.
   readonly #unloaded = new Set<string>();
   #default: string | undefined;
   // One scan or change at a time.
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param stateFolder where the server keeps what it must remember. */
+  /** @param stateFolder folder of the server's persistent state. */
   constructor(
     { folder, stateFolder, engine, messages }: {
       folder: string;
@@ -78,14 +78,14 @@ export class ModelRegistry {
   }
 
   /**
-   * Reads the folder: a new model is loaded, one that changed takes the place of
-   * its former self, and one that could not be loaded is tried again.
+   * Reads the folder: loads new models, replaces changed ones, and retries
+   * those that could not be loaded.
    */
   refresh(): Promise<void> {
     return this.#alone(() => this.#scan());
   }
 
-  /** The models that were found last, by name. */
+  /** Models found by the last scan, by name. */
   get models(): ModelEntry[] {
     return [...this.#models.values()];
   }
@@ -94,14 +94,16 @@ export class ModelRegistry {
     return this.#faults;
   }
 
-  /** The model that is meant where none is named; the first by name at first. */
+  /**
+   * Model of requests that name none; the first by name until one is chosen.
+   */
   get defaultName(): string | undefined {
     return this.#default !== undefined && this.#models.has(this.#default)
       ? this.#default
       : this.#models.keys().next().value;
   }
 
-  /** What is wrong with the model that was made the default, if it is there. */
+  /** Fault of the default model, if its entry exists but is damaged. */
   get defaultFault(): string | undefined {
     return this.defaultName === this.#default
       ? undefined
@@ -112,11 +114,13 @@ export class ModelRegistry {
    * A model by name and version, or the default.
    *
    * @throws {NotFoundError} If there is none.
-   * @throws {NotReadyError} If the default is damaged: no other is meant.
+   * @throws {NotReadyError} If the default is damaged: no other replaces it.
    */
   get(name?: string, version?: string): ModelEntry {
     if (name === undefined && this.defaultFault !== undefined) {
-      throw new NotReadyError(`The default model: ${this.defaultFault}`);
+      throw new NotReadyError(
+        `The default model cannot be used: ${this.defaultFault}`,
+      );
     }
     name ??= this.defaultName;
     const model = name === undefined ? undefined : this.#models.get(name);
@@ -124,12 +128,12 @@ export class ModelRegistry {
       throw new NotFoundError(
         name === undefined
           ? "There is no model yet: train one, or put a checkpoint in the folder of models"
-          : `There is no model "${name}"`,
+          : `There is no model "${name}": GET /v1/models lists them`,
       );
     }
     if (version !== undefined && version !== model.version) {
       throw new NotFoundError(
-        `There is no version "${version}" of the model "${name}", only "${model.version}"`,
+        `The model "${name}" has no version "${version}": its version is "${model.version}"`,
       );
     }
     return model;
@@ -139,12 +143,16 @@ export class ModelRegistry {
     return this.#loaded.get(name) === info.sha256;
   }
 
-  /** As {@linkcode get}, for use. @throws {ConflictError} If it is unloaded. */
+  /**
+   * As {@linkcode get}, but loaded.
+   *
+   * @throws {ConflictError} If it is unloaded.
+   */
   loaded(name?: string, version?: string): ModelEntry {
     const model = this.get(name, version);
     if (this.isLoaded(model)) return model;
     throw new ConflictError(
-      `The model "${model.name}" is not loaded: POST /v1/models/${model.name}/load`,
+      `The model "${model.name}" is not loaded: load it with POST /v1/models/${model.name}/load`,
     );
   }
 
@@ -182,7 +190,7 @@ export class ModelRegistry {
       const model = this.get(name);
       if (this.#models.size > 1 && name === this.defaultName) {
         throw new ConflictError(
-          `The model "${name}" is the default: make another one the default first`,
+          `The model "${name}" is the default: make another model the default first`,
         );
       }
       await this.#unload(model);
@@ -192,7 +200,7 @@ export class ModelRegistry {
     });
   }
 
-  /** Whether an entry of that name is there, be it a model or not. */
+  /** True if an entry of that name exists, even if it is not a model. */
   isTaken(name: string): boolean {
     return [name, `${name}.safetensors`].some((entry) => {
       try {
@@ -205,19 +213,19 @@ export class ModelRegistry {
     });
   }
 
-  /** Where the entry of a new model goes. */
+  /** Path for the entry of a new model. */
   placeOf(name: string): string {
     return join(this.#folder, name);
   }
 
   #alone<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(work);
-    this.#last = done.catch(() => {}); // heard by who asked for it
+    this.#last = done.catch(() => {}); // the caller handles the error
     return done;
   }
 
   async #scan(): Promise<void> {
-    const file = join(this.#stateFolder, DEFAULT_FILE); // of all processes
+    const file = join(this.#stateFolder, DEFAULT_FILE); // shared by all processes
     this.#default = await Deno.readTextFile(file).catch(() => undefined);
     const models: ModelEntry[] = [], faults: ModelFault[] = [];
     for await (const { name: file } of Deno.readDir(this.#folder)) {
@@ -228,14 +236,14 @@ export class ModelRegistry {
         const info = await this.#read(entry);
         if (!MODEL_NAME.test(name)) {
           throw new CheckpointError(
-            "Cannot call a model that: use letters, digits, dots, dashes",
+            "This is not a valid model name: use letters, digits, dots and dashes",
           );
         }
         const { version } = modelReference(entry, info.sha256);
         models.push({ name, version, entry, info });
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;
-        // A folder, or a link that leads nowhere, was meant to be a model.
+        // A folder, or a dangling link, was meant to be a model.
         const isOurs = extname(file) === ".safetensors" ||
           !await isPlainFile(entry);
         if (isOurs) faults.push({ name, error: this.#messages.of(error) });
@@ -246,7 +254,7 @@ export class ModelRegistry {
     this.#faults = [...faults, ...await this.#take(found)];
   }
 
-  /** What a checkpoint says of itself, read again only once it has changed. */
+  /** Metadata of a checkpoint, read again only if the file has changed. */
   async #read(entry: string): Promise<CheckpointInfo> {
     const known = this.#known.get(entry);
     if (known && await stampOf(entry, known.info.path) === known.stamp) {
@@ -258,12 +266,12 @@ export class ModelRegistry {
     return info;
   }
 
-  /** Makes these the models; returns those that could not be loaded. */
+  /** Replaces the set of models; returns those that could not be loaded. */
   async #take(found: Map<string, ModelEntry>): Promise<ModelFault[]> {
     const before = this.#models, faults: ModelFault[] = [];
     this.#models = found;
     for (const name of this.#unloaded) {
-      if (!found.has(name)) this.#unloaded.delete(name); // another may come
+      if (!found.has(name)) this.#unloaded.delete(name); // the name may return
     }
     for (const model of found.values()) {
       if (this.isLoaded(model) || this.#unloaded.has(model.name)) continue;
@@ -278,13 +286,15 @@ export class ModelRegistry {
     return faults;
   }
 
-  /** A model that cannot be loaded must not keep the others from being so. */
+  /**
+   * Loads a model; returns the fault instead of throwing, so that others load.
+   */
   async #tryToLoad(model: ModelEntry): Promise<string | undefined> {
     try {
       await this.#load(model);
       return undefined;
     } catch (error) {
-      this.#known.delete(model.entry); // it may have changed since it was read
+      this.#known.delete(model.entry); // the file may have changed
       return this.#messages.of(error as Error);
     }
   }
@@ -307,7 +317,7 @@ async function isPlainFile(path: string): Promise<boolean> {
   return info?.isFile ?? false;
 }
 
-/** Changes when a file of the folder is replaced, or the file itself is. */
+/** A stamp that changes when the entry or the checkpoint file is replaced. */
 async function stampOf(entry: string, file: string): Promise<string> {
   const infos = await Promise.all(
     [entry, file].map((path) => Deno.stat(path).catch(() => undefined) // gone

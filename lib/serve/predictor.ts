@@ -1,6 +1,6 @@
 /**
- * Classifies what requests and jobs bring, within the bounds of the queue and
- * of time.
+ * Classifies the images of requests and jobs, within the limits of the queue
+ * and of time.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import type { ModelEntry, ModelRegistry } from "./models.ts";
 
 export type { ModelClassification };
 
-/** How to look at an image; the configuration's own values where left out. */
-export interface ClassifyOptions {
+/** Options of a classification; the configuration's values if omitted. */
+export interface HowToClassify {
   samples?: number | undefined;
   draws?: "seeded" | "topN" | undefined;
   seed: number;
@@ -22,37 +22,37 @@ export interface ClassifyOptions {
   heatmap?: boolean;
 }
 
-/** An image: where it lies, and what messages call it. */
+/** An image: its place, and its name in messages. */
 export interface NamedImage {
   /** A file, or a URL of an allowed host. */
   path: string;
   name: string;
-  /** It was sent: no file beside it may be read. */
+  /** Uploaded: no file beside it may be read. */
   alone: boolean;
 }
 
-/** A classification, and its heat map if one was asked for. */
+/** A classification, with its heat map if requested. */
 export interface ServedClassification {
   result: ModelClassification;
   heatmap?: Uint8Array<ArrayBuffer>;
 }
 
-/** A place among the classifications under way; give it back once. */
-export type Place = Disposable;
+/** A place in the queue; dispose of it once. */
+export type QueuePlace = Disposable;
 
-/** What a predictor works with. */
+/** Parts of the server that a predictor uses. */
 export interface PredictorOptions {
   engine: EnginePool;
   models: ModelRegistry;
   limits: Limits;
-  /** Hears of every image that was classified. */
+  /** Called for every classified image. */
   onClassified: (result: ModelClassification) => void;
 }
 
-// Weight of the latest image in the mean time of one.
+// Weight of the latest image in the running mean of the time.
 const MEMORY = 0.1;
 
-/** One queue before one engine. */
+/** One queue in front of the engines. */
 export class Predictor {
   readonly #options: PredictorOptions;
   #places = 0;
@@ -63,24 +63,28 @@ export class Predictor {
     this.#options = options;
   }
 
-  /** Requests that wait or run; one of several images holds one place. */
+  /** Requests that wait or run; a request of several images holds one place. */
   get pending(): number {
     return this.#places;
   }
 
-  /** From now on no place is given. */
+  /** Stops giving places. */
   drain(): void {
     this.#draining = true;
   }
 
   /**
-   * A place in the queue, before anything is read.
+   * Takes a place in the queue, before anything is read.
    *
    * @throws {BusyError | NotReadyError}
    */
-  enter(): Place {
+  enter(): QueuePlace {
     const { limits, engine } = this.#options;
-    if (this.#draining) throw new NotReadyError("The server is about to stop");
+    if (this.#draining) {
+      throw new NotReadyError(
+        "The server is stopping: try again in a few seconds",
+      );
+    }
     if (!engine.status) {
       throw new NotReadyError(
         `The engine is not ready: ${engine.failure ?? "it is being started"}`,
@@ -89,7 +93,7 @@ export class Predictor {
     if (this.#places >= limits.pending) {
       const seconds = Math.ceil(this.#places * this.#meanMs / 1000);
       throw new BusyError(
-        `Cannot take more than ${limits.pending} classifications at a time`,
+        `The queue is full (${limits.pending} classifications): try again later`,
         Math.max(1, seconds),
       );
     }
@@ -104,14 +108,14 @@ export class Predictor {
   }
 
   /**
-   * Classifies an image of someone who waits.
+   * Classifies an image for a caller who waits.
    *
-   * @throws {DeadlineError} If it takes too long.
+   * @throws {DeadlineError} If it exceeds the time limit.
    */
   async classify(
     image: NamedImage,
     model: ModelEntry,
-    options: ClassifyOptions,
+    options: HowToClassify,
     signal: AbortSignal,
   ): Promise<ServedClassification> {
     const { timeoutMs } = this.#options.limits;
@@ -125,18 +129,18 @@ export class Predictor {
     } catch (error) {
       if (!deadline.aborted || signal.aborted) throw error;
       throw new DeadlineError(
-        `Cannot classify within ${
+        `The classification exceeded its limit of ${
           timeoutMs / 1000
         } s: ask for a job with "Prefer: respond-async"`,
       );
     }
   }
 
-  /** Classifies an image of a job, after all that someone waits for. */
+  /** Classifies an image of a job, after all images that a caller waits for. */
   async classifyLater(
     image: NamedImage,
     model: ModelEntry,
-    options: ClassifyOptions,
+    options: HowToClassify,
     signal: AbortSignal,
   ): Promise<ServedClassification> {
     return await this.#run(image, model, { ...options, urgent: false, signal });
@@ -145,17 +149,19 @@ export class Predictor {
   async #run(
     { path, name, alone }: NamedImage,
     { name: model, version, info: { sha256 } }: ModelEntry,
-    { signal, heatmap = false, ...options }: ClassifyOptions & {
+    { signal, heatmap = false, ...options }: HowToClassify & {
       urgent: boolean;
       signal: AbortSignal;
     },
   ): Promise<ServedClassification> {
     const { engine, limits, onClassified } = this.#options;
     const started = performance.now();
-    const answer = await engine.classify({
+    const answer = await engine.dispatch({
       ...options,
       model: sha256,
-      ...{ path, name, alone },
+      path,
+      name,
+      alone,
       heatmap,
       maxPixels: limits.maxPixels,
     }, signal);

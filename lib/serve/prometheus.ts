@@ -1,29 +1,29 @@
 /**
- * What Prometheus reads: base units, and labels that stay few (never an image
+ * Metrics for Prometheus: base units, and labels of few values (never an image
  * or a request).
  *
  * @module
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
-/** Where the figures that are looked up come from, at each reading. */
+/** Sources of the gauges, read at each scrape. */
 export interface MetricSources {
   pending(): number;
   gpuBytes(): Promise<number>;
   jobs(): Promise<Record<string, number>>;
 }
 
-// From a cache hit to a slide over the network, s.
+// Buckets from a cache hit to a slide over the network, s.
 const BUCKETS = [
   ...[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5],
   ...[1, 2.5, 5, 10, 30, 60],
 ];
 
-// A caller may invent others without end.
+// Callers may invent others without limit.
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /** The server's counters and gauges. */
-export class Metrics {
+export class ServerMetrics {
   readonly #registry = new Registry();
   readonly #requests = new Counter({
     name: "http_requests_total",
@@ -33,7 +33,7 @@ export class Metrics {
   });
   readonly #durations = new Histogram({
     name: "http_request_duration_seconds",
-    help: "Time from the first byte of a request to its answer",
+    help: "Time from the first byte of a request to its response",
     labelNames: ["route"],
     buckets: BUCKETS,
     registers: [this.#registry],
@@ -47,24 +47,24 @@ export class Metrics {
   });
   readonly #bytesRead = new Counter({
     name: "bytes_read_total",
-    help: "Bytes read of images that were classified",
+    help: "Bytes read from classified images",
     registers: [this.#registry],
   });
   readonly #lost = new Counter({
     name: "gpu_device_lost_total",
-    help: "Times that the engine was lost and asked for again",
+    help: "Number of times that the engine was lost and restarted",
     registers: [this.#registry],
   });
 
   constructor(sources: MetricSources) {
     this.#gauge("inference_pending_requests", {
       help:
-        "Requests whose classifications wait or run: one of several images is one, and jobs are not counted",
+        "Requests whose classifications wait or run; a request of several images counts once, jobs do not count",
       collect: (gauge) => gauge.set(sources.pending()),
     });
     this.#gauge("gpu_buffer_bytes", {
       help: "Bytes of GPU buffers in use or kept for the next image",
-      // An engine that is lost at this moment holds nothing.
+      // An engine that has just been lost holds nothing.
       collect: async (gauge) =>
         gauge.set(await sources.gpuBytes().catch(() => 0)),
     });
@@ -88,12 +88,12 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** All figures, as Prometheus reads them. */
+  /** All metrics in Prometheus' text format. */
   text(): Promise<string> {
     return this.#registry.metrics();
   }
 
-  /** Counts an answered request; `route` is the pattern, not the path. */
+  /** Counts a request; `route` is the pattern, not the path. */
   request(
     { route, method, code, seconds }: {
       route: string;
@@ -107,7 +107,7 @@ export class Metrics {
     this.#durations.observe({ route }, seconds);
   }
 
-  /** Counts an image that was classified; times in ms, named `stageMs`. */
+  /** Counts a classified image; times in ms, named `stageMs`. */
   classified(
     { model, timings, bytesRead }: {
       model: string;

@@ -1,7 +1,7 @@
 /**
- * What callers and the log are told of a failure: files are called by their
- * place in the folders of data and of models, and where those lie is nobody's
- * business; an address goes without its query, which may hold a signature.
+ * Redacts the messages that callers and the log get: files are named by their
+ * place in the folders of data and of models, whose own paths stay hidden; URLs
+ * lose their query, which may hold a signature.
  *
  * @module
  */
@@ -10,28 +10,29 @@ import { NamedError } from "../errors.ts";
 
 const QUERY = /\b(https?:\/\/[^\s"'?]+)\?[^\s"',]*/g;
 
-/** Says errors to callers. */
+/** Makes messages for callers. */
 export class Messages {
   readonly #folders: readonly RegExp[];
 
   /** @param folders absolute, without symbolic links. */
   constructor(folders: readonly string[]) {
     this.#folders = folders
-      .filter((folder) => folder !== sep) // which hides nothing
+      .filter((folder) => folder !== sep) // it would hide nothing
       .toSorted((a, b) => b.length - a.length) // inner ones first
       .map((folder) =>
         new RegExp(`(?<![\\w/.-])${RegExp.escape(folder + sep)}`, "g")
       );
   }
 
-  /** The message of an error. */
+  /** Redacted message of an error. */
   of(error: Error): string {
-    // Written for who sits at the machine; those of errors.ts here, for callers.
+    // These name local paths; the errors of ./errors.ts are written for
+    // callers.
     const isOfTheMachine = error instanceof NamedError;
     return isOfTheMachine ? this.told(error.message) : error.message;
   }
 
-  /** A message that may name our files. */
+  /** Redacts a message that may name local files. */
   told(message: string): string {
     return this.#folders.reduce(
       (text, folder) => text.replaceAll(folder, ""),

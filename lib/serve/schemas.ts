@@ -1,6 +1,6 @@
 /**
- * What requests and answers look like, once: these schemas validate, make the
- * OpenAPI document, and type the client.
+ * Schemas of requests and responses: they validate, make the OpenAPI document,
+ * and type the client.
  *
  * @module
  */
@@ -8,11 +8,16 @@ import { z } from "@hono/zod-openapi";
 import { MPP_RANGE } from "../image/mpp.ts";
 import { configSchema, MAX_SAMPLES } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
+import type {
+  ClassificationDocument,
+  Failure,
+  JobDocument,
+} from "./documents.ts";
 import { InputError } from "./errors.ts";
 import { JOB_STATES } from "./jobs/store.ts";
 import { MODEL_NAME } from "./models.ts";
 
-/** Characters of a path or a URL. */
+/** Most characters of a path or a URL. */
 export const MAX_TEXT = 4096;
 
 export const modelName = z.string().regex(MODEL_NAME).openapi({
@@ -20,19 +25,21 @@ export const modelName = z.string().regex(MODEL_NAME).openapi({
   example: "colon",
 });
 
-/** An object of these fields: any other is refused, and these are named. */
+/** Schema of an object with exactly these fields; the refusal lists them. */
 export function closedObject<Shape extends z.ZodRawShape>(
   shape: Shape,
 ): z.ZodObject<Shape, z.core.$strict> {
   return z.strictObject(shape, {
     error: ({ code }) =>
       code === "unrecognized_keys"
-        ? `there is no such field, only ${Object.keys(shape).join(", ")}`
+        ? `there is no such field; the fields are ${
+          Object.keys(shape).join(", ")
+        }`
         : undefined,
   });
 }
 
-/** The first fault of a request, in words. */
+/** The first fault of a request, as an error. */
 export function inputError(issues: readonly z.core.$ZodIssue[]): InputError {
   const [issue] = issues;
   const path = issue?.code === "unrecognized_keys"
@@ -43,7 +50,7 @@ export function inputError(issues: readonly z.core.$ZodIssue[]): InputError {
 }
 
 /**
- * `value` as `schema` has it.
+ * Parses `value` by `schema`.
  *
  * @throws {InputError} If it does not fit.
  */
@@ -60,23 +67,23 @@ const text = z.string().min(1).max(MAX_TEXT);
 
 const mppNumber = z.number().min(MPP_RANGE.least).max(MPP_RANGE.most);
 
-/** The options of a classification, as JSON. */
+/** Options of a classification, as JSON. */
 export const optionShape = {
   model: modelName.optional(),
   samples: z.number().int().min(1).max(MAX_SAMPLES).optional().openapi({
-    description: "Sub-tiles to read; the configuration's if left out",
+    description: "Sub-tiles to read; the configuration's if omitted",
   }),
   draws: z.enum(["seeded", "topN"]).optional(),
   seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional()
     .openapi({ description: "Seed of the draws (0)" }),
   mpp: mppNumber.optional().openapi({
-    description: "Micrometres per px, where the file does not say",
+    description: "Micrometres per px, whatever the file says",
   }),
 };
 
 const number = z.string().regex(/^\d+(\.\d+)?$/).transform(Number);
 
-/** The same options as text: of a query or a form. */
+/** The same options as text, from a query or a form. */
 export const textOptionsSchema = closedObject({
   model: optionShape.model,
   samples: number.pipe(z.number().int().min(1).max(MAX_SAMPLES)).optional()
@@ -149,16 +156,16 @@ export const classificationSchema = z.object({
   bytesRead: z.number(),
   requests: z.number(),
   warnings: z.array(z.string()),
-}).openapi("Classification");
+}).openapi("Classification") satisfies z.ZodType<ClassificationDocument>;
 
-/** Every failure. */
+/** Body of every failed request. */
 export const errorSchema = z.object({
   error: z.string(),
   field: z.string().optional().openapi({
-    description: "What part of the request is wrong",
+    description: "The faulty part of the request",
   }),
   requestId: z.string(),
-}).openapi("Error");
+}).openapi("Error") satisfies z.ZodType<Failure>;
 
 /** A model, loaded or not. */
 export const modelSchema = z.object({
@@ -179,7 +186,7 @@ export const modelListSchema = z.object({
   faults: z.array(z.object({ name: z.string(), error: z.string() })),
 }).openapi("Models");
 
-/** A job's state, and where to go from there. */
+/** State of a job, with links. */
 export const jobSchema = z.object({
   id: z.string(),
   kind: z.enum(["train", "classify", "batch"]),
@@ -191,7 +198,7 @@ export const jobSchema = z.object({
   startedAt: z.string().nullable(),
   finishedAt: z.string().nullable(),
   links: z.record(z.string(), z.string()),
-}).openapi("Job");
+}).openapi("Job") satisfies z.ZodType<JobDocument>;
 
 export const jobListSchema = z.object({ jobs: z.array(jobSchema) })
   .openapi("Jobs");
@@ -207,12 +214,12 @@ export const batchSchema = closedObject({
     example: "cohort/manifest.csv",
   }),
   heatmaps: z.boolean().optional().openapi({
-    description: "Whether to keep the heat map of each image (false)",
+    description: "Keep the heat map of each image (false)",
   }),
   ...optionShape,
 }).openapi("Batch");
 
-/** What to train. */
+/** Request to train a model. */
 export const trainSchema = closedObject({
   data: text.openapi({
     description: "CSV in a folder of data: image,label[,split]...",
@@ -221,21 +228,22 @@ export const trainSchema = closedObject({
   name: modelName,
   preset: z.enum(presetNames as [string, ...string[]]).optional(),
   config: z.looseObject({}).optional().openapi({
-    description: "A whole configuration instead of a preset",
+    description: "A whole configuration in place of a preset",
   }),
   settings: z.record(z.string().max(200), z.unknown()).optional().openapi({
-    description: "Single values changed, by their path",
+    description: "Single values to change, by path",
     example: { "training.learningRate": 0.0005 },
   }),
   epochs: configSchema.shape.training.shape.epochs.max(100_000).optional(),
   seed: optionShape.seed,
 }).openapi("Train");
 
-/** What a job that trained came to. */
+/** Result of a training job. */
 export const trainedSchema = z.object({
   name: z.string(),
   epochs: z.number().openapi({
-    description: "Epochs done; fewer than asked for if it stopped early",
+    description:
+      "Number of epochs run; fewer than requested if training stopped early",
   }),
   bestEpoch: z.number(),
   last: z.record(z.string(), z.number().nullable()).optional().openapi({
@@ -264,6 +272,3 @@ export type TextOptions = z.infer<typeof textOptionsSchema>;
 export type BatchRequest = z.infer<typeof batchSchema>;
 export type TrainRequest = z.infer<typeof trainSchema>;
 export type NewJobRequest = z.infer<typeof newJobSchema>;
-export type Classification = z.infer<typeof classificationSchema>;
-export type Failure = z.infer<typeof errorSchema>;
-export type Job = z.infer<typeof jobSchema>;

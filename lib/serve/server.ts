@@ -1,5 +1,5 @@
 /**
- * The server's parts, put together, and how they start and stop.
+ * Assembles the parts of the server, and starts and stops them.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { Jobs } from "./jobs/jobs.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./logging.ts";
 import { Messages } from "./redaction.ts";
-import { Metrics } from "./prometheus.ts";
+import { ServerMetrics } from "./prometheus.ts";
 import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
 import { Sources } from "./intake/allowed_sources.ts";
@@ -25,30 +25,30 @@ import { SqliteJobStore } from "./jobs/sqlite_store.ts";
 import { trainWork } from "./jobs/train.ts";
 import { Uploads } from "./intake/uploads.ts";
 
-/** What a server is told. */
+/** Options of {@linkcode startServer}. */
 export interface ServerOptions {
   /** Folder of the models. */
   models: string;
-  /** Folders whose files requests may name. */
+  /** Data folders: requests may name files in them. */
   dataRoots: readonly string[];
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
-  /** What every request must bear; none where only this machine can ask. */
+  /** Token of every request; none if only this machine has access. */
   token?: string | undefined;
   backend: BackendChoice;
-  /** Engines side by side; one a core on wasm, one on a GPU where left out. */
+  /** Number of engines; if omitted, one a core on wasm and one on a GPU. */
   workers?: number | undefined;
-  /** Bound on tensors and caches of each engine; the default's if undefined. */
+  /** Bound on tensors and caches of each engine; the default if undefined. */
   memory?: Memory | undefined;
   limits: Limits;
   log: Log;
-  /** The engine's Worker, where it is not ours. */
+  /** Module of the engine's Worker; a test may replace it. */
   engineModule?: URL;
-  /** The Worker that trains, where it is not ours. */
+  /** Module of the training Worker; a test may replace it. */
   trainModule?: URL;
 }
 
-/** What the routes work with. */
+/** Parts of the server that the routes use. */
 export interface Server {
   readonly engine: EnginePool;
   readonly models: ModelRegistry;
@@ -56,24 +56,24 @@ export interface Server {
   readonly images: Images;
   readonly uploads: Uploads;
   readonly jobs: Jobs;
-  readonly metrics: Metrics;
+  readonly metrics: ServerMetrics;
   readonly limits: Limits;
   readonly messages: Messages;
   readonly token: string | undefined;
   readonly log: Log;
-  /** Why no work is taken now; undefined where it is. */
+  /** Reason why no work is accepted now; undefined if ready. */
   readonly notReady: string | undefined;
-  /** Aborts when the server is about to stop. */
+  /** Aborts when the server begins to stop. */
   readonly draining: AbortSignal;
-  /** Takes no more work, and gives back what jobs have not done. */
+  /** Stops accepting work and returns unfinished jobs to the queue. */
   drain(): Promise<void>;
-  /** Frees everything; {@linkcode EnginePool.close} says when `isEnd`. */
+  /** Frees everything; for `isEnd` see {@linkcode EnginePool.close}. */
   close(isEnd?: boolean): void;
 }
 
-// In the folder of models, so that a finished run can be renamed into it.
+// Inside the folder of models, so that a finished run can be renamed into it.
 const STATE_FOLDER = ".server";
-// A holder says once a second that it is there; five silent seconds are its end.
+// A heartbeat each second; a lease expires after five seconds without one.
 const BEAT_MS = 1000, LEASE_MS = 5000;
 const LOOK_EVERY_MS = 5000;
 const KEEP_JOBS_MS = 7 * 24 * 3600 * 1000;
@@ -104,9 +104,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const draining = new AbortController();
   return {
     ...parts,
-    ...{ limits, token, log },
+    limits,
+    token,
+    log,
     get notReady() {
-      if (draining.signal.aborted) return "the server is about to stop";
+      if (draining.signal.aborted) return "the server is stopping";
       if (engine.status) return models.defaultFault;
       return engine.failure ?? "the engine is being started";
     },
@@ -128,7 +130,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 
 type Parts = Awaited<ReturnType<typeof putTogether>>;
 
-/** The parts, each given those it needs; nothing is started. */
+/** Creates the parts; starts none. */
 async function putTogether(options: ServerOptions) {
   const { limits, log, allowedHosts } = options;
   const memoryBytes = (options.memory ?? new Memory()).bytes;
@@ -148,7 +150,9 @@ async function putTogether(options: ServerOptions) {
     queuedJobs: limits.queuedJobs,
   });
   const engine = new EnginePool({
-    ...{ backend: options.backend, allowedHosts, memoryBytes },
+    backend: options.backend,
+    allowedHosts,
+    memoryBytes,
     workers: options.workers,
     ...(options.engineModule && { module: options.engineModule }),
     onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
@@ -160,20 +164,25 @@ async function putTogether(options: ServerOptions) {
   const models = new ModelRegistry({
     folder: modelFolder,
     stateFolder: state,
-    ...{ engine, messages },
+    engine,
+    messages,
   });
   const predictor = new Predictor({
-    ...{ engine, models, limits },
+    engine,
+    models,
+    limits,
     onClassified: ({ model, timings, bytesRead }) =>
       metrics.classified({ model: model.name, timings, bytesRead }),
   });
-  const metrics = new Metrics({
+  const metrics = new ServerMetrics({
     pending: () => predictor.pending,
     gpuBytes: () => engine.gpuBytes(),
     jobs: () => store.counts(),
   });
   const runner = new JobRunner({
-    ...{ store, messages, log },
+    store,
+    messages,
+    log,
     folder: jobFolder,
     works: worksOf(options, {
       engine,
@@ -188,12 +197,21 @@ async function putTogether(options: ServerOptions) {
   });
   const jobs = new Jobs({ store, runner, models, sources, messages });
   return {
-    ...{ engine, models, predictor, images, uploads, jobs, metrics },
-    ...{ messages, runner, store, jobFolder },
+    engine,
+    models,
+    predictor,
+    images,
+    uploads,
+    jobs,
+    metrics,
+    messages,
+    runner,
+    store,
+    jobFolder,
   };
 }
 
-/** What jobs of each kind do. */
+/** Functions that run the jobs of each kind. */
 function worksOf(
   { backend, allowedHosts, limits, memory = new Memory(), trainModule }:
     ServerOptions,
@@ -205,7 +223,11 @@ function worksOf(
     classify: classifyWork({ images, models, predictor }),
     batch: batchWork({ images, models, predictor, messages }),
     train: trainWork({
-      ...{ backend, allowedHosts, engine, models, sources },
+      backend,
+      allowedHosts,
+      engine,
+      models,
+      sources,
       module: trainModule,
       maxPixels: limits.maxPixels,
       stopMs: limits.stopMs,
@@ -214,7 +236,7 @@ function worksOf(
   };
 }
 
-/** Looks for new models and old jobs from time to time; returns what ends it. */
+/** Looks for new models and old jobs at intervals; returns its end. */
 async function lookAfter(
   { models, store, jobFolder }: Parts,
   log: Log,
@@ -236,7 +258,7 @@ async function lookAfter(
   };
 }
 
-/** Removes jobs that ended long ago, and folders that no job has. */
+/** Removes jobs that ended long ago, and folders without a job. */
 async function prune(store: JobStore, folder: string, log: Log): Promise<void> {
   try {
     const before = new Date(Date.now() - KEEP_JOBS_MS);
@@ -244,7 +266,7 @@ async function prune(store: JobStore, folder: string, log: Log): Promise<void> {
     for await (const { name } of Deno.readDir(folder)) {
       const path = join(folder, name);
       const { mtime } = await Deno.stat(path);
-      // Not one that is being accepted at this moment.
+      // Not the folder of a job that is just being accepted.
       const isOld = (mtime?.getTime() ?? 0) < Date.now() - PRUNE_EVERY_MS;
       if (isOld && !await store.get(name)) {
         await Deno.remove(path, { recursive: true });

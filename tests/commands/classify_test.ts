@@ -34,7 +34,7 @@ interface SubTile {
   weight: number;
 }
 
-/** What `classify --json` prints for an image. */
+/** Output of `classify --json` for an image. */
 interface Result {
   source: string;
   image: { width: number; height: number; mpp?: number };
@@ -210,7 +210,8 @@ Deno.test("classify --heatmap draws the attention, with its scale", async () => 
     await zoomin(folder, ...CLASSIFY, "--heatmap", "no/h.png", IMAGES[0]!),
     {
       code: 2,
-      message: /^Cannot write --heatmap no\/h\.png: there is no folder no$/m,
+      message:
+        /^Cannot write --heatmap no\/h\.png: the folder no does not exist; /m,
     },
   );
   // A folder that is there takes the heat map of one image too, and so does one
@@ -232,8 +233,7 @@ Deno.test("classify does not write over what it reads", async () => {
       await zoomin(folder, ...CLASSIFY, "--heatmap", out, "own/a.png"),
       {
         code: 2,
-        message:
-          /^Cannot write to own\/a\.png: it is one of the files to read/m,
+        message: /^Cannot write to own\/a\.png: it is one of the input files/m,
       },
     );
   }
@@ -245,11 +245,15 @@ Deno.test("classify does not write over what it reads", async () => {
       ...["classify", "--checkpoint", weights, "--backend", "wasm"],
       ...["--heatmap", weights, IMAGES[0]!],
     ),
-    { code: 2, message: /^Cannot write to run\/best\.safetensors: it is one/m },
+    {
+      code: 2,
+      message:
+        /^Cannot write to run\/best\.safetensors: it is one of the input/m,
+    },
   );
   assertFailsInOneLine(
     await zoomin(folder, ...CLASSIFY, "--origin", "level0", IMAGES[0]!),
-    { code: 2, message: /^Cannot take --origin without --geojson$/m },
+    { code: 2, message: /^--origin needs --geojson: /m },
   );
 });
 
@@ -265,7 +269,7 @@ async function checkHeatmap(path: string): Promise<void> {
   assert.ok(comment, "no scale in the file");
 }
 
-Deno.test("classify goes on after a bad image, and exits with 1", async () => {
+Deno.test("classify continues after a bad image, and exits with 1", async () => {
   const result = await zoomin(
     folder,
     ...[...CLASSIFY, "--json", IMAGES[0]!, "cut.png", IMAGES[1]!],
@@ -425,8 +429,7 @@ Deno.test("micrometres per px: asked for, missing, given", async () => {
       await zoomin(folder, ...classify, "--mpp", mpp, IMAGES[0]!),
       {
         code: 2,
-        message:
-          /^Cannot take --mpp as it must be a number in \[0\.01, 100\]: current value is "/,
+        message: /^--mpp must be a number in \[0\.01, 100\], not "/,
       },
     );
   }

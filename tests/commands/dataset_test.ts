@@ -137,20 +137,23 @@ Deno.test("dataset slide writes a slide with its manifest and regions", async ()
 });
 
 const MISUSES: [argv: string, message: RegExp][] = [
-  ["", /a data set "": write needle or megapixel-mnist or slide first/],
-  ["toString --out x", /Cannot draw a data set "toString"/],
-  ["needle", /without --out DIR/],
-  ["megapixel-mnist --out x", /without --mnist DIR/],
-  ["needle --out x --mnist y", /--mnist: there is no such flag/],
+  [
+    "",
+    /no data set "": the first argument must be needle or megapixel-mnist or slide/,
+  ],
+  ["toString --out x", /There is no data set "toString"/],
+  ["needle", /give --out DIR/],
+  ["megapixel-mnist --out x", /give --mnist DIR/],
+  ["needle --out x --mnist y", /no flag --mnist: --help lists/],
   ["needle --out x --images", /--images/],
   ["needle --out x y", /Unexpected argument 'y'/],
   [
     "needle --out x --images many",
-    /Cannot take --images as it must be an integer in \[2, 1000000\]: current value is "many"/,
+    /--images must be an integer in \[2, 1000000\], not "many"/,
   ],
-  ["needle --out x --size 0", /--size as it must be an integer in/],
-  ["needle --out x --seed 1.5", /--seed as it must be an integer in/],
-  ["needle --out x --seed 9007199254740993", /--seed as it must be/],
+  ["needle --out x --size 0", /--size must be an integer in/],
+  ["needle --out x --seed 1.5", /--seed must be an integer in/],
+  ["needle --out x --seed 9007199254740993", /--seed must be/],
 ];
 
 for (const [argv, message] of MISUSES) {

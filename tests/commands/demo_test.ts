@@ -39,10 +39,10 @@ async function stopDemoAt(folder: string, file: string): Promise<void> {
   process.kill("SIGINT");
   const { code, stdout, stderr } = await ended;
   assert.deepEqual([code, stdout], [130, ""]);
-  assert.match(stderr, /\nStopped: the same command goes on\n$/);
+  assert.match(stderr, /\nStopped: run the same command to continue\n$/);
 }
 
-// Of the demo that is stopped twice, and then ends: it draws once.
+// The demo is stopped twice and then ends: it draws only once.
 const folder = folderOfFile(() => Promise.resolve());
 
 Deno.test("Ctrl-C stops the demo while it trains", async () => {

@@ -140,7 +140,10 @@ for (const [name, read] of Object.entries({ ofSystemd, ofDocker })) {
     const jobs = [
       await send("/v1/batch", { manifest: "manifest.csv", heatmaps: true }),
       await send("/v1/train", {
-        ...{ data: "manifest.csv", name, preset: "needle", epochs: 1 },
+        data: "manifest.csv",
+        name,
+        preset: "needle",
+        epochs: 1,
         settings: SMALL_SETTINGS,
       }),
     ];

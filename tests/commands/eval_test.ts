@@ -98,13 +98,14 @@ Deno.test("eval of one image says what nothing bounds", async () => {
   const one = join(folder, "set", "one.csv");
   await Deno.writeTextFile(one, `image,label\n${image},${label}\n`);
   const { stdout } = await succeed(folder, ...EVAL, "--data", "set/one.csv");
-  // Wilson's of 1 of 1 is 0.207 to 1; of one image every resample is that image.
+  // Wilson's of 1 of 1 is 0.207 to 1; of one image every resample is that
+  // image.
   assert.match(
     stdout,
     /^accuracy +(1\.000 +0\.207 to 1|0\.000 +0\.000 to 0\.793)/m,
   );
   assert.match(stdout, /^log loss +\d\.\d{3} +-$/m);
-  assert.match(stdout, /^-: every resample comes to this value/m);
+  assert.match(stdout, /^-: all resamples give this value/m);
 });
 
 Deno.test("eval --split and --predictions: a line for each image of it", async () => {
@@ -147,12 +148,15 @@ Deno.test("eval warns of images that the run has learned from", async () => {
       remarks(result).filter((line) => line.startsWith("warning: "))
     );
   assert.deepEqual(await warnings("--data", "unsplit.csv"), [
-    "warning: the run has learned from 12 of these 20 images; score new ones with --data run/splits.csv --split test",
+    "warning: the run was trained or selected on 12 of these 20 images; score new ones with --data run/splits.csv --split test",
   ]);
   const [ofFile] = await warnings(
     ...["--checkpoint", "run/last.safetensors", "--data", "unsplit.csv"],
   );
-  assert.match(ofFile!, /from 12 of these 20 .* --data run\/splits\.csv /);
+  assert.match(
+    ofFile!,
+    /selected on 12 of these 20 .* --data run\/splits\.csv /,
+  );
   for (const split of ["test", "train"]) {
     assert.deepEqual(await warnings("--split", split), []);
   }
@@ -201,7 +205,7 @@ Deno.test("eval reports a broken image and scores the rest", async () => {
   );
   assertFailsInOneLine(
     await zoomin(folder, ...EVAL, "--data", "all_broken.csv"),
-    { code: 1, message: /none of its images could be read; .*cut\.png/ },
+    { code: 1, message: /None of the images of \S+ could be read; .*cut\.png/ },
   );
 });
 
@@ -271,7 +275,10 @@ Deno.test("eval names what is wrong with its input", async () => {
     ]),
     [["--checkpoint", "gone"], /^Cannot find the checkpoint gone: /],
     [["--checkpoint", "nothing"], /^Cannot find a checkpoint in nothing: /],
-    [["--split", "validation"], /split "validation" of set\/manifest\.csv: no/],
+    [
+      ["--split", "validation"],
+      /^No image of set\/manifest\.csv has the split "validation"/,
+    ],
     [["--data", "labels.csv"], /^labels\.csv:3: label "dog" is not a class/],
   ], async ([argv, message]) => {
     const result = await zoomin(folder, ...EVAL, ...argv);
@@ -280,12 +287,15 @@ Deno.test("eval names what is wrong with its input", async () => {
   await inParallel<[file: string, reason: RegExp]>([
     [
       "no/such.csv",
-      /^Cannot write --predictions no\/such\.csv: there is no folder no$/m,
+      /^Cannot write --predictions no\/such\.csv: the folder no does not exist; /m,
     ],
-    ["nothing", /^Cannot write --predictions nothing: it is a folder$/m],
+    [
+      "nothing",
+      /^Cannot write --predictions nothing: it is a folder; name a file$/m,
+    ],
     [
       "set/manifest.csv",
-      /^Cannot write to set\/manifest\.csv: it is one of the files to read/m,
+      /^Cannot write to set\/manifest\.csv: it is one of the input files/m,
     ],
   ], async ([file, message]) => {
     const result = await zoomin(folder, ...EVAL, "--predictions", file);

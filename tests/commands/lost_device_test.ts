@@ -1,4 +1,4 @@
-/** What the program says of a GPU that is lost while it works. */
+/** Messages after a GPU is lost during work. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -56,7 +56,7 @@ Deno.test({
     await inParallel(cases, async ({ calls, argv }) => {
       const own = argv.map((word) => word === "lost" ? `lost${calls}` : word);
       const result = await lose(calls, ...own, "--backend", "webgpu");
-      // What training is about to do is no fault.
+      // The line that announces the training is no fault.
       result.stderr = result.stderr.replace(/^\d+ images to train on.*\n/m, "");
       assertFailsInOneLine(result, { code: 1, message: MESSAGE });
     });

@@ -11,14 +11,14 @@ import { fileURLToPath } from "node:url";
 /** The folder of the repository. */
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
-/** What `deno task NAME` runs, by name. */
+/** Command lines of the tasks, by name. */
 export const taskCommands: Record<string, string> = Object.fromEntries(
   Object.entries<{ command: string }>(
     JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))).tasks,
   ).map(([name, { command }]) => [name, command]),
 );
 
-/** What a process came to. */
+/** Exit code and output of a process. */
 export interface Outcome {
   code: number;
   stdout: string;
@@ -49,7 +49,7 @@ export async function outcome(process: Deno.ChildProcess): Promise<Outcome> {
     // Without Deno's own lines of what it fetches once.
     stderr: text(stderr).replaceAll(/^Download .*\n/gm, ""),
   };
-  // Nobody watches a terminal: no line is written over, and none is coloured.
+  // Not a terminal: no status line is rewritten, and none is coloured.
   // deno-lint-ignore no-control-regex
   assert.doesNotMatch(result.stdout + result.stderr, /[\r\x1b]/);
   return result;
@@ -63,7 +63,7 @@ export async function zoomin(
   return await outcome(start(folder, ...argv));
 }
 
-/** As {@linkcode zoomin}, for what must succeed. */
+/** As {@linkcode zoomin}, and asserts success. */
 export async function succeed(
   folder: string,
   ...argv: string[]
@@ -79,7 +79,9 @@ export function remarks({ stderr }: Outcome): string[] {
     .filter((line) => line !== "" && !line.startsWith("engine: "));
 }
 
-/** Checks that a process failed with `code`, said why, and printed no result. */
+/**
+ * Checks that a process failed with `code`, said why, and printed no result.
+ */
 export function assertFails(
   result: Outcome,
   { code, message }: { code: number; message: RegExp },
@@ -90,7 +92,7 @@ export function assertFails(
   assert.doesNotMatch(result.stderr, /^ {4}at /m, "a stack is no message");
 }
 
-/** As {@linkcode assertFails}, where the reason is one line. */
+/** As {@linkcode assertFails}, and asserts that the reason is one line. */
 export function assertFailsInOneLine(
   result: Outcome,
   expected: { code: number; message: RegExp },
@@ -99,7 +101,7 @@ export function assertFailsInOneLine(
   assert.equal(remarks(result).length, 1, result.stderr);
 }
 
-/** A port that nobody listens on. */
+/** A free port. */
 export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;

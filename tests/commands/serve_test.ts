@@ -22,15 +22,18 @@ const folder = folderOfFile(async (folder) => {
 
 Deno.test("serve says what is wrong with its flags", async () => {
   const faults: [string[], RegExp][] = [
-    [[], /without --models DIR/],
-    [["--models", "absent"], /--models absent: there is no such folder/],
-    [["--models", "token"], /no such folder/],
+    [[], /give --models DIR/],
+    [
+      ["--models", "absent"],
+      /--models absent does not exist or is not a folder/,
+    ],
+    [["--models", "token"], /not a folder/],
     [["--models", "empty", "--data-root", "absent"], /--data-root absent/],
     [["--models", "empty", "--port", "70000"], /--port/],
     [["--models", "empty", "--timeout", "0"], /--timeout/],
-    [["--models", "empty", "--host", "0.0.0.0"], /without a token/],
-    [["--models", "empty", "--host", "::"], /without a token/],
-    [["--models", "empty", "--host", "example.org"], /without a token/],
+    [["--models", "empty", "--host", "0.0.0.0"], /Without a token/],
+    [["--models", "empty", "--host", "::"], /Without a token/],
+    [["--models", "empty", "--host", "example.org"], /Without a token/],
     [
       ["--models", "empty", "--allow-host", "https://example.org/x"],
       /--allow-host "https:\/\/example.org\/x".* host or host:port/,
@@ -100,14 +103,20 @@ Deno.test("an address that this machine does not have is one line", async () => 
 
 Deno.test("a stop waits for what is under way, but not for ever", async () => {
   const server = await startServer({
-    ...{ models: join(folder, "empty"), dataRoots: [], allowedHosts: [] },
-    ...{ backend: "wasm", workers: 1, log() {} },
+    models: join(folder, "empty"),
+    dataRoots: [],
+    allowedHosts: [],
+    backend: "wasm",
+    workers: 1,
+    log() {},
     limits: { ...DEFAULT_LIMITS, drainMs: 500 },
   });
   const port = freePort();
   const stopping = new AbortController();
   const stopped = listen(server, {
-    ...{ hostname: "127.0.0.1", port, stop: stopping.signal },
+    hostname: "127.0.0.1",
+    port,
+    stop: stopping.signal,
   });
   try {
     using upload = await Deno.connect({ hostname: "127.0.0.1", port });
@@ -129,8 +138,13 @@ Deno.test("a stop waits for what is under way, but not for ever", async () => {
 
 Deno.test("a stop while the server starts is heard", async () => {
   const server = await startServer({
-    ...{ models: join(folder, "empty"), dataRoots: [], allowedHosts: [] },
-    ...{ backend: "wasm", workers: 1, log() {}, limits: DEFAULT_LIMITS },
+    models: join(folder, "empty"),
+    dataRoots: [],
+    allowedHosts: [],
+    backend: "wasm",
+    workers: 1,
+    log() {},
+    limits: DEFAULT_LIMITS,
   });
   try {
     const stop = AbortSignal.abort();

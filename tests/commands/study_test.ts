@@ -11,7 +11,7 @@ import {
 
 const folder = folderOfFile(drawSet);
 
-/** Where the system tells of processes whose command line has `path`. */
+/** Processes whose command line has `path`, from /proc. */
 async function processesOf(path: string): Promise<string> {
   const pattern = `[${path[0]}]${path.slice(1)}`; // not grep's own
   const { stdout } = await new Deno.Command("sh", {
@@ -20,7 +20,7 @@ async function processesOf(path: string): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-Deno.test("study runs its grid, writes its report, and goes on where it was", async () => {
+Deno.test("study runs its grid, writes its report, and continues where it was", async () => {
   const argv = ["study", "needle", "--quick", "--backend", "wasm", "--json"];
   const first = await succeed(
     folder,
@@ -63,7 +63,7 @@ Deno.test("study runs its grid, writes its report, and goes on where it was", as
     /ours-5\.0-clusters-8: attention, .* of 48 sub-tiles hit/,
   );
 
-  // A run that was cut off: what its folds came to is told, and marked.
+  // A stopped run: its finished folds are reported, and marked.
   await Deno.remove(cell);
   const third = await succeed(folder, ...argv, "--out", "out", "--report");
   const partial = JSON.parse(third.stdout);
@@ -83,7 +83,7 @@ Deno.test("a run that fails stops those beside it", async () => {
     ...[...argv, "--out", "failing", "--workers", "2"],
   );
   assert.equal(code, 1);
-  assert.match(stderr, /Cannot finish .*seed-0: .*held-out/s);
+  assert.match(stderr, /Training in .*seed-0 failed: .*held-out/s);
   assert.equal(await processesOf("failing/runs"), "");
 });
 
@@ -106,8 +106,7 @@ Deno.test("study takes no run for that of other settings or data", async () => {
       code: 2,
       message,
     });
-  const another =
-    /^Cannot take colon\/runs\/uniform\/seed-0 .* another /.source;
+  const another = /^colon\/runs\/uniform\/seed-0 was made with another /.source;
   await refused(RegExp(`${another}config and folds: .*--quick`, "m"));
   await refused(RegExp(another, "m"), "--report");
   await write(rows.slice(1));
@@ -126,11 +125,14 @@ Deno.test("study takes no run for that of other settings or data", async () => {
 Deno.test("study says what it can run", async () => {
   for (
     const [argv, message] of [
-      ["study", /"": write colon or needle or gtsdb first/],
+      ["study", /"": the first argument must be colon or needle or gtsdb/],
       ["study kolon --out o", /"kolon"/],
       ["study colon --out o", /--data MANIFEST/],
       ["study needle", /--out DIR/],
-      ["study needle --out o --only x", /--only x: the variants/],
+      [
+        "study needle --out o --only x",
+        /no variant x \(--only\): those of needle are/,
+      ],
     ] as const
   ) {
     const result = await zoomin(folder, ...argv.split(" "));

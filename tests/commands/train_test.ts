@@ -30,7 +30,7 @@ function training(out: string, ...more: string[]): string[] {
   return ["train", ...DATA, "--out", out, ...SMALL, ...more];
 }
 
-// This seed's second epoch is the best: a run that goes on must remember it.
+// This seed's second epoch is the best: a continued run must remember it.
 const LONG = ["--epochs", String(EPOCHS), "--seed", "4"];
 
 /** Lines of a run's log. */
@@ -38,7 +38,7 @@ async function logOf(run: string): Promise<LogLine[]> {
   return await readLog(join(folder, run, "log.jsonl"));
 }
 
-/** What a run went through, without how long it took. */
+/** The log of a run, without its times. */
 async function traceOf(run: string): Promise<LogLine[]> {
   const lines = await logOf(run);
   return lines.filter(({ type }) => type === "epoch").map((line) => {
@@ -49,14 +49,14 @@ async function traceOf(run: string): Promise<LogLine[]> {
   });
 }
 
-/** Epochs 1 to EPOCHS of a run that nobody disturbs; run once. */
+/** Epochs 1 to EPOCHS of an undisturbed run; run once. */
 let whole: Promise<LogLine[]> | undefined;
 function undisturbedTrace(): Promise<LogLine[]> {
   return whole ??= succeed(folder, ...training("whole", ...LONG))
     .then(() => traceOf("whole"));
 }
 
-/** Checks that a run has become what it would be undisturbed, bit for bit. */
+/** Checks that a run equals the undisturbed one, bit for bit. */
 async function assertUndisturbed(run: string): Promise<void> {
   assert.deepEqual(await traceOf(run), await undisturbedTrace());
   for (const name of ["best.safetensors", "last.safetensors"]) {
@@ -89,7 +89,7 @@ async function stopAfterTwoEpochs(
   if (signal === "SIGKILL") return void assert.equal(result.code, 137);
   assert.equal(result.code, 130);
   assert.deepEqual(remarks(result).slice(1), [
-    "Stopped: --resume goes on from the last whole epoch",
+    "Stopped: --resume continues from the last complete epoch",
   ]);
 }
 
@@ -183,12 +183,12 @@ Deno.test("train says in words what it came to", async () => {
   );
   assert.match(
     stdout,
-    /^words: 1 epoch done, the best is 1 \(best\.safetensors\)\n {2}last epoch: loss \d\.\d{3}, accuracy \d\.\d{3}, validation loss \d\.\d{3}, accuracy \d\.\d{3}, AUC [\d.-]+\n$/,
+    /^words: 1 epoch done, the best epoch is 1 \(best\.safetensors\)\n {2}last epoch: loss \d\.\d{3}, accuracy \d\.\d{3}, validation loss \d\.\d{3}, accuracy \d\.\d{3}, AUC [\d.-]+\n$/,
   );
   const again = await zoomin(folder, ...training("words", "--epochs", "1"));
   assertFailsInOneLine(again, {
     code: 2,
-    message: /^Cannot start in words as it holds a run: add --resume/m,
+    message: /^words already holds a run: add --resume/m,
   });
 });
 
@@ -211,7 +211,7 @@ Deno.test("train names the classes, and an epoch that nothing chose", async () =
   );
   assert.match(
     stdout,
-    /^classes: 1 epoch done, the last is kept as best\.safetensors: /,
+    /^classes: 1 epoch done, best\.safetensors holds the last epoch, /,
   );
 });
 
@@ -220,7 +220,7 @@ Deno.test("train --epochs 0 gives a checkpoint that classifies", async () => {
     folder,
     ...training("untrained", "--epochs", "0"),
   );
-  assert.match(start.stdout, /0 epochs done, the start is kept as best\./);
+  assert.match(start.stdout, /0 epochs done, no epoch was run: best\./);
   const { stdout } = await succeed(
     folder,
     ...["classify", "--checkpoint", "untrained", "--json", "--backend", "wasm"],
@@ -248,13 +248,13 @@ Deno.test("any words are labels while nothing refers to a reference class", asyn
   assert.deepEqual(entries.classes, ["chat", "chien"]);
 });
 
-Deno.test("a run that was killed goes on as if it had not been", async () => {
+Deno.test("a run that was killed continues as if it had not been", async () => {
   await stopAfterTwoEpochs("killed", "SIGKILL");
   await succeed(folder, ...training("killed", ...LONG, "--resume"));
   await assertUndisturbed("killed");
 });
 
-Deno.test("Ctrl-C stops with 130; --resume needs no settings to go on", async () => {
+Deno.test("Ctrl-C stops with 130; --resume needs no settings to continue", async () => {
   await stopAfterTwoEpochs("stopped", "SIGINT");
   const { stdout } = await succeed(
     folder,
@@ -277,7 +277,10 @@ Deno.test("--resume refuses what would be another run, and leaves its files", as
   await Deno.writeTextFile(manifest, rows.toSpliced(1, 1).join("\n"));
   const resume = ["train", "--out", "kept", "--resume", "--backend", "wasm"];
   await inParallel<[argv: string[], message: RegExp]>([
-    [[...DATA, "--seed", "9"], /with --seed 9: it was started with 0$/m],
+    [
+      [...DATA, "--seed", "9"],
+      /with --seed 9: it was started with 0; leave out --seed$/m,
+    ],
     [[...DATA, "--set", "view.samples=5"], /another view than that of kept/],
     [[...DATA, "--preset", "colon"], /another view, /],
     [[...DATA, "--foreground", "tissue"], /another view than/],
@@ -313,7 +316,7 @@ Deno.test("--resume refuses what would be another run, and leaves its files", as
   assert.doesNotMatch(again.stderr, /changed/);
 });
 
-/** Faults of manifests and configurations: files to write, and what is said. */
+/** Faults of manifests and configurations: files to write, and messages. */
 interface Fault {
   name: string;
   files: Record<string, string>;
@@ -355,7 +358,7 @@ const FAULTS: Fault[] = [
     argv: ["--config", "short.json"],
     code: 2,
     message:
-      /^Cannot use short\.json .*: it has no "preset"; write one of colon/m,
+      /^The configuration short\.json has no "preset": set it to one of colon/m,
   },
   {
     name: "labels without the reference class",
@@ -426,7 +429,7 @@ const FAULTS: Fault[] = [
     },
     argv: ["--data", "nofold.csv", "--preset", "needle", "--folds", "manifest"],
     code: 1,
-    message: /folds of nofold\.csv: it has no column "fold"/,
+    message: /nofold\.csv has no column "fold"/,
   },
   {
     name: "folds of test images only",
@@ -437,7 +440,8 @@ const FAULTS: Fault[] = [
     },
     argv: ["--data", "aside.csv", "--preset", "needle", "--folds", "manifest"],
     code: 1,
-    message: /aside\.csv: all its images have the split "test", .*; mark some/,
+    message:
+      /aside\.csv are left for folds: all have the split "test"; mark some/,
   },
   {
     name: "more folds than images that are not set aside",
@@ -472,7 +476,8 @@ const FAULTS: Fault[] = [
     files: { "file": "" },
     argv: [...DATA, "--preset", "needle", "--out", "file"],
     code: 2,
-    message: /^Cannot write a run to file: it is a file$/m,
+    message:
+      /^Cannot write a run to file: it is a file; give a folder as --out$/m,
   },
   {
     name: "a damaged training image",
@@ -535,7 +540,7 @@ Deno.test("train --folds: both protocols, once", async () => {
     }
   }
   const progress = remarks(first);
-  // What is left out, a line a cell, and the peak memory.
+  // Images left out, a line a cell, and the peak memory.
   assert.equal(progress.length, 6);
   assert.equal(progress[0], "left out of the folds: 8 test images");
   for (const [protocol, fold] of cells) { // in the order in which they ended
@@ -579,7 +584,7 @@ Deno.test("train --folds: both protocols, once", async () => {
 
   await inParallel<[string[], RegExp]>([
     [["--folds", "3"], /cv\/folds\.csv; give the --data, --seed/],
-    [["--folds", "2", "--seed", "1"], /in cv with another --seed: /],
+    [["--folds", "2", "--seed", "1"], /continue cv with another --seed: /],
     [["--folds", "2", "--set", "view.samples=5"], /another configuration: /],
     [
       ["--folds", "2", "--foreground", "set/images/train_00000.png"],
@@ -593,7 +598,7 @@ Deno.test("train --folds: both protocols, once", async () => {
   const third = await succeed(folder, ...argv, "--json");
   assert.deepEqual(JSON.parse(third.stdout).results, results);
 
-  // One fold asked for alone: the others stay on record.
+  // One fold requested alone: the others stay on record.
   const part = await succeed(folder, ...argv, "--fold", "1", "--json");
   assert.equal(JSON.parse(part.stdout).results.length, 2);
   const record = JSON.parse(
@@ -697,7 +702,7 @@ Deno.test("a shared training takes the place of one that was cut off", async () 
 
 Deno.test("the time of a fold is that of all its pieces", async () => {
   const [whole] = await unvalidated("pieces", "held-out");
-  // As if it had been cut off after the last epoch.
+  // The state after a stop behind the last epoch.
   const run = join("pieces", "held-out", "fold-01");
   await Deno.remove(join(folder, run, "result.json"));
   const [again] = await unvalidated("pieces", "held-out");
@@ -792,7 +797,9 @@ function untimed(
   return result;
 }
 
-/** The held-out protocol chooses its epoch on images that are no test images. */
+/**
+ * The held-out protocol chooses its epoch on images that are no test images.
+ */
 async function checkNoLeak(): Promise<void> {
   const { entries } = await readManifest(join(folder, "cv", "folds.csv"));
   const tested = new Set(
@@ -813,7 +820,9 @@ async function checkNoLeak(): Promise<void> {
   );
 }
 
-/** A fold keeps its sides, so that eval knows what its run has learned from. */
+/**
+ * A fold keeps its split, so that eval knows the training images of its run.
+ */
 async function checkFoldSplits(): Promise<void> {
   const warned = async (protocol: string) => {
     const result = await succeed(
@@ -824,9 +833,9 @@ async function checkFoldSplits(): Promise<void> {
     return remarks(result).filter((line) => line.startsWith("warning: "));
   };
   assert.deepEqual(await warned("held-out"), [
-    "warning: the run has learned from 6 of these 12 images; score new ones with --data cv/held-out/fold-01/splits.csv --split test",
+    "warning: the run was trained or selected on 6 of these 12 images; score new ones with --data cv/held-out/fold-01/splits.csv --split test",
   ]);
   assert.deepEqual(await warned("best-epoch"), [
-    "warning: the run has learned from 12 of these 12 images",
+    "warning: the run was trained or selected on 12 of these 12 images",
   ]);
 }

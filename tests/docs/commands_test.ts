@@ -25,7 +25,7 @@ const ELSEWHERE: [RegExp, string][] = [
   [/^deno task serve\b/, "the server of the test below"],
   [/slides\.example\.org/, "a host that does not exist"],
 ];
-// Of a GPU host, where root installs a service.
+// For a GPU host, where root installs a service.
 const NOT_HERE = ["deploy.md", "cli.md"];
 // To make a command of minutes one of seconds: of two flags the last counts.
 const SMALLER: Record<string, string[]> = {

@@ -1,4 +1,4 @@
-/** What holds for every route: who may ask, and how it is answered. */
+/** Rules for every route: access, and the form of answers. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import {

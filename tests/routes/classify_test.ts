@@ -18,7 +18,7 @@ import {
 const server = serverOfFile();
 const IMAGE = "images/test_00000.png";
 
-/** What a classification says. */
+/** Fields of a classification that the tests use. */
 interface Result {
   id: string;
   model: { name: string; version: string; sha256: string };
@@ -272,7 +272,9 @@ Deno.test("a faulty request is a 400 that names the field", async () => {
   await assertRefused(url, {
     status: 400,
     field: "url",
-    error: new RegExp(`there is no such field, only uri, path, ${fields}$`),
+    error: new RegExp(
+      `there is no such field; the fields are uri, path, ${fields}$`,
+    ),
   });
   const headers = { "content-type": "application/json" };
   await assertRefused(await classify({ headers, body: "{" }), {
@@ -304,7 +306,7 @@ Deno.test("a faulty request is a 400 that names the field", async () => {
   await assertRefused(await classify({ body: form }), {
     status: 400,
     field: "sample",
-    error: new RegExp(`there is no such field, only ${fields}$`),
+    error: new RegExp(`there is no such field; the fields are ${fields}$`),
   });
   form.delete("sample");
   form.append("samples", "many");

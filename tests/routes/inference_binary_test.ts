@@ -168,7 +168,7 @@ Deno.test("outputs come as bytes where that is asked for", async () => {
   assert.deepEqual(all.values.label, plain.values.label);
   const float = new Float32Array(plain.values.probabilities as number[]);
   assert.deepEqual(all.values.probabilities, [...float]);
-  // What an output says goes before what the request says.
+  // The setting of an output overrides that of the request.
   const one = await ask({
     parameters: { seed: 3, binary_data_output: true },
     outputs: [{ name: "label", parameters: { binary_data: false } }],

@@ -1,4 +1,6 @@
-/** Faulty requests of the Open Inference Protocol: each is told by its field. */
+/**
+ * Faulty requests of the Open Inference Protocol: each is told by its field.
+ */
 import assert from "node:assert/strict";
 import {
   assertRefused,
@@ -54,7 +56,7 @@ Deno.test("a faulty tensor is refused by its field", async () => {
       { size },
       400,
       "body",
-      /follow/,
+      /after the last tensor/,
     ],
     [of(good, { shape: [2] }), {}, 400, "inputs.0.data"],
     [of(good, { shape: [1, 2] }), {}, 400, "inputs.0.shape"],

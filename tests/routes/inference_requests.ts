@@ -48,11 +48,11 @@ export function images(...files: Uint8Array[]): Sent {
   };
 }
 
-/** How a request is sent; whole and right by default. */
+/** Options of sending a request; by default it is complete and valid. */
 export interface SendOptions {
   /** Its `binary_data_size`. */
   size?: number;
-  /** The length of its JSON, as it says. */
+  /** Announced length of its JSON. */
   header?: string;
   type?: string;
   packing?: CompressionFormat;

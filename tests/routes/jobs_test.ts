@@ -85,18 +85,18 @@ Deno.test("a model is trained, told of on the way, and there at once", async () 
   });
   await assertRefused(
     await post(`${server.url}/v1/train`, training("trained")),
-    { status: 409, error: /there is one of that name/ },
+    { status: 409, error: /taken by another model/ },
   );
 });
 
-Deno.test("a run stops at its next step, and goes on from its checkpoint", async () => {
+Deno.test("a run stops at its next step, and continues from its checkpoint", async () => {
   const { links, id } = await accepted(
     await post(`${server.url}/v1/train`, training("stopped", { epochs: 40 })),
   );
   await until(server.url, id, ({ progress }) => (progress?.epoch ?? 0) > 2);
   await assertRefused(
     await post(`${server.url}/v1/train`, training("stopped")),
-    { status: 409, error: /a job trains one of that name/ },
+    { status: 409, error: /taken by a job that trains it/ },
   );
   await assertRefused(await send("GET", `${links.self}/result`), {
     status: 409,
@@ -132,7 +132,9 @@ Deno.test("a table is classified; a bad image in it is noted", async () => {
   await Deno.writeTextFile(join(server.folder, "set", "batch.csv"), images);
   const job = await accepted(
     await post(`${server.url}/v1/batch`, {
-      ...{ manifest: "batch.csv", seed: 3, heatmaps: true },
+      manifest: "batch.csv",
+      seed: 3,
+      heatmaps: true,
     }),
   );
   const done = await ended(server.url, job.id);
@@ -216,7 +218,7 @@ Deno.test("one key is one job", async () => {
   assert.match(failed.error!, /the upload .*none of PNG/);
   await assertRefused(await send("POST", failed.links.resume!), {
     status: 409,
-    error: /^The upload is gone: send it again/,
+    error: /^The uploaded image was removed: send it again/,
   });
 
   // Many at once are one as well.
@@ -308,7 +310,7 @@ Deno.test("of many jobs at once that train one name, one is accepted", async () 
   for (const answer of answers.filter(({ status }) => status !== 202)) {
     await assertRefused(answer, {
       status: 409,
-      error: /a job trains one of that name/,
+      error: /taken by a job that trains it/,
     });
   }
   const { id } = await accepted(won[0]!);

@@ -96,7 +96,7 @@ Deno.test("a model can be added, unloaded, loaded, made default and removed", as
   await assertRefused(await classify("third"), { status: 409 });
   assert.equal((await classify("first")).status, 200);
 
-  // As another process of the same folder does.
+  // Another process of the same folder does this.
   await Deno.writeTextFile(
     join(server.folder, "models", ".server", "default"),
     "third",

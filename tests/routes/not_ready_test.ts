@@ -1,4 +1,4 @@
-/** What is answered while the engine is not there, or the server stops. */
+/** Answers while the engine is not ready or the server is stopping. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { folderOfFile } from "../commands/process.ts";
@@ -38,7 +38,7 @@ Deno.test("a server that is about to stop takes nothing more", async () => {
     ];
     for (const response of await Promise.all(requests)) {
       assert.match(response.headers.get("retry-after")!, /^\d+$/);
-      await assertRefused(response, { status: 503, error: /about to stop/ });
+      await assertRefused(response, { status: 503, error: /is stopping/ });
     }
   });
 });
@@ -57,7 +57,8 @@ Deno.test("where the default model is damaged no other takes its place", async (
       assert.match((await ready.json()).reason, /^Cannot use chosen/);
       await assertRefused(await post(`${url}/v1/classify`, image), {
         status: 503,
-        error: /^The default model: Cannot use chosen.safetensors/,
+        error:
+          /^The default model cannot be used: Cannot use chosen.safetensors/,
       });
       const named = { ...image, model: "first" };
       const answer = await post(`${url}/v1/classify`, named);

@@ -6,7 +6,7 @@ import { imageOf, serverOfFile } from "../serve/served.ts";
 
 const server = serverOfFile("--workers", "1");
 
-/** What of a schema is made use of. */
+/** Fields of a schema that the tests use. */
 interface Schema {
   $ref?: string;
   type?: string;

@@ -76,7 +76,7 @@ Deno.test("a body that drips is a 408, and leaves no file and no place", async (
     for (const answer of answers) {
       assert.match(answer, /^HTTP\/1.1 408 /);
       // On a machine that is busy enough the drops are a second apart.
-      assert.match(answer, /"error":"(The body comes too slowly|No byte came)/);
+      assert.match(answer, /"error":"(The body is too slow|No bytes arrived)/);
     }
     const left = await filesIn(join(folder, "models", ".server", "uploads"));
     assert.deepEqual(left, []);

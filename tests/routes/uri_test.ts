@@ -8,7 +8,7 @@ const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
 
 const reached: string[] = [];
 
-// A machine that nobody allowed.
+// A machine that is not allowed.
 const other = Deno.serve(options, ({ url }) => {
   reached.push(url);
   return new Response("secret");

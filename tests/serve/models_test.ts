@@ -51,7 +51,11 @@ async function withModels(
 async function write(folder: string, name: string, epoch = 1): Promise<void> {
   const model = toyModel();
   await writeCheckpoint(join(folder, `${name}.safetensors`), {
-    ...{ model, epoch, seed: 1, metrics: {}, trainer: {} },
+    model,
+    epoch,
+    seed: 1,
+    metrics: {},
+    trainer: {},
     trainerTensors: new Map(),
   });
   disposeParameters(model.parameters);
@@ -115,7 +119,7 @@ testOnEngines("a model is found by its version, or not at all", async () => {
     assert.equal(models.get("a", version).name, "a");
     assert.throws(() => models.get("a", "0"), {
       name: "NotFoundError",
-      message: /no version "0" of the model "a", only/,
+      message: /The model "a" has no version "0": its version is/,
     });
     assert.throws(() => models.get("b"), { name: "NotFoundError" });
   });
@@ -147,7 +151,7 @@ testOnEngines("the default model is removed last", async () => {
     await models.makeDefault("b");
     await assert.rejects(models.remove("b"), {
       name: "ConflictError",
-      message: /"b" is the default: make another one the default first/,
+      message: /"b" is the default: make another model the default first/,
     });
     assert.equal(models.get().name, "b");
     await models.remove("a");

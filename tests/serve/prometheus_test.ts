@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { Metrics } from "../../lib/serve/prometheus.ts";
+import { ServerMetrics } from "../../lib/serve/prometheus.ts";
 
 Deno.test("methods that callers invent share one label", async () => {
-  const metrics = new Metrics({
+  const metrics = new ServerMetrics({
     pending: () => 0,
     gpuBytes: () => Promise.resolve(0),
     jobs: () => Promise.resolve({}),

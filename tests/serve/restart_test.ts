@@ -1,4 +1,4 @@
-/** What a crash, a stop and an impatient client leave behind. */
+/** Jobs and files after a crash, a stop and an impatient client. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
@@ -39,7 +39,10 @@ function train(
   headers: Record<string, string> = {},
 ): Promise<Response> {
   return post(`${url}/v1/train`, {
-    ...{ data: "manifest.csv", name, preset: "needle", epochs },
+    data: "manifest.csv",
+    name,
+    preset: "needle",
+    epochs,
     settings: SMALL_SETTINGS,
   }, headers);
 }
@@ -55,7 +58,7 @@ Deno.test("kill -9 at any moment loses no accepted job, and repeats none", async
     try {
       ids.set(key, (await accepted(await send())).id);
     } catch (error) {
-      // Killed, maybe in the midst of its answer, which is not JSON then.
+      // Killed, perhaps during its answer, which is then not JSON.
       if (error instanceof assert.AssertionError) throw error;
     }
   };
@@ -164,7 +167,7 @@ Deno.test("SIGTERM lets what runs end, and gives jobs back", async () => {
   assert.equal((await ended(again.url, id)).state, "cancelled");
 });
 
-/** What the server says of itself. */
+/** Value of a metric of the server. */
 async function metric({ url }: Served, name: string): Promise<number> {
   const text = await (await fetch(`${url}/metrics`)).text();
   const line = text.split("\n").find((line) => line.startsWith(`${name} `))!;
@@ -199,7 +202,10 @@ Deno.test("a full queue says when to come again; who goes away frees a place", a
   await pending(2);
   const response = await classify();
   assert.match(response.headers.get("retry-after")!, /^[1-9]\d*$/);
-  await assertRefused(response, { status: 429, error: /more than 2/ });
+  await assertRefused(response, {
+    status: 429,
+    error: /queue is full \(2 classifications\)/,
+  });
   for (const connection of slow) connection.close();
   await pending(0);
   assert.equal((await (await classify()).json()).model.name, "first");

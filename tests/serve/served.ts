@@ -20,7 +20,7 @@ import { within } from "../waiting.ts";
 export interface Served extends AsyncDisposable {
   url: string;
   process: Deno.ChildProcess;
-  /** What it has logged so far. */
+  /** Log lines so far. */
   readonly log: readonly Record<string, unknown>[];
   /** Everything it has written to stderr so far. */
   readonly stderr: string;
@@ -206,7 +206,7 @@ export function post(
   });
 }
 
-/** What a failure says. */
+/** Body of a failed request. */
 export interface Failure {
   error: string;
   field?: string;
@@ -226,7 +226,7 @@ export async function assertRefused(
   return failure;
 }
 
-/** A job, as it is told. */
+/** JSON document of a job. */
 export interface JobDocument {
   id: string;
   kind: string;

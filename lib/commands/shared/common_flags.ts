@@ -32,7 +32,7 @@ const UNITS: Record<string, number> = {
   GiB: 2 ** 30,
 };
 
-/** `--checkpoint`: required where it is used. */
+/** `--checkpoint`, always required. */
 export const CHECKPOINT: Flag<string | undefined> = text(
   "RUN",
   "folder of a run (its best checkpoint), or a checkpoint",
@@ -55,11 +55,11 @@ export const COMMON_FLAGS = {
   ),
   foreground: text(
     "WHAT",
-    "where to look: none (everywhere), tissue, or a file: a mask image, white where to look, or GeoJSON polygons (view.foreground of the configuration)",
+    "area to examine: none (everywhere), tissue, or a file: a mask image, white in the area, or GeoJSON polygons (view.foreground of the configuration)",
   ),
 };
 
-/** `--workers`; `about` says of what, and how many by default. */
+/** `--workers`; `about` describes them and their default number. */
 export function workers(about: string): Flag<number | undefined> {
   return integer("N", about, { min: 1, max: MAX_WORKERS });
 }
@@ -81,13 +81,13 @@ export function memory(about: string): Flag<Memory | undefined> {
 
 /** `--memory` of commands whose workers share the bound. */
 export const SHARED_MEMORY = memory(
-  `bound on tensors and caches of all workers, beside some 200 MB of the program itself (${
+  `bound on tensors and caches of all workers, plus about 200 MB for the program itself (${
     DEFAULT_MEMORY_BYTES / 1e6
   }MB a worker)`,
 );
 
-/** What the text of `--foreground` chooses. */
-export async function foregroundOf(
+/** Parses the text of `--foreground`. */
+export async function parseForeground(
   text: string | undefined,
 ): Promise<ForegroundChoice | undefined> {
   switch (text) {

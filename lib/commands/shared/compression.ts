@@ -1,5 +1,5 @@
 /**
- * How commands that write slides store their blocks.
+ * Compression flags of commands that write slides.
  *
  * @module
  */
@@ -7,14 +7,14 @@ import { UsageError } from "../../errors.ts";
 import type { BlockCompression } from "../../image/tiff/write/encoder.ts";
 import { type FlagValues, integer, oneOf } from "./flags.ts";
 
-const DEFAULT_QUALITY = 85; // what the scanners of the field write: 70 to 90
+const DEFAULT_QUALITY = 85; // slide scanners use 70 to 90
 
 /** `--compression` and `--quality`. */
 export const COMPRESSION_FLAGS = {
   compression: oneOf(
     ["jpeg", "deflate"] as const,
     "C",
-    "jpeg, or deflate: without loss (jpeg)",
+    "jpeg, or deflate, which is lossless (jpeg)",
   ),
   quality: integer("Q", `of JPEG, 1 to 100 (${DEFAULT_QUALITY})`, {
     min: 1,
@@ -23,9 +23,9 @@ export const COMPRESSION_FLAGS = {
 };
 
 /**
- * How blocks are compressed.
+ * Reads the compression of blocks from the flags.
  *
- * @throws {UsageError} If the flags do not go together.
+ * @throws {UsageError} If the flags contradict each other.
  */
 export function blockCompression(
   { compression: kind = "jpeg", quality }: FlagValues<typeof COMPRESSION_FLAGS>,
@@ -33,7 +33,7 @@ export function blockCompression(
   if (kind === "jpeg") return { kind, quality: quality ?? DEFAULT_QUALITY };
   if (quality !== undefined) {
     throw new UsageError(
-      "Cannot take --quality with --compression deflate: it loses nothing",
+      "--quality has no effect with --compression deflate, which is lossless: leave it out",
     );
   }
   return { kind };

@@ -1,5 +1,5 @@
 /**
- * The configuration that a command line asks for.
+ * Configuration from the command line.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export const CONFIG_FLAGS = {
   ),
   config: text(
     "FILE",
-    "a configuration in JSON instead, as config.json of a run; it needs only what differs from the preset that it names",
+    "JSON configuration in place of a preset, like config.json of a run; it needs only the values that differ from the preset it names",
   ),
   set: texts(
     "KEY=VALUE",
@@ -34,9 +34,9 @@ export const CONFIG_FLAGS = {
 };
 
 /**
- * A preset or a file, with its settings changed.
+ * Reads a preset or a file and applies the changed settings.
  *
- * @param resumed the file to take where the flags name neither.
+ * @param resumed the file to use if the flags name neither.
  * @throws {ConfigError | UsageError} Naming the field or the flag.
  */
 export async function configFrom(
@@ -46,7 +46,9 @@ export async function configFrom(
   resumed?: string,
 ): Promise<Config> {
   if (given !== undefined && name !== undefined) {
-    throw new UsageError("Cannot take --preset and --config together");
+    throw new UsageError(
+      "Both --preset and --config were given: give one of them",
+    );
   }
   const file = given ?? (name === undefined ? resumed : undefined);
   const base = file === undefined
@@ -54,7 +56,7 @@ export async function configFrom(
     : file === given
     ? await readChanges(file)
     : await readConfig(file);
-  const isWord = foreground === "none" || foreground === "tissue"; // no file
+  const isWord = foreground === "none" || foreground === "tissue"; // not a file
   return withSettings(base, [
     ...set,
     ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
@@ -63,7 +65,7 @@ export async function configFrom(
 }
 
 /**
- * The configuration in a file.
+ * Reads the configuration in a file.
  *
  * @throws {ConfigError} Naming the file, and the fields that are wrong.
  */
@@ -71,15 +73,15 @@ export async function readConfig(file: string): Promise<Config> {
   return parseConfig(await readJson(file), file);
 }
 
-/** A configuration that need only say where it differs from its preset. */
+/** Completes a partial configuration from its preset. */
 async function readChanges(file: string): Promise<Config> {
   const value = await readJson(file);
   const name = (value as { preset?: unknown } | null)?.preset;
   if (name === undefined) {
     throw new ConfigError(
-      `Cannot use ${file} as a configuration: it has no "preset"; write one of ${
+      `The configuration ${file} has no "preset": set it to one of ${
         presetNames.join(", ")
-      }, and what differs from it`,
+      }, and add only the values that differ`,
     );
   }
   const isKnown = typeof name === "string" && presetNames.includes(name);

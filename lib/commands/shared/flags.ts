@@ -10,14 +10,14 @@ import { UsageError } from "../../errors.ts";
 import { nearest } from "../../nearest.ts";
 import { checkOutputFile } from "./outputs.ts";
 
-/** A flag: how the usage describes it, and how its text becomes a value. */
+/** A flag: its description in the usage, and the parser of its text. */
 export interface Flag<Value> {
-  /** Stands for the value in the usage; a switch has none. */
+  /** Placeholder of the value in the usage; a switch has none. */
   hint?: string;
   about: string;
   isRepeated?: boolean;
   /**
-   * The value of the flag called `name`.
+   * Reads the value of the flag `name`.
    *
    * @param texts as given; empty if the flag is absent.
    * @throws {UsageError} Naming the flag.
@@ -28,12 +28,12 @@ export interface Flag<Value> {
 /** Flags by name, without dashes. */
 export type FlagSet = Readonly<Record<string, Flag<unknown>>>;
 
-/** What `parseFlags` returns: a value a flag. */
+/** Result of `parseFlags`: the value of each flag. */
 export type FlagValues<Flags extends FlagSet> = {
   readonly [Name in keyof Flags]: ReturnType<Flags[Name]["read"]>;
 };
 
-/** The values of the flags in `argv`, and the arguments that are no flags. */
+/** Parses `argv` into the values of flags and the positional arguments. */
 export function parseFlags<Flags extends FlagSet>(
   argv: readonly string[],
   flags: Flags,
@@ -48,9 +48,10 @@ export function parseFlags<Flags extends FlagSet>(
   const read = Object.entries(flags).map(([name, flag]) => {
     const texts = (values[name] ?? []).map(String);
     if (texts.includes("")) {
-      throw new UsageError(`Cannot take --${name} as empty`);
+      throw new UsageError(`--${name} is empty: give it a value`);
     }
-    // Of a flag given twice the last counts, so that a script's can be changed.
+    // The last of repeated flags counts, so that a script's flags can be
+    // overridden.
     const given = flag.isRepeated ? texts : texts.slice(-1);
     return [name, flag.read(given, name)];
   });
@@ -91,21 +92,21 @@ function refusal(error: Error, options: ParseArgsOptionsConfig): string {
   const unknown = /^Unknown option '--([^']+)'/.exec(line)?.[1];
   if (unknown === undefined) return line;
   const meant = nearest(unknown, Object.keys(options));
-  return `Cannot take --${unknown}: ` +
+  return `There is no flag --${unknown}: ` +
     (meant === undefined
-      ? "there is no such flag; --help lists them"
+      ? "--help lists the flags"
       : `did you mean --${meant}?`);
 }
 
-/** A usage text: its flags may be in groups with a title each. */
+/** A usage text; its flags may be in titled groups. */
 export interface Usage {
   synopsis: readonly string[];
   /** A paragraph before the flags. */
   about?: string;
-  /** What the arguments stand for that are no flags. */
+  /** Description of the positional arguments. */
   positionals?: Readonly<Record<string, string>>;
   groups: readonly { title?: string; flags: FlagSet }[];
-  /** A paragraph behind the flags. */
+  /** A paragraph after the flags. */
   notes?: string;
 }
 
@@ -182,12 +183,12 @@ export function required<Value>(flag: Flag<Value>): Flag<NonNullable<Value>> {
     read(texts, name) {
       const value = flag.read(texts, name);
       if (value !== undefined && value !== null) return value;
-      throw new UsageError(`Cannot go on without --${name} ${flag.hint}`);
+      throw new UsageError(`Missing flag: give --${name} ${flag.hint}`);
     },
   };
 }
 
-/** A flag with a value where it is absent; `about` names it. */
+/** A flag with a default value, which `about` names. */
 export function defaulting<Value>(
   flag: Flag<Value | undefined>,
   value: Value,
@@ -195,7 +196,7 @@ export function defaulting<Value>(
   return { ...flag, read: (texts, name) => flag.read(texts, name) ?? value };
 }
 
-/** A file to write, refused now rather than when the work is done. */
+/** A file to write, checked before the work rather than after it. */
 export function outputFile(
   hint: string,
   about: string,
@@ -260,7 +261,7 @@ export function fraction(
 /**
  * A flag whose text is parsed.
  *
- * @param wanted completes "it must be ...".
+ * @param wanted completes "must be ...".
  * @param parse the value of a text; undefined if it is wrong.
  */
 export function parsing<Value>(
@@ -277,7 +278,7 @@ export function parsing<Value>(
       const value = parse(text);
       if (value !== undefined) return value;
       throw new UsageError(
-        `Cannot take --${name} as it must be ${wanted}: current value is "${text}"`,
+        `--${name} must be ${wanted}, not "${text}"`,
       );
     },
   };

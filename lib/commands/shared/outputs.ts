@@ -1,5 +1,5 @@
 /**
- * Files that a command is to write: wrong ones are refused before the work.
+ * Checks the paths of output files before the work begins.
  *
  * @module
  */
@@ -9,30 +9,32 @@ import { UsageError } from "../../errors.ts";
 /**
  * Checks that a file can be written at `path`.
  *
- * @param name what messages call it.
- * @throws {UsageError} If it is a folder, or is to lie in none.
+ * @param name name of the file in messages.
+ * @throws {UsageError} If it is a folder, or its folder does not exist.
  */
 export function checkOutputFile(path: string, name: string): void {
   if (namesFolder(path)) {
-    throw new UsageError(`Cannot write ${name}: it is a folder`);
+    throw new UsageError(`Cannot write ${name}: it is a folder; name a file`);
   }
   if (!isFolder(dirname(path))) {
     throw new UsageError(
-      `Cannot write ${name}: there is no folder ${dirname(path)}`,
+      `Cannot write ${name}: the folder ${
+        dirname(path)
+      } does not exist; create it first`,
     );
   }
 }
 
-/** Whether `path` is a folder, or is to be one: it ends with a slash. */
+/** True if `path` is a folder, or names one by a trailing slash. */
 export function namesFolder(path: string): boolean {
   return /[/\\]$/.test(path) || isFolder(path);
 }
 
 /**
- * Checks that no file of `outputs` is one of `inputs`, by whatever name.
+ * Checks that no file of `outputs` is one of `inputs`, under any name.
  *
- * @param inputs files, folders and URLs, which need not be there.
- * @throws {UsageError} Naming the first that is.
+ * @param inputs files, folders and URLs, which need not exist.
+ * @throws {UsageError} Naming the first such file.
  */
 export async function checkApart(
   outputs: readonly string[],
@@ -43,18 +45,18 @@ export async function checkApart(
     const file = await fileOf(output);
     if (file !== undefined && read.has(file)) {
       throw new UsageError(
-        `Cannot write to ${output}: it is one of the files to read; give another name`,
+        `Cannot write to ${output}: it is one of the input files; give another name`,
       );
     }
   }
 }
 
-/** The one path of a file that is there. */
+/** Canonical path of an existing file. */
 function fileOf(path: string): Promise<string | undefined> {
   return Deno.realPath(path).catch(() => undefined);
 }
 
-/** Whether there is a folder at `path`. */
+/** True if `path` is an existing folder. */
 function isFolder(path: string): boolean {
   try {
     return Deno.statSync(path).isDirectory;

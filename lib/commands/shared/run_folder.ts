@@ -1,6 +1,6 @@
 /**
- * The folder of a run: what is in it, and that nothing goes on under other
- * settings or on other images than it was started with.
+ * The folder of a run: its contents, and checks that a run continues only with
+ * the settings and images that it was started with.
  *
  * @module
  */
@@ -19,40 +19,42 @@ export const FOLDS_FILE = "folds.csv";
 export const CROSSVAL_FILE = "crossval.json";
 
 /**
- * Whether `folder` holds a run that is to go on.
+ * Checks `folder` and tells if it holds a run to continue.
  *
- * @throws {UsageError} If a run would be overwritten, or there is none.
+ * @throws {UsageError} If a run would be overwritten, or there is none to resume.
  */
 export async function runStarted(
   folder: string,
   resume: boolean,
 ): Promise<boolean> {
   if (await Deno.stat(folder).then(({ isFile }) => isFile, () => false)) {
-    throw new UsageError(`Cannot write a run to ${folder}: it is a file`);
+    throw new UsageError(
+      `Cannot write a run to ${folder}: it is a file; give a folder as --out`,
+    );
   }
   const started = await exists(join(folder, LAST));
   if (started && !resume) {
     throw new UsageError(
-      `Cannot start in ${folder} as it holds a run: add --resume to go on with it, or give another --out`,
+      `${folder} already holds a run: add --resume to continue it, or give another --out`,
     );
   }
   if (!started && resume) {
     throw new UsageError(
-      `Cannot take --resume for ${folder}: it holds no ${LAST}; leave it out to start`,
+      `Cannot resume ${folder}: it has no ${LAST}; leave out --resume to start a run`,
     );
   }
   return started;
 }
 
-/** The images of a run, as it keeps them. */
+/** Reads the images of a run from its folder. */
 export interface RunSplits {
   file: string;
   entries: readonly ManifestEntry[];
 }
 
 /**
- * The images of the run that made a checkpoint; none where no splits are kept
- * beside it, or images of them are gone.
+ * Reads the images of the run that made a checkpoint; none if there are no
+ * splits beside it, or some of the images no longer exist.
  *
  * @param checkpoint a run's folder, or a checkpoint in it.
  */
@@ -72,7 +74,8 @@ export async function runSplits(checkpoint: string): Promise<RunSplits> {
 }
 
 /**
- * The run's seed; what is asked for must be what it was started with.
+ * Reads the run's seed and checks the flags against the values it was started
+ * with.
  *
  * @throws {UsageError} Naming the flag.
  */
@@ -87,7 +90,7 @@ export async function seedOf(
   const seed = first?.seed as number;
   if (asked !== undefined && asked !== seed) {
     throw new UsageError(
-      `Cannot resume ${folder} with --seed ${asked}: it was started with ${seed}`,
+      `Cannot resume ${folder} with --seed ${asked}: it was started with ${seed}; leave out --seed`,
     );
   }
   const file = first?.foreground ?? null;
@@ -101,7 +104,7 @@ export async function seedOf(
   return seed;
 }
 
-// All but `training` and the preset's name.
+// All keys except `training` and the preset's name.
 const MODEL_KEYS = [
   "view",
   "network",
@@ -111,9 +114,9 @@ const MODEL_KEYS = [
 ] as const satisfies (keyof Config)[];
 
 /**
- * Checks that only settings of training differ from the run's.
+ * Checks that only training settings differ from the run's.
  *
- * @throws {UsageError} Naming the settings that make another model.
+ * @throws {UsageError} Naming the settings that would make another model.
  */
 export async function checkSameModel(
   folder: string,
@@ -131,7 +134,7 @@ export async function checkSameModel(
   }
 }
 
-/** Settings of training that differ from the run's: `KEY OLD -> NEW` each. */
+/** Training settings that differ from the run's, as `KEY OLD -> NEW`. */
 export async function changedTraining(
   folder: string,
   { training }: Config,
@@ -140,7 +143,7 @@ export async function changedTraining(
   return [...changes("training", stored.training, training)];
 }
 
-/** What makes two values differ, by the keys that lead there. */
+/** Differences of two values, by the path of keys. */
 function* changes(
   path: string,
   before: unknown,
@@ -157,7 +160,7 @@ function* changes(
 }
 
 /**
- * Whether `folder` holds a cross-validation, begun or done.
+ * Tells if `folder` holds a cross-validation, finished or not.
  *
  * @throws {UsageError} If it has another configuration or seed.
  */
@@ -181,13 +184,13 @@ export async function crossValidationStarted(
   ];
   if (changed.length === 0) return true;
   throw new UsageError(
-    `Cannot go on in ${folder} with another ${
+    `Cannot continue ${folder} with another ${
       changed.join(" and ")
     }: give those it was started with, or another --out`,
   );
 }
 
-/** Whether two values are the same JSON. */
+/** True if two values have the same JSON. */
 export function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -1,6 +1,6 @@
 /**
- * What commands say while they work: progress and remarks on stderr, never on
- * stdout, and progress only where a person watches.
+ * Progress and remarks of commands, on stderr only; progress only on a
+ * terminal.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { BackendChoice } from "../../engine/select.ts";
 const encoder = new TextEncoder();
 const CLEAR_LINE = "\r\x1b[2K";
 
-/** A line that is written over and over, on a terminal only. */
+/** A status line that is rewritten in place, on a terminal only. */
 export class ProgressLine {
   readonly #shown = Deno.stderr.isTerminal();
   #open = false;
@@ -19,26 +19,26 @@ export class ProgressLine {
   show(text: string): void {
     if (!this.#shown) return;
     const { columns } = Deno.consoleSize();
-    const most = columns > 0 ? columns - 1 : text.length; // 0: it cannot say
+    const most = columns > 0 ? columns - 1 : text.length; // 0: unknown
     Deno.stderr.writeSync(encoder.encode(CLEAR_LINE + text.slice(0, most)));
     this.#open = true;
   }
 
-  /** Clears the line, so that what follows starts at its beginning. */
+  /** Clears the line, so that other output starts at its beginning. */
   clear(): void {
     if (this.#open) Deno.stderr.writeSync(encoder.encode(CLEAR_LINE));
     this.#open = false;
   }
 }
 
-/** Starts the engine and says which one, and why. */
+/** Starts the engine and prints its name and the reason for the choice. */
 export async function announceEngine(backend: BackendChoice): Promise<Engine> {
   const engine = await startEngine(backend);
   console.error(`engine: ${engine.reason}`);
   return engine;
 }
 
-/** Seconds as people read them: 42 s, 3 min 05 s, 1 h 02 min. */
+/** Formats seconds for people: 42 s, 3 min 05 s, 1 h 02 min. */
 export function duration(seconds: number): string {
   const whole = Math.round(seconds);
   const minutes = Math.floor(whole / 60), hours = Math.floor(minutes / 60);
@@ -48,20 +48,20 @@ export function duration(seconds: number): string {
   return `${whole} s`;
 }
 
-/** Bytes as people read them. */
+/** Formats bytes for people. */
 export function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1e6)} MB`;
 }
 
-/** A figure with three digits after the point; "-" where it is undefined. */
+/** Formats a figure with three decimals; "-" if undefined. */
 export function figure(value: number | null | undefined): string {
   return value === null || value === undefined ? "-" : value.toFixed(3);
 }
 
 /**
- * Says what decoding changed, each kind once with its number of images.
+ * Prints decoding warnings, each kind once with its number of images.
  *
- * @param warnings those of each image.
+ * @param warnings the warnings of each image.
  */
 export function warnOfDecoding(warnings: Iterable<readonly string[]>): void {
   const counts = new Map<string, number>();
@@ -73,15 +73,15 @@ export function warnOfDecoding(warnings: Iterable<readonly string[]>): void {
   }
 }
 
-// A terminal sends Ctrl-C to `deno task` and to what it runs, and `deno task`
-// passes it on: what follows this soon is the same key.
+// A terminal sends Ctrl-C to `deno task` and to its child, and `deno task` also
+// passes it on: a second signal so soon is the same key press.
 const SAME_KEY_MS = 500;
 
 /**
- * A signal that Ctrl-C (or SIGTERM) sets off: the work stops at its next step
- * and can be resumed. A second Ctrl-C ends the process at once.
+ * A signal that aborts on Ctrl-C or SIGTERM: the work stops at its next step and
+ * can be resumed. A second Ctrl-C ends the process at once.
  *
- * @param message what is then said, with how to go on where that can be done.
+ * @param message text to print then, with how to continue if possible.
  */
 export function interruptSignal(message = STOPPED): AbortSignal {
   const controller = new AbortController();
@@ -98,7 +98,7 @@ export function interruptSignal(message = STOPPED): AbortSignal {
   return controller.signal;
 }
 
-/** Exit code of a process that was stopped by Ctrl-C. */
+/** Exit code after Ctrl-C. */
 export const INTERRUPTED = 130;
 
 const STOPPED = "Stopped";

@@ -1,5 +1,5 @@
 /**
- * What a training and a cross-validation have in common.
+ * Setup shared by training and cross-validation.
  *
  * @module
  */
@@ -12,44 +12,47 @@ import type { Protocol } from "../../train/crossval.ts";
 import type { Progress } from "../../train/epoch_metrics.ts";
 import { duration, figure } from "./terminal.ts";
 
-/** What the command line asks for. */
-export interface TrainRequest {
+/** Options from the command line. */
+export interface TrainArguments {
   data: string;
   folder: string;
   config: Config;
   seed: number;
-  /** Share of test images where the manifest has no split. */
+  /** Share of test images if the manifest has no split. */
   test: number;
-  /** Cross-validate: so many folds, or the manifest's. */
+  /** Cross-validate with a number of folds, or with the manifest's. */
   folds: number | "manifest" | undefined;
   onlyFolds: number[] | undefined;
   protocols: readonly Protocol[];
-  /** Folds side by side; as many as there are cores if left out. */
+  /** Number of parallel folds; one a core if omitted. */
   workers: number | undefined;
   foreground: ForegroundChoice | undefined;
-  /** The bound on tensors and caches; the default's, and a large cache of images. */
+  /**
+   * Bound on tensors and caches; if omitted the default, plus a large image
+   * cache.
+   */
   memory: Memory | undefined;
   backend: BackendChoice;
   resume: boolean;
   json: boolean;
 }
 
-/** What all kinds of runs need. */
-export interface TrainSetup extends TrainRequest {
+/** Settings of every kind of run. */
+export interface TrainSetup extends TrainArguments {
   engine: Engine;
   manifest: Manifest;
   signal: AbortSignal;
 }
 
-// Decoded images kept between epochs where no bound is given.
+// Decoded images kept between epochs if no bound is given, bytes.
 const CACHE_BYTES = 2 ** 30;
 
-/** Bytes of decoded images that are kept between epochs. */
+/** Bytes of decoded images to keep between epochs. */
 export function imageCacheBytes({ memory }: TrainSetup): number {
   return memory?.imageCacheBytes ?? CACHE_BYTES;
 }
 
-/** Where training stands, in a line. */
+/** Progress of training in one line. */
 export function progressText(p: Progress): string {
   return `epoch ${p.epoch}/${p.epochs} step ${p.step}/${p.steps}  loss ${
     figure(p.loss)

@@ -1,67 +1,72 @@
 /**
- * Puts tasks that can share a pass together: what waits while the engine
- * computes goes through in one batch. The next tasks are prepared (their images
- * opened) while a batch computes; one that takes long to prepare, as its server
- * does not answer, holds up nobody else.
+ * Groups tasks that can share a batch: those that wait while the engine computes
+ * run together next. Tasks are prepared (their images opened) while a batch
+ * computes; one that is slow to prepare, because its server does not answer,
+ * delays no other.
  *
  * @module
  */
 import { setTimeout as pause } from "node:timers/promises";
 
-// How long an idle engine waits for a task that is being prepared. An image of
-// 500 x 500 px takes some 5 ms.
+// Longest that an idle engine waits for a task that is being prepared, ms. An
+// image of 500 x 500 px takes about 5 ms.
 const PATIENCE_MS = 100;
 
-// Tasks of a lane that may be late without holding back those that wait.
-const MOST_LATE = 4;
+// Late tasks of a lane that do not take the places of waiting ones.
+const MAX_LATE = 4;
 
-/** What a batcher runs. */
+/** Functions that prepare and run the tasks of a batcher. */
 export interface BatchWork<Task, Prepared, Answer> {
-  /** Tasks of one key may share a batch. */
+  /** Key of a task; tasks of one key may share a batch. */
   keyOf(task: Task): string;
   urgent(task: Task): boolean;
-  /** Tasks a batch at most. */
+  /** Most tasks of a batch. */
   size(): number;
-  /** Fails for one task alone. */
+  /** Prepares a task; a failure concerns this task alone. */
   prepare(task: Task, signal: AbortSignal): Promise<Prepared>;
-  /** Frees what was prepared for a task, however it ended. */
+  /** Frees a prepared task, however it ended. */
   release(prepared: Prepared): void;
-  /** One answer a task, or a failure of all. */
+  /** Runs a batch: one answer a task, or one failure for all. */
   run(prepared: Prepared[], signal: AbortSignal): Promise<Answer[]>;
 }
 
-/** A task that someone waits for. */
+/** A submitted task whose caller waits. */
 interface Waiting<Task, Answer> {
   task: Task;
   signal: AbortSignal;
   answer: PromiseWithResolvers<Answer>;
 }
 
-/** A task that is ready to run. */
+/** A prepared task. */
 interface Ready<Task, Prepared, Answer> {
   waiting: Waiting<Task, Answer>;
   prepared: Prepared;
 }
 
-/** Tasks that are equally urgent, on their way to the engine. */
+/** Tasks of equal urgency on their way to the engine. */
 class Lane<Task, Prepared, Answer> {
   readonly waiting: Waiting<Task, Answer>[] = [];
-  /** With the time, ms, that the idle engine waited for each. */
+  /**
+   * Tasks in preparation, with the time that the idle engine waited for each,
+   * ms.
+   */
   readonly preparing = new Map<Waiting<Task, Answer>, number>();
   readonly ready: Ready<Task, Prepared, Answer>[] = [];
 
-  /** Tasks that are being prepared and worth waiting for. */
+  /** Number of tasks in preparation that are worth waiting for. */
   get soon(): number {
     return [...this.preparing.values()].filter((ms) => ms < PATIENCE_MS).length;
   }
 
-  /** Tasks that are prepared, or being so, and hold a place of the lane. */
+  /**
+   * Number of tasks, prepared or in preparation, that hold a place of the lane.
+   */
   get held(): number {
     const late = this.preparing.size - this.soon;
-    return this.ready.length + this.soon + Math.max(0, late - MOST_LATE);
+    return this.ready.length + this.soon + Math.max(0, late - MAX_LATE);
   }
 
-  /** Notes that the engine was idle although these tasks were under way. */
+  /** Adds the time that the engine idled to each task in preparation. */
   addWait(ms: number): void {
     for (const [waiting, before] of this.preparing) {
       this.preparing.set(waiting, before + ms);
@@ -70,22 +75,22 @@ class Lane<Task, Prepared, Answer> {
 }
 
 /**
- * Runs tasks in batches, one batch at a time; urgent ones first. At most
- * `size` tasks of each urgency are prepared ahead, and a few that are late.
+ * Runs tasks in batches, one batch at a time, urgent tasks first. At most
+ * `size` tasks of each urgency are prepared ahead, plus a few late ones.
  */
 export class Batcher<Task, Prepared, Answer> {
   readonly #work: BatchWork<Task, Prepared, Answer>;
   readonly #urgent = new Lane<Task, Prepared, Answer>();
   readonly #others = new Lane<Task, Prepared, Answer>();
   #running = false;
-  /** Resolves as a task was submitted, is ready or has failed. */
+  /** Resolves when a task is submitted, is ready or has failed. */
   #news = Promise.withResolvers<void>();
 
   constructor(work: BatchWork<Task, Prepared, Answer>) {
     this.#work = work;
   }
 
-  /** The answer to `task`, once its batch has run. */
+  /** Submits `task` and resolves to its answer. */
   async submit(task: Task, signal: AbortSignal): Promise<Answer> {
     const answer = Promise.withResolvers<Answer>();
     const lane = this.#work.urgent(task) ? this.#urgent : this.#others;
@@ -100,11 +105,11 @@ export class Batcher<Task, Prepared, Answer> {
     if (!this.#running) this.#runAll();
   }
 
-  /** Runs what is ready until nothing is or will be soon. */
+  /** Runs batches until no task is ready or about to be. */
   async #runAll(): Promise<void> {
     this.#running = true;
     for (;;) {
-      await pause(0); // wasm never waits: let new tasks and aborts in
+      await pause(0); // wasm never yields: let new tasks and aborts in
       const lanes = [this.#urgent, this.#others];
       for (const lane of lanes) this.#fill(lane);
       const lane = lanes.find(({ ready, soon }) => ready.length + soon > 0);
@@ -116,7 +121,7 @@ export class Batcher<Task, Prepared, Answer> {
     this.#running = false;
   }
 
-  /** Starts to prepare the tasks of a lane that it has places for. */
+  /** Starts to prepare as many tasks of a lane as it has places for. */
   #fill(lane: Lane<Task, Prepared, Answer>): void {
     while (lane.held < this.#work.size()) {
       const waiting = lane.waiting.shift();
@@ -143,7 +148,7 @@ export class Batcher<Task, Prepared, Answer> {
     }
   }
 
-  /** Takes the tasks that go next; none if others will soon go with them. */
+  /** Takes the next batch; none if more tasks will soon be ready to join it. */
   #take(
     lane: Lane<Task, Prepared, Answer>,
   ): Ready<Task, Prepared, Answer>[] {
@@ -161,7 +166,7 @@ export class Batcher<Task, Prepared, Answer> {
     return batch;
   }
 
-  /** Waits for what is being prepared: until there is news, or too long. */
+  /** Waits for tasks in preparation, until an event or the time limit. */
   async #waitFor(lane: Lane<Task, Prepared, Answer>): Promise<void> {
     const started = performance.now();
     this.#news = Promise.withResolvers();
@@ -187,7 +192,7 @@ export class Batcher<Task, Prepared, Answer> {
       live.forEach(({ waiting }, i) => waiting.answer.resolve(answers[i]!));
     } catch (error) {
       if (live.length === 1) live[0]!.waiting.answer.reject(error);
-      else await this.#runApart(live); // one bad image must not fail the others
+      else await this.#runApart(live); // one bad image must not fail all
     } finally {
       for (const { prepared } of live) this.#work.release(prepared);
     }
@@ -202,7 +207,7 @@ export class Batcher<Task, Prepared, Answer> {
   }
 }
 
-/** A signal that aborts once nobody waits any more. */
+/** A signal that aborts once no caller waits any more. */
 function allAborted(signals: readonly AbortSignal[]): AbortSignal {
   if (signals.length === 1) return signals[0]!;
   const controller = new AbortController();

@@ -1,6 +1,6 @@
 /**
- * One engine: a Worker that is started again when it fails, with the models
- * that were loaded. See pool.ts.
+ * One engine: a Worker that restarts after a failure and loads its models again.
+ * See pool.ts.
  *
  * @module
  */
@@ -17,17 +17,17 @@ import { withSignal } from "../../image/bytes/with_signal.ts";
 import { NotReadyError } from "../errors.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 
-/** How to keep an engine. */
+/** Options of {@linkcode EngineClient}. */
 export interface EngineClientOptions extends EngineSetup {
-  /** The Worker's module; a test may put a frail engine in its place. */
+  /** Module of the Worker; a test may replace it by one that fails. */
   module?: URL;
-  /** Called when the engine was lost, with the reason. */
+  /** Called with the reason when the engine is lost. */
   onLost?: (reason: string) => void;
-  /** Called when it is there, at first or again. */
+  /** Called when the engine is ready, at first or again. */
   onReady?: (status: EngineStatus) => void;
 }
 
-// Waits between attempts to start: a driver may need a while after a reset.
+// Delays between attempts to start: a driver may need time after a reset.
 const FIRST_RETRY_MS = 500, LAST_RETRY_MS = 30_000;
 
 const WORKER = new URL("./worker.ts", import.meta.url);
@@ -48,22 +48,27 @@ export class EngineClient {
     this.#options = options;
   }
 
-  /** The engine, once it passed its self-test; undefined while it is not there. */
+  /**
+   * Status of the engine after its self-test; undefined while it is not ready.
+   */
   get status(): EngineStatus | undefined {
     return this.#status;
   }
 
-  /** Why the engine is not there, if it was lost or does not start. */
+  /** Reason of the failure if the engine was lost or does not start. */
   get failure(): string | undefined {
     return this.#failure;
   }
 
-  /** Classifications that it was given and has not answered. */
+  /** Number of unanswered classifications. */
   get busy(): number {
     return this.#busy;
   }
 
-  /** Starts the engine. Fails as it fails; a later loss is mended by itself. */
+  /**
+   * Starts the engine; rejects if that fails. After a later loss it restarts by
+   * itself.
+   */
   async start(): Promise<void> {
     const calls = new WorkerCalls<EngineMethods, EngineEvent>(
       this.#options.module ?? WORKER,
@@ -78,7 +83,8 @@ export class EngineClient {
       const setup = { backend, allowedHosts, memoryBytes };
       const status = await calls.call("start", setup);
       for (const [sha256, path] of this.#models) {
-        // One that was changed or removed meanwhile must not keep the engine.
+        // A model that was changed or removed meanwhile must not stop the
+        // engine.
         await calls.call("load", { path, sha256 }).catch((error) => {
           if (error instanceof EngineError) throw error;
           this.#models.delete(sha256);
@@ -95,8 +101,8 @@ export class EngineClient {
   }
 
   /**
-   * Loads a checkpoint, whose hash must be `sha256`: now, or with the engine
-   * when it is back.
+   * Loads a checkpoint whose hash must be `sha256`: now, or once the engine is
+   * back.
    */
   async load(path: string, sha256: string): Promise<void> {
     this.#models.set(sha256, path);
@@ -116,13 +122,13 @@ export class EngineClient {
     await this.#call((calls) => calls.call("unload", { sha256 }));
   }
 
-  async classify(
+  async run(
     task: ClassifyTask,
     signal: AbortSignal,
   ): Promise<ClassifiedImage> {
     this.#busy++;
     const answer = this.#call((calls) => calls.call("classify", task, signal))
-      .finally(() => this.#busy--); // not before the Worker is done with it
+      .finally(() => this.#busy--); // only once the Worker is done with it
     return await withSignal(answer, signal);
   }
 
@@ -138,7 +144,11 @@ export class EngineClient {
     this.#closed = true;
     clearTimeout(this.#retry);
     this.#status = undefined;
-    if (!isEnd) this.#calls?.close(new NotReadyError("The server stops"));
+    if (!isEnd) {
+      this.#calls?.close(
+        new NotReadyError("The server is stopping: try again in a few seconds"),
+      );
+    }
   }
 
   async #call<T>(
@@ -161,10 +171,10 @@ export class EngineClient {
     }
   }
 
-  /** Drops a Worker that cannot go on, and asks for another. */
+  /** Drops a Worker that cannot continue and starts another. */
   #lose(calls: WorkerCalls<EngineMethods, EngineEvent>, reason: string): void {
-    if (this.#calls !== calls || this.#closed) return; // another took its place
-    if (!this.#status) return calls.close(new EngineError(reason)); // start fails
+    if (this.#calls !== calls || this.#closed) return; // already replaced
+    if (!this.#status) return calls.close(new EngineError(reason)); // makes start() fail
     this.#calls = undefined;
     this.#status = undefined;
     this.#failure = reason;

@@ -1,5 +1,5 @@
 /**
- * The engine as the server sees it: one Worker on a GPU, one a core without.
+ * The engines of the server: one Worker on a GPU, or one a core without a GPU.
  *
  * @module
  */
@@ -8,39 +8,42 @@ import type { ClassifiedImage } from "../../eval/classify.ts";
 import type { ClassifyTask, EngineStatus } from "./protocol.ts";
 import { NotReadyError } from "../errors.ts";
 
-/** How to keep engines. */
+/** Options of {@linkcode EnginePool}. */
 export interface EnginePoolOptions extends EngineClientOptions {
-  /** Engines side by side; by the backend where left out. */
+  /** Number of engines; if omitted, chosen by the backend. */
   workers?: number | undefined;
 }
 
-/** Engines that share the work; each holds every model. */
+/** Engines that share the work; each holds all models. */
 export class EnginePool {
   readonly #options: EnginePoolOptions;
   readonly #engines: EngineClient[] = [];
-  // Shared with the Worker that trains: how many wait to be classified.
+  // Number of pending classifications, shared with the training Worker.
   readonly #pending = new Int32Array(new SharedArrayBuffer(4));
 
   constructor(options: EnginePoolOptions) {
     this.#options = options;
   }
 
-  /** An engine that passed its self-test; undefined while there is none. */
+  /** Status of a ready engine; undefined while there is none. */
   get status(): EngineStatus | undefined {
     return this.#engines.find(({ status }) => status)?.status;
   }
 
-  /** Why an engine is not there, if one was lost or does not start. */
+  /** Reason of the failure if an engine was lost or does not start. */
   get failure(): string | undefined {
     return this.#engines.find(({ failure }) => failure)?.failure;
   }
 
-  /** Classifications under way, as a Worker that trains can watch them. */
+  /** Shared count of pending classifications, for the training Worker. */
   get pending(): Int32Array<SharedArrayBuffer> {
     return this.#pending;
   }
 
-  /** Starts all engines. Fails as one fails; a later loss is mended by itself. */
+  /**
+   * Starts all engines; rejects if one fails. After a later loss each restarts
+   * by itself.
+   */
   async start(): Promise<void> {
     await this.#startOne();
     const { backend } = this.status!;
@@ -52,7 +55,7 @@ export class EnginePool {
     );
   }
 
-  /** Loads a checkpoint, whose hash must be `sha256`, onto every engine. */
+  /** Loads a checkpoint whose hash must be `sha256` onto every engine. */
   async load(path: string, sha256: string): Promise<void> {
     await Promise.all(
       this.#engines.map((engine) => engine.load(path, sha256)),
@@ -63,8 +66,8 @@ export class EnginePool {
     await Promise.all(this.#engines.map((engine) => engine.unload(sha256)));
   }
 
-  /** Classifies on the engine that has the least to do. */
-  async classify(
+  /** Classifies on the least busy engine. */
+  async dispatch(
     task: ClassifyTask,
     signal: AbortSignal,
   ): Promise<ClassifiedImage> {
@@ -78,7 +81,7 @@ export class EnginePool {
     }
     Atomics.add(this.#pending, 0, 1);
     try {
-      return await engine.classify(task, signal);
+      return await engine.run(task, signal);
     } finally {
       Atomics.sub(this.#pending, 0, 1);
     }
@@ -93,10 +96,10 @@ export class EnginePool {
   }
 
   /**
-   * Ends the engines. A GPU's driver may crash where the process ends while a
-   * Worker of it does: before the end of the process the Workers are left alone.
+   * Ends the engines. A GPU's driver may crash if a Worker and the process end at
+   * the same time, so before the end of the process the Workers are left running.
    *
-   * @param isEnd if the process ends now.
+   * @param isEnd true if the process ends now.
    */
   close(isEnd = false): void {
     for (const engine of this.#engines) engine.close(isEnd);

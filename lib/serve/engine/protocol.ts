@@ -1,5 +1,5 @@
 /**
- * What the engine's Worker is asked for, and what it answers.
+ * Messages between the server and an engine's Worker.
  *
  * @module
  */
@@ -8,59 +8,62 @@ import type { ClassifiedImage } from "../../eval/classify.ts";
 
 /** One image to classify. */
 export interface ClassifyTask {
-  /** SHA-256 of a model that was loaded. */
+  /** SHA-256 of a loaded model. */
   model: string;
   /** A file or a URL. */
   path: string;
-  /** What messages call the image. */
+  /** Name of the image in messages. */
   name: string;
-  /** It came from a stranger: no file beside it may be read. */
+  /** Uploaded by a stranger: no file beside it may be read. */
   alone: boolean;
   samples?: number | undefined;
   draws?: "seeded" | "topN" | undefined;
   seed: number;
-  /** Micrometres per px, where the caller knows better than the file. */
+  /** Micrometres per px, in place of the file's value. */
   mpp?: number | undefined;
   heatmap: boolean;
-  /** Larger images that must be decoded whole are refused. */
+  /**
+   * Most pixels of an image that must be decoded whole; larger ones are
+   * refused.
+   */
   maxPixels: number;
-  /** Someone waits for the answer: it goes before the images of jobs. */
+  /** A caller waits for the answer, so it runs before the images of jobs. */
   urgent: boolean;
 }
 
-/** What an engine is started with. */
+/** Options of an engine. */
 export interface EngineSetup {
   backend: BackendChoice;
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
-  /** Bound on tensors and caches. */
+  /** Bound on tensors and caches, bytes. */
   memoryBytes: number;
 }
 
-/** An engine that passed its self-test. */
+/** Status of an engine that passed its self-test. */
 export interface EngineStatus {
   backend: "webgpu" | "wasm";
-  /** Which, and why. */
+  /** The engine and why it was chosen. */
   reason: string;
 }
 
-/** What the engine holds. */
+/** Memory that the engine holds. */
 export interface EngineUsage {
-  /** Of its buffers, those that are kept for the next image among them. */
+  /** Bytes of GPU buffers, including those kept for the next image. */
   gpuBytes: number;
 }
 
-/** The functions of the engine's Worker. */
+/** Functions of the engine's Worker. */
 export type EngineMethods = {
   start(input: EngineSetup): EngineStatus;
-  /** Fails if the file's hash is not `sha256`. */
+  /** Loads a checkpoint; fails if the file's hash is not `sha256`. */
   load(input: { path: string; sha256: string }): void;
   unload(input: { sha256: string }): void;
   classify(task: ClassifyTask): ClassifiedImage;
   usage(input: Record<string, never>): EngineUsage;
 };
 
-/** The engine cannot go on. */
+/** Notice that the engine cannot continue. */
 export interface EngineEvent {
   failure: string;
 }

@@ -1,5 +1,5 @@
 /**
- * The engine in a Worker of its own: the HTTP loop never waits for it. See
+ * The engine in its own Worker, so that it never blocks the HTTP loop. See
  * client.ts.
  *
  * @module
@@ -24,14 +24,15 @@ import type { ClassifyTask, EngineEvent, EngineMethods } from "./protocol.ts";
 import { type GuardedFetch, guardedFetch } from "../intake/guarded_fetch.ts";
 import { answerCalls } from "../../workers/calls.ts";
 
-// On a GPU images share the waits of a pass. On wasm eight together take as long
-// as eight apart (39 ms each of 500 x 500 px), so that the first need not wait.
+// On a GPU the images of a batch share its waits. On wasm eight together take
+// as
+// long as eight apart (39 ms each at 500 x 500 px), so none needs to wait.
 const BATCH_SIZES = { webgpu: 8, wasm: 1 } as const;
 
-// How often to look whether the device is still there, when nobody asks.
+// Interval of checking an idle device, ms.
 const LOOK_EVERY_MS = 250;
 
-/** An open image, and what to do with it. */
+/** An open image and its task. */
 interface OpenTask {
   task: ClassifyTask;
   image: OpenedImage;
@@ -42,7 +43,7 @@ let fetchImage: GuardedFetch;
 const models = new Map<string, Model>(); // by SHA-256
 let memory: Memory;
 let cache: BlockCache;
-let running: Promise<unknown> = Promise.resolve(); // the batch that computes
+let running: Promise<unknown> = Promise.resolve(); // the current batch
 
 const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
   keyOf: ({ model, samples, draws, seed, heatmap }) =>
@@ -52,8 +53,8 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
   prepare: open,
   release: ({ image }) => image.file.close(),
   run(batch, signal) {
-    const answers = engine.whileAlive(() => classify(batch, signal));
-    running = answers.catch(() => {}); // heard by who waits for the answers
+    const answers = engine.whileAlive(() => classifyBatch(batch, signal));
+    running = answers.catch(() => {}); // the batcher handles the error
     return answers;
   },
 });
@@ -69,7 +70,7 @@ const send = answerCalls<EngineMethods, EngineEvent>({
     if (failed.length > 0) {
       const names = failed.map(({ kernel }) => kernel).join(", ");
       throw new EngineError(
-        `Cannot trust the engine ${engine.reason}: wrong results of ${names}`,
+        `The engine ${engine.reason} failed its self-test: wrong results of ${names}; run "deno task doctor"`,
       );
     }
     setInterval(tellFailure, LOOK_EVERY_MS);
@@ -81,7 +82,7 @@ const send = answerCalls<EngineMethods, EngineEvent>({
     if (checkpoint.sha256 !== sha256) {
       disposeParameters(checkpoint.model.parameters);
       throw new CheckpointError(
-        `Cannot load ${path}: its hash is not the one it was listed with`,
+        `Cannot load ${path}: the file changed after it was listed; try again`,
       );
     }
     models.set(sha256, checkpoint.model);
@@ -89,12 +90,12 @@ const send = answerCalls<EngineMethods, EngineEvent>({
   async unload({ sha256 }) {
     const model = models.get(sha256);
     models.delete(sha256);
-    await running; // it may use the model
+    await running; // the batch may use the model
     if (model) disposeParameters(model.parameters);
   },
   classify: (task, signal) => batcher.submit(task, signal),
   usage() {
-    // With the buffers that are kept for the next image.
+    // Including the buffers that are kept for the next image.
     const { numBytesAllocatedInGPU = 0 } = tf.memory() as {
       numBytesAllocatedInGPU?: number;
     };
@@ -130,20 +131,20 @@ async function open(
 function modelOf({ model: sha256 }: ClassifyTask): Model {
   const model = models.get(sha256);
   if (model) return model;
-  throw new CheckpointError("Cannot use a model that was unloaded");
+  throw new CheckpointError("The model was unloaded: load it again");
 }
 
-/** The error as its caller knows the image: not by where we keep it. */
+/** The error with the caller's name for the image in place of its path. */
 function named(error: unknown, { path, name }: ClassifyTask): unknown {
   if (error instanceof ImageError) {
-    // A function: in a text, "$&" of a name would stand for the path.
+    // A function, because "$&" in a replacement text would stand for the path.
     error.message = error.message.replaceAll(path, () => name);
   }
   return error;
 }
 
-/** Classifies images that share a model and a way to draw. */
-async function classify(
+/** Classifies images that share a model and sampling options. */
+async function classifyBatch(
   batch: OpenTask[],
   signal: AbortSignal,
 ): Promise<ClassifiedImage[]> {

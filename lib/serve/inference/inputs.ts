@@ -1,6 +1,6 @@
 /**
- * The images of a request of the Open Inference Protocol: files, addresses or
- * pixels, in JSON or as bytes behind it.
+ * Images of a request of the Open Inference Protocol: files, URLs or pixels, in
+ * JSON or as bytes after it.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import {
   MAX_IMAGES,
 } from "./schemas.ts";
 
-/** The parts that fetch or store images, and the stack that frees them. */
+/** Parts that fetch or store images, and the stack that frees them. */
 interface Receiver {
   images: Images;
   uploads: Uploads;
@@ -28,7 +28,7 @@ interface Receiver {
   held: AsyncDisposableStack;
 }
 
-/** One element of a tensor, in pieces; each is read before the next begins. */
+/** One element of a tensor in pieces, read before the next element begins. */
 type Element = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
 // A request has one input.
@@ -36,16 +36,16 @@ const FIELD = "inputs.0";
 const DATA = `${FIELD}.data`;
 const BINARY_SIZE = `${FIELD}.parameters.binary_data_size`;
 
-// 3 GiB, where the file they are kept in may have 4.
+// 3 GiB, because the TIFF file that holds them can have 4.
 const MAX_PIXELS = 2 ** 30;
 
-// The binary form of BYTES: a length of 32 bits before each element.
+// Binary form of BYTES: a 32-bit length before each element.
 const LENGTH_BYTES = 4;
 
 /**
- * Takes the images of `input`, in their order.
+ * Receives the images of `input`, in order.
  *
- * @param tensors the bytes behind the JSON, if there are any: read to the end.
+ * @param tensors the bytes after the JSON, if any: read to the end.
  * @throws {InputError | ImageError | TooLargeError | StalledError | ForbiddenError}
  */
 export async function receiveImages(
@@ -70,14 +70,14 @@ export async function receiveImages(
 function assertDatatype({ name, datatype }: InferInput): void {
   const expected = INPUTS[name].datatype;
   if (datatype === expected) return;
-  const advice = name === "image" ? '; pixels go as the input "pixels"' : "";
+  const advice = name === "image" ? '; send pixels as the input "pixels"' : "";
   throw new InputError(
     `${FIELD}.datatype`,
-    `Cannot take "${name}" as ${datatype}: it must be ${expected}${advice}`,
+    `The input "${name}" has the datatype ${datatype}: it must be ${expected}${advice}`,
   );
 }
 
-/** How many images a shape holds. */
+/** Number of images in a shape. */
 function countOf({ name, shape }: InferInput): number {
   const isShape = name === "pixels"
     ? shape.length >= 3 && shape.at(-1) === RGB_BYTES
@@ -85,7 +85,7 @@ function countOf({ name, shape }: InferInput): number {
   if (!isShape) {
     throw new InputError(
       `${FIELD}.shape`,
-      `Cannot take "${name}" of shape [${shape}]: it must be ${
+      `The input "${name}" has the shape [${shape}]: it must be ${
         name === "pixels"
           ? "[n, height, width, 3] or [height, width, 3]"
           : "[n] or [n, 1]"
@@ -96,11 +96,14 @@ function countOf({ name, shape }: InferInput): number {
   if (count <= MAX_IMAGES) return count;
   throw new InputError(
     `${FIELD}.shape`,
-    `Cannot take ${count} images in a request: ${MAX_IMAGES} are the most`,
+    `The request has ${count} images: send at most ${MAX_IMAGES} at a time`,
   );
 }
 
-/** Tells if the tensor comes as bytes: in one form only, and with its header. */
+/**
+ * True if the tensor comes as bytes; checks that it has one form and its
+ * header.
+ */
 function isBinary(
   { data, parameters }: InferInput,
   tensors: BodyReader | undefined,
@@ -109,24 +112,24 @@ function isBinary(
   if (size === undefined && data === undefined) {
     throw new InputError(
       DATA,
-      'Cannot find the tensor: send "data", or bytes and their "binary_data_size"',
+      'The input has no tensor: send "data", or bytes and their "binary_data_size"',
     );
   }
   if (size === undefined) return false;
   if (data !== undefined) {
     throw new InputError(
       DATA,
-      'Cannot take a tensor twice: send "data" or "binary_data_size", not both',
+      'The tensor is given twice: send "data" or "binary_data_size", not both',
     );
   }
   if (tensors) return true;
   throw new InputError(
     BINARY_SIZE,
-    `Cannot find the bytes of the tensor: the header "${HEADER_LENGTH}" must say where the JSON ends`,
+    `The tensor is sent as bytes without the header "${HEADER_LENGTH}": set it to the length of the JSON`,
   );
 }
 
-/** How an element becomes an image. */
+/** Function that turns an element into an image. */
 function takerOf(
   { name, shape }: InferInput,
   { images, uploads, limits }: Receiver,
@@ -160,7 +163,7 @@ function pixelSize(
   const most = Math.min(maxPixels, MAX_PIXELS);
   if (width * height <= most) return { width, height };
   throw new ImageError(
-    `Cannot take ${width} x ${height} px as a tensor: ${most} px are the most; send the image as a file`,
+    `The tensor has ${width} x ${height} px, and at most ${most} px are allowed: send the image as a file`,
   );
 }
 
@@ -181,13 +184,13 @@ async function textOf(element: Element): Promise<string> {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new InputError(DATA, "Cannot read an address: it is not UTF-8", {
+    throw new InputError(DATA, "A URI is not UTF-8: encode it as UTF-8", {
       cause,
     });
   }
 }
 
-/** The elements of a tensor behind the JSON. */
+/** Elements of a tensor in the bytes after the JSON. */
 async function* binaryElements(
   { name, shape, parameters }: InferInput,
   count: number,
@@ -199,7 +202,7 @@ async function* binaryElements(
     if (size !== bytes * count) {
       throw new InputError(
         BINARY_SIZE,
-        `Cannot take ${size} bytes as UINT8 of shape [${shape}], which has ${
+        `The tensor has ${size} bytes, but UINT8 of shape [${shape}] needs ${
           bytes * count
         }`,
       );
@@ -209,14 +212,16 @@ async function* binaryElements(
   }
   let left = size;
   for (let i = 0; i < count; i++) {
-    if (left < LENGTH_BYTES) throw badBytes(i, `${left} bytes are left for it`);
+    if (left < LENGTH_BYTES) {
+      throw badBytes(i, `its length takes 4 bytes, and ${left} are left`);
+    }
     const length = lengthOf(await tensors.take(LENGTH_BYTES));
     left -= LENGTH_BYTES;
     if (length > left) {
-      throw badBytes(i, `it is to have ${length} bytes, and ${left} are left`);
+      throw badBytes(i, `its length is ${length} bytes, and ${left} are left`);
     }
     if (name === "uri" && length > MAX_TEXT) {
-      throw badBytes(i, `${length} bytes are too many for an address`);
+      throw badBytes(i, `${length} bytes are too many for a URI`);
     }
     if (length === 0) throw badBytes(i, "it is empty");
     yield tensors.pieces(length);
@@ -225,7 +230,7 @@ async function* binaryElements(
   if (left === 0) return;
   throw new InputError(
     BINARY_SIZE,
-    `Cannot take ${size} bytes as BYTES of shape [${shape}]: ${left} follow the last element`,
+    `The tensor has ${size} bytes, but BYTES of shape [${shape}] end ${left} bytes earlier`,
   );
 }
 
@@ -241,7 +246,7 @@ function product(shape: readonly number[]): number {
   return shape.reduce((product, side) => product * side, 1);
 }
 
-/** The elements of a tensor in JSON, nested as its shape or flat. */
+/** Elements of a tensor in JSON, nested as its shape or flat. */
 function* jsonElements(
   { name, shape, data }: InferInput,
   count: number,
@@ -250,7 +255,7 @@ function* jsonElements(
   if (values.length !== product(shape)) {
     throw new InputError(
       `${FIELD}.shape`,
-      `Cannot take ${values.length} values as a shape of [${shape}]`,
+      `The tensor has ${values.length} values, which do not fit the shape [${shape}]`,
     );
   }
   if (name === "pixels") {
@@ -263,7 +268,7 @@ function* jsonElements(
   }
   for (const [i, value] of values.entries()) {
     if (typeof value !== "string" || value === "") {
-      throw badBytes(i, "it must be a text that is not empty");
+      throw badBytes(i, "it must be a non-empty string");
     }
     yield [name === "image" ? decoded(value) : addressOf(value, i)];
   }
@@ -273,14 +278,14 @@ function byteOf(value: unknown, index: number): number {
   if (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 255) {
     return Number(value);
   }
-  throw badBytes(index, "a pixel's value must be an integer from 0 to 255");
+  throw badBytes(index, "a pixel must be an integer from 0 to 255");
 }
 
 function addressOf(value: string, index: number): Uint8Array {
   if (value.length > MAX_TEXT) {
     throw badBytes(
       index,
-      `${value.length} characters are too many for an address`,
+      `${value.length} characters are too many for a URI`,
     );
   }
   return new TextEncoder().encode(value);

@@ -1,6 +1,6 @@
 /**
- * Answers of the Open Inference Protocol: outputs in JSON, or as bytes behind
- * it where the caller asks for that.
+ * Responses of the Open Inference Protocol: outputs in JSON, or as bytes after it
+ * if the caller asks for that.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import type { ModelEntry } from "../models.ts";
 import type { ModelClassification } from "../predictor.ts";
 import type { InferRequest, InferResponse, OutputTensor } from "./schemas.ts";
 
-/** The outputs of an answer, and the bytes of those that are not in JSON. */
+/** Outputs of a response, and the bytes of those that are not in JSON. */
 export interface EncodedOutputs {
   outputs: InferResponse["outputs"];
-  /** One for each output that has a `binary_data_size`, in their order. */
+  /** One for each output with a `binary_data_size`, in order. */
   tensors: Uint8Array<ArrayBuffer>[];
 }
 
@@ -20,7 +20,7 @@ interface Tensor extends Pick<OutputTensor, "name" | "datatype" | "shape"> {
   data: (string | number)[];
 }
 
-/** The outputs that `request` asks for, one row an image. */
+/** Encodes the outputs that `request` asks for, one row an image. */
 export function encodeOutputs(
   model: ModelEntry,
   results: readonly ModelClassification[],
@@ -38,7 +38,7 @@ export function encodeOutputs(
   return { outputs, tensors };
 }
 
-/** The tensors of a model's answer, as its metadata tells them. */
+/** Output tensors of a model, for its metadata. */
 export function outputMetadata(
   { info: { classes } }: ModelEntry,
 ): Omit<Tensor, "data">[] {
@@ -76,7 +76,10 @@ function isBinary(
     false;
 }
 
-/** Little-endian: FP32 as it is, BYTES each behind its length of 32 bits. */
+/**
+ * Bytes of a tensor, little-endian: FP32, or BYTES with a 32-bit length before
+ * each.
+ */
 function encodeData(data: Tensor["data"]): Uint8Array<ArrayBuffer> {
   const parts = data.map((value) => {
     if (typeof value === "string") {

@@ -1,39 +1,39 @@
 /**
- * Reads a request of the Open Inference Protocol: JSON, and behind it, where a
- * header says how long the JSON is, the bytes of tensors.
+ * Reads a request of the Open Inference Protocol: JSON, and after it the bytes of
+ * tensors, if a header gives the length of the JSON.
  *
  * @module
  */
 import {
   type BodyOptions,
   BodyReader,
-  bytesOf,
   chunksOf,
+  readBody,
 } from "../intake/paced_body.ts";
 import { InputError, TooLargeError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { parsed } from "../schemas.ts";
 import { HEADER_LENGTH, type InferRequest, inferSchema } from "./schemas.ts";
 
-/** A request, and the bytes behind its JSON. */
+/** A request, and the bytes after its JSON. */
 export interface ReceivedRequest extends AsyncDisposable {
   request: InferRequest;
-  /** Undefined where the body is JSON alone. */
+  /** Undefined if the body is JSON alone. */
   tensors: BodyReader | undefined;
 }
 
-/** A body as it comes. */
+/** A body as received. */
 interface IncomingBody {
   body: ReadableStream<Uint8Array> | null;
-  /** The header {@linkcode HEADER_LENGTH}, if it was sent. */
+  /** Value of the header {@linkcode HEADER_LENGTH}, if sent. */
   headerLength: string | undefined;
-  /** Length of the body, if it was sent. */
+  /** Announced length of the body, if sent. */
   announced: number | undefined;
   signal: AbortSignal;
 }
 
 /**
- * Reads the JSON of a request; the bytes behind it are read as they are used.
+ * Reads the JSON of a request; the bytes after it are read as they are used.
  *
  * @throws {InputError | TooLargeError | StalledError}
  */
@@ -50,7 +50,7 @@ export async function receiveRequest(
   const bounds: BodyOptions = { mostBytes, pace, tooLarge, signal };
   const chunks = chunksOf(body ?? ReadableStream.from([]), bounds);
   if (!isBinary) {
-    const request = requestOf(await bytesOf(chunks));
+    const request = requestOf(await readBody(chunks));
     return { request, tensors: undefined, async [Symbol.asyncDispose]() {} };
   }
   const tensors = new BodyReader(chunks);
@@ -69,12 +69,12 @@ function jsonLength(text: string, jsonBytes: number): number {
   if (!/^[1-9]\d*$/.test(text)) {
     throw new InputError(
       HEADER_LENGTH,
-      `Cannot read the header "${HEADER_LENGTH}": it must be the length of the JSON in bytes, 1 or more`,
+      `The header "${HEADER_LENGTH}" is invalid: it must be the length of the JSON in bytes, 1 or more`,
     );
   }
   if (Number(text) <= jsonBytes) return Number(text);
   throw new TooLargeError(
-    `Cannot take JSON of ${text} bytes: ${jsonBytes} are the most; send tensors behind it, as bytes`,
+    `The JSON has ${text} bytes, and at most ${jsonBytes} are allowed: send tensors as bytes after it`,
   );
 }
 

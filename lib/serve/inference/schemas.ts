@@ -1,5 +1,5 @@
 /**
- * Requests and answers of the Open Inference Protocol, version 2.
+ * Requests and responses of the Open Inference Protocol, version 2.
  *
  * Sources: kserve/open-inference-protocol, specification/protocol/
  * inference_rest.md; triton-inference-server/server, docs/protocol/
@@ -10,16 +10,16 @@
 import { z } from "@hono/zod-openapi";
 import { closedObject, optionShape } from "../schemas.ts";
 
-/** Images of one request at most. */
+/** Most images of one request. */
 export const MAX_IMAGES = 16;
 
-/** The protocol's name of the extension that sends tensors as bytes. */
+/** The protocol's name of the extension for tensors as bytes. */
 export const BINARY_EXTENSION = "binary_tensor_data";
 
-/** Tells how long the JSON is that stands before the bytes of tensors. */
+/** Header with the length of the JSON before the bytes of tensors. */
 export const HEADER_LENGTH = "inference-header-content-length";
 
-/** The inputs; a request has one of them. */
+/** Possible inputs; a request has one of them. */
 export const INPUTS = {
   image: { datatype: "BYTES", shape: [-1] }, // encoded files
   uri: { datatype: "BYTES", shape: [-1] },
@@ -30,11 +30,14 @@ export const OUTPUTS = ["label", "probabilities"] as const;
 
 const binarySize = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
-/** A parameter of another extension, which must not be ignored. */
+/**
+ * A parameter of an unsupported extension: refused, because it must not be
+ * ignored.
+ */
 function notOffered(message: string) {
   return z.unknown().optional()
     .refine((value) => value === undefined, { error: message })
-    .openapi({ description: `Not offered: ${message}` });
+    .openapi({ description: `Not supported: ${message}` });
 }
 
 const noSharedMemory = notOffered("send the tensor itself");
@@ -44,13 +47,13 @@ const inputSchema = z.object({
   datatype: z.enum(["BYTES", "UINT8"]),
   shape: z.array(z.number().int().min(1).max(2 ** 31 - 1)).min(1).max(4),
   data: z.array(z.unknown()).min(1).optional().openapi({
-    description: "image: files in base64; uri: addresses or paths; " +
+    description: "image: files in base64; uri: URLs or paths; " +
       "pixels: numbers from 0 to 255, flat or nested",
     items: {},
   }),
   parameters: z.looseObject({
     binary_data_size: binarySize.optional().openapi({
-      description: "Bytes of the tensor behind the JSON, instead of `data`",
+      description: "Bytes of the tensor after the JSON, in place of `data`",
     }),
     shared_memory_region: noSharedMemory,
   }).optional(),
@@ -73,12 +76,12 @@ export const inferSchema = z.object({
     draws: optionShape.draws,
     seed: optionShape.seed,
     binary_data_output: z.boolean().optional().openapi({
-      description: "Answer with bytes where an output does not say",
+      description: "Send outputs as bytes unless an output says otherwise",
     }),
   }).optional(),
   inputs: z.array(inputSchema).length(1),
   outputs: z.array(requestedOutputSchema).max(OUTPUTS.length).optional()
-    .openapi({ description: "Those that are wanted; all if none is named" }),
+    .openapi({ description: "Outputs to send; all if omitted" }),
 }).openapi("InferRequest");
 
 export const tensorSchema = z.object({
@@ -93,7 +96,7 @@ const outputSchema = z.object({
   parameters: z.object({ binary_data_size: binarySize }).optional(),
 });
 
-/** The JSON of an answer. */
+/** The JSON of a response. */
 export const inferResponseSchema = z.object({
   id: z.string(),
   model_name: z.string(),

@@ -1,6 +1,6 @@
 /**
- * Which addresses are the public internet. A server that fetches what it is
- * told to must not be a way into its own network.
+ * Public and private IP addresses. A server that fetches URLs for others must
+ * not be a way into its own network.
  *
  * Source: IANA IPv4 and IPv6 Special-Purpose Address Registries.
  *
@@ -25,7 +25,7 @@ const NOT_PUBLIC_V4: readonly [string, number][] = [
   ["224.0.0.0", 3], // multicast, reserved, broadcast
 ];
 
-// All but global unicast, and the parts of it that lead elsewhere.
+// All but global unicast, and the parts of it that are not public.
 const PUBLIC_V6: readonly [string, number] = ["2000::", 3];
 const NOT_PUBLIC_V6: readonly [string, number][] = [
   ["2001::", 23], // protocol assignments, Teredo
@@ -41,7 +41,7 @@ globalV6.addSubnet(...PUBLIC_V6, "ipv6");
 const blockedV6 = new BlockList();
 for (const [net, bits] of NOT_PUBLIC_V6) blockedV6.addSubnet(net, bits, "ipv6");
 
-/** Whether `address` (an IP address in text) is one of the public internet. */
+/** True if `address` (an IP address as text) is on the public internet. */
 export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:
@@ -54,19 +54,27 @@ export function isPublicAddress(address: string): boolean {
   }
 }
 
-/** Whether there is an address, and all of them are public: a name may have any. */
+/**
+ * True if there is an address and all are public, because a name may have
+ * several.
+ */
 export function arePublicAddresses(addresses: readonly string[]): boolean {
   return addresses.length > 0 && addresses.every(isPublicAddress);
 }
 
-/** Whether `hostname` is an address of the link, such as a cloud's metadata. */
+/**
+ * True if `hostname` is a link-local address, such as a cloud's metadata
+ * service.
+ */
 export function isLinkLocal(hostname: string): boolean {
   const address = hostname.replace(/^\[|\]$/g, "").toLowerCase();
   return address.startsWith("169.254.") || /^fe[89ab].:/.test(address) ||
     address.startsWith("::ffff:a9fe:"); // 169.254.0.0/16 mapped
 }
 
-/** Whether a server bound to `hostname` is reached from this machine only. */
+/**
+ * True if a server bound to `hostname` can be reached from this machine only.
+ */
 export function isLoopback(hostname: string): boolean {
   const address = hostname.replace(/^\[|\]$/g, "").toLowerCase();
   return address === "localhost" || address === "::1" ||

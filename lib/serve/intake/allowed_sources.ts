@@ -1,6 +1,6 @@
 /**
- * The images and tables that a request may name: files under the operator's
- * roots, and URLs of the hosts that are allowed.
+ * Images and tables that a request may name: files under the operator's roots,
+ * and URLs of allowed hosts.
  *
  * @module
  */
@@ -14,18 +14,18 @@ import { isUrl } from "../../image/bytes/source.ts";
 import { ForbiddenError, InputError } from "../errors.ts";
 import { assertAllowed } from "./guarded_fetch.ts";
 
-/** What the operator allows. */
+/** Sources that the operator allows. */
 export interface SourcesOptions {
-  /** Folders whose files may be named. */
+  /** Folders of the files that may be named. */
   roots: readonly string[];
   /** Hosts, or host:port, that may be fetched from. */
   hosts: readonly string[];
 }
 
-/** Where an image is: a file of ours, or a URL that may be fetched from. */
+/** Place of an image: a local file, or a URL of an allowed host. */
 export type Source = { file: string } | { url: string };
 
-/** Resolves what a request names, or refuses. */
+/** Resolves the names in requests, or refuses them. */
 export class Sources {
   /** The folders, without symbolic links. */
   readonly roots: readonly string[];
@@ -43,12 +43,12 @@ export class Sources {
   }
 
   /**
-   * The file that `path` names: relative to a root, or absolute and under one.
-   * Symbolic links count as what they point to.
+   * Resolves `path`: relative to a root, or absolute and under one. Symbolic
+   * links count as their targets.
    *
-   * @param name what the refusal calls it.
-   * @throws {ForbiddenError} With the same text whether it is missing or not
-   *   allowed: it must not tell what is on the disk.
+   * @param name name of the file in the refusal.
+   * @throws {ForbiddenError} If it is missing or not allowed, with the same text,
+   *   so as not to disclose which files exist.
    */
   async file(path: string, name = path): Promise<string> {
     const candidates = isAbsolute(path)
@@ -66,16 +66,16 @@ export class Sources {
   }
 
   /**
-   * What `uri` names. Where it leads is checked again when it is fetched.
+   * Resolves `uri`. Its redirects and addresses are checked when it is fetched.
    *
-   * @throws {InputError} If it is no URI that can be read.
+   * @throws {InputError} If it is not a valid http, https, s3 or file URL.
    * @throws {ImageRefusedError} If its host is not allowed.
    */
   async uri(uri: string): Promise<Source> {
-    if (!uri.isWellFormed()) { // which no URL can hold
+    if (!uri.isWellFormed()) { // no URL can hold it
       throw new InputError(
         "uri",
-        'Cannot read "uri": it holds half a character (a lone surrogate)',
+        'The "uri" holds half a character (a lone surrogate): correct its encoding',
       );
     }
     const address = httpUrl(uri);
@@ -90,14 +90,14 @@ export class Sources {
       default:
         throw new InputError(
           "uri",
-          'Cannot read "uri": it must be an http, https, s3 or file URL',
+          'The "uri" is not valid: it must be an http, https, s3 or file URL',
         );
     }
   }
 
   /**
-   * Reads a manifest that names only what a request may name. A file that it
-   * may not is as one that is missing: nothing tells them apart.
+   * Reads a manifest, whose images must be allowed as those of a request. Files
+   * that are not allowed and files that are missing give the same message.
    *
    * @throws {DataError} With every fault, each by file and line.
    */
@@ -120,7 +120,7 @@ export class Sources {
       const inside = this.roots.some((root) => isInside(root, file));
       return inside && (await Deno.stat(file)).isFile ? file : undefined;
     } catch {
-      return undefined; // missing, or not ours to look at: the same answer
+      return undefined; // missing or unreadable: the same answer
     }
   }
 }
@@ -131,13 +131,13 @@ function filePath(url: URL): string {
   } catch (cause) {
     throw new InputError(
       "uri",
-      'Cannot read "uri": it is not the URL of a file here',
+      'The "uri" is not the URL of a local file: name the file by "path"',
       { cause },
     );
   }
 }
 
-/** Whether `file` lies in `folder`; both without symbolic links. */
+/** True if `file` lies in `folder`; both without symbolic links. */
 function isInside(folder: string, file: string): boolean {
   const path = relative(folder, file);
   return path !== "" && path !== ".." && !path.startsWith(`..${sep}`) &&

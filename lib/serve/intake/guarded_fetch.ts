@@ -1,7 +1,7 @@
 /**
- * Fetches from allow-listed hosts only. Each redirect is checked as the first
- * address was, and the address that is connected to is the one that was
- * checked: a name that resolves to something else later gains nothing.
+ * Fetches from allow-listed hosts only. Every redirect is checked like the first
+ * URL, and the connection goes to the IP address that was checked, so that a
+ * name which later resolves to another one gains nothing (DNS rebinding).
  *
  * @module
  */
@@ -14,13 +14,13 @@ import { Readable } from "node:stream";
 import { ImageRefusedError } from "../../errors.ts";
 import { arePublicAddresses, isLinkLocal } from "./addresses.ts";
 
-/** What a request is made with. */
+/** Options of a request. */
 interface FetchOptions {
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }
 
-/** As `fetch`, for the hosts that are allowed. */
+/** Like `fetch`, restricted to the allowed hosts. */
 export type GuardedFetch = (
   url: string | URL,
   options?: FetchOptions,
@@ -30,9 +30,9 @@ const MAX_REDIRECTS = 5;
 const REDIRECTS = [301, 302, 303, 307, 308];
 
 /**
- * A fetch that reaches the hosts in `allowed` ("host" or "host:port") and no
- * other. A name must resolve to public addresses; an address that is listed
- * itself is taken at the operator's word.
+ * Makes a fetch that reaches only the hosts in `allowed` ("host" or
+ * "host:port"). A name must resolve to public addresses; a listed IP address may
+ * be private, because the operator chose it.
  */
 export function guardedFetch(hosts: readonly string[]): GuardedFetch {
   return async function fetchAllowed(address, options = {}) {
@@ -44,11 +44,13 @@ export function guardedFetch(hosts: readonly string[]): GuardedFetch {
       if (!REDIRECTS.includes(message.statusCode!) || !location) {
         return response(message);
       }
-      message.destroy(); // its body is of no use
+      message.destroy(); // its body is not needed
       url = new URL(location, url);
     }
     throw new ImageRefusedError(
-      `Cannot fetch ${withoutSecrets(address)}: it redirects too often`,
+      `Cannot fetch ${
+        withoutSecrets(address)
+      }: it redirects more than ${MAX_REDIRECTS} times; give its final URL`,
     );
   };
 }
@@ -67,7 +69,7 @@ export function assertAllowed(url: URL, allowed: readonly string[]): void {
   );
 }
 
-/** Whether any URL is allowed where `host` is listed. */
+/** True if an entry `host` of the list can match any URL. */
 export function isAllowable(host: string): boolean {
   const url = `http://${host}/`;
   return !host.includes("*") && URL.canParse(url) &&
@@ -82,11 +84,11 @@ function isAllowed(url: URL, allowed: readonly string[]): boolean {
     (url.port === "" && hosts.has(name)) ||
     hosts.has(`${name}:${url.port || (url.protocol === "http:" ? 80 : 443)}`);
   const isPlain = url.username === "" && url.password === "";
-  // The metadata of a cloud are nobody's images, whoever lists them.
+  // A cloud's metadata service is never allowed, even if it is listed.
   return isHttp && isPlain && listed && !isLinkLocal(name);
 }
 
-/** Sends one request; nothing is followed. */
+/** Sends one request, without following redirects. */
 function send(
   url: URL,
   { headers = {}, signal }: FetchOptions,
@@ -109,7 +111,10 @@ const DEFAULT_PORTS: Record<string, string> = {
   "https:": "443",
 };
 
-/** DNS that gives public addresses or fails. A literal is never looked up. */
+/**
+ * DNS lookup that fails unless all addresses are public; never called for IP
+ * literals.
+ */
 function lookupPublic(port: string): LookupFunction {
   return function lookup(hostname, options, callback) {
     const refuse = (reason: string) =>
@@ -122,7 +127,7 @@ function lookupPublic(port: string): LookupFunction {
       if (!arePublicAddresses(addresses.map(({ address }) => address))) {
         return refuse("its address is not public");
       }
-      // Asked for without it, Deno would end the Worker.
+      // Without the permission Deno would end the Worker.
       const isPermitted = addresses.every(({ address }) =>
         Deno.permissions.querySync({
           name: "net",
@@ -147,7 +152,9 @@ function response(message: IncomingMessage): Response {
   return new Response(empty ? null : body, { status, headers });
 }
 
-/** A URL for messages and logs: its query may hold a signature. */
+/**
+ * A URL for messages and logs, without its query, which may hold a signature.
+ */
 export function withoutSecrets(address: string | URL): string {
   const url = new URL(address);
   return isIP(url.hostname) || url.host

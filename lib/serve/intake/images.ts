@@ -1,5 +1,5 @@
 /**
- * Gets hold of the image that a request or a job means.
+ * Finds the image of a request or a job.
  *
  * @module
  */
@@ -9,21 +9,21 @@ import type { NamedImage } from "../predictor.ts";
 import type { Sources } from "./allowed_sources.ts";
 import type { Upload, Uploads } from "./uploads.ts";
 
-/** An image as a request names it. */
+/** An image named by a request. */
 export interface ImageName {
   uri?: string | undefined;
   path?: string | undefined;
-  /** What messages call it, where that is not how it was found. */
+  /** Name in messages, if it differs from the URI or path. */
   name?: string | undefined;
 }
 
 /** A file or URL to classify; dispose of it when done. */
 export interface HeldImage extends NamedImage, AsyncDisposable {
-  /** Of the file; 0 where only what is looked at is fetched. */
+  /** Size of the file; 0 for a URL, of which only parts are fetched. */
   bytes: number;
 }
 
-/** Finds and fetches images. */
+/** Resolves the images of requests. */
 export class Images {
   readonly #sources: Sources;
   readonly #uploads: Uploads;
@@ -34,7 +34,7 @@ export class Images {
   }
 
   /**
-   * The image that a request names.
+   * Resolves the image that a request names.
    *
    * @throws {InputError | ForbiddenError | ImageRefusedError}
    */
@@ -42,7 +42,7 @@ export class Images {
     if ((uri === undefined) === (path === undefined)) {
       throw new InputError(
         "uri",
-        'Cannot tell the image: give "uri" or "path"',
+        'The request names no image: give "uri" or "path"',
       );
     }
     const source = uri === undefined
@@ -64,7 +64,7 @@ export class Images {
     });
   }
 
-  /** An image that was uploaded; it is removed in the end. */
+  /** An uploaded image; disposing removes its file. */
   uploaded(upload: Upload): HeldImage {
     return {
       path: upload.path,
@@ -76,7 +76,7 @@ export class Images {
   }
 }
 
-/** An image that is not ours to remove. */
+/** An image whose file stays. */
 function staying(
   image: Pick<HeldImage, "path" | "name" | "bytes">,
 ): HeldImage {

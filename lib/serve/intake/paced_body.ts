@@ -1,6 +1,5 @@
 /**
- * Bodies of requests, as they come: no more bytes than are allowed, and no
- * slower.
+ * Bodies of requests, read as a stream with bounds on size and pace.
  *
  * @module
  */
@@ -11,27 +10,27 @@ import {
   TooLargeError,
 } from "../errors.ts";
 
-/** How slowly a body may come. */
+/** Slowest allowed pace of a body. */
 export interface Pace {
-  /** How long it may pause. */
+  /** Longest pause, ms. */
   stallMs: number;
-  /** What it must come to in all, once it has taken that long. */
+  /** Lowest mean rate once the body has taken `stallMs`. */
   leastBytesPerSecond: number;
 }
 
 /** Bounds of one body. */
 export interface BodyOptions {
-  /** Bytes at most. */
+  /** Most bytes. */
   mostBytes: number;
   pace: Pace;
-  /** What is said of too many bytes. */
+  /** Error message for too many bytes. */
   tooLarge: string;
   signal: AbortSignal;
 }
 
 /**
- * The chunks of a body. Only the time spent waiting for them counts against
- * the sender: a server that is slow itself must blame nobody.
+ * Reads the chunks of a body. Only the time spent waiting for them counts
+ * against the sender, not the time that the server itself takes.
  *
  * @throws {TooLargeError | StalledError}
  */
@@ -59,43 +58,43 @@ export async function* chunksOf(
       yield value;
     }
   } finally {
-    reader.cancel().catch(() => {}); // whoever sends may be gone
+    reader.cancel().catch(() => {}); // the sender may be gone
   }
 }
 
-/** All of a body, in memory. */
-export async function bytesOf(
+/** Reads a whole body into memory. */
+export async function readBody(
   chunks: AsyncIterable<Uint8Array>,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const parts = await Array.fromAsync(chunks) as BlobPart[];
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-/** Takes a body apart as it comes. */
+/** Reads a body piece by piece. */
 export class BodyReader implements AsyncDisposable {
   readonly #chunks: AsyncGenerator<Uint8Array>;
-  #rest: Uint8Array = new Uint8Array(); // has come, and is not taken yet
+  #rest: Uint8Array = new Uint8Array(); // received but not consumed
 
   constructor(chunks: AsyncGenerator<Uint8Array>) {
     this.#chunks = chunks;
   }
 
-  /** Leaves what has not come yet. */
+  /** Abandons the rest of the body. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#chunks.return(undefined);
   }
 
   /**
-   * The next `count` bytes, as they come.
+   * Streams the next `count` bytes.
    *
-   * @throws {InputError} If the body ends before.
+   * @throws {InputError} If the body ends too early.
    */
   async *pieces(count: number): AsyncGenerator<Uint8Array> {
     for (let left = count; left > 0;) {
       if (this.#rest.length === 0 && !await this.#more()) {
         throw new InputError(
           "body",
-          `Cannot read the body: it ends ${left} bytes too early`,
+          `The body ends ${left} bytes too early: check the sizes that the request gives`,
         );
       }
       const piece = this.#rest.subarray(0, left);
@@ -105,9 +104,9 @@ export class BodyReader implements AsyncDisposable {
     }
   }
 
-  /** The next `count` bytes in one piece: for few. */
+  /** Reads the next `count` bytes in one piece; for small counts. */
   async take(count: number): Promise<Uint8Array<ArrayBuffer>> {
-    return await bytesOf(this.pieces(count));
+    return await readBody(this.pieces(count));
   }
 
   /** @throws {InputError} If more follows. */
@@ -117,7 +116,7 @@ export class BodyReader implements AsyncDisposable {
     }
     throw new InputError(
       "body",
-      "Cannot read the body: more bytes follow the last tensor",
+      "The body has more bytes after the last tensor: check the sizes that the request gives",
     );
   }
 
@@ -135,14 +134,15 @@ const FORMATS: ReadonlyMap<string, CompressionFormat> = new Map([
   ["deflate", "deflate"],
 ]);
 
-// One byte unpacks to at most 1032: so many are unpacked at a time.
+// One byte unpacks to at most 1032 bytes, so this bounds the bytes held at a
+// time.
 const PACKED_BYTES = 4096;
 
 /**
- * A compressed body as what it unpacks to; whoever reads it bounds that.
+ * Decompresses a body; the reader bounds the decompressed size.
  *
- * @param encoding its Content-Encoding.
- * @throws {MediaTypeError} If it is of another compression.
+ * @param encoding the Content-Encoding header.
+ * @throws {MediaTypeError} If the compression is not supported.
  */
 export function unpackedBody(
   body: ReadableStream<Uint8Array>,
@@ -151,7 +151,7 @@ export function unpackedBody(
   const format = FORMATS.get(encoding.trim().toLowerCase());
   if (!format) {
     throw new MediaTypeError(
-      `Cannot unpack a body of Content-Encoding "${encoding}": send it as gzip, deflate or as it is`,
+      `The Content-Encoding "${encoding}" is not supported: send the body as gzip, deflate or uncompressed`,
     );
   }
   return ReadableStream.from(unpacked(body, format));
@@ -167,10 +167,10 @@ async function* unpacked(
   try {
     yield* packed.pipeThrough(new DecompressionStream(format));
   } catch (cause) {
-    if (!(cause instanceof TypeError)) throw cause; // the caller is gone
+    if (!(cause instanceof TypeError)) throw cause; // the client is gone
     throw new InputError(
       "body",
-      `Cannot unpack the body: it is no whole ${format} stream`,
+      `The body is not a complete ${format} stream: send it again, or uncompressed`,
       { cause },
     );
   }
@@ -207,7 +207,7 @@ function tooSlow(
 ): StalledError {
   return new StalledError(
     pauseMs >= stallMs
-      ? `No byte came for ${stallMs / 1000} s`
-      : `The body comes too slowly: ${bytes} bytes so far; send at least ${leastBytesPerSecond} a second`,
+      ? `No bytes arrived for ${stallMs / 1000} s: send the request again`
+      : `The body is too slow (${bytes} bytes so far): send at least ${leastBytesPerSecond} bytes a second`,
   );
 }

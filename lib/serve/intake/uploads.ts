@@ -1,6 +1,6 @@
 /**
- * Bodies of requests on their way to disk: counted as they come, never held in
- * memory, gone when nobody needs them any more.
+ * Streams bodies of requests to disk: bounded in size, never held in memory,
+ * and removed once they are no longer needed.
  *
  * @module
  */
@@ -13,13 +13,13 @@ import { chunksOf } from "./paced_body.ts";
 import { InputError, RefusalError, TooLargeError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 
-/** Bounds of uploads. */
+/** Limits of uploads. */
 export type UploadLimits = Pick<Limits, "uploadBytes" | "pace">;
 
-/** A file that was received whole. */
+/** A completely received file. */
 export interface Upload {
   path: string;
-  /** What messages call it: what its sender calls it, where that is said. */
+  /** Name in messages: the sender's name if it sent one. */
   name: string;
   bytes: number;
   sha256: string;
@@ -33,20 +33,23 @@ export interface UploadedForm {
 
 const FILE_FIELD = "file";
 
-// Around the file: boundaries, headers and the other fields.
+// Allowance around the file: boundaries, headers and the other fields.
 const FORM_OVERHEAD_BYTES = 2 ** 20;
 const FORM_LIMITS = {
-  ...{ parts: 32, fields: 16, files: 16 },
-  ...{ fieldSize: 4096, fieldNameSize: 100 },
+  parts: 32,
+  fields: 16,
+  files: 16,
+  fieldSize: 4096,
+  fieldNameSize: 100,
 };
 
-const LONGEST_NAME = 255; // characters
+const MAX_NAME = 255; // characters
 const UNNAMED = "the upload";
 
-// Held by the process whose folder it is, for as long as it lives.
+// Locked by the process that owns the folder, for as long as it lives.
 const LOCK_FILE = ".lock";
 
-/** Receives files into a folder of its own. */
+/** Receives files into its own folder. */
 export class Uploads {
   readonly #folder: string;
   readonly #lock: Deno.FsFile;
@@ -63,8 +66,8 @@ export class Uploads {
   }
 
   /**
-   * Makes a folder in `parent`, which processes may share, and removes those
-   * of processes that are gone: what lies there belongs to nobody.
+   * Makes a folder in `parent`, which processes may share, and removes the
+   * folders of processes that have ended.
    */
   static async open(parent: string, limits: UploadLimits): Promise<Uploads> {
     await Deno.mkdir(parent, { recursive: true });
@@ -77,7 +80,7 @@ export class Uploads {
       const file = join(folder, LOCK_FILE);
       const lock = await Deno.open(file, { write: true, create: true });
       await lock.lock(true);
-      // Another process that starts may have taken it for abandoned meanwhile.
+      // Another starting process may have mistaken it for abandoned meanwhile.
       const isOurs = await exists(file);
       if (isOurs) return new Uploads(folder, lock, limits);
       lock.close();
@@ -92,8 +95,8 @@ export class Uploads {
   /**
    * Writes a body to a file.
    *
-   * @param announced its length, where the sender says so: refused unread.
-   * @throws {TooLargeError | StalledError | InputError} And nothing is left.
+   * @param announced its announced length, if any: refused unread if too large.
+   * @throws {TooLargeError | StalledError | InputError} No file is left then.
    */
   async receive(
     body: ReadableStream<Uint8Array> | null,
@@ -109,14 +112,14 @@ export class Uploads {
     );
     if (upload.bytes > 0) return upload;
     await this.remove(upload);
-    throw new InputError("body", "Cannot read an image: the body is empty");
+    throw new InputError("body", "The body is empty: send an image");
   }
 
   /**
-   * Writes chunks to a file as they come: whoever reads them bounds their pace.
+   * Writes chunks to a file; the source of the chunks bounds their pace.
    *
-   * @param name what messages call the file.
-   * @throws {TooLargeError} And nothing is left, as if `chunks` fail.
+   * @param name name of the file in messages.
+   * @throws {TooLargeError} No file is left then, nor if `chunks` fail.
    */
   async keep(
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -129,7 +132,7 @@ export class Uploads {
    * Writes the part `file` of a multipart form to a file, and returns the
    * other parts as text.
    *
-   * @throws {TooLargeError | StalledError | InputError} And nothing is left.
+   * @throws {TooLargeError | StalledError | InputError} No file is left then.
    */
   async receiveForm(
     body: ReadableStream<Uint8Array> | null,
@@ -146,12 +149,12 @@ export class Uploads {
     if (form.file) return { file: form.file, fields: form.fields };
     throw new InputError(
       FILE_FIELD,
-      `Cannot find an image: there is no part "${FILE_FIELD}"`,
+      `The form has no image: send it as the part "${FILE_FIELD}"`,
     );
   }
 
   async remove({ path }: Pick<Upload, "path">): Promise<void> {
-    await Deno.remove(path).catch(() => {}); // moved on, or gone already
+    await Deno.remove(path).catch(() => {}); // moved, or already removed
   }
 
   async *#chunks(
@@ -167,7 +170,7 @@ export class Uploads {
 
   #tooLarge(): TooLargeError {
     return new TooLargeError(
-      `Cannot take an image of more than ${this.#limits.uploadBytes} bytes: put it in a folder of data and name it by its path`,
+      `The image has more than ${this.#limits.uploadBytes} bytes: put it in a folder of data and name it by its path`,
     );
   }
 
@@ -189,7 +192,7 @@ export class Uploads {
       const sha256 = hash.digest("hex");
       return {
         path,
-        name: name.slice(0, LONGEST_NAME) || UNNAMED,
+        name: name.slice(0, MAX_NAME) || UNNAMED,
         bytes,
         sha256,
       };
@@ -215,11 +218,11 @@ export class Uploads {
     parser.on("file", (name: string, part: Readable, filename?: string) => {
       parts.push(part);
       const refusal = refusalOf(name, file !== undefined);
-      // Without someone who listens, a form that is cut off ends the process.
+      // Without a listener, a truncated form would end the process.
       part.on("error", refusal ? reject : (error) => part.destroy(error));
       if (refusal) return reject(refusal);
       file = this.#write(part, filename);
-      file.catch(reject); // it may fail before the form ends: too large
+      file.catch(reject); // it may fail before the form ends, if too large
     });
     for (const limit of ["partsLimit", "fieldsLimit", "filesLimit"] as const) {
       parser.on(limit, () => reject(badForm(new Error("too many parts"))));
@@ -234,21 +237,21 @@ export class Uploads {
     } catch (error) {
       source.destroy();
       for (const part of parts) part.destroy(error as Error);
-      await file?.then((done) => this.remove(done), () => {}); // removed itself
+      await file?.then((done) => this.remove(done), () => {}); // already removed
       throw isRefusal(error) ? error : badForm(error);
     }
   }
 }
 
-/** Removes a folder whose lock nobody holds. */
+/** Removes a folder whose lock is free. */
 async function removeAbandoned(folder: string): Promise<void> {
   try {
     using lock = await Deno.open(join(folder, LOCK_FILE), { write: true });
     if (!await lock.tryLock(true)) return;
   } catch {
-    return; // just being made, or just being removed
+    return; // being created or removed at this moment
   }
-  await Deno.remove(folder, { recursive: true }).catch(() => {}); // by another
+  await Deno.remove(folder, { recursive: true }).catch(() => {}); // removed by another
 }
 
 function formParser(contentType: string): InstanceType<typeof Busboy> {
@@ -260,18 +263,18 @@ function formParser(contentType: string): InstanceType<typeof Busboy> {
   }
 }
 
-/** What is wrong with a file of a form. */
+/** The fault of a file in a form. */
 function refusalOf(name: string, isSecond: boolean): InputError | undefined {
   if (name !== FILE_FIELD) {
     return new InputError(
       name,
-      `Cannot take a file as "${name}": send the image as "${FILE_FIELD}"`,
+      `The form has a file named "${name}": send the image as "${FILE_FIELD}"`,
     );
   }
   if (!isSecond) return undefined;
   return new InputError(
     FILE_FIELD,
-    `Cannot take more than one "${FILE_FIELD}": send one image a request, or name more in a table (POST /v1/batch)`,
+    `The form has more than one "${FILE_FIELD}": send one image a request, or name several in a table (POST /v1/batch)`,
   );
 }
 

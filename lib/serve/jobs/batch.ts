@@ -1,6 +1,6 @@
 /**
  * A job that classifies the images of a table. A bad image is noted and the
- * rest go on; after an interruption the images that are done stay done.
+ * others continue; images that were done before an interruption stay done.
  *
  * @module
  */
@@ -18,39 +18,39 @@ import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
 import type { JobWork } from "./runner.ts";
 import type { Messages } from "../redaction.ts";
 import type { ModelEntry } from "../models.ts";
-import type { ClassifyOptions } from "../predictor.ts";
+import type { HowToClassify } from "../predictor.ts";
 
-/** Which table, by which model, and how. */
-export interface BatchJobRequest extends ClassifyOptions {
-  /** Path of the table, checked when it was accepted. */
+/** Request of a batch job: a table, a model and options. */
+export interface BatchJobRequest extends HowToClassify {
+  /** Path of the table, checked when the job was accepted. */
   manifest: string;
   model: string;
-  /** Whether to keep the heat map of each image. */
+  /** Keep the heat map of each image. */
   heatmaps: boolean;
 }
 
 /** One image of the table. */
 interface BatchImage {
-  /** As the table writes it. */
+  /** As written in the table. */
   image: string;
   mpp?: number;
 }
 
-/** What is noted of an image. */
+/** One line of the results: a classification or an error. */
 type BatchLine =
   | { source: string } & ModelClassification
   | { source: string; error: string };
 
-// Images at a time: as many as share a pass of the engine.
+// Images at a time: as many as share a batch of the engine.
 const TOGETHER = 8;
 
-// Those of a manifest: a table that was trained on can be classified.
+// A manifest's columns: a table that was trained on can be classified.
 const COLUMNS: Columns = {
   required: ["image"],
   optional: ["label", "split", "fold", "group", "mpp", "rois"],
 };
 
-/** What jobs of tables work with. */
+/** Parts of the server that batch jobs use. */
 export interface BatchWorkOptions extends ClassifyWorkOptions {
   messages: Messages;
 }
@@ -71,9 +71,12 @@ export function batchWork(options: BatchWorkOptions): JobWork {
       signal.throwIfAborted();
       const lines = await Promise.all(
         images.slice(at, at + TOGETHER).map((image, i) =>
-          classify(image, {
+          classifyRow(image, {
             ...options,
-            ...{ manifest, model, how, signal },
+            manifest,
+            model,
+            how,
+            signal,
             heatmap: heatmaps ? batchHeatmap(folder, at + i) : undefined,
           })
         ),
@@ -109,7 +112,7 @@ export async function readBatch(path: string): Promise<BatchImage[]> {
   throw new DataError(`${path}: no rows: add one line an image`);
 }
 
-async function classify(
+async function classifyRow(
   { image, mpp }: BatchImage,
   {
     images,
@@ -125,8 +128,8 @@ async function classify(
     & {
       manifest: string;
       model: ModelEntry;
-      how: ClassifyOptions;
-      /** Where to keep the heat map. */
+      how: HowToClassify;
+      /** Path of the heat map to write. */
       heatmap: string | undefined;
       signal: AbortSignal;
     },
@@ -156,7 +159,7 @@ async function classify(
   }
 }
 
-/** Counts the lines of a file, and drops a last one that was cut off. */
+/** Counts the whole lines of a file, and drops a truncated last one. */
 async function linesOf(
   path: string,
 ): Promise<{ lines: number; failures: number }> {
@@ -187,7 +190,7 @@ async function* readLines(path: string): AsyncGenerator<string> {
   }
 }
 
-/** What a batch noted of one of its images, counted from 0. */
+/** Result of one image of a batch, counted from 0. */
 export async function batchLine(
   folder: string,
   index: number,
@@ -199,7 +202,7 @@ export async function batchLine(
   return undefined;
 }
 
-/** Where the heat map of an image of a batch is, if it was kept. */
+/** Path of the heat map of one image of a batch, if it was kept. */
 export function batchHeatmap(folder: string, index: number): string {
   return join(folder, HEATMAP_FOLDER, `${index}.png`);
 }

@@ -11,26 +11,26 @@ import { hasImage, HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
 import type { Job } from "./store.ts";
 import type { ModelRegistry } from "../models.ts";
-import type { ClassifyOptions, Predictor } from "../predictor.ts";
+import type { HowToClassify, Predictor } from "../predictor.ts";
 
-/** Which image, by which model, and how. */
-export interface ClassifyJobRequest extends ClassifyOptions {
-  /** Neither where the image came with the job: it lies in its folder. */
+/** Request of a job that classifies: an image, a model and options. */
+export interface ClassifyJobRequest extends HowToClassify {
+  /** Both absent if the image was uploaded: it lies in the job's folder. */
   uri?: string | undefined;
   path?: string | undefined;
-  /** What its sender calls it. */
+  /** The sender's name for the image. */
   upload?: string | undefined;
   model: string;
 }
 
-/** What jobs that classify work with. */
+/** Parts of the server that jobs of one image use. */
 export interface ClassifyWorkOptions {
   images: Images;
   models: ModelRegistry;
   predictor: Predictor;
 }
 
-/** Classifies one image, and keeps its heat map. */
+/** Classifies one image and keeps its heat map. */
 export function classifyWork(
   { images, models, predictor }: ClassifyWorkOptions,
 ): JobWork {
@@ -53,19 +53,21 @@ export function classifyWork(
   };
 }
 
-/** Checks that the image of a job is there, if it came with the job. */
+/** Checks that the image of a job still exists, if it was uploaded. */
 export async function assertHasImage(job: Job, folder: string): Promise<void> {
   if (!cameWith(job) || await hasImage(folder)) return;
-  throw new ConflictError("The upload is gone: send it again, as a new job");
+  throw new ConflictError(
+    "The uploaded image was removed: send it again, as a new job",
+  );
 }
 
-/** Whether the image came with the job. */
+/** True if the image was uploaded with the job. */
 function cameWith({ kind, request }: Job): boolean {
   const { uri, path } = request as ClassifyJobRequest;
   return kind === "classify" && uri === undefined && path === undefined;
 }
 
-/** The image that came with the job; it stays until the job is done. */
+/** The uploaded image; it stays until the job is done. */
 function uploadedWith(
   folder: JobContext["folder"],
   name = "the upload",

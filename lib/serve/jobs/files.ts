@@ -1,27 +1,27 @@
 /**
- * What a job leaves in its folder.
+ * Names of the files in a job's folder.
  *
  * @module
  */
 import { join } from "node:path";
 
-/** The image of a job that came with one. */
+/** The uploaded image of a job. */
 export const IMAGE_FILE = "image";
-/** What it came to: JSON, written last. */
+/** The result: JSON, written last. */
 export const RESULT_FILE = "result.json";
-/** One line an image of a batch. */
+/** Results of a batch: one JSON line an image. */
 export const RESULTS_FILE = "results.jsonl";
 export const HEATMAP_FILE = "heatmap.png";
-/** Those of a batch, if they were asked for. */
+/** Folder of a batch's heat maps, if requested. */
 export const HEATMAP_FOLDER = "heatmaps";
 
-/** Whether the image that came with a job is still there. */
+/** True if the uploaded image of a job still exists. */
 export async function hasImage(folder: string): Promise<boolean> {
   return await Deno.stat(join(folder, IMAGE_FILE))
     .then(() => true, () => false);
 }
 
-/** Frees the image that came with a job, if one did. */
+/** Removes the uploaded image of a job, if it has one. */
 export async function removeImage(folder: string): Promise<void> {
-  await Deno.remove(join(folder, IMAGE_FILE)).catch(() => {}); // named, not sent
+  await Deno.remove(join(folder, IMAGE_FILE)).catch(() => {}); // not uploaded
 }

@@ -1,5 +1,5 @@
 /**
- * Accepts jobs: what can be wrong with one is said before it is queued.
+ * Accepts jobs: a faulty request is refused before it is queued.
  *
  * @module
  */
@@ -37,13 +37,13 @@ import type {
 } from "./store.ts";
 import type { Messages } from "../redaction.ts";
 import type { ModelRegistry } from "../models.ts";
-import type { ClassifyOptions } from "../predictor.ts";
+import type { HowToClassify } from "../predictor.ts";
 import type { BatchRequest, ClassifyByName, TrainRequest } from "../schemas.ts";
 import type { Sources } from "../intake/allowed_sources.ts";
 import { RUN_FOLDER, type TrainJobRequest } from "./train.ts";
 import type { Upload } from "../intake/uploads.ts";
 
-/** What jobs are accepted with. */
+/** Parts of the server that accepting a job needs. */
 export interface JobsOptions {
   store: JobStore;
   runner: JobRunner;
@@ -52,27 +52,27 @@ export interface JobsOptions {
   messages: Messages;
 }
 
-/** A job that was accepted, now or under the same key before. */
+/** An accepted job: a new one, or the earlier one of the same key. */
 export interface Accepted {
   job: Job;
   isNew: boolean;
 }
 
-/** How a job is asked for. */
+/** Options of the request for a job. */
 export interface AcceptOptions {
   /** The caller's Idempotency-Key. */
   key?: string | undefined;
 }
 
-/** A request for a job, as it was sent. */
+/** A request for a job, as sent. */
 interface Asked extends AcceptOptions {
   kind: JobKind;
   request: unknown;
-  /** Hash of what came with it. */
+  /** Hash of the uploaded image. */
   content?: string;
 }
 
-/** What a request comes to once it was checked. */
+/** A checked request, ready to be queued. */
 interface Checked extends Pick<NewJob, "request" | "model"> {
   id?: string;
 }
@@ -88,15 +88,15 @@ export class Jobs {
     this.#options = options;
   }
 
-  /** From now on no job is accepted. */
+  /** Stops accepting jobs. */
   drain(): void {
     this.#draining = true;
   }
 
-  /** An image that came with the request: it moves into the job's folder. */
+  /** Accepts an uploaded image, which moves into the job's folder. */
   async classifyUpload(
     upload: Upload,
-    how: ClassifyOptions & { model?: string | undefined },
+    how: HowToClassify & { model?: string | undefined },
     { key }: AcceptOptions,
   ): Promise<Accepted> {
     const { models, runner } = this.#options;
@@ -115,7 +115,7 @@ export class Jobs {
     );
   }
 
-  /** An image that the request names. */
+  /** Accepts an image that the request names. */
   async classifyNamed(
     asked: ClassifyByName,
     { key }: AcceptOptions,
@@ -127,7 +127,7 @@ export class Jobs {
   }
 
   /**
-   * Whether an image that a request names is one of a job of its key already.
+   * Tells if a job of this key already has the image that a request names.
    *
    * @throws {ConflictError} If the key was used for another request.
    */
@@ -138,7 +138,7 @@ export class Jobs {
     return await this.#find({ kind: "classify", request, key }) !== undefined;
   }
 
-  /** A table of images. */
+  /** Accepts a table of images. */
   async batch(
     asked: BatchRequest,
     { key }: AcceptOptions,
@@ -149,7 +149,7 @@ export class Jobs {
     );
   }
 
-  /** A model to train. */
+  /** Accepts a model to train. */
   async train(
     asked: TrainRequest,
     { key }: AcceptOptions,
@@ -174,7 +174,7 @@ export class Jobs {
     return await this.#options.store.list({ state, limit: LISTED });
   }
 
-  /** Ends a job that waits, or stops one that runs at its next step. */
+  /** Ends a waiting job, or stops a running one at its next step. */
   async cancel(id: string): Promise<Job> {
     const { store, runner } = this.#options;
     const job = found(await store.cancel(id));
@@ -183,8 +183,8 @@ export class Jobs {
   }
 
   /**
-   * @throws {ConflictError} If the job neither failed nor was cancelled, or has
-   *   nothing left to go on with.
+   * @throws {ConflictError} If the job neither failed nor was cancelled, or its
+   *   uploaded image was removed.
    */
   async resume(id: string): Promise<Job> {
     const { store, runner } = this.#options;
@@ -195,14 +195,14 @@ export class Jobs {
     const job = await store.resume(id);
     if (!job) {
       throw new ConflictError(
-        `Cannot resume a job that is ${before.state}: only one that failed or was cancelled`,
+        `Cannot resume a job that is ${before.state}: only a failed or cancelled job can be resumed`,
       );
     }
     runner.wake();
     return job;
   }
 
-  /** A file that a job has left. @throws {NotFoundError} */
+  /** Opens a file of a job's folder. @throws {NotFoundError} */
   async open(
     { id }: Job,
     ...parts: string[]
@@ -211,7 +211,7 @@ export class Jobs {
   }
 
   /**
-   * What a job found in an image: its only one, or that of a batch at `index`.
+   * Classification of a job's only image, or of image `index` of a batch.
    *
    * @throws {InputError | NotFoundError}
    */
@@ -228,7 +228,7 @@ export class Jobs {
     return line;
   }
 
-  /** The heat map of an image, as {@linkcode classified}. */
+  /** Heat map of an image, chosen as in {@linkcode classified}. */
   async openHeatmap(
     job: Job,
     index: number | undefined,
@@ -247,7 +247,7 @@ export class Jobs {
   ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     if (job.kind !== "train") throw noSuchFile();
     const { name } = job.request as TrainJobRequest;
-    // Once it is done, the run is where the models are.
+    // A finished run has moved to the folder of models.
     return job.state === "succeeded"
       ? await openFile(join(this.#options.models.placeOf(name), LOG_FILE))
       : await this.open(job, RUN_FOLDER, LOG_FILE);
@@ -260,7 +260,7 @@ export class Jobs {
     if ((uri === undefined) === (path === undefined)) {
       throw new InputError(
         "uri",
-        'Cannot tell the image: give "uri" or "path"',
+        'The request names no image: give "uri" or "path"',
       );
     }
     if (path !== undefined) await sources.file(path);
@@ -276,7 +276,7 @@ export class Jobs {
     const file = await sources.file(manifest);
     await this.#asInput("manifest", () => readBatch(file));
     const { name: model } = models.loaded(how.model);
-    return { ...how, ...{ seed, heatmaps, manifest: file, model } };
+    return { ...how, seed, heatmaps, manifest: file, model };
   }
 
   async #checkedRun(request: TrainRequest): Promise<TrainJobRequest> {
@@ -295,8 +295,8 @@ export class Jobs {
   }
 
   /**
-   * Accepts what `check` makes of a request, or finds the job of its key: what
-   * it names may have changed since then.
+   * Queues the request that `check` returns, or finds the job of the same key
+   * unchecked: the files that it names may have changed meanwhile.
    */
   async #accept(
     asked: Asked,
@@ -305,13 +305,21 @@ export class Jobs {
     const { store, runner } = this.#options;
     const known = await this.#find(asked);
     if (known) return { job: known, isNew: false };
-    if (this.#draining) throw new NotReadyError("The server is about to stop");
+    if (this.#draining) {
+      throw new NotReadyError(
+        "The server is stopping: try again in a few seconds",
+      );
+    }
     const { id = crypto.randomUUID(), request, model } = await check();
     const { kind } = asked;
     const idempotency = idempotencyOf(asked);
     try {
       const accepted = await store.add({
-        ...{ id, kind, request, idempotency, model },
+        id,
+        kind,
+        request,
+        idempotency,
+        model,
       });
       if (accepted.isNew) runner.wake();
       else await this.#removeFolder(id);
@@ -329,10 +337,10 @@ export class Jobs {
 
   async #removeFolder(id: string): Promise<void> {
     const folder = this.#options.runner.folderOf(id);
-    await Deno.remove(folder, { recursive: true }).catch(() => {}); // none made
+    await Deno.remove(folder, { recursive: true }).catch(() => {}); // not created
   }
 
-  /** What is wrong with a table or a configuration, as a fault of `field`. */
+  /** Turns a fault of a table or a configuration into a fault of `field`. */
   async #asInput<T>(field: string, work: () => T | Promise<T>): Promise<T> {
     try {
       return await work();
@@ -358,7 +366,9 @@ function idempotencyOf(
 function baseConfig({ preset: name, config }: TrainRequest): Config {
   if (config === undefined) return preset(name ?? "colon");
   if (name === undefined) return parseConfig(config, "the configuration");
-  throw new ConfigError("Cannot take a preset and a configuration together");
+  throw new ConfigError(
+    "Both a preset and a configuration were given: give one of them",
+  );
 }
 
 function changed(
@@ -375,10 +385,10 @@ function changed(
 
 function found(job: Job | undefined): Job {
   if (job) return job;
-  throw new NotFoundError("There is no such job");
+  throw new NotFoundError("No such job: see GET /v1/jobs");
 }
 
-/** Whether an image is one of many; `index` says which, of a batch only. */
+/** True for a batch, which needs `index`; other jobs must not have one. */
 function isOfBatch(
   { kind }: Job,
   index: number | undefined,
@@ -388,8 +398,8 @@ function isOfBatch(
   throw new InputError(
     "image",
     kind === "batch"
-      ? 'Cannot tell the image of a batch: give "image", counted from 0'
-      : 'Cannot take "image": the job has one image only',
+      ? 'A batch has many images: give "image", counted from 0'
+      : 'The job has only one image: leave out "image"',
   );
 }
 
@@ -405,5 +415,5 @@ async function openFile(
 }
 
 function noSuchFile(cause?: unknown): NotFoundError {
-  return new NotFoundError("The job has left no such file", { cause });
+  return new NotFoundError("The job has no such file", { cause });
 }

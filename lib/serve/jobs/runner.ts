@@ -1,6 +1,6 @@
 /**
- * Works off jobs in lanes: an image need not wait for a table of images, nor
- * either of them for a run.
+ * Runs jobs in lanes, so that an image does not wait for a table of images, nor
+ * either of them for a training run.
  *
  * @module
  */
@@ -13,46 +13,46 @@ import type { Job, JobKind, JobProgress, JobStore } from "./store.ts";
 import type { Log } from "../logging.ts";
 import type { Messages } from "../redaction.ts";
 
-/** What a job is given to work with. */
+/** The surroundings of a running job. */
 export interface JobContext {
   job: Job;
-  /** A folder of its own, as it was left by an earlier attempt. */
+  /** The job's own folder, as an earlier attempt left it. */
   folder: string;
-  /** Says how far it is. */
+  /** Reports progress. */
   report(progress: JobProgress): void;
   /**
-   * Fails if another has taken the job over: to be asked before what must not
-   * be done twice.
+   * Fails if another holder has taken the job over: call it before any step
+   * that must not happen twice.
    */
   assertHeld(): Promise<void>;
-  /** Aborts when the job must stop: at its next step, with what it has kept. */
+  /** Aborts when the job must stop, at its next step; saved work stays. */
   signal: AbortSignal;
 }
 
-/** Does one kind of job; what it leaves in the folder is the result. */
+/** Runs one kind of job; the result is what it writes to the folder. */
 export type JobWork = (context: JobContext) => Promise<void>;
 
-/** How to run jobs. */
+/** Options of {@linkcode JobRunner}. */
 export interface JobRunnerOptions {
   store: JobStore;
-  /** The jobs' folders lie in it. */
+  /** Parent of the jobs' folders. */
   folder: string;
   works: Record<JobKind, JobWork>;
-  /** Whether there is an engine to work with. */
+  /** True while an engine is available. */
   isReady: () => boolean;
   messages: Messages;
   log: Log;
-  /** How often a job's holder says that it is there. */
+  /** Interval of the heartbeats that keep a job's lease, ms. */
   beatMs: number;
 }
 
-/** Kinds whose jobs wait only for each other. */
+/** One lane a kind: its jobs wait only for each other. */
 const LANES: readonly JobKind[] = ["train", "classify", "batch"];
 
-// How often to look for jobs that another process has accepted or lost.
+// Interval of looking for jobs that another process has accepted or lost.
 const POLL_MS = 500;
 
-/** Why a job was stopped. */
+/** Reason to stop a job. */
 class StopError extends Error {
   override name = "StopError";
 
@@ -61,7 +61,7 @@ class StopError extends Error {
   }
 }
 
-/** A job under way in this process. */
+/** A job that runs in this process. */
 interface Running {
   controller: AbortController;
   beat(): Promise<void>;
@@ -83,22 +83,22 @@ export class JobRunner {
     this.#lanes = LANES.map((kind) => this.#runLane(kind));
   }
 
-  /** Where a job's files are. */
+  /** Folder of a job. */
   folderOf(id: string): string {
     return join(this.#options.folder, id);
   }
 
-  /** A job was accepted: it need not wait for the next look. */
+  /** Starts an accepted job now instead of at the next look. */
   wake(): void {
     this.#wake.dispatchEvent(new Event("job"));
   }
 
-  /** A job was asked to stop: it need not wait for the next beat. */
+  /** Stops a cancelled job now instead of at the next heartbeat. */
   async cancelled(id: string): Promise<void> {
     await this.#running.get(id)?.beat();
   }
 
-  /** Stops all jobs at their next step and gives them back to the store. */
+  /** Stops all jobs at their next step and returns them to the store. */
   async drain(): Promise<void> {
     this.#stop.abort();
     for (const { controller } of this.#running.values()) {
@@ -115,14 +115,14 @@ export class JobRunner {
         const job = isReady() ? await store.claim([kind]) : undefined;
         if (job) await this.#run(job);
         else await this.#idle();
-      } catch (error) { // the store fails: it may be back later
+      } catch (error) { // the store failed: it may recover
         log("error", "jobs", { error: (error as Error).message });
         await this.#idle();
       }
     }
   }
 
-  /** Waits for a job to come, or a while. */
+  /** Waits until a job is accepted, or for one interval. */
   async #idle(): Promise<void> {
     const woken = new AbortController();
     const wake = () => woken.abort();
@@ -159,7 +159,7 @@ export class JobRunner {
           controller.signal.throwIfAborted();
         },
       });
-      if (progress) await beat(); // the last word
+      if (progress) await beat(); // the final progress
       await this.#end(job, undefined);
     } catch (error) {
       await this.#end(
@@ -173,8 +173,8 @@ export class JobRunner {
   }
 
   /**
-   * Says how a job ended. Its image goes after that is on disk: until then
-   * another attempt may need it.
+   * Records how a job ended. Its uploaded image is removed only afterwards,
+   * because until then another attempt may need it.
    */
   async #end(job: Job, error: unknown): Promise<void> {
     const { store, messages, log } = this.#options;
@@ -189,7 +189,8 @@ export class JobRunner {
       } else if (error.reason === "drain") await store.release(job);
       log("info", "job stopped", { ...fields, reason: error.reason });
     } else if (error instanceof NotReadyError || error instanceof EngineError) {
-      // It goes on once the engine is back, unless it is what ends the engine.
+      // It continues once the engine is back, unless the job is what crashes
+      // it.
       await store.release(job, { setback: true });
       log("warn", "job waits", { ...fields, error: error.message });
       await this.#idle();
@@ -199,9 +200,9 @@ export class JobRunner {
       const told = isNamed ? messages.of(error) : undefined;
       const isOurs = await store.finish(job, {
         state: "failed",
-        error: told ?? "It failed within; the server's log says how",
+        error: told ?? "Internal error; see the server log for this job id",
       });
-      // It will not become readable, and may be gigabytes.
+      // The image will not become readable, and may be gigabytes.
       const isUseless = isOurs && isOfContent(error);
       if (isUseless) await removeImage(this.folderOf(job.id));
       log("error", "job failed", {

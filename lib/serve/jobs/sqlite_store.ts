@@ -19,15 +19,15 @@ import {
   type NewJob,
 } from "./store.ts";
 
-/** How a store treats its jobs. */
+/** Options of {@linkcode SqliteJobStore}. */
 export interface SqliteJobStoreOptions {
-  /** How long a holder may be silent. */
+  /** Lifetime of a lease without a heartbeat, ms. */
   leaseMs: number;
-  /** Jobs that may wait. */
+  /** Most jobs that may wait. */
   queuedJobs: number;
 }
 
-// Attempts without progress after which a job is what ends the process.
+// After so many attempts without progress the job itself is blamed.
 const MAX_SETBACKS = 10;
 const RETRY_AFTER_SECONDS = 10;
 
@@ -54,7 +54,7 @@ const SCHEMA = `
 
 const CLAIMABLE = `(state = 'queued' OR
   (state = 'running' AND leaseUntil < :now))`;
-// The holder of a job is who claimed it last.
+// The attempt number is the fencing token: only the last claim may write.
 const HELD = "id = :id AND state = 'running' AND attempts = :attempts";
 
 type Row = Record<string, string | number | null>;
@@ -70,7 +70,7 @@ export class SqliteJobStore implements JobStore {
     this.#options = options;
   }
 
-  // The methods are async for the sake of stores that are; SQLite is not.
+  // The methods are async because other stores may be; SQLite is not.
 
   async add(job: NewJob): Promise<{ job: Job; isNew: boolean }> {
     return await this.#transaction(() => this.#add(job));
@@ -213,14 +213,14 @@ export class SqliteJobStore implements JobStore {
     if (known) return { job: known, isNew: false };
     if (model) {
       this.#assertUntrained({ id, request });
-      if (model.isTaken()) throw nameTaken(model.name, "there is one");
+      if (model.isTaken()) throw nameTaken(model.name, "another model");
     }
     const [waiting] = this.#all(
       "SELECT COUNT(*) AS count FROM jobs WHERE state = 'queued'",
     );
     if (Number(waiting!.count) >= this.#options.queuedJobs) {
       throw new BusyError(
-        `Cannot queue more than ${this.#options.queuedJobs} jobs`,
+        `The queue is full (${this.#options.queuedJobs} jobs wait): try again later`,
         RETRY_AFTER_SECONDS,
       );
     }
@@ -250,11 +250,11 @@ export class SqliteJobStore implements JobStore {
       return this.#jobs("WHERE id = :id", { id: known.id! })[0];
     }
     throw new ConflictError(
-      "Cannot take this Idempotency-Key: it was used for another request",
+      "This Idempotency-Key was used for another request: send a new key",
     );
   }
 
-  /** Checks that no other job is about to make a model of the same name. */
+  /** Checks that no other job is training a model of the same name. */
   #assertUntrained({ id, request }: Pick<Job, "id" | "request">): void {
     const { name } = request as { name: string };
     const [other] = this.#all(
@@ -262,10 +262,10 @@ export class SqliteJobStore implements JobStore {
          AND state IN ('queued', 'running') AND request ->> 'name' = :name`,
       { id, name },
     );
-    if (other) throw nameTaken(name, "a job trains one");
+    if (other) throw nameTaken(name, "a job that trains it");
   }
 
-  /** Jobs that nobody holds and that must not be claimed again. */
+  /** Ends jobs that nobody holds and that must not be claimed again. */
   #endLostJobs(): void {
     this.#run(
       `UPDATE jobs SET finishedAt = :time, leaseUntil = NULL,
@@ -277,7 +277,7 @@ export class SqliteJobStore implements JobStore {
         now: Date.now(),
         most: MAX_SETBACKS,
         error:
-          `It ended the server or its engine ${MAX_SETBACKS} times without progress`,
+          `The job crashed the server or its engine ${MAX_SETBACKS} times without progress; see the server log`,
       },
     );
   }
@@ -294,12 +294,14 @@ export class SqliteJobStore implements JobStore {
     return this.#database.prepare(sql).all(values) as Row[];
   }
 
-  /** Returns how many rows were changed. */
+  /** Returns the number of changed rows. */
   #run(sql: string, values: Record<string, SQLInputValue>): number {
     return Number(this.#database.prepare(sql).run(values).changes);
   }
 
-  /** Changes what a power cut may undo: beats must not wait for the disk. */
+  /**
+   * A write that a power cut may undo: heartbeats must not wait for the disk.
+   */
   #unsynced<T>(work: () => T): T {
     this.#database.exec("PRAGMA synchronous = NORMAL");
     try {
@@ -309,7 +311,7 @@ export class SqliteJobStore implements JobStore {
     }
   }
 
-  /** Runs `work` as one change, which other processes see whole or not at all. */
+  /** Runs `work` as one transaction. */
   // deno-lint-ignore require-await
   async #transaction<T>(work: () => T): Promise<T> {
     this.#database.exec("BEGIN IMMEDIATE");
@@ -328,7 +330,7 @@ function opened(path: string): DatabaseSync {
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(path);
-    // FULL: what was accepted survives a power cut, not only a crash.
+    // FULL: accepted jobs survive a power cut, not only a crash.
     database.exec(`
       PRAGMA busy_timeout = 5000;
       PRAGMA journal_mode = WAL;
@@ -349,7 +351,7 @@ function opened(path: string): DatabaseSync {
 
 function nameTaken(name: string, by: string): ConflictError {
   return new ConflictError(
-    `Cannot call the model "${name}": ${by} of that name`,
+    `The model name "${name}" is taken by ${by}: choose another name`,
   );
 }
 

@@ -1,15 +1,15 @@
 /**
- * Jobs and who works on them. A job that was accepted is done, once, whatever
- * ends: whoever claims it holds a lease, and keeps it by heartbeats; when they
- * stop, the job is claimed again, and the former holder can change it no more.
+ * Jobs and their holders. An accepted job is done exactly once, even if a
+ * process dies: a claim gives a lease, which heartbeats renew. When they stop,
+ * the job is claimed again, and the former holder can no longer modify it.
  *
  * @module
  */
 
-/** What a job does. */
+/** Kinds of jobs. */
 export type JobKind = "train" | "classify" | "batch";
 
-/** Where a job stands; the last three are ends. */
+/** States of a job; the last three are final. */
 export const JOB_STATES = [
   "queued",
   "running",
@@ -20,7 +20,7 @@ export const JOB_STATES = [
 
 export type JobState = (typeof JOB_STATES)[number];
 
-/** Figures of a job under way, by name. */
+/** Progress figures of a running job, by name. */
 export type JobProgress = Record<string, number>;
 
 /** A job. */
@@ -28,94 +28,94 @@ export interface Job {
   id: string;
   kind: JobKind;
   state: JobState;
-  /** What was asked for, as JSON. */
+  /** The request, as JSON. */
   request: unknown;
   progress: JobProgress | null;
-  /** How often it was claimed; the number is the holder's lease, too. */
+  /** Number of claims so far; also the holder's fencing token. */
   attempts: number;
-  /** Why it failed. */
+  /** Reason of the failure. */
   error: string | null;
   createdAt: string;
   startedAt: string | null;
   finishedAt: string | null;
 }
 
-/** A job to be accepted. */
+/** A job to accept. */
 export interface NewJob {
   id: string;
   kind: JobKind;
   request: unknown;
   idempotency?: Idempotency | undefined;
-  /** What a job that trains makes. */
+  /** The model that a training job creates. */
   model?: NewModel | undefined;
 }
 
-/** A model to be made: no other may have its name, nor be about to. */
+/** A model to create: no other model or training job may have its name. */
 export interface NewModel {
-  /** As the job's request has it. */
+  /** Name in the job's request. */
   name: string;
-  /** Whether there is one: asked while no other job is accepted or ends. */
+  /** True if the model exists; asked while no other job is accepted or ends. */
   isTaken(): boolean;
 }
 
-/** The caller's own name for a job: a second one of that name is the first. */
+/** The caller's key for a job: a second request of the key is the first job. */
 export interface Idempotency {
   key: string;
-  /** Hash of the request: one key is one request. */
+  /** Hash of the request, because one key is one request. */
   digest: string;
 }
 
-/** Whether a holder still holds a job: it may have been asked to stop. */
+/** State of a lease; `cancel`: held, but the holder is asked to stop. */
 export type Hold = "held" | "cancel" | "lost";
 
-/** How a job ended. */
+/** Final state of a job, with its error if it failed. */
 export interface JobEnd {
   state: "succeeded" | "failed" | "cancelled";
   error?: string;
 }
 
-/** Where jobs are kept. All calls are atomic and safe across processes. */
+/** Storage of jobs. All calls are atomic and safe across processes. */
 export interface JobStore {
   /**
-   * Accepts a job; on return it is on disk.
+   * Accepts a job; it is on disk when the promise resolves.
    *
    * @throws {ConflictError} If its key was used for another request, or the
    *   name of its model is taken.
-   * @throws {BusyError} If too many wait.
+   * @throws {BusyError} If too many jobs wait.
    */
   add(job: NewJob): Promise<{ job: Job; isNew: boolean }>;
   get(id: string): Promise<Job | undefined>;
   /**
-   * The job of a key.
+   * Finds the job of a key.
    *
-   * @throws {ConflictError} If it was used for another request.
+   * @throws {ConflictError} If the key was used for another request.
    */
   find(idempotency: Idempotency): Promise<Job | undefined>;
-  /** The latest ones first. */
+  /** Jobs, the latest first. */
   list(options: { state?: JobState | undefined; limit: number }): Promise<
     Job[]
   >;
   counts(): Promise<Record<JobState, number>>;
-  /** Takes the oldest job that waits, or whose holder is gone. */
+  /** Claims the oldest job that waits or whose lease has expired. */
   claim(kinds: readonly JobKind[]): Promise<Job | undefined>;
-  /** Keeps a claimed job, and notes how far it is. */
+  /** Renews the lease of a claimed job and records its progress. */
   beat(job: Job, progress?: JobProgress): Promise<Hold>;
-  /** Ends a claimed job; false if it was lost. */
+  /** Ends a claimed job; false if the lease was lost. */
   finish(job: Job, end: JobEnd): Promise<boolean>;
   /**
-   * Gives a claimed job back, to be claimed again: not for ever where each
-   * attempt ends in a setback.
+   * Returns a claimed job to the queue; after too many setbacks without
+   * progress it fails instead.
    */
   release(job: Job, options?: { setback: boolean }): Promise<void>;
-  /** Ends a job that waits, and asks the holder of one that runs to stop. */
+  /** Ends a waiting job; asks the holder of a running one to stop. */
   cancel(id: string): Promise<Job | undefined>;
   /**
-   * Queues a job that failed or was cancelled; undefined if it did not.
+   * Queues a failed or cancelled job again; undefined in any other state.
    *
    * @throws {ConflictError} If another job trains a model of its name.
    */
   resume(id: string): Promise<Job | undefined>;
-  /** Forgets jobs that ended before `date`, and returns their ids. */
+  /** Deletes jobs that ended before `date`, and returns their ids. */
   prune(date: Date): Promise<string[]>;
   close(): void;
 }

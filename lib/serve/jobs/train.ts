@@ -1,5 +1,5 @@
 /**
- * A job that trains: a Worker of its own, then a model among the others.
+ * A job that trains in its own Worker, then adds the model to the folder.
  *
  * @module
  */
@@ -18,16 +18,16 @@ import type { TrainEvent, TrainMethods } from "./train_protocol.ts";
 import type { Sources } from "../intake/allowed_sources.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 
-/** What to train, checked when it was accepted. */
+/** Request of a training job, checked when it was accepted. */
 export interface TrainJobRequest {
   data: string;
-  /** What the model will be called. */
+  /** Name of the new model. */
   name: string;
   config: Config;
   seed: number;
 }
 
-/** What training works with. */
+/** Parts of the server that training jobs use. */
 export interface TrainWorkOptions {
   backend: BackendChoice;
   allowedHosts: readonly string[];
@@ -36,20 +36,20 @@ export interface TrainWorkOptions {
   engine: EnginePool;
   models: ModelRegistry;
   sources: Sources;
-  /** How long a step may go on once the job is to stop. */
+  /** Longest that a step may run after the job was asked to stop, ms. */
   stopMs: number;
-  /** The Worker that trains, where it is not ours. */
+  /** Module of the training Worker; a test may replace it. */
   module?: URL | undefined;
 }
 
-/** Folder of the run, in the job's. */
+/** Folder of the run, inside the job's folder. */
 export const RUN_FOLDER = "run";
-// In the run's folder: which job made it.
+// In the run's folder: the id of the job that made it.
 const JOB_FILE = "job.json";
 
 const WORKER = new URL("./train_worker.ts", import.meta.url);
 
-/** Trains, and puts the finished run among the models. */
+/** Trains, then moves the finished run to the folder of models. */
 export function trainWork(options: TrainWorkOptions): JobWork {
   const { models, sources } = options;
   return async function trainJob(context) {
@@ -57,7 +57,7 @@ export function trainWork(options: TrainWorkOptions): JobWork {
     const { name, config, ...request } = job.request as TrainJobRequest;
     if (!await isPublished(models.placeOf(name), job.id)) {
       if (models.isTaken(name)) throw nameTaken(name);
-      // It may have been changed since it was accepted.
+      // The table may have changed after the job was accepted.
       await sources.readManifest(request.data);
       const run = join(folder, RUN_FOLDER);
       const result = await train(
@@ -68,7 +68,7 @@ export function trainWork(options: TrainWorkOptions): JobWork {
       );
       await writeJson(join(folder, RESULT_FILE), { name, ...result });
       await writeJson(join(run, JOB_FILE), { id: job.id });
-      if (models.isTaken(name)) throw nameTaken(name); // meanwhile
+      if (models.isTaken(name)) throw nameTaken(name); // taken meanwhile
       await context.assertHeld();
       await moveIntoPlace(run, models.placeOf(name));
     }
@@ -86,31 +86,42 @@ async function train(
   const calls = new WorkerCalls<TrainMethods, TrainEvent>(module ?? WORKER, {
     onEvent: (progress) => report({ ...progress }),
     onCrash: (reason) =>
-      calls.close(new EngineError(`The Worker that trains ended: ${reason}`)),
+      calls.close(new EngineError(`The training Worker ended: ${reason}`)),
   });
   let late: ReturnType<typeof setTimeout> | undefined;
   const stop = () => {
-    // In the midst of a step it hears nothing; what it has kept stays.
+    // A Worker gets no messages during a step; saved checkpoints stay.
     late = setTimeout(
-      () => calls.close(new EngineError("The Worker that trains did not stop")),
+      () =>
+        calls.close(
+          new EngineError(
+            "The training Worker did not stop in time and was ended",
+          ),
+        ),
       stopMs,
     );
   };
   signal.addEventListener("abort", stop);
   try {
     return await calls.call("train", {
-      ...{ data, config, seed, folder },
-      ...{ backend, allowedHosts, maxPixels, memoryBytes },
+      data,
+      config,
+      seed,
+      folder,
+      backend,
+      allowedHosts,
+      maxPixels,
+      memoryBytes,
       pending: engine.pending,
     }, signal);
   } finally {
     signal.removeEventListener("abort", stop);
     clearTimeout(late);
-    calls.close(new EngineError("The Worker that trains was ended"));
+    calls.close(new EngineError("The training Worker was ended"));
   }
 }
 
-/** Whether an earlier attempt came as far as the folder of models. */
+/** True if an earlier attempt had already moved the run to the models. */
 async function isPublished(place: string, id: string): Promise<boolean> {
   const text = await Deno.readTextFile(join(place, JOB_FILE))
     .catch(() => undefined);
@@ -119,6 +130,6 @@ async function isPublished(place: string, id: string): Promise<boolean> {
 
 function nameTaken(name: string): ConflictError {
   return new ConflictError(
-    `Cannot call the model "${name}": there is one of that name; delete it, then resume this job`,
+    `The model name "${name}" is taken: delete that model, then resume this job`,
   );
 }

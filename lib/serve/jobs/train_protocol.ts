@@ -1,5 +1,5 @@
 /**
- * What the Worker that trains is asked for, and what it says on the way.
+ * Messages between the server and its training Worker.
  *
  * @module
  */
@@ -8,26 +8,29 @@ import type { Config } from "../../model/config.ts";
 import type { Progress } from "../../train/epoch_metrics.ts";
 import type { TrainResult } from "../../train/trainer.ts";
 
-/** A run. */
+/** Settings of a run. */
 export interface TrainTask {
-  /** The manifest's path. */
+  /** Path of the manifest. */
   data: string;
   config: Config;
   seed: number;
-  /** Folder of the run; it goes on where an earlier attempt stopped. */
+  /** Folder of the run; an earlier attempt in it continues. */
   folder: string;
   backend: BackendChoice;
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
-  /** Larger images that must be decoded whole are refused. */
+  /**
+   * Most pixels of an image that must be decoded whole; larger ones are
+   * refused.
+   */
   maxPixels: number;
-  /** Bound on tensors and caches. */
+  /** Bound on tensors and caches, bytes. */
   memoryBytes: number;
-  /** Classifications under way: they go first. */
+  /** Shared count of pending classifications, which go first. */
   pending: Int32Array<SharedArrayBuffer>;
 }
 
-/** The functions of the Worker. An abort ends the run at its next step. */
+/** Functions of the Worker. An abort ends the run at its next step. */
 export type TrainMethods = {
   train(task: TrainTask): TrainResult;
 };

@@ -1,5 +1,5 @@
 /**
- * Trains in a Worker with an engine of its own. See train.ts.
+ * Trains in a Worker with its own engine. See train.ts.
  *
  * @module
  */
@@ -48,8 +48,8 @@ async function run(
 }
 
 /**
- * Lets classifications go first: a step waits while there are any, but no
- * longer than the last step took, so that training keeps half of the time.
+ * Gives way to classifications: a step waits while any are pending, but no
+ * longer than the previous step took, so that training keeps half of the time.
  */
 function turns(pending: Int32Array<SharedArrayBuffer>): () => Promise<void> {
   let started = performance.now();

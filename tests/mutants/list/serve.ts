@@ -10,7 +10,7 @@ export const SERVE: readonly MutantGroup[] = [
         "timingSafeEqual(digest(given), digest(token))",
         "digest(given).length === digest(token).length",
       ],
-      ["token.length >= LEAST_LENGTH", "token.length > LEAST_LENGTH"],
+      ["token.length >= MIN_LENGTH", "token.length > MIN_LENGTH"],
       ["/^Bearer +(\\S+)$/i", "/Bearer +(\\S+)/i"],
     ],
   },
@@ -122,7 +122,10 @@ export const SERVE: readonly MutantGroup[] = [
         "const hold = await store.beat(job, noted);",
         "const hold = await store.beat(job);",
       ],
-      ["if (progress) await beat(); // the last word", "// the last word"],
+      [
+        "if (progress) await beat(); // the final progress",
+        "// the final progress",
+      ],
       [
         'error.reason === "drain") await store.release(job);',
         'error.reason === "drain") await store.release(job, { setback: true });',

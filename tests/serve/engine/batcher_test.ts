@@ -12,7 +12,7 @@ interface Task {
 
 const never = new AbortController().signal;
 
-// The value of a task that is never prepared, as its server does not answer.
+// Value of a task that is never prepared, because its server does not answer.
 const SILENT = 404;
 
 function aborted(signal: AbortSignal): Promise<never> {
@@ -21,7 +21,7 @@ function aborted(signal: AbortSignal): Promise<never> {
   );
 }
 
-/** A batcher that doubles values, and what it did. */
+/** A batcher that doubles values, with a record of its calls. */
 function doubling(
   { prepares, computes }: {
     prepares?: Promise<void>;
@@ -145,7 +145,7 @@ function waitingForEnd() {
   return { batcher, signals, started: started.promise, end: end.resolve };
 }
 
-Deno.test("a batch goes on for those who stay, and is aborted when all have left", async () => {
+Deno.test("a batch continues for those who stay, and is aborted when all have left", async () => {
   for (const leaving of [[1], [0, 1, 2]]) {
     const { batcher, signals, started, end } = waitingForEnd();
     const controllers = [0, 1, 2].map(() => new AbortController());

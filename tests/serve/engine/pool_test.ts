@@ -41,15 +41,15 @@ Deno.test("engines share the work, and each holds every model", async () => {
     workers: 2,
   });
   try {
-    await assert.rejects(pool.classify(await task(), signal), NotReadyError);
+    await assert.rejects(pool.dispatch(await task(), signal), NotReadyError);
     await pool.start();
     assert.equal(pool.status?.backend, "wasm");
-    await assert.rejects(pool.classify(await task(), signal), CheckpointError);
+    await assert.rejects(pool.dispatch(await task(), signal), CheckpointError);
     await load(pool);
     const answers = await Promise.all(
       Array.from(
         { length: 6 },
-        async (_, seed) => await pool.classify(await task({ seed }), signal),
+        async (_, seed) => await pool.dispatch(await task({ seed }), signal),
       ),
     );
     for (const { classification } of answers) {
@@ -57,7 +57,7 @@ Deno.test("engines share the work, and each holds every model", async () => {
     }
     assert.equal(Atomics.load(pool.pending, 0), 0);
     await assert.rejects(
-      pool.classify(await task({ path: "absent" }), signal),
+      pool.dispatch(await task({ path: "absent" }), signal),
       (error: Error) =>
         error instanceof ImageError && /the image/.test(error.message) &&
         !/absent/.test(error.message),
@@ -80,15 +80,15 @@ Deno.test("who gives up does not wait", async () => {
     await pool.start();
     await load(pool);
     const leaving = new AbortController();
-    const slow = pool.classify(await task({ samples: 4096 }), leaving.signal);
+    const slow = pool.dispatch(await task({ samples: 4096 }), leaving.signal);
     let isTold = false;
     const refused = assert.rejects(slow, /enough/).then(() => isTold = true);
     leaving.abort(new Error("enough"));
     await setImmediate(); // before the Worker can have answered
     assert.ok(isTold);
     await refused;
-    // And the engine goes on with others.
-    await pool.classify(await task(), signal);
+    // The engine continues with other images.
+    await pool.dispatch(await task(), signal);
   } finally {
     pool.close();
   }
@@ -116,7 +116,7 @@ Deno.test({
       await pool.start();
       await load(pool);
       const classify = async () =>
-        await pool.classify(await task({ heatmap: true }), signal);
+        await pool.dispatch(await task({ heatmap: true }), signal);
       const before = await classify();
       assert.ok(await pool.gpuBytes() > 0);
       for (const calls of LOSSES) {

@@ -6,7 +6,7 @@ import { Clock } from "../../clock.ts";
 const PACE = { stallMs: 500, leastBytesPerSecond: 1000 };
 const ENOUGH_MS = 100_000;
 
-/** What comes and goes: sizes of the parts, and the pauses in ms. */
+/** A body to send: sizes of its parts, and the pauses in ms. */
 interface Transfer {
   parts: number[];
   /** Before each part. */
@@ -31,7 +31,10 @@ async function receive(
   const received = async () => {
     const { signal } = new AbortController();
     const chunks = chunksOf(body, {
-      ...{ mostBytes, pace: PACE, tooLarge: "too large", signal },
+      mostBytes,
+      pace: PACE,
+      tooLarge: "too large",
+      signal,
     });
     let bytes = 0;
     for await (const chunk of chunks) {
@@ -53,7 +56,8 @@ Deno.test("a body that comes in small parts must not do so for ever", async () =
     receive({ parts: Array(100).fill(1), pauseMs: 30 }), // 3 s of single bytes
     {
       name: StalledError.name,
-      message: /too slowly: 17 bytes so far; send at least 1000 a second/,
+      message:
+        /too slow \(17 bytes so far\): send at least 1000 bytes a second/,
     },
   );
 });
@@ -67,7 +71,7 @@ Deno.test("a body that keeps the pace may take longer than a pause", async () =>
 Deno.test("a body that pauses too long, or is too large, is refused", async () => {
   await assert.rejects(receive({ parts: [100_000, 1], pauseMs: 700 }), {
     name: StalledError.name,
-    message: "No byte came for 0.5 s",
+    message: "No bytes arrived for 0.5 s: send the request again",
   });
   await assert.rejects(
     receive({ parts: [5, 6], mostBytes: 10 }),

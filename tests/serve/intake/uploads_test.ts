@@ -135,8 +135,8 @@ Deno.test("a form with more files than one is refused, and says which", async ()
   await withUploads(async (uploads) => {
     const refused: [string[], string, RegExp][] = [
       [["file", "file"], "file", /more than one "file".*\/v1\/batch/],
-      [["other", "file"], "other", /as "other": send the image as "file"/],
-      [["file", "other"], "other", /as "other": send the image as "file"/],
+      [["other", "file"], "other", /named "other": send the image as "file"/],
+      [["file", "other"], "other", /named "other": send the image as "file"/],
     ];
     for (const [names, field, message] of refused) {
       const form = new FormData();

@@ -11,7 +11,7 @@ import { Messages } from "../../../lib/serve/redaction.ts";
 import type { ModelRegistry } from "../../../lib/serve/models.ts";
 import type { Predictor } from "../../../lib/serve/predictor.ts";
 
-Deno.test("a batch that was cut off goes on behind its last whole line", async () => {
+Deno.test("a batch that was cut off continues behind its last whole line", async () => {
   const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
   try {
     const manifest = join(folder, "batch.csv");
@@ -32,13 +32,17 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
       const done: string[] = [];
       const reports: JobProgress[] = [];
       const request: BatchJobRequest = {
-        ...{ manifest, model: "m", seed: 0, heatmaps: false },
+        manifest,
+        model: "m",
+        seed: 0,
+        heatmaps: false,
       };
       const work = batchWork({
         models: { loaded: () => ({}) } as unknown as ModelRegistry,
         images: {
           named: ({ path, name }: { path: string; name: string }) => ({
-            ...{ path, name },
+            path,
+            name,
             async [Symbol.asyncDispose]() {},
           }),
         } as unknown as Images,
@@ -52,9 +56,16 @@ Deno.test("a batch that was cut off goes on behind its last whole line", async (
       });
       await work({
         job: {
-          ...{ id: "j", kind: "batch", state: "running", request },
-          ...{ progress: null, attempts: 2, error: null },
-          ...{ createdAt: "", startedAt: null, finishedAt: null },
+          id: "j",
+          kind: "batch",
+          state: "running",
+          request,
+          progress: null,
+          attempts: 2,
+          error: null,
+          createdAt: "",
+          startedAt: null,
+          finishedAt: null,
         },
         folder,
         report: (progress) => reports.push(progress),

@@ -43,7 +43,10 @@ async function withJob(
     queuedJobs: 10,
   });
   const runner = new JobRunner({
-    ...{ store, folder: jobs, isReady: () => true, log() {} },
+    store,
+    folder: jobs,
+    isReady: () => true,
+    log() {},
     works: { classify: work, batch: work, train: work },
     messages: new Messages([jobs]),
     beatMs: LEASE_MS / 4,
@@ -81,10 +84,12 @@ Deno.test("a process that ends before its job did leaves the upload to the next"
     const { signal } = new AbortController();
     await work({ job, folder, report() {}, async assertHeld() {}, signal });
     assert.ok(await exists(join(folder, HEATMAP_FILE)), "its work was done");
-    // It is killed here, before it says so.
+    // The process is killed here, before it reports the end.
     const { state, attempts, error } = await end(store, runner);
     assert.deepEqual({ state, attempts, error }, {
-      ...{ state: "succeeded", attempts: 2, error: null },
+      state: "succeeded",
+      attempts: 2,
+      error: null,
     });
     assert.ok(!await exists(join(folder, IMAGE_FILE)));
   });
@@ -104,6 +109,6 @@ Deno.test("an upload that is gone is said to be gone", async () => {
     await Deno.remove(join(folder, IMAGE_FILE));
     const { state, error } = await end(store, runner);
     assert.equal(state, "failed");
-    assert.match(error!, /^The upload is gone: send it again/);
+    assert.match(error!, /^The uploaded image was removed: send it again/);
   });
 });

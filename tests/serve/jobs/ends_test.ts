@@ -1,5 +1,5 @@
 /**
- * How jobs end, on a real runner and store: what counts as a setback, and what
+ * Ends of jobs, on a real runner and store: what counts as a setback, and what
  * is kept.
  */
 import assert from "node:assert/strict";
@@ -39,7 +39,9 @@ class World implements AsyncDisposable {
   /** A process that works off jobs; it says nothing of itself meanwhile. */
   start(work: JobWork, onLog: (message: string) => void = () => {}): JobRunner {
     const runner = new JobRunner({
-      ...{ store: this.store, folder: this.folder, beatMs: LONGEST_MS },
+      store: this.store,
+      folder: this.folder,
+      beatMs: LONGEST_MS,
       isReady: () => true,
       works: { classify: work, batch: work, train: work },
       messages: new Messages([]),

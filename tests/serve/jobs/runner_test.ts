@@ -39,7 +39,11 @@ Deno.test("who slept through its lease adds nothing to what another has done", a
       } as unknown as Predictor,
     });
     return new JobRunner({
-      ...{ store, folder, beatMs, isReady: () => true, log },
+      store,
+      folder,
+      beatMs,
+      isReady: () => true,
+      log,
       works: { classify: work, batch: work, train: work },
       messages: new Messages([]),
     });

@@ -220,14 +220,19 @@ Deno.test("one key is one job, and another request under it a conflict", async (
 /** A job that makes the model `name`, if there is none. */
 function newRun(id: string, name: string, isTaken = false) {
   return {
-    ...{ id, kind: "train" as const, request: { name } },
+    id,
+    kind: "train" as const,
+    request: { name },
     model: { name, isTaken: () => isTaken },
   };
 }
 
 Deno.test("no two jobs train a model of one name at a time", async () => {
   await withStores(async (one, two) => {
-    const trained = { name: "ConflictError", message: /a job trains one/ };
+    const trained = {
+      name: "ConflictError",
+      message: /taken by a job that trains it/,
+    };
     await one.add(newRun("a", "m"));
     await one.add(newRun("other", "n"));
     await assert.rejects(two.add(newRun("b", "m")), trained);
@@ -247,10 +252,10 @@ Deno.test("no job trains a model of a name that is taken", async () => {
     const taken = newRun("a", "m", true);
     await assert.rejects(one.add(taken), {
       name: "ConflictError",
-      message: /there is one of that name/,
+      message: /taken by another model/,
     });
     assert.equal(await one.get("a"), undefined);
-    // Who asks again under its key gets its job, which may have made the model.
+    // A repeated key returns its job, which may have made the model.
     const idempotency = { key: "key", digest: "digest" };
     await one.add({ ...newRun("b", "n"), idempotency });
     const again = await one.add({ ...newRun("c", "n", true), idempotency });

@@ -18,7 +18,10 @@ Deno.test("training refuses what classification refuses as too large", async () 
   const limits = { ...DEFAULT_LIMITS, maxPixels: 100 * 100 }; // they have 128
   await withServer(folder, { limits }, async (url) => {
     const response = await post(`${url}/v1/train`, {
-      ...{ data: "manifest.csv", name: "large", preset: "needle", epochs: 1 },
+      data: "manifest.csv",
+      name: "large",
+      preset: "needle",
+      epochs: 1,
       settings: SMALL_SETTINGS,
     });
     const { id } = await response.json();
@@ -35,7 +38,10 @@ Deno.test("a run is cancelled in the midst of a step that has no end", async () 
   };
   await withServer(folder, options, async (url) => {
     const response = await post(`${url}/v1/train`, {
-      ...{ data: "manifest.csv", name: "stuck", preset: "needle", epochs: 9 },
+      data: "manifest.csv",
+      name: "stuck",
+      preset: "needle",
+      epochs: 9,
       settings: SMALL_SETTINGS,
     });
     const { id } = await response.json();
@@ -51,7 +57,7 @@ Deno.test("a run is cancelled in the midst of a step that has no end", async () 
 });
 
 Deno.test({
-  name: "a run whose GPU is lost goes on once it is back",
+  name: "a run whose GPU is lost continues once it is back",
   ignore: ignoreGpu,
   async fn() {
     const file = join(folder, "loss");
@@ -68,13 +74,18 @@ Deno.test({
     } as const;
     await withServer(folder, options, async (url) => {
       const response = await post(`${url}/v1/train`, {
-        ...{ data: "manifest.csv", name: "lost", preset: "needle", epochs: 1 },
+        data: "manifest.csv",
+        name: "lost",
+        preset: "needle",
+        epochs: 1,
         settings: SMALL_SETTINGS,
       });
       const { id } = await response.json();
       const { state, attempts, error } = await ended(url, id);
       assert.deepEqual({ state, attempts, error }, {
-        ...{ state: "succeeded", attempts: 2, error: null },
+        state: "succeeded",
+        attempts: 2,
+        error: null,
       });
       assert.equal(waits.length, 1);
       assert.match(`${waits[0]}`, /^The webgpu engine lost its device/);

@@ -1,0 +1,127 @@
+/**
+ * JSON documents that the server sends, as its callers see them. The schemas in
+ * schemas.ts are checked against these types.
+ *
+ * @module
+ */
+
+/** A rectangle, level-0 px. */
+export interface RegionDocument {
+  /** Left edge. */
+  x: number;
+  /** Upper edge. */
+  y: number;
+  /** Width. */
+  width: number;
+  /** Height. */
+  height: number;
+}
+
+/** A tile that was examined. */
+export interface TileDocument extends RegionDocument {
+  /** Number of times that the tile was drawn. */
+  count: number;
+}
+
+/** A sub-tile that was read at full resolution. */
+export interface SubTileDocument extends RegionDocument {
+  /** Weight of the sub-tile in the result. */
+  weight: number;
+}
+
+/** A version of a model. */
+export interface ModelDocument {
+  /** Name: the entry in the folder of models. */
+  name: string;
+  /** First characters of the hash. */
+  version: string;
+  /** Hash of the checkpoint. */
+  sha256: string;
+}
+
+/** Position of an image in a map. */
+export interface GeoreferenceDocument {
+  /**
+   * Coordinate reference system, such as `EPSG:32633`, if the file names one.
+   */
+  crs?: string | undefined;
+  /** Affine transform of pixels to map coordinates, six numbers. */
+  transform: number[];
+}
+
+/** Facts about an image. */
+export interface ImageDocument {
+  /** Width, level-0 px. */
+  width: number;
+  /** Height, level-0 px. */
+  height: number;
+  /** Micrometres per px, if known. */
+  mpp?: number | undefined;
+  /** The scanned area of a slide, if the file states it. */
+  bounds?: RegionDocument | undefined;
+  /** Position in a map, if the file states it. */
+  georeference?: GeoreferenceDocument | undefined;
+}
+
+/** A classified image. */
+export interface ClassificationDocument {
+  /** Id of the request, or of the job. */
+  id: string;
+  /** The model that classified the image. */
+  model: ModelDocument;
+  /** The most probable class. */
+  label: string;
+  /** Probability of each class. */
+  probabilities: Record<string, number>;
+  /** Size and position of the image. */
+  image: ImageDocument;
+  /** Tiles that were drawn from the image. */
+  tiles: TileDocument[];
+  /** Sub-tiles that were read. */
+  subTiles: SubTileDocument[];
+  /** Time by stage, ms. */
+  timings: Record<string, number>;
+  /** Bytes read from the file or its server. */
+  bytesRead: number;
+  /** Number of reads of the file, or of requests to its server. */
+  requests: number;
+  /** Changes that decoding made, such as grey expanded to RGB. */
+  warnings: string[];
+}
+
+/** State of a job. */
+export interface JobDocument {
+  /** Id in the URLs of the job. */
+  id: string;
+  /** Kind of work. */
+  kind: "train" | "classify" | "batch";
+  /** State; the last three are final. */
+  state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+  /**
+   * Progress figures by name, such as `epoch` and `loss`; null before the
+   * first.
+   */
+  progress: Record<string, number> | null;
+  /** Number of times that the job was started. */
+  attempts: number;
+  /** Reason of the failure; null if the job has not failed. */
+  error: string | null;
+  /** Time of acceptance, ISO 8601. */
+  createdAt: string;
+  /** Time of the first start, ISO 8601; null before it. */
+  startedAt: string | null;
+  /** Time of the end, ISO 8601; null before it. */
+  finishedAt: string | null;
+  /** URL paths of the job, its events and its results, by name. */
+  links: Record<string, string>;
+}
+
+/** Body of a failed request. */
+export interface Failure {
+  /** Cause, and what to do. */
+  error: string;
+  /** The faulty part of the request. */
+  field?: string | undefined;
+  /** Id of the request in the server's log. */
+  requestId: string;
+}
