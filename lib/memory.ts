@@ -9,7 +9,7 @@ import process from "node:process";
 export const DEFAULT_MEMORY_BYTES = 512e6;
 
 /** With less, blocks are so small that their surroundings are most of them. */
-export const LEAST_MEMORY_BYTES = 64e6;
+export const MIN_MEMORY_BYTES = 64e6;
 
 // Bytes of an attention network for each px of what it sees, its gradient and
 // the padded copies of its convolutions included: 221 on the wasm engine.
@@ -19,7 +19,7 @@ const ATTENTION_BYTES = 240;
 const VIEW_SHARE = 3 / 8;
 const FEATURE_SHARE = 3 / 16;
 // Larger blocks are no faster.
-const MOST_BLOCK_PIXELS = 448 * 448;
+const MAX_BLOCK_PIXELS = 448 * 448;
 const BYTES_PER_PIXEL = 4; // decoded: RGBA
 
 /** One bound on tensors and caches, and what each of them gets of it. */
@@ -44,7 +44,7 @@ export class Memory {
   /** Pixels that an attention network sees at a time, block by block. */
   get blockPixels(): number {
     const most = this.#share(1 / 4) / ATTENTION_BYTES;
-    return Math.min(MOST_BLOCK_PIXELS, most);
+    return Math.min(MAX_BLOCK_PIXELS, most);
   }
 
   /**

@@ -32,7 +32,7 @@ import { Top } from "./top_k.ts";
 
 const TOP = "zoomin/Top";
 
-/** Where the locations of a row lie in the whole map. */
+/** Placement of the locations of a row in the whole map. */
 export interface MapPlacement {
   /** Locations in a row of the map that is sampled (or of the block of it). */
   columns: number;
@@ -40,7 +40,7 @@ export interface MapPlacement {
   offset?: { row: number; column: number };
 }
 
-/** What to draw. */
+/** Number and keys of the draws. */
 export interface TopGumbelOptions extends MapPlacement {
   /** Locations to draw, a row. */
   k: number;
@@ -48,7 +48,7 @@ export interface TopGumbelOptions extends MapPlacement {
   keys: Uint32Array<ArrayBuffer>;
 }
 
-/** Draws without replacement, first drawn first; index -1 where none was left. */
+/** Draws without replacement, first drawn first; index -1 if none was left. */
 export type Draws<Integers, Floats> = {
   indices: Integers;
   values: Floats;
@@ -56,7 +56,7 @@ export type Draws<Integers, Floats> = {
 
 type Attributes = {
   k: number;
-  /** Whether the values are log-weights, and get noise. */
+  /** The values are log-weights, to which noise is added. */
   noisy: boolean;
   columns: number;
   rowOffset: number;
@@ -77,7 +77,7 @@ export function topGumbel(
   const [rows] = logWeights.shape;
   if (keys.length !== 2 * rows) {
     throw new TypeError(
-      `Cannot draw from ${rows} rows as there must be ${
+      `Cannot draw from ${rows} rows because there must be ${
         2 * rows
       } key words: current value is ${keys.length}`,
     );
@@ -92,8 +92,8 @@ export function topGumbel(
 }
 
 /**
- * The k largest values of each row, in order: what {@linkcode topGumbel} draws
- * without noise.
+ * The k largest values of each row, in order: the draws of {@linkcode
+ * topGumbel} without noise.
  */
 export function topValues(
   values: tf.Tensor2D,
@@ -157,7 +157,7 @@ export function topValuesReference(
   });
 }
 
-/** The k best of what `offer` offers of each row. */
+/** The k best of each row's values as `offer` supplies them. */
 function topOfRows(
   values: Float32Array,
   { rows, k, out }: {
@@ -220,22 +220,22 @@ export function contrastiveLogWeights(attention: tf.Tensor2D): tf.Tensor2D {
 // A workgroup sorts a segment; it keeps at most half, so that every pass leaves
 // at most half of the candidates.
 const SEGMENT = 2048;
-const MOST_AT_ONCE = SEGMENT / 2;
+const MAX_AT_ONCE = SEGMENT / 2;
 
-// What a pass reads; see sample.wgsl.
+// Source of a pass; see sample.wgsl.
 const SCORED = 0, PLAIN = 1, CANDIDATES = 2;
 
 const kernel = new Kernel("sample", randomCode + code);
 
-/** Takes the best MOST_AT_ONCE of each row, then those that follow them, ... */
+/** Takes the best MAX_AT_ONCE of each row, then the next ones, and so on. */
 function topWebGpu(
   backend: TfjsWebGpuInternals,
   source: { values: tf.TensorInfo; keys: tf.TensorInfo },
   attributes: Attributes,
 ): tf.TensorInfo[] {
   const parts: Draws<tf.TensorInfo, tf.TensorInfo>[] = [];
-  for (let taken = 0; taken < attributes.k; taken += MOST_AT_ONCE) {
-    const k = Math.min(MOST_AT_ONCE, attributes.k - taken);
+  for (let taken = 0; taken < attributes.k; taken += MAX_AT_ONCE) {
+    const k = Math.min(MAX_AT_ONCE, attributes.k - taken);
     parts.push(
       nextWebGpu(backend, source, { ...attributes, k, known: parts.at(-1) }),
     );

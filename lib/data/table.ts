@@ -29,7 +29,7 @@ export interface Columns {
 }
 
 // Millions of lines; a request may name any file of the server's.
-const MOST_BYTES = 2 ** 28;
+const MAX_BYTES = 2 ** 28;
 
 // Faults listed by one error: more scroll the first one off the screen.
 const FAULTS_SHOWN = 20;
@@ -139,8 +139,8 @@ async function readText(path: string): Promise<string> {
 async function readBytes(path: string): Promise<Uint8Array> {
   const file = await spelled(path);
   const { size } = await Deno.stat(file);
-  if (size > MOST_BYTES) {
-    throw new Error(`it has ${size} bytes, and ${MOST_BYTES} are the most`);
+  if (size > MAX_BYTES) {
+    throw new Error(`it has ${size} bytes, and ${MAX_BYTES} are the most`);
   }
   return await Deno.readFile(file);
 }

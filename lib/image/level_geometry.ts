@@ -169,7 +169,7 @@ export interface LevelPart {
 }
 
 // Twice this must fit in 32 bits: what downsample() computes in.
-const MOST_UNITS = 2 ** 31 - 1;
+const MAX_UNITS = 2 ** 31 - 1;
 
 // An end that no part reaches.
 const NO_END = 2 ** 32 - 1;
@@ -223,7 +223,7 @@ function levelAxis(
   const limit = endsWithin ? Math.max(left, 0) : 0;
   const shared = divisor(divisor(divisor(step, unit), rest), limit);
   let [size, output, phase] = [step / shared, unit / shared, rest / shared];
-  const most = Math.floor(MOST_UNITS / (part.count + 2));
+  const most = Math.floor(MAX_UNITS / (part.count + 2));
   if (size > most) { // rounded to less than 1/1000 px of the level
     output = Math.floor(output / size * most);
     phase = Math.round(rest / unit * output);

@@ -25,7 +25,7 @@ import { decodePng } from "./formats/png_decoder.ts";
 import {
   type Backdrop,
   type ImageFacts,
-  LARGEST_SIDE,
+  MAX_SIDE,
   type Pyramid,
 } from "./pyramid.ts";
 import {
@@ -178,10 +178,10 @@ export async function openImage(
 
 function refuseImmense(pyramid: Pyramid): Pyramid {
   const { width, height } = pyramid;
-  if (Math.max(width, height) <= LARGEST_SIDE) return pyramid;
+  if (Math.max(width, height) <= MAX_SIDE) return pyramid;
   pyramid.close();
   throw new ImageError(
-    `it says that it has ${width} x ${height} px, and ${LARGEST_SIDE} are the most of a side`,
+    `it says that it has ${width} x ${height} px, and ${MAX_SIDE} are the most of a side`,
   );
 }
 

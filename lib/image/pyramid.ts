@@ -12,7 +12,7 @@ import type { Traffic } from "./bytes/source.ts";
  * file or a table says of its pixels may be wrong by any power of ten, and what
  * is looked at by blocks has a list of them.
  */
-export const LARGEST_SIDE = 2 ** 21;
+export const MAX_SIDE = 2 ** 21;
 
 /** A decoded region: RGBA, 8 bits a channel, row-major `[height, width, 4]`. */
 export interface Pixels extends Size {

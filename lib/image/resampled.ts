@@ -21,8 +21,8 @@ import {
 import { findNotFollowed, inWords, isPlausibleMpp, MPP_WORDS } from "./mpp.ts";
 import { copyPart } from "./pyramids/pixels.ts";
 import {
-  LARGEST_SIDE,
   type Level,
+  MAX_SIDE,
   type Pixels,
   type Pyramid,
   WrappedPyramid,
@@ -78,7 +78,7 @@ function unfit(image: Size, own: number, scale: number): string | undefined {
     } times, and ${MAX_ENLARGEMENT} are the most`;
   }
   const side = Math.max(image.width, image.height) * scale;
-  return side >= 1 && side <= LARGEST_SIDE
+  return side >= 1 && side <= MAX_SIDE
     ? undefined
     : `so its longer side would be ${inWords(side)} px`;
 }

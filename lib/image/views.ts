@@ -27,12 +27,12 @@ import { collected, joined } from "./tensors.ts";
 // An image of one level up to this size is read once and stays packed on the
 // engine (64 MiB) while all its tiles are cut from it; of others each region is
 // read.
-const LARGEST_WHOLE = 4096 * 4096;
+const MAX_WHOLE = 4096 * 4096;
 
 const PACKED_BYTES = 4; // a pixel on the engine
 
 // Regions that are read at a time where they are small.
-const MOST_AT_A_TIME = 64;
+const MAX_AT_A_TIME = 64;
 
 /** An image being looked at. Dispose of it when all views are taken. */
 export class Views {
@@ -59,7 +59,7 @@ export class Views {
     } = {},
   ): Promise<Views> {
     const { width, height, levels } = pyramid;
-    const isSmall = levels.length === 1 && width * height <= LARGEST_WHOLE;
+    const isSmall = levels.length === 1 && width * height <= MAX_WHOLE;
     const whole = isSmall
       ? packPixels(
         await pyramid.read({ x: 0, y: 0, width, height }, 0, signal),
@@ -150,7 +150,7 @@ export class Views {
       this.#pyramid.levels[level]!,
     );
     const fitting = Math.floor(this.#readPixels / (width * height));
-    return Math.min(MOST_AT_A_TIME, Math.max(1, fitting));
+    return Math.min(MAX_AT_A_TIME, Math.max(1, fitting));
   }
 
   /** A part of a view, put together of pieces that are read one by one. */

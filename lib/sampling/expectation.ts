@@ -53,7 +53,7 @@ export interface Draws {
 
 // An attention of 0 in float32 is never drawn from but by underflow; this keeps
 // 1 / b finite then.
-const SMALLEST_ATTENTION = 1e-30;
+const MIN_ATTENTION = 1e-30;
 
 /**
  * The representation F of each row.
@@ -221,7 +221,7 @@ function subTileWeights(
       gradFunc: (upstream, saved) => {
         const [b, left] = saved as [tf.Tensor1D, tf.Tensor1D];
         const g = upstream as tf.Tensor1D;
-        const ratio = tf.div(left, tf.maximum(b, SMALLEST_ATTENTION));
+        const ratio = tf.div(left, tf.maximum(b, MIN_ATTENTION));
         const n = layout.drawn();
         const k = layout.order();
         if (rule !== "ats") {
@@ -253,7 +253,7 @@ function tileWeights(attention: tf.Tensor1D, draws: Draws): tf.Tensor1D {
         const [alpha, weights] = saved as [tf.Tensor, tf.Tensor];
         return tf.div(
           tf.mul(g, weights),
-          tf.maximum(alpha, SMALLEST_ATTENTION),
+          tf.maximum(alpha, MIN_ATTENTION),
         );
       },
     };

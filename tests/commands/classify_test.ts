@@ -80,7 +80,7 @@ Deno.test("classify says what an image is and where it looked", async () => {
     return Number(found[1]);
   });
   assert.deepEqual(weights, weights.toSorted((a, b) => b - a));
-  assert.equal(stderr, "engine: wasm: as asked for\n");
+  assert.equal(stderr, "engine: wasm: as requested\n");
 
   const many = await succeed(
     folder,

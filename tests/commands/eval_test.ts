@@ -54,7 +54,7 @@ Deno.test("eval prints the same bytes twice, also side by side", async () => {
       /^ +by chance +0\.\d{3} \(/m,
     ]
   ) assert.match(first!.stdout, row);
-  assert.match(first!.stderr, /^engine: wasm: as asked for$/m);
+  assert.match(first!.stderr, /^engine: wasm: as requested$/m);
   assert.match(remarks(first!).join("\n"), /^peak memory: \d+ MB$/);
 });
 

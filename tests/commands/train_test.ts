@@ -104,7 +104,7 @@ Deno.test("train writes its configuration, splits, log and checkpoints", async (
   assert.equal(rest.run, "run");
   assert.equal(rest.epochs, 2);
   assert.ok(rest.bestEpoch === 1 || rest.bestEpoch === 2);
-  assert.match(result.stderr, /^engine: wasm: as asked for$/m);
+  assert.match(result.stderr, /^engine: wasm: as requested$/m);
   assert.match(
     result.stderr,
     /^10 images to train on \(negative 5, positive 5\), 2 for validation; preset needle, 2 epochs, seed 0$/m,

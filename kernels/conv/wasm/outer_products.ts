@@ -17,7 +17,7 @@ const CHUNK_BYTES = 128 * 1024;
 
 /**
  * Adds up the outer products of inputs and upstream gradients; `swapped` lets
- * the vectors run along the inputs where there is one output channel only.
+ * the vectors run along the inputs if there is only one output channel.
  */
 export function sumOuterProducts(
   backend: WasmBackend,

@@ -1,9 +1,9 @@
 /**
  * Blocks of sums that the convolutions of the WASM engine keep in registers.
  *
- * Each block, with the vectors and the one value that it meets, takes 15
- * registers: of x64's 16, V8 keeps one. A block of 4 x 3 spills, and takes twice
- * as long as one of 3 x 3.
+ * Each block, with the vectors and the one value that it is multiplied by,
+ * takes 15 registers: V8 reserves one of x64's 16. A block of 4 x 3 spills, and
+ * takes twice as long as one of 3 x 3.
  *
  * @module
  */
@@ -42,7 +42,7 @@ export function outerBlock(splats: number, channels: number): Block {
   return { vectors, values: largestDivisor(splats, values) };
 }
 
-/** The first whose vectors divide the channels: one vector always does. */
+/** The first block whose vectors divide the channels: one vector always does. */
 function firstToDivide(blocks: readonly Block[], channels: number): Block {
   return blocks.find(({ vectors }) => channels % (vectors * LANES) === 0)!;
 }

@@ -52,7 +52,7 @@ export interface SlidePlan {
 export const BLOCK_SIZE = 256;
 
 // More cells make finer outlines, and more blocks that do not repeat.
-const MOST_CELLS = 63;
+const MAX_CELLS = 63;
 
 // Ellipses of tissue: how many, and their half axes, as shares of the side.
 const PIECES = 5;
@@ -90,7 +90,7 @@ export function isTissue(
 function slideGrid(gigapixels: number): { side: number; cells: number } {
   const wanted = Math.sqrt(gigapixels * 1e9);
   let cell = BLOCK_SIZE;
-  while (wanted / cell > MOST_CELLS) cell *= 2;
+  while (wanted / cell > MAX_CELLS) cell *= 2;
   const cells = Math.round(wanted / cell);
   return { side: cells * cell, cells };
 }

@@ -58,7 +58,7 @@ const NO_RANGES: Head = {
 };
 
 // Bytes before those asked for that a server may send: it may keep slices.
-const MOST_SKIPPED = 2 ** 24;
+const MAX_SKIPPED = 2 ** 24;
 
 /** A failure after which the same request may succeed. */
 class PassingError extends Error {}
@@ -148,7 +148,7 @@ export class HttpClient {
       const { start, end } = await this.#answered(response);
       const skip = offset - start;
       const given = Math.min(length, end - offset);
-      if (!(skip >= 0 && skip <= MOST_SKIPPED && given > 0)) {
+      if (!(skip >= 0 && skip <= MAX_SKIPPED && given > 0)) {
         await response.body?.cancel();
         throw new NetworkError(
           `the server answers with bytes ${start} to ${end} where ${offset} to ${

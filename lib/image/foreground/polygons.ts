@@ -113,7 +113,7 @@ function listOf(value: unknown, place: string): unknown[] {
 }
 
 // A triangle.
-const LEAST_CORNERS = 3;
+const MIN_CORNERS = 3;
 
 function parseRing(value: unknown, place: string): Ring {
   const { data, error } = ringSchema.safeParse(value);
@@ -123,9 +123,9 @@ function parseRing(value: unknown, place: string): Ring {
     throw new Error(`${place}${at}: ${message}; write positions as [x, y]`);
   }
   const ring = closed(data.map(([x, y]) => ({ x, y })));
-  if (ring.length > LEAST_CORNERS) return ring;
+  if (ring.length > MIN_CORNERS) return ring;
   throw new Error(
-    `${place} is no ring: it has fewer than ${LEAST_CORNERS} corners; draw it again, or remove it`,
+    `${place} is no ring: it has fewer than ${MIN_CORNERS} corners; draw it again, or remove it`,
   );
 }
 

@@ -203,7 +203,7 @@ export function otsuThreshold(values: Uint8Array): number {
 }
 
 // Specks and holes of fewer cells than this are dust and gaps between cells.
-const LEAST_CELLS = 16;
+const MIN_CELLS = 16;
 
 /** `mask` without specks, and with its small holes filled. */
 function tidied(mask: Mask): Mask {
@@ -234,7 +234,7 @@ function flipSpecks({ rows, columns, cells }: Mask, value: number): void {
       if (cell >= columns) visit(cell - columns);
       if (cell < (rows - 1) * columns) visit(cell + columns);
     }
-    if (length >= LEAST_CELLS) continue;
+    if (length >= MIN_CELLS) continue;
     for (const cell of group.subarray(0, length)) cells[cell] = 1 - value;
   }
 }

@@ -44,7 +44,7 @@ export interface CheckedPng {
 /** What is wrong with the bytes of a PNG; undefined if nothing is found. */
 export function pngFault(bytes: Uint8Array): string | undefined {
   try {
-    checkedPng(bytes, MOST_BYTES);
+    checkedPng(bytes, MAX_BYTES);
     return undefined;
   } catch (error) {
     if (error instanceof PngFault) return error.message;
@@ -179,7 +179,7 @@ function checkPalette({ colours }: PngHeader, chunks: readonly Chunk[]): void {
 }
 
 // Of compressed pixels that are expanded to look at them.
-const MOST_BYTES = 2 ** 28;
+const MAX_BYTES = 2 ** 28;
 
 function readRows(
   passes: readonly PngPass[],

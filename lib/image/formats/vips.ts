@@ -168,14 +168,14 @@ const UNSUPPORTED = /not configured|built without|Unsupported JPEG process/;
 const SILENT = ["Unknown error", "vipspng: libpng read error"];
 
 // Of a file that is read again to say what is wrong with it.
-const MOST_BYTES = 2 ** 28;
+const MAX_BYTES = 2 ** 28;
 
 async function faultOfPng(
   file: Uint8Array | string,
 ): Promise<string | undefined> {
   if (typeof file === "string") {
     const { size } = await Deno.stat(file);
-    return size > MOST_BYTES
+    return size > MAX_BYTES
       ? undefined
       : await faultOfPng(await Deno.readFile(file));
   }

@@ -41,15 +41,15 @@ const REFERENCE: Stains = {
 const OVERVIEW_SIDE = 256, PIXELS = 4000;
 // Paler pixels are glass, by the mean of their channels: eosin alone hardly
 // takes any red light.
-const LEAST_DENSITY = 0.15;
+const MIN_DENSITY = 0.15;
 // Fewer pixels of tissue do not tell two stains.
-const LEAST_PIXELS = 100;
+const MIN_PIXELS = 100;
 // Share of the pixels beyond either stain's colour, or beyond the most of it.
 const OUTLIERS = 0.01;
 // Between the two stains, rad: what is closer is one stain.
-const LEAST_ANGLE = 0.1;
+const MIN_ANGLE = 0.1;
 // A stain that is hardly there is not made as strong as where there is most.
-const MOST_CHANGE = 3;
+const MAX_CHANGE = 3;
 
 /**
  * The change of densities that makes a section look like all others; null where
@@ -67,9 +67,9 @@ export async function stainNormalisation(
   if (!stains) return null;
   const factor = (stain: keyof PerStain<number>) =>
     Math.min(
-      MOST_CHANGE,
+      MAX_CHANGE,
       Math.max(
-        1 / MOST_CHANGE,
+        1 / MAX_CHANGE,
         REFERENCE.strengths[stain] / stains.strengths[stain],
       ),
     );
@@ -83,7 +83,7 @@ export async function stainNormalisation(
 /** The stains of a picture; null where there is too little tissue, or but one. */
 export function measureStains(picture: Rgb): Stains | null {
   const densities = tissueDensities(picture);
-  if (densities.length < LEAST_PIXELS) return null;
+  if (densities.length < MIN_PIXELS) return null;
   const colours = stainColours(densities);
   if (!colours) return null;
   const matrix = unmixing(colours);
@@ -100,7 +100,7 @@ function tissueDensities({ data, width, height }: Rgb): Vector[] {
   for (let at = 0; at < data.length; at += 3 * step) {
     const pixel = densitiesOf(data[at]!, data[at + 1]!, data[at + 2]!);
     const [r, g, b] = pixel;
-    if (r + g + b >= 3 * LEAST_DENSITY) densities.push(pixel);
+    if (r + g + b >= 3 * MIN_DENSITY) densities.push(pixel);
   }
   return densities;
 }
@@ -115,7 +115,7 @@ function stainColours(densities: readonly Vector[]): PerStain<Vector> | null {
     Math.atan2(dot(pixel, second), dot(pixel, first))
   );
   const ends = [OUTLIERS, 1 - OUTLIERS].map((at) => quantile(angles, at));
-  if (!(ends[1]! - ends[0]! > LEAST_ANGLE)) return null;
+  if (!(ends[1]! - ends[0]! > MIN_ANGLE)) return null;
   const [one, other] = ends.map((angle) => {
     const along = Math.cos(angle), across = Math.sin(angle);
     return first.map((x, c) => along * x + across * second[c]!);

@@ -40,8 +40,8 @@ const PROJECTED = 3072;
 const PIXEL_IS_POINT = 2;
 
 // Numbers of EPSG; behind them are "user-defined" and private ones.
-const LEAST_EPSG = 1024;
-const MOST_EPSG = 32766;
+const MIN_EPSG = 1024;
+const MAX_EPSG = 32766;
 
 /** The key that names the coordinate system, by the type of the model. */
 const KEY_OF_MODEL: Record<number, number> = { 1: PROJECTED, 2: GEOGRAPHIC };
@@ -57,7 +57,7 @@ async function readSystem(
   if (keys.size === 0) return { warnings: [] };
   const model = keys.get(MODEL_TYPE) ?? (keys.has(PROJECTED) ? 1 : 2);
   const code = keys.get(KEY_OF_MODEL[model] ?? NaN) ?? NaN;
-  if (code >= LEAST_EPSG && code <= MOST_EPSG) {
+  if (code >= MIN_EPSG && code <= MAX_EPSG) {
     return { crs: `EPSG:${code}`, warnings: [] };
   }
   return {

@@ -124,7 +124,7 @@ const UNITS: Record<number, number> = {
 
 // Resolutions of 72 to 600 dpi are those of screens and printers (42 um and
 // more); one px per mm or less stands for nothing known, as libvips writes it.
-const LARGEST_OF_TAGS = 30;
+const MAX_OF_TAGS = 30;
 const NOTHING_KNOWN = 1000;
 
 /** um per px by XResolution and YResolution; a warning of a printer's. */
@@ -141,7 +141,7 @@ async function resolutionTags(
     return mpp > 0 && mpp < Infinity ? mpp : undefined;
   };
   const x = await size(TAG.xResolution), y = await size(TAG.yResolution);
-  if (own || !x || x <= LARGEST_OF_TAGS) return { x, y };
+  if (own || !x || x <= MAX_OF_TAGS) return { x, y };
   if (x < NOTHING_KNOWN) {
     const why = "as those of screens and printers";
     warnings.push(notFollowed(x, "resolution tags", why));

@@ -17,7 +17,7 @@ const PLACES = [0.1, 0.45, 0.9];
 
 // Sides of a patch, px: of the smaller page, and most of the larger one.
 const PATCH = 16;
-const LARGEST_PATCH = 1024;
+const MAX_PATCH = 1024;
 
 // Grey levels by which the means differ. Of a slide, a satellite's picture and a
 // drawing, levels of every n-th px as JPEG differed by up to 6.4, and the mirrored
@@ -74,7 +74,7 @@ function patches(
   { larger, smaller }: Pair,
 ): { larger: Region; smaller: Region }[] {
   const factor = larger.width / smaller.width;
-  const side = Math.max(1, Math.min(PATCH, Math.floor(LARGEST_PATCH / factor)));
+  const side = Math.max(1, Math.min(PATCH, Math.floor(MAX_PATCH / factor)));
   const axis = (share: number, extent: number, of: number) => {
     const length = Math.min(side, extent);
     const from = Math.floor(share * (extent - length));

@@ -19,7 +19,7 @@ import { sharedData } from "../../shared_data.ts";
 import { toSharp } from "../pictures.ts";
 
 const OPTIONS = { maxPixels: 2 ** 24 };
-const MOST_LEVELS = 18;
+const MAX_LEVELS = 18;
 
 /** Noise in which alpha is anything. */
 function noise(width: number, height: number): Sharp {
@@ -140,12 +140,12 @@ const JPEGS: Record<string, (picture: Sharp) => Sharp> = {
 };
 
 for (const [name, encode] of Object.entries(JPEGS)) {
-  Deno.test(`JPEG in JavaScript is libvips's to ${MOST_LEVELS} levels: ${name}`, async () => {
+  Deno.test(`JPEG in JavaScript is libvips's to ${MAX_LEVELS} levels: ${name}`, async () => {
     const bytes = await encode(smooth(123, 77).removeAlpha()).toBuffer();
     const theirs = await decodeWithVips(bytes, OPTIONS);
     const ours = await decodeJpeg(bytes, OPTIONS);
     const most = difference(ours, theirs);
-    assert.ok(most <= MOST_LEVELS, `${most} levels`);
+    assert.ok(most <= MAX_LEVELS, `${most} levels`);
     const [warning, ...others] = ours.warnings;
     assert.equal(warning, JPEG_WARNING);
     assert.deepEqual(others, theirs.warnings);
@@ -191,7 +191,7 @@ Deno.test("JPEG of RGB as it is stored is not taken for YCbCr", async () => {
   ]);
   const ours = await decodeJpeg(rgb, OPTIONS);
   const theirs = await decodeWithVips(rgb, OPTIONS);
-  assert.ok(difference(ours, theirs) <= MOST_LEVELS);
+  assert.ok(difference(ours, theirs) <= MAX_LEVELS);
   const asYcbcr = await decodeJpeg(jpeg, OPTIONS);
   assert.ok(difference(ours, asYcbcr) > 50); // it matters
 });

@@ -445,7 +445,7 @@ const REAL_FILES = [
   ["cog", "cog_uint8_rgba.tif"],
   ["cog", "cog_world.tif"],
 ] as const;
-const LARGEST_READ = 2048; // px
+const MAX_READ = 2048; // px
 
 for (const [folder, name] of REAL_FILES) {
   const path = sharedData(folder, name);
@@ -456,10 +456,10 @@ for (const [folder, name] of REAL_FILES) {
       const image = await openBlocks(path!);
       for (const [page, { width, height }] of image.levels.entries()) {
         const region = {
-          x: Math.floor(Math.max(0, width - LARGEST_READ) / 2),
-          y: Math.floor(Math.max(0, height - LARGEST_READ) / 2),
-          width: Math.min(width, LARGEST_READ),
-          height: Math.min(height, LARGEST_READ),
+          x: Math.floor(Math.max(0, width - MAX_READ) / 2),
+          y: Math.floor(Math.max(0, height - MAX_READ) / 2),
+          width: Math.min(width, MAX_READ),
+          height: Math.min(height, MAX_READ),
         };
         assert.deepEqual(
           await readRgb(image, page, region),

@@ -21,7 +21,7 @@ import { TAG } from "../parser.ts";
 import { jpegFrame } from "./pictures.ts";
 
 // Of 256 x 256 px sixteen: more are no faster, and others want the next thread.
-const MOST_PIXELS = 2 ** 20;
+const MAX_PIXELS = 2 ** 20;
 
 /** The compressions of pieces that are decoded together, by their number. */
 const TILES: Numbers = { lzw: 5, jpeg: 7 };
@@ -43,7 +43,7 @@ export function blocksTogether(page: TiffPage): number {
   const { compression, tiled, block } = page;
   const isWhole = block.width % 16 === 0 && block.height % 16 === 0; // TIFF's rule
   if (!tiled || !isWhole || !(compression in TILES) || !isPlain(page)) return 1;
-  return Math.max(1, Math.floor(MOST_PIXELS / (block.width * block.height)));
+  return Math.max(1, Math.floor(MAX_PIXELS / (block.width * block.height)));
 }
 
 /** Tells the pages whose strips of a block are decoded together. */
@@ -103,7 +103,7 @@ async function decodeTiff(
   const { data, info } = await sharp(tiffOf(page, pieces, height), {
     failOn: "warning", // which is all that libtiff has for damaged LZW
     ignoreIcc: true,
-    limitInputPixels: 2 * MOST_PIXELS,
+    limitInputPixels: 2 * MAX_PIXELS,
   }).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
   if (info.channels !== 4) {
     throw new RangeError(`Blocks have ${info.channels} channels`);

@@ -27,7 +27,7 @@ export interface PyramidOptions {
 }
 
 // The smallest level is the first whose sides are both below this, px.
-const SMALLEST_LEVEL = 1024;
+const MIN_LEVEL = 1024;
 
 // Blocks encoded at a time, in the threads of libvips and zlib.
 const ENCODINGS = 4;
@@ -46,7 +46,7 @@ export function levelSizes({ width, height }: Size): Size[] {
 }
 
 function isLarge({ width, height }: Size): boolean {
-  return width >= SMALLEST_LEVEL || height >= SMALLEST_LEVEL;
+  return width >= MIN_LEVEL || height >= MIN_LEVEL;
 }
 
 /**

@@ -8,7 +8,7 @@ import {
   convShape,
 } from "../../../../kernels/conv/conv.ts";
 import {
-  suits,
+  suitsWebGpu,
   webGpuConvolutions,
 } from "../../../../kernels/conv/webgpu/kernels.ts";
 import { convCode } from "../../../../kernels/conv/webgpu/forward_code.ts";
@@ -157,7 +157,7 @@ function compute(item: Case) {
 
 async function checkCase(item: Case): Promise<void> {
   const { shape, x, filter, bias, dy } = valuesOf(item);
-  assert.ok(suits(shape), JSON.stringify(item));
+  assert.ok(suitsWebGpu(shape), JSON.stringify(item));
   const actual = compute(item);
   const y = convReference(x, filter, bias, shape);
   if (item.relu) {
@@ -249,7 +249,7 @@ const UNSUITED: Case = { x: [1, 3, 4, 17], outputs: 3, kernel: 1 };
 
 Deno.test("what no block fits is left to tfjs", () => {
   const shape: ConvShape = valuesOf(CASES[0]!).shape;
-  assert.ok(suits(shape));
+  assert.ok(suitsWebGpu(shape));
   const changes: Partial<ConvShape>[] = [
     { inputs: 17 },
     { outputs: 68 },
@@ -258,9 +258,9 @@ Deno.test("what no block fits is left to tfjs", () => {
     { padding: 3 },
   ];
   for (const change of changes) {
-    assert.ok(!suits({ ...shape, ...change }), JSON.stringify(change));
+    assert.ok(!suitsWebGpu({ ...shape, ...change }), JSON.stringify(change));
   }
-  assert.ok(!suits(valuesOf(UNSUITED).shape));
+  assert.ok(!suitsWebGpu(valuesOf(UNSUITED).shape));
 });
 
 const NETWORK_SPECS = [
