@@ -49,7 +49,7 @@ export interface TopGumbelOptions extends MapPlacement {
 }
 
 /** Draws without replacement, first drawn first; index -1 if none was left. */
-export type Draws<Integers, Floats> = {
+export type TopDraws<Integers, Floats> = {
   indices: Integers;
   values: Floats;
 };
@@ -73,7 +73,7 @@ type Attributes = {
 export function topGumbel(
   logWeights: tf.Tensor2D,
   { k, keys, columns, offset = { row: 0, column: 0 } }: TopGumbelOptions,
-): Draws<tf.Tensor2D, tf.Tensor2D> {
+): TopDraws<tf.Tensor2D, tf.Tensor2D> {
   const [rows] = logWeights.shape;
   if (keys.length !== 2 * rows) {
     throw new TypeError(
@@ -98,7 +98,7 @@ export function topGumbel(
 export function topValues(
   values: tf.Tensor2D,
   k: number,
-): Draws<tf.Tensor2D, tf.Tensor2D> {
+): TopDraws<tf.Tensor2D, tf.Tensor2D> {
   return top(values, new Uint32Array(2 * values.shape[0]), {
     k,
     noisy: false,
@@ -112,7 +112,7 @@ function top(
   values: tf.Tensor2D,
   keys: Uint32Array<ArrayBuffer>,
   attributes: Attributes,
-): Draws<tf.Tensor2D, tf.Tensor2D> {
+): TopDraws<tf.Tensor2D, tf.Tensor2D> {
   const words = new Int32Array(keys.buffer, keys.byteOffset, keys.length);
   const keyTensor = tf.tensor2d(words, [values.shape[0], 2], "int32");
   const [indices, best] = tf.engine().runKernel<tf.Tensor2D[]>(
@@ -130,8 +130,8 @@ export function topGumbelReference(
   { k, keys, columns, offset = { row: 0, column: 0 } }:
     & Omit<TopGumbelOptions, "keys">
     & { keys: Uint32Array | Int32Array },
-  out?: Draws<Int32Array, Float32Array>,
-): Draws<Int32Array, Float32Array> {
+  out?: TopDraws<Int32Array, Float32Array>,
+): TopDraws<Int32Array, Float32Array> {
   return topOfRows(
     logWeights,
     { rows: keys.length / 2, k, out },
@@ -148,8 +148,8 @@ export function topGumbelReference(
 export function topValuesReference(
   values: Float32Array,
   { rows, k }: { rows: number; k: number },
-  out?: Draws<Int32Array, Float32Array>,
-): Draws<Int32Array, Float32Array> {
+  out?: TopDraws<Int32Array, Float32Array>,
+): TopDraws<Int32Array, Float32Array> {
   return topOfRows(values, { rows, k, out }, (top, _, of) => {
     for (let i = 0; i < of.length; i++) {
       if (of[i]! > top.threshold) top.offer(of[i]!, i);
@@ -163,10 +163,10 @@ function topOfRows(
   { rows, k, out }: {
     rows: number;
     k: number;
-    out: Draws<Int32Array, Float32Array> | undefined;
+    out: TopDraws<Int32Array, Float32Array> | undefined;
   },
   offer: (top: Top, row: number, values: Float32Array) => void,
-): Draws<Int32Array, Float32Array> {
+): TopDraws<Int32Array, Float32Array> {
   const best = out ?? {
     indices: new Int32Array(rows * k),
     values: new Float32Array(rows * k),
@@ -233,7 +233,7 @@ function topWebGpu(
   source: { values: tf.TensorInfo; keys: tf.TensorInfo },
   attributes: Attributes,
 ): tf.TensorInfo[] {
-  const parts: Draws<tf.TensorInfo, tf.TensorInfo>[] = [];
+  const parts: TopDraws<tf.TensorInfo, tf.TensorInfo>[] = [];
   for (let taken = 0; taken < attributes.k; taken += MAX_AT_ONCE) {
     const k = Math.min(MAX_AT_ONCE, attributes.k - taken);
     parts.push(
@@ -253,9 +253,9 @@ function nextWebGpu(
   backend: TfjsWebGpuInternals,
   source: { values: tf.TensorInfo; keys: tf.TensorInfo },
   { k, noisy, columns, rowOffset, columnOffset, known }: Attributes & {
-    known: Draws<tf.TensorInfo, tf.TensorInfo> | undefined;
+    known: TopDraws<tf.TensorInfo, tf.TensorInfo> | undefined;
   },
-): Draws<tf.TensorInfo, tf.TensorInfo> {
+): TopDraws<tf.TensorInfo, tf.TensorInfo> {
   const rows = source.values.shape[0]!;
   let pass = noisy ? SCORED : PLAIN;
   let { values, keys: words } = source;

@@ -20,7 +20,7 @@
  * @module
  */
 import { exponential, type Key, pcg4d } from "../random.ts";
-import type { Draws, MapPlacement } from "./sample.ts";
+import type { MapPlacement, TopDraws } from "./sample.ts";
 import { Top } from "./top_k.ts";
 
 /** No location has a weight above 0, or the weights are NaN. */
@@ -38,7 +38,7 @@ export class NothingToDrawError extends RangeError {
  * @throws {NothingToDrawError} If no location can be drawn.
  */
 export function drawWithReplacement(
-  { indices, values }: Draws<ArrayLike<number>, ArrayLike<number>>,
+  { indices, values }: TopDraws<ArrayLike<number>, ArrayLike<number>>,
   { samples, key, columns, offset = { row: 0, column: 0 } }: MapPlacement & {
     samples: number;
     key: Key;
@@ -129,7 +129,7 @@ class Clock {
  * @throws {NothingToDrawError} If no location can be drawn.
  */
 export function drawExpected(
-  { indices, values }: Draws<ArrayLike<number>, ArrayLike<number>>,
+  { indices, values }: TopDraws<ArrayLike<number>, ArrayLike<number>>,
   samples: number,
 ): { indices: number[]; counts: number[] } {
   if (!(indices[0]! >= 0 && values[0]! > 0)) {

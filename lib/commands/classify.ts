@@ -62,7 +62,7 @@ const FLAGS = {
   mpp: number(
     "UM",
     "micrometres per px of the images, whatever their files say",
-    { min: MPP_RANGE.least, max: MPP_RANGE.most },
+    { min: MPP_RANGE.min, max: MPP_RANGE.max },
   ),
   workers: workers("images side by side (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,

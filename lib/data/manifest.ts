@@ -13,7 +13,7 @@ import { DataError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/bytes/source.ts";
-import { type Columns, Faults, readTable, type Row } from "./table.ts";
+import { type Columns, Faults, readTable, type TableRow } from "./table.ts";
 
 /** The side of a split an image stands on. */
 export type Split = "train" | "validation" | "test";
@@ -133,7 +133,7 @@ export async function checkLeaks(
 const LEAKS_SHOWN = 20;
 
 function parseEntry(
-  { line, fields }: Row,
+  { line, fields }: TableRow,
   { path, folder, has, faults }: {
     path: string;
     folder: string;

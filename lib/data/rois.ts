@@ -20,7 +20,7 @@ import { exists, spelled } from "../files.ts";
 import type { Region } from "../image/geometry.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import { locateImage, type Manifest, type ManifestEntry } from "./manifest.ts";
-import { type Columns, Faults, readTable, type Row } from "./table.ts";
+import { type Columns, Faults, readTable, type TableRow } from "./table.ts";
 
 /** An object that someone marked; a point has no width and height. */
 export interface AnnotatedObject extends Region {
@@ -185,7 +185,7 @@ async function readObjects(
   return objects;
 }
 
-function parseBox(row: Row, faults: Faults): Region {
+function parseBox(row: TableRow, faults: Faults): Region {
   const [left, top, right, bottom] = BOX.map((c) =>
     parsePx(row, c, faults)
   ) as [number, number, number, number];
@@ -195,13 +195,13 @@ function parseBox(row: Row, faults: Faults): Region {
   return { x: left, y: top, width: right - left, height: bottom - top };
 }
 
-function parsePoint(row: Row, faults: Faults): Region {
+function parsePoint(row: TableRow, faults: Faults): Region {
   const [x, y] = POINT.map((c) => parsePx(row, c, faults)) as [number, number];
   return { x, y, width: 0, height: 0 };
 }
 
 function parsePx(
-  { line, fields }: Row,
+  { line, fields }: TableRow,
   column: string,
   faults: Faults,
 ): number {

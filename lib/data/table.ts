@@ -10,7 +10,7 @@ import { spelled } from "../files.ts";
 import { nearest } from "../nearest.ts";
 
 /** One record of a table: its fields by column, blank ones left out. */
-export interface Row {
+export interface TableRow {
   line: number; // of the file, counted from 1
   fields: Partial<Record<string, string>>;
 }
@@ -19,7 +19,7 @@ export interface Row {
 export interface Table {
   path: string;
   columns: string[];
-  rows: Row[];
+  rows: TableRow[];
 }
 
 /** The columns a table may have: `required` ones and others. */
@@ -78,7 +78,7 @@ export async function readTable(
   }
   const columns = header.record;
   checkColumns(columns, known, { line: header.line, faults });
-  const rows: Row[] = [];
+  const rows: TableRow[] = [];
   for (const { record, line } of records) {
     if (record.length === columns.length) {
       const cells = columns.map((column, i) => [column, record[i]] as const);

@@ -9,15 +9,14 @@
  * The micrometres per px that are followed. What lies beyond is a mistake of a
  * unit, and would be enlarged or shrunk without bound.
  */
-export const MPP_RANGE = { least: 0.01, most: 100 } as const;
+export const MPP_RANGE = { min: 0.01, max: 100 } as const;
 
 export function isPlausibleMpp(mpp: number): boolean {
-  return mpp >= MPP_RANGE.least && mpp <= MPP_RANGE.most;
+  return mpp >= MPP_RANGE.min && mpp <= MPP_RANGE.max;
 }
 
 /** The range in words, for messages. */
-export const MPP_WORDS =
-  `from ${MPP_RANGE.least} to ${MPP_RANGE.most} um per px`;
+export const MPP_WORDS = `from ${MPP_RANGE.min} to ${MPP_RANGE.max} um per px`;
 
 /** Micrometres per px along both axes, as a file says them. */
 export interface PixelSize {

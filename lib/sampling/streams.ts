@@ -15,7 +15,7 @@ import { Top } from "../../kernels/sample/top_k.ts";
 import { type Entropy, entropySlope, entropyTerm } from "./entropy.ts";
 
 /** A rectangle of locations of a map. */
-export interface Block {
+export interface LocationBlock {
   row: number;
   column: number;
   rows: number;
@@ -73,7 +73,11 @@ export class GumbelDraws {
    * @param logWeights of the block's locations, up to a constant of the map.
    * @param logits what is remembered of those that are drawn.
    */
-  add(block: Block, logWeights: Float32Array, logits = logWeights): void {
+  add(
+    block: LocationBlock,
+    logWeights: Float32Array,
+    logits = logWeights,
+  ): void {
     const { key, columns } = this.#options;
     const { indices, values } = topGumbelReference(logWeights, {
       k: Math.min(this.#k, logWeights.length),
@@ -121,7 +125,7 @@ export class ExpectedCounts {
     this.#logNormaliser = logNormaliser;
   }
 
-  add(block: Block, logits: Float32Array): void {
+  add(block: LocationBlock, logits: Float32Array): void {
     for (const [i, logit] of logits.entries()) {
       const attention = Math.fround(Math.exp(logit - this.#logNormaliser));
       const index = indexInMap(block, i, this.#columns);
@@ -176,7 +180,7 @@ export class EntropySums implements Entropy {
  * Log-weights of the contrastive draws, 1 - attention; -Infinity where there is
  * no location. The logits themselves where there is but one.
  */
-export function contrastiveWeights(
+export function contrastiveLogWeightsOf(
   logits: Float32Array,
   { logNormaliser, locations }: { logNormaliser: number; locations: number },
 ): Float32Array {
@@ -190,7 +194,7 @@ export function contrastiveWeights(
 
 /** Index in a map of `columns` of the location at `index` of a block of it. */
 export function indexInMap(
-  block: Block,
+  block: LocationBlock,
   index: number,
   columns: number,
 ): number {

@@ -326,7 +326,10 @@ Deno.test("a placed grid begins within its first cell, on whole px of its levels
   }
   // Steps are whole px of all levels that stage I may read: of 4 and 5, 20.
   assert.deepEqual(placed(0.999, 1, 4, 5), {
-    ...{ x: 20, y: 20, width: 620, height: 780 },
+    x: 20,
+    y: 20,
+    width: 620,
+    height: 780,
   });
   assert.equal(placed(0.999, 1, 2, 4).x, 32);
   assert.equal(placed(0.999, 1, 16).x, 32); // too coarse to be read

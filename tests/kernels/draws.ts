@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
 import {
-  type Draws,
+  type TopDraws,
   topGumbel,
   topGumbelReference,
 } from "../../kernels/sample/sample.ts";
@@ -29,9 +29,9 @@ export function normals(count: number): Float32Array {
 }
 
 /** What an engine draws, and what its reference does. */
-export interface Drawn extends Draws<Int32Array, Float32Array> {
+export interface Drawn extends TopDraws<Int32Array, Float32Array> {
   keys: Uint32Array<ArrayBuffer>;
-  reference: Draws<Int32Array, Float32Array>;
+  reference: TopDraws<Int32Array, Float32Array>;
 }
 
 /** Draws k of each row on the current engine. */

@@ -6,7 +6,7 @@
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import type { ConvShape } from "../conv.ts";
-import { type Block, LANES, outerBlock } from "./register_blocks.ts";
+import { LANES, outerBlock, type RegisterBlock } from "./register_blocks.ts";
 import { outerProducts } from "./routines.ts";
 import { offsetOf, routine, type WasmBackend } from "../../wasm/routine.ts";
 
@@ -131,7 +131,10 @@ export function addPixels(
   backend.disposeData(one.dataId);
 }
 
-function outerRoutine(backend: WasmBackend, { values, vectors }: Block) {
+function outerRoutine(
+  backend: WasmBackend,
+  { values, vectors }: RegisterBlock,
+) {
   return routine(
     backend,
     `outer_${values}x${vectors}`,

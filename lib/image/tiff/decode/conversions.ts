@@ -47,8 +47,8 @@ function scaled({ bits, kind, range }: SampleType): string[] {
   if (range === undefined) {
     return bits > 8 ? [`${bits}-bit samples scaled to 8`] : [];
   }
-  const { least, most } = range;
+  const { min, max } = range;
   return [
-    `${bits}-bit samples (${kind}) scaled to 8: ${least} is black, ${most} white`,
+    `${bits}-bit samples (${kind}) scaled to 8: ${min} is black, ${max} white`,
   ];
 }

@@ -19,8 +19,8 @@ export interface SampleType {
 
 /** Numbers between which samples are shown. */
 export interface SampleRange {
-  least: number;
-  most: number;
+  min: number;
+  max: number;
 }
 
 /** The step that was taken before compression. */
@@ -88,13 +88,13 @@ async function readRange(
   bits: number,
 ): Promise<SampleRange | undefined> {
   if (kind === "unsigned" && bits <= 16) return undefined;
-  const least = await directory.number(TAG.sMinSampleValue, NaN);
-  const most = await directory.number(TAG.sMaxSampleValue, NaN);
-  if (least < most && Number.isFinite(most - least)) return { least, most };
-  if (kind === "floating point") return { least: 0, most: 1 };
+  const min = await directory.number(TAG.sMinSampleValue, NaN);
+  const max = await directory.number(TAG.sMaxSampleValue, NaN);
+  if (min < max && Number.isFinite(max - min)) return { min, max };
+  if (kind === "floating point") return { min: 0, max: 1 };
   return kind === "signed"
-    ? { least: -(2 ** (bits - 1)), most: 2 ** (bits - 1) - 1 }
-    : { least: 0, most: 2 ** bits - 1 };
+    ? { min: -(2 ** (bits - 1)), max: 2 ** (bits - 1) - 1 }
+    : { min: 0, max: 2 ** bits - 1 };
 }
 
 /** @throws {ImageError} With the reason only. */
@@ -275,10 +275,10 @@ function toBytes({ bits, range }: SampleType, numbers: Numbers): Uint8Array {
     const round = bits < 8 ? Math.round : Math.floor;
     for (let i = 0; i < out.length; i++) out[i] = round(numbers[i]! * factor);
   } else {
-    const { least, most } = range;
-    const factor = 255 / (most - least);
+    const { min, max } = range;
+    const factor = 255 / (max - min);
     for (let i = 0; i < out.length; i++) {
-      out[i] = (numbers[i]! - least) * factor; // rounds, and NaN is 0
+      out[i] = (numbers[i]! - min) * factor; // rounds, and NaN is 0
     }
   }
   return new Uint8Array(out.buffer);
