@@ -1,7 +1,7 @@
 /**
- * Every conversion between locations, views and pixels, as pure functions; what
- * concerns the levels of a pyramid is in level_geometry.ts. No other file
- * multiplies a coordinate by a scale.
+ * Every conversion between locations, views and pixels, as pure functions; the
+ * levels of a pyramid are in level_geometry.ts. No other file multiplies a
+ * coordinate by a scale.
  *
  * Source: Kong & Henao, CVPR 2022, section 2.1. Pixels are (x, y) of level 0;
  * locations are (row, column) of an attention map.
@@ -45,7 +45,7 @@ export interface MapBlock extends Location, MapSize {}
 // 100 * 0.29 is 28.999999999999996: without this, floor() would lose a pixel.
 export const ROUNDING = 1e-9;
 
-/** Extent in px of `extent` px seen at `scale`; at least 1. */
+/** Extent of `extent` px at `scale`, px; at least 1. */
 export function scaledExtent(extent: number, scale: number): number {
   return Math.max(1, Math.floor(extent * scale + ROUNDING));
 }
@@ -90,14 +90,15 @@ export function tileMapSize(
   };
 }
 
-/** Whether stage I has one location a view pixel, as in the paper. */
+/** Stage I has one location per view pixel, as in the paper. */
 export function isDense(scale: number, stride: number): boolean {
   return stride * scale <= 1 + ROUNDING;
 }
 
 /**
- * Cuts a map over a view in blocks of like size that see, with `halo` px
- * around, about `pixels` px of the view; at least a location each.
+ * Cuts a map over a view into blocks of similar size, each of which covers,
+ * with `halo` px around, about `pixels` px of the view; at least one location
+ * each.
  */
 export function mapBlocks(
   map: MapSize,
@@ -117,7 +118,7 @@ export function mapBlocks(
   );
 }
 
-/** Cuts [0, count) in parts of at most `most`, or of 1. */
+/** Cuts [0, count) into even parts of at most `most`, but at least 1. */
 function evenParts(count: number, most: number): [number, number][] {
   const parts = Math.ceil(count / Math.max(1, Math.floor(most + ROUNDING)));
   return Array.from({ length: parts }, (_, i) => [
@@ -126,7 +127,7 @@ function evenParts(count: number, most: number): [number, number][] {
   ]);
 }
 
-/** The px of a view that `block` of a map over it sees, with `halo` px around. */
+/** The px of a view that `block` of its map covers, with `halo` px around. */
 export function blockPart(
   block: MapBlock,
   map: MapSize,
@@ -144,9 +145,9 @@ export function blockPart(
 }
 
 /**
- * Share of each of `locations` px from `start` on in each cell from `first` on,
- * of `count` equal ones over `extent` px: `[cells, locations]`, a row adds to 1
- * where the px hold the cell.
+ * Share of each of `locations` px, starting with `start`, in each cell,
+ * starting with `first`, of `count` equal ones over `extent` px: `[cells,
+ * locations]`; a row sums to 1 if the px cover the cell.
  */
 export function cellShares(
   { first, cells, count, extent }: Record<
@@ -169,7 +170,7 @@ export function cellShares(
 
 /**
  * Centre of the tile at `location`. On the paper's map the first and last
- * locations are the first and last pixels; on a grid a location stands for its
+ * locations are the first and last pixels; on a grid a location represents its
  * cell, so the tile is centred on the cell.
  */
 export function tileCentre(
@@ -200,8 +201,8 @@ export function centredRegion(centre: Point, size: Size): Region {
 }
 
 /**
- * The pixels that a region of `size` can be centred on so that it holds
- * `point`: what `centredRegion` maps to regions that hold it.
+ * Centres of regions of `size` that hold `point`: the preimage of
+ * `centredRegion`.
  */
 export function centresHolding(point: Point, size: Size): Region {
   return {
@@ -219,7 +220,7 @@ export function regionMiddle(region: Region): Point {
   };
 }
 
-/** Whether `point` is in `region`: left and top edge included, others not. */
+/** `region` holds `point`: left and top edge included, others not. */
 export function holdsPoint(region: Region, { x, y }: Point): boolean {
   return x >= region.x && x < region.x + region.width &&
     y >= region.y && y < region.y + region.height;
@@ -243,15 +244,19 @@ export function locationAt(index: number, columns: number): Location {
 }
 
 /**
- * Where cell `index` of `count` equal cells over `extent` px begins (and cell
- * `index - 1` ends); may be a fraction. Cell i is what the i-th px of a view of
- * `count` px averages, and it holds pixel `locationToPixel(i, count, extent)`.
+ * Start of cell `index` of `count` equal cells over `extent` px (and end of
+ * cell `index - 1`); may be a fraction. Cell i is the area that the i-th px of
+ * a view of `count` px averages, and it holds pixel `locationToPixel(i, count,
+ * extent)`.
  */
 export function cellEdge(index: number, count: number, extent: number): number {
   return (index * extent) / count;
 }
 
-/** The cell of `count` equal ones over `extent` px that holds `pixel`. */
+/**
+ * Index of the cell that holds `pixel`, of `count` equal cells over `extent`
+ * px.
+ */
 export function cellHolding(
   pixel: number,
   count: number,
@@ -333,7 +338,7 @@ export type AffineTransform = readonly [
   number,
 ];
 
-/** Where `transform` takes a point. */
+/** The image of a point under `transform`. */
 export function transformedPoint(
   { x, y }: Point,
   [a, b, c, d, e, f]: AffineTransform,

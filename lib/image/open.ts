@@ -1,6 +1,6 @@
 /**
- * Opens an image, local or remote: looks at its first bytes, never at its name,
- * and hands it to the reader that knows the format.
+ * Opens an image, local or remote: detects the format by its first bytes, never
+ * by its name, and passes it to the reader of that format.
  *
  * @module
  */
@@ -52,26 +52,29 @@ const MAX_WHOLE_PIXELS = 2 ** 28;
 // PNG and JPEG files with more pixels are converted to a pyramid first.
 const MAX_HELD_PIXELS = 2 ** 26;
 
-// Of an image without blocks; converting one takes 12 s a gigapixel.
+// Limit for an image without blocks; converting one takes 12 s per gigapixel.
 const DEFAULT_MAX_PIXELS = 2 ** 31;
 
-/** How to open an image. */
+/** Options of {@linkcode openImage}. */
 export interface OpenOptions {
   signal?: AbortSignal;
   /**
-   * Images with more pixels than this are refused before they are decoded,
-   * unless they are read in blocks.
+   * Images with more pixels are refused before they are decoded, unless they
+   * are read in blocks.
    */
   maxPixels?: number;
-  /** Where blocks are kept; a small cache of its own if omitted. */
+  /** Cache of decoded blocks; a small one of its own if omitted. */
   cache?: BlockCache;
-  /** Under transparent pixels; white if omitted. Do not share `cache` then. */
+  /**
+   * Colour under transparent pixels; white if omitted. Do not share `cache` if
+   * set.
+   */
   backdrop?: Backdrop;
-  /** Fetches what a URL names, in place of Deno's. */
+  /** Fetches URLs in place of Deno's `fetch`. */
   fetch?: Fetch;
   /**
-   * The file is a stranger's: no other file that it names, or that lies beside
-   * it, is read. So is every file of a server.
+   * The file is untrusted: no other file that it names, or that lies beside it,
+   * is read. Remote files are always opened so.
    */
   alone?: boolean;
 }
@@ -84,13 +87,13 @@ type Decoder = (
 /** A format: how its files begin and what opens them. */
 interface Reader {
   format: string;
-  /** How its files begin; "?" is any byte. */
+  /** First bytes of its files; "?" is any byte. */
   signatures: readonly string[];
-  /** Whether a slide is several files, which name each other. */
+  /** A slide consists of several files, which name each other. */
   several?: boolean;
-  /** Refuses files that begin so but are no images. */
+  /** Refuses files with this signature that are not images. */
   check?(source: ByteSource, signal?: AbortSignal): Promise<void>;
-  /** Takes the source over: closes it, now or with the pyramid. */
+  /** Takes ownership of the source: closes it, now or with the pyramid. */
   open(source: ByteSource, options: OpenOptions): Promise<Pyramid>;
 }
 
@@ -120,7 +123,7 @@ const readers: readonly Reader[] = [
   slideReader("Sakura (SQLite)", ["SQLite format 3\0"]),
 ];
 
-// Of decoded blocks, where the caller brings no cache: 256 of 256 x 256 px.
+// Bytes of decoded blocks if the caller passes no cache: 256 of 256 x 256 px.
 const DEFAULT_CACHE_BYTES = 2 ** 26;
 
 function defaultCache(): BlockCache {
@@ -165,7 +168,7 @@ export async function openImage(
     );
     if (alone && reader.several) {
       throw new ImageError(
-        `Cannot open ${path} as ${reader.format}: it is of several files, which are read only from folders of this machine`,
+        `Cannot open ${path} as ${reader.format}: this format spans several files; name it by a local path, it cannot be uploaded or fetched`,
       );
     }
     const opening = reader.open(source, options).then(refuseImmense);
@@ -181,13 +184,13 @@ function refuseImmense(pyramid: Pyramid): Pyramid {
   if (Math.max(width, height) <= MAX_SIDE) return pyramid;
   pyramid.close();
   throw new ImageError(
-    `it says that it has ${width} x ${height} px, and ${MAX_SIDE} are the most of a side`,
+    `its header says ${width} x ${height} px; a side may have at most ${MAX_SIDE} px`,
   );
 }
 
 /**
- * Whether a file is the small picture that stands for a MIRAX slide, which is
- * in a folder of its name.
+ * The file is the thumbnail of a MIRAX slide, whose data is in a folder of the
+ * same name.
  */
 async function isMirax(path: string): Promise<boolean> {
   const { dir, name } = parse(path);
@@ -196,7 +199,7 @@ async function isMirax(path: string): Promise<boolean> {
   return info?.isFile ?? false;
 }
 
-/** `opening`, whose errors are given the name of the file. */
+/** Awaits `opening` and adds the name of the file to its errors. */
 async function named<T>(
   path: string,
   what: string,
@@ -215,17 +218,17 @@ function unknownFormat(path: string, head: Uint8Array): string {
   const bytes = [...head.subarray(0, 8)]
     .map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
   const formats = readers.map((reader) => reader.format).join(", ");
-  return `Cannot open ${path} as an image: it starts with the bytes ${bytes}, which is none of ${formats}`;
+  return `Cannot open ${path} as an image: it starts with the bytes ${bytes}, the signature of none of ${formats}`;
 }
 
-/** Whether the bytes are the characters of `signature`, "?" being any. */
+/** The bytes match `signature`; "?" matches any byte. */
 function startsWith(head: Uint8Array, signature: string): boolean {
   return [...signature].every((character, i) =>
     character === "?" || head[i] === character.charCodeAt(0)
   );
 }
 
-/** A format whose files are decoded whole. */
+/** A reader of a format whose files are decoded whole. */
 function rasterReader(
   format: string,
   signatures: string[],
@@ -238,7 +241,10 @@ function rasterReader(
   };
 }
 
-/** A format that libvips decodes; where it does not load, `decode` does. */
+/**
+ * A reader of a format that libvips decodes, or `decode` if libvips does not
+ * load.
+ */
 function flatReader(
   format: string,
   signature: string,
@@ -254,7 +260,7 @@ function flatReader(
   };
 }
 
-/** A format that OpenSlide reads, from version `since` on. */
+/** A reader of a format that OpenSlide supports since version `since`. */
 function slideReader(
   format: string,
   signatures: string[],
@@ -309,12 +315,12 @@ function refuseHugeFile({ size }: ByteSource, maxPixels: number): void {
   }
 }
 
-/** A PNG or JPEG: held whole, or converted to a pyramid where it is large. */
+/** Opens a PNG or JPEG: held whole, or converted to a pyramid if it is large. */
 async function openFlat(
   source: ByteSource,
   options: OpenOptions,
 ): Promise<Pyramid> {
-  // libvips takes what is in brackets at the end of a name for options.
+  // libvips parses brackets at the end of a name as options.
   const path = source.path?.endsWith("]") ? undefined : source.path;
   const header = path === undefined ? undefined : await readHeader(path);
   if (path === undefined || header === undefined || isHeld(header)) {
@@ -325,7 +331,10 @@ async function openFlat(
   return await openAsPyramid(source, { path, header, cache, signal, backdrop });
 }
 
-/** Interlaced and progressive files cannot be streamed: more are held whole. */
+/**
+ * Interlaced and progressive files cannot be streamed, so larger ones are held
+ * whole.
+ */
 function isHeld({ width, height, isProgressive }: Metadata): boolean {
   const most = isProgressive ? MAX_WHOLE_PIXELS : MAX_HELD_PIXELS;
   return width * height <= most;
@@ -347,8 +356,8 @@ async function openTiff(
   try {
     image = await readTiffImage(file, pages, backdrop);
   } catch (cause) {
-    // libvips decodes kinds of pixels that our blocks do not, if whole; what
-    // they refuse for its meaning, it must not show.
+    // libvips decodes kinds of pixels that our block decoder lacks, if whole;
+    // it must not show what we refuse for its meaning.
     const isKind = cause instanceof ForVipsError;
     if (!isKind || !await isForVips(pages[0]!)) throw cause;
     const said = await readPictureFacts(file, pages[0]!);
@@ -363,11 +372,11 @@ async function openTiff(
   return await holdWhole(source, image, options);
 }
 
-// A block of more pixels would take all of a cache, and be decoded again for
-// each region of it: 16 MiB as RGBA.
+// A block of more pixels would fill a cache, and be decoded again for each of
+// its regions: 16 MiB as RGBA.
 const LARGE_BLOCK = 2 ** 22;
 
-/** Tells a picture whose strips are so high that it is decoded as a whole. */
+/** The image has strips so high that it is decoded as a whole. */
 function isOfLargeBlocks({ levels: [base] }: TiffImage): boolean {
   const { tiled, rowBytes, block } = base!;
   const isCut = rowBytes !== undefined; // to blocks of some rows
@@ -393,7 +402,7 @@ async function holdWhole(
   });
 }
 
-/** An image whose blocks libvips does not decode. */
+/** The image with the warnings or refusals of decoding without libvips. */
 function inJavaScript(image: TiffImage): TiffImage {
   const { levels, warnings } = image;
   const isOf = (kind: TiffPage["compression"]) =>
@@ -408,7 +417,10 @@ function inJavaScript(image: TiffImage): TiffImage {
     : image;
 }
 
-/** Aperio halves the colours of such blocks, which only OpenSlide decodes. */
+/**
+ * The blocks are Aperio's JPEG 2000 with subsampled chroma, which only
+ * OpenSlide decodes.
+ */
 function isSubsampled2000({ aperio, levels }: TiffImage): boolean {
   return aperio &&
     levels.some(({ compression }) => compression === "jpeg2000-ycbcr");

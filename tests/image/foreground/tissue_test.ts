@@ -213,7 +213,7 @@ Deno.test("polygons: inside is foreground, holes are not", async () => {
     const refused: [unknown, RegExp][] = [
       [
         { type: "Polygon", coordinates: [[[1, 2]]] },
-        /: coordinates\[0\] is no ring/,
+        /: coordinates\[0\] is not a ring/,
       ],
       [{ type: "FeatureCollection", features: [] }, /holds no polygon/],
       [[polygon].slice(1), /holds no polygon/],
