@@ -9,7 +9,7 @@ import { DataError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { nearest } from "../nearest.ts";
 
-/** One record of a table: its fields by column, blank ones left out. */
+/** One record of a table: its fields by column, blank ones omitted. */
 export interface TableRow {
   line: number; // of the file, counted from 1
   fields: Partial<Record<string, string>>;
@@ -140,7 +140,7 @@ async function readBytes(path: string): Promise<Uint8Array> {
   const file = await spelled(path);
   const { size } = await Deno.stat(file);
   if (size > MAX_BYTES) {
-    throw new Error(`it has ${size} bytes, and ${MAX_BYTES} are the most`);
+    throw new Error(`it has ${size} bytes; at most ${MAX_BYTES} are read`);
   }
   return await Deno.readFile(file);
 }

@@ -24,19 +24,19 @@ export interface PixelSize {
   y?: number | undefined;
 }
 
-const NOT_FOLLOWED = "not followed: ";
+const IGNORED = "ignored: ";
 
 /** Warning about um per px of a file that are ignored. */
-export function notFollowed(mpp: number, source: string, why: string): string {
-  return `${NOT_FOLLOWED}${inWords(mpp)} um per px of its ${source}, ${why}`;
+export function ignoredMpp(mpp: number, source: string, why: string): string {
+  return `${IGNORED}${inWords(mpp)} um per px of its ${source}, ${why}`;
 }
 
 /** The first such warning, without its prefix. */
-export function findNotFollowed(
+export function findIgnoredMpp(
   warnings: readonly string[],
 ): string | undefined {
-  return warnings.find((warning) => warning.startsWith(NOT_FOLLOWED))
-    ?.slice(NOT_FOLLOWED.length);
+  return warnings.find((warning) => warning.startsWith(IGNORED))
+    ?.slice(IGNORED.length);
 }
 
 // Tolerated ratio of a pixel's sides: scanners of one make differ by as much.
@@ -55,7 +55,7 @@ export function plausibleMpp(
   const mpp = x ?? y;
   if (mpp === undefined) return undefined;
   if (!isPlausibleMpp(mpp)) {
-    warnings.push(notFollowed(mpp, source, `which is not ${MPP_WORDS}`));
+    warnings.push(ignoredMpp(mpp, source, `which is not ${MPP_WORDS}`));
     return undefined;
   }
   if (y !== undefined && Math.abs(y / mpp - 1) > SQUARE_TOLERANCE) {

@@ -18,7 +18,7 @@ import {
   scaledSize,
   type Size,
 } from "./geometry.ts";
-import { findNotFollowed, inWords, isPlausibleMpp, MPP_WORDS } from "./mpp.ts";
+import { findIgnoredMpp, inWords, isPlausibleMpp, MPP_WORDS } from "./mpp.ts";
 import { copyPart } from "./pyramids/pixels.ts";
 import {
   type Level,
@@ -50,7 +50,7 @@ export function atMpp(
   if (mpp === null) return pyramid;
   const own = known ?? pyramid.mpp;
   if (own === undefined) {
-    const said = findNotFollowed(pyramid.warnings);
+    const said = findIgnoredMpp(pyramid.warnings);
     const found = said
       ? `its file says ${said}`
       : "its file does not say its own";
@@ -78,7 +78,7 @@ function unfit(image: Size, own: number, scale: number): string | undefined {
   if (scale > MAX_ENLARGEMENT) {
     return `so it would be enlarged ${
       inWords(scale)
-    } times, and ${MAX_ENLARGEMENT} are the most`;
+    } times (at most ${MAX_ENLARGEMENT} are allowed)`;
   }
   const side = Math.max(image.width, image.height) * scale;
   return side >= 1 && side <= MAX_SIDE

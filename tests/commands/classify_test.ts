@@ -434,7 +434,7 @@ Deno.test("micrometres per px: asked for, missing, given", async () => {
     await zoomin(folder, ...classify, "--mpp", "50", IMAGES[0]!),
     {
       code: 1,
-      message: /so it would be enlarged 100 times, and 16 are the most;/,
+      message: /so it would be enlarged 100 times \(at most 16 are allowed\);/,
     },
   );
   const about = '<OME><Image><Pixels PhysicalSizeX="500"/></Image></OME>';

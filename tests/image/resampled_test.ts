@@ -222,7 +222,7 @@ Deno.test("um per px that are no microscope's, or an enlargement without sense, 
       [Infinity, 0.5, "has Infinity, which is not from"],
       [NaN, 0.5, "has NaN, which is not from"],
       [1e-12, 0.5, "has 1e-12, which is not from"],
-      [40, 0.5, "so it would be enlarged 80 times, and 16 are the most"],
+      [40, 0.5, "so it would be enlarged 80 times (at most 16 are allowed)"],
       [0.01, 5, "so its longer side would be 0\\.128 px"],
     ] as const
   ) {

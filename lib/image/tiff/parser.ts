@@ -1,6 +1,6 @@
 /**
- * Reads the directories (IFDs) of TIFF and BigTIFF files, and of their values
- * only those asked for: a slide's tables of blocks run to megabytes.
+ * Reads the directories (IFDs) of TIFF and BigTIFF files, and their values on
+ * demand: a slide's tables of blocks may take megabytes.
  *
  * Formats: see directory.ts.
  *
@@ -91,19 +91,21 @@ const NAMES = new Map<number, string>(
   Object.entries(TAG).map(([name, tag]) => [tag, name]),
 );
 
-/** The file itself is damaged: not the disk or network that brings it. */
+/** The file itself is damaged, as opposed to a failing disk or network. */
 export class TiffDamage extends ImageError {}
 
-// Values of an entry that are read at once; tables of blocks are not.
+// Maximum values of an entry that is read whole; tables of blocks are not.
 const MAX_VALUES = 2 ** 20;
 
-// Bytes of a text: OME-XML of a slide with thousands of planes has below 10 MB.
+// Maximum bytes of a text: OME-XML of a slide with thousands of planes takes
+// less than 10 MB.
 const MAX_BYTES = 2 ** 24;
 
-// Entries of a directory; the odd files of public collections have below 100.
+// Maximum entries of a directory; odd files of public collections have fewer
+// than 100.
 const MAX_ENTRIES = 1024;
 
-// Directories of a file: levels, sub-images, planes of a stack.
+// Maximum directories of a file: levels, sub-images, planes of a stack.
 const MAX_DIRECTORIES = 1024;
 
 /** An entry of a directory. */
@@ -114,7 +116,7 @@ interface Entry {
   at: number;
 }
 
-/** A TIFF file of which directories are read. */
+/** A TIFF file whose directories are read. */
 export class TiffFile {
   readonly source: ByteSource;
   readonly littleEndian: boolean;
@@ -144,14 +146,14 @@ export class TiffFile {
     return new TiffFile(source, head);
   }
 
-  /** What was left out of the directories that were read. */
+  /** Warnings about entries and pages that were skipped. */
   get warnings(): string[] {
     return [...this.#warnings];
   }
 
   /**
-   * The directories one after the other, from the first on. Damage behind the
-   * first one ends them, with a warning.
+   * The directories one after the other, from the first on. Damage after the
+   * first one ends the list, with a warning.
    */
   async directories(signal?: AbortSignal): Promise<TiffDirectory[]> {
     const directories: TiffDirectory[] = [];
@@ -170,7 +172,7 @@ export class TiffFile {
         at = next;
       } catch (error) {
         if (!(error instanceof TiffDamage) || page === 0) throw error;
-        this.#warn(`pages after the first ${page} left out: ${error.message}`);
+        this.#warn(`pages after the first ${page} skipped: ${error.message}`);
         break;
       }
     }
@@ -178,7 +180,7 @@ export class TiffFile {
     return directories;
   }
 
-  /** The directory at byte `at`, and where the next one is; 0 if none. */
+  /** The directory at byte `at`, and the offset of the next one; 0 if none. */
   async directory(
     at: number,
     signal?: AbortSignal,
@@ -213,7 +215,7 @@ export class TiffFile {
           ? at + countBytes + from + 4 + offsetBytes
           : offset(view, from + 4 + offsetBytes, little),
       };
-      // Of an entry that stands twice the first counts, as for libtiff.
+      // Of duplicate entries the first counts, as in libtiff.
       if (this.#isPresent(tag, entry) && !entries.has(tag)) {
         entries.set(tag, entry);
       }
@@ -224,7 +226,10 @@ export class TiffFile {
     };
   }
 
-  /** Leaves out what is empty and, with a warning, damage that can be spared. */
+  /**
+   * Skips empty entries and, with a warning, damaged ones that are not
+   * essential.
+   */
   #isPresent(tag: number, { type, count, at }: Entry): boolean {
     if (count === 0) return false;
     if (ESSENTIAL.has(tag) || !NAMES.has(tag)) return true;
@@ -235,7 +240,7 @@ export class TiffFile {
     const reason = bytes === undefined
       ? `has values of type ${type}`
       : "lies beyond the end of the file";
-    this.#warn(`${NAMES.get(tag)} (tag ${tag}) ${reason}: left out`);
+    this.#warn(`${NAMES.get(tag)} (tag ${tag}) ${reason}: ignored`);
     return false;
   }
 
@@ -253,7 +258,8 @@ export class TiffFile {
     length: number,
     signal?: AbortSignal,
   ): Promise<Uint8Array> {
-    // Offsets are any number that the file says, negative and fractions too.
+    // A file may state any number as an offset, even negative ones and
+    // fractions.
     const isPlace = Number.isSafeInteger(offset) && offset >= 0;
     if (!isPlace || offset + length > this.source.size) throw truncated();
     return await this.#bytes.read(offset, length, signal);
@@ -314,7 +320,7 @@ export class TiffDirectory {
   }
 
   /**
-   * A table of which single values are read; empty where it is absent.
+   * A table whose values are read on demand; empty if absent.
    *
    * @throws {ImageError} If it is longer than the file.
    */
@@ -372,7 +378,7 @@ export class TiffDirectory {
   }
 }
 
-/** Values of a long entry, read where they are asked for. */
+/** Values of a long entry, read on demand. */
 export interface TiffTable {
   count: number;
   at(index: number, signal?: AbortSignal): Promise<number>;

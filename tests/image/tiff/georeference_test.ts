@@ -235,7 +235,7 @@ Deno.test("a place that is damaged leaves the image as it is, with a word", asyn
     assert.equal(image.georeference, undefined);
     assert.match(
       image.warnings.join("\n"),
-      /^modelTiepoint \(tag 33922\) lies beyond the end of the file: left out$/m,
+      /^modelTiepoint \(tag 33922\) lies beyond the end of the file: ignored$/m,
     );
   });
 });
@@ -249,7 +249,7 @@ Deno.test("an image that is turned says that its place is left out", async () =>
     ]);
     assert.ok(
       image.warnings.some((warning) =>
-        warning.startsWith("georeference left out: ")
+        warning.startsWith("georeference ignored: ")
       ),
     );
   });

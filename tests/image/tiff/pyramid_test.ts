@@ -242,7 +242,7 @@ Deno.test("JPEG 2000 with subsampled colours is refused, not misread", async () 
     if (isStart) bytes[at + 42 + 4] = 2;
   }
   const image = await openImage(folder.write("a.tif", bytes));
-  await assert.rejects(readRgb(image), /with subsampled colours is not supp/);
+  await assert.rejects(readRgb(image), /with subsampled chroma is not supp/);
   image.close();
 });
 
@@ -291,7 +291,7 @@ Deno.test("a slide that is cut is refused where it is cut", async () => {
     assert.equal(image.levels.length, 2);
     assert.match(
       image.warnings[0]!,
-      /^pages after the first 2 left out: .*cated/,
+      /^pages after the first 2 skipped: .*cated/,
     );
     assert.deepEqual(await readRgb(image), picture);
     image.close();

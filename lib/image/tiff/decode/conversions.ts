@@ -1,6 +1,6 @@
 /**
- * The changes that decoding makes to a TIFF's pixels, as `Pyramid.warnings`:
- * the same as other formats use where there are such.
+ * The changes that decoding makes to a TIFF's pixels, as `Pyramid.warnings`,
+ * worded as for other formats.
  *
  * @module
  */
@@ -23,12 +23,15 @@ export function conversions(page: TiffPage): string[] {
     ...scaled(type),
     ...alpha === undefined ? [] : [`has alpha: composited over ${backdrop}`],
     ...nodata === undefined ? [] : [
-      `nodata value ${nodata}: shown as it is stored, and for what is left out`,
+      `nodata value ${nodata}: shown as stored, and used for omitted blocks`,
     ],
   ];
 }
 
-/** Of samples that are neither colours nor opacity: near infrared, say. */
+/**
+ * Warnings of samples that are neither colours nor opacity, such as near
+ * infrared.
+ */
 function channelsLeftOut({ samples, colours, alpha }: TiffPage): string[] {
   const own = colourSamples(colours);
   const left = Array.from({ length: samples - own }, (_, i) => own + i)
@@ -37,12 +40,12 @@ function channelsLeftOut({ samples, colours, alpha }: TiffPage): string[] {
   if (left.length === 0) return [];
   return [
     left.length === 1
-      ? `channel ${left[0]} left out: neither a colour nor alpha`
-      : `channels ${left.join(", ")} left out: neither colours nor alpha`,
+      ? `channel ${left[0]} ignored: neither a colour nor alpha`
+      : `channels ${left.join(", ")} ignored: neither colours nor alpha`,
   ];
 }
 
-/** How numbers beyond 8 bits became 8. */
+/** Warnings of samples that were scaled to 8 bits. */
 function scaled({ bits, kind, range }: SampleType): string[] {
   if (range === undefined) {
     return bits > 8 ? [`${bits}-bit samples scaled to 8`] : [];

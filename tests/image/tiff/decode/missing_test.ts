@@ -87,7 +87,7 @@ Deno.test("nodata is named, and shown as it is stored", async () => {
     fields: [asciiField(42113, "255")],
   };
   assert.deepEqual(await shows(recipe, rgbAt), [
-    "nodata value 255: shown as it is stored, and for what is left out",
+    "nodata value 255: shown as stored, and used for omitted blocks",
   ]);
 });
 
