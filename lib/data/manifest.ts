@@ -1,5 +1,5 @@
 /**
- * The manifest: a CSV table with one labelled image a line.
+ * The manifest: a CSV table with one labelled image per line.
  *
  *     image,label[,split][,fold][,group][,mpp][,rois]
  *
@@ -15,12 +15,12 @@ import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import { type Columns, Faults, readTable, type TableRow } from "./table.ts";
 
-/** The side of a split an image stands on. */
+/** The side of a split that an image is on. */
 export type Split = "train" | "validation" | "test";
 
 /** A labelled image. */
 export interface ManifestEntry {
-  /** As the manifest writes it. */
+  /** The path or URL as written in the manifest. */
   image: string;
   /** The absolute path, or the URL. */
   path: string;
@@ -29,13 +29,13 @@ export interface ManifestEntry {
   classIndex: number;
   split?: Split;
   fold?: number;
-  /** Images that must stay together, such as those of one patient. */
+  /** Group of images that must stay together, such as those of one patient. */
   group?: string;
   /** Micrometres per level-0 px. */
   mpp?: number;
   /** The absolute path of a CSV with the objects of the image. */
   rois?: string;
-  /** The manifest that names the image, and its line there, from 1. */
+  /** The manifest that names the image. */
   manifest: string;
   line: number;
 }
@@ -44,7 +44,7 @@ export interface ManifestEntry {
 export interface Manifest {
   path: string;
   folder: string;
-  /** Sorted: as numbers where all are integers, else by code unit. */
+  /** Sorted labels: numerically if all are integers, else by code unit. */
   classes: string[];
   entries: ManifestEntry[];
 }
@@ -54,7 +54,7 @@ const COLUMNS: Columns = {
   optional: ["split", "fold", "group", "mpp", "rois"],
 };
 
-// The words published data sets use for the three sides.
+// Words for the three sides in published data sets.
 const SPLITS: Record<string, Split> = {
   train: "train",
   validation: "validation",
@@ -68,7 +68,7 @@ const SPLITS: Record<string, Split> = {
  *
  * @param options.classes the classes of a checkpoint: other labels are faults,
  * and class indices are those of the checkpoint.
- * @param options.isFile whether a file is there; one that may not be read is not.
+ * @param options.isFile tells whether a file exists and may be read.
  * @throws {DataError} With every fault, each by file and line.
  */
 export async function readManifest(
@@ -101,9 +101,9 @@ export async function readManifest(
 }
 
 /**
- * Checks that no patient and no picture stands on two sides of a split or in
- * two folds, where it would be learned and then tested. The entries may come
- * from several manifests.
+ * Checks that no patient and no image is on two sides of a split or in two
+ * folds, because a test on it would be a leak. The entries may come from
+ * several manifests.
  *
  * @throws {DataError} With every leak, each by the files and lines it joins.
  */
@@ -113,11 +113,11 @@ export async function checkLeaks(
   const leaks = [
     ...leaksWithin(
       Map.groupBy(entries, ({ group }) => group),
-      (group) => `group "${group}" stands on both sides: keep it on one`,
+      (group) => `group "${group}" is on both sides: keep it on one`,
     ),
     ...leaksWithin(
       await groupByContent(entries),
-      () => "the same picture stands on both sides: remove one",
+      () => "the same image is on both sides: remove one",
     ),
   ];
   if (leaks.length === 0) return;
@@ -157,7 +157,7 @@ function parseEntry(
     image,
     path: locateImage(folder, image),
     label,
-    classIndex: -1, // known once all labels are
+    classIndex: -1, // set once all labels are known
     ...(split !== undefined && { split }),
     ...(fold !== undefined && { fold }),
     ...(group !== undefined && { group }),
@@ -168,7 +168,7 @@ function parseEntry(
   };
 }
 
-/** Calls the files of an entry as the disk does. */
+/** Replaces the paths of an entry by their spelling on the disk. */
 async function spellPaths(entry: ManifestEntry): Promise<void> {
   if (!isUrl(entry.path)) entry.path = await spelled(entry.path);
   if (entry.rois !== undefined) entry.rois = await spelled(entry.rois);
@@ -179,7 +179,7 @@ export function locateImage(folder: string, image: string): string {
   return isUrl(image) ? image : resolve(folder, image);
 }
 
-/** Tables of objects are read from files: a URL would be taken for none. */
+/** Tables of objects are read from files only: a URL is a fault. */
 function parseRois(
   file: string | undefined,
   { folder, line, faults }: { folder: string; line: number; faults: Faults },
@@ -237,7 +237,7 @@ function checkDuplicates(entries: ManifestEntry[], faults: Faults): void {
     else {
       faults.add(
         line,
-        `image "${image}" stands on line ${earlier} too: remove one`,
+        `image "${image}" is on line ${earlier} too: remove one`,
       );
     }
   }
@@ -248,7 +248,7 @@ async function checkFiles(
   faults: Faults,
   isFile: (path: string) => Promise<boolean>,
 ): Promise<void> {
-  // What a URL leads to is known when it is opened.
+  // The target of a URL is unknown until it is opened.
   const isThere = async (path: string) => isUrl(path) || await isFile(path);
   await Promise.all(entries.map(async ({ image, path, rois, line }) => {
     if (!await isThere(path)) {

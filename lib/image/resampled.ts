@@ -53,9 +53,9 @@ export function atMpp(
     const said = findIgnoredMpp(pyramid.warnings);
     const found = said
       ? `its file says ${said}`
-      : "its file does not say its own";
+      : "its file does not state its um per px";
     throw new ImageError(
-      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: ${found}; write it in the manifest's column "mpp", or give classify --mpp`,
+      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: ${found}; write them in the manifest's column "mpp", or give classify --mpp`,
     );
   }
   const scale = own / mpp;
@@ -63,7 +63,7 @@ export function atMpp(
   const fault = unfit(pyramid, own, scale);
   if (fault !== undefined) {
     throw new ImageError(
-      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: of its own it has ${own}, ${fault}; write its own in the manifest's column "mpp", or give classify --mpp`,
+      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: it has ${own}, ${fault}; correct it in the manifest's column "mpp", or give classify --mpp`,
     );
   }
   return new ResampledPyramid(pyramid, { mpp, own });

@@ -1,7 +1,7 @@
 /**
- * What draws from a map need, gathered block by block: nothing here grows with
- * the map. A location's random number depends on its row and column alone, so
- * the result is that of the whole map.
+ * State of draws from a map, accumulated block by block: its size does not grow
+ * with the map. A location's random number depends only on its row and column,
+ * so the result is that of the whole map.
  *
  * @module
  */
@@ -22,14 +22,14 @@ export interface LocationBlock {
   columns: number;
 }
 
-/** Locations that were drawn, how often, and the logit of each. */
+/** Drawn locations, with the count and logit of each. */
 export interface StreamedDraws {
   indices: number[]; // in the whole map
   counts: number[];
   logits: number[];
 }
 
-/** log sum exp of all values that were added, as attention is normalised by it. */
+/** Running log-sum-exp of the added values, the normaliser of attention. */
 export class LogSumExp {
   #max = -Infinity;
   #sum = 0; // of exp(value - max)
@@ -45,7 +45,7 @@ export class LogSumExp {
     }
   }
 
-  /** -Infinity if nothing was added that can be drawn. */
+  /** The log-sum-exp; -Infinity if no location can be drawn. */
   get value(): number {
     return this.#max === -Infinity
       ? -Infinity
@@ -71,7 +71,7 @@ export class GumbelDraws {
 
   /**
    * @param logWeights of the block's locations, up to a constant of the map.
-   * @param logits what is remembered of those that are drawn.
+   * @param logits values to return for drawn locations.
    */
   add(
     block: LocationBlock,
@@ -106,7 +106,7 @@ export class GumbelDraws {
   }
 }
 
-/** The counts that N draws are expected to give, from the blocks of one map. */
+/** Expected counts of N draws, from the blocks of one map. */
 export class ExpectedCounts {
   readonly #draws: ExpectedDraws;
   readonly #columns: number;
@@ -143,7 +143,7 @@ export class ExpectedCounts {
   }
 }
 
-/** Forgets what better locations have pushed out. */
+/** Drops the locations that better ones have displaced. */
 function keepOnly(
   logits: Map<number, number>,
   kept: ReadonlySet<number>,
@@ -153,7 +153,7 @@ function keepOnly(
   }
 }
 
-/** Sums over all locations of a map that its entropy needs. */
+/** Running sums over all locations of a map, for its entropy. */
 export class EntropySums implements Entropy {
   negative = 0;
   /** sum p d(p log(p + 1e-6))/dp. */
@@ -177,8 +177,8 @@ export class EntropySums implements Entropy {
 }
 
 /**
- * Log-weights of the contrastive draws, 1 - attention; -Infinity where there is
- * no location. The logits themselves where there is but one.
+ * Log-weights of the contrastive draws, 1 - attention; -Infinity for a location
+ * without foreground. A map of one location keeps its logit.
  */
 export function contrastiveLogWeightsOf(
   logits: Float32Array,

@@ -293,6 +293,6 @@ Deno.test("eval names what is wrong with its input", async () => {
   });
   assertFails(await zoomin(folder, ...EVAL, "--data", "leak.csv"), {
     code: 1,
-    message: /leak\.csv:2 .*leak\.csv:3 .*group "Ann" stands on both sides/,
+    message: /leak\.csv:2 .*leak\.csv:3 .*group "Ann" is on both sides/,
   });
 });

@@ -403,7 +403,7 @@ const FAULTS: Fault[] = [
     argv: ["--data", "groups.csv", "--preset", "needle"],
     code: 1,
     message:
-      /groups\.csv:2 .*and groups\.csv:4 .*: group "Ann" stands on both sides/,
+      /groups\.csv:2 .*and groups\.csv:4 .*: group "Ann" is on both sides/,
   },
   {
     name: "no image to train on",
@@ -455,7 +455,7 @@ const FAULTS: Fault[] = [
     },
     argv: ["--data", "apart.csv", "--preset", "needle", "--folds", "manifest"],
     code: 1,
-    message: /group "Ann" stands on both sides/,
+    message: /group "Ann" is on both sides/,
   },
   {
     name: "a fold that is not there",
@@ -757,7 +757,7 @@ Deno.test("train --folds: a picture twice is on one side of validation", async (
   assert.equal(result.code, 1);
   assert.match(
     result.stderr,
-    /, split train, .*, split validation, .*: the same picture/,
+    /, split train, .*, split validation, .*: the same image/,
   );
 });
 
