@@ -71,6 +71,13 @@ function mix(x: number, y: number, z: number, w: number): void {
  * Chains integers (seed, epoch, image, stage, tile, ...) into a key. The order
  * of the words matters, and so does each of their 53 bits.
  *
+ * @example One stream for each epoch under a seed
+ * ```ts
+ * const [seed, epoch] = [7, 3];
+ * const random = new RandomStream(randomKey(seed, epoch));
+ * random.shuffle(["a", "b", "c"]);
+ * ```
+ *
  * @throws {RangeError} If a word is not a safe integer.
  */
 export function randomKey(seed: number, ...words: number[]): Key {
@@ -94,8 +101,8 @@ export function uniform01(bits: number): number {
 }
 
 /**
- * Maps 32 random bits to an exponential variable of rate 1: E = -log(1 - v), v
- * = uniform01(bits). `log1p` keeps the full relative precision of a small E,
+ * Maps 32 random bits to an exponential variable of rate 1: E = -log(1 - v),
+ * v = uniform01(bits). `log1p` keeps the full relative precision of a small E,
  * which decides the winner of a Gumbel race.
  */
 export function exponential(bits: number): number {

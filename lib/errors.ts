@@ -13,31 +13,37 @@ export abstract class NamedError extends Error {}
 
 /** A wrong command line: exit code 2. */
 export class UsageError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "UsageError";
 }
 
 /** A wrong configuration; the message names the field. */
 export class ConfigError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ConfigError";
 }
 
 /** A wrong manifest or other table; the message names file and line. */
 export class DataError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "DataError";
 }
 
 /** An image cannot be opened or decoded; the message names the file. */
 export class ImageError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ImageError";
 }
 
 /** The bytes match no supported image format. */
 export class ImageFormatError extends ImageError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ImageFormatError";
 }
 
 /** The image is at a place that may not be read. */
 export class ImageRefusedError extends ImageError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ImageRefusedError";
 }
 
@@ -46,11 +52,13 @@ export class ImageRefusedError extends ImageError {
  * itself may be intact.
  */
 export class ImageSourceError extends ImageError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ImageSourceError";
 }
 
 /** The network or the server of an image failed; a retry may succeed. */
 export class NetworkError extends ImageSourceError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "NetworkError";
 }
 
@@ -67,16 +75,19 @@ export function retold(cause: ImageError, message: string): ImageError {
 
 /** A checkpoint cannot be read or does not fit; the message names the file. */
 export class CheckpointError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "CheckpointError";
 }
 
 /** No engine could be started, or it failed while in use. */
 export class EngineError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "EngineError";
 }
 
 /** Training cannot continue; the message states its progress and what to do. */
 export class TrainingError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "TrainingError";
 }
 

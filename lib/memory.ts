@@ -22,8 +22,21 @@ const FEATURE_SHARE = 3 / 16;
 const MAX_BLOCK_PIXELS = 448 * 448;
 const BYTES_PER_PIXEL = 4; // decoded: RGBA
 
-/** One bound on tensors and caches, with the share of each of them. */
+/**
+ * One bound on tensors and caches, with the share of each of them.
+ *
+ * @example
+ * ```ts
+ * const memory = new Memory(256e6);
+ * memory.blockCacheBytes; // 32e6: an eighth
+ * ```
+ */
 export class Memory {
+  /**
+   * Creates a bound.
+   *
+   * @param bytes the bound; {@linkcode DEFAULT_MEMORY_BYTES} if omitted.
+   */
   constructor(readonly bytes: number = DEFAULT_MEMORY_BYTES) {}
 
   /** Bytes for decoded blocks of files. */

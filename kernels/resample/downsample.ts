@@ -59,6 +59,19 @@ type Attributes = {
  * Shrinks N rectangles of `region` (packed pixels, see `packPixels`) to
  * `[N, output.height, output.width, 3]` floats in [0, 1].
  *
+ * @example Halve a region of 4 x 4 px
+ * ```ts
+ * import { packPixels } from "./gather_patches.ts";
+ *
+ * const data = new Uint8Array(4 * 4 * 4).fill(255);
+ * const region = packPixels({ data, width: 4, height: 4 });
+ * const halved = downsample(region, {
+ *   origins: Int32Array.of(0, 0),
+ *   size: { width: 4, height: 4 },
+ *   output: { width: 2, height: 2 },
+ * }); // [1, 2, 2, 3]
+ * ```
+ *
  * @throws {RangeError} If the output is larger than the source.
  */
 export function downsample(

@@ -67,6 +67,16 @@ type Attributes = {
  * Draws k locations of each row without replacement, in order. Equal values go
  * to the lower index; a log-weight of -inf is never drawn.
  *
+ * @example Draw two of three locations
+ * ```ts
+ * import * as tf from "@tensorflow/tfjs-core";
+ * import { randomKey } from "../random.ts";
+ *
+ * const logWeights = tf.log(tf.tensor2d([[0.7, 0.2, 0.1]])) as tf.Tensor2D;
+ * const keys = Uint32Array.from(randomKey(1));
+ * const { indices } = topGumbel(logWeights, { k: 2, keys, columns: 3 });
+ * ```
+ *
  * @param logWeights `[rows, locations]`, up to a constant a row.
  * @returns indices int32 `[rows, k]` and values float32 `[rows, k]`.
  */

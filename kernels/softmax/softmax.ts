@@ -32,7 +32,17 @@ export interface Rows {
   locations: number;
 }
 
-/** Softmax over the last axis of `[rows, locations]`, with its gradient. */
+/**
+ * Softmax over the last axis of `[rows, locations]`, with its gradient.
+ *
+ * @example
+ * ```ts
+ * import * as tf from "@tensorflow/tfjs-core";
+ *
+ * const attention = attentionSoftmax(tf.tensor2d([[0, -Infinity, 0]]));
+ * await attention.data(); // 0.5, 0, 0.5
+ * ```
+ */
 export function attentionSoftmax(logits: tf.Tensor2D): tf.Tensor2D {
   return differentiableSoftmax(logits);
 }

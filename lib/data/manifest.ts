@@ -24,10 +24,13 @@ export interface ManifestEntry {
   image: string;
   /** The absolute path, or the URL. */
   path: string;
+  /** The label of the image. */
   label: string;
   /** Index of `label` in the manifest's classes. */
   classIndex: number;
+  /** The side of the split, if the manifest states it. */
   split?: Split;
+  /** The fold for cross-validation, if the manifest states it. */
   fold?: number;
   /** Group of images that must stay together, such as those of one patient. */
   group?: string;
@@ -37,15 +40,19 @@ export interface ManifestEntry {
   rois?: string;
   /** The manifest that names the image. */
   manifest: string;
+  /** Line of the image in `manifest`, from 1. */
   line: number;
 }
 
 /** A manifest that has been read and checked. */
 export interface Manifest {
+  /** Path of the manifest. */
   path: string;
+  /** Folder of the manifest, to which its paths are relative. */
   folder: string;
   /** Sorted labels: numerically if all are integers, else by code unit. */
   classes: string[];
+  /** The labelled images, in the order of the file. */
   entries: ManifestEntry[];
 }
 
@@ -65,6 +72,14 @@ const SPLITS: Record<string, Split> = {
 
 /**
  * Reads a manifest and checks all of it.
+ *
+ * @example Count the images of each class
+ * ```ts
+ * const { classes, entries } = await readManifest("slides/manifest.csv");
+ * for (const label of classes) {
+ *   console.log(label, entries.filter((entry) => entry.label === label).length);
+ * }
+ * ```
  *
  * @param options.classes the classes of a checkpoint: other labels are faults,
  * and class indices are those of the checkpoint.

@@ -19,12 +19,18 @@ import {
 } from "./webgpu.ts";
 
 /** Names of engines that a user can request. */
-export const BACKENDS = ["auto", "webgpu", "wasm"] as const;
+export const BACKENDS = [
+  "auto",
+  "webgpu",
+  "wasm",
+] as const satisfies readonly BackendChoice[];
 
-export type BackendChoice = (typeof BACKENDS)[number];
+/** An engine by name; `auto` takes a hardware GPU if there is one, else wasm. */
+export type BackendChoice = "auto" | "webgpu" | "wasm";
 
 /** A running engine. */
 export interface Engine {
+  /** Name of the engine. */
   readonly backend: "webgpu" | "wasm";
   /** One line for the user, e.g. "wasm: no WebGPU adapter". */
   readonly reason: string;
@@ -47,6 +53,12 @@ export interface Engine {
 
 /**
  * Starts an engine and makes it tfjs's current backend.
+ *
+ * @example
+ * ```ts
+ * const engine = await startEngine("auto");
+ * console.log(engine.reason); // "wasm: no WebGPU adapter"
+ * ```
  *
  * @throws {EngineError} If webgpu was requested by name and there is no
  * adapter.

@@ -11,19 +11,25 @@
 
 /** Width and height, px. */
 export interface Size {
+  /** Width, px. */
   width: number;
+  /** Height, px. */
   height: number;
 }
 
 /** A rectangle, px: of level 0 unless the signature names another level. */
 export interface Region extends Size {
+  /** Left edge, px. */
   x: number;
+  /** Top edge, px. */
   y: number;
 }
 
 /** A pixel. */
 export interface Point {
+  /** Column, px. */
   x: number;
+  /** Row, px. */
   y: number;
 }
 
@@ -50,7 +56,14 @@ export function scaledExtent(extent: number, scale: number): number {
   return Math.max(1, Math.floor(extent * scale + ROUNDING));
 }
 
-/** Size of the view V(x, s) of something of `size` at `scale` (section 2). */
+/**
+ * Size of the view V(x, s) of something of `size` at `scale` (section 2).
+ *
+ * @example
+ * ```ts
+ * viewSize({ width: 1600, height: 1200 }, 0.3); // 480 x 360
+ * ```
+ */
 export function viewSize(size: Size, scale: number): Size {
   return {
     width: scaledExtent(size.width, scale),
@@ -61,6 +74,11 @@ export function viewSize(size: Size, scale: number): Size {
 /**
  * Pixel of location `index` on an axis of `count` locations over `extent` px:
  * the first location is the first pixel, the last one the last pixel.
+ *
+ * @example
+ * ```ts
+ * [0, 1, 2].map((index) => locationToPixel(index, 3, 101)); // [0, 50, 100]
+ * ```
  */
 export function locationToPixel(
   index: number,
@@ -73,6 +91,13 @@ export function locationToPixel(
 /**
  * Rows and columns of the stage I map. A stride of 1/s1 (or less) is the
  * paper's map, one location a view pixel; a larger one is a grid of cells.
+ *
+ * @example
+ * ```ts
+ * const image = { width: 1600, height: 1200 };
+ * tileMapSize(image, { scale: 0.25, stride: 4 }); // 300 rows, 400 columns
+ * tileMapSize(image, { scale: 0.25, stride: 100 }); // 12 rows, 16 columns
+ * ```
  *
  * @param stride distance between locations, level-0 px.
  */
@@ -294,7 +319,14 @@ export function storedPixels(region: Region, from: Size, to: Size): Region {
   };
 }
 
-/** Size of `size` shrunk so that its longest side is at most `longest` px. */
+/**
+ * Size of `size` shrunk so that its longest side is at most `longest` px.
+ *
+ * @example
+ * ```ts
+ * boundedSize({ width: 4000, height: 1000 }, 1024); // 1024 x 256
+ * ```
+ */
 export function boundedSize(size: Size, longest: number): Size {
   const downsample = Math.max(1, Math.max(size.width, size.height) / longest);
   return {

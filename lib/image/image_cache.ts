@@ -42,6 +42,17 @@ interface SharedImage {
  * Close what `open()` returns, like any image: it is a handle of your own. The
  * decoded image behind it lives until the cache has evicted it and its last
  * handle is closed.
+ *
+ * @example Read one image twice, decoded once
+ * ```ts
+ * const cache = new ImageCache(2 ** 30); // 1 GiB of pixels
+ * for (const x of [0, 256]) {
+ *   const image = await cache.open("scan.png");
+ *   await image.read({ x, y: 0, width: 256, height: 256 }, 0);
+ *   image.close();
+ * }
+ * cache.close();
+ * ```
  */
 export class ImageCache {
   readonly #maxBytes: number;
@@ -51,7 +62,10 @@ export class ImageCache {
   #bytes = 0;
 
   /**
+   * Creates an empty cache.
+   *
    * @param maxBytes bytes of pixels to keep; larger images are not kept at all.
+   * @param open opens an image on a miss; {@linkcode openImage} if omitted.
    */
   constructor(
     maxBytes: number,

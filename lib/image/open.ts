@@ -57,6 +57,7 @@ const DEFAULT_MAX_PIXELS = 2 ** 31;
 
 /** Options of {@linkcode openImage}. */
 export interface OpenOptions {
+  /** Aborts the opening. */
   signal?: AbortSignal;
   /**
    * Images with more pixels are refused before they are decoded, unless they
@@ -131,7 +132,16 @@ function defaultCache(): BlockCache {
 }
 
 /**
- * Opens the image at `path`, or at a URL (http, https, s3).
+ * Opens the image at `path`, or at a URL (http, https, s3). Close it after use.
+ *
+ * @example Read the upper left 512 x 512 px at full resolution
+ * ```ts
+ * const image = await openImage("scan.tif");
+ * console.log(image.width, image.height, image.mpp);
+ * const region = { x: 0, y: 0, width: 512, height: 512 };
+ * const { data } = await image.read(region, 0); // RGBA, row by row
+ * image.close();
+ * ```
  *
  * @throws {ImageError} If it is missing, of no known format, damaged,
  *   truncated or too large; the message names the file and the reason.

@@ -45,7 +45,9 @@ export interface Georeference {
  * refers to level 0 as stored.
  */
 export interface GeoTag {
+  /** Number of the entry. */
   tag: number;
+  /** Its numbers, or the bytes of its text. */
   values: readonly number[];
 }
 
@@ -61,6 +63,7 @@ export interface Pyramid extends Size {
   readonly stored?: Size | undefined;
   /** Magnification of the objective at level 0, if known. */
   readonly magnification?: number | undefined;
+  /** Georeference of level 0, if known. */
   readonly georeference?: Georeference | undefined;
   /** GeoTIFF entries, to be copied to another file of the same pixels. */
   readonly geoTags?: readonly GeoTag[] | undefined;

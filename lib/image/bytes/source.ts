@@ -7,7 +7,9 @@
 
 /** Bytes read so far, and the number of reads (requests, if remote). */
 export interface Traffic {
+  /** Bytes read. */
   bytes: number;
+  /** Reads; requests, if remote. */
   requests: number;
 }
 
