@@ -3,7 +3,7 @@
  *
  *     image,label[,split][,fold][,group][,mpp][,rois]
  *
- * Columns stand in any order; paths are relative to the manifest's folder.
+ * Columns may be in any order; paths are relative to the manifest's folder.
  *
  * @module
  */
@@ -308,7 +308,7 @@ function sortClasses(entries: ManifestEntry[]): string[] {
   return numeric ? classes.sort((a, b) => Number(a) - Number(b)) : classes;
 }
 
-/** Describes the groups whose members stand on different sides. */
+/** Describes the groups with members on different sides. */
 function leaksWithin(
   groups: Map<string | undefined, ManifestEntry[]>,
   describe: (key: string) => string,
@@ -348,7 +348,7 @@ async function groupByContent(
   for (
     const alike of Map.groupBy(local, (entry) => sizes.get(entry)).values()
   ) {
-    if (new Set(alike.map(side)).size === 1) continue; // nothing to tell apart
+    if (new Set(alike.map(side)).size === 1) continue; // all on one side
     for (const entry of alike) {
       const digest = await sha256(entry.path);
       groups.set(digest, [...groups.get(digest) ?? [], entry]);

@@ -2,10 +2,9 @@
  * Annotated objects of images, to measure where attention falls. Training never
  * uses them. They are read from the first of
  *
- *     a column "rois"   a CSV per image
- *     regions.csv       what our synthetic sets write
- *     signs.csv         boxes of road signs (GTSDB)
- *     nuclei/NAME.csv   points of nuclei (CRCHistoPhenotypes)
+ * a column "rois" a CSV per image regions.csv written with our synthetic sets
+ * signs.csv boxes of road signs (GTSDB) nuclei/NAME.csv points of nuclei
+ * (CRCHistoPhenotypes)
  *
  * beside the manifest. If its images lie elsewhere, as in the splits that a run
  * keeps, the tables may be beside the images or their folder.

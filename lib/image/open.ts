@@ -85,7 +85,7 @@ type Decoder = (
   options: DecodeOptions,
 ) => Promise<DecodedImage> | DecodedImage;
 
-/** A format: how its files begin and what opens them. */
+/** A format: the signatures of its files, and their reader. */
 interface Reader {
   format: string;
   /** First bytes of its files; "?" is any byte. */

@@ -111,7 +111,7 @@ export class ExpectedCounts {
   readonly #draws: ExpectedDraws;
   readonly #columns: number;
   readonly #logNormaliser: number;
-  readonly #logits = new Map<number, number>(); // of what may be counted
+  readonly #logits = new Map<number, number>(); // of the candidates
 
   constructor(
     { samples, columns, logNormaliser }: {

@@ -25,7 +25,7 @@ async function read(
   });
 }
 
-/** The lines of the error that `text` leads to, without the folder. */
+/** The lines of the error for `text`, without the folder. */
 async function faultsOf(
   text: string | Uint8Array,
   options?: { classes: string[] },

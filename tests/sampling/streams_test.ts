@@ -122,7 +122,7 @@ Deno.test("contrastive weights are 1 - attention, never of a location that is no
     locations: 2,
   });
   assert.deepEqual([...peaked], [-Infinity, 0]);
-  // Where there is one location, there is nothing to contrast it with.
+  // A single location has nothing to be contrasted with.
   const only = Float32Array.of(-Infinity, 4);
   assert.deepEqual(
     contrastiveLogWeightsOf(only, { logNormaliser: 4, locations: 1 }),

@@ -53,7 +53,7 @@ export async function libvips(act?: string): Promise<Libvips> {
 async function load(): Promise<Found> {
   try {
     const { default: sharp } = await import("sharp");
-    sharp.cache(false); // its cache would hold what ImageCache bounds
+    sharp.cache(false); // its cache would escape the bound of ImageCache
     sharp.concurrency(1); // workers already use every core
     // All Workers share libvips: a temporary change of the block list would
     // disturb them.

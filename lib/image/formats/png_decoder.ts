@@ -146,7 +146,7 @@ function samplesOf(
   return samples;
 }
 
-/** How samples become 8-bit RGBA. */
+/** Converter of samples to 8-bit RGBA. */
 function rgbaOf({ header, palette, transparency }: CheckedPng): ToRgba {
   const { bits, colours } = header;
   if (colours === PALETTE) return ofPalette(palette!, transparency);

@@ -28,7 +28,7 @@ const USUAL: PerStain<Vector> = {
   eosin: [0.072, 0.99, 0.105],
 };
 
-/** The least of 8 bits, as a share: black has no optical density. */
+/** The least nonzero 8-bit value, as a share: black has no optical density. */
 export const DARKEST = 1 / 255;
 
 /**

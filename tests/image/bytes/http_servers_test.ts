@@ -1,6 +1,6 @@
 /**
- * Servers that answer range requests in their own ways: the bytes are there,
- * or it is said that the network, not the image, is at fault.
+ * Servers that answer range requests in unusual ways: either the bytes are
+ * right, or the error blames the network, not the image.
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -151,7 +151,7 @@ Deno.test("bytes that are not those asked for are refused, with both", async () 
   source.close();
 });
 
-/** A server whose every answer is the same. */
+/** A server that sends the same response to every request. */
 async function answering(
   status: number,
   headers: Record<string, string>,
@@ -228,7 +228,10 @@ Deno.test("trouble of the network is no damage of the image, wherever it comes",
   }
 });
 
-/** Reads a file whose answers go wrong from the one `from` on; whether it fails. */
+/**
+ * Reads a file whose responses fail from number `from` on; returns false if the
+ * read succeeds.
+ */
 async function checkTrouble(
   { name, bytes, status, from }: {
     name: string;
@@ -242,7 +245,7 @@ async function checkTrouble(
       request >= from ? { kind: "status", status } : undefined,
   });
   const error = await failure(server.url);
-  if (error === undefined) return false; // it was not asked so often
+  if (error === undefined) return false; // there were fewer requests
   const what = `${name}, ${status} from ${from} on: ${error.message}`;
   assert.equal(error instanceof NetworkError, status === 503, what);
   assert.ok(error instanceof ImageSourceError, what);
@@ -252,7 +255,7 @@ async function checkTrouble(
   return true;
 }
 
-/** What goes wrong when all of an image is read. */
+/** Error of reading a whole image. */
 async function failure(url: string): Promise<Error | undefined> {
   const image = await openImage(url).catch((error: Error) => error);
   if (image instanceof Error) return image;

@@ -7,7 +7,7 @@ import { serveFile, type Trouble } from "../file_server.ts";
 import { eventually } from "../../waiting.ts";
 import { asymmetricPicture, readAll, toSharp } from "../pictures.ts";
 
-const HEAD = 2 ** 14; // what the first request asks for
+const HEAD = 2 ** 14; // bytes of the first request
 const file = new Uint8Array(randomBytes(200_000));
 const fast = { firstPauseMs: 1, attempts: 3 };
 
@@ -106,7 +106,7 @@ for (const trouble of passing) {
     idleTimeoutMs: trouble.kind === "stall" ? 1000 : 60_000,
   };
   Deno.test(`a server in trouble (${name}) is asked again`, async () => {
-    // The first two answers to open it go wrong, and two later ones.
+    // The first two responses on opening fail, and two later ones.
     await using server = await serveFile(file, {
       trouble: (request) => request % 3 === 0 ? undefined : trouble,
     });

@@ -1,4 +1,4 @@
-/** DICOM files that are no slides: said before OpenSlide is asked for. */
+/** DICOM files that are not slides: refused before OpenSlide is needed. */
 import assert from "node:assert/strict";
 import { ImageError } from "../../../lib/errors.ts";
 import { openImage } from "../../../lib/image/open.ts";

@@ -154,7 +154,7 @@ Deno.test("nothing is found wrong with good PNGs, interlaced or not", async () =
 
 const WORDLESS = /no word|Unknown error|libpng read error|undefined/;
 
-/** Opens bytes; an error must be named and say something. */
+/** Opens bytes; an error must be an ImageError with a reason. */
 async function check(path: string, what: string): Promise<void> {
   try {
     const image = await openImage(path);

@@ -1,6 +1,6 @@
 /**
- * Decoding in JavaScript, for where libvips does not load, held against it: PNG
- * to the same pixels, JPEG to 18 levels.
+ * Decoding in JavaScript, used if libvips does not load, compared with libvips:
+ * PNG to the same pixels, JPEG to 18 levels.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ import { toSharp } from "../pictures.ts";
 const OPTIONS = { maxPixels: 2 ** 24 };
 const MAX_LEVELS = 18;
 
-/** Noise in which alpha is anything. */
+/** Noise with random alpha. */
 function noise(width: number, height: number): Sharp {
   const random = new RandomStream(randomKey(5));
   const data = Uint8Array.from(
@@ -43,7 +43,7 @@ function difference(a: DecodedImage, b: DecodedImage): number {
   );
 }
 
-/** Our pixels are libvips's, and so is what is said of them. */
+/** Our pixels and warnings equal those of libvips. */
 async function assertSame(bytes: Uint8Array, what: string): Promise<void> {
   const theirs = await decodeWithVips(bytes, OPTIONS);
   const ours = decodePng(bytes, OPTIONS);
@@ -90,7 +90,7 @@ Deno.test({
         if (!isPng(bytes)) continue;
         const theirs = await decodeWithVips(bytes, OPTIONS)
           .catch((error: Error) => error);
-        // Ours may take more, and libvips takes some that end too early.
+        // Ours may accept more files, and libvips accepts some truncated ones.
         if (theirs instanceof Error || pngFault(bytes)) continue;
         await assertSame(bytes, name);
         same++;
@@ -117,7 +117,7 @@ Deno.test("a damaged PNG is refused in JavaScript, by the same words", async () 
   );
 });
 
-/** A picture as a camera sees one: no decoder sees noise as another does. */
+/** A photo-like picture: decoders differ on noise. */
 function smooth(width: number, height: number): Sharp {
   const data = new Uint8Array(width * height * 4);
   for (let y = 0, i = 0; y < height; y++) {

@@ -1,4 +1,4 @@
-/** Micrometres per px that TIFF files say, in every way that they do. */
+/** Micrometres per px in TIFF files, in every notation. */
 import assert from "node:assert/strict";
 import { openImage } from "../../../lib/image/open.ts";
 import type { Pyramid } from "../../../lib/image/pyramid.ts";

@@ -1,6 +1,6 @@
 /**
  * TIFF pyramids: the same picture in every layout and compression (fixtures/
- * tiff), and real slides and GeoTIFFs, held against libvips.
+ * tiff), and real slides and GeoTIFFs, compared with libvips.
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
@@ -285,7 +285,7 @@ Deno.test("a slide that is cut is refused where it is cut", async () => {
         return error.message.includes(path);
       });
     }
-    // Only the last of its levels lies behind the cut.
+    // Only the last of its levels is behind the cut.
     await Deno.writeFile(path, bytes.subarray(0, bytes.length * 0.97));
     const image = await openImage(path);
     assert.equal(image.levels.length, 2);
@@ -340,7 +340,7 @@ Deno.test("a few bytes that say they are an immense image are refused", async ()
     long(257, 2 ** 31 - 1),
     long(258, 8),
     long(262, 1),
-    long(273, 8), // one strip, of which nothing is there
+    long(273, 8), // one strip without any data
     long(279, 2 ** 31),
   ], { at: HEADER_BYTES, big: false, last: true });
   const path = folder.write(
@@ -382,7 +382,7 @@ function twoTiles(tiles: readonly Uint8Array[], compression: number) {
   ];
   let at = HEADER_BYTES;
   const offsets = tiles.map(({ length }) => {
-    const offset = length === 0 ? 0 : at; // a tile that is left out
+    const offset = length === 0 ? 0 : at; // an omitted tile
     at += length;
     return offset;
   });
@@ -515,7 +515,7 @@ Deno.test("a predictor means nothing without the compressions it is of", async (
     .tiff({ compression: "none", tile: true, tileWidth: 16, tileHeight: 16 })
     .toBuffer();
   const plain = await openImage(folder.write("plain.tif", bytes));
-  // The entry of the resolution's unit becomes one of a predictor.
+  // The entry of the resolution's unit is turned into a predictor.
   const unit = bytes.indexOf(Uint8Array.of(296 & 255, 1, 3, 0, 1, 0, 0, 0));
   assert.ok(unit > 0);
   bytes.set([317 & 255], unit);

@@ -1,5 +1,5 @@
 /**
- * Channels of a TIFF: each is shown by its meaning, or left out with a warning.
+ * Channels of a TIFF: each is shown by its meaning, or ignored with a warning.
  */
 import assert from "node:assert/strict";
 import { openImage } from "../../../../lib/image/open.ts";

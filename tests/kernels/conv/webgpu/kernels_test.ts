@@ -39,8 +39,8 @@ interface Case {
 // Sums of up to 10,000 products in float32.
 const TOLERANCE = 2e-5;
 
-// conv/conv_test.ts runs what the device at hand takes; these run on both budgets,
-// whose bodies, passes and blocks differ.
+// conv/conv_test.ts uses the budget of the current device; these cases run on
+// both budgets, whose bodies, passes and blocks differ.
 const CASES: Case[] = [
   // one pixel; a prime number of everything; odd channels in two passes
   { x: [1, 1, 1, 3], outputs: 8, kernel: 3, padding: 1, relu: true },
@@ -234,7 +234,7 @@ testOnWebGpu("convolutions keep no buffer of the device", async () => {
   };
   const used: number[] = [];
   for (let i = 0; i < 4; i++) {
-    // passes that go on, parts that are added up, and a stock kernel
+    // passes that continue sums, parts that are added up, and a stock kernel
     for (const item of [CASES[4]!, CASES[5]!, UNSUITED]) {
       const results = Object.values(compute(item));
       for (const result of results) await result.data();
