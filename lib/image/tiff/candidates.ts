@@ -7,7 +7,8 @@
 import { isOfContent } from "../../errors.ts";
 import type { Size } from "../geometry.ts";
 import { pageSize } from "./page.ts";
-import { TAG, type TiffDirectory } from "./parser.ts";
+import type { TiffDirectory } from "./parser.ts";
+import { TAG } from "./tags.ts";
 
 /** A directory that may be the image or one of its levels. */
 export interface Candidate extends Size {

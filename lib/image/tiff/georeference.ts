@@ -10,7 +10,8 @@
 import { isOfContent } from "../../errors.ts";
 import type { Georeference, GeoTag, ImageFacts } from "../pyramid.ts";
 import { TYPE, type ValueField } from "./directory.ts";
-import { TAG, type TiffDirectory } from "./parser.ts";
+import type { TiffDirectory } from "./parser.ts";
+import { TAG } from "./tags.ts";
 
 /** Georeference of a file, with its entries and warnings. */
 interface Place extends Pick<ImageFacts, "georeference" | "geoTags"> {

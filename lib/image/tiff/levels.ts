@@ -14,7 +14,8 @@ import type { Backdrop } from "../pyramid.ts";
 import { conversions } from "./decode/conversions.ts";
 import { isAperio, readFacts } from "./metadata.ts";
 import { readPage, type TiffPage } from "./page.ts";
-import { TAG, type TiffDirectory, type TiffFile } from "./parser.ts";
+import type { TiffDirectory, TiffFile } from "./parser.ts";
+import { TAG } from "./tags.ts";
 import type { TiffImage } from "./pyramid.ts";
 import { pixelsToCompare, showSame } from "./resemblance.ts";
 import {

@@ -16,7 +16,8 @@ import { isOme, type OmeFacts, readOme } from "./ome.ts";
 import type { ImageFacts } from "../pyramid.ts";
 import { readPlace } from "./georeference.ts";
 import { pageSize } from "./page.ts";
-import { TAG, type TiffDirectory, type TiffFile } from "./parser.ts";
+import type { TiffDirectory, TiffFile } from "./parser.ts";
+import { TAG } from "./tags.ts";
 
 /** The page that is read, and the page that describes it. */
 export interface DescribedPage {

@@ -15,7 +15,8 @@ import {
   readColours,
   sharesColours,
 } from "./decode/colours.ts";
-import { TAG, type TiffDirectory, type TiffTable } from "./parser.ts";
+import type { TiffDirectory, TiffTable } from "./parser.ts";
+import { TAG } from "./tags.ts";
 import {
   bytesOfRow,
   type Predictor,

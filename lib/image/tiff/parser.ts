@@ -9,87 +9,8 @@
 import { ImageError } from "../../errors.ts";
 import { Chunks } from "../bytes/chunks.ts";
 import type { ByteSource } from "../bytes/source.ts";
+import { ESSENTIAL_TAGS, TAG_NAMES } from "./tags.ts";
 import { readBig, readLong, REAL_TYPES, TYPES } from "./values.ts";
-
-/** Tags that are read, by the names of the specifications. */
-export const TAG = {
-  newSubfileType: 254,
-  oldSubfileType: 255,
-  width: 256,
-  height: 257,
-  bitsPerSample: 258,
-  compression: 259,
-  photometric: 262,
-  fillOrder: 266,
-  description: 270,
-  stripOffsets: 273,
-  orientation: 274,
-  samplesPerPixel: 277,
-  rowsPerStrip: 278,
-  stripBytes: 279,
-  xResolution: 282,
-  yResolution: 283,
-  planarConfiguration: 284,
-  resolutionUnit: 296,
-  software: 305,
-  predictor: 317,
-  colorMap: 320,
-  tileWidth: 322,
-  tileHeight: 323,
-  tileOffsets: 324,
-  tileBytes: 325,
-  subDirectories: 330,
-  inkSet: 332,
-  extraSamples: 338,
-  sampleFormat: 339,
-  sMinSampleValue: 340,
-  sMaxSampleValue: 341,
-  jpegTables: 347,
-  xmp: 700,
-  modelPixelScale: 33550,
-  modelTiepoint: 33922,
-  modelTransformation: 34264,
-  geoKeys: 34735,
-  geoDoubles: 34736,
-  geoTexts: 34737,
-  noData: 42113,
-  rationalPolynomials: 50844,
-  iccProfile: 34675,
-  ycbcrCoefficients: 529,
-  subsampling: 530,
-  referenceBlackWhite: 532,
-  hamamatsu: 65420,
-} as const;
-
-/** Tags without which the pixels cannot be read, or would be read wrongly. */
-const ESSENTIAL: ReadonlySet<number> = new Set([
-  TAG.width,
-  TAG.height,
-  TAG.bitsPerSample,
-  TAG.compression,
-  TAG.photometric,
-  TAG.fillOrder,
-  TAG.stripOffsets,
-  TAG.samplesPerPixel,
-  TAG.rowsPerStrip,
-  TAG.stripBytes,
-  TAG.planarConfiguration,
-  TAG.predictor,
-  TAG.colorMap,
-  TAG.tileWidth,
-  TAG.tileHeight,
-  TAG.tileOffsets,
-  TAG.tileBytes,
-  TAG.extraSamples,
-  TAG.sampleFormat,
-  TAG.jpegTables,
-  TAG.subsampling,
-]);
-
-/** Names of the other tags, for warnings. */
-const NAMES = new Map<number, string>(
-  Object.entries(TAG).map(([name, tag]) => [tag, name]),
-);
 
 /** The file itself is damaged, as opposed to a failing disk or network. */
 export class TiffDamage extends ImageError {}
@@ -232,7 +153,7 @@ export class TiffFile {
    */
   #isPresent(tag: number, { type, count, at }: Entry): boolean {
     if (count === 0) return false;
-    if (ESSENTIAL.has(tag) || !NAMES.has(tag)) return true;
+    if (ESSENTIAL_TAGS.has(tag) || !TAG_NAMES.has(tag)) return true;
     const bytes = TYPES[type]?.bytes;
     if (bytes !== undefined && at + bytes * count <= this.source.size) {
       return true;
@@ -240,7 +161,7 @@ export class TiffFile {
     const reason = bytes === undefined
       ? `has values of type ${type}`
       : "lies beyond the end of the file";
-    this.#warn(`${NAMES.get(tag)} (tag ${tag}) ${reason}: ignored`);
+    this.#warn(`${TAG_NAMES.get(tag)} (tag ${tag}) ${reason}: ignored`);
     return false;
   }
 
@@ -356,7 +277,9 @@ export class TiffDirectory {
     },
   ): Promise<number[]> {
     const stored = TYPES[type];
-    if (stored === undefined || (ESSENTIAL.has(tag) && REAL_TYPES.has(type))) {
+    if (
+      stored === undefined || (ESSENTIAL_TAGS.has(tag) && REAL_TYPES.has(type))
+    ) {
       throw new TiffDamage(
         `it is damaged: tag ${tag} has values of type ${type}`,
       );
@@ -371,7 +294,7 @@ export class TiffDirectory {
       (_, i) => read(view, i * bytes, little),
     );
     const negative = values.find((value) => value < 0);
-    if (negative !== undefined && ESSENTIAL.has(tag)) {
+    if (negative !== undefined && ESSENTIAL_TAGS.has(tag)) {
       throw new TiffDamage(`it is damaged: tag ${tag} is ${negative}`);
     }
     return values;

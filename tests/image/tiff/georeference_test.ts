@@ -14,7 +14,7 @@ import {
   HEADER_BYTES,
   TYPE,
 } from "../../../lib/image/tiff/directory.ts";
-import { TAG } from "../../../lib/image/tiff/parser.ts";
+import { TAG } from "../../../lib/image/tiff/tags.ts";
 import { withFolder } from "../../data/folder.ts";
 import { sharedData } from "../../shared_data.ts";
 

@@ -17,7 +17,7 @@ import {
   TYPE,
 } from "../directory.ts";
 import type { Compression, TiffPage } from "../page.ts";
-import { TAG } from "../parser.ts";
+import { TAG } from "../tags.ts";
 import { jpegFrame } from "./pictures.ts";
 
 // Sixteen tiles of 256 x 256 px: more are no faster, and occupy threads that

@@ -9,7 +9,8 @@ import { ImageError } from "../../../errors.ts";
 import type { Interleaved } from "./jpeg2000.ts";
 import type { Backdrop } from "../../pyramid.ts";
 import { readYcbcrRules, type YcbcrRules } from "./ycbcr.ts";
-import { TAG, type TiffDirectory } from "../parser.ts";
+import type { TiffDirectory } from "../parser.ts";
+import { TAG } from "../tags.ts";
 
 /** The meaning of a pixel's first samples; further ones are not shown. */
 export type Colours =

@@ -5,7 +5,7 @@
  * @module
  */
 import { colourSamples } from "./colours.ts";
-import { TAG } from "../parser.ts";
+import { TAG } from "../tags.ts";
 import type { TiffPage } from "../page.ts";
 import type { SampleType } from "./samples.ts";
 

@@ -7,7 +7,8 @@
  * @module
  */
 import { ImageError } from "../../../errors.ts";
-import { TAG, type TiffDirectory } from "../parser.ts";
+import type { TiffDirectory } from "../parser.ts";
+import { TAG } from "../tags.ts";
 
 /** The type of a page's numbers. */
 export interface SampleType {

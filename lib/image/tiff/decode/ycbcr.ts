@@ -9,7 +9,8 @@
 import { ImageError } from "../../../errors.ts";
 import type { MapSize, Size } from "../../geometry.ts";
 import type { Interleaved } from "./jpeg2000.ts";
-import { TAG, type TiffDirectory } from "../parser.ts";
+import type { TiffDirectory } from "../parser.ts";
+import { TAG } from "../tags.ts";
 
 /** Storage of YCbCr, and its conversion to RGB. */
 export interface YcbcrRules {
