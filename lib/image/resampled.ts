@@ -168,7 +168,7 @@ class ResampledPyramid extends WrappedPyramid {
   override get warnings(): readonly string[] {
     return [
       ...this.inner.warnings,
-      `seen at ${this.mpp} um per px, where the file has ${this.#own}`,
+      `resampled to ${this.mpp} um per px; the file has ${this.#own}`,
     ];
   }
 

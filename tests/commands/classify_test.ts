@@ -418,7 +418,7 @@ Deno.test("micrometres per px: asked for, missing, given", async () => {
     assert.deepEqual([width, height], [56, 56]); // 28 px of 0.5 um
   }
   assert.deepEqual(result.warnings, [
-    "seen at 0.5 um per px, where the file has 0.25",
+    "resampled to 0.5 um per px; the file has 0.25",
   ]);
   for (const mpp of ["500", "0.001"]) {
     assertFailsInOneLine(

@@ -49,7 +49,7 @@ for (const mpp of [0.5, 0.37, 0.75, 0.2, 0.1, 2]) {
     );
     assert.equal(seen.mpp, mpp);
     assert.deepEqual(seen.stored, stored);
-    assert.match(seen.warnings[0]!, /^seen at .* where the file has 0\.25$/);
+    assert.match(seen.warnings[0]!, /^resampled to .*; the file has 0\.25$/);
     const original = await readAll(stored);
     const pixels = await readAll(seen);
     for (let y = 0; y < seen.height; y++) {
