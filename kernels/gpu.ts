@@ -1,5 +1,5 @@
 /**
- * How our WGSL runs on tfjs's WebGPU backend.
+ * Runs our WGSL on tfjs's WebGPU backend.
  *
  * A dispatch is recorded into tfjs's own command encoder, as tfjs's
  * `recordAndSubmit` does (backend_webgpu.ts, 4.22.0), so our kernels and tfjs's
@@ -14,7 +14,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 
-/** What tfjs keeps of a tensor on this backend. */
+/** The data that tfjs holds for a tensor on this backend. */
 interface TensorData {
   resource: GPUBuffer | null;
 }
@@ -49,7 +49,7 @@ export interface TensorSlice {
   size: number;
 }
 
-/** What one dispatch works on. */
+/** Operands and size of one dispatch. */
 export interface Dispatch {
   /** The uniform buffer's words; the layout is the WGSL struct's. */
   params: Uint32Array<ArrayBuffer>;
@@ -61,7 +61,9 @@ export interface Dispatch {
 
 const BYTES_PER_ELEMENT = 4; // float32 and int32: the only types we use
 
-/** One entry point of one WGSL module; its pipeline is made once a device. */
+/**
+ * One entry point of one WGSL module; its pipeline is created once per device.
+ */
 export class Kernel {
   readonly #pipelines = new WeakMap<GPUDevice, GPUComputePipeline>();
   readonly #code: string;
@@ -73,7 +75,7 @@ export class Kernel {
   }
 
   /**
-   * Records one dispatch behind everything tfjs has recorded so far.
+   * Records one dispatch after everything tfjs has recorded so far.
    *
    * @throws {RangeError} If a tensor does not fit in one storage binding, or
    * the work in one grid.
@@ -130,7 +132,7 @@ export function elementKernels(
   return { 1: kernel("f32"), 4: kernel("vec4f") };
 }
 
-/** How many values an `Element` takes so that `length` divides by it. */
+/** Values of an `Element` that divide `length`: 4 if possible, else 1. */
 export function lanesOf(length: number): 1 | 4 {
   return length % 4 ? 1 : 4;
 }
@@ -145,13 +147,15 @@ export function dispatchGrid(
   const y = Math.ceil(groups / limit);
   if (y > limit) {
     throw new RangeError(
-      `Cannot run "${label}" as its workgroups must be <= ${limit}^2: current value is ${groups}`,
+      `Cannot run "${label}" because its workgroups must be <= ${limit}^2: current value is ${groups}`,
     );
   }
   return [Math.ceil(groups / y), y];
 }
 
-/** The most bytes of a tensor on the current backend: a GPU binds no more. */
+/**
+ * Maximum bytes of a tensor on the current backend: the binding limit on a GPU.
+ */
 export function largestTensorBytes(): number {
   if (tf.getBackend() !== "webgpu") return Infinity;
   const { device } = tf.backend() as unknown as TfjsWebGpuInternals;
@@ -170,7 +174,7 @@ export function checkBinding(
   const limit = Number(limits.maxStorageBufferBindingSize);
   if (bytes > limit) {
     throw new RangeError(
-      `Cannot run "${label}" as a tensor must be <= ${limit} bytes on this device (maxStorageBufferBindingSize): current shape is [${shape}], ${bytes} bytes`,
+      `Cannot run "${label}" because a tensor must be <= ${limit} bytes on this device (maxStorageBufferBindingSize): current shape is [${shape}], ${bytes} bytes`,
     );
   }
 }

@@ -1,7 +1,6 @@
 /**
- * Gradients of the tfjs kernels that a Zoom-In network is made of. tfjs keeps
- * its own in a bundle that pulls in every backend it has; these few are all
- * that is needed.
+ * Gradients of the tfjs kernels that a Zoom-In network is made of. tfjs ships
+ * its own in a bundle that pulls in every backend; we need only these few.
  *
  * @module
  */
@@ -60,7 +59,7 @@ function registerArithmetic(): void {
   });
 }
 
-/** Activations of tensors that no convolution made. */
+/** Gradients of activations that are not fused into a convolution. */
 function registerActivations(): void {
   tf.registerGradient({
     kernelName: "Relu",

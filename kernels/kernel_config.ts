@@ -1,5 +1,5 @@
 /**
- * One kernel, two engines: how an operation of ours becomes a tfjs kernel.
+ * One kernel, two engines: turns an operation of ours into a tfjs kernel.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type {
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
 import type { TfjsWebGpuInternals } from "./gpu.ts";
 
-/** What tfjs hands to a kernel. */
+/** Arguments that tfjs passes to a kernel. */
 export interface KernelCall<Backend, Attributes> {
   backend: Backend;
   inputs: NamedTensorInfoMap;

@@ -3,9 +3,9 @@
  * TypeScript and in WGSL (random.wgsl).
  *
  * A counter-based generator is a hash: `pcg4d(row, column, key0, key1)` is the
- * noise of one location under one key, whoever computes it, in any order. So a
- * draw does not depend on the engine, on how a map is cut in blocks, or on what
- * was drawn before.
+ * noise of one location under one key, on any engine and in any order. A draw
+ * therefore does not depend on the engine, on how a map is cut into blocks, or
+ * on earlier draws.
  *
  * Source: Jarzynski & Olano, "Hash Functions for GPU Rendering", JCGT 9(3),
  * 2020, https://jcgt.org/published/0009/03/02/ (pcg4d).
@@ -35,8 +35,8 @@ export function pcg4d(
 }
 
 /**
- * The first word of `pcg4d` alone: a map has millions of locations, and an array
- * for each would be most of what the engine's heap is filled with.
+ * The first word of `pcg4d` alone: a map has millions of locations, and one
+ * array for each would fill the heap.
  */
 export function pcg4dFirst(
   x: number,
@@ -48,7 +48,7 @@ export function pcg4dFirst(
   return (mixed[0]! + Math.imul(mixed[1]!, mixed[3]!)) >>> 0;
 }
 
-// What `mix` leaves: one place for all calls, since none waits for another.
+// Output of `mix`: shared by all calls, because none of them awaits.
 const mixed = new Int32Array(4);
 
 /** All of pcg4d but its last round. */
@@ -71,6 +71,13 @@ function mix(x: number, y: number, z: number, w: number): void {
  * Chains integers (seed, epoch, image, stage, tile, ...) into a key. The order
  * of the words matters, and so does each of their 53 bits.
  *
+ * @example One stream for each epoch under a seed
+ * ```ts
+ * const [seed, epoch] = [7, 3];
+ * const random = new RandomStream(randomKey(seed, epoch));
+ * random.shuffle(["a", "b", "c"]);
+ * ```
+ *
  * @throws {RangeError} If a word is not a safe integer.
  */
 export function randomKey(seed: number, ...words: number[]): Key {
@@ -78,7 +85,7 @@ export function randomKey(seed: number, ...words: number[]): Key {
   for (const word of [seed, ...words]) {
     if (!Number.isSafeInteger(word)) {
       throw new RangeError(
-        `Cannot make a random key as its words must be safe integers: current value is ${word}`,
+        `Cannot make a random key because its words must be safe integers: current value is ${word}`,
       );
     }
     const high = Math.floor(word / TWO_32);
@@ -94,9 +101,9 @@ export function uniform01(bits: number): number {
 }
 
 /**
- * Maps 32 random bits to an exponential variable of rate 1:
- * E = -log(1 - v), v = uniform01(bits). `log1p` keeps the full relative
- * precision of a small E, which decides who wins a Gumbel race.
+ * Maps 32 random bits to an exponential variable of rate 1: E = -log(1 - v),
+ * v = uniform01(bits). `log1p` keeps the full relative precision of a small E,
+ * which decides the winner of a Gumbel race.
  */
 export function exponential(bits: number): number {
   return -Math.log1p(-uniform01(bits));
@@ -130,7 +137,7 @@ export class RandomStream {
   below(n: number): number {
     if (!Number.isInteger(n) || n < 1 || n > TWO_32) {
       throw new RangeError(
-        `Cannot draw an integer below n as n must be an integer in [1, 2^32]: current value is ${n}`,
+        `Cannot draw an integer below n because n must be an integer in [1, 2^32]: current value is ${n}`,
       );
     }
     const limit = TWO_32 - (TWO_32 % n); // the last, incomplete run is refused

@@ -16,7 +16,7 @@ import { softmaxKernels } from "./softmax/softmax.ts";
 
 let registered = false;
 
-/** Makes the kernels known to tfjs; later calls do nothing. */
+/** Registers the kernels with tfjs; later calls do nothing. */
 export function registerKernels(): void {
   if (registered) return; // tfjs warns of a kernel that is registered twice
   registered = true;

@@ -1,65 +1,73 @@
 /**
- * The errors a caller can act on. Everything else is a builtin class by
+ * Errors that a caller can handle. Everything else is a builtin class by
  * meaning: `TypeError` for shapes and types, `RangeError` for bounds.
  *
  * Messages follow one grammar: "Cannot <act> as <wanted>: <what was found>",
- * with the file, field or line that is at fault.
+ * with the faulty file, field or line.
  *
  * @module
  */
 
-/** An error whose message is written for who asked: one line, and no stack. */
+/** An error whose message is written for the user: one line, without a stack. */
 export abstract class NamedError extends Error {}
 
-/** The command line was wrong: exit code 2. */
+/** A wrong command line: exit code 2. */
 export class UsageError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "UsageError";
 }
 
-/** A configuration was wrong; the message names the field. */
+/** A wrong configuration; the message names the field. */
 export class ConfigError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ConfigError";
 }
 
-/** A manifest or another table was wrong; the message names file and line. */
+/** A wrong manifest or other table; the message names file and line. */
 export class DataError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "DataError";
 }
 
 /** An image cannot be opened or decoded; the message names the file. */
 export class ImageError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ImageError";
 }
 
-/** The bytes are of no format that is read here: not an image, as far as we know. */
+/** The bytes match no supported image format. */
 export class ImageFormatError extends ImageError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ImageFormatError";
 }
 
-/** The image lies where it may not be read from. */
+/** The image is at a place that may not be read. */
 export class ImageRefusedError extends ImageError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ImageRefusedError";
 }
 
 /**
- * The bytes of an image cannot be had: its disk or its server does not give
- * them. It says nothing of the image.
+ * The bytes of an image are unavailable: its disk or server failed. The image
+ * itself may be intact.
  */
 export class ImageSourceError extends ImageError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "ImageSourceError";
 }
 
-/** The network, or the server of an image, is in trouble; it may pass. */
+/** The network or the server of an image failed; a retry may succeed. */
 export class NetworkError extends ImageSourceError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "NetworkError";
 }
 
-/** Whether an error says that an image itself is at fault, not its source. */
+/** The error concerns an image's content, not its source. */
 export function isOfContent(error: unknown): error is ImageError {
   return error instanceof ImageError && !(error instanceof ImageSourceError);
 }
 
-/** The same error, of the same class, with more of the story. */
+/** An error of the same class with a new message. */
 export function retold(cause: ImageError, message: string): ImageError {
   const Kind = cause.constructor as typeof ImageError;
   return new Kind(message, { cause });
@@ -67,32 +75,35 @@ export function retold(cause: ImageError, message: string): ImageError {
 
 /** A checkpoint cannot be read or does not fit; the message names the file. */
 export class CheckpointError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "CheckpointError";
 }
 
-/** No engine could be started, or it was lost while it worked. */
+/** No engine could be started, or it failed while in use. */
 export class EngineError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "EngineError";
 }
 
-/** Training cannot go on; the message says where it stands and what to do. */
+/** Training cannot continue; the message states its progress and what to do. */
 export class TrainingError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
   override name = "TrainingError";
 }
 
-/** `text` in one line: parsers quote what they stumble over, line ends and all. */
+/** `text` in one line: parsers quote faulty input including its line ends. */
 export function oneLine(text: string): string {
   return text.replaceAll(/\s+/g, " ");
 }
 
-/** An error as plain data: its class does not cross to or from a Worker. */
+/** An error as plain data: error classes are lost between Workers. */
 export interface PlainError {
   name: string;
   message: string;
   stack: string;
 }
 
-/** What is needed to revive `error` elsewhere. */
+/** Converts `error` to plain data, for {@linkcode revivedError}. */
 export function plainError(error: unknown): PlainError {
   if (!(error instanceof Error)) {
     return { name: "Error", message: String(error), stack: "" };
@@ -101,7 +112,7 @@ export function plainError(error: unknown): PlainError {
   return { name, message, stack };
 }
 
-/** The error as it was thrown, of its own class where it is one of the above. */
+/** Restores the error, of its own class if it is one of the above. */
 export function revivedError({ name, message, stack }: PlainError): Error {
   const known = CLASSES.find((known) => known.name === name);
   const error = known ? new known(message) : new Error(message);

@@ -1,13 +1,14 @@
 /**
- * Files that are either the old one or the new one, never half of either.
+ * Atomic writes: a file is either the old one or the new one, never a mixture.
  *
  * @module
  */
 import { basename, dirname, join, parse } from "node:path";
 
 /**
- * Writes `data` to `path` so that a crash, a full disk or a reader at the same
- * time never meets a part of it: written beside `path`, then renamed over it.
+ * Writes `data` to `path` atomically: a crash, a full disk or a concurrent
+ * reader never sees a part of it. Writes a temporary file beside `path`, then
+ * renames it.
  */
 export async function writeFileAtomically(
   path: string,
@@ -21,19 +22,19 @@ export async function writeFileAtomically(
     await writeAndSync(temporary, bytes);
     await moveIntoPlace(temporary, path);
   } catch (cause) {
-    await Deno.remove(temporary).catch(() => {}); // the cause is the news
+    await Deno.remove(temporary).catch(() => {}); // report the first error
     throw cause;
   }
 }
 
-/** Writes `value` as JSON that people can read, as {@linkcode writeFileAtomically}. */
+/** Writes `value` as indented JSON by {@linkcode writeFileAtomically}. */
 export async function writeJson(path: string, value: unknown): Promise<void> {
   await writeFileAtomically(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
 /**
- * A hidden name for what will become `path`, in the same folder: a rename
- * across file systems is a copy, so not atomic.
+ * A hidden temporary name for `path`, in the same folder: a rename across file
+ * systems is a copy, so not atomic.
  */
 export function temporaryBeside(path: string): string {
   return join(
@@ -42,7 +43,7 @@ export function temporaryBeside(path: string): string {
   );
 }
 
-/** Renames `temporary`, whole and synced, to `path`, and syncs the folder. */
+/** Renames `temporary`, complete and synced, to `path`, and syncs the folder. */
 export async function moveIntoPlace(
   temporary: string,
   path: string,
@@ -51,17 +52,18 @@ export async function moveIntoPlace(
   await syncFolder(dirname(path));
 }
 
-/** Whether there is a file or a folder at `path`. */
+/** There is a file or a folder at `path`. */
 export async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
 
-// Of accents: one character, or a letter and a mark, as macOS writes names.
+// Unicode forms of accents: one character, or a letter and a mark, as in names
+// on macOS.
 const FORMS = ["NFC", "NFD"] as const;
 
 /**
- * `path` as the names of its folders and its file are spelled on the disk, each
- * composed or decomposed; `path` itself if there is no such file.
+ * `path` with the spelling of its folders and file on the disk, composed or
+ * decomposed; `path` itself if there is no such file.
  */
 export async function spelled(path: string): Promise<string> {
   const isOneWay = FORMS.every((form) => path.normalize(form) === path);
@@ -75,20 +77,20 @@ export async function spelled(path: string): Promise<string> {
   return path;
 }
 
-/** Moves a file that was not synced to `path`, as {@linkcode moveIntoPlace}. */
+/** Syncs a file and moves it to `path` by {@linkcode moveIntoPlace}. */
 export async function keepFile(file: string, path: string): Promise<void> {
   using handle = await Deno.open(file, { write: true });
   await handle.sync();
   await moveIntoPlace(file, path);
 }
 
-/** Makes a folder, whose name survives a power cut as well. */
+/** Creates a folder whose name survives a power cut. */
 export async function makeFolder(path: string): Promise<void> {
   await Deno.mkdir(path);
   await syncFolder(dirname(path));
 }
 
-/** Writes a file that is not there yet, onto the disk. */
+/** Creates a file, writes `bytes` and syncs it. */
 export async function writeAndSync(
   path: string,
   bytes: Uint8Array,
@@ -108,7 +110,10 @@ export async function writeAll(
   }
 }
 
-/** Makes the names in a folder, as that of a rename, survive a power cut. */
+/**
+ * Syncs a folder, so that its names, such as after a rename, survive a power
+ * cut.
+ */
 export async function syncFolder(folder: string): Promise<void> {
   if (Deno.build.os === "windows") return; // cannot open a folder as a file
   using handle = await Deno.open(folder);

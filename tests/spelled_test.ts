@@ -107,7 +107,7 @@ inBothForms(
       manifest,
       `image,label\n${relative("größe/é.png")},a\n${on("größe/é.png")},a\n`,
     );
-    await assert.rejects(readManifest(manifest), /stands on line 2 too/);
+    await assert.rejects(readManifest(manifest), /is on line 2 too/);
   },
 );
 

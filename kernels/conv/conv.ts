@@ -5,15 +5,15 @@
  *                     X[n, y s + ky - p, x s + kx - p, i] W[ky, kx, i, o])
  *
  * NHWC, square kernels, zero padding p on all four sides. This is an operation
- * of its own rather than `tf.fused.conv2d` because tfjs computes the gradient
- * of the input image too, which nobody needs and which costs as much as the
- * layer itself; here each gradient is computed only when asked for.
+ * in its own right, not `tf.fused.conv2d` because tfjs computes the gradient of
+ * the input image too, which is never used and costs as much as the layer
+ * itself; here each gradient is computed only on demand.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 
-/** Stride and padding in px, and whether a ReLU follows. */
+/** Stride and padding in px, and an optional ReLU. */
 export interface ConvOptions {
   stride: number;
   padding: number;

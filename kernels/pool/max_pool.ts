@@ -4,9 +4,9 @@
  *     Y[n, y, x, c] = max over i, j in {0, 1} of X[n, 2 y + i, 2 x + j, c]
  *
  * NHWC; an odd last row or column belongs to no window. An operation of its own
- * because tfjs's WebGPU gradient takes a dispatch for the positions and one that
- * looks, at every pixel, for the windows around it, and its WASM gradient
- * goes astray in a window without a positive value.
+ * because tfjs's WebGPU gradient takes one dispatch for the positions and
+ * another that searches the windows around every pixel, and its WASM gradient
+ * is wrong for a window without a positive value.
  *
  * @module
  */
@@ -29,7 +29,7 @@ const FLOAT_BYTES = 4;
 export const MAX_POOL = "zoomin/MaxPool";
 export const MAX_POOL_GRADIENT = "zoomin/MaxPoolGradient";
 
-/** Counts, px and channels of what is pooled. */
+/** Shape of the input: count, px and channels. */
 export type PoolShape = [
   batch: number,
   height: number,
@@ -64,7 +64,7 @@ tf.registerGradient({
   }),
 });
 
-/** The same function as plain loops. */
+/** The forward function as plain loops. */
 export function maxPoolReference(
   x: ArrayLike<number>,
   shape: PoolShape,
@@ -79,7 +79,7 @@ export function maxPoolReference(
   return y;
 }
 
-/** Its gradient as plain loops; of equal pixels, the first takes it. */
+/** Its gradient as plain loops; among equal pixels, the first gets it. */
 export function maxPoolGradientReference(
   x: ArrayLike<number>,
   dy: ArrayLike<number>,
@@ -131,7 +131,7 @@ export const maxPoolKernels = [
   }),
 ];
 
-/** tfjs's WASM kernel. What it returns is the caller's to release. */
+/** Calls tfjs's WASM kernel; the caller releases the result. */
 function wasmPool(backend: BackendWasm, x: tf.TensorInfo): tf.TensorInfo {
   return tf.getKernel("MaxPool", "wasm").kernelFunc({
     inputs: { x },

@@ -22,7 +22,7 @@ struct Params {
 
 const SIZE = 64u;
 
-// One element of a window: where it is, and its four pixels in x.
+// One element of a window: its position, and its four pixels in x.
 struct Window {
   image: u32,
   row: u32,
@@ -89,7 +89,7 @@ fn gradient(
     let given = dy[
       (line * out_width + window.column) * params.elements + window.element
     ];
-    // What of it is left to the pixels that follow.
+    // The share that remains for the pixels that follow.
     let to_a = select(Element(0), given, a == largest);
     let after_a = select(given, Element(0), a == largest);
     let to_b = select(Element(0), after_a, b == largest);

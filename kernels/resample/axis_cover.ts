@@ -1,11 +1,11 @@
 /**
- * What the pixels of a view cover of its source, along one axis.
+ * Source pixels that the pixels of a view cover, along one axis.
  *
  * @module
  */
 
 /**
- * What the output pixels cover of one axis: whole source pixels [first, last),
+ * Coverage of one axis by the output pixels: whole source pixels [first, last),
  * and a part of the pixel before and after them.
  */
 export interface Cover {

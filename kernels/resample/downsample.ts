@@ -6,8 +6,8 @@
  *     [i height/u, (i + 1) height/u) and columns [j width/v, (j + 1) width/v)
  *
  * from the rectangle's corner on, which may lie within a pixel (its phase), and
- * for as many result pixels as asked for: a view can be made piece by piece. A
- * source pixel that is covered in part counts in part, so the mean of a
+ * for as many result pixels as requested: a view can be computed piece by
+ * piece. A partly covered source pixel counts in proportion, so the mean of a
  * rectangle is the mean of its view; a pixel outside the region is zero and
  * counts. This is V(x, s) of Kong & Henao, CVPR 2022, section 2.1.
  *
@@ -28,23 +28,23 @@ interface Size {
   height: number;
 }
 
-/** Which rectangles to shrink, and to what. */
+/** Rectangles to shrink, and their output size. */
 export interface DownsampleOptions {
   /** `[N * 2]`: first corners (x, y), px of the region; may lie outside. */
   origins: Int32Array;
-  /** Where the corners lie in their pixel, in 1/output px; (0, 0) if left out. */
+  /** Offset of the corners in their pixel, in 1/output px; (0, 0) if omitted. */
   phase?: { x: number; y: number };
-  /** Where the source ends, from the corners' pixel on, in 1/output px. */
+  /** End of the source, measured from the corners' pixel, in 1/output px. */
   end?: { x: number; y: number };
   /** Of every source rectangle, px of the region. */
   size: Size;
   /** Of every result, px. */
   output: Size;
-  /** Result pixels that are made, from the first on; `output` if left out. */
+  /** Result pixels to compute, starting with the first; `output` if omitted. */
   pixels?: Size;
 }
 
-// An end that no source reaches, as a shader has it.
+// An end that no source reaches, as a shader constant.
 const NO_END = 2 ** 32 - 1;
 
 type Attributes = {
@@ -58,6 +58,19 @@ type Attributes = {
 /**
  * Shrinks N rectangles of `region` (packed pixels, see `packPixels`) to
  * `[N, output.height, output.width, 3]` floats in [0, 1].
+ *
+ * @example Halve a region of 4 x 4 px
+ * ```ts
+ * import { packPixels } from "./gather_patches.ts";
+ *
+ * const data = new Uint8Array(4 * 4 * 4).fill(255);
+ * const region = packPixels({ data, width: 4, height: 4 });
+ * const halved = downsample(region, {
+ *   origins: Int32Array.of(0, 0),
+ *   size: { width: 4, height: 4 },
+ *   output: { width: 2, height: 2 },
+ * }); // [1, 2, 2, 3]
+ * ```
  *
  * @throws {RangeError} If the output is larger than the source.
  */
@@ -92,13 +105,13 @@ function checkRatio(
 ): void {
   if (output < 1 || output > source) {
     throw new RangeError(
-      `Cannot downsample as the output ${axis} must be in [1, ${source}]: current value is ${output}`,
+      `Cannot downsample because the output ${axis} must be in [1, ${source}]: current value is ${output}`,
     );
   }
   // The shader finds the covered part in whole numbers: 1/output of a pixel.
   if ((pixels + 2) * source >= 2 ** 32) {
     throw new RangeError(
-      `Cannot downsample as source ${axis} times result ${axis} must be < 2^32: current values are ${source} and ${pixels}`,
+      `Cannot downsample because source ${axis} times result ${axis} must be < 2^32: current values are ${source} and ${pixels}`,
     );
   }
 }
@@ -169,7 +182,7 @@ function downsampleRows(
   return out;
 }
 
-/** One source rectangle: where its columns lie in the region. */
+/** One source rectangle: the position of its columns in the region. */
 interface Source extends Size {
   region: Int32Array;
   x: number;
@@ -177,7 +190,7 @@ interface Source extends Size {
 }
 
 // Pixels whose red and blue can be added up in the halves of one integer.
-const MOST_TOGETHER = 256;
+const MAX_TOGETHER = 256;
 
 /** Adds `weight` times the shrunk source row to `sums`, `[output width, 3]`. */
 function addRow(
@@ -194,7 +207,7 @@ function addRow(
     const end = Math.min(to, width);
     let red = 0, green = 0, blue = 0;
     for (let column = Math.max(from, 0); column < end;) {
-      const stop = Math.min(column + MOST_TOGETHER, end);
+      const stop = Math.min(column + MAX_TOGETHER, end);
       let redBlue = 0, greens = 0;
       for (; column < stop; column++) {
         const pixel = region[start + column]!;

@@ -5,9 +5,9 @@ struct Params {
   region: vec2u, // region width, height, px
   size: vec2u,   // source rectangle, px
   output: vec2u, // whole result, px
-  pixels: vec2u, // part of it that is made, px
-  phase: vec2u,  // where an origin lies in its pixel, 1/output px
-  end: vec2u,    // where the source ends, from an origin on, 1/output px
+  pixels: vec2u, // part of it to compute, px
+  phase: vec2u,  // offset of an origin in its pixel, 1/output px
+  end: vec2u,    // end of the source, from an origin on, 1/output px
   count: u32,    // N
 }
 
@@ -19,8 +19,8 @@ struct Params {
 const SIZE = 64u;
 
 // Length that source pixel `at` shares with output pixel `to`, in 1/output px:
-// whole numbers, so nothing is lost and the lengths of an output pixel add up
-// to `size`.
+// whole numbers, so nothing is rounded and the lengths of an output pixel add
+// up to `size`.
 fn shared_length(at: u32, to: u32, size: u32, output: u32, phase: u32, limit: u32) -> f32 {
   let start = max(at * output, phase + to * size);
   let end = min(min((at + 1u) * output, phase + (to + 1u) * size), limit);

@@ -17,13 +17,13 @@ import { floatView, intView, kernelConfigs } from "../kernel_config.ts";
 const GATHER_PATCHES = "zoomin/GatherPatches";
 
 /** A decoded region: RGBA, 8 bits a channel, row-major `[height, width, 4]`. */
-export interface Pixels {
+export interface RgbaRegion {
   data: Uint8Array<ArrayBuffer>;
   width: number; // px
   height: number; // px
 }
 
-/** Which patches to gather. */
+/** Patches to gather. */
 export interface PatchesOptions {
   /** `[N * 2]`: first corners (x, y), px of the region; may lie outside. */
   origins: Int32Array;
@@ -35,9 +35,9 @@ type Attributes = { width: number; height: number };
 
 /**
  * A region as a tensor: int32 `[height, width]`, one packed RGBA8 pixel each.
- * The bytes are not copied here: leave them alone while the tensor lives.
+ * The bytes are not copied: do not change them while the tensor lives.
  */
-export function packPixels({ data, width, height }: Pixels): tf.Tensor2D {
+export function packPixels({ data, width, height }: RgbaRegion): tf.Tensor2D {
   const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
   const packed = new Int32Array(
     aligned.buffer,

@@ -1,12 +1,12 @@
 /**
  * Downsampling on the WASM engine: whole rows of a source are summed column by
- * column in vectors of bytes, and what that leaves is shrunk along the row.
+ * column in vectors of bytes, and the result is shrunk along the row.
  *
  * @module
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import type { Cover } from "./axis_cover.ts";
-import { MOST_ROWS, sumRowsOfBytes } from "./wasm_routines.ts";
+import { MAX_ROWS, sumRowsOfBytes } from "./wasm_routines.ts";
 import { offsetOf, routine, type WasmBackend } from "../wasm/routine.ts";
 
 const PIXEL_BYTES = 4;
@@ -45,8 +45,8 @@ export class RowSums {
   }
 
   /**
-   * Adds rows [first, last), shrunk to what `columns` cover from `x` on, to
-   * `sums`, `[output width, 3]`.
+   * Adds rows [first, last), shrunk to the coverage of `columns` from `x` on,
+   * to `sums`, `[output width, 3]`.
    */
   addRows(
     sums: Float64Array,
@@ -58,8 +58,8 @@ export class RowSums {
     const left = Math.max(x + columns.first[0]! - 1, 0);
     const right = Math.min(x + columns.last.at(-1)! + 1, this.#width);
     if (left >= right) return;
-    for (let row = top; row < bottom; row += MOST_ROWS) {
-      const rows = Math.min(MOST_ROWS, bottom - row);
+    for (let row = top; row < bottom; row += MAX_ROWS) {
+      const rows = Math.min(MAX_ROWS, bottom - row);
       this.#sumColumns({ left, right, row, rows });
       addShrunk(sums, this.#sums, { left, right, x, columns });
     }

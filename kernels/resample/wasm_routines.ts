@@ -8,7 +8,7 @@ import { FunctionBuilder } from "../wasm/assembler.ts";
 const VECTOR_BYTES = 16;
 
 /** Rows of bytes whose sum fits in 16 bits. */
-export const MOST_ROWS = 257;
+export const MAX_ROWS = 257;
 
 /**
  * Sums of bytes over rows, column by column, as u16. Parameters: first byte of

@@ -32,7 +32,7 @@ import { Top } from "./top_k.ts";
 
 const TOP = "zoomin/Top";
 
-/** Where the locations of a row lie in the whole map. */
+/** Placement of the locations of a row in the whole map. */
 export interface MapPlacement {
   /** Locations in a row of the map that is sampled (or of the block of it). */
   columns: number;
@@ -40,7 +40,7 @@ export interface MapPlacement {
   offset?: { row: number; column: number };
 }
 
-/** What to draw. */
+/** Number and keys of the draws. */
 export interface TopGumbelOptions extends MapPlacement {
   /** Locations to draw, a row. */
   k: number;
@@ -48,15 +48,15 @@ export interface TopGumbelOptions extends MapPlacement {
   keys: Uint32Array<ArrayBuffer>;
 }
 
-/** Draws without replacement, first drawn first; index -1 where none was left. */
-export type Draws<Integers, Floats> = {
+/** Draws without replacement, first drawn first; index -1 if none was left. */
+export type TopDraws<Integers, Floats> = {
   indices: Integers;
   values: Floats;
 };
 
 type Attributes = {
   k: number;
-  /** Whether the values are log-weights, and get noise. */
+  /** The values are log-weights, to which noise is added. */
   noisy: boolean;
   columns: number;
   rowOffset: number;
@@ -67,17 +67,27 @@ type Attributes = {
  * Draws k locations of each row without replacement, in order. Equal values go
  * to the lower index; a log-weight of -inf is never drawn.
  *
+ * @example Draw two of three locations
+ * ```ts
+ * import * as tf from "@tensorflow/tfjs-core";
+ * import { randomKey } from "../random.ts";
+ *
+ * const logWeights = tf.log(tf.tensor2d([[0.7, 0.2, 0.1]])) as tf.Tensor2D;
+ * const keys = Uint32Array.from(randomKey(1));
+ * const { indices } = topGumbel(logWeights, { k: 2, keys, columns: 3 });
+ * ```
+ *
  * @param logWeights `[rows, locations]`, up to a constant a row.
  * @returns indices int32 `[rows, k]` and values float32 `[rows, k]`.
  */
 export function topGumbel(
   logWeights: tf.Tensor2D,
   { k, keys, columns, offset = { row: 0, column: 0 } }: TopGumbelOptions,
-): Draws<tf.Tensor2D, tf.Tensor2D> {
+): TopDraws<tf.Tensor2D, tf.Tensor2D> {
   const [rows] = logWeights.shape;
   if (keys.length !== 2 * rows) {
     throw new TypeError(
-      `Cannot draw from ${rows} rows as there must be ${
+      `Cannot draw from ${rows} rows because there must be ${
         2 * rows
       } key words: current value is ${keys.length}`,
     );
@@ -92,13 +102,13 @@ export function topGumbel(
 }
 
 /**
- * The k largest values of each row, in order: what {@linkcode topGumbel} draws
- * without noise.
+ * The k largest values of each row, in order: the draws of {@linkcode
+ * topGumbel} without noise.
  */
 export function topValues(
   values: tf.Tensor2D,
   k: number,
-): Draws<tf.Tensor2D, tf.Tensor2D> {
+): TopDraws<tf.Tensor2D, tf.Tensor2D> {
   return top(values, new Uint32Array(2 * values.shape[0]), {
     k,
     noisy: false,
@@ -112,7 +122,7 @@ function top(
   values: tf.Tensor2D,
   keys: Uint32Array<ArrayBuffer>,
   attributes: Attributes,
-): Draws<tf.Tensor2D, tf.Tensor2D> {
+): TopDraws<tf.Tensor2D, tf.Tensor2D> {
   const words = new Int32Array(keys.buffer, keys.byteOffset, keys.length);
   const keyTensor = tf.tensor2d(words, [values.shape[0], 2], "int32");
   const [indices, best] = tf.engine().runKernel<tf.Tensor2D[]>(
@@ -130,8 +140,8 @@ export function topGumbelReference(
   { k, keys, columns, offset = { row: 0, column: 0 } }:
     & Omit<TopGumbelOptions, "keys">
     & { keys: Uint32Array | Int32Array },
-  out?: Draws<Int32Array, Float32Array>,
-): Draws<Int32Array, Float32Array> {
+  out?: TopDraws<Int32Array, Float32Array>,
+): TopDraws<Int32Array, Float32Array> {
   return topOfRows(
     logWeights,
     { rows: keys.length / 2, k, out },
@@ -148,8 +158,8 @@ export function topGumbelReference(
 export function topValuesReference(
   values: Float32Array,
   { rows, k }: { rows: number; k: number },
-  out?: Draws<Int32Array, Float32Array>,
-): Draws<Int32Array, Float32Array> {
+  out?: TopDraws<Int32Array, Float32Array>,
+): TopDraws<Int32Array, Float32Array> {
   return topOfRows(values, { rows, k, out }, (top, _, of) => {
     for (let i = 0; i < of.length; i++) {
       if (of[i]! > top.threshold) top.offer(of[i]!, i);
@@ -157,16 +167,16 @@ export function topValuesReference(
   });
 }
 
-/** The k best of what `offer` offers of each row. */
+/** The k best of each row's values as `offer` supplies them. */
 function topOfRows(
   values: Float32Array,
   { rows, k, out }: {
     rows: number;
     k: number;
-    out: Draws<Int32Array, Float32Array> | undefined;
+    out: TopDraws<Int32Array, Float32Array> | undefined;
   },
   offer: (top: Top, row: number, values: Float32Array) => void,
-): Draws<Int32Array, Float32Array> {
+): TopDraws<Int32Array, Float32Array> {
   const best = out ?? {
     indices: new Int32Array(rows * k),
     values: new Float32Array(rows * k),
@@ -220,22 +230,22 @@ export function contrastiveLogWeights(attention: tf.Tensor2D): tf.Tensor2D {
 // A workgroup sorts a segment; it keeps at most half, so that every pass leaves
 // at most half of the candidates.
 const SEGMENT = 2048;
-const MOST_AT_ONCE = SEGMENT / 2;
+const MAX_AT_ONCE = SEGMENT / 2;
 
-// What a pass reads; see sample.wgsl.
+// Source of a pass; see sample.wgsl.
 const SCORED = 0, PLAIN = 1, CANDIDATES = 2;
 
 const kernel = new Kernel("sample", randomCode + code);
 
-/** Takes the best MOST_AT_ONCE of each row, then those that follow them, ... */
+/** Takes the best MAX_AT_ONCE of each row, then the next ones, and so on. */
 function topWebGpu(
   backend: TfjsWebGpuInternals,
   source: { values: tf.TensorInfo; keys: tf.TensorInfo },
   attributes: Attributes,
 ): tf.TensorInfo[] {
-  const parts: Draws<tf.TensorInfo, tf.TensorInfo>[] = [];
-  for (let taken = 0; taken < attributes.k; taken += MOST_AT_ONCE) {
-    const k = Math.min(MOST_AT_ONCE, attributes.k - taken);
+  const parts: TopDraws<tf.TensorInfo, tf.TensorInfo>[] = [];
+  for (let taken = 0; taken < attributes.k; taken += MAX_AT_ONCE) {
+    const k = Math.min(MAX_AT_ONCE, attributes.k - taken);
     parts.push(
       nextWebGpu(backend, source, { ...attributes, k, known: parts.at(-1) }),
     );
@@ -253,9 +263,9 @@ function nextWebGpu(
   backend: TfjsWebGpuInternals,
   source: { values: tf.TensorInfo; keys: tf.TensorInfo },
   { k, noisy, columns, rowOffset, columnOffset, known }: Attributes & {
-    known: Draws<tf.TensorInfo, tf.TensorInfo> | undefined;
+    known: TopDraws<tf.TensorInfo, tf.TensorInfo> | undefined;
   },
-): Draws<tf.TensorInfo, tf.TensorInfo> {
+): TopDraws<tf.TensorInfo, tf.TensorInfo> {
   const rows = source.values.shape[0]!;
   let pass = noisy ? SCORED : PLAIN;
   let { values, keys: words } = source;

@@ -1,6 +1,6 @@
-// Top-k: a workgroup sorts out the best k of a segment of 2048 (value, index)
-// pairs; the candidates of all segments go through the same until one segment is
-// left. random.wgsl stands in front. See sample.ts.
+// Top-k: a workgroup selects the best k of a segment of 2048 (value, index)
+// pairs; the candidates of all segments go through the same until one segment
+// is left. random.wgsl is prepended. See sample.ts.
 
 struct Params {
   rows: u32,
@@ -14,8 +14,8 @@ struct Params {
   known: u32,    // pairs a row that were taken before; 0: none
 }
 
-// What the source is: log-weights that get noise, values as they are, or what a
-// pass before has left.
+// Kinds of source: log-weights that get noise, values as they are, or the
+// candidates of an earlier pass.
 const SCORED = 0u;
 const PLAIN = 1u;
 const CANDIDATES = 2u;
@@ -37,7 +37,7 @@ const NONE = 0xffffffffu;     // no location: -1 as int32, sorted last
 var<workgroup> values: array<f32, SEGMENT>;
 var<workgroup> indices: array<u32, SEGMENT>;
 
-// Whether slot `a` must stand before slot `b`.
+// Slot `a` must precede slot `b`.
 fn precedes(a: u32, b: u32) -> bool {
   return values[a] > values[b] || (values[a] == values[b] && indices[a] < indices[b]);
 }
@@ -132,7 +132,7 @@ fn pair_at(row: u32, index: u32) -> Pair {
   return Pair(value - log(exponential(pcg4d(counter).x)), index);
 }
 
-// Whether a pair was taken before: the worst that was, or one that precedes it.
+// A pair was taken before: it is the worst one taken, or precedes it.
 fn is_known(row: u32, pair: Pair) -> bool {
   if (params.known == 0u) { return false; }
   let worst = (row + 1u) * params.known - 1u;

@@ -16,17 +16,20 @@ export class Top {
     this.#indices = new Int32Array(k);
   }
 
-  /** A value must be above this to be kept, if indices come in order. */
+  /** A value must exceed this to be kept, if indices arrive in order. */
   get threshold(): number {
     return this.#size < this.k ? -Infinity : this.#values[0]!;
   }
 
-  /** Indices of what is kept so far, in no order. */
+  /** Indices kept so far, unordered. */
   get indices(): Int32Array {
     return this.#indices.subarray(0, this.#size);
   }
 
-  /** Keeps (value, index) if it is among the k best so far; returns whether. */
+  /**
+   * Keeps (value, index) if it is among the k best so far; returns true if it
+   * is.
+   */
   offer(value: number, index: number): boolean {
     if (this.#size < this.k) {
       this.#siftUp(this.#size++, value, index);
@@ -38,8 +41,8 @@ export class Top {
   }
 
   /**
-   * Empties the heap, best first, into `values` and `indices`; what is left of
-   * them is filled with -Infinity and -1.
+   * Empties the heap, best first, into `values` and `indices`; the rest of them
+   * is filled with -Infinity and -1.
    */
   drain(values: Float32Array | Float64Array, indices: Int32Array): void {
     values.fill(-Infinity);
@@ -52,7 +55,7 @@ export class Top {
     }
   }
 
-  /** Whether the entry at `slot` is worse than (value, index). */
+  /** The entry at `slot` is worse than (value, index). */
   #worse(slot: number, value: number, index: number): boolean {
     const own = this.#values[slot]!;
     return own < value || (own === value && this.#indices[slot]! > index);

@@ -1,6 +1,6 @@
 /**
- * How often each location is drawn: by N draws with replacement, or as N draws
- * are expected to.
+ * Counts of draws per location: by N draws with replacement, or the counts that
+ * N draws are expected to give.
  *
  * With replacement. Location i has weight w_i and a clock that first rings at
  * T_i = E_i / w_i (sample.ts). Let each clock ring again and again: a Poisson
@@ -20,24 +20,25 @@
  * @module
  */
 import { exponential, type Key, pcg4d } from "../random.ts";
-import type { Draws, MapPlacement } from "./sample.ts";
+import type { MapPlacement, TopDraws } from "./sample.ts";
 import { Top } from "./top_k.ts";
 
-/** No location has a weight above 0, or their weights are no numbers. */
+/** No location has a weight above 0, or the weights are NaN. */
 export class NothingToDrawError extends RangeError {
   override name = "NothingToDrawError";
 }
 
 /**
- * Draws `samples` locations with replacement from what `topGumbel` left of one
- * row with k = min(samples, locations), and with the same key and placement.
+ * Draws `samples` locations with replacement from the result of `topGumbel` for
+ * one row with k = min(samples, locations), and with the same key and
+ * placement.
  *
  * @returns the distinct locations in the order of their first draw, and how
  * often each was drawn; the counts add up to `samples`.
  * @throws {NothingToDrawError} If no location can be drawn.
  */
 export function drawWithReplacement(
-  { indices, values }: Draws<ArrayLike<number>, ArrayLike<number>>,
+  { indices, values }: TopDraws<ArrayLike<number>, ArrayLike<number>>,
   { samples, key, columns, offset = { row: 0, column: 0 } }: MapPlacement & {
     samples: number;
     key: Key;
@@ -45,7 +46,7 @@ export function drawWithReplacement(
 ): { indices: number[]; counts: number[] } {
   if (!(indices[0]! >= 0)) {
     throw new NothingToDrawError(
-      `Cannot draw ${samples} samples as no location has a weight above 0`,
+      `Cannot draw ${samples} samples because no location has a weight above 0`,
     );
   }
   const clocks: Clock[] = []; // of the locations drawn so far
@@ -119,21 +120,21 @@ class Clock {
  * The counts that N draws are expected to give: N alpha rounded by largest
  * remainder (ties to the lower index), so that they add up to N. Deterministic.
  *
- * A location that is given a count is among the N of the largest attention: of
- * those with N alpha >= 1 there are at most N, and where N alpha < 1 it is the
- * remainder. So what `topValues` leaves of one row with k = min(N, locations) is
- * enough.
+ * A location with a count is among the N of the largest attention: of those
+ * with N alpha >= 1 there are at most N, and where N alpha < 1 it is the
+ * remainder. So the result of `topValues` for one row with k = min(N,
+ * locations) suffices.
  *
  * @returns the locations with a count above 0, in order of index.
  * @throws {NothingToDrawError} If no location can be drawn.
  */
 export function drawExpected(
-  { indices, values }: Draws<ArrayLike<number>, ArrayLike<number>>,
+  { indices, values }: TopDraws<ArrayLike<number>, ArrayLike<number>>,
   samples: number,
 ): { indices: number[]; counts: number[] } {
   if (!(indices[0]! >= 0 && values[0]! > 0)) {
     throw new NothingToDrawError(
-      `Cannot expect ${samples} samples as no location has a weight above 0`,
+      `Cannot expect ${samples} samples because no location has a weight above 0`,
     );
   }
   const draws = new ExpectedDraws(samples);
@@ -143,7 +144,7 @@ export function drawExpected(
   return draws.draw();
 }
 
-/** {@linkcode drawExpected} of attention, in all 1, that is offered bit by bit. */
+/** {@linkcode drawExpected} of attention that sums to 1 and arrives in pieces. */
 export class ExpectedDraws {
   readonly #counts = new Map<number, number>();
   readonly #rests: Top;
@@ -154,7 +155,7 @@ export class ExpectedDraws {
     this.#left = samples;
   }
 
-  /** Returns whether the location may be among those drawn. */
+  /** Offers a location; returns false if it cannot be among those drawn. */
   offer(attention: number, index: number): boolean {
     const expected = attention * this.samples;
     const whole = Math.floor(expected);

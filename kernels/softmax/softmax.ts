@@ -5,11 +5,11 @@
  *     d x_i = p_i (d p_i - sum_j d p_j p_j)
  *
  * alpha and beta of Kong & Henao, CVPR 2022, section 2. A map may have 10^7
- * locations, so a row is cut in segments: one pass leaves (max, sum) of each
+ * locations, so a row is cut in segments: one pass writes (max, sum) of each
  * segment, a second one combines them and normalises.
  *
- * A location with logit -inf gets exactly 0; a row of nothing but -inf gets
- * all zeros, since a shader cannot throw.
+ * A location with logit -inf gets exactly 0; a row of nothing but -inf gets all
+ * zeros, because a shader cannot throw.
  *
  * @module
  */
@@ -32,7 +32,17 @@ export interface Rows {
   locations: number;
 }
 
-/** Softmax over the last axis of `[rows, locations]`, with its gradient. */
+/**
+ * Softmax over the last axis of `[rows, locations]`, with its gradient.
+ *
+ * @example
+ * ```ts
+ * import * as tf from "@tensorflow/tfjs-core";
+ *
+ * const attention = attentionSoftmax(tf.tensor2d([[0, -Infinity, 0]]));
+ * await attention.data(); // 0.5, 0, 0.5
+ * ```
+ */
 export function attentionSoftmax(logits: tf.Tensor2D): tf.Tensor2D {
   return differentiableSoftmax(logits);
 }
@@ -102,7 +112,10 @@ const passes = {
   gradient: new Kernel("softmax gradient", code, "gradient"),
 };
 
-/** Runs a pass that leaves a pair of words a segment, then one that uses them. */
+/**
+ * Runs a pass that writes a pair of words per segment, then one that reads
+ * them.
+ */
 function runTwoPasses(
   backend: TfjsWebGpuInternals,
   inputs: tf.TensorInfo[],

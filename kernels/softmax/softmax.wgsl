@@ -28,7 +28,7 @@ const LOWEST = -3.4028234e38;
 
 var<workgroup> partials: array<vec2f, SIZE>;
 
-// Where a workgroup works: its row, and its locations [start, end) of all.
+// The segment of a workgroup: its row, and its locations [start, end) of all.
 struct Segment {
   index: u32, // of all segments
   row: u32,

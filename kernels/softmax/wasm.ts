@@ -1,6 +1,6 @@
 /**
- * The softmax on the WASM engine, in vectors. Sums are kept in float64 but for
- * runs of a hundred additions, so that they hold for 10^7 locations.
+ * The softmax on the WASM engine, in vectors. Sums are float64 except within
+ * runs of a hundred additions, so they stay accurate for 10^7 locations.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { offsetOf, routine, type WasmBackend } from "../wasm/routine.ts";
 
 const LANES = 4;
 const FLOAT_BYTES = 4;
-// Rounds whose values are added up in f32, lane by lane.
+// Rounds whose values are summed in f32, lane by lane.
 const RUN = 32;
 
 /** Softmax of each row of `logits`, `[rows, locations]`. */

@@ -13,12 +13,12 @@ const ROUND = [0, 1, 2, 3] as const; // its vectors
 export const ROUND_VALUES = 4 * ROUND.length;
 const ROUND_BYTES = ROUND.length * VECTOR_BYTES;
 
-/** out = the largest of each lane. Parameters: x, out, rounds. */
+/** out = the maximum of each lane. Parameters: x, out, rounds. */
 export function largestOfLanes(name: string): FunctionBuilder {
   const f = new FunctionBuilder(name, 3);
   const [x, out, rounds] = [0, 1, 2] as const;
   const value = f.local("v128");
-  // One for each vector of a round: none waits for the one before.
+  // One for each vector of a round, so that none depends on another.
   const largest = ROUND.map(() => f.local("v128"));
   const [whole, ...others] = largest as [number, ...number[]];
   for (const own of largest) f.load(x).set(own);
@@ -44,8 +44,8 @@ const POLYNOMIAL = [
   0.49999149192986053,
   0.9999997070145621,
 ];
-// Added to t / ln 2, it leaves no room for fractions: the lowest nine bits of the
-// sum are n, here with the bias of a f32's exponent.
+// Added to t / ln 2, it leaves no fraction bits: the lowest nine bits of the
+// sum are n, here with the bias of an f32's exponent.
 const ROUNDER = 1.5 * 2 ** 23 + 127;
 // Below it, exp(t) is less than the smallest normal f32: 0 here.
 const LOWEST = -87.3;

@@ -4,7 +4,7 @@
  * a register; they share the memory of the tfjs WASM backend.
  *
  * Binary format: https://webassembly.github.io/spec/core/binary/ (2.0 with
- * SIMD, and the relaxed multiply-add where the machine has it).
+ * SIMD, and the relaxed multiply-add if the machine has it).
  *
  * @module
  */
@@ -137,12 +137,12 @@ export class FunctionBuilder {
     return this.get(a).get(b).#simd(0x41);
   }
 
-  /** Pushes the bits that both have. */
+  /** Pushes the bitwise and of a and b. */
   and(a: number, b: number): this {
     return this.get(a).get(b).#simd(0x4e);
   }
 
-  /** Pushes the bits of a that b has not. */
+  /** Pushes the bits of a that are not set in b. */
   andNot(a: number, b: number): this {
     return this.get(a).get(b).#simd(0x4f);
   }
@@ -176,7 +176,7 @@ export class FunctionBuilder {
     return this;
   }
 
-  /** The body as the code section holds it. */
+  /** The body in the encoding of the code section. */
   bytes(): number[] {
     const locals = this.#locals.flatMap((type) => [1, TYPE_CODE[type]]);
     return sized([
@@ -201,7 +201,7 @@ export function instantiate(
   return instance.exports as Record<string, (...args: number[]) => void>;
 }
 
-/** Whether this machine's WebAssembly has the relaxed multiply-add. */
+/** This machine's WebAssembly has the relaxed multiply-add. */
 export function hasRelaxedMultiplyAdd(): boolean {
   const probe = new FunctionBuilder("probe", 0);
   const value = probe.local("v128");

@@ -1,6 +1,6 @@
 /**
- * SIMD routines that go over values one by one. All pointers and strides are in
- * bytes; a vector is 4 values.
+ * Elementwise SIMD routines. All pointers and strides are in bytes; a vector is
+ * 4 values.
  *
  * @module
  */

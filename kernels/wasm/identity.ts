@@ -1,13 +1,14 @@
 /**
  * A clone on the WASM engine that shares its data, as on tfjs's other engines:
- * tensors do not change, and what they hold is freed with the last that holds
- * it. tfjs's own copies, and a gradient's tape clones whatever it saves.
+ * tensors are immutable, and their data is freed with the last tensor that
+ * holds it. tfjs's own kernel copies, and a gradient's tape clones whatever it
+ * saves.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 
-/** Puts the kernel in the place of tfjs's. */
+/** Replaces tfjs's kernel. */
 export function registerWasmIdentity(): void {
   const kernel = { kernelName: tf.Identity, backendName: "wasm" };
   tf.unregisterKernel(kernel.kernelName, kernel.backendName);

@@ -10,7 +10,7 @@ import {
   instantiate,
 } from "./assembler.ts";
 
-/** What we use of tfjs's WASM backend beyond its public types. */
+/** Members of tfjs's WASM backend that we use beyond its public types. */
 export interface WasmBackend extends tf.KernelBackend {
   wasm: { asm: Record<string, unknown> };
   dataIdMap: { get(id: tf.DataId): { memoryOffset: number } };
@@ -42,7 +42,7 @@ export function routine(
   return found;
 }
 
-/** Where a tensor begins in the backend's memory, bytes. */
+/** Byte offset of a tensor in the backend's memory. */
 export function offsetOf(backend: WasmBackend, info: tf.TensorInfo): number {
   return backend.dataIdMap.get(info.dataId).memoryOffset;
 }

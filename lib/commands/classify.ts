@@ -62,7 +62,7 @@ const FLAGS = {
   mpp: number(
     "UM",
     "micrometres per px of the images, in place of the files' values",
-    { min: MPP_RANGE.least, max: MPP_RANGE.most },
+    { min: MPP_RANGE.min, max: MPP_RANGE.max },
   ),
   workers: workers("images in parallel (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,

@@ -12,7 +12,7 @@ import { isUrl } from "../image/bytes/source.ts";
 import type { ManifestEntry, Split } from "./manifest.ts";
 import { count, formatTable } from "./table.ts";
 
-/** Images that stay together, and how many there are of each label. */
+/** Images that stay together, with their count per label. */
 interface Group {
   entries: ManifestEntry[];
   labels: Map<string, number>;
@@ -27,7 +27,7 @@ interface Part {
 /** Options of {@link splitEntries}. */
 export interface SplitOptions {
   seed: number;
-  /** Fractions of the images; training gets the rest. */
+  /** Fractions of the images; the rest is for training. */
   validation: number;
   test?: number;
 }
@@ -35,7 +35,7 @@ export interface SplitOptions {
 /**
  * Returns the entries with a new `split`, in their order.
  *
- * @throws {DataError} If a class lacks groups for a part.
+ * @throws {DataError} If a class has too few groups for the parts.
  */
 export function splitEntries(
   entries: readonly ManifestEntry[],
@@ -44,7 +44,7 @@ export function splitEntries(
   for (const fraction of [validation, test, validation + test]) {
     if (!(fraction >= 0 && fraction < 1)) {
       throw new RangeError(
-        `Cannot split as fractions must be in [0, 1) and leave some for training: current value is ${fraction}`,
+        `Cannot split because fractions must be in [0, 1) and leave some for training: current value is ${fraction}`,
       );
     }
   }
@@ -61,7 +61,7 @@ export function splitEntries(
   }));
 }
 
-/** The images that folds are of: not those that are set aside as `test`. */
+/** The images to cut into folds: all but those set aside as `test`. */
 export function withoutTest(
   entries: readonly ManifestEntry[],
 ): ManifestEntry[] {
@@ -71,7 +71,7 @@ export function withoutTest(
 /**
  * Returns the entries with a new `fold` from 1 to `folds`, in their order.
  *
- * @throws {DataError} If a class lacks groups for a fold.
+ * @throws {DataError} If a class has too few groups for the folds.
  */
 export function makeFolds(
   entries: readonly ManifestEntry[],
@@ -79,7 +79,7 @@ export function makeFolds(
 ): ManifestEntry[] {
   if (!Number.isInteger(folds) || folds < 2) {
     throw new RangeError(
-      `Cannot make folds as their number must be an integer >= 2: current value is ${folds}`,
+      `Cannot make folds because their number must be an integer >= 2: current value is ${folds}`,
     );
   }
   const parts = Array.from({ length: folds }, (_, i) => ({
@@ -92,9 +92,9 @@ export function makeFolds(
 
 /**
  * Cuts a validation part from training entries: the epoch is chosen on it, so
- * that the test images are touched once.
+ * that the test images are used only once.
  *
- * @throws {DataError} If a class lacks groups for both parts.
+ * @throws {DataError} If a class has too few groups for both parts.
  */
 export function validationPart(
   entries: readonly ManifestEntry[],
@@ -132,7 +132,7 @@ export function foldSplit(
   );
   if (train.length === 0) {
     throw new DataError(
-      `Cannot test on fold ${fold}: no image is left to train on, as all are of this fold`,
+      `Cannot test on fold ${fold}: no image is left to train on, because all are in this fold`,
     );
   }
   const [label, ...others] = new Set(train.map(({ label }) => label));
@@ -219,7 +219,7 @@ function countLabels(entries: readonly ManifestEntry[]): Map<string, number> {
   return counts;
 }
 
-/** How many images of each label each part should get: at least one. */
+/** Target number of images of each label in each part: at least one. */
 function targets(
   entries: readonly ManifestEntry[],
   parts: readonly Part[],
@@ -231,9 +231,9 @@ function targets(
 }
 
 /**
- * Groups in the order they are placed: large ones first, while there is room
- * to balance them; then rare labels; then by chance, which must not depend on
- * the order of the rows.
+ * Groups in the order of placement: large ones first, while there is room to
+ * balance them; then rare labels; then at random, independent of the order of
+ * the rows.
  */
 function order(
   groups: Group[],
@@ -257,7 +257,10 @@ function firstName({ entries }: Group): string {
   return entries.map(({ image }) => image).sort()[0]!;
 }
 
-/** How much further from its targets a part is with a group of `labels`. */
+/**
+ * Increase of a part's distance from its targets if it takes a group of
+ * `labels`.
+ */
 function cost(
   labels: Map<string, number>,
   filled: Map<string, number>,
@@ -299,7 +302,7 @@ function checkParts(
       if (!filled[p]!.has(label)) {
         throw new DataError(
           `Cannot make ${nameList(parts)}: ${name} has no image of class ` +
-            `"${label}", as its groups are too large; make fewer parts or ` +
+            `"${label}", because its groups are too large; make fewer parts or ` +
             `write the column by hand`,
         );
       }

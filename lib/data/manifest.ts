@@ -1,9 +1,9 @@
 /**
- * The manifest: a CSV table with one labelled image a line.
+ * The manifest: a CSV table with one labelled image per line.
  *
  *     image,label[,split][,fold][,group][,mpp][,rois]
  *
- * Columns stand in any order; paths are relative to the manifest's folder.
+ * Columns may be in any order; paths are relative to the manifest's folder.
  *
  * @module
  */
@@ -13,39 +13,46 @@ import { DataError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/bytes/source.ts";
-import { type Columns, Faults, readTable, type Row } from "./table.ts";
+import { type Columns, Faults, readTable, type TableRow } from "./table.ts";
 
-/** The side of a split an image stands on. */
+/** The side of a split that an image is on. */
 export type Split = "train" | "validation" | "test";
 
 /** A labelled image. */
 export interface ManifestEntry {
-  /** As the manifest writes it. */
+  /** The path or URL as written in the manifest. */
   image: string;
   /** The absolute path, or the URL. */
   path: string;
+  /** The label of the image. */
   label: string;
   /** Index of `label` in the manifest's classes. */
   classIndex: number;
+  /** The side of the split, if the manifest states it. */
   split?: Split;
+  /** The fold for cross-validation, if the manifest states it. */
   fold?: number;
-  /** Images that must stay together, such as those of one patient. */
+  /** Group of images that must stay together, such as those of one patient. */
   group?: string;
   /** Micrometres per level-0 px. */
   mpp?: number;
   /** The absolute path of a CSV with the objects of the image. */
   rois?: string;
-  /** The manifest that names the image, and its line there, from 1. */
+  /** The manifest that names the image. */
   manifest: string;
+  /** Line of the image in `manifest`, from 1. */
   line: number;
 }
 
 /** A manifest that has been read and checked. */
 export interface Manifest {
+  /** Path of the manifest. */
   path: string;
+  /** Folder of the manifest, to which its paths are relative. */
   folder: string;
-  /** Sorted: as numbers where all are integers, else by code unit. */
+  /** Sorted labels: numerically if all are integers, else by code unit. */
   classes: string[];
+  /** The labelled images, in the order of the file. */
   entries: ManifestEntry[];
 }
 
@@ -54,7 +61,7 @@ const COLUMNS: Columns = {
   optional: ["split", "fold", "group", "mpp", "rois"],
 };
 
-// The words published data sets use for the three sides.
+// Words for the three sides in published data sets.
 const SPLITS: Record<string, Split> = {
   train: "train",
   validation: "validation",
@@ -66,9 +73,17 @@ const SPLITS: Record<string, Split> = {
 /**
  * Reads a manifest and checks all of it.
  *
+ * @example Count the images of each class
+ * ```ts
+ * const { classes, entries } = await readManifest("slides/manifest.csv");
+ * for (const label of classes) {
+ *   console.log(label, entries.filter((entry) => entry.label === label).length);
+ * }
+ * ```
+ *
  * @param options.classes the classes of a checkpoint: other labels are faults,
  * and class indices are those of the checkpoint.
- * @param options.isFile whether a file is there; one that may not be read is not.
+ * @param options.isFile tells whether a file exists and may be read.
  * @throws {DataError} With every fault, each by file and line.
  */
 export async function readManifest(
@@ -101,9 +116,9 @@ export async function readManifest(
 }
 
 /**
- * Checks that no patient and no picture stands on two sides of a split or in
- * two folds, where it would be learned and then tested. The entries may come
- * from several manifests.
+ * Checks that no patient and no image is on two sides of a split or in two
+ * folds, because a test on it would be a leak. The entries may come from
+ * several manifests.
  *
  * @throws {DataError} With every leak, each by the files and lines it joins.
  */
@@ -113,11 +128,11 @@ export async function checkLeaks(
   const leaks = [
     ...leaksWithin(
       Map.groupBy(entries, ({ group }) => group),
-      (group) => `group "${group}" stands on both sides: keep it on one`,
+      (group) => `group "${group}" is on both sides: keep it on one`,
     ),
     ...leaksWithin(
       await groupByContent(entries),
-      () => "the same picture stands on both sides: remove one",
+      () => "the same image is on both sides: remove one",
     ),
   ];
   if (leaks.length === 0) return;
@@ -133,7 +148,7 @@ export async function checkLeaks(
 const LEAKS_SHOWN = 20;
 
 function parseEntry(
-  { line, fields }: Row,
+  { line, fields }: TableRow,
   { path, folder, has, faults }: {
     path: string;
     folder: string;
@@ -157,7 +172,7 @@ function parseEntry(
     image,
     path: locateImage(folder, image),
     label,
-    classIndex: -1, // known once all labels are
+    classIndex: -1, // set once all labels are known
     ...(split !== undefined && { split }),
     ...(fold !== undefined && { fold }),
     ...(group !== undefined && { group }),
@@ -168,7 +183,7 @@ function parseEntry(
   };
 }
 
-/** Calls the files of an entry as the disk does. */
+/** Replaces the paths of an entry by their spelling on the disk. */
 async function spellPaths(entry: ManifestEntry): Promise<void> {
   if (!isUrl(entry.path)) entry.path = await spelled(entry.path);
   if (entry.rois !== undefined) entry.rois = await spelled(entry.rois);
@@ -179,7 +194,7 @@ export function locateImage(folder: string, image: string): string {
   return isUrl(image) ? image : resolve(folder, image);
 }
 
-/** Tables of objects are read from files: a URL would be taken for none. */
+/** Tables of objects are read from files only: a URL is a fault. */
 function parseRois(
   file: string | undefined,
   { folder, line, faults }: { folder: string; line: number; faults: Faults },
@@ -237,7 +252,7 @@ function checkDuplicates(entries: ManifestEntry[], faults: Faults): void {
     else {
       faults.add(
         line,
-        `image "${image}" stands on line ${earlier} too: remove one`,
+        `image "${image}" is on line ${earlier} too: remove one`,
       );
     }
   }
@@ -248,7 +263,7 @@ async function checkFiles(
   faults: Faults,
   isFile: (path: string) => Promise<boolean>,
 ): Promise<void> {
-  // What a URL leads to is known when it is opened.
+  // The target of a URL is unknown until it is opened.
   const isThere = async (path: string) => isUrl(path) || await isFile(path);
   await Promise.all(entries.map(async ({ image, path, rois, line }) => {
     if (!await isThere(path)) {
@@ -293,7 +308,7 @@ function sortClasses(entries: ManifestEntry[]): string[] {
   return numeric ? classes.sort((a, b) => Number(a) - Number(b)) : classes;
 }
 
-/** Describes the groups whose members stand on different sides. */
+/** Describes the groups with members on different sides. */
 function leaksWithin(
   groups: Map<string | undefined, ManifestEntry[]>,
   describe: (key: string) => string,
@@ -333,7 +348,7 @@ async function groupByContent(
   for (
     const alike of Map.groupBy(local, (entry) => sizes.get(entry)).values()
   ) {
-    if (new Set(alike.map(side)).size === 1) continue; // nothing to tell apart
+    if (new Set(alike.map(side)).size === 1) continue; // all on one side
     for (const entry of alike) {
       const digest = await sha256(entry.path);
       groups.set(digest, [...groups.get(digest) ?? [], entry]);

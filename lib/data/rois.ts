@@ -1,14 +1,13 @@
 /**
- * Annotated objects of images, to measure where attention falls. Training
- * never sees them. They come from the first of
+ * Annotated objects of images, to measure where attention falls. Training never
+ * uses them. They are read from the first of
  *
- *     a column "rois"   a CSV per image
- *     regions.csv       what our synthetic sets write
- *     signs.csv         boxes of road signs (GTSDB)
- *     nuclei/NAME.csv   points of nuclei (CRCHistoPhenotypes)
+ * a column "rois" a CSV per image regions.csv written with our synthetic sets
+ * signs.csv boxes of road signs (GTSDB) nuclei/NAME.csv points of nuclei
+ * (CRCHistoPhenotypes)
  *
- * which stand beside the manifest. Where its images lie elsewhere, as those of
- * the splits that a run keeps, they may stand beside the images or their folder.
+ * beside the manifest. If its images lie elsewhere, as in the splits that a run
+ * keeps, the tables may be beside the images or their folder.
  *
  * An object is a box, `left,top,right,bottom`, or a point, `x,y`, in level-0
  * px, and may have a `type`. Tables of many images have a column `image`.
@@ -20,9 +19,9 @@ import { exists, spelled } from "../files.ts";
 import type { Region } from "../image/geometry.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import { locateImage, type Manifest, type ManifestEntry } from "./manifest.ts";
-import { type Columns, Faults, readTable, type Row } from "./table.ts";
+import { type Columns, Faults, readTable, type TableRow } from "./table.ts";
 
-/** An object that someone marked; a point has no width and height. */
+/** An annotated object; a point has no width and height. */
 export interface AnnotatedObject extends Region {
   type?: string;
 }
@@ -30,12 +29,12 @@ export interface AnnotatedObject extends Region {
 /** The annotations of a data set. */
 export interface RegionSource {
   /**
-   * The objects of an image; none where nobody marked any.
+   * The objects of an image; empty if none are annotated.
    *
-   * @throws {DataError} If its table is at fault.
+   * @throws {DataError} If its table has faults.
    */
   of(entry: ManifestEntry): Promise<AnnotatedObject[]>;
-  /** Whether the image has its label because of this object. */
+  /** The image has its label because of this object. */
   relevant(entry: ManifestEntry, object: AnnotatedObject): boolean;
 }
 
@@ -63,13 +62,13 @@ const isSignOfLabel: Relevance = ({ label }, { type }) =>
 // Label 1 means "at least one epithelial nucleus" (SOURCE.md of the set).
 const isEpithelial: Relevance = (_, { type }) => type === "epithelial";
 
-// All objects somebody marks count, but for those drawn to mislead.
+// All annotated objects count, except synthetic look-alikes.
 const isNoLookalike: Relevance = (_, { type }) => type !== "lookalike";
 
 /**
- * The annotations of a manifest, or undefined where it has none.
+ * The annotations of a manifest, or undefined if it has none.
  *
- * @throws {DataError} If a table of many images is at fault.
+ * @throws {DataError} If a table of many images has faults.
  */
 export async function readRegions(
   { folder, entries }: Pick<Manifest, "folder" | "entries">,
@@ -84,7 +83,7 @@ export async function readRegions(
   return undefined;
 }
 
-/** The folder of images outside of `folder`, and the one above it. */
+/** The folder of images outside of `folder`, and its parent. */
 function foldersElsewhere(
   folder: string,
   entries: readonly ManifestEntry[],
@@ -114,7 +113,7 @@ async function regionsIn(folder: string): Promise<RegionSource | undefined> {
   return undefined;
 }
 
-/** Annotations with a table per image, read when they are asked for. */
+/** Annotations with one table per image, read on demand. */
 function perImage(
   locate: (entry: ManifestEntry) => string | undefined,
   relevant: Relevance,
@@ -185,7 +184,7 @@ async function readObjects(
   return objects;
 }
 
-function parseBox(row: Row, faults: Faults): Region {
+function parseBox(row: TableRow, faults: Faults): Region {
   const [left, top, right, bottom] = BOX.map((c) =>
     parsePx(row, c, faults)
   ) as [number, number, number, number];
@@ -195,17 +194,17 @@ function parseBox(row: Row, faults: Faults): Region {
   return { x: left, y: top, width: right - left, height: bottom - top };
 }
 
-function parsePoint(row: Row, faults: Faults): Region {
+function parsePoint(row: TableRow, faults: Faults): Region {
   const [x, y] = POINT.map((c) => parsePx(row, c, faults)) as [number, number];
   return { x, y, width: 0, height: 0 };
 }
 
 function parsePx(
-  { line, fields }: Row,
+  { line, fields }: TableRow,
   column: string,
   faults: Faults,
 ): number {
-  const value = Number(fields[column] ?? 0); // an empty one is a fault already
+  const value = Number(fields[column] ?? 0); // an empty one is already a fault
   if (!Number.isFinite(value)) {
     faults.add(line, `${column} is "${fields[column]}": write a number of px`);
   }

@@ -1,6 +1,6 @@
 /**
- * Reads and writes the CSV tables of a data set, and collects what is wrong
- * with one so that a user mends a file in one go.
+ * Reads and writes the CSV tables of a data set, and collects all faults of a
+ * table, so that a user can fix a file in one go.
  *
  * @module
  */
@@ -9,32 +9,34 @@ import { DataError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { nearest } from "../nearest.ts";
 
-/** One record of a table: its fields by column, blank ones left out. */
-export interface Row {
+/** One record of a table: its non-blank fields by column. */
+export interface TableRow {
   line: number; // of the file, counted from 1
   fields: Partial<Record<string, string>>;
 }
 
-/** A table with the columns it has, in the order of the file. */
+/** A table with its columns, in the order of the file. */
 export interface Table {
   path: string;
   columns: string[];
-  rows: Row[];
+  rows: TableRow[];
 }
 
-/** The columns a table may have: `required` ones and others. */
+/** Columns that a table may have: `required` and optional ones. */
 export interface Columns {
   required: readonly string[];
   optional: readonly string[];
 }
 
-// Millions of lines; a request may name any file of the server's.
-const MOST_BYTES = 2 ** 28;
+// Room for millions of lines; bounded because a request may name any file of
+// the server.
+const MAX_BYTES = 2 ** 28;
 
-// Faults listed by one error: more scroll the first one off the screen.
+// Maximum faults listed by one error: more would scroll the first one off the
+// screen.
 const FAULTS_SHOWN = 20;
 
-/** What is wrong with a file, line by line. */
+/** Faults of a file, line by line. */
 export class Faults {
   readonly #found: { line: number; text: string }[] = [];
 
@@ -45,7 +47,7 @@ export class Faults {
     this.#found.push({ line, text });
   }
 
-  /** How many there are. */
+  /** Number of faults. */
   get count(): number {
     return this.#found.length;
   }
@@ -63,7 +65,7 @@ export class Faults {
   }
 }
 
-/** Parses a CSV file; faults of its header and shape go to `faults`. */
+/** Parses a CSV file; faults of its header and shape are added to `faults`. */
 export async function readTable(
   path: string,
   known: Columns,
@@ -78,7 +80,7 @@ export async function readTable(
   }
   const columns = header.record;
   checkColumns(columns, known, { line: header.line, faults });
-  const rows: Row[] = [];
+  const rows: TableRow[] = [];
   for (const { record, line } of records) {
     if (record.length === columns.length) {
       const cells = columns.map((column, i) => [column, record[i]] as const);
@@ -139,8 +141,8 @@ async function readText(path: string): Promise<string> {
 async function readBytes(path: string): Promise<Uint8Array> {
   const file = await spelled(path);
   const { size } = await Deno.stat(file);
-  if (size > MOST_BYTES) {
-    throw new Error(`it has ${size} bytes, and ${MOST_BYTES} are the most`);
+  if (size > MAX_BYTES) {
+    throw new Error(`it has ${size} bytes; at most ${MAX_BYTES} are read`);
   }
   return await Deno.readFile(file);
 }
@@ -166,7 +168,7 @@ function parseRecords(
     const advice = cause.code === "CSV_QUOTE_NOT_CLOSED"
       ? "a quote is opened and never closed: close it, or double it inside a field"
       : `${cause.message}: quote the whole field and double quotes inside it`;
-    const line = (records.at(-1)?.line ?? 0) + 1; // where the bad record begins
+    const line = (records.at(-1)?.line ?? 0) + 1; // start of the bad record
     throw new DataError(`${path}:${line}: ${advice}`, { cause });
   }
 }
@@ -181,7 +183,7 @@ function checkColumns(
     if (!known.includes(column)) {
       faults.add(line, `unknown column "${column}": ${suggest(column, known)}`);
     } else if (columns.indexOf(column) < i) {
-      faults.add(line, `column "${column}" stands twice: keep one`);
+      faults.add(line, `column "${column}" appears twice: keep one`);
     }
   }
   for (const column of required) {

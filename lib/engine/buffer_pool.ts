@@ -1,25 +1,28 @@
 /**
- * GPU buffers that are kept to be used again, within a bound.
+ * GPU buffers kept for reuse, within a bound.
  *
  * tfjs keeps every buffer that it ever freed, by its exact size. Images of many
- * sizes leave as many chains of them behind, until the GPU's memory is full.
+ * sizes leave many such lists behind, until the GPU's memory is full.
  *
  * @module
  */
 
-/** Free buffers, by size and usage; beyond the bound the oldest kinds go. */
+/**
+ * Free buffers, by size and usage; beyond the bound the oldest kinds are
+ * destroyed.
+ */
 export class FreeBuffers {
-  /** The kind that was asked for last is the last one. */
+  /** Kinds in order of last use, the most recent last. */
   readonly #kinds = new Map<string, GPUBuffer[]>();
   readonly #most: number;
   #bytes = 0;
 
-  /** @param most bytes that are kept. */
+  /** @param most bytes to keep at most. */
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** Bytes that are kept. */
+  /** Bytes kept now. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -36,7 +39,7 @@ export class FreeBuffers {
     return buffer;
   }
 
-  /** Keeps a buffer whose last use is submitted. */
+  /** Keeps a buffer whose last use has been submitted. */
   give(buffer: GPUBuffer): void {
     this.#ofKind(buffer.size, buffer.usage).push(buffer);
     this.#bytes += buffer.size;
@@ -70,14 +73,14 @@ export class FreeBuffers {
   }
 }
 
-/** Stands for tfjs's `BufferManager`, which has no bound. */
+/** Replaces tfjs's `BufferManager`, which has no bound. */
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #free: FreeBuffers;
   readonly #used = new Set<GPUBuffer>();
   numBytesUsed = 0;
 
-  /** @param most bytes of free buffers that are kept. */
+  /** @param most bytes of free buffers to keep at most. */
   constructor(device: GPUDevice, most: number) {
     this.#device = device;
     this.#free = new FreeBuffers(most);
@@ -87,7 +90,7 @@ export class BufferPool {
     return this.numBytesUsed + this.#free.bytes;
   }
 
-  /** A buffer for use; with `reuse` maybe one that was used before. */
+  /** A buffer for use; with `reuse` possibly a used one. */
   acquireBuffer(
     size: number,
     usage: GPUBufferUsageFlags,
@@ -101,7 +104,7 @@ export class BufferPool {
     return buffer;
   }
 
-  /** Takes back a buffer whose last use is submitted. */
+  /** Takes back a buffer whose last use has been submitted. */
   releaseBuffer(buffer: GPUBuffer, reuse = true): void {
     if (!this.#used.delete(buffer)) return; // the pool was disposed of
     this.numBytesUsed -= buffer.size;

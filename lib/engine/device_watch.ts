@@ -1,8 +1,9 @@
 /**
- * Hears of a GPU device that fails or is lost, and tells what else fails by it.
+ * Detects a GPU device that fails or is lost, and attributes other errors to
+ * it.
  *
- * Where a device is lost, the calls under way fail first, each with a text of
- * its own ("Buffer with '' label is invalid"); that it was lost is told a moment
+ * When a device is lost, pending calls fail first, each with its own message
+ * ("Buffer with '' label is invalid"); the loss itself is reported a moment
  * later.
  *
  * @module
@@ -10,8 +11,8 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { EngineError } from "../errors.ts";
 
-// A loss is told within milliseconds. A process that others keep from running
-// may take longer.
+// A loss is reported within milliseconds, or later if the process is starved of
+// CPU time.
 const LOSS_WITHIN_MS = 5000;
 
 /** A device that is watched. */
@@ -19,7 +20,7 @@ export interface WatchedDevice {
   /** The first error that no error scope caught, or why the device was lost. */
   readonly failure: EngineError | undefined;
   /**
-   * Runs `work`. A result of a device that failed meanwhile is not returned.
+   * Runs `work`; rejects if the device failed meanwhile, whatever the result.
    *
    * @throws {EngineError} If the device failed; else what `work` throws.
    */
@@ -31,7 +32,7 @@ export function watchDevice(name: string, device: GPUDevice): WatchedDevice {
   let failure: EngineError | undefined;
   device.addEventListener("uncapturederror", (event) => {
     const { error } = event as GPUUncapturedErrorEvent;
-    event.preventDefault(); // we throw it; Deno need not print it as well
+    event.preventDefault(); // we throw it; Deno should not print it as well
     failure ??= failed(name, error);
   });
   const lost = device.lost.then(({ reason, message }) => {
@@ -39,7 +40,7 @@ export function watchDevice(name: string, device: GPUDevice): WatchedDevice {
       `The webgpu engine lost its device "${name}" (${reason}): ${message}`,
     );
   });
-  // Of a call that nobody waits for, a lost device makes an echo.
+  // A lost device also rejects calls that nobody awaits.
   globalThis.addEventListener("unhandledrejection", (event) => {
     if (isGpuError(event.reason)) event.preventDefault();
   });
@@ -72,7 +73,7 @@ function failed(name: string, error: GPUError | Error): EngineError {
   );
 }
 
-/** Waits for `promise`, but not for ever. */
+/** Waits for `promise`, but not forever. */
 async function soon(promise: Promise<void>): Promise<void> {
   const waited = new AbortController();
   const { signal } = waited;
@@ -81,11 +82,12 @@ async function soon(promise: Promise<void>): Promise<void> {
   waited.abort();
 }
 
-// In WebGPU nothing else throws these; a TypeError is told by its text.
+// Nothing else in WebGPU throws these; a TypeError is recognised by its
+// message.
 const GPU_ERRORS = ["OperationError", "GPUPipelineError"];
 const GPU_TEXT = /\b(is invalid|device is lost|destroyed)\b/i;
 
-/** Whether a call to the GPU has thrown `error`. */
+/** `error` was thrown by a call to the GPU. */
 export function isGpuError(error: unknown): error is Error {
   if (!(error instanceof Error) || error instanceof EngineError) return false;
   return GPU_ERRORS.includes(error.name) ||

@@ -1,5 +1,6 @@
 /**
- * What a run ran on: written into its log, so that figures can be traced.
+ * The machine and versions of a run: written into its log, so that figures can
+ * be traced.
  *
  * @module
  */

@@ -1,10 +1,11 @@
 /**
- * Reads buffers back from the GPU as soon as it is done.
+ * Reads buffers back from the GPU as soon as its work is done.
  *
- * Deno's `mapAsync` looks for the end of the work, then sleeps 10 ms before it
- * says so: longer than a small step takes. The range can be had before that,
- * but for the first time that a buffer is mapped: Deno takes note of how when
- * that has resolved, and ends the process if it is asked earlier.
+ * Deno's `mapAsync` polls for the end of the work, then sleeps 10 ms before it
+ * resolves: longer than a small step takes. The range is available before that,
+ * except the first time a buffer is mapped: Deno records the mode only when
+ * that promise has resolved, and aborts the process if the range is requested
+ * earlier.
  *
  * @module
  */
@@ -12,13 +13,13 @@ import { setImmediate } from "node:timers/promises";
 import { FreeBuffers } from "./buffer_pool.ts";
 
 const STAGING_USAGE = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
-const MOST_FREE_BYTES = 64e6;
+const MAX_FREE_BYTES = 64e6;
 
-/** Buffers to read through. They are kept for the next read of their size. */
+/** Staging buffers, kept for the next read of their size. */
 export class ReadBack {
   readonly #device: GPUDevice;
-  /** All were mapped before. */
-  readonly #free = new FreeBuffers(MOST_FREE_BYTES);
+  /** All of them have been mapped before. */
+  readonly #free = new FreeBuffers(MAX_FREE_BYTES);
 
   constructor(device: GPUDevice) {
     this.#device = device;
@@ -27,7 +28,7 @@ export class ReadBack {
   /**
    * Reads `size` bytes.
    *
-   * @param copyInto submits the copy into the buffer that it is given.
+   * @param copyInto submits the copy into the given buffer.
    */
   async read(
     size: number,
@@ -43,7 +44,7 @@ export class ReadBack {
     const mapping = staging.mapAsync(GPUMapMode.READ);
     const early = used && await mappedRange(staging, mapping);
     if (early) {
-      // A device that is lost has nothing to give back.
+      // A lost device has no range.
       mapping.then(() => this.#giveBack(staging), () => {});
       return early;
     }
@@ -59,7 +60,7 @@ export class ReadBack {
   }
 }
 
-/** A copy of what is mapped, if it can be had before `mapping` settles. */
+/** A copy of the mapped range, if it is available before `mapping` settles. */
 async function mappedRange(
   buffer: GPUBuffer,
   mapping: Promise<unknown>,

@@ -2,8 +2,8 @@
  * Chooses and starts the engine of a run.
  *
  * `auto` takes webgpu when a hardware adapter answers, else wasm; a software
- * adapter only serves who asks for webgpu by name. tfjs has one current
- * backend a process, so the engine that was started last is the one in use.
+ * adapter is used only if webgpu is requested by name. tfjs has one current
+ * backend per process, so the engine started last is the one in use.
  *
  * @module
  */
@@ -18,26 +18,32 @@ import {
   startWebGpu,
 } from "./webgpu.ts";
 
-/** What a user can ask for. */
-export const BACKENDS = ["auto", "webgpu", "wasm"] as const;
+/** Names of engines that a user can request. */
+export const BACKENDS = [
+  "auto",
+  "webgpu",
+  "wasm",
+] as const satisfies readonly BackendChoice[];
 
-export type BackendChoice = (typeof BACKENDS)[number];
+/** An engine by name; `auto` takes a hardware GPU if there is one, else wasm. */
+export type BackendChoice = "auto" | "webgpu" | "wasm";
 
 /** A running engine. */
 export interface Engine {
+  /** Name of the engine. */
   readonly backend: "webgpu" | "wasm";
   /** One line for the user, e.g. "wasm: no WebGPU adapter". */
   readonly reason: string;
   /** The GPU, on webgpu. */
   readonly adapter?: AdapterDescription;
-  /** The device, on webgpu: for error scopes. */
+  /** The device, on webgpu; used for error scopes. */
   readonly device?: GPUDevice;
-  /** Why the engine cannot go on, once it cannot. */
+  /** Error that stopped the engine; undefined while it works. */
   readonly failure?: Error | undefined;
-  /** Throws `failure`: call it before results are used. */
+  /** Throws `failure` if there is one; call it before results are used. */
   assertAlive(): void;
   /**
-   * Runs `work`; an error that comes from a failed engine is told as that.
+   * Runs `work`; an error caused by a failed engine becomes an `EngineError`.
    *
    * @throws {EngineError} If the engine failed meanwhile, whatever `work`
    *   returns or throws; else what `work` throws.
@@ -48,21 +54,28 @@ export interface Engine {
 /**
  * Starts an engine and makes it tfjs's current backend.
  *
- * @throws {EngineError} If webgpu was asked for by name and there is none.
+ * @example
+ * ```ts
+ * const engine = await startEngine("auto");
+ * console.log(engine.reason); // "wasm: no WebGPU adapter"
+ * ```
+ *
+ * @throws {EngineError} If webgpu was requested by name and there is no
+ * adapter.
  */
 export async function startEngine(backend: BackendChoice): Promise<Engine> {
   registerKernels();
   switch (backend) {
     case "wasm":
-      return await wasmEngine("wasm: as asked for");
+      return await wasmEngine("wasm: as requested");
     case "webgpu": {
       const adapter = await findAdapter();
       if (!adapter) {
         throw new EngineError(
-          `Cannot start the webgpu engine as there is no adapter: ${INSTALL_HINT}`,
+          `Cannot start the webgpu engine because there is no adapter: ${INSTALL_HINT}`,
         );
       }
-      return await webGpuEngine(adapter, "as asked for");
+      return await webGpuEngine(adapter, "as requested");
     }
     case "auto": {
       const adapter = await findAdapter();

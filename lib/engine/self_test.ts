@@ -1,8 +1,8 @@
 /**
  * Compares every kernel with its plain-loop reference on the current engine.
  *
- * Errors on a GPU are silent: a shader that fails leaves zeros. `doctor` and
- * the server run this before they trust an engine.
+ * Errors on a GPU are silent: a failed shader leaves zeros. `doctor` and the
+ * server run this before they trust an engine.
  *
  * @module
  */
@@ -38,7 +38,7 @@ import {
   softmaxReference,
 } from "../../kernels/softmax/softmax.ts";
 
-/** How one kernel did. */
+/** Result of one kernel's test. */
 export interface SelfTestResult {
   kernel: string;
   passed: boolean;
@@ -49,7 +49,7 @@ export interface SelfTestResult {
 // float32 sums of about a thousand terms stay well below it.
 const TOLERANCE = 1e-5;
 
-/** A kernel's output and what it should be. */
+/** A kernel's output and its reference. */
 interface Comparison {
   actual: tf.Tensor[];
   expected: (Float32Array | Int32Array)[];
@@ -84,7 +84,10 @@ export async function selfTest(): Promise<SelfTestResult[]> {
   return results;
 }
 
-/** The largest difference relative to max(1, |expected|); NaN if there is one. */
+/**
+ * The largest difference relative to max(1, |expected|); NaN if a difference is
+ * NaN.
+ */
 export function maxError(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
@@ -191,7 +194,7 @@ function checkDownsample(): Comparison {
 
 type Shape4D = [number, number, number, number];
 
-/** A convolution's inputs, and what its output and gradients should be. */
+/** A convolution's inputs, and the references of its output and gradients. */
 interface ConvCase {
   x: tf.Tensor4D;
   filter: tf.Tensor4D;
@@ -202,7 +205,7 @@ interface ConvCase {
   gradients: ReturnType<typeof convGradientReference>;
 }
 
-// Odd sizes, which leave pixels over in every routine; outputs by 4, 12 and 1.
+// Odd sizes, which leave a remainder in every routine; outputs by 4, 12 and 1.
 const CONVOLUTIONS = [
   { x: [2, 13, 11, 8], filter: [3, 3, 8, 8], stride: 1, padding: 1 },
   { x: [1, 11, 13, 3], filter: [5, 5, 3, 36], stride: 2, padding: 2 },

@@ -1,7 +1,7 @@
 /**
  * The embedded engine: tfjs on WebAssembly (XNNPACK, SIMD), our kernels as
- * plain loops. It needs no driver and no network: the module finds its .wasm
- * file beside itself in the npm package.
+ * plain loops. It needs no driver and no network: its .wasm file is part of the
+ * npm package.
  *
  * @module
  */
@@ -14,7 +14,8 @@ let started = false;
 /** Starts tfjs's WASM backend and makes it the current one. */
 export async function startWasm(): Promise<void> {
   if (!started) {
-    // Threads are slower here when forced; parallelism is one Worker an engine.
+    // Forced threads are slower here; parallelism comes from one Worker per
+    // engine.
     tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
     setThreadsCount(1);
   }

@@ -2,8 +2,8 @@
  * The GPU engine: Deno's WebGPU under tfjs's WebGPU backend.
  *
  * tfjs registers a "webgpu" backend of its own at import. Ours replaces it: it
- * takes all the limits that the adapter offers, and keeps hold of the device,
- * because errors on a GPU are silent and we must hear of them.
+ * takes all the limits that the adapter offers, and keeps the device, because
+ * errors on a GPU are silent and we must listen for them.
  *
  * @module
  */
@@ -16,11 +16,11 @@ import { BufferPool } from "./buffer_pool.ts";
 import { watchDevice, type WatchedDevice } from "./device_watch.ts";
 import { ReadBack } from "./read_back.ts";
 
-/** An adapter in words. */
+/** Description of an adapter. */
 export interface AdapterDescription {
   /** E.g. "NVIDIA H100" or "llvmpipe (LLVM 15.0.6, 256 bits)". */
   name: string;
-  /** Whether a CPU plays the GPU. */
+  /** A CPU emulates the GPU. */
   software: boolean;
   limits: Record<string, number>;
 }
@@ -32,11 +32,11 @@ export interface WebGpu {
   watch: WatchedDevice;
 }
 
-/** What a user without an adapter can do, in one line. */
+/** Advice for a user without an adapter, in one line. */
 export const INSTALL_HINT =
   "install the GPU vendor's Vulkan driver, or a software adapter with `apt-get install mesa-vulkan-drivers`";
 
-// The limits that our kernels and tfjs's grow with.
+// Limits that bound the sizes of our kernels and tfjs's.
 const RAISED_LIMITS = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -122,7 +122,7 @@ async function registerBackend(
       (this as unknown as TfjsWebGpuInternals).bufferManager = pool;
     }
 
-    /** As tfjs's, without the pause that Deno's mapAsync makes. */
+    /** Like tfjs's, without the pause of Deno's mapAsync. */
     override async getBufferData(buffer: GPUBuffer): Promise<ArrayBuffer> {
       return await this.#readBack.read(buffer.size, (staging) => {
         const backend = this as unknown as TfjsWebGpuInternals;
@@ -136,7 +136,7 @@ async function registerBackend(
   }
 
   tf.removeBackend("webgpu"); // tfjs's own, registered by the import
-  // Small tensors would stay on the CPU, out of our kernels' sight.
+  // Small tensors would stay on the CPU, where our kernels cannot see them.
   tf.env().set("WEBGPU_CPU_FORWARD", false);
   tf.registerBackend("webgpu", () => new Backend());
 }

@@ -1,7 +1,7 @@
 /**
- * Every conversion between locations, views and pixels, as pure functions; what
- * concerns the levels of a pyramid is in level_geometry.ts. No other file
- * multiplies a coordinate by a scale.
+ * Every conversion between locations, views and pixels, as pure functions; the
+ * levels of a pyramid are in level_geometry.ts. No other file multiplies a
+ * coordinate by a scale.
  *
  * Source: Kong & Henao, CVPR 2022, section 2.1. Pixels are (x, y) of level 0;
  * locations are (row, column) of an attention map.
@@ -11,19 +11,25 @@
 
 /** Width and height, px. */
 export interface Size {
+  /** Width, px. */
   width: number;
+  /** Height, px. */
   height: number;
 }
 
 /** A rectangle, px: of level 0 unless the signature names another level. */
 export interface Region extends Size {
+  /** Left edge, px. */
   x: number;
+  /** Top edge, px. */
   y: number;
 }
 
 /** A pixel. */
 export interface Point {
+  /** Column, px. */
   x: number;
+  /** Row, px. */
   y: number;
 }
 
@@ -45,12 +51,19 @@ export interface MapBlock extends Location, MapSize {}
 // 100 * 0.29 is 28.999999999999996: without this, floor() would lose a pixel.
 export const ROUNDING = 1e-9;
 
-/** Extent in px of `extent` px seen at `scale`; at least 1. */
+/** Extent of `extent` px at `scale`, px; at least 1. */
 export function scaledExtent(extent: number, scale: number): number {
   return Math.max(1, Math.floor(extent * scale + ROUNDING));
 }
 
-/** Size of the view V(x, s) of something of `size` at `scale` (section 2). */
+/**
+ * Size of the view V(x, s) of something of `size` at `scale` (section 2).
+ *
+ * @example
+ * ```ts
+ * viewSize({ width: 1600, height: 1200 }, 0.3); // 480 x 360
+ * ```
+ */
 export function viewSize(size: Size, scale: number): Size {
   return {
     width: scaledExtent(size.width, scale),
@@ -61,6 +74,11 @@ export function viewSize(size: Size, scale: number): Size {
 /**
  * Pixel of location `index` on an axis of `count` locations over `extent` px:
  * the first location is the first pixel, the last one the last pixel.
+ *
+ * @example
+ * ```ts
+ * [0, 1, 2].map((index) => locationToPixel(index, 3, 101)); // [0, 50, 100]
+ * ```
  */
 export function locationToPixel(
   index: number,
@@ -73,6 +91,13 @@ export function locationToPixel(
 /**
  * Rows and columns of the stage I map. A stride of 1/s1 (or less) is the
  * paper's map, one location a view pixel; a larger one is a grid of cells.
+ *
+ * @example
+ * ```ts
+ * const image = { width: 1600, height: 1200 };
+ * tileMapSize(image, { scale: 0.25, stride: 4 }); // 300 rows, 400 columns
+ * tileMapSize(image, { scale: 0.25, stride: 100 }); // 12 rows, 16 columns
+ * ```
  *
  * @param stride distance between locations, level-0 px.
  */
@@ -90,14 +115,15 @@ export function tileMapSize(
   };
 }
 
-/** Whether stage I has one location a view pixel, as in the paper. */
+/** Stage I has one location per view pixel, as in the paper. */
 export function isDense(scale: number, stride: number): boolean {
   return stride * scale <= 1 + ROUNDING;
 }
 
 /**
- * Cuts a map over a view in blocks of like size that see, with `halo` px
- * around, about `pixels` px of the view; at least a location each.
+ * Cuts a map over a view into blocks of similar size, each of which covers,
+ * with `halo` px around, about `pixels` px of the view; at least one location
+ * each.
  */
 export function mapBlocks(
   map: MapSize,
@@ -117,7 +143,7 @@ export function mapBlocks(
   );
 }
 
-/** Cuts [0, count) in parts of at most `most`, or of 1. */
+/** Cuts [0, count) into even parts of at most `most`, but at least 1. */
 function evenParts(count: number, most: number): [number, number][] {
   const parts = Math.ceil(count / Math.max(1, Math.floor(most + ROUNDING)));
   return Array.from({ length: parts }, (_, i) => [
@@ -126,7 +152,7 @@ function evenParts(count: number, most: number): [number, number][] {
   ]);
 }
 
-/** The px of a view that `block` of a map over it sees, with `halo` px around. */
+/** The px of a view that `block` of its map covers, with `halo` px around. */
 export function blockPart(
   block: MapBlock,
   map: MapSize,
@@ -144,9 +170,9 @@ export function blockPart(
 }
 
 /**
- * Share of each of `locations` px from `start` on in each cell from `first` on,
- * of `count` equal ones over `extent` px: `[cells, locations]`, a row adds to 1
- * where the px hold the cell.
+ * Share of each of `locations` px, starting with `start`, in each cell,
+ * starting with `first`, of `count` equal ones over `extent` px: `[cells,
+ * locations]`; a row sums to 1 if the px cover the cell.
  */
 export function cellShares(
   { first, cells, count, extent }: Record<
@@ -169,7 +195,7 @@ export function cellShares(
 
 /**
  * Centre of the tile at `location`. On the paper's map the first and last
- * locations are the first and last pixels; on a grid a location stands for its
+ * locations are the first and last pixels; on a grid a location represents its
  * cell, so the tile is centred on the cell.
  */
 export function tileCentre(
@@ -200,8 +226,8 @@ export function centredRegion(centre: Point, size: Size): Region {
 }
 
 /**
- * The pixels that a region of `size` can be centred on so that it holds
- * `point`: what `centredRegion` maps to regions that hold it.
+ * Centres of regions of `size` that hold `point`: the preimage of
+ * `centredRegion`.
  */
 export function centresHolding(point: Point, size: Size): Region {
   return {
@@ -219,7 +245,7 @@ export function regionMiddle(region: Region): Point {
   };
 }
 
-/** Whether `point` is in `region`: left and top edge included, others not. */
+/** `region` holds `point`: left and top edge included, others not. */
 export function holdsPoint(region: Region, { x, y }: Point): boolean {
   return x >= region.x && x < region.x + region.width &&
     y >= region.y && y < region.y + region.height;
@@ -243,15 +269,19 @@ export function locationAt(index: number, columns: number): Location {
 }
 
 /**
- * Where cell `index` of `count` equal cells over `extent` px begins (and cell
- * `index - 1` ends); may be a fraction. Cell i is what the i-th px of a view of
- * `count` px averages, and it holds pixel `locationToPixel(i, count, extent)`.
+ * Start of cell `index` of `count` equal cells over `extent` px (and end of
+ * cell `index - 1`); may be a fraction. Cell i is the area that the i-th px of
+ * a view of `count` px averages, and it holds pixel `locationToPixel(i, count,
+ * extent)`.
  */
 export function cellEdge(index: number, count: number, extent: number): number {
   return (index * extent) / count;
 }
 
-/** The cell of `count` equal ones over `extent` px that holds `pixel`. */
+/**
+ * Index of the cell that holds `pixel`, of `count` equal cells over `extent`
+ * px.
+ */
 export function cellHolding(
   pixel: number,
   count: number,
@@ -289,7 +319,14 @@ export function storedPixels(region: Region, from: Size, to: Size): Region {
   };
 }
 
-/** Size of `size` shrunk so that its longest side is at most `longest` px. */
+/**
+ * Size of `size` shrunk so that its longest side is at most `longest` px.
+ *
+ * @example
+ * ```ts
+ * boundedSize({ width: 4000, height: 1000 }, 1024); // 1024 x 256
+ * ```
+ */
 export function boundedSize(size: Size, longest: number): Size {
   const downsample = Math.max(1, Math.max(size.width, size.height) / longest);
   return {
@@ -333,7 +370,7 @@ export type AffineTransform = readonly [
   number,
 ];
 
-/** Where `transform` takes a point. */
+/** The image of a point under `transform`. */
 export function transformedPoint(
   { x, y }: Point,
   [a, b, c, d, e, f]: AffineTransform,

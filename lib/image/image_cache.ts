@@ -11,7 +11,9 @@ import type { Region } from "./geometry.ts";
 import { openImage, type OpenOptions } from "./open.ts";
 import { type Pixels, type Pyramid, WrappedPyramid } from "./pyramid.ts";
 
-/** A cache of images whose blocks are kept within their share of the memory. */
+/**
+ * A cache of images that keeps decoded blocks within their share of the memory.
+ */
 export function imageCache(
   memory: Memory,
   imageBytes = memory.imageCacheBytes,
@@ -25,22 +27,33 @@ export function imageCache(
   );
 }
 
-/** An image that several may use at the same time. */
+/** An image that several users share. */
 interface SharedImage {
   image: Promise<Pyramid>;
-  /** Bytes it counts for; 0 while it is being opened. */
+  /** Bytes counted against the bound; 0 while it is being opened. */
   bytes: number;
-  /** Handles that are not closed, and calls that wait for one. */
+  /** Open handles, and calls that wait for one. */
   users: number;
 }
 
 /**
- * Images by path, within a bound on their bytes: the one whose last use is the
- * longest ago goes first. A file that changes under its path is not noticed.
+ * Images by path, within a bound on their bytes; the least recently used is
+ * evicted first. A file that changes under its path is not noticed.
  *
- * Close what `open()` returns, as any image: it is a handle of your own. The
- * decoded image behind it lives on until the cache dropped it and its last
+ * Close what `open()` returns, like any image: it is a handle of your own. The
+ * decoded image behind it lives until the cache has evicted it and its last
  * handle is closed.
+ *
+ * @example Read one image twice, decoded once
+ * ```ts
+ * const cache = new ImageCache(2 ** 30); // 1 GiB of pixels
+ * for (const x of [0, 256]) {
+ *   const image = await cache.open("scan.png");
+ *   await image.read({ x, y: 0, width: 256, height: 256 }, 0);
+ *   image.close();
+ * }
+ * cache.close();
+ * ```
  */
 export class ImageCache {
   readonly #maxBytes: number;
@@ -49,7 +62,12 @@ export class ImageCache {
   readonly #warnings = new Map<string, readonly string[]>();
   #bytes = 0;
 
-  /** @param maxBytes bytes of pixels kept; larger images are not kept at all. */
+  /**
+   * Creates an empty cache.
+   *
+   * @param maxBytes bytes of pixels to keep; larger images are not kept at all.
+   * @param open opens an image on a miss; {@linkcode openImage} if omitted.
+   */
   constructor(
     maxBytes: number,
     open: (path: string) => Promise<Pyramid> = openImage,
@@ -63,16 +81,16 @@ export class ImageCache {
     return this.#bytes;
   }
 
-  /** By path, what decoding changed in the images that were ever opened. */
+  /** Warnings of all images opened so far, by path. */
   get warnings(): ReadonlyMap<string, readonly string[]> {
     return this.#warnings;
   }
 
   /**
-   * The image at `path`, opened unless it is kept. Calls for one path at the
-   * same time share one decoding; `signal` ends the wait, not the decoding.
+   * The image at `path`, opened unless cached. Concurrent calls for one path
+   * share one decoding; `signal` ends the wait, not the decoding.
    *
-   * @throws {ImageError} As `openImage`; the next call tries again.
+   * @throws {ImageError} As `openImage`; the next call retries.
    */
   async open(path: string, signal?: AbortSignal): Promise<Pyramid> {
     signal?.throwIfAborted();
@@ -89,7 +107,7 @@ export class ImageCache {
     }
   }
 
-  /** Drops every image; the handles given out stay good until closed. */
+  /** Evicts every image; open handles stay valid until closed. */
   close(): void {
     for (const path of [...this.#images.keys()]) this.#drop(path);
   }
@@ -111,9 +129,9 @@ export class ImageCache {
     return this.#images.get(path) === shared;
   }
 
-  /** Counts an image that was just opened, and makes room for it. */
+  /** Counts a newly opened image, and evicts others to make room. */
   #keep(path: string, shared: SharedImage, bytes: number): void {
-    if (!this.#isKept(path, shared)) return; // the cache was closed meanwhile
+    if (!this.#isKept(path, shared)) return; // the cache was closed in between
     if (bytes > this.#maxBytes) return this.#drop(path);
     shared.bytes = bytes;
     this.#bytes += bytes;
@@ -136,9 +154,9 @@ export class ImageCache {
   }
 }
 
-/** Closes an image that the cache dropped once nobody uses it. */
+/** Closes an evicted image once nobody uses it. */
 function closeIfUnused({ image, users }: SharedImage): void {
-  // A failed image has nothing to close, and those who waited have its error.
+  // A failed image has nothing to close, and its waiters have the error.
   if (users === 0) image.then((image) => image.close(), () => {});
 }
 

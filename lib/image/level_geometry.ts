@@ -1,7 +1,7 @@
 /**
- * Where the pixels of views and parts of an image lie on the levels of its
- * pyramid: in whole numbers, whatever the ratio between levels. With
- * geometry.ts the only place that multiplies a coordinate by a scale.
+ * Positions of views and parts of an image on the levels of its pyramid, in
+ * whole numbers, whatever the ratio between levels. Only this file and
+ * geometry.ts multiply a coordinate by a scale.
  *
  * @module
  */
@@ -33,7 +33,7 @@ function levelRatio(extent: number, levelExtent: number): Ratio {
   return { pixels: extent, per: levelExtent };
 }
 
-/** Level-0 px per px of a level where that is a whole number on both axes. */
+/** Level-0 px per px of a level, if a whole number on both axes. */
 export function wholeRatio(image: Size, level: Size): number | undefined {
   const x = levelRatio(image.width, level.width);
   const y = levelRatio(image.height, level.height);
@@ -42,7 +42,10 @@ export function wholeRatio(image: Size, level: Size): number | undefined {
     : undefined;
 }
 
-/** `region` of a level, counted from the level-0 point `origin`, in the whole. */
+/**
+ * `region` of a level, relative to the level-0 point `origin`, in coordinates
+ * of the whole level.
+ */
 export function movedRegion(
   region: Region,
   origin: Point,
@@ -56,10 +59,10 @@ export function movedRegion(
 }
 
 /**
- * The part of an image that is left of it when the grid of stage I begins
- * `share` (0 to 1) of the way through its first cell, in steps that are whole
- * pixels of every level that stage I may read. An image of few cells moves less,
- * one with levels of odd ratios not at all.
+ * The part of an image that remains if the grid of stage I starts at `share` (0
+ * to 1) of its first cell, in steps that are whole pixels of every level that
+ * stage I may read. An image of few cells is shifted less, one with levels of
+ * odd ratios not at all.
  */
 export function placedPart(
   image: Size & { levels: readonly (Size & { downsample: number })[] },
@@ -84,7 +87,7 @@ export function placedPart(
   return { x: x.start, y: y.start, width: x.extent, height: y.extent };
 }
 
-/** Px of a level that the image covers, the last of them maybe in part. */
+/** Px of a level that the image covers, the last ones perhaps partly. */
 export function coveredSize(image: Size, level: Size): Size {
   const covered = (extent: number, { pixels, per }: Ratio) =>
     Math.ceil(extent * per / pixels);
@@ -94,7 +97,10 @@ export function coveredSize(image: Size, level: Size): Size {
   };
 }
 
-/** Index of the coarsest of `levels` that is as fine as a view; 0 if none is. */
+/**
+ * Index of the coarsest of `levels` that is at least as fine as a view; 0 if
+ * none is.
+ */
 export function levelFor(
   image: Size,
   levels: readonly Size[],
@@ -113,11 +119,11 @@ export function levelFor(
 
 /** Some pixels of a view. */
 export interface ViewPart {
-  /** What the whole view shows, level-0 px. */
+  /** Region that the whole view shows, level-0 px. */
   region: Region;
   /** Size of the whole view. */
   output: Size;
-  /** The pixels meant, px of the view. */
+  /** The part of the view, px of the view. */
   part: Region;
 }
 
@@ -152,15 +158,15 @@ export function viewPieces(
   return rows;
 }
 
-/** Where the pixels of a part of a view lie on a level. */
+/** Position on a level of the pixels of a part of a view. */
 export interface LevelPart {
-  /** What they cover, px of the level; it may reach outside. */
+  /** Area that they cover, px of the level; it may reach outside. */
   region: Region;
-  /** How far the first one starts within the region, in 1/output px. */
+  /** Offset of the first one within the region, in 1/output px. */
   phase: Point;
   /**
-   * Where the image ends, from the region's start on, in 1/output px; beyond the
-   * region where it does not end in it.
+   * End of the image, from the region's start, in 1/output px; beyond the
+   * region if the image does not end in it.
    */
   end: Point;
   /** The level has size / output px for each of the view's, >= 1. */
@@ -168,16 +174,16 @@ export interface LevelPart {
   output: Size;
 }
 
-// Twice this must fit in 32 bits: what downsample() computes in.
-const MOST_UNITS = 2 ** 31 - 1;
+// Twice this must fit in 32 bits: downsample() computes in 32 bits.
+const MAX_UNITS = 2 ** 31 - 1;
 
-// An end that no part reaches.
+// An end beyond every part.
 const NO_END = 2 ** 32 - 1;
 
 /**
- * Where `part` (px of the view) of a view of `region` with `output` px lies on
- * `level`: to the pixel of the level and the fraction of it, whatever the
- * ratio between levels.
+ * Position on `level` of `part` (px of the view) of a view of `region` with
+ * `output` px: exact to the fraction of a pixel, whatever the ratio between
+ * levels.
  */
 export function levelPart(
   { region, output, part }: ViewPart,
@@ -217,13 +223,13 @@ function levelAxis(
   const step = view.extent * per;
   const first = Math.floor(begin / unit);
   const rest = begin - first * unit;
-  // Where the image ends; a part that does not reach so far need not know.
+  // End of the image; irrelevant to a part that does not reach it.
   const left = extent.image * view.count * per - first * unit;
   const endsWithin = left < rest + part.count * step;
   const limit = endsWithin ? Math.max(left, 0) : 0;
   const shared = divisor(divisor(divisor(step, unit), rest), limit);
   let [size, output, phase] = [step / shared, unit / shared, rest / shared];
-  const most = Math.floor(MOST_UNITS / (part.count + 2));
+  const most = Math.floor(MAX_UNITS / (part.count + 2));
   if (size > most) { // rounded to less than 1/1000 px of the level
     output = Math.floor(output / size * most);
     phase = Math.round(rest / unit * output);

@@ -1,52 +1,51 @@
 /**
- * Micrometres per px: which are a microscope's, and the units that files say
- * them in.
+ * Micrometres per px: the plausible range for a microscope, and the units in
+ * which files state them.
  *
  * @module
  */
 
 /**
- * The micrometres per px that are followed. What lies beyond is a mistake of a
- * unit, and would be enlarged or shrunk without bound.
+ * Plausible micrometres per px. A value outside is an error of the unit, and
+ * would enlarge or shrink an image without bound.
  */
-export const MPP_RANGE = { least: 0.01, most: 100 } as const;
+export const MPP_RANGE = { min: 0.01, max: 100 } as const;
 
 export function isPlausibleMpp(mpp: number): boolean {
-  return mpp >= MPP_RANGE.least && mpp <= MPP_RANGE.most;
+  return mpp >= MPP_RANGE.min && mpp <= MPP_RANGE.max;
 }
 
-/** The range in words, for messages. */
-export const MPP_WORDS =
-  `from ${MPP_RANGE.least} to ${MPP_RANGE.most} um per px`;
+/** The range, for messages. */
+export const MPP_WORDS = `from ${MPP_RANGE.min} to ${MPP_RANGE.max} um per px`;
 
-/** Micrometres per px along both axes, as a file says them. */
+/** Micrometres per px along both axes, as stated in a file. */
 export interface PixelSize {
   x?: number | undefined;
   y?: number | undefined;
 }
 
-const NOT_FOLLOWED = "not followed: ";
+const IGNORED = "ignored: ";
 
-/** The warning of um per px that a file says and that are none. */
-export function notFollowed(mpp: number, source: string, why: string): string {
-  return `${NOT_FOLLOWED}${inWords(mpp)} um per px of its ${source}, ${why}`;
+/** Warning about um per px of a file that are ignored. */
+export function ignoredMpp(mpp: number, source: string, why: string): string {
+  return `${IGNORED}${inWords(mpp)} um per px of its ${source}, ${why}`;
 }
 
-/** The first such warning, without its first words. */
-export function findNotFollowed(
+/** The first such warning, without its prefix. */
+export function findIgnoredMpp(
   warnings: readonly string[],
 ): string | undefined {
-  return warnings.find((warning) => warning.startsWith(NOT_FOLLOWED))
-    ?.slice(NOT_FOLLOWED.length);
+  return warnings.find((warning) => warning.startsWith(IGNORED))
+    ?.slice(IGNORED.length);
 }
 
-// Sides of a pixel may differ by as much, as scanners of one make do.
+// Tolerated ratio of a pixel's sides: scanners of one make differ by as much.
 const SQUARE_TOLERANCE = 0.02;
 
 /**
- * The um per px of a file, if they can be a microscope's; a warning if not.
+ * The um per px of a file, if plausible for a microscope; otherwise a warning.
  *
- * @param source where they stand, for the warning.
+ * @param source origin of the value in the file, for the warning.
  */
 export function plausibleMpp(
   source: string,
@@ -56,7 +55,7 @@ export function plausibleMpp(
   const mpp = x ?? y;
   if (mpp === undefined) return undefined;
   if (!isPlausibleMpp(mpp)) {
-    warnings.push(notFollowed(mpp, source, `which is not ${MPP_WORDS}`));
+    warnings.push(ignoredMpp(mpp, source, `which is not ${MPP_WORDS}`));
     return undefined;
   }
   if (y !== undefined && Math.abs(y / mpp - 1) > SQUARE_TOLERANCE) {
@@ -74,7 +73,7 @@ export function inWords(mpp: number): string {
   return String(Number(mpp.toPrecision(4)));
 }
 
-/** Micrometres of a metre with a prefix of the SI. */
+/** Micrometres of SI-prefixed metres. */
 const PREFIXES = new Map([
   ["Y", 1e30],
   ["Z", 1e27],
@@ -127,12 +126,12 @@ const WORDS = new Map([
 
 /**
  * Micrometres of a unit of length, by its symbol in the OME schema or its
- * English name; undefined of what is none, such as "pixel".
+ * English name; undefined if it is not a unit of length, such as "pixel".
  */
 export function micrometres(unit: string): number | undefined {
   const name = unit.trim()
-    .replace(/^Â(?=µ)/, "") // UTF-8 that was taken for Latin
-    .replace("μ", "µ") // the Greek letter, for the sign
+    .replace(/^Â(?=µ)/, "") // UTF-8 misread as Latin-1
+    .replace("μ", "µ") // Greek letter to micro sign
     .normalize("NFC");
   const prefix = name.endsWith("m")
     ? PREFIXES.get(name.slice(0, -1))

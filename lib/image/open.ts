@@ -1,6 +1,6 @@
 /**
- * Opens an image, local or remote: looks at its first bytes, never at its name,
- * and hands it to the reader that knows the format.
+ * Opens an image, local or remote: detects the format by its first bytes, never
+ * by its name, and passes it to the reader of that format.
  *
  * @module
  */
@@ -12,90 +12,48 @@ import {
   ImageRefusedError,
   retold,
 } from "../errors.ts";
-import { BlockCache } from "./pyramids/block_cache.ts";
+import { openFile } from "./bytes/file.ts";
+import { openUrl } from "./bytes/http.ts";
+import { type ByteSource, isUrl } from "./bytes/source.ts";
 import { decodeBmp } from "./formats/bmp.ts";
 import { refuseOtherDicom } from "./formats/dicom.ts";
-import { openFile } from "./bytes/file.ts";
-import type { Fetch } from "./bytes/http_client.ts";
-import { decodeJpeg, JPEG_WARNING } from "./formats/jpeg_decoder.ts";
-import { openUrl } from "./bytes/http.ts";
+import { decodeJpeg } from "./formats/jpeg_decoder.ts";
 import { findLibvips } from "./formats/libvips.ts";
-import { openSlideVersion, openWithOpenSlide } from "./formats/openslide.ts";
+import { openWithOpenSlide } from "./formats/openslide.ts";
 import { decodePng } from "./formats/png_decoder.ts";
-import {
-  type Backdrop,
-  type ImageFacts,
-  LARGEST_SIDE,
-  type Pyramid,
-} from "./pyramid.ts";
-import {
-  type DecodedImage,
-  type DecodeOptions,
-  RasterPyramid,
-  refuseTooLarge,
-} from "./pyramids/raster.ts";
-import { type ByteSource, isUrl } from "./bytes/source.ts";
 import { openAsPyramid } from "./formats/temporary_pyramid.ts";
-import { ForVipsError } from "./tiff/decode/colours.ts";
-import { readTiffImage } from "./tiff/levels.ts";
-import { readPictureFacts, scannerOf } from "./tiff/metadata.ts";
-import { refuseUnlessForVips, type TiffPage } from "./tiff/page.ts";
-import { TiffFile } from "./tiff/parser.ts";
-import { type TiffImage, tiffPyramid } from "./tiff/pyramid.ts";
 import { decodeWithVips, readHeader } from "./formats/vips.ts";
+import { MAX_SIDE, type Pyramid } from "./pyramid.ts";
+import { refuseTooLarge } from "./pyramids/raster.ts";
+import { openTiff } from "./tiff/open.ts";
+import {
+  type Decoder,
+  decodeWhole,
+  defaultCache,
+  MAX_WHOLE_PIXELS,
+  type OpenOptions,
+} from "./whole.ts";
+
+export type { OpenOptions };
 
 const HEAD_BYTES = 132; // DICOM: 128 bytes of anything, then DICM
-
-// Pixels of the largest image that is decoded whole: 1 GiB as RGBA.
-const MAX_WHOLE_PIXELS = 2 ** 28;
 
 // PNG and JPEG files with more pixels are converted to a pyramid first.
 const MAX_HELD_PIXELS = 2 ** 26;
 
-// Of an image without blocks; converting one takes 12 s a gigapixel.
+// Limit for an image without blocks; converting one takes 12 s per gigapixel.
 const DEFAULT_MAX_PIXELS = 2 ** 31;
 
-/** How to open an image. */
-export interface OpenOptions {
-  signal?: AbortSignal;
-  /**
-   * Images with more pixels than this are refused before they are decoded,
-   * unless they are read in blocks.
-   */
-  maxPixels?: number;
-  /**
-   * A PNG or JPEG with more pixels than this is not held decoded, but converted
-   * to a temporary pyramid; 2^26 if omitted.
-   */
-  heldPixels?: number | undefined;
-  /** Where blocks are kept; a small cache of its own if omitted. */
-  cache?: BlockCache;
-  /** Under transparent pixels; white if omitted. Do not share `cache` then. */
-  backdrop?: Backdrop;
-  /** Fetches what a URL names, in place of Deno's. */
-  fetch?: Fetch;
-  /**
-   * The file is a stranger's: no other file that it names, or that lies beside
-   * it, is read. So is every file of a server.
-   */
-  alone?: boolean;
-}
-
-type Decoder = (
-  bytes: Uint8Array,
-  options: DecodeOptions,
-) => Promise<DecodedImage> | DecodedImage;
-
-/** A format: how its files begin and what opens them. */
+/** A format: the signatures of its files, and their reader. */
 interface Reader {
   format: string;
-  /** How its files begin; "?" is any byte. */
+  /** First bytes of its files; "?" is any byte. */
   signatures: readonly string[];
-  /** Whether a slide is several files, which name each other. */
+  /** A slide consists of several files, which name each other. */
   several?: boolean;
-  /** Refuses files that begin so but are no images. */
+  /** Refuses files with this signature that are not images. */
   check?(source: ByteSource, signal?: AbortSignal): Promise<void>;
-  /** Takes the source over: closes it, now or with the pyramid. */
+  /** Takes ownership of the source: closes it, now or with the pyramid. */
   open(source: ByteSource, options: OpenOptions): Promise<Pyramid>;
 }
 
@@ -125,15 +83,17 @@ const readers: readonly Reader[] = [
   slideReader("Sakura (SQLite)", ["SQLite format 3\0"]),
 ];
 
-// Of decoded blocks, where the caller brings no cache: 256 of 256 x 256 px.
-const DEFAULT_CACHE_BYTES = 2 ** 26;
-
-function defaultCache(): BlockCache {
-  return new BlockCache(DEFAULT_CACHE_BYTES);
-}
-
 /**
- * Opens the image at `path`, or at a URL (http, https, s3).
+ * Opens the image at `path`, or at a URL (http, https, s3). Close it after use.
+ *
+ * @example Read the upper left 512 x 512 px at full resolution
+ * ```ts
+ * const image = await openImage("scan.tif");
+ * console.log(image.width, image.height, image.mpp);
+ * const region = { x: 0, y: 0, width: 512, height: 512 };
+ * const { data } = await image.read(region, 0); // RGBA, row by row
+ * image.close();
+ * ```
  *
  * @throws {ImageError} If it is missing, of no known format, damaged,
  *   truncated or too large; the message names the file and the reason.
@@ -170,7 +130,7 @@ export async function openImage(
     );
     if (alone && reader.several) {
       throw new ImageError(
-        `Cannot open ${path} as ${reader.format}: it is of several files, which are read only from folders of this machine`,
+        `Cannot open ${path} as ${reader.format}: this format spans several files; name it by a local path, it cannot be uploaded or fetched`,
       );
     }
     const opening = reader.open(source, options).then(refuseImmense);
@@ -183,16 +143,16 @@ export async function openImage(
 
 function refuseImmense(pyramid: Pyramid): Pyramid {
   const { width, height } = pyramid;
-  if (Math.max(width, height) <= LARGEST_SIDE) return pyramid;
+  if (Math.max(width, height) <= MAX_SIDE) return pyramid;
   pyramid.close();
   throw new ImageError(
-    `it says that it has ${width} x ${height} px, and ${LARGEST_SIDE} are the most of a side`,
+    `its header says ${width} x ${height} px; a side may have at most ${MAX_SIDE} px`,
   );
 }
 
 /**
- * Whether a file is the small picture that stands for a MIRAX slide, which is
- * in a folder of its name.
+ * The file is the thumbnail of a MIRAX slide, whose data is in a folder of the
+ * same name.
  */
 async function isMirax(path: string): Promise<boolean> {
   const { dir, name } = parse(path);
@@ -201,7 +161,7 @@ async function isMirax(path: string): Promise<boolean> {
   return info?.isFile ?? false;
 }
 
-/** `opening`, whose errors are given the name of the file. */
+/** Awaits `opening` and adds the name of the file to its errors. */
 async function named<T>(
   path: string,
   what: string,
@@ -220,17 +180,17 @@ function unknownFormat(path: string, head: Uint8Array): string {
   const bytes = [...head.subarray(0, 8)]
     .map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
   const formats = readers.map((reader) => reader.format).join(", ");
-  return `Cannot open ${path} as an image: it starts with the bytes ${bytes}, which is none of ${formats}`;
+  return `Cannot open ${path} as an image: it starts with the bytes ${bytes}, the signature of none of ${formats}`;
 }
 
-/** Whether the bytes are the characters of `signature`, "?" being any. */
+/** The bytes match `signature`; "?" matches any byte. */
 function startsWith(head: Uint8Array, signature: string): boolean {
   return [...signature].every((character, i) =>
     character === "?" || head[i] === character.charCodeAt(0)
   );
 }
 
-/** A format whose files are decoded whole. */
+/** A reader of a format whose files are decoded whole. */
 function rasterReader(
   format: string,
   signatures: string[],
@@ -243,7 +203,10 @@ function rasterReader(
   };
 }
 
-/** A format that libvips decodes; where it does not load, `decode` does. */
+/**
+ * A reader of a format that libvips decodes, or `decode` if libvips does not
+ * load.
+ */
 function flatReader(
   format: string,
   signature: string,
@@ -259,7 +222,7 @@ function flatReader(
   };
 }
 
-/** A format that OpenSlide reads, from version `since` on. */
+/** A reader of a format that OpenSlide supports since version `since`. */
 function slideReader(
   format: string,
   signatures: string[],
@@ -278,48 +241,12 @@ function slideReader(
   };
 }
 
-async function decodeWhole(
-  source: ByteSource,
-  decode: Decoder,
-  options: OpenOptions,
-  said: { facts?: ImageFacts; warnings?: readonly string[] } = {},
-): Promise<Pyramid> {
-  const { signal } = options;
-  const maxPixels = Math.min(
-    options.maxPixels ?? MAX_WHOLE_PIXELS,
-    MAX_WHOLE_PIXELS,
-  );
-  refuseHugeFile(source, maxPixels);
-  const bytes = await source.read(0, source.size, signal);
-  const { pixels, warnings } = await decode(bytes, { maxPixels, signal });
-  source.close();
-  const image = {
-    pixels,
-    warnings: [...source.warnings, ...warnings, ...said.warnings ?? []],
-  };
-  const { traffic } = source;
-  const { backdrop } = options;
-  const { facts } = said;
-  return new RasterPyramid(source.name, image, { traffic, facts, backdrop });
-}
-
-// 16-bit RGBA: no picture of maxPixels needs more, so the file is not one.
-const MAX_BYTES_PER_PIXEL = 8;
-
-function refuseHugeFile({ size }: ByteSource, maxPixels: number): void {
-  if (size > maxPixels * MAX_BYTES_PER_PIXEL + 2 ** 20) { // 1 MiB of metadata
-    throw new ImageError(
-      `the file has ${size} bytes, too many for the ${maxPixels} px allowed`,
-    );
-  }
-}
-
-/** A PNG or JPEG: held whole, or converted to a pyramid where it is large. */
+/** Opens a PNG or JPEG: held whole, or converted to a pyramid if it is large. */
 async function openFlat(
   source: ByteSource,
   options: OpenOptions,
 ): Promise<Pyramid> {
-  // libvips takes what is in brackets at the end of a name for options.
+  // libvips parses brackets at the end of a name as options.
   const path = source.path?.endsWith("]") ? undefined : source.path;
   const header = path === undefined ? undefined : await readHeader(path);
   if (path === undefined || header === undefined || isHeld(header, options)) {
@@ -330,103 +257,14 @@ async function openFlat(
   return await openAsPyramid(source, { path, header, cache, signal, backdrop });
 }
 
-/** Interlaced and progressive files cannot be streamed: more are held whole. */
+/**
+ * Interlaced and progressive files cannot be streamed, so larger ones are held
+ * whole.
+ */
 function isHeld(
   { width, height, isProgressive }: Metadata,
   { heldPixels = MAX_HELD_PIXELS }: OpenOptions,
 ): boolean {
   const most = isProgressive ? MAX_WHOLE_PIXELS : heldPixels;
   return width * height <= most;
-}
-
-async function openTiff(
-  source: ByteSource,
-  options: OpenOptions,
-): Promise<Pyramid> {
-  const { signal, cache = defaultCache(), backdrop } = options;
-  const file = await TiffFile.open(source, signal);
-  const pages = await file.directories(signal);
-  const scanner = await scannerOf(pages[0]!);
-  if (scanner !== undefined) {
-    const kind = `a slide of ${scanner}'s`;
-    return await openWithOpenSlide(source, { kind, cache, backdrop });
-  }
-  let image: TiffImage;
-  try {
-    image = await readTiffImage(file, pages, backdrop);
-  } catch (cause) {
-    // libvips decodes kinds of pixels that our blocks do not, if whole; what
-    // they refuse for its meaning, it must not show.
-    if (!(cause instanceof ForVipsError)) throw cause;
-    await refuseUnlessForVips(pages[0]!, cause);
-    const said = await readPictureFacts(file, pages[0]!);
-    return await decodeWhole(source, decodeWithVips, options, said);
-  }
-  if (isSubsampled2000(image) && source.path && openSlideVersion()) {
-    const kind = "a slide of Aperio's";
-    return await openWithOpenSlide(source, { kind, cache, backdrop });
-  }
-  if (!(await findLibvips()).libvips) image = inJavaScript(image);
-  if (!isOfLargeBlocks(image)) return tiffPyramid(source, image, cache);
-  return await holdWhole(source, image, options);
-}
-
-// A block of more pixels would take all of a cache, and be decoded again for
-// each region of it: 16 MiB as RGBA.
-const LARGE_BLOCK = 2 ** 22;
-
-/** Tells a picture whose strips are so high that it is decoded as a whole. */
-function isOfLargeBlocks({ levels: [base] }: TiffImage): boolean {
-  const { tiled, rowBytes, block } = base!;
-  const isCut = rowBytes !== undefined; // to blocks of some rows
-  return !tiled && !isCut && block.width * block.height > LARGE_BLOCK;
-}
-
-async function holdWhole(
-  source: ByteSource,
-  image: TiffImage,
-  { signal, maxPixels = MAX_WHOLE_PIXELS, backdrop }: OpenOptions,
-): Promise<Pyramid> {
-  refuseTooLarge(image.levels[0]!, Math.min(maxPixels, MAX_WHOLE_PIXELS));
-  const pyramid = tiffPyramid(source, image, new BlockCache(0));
-  const { width, height } = pyramid;
-  const pixels = await pyramid.read({ x: 0, y: 0, width, height }, 0, signal);
-  pyramid.close();
-  const held = { pixels, warnings: [...pyramid.warnings] };
-  const { traffic } = source;
-  return new RasterPyramid(source.name, held, {
-    traffic,
-    facts: pyramid,
-    backdrop,
-  });
-}
-
-/** An image whose blocks libvips does not decode. */
-function inJavaScript(image: TiffImage): TiffImage {
-  const { levels, warnings } = image;
-  const isOf = (kind: TiffPage["compression"]) =>
-    levels.some(({ compression }) => compression === kind);
-  if (isOf("webp")) {
-    throw new ImageError(
-      "its blocks are WebP, which only sharp decodes: run with --allow-ffi",
-    );
-  }
-  if (isOf("jpeg") && levels.some(isJpegOfOtherChannels)) {
-    throw new ImageError(
-      "its blocks are JPEG of other than 1 or 3 channels, which only sharp decodes: run with --allow-ffi",
-    );
-  }
-  return isOf("jpeg")
-    ? { ...image, warnings: [...warnings, JPEG_WARNING] }
-    : image;
-}
-
-function isJpegOfOtherChannels({ planar, samples }: TiffPage): boolean {
-  return !planar && samples !== 1 && samples !== 3;
-}
-
-/** Aperio halves the colours of such blocks, which only OpenSlide decodes. */
-function isSubsampled2000({ aperio, levels }: TiffImage): boolean {
-  return aperio &&
-    levels.some(({ compression }) => compression === "jpeg2000-ycbcr");
 }

@@ -7,8 +7,8 @@ import { boundedSize, cellHolding, type Size } from "./geometry.ts";
 import type { Level, Pixels, Pyramid } from "./pyramid.ts";
 import type { Rgb } from "./pyramids/rgb.ts";
 
-// Side of the blocks that are read at a time, px: 4 MiB, and a multiple of the
-// blocks of most files, which then are decoded once.
+// Side of the blocks read at a time, px: 4 MiB, and a multiple of the blocks of
+// most files, which are then decoded once.
 const READ_SIZE = 1024;
 
 /**
@@ -52,7 +52,7 @@ class Means {
     this.#sums = new Uint32Array(size.width * size.height * 4);
   }
 
-  /** Adds pixels whose first one is at (x, y) of the level. */
+  /** Adds pixels; the first one is at (x, y) of the level. */
   add({ data, width, height }: Pixels, x: number, y: number): void {
     const columns = Int32Array.from(
       { length: width },

@@ -8,11 +8,11 @@ import type { Region, Size } from "./geometry.ts";
 import type { Traffic } from "./bytes/source.ts";
 
 /**
- * The longer side of an image, px: ten times that of the largest slides. What a
- * file or a table says of its pixels may be wrong by any power of ten, and what
- * is looked at by blocks has a list of them.
+ * The longer side of an image, px: ten times that of the largest slides. A size
+ * in a file or a table may be wrong by any power of ten, and reading in blocks
+ * keeps a list of blocks.
  */
-export const LARGEST_SIDE = 2 ** 21;
+export const MAX_SIDE = 2 ** 21;
 
 /** A decoded region: RGBA, 8 bits a channel, row-major `[height, width, 4]`. */
 export interface Pixels extends Size {
@@ -20,7 +20,7 @@ export interface Pixels extends Size {
   data: Uint8Array<ArrayBuffer>;
 }
 
-/** The colour that transparent pixels are laid over. */
+/** The colour under transparent pixels. */
 export type Backdrop = "white" | "black";
 
 /** One resolution of an image. */
@@ -29,9 +29,9 @@ export interface Level extends Size {
   downsample: number;
 }
 
-/** Where on the Earth an image lies. */
+/** Georeference of an image. */
 export interface Georeference {
-  /** The coordinate system, such as "EPSG:32633", where it has a number. */
+  /** The coordinate system, such as "EPSG:32633", if it has a number. */
   crs?: string | undefined;
   /**
    * World coordinates of the level-0 point (x, y): (a x + b y + c,
@@ -41,58 +41,61 @@ export interface Georeference {
 }
 
 /**
- * An entry of a GeoTIFF as its file has it: its numbers, or the bytes of its
- * text. It holds for level 0 as stored.
+ * An entry of a GeoTIFF as stored: its numbers, or the bytes of its text. It
+ * refers to level 0 as stored.
  */
 export interface GeoTag {
+  /** Number of the entry. */
   tag: number;
+  /** Its numbers, or the bytes of its text. */
   values: readonly number[];
 }
 
 /** An open image. Level 0 is full resolution. */
 export interface Pyramid extends Size {
-  /** The file or URL, as messages name it. */
+  /** The file or URL, for messages. */
   readonly source: string;
-  /** From the largest to the smallest. */
+  /** Levels from the largest to the smallest. */
   readonly levels: readonly Level[];
-  /** Micrometres per level-0 px, where the file says so. */
+  /** Micrometres per level-0 px, if known. */
   readonly mpp?: number | undefined;
-  /** Size of the image in its file, where this one is resampled. */
+  /** Size of the image in its file, if this one is resampled. */
   readonly stored?: Size | undefined;
-  /** Power of the objective that level 0 was seen through, where the file says so. */
+  /** Magnification of the objective at level 0, if known. */
   readonly magnification?: number | undefined;
+  /** Georeference of level 0, if known. */
   readonly georeference?: Georeference | undefined;
-  /** What the file says of its place, for another file of the same pixels. */
+  /** GeoTIFF entries, to be copied to another file of the same pixels. */
   readonly geoTags?: readonly GeoTag[] | undefined;
-  /** The part of a slide that was scanned, level-0 px, where the file says so. */
+  /** The scanned part of a slide, level-0 px, if known. */
   readonly bounds?: Region | undefined;
-  /** What was converted on the way in (grey, palette, alpha, 16 bit...). */
+  /** Conversions made on reading (grey, palette, alpha, 16 bit...). */
   readonly warnings: readonly string[];
-  /** What was read from the file or the network so far. */
+  /** Bytes and requests read from the file or the network so far. */
   readonly traffic: Readonly<Traffic>;
   /**
-   * Pixels of `region`, px of `level`. What lies outside the image is zero.
-   * The pixels belong to the reader: do not write to them.
+   * Pixels of `region`, px of `level`; zero outside the image. The pixels
+   * belong to the reader: do not write to them.
    *
    * @throws {ImageError} If the data cannot be read or decoded.
    */
   read(region: Region, level: number, signal?: AbortSignal): Promise<Pixels>;
-  /** Takes back pixels that were read, and frees them if no one else has them. */
+  /** Returns pixels to the reader, which frees them if nobody else holds them. */
   release?(pixels: Pixels): void;
   /**
-   * Says which regions of a level are read next: what a remote file needs for
-   * them then comes together, not one by one.
+   * Announces the regions of a level that are read next, so that a remote file
+   * coalesces their requests.
    */
   prefetch?(
     regions: readonly Region[],
     level: number,
     signal?: AbortSignal,
   ): void;
-  /** Frees what the image holds. */
+  /** Frees the file and memory of the image. */
   close(): void;
 }
 
-/** What a file may say of an image beside its pixels. */
+/** Facts that a file may state about an image, beside its pixels. */
 export type ImageFacts = Pick<
   Pyramid,
   "mpp" | "magnification" | "georeference" | "geoTags" | "bounds"
@@ -115,7 +118,10 @@ export function levelOf<Stored>(
   );
 }
 
-/** A pyramid seen through another: what a subclass does not change is its own. */
+/**
+ * A pyramid that forwards to `inner` everything that a subclass does not
+ * override.
+ */
 export abstract class WrappedPyramid implements Pyramid {
   protected readonly inner: Pyramid;
 
@@ -193,11 +199,11 @@ export abstract class WrappedPyramid implements Pyramid {
 }
 
 /**
- * A pyramid whose pixels are those of another, elsewhere. Its corners are
- * elsewhere too, and nobody asks where.
+ * A pyramid whose pixels are those of another, moved. It has no georeference or
+ * bounds: its corners are moved too.
  */
 export abstract class MovedPyramid extends WrappedPyramid {
-  /** Where the other one has a region of a level that is there. */
+  /** Region of the inner pyramid's level that holds `region`. */
   protected abstract placeOf(
     region: Region,
     level: number,

@@ -1,10 +1,10 @@
 /**
- * An image as it would look at other micrometres per px: what a network was
- * trained for, whatever the scanner.
+ * An image resampled to given micrometres per px: the resolution that a network
+ * was trained for, whatever the scanner.
  *
- * Level 0 is made on reading: each pixel is the mean of what it covers of the
- * coarsest level of the file that is at least as fine. Levels of the file that
- * are coarser stay as they are.
+ * Level 0 is computed on reading: each pixel is the mean of the area that it
+ * covers on the coarsest level of the file that is at least as fine. Coarser
+ * levels of the file are unchanged.
  *
  * @module
  */
@@ -18,29 +18,29 @@ import {
   scaledSize,
   type Size,
 } from "./geometry.ts";
-import { findNotFollowed, inWords, isPlausibleMpp, MPP_WORDS } from "./mpp.ts";
+import { findIgnoredMpp, inWords, isPlausibleMpp, MPP_WORDS } from "./mpp.ts";
 import { copyPart } from "./pyramids/pixels.ts";
 import {
-  LARGEST_SIDE,
   type Level,
+  MAX_SIDE,
   type Pixels,
   type Pyramid,
   WrappedPyramid,
 } from "./pyramid.ts";
 
-// Scanners of one make differ by as much.
+// Tolerated ratio: scanners of one make differ by as much.
 const TOLERANCE = 0.02;
 
-// Every px seen is made of less than one; beyond this there is nothing to see.
+// Maximum enlargement: beyond it there is no detail to see.
 const MAX_ENLARGEMENT = 16;
 
 /**
- * `pyramid` at `mpp` micrometres per px; itself where that is null or near what
- * it has. Closing the one closes the other.
+ * `pyramid` at `mpp` micrometres per px; itself if `mpp` is null or close to
+ * its own. Closing the one closes the other.
  *
- * @param known micrometres per px of the image, whatever its file says.
- * @throws {ImageError} If the image does not say its own, or that is no
- * microscope's, or it would be less than a pixel, or enlarged without sense.
+ * @param known micrometres per px of the image; overrides its file.
+ * @throws {ImageError} If the image states none, or an implausible value, or
+ * would become smaller than a pixel or enlarged too far.
  */
 export function atMpp(
   pyramid: Pyramid,
@@ -50,12 +50,12 @@ export function atMpp(
   if (mpp === null) return pyramid;
   const own = known ?? pyramid.mpp;
   if (own === undefined) {
-    const said = findNotFollowed(pyramid.warnings);
+    const said = findIgnoredMpp(pyramid.warnings);
     const found = said
       ? `its file says ${said}`
-      : "its file does not say its own";
+      : "its file does not state its um per px";
     throw new ImageError(
-      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: ${found}; write it in the manifest's column "mpp", or give classify --mpp`,
+      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: ${found}; write them in the manifest's column "mpp", or give classify --mpp`,
     );
   }
   const scale = own / mpp;
@@ -63,22 +63,25 @@ export function atMpp(
   const fault = unfit(pyramid, own, scale);
   if (fault !== undefined) {
     throw new ImageError(
-      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: of its own it has ${own}, ${fault}; write its own in the manifest's column "mpp", or give classify --mpp`,
+      `Cannot see ${pyramid.source} at ${mpp} um per px, as the configuration asks: it has ${own}, ${fault}; correct it in the manifest's column "mpp", or give classify --mpp`,
     );
   }
   return new ResampledPyramid(pyramid, { mpp, own });
 }
 
-/** Why an image of `own` um per px is not seen `scale` times as large. */
+/**
+ * Reason why an image of `own` um per px is not resampled by `scale`; undefined
+ * if it is.
+ */
 function unfit(image: Size, own: number, scale: number): string | undefined {
   if (!isPlausibleMpp(own)) return `which is not ${MPP_WORDS}`;
   if (scale > MAX_ENLARGEMENT) {
     return `so it would be enlarged ${
       inWords(scale)
-    } times, and ${MAX_ENLARGEMENT} are the most`;
+    } times (at most ${MAX_ENLARGEMENT} are allowed)`;
   }
   const side = Math.max(image.width, image.height) * scale;
-  return side >= 1 && side <= LARGEST_SIDE
+  return side >= 1 && side <= MAX_SIDE
     ? undefined
     : `so its longer side would be ${inWords(side)} px`;
 }
@@ -103,14 +106,14 @@ export async function openAtMpp(
   }
 }
 
-// Parts of a region that are made at a time, px: 1 MiB.
+// Parts of a region computed at a time, px: 1 MiB.
 const PART_SIDE = 512;
 
 class ResampledPyramid extends WrappedPyramid {
   readonly #mpp: number;
   readonly #own: number;
   readonly #levels: readonly Level[];
-  /** Index in the file of the level that level 0 is made of. */
+  /** Index in the file of the level that level 0 is computed from. */
   readonly #finer: number;
 
   constructor(pyramid: Pyramid, { mpp, own }: { mpp: number; own: number }) {
@@ -155,7 +158,7 @@ class ResampledPyramid extends WrappedPyramid {
   }
 
   override get georeference(): undefined {
-    return undefined; // it is that of the stored pixels
+    return undefined; // they refer to the stored pixels
   }
 
   override get bounds(): undefined {
@@ -165,7 +168,7 @@ class ResampledPyramid extends WrappedPyramid {
   override get warnings(): readonly string[] {
     return [
       ...this.inner.warnings,
-      `seen at ${this.mpp} um per px, where the file has ${this.#own}`,
+      `resampled to ${this.mpp} um per px; the file has ${this.#own}`,
     ];
   }
 
@@ -208,7 +211,7 @@ class ResampledPyramid extends WrappedPyramid {
     super.prefetch(wanted, this.#finer + level, signal);
   }
 
-  /** What a region covers of a level of the file, px of that level. */
+  /** Area that a region covers on a level of the file, px of that level. */
   #covered({ x, y, width, height }: Region, level: Size): Region {
     const left = Math.floor(cellEdge(x, this.width, level.width));
     const top = Math.floor(cellEdge(y, this.height, level.height));

@@ -1,13 +1,12 @@
 /**
- * Batches that are made one part after the other: nothing is left on the engine
- * if a part fails.
+ * Batches built one part after the other: no tensor leaks if a part fails.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 
 /**
- * A tensor of each item, in order; none is left if one fails.
+ * A tensor of each item, in order; all are disposed of if one fails.
  *
  * @param most items at a time.
  */
@@ -34,7 +33,7 @@ export async function collected<Item>(
   return made;
 }
 
-/** Puts tensors together along `axis` and disposes of the parts. */
+/** Concatenates tensors along `axis` and disposes of the parts. */
 export function joined(parts: tf.Tensor4D[], axis = 0): tf.Tensor4D {
   if (parts.length === 1) return parts[0]!;
   const all = tf.concat4d(parts, axis);

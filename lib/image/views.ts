@@ -1,6 +1,6 @@
 /**
- * Reads what the network looks at out of a pyramid, as tensors on the engine:
- * the view of the whole or a part of it, views of tiles, and sub-tiles at full
+ * Reads the network's inputs from a pyramid, as tensors on the engine: the view
+ * of the whole or a part of it, views of tiles, and sub-tiles at full
  * resolution. Each is read from the coarsest level that is at least as fine.
  *
  * @module
@@ -25,16 +25,16 @@ import type { Pixels, Pyramid } from "./pyramid.ts";
 import { collected, joined } from "./tensors.ts";
 
 // An image of one level up to this size is read once and stays packed on the
-// engine (64 MiB) while all its tiles are cut from it; of others each region is
-// read.
-const LARGEST_WHOLE = 4096 * 4096;
+// engine (64 MiB) while all its tiles are cut from it; larger ones are read
+// region by region.
+const MAX_WHOLE = 4096 * 4096;
 
 const PACKED_BYTES = 4; // a pixel on the engine
 
-// Regions that are read at a time where they are small.
-const MOST_AT_A_TIME = 64;
+// Number of small regions read at a time.
+const MAX_AT_A_TIME = 64;
 
-/** An image being looked at. Dispose of it when all views are taken. */
+/** Views of one image. Dispose of it when all views are taken. */
 export class Views {
   readonly #pyramid: Pyramid;
   readonly #readPixels: number;
@@ -59,7 +59,7 @@ export class Views {
     } = {},
   ): Promise<Views> {
     const { width, height, levels } = pyramid;
-    const isSmall = levels.length === 1 && width * height <= LARGEST_WHOLE;
+    const isSmall = levels.length === 1 && width * height <= MAX_WHOLE;
     const whole = isSmall
       ? packPixels(
         await pyramid.read({ x: 0, y: 0, width, height }, 0, signal),
@@ -79,7 +79,7 @@ export class Views {
   /**
    * V(x, s): the whole image at `scale`, `[1, h, w, 3]` in [0, 1].
    *
-   * @param part of the view, px; all of it if left out.
+   * @param part of the view, px; all of it if omitted.
    */
   async whole(
     scale: number,
@@ -120,8 +120,8 @@ export class Views {
   }
 
   /**
-   * Says which views `regions()` is asked for next, maybe some at a time: what
-   * a remote image needs for them comes together.
+   * Announces the views that `regions()` reads next, perhaps in several calls,
+   * so that a remote image coalesces their requests.
    */
   announce(
     regions: readonly Region[],
@@ -139,7 +139,7 @@ export class Views {
     this.#pyramid.prefetch?.(parts, level, signal);
   }
 
-  /** How many regions are read at a time: blocks that come together are faster. */
+  /** Number of regions read at a time: blocks fetched together are faster. */
   #atATime([first]: readonly Region[], output: Size): number {
     if (first === undefined) return 1;
     const view = { output, part: { x: 0, y: 0, ...output }, region: first };
@@ -150,10 +150,10 @@ export class Views {
       this.#pyramid.levels[level]!,
     );
     const fitting = Math.floor(this.#readPixels / (width * height));
-    return Math.min(MOST_AT_A_TIME, Math.max(1, fitting));
+    return Math.min(MAX_AT_A_TIME, Math.max(1, fitting));
   }
 
-  /** A part of a view, put together of pieces that are read one by one. */
+  /** A part of a view, assembled from pieces that are read one by one. */
   async #view(view: ViewPart, signal?: AbortSignal): Promise<tf.Tensor4D> {
     const level = levelFor(this.#pyramid, this.#pyramid.levels, view);
     const rows = viewPieces(view, this.#pyramid.levels[level]!, {
@@ -183,7 +183,7 @@ export class Views {
     if (shown.width === 0 || shown.height === 0) {
       return tf.zeros([1, height, width, 3]);
     }
-    // Where the level has nothing of what is shown, its last pixels stand for it.
+    // Beyond the end of the level its last pixels repeat.
     const stored = clipRegion({
       ...shown,
       x: Math.min(shown.x, level.width - 1),
@@ -216,8 +216,8 @@ export class Views {
 }
 
 /**
- * `pixels` made as large as `size`, at most by a pixel, by repeating the last
- * column and row: a level may lack the last part of a pixel of the image.
+ * `pixels` extended to `size`, by at most a pixel, by repeating the last column
+ * and row: a level may lack the last fraction of a pixel of the image.
  */
 function extended(pixels: Pixels, { width, height }: Size): Pixels {
   if (pixels.width === width && pixels.height === height) return pixels;

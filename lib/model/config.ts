@@ -133,7 +133,7 @@ export const configSchema = z.strictObject({
   preset: z.string(),
   referenceClass: z.string().nullable()
     .describe("background class of the contrastive term; null: none"),
-  mpp: z.number().min(MPP_RANGE.least).max(MPP_RANGE.most).nullable()
+  mpp: z.number().min(MPP_RANGE.min).max(MPP_RANGE.max).nullable()
     .describe(
       "um per px that the sizes are meant for; null: pixels as they are",
     ),

@@ -1,6 +1,6 @@
 /**
- * The entropy of an attention map, as the regulariser weighs it (Kong & Henao,
- * CVPR 2022, section 2.3).
+ * The entropy of an attention map, as in the regulariser (Kong & Henao, CVPR
+ * 2022, section 2.3).
  *
  * @module
  */
@@ -9,20 +9,20 @@ import * as tf from "@tensorflow/tfjs-core";
 // The paper's constant inside the logarithm.
 const EPSILON = 1e-6;
 
-/** What one location adds to the negative entropy. */
+/** Contribution of one location to the negative entropy. */
 export function entropyTerm(p: number): number {
   return p * Math.log(p + EPSILON);
 }
 
 /** Sums over the locations of one map. */
 export interface Entropy {
-  /** sum p log(p + 1e-6): what the regulariser weighs. */
+  /** sum p log(p + 1e-6): the regulariser's term. */
   negative: number;
   /** -sum p log p, nats. */
   entropy: number;
 }
 
-/** Both sums over a map that is held. */
+/** Both sums over a map in memory. */
 export function entropyOf(attention: Float32Array): Entropy {
   const sums: Entropy = { negative: 0, entropy: 0 };
   for (const p of attention) {

@@ -11,7 +11,7 @@
  *
  *     W_k = (m_k + (n - 1 - k) b_k) / n
  *
- * and the gradients that the paper leaves out are, with g_k = dL/dW_k,
+ * and the gradients, which the paper omits, are, with g_k = dL/dW_k,
  *
  *     unbiased:  dL/db_k = g_k ((n - 1 - k) + m_k / b_k) / n
  *     ats:       dL/db_k = (m_k / b_k (sum_{j<k} b_j g_j + m_k g_k)
@@ -21,25 +21,25 @@
  * `ats` is the rule of Katharopoulos & Fleuret, ICML 2019: biased for n >= 2.
  *
  * `leaveOneOut` is unbiased, too, and varies less: a constant in the place of
- * every g has no gradient in the mean, so what the other draws came to can be
- * taken off (Kool et al., "Buy 4 REINFORCE samples, get a baseline for free!",
- * 2019). With x_c = <g, phi_c>, the mean x = sum_c (n_c / N) x_c, and what the
- * other tiles came to, o_c = (N x - n_c x_c) / (N - n_c):
+ * every g has no gradient in the mean, so the result of the other draws can be
+ * subtracted (Kool et al., "Buy 4 REINFORCE samples, get a baseline for free!",
+ * 2019). With x_c = <g, phi_c>, the mean x = sum_c (n_c / N) x_c, and the mean
+ * of the other tiles o_c = (N x - n_c x_c) / (N - n_c):
  *
  *     tiles:       x_c becomes N / (N - 1) (x_c - x)
  *     sub-tiles:   g_k becomes g_k - o_c
  *
- * A draw's noise is in none of what is taken off it: the draws of tiles are
+ * A draw's baseline does not contain its own noise: the draws of tiles are
  * independent, and so are those of sub-tiles in different tiles.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 
-/** Which rule gives the gradient of the sub-tile attention. */
+/** Rule for the gradient of the sub-tile attention. */
 export type GradientRule = "unbiased" | "leaveOneOut" | "ats";
 
-/** What was drawn, flat over all representations of a batch. */
+/** The draws, flat over all representations of a batch. */
 export interface Draws {
   /** N: samples of each representation. */
   samples: number;
@@ -51,9 +51,9 @@ export interface Draws {
   drawn: Int32Array;
 }
 
-// An attention of 0 in float32 is never drawn from but by underflow; this keeps
-// 1 / b finite then.
-const SMALLEST_ATTENTION = 1e-30;
+// An attention of 0 in float32 is drawn only after underflow; this keeps 1 / b
+// finite.
+const MIN_ATTENTION = 1e-30;
 
 /**
  * The representation F of each row.
@@ -89,7 +89,7 @@ export function expectation(
   };
 }
 
-/** Where each sub-tile stands: in its tile, its row, and a padded table. */
+/** Indices of each sub-tile: in its tile, its row, and a padded table. */
 class Layout {
   readonly subTiles: number;
   readonly tiles: number;
@@ -114,7 +114,7 @@ class Layout {
     }
   }
 
-  /** k: place of each sub-tile among its tile's draws, `[S]`. */
+  /** k: rank of each sub-tile among its tile's draws, `[S]`. */
   order(): tf.Tensor1D {
     return tf.tensor1d(Float32Array.from(this.#order));
   }
@@ -155,9 +155,9 @@ class Layout {
   }
 
   /**
-   * Values x `[T]` of tiles beside those of their rows: N / (N - 1) (x_c - x),
-   * and o_c, the mean of the row's other draws; both `[T]`. Where there is no
-   * other draw they are x_c and 0.
+   * Values x `[T]` of tiles relative to their rows: N / (N - 1) (x_c - x), and
+   * o_c, the mean of the row's other draws; both `[T]`. Without another draw
+   * they are x_c and 0.
    */
   comparedWithOthers(
     values: tf.Tensor1D,
@@ -190,7 +190,7 @@ class Layout {
     return this.#draws.rowOf.reduce((most, row) => Math.max(most, row), 0) + 1;
   }
 
-  /** The values with a row a tile, zeros where a tile has fewer draws. */
+  /** The values as a table with one row per tile, padded with zeros. */
   #table(values: tf.Tensor1D): tf.Tensor2D {
     const slots = new Int32Array(this.tiles * this.#widest).fill(this.subTiles);
     this.#tileOf.forEach((tile, at) => {
@@ -221,7 +221,7 @@ function subTileWeights(
       gradFunc: (upstream, saved) => {
         const [b, left] = saved as [tf.Tensor1D, tf.Tensor1D];
         const g = upstream as tf.Tensor1D;
-        const ratio = tf.div(left, tf.maximum(b, SMALLEST_ATTENTION));
+        const ratio = tf.div(left, tf.maximum(b, MIN_ATTENTION));
         const n = layout.drawn();
         const k = layout.order();
         if (rule !== "ats") {
@@ -253,7 +253,7 @@ function tileWeights(attention: tf.Tensor1D, draws: Draws): tf.Tensor1D {
         const [alpha, weights] = saved as [tf.Tensor, tf.Tensor];
         return tf.div(
           tf.mul(g, weights),
-          tf.maximum(alpha, SMALLEST_ATTENTION),
+          tf.maximum(alpha, MIN_ATTENTION),
         );
       },
     };

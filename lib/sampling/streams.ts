@@ -1,7 +1,7 @@
 /**
- * What draws from a map need, gathered block by block: nothing here grows with
- * the map. A location's random number depends on its row and column alone, so
- * the result is that of the whole map.
+ * State of draws from a map, accumulated block by block: its size does not grow
+ * with the map. A location's random number depends only on its row and column,
+ * so the result is that of the whole map.
  *
  * @module
  */
@@ -15,21 +15,21 @@ import { Top } from "../../kernels/sample/top_k.ts";
 import { type Entropy, entropySlope, entropyTerm } from "./entropy.ts";
 
 /** A rectangle of locations of a map. */
-export interface Block {
+export interface LocationBlock {
   row: number;
   column: number;
   rows: number;
   columns: number;
 }
 
-/** Locations that were drawn, how often, and the logit of each. */
+/** Drawn locations, with the count and logit of each. */
 export interface StreamedDraws {
   indices: number[]; // in the whole map
   counts: number[];
   logits: number[];
 }
 
-/** log sum exp of all values that were added, as attention is normalised by it. */
+/** Running log-sum-exp of the added values, the normaliser of attention. */
 export class LogSumExp {
   #max = -Infinity;
   #sum = 0; // of exp(value - max)
@@ -45,7 +45,7 @@ export class LogSumExp {
     }
   }
 
-  /** -Infinity if nothing was added that can be drawn. */
+  /** The log-sum-exp; -Infinity if no location can be drawn. */
   get value(): number {
     return this.#max === -Infinity
       ? -Infinity
@@ -71,9 +71,13 @@ export class GumbelDraws {
 
   /**
    * @param logWeights of the block's locations, up to a constant of the map.
-   * @param logits what is remembered of those that are drawn.
+   * @param logits values to return for drawn locations.
    */
-  add(block: Block, logWeights: Float32Array, logits = logWeights): void {
+  add(
+    block: LocationBlock,
+    logWeights: Float32Array,
+    logits = logWeights,
+  ): void {
     const { key, columns } = this.#options;
     const { indices, values } = topGumbelReference(logWeights, {
       k: Math.min(this.#k, logWeights.length),
@@ -102,12 +106,12 @@ export class GumbelDraws {
   }
 }
 
-/** The counts that N draws are expected to give, from the blocks of one map. */
+/** Expected counts of N draws, from the blocks of one map. */
 export class ExpectedCounts {
   readonly #draws: ExpectedDraws;
   readonly #columns: number;
   readonly #logNormaliser: number;
-  readonly #logits = new Map<number, number>(); // of what may be counted
+  readonly #logits = new Map<number, number>(); // of the candidates
 
   constructor(
     { samples, columns, logNormaliser }: {
@@ -121,7 +125,7 @@ export class ExpectedCounts {
     this.#logNormaliser = logNormaliser;
   }
 
-  add(block: Block, logits: Float32Array): void {
+  add(block: LocationBlock, logits: Float32Array): void {
     for (const [i, logit] of logits.entries()) {
       const attention = Math.fround(Math.exp(logit - this.#logNormaliser));
       const index = indexInMap(block, i, this.#columns);
@@ -139,7 +143,7 @@ export class ExpectedCounts {
   }
 }
 
-/** Forgets what better locations have pushed out. */
+/** Drops the locations that better ones have displaced. */
 function keepOnly(
   logits: Map<number, number>,
   kept: ReadonlySet<number>,
@@ -149,7 +153,7 @@ function keepOnly(
   }
 }
 
-/** Sums over all locations of a map that its entropy needs. */
+/** Running sums over all locations of a map, for its entropy. */
 export class EntropySums implements Entropy {
   negative = 0;
   /** sum p d(p log(p + 1e-6))/dp. */
@@ -173,10 +177,10 @@ export class EntropySums implements Entropy {
 }
 
 /**
- * Log-weights of the contrastive draws, 1 - attention; -Infinity where there is
- * no location. The logits themselves where there is but one.
+ * Log-weights of the contrastive draws, 1 - attention; -Infinity for a location
+ * without foreground. A map of one location keeps its logit.
  */
-export function contrastiveWeights(
+export function contrastiveLogWeightsOf(
   logits: Float32Array,
   { logNormaliser, locations }: { logNormaliser: number; locations: number },
 ): Float32Array {
@@ -190,7 +194,7 @@ export function contrastiveWeights(
 
 /** Index in a map of `columns` of the location at `index` of a block of it. */
 export function indexInMap(
-  block: Block,
+  block: LocationBlock,
   index: number,
   columns: number,
 ): number {

@@ -65,7 +65,7 @@ export function parsed<Schema extends z.ZodType>(
 
 const text = z.string().min(1).max(MAX_TEXT);
 
-const mppNumber = z.number().min(MPP_RANGE.least).max(MPP_RANGE.most);
+const mppNumber = z.number().min(MPP_RANGE.min).max(MPP_RANGE.max);
 
 /** Options of a classification, as JSON. */
 export const optionShape = {
@@ -99,8 +99,8 @@ export const textOptionsSchema = closedObject({
   mpp: number.pipe(mppNumber).optional()
     .openapi({
       type: "number",
-      minimum: MPP_RANGE.least,
-      maximum: MPP_RANGE.most,
+      minimum: MPP_RANGE.min,
+      maximum: MPP_RANGE.max,
     }),
 });
 

@@ -80,7 +80,7 @@ Deno.test("classify says what an image is and where it looked", async () => {
     return Number(found[1]);
   });
   assert.deepEqual(weights, weights.toSorted((a, b) => b - a));
-  assert.equal(stderr, "engine: wasm: as asked for\n");
+  assert.equal(stderr, "engine: wasm: as requested\n");
 
   const many = await succeed(
     folder,
@@ -422,7 +422,7 @@ Deno.test("micrometres per px: asked for, missing, given", async () => {
     assert.deepEqual([width, height], [56, 56]); // 28 px of 0.5 um
   }
   assert.deepEqual(result.warnings, [
-    "seen at 0.5 um per px, where the file has 0.25",
+    "resampled to 0.5 um per px; the file has 0.25",
   ]);
   for (const mpp of ["500", "0.001"]) {
     assertFailsInOneLine(
@@ -437,7 +437,7 @@ Deno.test("micrometres per px: asked for, missing, given", async () => {
     await zoomin(folder, ...classify, "--mpp", "50", IMAGES[0]!),
     {
       code: 1,
-      message: /so it would be enlarged 100 times, and 16 are the most;/,
+      message: /so it would be enlarged 100 times \(at most 16 are allowed\);/,
     },
   );
   const about = '<OME><Image><Pixels PhysicalSizeX="500"/></Image></OME>';

@@ -54,7 +54,7 @@ Deno.test("eval prints the same bytes twice, also side by side", async () => {
       /^ +by chance +0\.\d{3} \(/m,
     ]
   ) assert.match(first!.stdout, row);
-  assert.match(first!.stderr, /^engine: wasm: as asked for$/m);
+  assert.match(first!.stderr, /^engine: wasm: as requested$/m);
   assert.match(remarks(first!).join("\n"), /^peak memory: \d+ MB$/);
 });
 
@@ -303,6 +303,6 @@ Deno.test("eval names what is wrong with its input", async () => {
   });
   assertFails(await zoomin(folder, ...EVAL, "--data", "leak.csv"), {
     code: 1,
-    message: /leak\.csv:2 .*leak\.csv:3 .*group "Ann" stands on both sides/,
+    message: /leak\.csv:2 .*leak\.csv:3 .*group "Ann" is on both sides/,
   });
 });

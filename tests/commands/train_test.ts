@@ -104,7 +104,7 @@ Deno.test("train writes its configuration, splits, log and checkpoints", async (
   assert.equal(rest.run, "run");
   assert.equal(rest.epochs, 2);
   assert.ok(rest.bestEpoch === 1 || rest.bestEpoch === 2);
-  assert.match(result.stderr, /^engine: wasm: as asked for$/m);
+  assert.match(result.stderr, /^engine: wasm: as requested$/m);
   assert.match(
     result.stderr,
     /^10 images to train on \(negative 5, positive 5\), 2 for validation; preset needle, 2 epochs, seed 0$/m,
@@ -409,7 +409,7 @@ const FAULTS: Fault[] = [
     argv: ["--data", "groups.csv", "--preset", "needle"],
     code: 1,
     message:
-      /groups\.csv:2 .*and groups\.csv:4 .*: group "Ann" stands on both sides/,
+      /groups\.csv:2 .*and groups\.csv:4 .*: group "Ann" is on both sides/,
   },
   {
     name: "no image to train on",
@@ -462,7 +462,7 @@ const FAULTS: Fault[] = [
     },
     argv: ["--data", "apart.csv", "--preset", "needle", "--folds", "manifest"],
     code: 1,
-    message: /group "Ann" stands on both sides/,
+    message: /group "Ann" is on both sides/,
   },
   {
     name: "a fold that is not there",
@@ -765,7 +765,7 @@ Deno.test("train --folds: a picture twice is on one side of validation", async (
   assert.equal(result.code, 1);
   assert.match(
     result.stderr,
-    /, split train, .*, split validation, .*: the same picture/,
+    /, split train, .*, split validation, .*: the same image/,
   );
 });
 

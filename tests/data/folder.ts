@@ -1,11 +1,11 @@
 /**
- * Temporary folders with files that stand in for images.
+ * Temporary folders with files in place of images.
  *
  * @module
  */
 import { join } from "node:path";
 
-/** Runs `use` with a new folder, removed in the end. */
+/** Runs `use` with a new folder, removed at the end. */
 export async function withFolder<T>(
   use: (folder: string) => Promise<T>,
 ): Promise<T> {

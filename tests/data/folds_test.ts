@@ -28,7 +28,7 @@ function table(counts: Record<string, number>): ManifestEntry[] {
   );
 }
 
-/** A table of 2-4 labels in groups of 1-4 images, by chance. */
+/** A random table of 2-4 labels in groups of 1-4 images. */
 function randomTable(seed: number): ManifestEntry[] {
   const random = new RandomStream(randomKey(seed));
   const labels = 2 + random.below(3);
@@ -137,7 +137,7 @@ Deno.test("an image's path and a group of that name are not one group", () => {
 });
 
 Deno.test("the folds of a table are the same in every version", () => {
-  // A study that is repeated must be repeated on the same folds.
+  // A repeated study must use the same folds.
   const foldsOf = (seed: number) =>
     makeFolds(randomTable(seed), { folds: 4, seed })
       .slice(0, 60).map(({ fold }) => fold).join("");

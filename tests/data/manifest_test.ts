@@ -25,7 +25,7 @@ async function read(
   });
 }
 
-/** The lines of the error that `text` leads to, without the folder. */
+/** The lines of the error for `text`, without the folder. */
 async function faultsOf(
   text: string | Uint8Array,
   options?: { classes: string[] },
@@ -128,9 +128,9 @@ const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
     /^manifest\.csv:1: missing column "label"/,
   ],
   [
-    "a column that stands twice",
+    "a column that appears twice",
     "image,label,label\na.png,x,y\n",
-    /^manifest\.csv:1: column "label" stands twice/,
+    /^manifest\.csv:1: column "label" appears twice/,
   ],
   [
     "an empty label",
@@ -155,7 +155,7 @@ const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
   [
     "a duplicate image",
     "image,label\na.png,x\nb.png,x\n./a.png,y\n",
-    /^manifest\.csv:4: image ".\/a.png" stands on line 2 too/,
+    /^manifest\.csv:4: image ".\/a.png" is on line 2 too/,
   ],
   [
     "a bad split word",
@@ -248,7 +248,7 @@ Deno.test("readManifest refuses what is too large for a table unread", async () 
     await Deno.truncate(path, 2 ** 32); // holes
     await assert.rejects(
       readManifest(path),
-      /slide\.tif" as a table: it has 4294967296 bytes, and 268435456 are the most$/,
+      /slide\.tif" as a table: it has 4294967296 bytes; at most 268435456 are read$/,
     );
   });
 });
@@ -276,7 +276,7 @@ Deno.test("checkLeaks names a group on two sides of a split, and its lines", asy
     ),
     (error: Error) =>
       error instanceof DataError &&
-      /manifest\.csv:2 \(a, split train\) and \S*manifest\.csv:4 \(c, split test\): group "p1" stands on both sides/
+      /manifest\.csv:2 \(a, split train\) and \S*manifest\.csv:4 \(c, split test\): group "p1" is on both sides/
         .test(error.message),
   );
 });
@@ -316,7 +316,7 @@ Deno.test("checkLeaks names the lines of one picture in two splits", async () =>
       b: "diff",
       c: "same",
     }),
-    /:2 \(a, split train\) and \S*:4 \(c, split test\): the same picture/,
+    /:2 \(a, split train\) and \S*:4 \(c, split test\): the same image/,
   );
 });
 
@@ -353,7 +353,7 @@ Deno.test({
     const { entries } = await readManifest(gtsdb!);
     await assert.rejects(
       checkLeaks(entries),
-      /00613\.jpg, split test\) and .*00881\.jpg, split train\): the same picture/,
+      /00613\.jpg, split test\) and .*00881\.jpg, split train\): the same image/,
     );
   },
 });

@@ -64,7 +64,7 @@ Deno.test("a column rois names a table of points per image", async () => {
   const tables = {
     "manifest.csv": "image,label,rois\na.png,1,a.csv\nb.png,0,b.csv\n",
     "a.csv": "x,y\n1.5,2\n",
-    "b.csv": "x,y\n", // looked at, and nothing found
+    "b.csv": "x,y\n", // examined, and nothing found
     "regions.csv": "image,x,y\na.png,9,9\n", // the column comes first
   };
   await withTables(tables, async (manifest) => {

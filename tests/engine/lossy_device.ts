@@ -1,6 +1,6 @@
 /**
  * A GPU that can be lost at any moment: its device is destroyed before the n-th
- * call to it. Where ZOOMIN_TEST_LOSS says n, that is counted from the start.
+ * call to it. If ZOOMIN_TEST_LOSS is n, calls are counted from the start.
  *
  * @module
  */

@@ -6,7 +6,7 @@ import { ignoreGpu, testOnEngines } from "../engines.ts";
 
 const adapter = await findAdapter();
 
-/** Runs a module of this project in a process of its own. */
+/** Runs a module of this project in a separate process. */
 async function runModule(
   code: string,
   env: Record<string, string> = {},

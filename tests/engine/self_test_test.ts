@@ -31,8 +31,8 @@ testOnEngines(
     }),
 );
 
-// The checks that each kernel spoils. (Scaled sums are as positive as before,
-// which is all that a ReLU's gradient looks at.)
+// The checks that fail if a kernel is spoiled. (Scaled sums keep their signs,
+// and a ReLU's gradient depends only on signs.)
 const INPUT = "convolution, input gradient";
 const FILTER = "convolution, filter gradient";
 const SPOILED: [kernel: string, checks: string[]][] = [

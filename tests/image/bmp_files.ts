@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What a file is to hold. */
+/** Content of a file. */
 export interface Bmp {
   width: number;
   height: number;

@@ -7,12 +7,12 @@ import { openImage } from "../../lib/image/open.ts";
 import { sharedData } from "../shared_data.ts";
 import { pixelAt } from "./pictures.ts";
 
-/** What other decoders say of a file. */
+/** Results of other decoders. */
 interface Expected {
   width: number;
   height: number;
   levels?: number;
-  /** Micrometres per px; null where the file does not say them. */
+  /** Micrometres per px; null if the file does not state them. */
   mpp?: number | null;
   tolerance: number;
   pixels: [

@@ -1,6 +1,5 @@
 /**
- * A web server for one file, which may behave badly: for the tests of remote
- * images.
+ * A web server for one file, which may misbehave, for tests of remote images.
  *
  * @module
  */
@@ -8,45 +7,48 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** How a server answers; the first requests that `trouble` names go wrong. */
+/** Behaviour of a server. */
 export interface ServerOptions {
-  /** Answers every request, or those from this one on, with all of the file. */
+  /** Answers every request, or those from this number on, with the whole file. */
   ignoreRanges?: boolean | number;
-  /** What is given of the bytes `[start, end)` that are asked for. */
+  /** Range to send instead of the requested bytes `[start, end)`. */
   give?: (start: number, end: number) => { start: number; end: number };
-  /** How the bytes `[start, end)` of `total` are named; not at all if undefined. */
+  /**
+   * Content-Range of the bytes `[start, end)` of `total`; omitted if undefined.
+   */
   nameRange?: (
     start: number,
     end: number,
     total: number,
   ) => string | undefined;
-  /** Of the file's version; none if null. */
+  /** ETag of the file; none if null. */
   etag?: string | null;
-  /** Says nothing of the length of an answer. */
+  /** Omits Content-Length. */
   chunked?: boolean;
-  /** What goes wrong, by the number of the request, from 1. */
+  /** Faults by the number of the request, from 1. */
   trouble?: (request: number) => Trouble | undefined;
-  /** Turns the file into another at this request. */
+  /** Replaces the file at this request. */
   changeAt?: number;
 }
 
 /**
- * `status`: an error; `cut`: half of the answer, then the end of the
- * connection; `short`, `long`: fewer or more bytes than the header says;
- * `lie`: a header that names a file twice as long; `stall`: no answer.
+ * `status`: an error; `cut`: half of the response, then the end of the
+ * connection; `short`, `long`: fewer or more bytes than the header states;
+ * `lie`: a header that states twice the length of the file; `stall`: no
+ * response.
  */
 export type Trouble =
   | { kind: "status"; status: number }
   | { kind: "cut" | "short" | "long" | "lie" | "stall" };
 
-/** What a server was asked for. */
+/** Requests received by a server. */
 export interface FileServer extends AsyncDisposable {
   url: string;
   ranges: string[];
   bytes: number;
 }
 
-/** Serves `file` at a free port until it is disposed of. */
+/** Serves `file` on a free port until disposed of. */
 export async function serveFile(
   file: Uint8Array,
   {
@@ -105,7 +107,7 @@ export async function serveFile(
   };
 }
 
-/** The bytes `[start, end)` that a header asks for, of `length`. */
+/** The requested bytes `[start, end)` in a Range header, of `length`. */
 function rangeOf(
   header = "",
   length: number,

@@ -1,18 +1,18 @@
 /**
- * TIFF files made by hand: pages of uncompressed RGB with any tag of any type,
- * for what no library would write.
+ * Hand-made TIFF files: pages of uncompressed RGB with any tag of any type, for
+ * content that no library would write.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import type { Rgb } from "../../lib/image/pyramids/rgb.ts";
 
-/** A value of a directory: its bytes, and what is said of them. */
+/** A value of a directory: its bytes, and its declared type, count and offset. */
 export interface Value {
   type: number;
   count: number;
   bytes: Uint8Array;
-  /** Where it says that it is, instead of where it is. */
+  /** Declared offset, if it differs from the real one. */
   at?: number;
 }
 
@@ -21,10 +21,10 @@ export interface Page {
   picture: Rgb;
   /** Side of a tile, px; strips of 16 rows if omitted. */
   tile?: number;
-  /** By tag, in place of those that it would have. */
+  /** Values by tag, replacing the default ones. */
   tags?: Record<number, Value | undefined>;
   subImages?: Page[];
-  /** Where it says that the next page is. */
+  /** Declared offset of the next page. */
   next?: number;
 }
 
@@ -32,7 +32,7 @@ type Write = (view: DataView, at: number, value: number) => void;
 
 const long: Write = (view, at, value) => view.setUint32(at, value, true);
 
-/** How numbers of a type are stored. */
+/** Encoder of numbers of a type. */
 const NUMBERS: Record<number, { each: number; write: Write }> = {
   1: { each: 1, write: (view, at, value) => view.setUint8(at, value) },
   3: { each: 2, write: (view, at, value) => view.setUint16(at, value, true) },
@@ -53,7 +53,7 @@ const NUMBERS: Record<number, { each: number; write: Write }> = {
   },
 };
 
-/** Numbers of a type that has one each: all but the rationals. */
+/** Numbers of any type but the rationals. */
 export function numbers(type: number, ...values: number[]): Value {
   const { each, write } = NUMBERS[type]!;
   const bytes = new Uint8Array(values.length * each);

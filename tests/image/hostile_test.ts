@@ -1,6 +1,6 @@
 /**
- * Every file of public corpora of broken images ends in pixels or a named
- * error, within bounded time and memory, and the process lives on.
+ * Every file of public corpora of broken images gives pixels or a named error,
+ * within bounded time and memory, and the process survives.
  *
  * @module
  */

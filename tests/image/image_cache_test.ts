@@ -13,7 +13,7 @@ import {
 
 const BYTES = 5 * 3 * 4; // of one test image
 
-/** An opener that counts what it opened and what of it is not closed. */
+/** An opener that counts opened images, and those not yet closed. */
 function countingOpener() {
   const counts = { opened: [] as string[], alive: new Set<string>() };
   // deno-lint-ignore require-await
@@ -172,7 +172,7 @@ Deno.test("ImageCache closed during a decoding keeps nothing of it", async () =>
   assert.equal(counts.alive.size, 0);
 });
 
-/** Lets closings that wait for a promise take place. */
+/** Lets pending closes that await a promise run. */
 function settle(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }

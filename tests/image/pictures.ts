@@ -1,5 +1,5 @@
 /**
- * Small pictures for the image tests, and how to look at what was read.
+ * Small pictures for the image tests, and helpers to inspect pixels.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import sharp, { type Sharp } from "sharp";
 import type { Orientation } from "../../lib/image/pyramids/orientation.ts";
 import type { Pixels, Pyramid } from "../../lib/image/pyramid.ts";
 
-/** A picture without symmetry: no orientation shows it as it is. */
+/** A picture without symmetry: every orientation changes it. */
 export function asymmetricPicture(width = 5, height = 3): Pixels {
   const data = new Uint8Array(width * height * 4);
   for (let i = 0; i < width * height; i++) {
@@ -53,7 +53,7 @@ export function pixelAt(
   return [...data.subarray((y * width + x) * 4, (y * width + x) * 4 + 4)];
 }
 
-/** The orientation that undoes `orientation`: all but the quarter turns do so themselves. */
+/** The inverse of `orientation`: all but the quarter turns are their own. */
 export function inverseOrientation(orientation: Orientation): Orientation {
   if (orientation === 6) return 8;
   return orientation === 8 ? 6 : orientation;

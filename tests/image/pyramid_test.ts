@@ -15,7 +15,7 @@ const FACTS = {
   geoTags: [{ tag: 33550, values: [1, 1, 0] }],
 } as const;
 
-/** An image whose file says all that one may say. */
+/** An image whose file states every fact that a file may state. */
 function talkative(): Pyramid {
   const pixels = asymmetricPicture();
   const image = new RasterPyramid("a", { pixels, warnings: [] });

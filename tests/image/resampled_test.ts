@@ -49,7 +49,7 @@ for (const mpp of [0.5, 0.37, 0.75, 0.2, 0.1, 2]) {
     );
     assert.equal(seen.mpp, mpp);
     assert.deepEqual(seen.stored, stored);
-    assert.match(seen.warnings[0]!, /^seen at .* where the file has 0\.25$/);
+    assert.match(seen.warnings[0]!, /^resampled to .*; the file has 0\.25$/);
     const original = await readAll(stored);
     const pixels = await readAll(seen);
     for (let y = 0; y < seen.height; y++) {
@@ -222,16 +222,20 @@ Deno.test("um per px that are no microscope's, or an enlargement without sense, 
       [Infinity, 0.5, "has Infinity, which is not from"],
       [NaN, 0.5, "has NaN, which is not from"],
       [1e-12, 0.5, "has 1e-12, which is not from"],
-      [40, 0.5, "so it would be enlarged 80 times, and 16 are the most"],
+      [
+        40,
+        0.5,
+        "so it would be enlarged 80 times \\(at most 16 are allowed\\)",
+      ],
       [0.01, 5, "so its longer side would be 0\\.128 px"],
     ] as const
   ) {
     assert.throws(() => atMpp(image(64, 64, own), mpp), {
       name: "ImageError",
       message: new RegExp(
-        `^Cannot see slide at ${mpp} um per px, .+: of its own it has .*${
+        `^Cannot see slide at ${mpp} um per px, .+: it has .*${
           reason.replace(/^has /, "")
-        }.*; write its own in`,
+        }.*; correct it in`,
       ),
     });
     assert.throws(() => atMpp(image(64, 64, 0.5), mpp, own), /^ImageError/);
@@ -248,7 +252,7 @@ Deno.test("an image whose file says um per px that are none is refused with them
   });
   assert.throws(
     () => atMpp(image, 0.5),
-    /^ImageError: Cannot see a\.tif at 0\.5 um per px, as the configuration asks: its file says 500 um per px of its description, which is not from 0\.01 to 100 um per px; write it in/,
+    /^ImageError: Cannot see a\.tif at 0\.5 um per px, as the configuration asks: its file says 500 um per px of its description, which is not from 0\.01 to 100 um per px; write them in/,
   );
 });
 
@@ -260,6 +264,6 @@ Deno.test("a side that would be immense is refused", () => {
   })(image(64, 64, 2));
   assert.throws(
     () => atMpp(wide, 0.5),
-    /so its longer side would be 4194000 px; write/,
+    /so its longer side would be 4194000 px; correct/,
   );
 });

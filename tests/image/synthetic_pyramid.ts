@@ -1,19 +1,19 @@
 /**
- * An image of any size that is computed where it is read: RGB by a formula of
- * level-0 coordinates, in levels of any sizes.
+ * An image of any size, computed on reading: RGB by a formula of level-0
+ * coordinates, in levels of any sizes.
  *
  * @module
  */
 import type { Region, Size } from "../../lib/image/geometry.ts";
 import type { Level, Pixels, Pyramid } from "../../lib/image/pyramid.ts";
 
-/** Colour, 0 to 255, of what lies around a level-0 point. */
+/** Colour, 0 to 255, around a level-0 point. */
 export type Paint = (
   x: number,
   y: number,
 ) => readonly [number, number, number];
 
-/** Counts what is read, so that a test can tell how much that was. */
+/** Records its reads, so that a test can check their amount. */
 export class SyntheticPyramid implements Pyramid {
   readonly source = "synthetic";
   readonly width: number;
@@ -21,13 +21,13 @@ export class SyntheticPyramid implements Pyramid {
   readonly levels: readonly Level[];
   readonly warnings = [];
   readonly traffic = { bytes: 0, requests: 0 };
-  /** What was read, px of its level. */
+  /** Regions read, px of their level. */
   readonly reads: { region: Region; level: number }[] = [];
   readonly #paint: Paint;
 
   /**
-   * @param downsamples of the levels. A level of a whole one may end within the
-   *   image's last pixels; one of another is the whole image at another size.
+   * @param downsamples of the levels. A level with a whole ratio may end within
+   *   the image's last pixels; any other is the whole image at another size.
    * @param paint called with the middle of each pixel of a level.
    */
   constructor(

@@ -1,6 +1,6 @@
 /**
- * Small TIFF files made by hand, whose samples are those of a formula: every
- * layout, sample type and compression that no writer at hand has.
+ * Small hand-made TIFF files with samples by a formula: layouts, sample types
+ * and compressions that no available writer has.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import {
   TYPE,
 } from "../../lib/image/tiff/directory.ts";
 
-/** How a file is stored; the sizes are in px. */
+/** Layout of a file; sizes in px. */
 export interface TiffRecipe {
   width: number;
   height: number;
@@ -32,14 +32,14 @@ export interface TiffRecipe {
   rowsPerStrip?: number;
   /** Tiles at the bottom hold only the rows of the image. */
   short?: boolean;
-  /** Pieces that the file leaves out, by their index. */
+  /** Indices of pieces that the file omits. */
   missing?: readonly number[];
   /** Encodes a piece in place of the compression. */
   encode?: (piece: PieceSamples, index: number) => Uint8Array;
   fields?: readonly Field[];
 }
 
-/** Samples of a tile or a strip, row by row, the channels side by side. */
+/** Samples of a tile or a strip, row by row, channels interleaved. */
 export interface PieceSamples {
   numbers: number[];
   width: number;
@@ -188,7 +188,9 @@ function bytesOf(
   return packed(numbers, rows, bits);
 }
 
-/** Numbers of any bits, the highest first; each row begins at a byte. */
+/**
+ * Packs numbers of any bit width, the highest bit first; rows are byte-aligned.
+ */
 function packed(numbers: number[], rows: number, bits: number): Uint8Array {
   const length = numbers.length / rows;
   const rowBytes = Math.ceil(length * bits / 8);
@@ -204,7 +206,7 @@ function packed(numbers: number[], rows: number, bits: number): Uint8Array {
   return bytes;
 }
 
-/** Runs of bytes as they are. */
+/** PackBits with literal runs only. */
 function packBits(bytes: Uint8Array): Uint8Array {
   const parts: number[] = [];
   for (let at = 0; at < bytes.length; at += 128) {
@@ -214,7 +216,7 @@ function packBits(bytes: Uint8Array): Uint8Array {
   return Uint8Array.from(parts);
 }
 
-/** LZW of before TIFF 5: the lowest bit first, here without any string. */
+/** LZW before TIFF 5: the lowest bit first, here without any string. */
 function oldLzw(bytes: Uint8Array): Uint8Array {
   const CLEAR = 256, END = 257, WIDTH = 9;
   const codes: number[] = [];

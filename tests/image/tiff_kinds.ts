@@ -1,5 +1,5 @@
 /**
- * TIFF files made by hand against the picture that they hold.
+ * Hand-made TIFF files compared with the picture that they hold.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export function over(rgb: Rgb, opacity: number): Rgb {
   ) as Rgb;
 }
 
-/** Holds every pixel of a file against `colour`; returns the warnings. */
+/** Compares every pixel of a file with `colour`; returns the warnings. */
 export async function shows(
   recipe: TiffRecipe,
   colour: (x: number, y: number) => Rgb,
@@ -64,7 +64,7 @@ export async function refuses(
   await assert.rejects(openImage(path), reason);
 }
 
-/** The same file in strips, in tiles, and with planes apart. */
+/** The same file in strips, in tiles, and with separate planes. */
 export function layouts(recipe: TiffRecipe): TiffRecipe[] {
   return [{ rowsPerStrip: 8 }, { tile: 16 }].flatMap((layout) => [
     { ...recipe, ...layout },

@@ -1,5 +1,5 @@
 /**
- * Pages of a TIFF as libvips reads them: what our files are held against.
+ * Pages of a TIFF as read by libvips, to compare ours with.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import sharp, { type Metadata } from "sharp";
 import type { Region } from "../../lib/image/geometry.ts";
 import type { Rgb } from "../../lib/image/pyramids/rgb.ts";
 
-/** What libvips says of page `page`. */
+/** Metadata of page `page` according to libvips. */
 export async function pageMetadata(
   path: string,
   page: number,

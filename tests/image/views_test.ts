@@ -15,7 +15,7 @@ import { maxError, testOnEngines } from "../engines.ts";
 import { noiseImage } from "../model/toy.ts";
 import { SyntheticPyramid } from "./synthetic_pyramid.ts";
 
-// Reads 2^11 px at a time: every view of these tests is made of pieces.
+// Reads 2^11 px at a time: every view of these tests is assembled from pieces.
 const SMALL = new Memory(2 ** 18);
 
 async function values(
@@ -62,7 +62,7 @@ testOnEngines("pieces and parts of a view are the whole view", async () => {
   const scale = 0.23;
   const { width, height } = viewSize(size, scale);
   const expected = await values(image, (views) => views.whole(scale));
-  // A level of the same size keeps the image from being packed whole.
+  // A level of the same size prevents the image from being packed whole.
   const pyramid = twoLevels(image);
   const whole = await values(pyramid, (views) => views.whole(scale), SMALL);
   assert.ok(maxError(whole, expected) < 1e-6);
@@ -109,8 +109,8 @@ function twoLevels(image: Pyramid): Pyramid {
   };
 }
 
-// Colours that are linear in the place: their mean over any rectangle inside
-// the image is the colour of its middle, whichever level it is read from.
+// Colours that are linear in the position: their mean over any rectangle inside
+// the image is the colour of its middle, on every level.
 const WIDTH = 1237, HEIGHT = 1013;
 const linear = (x: number, y: number) =>
   [x / WIDTH * 255, y / HEIGHT * 255, 100] as const;
@@ -208,7 +208,7 @@ testOnEngines(
     );
     assert.ok(pyramid.reads.every(({ level }) => level === 1));
 
-    // All that a tile at the edge shows may lie in that part.
+    // The whole content of a tile at the edge may lie in that part.
     const region = { x: 1000, y: 400, width: 16, height: 16 };
     const edge = (image: Pyramid) =>
       values(
@@ -315,7 +315,7 @@ Deno.test("a placed grid begins within its first cell, on whole px of its levels
   const grid = { scale: 1 / 8, stride: 32 };
   const placed = (share: number, ...ratios: number[]) =>
     placedPart(of(...ratios), grid, { x: share, y: share });
-  // Every place leaves as much of the image.
+  // Every offset leaves equally much of the image.
   for (const [share, start] of [[0, 0], [0.5, 16], [0.999, 32]] as const) {
     assert.deepEqual(placed(share, 1), {
       x: start,
@@ -326,7 +326,10 @@ Deno.test("a placed grid begins within its first cell, on whole px of its levels
   }
   // Steps are whole px of all levels that stage I may read: of 4 and 5, 20.
   assert.deepEqual(placed(0.999, 1, 4, 5), {
-    ...{ x: 20, y: 20, width: 620, height: 780 },
+    x: 20,
+    y: 20,
+    width: 620,
+    height: 780,
   });
   assert.equal(placed(0.999, 1, 2, 4).x, 32);
   assert.equal(placed(0.999, 1, 16).x, 32); // too coarse to be read
@@ -339,6 +342,6 @@ testOnEngines("no read is larger than the bound", async () => {
   const most = Math.max(
     ...pyramid.reads.map(({ region }) => region.width * region.height),
   );
-  // A piece reaches a pixel over the edges of what it covers.
+  // A piece extends a pixel beyond the area that it covers.
   assert.ok(most < 1.1 * SMALL.readPixels, `${most} px at a time`);
 });

@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
 import {
-  type Draws,
+  type TopDraws,
   topGumbel,
   topGumbelReference,
 } from "../../kernels/sample/sample.ts";
@@ -28,10 +28,10 @@ export function normals(count: number): Float32Array {
   return Float32Array.from({ length: count }, () => 2 * stream.normal());
 }
 
-/** What an engine draws, and what its reference does. */
-export interface Drawn extends Draws<Int32Array, Float32Array> {
+/** Draws of an engine, and of the reference. */
+export interface Drawn extends TopDraws<Int32Array, Float32Array> {
   keys: Uint32Array<ArrayBuffer>;
-  reference: Draws<Int32Array, Float32Array>;
+  reference: TopDraws<Int32Array, Float32Array>;
 }
 
 /** Draws k of each row on the current engine. */
@@ -60,7 +60,7 @@ export async function draw(
   return drawn;
 }
 
-/** The same row again and again: one draw of k of `weights` each. */
+/** Many draws of k of `weights`: the same row repeated. */
 export async function drawRows(
   weights: number[],
   { rows, k, seed }: { rows: number; k: number; seed: number },

@@ -38,7 +38,7 @@ testOnEngines("gradient of BatchMatMul", async () => {
   await check(product as never, [3, 2, 4], [3, 4, 1]);
 });
 
-// Not on engines: a gradient that throws leaves what the tape had saved.
+// Not on engines: a gradient that throws leaks the tensors saved by the tape.
 Deno.test("no gradient of a transposed product: it would be wrong", async () => {
   await startEngine("wasm");
   const square = tf.ones([2, 2]);

@@ -14,8 +14,8 @@ export function chiSquare(counts: number[], probabilities: number[]): number {
 }
 
 /**
- * What the statistic of `cells` cells exceeds by chance once in 30,000 times:
- * 4 standard deviations, by Wilson and Hilferty's cube root (1931).
+ * Bound that the statistic of `cells` cells exceeds by chance once in 30,000
+ * times: 4 standard deviations, by Wilson and Hilferty's cube root (1931).
  */
 export function chiSquareBound(cells: number): number {
   const degrees = cells - 1;

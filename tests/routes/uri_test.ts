@@ -114,7 +114,7 @@ Deno.test("nothing else is reached, whichever way it is asked for", async () => 
 Deno.test("a host that has no such image is told of, without its secrets", async () => {
   const { error } = await assertRefused(
     await classify(`http://127.0.0.1:${port}/images/absent.png?signature=key`),
-    { status: 422, error: /the server answers 404/ },
+    { status: 422, error: /the server answered 404/ },
   );
   assert.doesNotMatch(error, /signature/);
   await assertRefused(await classify(`http://127.0.0.1:${port}/manifest.csv`), {
@@ -125,7 +125,7 @@ Deno.test("a host that has no such image is told of, without its secrets", async
 Deno.test("a host in trouble is no fault of the caller's, nor of the image", async () => {
   const { error } = await assertRefused(
     await classify(`http://127.0.0.1:${port}/ill?signature=key`),
-    { status: 502, error: /the server answers 503, at the last of 5/ },
+    { status: 502, error: /the server answered 503, at the last of 5/ },
   );
   assert.doesNotMatch(error, /signature|damaged/);
 });

@@ -29,7 +29,7 @@ interface Golden {
   }[];
 }
 
-/** What a batch of representations is made of, all flat. */
+/** Inputs of a batch of representations, all flat. */
 interface Input {
   features: number[][]; // [S, K]
   subTileAttention: number[]; // [S]
@@ -82,7 +82,7 @@ async function run(
   return { F, weights, dFeatures, dSubTiles, dTiles };
 }
 
-/** What one drawn tile is, in float64. */
+/** One drawn tile, in float64. */
 interface Tile {
   row: number;
   f: number[][]; // [n, K]
@@ -93,7 +93,7 @@ interface Tile {
   along: number; // x_c = <upstream, phi>
 }
 
-/** The estimator and all rules as their formulas say, tile by tile, in float64. */
+/** The estimator and all rules by their formulas, tile by tile, in float64. */
 function reference(
   { features, subTileAttention, tileAttention, draws }: Input,
   upstream: number[][],
@@ -406,7 +406,7 @@ testOnEngines("weights add up to 1; a constant f gives F = f", async () => {
   assert.ok(maxError(F, [0.6, -0.8, 0, 0.6, -0.8, 0]) < 1e-6);
 });
 
-/** Ordered draws without replacement and how probable each is. */
+/** Ordered draws without replacement, with their probabilities. */
 function orderedDraws(
   attention: number[],
   n: number,
@@ -504,7 +504,7 @@ testOnEngines(
   },
 );
 
-/** How often each tile is drawn by `samples` draws, and how probable that is. */
+/** Counts of each tile in `samples` draws, with their probabilities. */
 function tileCounts(
   attention: number[],
   samples: number,
@@ -556,7 +556,7 @@ async function overAllDraws(
   const beta = [[0.7, 0.2, 0.1], [0.1, 0.45, 0.45], [0.3, 0.5, 0.2]]
     .map((row) => row.map(Math.fround));
   const g = rows(1, 2, 14)[0]!;
-  // What an image's features have in common along g is noise to its attention.
+  // The common part of an image's features along g is noise to its attention.
   const f = rows(9, 2, 13).map((row) => row.map((x, c) => x + 3 * g[c]!));
   const input: Input = {
     features: [],

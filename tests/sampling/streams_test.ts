@@ -4,12 +4,12 @@ import { runInNewContext } from "node:vm";
 import { randomKey } from "../../kernels/random.ts";
 import { normals } from "../finite_differences.ts";
 import {
-  type Block,
-  contrastiveWeights,
+  contrastiveLogWeightsOf,
   EntropySums,
   ExpectedCounts,
   GumbelDraws,
   indexInMap,
+  type LocationBlock,
   LogSumExp,
 } from "../../lib/sampling/streams.ts";
 
@@ -30,7 +30,9 @@ function heapBytes(): number {
 }
 
 /** Offers the map row by row, attention growing as if to push out all before. */
-function addRows(add: (block: Block, logits: Float32Array) => void): void {
+function addRows(
+  add: (block: LocationBlock, logits: Float32Array) => void,
+): void {
   for (let row = 0; row < ROWS; row++) {
     const logits = new Float32Array(COLUMNS).fill(row / 1000);
     add({ row, column: 0, rows: 1, columns: COLUMNS }, logits);
@@ -105,22 +107,25 @@ Deno.test("contrastive weights are 1 - attention, never of a location that is no
   const sum = new LogSumExp();
   sum.add(logits);
   const logNormaliser = sum.value;
-  const weights = contrastiveWeights(logits, { logNormaliser, locations: 3 });
+  const weights = contrastiveLogWeightsOf(logits, {
+    logNormaliser,
+    locations: 3,
+  });
   assert.equal(weights[2], -Infinity);
   for (const i of [0, 1, 3]) {
     const expected = 1 - Math.exp(logits[i]! - logNormaliser);
     assert.ok(Math.abs(Math.exp(weights[i]!) - expected) < 1e-6);
   }
   // All attention on one location, and rounding beyond it: not NaN.
-  const peaked = contrastiveWeights(Float32Array.of(5, -90), {
+  const peaked = contrastiveLogWeightsOf(Float32Array.of(5, -90), {
     logNormaliser: 5 - 1e-7,
     locations: 2,
   });
   assert.deepEqual([...peaked], [-Infinity, 0]);
-  // Where there is one location, there is nothing to contrast it with.
+  // A single location has nothing to be contrasted with.
   const only = Float32Array.of(-Infinity, 4);
   assert.deepEqual(
-    contrastiveWeights(only, { logNormaliser: 4, locations: 1 }),
+    contrastiveLogWeightsOf(only, { logNormaliser: 4, locations: 1 }),
     only,
   );
 });

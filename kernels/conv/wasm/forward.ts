@@ -11,17 +11,17 @@ import { convolveRow, convolveRowToOne } from "./routines.ts";
 import { offsetOf, routine, type WasmBackend } from "../../wasm/routine.ts";
 
 const FLOAT_BYTES = 4;
-// Steps of a row's loop in one round, to save its counting: +30 %.
-const MOST_UNROLLED = 6;
+// Unrolled steps of a row's loop, which saves loop counting: +30 %.
+const MAX_UNROLLED = 6;
 
-/** Whether {@linkcode convolve} can compute this shape. */
-export function suits({ kernel, inputs, outputs }: ConvShape): boolean {
+/** Shapes that {@linkcode convolvePadded} can compute. */
+export function suitsWasm({ kernel, inputs, outputs }: ConvShape): boolean {
   return outputs % LANES === 0 ||
     (outputs === 1 && (kernel * inputs) % LANES === 0);
 }
 
 /** The valid convolution of a `frame` that already holds its padding. */
-export function convolve(backend: WasmBackend, frame: tf.TensorInfo, {
+export function convolvePadded(backend: WasmBackend, frame: tf.TensorInfo, {
   filter,
   bias,
   shape,
@@ -46,7 +46,7 @@ export function convolve(backend: WasmBackend, frame: tf.TensorInfo, {
   const { vectors, values: most } = rowBlock(outputs);
   const pixels = Math.min(most, outWidth);
   const run = toOne ? (kernel * inputs) / LANES : kernel * inputs;
-  const unroll = largestDivisor(run, MOST_UNROLLED);
+  const unroll = largestDivisor(run, MAX_UNROLLED);
   const name =
     `convolve_${toOne}_${pixels}x${vectors}x${unroll}_${pixelBytes}_${relu}`;
   const block = { pixels, unroll, pixelBytes };

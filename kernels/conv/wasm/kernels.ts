@@ -1,8 +1,7 @@
 /**
- * Convolutions on the WASM engine: tfjs's own kernels lose most of their time
- * on few channels and know no filter gradient, so all three directions are
- * ours. Each copies its input once into a zero-padded frame and then needs no
- * test for the edge:
+ * Convolutions on the WASM engine: tfjs's own kernels are slow on few channels
+ * and lack the filter gradient, so all three directions are ours. Each copies
+ * its input once into a zero-padded frame and then needs no edge tests:
  *
  * - forward: a row of output pixels at a time, sums in registers;
  * - input gradient: the forward convolution of dY (spread by the stride) with
@@ -10,8 +9,8 @@
  * - filter gradient: for every (ky, kx) a sum of outer products of X and dY
  *   over the pixels, a block of it in registers.
  *
- * Channel counts that fill no vector (not a multiple of 4, and not 1) fall
- * back on tfjs forward and on the plain loops for the gradients.
+ * Channel counts that fill no vector (not a multiple of 4, and not 1) use tfjs
+ * for the forward pass and plain loops for the gradients.
  *
  * @module
  */
@@ -31,7 +30,7 @@ import {
 import { LANES } from "./register_blocks.ts";
 import { flippedFilter, paddedInput, spread } from "./padding.ts";
 import { addPixels, sumOuterProducts } from "./outer_products.ts";
-import { convolve, suits } from "./forward.ts";
+import { convolvePadded, suitsWasm } from "./forward.ts";
 import { maskPositive } from "../../wasm/elementwise.ts";
 import { offsetOf, routine, type WasmBackend } from "../../wasm/routine.ts";
 
@@ -96,9 +95,11 @@ function forward(backend: WasmBackend, { x, filter, bias, ...options }: {
   bias: tf.TensorInfo;
 } & ConvOptions): tf.TensorInfo {
   const shape = convShape(x.shape, filter.shape, options);
-  if (!suits(shape)) return stockForward(backend, { x, filter, bias, options });
+  if (!suitsWasm(shape)) {
+    return stockForward(backend, { x, filter, bias, options });
+  }
   const frame = paddedInput(backend, x, shape);
-  const out = convolve(backend, frame, {
+  const out = convolvePadded(backend, frame, {
     filter,
     bias,
     shape,
@@ -140,8 +141,8 @@ function inputGradient(
     [kernel, kernel, outputs, inputs],
     { stride: 1, padding: 0 },
   );
-  // A padding wider than the kernel gives outputs that see no input at all.
-  if (!suits(turned) || padding >= kernel) {
+  // Padding wider than the kernel yields outputs that see no input at all.
+  if (!suitsWasm(turned) || padding >= kernel) {
     return plainGradient(backend, "x", { dy, filter, shape });
   }
   const frame = spread(backend, dy, {
@@ -153,7 +154,7 @@ function inputGradient(
   const flipped = flippedFilter(backend, filter);
   const zeros = backend.makeOutput([inputs], "float32");
   backend.typedArrayFromHeap(zeros).fill(0);
-  const dx = convolve(backend, frame, {
+  const dx = convolvePadded(backend, frame, {
     filter: flipped,
     bias: zeros,
     shape: turned,
@@ -230,7 +231,7 @@ function reluGradient(
   return out;
 }
 
-/** A gradient by the plain loops, for channel counts that fill no vector. */
+/** A gradient computed by plain loops, for channel counts that fill no vector. */
 function plainGradient(
   backend: WasmBackend,
   wanted: "x" | "filter",

@@ -6,7 +6,7 @@
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import type { ConvShape } from "../conv.ts";
-import { type Block, LANES, outerBlock } from "./register_blocks.ts";
+import { LANES, outerBlock, type RegisterBlock } from "./register_blocks.ts";
 import { outerProducts } from "./routines.ts";
 import { offsetOf, routine, type WasmBackend } from "../../wasm/routine.ts";
 
@@ -17,7 +17,7 @@ const CHUNK_BYTES = 128 * 1024;
 
 /**
  * Adds up the outer products of inputs and upstream gradients; `swapped` lets
- * the vectors run along the inputs where there is one output channel only.
+ * the vectors run along the inputs if there is only one output channel.
  */
 export function sumOuterProducts(
   backend: WasmBackend,
@@ -131,7 +131,10 @@ export function addPixels(
   backend.disposeData(one.dataId);
 }
 
-function outerRoutine(backend: WasmBackend, { values, vectors }: Block) {
+function outerRoutine(
+  backend: WasmBackend,
+  { values, vectors }: RegisterBlock,
+) {
   return routine(
     backend,
     `outer_${values}x${vectors}`,

@@ -1,6 +1,6 @@
 /**
- * Copies that the convolutions of the WASM engine work on: padded or spread
- * images, turned filters.
+ * Copies that the convolutions of the WASM engine read: padded or spread
+ * images, rotated filters.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type * as tf from "@tensorflow/tfjs-core";
 import type { ConvShape } from "../conv.ts";
 import type { WasmBackend } from "../../wasm/routine.ts";
 
-/** `x` with its zero padding; `x` itself where there is none. */
+/** `x` with zero padding; `x` itself if the padding is 0. */
 export function paddedInput(
   backend: WasmBackend,
   x: tf.TensorInfo,
@@ -62,7 +62,7 @@ export function spread(backend: WasmBackend, x: tf.TensorInfo, {
   return frame;
 }
 
-/** The filter turned by 180 degrees, its channels swapped: `[k, k, O, I]`. */
+/** The filter rotated by 180 degrees, its channels swapped: `[k, k, O, I]`. */
 export function flippedFilter(
   backend: WasmBackend,
   filter: tf.TensorInfo,

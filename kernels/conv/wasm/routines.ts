@@ -131,8 +131,8 @@ export function convolveRow(
 }
 
 /**
- * One row of a convolution to a single channel: as {@linkcode convolveRow},
- * but vectors run along the inputs; a run counts vectors of 4 values.
+ * One row of a convolution to a single channel: as {@linkcode convolveRow}, but
+ * vectors run along the inputs; the length of a run is in vectors of 4 values.
  */
 export function convolveRowToOne(
   name: string,

@@ -1,5 +1,5 @@
 /**
- * Pieces of WGSL that the convolutions and their gradients are written with.
+ * Pieces of WGSL shared by the convolutions and their gradients.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export function range(count: number): number[] {
 
 const COMPONENTS = ["x", "y", "z", "w"] as const;
 
-/** How a channel-last buffer is bound: by four channels if they divide by 4. */
+/** Element type of a channel-last buffer: `vec4f` if 4 divides the channels. */
 export function elementOf(channels: number): { type: string; lanes: number } {
   return channels % 4 ? { type: "f32", lanes: 1 } : { type: "vec4f", lanes: 4 };
 }

@@ -1,5 +1,6 @@
 /**
- * Dispatches of the convolutions on the WebGPU engine, as their plans cut them.
+ * Dispatches of the convolutions on the WebGPU engine, according to their
+ * plans.
  *
  * @module
  */
@@ -16,7 +17,7 @@ import {
   type TfjsWebGpuInternals,
 } from "../../gpu.ts";
 
-/** What one convolution computes, beyond its tensors. */
+/** Parameters of one convolution, beside its tensors. */
 export interface Convolution {
   plan: ConvPlan;
   /** Of the output, px. */
@@ -25,8 +26,11 @@ export interface Convolution {
   relu: boolean;
 }
 
-/** Convolves `x`; without a bias, with the filter turned and swapped. */
-export function convolve(
+/**
+ * Convolves `x`; without a bias, the filter is rotated and its channels
+ * swapped.
+ */
+export function dispatchConvolution(
   backend: TfjsWebGpuInternals,
   { x, filter, bias }: {
     x: tf.TensorInfo;
@@ -71,7 +75,7 @@ export function convolve(
   return y;
 }
 
-// Bits of float32: what a sum is raised to at least.
+// Bits of float32: lower bounds of an output.
 const ZERO = 0;
 const NOTHING = 0xff800000; // -infinity
 
@@ -81,7 +85,7 @@ interface Step {
   /** First input and output channel, in elements of the buffers. */
   input: number;
   output: number;
-  /** Whether it starts the sums, or ends them. */
+  /** The step starts the sums, or ends them. */
   first: boolean;
   last: boolean;
   /** Of the packed weights. */
@@ -180,7 +184,7 @@ const sumRowsKernels = elementKernels("sum of rows", sumRowsText);
 
 const generatedKernels = new Map<string, Kernel>();
 
-/** The kernel of a plan; its text is written once. */
+/** The kernel of a plan; its code is generated once. */
 export function generated<Plan extends object>(
   plan: Plan,
   label: string,

@@ -3,17 +3,18 @@
  *
  * tfjs multiplies matrices in tiles of 32 outputs, so a layer of 8 channels
  * leaves three quarters of every tile empty; its gradients are loops over
- * single values. Ours are direct convolutions whose text is written for their
+ * single values. Ours are direct convolutions whose code is generated for their
  * channels (forward_code.ts, gradient_code.ts):
  *
  * - forward: packed weights, then one dispatch (or, on a software adapter, one
  *   for each pass and block);
  * - input gradient: the forward convolution of dY, its pixels `stride` apart,
- *   with the filter turned and its channels swapped;
+ *   with the filter rotated and its channels swapped;
  * - filter gradient: parts of the sums, then their sum;
  * - bias gradient: the sum over the rows of dY, [pixels, O].
  *
- * {@linkcode suits} says which shapes are ours; the others go to tfjs's kernels.
+ * {@linkcode suitsWebGpu} tells which shapes are ours; tfjs's kernels compute the
+ * others.
  *
  * @module
  */
@@ -30,7 +31,7 @@ import {
   RELU_GRADIENT,
 } from "../conv.ts";
 import reluText from "./relu.wgsl" with { type: "text" };
-import { convolve, generated, sumRows } from "./dispatch.ts";
+import { dispatchConvolution, generated, sumRows } from "./dispatch.ts";
 import { filterGradientCode } from "./gradient_code.ts";
 import {
   type Budget,
@@ -54,7 +55,7 @@ export function registerWebGpuConvolutions(): void {
   for (const config of webGpuConvolutions()) tf.registerKernel(config);
 }
 
-/** How a kernel is called here. */
+/** Arguments of one kernel call. */
 interface Call {
   backend: TfjsWebGpuInternals;
   budget: Budget;
@@ -63,7 +64,7 @@ interface Call {
 /**
  * The convolution kernels of the WebGPU engine.
  *
- * @param budget How to cut the work; by the kind of device if left out.
+ * @param budget how to cut the work; chosen by the kind of device if omitted.
  */
 export function webGpuConvolutions(budget?: Budget): tf.KernelConfig[] {
   const config = (
@@ -115,8 +116,8 @@ export function webGpuConvolutions(budget?: Budget): tf.KernelConfig[] {
   ];
 }
 
-// What ours is taken for: up to 64 channels if they divide by 4, else up to 16
-// (a larger prime number cannot be cut in blocks, and the code would grow).
+// Our kernels take up to 64 channels if 4 divides them, else up to 16 (a larger
+// prime cannot be cut into blocks, and the code would grow).
 //
 // Measured on llvmpipe, 2 cores under load, times as fast as tfjs (forward,
 // input gradient, filter gradient; about 10 ms of every time is the wait):
@@ -130,23 +131,27 @@ export function webGpuConvolutions(budget?: Budget): tf.KernelConfig[] {
 //      4x27x27  3x3 64 -> 64           2   4  20
 //      8x27x27  5x5  5 -> 7            11  5   4
 //
-// No shape was found that tfjs is faster at; beyond 64 channels its tiles fill.
-const MOST_CHANNELS = 64;
-const MOST_ODD_CHANNELS = 16;
-const MOST_TAPS = 7; // a side
+// We found no shape for which tfjs is faster; beyond 64 channels its tiles fill
+// up.
+const MAX_CHANNELS = 64;
+const MAX_ODD_CHANNELS = 16;
+const MAX_TAPS = 7; // a side
 
-/** Whether a convolution and its gradients are ours, or left to tfjs. */
-export function suits(
+/**
+ * Convolutions that our kernels compute, with their gradients; tfjs does the
+ * rest.
+ */
+export function suitsWebGpu(
   { kernel, inputs, outputs, stride, padding }: ConvShape,
 ): boolean {
   const fits = (channels: number) =>
-    channels <= (channels % 4 ? MOST_ODD_CHANNELS : MOST_CHANNELS);
-  return fits(inputs) && fits(outputs) && kernel <= MOST_TAPS &&
+    channels <= (channels % 4 ? MAX_ODD_CHANNELS : MAX_CHANNELS);
+  return fits(inputs) && fits(outputs) && kernel <= MAX_TAPS &&
     PIXELS % stride === 0 && // the input gradient's empty columns are constant
-    padding < kernel; // else the turned convolution's padding is negative
+    padding < kernel; // else the rotated convolution's padding is negative
 }
 
-/** How to cut work on this device: whether a CPU plays the GPU. */
+/** Budget for this device: a GPU, or a CPU that emulates one. */
 function budgetOf({ device }: TfjsWebGpuInternals): Budget {
   return device.adapterInfo.isFallbackAdapter ? SOFTWARE : HARDWARE;
 }
@@ -160,13 +165,13 @@ function forward(
   } & ConvOptions,
 ): tf.TensorInfo {
   const shape = convShape(x.shape, filter.shape, options);
-  if (!suits(shape)) {
+  if (!suitsWebGpu(shape)) {
     return callStock(backend, "FusedConv2D", { x, filter, bias }, {
       ...stockAttributes(options),
       activation: relu ? "relu" : "linear",
     });
   }
-  return convolve(backend, { x, filter, bias }, {
+  return dispatchConvolution(backend, { x, filter, bias }, {
     plan: planConv({ ...shape, spread: 1, phase: 0 }, budget),
     size: { height: shape.outHeight, width: shape.outWidth },
     padding: shape.padding,
@@ -180,7 +185,7 @@ function inputGradient(
   attributes: ConvGradientAttributes,
 ): tf.TensorInfo {
   const shape = convShape(attributes.shape, filter.shape, attributes);
-  if (!suits(shape)) {
+  if (!suitsWebGpu(shape)) {
     return callStock(backend, "Conv2DBackpropInput", { dy, filter }, {
       ...stockAttributes(attributes),
       inputShape: attributes.shape,
@@ -196,7 +201,7 @@ function inputGradient(
     spread: stride,
     phase: padding % stride,
   };
-  return convolve(backend, { x: dy, filter }, {
+  return dispatchConvolution(backend, { x: dy, filter }, {
     plan: planConv(turned, budget),
     size: shape,
     padding,
@@ -210,7 +215,7 @@ function filterGradient(
   attributes: ConvGradientAttributes,
 ): tf.TensorInfo {
   const shape = convShape(x.shape, attributes.shape, attributes);
-  if (!suits(shape)) {
+  if (!suitsWebGpu(shape)) {
     return callStock(backend, "Conv2DBackpropFilter", { x, dy }, {
       ...stockAttributes(attributes),
       filterShape: attributes.shape,
@@ -264,7 +269,7 @@ function reluGradient(
 
 const reluKernels = elementKernels("relu gradient", reluText);
 
-/** One of tfjs's own kernels. What it returns is the caller's to release. */
+/** Calls one of tfjs's own kernels; the caller releases the result. */
 function callStock(
   backend: TfjsWebGpuInternals,
   name: string,

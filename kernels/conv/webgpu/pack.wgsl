@@ -5,8 +5,8 @@
 //     then [rows, k, inputs of the pass, outputs of the block],
 //
 // outputs filled up with zeros to a multiple of 4. The input gradient takes the
-// filter turned by 180 degrees with its channels swapped, and no bias.
-// One invocation writes one float.
+// filter rotated by 180 degrees with its channels swapped, and no bias. One
+// invocation writes one float.
 
 struct Params {
   kernel: u32,

@@ -1,21 +1,21 @@
 /**
- * How a convolution is cut into dispatches and invocations on WebGPU: blocks of
- * sums that stay in registers, and bodies that a compiler gets done with.
+ * Cuts a convolution into dispatches and invocations on WebGPU: blocks of sums
+ * that stay in registers, and shader bodies that compile in reasonable time.
  *
  * Measured on Mesa's llvmpipe 22.3, 8 lanes: a multiply-add takes one to two
  * cycles, a storage read 130 (a loop over the lanes), unless its index is a
- * constant outside of all control flow: then it is one broadcast, of 6. Hence no
- * early return and no loop around the weights there: the host issues one
+ * constant outside of all control flow: then it is one broadcast, of 6. Hence
+ * no early return and no loop around the weights there: the host issues one
  * dispatch for each pass and block, with the weights bound at another offset. A
- * hardware GPU broadcasts any uniform index, and would rather keep its sums in
- * registers: there the shader loops over the passes (`looped`). Compilers take
- * time by the statement (llvmpipe 0.4 ms a multiply-add, and worse than linear),
- * so a body is bounded.
+ * hardware GPU broadcasts any uniform index, and is faster if its sums stay in
+ * registers: there the shader loops over the passes (`looped`). Compile time
+ * grows with the number of statements (llvmpipe 0.4 ms a multiply-add, and
+ * worse than linear), so a body is bounded.
  *
  * @module
  */
 
-/** What a forward convolution's code depends on. */
+/** Parameters that determine a forward convolution's code. */
 export interface ConvSpec {
   kernel: number;
   inputs: number;
@@ -27,23 +27,23 @@ export interface ConvSpec {
   phase: number;
 }
 
-/** How much work goes where. */
+/** Bounds on the work of an invocation. */
 export interface Budget {
-  /** Whether passes and blocks are loops and groups, or dispatches. */
+  /** Passes and blocks are loops and workgroups; otherwise dispatches. */
   looped: boolean;
-  /** Most output channels of an invocation. */
+  /** Maximum output channels of an invocation. */
   outputs: number;
-  /** Most multiply-adds in a body. */
+  /** Maximum multiply-adds in a shader body. */
   products: number;
-  /** Most sums of an invocation of the filter gradient. */
+  /** Maximum sums of an invocation of the filter gradient. */
   sums: number;
-  /** Invocations of the filter gradient worth starting. */
+  /** Invocations of the filter gradient that fill the device. */
   invocations: number;
 }
 
 /**
- * A CPU that plays the GPU: sums may spill to its cache, dispatches cost
- * nothing, and reads are dear.
+ * A CPU that emulates a GPU: sums may spill to its cache, dispatches are free,
+ * and reads are expensive.
  */
 export const SOFTWARE: Budget = {
   looped: false,
@@ -87,7 +87,7 @@ export interface ConvPlan extends ConvSpec {
   sliceVectors: number;
 }
 
-/** Cuts a forward convolution: as many products a read as a body may hold. */
+/** Cuts a forward convolution: as many products per read as a body may hold. */
 export function planConv(spec: ConvSpec, budget: Budget): ConvPlan {
   const { kernel, inputs, outputs, stride, spread, phase } = spec;
   const cut = bestCut(spec, budget);
@@ -129,7 +129,7 @@ function bestCut(spec: ConvSpec, { looped, outputs, products }: Budget): Cut {
   );
   const size = ({ rows, inputBlock, outputBlock }: Cut) =>
     rows * kernel * inputBlock * outputBlock * PIXELS;
-  // Sums that another dispatch goes on with are written and read again.
+  // Sums that another dispatch continues are written and read again.
   const traffic = (cut: Cut) =>
     cut.rows * columnsOf(spec) * cut.inputBlock +
     (looped || passesOf(spec, cut) === 1 ? 0 : 2 * PIXELS * cut.outputBlock);
@@ -148,7 +148,7 @@ function passesOf({ kernel, inputs }: ConvSpec, cut: Cut): number {
   return (kernel / cut.rows) * (inputs / cut.inputBlock);
 }
 
-/** Blocks that channels can be cut in: whole vectors, if they are vectors. */
+/** Block sizes that divide the channels: whole vectors, if they are vectors. */
 function blocksOf(channels: number): number[] {
   return divisors(channels, channels % 4 ? 1 : 4);
 }
@@ -165,7 +165,7 @@ export interface FilterPlan {
   blocks: number;
 }
 
-/** Cuts a filter gradient: as many products a read as the sums allow. */
+/** Cuts a filter gradient: as many products per read as the sums allow. */
 export function planFilterGradient(
   { kernel, inputs, outputs, stride }: Omit<ConvSpec, "spread" | "phase">,
   budget: Budget,

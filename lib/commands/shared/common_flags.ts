@@ -10,8 +10,8 @@ import {
 } from "../../image/foreground/tissue.ts";
 import {
   DEFAULT_MEMORY_BYTES,
-  LEAST_MEMORY_BYTES,
   Memory,
+  MIN_MEMORY_BYTES,
 } from "../../memory.ts";
 import { MAX_SAMPLES } from "../../model/config.ts";
 import {
@@ -66,7 +66,7 @@ export function workers(about: string): Flag<number | undefined> {
 
 /** `--memory`: a bound on tensors and caches. */
 export function memory(about: string): Flag<Memory | undefined> {
-  const least = `${LEAST_MEMORY_BYTES / 1e6}MB`;
+  const least = `${MIN_MEMORY_BYTES / 1e6}MB`;
   return parsing(
     "SIZE",
     about,
@@ -74,7 +74,7 @@ export function memory(about: string): Flag<Memory | undefined> {
     (text) => {
       const [, number, unit] = /^(\d+(?:\.\d+)?) ?([MG]i?B)$/.exec(text) ?? [];
       const bytes = unit === undefined ? NaN : Number(number) * UNITS[unit]!;
-      return bytes >= LEAST_MEMORY_BYTES ? new Memory(bytes) : undefined;
+      return bytes >= MIN_MEMORY_BYTES ? new Memory(bytes) : undefined;
     },
   );
 }

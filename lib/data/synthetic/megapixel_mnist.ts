@@ -1,7 +1,7 @@
 /**
  * Megapixel MNIST: a large black image with five digits, three of them alike,
  * and fifty scribbles of the size of a digit. The label is the digit that
- * stands three times.
+ * appears three times.
  *
  * Layout and counts: Katharopoulos & Fleuret, ICML 2019, section 4.2, and the
  * generator published with it. One difference: a scribble that meets a digit
@@ -33,20 +33,20 @@ export const MEGAPIXEL_MNIST_DEFAULTS: MegapixelMnistOptions = {
   seed: 0,
 };
 
-// Raised when the pixels of a seed change.
+// Version: raised when the pixels of a seed change.
 const VERSION = 1;
 
 const ALIKE = 3;
 const OTHERS = 2;
 const SCRIBBLES = 50;
 
-// Points a px along a line of a scribble: no gaps.
+// Points per px along a line of a scribble: no gaps.
 const POINTS_PER_PX = 2;
 
-// Least side of an image, in digits: five digits always find their places.
+// Minimum side of an image, in digits, so that five digits always fit.
 const ROOM = 8;
 
-/** The digits of one split, and where those of each label are. */
+/** The digits of one split, with the indices of each label. */
 interface DigitSource {
   digits: Digits;
   byLabel: number[][];
@@ -194,7 +194,7 @@ function drawScribble({ width, height }: Size, random: RandomStream): Stamp {
   const pixels = new Uint8Array(width * height);
   for (let line = 0; line < 2; line++) {
     const angle = random.uniform() * Math.PI / 2;
-    // As long as the square allows in this direction.
+    // As long as the square permits in this direction.
     const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
     const length = Math.min((width - 1) / cos, (height - 1) / sin);
     const [mirrorX, mirrorY] = [random.below(3) === 0, random.below(3) === 0];
@@ -209,7 +209,7 @@ function drawScribble({ width, height }: Size, random: RandomStream): Stamp {
   return { pixels, width, height };
 }
 
-/** Draws a stamp; where something is drawn already, the lighter one stays. */
+/** Draws a stamp; overlapping pixels keep the lighter value. */
 function stamp(
   canvas: Size & { data: Uint8Array },
   { x, y }: Point,

@@ -71,7 +71,7 @@ async function readIdx(
   const view = new DataView(file.bytes.buffer, file.bytes.byteOffset);
   if (view.getUint32(0) !== magic) {
     throw fault(
-      `its magic number is ${view.getUint32(0)} where ${magic} is wanted`,
+      `its magic number is ${view.getUint32(0)} instead of ${magic}`,
     );
   }
   const sizes = Array.from(

@@ -1,17 +1,17 @@
 /**
  * Needle in a haystack: a textured image with clusters of small objects. The
- * label says whether the objects of one cluster are needles; the others, and
- * all of a negative image, are look-alikes.
+ * image is positive if the objects of one cluster are needles; all other
+ * objects are look-alikes.
  *
  * Both kinds paint half of the disc of radius R with ink of the same colours:
  *
  *     needle      two rings, from R cos 72 to R cos 54 and R cos 36 to R cos 18
  *     look-alike  a wheel of four blades, 45 degrees each
  *
- * With these radii the ink lies as far from the centre as the wheel's, in the
- * mean of its 2nd, 4th and 6th power, and a wheel of four blades has no moment
- * of its own below the 4th: where an object is 2 px wide, both are the same
- * blob. (A ring around a dot, which matches the 2nd power only, is told apart
+ * With these radii the ink has the same mean 2nd, 4th and 6th power of the
+ * distance from the centre as the wheel's, and a wheel of four blades has no
+ * angular moment below the 4th: an object 2 px wide is the same blob in both
+ * cases. (A ring around a dot, which matches the 2nd power only, is told apart
  * there by its dark centre.) Neither flips nor turns make one of the other.
  *
  * @module
@@ -23,16 +23,16 @@ import type { Split } from "../manifest.ts";
 import type { AnnotatedObject } from "../rois.ts";
 import type { Drawing, SyntheticDataset } from "./writer.ts";
 
-/** What the needles of a set are like: the knobs of its difficulty. */
+/** Options of a set: they control its difficulty. */
 export interface NeedleOptions {
   /** Training images; half of them are positive. */
   images: number;
   test: number;
   /** Width and height of an image, px. */
   size: number;
-  /** Clusters an image has at most; some have one less, but two at least. */
+  /** Maximum clusters of an image; some have one less, but at least two. */
   clusters: number;
-  /** Objects a cluster has on average: one less to one more. */
+  /** Average objects of a cluster; the actual number is within one. */
   objects: number;
   /** Diameter of the largest object, px; the smallest is 2 px less. */
   diameter: number;
@@ -50,10 +50,10 @@ export const NEEDLE_DEFAULTS: NeedleOptions = {
   seed: 0,
 };
 
-/** What the clusters of an image are like. */
+/** Options of the clusters of an image. */
 export type ClusterOptions = Pick<NeedleOptions, "objects" | "diameter">;
 
-/** What an object is. */
+/** Kind of an object. */
 export type Kind = "needle" | "lookalike";
 
 /** An object to be drawn. */
@@ -65,15 +65,16 @@ export interface NeedleObject {
   kind: Kind;
 }
 
-// Raised when the pixels of a seed change.
+// Version: raised when the pixels of a seed change.
 const VERSION = 1;
 
-// Tiny objects are what the method is for: shares of the image, at most.
+// The method is for tiny objects: maximum shares of the image, of one and of
+// all.
 const MAX_OBJECT_SHARE = 0.005;
 const MAX_TOTAL_SHARE = 0.06;
 
-// Clusters are equally dense, however many objects they have: radius in
-// diameters, for one object; and the least gap of two objects, px.
+// Clusters have the same density, whatever their number of objects: radius of a
+// cluster of one object, in diameters; and minimum gap of two objects, px.
 const CLUSTER_SPREAD = 0.9;
 const GAP = 2;
 
@@ -85,13 +86,12 @@ const BRIGHTNESS = { lowest: 0.86, highest: 1.02 };
 const WAVES = [{ length: 96, depth: 0.08 }, { length: 20, depth: 0.06 }];
 const GRAIN = 0.05;
 
-// Ink of the objects (RGB), of any one in this range of brightness, and how
-// much of the background it hides.
+// Ink of the objects (RGB), the range of its brightness, and its opacity.
 const INK = [104, 62, 140] as const;
 const INK_BRIGHTNESS = { lowest: 0.8, highest: 1.2 };
 const OPACITY = 0.9;
 
-// Sub-pixels a side with which edges are smoothed.
+// Sub-pixels per side, to smooth edges.
 const SUPERSAMPLING = 4;
 
 const SPLIT_WORDS: Record<Split, number> = { train: 0, validation: 1, test: 2 };
@@ -111,7 +111,7 @@ export function needleDataset(options: NeedleOptions): SyntheticDataset {
   };
 }
 
-/** Draws one image; it depends on its split and index, not on how many. */
+/** Draws one image; it depends on its split and index, not on their number. */
 export function drawNeedleImage(
   options: NeedleOptions,
   split: Split,
@@ -159,7 +159,7 @@ const RINGS = [[72, 54], [36, 18]].map((degrees) =>
   degrees.map((degree) => Math.cos(degree * Math.PI / 180) ** 2)
 ) as [number, number][];
 
-/** Whether (u, v) of the unit disc is painted. */
+/** The point (u, v) of the unit disc is painted. */
 function isInk(
   u: number,
   v: number,
@@ -180,7 +180,7 @@ function checkOptions(
   const most = clusters * (objects + 1);
   if (share > MAX_OBJECT_SHARE || share * most > MAX_TOTAL_SHARE) {
     throw new ConfigError(
-      `Cannot hide needles as up to ${most} objects of ${diameter} px fill ${
+      `Cannot hide needles because up to ${most} objects of ${diameter} px fill ${
         (share * most * 100).toFixed(1)
       } % of an image of ${size} px, the largest ${
         (share * 100).toFixed(2)
@@ -193,7 +193,7 @@ function checkOptions(
 
 /**
  * Places clusters by the same draws in both classes: a positive image differs
- * in what the objects of its first cluster are, and in nothing else.
+ * only in the kind of the objects of its first cluster.
  */
 function placeObjects(
   options: NeedleOptions,
@@ -241,17 +241,17 @@ export function placeCluster(
   });
 }
 
-/** How far from the centre of a cluster its objects' centres lie, px. */
+/** Maximum distance of objects' centres from the centre of their cluster, px. */
 export function clusterRadius({ objects, diameter }: ClusterOptions): number {
   return CLUSTER_SPREAD * diameter * Math.sqrt(objects);
 }
 
-// Points tried for a layout, and layouts tried, before it is too crowded.
+// Points tried per layout, and layouts tried, before giving up.
 const ATTEMPTS = 200;
 const LAYOUTS = 100;
 
 /**
- * Draws points until `number` of them are `distance` px apart.
+ * Draws points until `number` of them are at least `distance` px apart.
  *
  * @throws {ConfigError} If there is no room for them.
  */
@@ -356,7 +356,7 @@ export function drawObject(
   }
 }
 
-/** The object as a table of regions names it. */
+/** The object as a row of the table of regions. */
 export function annotate(
   { left, top, diameter, kind }: NeedleObject,
 ): AnnotatedObject {

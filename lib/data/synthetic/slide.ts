@@ -39,14 +39,16 @@ import {
 } from "./slide_plan.ts";
 import { formatTable } from "../table.ts";
 
-/** How a slide is stored. */
+/** Storage of a slide. */
 export interface SlideFile {
   compression: BlockCompression;
-  /** Stores every block for itself, as scanners do; repeats share otherwise. */
+  /**
+   * Stores every block separately, as scanners do; otherwise repeats share one.
+   */
   distinct: boolean;
 }
 
-/** Where the files of a written slide are, and what the slide is. */
+/** Paths of a written slide's files, and its facts. */
 export interface WrittenSlide {
   slide: string;
   manifest: string;
@@ -62,10 +64,10 @@ export interface WrittenSlide {
 export const SLIDE_MPP = 0.25;
 
 /**
- * Writes a slide at `path`, and beside it its manifest and its regions. Each
- * file appears whole or not at all.
+ * Writes a slide at `path`, and its manifest and regions beside it. Each file
+ * is written atomically.
  *
- * @param options.onProgress is told the share that is done, 0 to 1.
+ * @param options.onProgress called with the share that is done, 0 to 1.
  * @throws {ConfigError} If the clusters do not fit into the tissue.
  */
 export async function writeSlide(
@@ -137,18 +139,18 @@ async function writeTables(
   return { manifest, regions };
 }
 
-/** What a block shows: blocks of one key look the same. */
+/** Content of a block: blocks with equal keys look the same. */
 interface Content {
   key: string;
   draw(): Rgb;
 }
 
-/** The content of the block at a place of a level. */
+/** Content of the block at (row, column) of a level. */
 type ContentAt = (row: number, column: number) => Content;
 
-/** The blocks of a level that is written. */
+/** The blocks of a written level. */
 interface LevelBlocks extends MapSize {
-  /** Which block is at each place, `[rows, columns]`. */
+  /** Id of the block at each place, `[rows, columns]`. */
   ids: Uint32Array;
   /** Each block shrunk by half, by id. */
   halves: readonly Rgb[];
@@ -181,7 +183,7 @@ class BlockStore {
   readonly #writer: TiffWriter;
   readonly #options: SlideFile & { level: number };
   readonly #ids = new Map<string, number>();
-  readonly #encoded: Uint8Array[] = []; // where each is stored again and again
+  readonly #encoded: Uint8Array[] = []; // only if each place stores its own copy
   readonly #written: WrittenBlock[] = [];
 
   constructor(writer: TiffWriter, options: SlideFile & { level: number }) {
@@ -211,7 +213,9 @@ class BlockStore {
   }
 }
 
-/** Glass (RGB): what is no tissue, and what lies beyond the slide's edge. */
+/**
+ * Glass (RGB): everything except tissue, and the area beyond the slide's edge.
+ */
 const GLASS = [243, 243, 244] as const;
 
 function drawGlass(size: number): Rgb {
@@ -247,7 +251,7 @@ function level0Content(plan: SlidePlan, seed: number): ContentAt {
         drawObject(
           { data, width: BLOCK_SIZE, height: BLOCK_SIZE },
           { ...object, left: object.left - x, top: object.top - y },
-          new RandomStream(randomKey(seed, INK, index)), // alike in all blocks
+          new RandomStream(randomKey(seed, INK, index)), // the same in all blocks
         );
       }
       return { data, width: BLOCK_SIZE, height: BLOCK_SIZE };
@@ -260,7 +264,7 @@ function blockName(row: number, column: number): string {
   return `${row} ${column}`;
 }
 
-/** Indices of the objects that each block shows a part of. */
+/** Indices of the objects in each block, whole or in part. */
 function objectsByBlock({ objects }: SlidePlan): Map<string, number[]> {
   const found = new Map<string, number[]>();
   const blockOf = (px: number) => Math.floor(px / BLOCK_SIZE);
@@ -293,7 +297,10 @@ function reflected({ data, width, height }: Rgb, phase: number): Rgb {
   return { data: out, width, height };
 }
 
-/** A smaller level: four halves of the blocks of the level `below` it. */
+/**
+ * A smaller level: each block consists of four halved blocks of the level
+ * `below`.
+ */
 function halvedContent(below: LevelBlocks): ContentAt {
   const glass = drawGlass(BLOCK_SIZE / 2);
   return (row, column) => {

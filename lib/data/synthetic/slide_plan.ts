@@ -1,6 +1,6 @@
 /**
- * Where everything lies on a synthetic slide: tissue in whole cells, so that
- * all blocks inside it repeat, and clusters of objects in the tissue.
+ * Layout of a synthetic slide: tissue in whole cells, so that all blocks inside
+ * it repeat, and clusters of objects in the tissue.
  *
  * @module
  */
@@ -14,14 +14,14 @@ import {
   placeCluster,
 } from "./needle.ts";
 
-/** What a slide is like. */
+/** Options of a slide. */
 export interface SlideOptions {
-  /** Pixels of level 0, in 10^9; the nearest size that halves evenly. */
+  /** Pixels of level 0, in 10^9, rounded to a size that halves evenly. */
   gigapixels: number;
-  /** Whether the objects of the first cluster are needles. */
+  /** The objects of the first cluster are needles. */
   positive: boolean;
   clusters: number;
-  /** Objects a cluster has on average. */
+  /** Average objects of a cluster. */
   objects: number;
   /** Diameter of the largest object, px. */
   diameter: number;
@@ -41,9 +41,9 @@ export const SLIDE_DEFAULTS: Omit<SlideOptions, "gigapixels"> = {
 export interface SlidePlan {
   /** Width and height, px. */
   side: number;
-  /** Cells a side; a cell is a square of blocks. */
+  /** Cells per side; a cell is a square of blocks. */
   cells: number;
-  /** Whether a cell is tissue, `[cells, cells]`. */
+  /** 1 if a cell is tissue, `[cells, cells]`. */
   tissue: Uint8Array;
   objects: NeedleObject[];
 }
@@ -51,10 +51,10 @@ export interface SlidePlan {
 /** Width and height of a block of the file, px. */
 export const BLOCK_SIZE = 256;
 
-// More cells make finer outlines, and more blocks that do not repeat.
-const MOST_CELLS = 63;
+// More cells give finer outlines, but more distinct blocks.
+const MAX_CELLS = 63;
 
-// Ellipses of tissue: how many, and their half axes, as shares of the side.
+// Ellipses of tissue: their number, and their half axes, as shares of the side.
 const PIECES = 5;
 const HALF_AXIS = { shortest: 0.1, longest: 0.24 };
 
@@ -62,7 +62,7 @@ const HALF_AXIS = { shortest: 0.1, longest: 0.24 };
 const PIECE = 1, CLUSTER = 2;
 
 /**
- * Plans a slide; it depends on its options alone.
+ * Plans a slide; the result depends only on the options.
  *
  * @throws {ConfigError} If the clusters do not fit into the tissue.
  */
@@ -73,7 +73,7 @@ export function planSlide(options: SlideOptions): SlidePlan {
   return { ...plan, objects: placeObjects(plan, options) };
 }
 
-/** Whether a pixel of the slide is tissue. */
+/** The pixel of the slide is tissue. */
 export function isTissue(
   { side, cells, tissue }: Omit<SlidePlan, "objects">,
   { x, y }: Point,
@@ -90,7 +90,7 @@ export function isTissue(
 function slideGrid(gigapixels: number): { side: number; cells: number } {
   const wanted = Math.sqrt(gigapixels * 1e9);
   let cell = BLOCK_SIZE;
-  while (wanted / cell > MOST_CELLS) cell *= 2;
+  while (wanted / cell > MAX_CELLS) cell *= 2;
   const cells = Math.round(wanted / cell);
   return { side: cells * cell, cells };
 }
@@ -133,10 +133,10 @@ function placeObjects(
   });
 }
 
-// Points tried; tissue is a fifth of a slide, and hardly ever less than a 20th.
+// Points to try; tissue is about a fifth of a slide, rarely less than a 20th.
 const ATTEMPTS = 10_000;
 
-/** A point whose surroundings are tissue for `radius` px. */
+/** Draws a point that has only tissue within `radius` px. */
 function drawInTissue(
   plan: Omit<SlidePlan, "objects">,
   radius: number,

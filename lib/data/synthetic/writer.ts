@@ -1,6 +1,6 @@
 /**
- * Writes a synthetic data set: images, manifest, regions and a record of how
- * they were made. The folder appears whole or not at all.
+ * Writes a synthetic data set: images, manifest, regions and the recipe. The
+ * folder is written atomically.
  *
  * @module
  */
@@ -29,21 +29,21 @@ export interface Drawing extends Size {
 
 /** A data set that is drawn image by image, each independent of the others. */
 export interface SyntheticDataset {
-  /** What goes into dataset.json: generator, version, options, seed. */
+  /** Content of dataset.json: generator, version, options, seed. */
   recipe: Record<string, unknown>;
   counts: Partial<Record<Split, number>>;
   draw(split: Split, index: number): Drawing;
 }
 
-/** Where the files of a written data set are. */
+/** Paths of the files of a written data set. */
 export interface WrittenDataset {
   manifest: string;
   regions: string;
 }
 
-/** How a data set is written. */
+/** Options of {@linkcode writeDataset}. */
 export interface WriteOptions {
-  /** Stops between two images; nothing is left then. */
+  /** Aborts between two images; then nothing remains. */
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
 }
@@ -79,7 +79,7 @@ export async function writeDataset(
   return writtenDataset(out);
 }
 
-/** Where the files of a data set in the folder `out` are. */
+/** Paths of the files of a data set in the folder `out`. */
 export function writtenDataset(out: string): WrittenDataset {
   return {
     manifest: join(out, MANIFEST_FILE),
@@ -87,7 +87,7 @@ export function writtenDataset(out: string): WrittenDataset {
   };
 }
 
-/** Whether the folder `out` holds `dataset`, whole. */
+/** The folder `out` holds the complete `dataset`. */
 export async function hasDataset(
   out: string,
   { recipe }: SyntheticDataset,
@@ -152,7 +152,7 @@ async function writeImages(
   const encodings: Promise<void>[] = [];
   try {
     for (const { split, index } of images) {
-      await setTimeout(0); // drawing never waits: let signals in
+      await setTimeout(0); // drawing is synchronous: let signals in
       if (signal?.aborted) break;
       const drawing = draw(split, index);
       const image = `images/${split}_${String(index).padStart(5, "0")}.png`;
@@ -161,7 +161,7 @@ async function writeImages(
         regions.push([image, x, y, x + width, y + height, type]);
       }
       const encoding = encode(drawing, join(folder, image));
-      encoding.catch(() => {}); // thrown where it is waited for
+      encoding.catch(() => {}); // thrown where it is awaited
       encodings.push(encoding);
       if (encodings.length >= ENCODINGS) await encodings.shift();
       onProgress(rows.length, images.length);

@@ -1,17 +1,17 @@
 /**
- * Small reads of a file, by way of chunks that are kept: the values of a
- * directory lie close to each other.
+ * Small reads of a file through cached chunks: the values of a directory lie
+ * close to each other.
  *
  * @module
  */
 import { withSignal } from "./with_signal.ts";
 import type { ByteSource } from "./source.ts";
 
-// Bytes read at a time around a value, and how many such chunks are kept.
+// Bytes of a chunk, and the number of chunks kept.
 const CHUNK_BYTES = 2 ** 14;
 const CHUNKS_KEPT = 64;
 
-/** The bytes of a source, in chunks. */
+/** Reads the bytes of a source in chunks. */
 export class Chunks {
   readonly #source: ByteSource;
   readonly #chunks = new Map<number, Promise<Uint8Array>>(); // oldest use first
@@ -20,7 +20,7 @@ export class Chunks {
     this.#source = source;
   }
 
-  /** Exactly `length` bytes at `offset`, which the source must have. */
+  /** Exactly `length` bytes at `offset`; the source must hold them. */
   async read(
     offset: number,
     length: number,
@@ -32,7 +32,7 @@ export class Chunks {
     const bytes = new Uint8Array(length);
     const first = Math.floor(offset / CHUNK_BYTES);
     const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
-    // Asked for together, so that a remote source fetches them together.
+    // Requested together, so that a remote source coalesces them.
     const chunks = await Promise.all(
       Array.from(
         { length: last - first + 1 },

@@ -1,23 +1,23 @@
 /**
- * Which bytes of a file an answer of a web server holds (RFC 9110, section
- * 14.4), read with patience: servers spell it as they like.
+ * Byte range of a web server's response (RFC 9110, section 14.4), parsed
+ * leniently: servers format it in many ways.
  *
  * @module
  */
 
 /** Bytes `[start, end)` of a file of `total`. */
 export interface ContentRange {
-  /** Undefined where the answer does not say which bytes it holds. */
+  /** Undefined if the response does not state its range. */
   start?: number;
   end: number;
-  /** Undefined where the server does not know. */
+  /** Undefined if the server does not know it. */
   total?: number;
 }
 
 const FORM =
   /^bytes[ =]+(?:\*|(?<first>\d+) *- *(?<last>\d+)) *\/ *(?:\*|(?<all>\d+))$/i;
 
-/** The bytes that a partial answer holds. */
+/** Byte range of a partial response. */
 export function contentRange({ headers }: Response): ContentRange {
   const header = headers.get("content-range") ?? "";
   const { first, last, all } = FORM.exec(header.trim())?.groups ?? {};
@@ -28,7 +28,7 @@ export function contentRange({ headers }: Response): ContentRange {
   };
 }
 
-/** The bytes of an answer that holds all of a file, where it names them. */
+/** Content length of a full response, if it has one. */
 export function contentLength({ headers }: Response): number | undefined {
   const length = headers.get("content-length");
   const isEncoded = headers.has("content-encoding");

@@ -10,13 +10,13 @@ import type { ByteSource, Traffic } from "./source.ts";
 /**
  * Opens the file at `path`.
  *
- * @throws {ImageError} With the reason only: it is no file, or is empty.
+ * @throws {ImageError} With the reason only: it is not a file, or is empty.
  */
 export async function openFile(path: string): Promise<ByteSource> {
   try {
     const file = await spelled(path);
     const info = await Deno.stat(file);
-    if (!info.isFile) { // a pipe would be waited for without end
+    if (!info.isFile) { // reading a pipe could block forever
       throw new Error(info.isDirectory ? "it is a folder" : "it is not a file");
     }
     return await opened(file, path);
@@ -28,7 +28,7 @@ export async function openFile(path: string): Promise<ByteSource> {
   }
 }
 
-/** What is told of a file is told of the one that was opened. */
+/** Opens the file, then takes its facts from the handle: the path may change. */
 async function opened(path: string, name: string): Promise<FileSource> {
   const file = await Deno.open(path);
   try {
@@ -43,8 +43,8 @@ async function opened(path: string, name: string): Promise<FileSource> {
 }
 
 /**
- * A file of ours that stands for what `facts` name, and is removed when it is
- * closed.
+ * A temporary file in the place of the source that `facts` describe; removed
+ * when closed.
  */
 export async function temporaryFile(
   path: string,
@@ -70,9 +70,9 @@ export async function temporaryFile(
 }
 
 /**
- * Reads without waiting: the bytes are nearly always in the system's memory, and
- * a decoding that is asked for while the engine computes starts at once. Were
- * they awaited, it would start when the engine is done.
+ * Reads synchronously: the bytes are nearly always in the page cache, and a
+ * decoding requested while the engine computes starts at once. An asynchronous
+ * read would resolve only when the engine is done.
  */
 class FileSource implements ByteSource {
   readonly name: string;
@@ -102,7 +102,7 @@ class FileSource implements ByteSource {
     return this.#traffic;
   }
 
-  // async, so that every error is a rejection as with every other source.
+  // async, so that every error is a rejection, as in every other source.
   // deno-lint-ignore require-await
   async read(
     offset: number,
@@ -131,7 +131,9 @@ class FileSource implements ByteSource {
     for (let done = 0; done < bytes.length;) {
       const read = this.#file.readSync(bytes.subarray(done));
       if (read === null) {
-        throw new Error(`it was cut to ${offset + done} bytes meanwhile`);
+        throw new Error(
+          `it was shortened to ${offset + done} bytes while open`,
+        );
       }
       done += read;
     }

@@ -1,6 +1,6 @@
 /**
  * The bytes of a file on a web server, read by range requests (RFC 9110,
- * section 14): only those asked for, neighbours in one request.
+ * section 14): only requested bytes, neighbouring ranges coalesced.
  *
  * @module
  */
@@ -15,21 +15,21 @@ import {
 } from "./http_client.ts";
 import type { ByteSource, Traffic } from "./source.ts";
 
-// Ranges this near to each other are fetched in one request, with the gap:
-// on a fast line its bytes take less time than another request.
+// Ranges this close are coalesced into one request that includes the gap: on a
+// fast line its bytes take less time than another request.
 const GAP_BYTES = 2 ** 14;
 const MERGED_BYTES = 2 ** 22;
 
-// As browsers do.
+// As in browsers.
 const REQUESTS_AT_A_TIME = 6;
 
-/** The https form of `url`, if it is of s3. */
+/** The https form of an s3 `url`; other URLs unchanged. */
 export function httpUrl(url: string): string {
   const s3 = /^s3:\/\/(?<bucket>[^/]+)\/(?<key>.+)$/i.exec(url)?.groups;
   if (s3 === undefined) return url;
   const { bucket = "", key = "" } = s3;
   const path = key.split("/").map(encodeURIComponent).join("/");
-  return bucket.includes(".") // no certificate holds for such a host
+  return bucket.includes(".") // no certificate covers such a host
     ? `https://s3.amazonaws.com/${bucket}/${path}`
     : `https://${bucket}.s3.amazonaws.com/${path}`;
 }
@@ -57,7 +57,7 @@ export async function openUrl(
     : new HttpSource(url, client, { ...head, size: head.size });
 }
 
-/** A range somebody waits for. */
+/** A requested range. */
 interface Wait {
   offset: number;
   length: number;
@@ -94,7 +94,7 @@ class HttpSource implements ByteSource {
     return this.#client.traffic;
   }
 
-  /** More would push out of what is kept what was not read yet. */
+  /** A longer prefetch would evict ranges that have not been read yet. */
   get aheadBytes(): number {
     return this.#client.limits.cacheBytes / 2;
   }
@@ -121,7 +121,7 @@ class HttpSource implements ByteSource {
       try {
         return await withSignal(pending, signal);
       } catch {
-        signal?.throwIfAborted(); // else whoever asked gave up: ask again
+        signal?.throwIfAborted(); // else another caller aborted: request it again
       }
     }
     const bytes = this.#wait(offset, wanted, signal);
@@ -139,7 +139,7 @@ class HttpSource implements ByteSource {
     );
   }
 
-  /** Puts a range on the list that the next turn of the event loop fetches. */
+  /** Queues a range; the next turn of the event loop fetches the queue. */
   async #wait(
     offset: number,
     length: number,
@@ -153,7 +153,7 @@ class HttpSource implements ByteSource {
     return await promise;
   }
 
-  /** Merges the ranges on the list. */
+  /** Coalesces the queued ranges. */
   #collect(): void {
     const waiting = this.#waiting.toSorted((a, b) => a.offset - b.offset);
     this.#waiting = [];
@@ -185,13 +185,13 @@ class HttpSource implements ByteSource {
     }
   }
 
-  /** Fetches merged ranges; ends when nobody waits for them any more. */
+  /** Fetches coalesced ranges; aborts once nobody waits for them. */
   async #fetch(group: readonly Wait[]): Promise<void> {
     const start = group[0]!.offset;
     const end = Math.max(...group.map((wait) => wait.offset + wait.length));
     const nobody = new AbortController();
     let waiting = group.length;
-    // A function for each wait: a signal calls the same one only once.
+    // One function per wait: a signal calls the same listener only once.
     const leaves = group.map(({ signal }) => {
       const leave = () => --waiting === 0 && nobody.abort();
       if (signal?.aborted) leave();
@@ -206,7 +206,7 @@ class HttpSource implements ByteSource {
       );
       for (const { offset, length, resolve } of group) {
         const from = offset - start;
-        // A copy, so that a range that is kept does not keep the others.
+        // A copy, so that a cached range does not retain the whole response.
         const part = group.length === 1
           ? bytes
           : bytes.slice(from, from + length);
@@ -225,7 +225,7 @@ class HttpSource implements ByteSource {
   }
 }
 
-/** Ranges that were read, within a bound: the one used last goes last. */
+/** LRU cache of ranges, within a bound. */
 class RangeCache {
   readonly #maxBytes: number;
   readonly #ranges = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -258,7 +258,9 @@ class RangeCache {
   }
 }
 
-/** A file of a server without ranges: downloaded, and gone when closed. */
+/**
+ * A file of a server without byte ranges: downloaded, and removed when closed.
+ */
 async function downloaded(
   url: string,
   client: HttpClient,
@@ -274,6 +276,6 @@ async function downloaded(
   return await temporaryFile(path, {
     name: url,
     traffic: client.traffic,
-    warnings: ["the server gives no byte ranges: downloaded whole"],
+    warnings: ["the server does not support byte ranges: downloaded whole"],
   });
 }

@@ -1,6 +1,6 @@
 /**
- * Requests to a web server for one file and its ranges: counted, repeated while
- * what is wrong may pass, and checked against what the first answer said.
+ * Requests to a web server for one file and its ranges: counted, retried after
+ * transient failures, and checked against the first response.
  *
  * @module
  */
@@ -9,27 +9,30 @@ import { ImageError, ImageSourceError, NetworkError } from "../../errors.ts";
 import { contentLength, contentRange } from "./content_range.ts";
 import type { Traffic } from "./source.ts";
 
-/** What of `fetch` is needed: a caller may let through what it allows only. */
+/** The part of `fetch` in use: a caller may pass a guarded one. */
 export type Fetch = (
   url: string,
   options: { headers: Record<string, string>; signal: AbortSignal },
 ) => Promise<Response>;
 
-/** How a server is asked. */
+/** Timeouts and bounds of requests. */
 export interface HttpLimits {
   /** Time without a byte after which a request has failed. */
   idleTimeoutMs: number;
-  /** How often a request is made before its failure counts. */
+  /** Attempts of a request before it fails. */
   attempts: number;
   /** Pause before the second attempt; it doubles from there. */
   firstPauseMs: number;
-  /** Files up to this size are downloaded whole where ranges are not given. */
+  /**
+   * Files up to this size are downloaded whole if the server has no byte
+   * ranges.
+   */
   maxDownloadBytes: number;
-  /** Bytes of ranges that are kept. */
+  /** Bytes of ranges to cache. */
   cacheBytes: number;
 }
 
-/** For people who wait, on lines that are good or bad. */
+/** Limits for interactive use, on good and bad connections. */
 export const LIMITS: HttpLimits = {
   idleTimeoutMs: 20_000,
   attempts: 5,
@@ -38,32 +41,32 @@ export const LIMITS: HttpLimits = {
   cacheBytes: 2 ** 23,
 };
 
-// What the first request asks for: the head of a TIFF with its directories.
+// Bytes of the first request: the head of a TIFF with its directories.
 const HEAD_BYTES = 2 ** 14;
 
-/** What the answer to the first request says. */
+/** Facts from the response to the first request. */
 export interface Head {
-  /** Undefined where the server gives no ranges. */
+  /** Undefined if the server has no byte ranges. */
   size: number | undefined;
   bytes: Uint8Array<ArrayBuffer>;
-  /** Names this version of the file, where the server does. */
+  /** ETag or modification date of this version, if the server sends one. */
   version: string | undefined;
 }
 
-/** Of a server that does not give ranges, or not so that they can be used. */
+/** Head of a server without usable byte ranges. */
 const NO_RANGES: Head = {
   size: undefined,
   bytes: new Uint8Array(0),
   version: undefined,
 };
 
-// Bytes before those asked for that a server may send: it may keep slices.
-const MOST_SKIPPED = 2 ** 24;
+// Bytes that a server may send before the requested ones: some cache slices.
+const MAX_SKIPPED = 2 ** 24;
 
-/** A failure after which the same request may succeed. */
+/** A transient failure: the same request may succeed later. */
 class PassingError extends Error {}
 
-/** Makes the requests: counts, repeats and checks them. */
+/** Makes the requests: counts, retries and checks them. */
 export class HttpClient {
   readonly url: string;
   readonly limits: HttpLimits;
@@ -78,7 +81,7 @@ export class HttpClient {
     this.#fetchUrl = fetchUrl;
   }
 
-  /** The head of the file; what it is, and whether ranges are given. */
+  /** The head of the file: its size, version and support of ranges. */
   async first(signal: AbortSignal | undefined): Promise<Head> {
     return await this.#patiently(signal, async (signal, alive) => {
       const response = await this.#fetch(
@@ -107,7 +110,7 @@ export class HttpClient {
     });
   }
 
-  /** Bytes of the file, of a server that does not say them with a range. */
+  /** Size of the file, from a server that omits it from a range response. */
   async #sizeByLastByte(signal: AbortSignal): Promise<number | undefined> {
     const response = await this.#fetch({ range: "bytes=-1" }, signal);
     await response.body?.cancel();
@@ -123,7 +126,7 @@ export class HttpClient {
   ): Promise<Uint8Array<ArrayBuffer>> {
     const first = await this.#part(offset, length, signal);
     if (first.length === length) return first;
-    const bytes = new Uint8Array(length); // of a server that gives less a time
+    const bytes = new Uint8Array(length); // a server may send fewer bytes at a time
     bytes.set(first);
     for (let size = first.length; size < length;) {
       const part = await this.#part(offset + size, length - size, signal);
@@ -133,7 +136,7 @@ export class HttpClient {
     return bytes;
   }
 
-  /** The first of the bytes `[offset, offset + length)`, one or more. */
+  /** A prefix of the bytes `[offset, offset + length)`, at least one byte. */
   async #part(
     offset: number,
     length: number,
@@ -142,18 +145,18 @@ export class HttpClient {
     return await this.#patiently(signal, async (signal, alive) => {
       const response = await this.#fetch({
         range: `bytes=${offset}-${offset + length - 1}`,
-        // A weak name does not tell whether each byte is the same.
+        // A weak ETag does not guarantee identical bytes.
         ...this.#version?.startsWith('"') && { "if-range": this.#version },
       }, signal);
       const { start, end } = await this.#answered(response);
       const skip = offset - start;
       const given = Math.min(length, end - offset);
-      if (!(skip >= 0 && skip <= MOST_SKIPPED && given > 0)) {
+      if (!(skip >= 0 && skip <= MAX_SKIPPED && given > 0)) {
         await response.body?.cancel();
         throw new NetworkError(
-          `the server answers with bytes ${start} to ${end} where ${offset} to ${
+          `the server sent bytes ${start} to ${end} instead of ${offset} to ${
             offset + length
-          } were asked for`,
+          }`,
         );
       }
       const most = end - start;
@@ -161,7 +164,9 @@ export class HttpClient {
     });
   }
 
-  /** The bytes `[start, end)` that an answer holds, of the same file as before. */
+  /**
+   * The range `[start, end)` of a response, which must be of the same version.
+   */
   async #answered(response: Response): Promise<{ start: number; end: number }> {
     const { status } = response;
     const isWhole = status === 200;
@@ -174,9 +179,11 @@ export class HttpClient {
     const header = response.headers.get("content-range") ?? "none";
     throw isSame
       ? new NetworkError(
-        `the server answers a range request with status ${status} and Content-Range ${header}`,
+        `the server answered a range request with status ${status} and Content-Range ${header}`,
       )
-      : new ImageSourceError("it changed on the server meanwhile");
+      : new ImageSourceError(
+        "it changed on the server while open; open it again",
+      );
   }
 
   #isSame(
@@ -184,7 +191,8 @@ export class HttpClient {
     total: number | undefined,
     isWhole: boolean,
   ): boolean {
-    // A server gives all of a file that is another: it must show that it is not.
+    // A server sends a full response if the file changed: check that it did
+    // not.
     const isShown = this.#version === undefined
       ? total !== undefined
       : version !== undefined;
@@ -209,7 +217,7 @@ export class HttpClient {
         length += part.length;
         if (length > this.limits.maxDownloadBytes) {
           throw new ImageSourceError(
-            `the server gives no byte ranges, and the file has more than the ${this.limits.maxDownloadBytes} bytes that are downloaded whole`,
+            `the server does not support byte ranges, and the file exceeds the ${this.limits.maxDownloadBytes} bytes that may be downloaded whole; copy it to this machine`,
           );
         }
         for (let at = 0; at < part.length;) {
@@ -237,7 +245,7 @@ export class HttpClient {
       : refusal(response);
   }
 
-  /** `length` bytes of a body of `most`, behind the first `skip` of it. */
+  /** `length` bytes of a body of `most` bytes, after its first `skip` bytes. */
   async #body(
     response: Response,
     { skip, length, most }: { skip: number; length: number; most: number },
@@ -251,13 +259,13 @@ export class HttpClient {
       this.traffic.bytes += part.length;
       if (size + part.length > most) { // leaving the loop cancels the rest
         throw new NetworkError(
-          `the server sends more than the ${most} bytes that it names`,
+          `the server sent more than the ${most} bytes that it announced`,
         );
       }
       const from = Math.max(0, skip - size), to = Math.max(0, end - size);
       bytes.set(part.subarray(from, to), Math.max(0, size - skip));
       size += part.length;
-      if (size >= end && most > end) break; // the others were not asked for
+      if (size >= end && most > end) break; // the rest was not requested
     }
     if (size < end) {
       throw new PassingError(`the server sent ${size} of ${most} bytes`);
@@ -265,7 +273,7 @@ export class HttpClient {
     return bytes;
   }
 
-  /** Makes a request until it succeeds, is refused, or was made often enough. */
+  /** Retries a request until it succeeds, is refused, or attempts run out. */
   async #patiently<T>(
     signal: AbortSignal | undefined,
     request: (signal: AbortSignal, alive: () => void) => Promise<T>,
@@ -280,7 +288,7 @@ export class HttpClient {
         if (cause instanceof ImageError) throw cause;
         if (cause instanceof Deno.errors.NotCapable) {
           throw new ImageSourceError(
-            "the network may not be used: run it with --allow-net",
+            "network access is denied: run with --allow-net",
             { cause },
           );
         }
@@ -292,14 +300,15 @@ export class HttpClient {
         }
       }
       const pauseMs = firstPauseMs * 2 ** (attempt - 1);
-      // Up to half as long again, so that many readers do not come together.
+      // Jitter of up to half the pause, so that many readers do not retry
+      // together.
       await sleep(pauseMs * (1 + Math.random() / 2), undefined, {
         ...signal && { signal },
       }).catch(() => signal?.throwIfAborted());
     }
   }
 
-  /** Ends a request that stands still. */
+  /** Aborts a request that receives no bytes for the idle timeout. */
   async #timely<T>(
     signal: AbortSignal | undefined,
     request: (signal: AbortSignal, alive: () => void) => Promise<T>,
@@ -321,7 +330,7 @@ export class HttpClient {
         alive,
       );
     } catch (error) {
-      // A fetch may fail with an error of its own once its signal aborts.
+      // A fetch may throw an error of its own once its signal aborts.
       throw timeout.signal.aborted ? timeout.signal.reason : error;
     } finally {
       clearTimeout(timer);
@@ -330,7 +339,7 @@ export class HttpClient {
 }
 
 function refusal({ status, statusText }: Response): ImageSourceError {
-  const answer = `the server answers ${status} ${statusText}`.trim();
+  const answer = `the server answered ${status} ${statusText}`.trim();
   return new ImageSourceError(
     status === 206
       ? `${answer} where all of the file was asked for, and to a range without a Content-Range that fits`
@@ -343,8 +352,8 @@ function versionOf({ headers }: Response): string | undefined {
 }
 
 /**
- * What stopped a request: Deno says so below "fetch failed", after the URL, which
- * may hold a signature.
+ * Reason of a failed request: Deno puts it in the cause, after the URL, which
+ * may contain a signature.
  */
 function reasonOf({ message, cause }: Error): string {
   const below = cause instanceof Error ? cause.message : "";

@@ -1,30 +1,32 @@
 /**
- * Where an image's bytes come from: a local file, or a server that gives
- * ranges. Readers of formats see no difference.
+ * Source of an image's bytes: a local file, or a server with byte ranges.
+ * Readers of formats see no difference.
  *
  * @module
  */
 
-/** Bytes read so far, and the reads (requests, if remote) it took. */
+/** Bytes read so far, and the number of reads (requests, if remote). */
 export interface Traffic {
+  /** Bytes read. */
   bytes: number;
+  /** Reads; requests, if remote. */
   requests: number;
 }
 
 /** Bytes of a file, local or remote, read by range. */
 export interface ByteSource {
-  /** The path or URL as it was given: what messages name. */
+  /** The path or URL as given, for messages. */
   readonly name: string;
-  /** Differs from that of every other file, and of this one once it changed. */
+  /** Unique to this file and its version. */
   readonly identity: string;
-  /** Where it is on this machine, if it is. */
+  /** Local path, if the file is on this machine. */
   readonly path?: string;
   /** Bytes of the whole file. */
   readonly size: number;
   readonly traffic: Readonly<Traffic>;
-  /** Bytes that are worth reading ahead; none, if left out. */
+  /** Bytes worth prefetching; none if omitted. */
   readonly aheadBytes?: number;
-  /** What a user should know of how the bytes come. */
+  /** Warnings about the transfer, for the user. */
   readonly warnings: readonly string[];
   /**
    * Bytes `[offset, offset + length)`; fewer only where the file ends. They
@@ -40,7 +42,7 @@ export interface ByteSource {
   close(): void;
 }
 
-/** Whether an image is named by a URL rather than a path. */
+/** The name of the image is a URL, not a path. */
 export function isUrl(path: string): boolean {
   return /^(https?|s3):\/\//i.test(path);
 }

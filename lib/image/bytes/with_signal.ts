@@ -1,5 +1,5 @@
 /**
- * Waiting that can be given up.
+ * Waiting that can be aborted.
  *
  * @module
  */

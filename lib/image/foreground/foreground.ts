@@ -1,6 +1,6 @@
 /**
- * Which part of an image is worth looking at: a mask at low resolution, asked
- * by level-0 pixel or for all locations of a stage I map.
+ * The part of an image worth looking at: a mask at low resolution, queried by
+ * level-0 pixel or for all locations of a stage I map.
  *
  * @module
  */
@@ -27,10 +27,10 @@ export interface Mask extends MapSize {
 /** The foreground of one image. */
 export class Foreground {
   readonly #mask: Mask;
-  /** Of the image that the mask covers. */
+  /** Size of the image that the mask covers. */
   readonly #covered: Size;
   readonly #image: Size;
-  /** Where a pixel of the image is in that. */
+  /** Maps a pixel of this image to the covered one. */
   readonly #place: (point: Point) => Point;
 
   /** @param covered size of the image that the mask covers. */
@@ -71,7 +71,7 @@ export class Foreground {
     return cells.reduce((sum, cell) => sum + cell, 0) / cells.length;
   }
 
-  /** Whether a level-0 pixel of the image is foreground. */
+  /** The level-0 pixel `point` is foreground. */
   at(point: Point): boolean {
     const { rows, columns, cells } = this.#mask;
     const { x, y } = this.#place(point);
@@ -81,11 +81,11 @@ export class Foreground {
   }
 
   /**
-   * Which tiles of a stage I map may be drawn: 1 where a tile's centre is
-   * foreground, 0 elsewhere, `[block.rows, block.columns]`.
+   * Tiles of a stage I map that may be drawn: 1 if a tile's centre is
+   * foreground, else 0, `[block.rows, block.columns]`.
    *
    * @param grid the scale of stage I and the stride of its map, level-0 px.
-   * @param block the part of the map asked for; all of it if left out.
+   * @param block the part of the map; all of it if omitted.
    */
   locations(
     map: MapSize,

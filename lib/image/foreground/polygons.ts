@@ -28,19 +28,19 @@ export type Polygon = Ring[];
 const positionSchema = z.tuple([z.number(), z.number()]).rest(z.number());
 const ringSchema = z.array(positionSchema);
 
-/** A geometry of a file, and what messages call it. */
+/** A geometry of a file, with its name for messages. */
 interface Found {
-  /** Such as `features[3] (id "7f")`. */
+  /** Path in the file, such as `features[3] (id "7f")`. */
   place: string;
   rings: unknown;
 }
 
 /**
- * All polygons of the GeoJSON file at `path`; points and lines are passed over.
- * A ring that does not end where it begins is closed.
+ * All polygons of the GeoJSON file at `path`; points and lines are ignored. An
+ * open ring is closed.
  *
  * @throws {ImageError} If it cannot be read, or holds no polygon; the message
- *   names the first ring that is at fault.
+ *   names the first faulty ring.
  */
 export async function readPolygons(path: string): Promise<Polygon[]> {
   try {
@@ -92,7 +92,7 @@ function polygonsIn(value: unknown, place: string): Found[] {
   }
 }
 
-/** The id and the name of a feature, as a viewer shows them. */
+/** The id and name of a feature, as a viewer shows them. */
 function identityOf(feature: object): string {
   const { id, properties } = feature as Record<string, unknown>;
   const name = (properties as { name?: unknown } | null | undefined)?.name;
@@ -113,7 +113,7 @@ function listOf(value: unknown, place: string): unknown[] {
 }
 
 // A triangle.
-const LEAST_CORNERS = 3;
+const MIN_CORNERS = 3;
 
 function parseRing(value: unknown, place: string): Ring {
   const { data, error } = ringSchema.safeParse(value);
@@ -126,13 +126,13 @@ function parseRing(value: unknown, place: string): Ring {
     );
   }
   const ring = closed(data.map(([x, y]) => ({ x, y })));
-  if (ring.length > LEAST_CORNERS) return ring;
+  if (ring.length > MIN_CORNERS) return ring;
   throw new Error(
-    `${place} is no ring: it has fewer than ${LEAST_CORNERS} corners; draw it again, or remove it`,
+    `${place} is not a ring: it has fewer than ${MIN_CORNERS} corners; draw it again, or remove it`,
   );
 }
 
-/** The ring with its first corner at the end again, as the format has it. */
+/** The ring with its first corner repeated at the end, as the format requires. */
 function closed(ring: Ring): Ring {
   const first = ring[0], last = ring.at(-1);
   if (!first || !last) return ring;
@@ -140,8 +140,8 @@ function closed(ring: Ring): Ring {
 }
 
 /**
- * The cells of an image whose middle lies in a polygon, and those that hold a
- * corner of an outline, so that no polygon is too small to be seen.
+ * Marks the cells whose middle lies in a polygon, and those that hold a corner
+ * of an outline, so that even tiny polygons are marked.
  */
 export function fillPolygons(
   polygons: readonly Polygon[],
@@ -169,7 +169,7 @@ function middle(index: number, count: number, extent: number): number {
   return cellEdge(index + 0.5, count, extent);
 }
 
-/** Where the middle lines of the rows cross a polygon, sorted, by row. */
+/** Crossings of each row's middle line with a polygon, sorted, by row. */
 function crossings(
   polygon: Polygon,
   rows: number,
@@ -197,7 +197,7 @@ function crossings(
   return found;
 }
 
-/** Fills a row from each odd crossing to the next: holes stay empty. */
+/** Fills a row by the even-odd rule: holes stay empty. */
 function fillRow(
   { cells, columns }: Mask,
   row: number,

@@ -1,6 +1,6 @@
 /**
  * Finds the foreground of an image at low resolution: tissue on glass by its
- * colour, or what a mask image or GeoJSON polygons say.
+ * colour, or the area of a mask image or GeoJSON polygons.
  *
  * @module
  */
@@ -15,9 +15,10 @@ import type { Pyramid } from "../pyramid.ts";
 import type { Rgb } from "../pyramids/rgb.ts";
 
 /**
- * Where to look: `none` is everywhere, `tissue` where the image has colour
- * (Otsu's threshold on saturation), `mask` where another picture of the image
- * is bright and opaque, `polygons` inside those of a GeoJSON file in level-0 px.
+ * Foreground rule: `none` takes the whole image, `tissue` its coloured parts
+ * (Otsu's threshold on saturation), `mask` the parts where a mask image is
+ * bright and opaque, `polygons` the inside of a GeoJSON file's polygons, in
+ * level-0 px.
  */
 export type ForegroundChoice =
   | { kind: "none" }
@@ -26,7 +27,7 @@ export type ForegroundChoice =
   | { kind: "polygons"; path: string };
 
 /**
- * The choice that a file is: polygons if it is JSON, else a mask.
+ * The rule for a file: polygons if it is JSON, else a mask.
  *
  * @throws {ImageError} If it cannot be read.
  */
@@ -47,12 +48,12 @@ export async function fileForeground(path: string): Promise<ForegroundChoice> {
   return { kind: isJson ? "polygons" : "mask", path };
 }
 
-// Longest side of a mask, px. Polygons cost no reading, so theirs is finer.
+// Longest side of a mask, px. Polygons need no pixels, so theirs is finer.
 const MASK_SIDE = 1024;
 const POLYGON_SIDE = 4096;
 
 /**
- * The foreground of `pyramid`; undefined if that is all of it.
+ * The foreground of `pyramid`; undefined if it is the whole image.
  *
  * @throws {ImageError} If nothing is foreground, or a file cannot be read or
  *   does not fit; the message names the file.
@@ -100,7 +101,7 @@ async function brightOf(
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<Foreground> {
-  // Nothing is marked where nothing was painted.
+  // Transparent parts are unmarked.
   const image = await openImage(path, {
     backdrop: "black",
     ...signal && { signal },
@@ -129,7 +130,7 @@ async function brightOf(
 async function insideOf(pyramid: Pyramid, path: string): Promise<Foreground> {
   const polygons = await readPolygons(path);
   const { width, height } = boundedSize(pyramid, POLYGON_SIDE);
-  const image = pyramid.stored ?? pyramid; // what they were drawn on
+  const image = pyramid.stored ?? pyramid; // the image that they were drawn on
   return checkedForeground(
     fillPolygons(polygons, { rows: height, columns: width }, image),
     pyramid,
@@ -150,22 +151,22 @@ function checkedForeground(
   return new Foreground(mask, pyramid);
 }
 
-// How much the sides of a mask may differ from the image's proportions: its own
-// rounding, and that of a few levels above it.
+// Tolerance of a mask's proportions: its own rounding, and that of a few
+// pyramid levels.
 const SHAPE_TOLERANCE = 0.02;
 
-/** Refuses the mask of another image: its proportions give it away. */
+/** Refuses a mask with other proportions: it belongs to another image. */
 function checkShape(image: Pyramid, mask: Size & { source: string }): void {
   const expected = mask.width / image.width * image.height;
   const most = Math.max(1, SHAPE_TOLERANCE * expected);
   if (Math.abs(mask.height - expected) > most) {
     throw new ImageError(
-      `Cannot use ${mask.source} as a mask of ${image.source}: ${mask.width} x ${mask.height} px are not the proportions of ${image.width} x ${image.height} px; take the mask of this image`,
+      `Cannot use ${mask.source} as a mask of ${image.source}: ${mask.width} x ${mask.height} px do not have the proportions of ${image.width} x ${image.height} px; take the mask of this image`,
     );
   }
 }
 
-// Most saturation of glass, of 255: white balance and JPEG leave a tint.
+// Maximum saturation of glass, of 255: white balance and JPEG leave a tint.
 const GLASS_SATURATION = 13;
 
 /** Saturation of HSV, 0 to 255. */
@@ -179,8 +180,8 @@ function saturations({ data, width, height }: Rgb): Mask {
 }
 
 /**
- * The value that best parts `values` in two: those above it and the others
- * differ most in their means. 0 if all are alike.
+ * The threshold that best separates `values`: the two parts differ most in
+ * their means. 0 if all are equal.
  *
  * Otsu, "A threshold selection method from gray-level histograms", IEEE
  * Transactions on Systems, Man, and Cybernetics 9(1), 1979.
@@ -202,8 +203,8 @@ export function otsuThreshold(values: Uint8Array): number {
   return best.threshold;
 }
 
-// Specks and holes of fewer cells than this are dust and gaps between cells.
-const LEAST_CELLS = 16;
+// Specks and holes of fewer cells are dust and gaps between cells.
+const MIN_CELLS = 16;
 
 /** `mask` without specks, and with its small holes filled. */
 function tidied(mask: Mask): Mask {
@@ -212,9 +213,7 @@ function tidied(mask: Mask): Mask {
   return { ...mask, cells };
 }
 
-/**
- * Flips the cells of `value` that few others join side by side.
- */
+/** Flips small connected groups of cells of `value`. */
 function flipSpecks({ rows, columns, cells }: Mask, value: number): void {
   const seen = new Uint8Array(cells.length);
   const group = new Int32Array(cells.length);
@@ -234,7 +233,7 @@ function flipSpecks({ rows, columns, cells }: Mask, value: number): void {
       if (cell >= columns) visit(cell - columns);
       if (cell < (rows - 1) * columns) visit(cell + columns);
     }
-    if (length >= LEAST_CELLS) continue;
+    if (length >= MIN_CELLS) continue;
     for (const cell of group.subarray(0, length)) cells[cell] = 1 - value;
   }
 }

@@ -2,9 +2,9 @@
  * BMP, uncompressed: 1, 2, 4, 8 bits with a palette, 16, 24 and 32 bits with or
  * without bit fields, bottom-up or top-down.
  *
- * Our own, as sharp's libvips has no BMP and image-js's decoder takes palette
- * indices for grey, knows neither top-down rows nor 4 or 16 bits, and sets
- * aside what a hostile header asks for.
+ * Our own, because sharp's libvips has no BMP and image-js's decoder takes
+ * palette indices for grey, supports neither top-down rows nor 4 or 16 bits,
+ * and allocates whatever a hostile header claims.
  *
  * Format: https://learn.microsoft.com/windows/win32/gdi/bitmap-header-types
  *
@@ -18,10 +18,10 @@ import {
   refuseTooLarge,
 } from "../pyramids/raster.ts";
 
-/** Where a sample sits in the 16 or 32 bits of a pixel. */
+/** Position of a sample in the 16 or 32 bits of a pixel. */
 interface Field {
   shift: number;
-  /** Largest value; 0 where the pixel has no such sample. */
+  /** Maximum value; 0 if the pixel has no such sample. */
   max: number;
 }
 
@@ -30,7 +30,7 @@ interface Header extends Size {
   bitsPerPixel: number;
   /** Red, green, blue, alpha; of 16 and 32-bit pixels. */
   fields: readonly Field[];
-  /** Of 8-bit pixels or less, RGBA packed as the pixels are. */
+  /** Colours of pixels of up to 8 bits, RGBA packed like the output. */
   palette: Uint32Array;
   /** Offset of the first row in the file. */
   pixelsAt: number;
@@ -71,7 +71,7 @@ export function decodeBmp(
   const { width, height, bitsPerPixel } = header;
   const rowBytes = Math.ceil((width * bitsPerPixel) / 32) * 4;
   const end = header.pixelsAt + rowBytes * height;
-  // The last row's padding is often left out.
+  // The last row's padding is often missing.
   const padding = rowBytes - Math.ceil((width * bitsPerPixel) / 8);
   if (end - padding > bytes.length) {
     throw new ImageError(
@@ -95,7 +95,7 @@ export function decodeBmp(
   };
 }
 
-/** Alpha that is 0 everywhere was never filled in: such pictures are opaque. */
+/** Alpha that is 0 everywhere was never filled in: such images are opaque. */
 function makeOpaqueIfBlank(pixels: Uint32Array): void {
   if (pixels.some((pixel) => pixel >= 2 ** 24)) return;
   for (let i = 0; i < pixels.length; i++) pixels[i]! |= OPAQUE;
@@ -146,7 +146,7 @@ function readInfoHeader(view: DataView, headerBytes: number): Header {
   const compression = isShort ? 0 : view.getUint32(30, true);
   const isOs2 = OS2_HEADER_BYTES.includes(headerBytes);
   refuseCompressed(compression, bitsPerPixel, isOs2);
-  // Of the 40-byte header, bit fields are not a part but follow it.
+  // Bit fields follow a 40-byte header; they are not part of it.
   const fieldBytes = headerBytes > INFO_HEADER_BYTES
     ? 0
     : { [BIT_FIELDS]: 12, [ALPHA_BIT_FIELDS]: 16 }[compression] ?? 0;
@@ -187,7 +187,7 @@ function refuseCompressed(
   );
 }
 
-/** Fields of pixels whose file names none: 5-5-5 and 8-8-8, no alpha. */
+/** Default fields: 5-5-5 and 8-8-8, no alpha. */
 function defaultFields(bitsPerPixel: number): Field[] {
   const masks = bitsPerPixel === 16
     ? [0x7c00, 0x03e0, 0x001f]
@@ -214,13 +214,13 @@ function toField(mask: number): Field {
   const max = mask >>> shift;
   if ((max & (max + 1)) !== 0) {
     throw new ImageError(
-      `its bit field 0x${mask.toString(16)} is not one run of bits`,
+      `its bit field 0x${mask.toString(16)} is not contiguous`,
     );
   }
   return { shift, max };
 }
 
-/** The palette; indices that the file leaves out are black. */
+/** The palette; missing entries are black. */
 function readPalette(
   view: DataView,
   { at, entryBytes, bitsPerPixel, used }: {

@@ -1,6 +1,6 @@
 /**
- * Tells whole-slide images from the other files of DICOM, which hold pictures
- * of other devices, reports or indices.
+ * Tells whole-slide images from other DICOM files, which hold images of other
+ * devices, reports or indices.
  *
  * Format: DICOM PS3.10, section 7.1 (file meta information), PS3.6, annex A.
  *
@@ -11,7 +11,7 @@ import type { ByteSource } from "../bytes/source.ts";
 
 const WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6";
 
-/** What else people try to open, by the last numbers of its class. */
+/** Other classes that people try to open, by the last numbers of their UID. */
 const NAMES: Record<string, string> = {
   "1.3.10": "DICOMDIR, an index of files",
   "5.1.4.1.1.1": "Computed Radiography Image",
@@ -37,7 +37,7 @@ const PREAMBLE_BYTES = 132; // with "DICM"
 const META_BYTES = 4096;
 
 /**
- * Refuses a DICOM file that is no whole-slide image.
+ * Refuses a DICOM file that is not a whole-slide image.
  *
  * @throws {ImageError} With the reason only.
  */
@@ -49,12 +49,12 @@ export async function refuseOtherDicom(
   if (uid === WHOLE_SLIDE) return;
   if (uid === undefined) {
     throw new ImageError(
-      "it is a DICOM file that does not say of what (no Media Storage SOP Class); only whole-slide images are read",
+      "it is a DICOM file without a Media Storage SOP Class; only whole-slide images are read",
     );
   }
   const name = uid.startsWith(ROOT) ? NAMES[uid.slice(ROOT.length)] : undefined;
   throw new ImageError(
-    `it is a DICOM file, but no whole-slide image: its class is ${
+    `it is a DICOM file but not a whole-slide image: its class is ${
       name ? `${uid} (${name})` : uid
     }; save it as PNG or TIFF`,
   );

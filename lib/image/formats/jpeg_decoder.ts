@@ -1,8 +1,8 @@
 /**
- * JPEG in JavaScript, by jpeg-js (the decoder of image-js): where libvips does
- * not load. Its inverse transform is not libjpeg's, nor is halved chroma made
- * smooth: pixels differ by up to 18 of 255 levels, at hard edges of colour by
- * more (57 were seen).
+ * JPEG in JavaScript, by jpeg-js (the decoder of image-js), for machines where
+ * libvips does not load. Its inverse transform is not libjpeg's, and it does
+ * not smooth subsampled chroma: pixels differ by up to 18 of 255 levels, at
+ * hard colour edges by more (57 were seen).
  *
  * @module
  */
@@ -16,9 +16,9 @@ import {
   refuseTooLarge,
 } from "../pyramids/raster.ts";
 
-/** Said of every JPEG that is decoded here. */
+/** Warning of every JPEG decoded here. */
 export const JPEG_WARNING =
-  "JPEG decoded in JavaScript, as sharp does not load: pixels may differ by up to 18 levels of 255, at hard edges of colour by more";
+  "JPEG decoded in JavaScript, because sharp does not load: pixels may differ by up to 18 levels of 255, at hard colour edges by more";
 
 /**
  * Decodes a JPEG file, upright.
@@ -45,7 +45,7 @@ export async function decodeJpeg(
 }
 
 /**
- * RGBA of a JPEG as it is stored.
+ * RGBA of a JPEG as stored.
  *
  * @throws {ImageError} With the reason only.
  */
@@ -71,7 +71,7 @@ async function decode(
       colorTransform: !isRgb,
       useTArray: true,
       tolerantDecoding: false,
-      maxResolutionInMP: Infinity, // the size is checked before
+      maxResolutionInMP: Infinity, // the size is checked earlier
       maxMemoryUsageInMB: Infinity,
     });
     return { data: new Uint8Array(data), width, height };

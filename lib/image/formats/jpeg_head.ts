@@ -1,5 +1,5 @@
 /**
- * What the head of a JPEG says: size, channels, colours, orientation.
+ * Reads the head of a JPEG: size, channels, colours, orientation.
  *
  * Format: ITU-T T.81, annex B; EXIF 2.3, section 4.5.
  *
@@ -12,7 +12,7 @@ import { exifOrientation, type Orientation } from "../pyramids/orientation.ts";
 /** The head of a JPEG. */
 export interface JpegHead extends Size {
   channels: number;
-  /** Whether three channels are red, green and blue as they are stored. */
+  /** The three channels are stored as red, green and blue. */
   isRgb: boolean;
   orientation: Orientation;
   hasProfile: boolean;
@@ -26,7 +26,7 @@ interface Segment {
 
 const EXIF = "Exif\0\0";
 const APP1 = 0xe1, APP2 = 0xe2, APP14 = 0xee, START_OF_SCAN = 0xda;
-// Tables and restarts between the frames that begin pixels.
+// Markers in the range of frames that are tables or extensions.
 const NO_FRAMES = [0xc4, 0xc8, 0xcc];
 
 /** @throws {ImageError} With the reason only, if it has no head. */
@@ -56,7 +56,7 @@ export function jpegHead(bytes: Uint8Array): JpegHead {
   };
 }
 
-/** Whether a JPEG has its end: decoders fill up with grey what is missing. */
+/** The JPEG has its end marker: decoders fill missing pixels with grey. */
 export function isComplete(bytes: Uint8Array): boolean {
   for (let at = bytes.length - 2; at >= 0; at--) {
     if (bytes[at] === 0xff && bytes[at + 1] === 0xd9) return true;

@@ -10,14 +10,15 @@ import { ImageError } from "../../errors.ts";
 /** The functions of sharp. */
 export type Libvips = typeof import("sharp").default;
 
-/** The library, or why it does not load, in one line. */
+/** The library, or the reason why it does not load, in one line. */
 type Found = { libvips: Libvips; reason?: never } | {
   libvips?: never;
   reason: string;
 };
 
-// libvips picks a loader by content: but for PNG, JPEG, WebP and TIFF none may
-// see a stranger's bytes. Those of sharp's build, and of others of libvips 8.18.
+// libvips picks a loader by content: untrusted bytes may reach only the loaders
+// of PNG, JPEG, WebP and TIFF. Listed are the others of sharp's build and of
+// libvips 8.18.
 const BLOCKED = [
   ...["Csv", "Heif", "Jp2k", "Matrix", "Nsgif", "Openslide", "Pdf", "Raw"],
   ...["Svg", "Uhdr", "Vips", "Analyze", "DcRaw", "Fits", "Jxl", "Magick"],
@@ -32,9 +33,9 @@ export function findLibvips(): Promise<Found> {
 }
 
 /**
- * The library, for what nothing else does.
+ * The library, for tasks without another decoder.
  *
- * @param act is told of in the error; if omitted, it is what is opened.
+ * @param act action named in the error; opening the file if omitted.
  * @throws {ImageError} If it does not load.
  */
 export async function libvips(act?: string): Promise<Libvips> {
@@ -52,9 +53,10 @@ export async function libvips(act?: string): Promise<Libvips> {
 async function load(): Promise<Found> {
   try {
     const { default: sharp } = await import("sharp");
-    sharp.cache(false); // its cache would hold what ImageCache bounds
+    sharp.cache(false); // its cache would escape the bound of ImageCache
     sharp.concurrency(1); // workers already use every core
-    // All Workers share libvips: to block more for a moment would disturb them.
+    // All Workers share libvips: a temporary change of the block list would
+    // disturb them.
     sharp.block({ operation: BLOCKED.map((name) => `VipsForeignLoad${name}`) });
     return { libvips: sharp };
   } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * Slides of the scanners that OpenSlide knows, through the shared library where
+ * Slides of the scanners that OpenSlide supports, through the shared library if
  * it is installed: NDPI, MRXS, SCN, VMS, BIF, Trestle and, with version 4,
  * DICOM and CZI.
  *
@@ -20,7 +20,7 @@ import { plausibleMpp } from "../mpp.ts";
 import type { Backdrop, Pixels, Pyramid } from "../pyramid.ts";
 import type { ByteSource } from "../bytes/source.ts";
 
-/** How to get it, for messages. */
+/** How to install it, for messages. */
 const OPENSLIDE_HINT =
   "install OpenSlide (Debian: apt-get install libopenslide0)";
 
@@ -62,7 +62,7 @@ const SYMBOLS = {
 type Library = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 type Slide = NonNullable<Deno.PointerValue>;
 
-/** The library, or what to do for it. */
+/** The library, or how to get it. */
 type Found = { symbols: Library; hint?: undefined } | {
   symbols?: undefined;
   hint: string;
@@ -76,7 +76,7 @@ function findLibrary(): Found {
       return { symbols: Deno.dlopen(name, SYMBOLS).symbols };
     } catch (error) {
       if (!(error instanceof Deno.errors.NotCapable)) continue;
-      return { hint: "run with --allow-ffi, not for some folders only" };
+      return { hint: "run with --allow-ffi, without a list of folders" };
     }
   }
   return { hint: OPENSLIDE_HINT };
@@ -92,7 +92,7 @@ export function openSlideVersion(): string | undefined {
   return symbols && textAt(symbols.openslide_get_version());
 }
 
-/** What to do for OpenSlide, where there is none. */
+/** How to get OpenSlide, if it is missing. */
 export function openSlideHint(): string | undefined {
   return openLibrary().hint;
 }
@@ -137,7 +137,7 @@ export async function openWithOpenSlide(
   return new OpenSlidePyramid(source, { symbols, slide, cache, backdrop });
 }
 
-/** Why a file that may be of its kind is not read. */
+/** Reason why a file of this kind is not read. */
 function unread(kind: string, since: number): string {
   const version = openSlideVersion()!;
   return Number.parseInt(version) < since
@@ -145,7 +145,7 @@ function unread(kind: string, since: number): string {
     : `OpenSlide ${version} does not read it as ${kind}`;
 }
 
-// OpenSlide decodes what a region touches of its tiles, whatever their size.
+// OpenSlide decodes every tile that a region touches, whatever its size.
 const BLOCK = { width: 512, height: 512 };
 
 class OpenSlidePyramid extends BlockPyramid {
@@ -271,7 +271,10 @@ function levelSize(symbols: Library, slide: Slide, level: number): Size {
   return { width: Number(width[0]), height: Number(height[0]) };
 }
 
-/** Premultiplied BGRA over a grey, `behind`, in place: what was not scanned. */
+/**
+ * Composites premultiplied BGRA over a grey, `behind`, in place: unscanned
+ * parts are transparent.
+ */
 function toOpaqueRgba(data: Uint8Array, behind: number): void {
   for (let i = 0; i < data.length; i += 4) {
     const shown = behind * (255 - data[i + 3]!) / 255; // whole: 0 or all of it

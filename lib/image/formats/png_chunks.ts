@@ -1,6 +1,6 @@
 /**
- * The parts of a PNG, and what is wrong with them: libpng's own words do not come
- * through libvips.
+ * The chunks of a PNG, and their faults: libvips does not pass on libpng's
+ * messages.
  *
  * Format: PNG, third edition, https://www.w3.org/TR/png-3/
  *
@@ -23,15 +23,15 @@ interface Chunk {
   data: Uint8Array;
 }
 
-/** What is wrong with a PNG. */
+/** A fault of a PNG. */
 export class PngFault extends Error {}
 
-/** A PNG whose chunks hold together. */
+/** A PNG whose chunks are consistent. */
 export interface CheckedPng {
   header: PngHeader;
   /** The stored rows, pass by pass. */
   passes: PngPass[];
-  /** They, each behind the number of its filter; absent if over the bound. */
+  /** The rows, each preceded by its filter type; absent if over the bound. */
   rows?: Uint8Array;
   /** RGB by index. */
   palette: Uint8Array | undefined;
@@ -41,10 +41,10 @@ export interface CheckedPng {
   orientation: Orientation;
 }
 
-/** What is wrong with the bytes of a PNG; undefined if nothing is found. */
+/** The fault of a PNG's bytes; undefined if none is found. */
 export function pngFault(bytes: Uint8Array): string | undefined {
   try {
-    checkedPng(bytes, MOST_BYTES);
+    checkedPng(bytes, MAX_BYTES);
     return undefined;
   } catch (error) {
     if (error instanceof PngFault) return error.message;
@@ -60,7 +60,7 @@ export function pngHeader(bytes: Uint8Array): PngHeader {
 /**
  * The parts of a PNG.
  *
- * @param most bytes of rows that are expanded.
+ * @param most maximum bytes of rows to expand.
  * @throws {PngFault}
  */
 export function checkedPng(bytes: Uint8Array, most: number): CheckedPng {
@@ -108,12 +108,12 @@ function* chunksOf(bytes: Uint8Array): Generator<Chunk> {
       view.getUint32(end - 4);
     if (isCritical && !isWhole) {
       throw new PngFault(
-        `it is damaged: the checksum of its ${type} chunk at byte ${at} does not hold`,
+        `it is damaged: the checksum of its ${type} chunk at byte ${at} does not match`,
       );
     }
     if (isCritical && !KNOWN.includes(type)) {
       throw new PngFault(
-        `it is damaged: PNG has no ${type} chunk, as is at byte ${at}`,
+        `it is damaged: it has an unknown critical chunk ${type} at byte ${at}`,
       );
     }
     yield { type, at, data: bytes.subarray(at + 8, end - 4) };
@@ -122,7 +122,7 @@ function* chunksOf(bytes: Uint8Array): Generator<Chunk> {
   }
 }
 
-/** How pixels are stored. */
+/** Header of a PNG: how its pixels are stored. */
 export interface PngHeader extends Size {
   bits: number;
   colours: number;
@@ -171,15 +171,15 @@ function checkPalette({ colours }: PngHeader, chunks: readonly Chunk[]): void {
     length === 0 || length % 3 !== 0 || length > 3 * 256
   );
   if (isBad || palettes.length > 1) {
-    throw new PngFault("it is damaged: its palette (PLTE) is none");
+    throw new PngFault("it is damaged: its palette (PLTE) is invalid");
   }
   if (colours === PALETTE && palettes.length === 0) {
     throw new PngFault("it is damaged: its palette (PLTE) is missing");
   }
 }
 
-// Of compressed pixels that are expanded to look at them.
-const MOST_BYTES = 2 ** 28;
+// Maximum bytes of pixels that are expanded to check them.
+const MAX_BYTES = 2 ** 28;
 
 function readRows(
   passes: readonly PngPass[],
@@ -217,7 +217,7 @@ function checkFilters(passes: readonly PngPass[], data: Uint8Array): void {
   }
 }
 
-/** The bytes of stored pixels; as many as there are, if they end early. */
+/** The decompressed bytes of pixels; fewer if they end early. */
 function expand(parts: readonly Uint8Array[], length: number): Uint8Array {
   const bytes = new Uint8Array(parts.reduce((sum, p) => sum + p.length, 0));
   let at = 0;
@@ -238,14 +238,14 @@ function expand(parts: readonly Uint8Array[], length: number): Uint8Array {
 
 /** Pixels of an image that are stored together. */
 export interface PngPass {
-  /** The first of them, and the steps to the next. */
+  /** First pixel, and the steps to the next. */
   x: number;
   y: number;
   stepX: number;
   stepY: number;
   columns: number;
   rows: number;
-  /** Of a stored row, its filter included. */
+  /** Bytes of a stored row, its filter type included. */
   bytes: number;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Decodes PNGs where libvips does not load, to the same pixels: image-js 1.7
- * takes rows of less than 8 bits a sample for packed, and leaves transparency of
- * grey and RGB out.
+ * Decodes PNGs if libvips does not load, to the same pixels: image-js 1.7
+ * misreads rows of less than 8 bits a sample, and ignores transparency of grey
+ * and RGB.
  *
  * Format: see png_chunks.ts.
  *
@@ -61,7 +61,7 @@ type ToRgba = (
   to: number,
 ) => void;
 
-/** Writes the pixels of a pass to where they are in the image. */
+/** Writes the pixels of a pass to their places in the image. */
 function paint(
   { header }: CheckedPng,
   { x, y, stepX, stepY, columns, rows: count, bytes }: PngPass,
@@ -146,7 +146,7 @@ function samplesOf(
   return samples;
 }
 
-/** How samples become 8-bit RGBA. */
+/** Converter of samples to 8-bit RGBA. */
 function rgbaOf({ header, palette, transparency }: CheckedPng): ToRgba {
   const { bits, colours } = header;
   if (colours === PALETTE) return ofPalette(palette!, transparency);
@@ -180,7 +180,7 @@ function ofPalette(
   };
 }
 
-/** In the words of the other decoders. */
+/** Warnings, worded as by the other decoders. */
 function conversions(
   { header, hasProfile, orientation }: CheckedPng,
 ): string[] {

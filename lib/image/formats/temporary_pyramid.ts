@@ -1,6 +1,6 @@
 /**
- * Big PNG and JPEG files, which have no levels and are decoded from the top
- * only: libvips streams them once into a temporary tiled pyramid.
+ * Large PNG and JPEG files, which have no levels and decode only from the top:
+ * libvips streams them once into a temporary tiled pyramid.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { tiffPyramid } from "../tiff/pyramid.ts";
 import { conversions, decodingError, FAIL_ON } from "./vips.ts";
 
 const WARNING =
-  'converted to a temporary pyramid, which is slow: "deno task pyramid IN OUT.tif" does it once for all';
+  'converted to a temporary pyramid, which is slow: convert it once with "deno task pyramid IN OUT.tif"';
 
 // Uncompressed: 4 bytes of disk a px, but seven times as fast as LZW.
 const TIFF = {
@@ -32,11 +32,11 @@ const TIFF = {
 } as const;
 
 /**
- * Opens a PNG or JPEG through a pyramid that is gone when it is closed.
+ * Opens a PNG or JPEG through a temporary pyramid, removed when closed.
  *
  * @param path of the file that `source` is, which is closed.
- * @throws {ImageError} With the reason only; of interlaced and progressive
- *   files too, which libvips would hold whole.
+ * @throws {ImageError} With the reason only; also for interlaced and
+ *   progressive files, which libvips would hold whole.
  */
 export async function openAsPyramid(
   source: ByteSource,
@@ -51,7 +51,7 @@ export async function openAsPyramid(
   const { width, height, isProgressive, hasAlpha, orientation = 1 } = header;
   if (isProgressive) {
     throw new ImageError(
-      `it has ${width} x ${height} px and is interlaced or progressive, so that it can only be decoded whole`,
+      `it has ${width} x ${height} px and is interlaced or progressive, so it can only be decoded whole; save it without interlacing`,
     );
   }
   const temporary = await convert(path, header, { signal, backdrop });
@@ -78,7 +78,7 @@ export async function openAsPyramid(
   }
 }
 
-/** Writes the pyramid of a file, its pixels as they are stored but opaque. */
+/** Writes the pyramid of a file, its pixels as stored but opaque. */
 async function convert(
   path: string,
   { space }: Metadata,
@@ -104,7 +104,7 @@ async function convert(
     return out;
   } catch (error) {
     await Deno.remove(out);
-    // libvips cannot be stopped, and may create its file only now.
+    // libvips cannot be interrupted, and may create its file only now.
     converting.catch(() => {}).then(() => Deno.remove(out)).catch(() => {});
     throw error;
   }

@@ -3,7 +3,7 @@
  * 8-bit RGBA in sRGB.
  *
  * Colour profiles of RGB and grey files are not applied: slide readers do not
- * either, and a tile must look the same whichever reader cut it.
+ * apply them either, and a tile must look the same with every reader.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export const FAIL_ON = "error";
 
 /**
  * Decodes the first page of `bytes`. libvips cannot be interrupted, so the
- * signal is looked at between the steps.
+ * signal is checked between the steps.
  *
  * @throws {ImageError} With the reason only: the caller knows the file.
  */
@@ -40,10 +40,10 @@ export async function decodeWithVips(
 }
 
 /**
- * What the head of a file, by its bytes or its path, says of its first page.
+ * Metadata of the first page of a file, given as bytes or path.
  *
- * @throws {ImageError} With the reason only; of channels and samples too that
- *   have no meaning as colours.
+ * @throws {ImageError} With the reason only; also for channels and samples
+ *   without a meaning as colours.
  */
 export async function readHeader(file: Uint8Array | string): Promise<Metadata> {
   const sharp = await libvips();
@@ -82,7 +82,7 @@ async function readPixels(
   }
 }
 
-/** Colour spaces and their most channels, alpha included. */
+/** Colour spaces and their maximum channels, alpha included. */
 const MAX_CHANNELS: Record<string, number> = {
   "b-w": 2,
   grey16: 2,
@@ -95,13 +95,13 @@ const MAX_CHANNELS: Record<string, number> = {
 const SAMPLES = new Set(["uchar", "ushort"]);
 
 function refuseUnsupported({ depth, space, channels }: Metadata): void {
-  // More channels would be read whole, as memory, and then be of no use.
+  // More channels would be read whole into memory, to no use.
   if (channels > (MAX_CHANNELS[space] ?? 0)) {
     throw new ImageError(
       `its ${channels} channels (${space}) are not grey, RGB, CMYK or Lab`,
     );
   }
-  // Lab samples are what libvips makes of them, whatever the file has.
+  // libvips converts Lab samples itself, whatever type the file has.
   if (!SAMPLES.has(depth) && !isLab(space)) {
     throw new ImageError(`its samples are ${depth}, not 8 or 16-bit integers`);
   }
@@ -111,7 +111,7 @@ function isLab(space: string): boolean {
   return space === "lab" || space === "labs";
 }
 
-/** What decoding changed, in words for `Pyramid.warnings`. */
+/** Changes made by decoding, as `Pyramid.warnings`. */
 export function conversions(header: Metadata): string[] {
   const { space, depth, orientation = 1, pages = 1 } = header;
   const warnings: string[] = [];
@@ -130,15 +130,15 @@ export function conversions(header: Metadata): string[] {
   return warnings;
 }
 
-/** The bytes, where an Int32Array can view them. */
+/** The bytes, aligned so that an Int32Array can view them. */
 function aligned({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>) {
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
   return byteOffset % 4 === 0 ? bytes : bytes.slice();
 }
 
 /**
- * Why libvips did not decode a file, by its bytes or its path, in one line: the
- * first of its lines that is an error.
+ * Error of a file that libvips did not decode, given as bytes or path: the
+ * first error line of libvips.
  */
 export async function decodingError(
   cause: unknown,
@@ -164,25 +164,25 @@ export async function decodingError(
 
 const UNSUPPORTED = /not configured|built without|Unsupported JPEG process/;
 
-// Said for anything.
+// Messages without information.
 const SILENT = ["Unknown error", "vipspng: libpng read error"];
 
-// Of a file that is read again to say what is wrong with it.
-const MOST_BYTES = 2 ** 28;
+// Maximum size of a file that is read again to find its fault.
+const MAX_BYTES = 2 ** 28;
 
 async function faultOfPng(
   file: Uint8Array | string,
 ): Promise<string | undefined> {
   if (typeof file === "string") {
     const { size } = await Deno.stat(file);
-    return size > MOST_BYTES
+    return size > MAX_BYTES
       ? undefined
       : await faultOfPng(await Deno.readFile(file));
   }
   return isPng(file) ? pngFault(file) : undefined;
 }
 
-/** libvips collects warnings among the errors. */
+/** libvips lists warnings among the errors. */
 function isWarning(line: string): boolean {
   return /Warning:|TIFF_SETGET_UNDEFINED|Unknown pseudo-tag/.test(line);
 }

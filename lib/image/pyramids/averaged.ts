@@ -1,5 +1,5 @@
 /**
- * Pixels made of finer ones: each is the mean of what it covers.
+ * Pixels averaged from finer ones, weighted by coverage.
  *
  * @module
  */
@@ -7,10 +7,10 @@ import { cellEdge, type Region, type Size } from "../geometry.ts";
 import type { Pixels } from "../pyramid.ts";
 
 /**
- * A region of an image, made of a finer one: each pixel is the mean of what it
- * covers.
+ * A region of an image, averaged from a finer one: each pixel is the mean of
+ * the area that it covers.
  *
- * @param read gets a region of the finer one.
+ * @param read reads a region of the finer one.
  */
 export async function averaged(
   { x, y, width, height }: Region,
@@ -29,15 +29,18 @@ export async function averaged(
   return weighted(pixels, columns.cells, rows.cells);
 }
 
-/** What a pixel covers of one axis: a share of each pixel from `first` on. */
+/**
+ * Coverage of one axis by a pixel: a share of each finer pixel from `first` on.
+ */
 interface Cell {
   first: number;
   shares: number[]; // they add to 1
 }
 
 /**
- * What `length` pixels from `start` on of an axis of `count` cover of one of
- * `extent`, and the range of all of them; `first` of each cell is within it.
+ * Coverage of an axis of `extent` px by `length` pixels, from `start` on, of an
+ * axis of `count` px, and the range of all of them; `first` of each cell is
+ * relative to it.
  */
 function shares(
   start: number,

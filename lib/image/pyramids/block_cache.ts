@@ -1,5 +1,5 @@
 /**
- * Decoded blocks of images, kept between reads within a bound on their bytes.
+ * Decoded blocks of images, cached within a bound on their bytes.
  *
  * @module
  */
@@ -7,45 +7,45 @@ import { freeNow } from "../../memory.ts";
 import { withSignal } from "../bytes/with_signal.ts";
 import type { Pixels } from "../pyramid.ts";
 
-/** Which block of which image. */
+/** Key of a block: image, level and index. */
 export interface BlockKey {
   /** `ByteSource.identity`: images opened twice share their blocks. */
   source: string;
   level: number;
-  /** Counted row by row. */
+  /** Index of the block, row by row. */
   block: number;
 }
 
-/** How to get a block, and what to do with it. */
+/** How to decode a block, and a visitor of its pixels. */
 export interface BlockUse {
   /** Bytes of the decoded block. */
   bytes: number;
-  /** Is aborted when nobody waits for the block any more. */
+  /** Decodes the block; `signal` aborts once nobody waits for it. */
   decode(signal: AbortSignal): Promise<Pixels>;
-  /** Takes from the block what it needs; must not keep or change it. */
+  /** Reads the block; must not keep or change it. */
   visit(pixels: Pixels): void;
   signal?: AbortSignal | undefined;
 }
 
-/** A block, decoded or on the way. */
+/** A block, decoded or being decoded. */
 interface Entry {
   pixels: Promise<Pixels>;
   bytes: number;
   decoded: boolean;
-  /** Decoded, but no longer kept. */
+  /** Decoded, but evicted. */
   dropped: boolean;
-  /** Calls that wait for it. */
+  /** Number of calls that wait for it. */
   waiting: number;
   abandon: AbortController;
 }
 
 /**
- * Blocks by image, level and place: the one whose last use is the longest ago
- * goes first. Calls for one block at the same time share one decoding.
+ * LRU cache of blocks by image, level and place. Concurrent calls for one block
+ * share one decoding.
  *
- * The bound holds for the blocks kept and those being decoded together: a
- * decoding waits until there is room for it. Only a block that is larger than
- * the bound goes beyond it, alone.
+ * The bound covers cached blocks and those being decoded: a decoding waits
+ * until there is room for it. Only a single block that is larger than the bound
+ * may exceed it, alone.
  */
 export class BlockCache {
   readonly maxBytes: number;
@@ -63,15 +63,15 @@ export class BlockCache {
     return this.#bytes;
   }
 
-  /** Whether a block is kept or being decoded. */
+  /** The block is cached or being decoded. */
   has(key: BlockKey): boolean {
     return this.#entries.has(nameOf(key));
   }
 
   /**
-   * Lets `visit` see a block, decoded unless it is kept. A failed decoding is
-   * tried again by the next call, and by those that shared it: whoever began it
-   * may have closed its file meanwhile.
+   * Calls `visit` with a block, decoded unless cached. A failed decoding is
+   * retried by the next call, and by the calls that shared it: the one that
+   * began it may have closed its file.
    */
   async use(key: BlockKey, use: BlockUse): Promise<void> {
     const { bytes, decode, signal } = use;
@@ -122,7 +122,7 @@ export class BlockCache {
     return entry;
   }
 
-  /** Decodes once there is room, and gives the room back where it fails. */
+  /** Decodes once there is room, and releases the room on failure. */
   async #decode(
     name: string,
     entry: Entry,
@@ -203,7 +203,7 @@ export class BlockCache {
   }
 }
 
-/** Frees the pixels of a block that nobody waits for. */
+/** Frees the pixels of an evicted block that nobody waits for. */
 function free({ pixels }: Entry): void {
   pixels.then(({ data }) => freeNow(data));
 }

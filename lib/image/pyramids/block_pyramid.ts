@@ -1,6 +1,6 @@
 /**
- * Pyramids whose levels are decoded in blocks: which blocks a region needs, and
- * copying them together.
+ * Pyramids whose levels are decoded in blocks: finds the blocks of a region,
+ * and assembles them.
  *
  * @module
  */
@@ -22,11 +22,12 @@ import type { ByteSource, Traffic } from "../bytes/source.ts";
 
 /** A level that is stored in blocks, row by row. */
 export interface BlockLevel extends Size {
-  /** Size of a block, px; those at the right and bottom may reach beyond. */
+  /** Size of a block, px; the last ones may extend beyond the level. */
   block: Size;
 }
 
-// Blocks of a region that are asked for together: remote ones are fetched so.
+// Blocks of a region that are requested together, so that remote reads
+// coalesce.
 const BLOCKS_AT_A_TIME = 64;
 
 /** A pyramid of blocks; a subclass decodes them. */
@@ -125,7 +126,7 @@ export abstract class BlockPyramid implements Pyramid {
     const missing = [...blocks].filter((block) =>
       !this.#cache.has({ source, level, block })
     );
-    // Whoever reads the blocks meets the error again.
+    // The read of the blocks reports the error.
     this.fetchAhead(level, missing, signal).catch(() => {});
   }
 
@@ -134,12 +135,12 @@ export abstract class BlockPyramid implements Pyramid {
     this.bytes.close();
   }
 
-  /** Size of what is decoded of a block: all of it, as it is. */
+  /** Size of a decoded block; the whole block by default. */
   protected blockSize(level: number, _block: number): Size {
     return this.#levels[level]!.block;
   }
 
-  /** Asks for the stored bytes of blocks that are decoded soon. */
+  /** Prefetches the stored bytes of blocks. */
   protected async fetchAhead(
     _level: number,
     _blocks: readonly number[],
@@ -184,7 +185,7 @@ export abstract class BlockPyramid implements Pyramid {
   }
 }
 
-/** Where a block begins, px of its level. */
+/** Origin of a block, px of its level. */
 export function blockOrigin(
   level: BlockLevel,
   block: number,

@@ -1,6 +1,6 @@
 /**
- * A part of an image as an image of its own. Training moves the grid of stage I
- * over a slide with it, and reads nothing more for it.
+ * A part of an image as an image of its own. Training uses it to shift the grid
+ * of stage I over a slide without further reads.
  *
  * @module
  */
@@ -18,7 +18,7 @@ export function crop(pyramid: Pyramid, region: Region): Pyramid {
 
 class CroppedPyramid extends MovedPyramid {
   readonly #region: Region;
-  /** The levels kept, and which of the whole image's each is. */
+  /** The levels kept, with their index in the whole image. */
   readonly #kept: { level: Level; index: number }[] = [];
 
   constructor(whole: Pyramid, region: Region) {
@@ -29,7 +29,7 @@ class CroppedPyramid extends MovedPyramid {
       if (ratio === undefined) continue;
       const { x, y, width, height } = region;
       if (x % ratio !== 0 || y % ratio !== 0) continue;
-      // A level may lack the last part of a pixel of the image.
+      // A level may lack the last fraction of a pixel of the image.
       const level = {
         width: Math.min(Math.ceil(width / ratio), stored.width - x / ratio),
         height: Math.min(Math.ceil(height / ratio), stored.height - y / ratio),

@@ -1,15 +1,15 @@
 /**
- * The eight ways to turn and mirror a picture, and where its pixels are then.
+ * The eight orientations of an image, and the mapping of its pixels.
  *
  * @module
  */
 import type { Point, Region, Size } from "../geometry.ts";
 
 /**
- * How stored pixels become the picture that is looked at, by EXIF number:
- * 1 as they are, 2 mirrored left to right, 3 turned by 180 degrees, 4 mirrored
- * top to bottom, 5 transposed, 6 turned clockwise, 7 transposed along the other
- * diagonal, 8 turned counter-clockwise.
+ * Transform from stored to upright pixels, by EXIF number: 1 as they are, 2
+ * mirrored left to right, 3 turned by 180 degrees, 4 mirrored top to bottom, 5
+ * transposed, 6 turned clockwise, 7 transposed along the other diagonal, 8
+ * turned counter-clockwise.
  */
 export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
 
@@ -27,8 +27,8 @@ export function orientedSize(
 }
 
 /**
- * The stored region that shows as `region` once an image of stored `size` is
- * put in `orientation`.
+ * The stored region that becomes `region` when an image of stored `size` is put
+ * in `orientation`.
  */
 export function storedRegion(
   region: Region,
@@ -48,7 +48,7 @@ export function storedRegion(
   };
 }
 
-/** The stored pixel that shows at `point`: `storedRegion` of one pixel. */
+/** The stored pixel that becomes `point`: `storedRegion` of one pixel. */
 export function storedPoint(
   point: Point,
   size: Size,
@@ -64,7 +64,7 @@ export function storedPoint(
 
 const ORIENTATION_TAG = 274;
 
-/** Of EXIF, which is a small TIFF; 1 if it does not say, or is damaged. */
+/** Orientation in EXIF, which is a small TIFF; 1 if absent or damaged. */
 export function exifOrientation(exif: Uint8Array | undefined): Orientation {
   if (!exif || exif.length < 8) return 1;
   const view = new DataView(exif.buffer, exif.byteOffset, exif.length);

@@ -1,7 +1,7 @@
 /**
  * An image mirrored or turned by quarters: the pixels are those of another
- * pyramid, read where it has them and rearranged. Training augments with it,
- * and reads nothing more for it.
+ * pyramid, read in place and rearranged. Training augments with it without
+ * further reads.
  *
  * @module
  */
@@ -92,7 +92,7 @@ export function orientPixels(pixels: Pixels, orientation: Orientation): Pixels {
     const point = storedPoint({ x, y }, pixels, orientation);
     return point.y * pixels.width + point.x;
   };
-  // Orientations are linear: a step right or down is always the same stride.
+  // Orientations are linear: a step right or down is a constant stride.
   const first = indexOf(0, 0);
   const right = indexOf(1, 0) - first;
   const down = indexOf(0, 1) - first;

@@ -1,16 +1,16 @@
 /**
- * Pixels with a place, and copying them together.
+ * Pixels with a position, and copies between them.
  *
  * @module
  */
 import type { Region } from "../geometry.ts";
 
-/** RGBA, and where it lies. */
+/** RGBA pixels with their position. */
 export interface PlacedPixels extends Region {
   data: Uint8Array;
 }
 
-/** Copies what `from` has of `part` to where `to` has it. */
+/** Copies the overlap of `part` from `from` to `to`. */
 export function copyPart(
   part: Region,
   from: PlacedPixels,

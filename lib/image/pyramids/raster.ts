@@ -1,6 +1,6 @@
 /**
- * An image held in memory: what the readers of PNG, JPEG, WebP, TIFF and BMP
- * decode into.
+ * An image held in memory: the result of the readers of PNG, JPEG, WebP, TIFF
+ * and BMP.
  *
  * @module
  */
@@ -19,20 +19,20 @@ import {
 } from "../pyramid.ts";
 import type { Traffic } from "../bytes/source.ts";
 
-/** What a decoder found, upright and in RGBA. */
+/** Result of a decoder, upright and in RGBA. */
 export interface DecodedImage {
   pixels: Pixels;
   warnings: string[];
 }
 
-/** What bounds a decoder. */
+/** Bounds of a decoder. */
 export interface DecodeOptions {
   maxPixels: number;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Refuses an image by the size in its header, before memory is set aside.
+ * Refuses an image by the size in its header, before memory is allocated.
  *
  * @throws {ImageError} With the reason only: the caller knows the file.
  */
@@ -49,7 +49,7 @@ export function refuseTooLarge(
   }
 }
 
-/** What a pyramid of a decoded image is told beside its pixels. */
+/** Options of {@linkcode RasterPyramid}, beside its pixels. */
 interface RasterOptions {
   traffic?: Traffic;
   facts?: ImageFacts | undefined;
@@ -71,11 +71,11 @@ export class RasterPyramid implements Pyramid {
   #pixels: Pixels | undefined;
 
   /**
-   * Takes the pixels over, and lays them over `backdrop` where they are not
-   * opaque: the networks see three channels, and transparent means "nothing
-   * here", which on a slide or a page is white.
+   * Takes ownership of the pixels, and composites them over `backdrop` if they
+   * are not opaque: the networks see three channels, and transparent means
+   * "nothing here", which on a slide or a page is white.
    *
-   * @param traffic what reading the file took.
+   * @param traffic traffic of reading the file.
    */
   constructor(
     source: string,
@@ -99,7 +99,7 @@ export class RasterPyramid implements Pyramid {
     this.#pixels = pixels;
   }
 
-  // async, so that a wrong argument is a rejection as with every other reader.
+  // async, so that a wrong argument is a rejection, as in every other reader.
   // deno-lint-ignore require-await
   async read(
     region: Region,
@@ -131,7 +131,7 @@ function crop(pixels: Pixels, region: Region): Pixels {
   return { data, width, height };
 }
 
-/** Makes RGBA pixels opaque in place; returns whether any was not. */
+/** Makes RGBA pixels opaque in place; returns true if any was not. */
 function compositeOver(backdrop: Backdrop, data: Uint8Array): boolean {
   const behind = backdrop === "white" ? 255 : 0;
   let changed = false;

@@ -1,5 +1,5 @@
 /**
- * Opaque pixels on their way into a file: shrunk by half, cut into blocks.
+ * Opaque pixels to be written to a file: halved, cut into blocks.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export function toRgb({ data, width, height }: Pixels): Rgb {
   return { data: rgb, width, height };
 }
 
-/** Half of `size`, an odd last pixel left out; at least 1 px. */
+/** Half of `size`, rounded down; at least 1 px. */
 export function halvedSize({ width, height }: Size): Size {
   return {
     width: Math.max(1, Math.floor(width / 2)),
@@ -50,7 +50,7 @@ export function halve(pixels: Rgb): Rgb {
   return { data, width, height };
 }
 
-/** The part of `pixels` at `region`; its last pixels go on where they end. */
+/** The part of `pixels` at `region`; its last pixels repeat beyond the end. */
 export function cutBlock(pixels: Rgb, region: Region): Rgb {
   const { x, y, width, height } = region;
   const data = new Uint8Array(width * height * 3);

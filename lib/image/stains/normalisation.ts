@@ -1,6 +1,6 @@
 /**
- * Sections of all laboratories made to look alike: each image's two stains are
- * found in its own colours, and replaced by the same two everywhere.
+ * Normalises the stains of sections from different laboratories: estimates each
+ * image's two stains from its colours, and replaces them by a reference pair.
  *
  * Macenko et al., "A method for normalizing histology slides for quantitative
  * analysis", ISBI 2009, whose constants these are.
@@ -25,7 +25,7 @@ import {
 export interface Stains {
   /** Optical densities in red, green and blue, of unit length. */
   colours: PerStain<Vector>;
-  /** How much there is of each where there is most of it. */
+  /** Strength of each stain, near its maximum. */
   strengths: PerStain<number>;
 }
 
@@ -37,23 +37,23 @@ const REFERENCE: Stains = {
   strengths: { haematoxylin: 1.9705, eosin: 1.0308 },
 };
 
-// Longest side of the picture that is measured, px, and how many of its pixels.
+// Longest side of the measured overview, px, and maximum number of its pixels.
 const OVERVIEW_SIDE = 256, PIXELS = 4000;
 // Paler pixels are glass, by the mean of their channels: eosin alone hardly
-// takes any red light.
-const LEAST_DENSITY = 0.15;
-// Fewer pixels of tissue do not tell two stains.
-const LEAST_PIXELS = 100;
-// Share of the pixels beyond either stain's colour, or beyond the most of it.
+// absorbs red light.
+const MIN_DENSITY = 0.15;
+// Fewer pixels of tissue cannot separate two stains.
+const MIN_PIXELS = 100;
+// Share of the pixels beyond either stain's colour, or beyond its strength.
 const OUTLIERS = 0.01;
-// Between the two stains, rad: what is closer is one stain.
-const LEAST_ANGLE = 0.1;
-// A stain that is hardly there is not made as strong as where there is most.
-const MOST_CHANGE = 3;
+// Minimum angle between two stains, rad: closer ones are one stain.
+const MIN_ANGLE = 0.1;
+// Bounds the amplification of a stain that is hardly present.
+const MAX_CHANGE = 3;
 
 /**
- * The change of densities that makes a section look like all others; null where
- * its stains cannot be told.
+ * The transform of optical densities that normalises a section; null if its
+ * stains cannot be separated.
  *
  * @throws {ImageError} If the image cannot be read.
  */
@@ -67,9 +67,9 @@ export async function stainNormalisation(
   if (!stains) return null;
   const factor = (stain: keyof PerStain<number>) =>
     Math.min(
-      MOST_CHANGE,
+      MAX_CHANGE,
       Math.max(
-        1 / MOST_CHANGE,
+        1 / MAX_CHANGE,
         REFERENCE.strengths[stain] / stains.strengths[stain],
       ),
     );
@@ -80,10 +80,13 @@ export async function stainNormalisation(
   );
 }
 
-/** The stains of a picture; null where there is too little tissue, or but one. */
+/**
+ * The stains of an image; null if there is too little tissue, or only one
+ * stain.
+ */
 export function measureStains(picture: Rgb): Stains | null {
   const densities = tissueDensities(picture);
-  if (densities.length < LEAST_PIXELS) return null;
+  if (densities.length < MIN_PIXELS) return null;
   const colours = stainColours(densities);
   if (!colours) return null;
   const matrix = unmixing(colours);
@@ -93,21 +96,21 @@ export function measureStains(picture: Rgb): Stains | null {
   return { colours, strengths: { haematoxylin: most(0), eosin: most(1) } };
 }
 
-/** Densities of up to PIXELS pixels that are no glass. */
+/** Densities of up to PIXELS pixels that are not glass. */
 function tissueDensities({ data, width, height }: Rgb): Vector[] {
   const step = Math.max(1, Math.floor(width * height / PIXELS));
   const densities: Vector[] = [];
   for (let at = 0; at < data.length; at += 3 * step) {
     const pixel = densitiesOf(data[at]!, data[at + 1]!, data[at + 2]!);
     const [r, g, b] = pixel;
-    if (r + g + b >= 3 * LEAST_DENSITY) densities.push(pixel);
+    if (r + g + b >= 3 * MIN_DENSITY) densities.push(pixel);
   }
   return densities;
 }
 
 /**
- * The two extreme directions in the plane along which densities vary most; null
- * if they are one.
+ * The two extreme directions in the plane of largest variance; null if they
+ * coincide.
  */
 function stainColours(densities: readonly Vector[]): PerStain<Vector> | null {
   const [first, second] = principalPlane(densities);
@@ -115,12 +118,12 @@ function stainColours(densities: readonly Vector[]): PerStain<Vector> | null {
     Math.atan2(dot(pixel, second), dot(pixel, first))
   );
   const ends = [OUTLIERS, 1 - OUTLIERS].map((at) => quantile(angles, at));
-  if (!(ends[1]! - ends[0]! > LEAST_ANGLE)) return null;
+  if (!(ends[1]! - ends[0]! > MIN_ANGLE)) return null;
   const [one, other] = ends.map((angle) => {
     const along = Math.cos(angle), across = Math.sin(angle);
     return first.map((x, c) => along * x + across * second[c]!);
   }) as unknown as [Vector, Vector];
-  // Haematoxylin is the bluer one: it takes more of the red light.
+  // Haematoxylin is the bluer one: it absorbs more red light.
   return one[0] > other[0]
     ? { haematoxylin: one, eosin: other }
     : { haematoxylin: other, eosin: one };
@@ -148,7 +151,7 @@ function principalPlane(densities: readonly Vector[]): [Vector, Vector] {
   return [first, principalAxis(rest)];
 }
 
-// The second axis matters to some thousandths of its angle, no more.
+// A few thousandths of the second axis's angle suffice.
 const ITERATIONS = 50;
 
 /** Unit eigenvector of the largest eigenvalue, by power iteration. */
@@ -156,7 +159,7 @@ function principalAxis(matrix: DensityMatrix): Vector {
   const widest = [0, 1, 2].reduce((a, b) =>
     matrix[4 * b]! > matrix[4 * a]! ? b : a
   );
-  // Sure to have a part along that axis; and towards darker colours.
+  // Has a component along that axis, towards darker colours.
   let axis = matrix.slice(3 * widest, 3 * widest + 3) as unknown as Vector;
   for (let i = 0; i < ITERATIONS; i++) {
     const next = times(axis, matrix);

@@ -1,9 +1,10 @@
 /**
- * Haematoxylin and eosin, the two stains of a tissue section: how a colour
- * changes when a laboratory stains more or less strongly, or otherwise.
+ * Haematoxylin and eosin, the two stains of a tissue section: the change of a
+ * colour when a laboratory stains more or less strongly, or with other hues.
  *
- * Light is absorbed by each stain apart, so optical densities -ln(rgb) are sums
- * over the stains, and a stain's strength is a factor there (Beer-Lambert).
+ * Each stain absorbs light independently, so optical densities -ln(rgb) are
+ * sums over the stains, and a stain's strength is a factor there
+ * (Beer-Lambert).
  *
  * @module
  */
@@ -14,7 +15,7 @@ export type DensityMatrix = readonly number[];
 /** Red, green and blue. */
 export type Vector = readonly [number, number, number];
 
-/** Something of each stain. */
+/** One value per stain. */
 export interface PerStain<Value> {
   haematoxylin: Value;
   eosin: Value;
@@ -27,12 +28,12 @@ const USUAL: PerStain<Vector> = {
   eosin: [0.072, 0.99, 0.105],
 };
 
-/** The least of 8 bits, as a share: black has no optical density. */
+/** The least nonzero 8-bit value, as a share: black has no optical density. */
 export const DARKEST = 1 / 255;
 
 /**
- * The change of densities when each stain becomes `factors` times as strong,
- * and of another colour.
+ * The transform of densities when each stain becomes `factors` times as strong,
+ * and changes colour.
  *
  * @param from densities of the stains as they are; `to` as they become.
  */
@@ -50,8 +51,8 @@ export function restaining(
 }
 
 /**
- * What makes densities amounts of haematoxylin, of eosin, and of what neither
- * explains: the inverse of the matrix with the stains in its rows.
+ * Transform from densities to amounts of haematoxylin, eosin and residual: the
+ * inverse of the matrix with the stains in its rows.
  */
 export function unmixing(stains: PerStain<Vector>): DensityMatrix {
   const [a, b, c] = axesOf(stains);
@@ -62,7 +63,7 @@ export function unmixing(stains: PerStain<Vector>): DensityMatrix {
   );
 }
 
-/** One change of densities after the other. */
+/** One transform of densities after the other. */
 export function composed(
   first: DensityMatrix,
   second: DensityMatrix,
@@ -72,7 +73,7 @@ export function composed(
   );
 }
 
-/** Densities after a change. */
+/** Densities after a transform. */
 export function times(densities: Vector, matrix: DensityMatrix): Vector {
   const [r, g, b] = densities;
   const at = (c: number) =>
@@ -93,7 +94,7 @@ export function dot(a: Vector, b: Vector): number {
   return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
-/** The two stains, and what neither explains: along their cross product. */
+/** The two stains, and the residual along their cross product. */
 function axesOf(
   { haematoxylin, eosin }: PerStain<Vector>,
 ): readonly [Vector, Vector, Vector] {

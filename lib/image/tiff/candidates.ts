@@ -1,18 +1,22 @@
 /**
- * Directories of a TIFF that may be its image or a level of it, by what they say
- * of themselves.
+ * Directories of a TIFF that may be its image or a level of it, according to
+ * their tags.
  *
  * @module
  */
 import { isOfContent } from "../../errors.ts";
 import type { Size } from "../geometry.ts";
 import { pageSize } from "./page.ts";
-import { TAG, type TiffDirectory } from "./parser.ts";
+import type { TiffDirectory } from "./parser.ts";
+import { TAG } from "./tags.ts";
 
 /** A directory that may be the image or one of its levels. */
 export interface Candidate extends Size {
   directory: TiffDirectory;
-  /** Its place in the file, from 0; of a sub-image, that of its page. */
+  /**
+   * Index of the page in the file, from 0; of a sub-image, that of its parent
+   * page.
+   */
   page: number;
   isSubImage: boolean;
   tiled: boolean;
@@ -20,12 +24,15 @@ export interface Candidate extends Size {
 }
 
 /**
- * What a directory says that it is: an image, also if it says nothing; a smaller
- * copy of one; a page of a document; a mask of transparency.
+ * Declared kind of a directory: an image (the default), a smaller copy of one,
+ * a page of a document, or a transparency mask.
  */
 type Kind = "full" | "reduced" | "document" | "mask";
 
-/** Those of `pages` that can be read; a warning of the others, but the first. */
+/**
+ * The readable ones of `pages`; the others are skipped with a warning, except
+ * the first.
+ */
 export async function describePages(
   pages: readonly TiffDirectory[],
   warnings: string[],
@@ -38,7 +45,7 @@ export async function describePages(
       );
     } catch (error) {
       if (!isOfContent(error) || page === 0) throw error;
-      warnings.push(`page ${page + 1} left out: ${error.message}`);
+      warnings.push(`page ${page + 1} skipped: ${error.message}`);
     }
   }
   return found;
@@ -58,12 +65,12 @@ export async function describeDirectory(
   };
 }
 
-// Bits of NewSubfileType; 1 beside others is still a smaller copy.
+// Bits of NewSubfileType; bit 1 with others is still a smaller copy.
 const IS_REDUCED = 1;
 const IS_DOCUMENT = 2;
 const IS_MASK = 4;
 
-// Numbers of SubfileType, which came before it.
+// Values of SubfileType, its predecessor.
 const OLD_KINDS: Record<number, Kind> = { 2: "reduced", 3: "document" };
 
 async function kindOf(directory: TiffDirectory): Promise<Kind> {
@@ -77,7 +84,7 @@ async function kindOf(directory: TiffDirectory): Promise<Kind> {
   return bits & IS_DOCUMENT ? "document" : "full";
 }
 
-/** The largest first; of one size, the first of the file. */
+/** Sorted by size, the largest first; equal sizes in file order. */
 export function largestFirst(candidates: readonly Candidate[]): Candidate[] {
   return candidates.toSorted((a, b) => b.width * b.height - a.width * a.height);
 }
@@ -87,7 +94,7 @@ export function isSmaller(size: Size, than: Size): boolean {
     (size.width < than.width || size.height < than.height);
 }
 
-/** Whether one is the other shrunk, up to the rounding of each side. */
+/** `size` is `base` shrunk, up to the rounding of each side. */
 export function isReducedOf(size: Size, base: Size): boolean {
   const off = Math.abs(size.width * base.height - size.height * base.width);
   return isSmaller(size, base) &&

@@ -31,14 +31,14 @@ const BYTES_OF_TYPE: Record<number, number> = {
   [TYPE.long8]: 8,
 };
 
-/** A value that is written with its directory; rationals are pairs. */
+/** A value written with its directory; rationals are pairs. */
 export interface ValueField {
   tag: number;
   type: number;
   values: readonly number[];
 }
 
-/** A table that was written to the file before its directory. */
+/** A table written to the file before its directory. */
 export interface TableField {
   tag: number;
   type: number;
@@ -65,7 +65,7 @@ export function encodeHeader(directory: number, big: boolean): Uint8Array {
   return bytes;
 }
 
-/** Bytes of the values that fit into an entry itself. */
+/** Bytes of the values that fit into an entry. */
 export function inlineBytes(big: boolean): number {
   return big ? 8 : 4;
 }
@@ -127,7 +127,7 @@ export function bytesOf(type: number, count: number): number {
   return BYTES_OF_TYPE[type]! * count;
 }
 
-/** Length with which what follows starts at an 8-byte boundary. */
+/** `length` rounded up to a multiple of 8. */
 function padded(length: number): number {
   return Math.ceil(length / 8) * 8;
 }
@@ -176,7 +176,7 @@ class Out {
     this.#at += inlineBytes(this.#big);
   }
 
-  /** A value in the place of its offset. */
+  /** Writes a value in the place of its offset. */
   inline(value: Uint8Array): void {
     this.bytes.set(value, this.#at);
     this.#at += inlineBytes(this.#big);

@@ -1,6 +1,6 @@
 /**
- * GeoTIFF: where on the Earth an image lies, and the entries that say so, as
- * another file of the same pixels keeps them.
+ * GeoTIFF: the georeference of an image, and the entries to be copied to
+ * another file of the same pixels.
  *
  * Format: OGC GeoTIFF 1.1, OGC 19-008r4; entry 42113 is GDAL's, 50844 that of
  * "RPCs in GeoTIFF".
@@ -10,14 +10,15 @@
 import { ImageError, isOfContent } from "../../errors.ts";
 import type { Georeference, GeoTag, ImageFacts } from "../pyramid.ts";
 import { TYPE, type ValueField } from "./directory.ts";
-import { TAG, type TiffDirectory } from "./parser.ts";
+import type { TiffDirectory } from "./parser.ts";
+import { TAG } from "./tags.ts";
 
-/** What a file says of the place of its image. */
+/** Georeference of a file, with its entries and warnings. */
 interface Place extends Pick<ImageFacts, "georeference" | "geoTags"> {
   warnings: string[];
 }
 
-/** The place of the image of a page; an entry that is damaged is no place. */
+/** The georeference of a page; a damaged entry is skipped with a warning. */
 export async function readPlace(directory: TiffDirectory): Promise<Place> {
   try {
     const { crs, warnings } = await readSystem(directory);
@@ -28,7 +29,7 @@ export async function readPlace(directory: TiffDirectory): Promise<Place> {
     };
   } catch (error) {
     if (!isOfContent(error)) throw error;
-    return { warnings: [`georeference left out: ${error.message}`] };
+    return { warnings: [`georeference ignored: ${error.message}`] };
   }
 }
 
@@ -39,20 +40,20 @@ const GEOGRAPHIC = 2048;
 const PROJECTED = 3072;
 const PIXEL_IS_POINT = 2;
 
-// The system, the projection, its method and its unit of length: a file that
-// does not say its model type is projected if it has one of them.
+// The system, the projection, its method and its unit of length: a file without
+// a model type is projected if it has one of them.
 const PROJECTION_KEYS = [PROJECTED, 3074, 3075, 3076];
 
-// Numbers of EPSG; behind them are "user-defined" and private ones.
-const LEAST_EPSG = 1024;
-const MOST_EPSG = 32766;
+// Range of EPSG codes; above it are "user-defined" and private ones.
+const MIN_EPSG = 1024;
+const MAX_EPSG = 32766;
 
 /** The key that names the coordinate system, by the type of the model. */
 const KEY_OF_MODEL: Record<number, number> = { 1: PROJECTED, 2: GEOGRAPHIC };
 
 /**
- * The coordinate system of the world coordinates. A projection of the user's
- * own names a geographic system too, whose degrees its metres are not.
+ * The coordinate system of the world coordinates. A user-defined projection
+ * also names a geographic system, but its coordinates are metres, not degrees.
  */
 async function readSystem(
   directory: TiffDirectory,
@@ -62,7 +63,7 @@ async function readSystem(
   const isProjected = PROJECTION_KEYS.some((key) => keys.has(key));
   const model = keys.get(MODEL_TYPE) ?? (isProjected ? 1 : 2);
   const code = keys.get(KEY_OF_MODEL[model] ?? NaN) ?? NaN;
-  if (code >= LEAST_EPSG && code <= MOST_EPSG) {
+  if (code >= MIN_EPSG && code <= MAX_EPSG) {
     return { crs: `EPSG:${code}`, warnings: [] };
   }
   return {
@@ -72,7 +73,7 @@ async function readSystem(
   };
 }
 
-/** The keys whose values stand in the directory of keys itself. */
+/** The keys whose values are in the key directory itself. */
 async function readKeys(
   directory: TiffDirectory,
 ): Promise<Map<number, number>> {
@@ -97,7 +98,7 @@ async function readGeoreference(
     );
   }
   const keys = await readKeys(directory);
-  // With "point" the numbers are those of a pixel's centre, not its corner.
+  // With "point" coordinates refer to a pixel's centre, not its corner.
   const half = keys.get(RASTER_TYPE) === PIXEL_IS_POINT ? 0.5 : 0;
   return {
     ...crs !== undefined && { crs },
@@ -129,7 +130,7 @@ async function readTransform(
   ];
 }
 
-/** The types of the entries that another file of the same pixels keeps. */
+/** Types of the entries that are copied to another file of the same pixels. */
 const KEPT: Record<number, number> = {
   [TAG.modelPixelScale]: TYPE.double,
   [TAG.modelTiepoint]: TYPE.double,
@@ -151,7 +152,7 @@ async function readGeoTags(directory: TiffDirectory): Promise<GeoTag[]> {
   return tags;
 }
 
-/** Whether the value of "no data" is one of 8-bit samples, which stay as they are. */
+/** The nodata value belongs to 8-bit samples, which are not rescaled. */
 async function isNoDataKept(directory: TiffDirectory): Promise<boolean> {
   const bits = await directory.number(TAG.bitsPerSample, 1);
   const text = (await directory.text(TAG.noData)).trim();

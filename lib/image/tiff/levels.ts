@@ -1,10 +1,10 @@
 /**
- * Which directories of a TIFF file are the levels of its image.
+ * Finds the directories of a TIFF file that are the levels of its image.
  *
- * A file says it with NewSubfileType; but the first page may be a thumbnail,
- * and many writers say nothing. OpenSlide takes tiled pages that are marked as
- * reduced, and every tiled page of Aperio's; other pages are levels if they show
- * the same.
+ * A file declares them with NewSubfileType; but the first page may be a
+ * thumbnail, and many writers omit it. OpenSlide takes tiled pages that are
+ * marked as reduced, and every tiled page of Aperio's; other pages are levels
+ * if they show the same content.
  *
  * @module
  */
@@ -14,7 +14,8 @@ import type { Backdrop } from "../pyramid.ts";
 import { conversions } from "./decode/conversions.ts";
 import { isAperio, readFacts } from "./metadata.ts";
 import { readPage, type TiffPage } from "./page.ts";
-import { TAG, type TiffDirectory, type TiffFile } from "./parser.ts";
+import type { TiffDirectory, TiffFile } from "./parser.ts";
+import { TAG } from "./tags.ts";
 import type { TiffImage } from "./pyramid.ts";
 import { pixelsToCompare, showSame } from "./resemblance.ts";
 import {
@@ -58,10 +59,10 @@ export async function readTiffImage(
       ...search.warnings,
       ...isFlat(levels)
         ? [
-          'has no levels, so that a view of the whole is slow: "deno task pyramid IN OUT.tif" makes them',
+          'has no levels, so a view of the whole is slow: add them with "deno task pyramid IN OUT.tif"',
         ]
         : [],
-      // The others of Aperio are the label, the macro and the thumbnail.
+      // Aperio's other pages are the label, the macro and the thumbnail.
       ...left > 0 && !aperio
         ? [
           `${base.page === 0 ? "first" : `number ${base.page + 1}`} of ${
@@ -71,7 +72,7 @@ export async function readTiffImage(
         : [],
       ...warnings,
       ...isOriented && facts.georeference
-        ? ["georeference left out: it is that of the pixels as stored"]
+        ? ["georeference ignored: it refers to the pixels as stored"]
         : [],
       ...file.warnings,
     ],
@@ -90,12 +91,12 @@ function isFlat(levels: readonly TiffPage[]): boolean {
 // Levels halve, so even these are more than any size needs.
 const MAX_SUB_IMAGES = 64;
 
-// Pages that are compared with others, and the pixels decoded for it: opening a
-// file ends within seconds.
+// Bounds on pages compared with others, and on pixels decoded for it, so that a
+// file opens within seconds.
 const MAX_LOOKS = 16;
 const MAX_LOOK_PIXELS = 2 ** 26;
 
-/** The search for the levels of one file, and what there is to say of it. */
+/** The search for the levels of one file, with its warnings. */
 class LevelSearch {
   readonly #file: TiffFile;
   readonly #aperio: boolean;
@@ -108,7 +109,7 @@ class LevelSearch {
     this.#aperio = aperio;
   }
 
-  /** The image, its levels, and how many pages are neither. */
+  /** The image, its levels, and the number of other pages. */
   async find(directories: readonly TiffDirectory[]): Promise<{
     base: Candidate;
     levels: TiffPage[];
@@ -152,7 +153,7 @@ class LevelSearch {
     return found;
   }
 
-  /** The image that `first` is or was made of. */
+  /** The full image: `first` itself, or the page that it was reduced from. */
   async #base(first: Candidate, others: Candidate[]): Promise<Candidate> {
     if (this.#aperio) return first;
     const larger = largestFirst(others)
@@ -188,7 +189,10 @@ class LevelSearch {
     }
   }
 
-  /** `base` and those of `candidates` that show the same, ever smaller. */
+  /**
+   * `base` and those of `candidates` that show the same content, in decreasing
+   * size.
+   */
   async #levels(
     base: Candidate,
     candidates: readonly Candidate[],
@@ -210,7 +214,7 @@ class LevelSearch {
     return levels;
   }
 
-  /** How surely a page is a level of `base` by what the file says. */
+  /** Confidence, from the file's tags, that a page is a level of `base`. */
   #claim(
     { kind, tiled, isSubImage }: Candidate,
     base: Candidate,
@@ -224,7 +228,7 @@ class LevelSearch {
     return tiled === base.tiled ? "sure" : "weak";
   }
 
-  /** Whether the pixels of two pages are of one picture. */
+  /** The pixels of two pages show the same content. */
   async #shows(larger: Candidate, smaller: Candidate): Promise<boolean> {
     if (++this.#looks > MAX_LOOKS) return false;
     return await this.#tried(
@@ -249,12 +253,12 @@ class LevelSearch {
       return await work();
     } catch (error) {
       if (!isOfContent(error)) throw error;
-      this.warnings.push(`${what} left out: ${error.message}`);
+      this.warnings.push(`${what} skipped: ${error.message}`);
     }
   }
 }
 
-/** A thumbnail is not shown in the place of an image that cannot be read. */
+/** Refuses to show a thumbnail in the place of an unreadable image. */
 async function refuseUnread(base: Candidate): Promise<void> {
   try {
     await readPage(base.directory);
@@ -268,8 +272,8 @@ async function refuseUnread(base: Candidate): Promise<void> {
 }
 
 /**
- * Whether a page that is marked as reduced follows another image than the one
- * whose levels are found; of images of one size, the first has the levels.
+ * The page is marked as reduced but follows another image than the one whose
+ * levels are sought; among images of one size, the first has the levels.
  */
 function belongsToOther(
   candidate: Candidate,

@@ -1,14 +1,14 @@
 /**
- * What TIFF files say of an image beside its pixels: micrometres per px,
- * magnification, the scanner. Its place on the Earth: georeference.ts.
+ * Metadata of TIFF files: micrometres per px, magnification, the scanner. For
+ * the georeference see georeference.ts.
  *
  * @module
  */
 import { isOfContent } from "../../errors.ts";
 import type { Size } from "../geometry.ts";
 import {
+  ignoredMpp,
   micrometres,
-  notFollowed,
   type PixelSize,
   plausibleMpp,
 } from "../mpp.ts";
@@ -16,25 +16,26 @@ import { isOme, type OmeFacts, readOme } from "./ome.ts";
 import type { ImageFacts } from "../pyramid.ts";
 import { readPlace } from "./georeference.ts";
 import { pageSize } from "./page.ts";
-import { TAG, type TiffDirectory, type TiffFile } from "./parser.ts";
+import type { TiffDirectory, TiffFile } from "./parser.ts";
+import { TAG } from "./tags.ts";
 
-/** The page that is read, and where what is said of it stands. */
+/** The page that is read, and the page that describes it. */
 export interface DescribedPage {
   /** The first page, which describes the whole file. */
   first: TiffDirectory;
   /** The page that is read. */
   base: TiffDirectory;
-  /** Its place in the file, from 0. */
+  /** Index of the page in the file, from 0. */
   page: number;
   size: Size;
 }
 
-/** Whether the file was written for Aperio's readers. */
+/** The description is Aperio's. */
 export function isAperio(description: string): boolean {
   return description.startsWith("Aperio");
 }
 
-/** All of it, and what of it is not followed. */
+/** Reads all metadata; values that are ignored give warnings. */
 export async function readFacts(
   described: DescribedPage,
 ): Promise<{ facts: ImageFacts; warnings: string[] }> {
@@ -62,8 +63,8 @@ export async function readFacts(
 }
 
 /**
- * All of the first page of a file that is decoded elsewhere, with what the
- * decoder does not say of itself.
+ * Metadata of the first page of a file that libvips decodes whole, with
+ * warnings that the decoder omits.
  */
 export async function readPictureFacts(
   file: TiffFile,
@@ -87,7 +88,7 @@ export async function readPictureFacts(
   };
 }
 
-// Of PhotometricInterpretation.
+// Value of PhotometricInterpretation.
 const PALETTE = 3;
 
 function readOmeOf(xml: string, described: DescribedPage): OmeFacts {
@@ -95,12 +96,15 @@ function readOmeOf(xml: string, described: DescribedPage): OmeFacts {
     return readOme(xml, described);
   } catch (error) {
     if (!isOfContent(error)) throw error;
-    const warning = `its OME-XML is not followed: ${error.message}`;
+    const warning = `its OME-XML is ignored: ${error.message}`;
     return { pixelSize: {}, warnings: [warning] };
   }
 }
 
-/** "...|AppMag = 20|MPP = 0.4990|...": Aperio, libvips and ourselves. */
+/**
+ * "...|AppMag = 20|MPP = 0.4990|...": written by Aperio, libvips and this
+ * project.
+ */
 function readText(description: string): OmeFacts {
   const value = (name: string) => {
     const match = new RegExp(`\\|${name}\\s*=\\s*([\\d.,eE+-]+)`)
@@ -123,33 +127,33 @@ const UNITS: Record<number, number> = {
 };
 
 // Resolutions of 72 to 600 dpi are those of screens and printers (42 um and
-// more); one px per mm or less stands for nothing known, as libvips writes it.
-const LARGEST_OF_TAGS = 30;
+// more); libvips writes one px per mm if it knows none.
+const MAX_OF_TAGS = 30;
 const NOTHING_KNOWN = 1000;
 
-/** um per px by XResolution and YResolution; a warning of a printer's. */
+/** um per px from XResolution and YResolution; a printer's gives a warning. */
 async function resolutionTags(
   base: TiffDirectory,
   description: string,
   warnings: string[],
 ): Promise<PixelSize> {
   const number = await base.number(TAG.resolutionUnit, 2);
-  const own = imageJUnit(description); // stored as no unit
+  const own = imageJUnit(description); // stored without a unit
   const unit = UNITS[number] ?? own ?? NaN;
   const size = async (tag: number) => {
     const mpp = unit / await base.number(tag, 0);
     return mpp > 0 && mpp < Infinity ? mpp : undefined;
   };
   const x = await size(TAG.xResolution), y = await size(TAG.yResolution);
-  if (own || !x || x <= LARGEST_OF_TAGS) return { x, y };
+  if (own || !x || x <= MAX_OF_TAGS) return { x, y };
   if (x < NOTHING_KNOWN) {
-    const why = "as those of screens and printers";
-    warnings.push(notFollowed(x, "resolution tags", why));
+    const why = "typical of screens and printers";
+    warnings.push(ignoredMpp(x, "resolution tags", why));
   }
   return {};
 }
 
-/** Micrometres of the unit that ImageJ's resolutions are in. */
+/** Micrometres of the unit of ImageJ's resolutions. */
 function imageJUnit(description: string): number | undefined {
   if (!description.startsWith("ImageJ=")) return undefined;
   const unit = /^unit=(.*)$/m.exec(description)?.[1];
@@ -164,8 +168,8 @@ function positive(text: string | undefined): number | undefined {
 }
 
 /**
- * The scanner whose TIFF files have rules of their own, which OpenSlide knows:
- * overlapping or missing tiles, sizes that are padded, focal planes.
+ * The scanner whose TIFF files need OpenSlide's special rules: overlapping or
+ * missing tiles, padded sizes, focal planes.
  */
 export async function scannerOf(
   directory: TiffDirectory,

@@ -11,7 +11,7 @@ import { ImageError } from "../../errors.ts";
 import type { Size } from "../geometry.ts";
 import { micrometres, type PixelSize } from "../mpp.ts";
 
-/** An image of the file, as its XML says. */
+/** An image of the file according to its XML. */
 interface OmeImage {
   /** Attributes of its Pixels, by name. */
   pixels: Record<string, string>;
@@ -24,7 +24,7 @@ interface OmeImage {
 interface OmePages {
   first: number;
   count: number;
-  /** Of the file, if it is one of several. */
+  /** UUID of the file, if it is one of several. */
   uuid?: string;
 }
 
@@ -35,7 +35,7 @@ interface Ome {
   objectives: Map<string, number>;
 }
 
-/** What OME-XML says of an image. */
+/** Facts that OME-XML states about an image. */
 export interface OmeFacts {
   pixelSize: PixelSize;
   magnification?: number | undefined;
@@ -47,7 +47,7 @@ export function isOme(description: string): boolean {
 }
 
 /**
- * What `xml` says of the image that is stored on page `page`, from 0, with
+ * Reads the facts of the image that is stored on page `page`, from 0, with
  * `size`.
  *
  * @throws {ImageError} With the reason only, if it is not well-formed or too
@@ -63,7 +63,7 @@ export function readOme(
   const warnings: string[] = [];
   if (sizeFits(image, size) === false) {
     warnings.push(
-      `OME-XML names no image of ${size.width} x ${size.height} px: um per px are those of another`,
+      `OME-XML describes no image of ${size.width} x ${size.height} px: um per px are taken from another`,
     );
   }
   return {
@@ -76,20 +76,20 @@ export function readOme(
   };
 }
 
-// Characters that are parsed, within two seconds; a slide's are some thousand.
+// Maximum characters, parsed within two seconds; a slide has some thousand.
 const MAX_LENGTH = 2 ** 22;
 
-// Elements within each other; the schema has about ten.
+// Maximum nesting of elements; the schema has about ten.
 const MAX_DEPTH = 100;
 
 /**
- * The images of `xml`. The parser expands no entities but those of XML itself,
- * so that what it makes is no longer than what it reads.
+ * The images of `xml`. The parser expands only XML's predefined entities, so
+ * its output is no longer than its input.
  */
 function parse(xml: string): Ome {
   if (xml.length > MAX_LENGTH) {
     throw new ImageError(
-      `it has ${xml.length} characters, and ${MAX_LENGTH} are the most`,
+      `it has ${xml.length} characters; at most ${MAX_LENGTH} are parsed`,
     );
   }
   const ome: Ome = { uuid: undefined, images: [], objectives: new Map() };
@@ -122,7 +122,7 @@ function readElement(
   path: string,
   attributes: Record<string, string>,
 ): void {
-  const image = ome.images.at(-1); // the one that is open, within "OME/Image"
+  const image = ome.images.at(-1); // the open one, within "OME/Image"
   switch (path) {
     case "OME":
       ome.uuid = attributes.UUID;
@@ -169,7 +169,7 @@ function imageOf(
   return images.find((image) => score(image) === most);
 }
 
-/** Whether an image has a size; undefined if it does not say its own. */
+/** The image has `size`; undefined if it does not state its own. */
 function sizeFits(
   { pixels: { SizeX, SizeY } }: OmeImage,
   { width, height }: Size,
@@ -178,7 +178,7 @@ function sizeFits(
   return Number(SizeX) === width && Number(SizeY) === height;
 }
 
-/** Micrometres of an attribute with a unit; um, if it is omitted. */
+/** Micrometres of an attribute with a unit; um if the unit is omitted. */
 function physicalSize(
   { pixels }: OmeImage,
   name: "PhysicalSizeX" | "PhysicalSizeY",
@@ -189,7 +189,9 @@ function physicalSize(
   const unit = pixels[`${name}Unit`] ?? "µm";
   const factor = micrometres(unit);
   if (factor !== undefined) return size * factor;
-  warnings.push(`OME-XML gives ${name} in "${unit}", which is no length`);
+  warnings.push(
+    `OME-XML gives ${name} in "${unit}", which is not a unit of length`,
+  );
   return undefined;
 }
 

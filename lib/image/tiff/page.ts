@@ -1,6 +1,6 @@
 /**
- * One image of a TIFF: how its pixels are stored, checked for what
- * decode/decoder.ts can decode.
+ * One image of a TIFF: the storage of its pixels, checked against the abilities
+ * of decode/decoder.ts.
  *
  * @module
  */
@@ -15,7 +15,8 @@ import {
   readColours,
   sharesColours,
 } from "./decode/colours.ts";
-import { TAG, type TiffDirectory, type TiffTable } from "./parser.ts";
+import type { TiffDirectory, TiffTable } from "./parser.ts";
+import { TAG } from "./tags.ts";
 import {
   bytesOfRow,
   type Predictor,
@@ -24,7 +25,7 @@ import {
   type SampleType,
 } from "./decode/samples.ts";
 
-/** How blocks are compressed. */
+/** Compression of blocks. */
 export type Compression =
   | "none"
   | "lzw"
@@ -51,14 +52,15 @@ const COMPRESSIONS: Record<number, Compression> = {
   50001: "webp",
 };
 
-// Those that a predictor goes before; with others its tag means nothing.
+// Compressions that a predictor precedes; with others its tag means nothing.
 const PREDICTED: readonly Compression[] = ["lzw", "deflate", "zstd"];
 
-// Those that libvips decodes for certain; of others it has returned black.
+// Compressions that libvips decodes reliably; for others it has returned black.
 const VIPS_COMPRESSIONS = [1, 2, 3, 4, 5, 7, 8, 32773, 32946];
 
 /**
- * Refuses a page that our blocks lack and libvips does not decode for certain.
+ * Refuses a page that our block decoder lacks, and libvips does not decode
+ * reliably.
  *
  * @throws {ImageError} With the reason only.
  */
@@ -81,7 +83,7 @@ export async function refuseUnlessForVips(
   }
 }
 
-// The others, to be named.
+// Names of other compressions, for messages.
 const CCITT: Record<number, string> = {
   2: "CCITT",
   3: "CCITT fax 3",
@@ -97,18 +99,18 @@ const OTHERS: Record<number, string> = {
   52546: "JPEG XL",
 };
 
-/** How an image of a TIFF is stored. */
+/** Storage of an image of a TIFF. */
 export interface TiffPage extends Size, Stored, Layout {
   directory: TiffDirectory;
   predictor: Predictor;
   /** The lowest bit of each byte comes first. */
   reversedBits: boolean;
   /**
-   * The value by which GDAL knows pixels without data. They are shown as they
-   * are stored: white in their place would be specks in shadows that have it.
+   * GDAL's nodata value. Such pixels are shown as stored: white in their place
+   * would put specks into shadows of the same value.
    */
   nodata: number | undefined;
-  /** Under pixels that are not opaque; white if omitted. */
+  /** Colour under pixels that are not opaque; white if omitted. */
   backdrop?: Backdrop;
   jpegTables: Uint8Array | undefined;
 }
@@ -120,23 +122,26 @@ interface Stored {
   type: SampleType;
   colours: Colours;
   alpha: Alpha | undefined;
-  /** Each piece holds one sample of its pixels, not all. */
+  /** Each piece holds one sample of its pixels: separate planes. */
   planar: boolean;
 }
 
 /** The places of an image's pieces, and the blocks they are decoded in. */
 interface Layout {
   tiled: boolean;
-  /** Size of a block, px; those at the right and bottom may reach beyond. */
+  /** Size of a block, px; the last ones may extend beyond the image. */
   block: Size;
   /** Blocks that cover the image; with separate planes, of each plane. */
   grid: MapSize;
   /** Rows of a tile or a strip. A block is one tile, or several strips. */
   pieceRows: number;
-  /** Of uncompressed strips, which blocks cut at any row: bytes of a row. */
+  /**
+   * Bytes of a row of uncompressed strips, which blocks may cut at any row;
+   * otherwise undefined.
+   */
   rowBytes: number | undefined;
   offsets: TiffTable;
-  /** Empty where the file does not say how long its pieces are. */
+  /** Lengths of the pieces; empty if the file does not state them. */
   bytes: TiffTable;
 }
 
@@ -146,8 +151,8 @@ const MAX_TILE = { pixels: 2 ** 24, bytes: 2 ** 27 };
 // So is a compressed strip, which may be a whole picture: 1 GiB as RGBA.
 const MAX_STRIP = { pixels: 2 ** 28, bytes: 2 ** 30 };
 
-// Pixels of the blocks that uncompressed strips are cut into, and that others are
-// laid together to: the less calls of libvips, the less time for all of a picture.
+// Pixels of the blocks that uncompressed strips are cut into, and that other
+// strips are merged into: fewer calls of libvips take less time.
 const CUT_PIXELS = 2 ** 18;
 const TOGETHER_PIXELS = 2 ** 20;
 
@@ -162,7 +167,7 @@ export async function pageSize(directory: TiffDirectory): Promise<Size> {
 }
 
 /**
- * How a page is stored.
+ * Reads the storage of a page.
  *
  * @throws {ImageError} With the reason only, if it cannot be decoded in blocks;
  *   a {@linkcode ForVipsError} if libvips can decode it whole.
@@ -192,7 +197,7 @@ async function predictorOf(
   const predictor = await readPredictor(directory, type);
   if (predictor === "none" || !sharesColours(colours)) return predictor;
   throw new ImageError(
-    "a predictor of YCbCr whose pixels share colours is not supported",
+    "a predictor with subsampled YCbCr is not supported",
   );
 }
 
@@ -203,7 +208,7 @@ async function readStored(directory: TiffDirectory): Promise<Stored> {
   const colours = await readColours(directory, {
     samples,
     alpha,
-    // WebP and JPEG 2000 say themselves what they hold.
+    // WebP and JPEG 2000 declare their own channels.
     ownColours: compression === "webp" || compression.startsWith("jpeg2000"),
   });
   const planar = samples > 1 &&
@@ -223,7 +228,7 @@ async function readCompression(directory: TiffDirectory): Promise<Compression> {
   throw new ImageError(`compression ${name} is not supported`);
 }
 
-/** Refuses what has a meaning only in parts, by what it is made of. */
+/** Refuses combinations of features that are supported only separately. */
 function refuseCombination(
   { compression, samples, type, colours, alpha, planar }: Stored,
 ): void {
@@ -252,7 +257,7 @@ function refuseCombination(
   const isChunky = !planar && (samples === 3 || compression === "jpeg");
   if (sharesColours(colours) && !isChunky) {
     throw new ImageError(
-      `YCbCr of ${samples} channels whose pixels share colours is not supported`,
+      `subsampled YCbCr of ${samples} channels is not supported`,
     );
   }
   const isIndexed = colours.kind === "palette";
@@ -263,7 +268,7 @@ function refuseCombination(
   }
 }
 
-/** GDAL's text of one number; -1e+10 and nan are some. */
+/** Parses GDAL's text of one number, such as -1e+10 or nan. */
 async function readNodata(
   directory: TiffDirectory,
 ): Promise<number | undefined> {
@@ -354,7 +359,7 @@ export function piecesOfPlane(
   return tiled ? grid.rows * grid.columns : Math.ceil(height / pieceRows);
 }
 
-/** Refuses an image whose size is a lie: it has not as many pieces. */
+/** Refuses an image that has fewer pieces than its size needs. */
 function checkTables(page: TiffPage): void {
   const { planar, samples, offsets, bytes } = page;
   const wanted = piecesOfPlane(page) * (planar ? samples : 1);
@@ -363,7 +368,7 @@ function checkTables(page: TiffPage): void {
     : Math.min(offsets.count, bytes.count);
   if (found < wanted) {
     throw new ImageError(
-      `it is damaged: of ${wanted} blocks its tables name ${found}`,
+      `it is damaged: its tables list ${found} of ${wanted} blocks`,
     );
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Reads the directories (IFDs) of TIFF and BigTIFF files, and of their values
- * only those asked for: a slide's tables of blocks run to megabytes.
+ * Reads the directories (IFDs) of TIFF and BigTIFF files, and their values on
+ * demand: a slide's tables of blocks may take megabytes.
  *
  * Formats: see directory.ts.
  *
@@ -9,101 +9,24 @@
 import { ImageError } from "../../errors.ts";
 import { Chunks } from "../bytes/chunks.ts";
 import type { ByteSource } from "../bytes/source.ts";
+import { ESSENTIAL_TAGS, TAG_NAMES } from "./tags.ts";
 import { readBig, readLong, REAL_TYPES, TYPES } from "./values.ts";
 
-/** Tags that are read, by the names of the specifications. */
-export const TAG = {
-  newSubfileType: 254,
-  oldSubfileType: 255,
-  width: 256,
-  height: 257,
-  bitsPerSample: 258,
-  compression: 259,
-  photometric: 262,
-  fillOrder: 266,
-  description: 270,
-  stripOffsets: 273,
-  orientation: 274,
-  samplesPerPixel: 277,
-  rowsPerStrip: 278,
-  stripBytes: 279,
-  xResolution: 282,
-  yResolution: 283,
-  planarConfiguration: 284,
-  resolutionUnit: 296,
-  software: 305,
-  predictor: 317,
-  colorMap: 320,
-  tileWidth: 322,
-  tileHeight: 323,
-  tileOffsets: 324,
-  tileBytes: 325,
-  subDirectories: 330,
-  inkSet: 332,
-  extraSamples: 338,
-  sampleFormat: 339,
-  sMinSampleValue: 340,
-  sMaxSampleValue: 341,
-  jpegTables: 347,
-  xmp: 700,
-  modelPixelScale: 33550,
-  modelTiepoint: 33922,
-  modelTransformation: 34264,
-  geoKeys: 34735,
-  geoDoubles: 34736,
-  geoTexts: 34737,
-  noData: 42113,
-  rationalPolynomials: 50844,
-  iccProfile: 34675,
-  ycbcrCoefficients: 529,
-  subsampling: 530,
-  referenceBlackWhite: 532,
-  hamamatsu: 65420,
-} as const;
-
-/** Tags without which the pixels cannot be read, or would be read wrongly. */
-const ESSENTIAL: ReadonlySet<number> = new Set([
-  TAG.width,
-  TAG.height,
-  TAG.bitsPerSample,
-  TAG.compression,
-  TAG.photometric,
-  TAG.fillOrder,
-  TAG.stripOffsets,
-  TAG.samplesPerPixel,
-  TAG.rowsPerStrip,
-  TAG.stripBytes,
-  TAG.planarConfiguration,
-  TAG.predictor,
-  TAG.colorMap,
-  TAG.tileWidth,
-  TAG.tileHeight,
-  TAG.tileOffsets,
-  TAG.tileBytes,
-  TAG.extraSamples,
-  TAG.sampleFormat,
-  TAG.jpegTables,
-  TAG.subsampling,
-]);
-
-/** Names of the other tags, for warnings. */
-const NAMES = new Map<number, string>(
-  Object.entries(TAG).map(([name, tag]) => [tag, name]),
-);
-
-/** The file itself is damaged: not the disk or network that brings it. */
+/** The file itself is damaged, as opposed to a failing disk or network. */
 export class TiffDamage extends ImageError {}
 
-// Values of an entry that are read at once; tables of blocks are not.
+// Maximum values of an entry that is read whole; tables of blocks are not.
 const MAX_VALUES = 2 ** 20;
 
-// Bytes of a text: OME-XML of a slide with thousands of planes has below 10 MB.
+// Maximum bytes of a text: OME-XML of a slide with thousands of planes takes
+// less than 10 MB.
 const MAX_BYTES = 2 ** 24;
 
-// Entries of a directory; the odd files of public collections have below 100.
+// Maximum entries of a directory; odd files of public collections have fewer
+// than 100.
 const MAX_ENTRIES = 1024;
 
-// Directories of a file: levels, sub-images, planes of a stack.
+// Maximum directories of a file: levels, sub-images, planes of a stack.
 const MAX_DIRECTORIES = 1024;
 
 /** An entry of a directory. */
@@ -114,7 +37,7 @@ interface Entry {
   at: number;
 }
 
-/** A TIFF file of which directories are read. */
+/** A TIFF file whose directories are read. */
 export class TiffFile {
   readonly source: ByteSource;
   readonly littleEndian: boolean;
@@ -144,14 +67,14 @@ export class TiffFile {
     return new TiffFile(source, head);
   }
 
-  /** What was left out of the directories that were read. */
+  /** Warnings about entries and pages that were skipped. */
   get warnings(): string[] {
     return [...this.#warnings];
   }
 
   /**
-   * The directories one after the other, from the first on. Damage behind the
-   * first one ends them, with a warning.
+   * The directories one after the other, from the first on. Damage after the
+   * first one ends the list, with a warning.
    */
   async directories(signal?: AbortSignal): Promise<TiffDirectory[]> {
     const directories: TiffDirectory[] = [];
@@ -170,7 +93,7 @@ export class TiffFile {
         at = next;
       } catch (error) {
         if (!(error instanceof TiffDamage) || page === 0) throw error;
-        this.#warn(`pages after the first ${page} left out: ${error.message}`);
+        this.#warn(`pages after the first ${page} skipped: ${error.message}`);
         break;
       }
     }
@@ -178,7 +101,7 @@ export class TiffFile {
     return directories;
   }
 
-  /** The directory at byte `at`, and where the next one is; 0 if none. */
+  /** The directory at byte `at`, and the offset of the next one; 0 if none. */
   async directory(
     at: number,
     signal?: AbortSignal,
@@ -213,7 +136,7 @@ export class TiffFile {
           ? at + countBytes + from + 4 + offsetBytes
           : offset(view, from + 4 + offsetBytes, little),
       };
-      // Of an entry that stands twice the first counts, as for libtiff.
+      // Of duplicate entries the first counts, as in libtiff.
       if (this.#isPresent(tag, entry) && !entries.has(tag)) {
         entries.set(tag, entry);
       }
@@ -224,10 +147,13 @@ export class TiffFile {
     };
   }
 
-  /** Leaves out what is empty and, with a warning, damage that can be spared. */
+  /**
+   * Skips empty entries and, with a warning, damaged ones that are not
+   * essential.
+   */
   #isPresent(tag: number, { type, count, at }: Entry): boolean {
     if (count === 0) return false;
-    if (ESSENTIAL.has(tag) || !NAMES.has(tag)) return true;
+    if (ESSENTIAL_TAGS.has(tag) || !TAG_NAMES.has(tag)) return true;
     const bytes = TYPES[type]?.bytes;
     if (bytes !== undefined && at + bytes * count <= this.source.size) {
       return true;
@@ -235,7 +161,7 @@ export class TiffFile {
     const reason = bytes === undefined
       ? `has values of type ${type}`
       : "lies beyond the end of the file";
-    this.#warn(`${NAMES.get(tag)} (tag ${tag}) ${reason}: left out`);
+    this.#warn(`${TAG_NAMES.get(tag)} (tag ${tag}) ${reason}: ignored`);
     return false;
   }
 
@@ -253,7 +179,8 @@ export class TiffFile {
     length: number,
     signal?: AbortSignal,
   ): Promise<Uint8Array> {
-    // Offsets are any number that the file says, negative and fractions too.
+    // A file may state any number as an offset, even negative ones and
+    // fractions.
     const isPlace = Number.isSafeInteger(offset) && offset >= 0;
     if (!isPlace || offset + length > this.source.size) throw truncated();
     return await this.#bytes.read(offset, length, signal);
@@ -314,7 +241,7 @@ export class TiffDirectory {
   }
 
   /**
-   * A table of which single values are read; empty where it is absent.
+   * A table whose values are read on demand; empty if absent.
    *
    * @throws {ImageError} If it is longer than the file.
    */
@@ -350,7 +277,9 @@ export class TiffDirectory {
     },
   ): Promise<number[]> {
     const stored = TYPES[type];
-    if (stored === undefined || (ESSENTIAL.has(tag) && REAL_TYPES.has(type))) {
+    if (
+      stored === undefined || (ESSENTIAL_TAGS.has(tag) && REAL_TYPES.has(type))
+    ) {
       throw new TiffDamage(
         `it is damaged: tag ${tag} has values of type ${type}`,
       );
@@ -365,14 +294,14 @@ export class TiffDirectory {
       (_, i) => read(view, i * bytes, little),
     );
     const negative = values.find((value) => value < 0);
-    if (negative !== undefined && ESSENTIAL.has(tag)) {
+    if (negative !== undefined && ESSENTIAL_TAGS.has(tag)) {
       throw new TiffDamage(`it is damaged: tag ${tag} is ${negative}`);
     }
     return values;
   }
 }
 
-/** Values of a long entry, read where they are asked for. */
+/** Values of a long entry, read on demand. */
 export interface TiffTable {
   count: number;
   at(index: number, signal?: AbortSignal): Promise<number>;

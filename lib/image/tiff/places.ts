@@ -1,5 +1,5 @@
 /**
- * The places of a TIFF's tiles and strips in its file, block by block.
+ * File offsets of a TIFF's tiles and strips, block by block.
  *
  * @module
  */
@@ -13,11 +13,11 @@ import { piecesOfPlane, type TiffPage } from "./page.ts";
 export interface Place {
   rows: number;
   offset: number;
-  /** Bytes; 0 where the file leaves the piece out. */
+  /** Bytes; 0 if the file omits the piece. */
   length: number;
 }
 
-/** Places without a gap between them, which are read together. */
+/** Adjacent places, which are read together. */
 export interface Run {
   offset: number;
   length: number;
@@ -30,7 +30,7 @@ interface PlaneBlock {
   plane: number;
 }
 
-/** The planes that a block is made of: of all channels, or each that is shown. */
+/** The planes of a block: one of all channels, or each one that is shown. */
 export function planesOf(page: TiffPage): number[] {
   return page.planar ? shownSamples(page) : [0];
 }
@@ -69,7 +69,7 @@ export async function placesOf(
 
 /** Rows of a tile or a strip, from its row `first` on. */
 interface Rows {
-  /** Of the piece in its plane. */
+  /** Index of the piece in its plane. */
   index: number;
   first: number;
   rows: number;
@@ -96,7 +96,8 @@ function placeOf(
   { offset, stored }: { offset: number; stored: number | undefined },
 ): Place {
   const { rowBytes } = page;
-  // Writers of one strip have its length wrong: then its rows tell it.
+  // Some writers of a single strip state a wrong length: derive it from its
+  // rows.
   const isSure = rowBytes === undefined || piecesOfPlane(page) > 1;
   if (offset === 0 || isSure && stored === 0) {
     return { rows, offset: 0, length: 0 };
@@ -115,7 +116,7 @@ function placeOf(
   return { rows, offset: offset + first * rowBytes, length: rows * rowBytes };
 }
 
-/** Rows that follow each other in the file are one piece, however it cuts them. */
+/** Joins places whose rows are adjacent in the file. */
 function joined(places: readonly Place[]): Place[] {
   const found: Place[] = [];
   for (const place of places) {
@@ -132,13 +133,15 @@ function joined(places: readonly Place[]): Place[] {
   return found;
 }
 
-/** Bytes beyond which no compression makes a piece larger than its pixels. */
+/**
+ * Maximum bytes of a piece: compression does not expand its pixels beyond this.
+ */
 function longestPiece({ block, pieceRows, samples, type }: TiffPage): number {
   const numbers = block.width * pieceRows * samples;
   return numbers * Math.max(4, type.bits / 4) + 2 ** 16;
 }
 
-/** The places that are in the file, those without a gap together. */
+/** Groups the places in the file into adjacent runs. */
 export function runsOf(places: readonly Place[]): Run[] {
   const runs: { offset: number; length: number; places: Place[] }[] = [];
   for (const place of places) {

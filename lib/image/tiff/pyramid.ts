@@ -30,13 +30,13 @@ import type { TiffPage } from "./page.ts";
 import { insideOf, type Place, placesOf, planesOf, runsOf } from "./places.ts";
 import { Together } from "./decode/coalesce.ts";
 
-/** The image of a TIFF file: its levels, and what is said of it. */
+/** The image of a TIFF file: its levels and metadata. */
 export interface TiffImage {
   levels: readonly TiffPage[];
   orientation: Orientation;
   facts: ImageFacts;
   warnings: readonly string[];
-  /** Of Aperio's scanners, where a block that is left out is glass: white. */
+  /** Written by Aperio's scanners: an omitted block is glass, white. */
   aperio: boolean;
 }
 
@@ -49,10 +49,10 @@ export function tiffPyramid(
   return orient(new TiffPyramid(source, image, cache), image.orientation);
 }
 
-// Of which the places in the file are looked up together.
+// Number of blocks whose file offsets are looked up together.
 const BLOCKS_AHEAD = 1024;
 
-/** A tile of all channels, and what of it lies in the image. */
+/** A tile of all channels, and its part inside the image. */
 interface Tile {
   bytes: Uint8Array;
   inside: Size;
@@ -61,7 +61,7 @@ interface Tile {
 class TiffPyramid extends BlockPyramid {
   readonly #image: TiffImage;
   readonly #rebuiltBlocks = new RebuiltBlocks();
-  /** By level, where its blocks are decoded several at a time. */
+  /** By level: the batches of its blocks; undefined if they are not batched. */
   readonly #together: readonly (Together<Tile, Pixels> | undefined)[];
 
   constructor(source: ByteSource, image: TiffImage, cache: BlockCache) {
@@ -172,9 +172,9 @@ class TiffPyramid extends BlockPyramid {
   }
 
   /**
-   * A tile that Aperio leaves out: of the finer level as OpenSlide makes it,
-   * glass on the finest. It is decoded beside the cache, whose room this block
-   * has already taken.
+   * A tile that Aperio omits: averaged from the finer level, as in OpenSlide;
+   * glass on the finest. It bypasses the cache, where this block already holds
+   * its room.
    */
   async #rebuilt(
     level: number,
@@ -203,7 +203,7 @@ class TiffPyramid extends BlockPyramid {
     return made;
   }
 
-  /** A region inside a level, whose blocks are not kept. */
+  /** A region inside a level; its blocks bypass the cache. */
   async #readBeside(
     region: Region,
     level: number,
@@ -240,7 +240,9 @@ class RebuiltBlocks {
   }
 
   keep(level: number, block: number, pixels: Pixels): void {
-    this.#blocks.set(`${level}/${block}`, copyOf(pixels));
+    const key = `${level}/${block}`;
+    if (this.#blocks.has(key)) return; // rebuilt twice at the same time
+    this.#blocks.set(key, copyOf(pixels));
     this.#pixels += pixels.width * pixels.height;
     for (const [key, { width, height }] of this.#blocks) {
       if (this.#pixels <= REBUILT_PIXELS) break;
@@ -256,7 +258,7 @@ function copyOf({ data, width, height }: Pixels): Pixels {
   return { data: new Uint8Array(data), width, height };
 }
 
-/** Tiles in one go; each by itself if that fails, to tell which. */
+/** Decodes tiles in a batch; one by one if that fails, to find the faulty one. */
 function decodeTiles(
   page: TiffPage,
   tiles: readonly Tile[],
@@ -274,7 +276,10 @@ function decodeTiles(
   });
 }
 
-/** A block of several strips in one go; undefined where that cannot be. */
+/**
+ * Decodes a block of several strips in a batch; undefined if it cannot be
+ * batched.
+ */
 async function decodeStripsOf(
   page: TiffPage,
   [pieces = []]: readonly (readonly Piece[])[],

@@ -1,6 +1,6 @@
 /**
- * Whether a page of a TIFF shows the same as a larger one: what tells a level
- * from another picture where the file does not.
+ * Compares a page of a TIFF with a larger one, to tell a level from another
+ * picture if the file does not.
  *
  * @module
  */
@@ -11,17 +11,17 @@ import type { ByteSource } from "../bytes/source.ts";
 import type { TiffPage } from "./page.ts";
 import { tiffPyramid } from "./pyramid.ts";
 
-// Patches that are compared, at these shares of each side: not at its half,
-// where blocks meet.
+// Centres of the compared patches, as shares of each side: not 1/2, where
+// blocks meet.
 const PLACES = [0.1, 0.45, 0.9];
 
-// Sides of a patch, px: of the smaller page, and most of the larger one.
+// Side of a patch, px: on the smaller page, and at most on the larger one.
 const PATCH = 16;
-const LARGEST_PATCH = 1024;
+const MAX_PATCH = 1024;
 
-// Grey levels by which the means differ. Of a slide, a satellite's picture and a
-// drawing, levels of every n-th px as JPEG differed by up to 6.4, and the mirrored
-// picture by 7.5 and more.
+// Maximum difference of the means, in grey levels. For a slide, a satellite
+// image and a drawing, subsampled JPEG levels differed by up to 6.4, and the
+// mirrored image by 7.5 and more.
 const TOLERANCE = 7;
 
 /** Two pages that may show the same. */
@@ -30,7 +30,10 @@ export interface Pair {
   smaller: TiffPage;
 }
 
-/** Pixels that are decoded to compare two pages, if each patch is in one block. */
+/**
+ * Pixels to decode for a comparison of two pages, if each patch is in one
+ * block.
+ */
 export function pixelsToCompare({ larger, smaller }: Pair): number {
   return decodedPixels(larger) + decodedPixels(smaller);
 }
@@ -41,7 +44,7 @@ function decodedPixels({ grid, block }: TiffPage): number {
 }
 
 /**
- * Whether patches of both pages have the same colours.
+ * Compares the colours of patches of both pages; true if they agree.
  *
  * @throws {ImageError} If one of them cannot be decoded.
  */
@@ -58,7 +61,7 @@ export async function showSame(
   }, new BlockCache(2 ** 26)); // not closed: the source stays open
   const places = patches({ larger, smaller });
   const wanted: number[] = [], found: number[] = [];
-  // One page after the other, so that few blocks are decoded twice.
+  // One page after the other, so that fewer blocks are decoded twice.
   for (const place of places) {
     wanted.push(...await meanOf(image, place.larger, 0));
   }
@@ -69,12 +72,12 @@ export async function showSame(
   return off.reduce((sum, value) => sum + value) / off.length <= TOLERANCE;
 }
 
-/** The same places of both pages, px of each. */
+/** Corresponding regions of both pages, px of each. */
 function patches(
   { larger, smaller }: Pair,
 ): { larger: Region; smaller: Region }[] {
   const factor = larger.width / smaller.width;
-  const side = Math.max(1, Math.min(PATCH, Math.floor(LARGEST_PATCH / factor)));
+  const side = Math.max(1, Math.min(PATCH, Math.floor(MAX_PATCH / factor)));
   const axis = (share: number, extent: number, of: number) => {
     const length = Math.min(side, extent);
     const from = Math.floor(share * (extent - length));

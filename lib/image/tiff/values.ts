@@ -1,5 +1,5 @@
 /**
- * Types of the values in TIFF and BigTIFF files, and how each is read.
+ * Types of the values in TIFF and BigTIFF files, and a reader of each.
  *
  * Formats: see directory.ts.
  *
@@ -12,7 +12,7 @@ export function readLong(view: DataView, at: number, little: boolean): number {
   return view.getUint32(at, little);
 }
 
-/** A number of 64 bits; inexact from 2^53 on, where no file reaches. */
+/** A 64-bit number; inexact from 2^53 on, which no file reaches. */
 export function readBig(view: DataView, at: number, little: boolean): number {
   return Number(view.getBigUint64(at, little));
 }
@@ -21,7 +21,7 @@ function readSignedLong(view: DataView, at: number, little: boolean): number {
   return view.getInt32(at, little);
 }
 
-/** How values of a type are stored, by the number that the formats give it. */
+/** Size and reader of a value, by the type number of the formats. */
 export const TYPES: Record<number, { bytes: number; read: ReadValue }> = {
   1: { bytes: 1, read: (view, at) => view.getUint8(at) },
   2: { bytes: 1, read: (view, at) => view.getUint8(at) }, // ASCII

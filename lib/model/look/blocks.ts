@@ -10,7 +10,7 @@ import type { MapSize, Region } from "../../image/geometry.ts";
 import { Views } from "../../image/views.ts";
 import { freeNow, Memory } from "../../memory.ts";
 import {
-  contrastiveWeights as contrastiveBlock,
+  contrastiveLogWeightsOf as contrastiveBlock,
   type EntropySums,
   ExpectedCounts,
   GumbelDraws,

@@ -12,7 +12,7 @@ import {
 import type { Key } from "../../../kernels/random.ts";
 import {
   contrastiveLogWeights,
-  type Draws,
+  type TopDraws,
   topGumbel,
   topValues,
 } from "../../../kernels/sample/sample.ts";
@@ -126,10 +126,10 @@ async function gumbelRows(
   }));
 }
 
-type Drawn = Draws<Int32Array, Float32Array>;
+type Drawn = TopDraws<Int32Array, Float32Array>;
 
 async function read(
-  { indices, values }: Draws<tf.Tensor2D, tf.Tensor2D>,
+  { indices, values }: TopDraws<tf.Tensor2D, tf.Tensor2D>,
 ): Promise<Drawn> {
   const read = await Promise.all([indices.data(), values.data()]);
   tf.dispose([indices, values]);

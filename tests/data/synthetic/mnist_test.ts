@@ -29,7 +29,7 @@ const FAULTS: [name: string, file: string, bytes: Uint8Array, RegExp][] = [
     "another magic number",
     IMAGES,
     idx(0x801, [20, 8, 8], new Uint8Array(1280)),
-    /its magic number is 2049 where 2051 is wanted/,
+    /its magic number is 2049 instead of 2051/,
   ],
   [
     "a truncated file",

@@ -43,7 +43,7 @@ function greenView({ data, width, height }: Drawing, factor: number) {
   return { ...size, view };
 }
 
-/** How much darker each inner pixel is than the 5 x 5 px around it, sorted. */
+/** Contrast of each inner pixel to the 5 x 5 px around it, sorted. */
 function contrasts(drawing: Drawing, factor: number): number[] {
   const { view, width, height } = greenView(drawing, factor);
   const found: number[] = [];
@@ -214,8 +214,8 @@ Deno.test("colour, brightness and the view at 1/8 do not separate the classes", 
     const z = zScore(negative, positive);
     assert.ok(Math.abs(z) < 3, `channel ${channel}: z = ${z}`);
   }
-  // The darkest spots are what a view of 2-px objects could tell apart: a
-  // ring around a dot in place of two rings gives 0.12 for the darkest.
+  // The darkest spots could give away a view of 2-px objects: a ring around a
+  // dot in place of two rings gives 0.12 for the darkest.
   const spots = drawings.map((drawing) => contrasts(drawing, 8));
   for (const rank of [0, 5, 20, 40]) {
     const values = spots.map((spot) => spot[rank]!);

@@ -1,6 +1,6 @@
 /**
- * Servers that answer range requests in their own ways: the bytes are there,
- * or it is said that the network, not the image, is at fault.
+ * Servers that answer range requests in unusual ways: either the bytes are
+ * right, or the error blames the network, not the image.
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -144,14 +144,14 @@ Deno.test("bytes that are not those asked for are refused, with both", async () 
     assert.ok(error instanceof NetworkError);
     assert.match(
       error.message,
-      /bytes 150000 to 150010 where 100000 to 100050/,
+      /bytes 150000 to 150010 instead of 100000 to 100050/,
     );
     return true;
   });
   source.close();
 });
 
-/** A server whose every answer is the same. */
+/** A server that sends the same response to every request. */
 async function answering(
   status: number,
   headers: Record<string, string>,
@@ -173,13 +173,13 @@ async function answering(
 Deno.test("an answer that is no file is told by its status", async () => {
   const cases: [number, Record<string, string>, RegExp][] = [
     [416, { "content-range": "bytes */0" }, /: it is empty$/],
-    [416, { "content-range": "bytes */9" }, /the server answers 416 /],
-    [204, {}, /the server answers 204 No Content$/],
-    [202, {}, /the server answers 202 Accepted$/],
+    [416, { "content-range": "bytes */9" }, /the server answered 416 /],
+    [204, {}, /the server answered 204 No Content$/],
+    [202, {}, /the server answered 202 Accepted$/],
     [
       206,
       {},
-      /the server answers 206 Partial Content where all of the file was asked for, and to a range without a Content-Range that fits$/,
+      /the server answered 206 Partial Content where all of the file was asked for, and to a range without a Content-Range that fits$/,
     ],
   ];
   for (const [status, headers, reason] of cases) {
@@ -194,7 +194,7 @@ Deno.test("an answer that is no file is told by its status", async () => {
   }
 });
 
-const DAMAGE = /damaged|truncated|left out/;
+const DAMAGE = /damaged|truncated|ignored|skipped/;
 const fixture = fileURLToPath(
   new URL("../../../fixtures/tiff/pages_jpeg.tif", import.meta.url),
 );
@@ -233,7 +233,10 @@ Deno.test("trouble of the network is no damage of the image, wherever it comes",
   }
 });
 
-/** Reads a file whose answers go wrong from the one `from` on; whether it fails. */
+/**
+ * Reads a file whose responses fail from number `from` on; returns false if the
+ * read succeeds.
+ */
 async function checkTrouble(
   { name, bytes, status, from }: {
     name: string;
@@ -247,17 +250,17 @@ async function checkTrouble(
       request >= from ? { kind: "status", status } : undefined,
   });
   const error = await failure(server.url);
-  if (error === undefined) return false; // it was not asked so often
+  if (error === undefined) return false; // there were fewer requests
   const what = `${name}, ${status} from ${from} on: ${error.message}`;
   assert.equal(error instanceof NetworkError, status === 503, what);
   assert.ok(error instanceof ImageSourceError, what);
-  assert.match(error.message, new RegExp(`server answers ${status}`));
+  assert.match(error.message, new RegExp(`server answered ${status}`));
   assert.doesNotMatch(error.message, DAMAGE);
   assert.doesNotMatch(error.message, /\n/);
   return true;
 }
 
-/** What goes wrong when all of an image is read. */
+/** Error of reading a whole image. */
 async function failure(url: string): Promise<Error | undefined> {
   const image = await openImage(url).catch((error: Error) => error);
   if (image instanceof Error) return image;
@@ -285,7 +288,7 @@ Deno.test("a file that is cut while it is read: no damage of the image", async (
     image.read({ x: 0, y: 0, width: 640, height: 640 }, 0),
     (error: Error) => {
       assert.ok(error instanceof ImageSourceError);
-      assert.match(error.message, /it was cut to \d+ bytes meanwhile/);
+      assert.match(error.message, /it was shortened to \d+ bytes while open/);
       assert.doesNotMatch(error.message, DAMAGE);
       return true;
     },

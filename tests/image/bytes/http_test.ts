@@ -7,7 +7,7 @@ import { serveFile, type Trouble } from "../file_server.ts";
 import { eventually } from "../../waiting.ts";
 import { asymmetricPicture, readAll, toSharp } from "../pictures.ts";
 
-const HEAD = 2 ** 14; // what the first request asks for
+const HEAD = 2 ** 14; // bytes of the first request
 const file = new Uint8Array(randomBytes(200_000));
 const fast = { firstPauseMs: 1, attempts: 3 };
 
@@ -106,7 +106,7 @@ for (const trouble of passing) {
     idleTimeoutMs: trouble.kind === "stall" ? 1000 : 60_000,
   };
   Deno.test(`a server in trouble (${name}) is asked again`, async () => {
-    // The first two answers to open it go wrong, and two later ones.
+    // The first two responses on opening fail, and two later ones.
     await using server = await serveFile(file, {
       trouble: (request) => request % 3 === 0 ? undefined : trouble,
     });
@@ -132,9 +132,9 @@ for (const trouble of passing) {
 
 Deno.test("what cannot pass is not tried again", async () => {
   const cases: [Trouble, RegExp][] = [
-    [{ kind: "status", status: 404 }, /the server answers 404 Not Found$/],
-    [{ kind: "status", status: 403 }, /the server answers 403 Forbidden$/],
-    [{ kind: "long" }, /sends more than the 16384 bytes that it names$/],
+    [{ kind: "status", status: 404 }, /the server answered 404 Not Found$/],
+    [{ kind: "status", status: 403 }, /the server answered 403 Forbidden$/],
+    [{ kind: "long" }, /sent more than the 16384 bytes that it announced$/],
   ];
   for (const [trouble, reason] of cases) {
     await using server = await serveFile(file, { trouble: () => trouble });
@@ -166,7 +166,7 @@ Deno.test("a server without ranges: small files are downloaded, large ones refus
   const source = await openUrl(server.url, fast);
   assert.deepEqual(await source.read(100_000, 50), slice(100_000, 50));
   assert.deepEqual(source.warnings, [
-    "the server gives no byte ranges: downloaded whole",
+    "the server does not support byte ranges: downloaded whole",
   ]);
   assert.equal(source.traffic.bytes, file.length);
   assert.equal(source.name, server.url);
@@ -174,7 +174,7 @@ Deno.test("a server without ranges: small files are downloaded, large ones refus
 
   await assert.rejects(
     openUrl(server.url, { ...fast, maxDownloadBytes: 199_999 }),
-    /gives no byte ranges, and the file has more than the 199999 bytes/,
+    /does not support byte ranges, and the file exceeds the 199999 bytes/,
   );
 });
 

@@ -14,7 +14,7 @@ import { readAll } from "../pictures.ts";
 
 const SIDE = 64;
 
-/** An image of one colour, which has no foreground of its own. */
+/** An image of one colour, which has no foreground. */
 function blank(side: number): RasterPyramid {
   const data = new Uint8Array(side * side * 4).fill(200);
   return new RasterPyramid("slide", {
@@ -35,7 +35,7 @@ function quarters(...colours: number[][]): Pixels {
   return { data, width: SIDE, height: SIDE };
 }
 
-// White, black, white that nobody sees, black that nobody sees.
+// White, black, transparent white, transparent black.
 const MARKED = quarters(
   [255, 255, 255, 255],
   [0, 0, 0, 255],
@@ -174,7 +174,7 @@ Deno.test("the pixels of an image are laid over white, those of a mask over blac
       const image = await openImage(path, { backdrop });
       const { data } = await readAll(image);
       image.close();
-      const last = data.subarray(data.length - 4); // black that nobody sees
+      const last = data.subarray(data.length - 4); // transparent black
       const value = backdrop === "white" ? 255 : 0;
       assert.deepEqual([...last], [value, value, value, 255]);
       assert.ok(

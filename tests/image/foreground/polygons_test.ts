@@ -64,7 +64,7 @@ Deno.test("what is wrong with a ring is told with its place, in one line", async
   const faults: [unknown, RegExp][] = [
     [
       collection(good, feature([RING, CORNERS.slice(0, 2)], { id: "7f-b" })),
-      /features\[1\] \(id "7f-b"\)\.coordinates\[1\] is no ring: it has fewer than 3 corners; draw it again, or remove it$/,
+      /features\[1\] \(id "7f-b"\)\.coordinates\[1\] is not a ring: it has fewer than 3 corners; draw it again, or remove it$/,
     ],
     [
       collection(
@@ -87,9 +87,9 @@ Deno.test("what is wrong with a ring is told with its place, in one line", async
     ],
     [
       [good, { type: "MultiPolygon", coordinates: [[RING], [[[1, 2]]]] }],
-      /: \[1\]\.coordinates\[1\]\[0\] is no ring/,
+      /: \[1\]\.coordinates\[1\]\[0\] is not a ring/,
     ],
-    [feature([[[1, 1], [2, 2], [1, 1]]]), /: coordinates\[0\] is no ring/],
+    [feature([[[1, 1], [2, 2], [1, 1]]]), /: coordinates\[0\] is not a ring/],
   ];
   for (const [value, message] of faults) {
     await assert.rejects(read(value), (error: Error) => {

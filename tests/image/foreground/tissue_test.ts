@@ -29,7 +29,7 @@ import { sharedData } from "../../shared_data.ts";
 
 const PINK = [220, 150, 190], GLASS = [243, 243, 244];
 
-/** An image that is pink where `isPink` says so. */
+/** An image that is pink where `isPink` is true. */
 function stained(
   width: number,
   height: number,
@@ -54,7 +54,7 @@ function failsByName(message: RegExp) {
 Deno.test("Otsu's threshold parts two groups, and needs two", () => {
   assert.equal(otsuThreshold(Uint8Array.of(3, 4, 5, 90, 91, 92)), 5);
   assert.equal(otsuThreshold(Uint8Array.of(7, 7, 7)), 0);
-  // Of 20 and 200: the larger group does not draw the threshold to itself.
+  // Groups at 20 and 200: the larger group does not attract the threshold.
   const uneven = new Uint8Array(1000).fill(20).fill(200, 990);
   assert.equal(otsuThreshold(uneven), 20);
 });
@@ -213,7 +213,7 @@ Deno.test("polygons: inside is foreground, holes are not", async () => {
     const refused: [unknown, RegExp][] = [
       [
         { type: "Polygon", coordinates: [[[1, 2]]] },
-        /: coordinates\[0\] is no ring/,
+        /: coordinates\[0\] is not a ring/,
       ],
       [{ type: "FeatureCollection", features: [] }, /holds no polygon/],
       [[polygon].slice(1), /holds no polygon/],

@@ -128,7 +128,7 @@ Deno.test("BMP: what is damaged or not supported is refused by reason", () => {
     [bmpFile({ ...good, compression: 99 }), /compression number 99/],
     [
       bmpFile({ ...good, bits: 32, compression: 3, masks: [0xff0ff, 0, 0] }),
-      /bit field 0xff0ff is not one run/,
+      /bit field 0xff0ff is not contiguous/,
     ],
     [bmpFile(good).subarray(0, 20), /header is damaged or truncated/],
     [bmpFile(good).subarray(0, 2), /header is damaged or truncated/],

@@ -14,7 +14,8 @@ import {
 } from "../pictures.ts";
 import { eventually } from "../../waiting.ts";
 
-const WARNING = /^converted to a temporary pyramid, which is slow: "deno task/;
+const WARNING =
+  /^converted to a temporary pyramid, which is slow: convert it once with "deno task/;
 
 /** A file read through a pyramid, however small it is. */
 async function converted(

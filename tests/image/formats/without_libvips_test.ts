@@ -1,6 +1,6 @@
 /**
- * Decoding in JavaScript, for where libvips does not load, held against it: PNG
- * to the same pixels, JPEG to 18 levels.
+ * Decoding in JavaScript, used if libvips does not load, compared with libvips:
+ * PNG to the same pixels, JPEG to 18 levels.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -19,9 +19,9 @@ import { sharedData } from "../../shared_data.ts";
 import { toSharp } from "../pictures.ts";
 
 const OPTIONS = { maxPixels: 2 ** 24 };
-const MOST_LEVELS = 18;
+const MAX_LEVELS = 18;
 
-/** Noise in which alpha is anything. */
+/** Noise with random alpha. */
 function noise(width: number, height: number): Sharp {
   const random = new RandomStream(randomKey(5));
   const data = Uint8Array.from(
@@ -43,7 +43,7 @@ function difference(a: DecodedImage, b: DecodedImage): number {
   );
 }
 
-/** Our pixels are libvips's, and so is what is said of them. */
+/** Our pixels and warnings equal those of libvips. */
 async function assertSame(bytes: Uint8Array, what: string): Promise<void> {
   const theirs = await decodeWithVips(bytes, OPTIONS);
   const ours = decodePng(bytes, OPTIONS);
@@ -90,7 +90,7 @@ Deno.test({
         if (!isPng(bytes)) continue;
         const theirs = await decodeWithVips(bytes, OPTIONS)
           .catch((error: Error) => error);
-        // Ours may take more, and libvips takes some that end too early.
+        // Ours may accept more files, and libvips accepts some truncated ones.
         if (theirs instanceof Error || pngFault(bytes)) continue;
         await assertSame(bytes, name);
         same++;
@@ -117,7 +117,7 @@ Deno.test("a damaged PNG is refused in JavaScript, by the same words", async () 
   );
 });
 
-/** A picture as a camera sees one: no decoder sees noise as another does. */
+/** A photo-like picture: decoders differ on noise. */
 function smooth(width: number, height: number): Sharp {
   const data = new Uint8Array(width * height * 4);
   for (let y = 0, i = 0; y < height; y++) {
@@ -140,12 +140,12 @@ const JPEGS: Record<string, (picture: Sharp) => Sharp> = {
 };
 
 for (const [name, encode] of Object.entries(JPEGS)) {
-  Deno.test(`JPEG in JavaScript is libvips's to ${MOST_LEVELS} levels: ${name}`, async () => {
+  Deno.test(`JPEG in JavaScript is libvips's to ${MAX_LEVELS} levels: ${name}`, async () => {
     const bytes = await encode(smooth(123, 77).removeAlpha()).toBuffer();
     const theirs = await decodeWithVips(bytes, OPTIONS);
     const ours = await decodeJpeg(bytes, OPTIONS);
     const most = difference(ours, theirs);
-    assert.ok(most <= MOST_LEVELS, `${most} levels`);
+    assert.ok(most <= MAX_LEVELS, `${most} levels`);
     const [warning, ...others] = ours.warnings;
     assert.equal(warning, JPEG_WARNING);
     assert.deepEqual(others, theirs.warnings);
@@ -191,7 +191,7 @@ Deno.test("JPEG of RGB as it is stored is not taken for YCbCr", async () => {
   ]);
   const ours = await decodeJpeg(rgb, OPTIONS);
   const theirs = await decodeWithVips(rgb, OPTIONS);
-  assert.ok(difference(ours, theirs) <= MOST_LEVELS);
+  assert.ok(difference(ours, theirs) <= MAX_LEVELS);
   const asYcbcr = await decodeJpeg(jpeg, OPTIONS);
   assert.ok(difference(ours, asYcbcr) > 50); // it matters
 });

@@ -1,6 +1,6 @@
 /**
- * GeoTIFF: which coordinate system a file names, and that a pyramid made of it
- * lies where it did.
+ * GeoTIFF: the coordinate system of a file, and the georeference of a pyramid
+ * made from it.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ import {
   HEADER_BYTES,
   TYPE,
 } from "../../../lib/image/tiff/directory.ts";
-import { TAG } from "../../../lib/image/tiff/parser.ts";
+import { TAG } from "../../../lib/image/tiff/tags.ts";
 import { withFolder } from "../../data/folder.ts";
 import { sharedData } from "../../shared_data.ts";
 
@@ -57,7 +57,7 @@ function text(tag: number, value: string): Field {
   return { tag, type: TYPE.ascii, values };
 }
 
-/** Keys whose values are numbers of the directory itself. */
+/** Keys whose values are in the key directory itself. */
 function keys(...pairs: [key: number, value: number][]): Field {
   const values = [1, 1, 0, pairs.length];
   for (const [key, value] of pairs) values.push(key, 0, 1, value);
@@ -135,12 +135,12 @@ for (const [name, pairs, crs] of SYSTEMS) {
   });
 }
 
-/** The numbers of the entries of a place, by tag. */
+/** Values of georeference entries, by tag. */
 function byTag(tags: readonly GeoTag[] | undefined): Map<number, number[]> {
   return new Map(tags?.map(({ tag, values }) => [tag, [...values]]));
 }
 
-/** What a pyramid of a file, written with the writer of `pyramid`, says. */
+/** Georeference of a pyramid that `zoomin pyramid` writes of a file. */
 async function copied(path: string, folder: string) {
   const image = await openImage(path);
   const out = join(folder, "out.tif");
@@ -240,7 +240,7 @@ Deno.test("a place that is damaged leaves the image as it is, with a word", asyn
     assert.equal(image.georeference, undefined);
     assert.match(
       image.warnings.join("\n"),
-      /^modelTiepoint \(tag 33922\) lies beyond the end of the file: left out$/m,
+      /^modelTiepoint \(tag 33922\) lies beyond the end of the file: ignored$/m,
     );
   });
 });
@@ -273,7 +273,7 @@ Deno.test("an image that is turned says that its place is left out", async () =>
     ]);
     assert.ok(
       image.warnings.some((warning) =>
-        warning.startsWith("georeference left out: ")
+        warning.startsWith("georeference ignored: ")
       ),
     );
   });

@@ -1,4 +1,4 @@
-/** Which pages of a TIFF are levels of its image, held against their pixels. */
+/** The pages of a TIFF that are levels of its image, checked by their pixels. */
 import assert from "node:assert/strict";
 import { openImage } from "../../../lib/image/open.ts";
 import type { Pyramid } from "../../../lib/image/pyramid.ts";

@@ -1,4 +1,4 @@
-/** Micrometres per px that TIFF files say, in every way that they do. */
+/** Micrometres per px in TIFF files, in every notation. */
 import assert from "node:assert/strict";
 import { openImage } from "../../../lib/image/open.ts";
 import type { Pyramid } from "../../../lib/image/pyramid.ts";
@@ -98,7 +98,7 @@ for (const unit of ["pixel", "reference frame", "furlong", "constructor"]) {
     );
     assert.equal(mpp, undefined);
     assert.deepEqual(warnings, [
-      `OME-XML gives PhysicalSizeX in "${unit}", which is no length`,
+      `OME-XML gives PhysicalSizeX in "${unit}", which is not a unit of length`,
     ]);
   });
 }
@@ -138,7 +138,7 @@ Deno.test("OME: the image is that of the page, else of the size, else the first"
   assert.equal(none.mpp, undefined); // not that of another image
   const stale = await described(ome(`${mine} SizeX="9" SizeY="9"`));
   assert.equal(stale.mpp, 0.5);
-  assert.match(stale.warnings[0]!, /^OME-XML names no image of 64 x 48 px/);
+  assert.match(stale.warnings[0]!, /^OME-XML describes no image of 64 x 48 px/);
 });
 
 Deno.test("OME: names with a prefix, and comments that look like elements", async () => {
@@ -182,7 +182,7 @@ Deno.test("OME that is damaged or a bomb: a warning, and soon", async () => {
     assert.equal(warnings.length, 1);
     assert.match(
       warnings[0]!,
-      /^its OME-XML is not followed: [^\n]+$/,
+      /^its OME-XML is ignored: [^\n]+$/,
     );
   }
 });
@@ -255,15 +255,15 @@ for (
 
 for (
   const [name, tags, warning] of [
-    ["OME", { 270: text(ome('PhysicalSizeX="500"')) }, /^not followed: 500 um/],
-    ["Aperio", { 270: text("Aperio|MPP = 0.001") }, /^not followed: 0\.001 um/],
+    ["OME", { 270: text(ome('PhysicalSizeX="500"')) }, /^ignored: 500 um/],
+    ["Aperio", { 270: text("Aperio|MPP = 0.001") }, /^ignored: 0\.001 um/],
     [
       "72 dpi",
       {
         282: rational(72, 1),
         296: numbers(3, 2),
       },
-      /^not followed: 352\.8 um per px of its resolution tags, as those of screens and printers$/,
+      /^ignored: 352\.8 um per px of its resolution tags, typical of screens and printers$/,
     ],
     ["300 dpi", { 282: rational(300, 1) }, /84\.67 um .*screens and printers$/],
     ["tiny", {
@@ -272,7 +272,7 @@ for (
     }, /resolution tags, which is not from 0\.01 to 100 um per px$/],
   ] as [string, Page["tags"], RegExp][]
 ) {
-  Deno.test(`um per px that are no microscope's are not followed: ${name}`, async () => {
+  Deno.test(`um per px that are no microscope's are ignored: ${name}`, async () => {
     const { mpp, warnings } = await withTags(tags);
     assert.equal(mpp, undefined);
     assert.equal(warnings.length, 1);
@@ -339,7 +339,7 @@ for (
   Deno.test(`${name} beyond the end of the file is left out`, async () => {
     const { warnings } = await withTags({ [tag]: beyond(value) });
     assert.deepEqual(warnings, [
-      `${name} (tag ${tag}) lies beyond the end of the file: left out`,
+      `${name} (tag ${tag}) lies beyond the end of the file: ignored`,
     ]);
   });
 }
@@ -347,7 +347,7 @@ for (
 Deno.test("values of no known type, and empty ones, are left out", async () => {
   const odd = await withTags({ 270: { ...text("what"), type: 99 } });
   assert.deepEqual(odd.warnings, [
-    "description (tag 270) has values of type 99: left out",
+    "description (tag 270) has values of type 99: ignored",
   ]);
   const empty: Value = { type: 3, count: 0, bytes: new Uint8Array(0) };
   const tags = [254, 270, 274, 282, 330, 338, 317];
@@ -372,14 +372,14 @@ for (
     [
       "beyond the end",
       2 ** 30,
-      /^pages after the first 1 left out: .*truncated/,
+      /^pages after the first 1 skipped: .*truncated/,
     ],
     [
       "in the pixels",
       9,
-      /^pages after the first 1 left out: .* has 7710 entries$/,
+      /^pages after the first 1 skipped: .* has 7710 entries$/,
     ],
-    ["at the last byte", -1, /^pages after the first 1 left out: /],
+    ["at the last byte", -1, /^pages after the first 1 skipped: /],
     ["at itself", 0, /^its list of pages is a loop$/],
   ] as [string, number, RegExp][]
 ) {

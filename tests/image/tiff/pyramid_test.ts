@@ -1,6 +1,6 @@
 /**
  * TIFF pyramids: the same picture in every layout and compression (fixtures/
- * tiff), and real slides and GeoTIFFs, held against libvips.
+ * tiff), and real slides and GeoTIFFs, compared with libvips.
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
@@ -242,7 +242,7 @@ Deno.test("JPEG 2000 with subsampled colours is refused, not misread", async () 
     if (isStart) bytes[at + 42 + 4] = 2;
   }
   const image = await openImage(folder.write("a.tif", bytes));
-  await assert.rejects(readRgb(image), /with subsampled colours is not supp/);
+  await assert.rejects(readRgb(image), /with subsampled chroma is not supp/);
   image.close();
 });
 
@@ -285,13 +285,13 @@ Deno.test("a slide that is cut is refused where it is cut", async () => {
         return error.message.includes(path);
       });
     }
-    // Only the last of its levels lies behind the cut.
+    // Only the last of its levels is behind the cut.
     await Deno.writeFile(path, bytes.subarray(0, bytes.length * 0.97));
     const image = await openImage(path);
     assert.equal(image.levels.length, 2);
     assert.match(
       image.warnings[0]!,
-      /^pages after the first 2 left out: .*cated/,
+      /^pages after the first 2 skipped: .*cated/,
     );
     assert.deepEqual(await readRgb(image), picture);
     image.close();
@@ -340,7 +340,7 @@ Deno.test("a few bytes that say they are an immense image are refused", async ()
     long(257, 2 ** 31 - 1),
     long(258, 8),
     long(262, 1),
-    long(273, 8), // one strip, of which nothing is there
+    long(273, 8), // one strip without any data
     long(279, 2 ** 31),
   ], { at: HEADER_BYTES, big: false, last: true });
   const path = folder.write(
@@ -350,7 +350,7 @@ Deno.test("a few bytes that say they are an immense image are refused", async ()
   await assert.rejects(openImage(path), {
     name: "ImageError",
     message:
-      /a\.tif as TIFF: it says that it has 16777216 x 2147483647 px, and 2097152 are the most of a side$/,
+      /a\.tif as TIFF: its header says 16777216 x 2147483647 px; a side may have at most 2097152 px$/,
   });
 });
 
@@ -382,7 +382,7 @@ function twoTiles(tiles: readonly Uint8Array[], compression: number) {
   ];
   let at = HEADER_BYTES;
   const offsets = tiles.map(({ length }) => {
-    const offset = length === 0 ? 0 : at; // a tile that is left out
+    const offset = length === 0 ? 0 : at; // an omitted tile
     at += length;
     return offset;
   });
@@ -445,7 +445,7 @@ const REAL_FILES = [
   ["cog", "cog_uint8_rgba.tif"],
   ["cog", "cog_world.tif"],
 ] as const;
-const LARGEST_READ = 2048; // px
+const MAX_READ = 2048; // px
 
 for (const [folder, name] of REAL_FILES) {
   const path = sharedData(folder, name);
@@ -456,10 +456,10 @@ for (const [folder, name] of REAL_FILES) {
       const image = await openBlocks(path!);
       for (const [page, { width, height }] of image.levels.entries()) {
         const region = {
-          x: Math.floor(Math.max(0, width - LARGEST_READ) / 2),
-          y: Math.floor(Math.max(0, height - LARGEST_READ) / 2),
-          width: Math.min(width, LARGEST_READ),
-          height: Math.min(height, LARGEST_READ),
+          x: Math.floor(Math.max(0, width - MAX_READ) / 2),
+          y: Math.floor(Math.max(0, height - MAX_READ) / 2),
+          width: Math.min(width, MAX_READ),
+          height: Math.min(height, MAX_READ),
         };
         assert.deepEqual(
           await readRgb(image, page, region),
@@ -515,7 +515,7 @@ Deno.test("a predictor means nothing without the compressions it is of", async (
     .tiff({ compression: "none", tile: true, tileWidth: 16, tileHeight: 16 })
     .toBuffer();
   const plain = await openImage(folder.write("plain.tif", bytes));
-  // The entry of the resolution's unit becomes one of a predictor.
+  // The entry of the resolution's unit is turned into a predictor.
   const unit = bytes.indexOf(Uint8Array.of(296 & 255, 1, 3, 0, 1, 0, 0, 0));
   assert.ok(unit > 0);
   bytes.set([317 & 255], unit);

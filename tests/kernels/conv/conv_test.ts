@@ -93,8 +93,8 @@ const LARGE: Case[] = [
   { x: [2, 14, 13, 48], outputs: 48, kernel: 1, stride: 2 },
 ];
 
-// A software adapter compiles for seconds a shape: of a sweep it runs every
-// fifth, in which each count, kernel, padding and stride has its turn.
+// A software adapter compiles a shape for seconds: it runs every fifth of a
+// sweep, which still covers each count, kernel, padding and stride.
 const SWEEP_STEP = 5;
 
 const GROUPS = {
@@ -221,7 +221,7 @@ Deno.test("a convolution refuses shapes that do not fit", () => {
   );
 });
 
-// Where LEB128 takes one byte more, and the ends of the range.
+// Values at which LEB128 takes another byte, and the ends of the range.
 const SIGNED_EDGES = [0, 1, 63, 64, 127, 128, 8191, 8192, 2 ** 20, 2 ** 31 - 1]
   .flatMap((value) => [value, -value, -value - 1]);
 

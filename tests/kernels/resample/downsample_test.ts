@@ -8,18 +8,18 @@ import {
 import {
   gatherPatchesReference,
   packPixels,
-  type Pixels,
+  type RgbaRegion,
 } from "../../../kernels/resample/gather_patches.ts";
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import { maxError, testOnEngines } from "../../engines.ts";
 
-function randomPixels(width: number, height: number): Pixels {
+function randomPixels(width: number, height: number): RgbaRegion {
   const stream = new RandomStream(randomKey(width, height));
   const data = new Uint8Array(width * height * 4);
   return { data: data.map(() => stream.below(256)), width, height };
 }
 
-async function shrink(pixels: Pixels, options: DownsampleOptions) {
+async function shrink(pixels: RgbaRegion, options: DownsampleOptions) {
   const views = tf.tidy(() => downsample(packPixels(pixels), options));
   const values = await views.data() as Float32Array;
   views.dispose();
@@ -28,7 +28,7 @@ async function shrink(pixels: Pixels, options: DownsampleOptions) {
 
 /** The definition: every source pixel, by the area it shares. */
 function definition(
-  { data, width, height }: Pixels,
+  { data, width, height }: RgbaRegion,
   { origins, size, output }: DownsampleOptions,
 ): number[] {
   const share = (at: number, to: number, ratio: number) =>

@@ -5,18 +5,18 @@ import {
   gatherPatchesReference,
   packPixels,
   type PatchesOptions,
-  type Pixels,
+  type RgbaRegion,
 } from "../../../kernels/resample/gather_patches.ts";
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import { maxError, testOnEngines } from "../../engines.ts";
 
-function randomPixels(width: number, height: number): Pixels {
+function randomPixels(width: number, height: number): RgbaRegion {
   const stream = new RandomStream(randomKey(width, height));
   const data = new Uint8Array(width * height * 4);
   return { data: data.map(() => stream.below(256)), width, height };
 }
 
-async function gather(pixels: Pixels, options: PatchesOptions) {
+async function gather(pixels: RgbaRegion, options: PatchesOptions) {
   const patches = tf.tidy(() => gatherPatches(packPixels(pixels), options));
   const values = await patches.data();
   patches.dispose();

@@ -173,7 +173,7 @@ testOnEngines("the largest values equal their reference", async () => {
     { rows: 2, locations: 10_007, k: 1500 },
   ];
   for (const { rows, locations, k } of cases) {
-    // Many ties, which go to the lower index, and places that are left out.
+    // Many ties, which go to the lower index, and locations that are excluded.
     const values = normals(rows * locations)
       .map((value) => value < -2 ? -Infinity : Math.round(value));
     const { indices, values: best } = tf.tidy(() =>

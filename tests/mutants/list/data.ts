@@ -70,7 +70,7 @@ export const DATA: readonly MutantGroup[] = [
       ["text.replaceAll('\"', '\"\"')", "text"],
       ["columns.indexOf(column) < i", "columns.indexOf(column) > i"],
       [".toSorted((a, b) => a.line - b.line)", ""],
-      ["if (size > MOST_BYTES) {", "if (false) {"],
+      ["if (size > MAX_BYTES) {", "if (false) {"],
       ["(records.at(-1)?.line ?? 0) + 1", "(records.at(-1)?.line ?? 0)"],
     ],
   },

@@ -20,7 +20,7 @@ export const IMAGE: readonly MutantGroup[] = [
         "pyramid.levels.slice(this.#finer + 1)",
         "pyramid.levels.slice(this.#finer)",
       ],
-      ["side >= 1 && side <= LARGEST_SIDE", "side <= LARGEST_SIDE"],
+      ["side >= 1 && side <= MAX_SIDE", "side <= MAX_SIDE"],
       [
         "const right = Math.ceil(cellEdge(x + width,",
         "const right = Math.ceil(cellEdge(x,",
@@ -43,7 +43,7 @@ export const IMAGE: readonly MutantGroup[] = [
       ["to.fill(row.at(-1)!, y * width, (y + 1) * width);", ""],
       ["joined(strips, 1)", "joined(strips, 2)"],
       [
-        "levels.length === 1 && width * height <= LARGEST_WHOLE",
+        "levels.length === 1 && width * height <= MAX_WHOLE",
         "levels.length === 1",
       ],
     ],
@@ -171,14 +171,14 @@ export const IMAGE: readonly MutantGroup[] = [
     tests: ["tests/image/stains/normalisation_test.ts"],
     changes: [
       ["one[0] > other[0]", "one[0] < other[0]"],
-      ["r + g + b >= 3 * LEAST_DENSITY", "r + g + b >= 0"],
+      ["r + g + b >= 3 * MIN_DENSITY", "r + g + b >= 0"],
       [
         "- mean[Math.floor(at / 3)]! * mean[at % 3]!",
         "",
         "colours of two stains lie in one plane through 0, about their mean or not",
       ],
-      ["1 / MOST_CHANGE,", "0,"],
-      ["if (densities.length < LEAST_PIXELS) return null;", ""],
+      ["1 / MAX_CHANGE,", "0,"],
+      ["if (densities.length < MIN_PIXELS) return null;", ""],
     ],
   },
   {

@@ -12,7 +12,7 @@ export const KERNELS: readonly MutantGroup[] = [
       ["addRow(sums, source, last, rows.after[i]!);", ""],
       ["phase: phase?.x ?? 0,", "phase: phase?.y ?? 0,"],
       ["limit: end?.y ?? NO_END,", "limit: NO_END,"],
-      ["const MOST_TOGETHER = 256;", "const MOST_TOGETHER = 2560;"],
+      ["const MAX_TOGETHER = 256;", "const MAX_TOGETHER = 2560;"],
       ["output < 1 || output > source", "output < 1 || output > source + 1"],
     ],
   },

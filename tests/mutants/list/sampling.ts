@@ -33,7 +33,7 @@ export const SAMPLING: readonly MutantGroup[] = [
       ["layout.sumBefore(g), tf.mul(k, g)", "layout.sumBefore(g), g"],
       ["if (samples === 1) return", "if (samples === 0) return"],
       ["count / draws.samples),", "1 / draws.samples),"],
-      ["tf.maximum(alpha, SMALLEST_ATTENTION)", "alpha"],
+      ["tf.maximum(alpha, MIN_ATTENTION)", "alpha"],
     ],
   },
   {

@@ -1,8 +1,8 @@
 /**
- * Pieces of a TIFF, several at a time. A call of libvips takes longer than the
- * decoding of a tile of 256 x 256 px, or of a strip of one row, so they are laid
- * under each other as a small TIFF in memory, and decoded in one call, in a thread
- * of libvips.
+ * Decodes pieces of a TIFF in batches. A call of libvips takes longer than the
+ * decoding of a tile of 256 x 256 px, or of a strip of one row, so pieces are
+ * stacked into a small TIFF in memory and decoded in one call, in a thread of
+ * libvips.
  *
  * @module
  */
@@ -17,42 +17,43 @@ import {
   TYPE,
 } from "../directory.ts";
 import type { Compression, TiffPage } from "../page.ts";
-import { TAG } from "../parser.ts";
+import { TAG } from "../tags.ts";
 import { jpegFrame } from "./pictures.ts";
 
-// Of 256 x 256 px sixteen: more are no faster, and others want the next thread.
-const MOST_PIXELS = 2 ** 20;
+// Sixteen tiles of 256 x 256 px: more are no faster, and occupy threads that
+// others need.
+const MAX_PIXELS = 2 ** 20;
 
-/** The compressions of pieces that are decoded together, by their number. */
+/** Compressions of pieces that are decoded in batches, by their number. */
 const TILES: Numbers = { lzw: 5, jpeg: 7 };
 const STRIPS: Numbers = { ...TILES, deflate: 8, packbits: 32773 };
 type Numbers = Partial<Record<Compression, number>>;
 
-/** Tells the pages of which libvips makes the same pixels as our decoder. */
+/** libvips decodes the page to the same pixels as our decoder. */
 function isPlain(page: TiffPage): boolean {
   const { compression, planar, type, samples, colours, reversedBits } = page;
-  // YCbCr that is not JPEG is left as it is, shown as RGB.
+  // libvips leaves YCbCr that is not JPEG unconverted.
   const isRgb = colours.kind === "rgb" ||
     colours.kind === "ycbcr" && compression === "jpeg";
   return isRgb && samples === 3 && !planar && !reversedBits &&
     type.bits === 8 && type.kind === "unsigned";
 }
 
-/** How many tiles of a page are decoded together; 1 where they cannot be. */
+/** Number of tiles of a page decoded per batch; 1 if they cannot be batched. */
 export function blocksTogether(page: TiffPage): number {
   const { compression, tiled, block } = page;
   const isWhole = block.width % 16 === 0 && block.height % 16 === 0; // TIFF's rule
   if (!tiled || !isWhole || !(compression in TILES) || !isPlain(page)) return 1;
-  return Math.max(1, Math.floor(MOST_PIXELS / (block.width * block.height)));
+  return Math.max(1, Math.floor(MAX_PIXELS / (block.width * block.height)));
 }
 
-/** Tells the pages whose strips of a block are decoded together. */
+/** The strips of a block of this page are decoded in a batch. */
 export function areStripsTogether(page: TiffPage): boolean {
   return !page.tiled && page.compression in STRIPS && isPlain(page);
 }
 
 /**
- * Opaque RGBA of each tile of a page that takes several together.
+ * Opaque RGBA of each tile in a batch.
  *
  * @throws {Error} If libvips cannot decode one of them.
  */
@@ -101,9 +102,9 @@ async function decodeTiff(
   }
   const sharp = await libvips();
   const { data, info } = await sharp(tiffOf(page, pieces, height), {
-    failOn: "warning", // which is all that libtiff has for damaged LZW
+    failOn: "warning", // libtiff only warns of damaged LZW
     ignoreIcc: true,
-    limitInputPixels: 2 * MOST_PIXELS,
+    limitInputPixels: 2 * MAX_PIXELS,
   }).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
   if (info.channels !== 4) {
     throw new RangeError(`Blocks have ${info.channels} channels`);
@@ -111,7 +112,7 @@ async function decodeTiff(
   return data;
 }
 
-/** Checks the size and the end of a JPEG: libvips would fill up what lacks. */
+/** Checks the size and end of a JPEG: libvips would fill missing pixels. */
 function isWholeJpeg(bytes: Uint8Array, { width, height }: Size): boolean {
   const frame = jpegFrame(bytes);
   return frame?.width === width && frame.height === height &&
@@ -166,7 +167,10 @@ function tiffOf(
   return file;
 }
 
-/** The fields that describe the pieces; libtiff corrects the subsampling by the first of them. */
+/**
+ * The fields that describe the pieces; libtiff corrects the subsampling from
+ * the first piece.
+ */
 function fieldsOf(
   { block, tiled, pieceRows, compression, predictor, colours }: TiffPage,
   height: number,

@@ -1,17 +1,17 @@
 /**
- * Work that is cheaper for several at a time: what is on its way at the same
- * time is worked on together.
+ * Coalesces work that is cheaper in batches: items in flight at the same time
+ * are processed together.
  *
  * @module
  */
 
-/** Work on up to `most` items, each with a result of its own. */
+/** Work on a batch of up to `most` items, with one result each. */
 interface TogetherOptions<Item, Result> {
   most: number;
   work(items: readonly Item[]): Promise<Result>[];
 }
 
-/** Items that wait for company as long as more are coming. */
+/** Items that wait for a batch as long as more are in flight. */
 export class Together<Item, Result> {
   readonly #options: TogetherOptions<Item, Result>;
   #coming = 0;
@@ -21,7 +21,10 @@ export class Together<Item, Result> {
     this.#options = options;
   }
 
-  /** The result of an item that is on its way; none where it comes to nothing. */
+  /**
+   * The result of an item in flight; undefined if the item resolves to
+   * undefined.
+   */
   async run(coming: Promise<Item | undefined>): Promise<Result | undefined> {
     this.#coming++;
     let result: Promise<Result> | undefined;

@@ -1,5 +1,5 @@
 /**
- * The meaning of a TIFF's samples, and the opaque RGBA that they make.
+ * The meaning of a TIFF's samples, and their conversion to opaque RGBA.
  *
  * Format: TIFF 6.0, sections 3 to 6 and 18.
  *
@@ -9,22 +9,26 @@ import { ImageError } from "../../../errors.ts";
 import type { Interleaved } from "./jpeg2000.ts";
 import type { Backdrop } from "../../pyramid.ts";
 import { readYcbcrRules, type YcbcrRules } from "./ycbcr.ts";
-import { TAG, type TiffDirectory } from "../parser.ts";
+import type { TiffDirectory } from "../parser.ts";
+import { TAG } from "../tags.ts";
 
-/** The meaning of a pixel's first samples; those behind are not shown. */
+/** The meaning of a pixel's first samples; further ones are not shown. */
 export type Colours =
   | { kind: "grey"; whiteIsZero: boolean }
   | { kind: "rgb"; assumed: boolean } // assumed: the file calls it grey
   | { kind: "ycbcr"; rules: YcbcrRules }
   | { kind: "palette"; map: Uint8Array }; // RGB by index
 
-/** The sample that says how opaque a pixel is. */
+/** The sample that holds the opacity of a pixel. */
 export interface Alpha {
   sample: number;
   premultiplied: boolean;
 }
 
-/** A kind of pixels that our blocks lack, and that libvips decodes whole. */
+/**
+ * Pixels of a kind that our block decoder lacks, and that libvips decodes
+ * whole.
+ */
 export class ForVipsError extends ImageError {
   /** @param kind such as CMYK. */
   constructor(readonly kind: string) {
@@ -43,7 +47,7 @@ const REFUSED: Record<number, string> = {
 const WHITE_IS_ZERO = 0, BLACK_IS_ZERO = 1, RGB = 2, PALETTE = 3;
 const CMYK = 5, YCBCR = 6, LAB = 8, ICC_LAB = 9;
 
-/** Samples of a pixel that are no extra samples, where they are not one. */
+/** Number of samples that are not extra samples, if it is not 1. */
 const OWN_SAMPLES: Record<number, number> = {
   [RGB]: 3,
   [CMYK]: 4,
@@ -64,7 +68,7 @@ export function shownSamples(
   return alpha ? [...own, alpha.sample] : own;
 }
 
-/** Tells YCbCr of which several pixels have one Cb and Cr. */
+/** The colours are YCbCr with subsampled chroma. */
 export function sharesColours(colours: Colours): boolean {
   if (colours.kind !== "ycbcr") return false;
   const { rows, columns } = colours.rules.shared;
@@ -77,7 +81,7 @@ export async function readColours(
   { samples, alpha, ownColours }: {
     samples: number;
     alpha: Alpha | undefined;
-    /** Pieces say themselves that they are YCbCr, and are decoded to RGB. */
+    /** Pieces declare YCbCr themselves, and are decoded to RGB. */
     ownColours: boolean;
   },
 ): Promise<Colours> {
@@ -113,7 +117,10 @@ export async function readColours(
   );
 }
 
-/** libvips takes whatever follows the inks for opacity, and any four for CMYK. */
+/**
+ * libvips takes any sample after the inks for opacity, and any four inks for
+ * CMYK.
+ */
 async function refuseForVips(
   directory: TiffDirectory,
   photometric: number,
@@ -140,9 +147,9 @@ async function readColorMap(
   const values = await directory.numbers(TAG.colorMap);
   const size = Math.floor(values.length / 3);
   if (bits > 8 || size < 2 ** bits) {
-    throw new ImageError("it is damaged: its palette is short");
+    throw new ImageError("it is damaged: its palette is too short");
   }
-  // Some writers store 8 bits in the 16 of an entry.
+  // Some writers store 8-bit values in the 16-bit entries.
   const shift = values.some((value) => value > 255) ? 8 : 0;
   const map = new Uint8Array(256 * 3);
   for (let i = 0; i < Math.min(256, size); i++) {
@@ -152,8 +159,8 @@ async function readColorMap(
 }
 
 /**
- * The first extra sample that is opacity. One without a meaning, such as near
- * infrared beside RGB, is none.
+ * The first extra sample that is declared as opacity. An unspecified one, such
+ * as near infrared beside RGB, is not.
  */
 export async function readAlpha(
   directory: TiffDirectory,
@@ -220,7 +227,7 @@ function colourTable(colours: Colours): Uint32Array {
   });
 }
 
-/** Lays pixels over a grey, `behind`. */
+/** Composites pixels over a grey, `behind`. */
 function composite(
   out: Uint8Array,
   data: Uint8Array,

@@ -1,11 +1,11 @@
 /**
- * The changes that decoding makes to a TIFF's pixels, as `Pyramid.warnings`:
- * the same as other formats use where there are such.
+ * The changes that decoding makes to a TIFF's pixels, as `Pyramid.warnings`,
+ * worded as for other formats.
  *
  * @module
  */
 import { colourSamples } from "./colours.ts";
-import { TAG } from "../parser.ts";
+import { TAG } from "../tags.ts";
 import type { TiffPage } from "../page.ts";
 import type { SampleType } from "./samples.ts";
 
@@ -23,12 +23,15 @@ export function conversions(page: TiffPage): string[] {
     ...scaled(type),
     ...alpha === undefined ? [] : [`has alpha: composited over ${backdrop}`],
     ...nodata === undefined ? [] : [
-      `nodata value ${nodata}: shown as it is stored, and for what is left out`,
+      `nodata value ${nodata}: shown as stored, and used for omitted blocks`,
     ],
   ];
 }
 
-/** Of samples that are neither colours nor opacity: near infrared, say. */
+/**
+ * Warnings of samples that are neither colours nor opacity, such as near
+ * infrared.
+ */
 function channelsLeftOut({ samples, colours, alpha }: TiffPage): string[] {
   const own = colourSamples(colours);
   const left = Array.from({ length: samples - own }, (_, i) => own + i)
@@ -37,18 +40,18 @@ function channelsLeftOut({ samples, colours, alpha }: TiffPage): string[] {
   if (left.length === 0) return [];
   return [
     left.length === 1
-      ? `channel ${left[0]} left out: neither a colour nor alpha`
-      : `channels ${left.join(", ")} left out: neither colours nor alpha`,
+      ? `channel ${left[0]} ignored: neither a colour nor alpha`
+      : `channels ${left.join(", ")} ignored: neither colours nor alpha`,
   ];
 }
 
-/** How numbers beyond 8 bits became 8. */
+/** Warnings of samples that were scaled to 8 bits. */
 function scaled({ bits, kind, range }: SampleType): string[] {
   if (range === undefined) {
     return bits > 8 ? [`${bits}-bit samples scaled to 8`] : [];
   }
-  const { least, most } = range;
+  const { min, max } = range;
   return [
-    `${bits}-bit samples (${kind}) scaled to 8: ${least} is black, ${most} white`,
+    `${bits}-bit samples (${kind}) scaled to 8: ${min} is black, ${max} white`,
   ];
 }

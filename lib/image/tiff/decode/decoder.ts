@@ -1,7 +1,7 @@
 /**
- * Decodes the blocks of a TIFF to opaque RGBA. A block is a tile or some strips,
- * each of one or, with planes apart, of several pieces. Several JPEG or LZW
- * tiles are decoded faster together: batch_decoder.ts.
+ * Decodes the blocks of a TIFF to opaque RGBA. A block is a tile or some
+ * strips, each of one piece or, with separate planes, of several. JPEG and LZW
+ * tiles are decoded faster in batches: batch_decoder.ts.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { JFIF_RULES, spreadYcbcr, ycbcrBytes, ycbcrToRgb } from "./ycbcr.ts";
 
 /** The bytes of a tile, a strip, or of rows of one. */
 export interface Piece {
-  /** Undefined where the file leaves it out. */
+  /** Undefined if the file omits it. */
   bytes: Uint8Array | undefined;
   rows: number;
 }
@@ -25,10 +25,9 @@ export interface Piece {
 /**
  * The pixels of a block.
  *
- * @param planes its pieces from top to bottom; with separate planes of each that
- *   is shown.
- * @param size of what is stored: the last strip of an image is shorter.
- * @param inside what of it lies in the image; the rest may be missing.
+ * @param planes its pieces from top to bottom, for each plane that is shown.
+ * @param size size as stored: the last strip of an image is shorter.
+ * @param inside the part inside the image; the rest may be missing.
  * @throws {ImageError} With the reason only.
  */
 export async function decodeBlock(
@@ -55,7 +54,7 @@ export async function decodeBlock(
   return { data: toRgba(samples, { ...page, alpha }), ...size };
 }
 
-/** 8-bit samples side by side: of all channels, or of one plane. */
+/** Interleaved 8-bit samples: of all channels, or of one plane. */
 async function decodePiece(
   page: TiffPage,
   bytes: Uint8Array,
@@ -101,7 +100,7 @@ async function unpackPiece(
   return { data, channels, ...size };
 }
 
-/** To RGB, unless libjpeg has: it does so with three channels. */
+/** Converts to RGB, unless libjpeg did: it does so with three channels. */
 function convertYcbcr(page: TiffPage, samples: Interleaved): void {
   const { colours, compression, planar } = page;
   if (colours.kind !== "ycbcr") return;
@@ -110,8 +109,8 @@ function convertYcbcr(page: TiffPage, samples: Interleaved): void {
 }
 
 /**
- * A piece that the file leaves out: its samples are the value that stands for
- * no data, or zero, whatever colour that is.
+ * A piece that the file omits: its samples are the nodata value, or zero,
+ * whatever colour that is.
  */
 function emptyPiece(
   page: TiffPage,
@@ -128,7 +127,7 @@ function emptyPiece(
   return { data, width, height, channels };
 }
 
-/** Parts under each other. */
+/** Stacks parts vertically. */
 function stacked(
   parts: readonly Interleaved[],
   { width, height }: Size,
@@ -145,7 +144,7 @@ function stacked(
   return { data, width, height, channels };
 }
 
-/** Planes to pixels: the first channel of each. */
+/** Interleaves planes: the first channel of each. */
 function interleaved(planes: readonly Interleaved[]): Interleaved {
   const { width, height } = planes[0]!;
   const channels = planes.length;

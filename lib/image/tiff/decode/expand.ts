@@ -1,7 +1,6 @@
 /**
- * Undoes the compression of a TIFF's pieces that hold samples as they are.
- * Deflate and zstd work through node:zlib, in threads of its own; LZW and
- * PackBits are ours.
+ * Decompresses a TIFF's pieces of plain samples. Deflate and zstd use
+ * node:zlib, in its own threads; LZW and PackBits are ours.
  *
  * @module
  */
@@ -14,15 +13,15 @@ import type { TiffPage } from "../page.ts";
 const inflated = promisify(inflate);
 const zstdDecompressed = promisify(zstdDecompress);
 
-// Less is inflated sooner than a thread is asked for it: a strip of one row.
+// Fewer bytes are inflated faster than a thread takes over: a strip of one row.
 const SMALL_BYTES = 2 ** 15;
 
 // Bytes that may follow the pixels of a piece: a strip padded to full height.
 const SLACK_BYTES = 2 ** 20;
 
 /**
- * The samples of a piece, `length` bytes; what is missing behind `least` is 0:
- * rows below the image, which some writers leave out.
+ * The samples of a piece, `length` bytes; bytes missing after the first `least`
+ * are 0: rows below the image, which some writers omit.
  *
  * @throws {ImageError} With the reason only.
  */
@@ -79,14 +78,14 @@ function ownBytes(data: Uint8Array, length: number): Uint8Array {
   return bytes;
 }
 
-/** The bits of a byte, the last first. */
+/** The bits of a byte in reverse order. */
 function reverseBits(byte: number): number {
   let reversed = 0;
   for (let i = 0; i < 8; i++) reversed |= (byte >> i & 1) << 7 - i;
   return reversed;
 }
 
-/** Runs of bytes, and repeated bytes (TIFF 6.0, section 9). */
+/** Decodes PackBits: literal runs and repeated bytes (TIFF 6.0, section 9). */
 function decodePackBits(bytes: Uint8Array, maxBytes: number): Uint8Array {
   const out = new Uint8Array(maxBytes);
   let size = 0;

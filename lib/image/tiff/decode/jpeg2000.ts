@@ -13,7 +13,7 @@ export interface Interleaved extends Size {
   channels: number;
 }
 
-/** What is used of the package, which has no types. */
+/** The members of the package in use; it has no types. */
 interface Module {
   J2KDecoder: new () => Decoder;
 }
@@ -41,7 +41,7 @@ const errors: string[] = [];
 /**
  * Decodes a codestream or a JP2 file.
  *
- * @param maxPixels more are refused by the header alone.
+ * @param maxPixels larger blocks are refused by their header.
  * @throws {ImageError} With the reason only.
  */
 export async function decodeJpeg2000(
@@ -61,7 +61,7 @@ export async function decodeJpeg2000(
     if (bitsPerSample > 16 || isSigned) {
       throw new ImageError(
         `JPEG 2000 of ${bitsPerSample} bits${
-          isSigned ? " with a sign" : ""
+          isSigned ? ", signed," : ""
         } is not supported, only of up to 16`,
       );
     }
@@ -69,14 +69,14 @@ export async function decodeJpeg2000(
     return { data, width, height, channels: componentCount };
   } catch (cause) {
     if (cause instanceof ImageError) throw cause;
-    module = undefined; // it may have run out of memory: take a fresh one
+    module = undefined; // it may have run out of memory: load a fresh one
     throw new ImageError("a JPEG 2000 block is damaged", { cause });
   } finally {
     if (module !== undefined) decoder.delete();
   }
 }
 
-/** Samples in one or two little-endian bytes as 8 bits: the highest of them. */
+/** Samples of one or two little-endian bytes as 8 bits: the highest ones. */
 function toBytes(data: Uint8Array, bits: number): Uint8Array {
   if (bits === 8) return data;
   if (bits < 8) {
@@ -88,7 +88,7 @@ function toBytes(data: Uint8Array, bits: number): Uint8Array {
   );
 }
 
-// How a codestream begins: start, then the segment with its size.
+// Start of a codestream: SOC, then the SIZ segment.
 const START = [0xff, 0x4f, 0xff, 0x51];
 
 // Bytes from there to the end of the first component (ISO 15444-1, A.5.1).
@@ -97,7 +97,7 @@ const SIZ_BYTES = 45;
 // Grey, or red, green and blue: the package throws at two and four.
 const COMPONENTS = [1, 3];
 
-/** Refuses by the header, before memory is set aside. */
+/** Refuses by the header, before memory is allocated. */
 function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
   const at = codestreamAt(encoded);
   const isStart = START.every((byte, i) => encoded[at + i] === byte);
@@ -124,10 +124,10 @@ function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
     throw new ImageError("a JPEG 2000 block is damaged (it has no header)");
   }
   for (let i = 0; i < components; i++) {
-    // The package reads all of them as if they were of one size.
+    // The package reads all components as if they had one size.
     if (view.getUint16(42 + 3 * i + 1) !== 0x0101) {
       throw new ImageError(
-        "JPEG 2000 with subsampled colours is not supported",
+        "JPEG 2000 with subsampled chroma is not supported",
       );
     }
   }
@@ -136,7 +136,7 @@ function refuseUnsupported(encoded: Uint8Array, maxPixels: number): void {
 // Types of boxes (ISO 15444-1, I.4): the first of a JP2 file, the codestream.
 const SIGNATURE = 0x6a502020, CODESTREAM = 0x6a703263;
 
-/** Where the codestream begins: at once, or in its box of a JP2 file. */
+/** Offset of the codestream: 0, or that of its box in a JP2 file. */
 function codestreamAt(encoded: Uint8Array): number {
   const view = new DataView(
     encoded.buffer,

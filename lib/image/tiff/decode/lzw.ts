@@ -1,7 +1,7 @@
 /**
- * LZW as TIFF has it: codes of 9 to 12 bits, the highest bit first, and wider
- * ones one code early. Files older than TIFF 5 have the lowest bit first, and no
- * code early; libtiff still reads them.
+ * TIFF's LZW: codes of 9 to 12 bits, the highest bit first, widened one code
+ * early. Files older than TIFF 5 have the lowest bit first, and no early
+ * change; libtiff still reads them.
  *
  * Format: TIFF 6.0, section 13.
  *
@@ -17,7 +17,7 @@ const MAX_CODES = 4096;
 /**
  * The decoded bytes, at most `maxBytes`.
  *
- * @throws {ImageError} If a code refers to what has not been.
+ * @throws {ImageError} If a code refers to an undefined entry.
  */
 export function decodeLzw(
   encoded: Uint8Array,
@@ -26,7 +26,7 @@ export function decodeLzw(
   const out = new Uint8Array(maxBytes);
   const isOld = encoded[0] === 0 && (encoded[1]! & 1) === 1; // a clear, reversed
   const early = isOld ? 0 : 1;
-  // A code stands for bytes that were written before: where, and how many.
+  // A code stands for earlier output: its offset and length.
   const starts = new Uint32Array(MAX_CODES);
   const lengths = new Uint32Array(MAX_CODES);
   let next = FIRST;
@@ -58,7 +58,7 @@ export function decodeLzw(
       size = repeat(out, starts[code]!, lengths[code]!, size);
     } else if (code === next && last >= 0) { // the string it begins itself
       size = repeat(out, last, lastLength + 1, size);
-    } else throw new ImageError("an LZW code refers to nothing");
+    } else throw new ImageError("an LZW code refers to an undefined entry");
     if (last >= 0 && next < MAX_CODES) { // the last string and this first byte
       starts[next] = last;
       lengths[next++] = lastLength + 1;
@@ -70,7 +70,7 @@ export function decodeLzw(
   return out.subarray(0, size);
 }
 
-/** Writes again what stands at `from`; it may run into what it writes. */
+/** Copies output from `from`; source and destination may overlap. */
 function repeat(
   out: Uint8Array,
   from: number,

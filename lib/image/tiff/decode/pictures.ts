@@ -1,7 +1,7 @@
 /**
- * Pieces of a TIFF that are pictures of their own: JPEG and WebP, which
- * libjpeg-turbo and libwebp decode through sharp (without it JPEG in
- * JavaScript), and JPEG 2000.
+ * Pieces of a TIFF that are complete images: JPEG and WebP, decoded by
+ * libjpeg-turbo and libwebp through sharp (without it, JPEG in JavaScript), and
+ * JPEG 2000.
  *
  * @module
  */
@@ -15,23 +15,23 @@ import type { Pixels } from "../../pyramid.ts";
 import type { TiffPage } from "../page.ts";
 import { JFIF_RULES, ycbcrToRgb } from "./ycbcr.ts";
 
-/** The size that a piece must have. */
+/** Required size of a piece. */
 export interface PieceSize {
-  /** The piece as it should be stored, px. */
+  /** Size of the piece as stored, px. */
   size: Size;
-  /** Of it, what lies in the image. */
+  /** Size of its part inside the image. */
   inside: Size;
 }
 
-/** Tells the pages whose pieces are pictures. */
+/** The pieces of the page are complete images. */
 export function isPicture({ compression }: TiffPage): boolean {
   return compression === "jpeg" || compression === "webp" ||
     compression.startsWith("jpeg2000");
 }
 
 /**
- * The samples of a piece, 8 bits each: RGB where it says itself that it is
- * YCbCr, or is a JPEG of three channels.
+ * The samples of a piece, 8 bits each: RGB if it declares YCbCr, or is a JPEG
+ * of three channels.
  *
  * @throws {ImageError} With the reason only.
  */
@@ -80,7 +80,7 @@ function refuseOtherChannels(found: number, wanted: number): void {
   }
 }
 
-/** Channels as they are: one is grey to libvips, and four are inverted inks. */
+/** Channels as stored: libvips takes one for grey, and four for inverted inks. */
 async function decodeJpeg(
   bytes: Uint8Array,
   channels: number,
@@ -157,7 +157,7 @@ export function jpegFrame(
   return undefined;
 }
 
-/** A JPEG that needs no tables of its file, and says what its colours are. */
+/** A self-contained JPEG: with its tables, and a declaration of its colours. */
 function wholeJpeg(
   { jpegTables, colours, samples }: TiffPage,
   bytes: Uint8Array,
@@ -188,7 +188,7 @@ function joined(parts: readonly ArrayLike<number>[]): Uint8Array {
 
 const ADOBE = new TextEncoder().encode("Adobe");
 
-/** A JPEG from behind its start, without JFIF and Adobe segments in its head. */
+/** A JPEG after its start marker, without JFIF and Adobe segments. */
 function withoutMarkers(bytes: Uint8Array): Uint8Array {
   let at = 0;
   while (
@@ -200,8 +200,8 @@ function withoutMarkers(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * The upper left of a picture that may be larger than what is needed, or have
- * only what lies in the image.
+ * The upper left of a picture that may be larger than needed, or end at the
+ * edge of the image.
  */
 function fitTo(picture: Interleaved, { size, inside }: PieceSize): Interleaved {
   const { width, height } = size;

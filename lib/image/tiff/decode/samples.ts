@@ -1,5 +1,5 @@
 /**
- * Samples of a TIFF: how their numbers are stored, and how they become 8 bits.
+ * Samples of a TIFF: their storage, and their conversion to 8 bits.
  *
  * Formats: TIFF 6.0, and Adobe Photoshop TIFF Technical Note 3 for the
  * predictor of floating point.
@@ -7,26 +7,29 @@
  * @module
  */
 import { ImageError } from "../../../errors.ts";
-import { TAG, type TiffDirectory } from "../parser.ts";
+import type { TiffDirectory } from "../parser.ts";
+import { TAG } from "../tags.ts";
 
 /** The type of a page's numbers. */
 export interface SampleType {
   bits: number;
   kind: "unsigned" | "signed" | "floating point";
-  /** The numbers shown as 0 and 255; undefined where the highest bits count. */
+  /**
+   * The numbers shown as 0 and 255; undefined if the highest 8 bits are taken.
+   */
   range: SampleRange | undefined;
 }
 
-/** Numbers between which samples are shown. */
+/** Range of numbers that is shown. */
 export interface SampleRange {
-  least: number;
-  most: number;
+  min: number;
+  max: number;
 }
 
-/** The step that was taken before compression. */
+/** Transform applied before compression. */
 export type Predictor = "none" | "horizontal" | "floating point";
 
-/** Of numbers in a row of a block. */
+/** Layout of the numbers in a row of a block. */
 export interface RowLayout {
   /** Numbers in a row. */
   length: number;
@@ -39,7 +42,7 @@ const KINDS: Record<number, SampleType["kind"]> = {
   1: "unsigned",
   2: "signed",
   3: "floating point",
-  4: "unsigned", // "undefined": taken for the default, as libtiff does
+  4: "unsigned", // "undefined": treated as the default, as in libtiff
 };
 const BITS: Record<SampleType["kind"], (bits: number) => boolean> = {
   unsigned: (bits) => bits >= 1 && bits <= 32 || bits === 64,
@@ -78,9 +81,9 @@ export async function readSampleType(
 }
 
 /**
- * Unsigned numbers up to 16 bits use all of their range. Of others the file may
- * say what is black and white; else it is their type's range, and that of
- * floating point is 0 to 1.
+ * Unsigned numbers up to 16 bits use their full range. For others the file may
+ * state black and white; otherwise it is the range of their type, and 0 to 1
+ * for floating point.
  */
 async function readRange(
   directory: TiffDirectory,
@@ -88,13 +91,13 @@ async function readRange(
   bits: number,
 ): Promise<SampleRange | undefined> {
   if (kind === "unsigned" && bits <= 16) return undefined;
-  const least = await directory.number(TAG.sMinSampleValue, NaN);
-  const most = await directory.number(TAG.sMaxSampleValue, NaN);
-  if (least < most && Number.isFinite(most - least)) return { least, most };
-  if (kind === "floating point") return { least: 0, most: 1 };
+  const min = await directory.number(TAG.sMinSampleValue, NaN);
+  const max = await directory.number(TAG.sMaxSampleValue, NaN);
+  if (min < max && Number.isFinite(max - min)) return { min, max };
+  if (kind === "floating point") return { min: 0, max: 1 };
   return kind === "signed"
-    ? { least: -(2 ** (bits - 1)), most: 2 ** (bits - 1) - 1 }
-    : { least: 0, most: 2 ** bits - 1 };
+    ? { min: -(2 ** (bits - 1)), max: 2 ** (bits - 1) - 1 }
+    : { min: 0, max: 2 ** bits - 1 };
 }
 
 /** @throws {ImageError} With the reason only. */
@@ -111,12 +114,12 @@ export async function readPredictor(
   );
 }
 
-/** Bytes of a row, which begins at a byte. */
+/** Bytes of a row; rows are padded to whole bytes. */
 export function bytesOfRow({ bits }: SampleType, length: number): number {
   return Math.ceil(length * bits / 8);
 }
 
-/** A sample of 8 bits that shows `value`; beyond the type, its nearest. */
+/** The 8-bit sample that shows `value`, clamped to the type's range. */
 export function shownSample(type: SampleType, value: number): number {
   return toBytes(type, [value])[0]!;
 }
@@ -126,8 +129,8 @@ type Numbers = ArrayLike<number>;
 /**
  * The samples of rows as 8 bits.
  *
- * @param data rows one after the other, each from a byte on; may be changed.
- * @param raw whether numbers below 8 bits stay as they are: indices.
+ * @param data consecutive rows, each padded to whole bytes; may be modified.
+ * @param raw keeps numbers below 8 bits unscaled: indices.
  */
 export function unpackSamples(
   data: Uint8Array,
@@ -145,7 +148,7 @@ export function unpackSamples(
     return data;
   }
   if (![8, 16, 32, 64].includes(bits)) {
-    // libtiff, and so GDAL, has the lowest byte first in a big-endian file.
+    // libtiff, and so GDAL, puts the lowest byte first in a big-endian file.
     if (bits === 24 && !littleEndian) swap(data, 3);
     const numbers = unpackBits(data, bits, layout);
     return raw ? Uint8Array.from(numbers) : toBytes(type, numbers);
@@ -157,7 +160,7 @@ export function unpackSamples(
   return toBytes(type, numbersOf(data, type));
 }
 
-/** Each number plus the one to its left; they wrap around. */
+/** Adds to each number the one on its left, with wraparound. */
 function addUp(
   numbers: Uint8Array | Uint16Array | Uint32Array | BigUint64Array,
   { length, rows, channels }: RowLayout,
@@ -176,7 +179,7 @@ function addUp(
   }
 }
 
-/** Undoes the predictor of floating point: rows become little-endian numbers. */
+/** Undoes the floating-point predictor: rows become little-endian numbers. */
 function joinBytes(
   data: Uint8Array,
   bytes: number,
@@ -235,7 +238,10 @@ function numbersOf(data: Uint8Array, { bits, kind }: SampleType): Numbers {
   return new Int8Array(buffer, byteOffset, count);
 }
 
-/** Numbers of any bits, the highest first; each row begins at a byte. */
+/**
+ * Unpacks numbers of any bit width, the highest bit first; rows are
+ * byte-aligned.
+ */
 function unpackBits(
   data: Uint8Array,
   bits: number,
@@ -264,21 +270,22 @@ function unpackBits(
   return out;
 }
 
-/** Numbers of a type as 8 bits. */
+/** Scales numbers of a type to 8 bits. */
 function toBytes({ bits, range }: SampleType, numbers: Numbers): Uint8Array {
   const out = new Uint8ClampedArray(numbers.length);
   if (range === undefined && numbers instanceof Uint16Array) { // the fast way
     for (let i = 0; i < out.length; i++) out[i] = numbers[i]! >> bits - 8;
   } else if (range === undefined) {
-    // Few bits are spread over all values, of many the highest are taken.
+    // Below 8 bits values are spread over 0 to 255; above, the highest 8 bits
+    // are taken.
     const factor = bits < 8 ? 255 / (2 ** bits - 1) : 2 ** (8 - bits);
     const round = bits < 8 ? Math.round : Math.floor;
     for (let i = 0; i < out.length; i++) out[i] = round(numbers[i]! * factor);
   } else {
-    const { least, most } = range;
-    const factor = 255 / (most - least);
+    const { min, max } = range;
+    const factor = 255 / (max - min);
     for (let i = 0; i < out.length; i++) {
-      out[i] = (numbers[i]! - least) * factor; // rounds, and NaN is 0
+      out[i] = (numbers[i]! - min) * factor; // rounds, and NaN is 0
     }
   }
   return new Uint8Array(out.buffer);

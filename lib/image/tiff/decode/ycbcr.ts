@@ -1,6 +1,6 @@
 /**
- * YCbCr of a TIFF that no decoder of pictures converts: how it is stored, and
- * the RGB it makes.
+ * YCbCr of a TIFF that no image decoder converts: its storage, and its
+ * conversion to RGB.
  *
  * Format: TIFF 6.0, sections 20 and 21.
  *
@@ -9,19 +9,20 @@
 import { ImageError } from "../../../errors.ts";
 import type { MapSize, Size } from "../../geometry.ts";
 import type { Interleaved } from "./jpeg2000.ts";
-import { TAG, type TiffDirectory } from "../parser.ts";
+import type { TiffDirectory } from "../parser.ts";
+import { TAG } from "../tags.ts";
 
-/** How YCbCr is stored, and becomes RGB. */
+/** Storage of YCbCr, and its conversion to RGB. */
 export interface YcbcrRules {
-  /** Rows and columns of pixels that share their colours. */
+  /** Rows and columns of pixels that share their chroma. */
   shared: MapSize;
-  /** Weights of red, green and blue in luminance. */
+  /** Weights of red, green and blue in luma. */
   weights: readonly [number, number, number];
-  /** Numbers of no and of full luminance, Cb and Cr. */
+  /** Reference black and white of Y, Cb and Cr. */
   reference: readonly number[];
 }
 
-/** JFIF's: what libjpeg does, whatever a file says. */
+/** JFIF's rules: libjpeg applies them, whatever a file says. */
 export const JFIF_RULES: YcbcrRules = {
   shared: { rows: 1, columns: 1 },
   weights: [0.299, 0.587, 0.114],
@@ -72,7 +73,7 @@ export function ycbcrToRgb(
   }
 }
 
-/** Bytes of YCbCr whose pixels share colours. */
+/** Bytes of YCbCr with subsampled chroma. */
 export function ycbcrBytes(
   { width, height }: Size,
   { shared }: YcbcrRules,
@@ -82,8 +83,8 @@ export function ycbcrBytes(
 }
 
 /**
- * Y, Cb and Cr of each pixel, where some share Cb and Cr: units of their Y, row
- * by row, then Cb and Cr.
+ * Expands subsampled YCbCr to Y, Cb and Cr of each pixel. Stored are units:
+ * their Y row by row, then Cb and Cr.
  */
 export function spreadYcbcr(
   units: Uint8Array,

@@ -8,17 +8,18 @@ import { deflate } from "node:zlib";
 import { libvips } from "../../formats/libvips.ts";
 import type { Rgb } from "../../pyramids/rgb.ts";
 
-/** How blocks are stored: small, or without loss. */
+/** Compression of blocks: lossy JPEG, or lossless deflate. */
 export type BlockCompression =
   | { kind: "jpeg"; quality: number } // 1 to 100
   | { kind: "deflate" };
 
 const deflated = promisify(deflate);
 
-// On tissue 1 % larger than zlib's default of 6, in two thirds of the time.
+// On tissue 1 % larger than with zlib's default of 6, in two thirds of the
+// time.
 const DEFLATE_LEVEL = 4;
 
-/** The bytes of one block, whole: it needs no tables of its file. */
+/** The bytes of one self-contained block: it needs no tables of its file. */
 export async function encodeBlock(
   block: Rgb,
   compression: BlockCompression,
@@ -33,9 +34,9 @@ export async function encodeBlock(
     .toBuffer();
 }
 
-/** Each sample less the one to its left: TIFF's predictor 2. */
+/** Subtracts from each sample the one on its left: TIFF's predictor 2. */
 function differences({ data, width, height }: Rgb): Uint8Array {
-  const out = new Uint8Array(data); // wraps around, as the format wants it
+  const out = new Uint8Array(data); // wraps around, as the format requires
   const rowBytes = width * 3;
   for (let row = 0; row < height; row++) {
     const first = row * rowBytes;

@@ -1,6 +1,6 @@
 /**
- * Copies any image into a tiled pyramid, strip by strip: each level holds one
- * row of its blocks while it fills, and hands it on shrunk by half.
+ * Copies any image into a tiled pyramid, strip by strip: each level buffers one
+ * row of its blocks, and passes it on halved.
  *
  * @module
  */
@@ -16,23 +16,23 @@ import {
 import { type BlockCompression, encodeBlock } from "./encoder.ts";
 import { blockGrid, type TiffWriter, writeTiff } from "./writer.ts";
 
-/** How a pyramid is written. */
+/** Options of {@linkcode writePyramid}. */
 export interface PyramidOptions {
   compression: BlockCompression;
   /** Width and height of a block, px; a multiple of 16. */
   blockSize: number;
   signal?: AbortSignal;
-  /** Is told the rows of level 0 that are done. */
+  /** Called with the number of level-0 rows that are done. */
   onProgress?: (done: number, total: number) => void;
 }
 
 // The smallest level is the first whose sides are both below this, px.
-const SMALLEST_LEVEL = 1024;
+const MIN_LEVEL = 1024;
 
 // Blocks encoded at a time, in the threads of libvips and zlib.
 const ENCODINGS = 4;
 
-// Pixels read at a time, 16 MiB as RGBA, or one block if that is more.
+// Pixels read at a time: 16 MiB as RGBA, or one block if that is more.
 const READ_PIXELS = 2 ** 22;
 
 /** Sizes of the levels of an image of `size`, level 0 first. */
@@ -46,12 +46,12 @@ export function levelSizes({ width, height }: Size): Size[] {
 }
 
 function isLarge({ width, height }: Size): boolean {
-  return width >= SMALLEST_LEVEL || height >= SMALLEST_LEVEL;
+  return width >= MIN_LEVEL || height >= MIN_LEVEL;
 }
 
 /**
  * Writes `source` as a pyramid at `path`: each level is the mean of 2 x 2 px of
- * the one before. The file appears whole or not at all.
+ * the one before. The file is written atomically.
  *
  * @returns the sizes of its levels.
  * @throws {ImageError} If the source cannot be read.
@@ -135,7 +135,7 @@ class Band {
     this.#strip = this.#nextStrip();
   }
 
-  /** Puts rows below the whole ones, at `x`; what is beyond the edge is left out. */
+  /** Adds rows below the complete ones, at `x`; clips pixels beyond the edge. */
   paste(part: Rgb, x: number): void {
     const { data, width } = this.#strip;
     const columns = Math.min(part.width, width - x);
@@ -169,7 +169,7 @@ class Band {
   }
 }
 
-/** Where pixels lie in the blocks of a level of `size`. */
+/** Position of pixels in the blocks of a level of `size`. */
 interface Place extends Location {
   level: number;
   size: Size;
@@ -202,7 +202,7 @@ class BlockQueue {
     for (let i = 0; i < blockGrid(part, blockSize).columns; i++) {
       const block = cutBlock(part, { x: i * blockSize, y: 0, ...square });
       const encoded = encodeBlock(block, compression);
-      encoded.catch(() => {}); // thrown where it is waited for
+      encoded.catch(() => {}); // thrown where it is awaited
       this.#waiting.push({ level, index: first + i, encoded });
       if (this.#waiting.length >= ENCODINGS) await this.#writeOldest();
     }

@@ -1,6 +1,6 @@
 /**
- * Pixels that are already there, as a TIFF: its header, and the pixels as they
- * are. Nothing is decoded or held, so they may come as a stream.
+ * Raw pixels as a TIFF: a header, then the pixels unchanged. Nothing is decoded
+ * or held, so they may be streamed.
  *
  * Format: TIFF 6.0, section 6 (RGB, uncompressed, in strips).
  *
@@ -17,7 +17,7 @@ import {
   TYPE,
 } from "../directory.ts";
 
-// Readers fetch strips whole, so they are to be small.
+// Readers fetch whole strips, so strips should be small.
 const STRIP_BYTES = 2 ** 16;
 
 /** Bytes of a pixel: 8 bits each of red, green and blue. */
@@ -37,7 +37,7 @@ export function rgbTiffHeader({ width, height }: Size): Uint8Array {
   );
   const strips = Math.ceil(height / rows);
   const tableBytes = bytesOf(TYPE.long, strips);
-  // A lone value stands in its entry; two tables stand behind the header.
+  // Single values are in their entries; two tables follow the header.
   const tables = strips === 1 ? 0 : 2 * tableBytes;
   const at = Math.ceil((HEADER_BYTES + tables) / 8) * 8;
   const directory = (offsets: Uint32Array, counts: Uint32Array) =>

@@ -1,7 +1,7 @@
 /**
- * Writes tiled pyramids as TIFF, or BigTIFF where 4 GB are not enough: pages
- * from the largest level to the smallest. Blocks are written as they come, in
- * any order, and several places may share one; directories follow at the end.
+ * Writes tiled pyramids as TIFF, or BigTIFF if 4 GB are not enough: pages from
+ * the largest level to the smallest. Blocks are written as they arrive, in any
+ * order, and several places may share one; directories follow at the end.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import {
 } from "../directory.ts";
 import { geoFields } from "../georeference.ts";
 
-/** What a file is to hold. */
+/** Layout of a file to write. */
 export interface TiffLayout {
   /** Sizes of the levels, the largest first. */
   levels: readonly Size[];
@@ -30,9 +30,9 @@ export interface TiffLayout {
   compression: BlockCompression;
   /** Micrometres per level-0 px. */
   mpp?: number;
-  /** Where level 0 lies on the Earth. */
+  /** GeoTIFF entries of level 0. */
   geoTags?: readonly GeoTag[];
-  /** BigTIFF whatever the size; otherwise only where offsets need it. */
+  /** Forces BigTIFF; otherwise it is used only if offsets need it. */
   big?: boolean;
 }
 
@@ -51,8 +51,8 @@ export function blockGrid({ width, height }: Size, blockSize: number): MapSize {
 }
 
 /**
- * Writes the file at `path` with the blocks that `fill` gives it. The file
- * appears when it is whole and on the disk; if `fill` fails, nothing is left.
+ * Writes the file at `path` with the blocks that `fill` gives it. The file is
+ * written atomically and synced; if `fill` fails, nothing remains.
  */
 export async function writeTiff(
   path: string,
@@ -68,27 +68,27 @@ export async function writeTiff(
     await file.sync();
     await moveIntoPlace(temporary, path);
   } catch (cause) {
-    await Deno.remove(temporary).catch(() => {}); // the cause is the news
+    await Deno.remove(temporary).catch(() => {}); // report the first error
     throw cause;
   }
 }
 
-/** The blocks of one level: where they are, row by row. */
+/** The blocks of one level: their offsets, row by row. */
 interface LevelBlocks extends Size, MapSize {
   offsets: Float64Array;
   bytes: Uint32Array;
 }
 
-// Above this many bytes of file, offsets of 4 bytes do not reach the end.
+// Maximum file size of 4-byte offsets.
 const CLASSIC_BYTES = 2 ** 32;
 
-// What directories take up at most, beside their tables.
+// Maximum bytes of directories, beside their tables.
 const DIRECTORIES_BYTES = 2 ** 16;
 
 // Values of a table that are converted and written at a time.
 const TABLE_CHUNK = 2 ** 16;
 
-/** Takes the blocks of a pyramid; made by {@linkcode writeTiff}. */
+/** Accepts the blocks of a pyramid; created by {@linkcode writeTiff}. */
 export class TiffWriter {
   readonly #file: Deno.FsFile;
   readonly #layout: TiffLayout;
@@ -110,7 +110,7 @@ export class TiffWriter {
     });
   }
 
-  /** Writes an encoded block; {@linkcode place} says where it is seen. */
+  /** Writes an encoded block; {@linkcode place} assigns its position. */
   async write(encoded: Uint8Array): Promise<WrittenBlock> {
     if (this.#end === 0) await this.#append(new Uint8Array(HEADER_BYTES));
     const block = { offset: this.#end, bytes: encoded.length };
@@ -118,7 +118,7 @@ export class TiffWriter {
     return block;
   }
 
-  /** Shows `block` at place `index`, counted row by row, of `level`. */
+  /** Assigns `block` to position `index`, counted row by row, of `level`. */
   place(level: number, index: number, block: WrittenBlock): void {
     const { offsets, bytes } = this.#levels[level]!;
     offsets[index] = block.offset;
@@ -155,7 +155,7 @@ export class TiffWriter {
       const missing = offsets.indexOf(0);
       if (missing >= 0) {
         throw new TypeError(
-          `Cannot finish a TIFF as block ${missing} of level ${level} was not placed`,
+          `Cannot finish a TIFF because block ${missing} of level ${level} was not placed`,
         );
       }
     }
@@ -169,7 +169,7 @@ export class TiffWriter {
     return this.#end + tables >= CLASSIC_BYTES;
   }
 
-  /** Writes where the blocks of a level are, unless it fits into the entry. */
+  /** Writes the tables of a level's blocks, unless they fit into the entry. */
   async #writeTables(level: number, big: boolean): Promise<Field[]> {
     const { offsets, bytes } = this.#levels[level]!;
     const tables = [
@@ -193,7 +193,7 @@ export class TiffWriter {
     return fields;
   }
 
-  /** Makes what follows start at an 8-byte boundary. */
+  /** Pads the file to an 8-byte boundary. */
   async #pad(): Promise<void> {
     await this.#append(new Uint8Array((8 - this.#end % 8) % 8));
   }
@@ -209,7 +209,7 @@ const MICROMETRES_PER_CM = 10_000;
 // Fraction digits of a resolution in px/cm that are kept.
 const RESOLUTION_STEPS = 1000;
 
-/** The entries of a level's directory, but for its tables. */
+/** The entries of a level's directory, except its tables. */
 function pageFields(
   { levels, blockSize, compression, mpp, geoTags = [] }: TiffLayout,
   level: number,
@@ -245,7 +245,7 @@ function pageFields(
   ];
 }
 
-/** What slide readers look for beside the resolution tags. */
+/** Description with the um per px that slide readers look for. */
 function description(mpp: number | undefined): string {
   return mpp === undefined ? "zoomin pyramid" : `zoomin pyramid|MPP = ${mpp}`;
 }
@@ -256,7 +256,8 @@ function text(tag: number, value: string): Field {
 }
 
 function resolution(pixelsPerCm: number): Field[] {
-  // Of two 32-bit numbers: an electron microscope leaves no room for steps.
+  // A resolution is a ratio of 32-bit numbers: an electron microscope's leaves
+  // no room for fractions.
   const most = Math.floor((2 ** 32 - 1) / pixelsPerCm);
   const steps = Math.max(1, Math.min(RESOLUTION_STEPS, most));
   const values = [Math.round(pixelsPerCm * steps), steps];

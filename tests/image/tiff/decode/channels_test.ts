@@ -1,5 +1,5 @@
 /**
- * Channels of a TIFF: each is shown by its meaning, or left out with a warning.
+ * Channels of a TIFF: each is shown by its meaning, or ignored with a warning.
  */
 import assert from "node:assert/strict";
 import { openImage } from "../../../../lib/image/open.ts";
@@ -23,7 +23,7 @@ Deno.test("a fourth channel without a meaning is left out: it is not alpha", asy
   const recipes = [...layouts({ ...base, extra: [0] }), ...layouts(base)];
   for (const recipe of recipes) {
     assert.deepEqual(await shows(recipe, rgbAt), [
-      "channel 4 left out: neither a colour nor alpha",
+      "channel 4 ignored: neither a colour nor alpha",
     ]);
   }
 });
@@ -36,7 +36,7 @@ Deno.test("alpha is found behind other channels, and over white", async () => {
       (x, y) => over(rgbAt(x, y), sampleAt(x, y, 4)),
     );
     assert.deepEqual(warnings, [
-      "channels 4, 6 left out: neither colours nor alpha",
+      "channels 4, 6 ignored: neither colours nor alpha",
       ALPHA,
     ]);
   }
@@ -114,7 +114,7 @@ Deno.test("three channels that are only called grey are RGB, as GDAL writes them
   for (const recipe of layouts({ ...base, samples: 4, extra: [0, 0, 0] })) {
     assert.deepEqual(await shows(recipe, rgbAt), [
       ASSUMED,
-      "channel 4 left out: neither a colour nor alpha",
+      "channel 4 ignored: neither a colour nor alpha",
       DEEP,
     ]);
   }

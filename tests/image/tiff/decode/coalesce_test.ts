@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Together } from "../../../../lib/image/tiff/decode/coalesce.ts";
 
-/** Doubles numbers, and keeps the groups they came in; 13 fails. */
+/** Doubles numbers, and records their batches; 13 fails. */
 function doubler(most: number) {
   const groups: number[][] = [];
   const together = new Together<number, number>({
@@ -32,7 +32,7 @@ Deno.test("what is on its way at the same time goes together", async () => {
   coming[1]!.resolve(1);
   coming[0]!.resolve(0);
   await Promise.resolve();
-  assert.deepEqual(groups, []); // the third is still on its way
+  assert.deepEqual(groups, []); // the third is still in flight
   coming[2]!.resolve(2);
   assert.deepEqual(await Promise.all(results), [0, 2, 4]);
   assert.deepEqual(groups, [[1, 0, 2]]);

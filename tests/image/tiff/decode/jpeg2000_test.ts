@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { decodeJpeg2000 } from "../../../../lib/image/tiff/decode/jpeg2000.ts";
 
-/** A codestream up to the end of its sizes, without what follows. */
+/** A codestream up to the end of its sizes, without the rest. */
 function header(
   { width, height, components }: Record<
     "width" | "height" | "components",
@@ -43,7 +43,7 @@ Deno.test("JPEG 2000 that would take too much is refused by its header", async (
     [
       boxes(
         ["jP  ", Uint8Array.of(13, 10, 0x87, 10)],
-        ["free", header({ ...size, components: 3 })], // is not what is decoded
+        ["free", header({ ...size, components: 3 })], // a box that is not decoded
         ["jp2c", header({ ...size, width: 257, components: 3 })],
       ),
       /257 x 256 px .* large/,

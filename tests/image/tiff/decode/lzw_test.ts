@@ -32,7 +32,7 @@ Deno.test("a code that refers to what has not been is an error", () => {
     assert.throws(
       () => decodeLzw(packed(...codes), 100),
       (error: Error) =>
-        error instanceof ImageError && /refers to nothing/.test(error.message),
+        error instanceof ImageError && /undefined entry/.test(error.message),
       `${codes}`,
     );
   }

@@ -1,6 +1,4 @@
-/**
- * Tiles and strips that a TIFF leaves out, and those that are short.
- */
+/** Tiles and strips that a TIFF omits, and truncated ones. */
 import assert from "node:assert/strict";
 import { deflateSync } from "node:zlib";
 import { openImage } from "../../../../lib/image/open.ts";
@@ -45,7 +43,7 @@ Deno.test("a piece that is left out has the colour of zero, or of nodata", async
       rgbAt,
       [200, 200, 200],
     ],
-    [ // beyond the type: its nearest, as GDAL has it
+    [ // beyond the type: clamped, as in GDAL
       { ...grey, samples: 3, fields: [asciiField(42113, "-9999")] },
       rgbAt,
       [0, 0, 0],
@@ -87,7 +85,7 @@ Deno.test("nodata is named, and shown as it is stored", async () => {
     fields: [asciiField(42113, "255")],
   };
   assert.deepEqual(await shows(recipe, rgbAt), [
-    "nodata value 255: shown as it is stored, and for what is left out",
+    "nodata value 255: shown as stored, and used for omitted blocks",
   ]);
 });
 
@@ -127,9 +125,9 @@ Deno.test("tiles that Aperio leaves out are made of the finer level", async () =
     fields: [asciiField(270, "Aperio Image Library\r\nx|AppMag = 20")],
   });
   const bytes = tiffFile(
-    level(1, [0]), // glass, where the finest lacks it
+    level(1, [0]), // glass, if the finest level lacks it
     level(2, [0, 4]),
-    level(4, [0]), // of what level 1 is made of
+    level(4, [0]), // averaged from level 1
   );
   const image = await openImage(folder.write("a.svs", bytes));
   assert.equal(image.levels.length, 3);

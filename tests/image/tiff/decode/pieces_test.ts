@@ -1,5 +1,6 @@
 /**
- * Tiles and strips of a TIFF in odd compressions and sizes, and the kinds of libvips.
+ * Tiles and strips of a TIFF in odd compressions and sizes, and those left to
+ * libvips.
  */
 import assert from "node:assert/strict";
 import sharp from "sharp";
@@ -37,7 +38,7 @@ Deno.test("strips of zstd, PackBits and the LZW of before TIFF 5", async () => {
   }
 });
 
-/** JPEGs of pieces, by libvips, cut to what of them lies in the image. */
+/** JPEGs of pieces, by libvips, cut to their part inside the image. */
 async function jpegs(
   recipe: TiffRecipe,
   { cut }: { cut: boolean },
@@ -52,7 +53,7 @@ async function jpegs(
         width: cut ? Math.min(tile, width - column * tile) : tile,
         height: cut ? Math.min(rows, height - row * tile) : rows,
       };
-      // Four channels go through as inks, which libvips inverts on writing.
+      // Four channels are passed as inks, which libvips inverts on writing.
       const picture = channels === 4
         ? sharp(tiffFile({
           width: piece.width,

@@ -17,14 +17,14 @@ const NARROW = {
   values: [16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1],
 };
 
-/** The picture, smooth enough for pixels to share their colours. */
+/** The picture, smooth enough for subsampled chroma. */
 function smoothAt(x: number, y: number, columns = 1, rows = 1): Rgb {
   const left = Math.floor(x / columns) * columns;
   const top = Math.floor(y / rows) * rows;
   return [60 + 3 * left, 50 + 3 * top, 200 - 2 * left];
 }
 
-/** BT.709's luminance and colours in a narrow range. */
+/** BT.709's luma and chroma in a narrow range. */
 function toYcbcr([red, green, blue]: Rgb): [number, number, number] {
   const y = KR * red + (1 - KR - KB) * green + KB * blue;
   return [
@@ -34,7 +34,7 @@ function toYcbcr([red, green, blue]: Rgb): [number, number, number] {
   ];
 }
 
-/** Units of luminance with the colours that they share. */
+/** Units of luma with their shared chroma. */
 function ycbcrUnits(
   { numbers, width, rows }: PieceSamples,
   columns: number,

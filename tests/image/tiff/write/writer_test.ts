@@ -11,7 +11,7 @@ import { pageMetadata, readPage } from "../../tiff_pages.ts";
 
 const BLOCK = 16;
 
-/** A block that no mirroring and no mix-up of channels leaves as it is. */
+/** A block that every mirroring and every swap of channels changes. */
 function block(seed: number): Rgb {
   const data = Uint8Array.from(
     { length: BLOCK * BLOCK * 3 },
@@ -42,7 +42,7 @@ async function write(path: string, layout: TiffLayout): Promise<void> {
   });
 }
 
-/** The pixel at (x, y) of what `write` put on level 0. */
+/** The pixel at (x, y) of level 0 as written by `write`. */
 function expectedAt(x: number, y: number): number[] {
   const place = Math.floor(y / BLOCK) * 3 + Math.floor(x / BLOCK);
   const { data } = block(place === 5 ? 0 : place);

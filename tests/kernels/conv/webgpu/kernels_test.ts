@@ -8,7 +8,7 @@ import {
   convShape,
 } from "../../../../kernels/conv/conv.ts";
 import {
-  suits,
+  suitsWebGpu,
   webGpuConvolutions,
 } from "../../../../kernels/conv/webgpu/kernels.ts";
 import { convCode } from "../../../../kernels/conv/webgpu/forward_code.ts";
@@ -39,8 +39,8 @@ interface Case {
 // Sums of up to 10,000 products in float32.
 const TOLERANCE = 2e-5;
 
-// conv/conv_test.ts runs what the device at hand takes; these run on both budgets,
-// whose bodies, passes and blocks differ.
+// conv/conv_test.ts uses the budget of the current device; these cases run on
+// both budgets, whose bodies, passes and blocks differ.
 const CASES: Case[] = [
   // one pixel; a prime number of everything; odd channels in two passes
   { x: [1, 1, 1, 3], outputs: 8, kernel: 3, padding: 1, relu: true },
@@ -157,7 +157,7 @@ function compute(item: Case) {
 
 async function checkCase(item: Case): Promise<void> {
   const { shape, x, filter, bias, dy } = valuesOf(item);
-  assert.ok(suits(shape), JSON.stringify(item));
+  assert.ok(suitsWebGpu(shape), JSON.stringify(item));
   const actual = compute(item);
   const y = convReference(x, filter, bias, shape);
   if (item.relu) {
@@ -234,7 +234,7 @@ testOnWebGpu("convolutions keep no buffer of the device", async () => {
   };
   const used: number[] = [];
   for (let i = 0; i < 4; i++) {
-    // passes that go on, parts that are added up, and a stock kernel
+    // passes that continue sums, parts that are added up, and a stock kernel
     for (const item of [CASES[4]!, CASES[5]!, UNSUITED]) {
       const results = Object.values(compute(item));
       for (const result of results) await result.data();
@@ -249,7 +249,7 @@ const UNSUITED: Case = { x: [1, 3, 4, 17], outputs: 3, kernel: 1 };
 
 Deno.test("what no block fits is left to tfjs", () => {
   const shape: ConvShape = valuesOf(CASES[0]!).shape;
-  assert.ok(suits(shape));
+  assert.ok(suitsWebGpu(shape));
   const changes: Partial<ConvShape>[] = [
     { inputs: 17 },
     { outputs: 68 },
@@ -258,9 +258,9 @@ Deno.test("what no block fits is left to tfjs", () => {
     { padding: 3 },
   ];
   for (const change of changes) {
-    assert.ok(!suits({ ...shape, ...change }), JSON.stringify(change));
+    assert.ok(!suitsWebGpu({ ...shape, ...change }), JSON.stringify(change));
   }
-  assert.ok(!suits(valuesOf(UNSUITED).shape));
+  assert.ok(!suitsWebGpu(valuesOf(UNSUITED).shape));
 });
 
 const NETWORK_SPECS = [
