@@ -105,11 +105,22 @@ export type {
   BlockUse,
 } from "./image/pyramids/block_cache.ts";
 
-export { type Config, parseConfig, withSettings } from "./model/config.ts";
+export { parseConfig, withSettings } from "./model/config.ts";
+export type {
+  AugmentationConfig,
+  Config,
+  CosineSchedule,
+  EvaluationConfig,
+  NetworkConfig,
+  StepSchedule,
+  TrainingConfig,
+  ViewConfig,
+  WarmStartConfig,
+} from "./model/config_types.ts";
 export { preset, presetNames } from "./model/presets.ts";
 export { type Checkpoint, readCheckpoint } from "./model/checkpoint.ts";
 export type { Model, Normalisation } from "./model/model.ts";
-export type { Parameters } from "./model/parameters.ts";
+export type { Parameters, Variable } from "./model/parameters.ts";
 export type { StoredTensor } from "./model/safetensors.ts";
 
 export {

@@ -87,6 +87,6 @@ Deno.test("the examples in doc comments type-check", async () => {
   await deno("check", "--doc-only", "lib/mod.ts", "lib/client.ts");
 });
 
-Deno.test("all that the client exports is documented", async () => {
-  await deno("doc", "--lint", "lib/client.ts");
+Deno.test("all that the library and the client export is documented", async () => {
+  await deno("doc", "--lint", "lib/mod.ts", "lib/client.ts");
 });

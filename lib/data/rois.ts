@@ -23,6 +23,7 @@ import { type Columns, Faults, readTable, type TableRow } from "./table.ts";
 
 /** An annotated object; a point has no width and height. */
 export interface AnnotatedObject extends Region {
+  /** Kind of object, as its table names it. */
   type?: string;
 }
 

@@ -22,6 +22,7 @@ export interface AdapterDescription {
   name: string;
   /** A CPU emulates the GPU. */
   software: boolean;
+  /** Limits of a device, by WebGPU's names. */
   limits: Record<string, number>;
 }
 

@@ -29,8 +29,11 @@ export interface ParameterSpec {
   fanIn: number;
 }
 
+/** A value that training changes: a `Variable` of tfjs. */
+export type Variable = tf.Variable;
+
 /** The values of a network's parameters by name. */
-export type Parameters = ReadonlyMap<string, tf.Variable>;
+export type Parameters = ReadonlyMap<string, Variable>;
 
 /** Variables with the values that `valuesOf` gives, in the order of `specs`. */
 export function createParameters(

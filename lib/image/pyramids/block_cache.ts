@@ -11,6 +11,7 @@ import type { Pixels } from "../pyramid.ts";
 export interface BlockKey {
   /** `ByteSource.identity`: images opened twice share their blocks. */
   source: string;
+  /** Index of the level; 0 is the full resolution. */
   level: number;
   /** Index of the block, row by row. */
   block: number;
@@ -24,6 +25,7 @@ export interface BlockUse {
   decode(signal: AbortSignal): Promise<Pixels>;
   /** Reads the block; must not keep or change it. */
   visit(pixels: Pixels): void;
+  /** Aborts the wait. */
   signal?: AbortSignal | undefined;
 }
 
@@ -48,12 +50,18 @@ interface Entry {
  * may exceed it, alone.
  */
 export class BlockCache {
+  /** The bound, bytes. */
   readonly maxBytes: number;
   readonly #entries = new Map<string, Entry>(); // oldest use first
   readonly #queue: { bytes: number; start: () => void }[] = [];
   #bytes = 0; // kept and being decoded
   #decoding = 0; // of them, being decoded
 
+  /**
+   * A cache that is empty.
+   *
+   * @param maxBytes bound on cached blocks and those being decoded.
+   */
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes;
   }

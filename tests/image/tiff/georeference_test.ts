@@ -257,7 +257,7 @@ Deno.test("a transformation that maps no pixels to places is left out", async ()
       assert.equal(image.georeference, undefined, `${values}`);
       assert.match(
         image.warnings.join("\n"),
-        /^georeference left out: its transformation \[.*\] maps no pixels to places$/m,
+        /^georeference ignored: its transformation \[.*\] maps no pixels to places$/m,
       );
       assert.deepEqual(copy.geoTags, []);
     });
