@@ -129,7 +129,7 @@ export {
   readManifest,
   type Split,
 } from "./data/manifest.ts";
-export type { AnnotatedObject, RegionSource } from "./data/rois.ts";
+export type { AnnotatedObject, RoiSource } from "./data/rois.ts";
 
 export type { Classification } from "./eval/classification.ts";
 export {

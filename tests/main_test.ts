@@ -75,7 +75,7 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ["train --data d", /--out RUN/],
   ["train --data d --out", /'--out/],
   ["train --data= --out o", /--data is empty/],
-  ["train --data --out o", /'--data'/],
+  ["train --data --out o", /^Cannot take --data without a value/],
   ["train --data d --out o extra", /'extra'/],
   ["train --data d --out o --json=1", /'--json/],
   ["train --data d --out o --epochs 1.5", /--epochs .*integer.*"1\.5"/],

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readManifest } from "../lib/data/manifest.ts";
-import { readRegions } from "../lib/data/rois.ts";
+import { readRois } from "../lib/data/rois.ts";
 import { spelled } from "../lib/files.ts";
 import { openImage } from "../lib/image/open.ts";
 import { readCheckpointInfo } from "../lib/model/checkpoint.ts";
@@ -98,7 +98,7 @@ inBothForms(
     const { entries } = await readManifest(manifest);
     const [entry] = entries;
     assert.equal(entry!.path, on("größe/é.png"));
-    const regions = await readRegions({ folder, entries });
+    const regions = await readRois({ folder, entries });
     const [object] = await regions!.of(entry!);
     assert.deepEqual([object!.x, object!.y], [1, 2]);
 
@@ -126,7 +126,7 @@ inBothForms(
       `image,x,y\n${name(said("é.png"))},3,4\n`,
     );
     const manifest = await readManifest(join(folder, "manifest.csv"));
-    const regions = await readRegions(manifest);
+    const regions = await readRois(manifest);
     const [object] = await regions!.of(manifest.entries[0]!);
     assert.deepEqual([object!.x, object!.y], [3, 4]);
   },

@@ -13,7 +13,7 @@ import {
   type Split,
 } from "../data/manifest.ts";
 import { NEEDLE_DEFAULTS, needleDataset } from "../data/synthetic/needle.ts";
-import { readRegions } from "../data/rois.ts";
+import { readRois } from "../data/rois.ts";
 import {
   hasDataset,
   writeDataset,
@@ -216,7 +216,7 @@ async function examine(
   const evaluation = await evaluate(model, test, { cache, seed, signal });
   const report = await evaluationReport(evaluation, {
     classes: model.classes,
-    regions: await readRegions(manifest),
+    regions: await readRois(manifest),
     seed,
   });
   const shown = test.find(({ label }) => label === "positive")!;

@@ -8,7 +8,7 @@ import {
   type ManifestEntry,
   readManifest,
 } from "../data/manifest.ts";
-import { readRegions } from "../data/rois.ts";
+import { readRois } from "../data/rois.ts";
 import { DataError, ImageError } from "../errors.ts";
 import type { Evaluation } from "../eval/evaluate.ts";
 import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
@@ -55,6 +55,7 @@ import {
   ProgressLine,
   warnOfDecoding,
 } from "./shared/terminal.ts";
+import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
 
 export const summary = "Score a checkpoint on labelled images";
 
@@ -116,7 +117,7 @@ export async function run(argv: string[]): Promise<number> {
   const manifest = await readManifest(data, { classes: model.classes });
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
-  const regions = await readRegions(manifest); // shows its faults before the work
+  const regions = await readRois(manifest, STUDY_LAYOUTS); // shows its faults before the work
   await checkApart(
     file === undefined ? [] : [file],
     [path, data, ...entries.map(({ path }) => path)],

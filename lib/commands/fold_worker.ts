@@ -4,7 +4,7 @@
  * @module
  */
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
-import { readRegions } from "../data/rois.ts";
+import { readRois } from "../data/rois.ts";
 import { startEngine } from "../engine/select.ts";
 import { imageCache } from "../image/image_cache.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
@@ -13,6 +13,7 @@ import type { Config } from "../model/config.ts";
 import { type FoldResult, type FoldTask, runFold } from "../train/crossval.ts";
 import type { Progress } from "../train/epoch_metrics.ts";
 import { type DoTask, serveTasks } from "../workers/pool.ts";
+import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
 
 /** Settings shared by all folds of a cross-validation. */
 export interface FoldSetup {
@@ -45,7 +46,10 @@ async function startFolds(
 ): Promise<DoTask<readonly FoldTask[], FoldOutcome, Progress>> {
   const engine = await startEngine(backend);
   const { classes } = options;
-  const regions = await readRegions(await readManifest(manifest, { classes }));
+  const regions = await readRois(
+    await readManifest(manifest, { classes }),
+    STUDY_LAYOUTS,
+  );
   const memory = new Memory(memoryBytes);
   const cache = imageCache(memory, cacheBytes);
   return async function runInTurn(tasks, { signal, onProgress }) {

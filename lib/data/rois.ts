@@ -1,20 +1,17 @@
 /**
  * Annotated objects of images, to measure where attention falls. Training never
- * uses them. They are read from the first of
+ * uses them. They are read from a CSV per image, which the column `rois` of the
+ * manifest names, or from `regions.csv` beside the manifest, with a column
+ * `image`; data sets with a layout of their own bring a {@linkcode RoiLayout}. If
+ * the images lie elsewhere, as in the splits that a run keeps, the tables may be
+ * beside the images or their folder.
  *
- * a column "rois" a CSV per image regions.csv written with our synthetic sets
- * signs.csv boxes of road signs (GTSDB) nuclei/NAME.csv points of nuclei
- * (CRCHistoPhenotypes)
- *
- * beside the manifest. If its images lie elsewhere, as in the splits that a run
- * keeps, the tables may be beside the images or their folder.
- *
- * An object is a box, `left,top,right,bottom`, or a point, `x,y`, in level-0
- * px, and may have a `type`. Tables of many images have a column `image`.
+ * An object is a box, `left,top,right,bottom`, or a point, `x,y`, in level-0 px,
+ * and may have a `type`. All objects count, except those of type "lookalike".
  *
  * @module
  */
-import { dirname, join, parse, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { exists, spelled } from "../files.ts";
 import type { Region } from "../image/geometry.ts";
 import { isUrl } from "../image/bytes/source.ts";
@@ -28,7 +25,7 @@ export interface AnnotatedObject extends Region {
 }
 
 /** The annotations of a data set. */
-export interface RegionSource {
+export interface RoiSource {
   /**
    * The objects of an image; empty if none are annotated.
    *
@@ -39,7 +36,14 @@ export interface RegionSource {
   relevant(entry: ManifestEntry, object: AnnotatedObject): boolean;
 }
 
-type Relevance = RegionSource["relevant"];
+/** Tells whether an image has its label because of an object. */
+export type Relevance = RoiSource["relevant"];
+
+/**
+ * Finds the annotations of a data set with a layout of its own in `folder`;
+ * undefined if that is not its layout.
+ */
+export type RoiLayout = (folder: string) => Promise<RoiSource | undefined>;
 
 const BOX = ["left", "top", "right", "bottom"] as const;
 const POINT = ["x", "y"] as const;
@@ -48,38 +52,27 @@ const ALL_COLUMNS: Columns = {
   optional: ["image", ...BOX, ...POINT, "type", "objectId"],
 };
 
-// GTSDB numbers the kinds of signs; of our subset's labels, 0 is "none of
-// these". Checked with signs.csv: each image of label 1 to 3 holds at least
-// one sign of its kind, and no image holds a sign of another label's kind.
-const SIGN_OF_LABEL: Record<string, string> = {
-  1: "2", // 50 km/h
-  2: "4", // 70 km/h
-  3: "5", // 80 km/h
-};
-
-const isSignOfLabel: Relevance = ({ label }, { type }) =>
-  type !== undefined && SIGN_OF_LABEL[label] === type;
-
-// Label 1 means "at least one epithelial nucleus" (SOURCE.md of the set).
-const isEpithelial: Relevance = (_, { type }) => type === "epithelial";
-
 // All annotated objects count, except synthetic look-alikes.
 const isNoLookalike: Relevance = (_, { type }) => type !== "lookalike";
 
 /**
  * The annotations of a manifest, or undefined if it has none.
  *
+ * @param layouts of data sets, tried after ours.
  * @throws {DataError} If a table of many images has faults.
  */
-export async function readRegions(
+export async function readRois(
   { folder, entries }: Pick<Manifest, "folder" | "entries">,
-): Promise<RegionSource | undefined> {
+  layouts: readonly RoiLayout[] = [],
+): Promise<RoiSource | undefined> {
   if (entries.some(({ rois }) => rois !== undefined)) {
     return perImage(({ rois }) => rois, isNoLookalike);
   }
   for (const place of [folder, ...foldersElsewhere(folder, entries)]) {
-    const found = await regionsIn(place);
-    if (found) return found;
+    for (const layout of [inOneTable, ...layouts]) {
+      const found = await layout(place);
+      if (found) return found;
+    }
   }
   return undefined;
 }
@@ -97,28 +90,18 @@ function foldersElsewhere(
   return [beside, dirname(beside)];
 }
 
-async function regionsIn(folder: string): Promise<RegionSource | undefined> {
-  const here = (name: string) => join(folder, name);
-  if (await exists(here("regions.csv"))) {
-    return await perSet(here("regions.csv"), folder, isNoLookalike);
-  }
-  if (await exists(here("signs.csv"))) {
-    return await perSet(here("signs.csv"), folder, isSignOfLabel);
-  }
-  if (await exists(here("nuclei"))) {
-    return perImage(
-      ({ path }) => here(join("nuclei", `${parse(path).name}.csv`)),
-      isEpithelial,
-    );
-  }
-  return undefined;
+async function inOneTable(folder: string): Promise<RoiSource | undefined> {
+  const path = join(folder, "regions.csv");
+  return await exists(path)
+    ? await perSet(path, folder, isNoLookalike)
+    : undefined;
 }
 
 /** Annotations with one table per image, read on demand. */
-function perImage(
+export function perImage(
   locate: (entry: ManifestEntry) => string | undefined,
   relevant: Relevance,
-): RegionSource {
+): RoiSource {
   return {
     async of(entry) {
       const located = locate(entry);
@@ -132,11 +115,11 @@ function perImage(
 }
 
 /** Annotations with one table for all images. */
-async function perSet(
+export async function perSet(
   path: string,
   folder: string,
   relevant: Relevance,
-): Promise<RegionSource> {
+): Promise<RoiSource> {
   const objects = Map.groupBy(
     await readObjects(path, ["image"]),
     ({ image }) => locateImage(folder, image!).normalize(),

@@ -5,7 +5,7 @@
  * @module
  */
 import { formatTable } from "../data/table.ts";
-import type { RegionSource } from "../data/rois.ts";
+import type { RoiSource } from "../data/rois.ts";
 import {
   type AttentionHits,
   attentionHits,
@@ -76,7 +76,7 @@ export async function evaluationReport(
   { images, failures }: Evaluation,
   { classes, regions, seed }: {
     classes: readonly string[];
-    regions: RegionSource | undefined;
+    regions: RoiSource | undefined;
     seed: number;
   },
 ): Promise<EvaluationReport> {
@@ -110,7 +110,7 @@ export async function evaluationReport(
 /** Hits of each image; null where it has no objects of its label. */
 async function allHits(
   images: readonly EvaluatedImage[],
-  regions: RegionSource,
+  regions: RoiSource,
 ): Promise<(AttentionHits | null)[]> {
   const hits: (AttentionHits | null)[] = [];
   for (const { entry, classification: { image, subTiles } } of images) {

@@ -8,8 +8,8 @@ import { foldSplit } from "../data/folds.ts";
 import type { Manifest, ManifestEntry } from "../data/manifest.ts";
 import {
   type AnnotatedObject,
-  readRegions,
-  type RegionSource,
+  readRois,
+  type RoiSource,
 } from "../data/rois.ts";
 import { attentionHits } from "../eval/attention_hits.ts";
 import { classifyImage } from "../eval/classify.ts";
@@ -17,6 +17,7 @@ import { writeFileAtomically } from "../files.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { foldFolder, type FoldResult } from "../train/crossval.ts";
+import { STUDY_LAYOUTS } from "./roi_layouts.ts";
 
 /** A heat map and its caption. */
 export interface AttentionSample {
@@ -44,7 +45,7 @@ export async function attentionSample(
   const path = join(run, PICTURE), note = join(run, ABOUT);
   const kept = await Deno.readTextFile(note).catch(() => undefined);
   if (kept !== undefined) return { path, about: kept };
-  const regions = await readRegions(manifest);
+  const regions = await readRois(manifest, STUDY_LAYOUTS);
   const { test } = foldSplit(manifest.entries, fold.fold);
   const found = regions && await firstWithObjects(test, regions);
   if (!found) return undefined;
@@ -58,7 +59,7 @@ export async function attentionSample(
 
 async function firstWithObjects(
   entries: readonly ManifestEntry[],
-  regions: RegionSource,
+  regions: RoiSource,
 ) {
   for (const entry of entries) {
     const all = await regions.of(entry);

@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { foldSplit } from "../data/folds.ts";
 import { type Manifest } from "../data/manifest.ts";
-import { readRegions, type RegionSource } from "../data/rois.ts";
+import { readRois, type RoiSource } from "../data/rois.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { evaluationReport } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
@@ -16,6 +16,7 @@ import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "../train/clock.ts";
 import { foldFolder, type FoldResult } from "../train/crossval.ts";
+import { STUDY_LAYOUTS } from "./roi_layouts.ts";
 
 /** Options of a rescoring. */
 interface RescoreOptions {
@@ -36,7 +37,7 @@ export async function rescore(
   folds: readonly FoldResult[],
   options: RescoreOptions,
 ): Promise<void> {
-  const regions = await readRegions(options.manifest);
+  const regions = await readRois(options.manifest, STUDY_LAYOUTS);
   for (const fold of folds) {
     if (await readFold(folder, fold, options.samples)) continue;
     const result = await rescoreFold(folder, fold, { ...options, regions });
@@ -64,7 +65,7 @@ async function rescoreFold(
   folder: string,
   fold: FoldResult,
   { manifest, samples, signal, regions }: RescoreOptions & {
-    regions: RegionSource | undefined;
+    regions: RoiSource | undefined;
   },
 ): Promise<FoldResult> {
   const clock = startClock();

@@ -16,7 +16,7 @@ import {
   type Split,
 } from "../data/manifest.ts";
 import { foldSplit, validationPart, writeSplits } from "../data/folds.ts";
-import type { RegionSource } from "../data/rois.ts";
+import type { RoiSource } from "../data/rois.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import {
@@ -83,7 +83,7 @@ export interface CrossValidationOptions
   /** Folder of the whole; a fold's run is FOLDER/PROTOCOL/fold-N. */
   folder: string;
   classes: readonly string[];
-  regions: RegionSource | undefined;
+  regions: RoiSource | undefined;
 }
 
 /** The cells of a cross-validation, protocol by protocol. */

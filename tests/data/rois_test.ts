@@ -2,9 +2,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { writeSplits } from "../../lib/data/folds.ts";
 import { type Manifest, readManifest } from "../../lib/data/manifest.ts";
-import { readRegions } from "../../lib/data/rois.ts";
+import { readRois } from "../../lib/data/rois.ts";
 import { DataError } from "../../lib/errors.ts";
-import { sharedData } from "../shared_data.ts";
 import { withFolder, writeImages } from "./folder.ts";
 
 /** Runs `use` with a manifest beside the tables given. */
@@ -14,7 +13,6 @@ async function withTables(
 ): Promise<void> {
   await withFolder(async (folder) => {
     await writeImages(folder, ["a.png", "b.png"]);
-    await Deno.mkdir(join(folder, "nuclei"));
     const all = {
       "manifest.csv": "image,label\na.png,1\nb.png,0\n",
       ...tables,
@@ -33,7 +31,7 @@ Deno.test("regions.csv gives boxes by image, look-alikes are not relevant", asyn
   };
   await withTables(tables, async (manifest) => {
     const [a, b] = manifest.entries;
-    const source = (await readRegions(manifest))!;
+    const source = (await readRois(manifest))!;
     const objects = await source.of(a!);
     assert.deepEqual(objects[0], {
       x: 1,
@@ -54,7 +52,7 @@ Deno.test("regions.csv gives the objects of an image on a server", async () => {
     "regions.csv": `image,x,y\n${image},1,2\n`,
   };
   await withTables(tables, async (manifest) => {
-    const source = (await readRegions(manifest))!;
+    const source = (await readRois(manifest))!;
     const point = { x: 1, y: 2, width: 0, height: 0 };
     assert.deepEqual(await source.of(manifest.entries[0]!), [point]);
   });
@@ -69,7 +67,7 @@ Deno.test("a column rois names a table of points per image", async () => {
   };
   await withTables(tables, async (manifest) => {
     const [a, b] = manifest.entries;
-    const source = (await readRegions(manifest))!;
+    const source = (await readRois(manifest))!;
     const point = { x: 1.5, y: 2, width: 0, height: 0 };
     assert.deepEqual(await source.of(a!), [point]);
     assert.ok(source.relevant(a!, point));
@@ -84,7 +82,7 @@ Deno.test("faults of a table of objects are named by line", async () => {
   };
   await withTables(tables, async (manifest) => {
     await assert.rejects(
-      readRegions(manifest),
+      readRois(manifest),
       (error: Error) =>
         error instanceof DataError &&
         /regions\.csv:2: right is "x"/.test(error.message) &&
@@ -95,7 +93,7 @@ Deno.test("faults of a table of objects are named by line", async () => {
   const incomplete = { "regions.csv": "image,left,top\na.png,1,2\n" };
   await withTables(incomplete, async (manifest) => {
     await assert.rejects(
-      readRegions(manifest),
+      readRois(manifest),
       /:1: missing column "right".*\n.*:1: missing column "bottom"/,
     );
   });
@@ -108,7 +106,7 @@ Deno.test("the splits of a run find the tables beside their images", async () =>
     await Deno.mkdir(join(folder, "runs"));
     await writeSplits(splits, entries);
     const copy = await readManifest(splits);
-    const source = (await readRegions(copy))!;
+    const source = (await readRois(copy))!;
     const point = { x: 1, y: 2, width: 0, height: 0 };
     assert.deepEqual(await source.of(copy.entries[0]!), [point]);
   });
@@ -119,42 +117,6 @@ Deno.test("a manifest without tables has no regions", async () => {
     await writeImages(folder, ["a.png"]);
     const path = join(folder, "manifest.csv");
     await Deno.writeTextFile(path, "image,label\na.png,x\n");
-    assert.equal(await readRegions(await readManifest(path)), undefined);
+    assert.equal(await readRois(await readManifest(path)), undefined);
   });
-});
-
-/** Numbers of objects, and of relevant ones, by label and image. */
-async function countObjects(path: string) {
-  const manifest = await readManifest(path);
-  const source = (await readRegions(manifest))!;
-  return await Promise.all(manifest.entries.map(async (entry) => {
-    const objects = await source.of(entry);
-    const relevant = objects.filter((o) => source.relevant(entry, o)).length;
-    return { label: entry.label, objects: objects.length, relevant };
-  }));
-}
-
-const colon = sharedData("colon", "manifest.csv");
-Deno.test({
-  name: "colon: an image is positive just where a nucleus is relevant",
-  ignore: colon === undefined,
-  async fn() {
-    const counts = await countObjects(colon!);
-    for (const { label, relevant } of counts) {
-      assert.equal(relevant > 0, label === "1");
-    }
-    const total = counts.reduce((sum, { objects }) => sum + objects, 0);
-    assert.equal(total, 22_444); // SOURCE.md
-  },
-});
-
-const gtsdb = sharedData("gtsdb", "manifest.csv");
-Deno.test({
-  name: "gtsdb: an image has a relevant sign just where its label is not 0",
-  ignore: gtsdb === undefined,
-  async fn() {
-    for (const { label, relevant } of await countObjects(gtsdb!)) {
-      assert.equal(relevant > 0, label !== "0");
-    }
-  },
 });

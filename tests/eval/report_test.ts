@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ManifestEntry } from "../../lib/data/manifest.ts";
-import type { RegionSource } from "../../lib/data/rois.ts";
+import type { RoiSource } from "../../lib/data/rois.ts";
 import { summariseHits } from "../../lib/eval/attention_hits.ts";
 import type { EvaluatedImage } from "../../lib/eval/evaluate.ts";
 import { evaluationReport, predictionTable } from "../../lib/eval/report.ts";
@@ -48,7 +48,7 @@ function evaluated(
 }
 
 // Marked objects in the images of label "yes" only.
-const REGIONS: RegionSource = {
+const REGIONS: RoiSource = {
   of: ({ label }) => Promise.resolve(label === "yes" ? [OBJECT] : []),
   relevant: () => true,
 };

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { readConfig } from "../../lib/commands/shared/config_flags.ts";
 import { checkLeaks, readManifest } from "../../lib/data/manifest.ts";
-import { readRegions } from "../../lib/data/rois.ts";
+import { readRois } from "../../lib/data/rois.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import {
   fillPolygons,
@@ -62,7 +62,7 @@ const manifests = fileTarget("manifests", MANIFESTS, async (path) => {
   await ends(async () => {
     const manifest = await readManifest(path);
     await checkLeaks(manifest.entries);
-    const regions = await readRegions(manifest);
+    const regions = await readRois(manifest);
     for (const entry of manifest.entries) await regions?.of(entry);
   }, lines);
   await ends(() => readBatch(path), lines);
@@ -80,7 +80,7 @@ const OBJECTS = [
 const objects = fileTarget("regions.csv", OBJECTS, async (path) => {
   await ends(async () => {
     const folder = path.slice(0, path.lastIndexOf("/"));
-    await readRegions({ folder, entries: [] });
+    await readRois({ folder, entries: [] });
   }, { lines: MAX_FAULTS });
 });
 

@@ -11,7 +11,7 @@ import {
   type SlideOptions,
 } from "../../../lib/data/synthetic/slide_plan.ts";
 import { readManifest } from "../../../lib/data/manifest.ts";
-import { readRegions } from "../../../lib/data/rois.ts";
+import { readRois } from "../../../lib/data/rois.ts";
 import { ConfigError } from "../../../lib/errors.ts";
 import { halve, type Rgb } from "../../../lib/image/pyramids/rgb.ts";
 import { pageMetadata, readPage } from "../../image/tiff_pages.ts";
@@ -60,7 +60,7 @@ Deno.test("objects lie where the regions say, and the rest repeats", async () =>
     const manifest = await readManifest(written.manifest);
     const [entry] = manifest.entries;
     assert.deepEqual([entry!.label, entry!.mpp], ["positive", 0.25]);
-    const objects = await (await readRegions(manifest))!.of(entry!);
+    const objects = await (await readRois(manifest))!.of(entry!);
     assert.equal(objects.length, written.objects);
     const kinds = Map.groupBy(objects, ({ type }) => type);
     assert.deepEqual([...kinds.keys()].sort(), ["lookalike", "needle"]);

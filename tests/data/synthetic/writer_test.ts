@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import sharp from "sharp";
 import { readManifest } from "../../../lib/data/manifest.ts";
-import { readRegions } from "../../../lib/data/rois.ts";
+import { readRois } from "../../../lib/data/rois.ts";
 import {
   type SyntheticDataset,
   writeDataset,
@@ -42,7 +42,7 @@ Deno.test("writeDataset writes images, manifest, regions and recipe", async () =
         ["images/test_00001.png", "1", "test"],
       ],
     );
-    const regions = (await readRegions(manifest))!;
+    const regions = (await readRois(manifest))!;
     assert.deepEqual(await regions.of(manifest.entries[2]!), [
       { x: 2, y: 1, width: 2, height: 1, type: "spot" },
     ]);
