@@ -79,7 +79,7 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ["train --data d --out o extra", /'extra'/],
   ["train --data d --out o --json=1", /'--json/],
   ["train --data d --out o --epochs 1.5", /--epochs .*integer.*"1\.5"/],
-  ["train --data d --out o --seed -1", /'--seed'/],
+  ["train --data d --out o --seed -1", /^Cannot take --seed without a value/],
   ["train --data d --out o --seed=-1", /--seed .*integer.*"-1"/],
   ["train --data d --out o --test 1", /--test .*\[0, 1\).*"1"/],
   ["train --data d --out o --backend cuda", /--backend .*auto.*"cuda"/],
