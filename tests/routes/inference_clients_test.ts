@@ -93,7 +93,7 @@ async function assertPrinted(printed: Printed, url: string): Promise<void> {
     .map(([name, { status, message }]) => [name, status, message.slice(0, 6)]);
   assert.deepEqual(statuses, [
     ["no image", "415", "Cannot"],
-    ["datatype", "400", "Cannot"],
+    ["datatype", "400", "The in"],
     ["model", "404", "There "],
   ]);
 }
