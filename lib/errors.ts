@@ -79,6 +79,12 @@ export class CheckpointError extends NamedError {
   override name = "CheckpointError";
 }
 
+/** A pretrained network cannot be used; the message names its file. */
+export class EncoderError extends NamedError {
+  /** The name of the class, which also crosses to and from a Worker. */
+  override name = "EncoderError";
+}
+
 /** No engine could be started, or it failed while in use. */
 export class EngineError extends NamedError {
   /** The name of the class, which also crosses to and from a Worker. */

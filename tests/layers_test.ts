@@ -27,8 +27,10 @@ const LAYERS: Record<string, string[]> = {
   "lib/image": ["kernels", ...BASE],
   "lib/data": ["kernels", "lib/image", ...BASE],
   "lib/sampling": ["kernels", ...BASE],
+  "lib/encoder": ["kernels", "lib/engine", "lib/image", ...BASE],
   "lib/model": [
     "kernels",
+    "lib/encoder",
     "lib/engine",
     "lib/image",
     "lib/sampling",
@@ -45,6 +47,7 @@ const LAYERS: Record<string, string[]> = {
   "lib/train": [
     "kernels",
     "lib/data",
+    "lib/encoder",
     "lib/engine",
     "lib/eval",
     "lib/image",
@@ -54,6 +57,7 @@ const LAYERS: Record<string, string[]> = {
   ],
   "lib/study": [
     "lib/data",
+    "lib/encoder",
     "lib/eval",
     "lib/image",
     "lib/model",

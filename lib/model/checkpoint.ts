@@ -16,7 +16,7 @@ import {
   parseConfig,
   withoutRemoved,
 } from "./config.ts";
-import { parameterSpecs } from "./networks.ts";
+import { modelSpecs } from "./networks.ts";
 import { createParameters } from "./parameters.ts";
 import {
   decodeSafeTensors,
@@ -254,11 +254,7 @@ function decodeCheckpoint(bytes: Uint8Array) {
   const { config: stored, format: _, ...known } = parsed.data;
   // A setting of training that is gone does not change the model.
   const config = parseConfig(withoutRemoved(stored, true), "its configuration");
-  const specs = parameterSpecs(
-    config.network.features,
-    known.classes.length,
-    config.network,
-  );
+  const specs = modelSpecs(config, known.classes);
   for (const { name, shape } of specs) {
     const found = tensors.get(name)?.shape;
     if (`${found}` !== `${shape}`) {

@@ -10,6 +10,7 @@ import { MPP_RANGE } from "../image/mpp.ts";
 import { nearest } from "../nearest.ts";
 import type {
   Config,
+  EncoderConfig,
   EvaluationConfig,
   NetworkConfig,
   TrainingConfig,
@@ -35,15 +36,70 @@ const viewSchema = z.strictObject({
       "distance between stage I locations, level-0 px; 1/scale1 = paper",
     ),
   subTileSize: pixels.describe("side of a sub-tile, level-0 px"),
+  subTileStride: z.number().positive().nullable().default(null)
+    .describe(
+      "distance between the locations of a tile, level-0 px; null: 1/scale2 = paper",
+    ),
   samples: count.max(MAX_SAMPLES)
     .describe("N: sub-tiles drawn in training"),
   foreground: z.enum(["none", "tissue"]).default("none")
     .describe("where to look: none is everywhere; tissue is what has colour"),
+  support: count.nullable().default(null)
+    .describe(
+      "draw only from the M px of the view with the highest local contrast; null: everywhere",
+    ),
 }) satisfies z.ZodType<ViewConfig>;
 
+const triple = z.tuple([z.number(), z.number(), z.number()]);
+
+const encoderSchema = z.strictObject({
+  path: z.string().min(1).describe("the ONNX file"),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits"),
+  scale: z.number().positive()
+    .describe("px of the input for each level-0 px"),
+  inputSize: pixels.nullable()
+    .describe("side of the input, px; null: maps of any size"),
+  mean: triple.describe("subtracted from RGB in [0, 1]"),
+  deviation: triple.describe("then divided by"),
+  outputs: z.array(z.strictObject({
+    name: z.string(),
+    window: z.number().min(0)
+      .describe(
+        "side of the window about a place, level-0 px; 0: at the place",
+      ),
+    pooling: z.enum(["mean", "max", "both"]),
+  })).min(1).describe("outputs that make the features"),
+  channels: count.describe("K: features of a place"),
+}) satisfies z.ZodType<EncoderConfig>;
+
 const networkSchema = z.strictObject({
-  features: z.enum(["lenet", "resnet", "ats"])
-    .describe("network that reads the sub-tiles"),
+  features: z.enum([
+    "lenet",
+    "resnet",
+    "ats",
+    "encoder",
+    "scattering",
+    "dictionary",
+  ])
+    .describe(
+      "network that reads the sub-tiles; frozen: encoder, scattering, dictionary",
+    ),
+  encoder: encoderSchema.nullable().default(null)
+    .describe("the file of features = encoder"),
+  pooling: z.enum(["mean", "max"]).default("mean")
+    .describe("of the last maps of a trained network"),
+  unitLength: z.boolean().default(true)
+    .describe("scale the features of a trained network to length 1"),
+  head: z.enum(["mean", "evidence"]).default("mean")
+    .describe(
+      "mean: logits of the mean feature; evidence: log-mean-exp of the logits of all locations",
+    ),
+  evidence: z.strictObject({
+    sharpness: z.number().positive()
+      .describe("r: the larger, the closer to the maximum"),
+    objects: z.number().positive().nullable()
+      .describe("C: locations that rare objects fill; null: all locations"),
+  }).default({ sharpness: 2, objects: null }),
   attention: z.enum(["learned", "uniform", "instances"])
     .describe(
       "to compare with: uniform: every location alike; instances: the same, then attention over what was read",
@@ -110,6 +166,15 @@ const trainingSchema = z.strictObject({
     frozenEpochs: z.number().int().min(0)
       .describe("epochs in which a and b then stay as they are"),
   }).nullable(),
+  dense: z.strictObject({
+    maxLocations: count
+      .describe("largest grid of an image that is read whole, locations"),
+    copies: z.number().int().min(0)
+      .describe("copies of each training image with changed colours"),
+    locations: count
+      .describe("locations of an image that a step sees"),
+  }).nullable().default(null)
+    .describe("train a head of frozen features on all locations"),
 }) satisfies z.ZodType<TrainingConfig>;
 
 const evaluationSchema = z.strictObject({
@@ -121,8 +186,27 @@ const evaluationSchema = z.strictObject({
     .describe("N: sub-tiles drawn at evaluation"),
 }) satisfies z.ZodType<EvaluationConfig>;
 
+/** Features that are not trained. */
+export const FROZEN = ["encoder", "scattering", "dictionary"] as const;
+
+/** Name of features that are not trained. */
+export type FrozenFeatures = typeof FROZEN[number];
+
+/** Name of a feature network that is trained. */
+export type TrainedFeatures = Exclude<
+  NetworkConfig["features"],
+  FrozenFeatures
+>;
+
+/** True for features that are not trained. */
+export function isFrozen(
+  features: NetworkConfig["features"],
+): features is FrozenFeatures {
+  return (FROZEN as readonly string[]).includes(features);
+}
+
 /** Minimum side of a sub-tile for each network, px: smaller ones leave no map. */
-export const minSubTile: Record<NetworkConfig["features"], number> = {
+export const minSubTile: Record<TrainedFeatures, number> = {
   lenet: 4,
   resnet: 1,
   ats: 13,
@@ -141,20 +225,42 @@ export const configSchema = z.strictObject({
   network: networkSchema,
   training: trainingSchema,
   evaluation: evaluationSchema,
-}).superRefine(({ view, network }, context) => {
-  const { scale1, scale2, tileSize, subTileSize } = view;
+}).superRefine(({ view, network, training }, context) => {
+  const { scale1, scale2, tileSize, subTileSize, subTileStride } = view;
   const fault = (field: keyof typeof view, message: string) =>
     context.addIssue({ code: "custom", path: ["view", field], message });
   if (scale2 < scale1) fault("scale2", `must be at least scale1 = ${scale1}`);
   if (tileSize * scale1 < 1) {
     fault("tileSize", `must be at least 1 / scale1 = ${1 / scale1} px`);
   }
-  const least = minSubTile[network.features];
+  if (subTileStride !== null && subTileStride > tileSize) {
+    fault("subTileStride", `must be at most tileSize = ${tileSize} px`);
+  }
+  const { features, encoder } = network;
+  const least = isFrozen(features) ? 1 : minSubTile[features];
   if (subTileSize < least) {
     fault(
       "subTileSize",
-      `must be at least ${least} px for network.features = ${network.features}`,
+      `must be at least ${least} px for network.features = ${features}`,
     );
+  }
+  if ((features === "encoder") !== (encoder !== null)) {
+    context.addIssue({
+      code: "custom",
+      path: ["network", "encoder"],
+      message: encoder
+        ? `belongs to network.features = encoder, not ${features}`
+        : "it is missing: network.features = encoder needs a file",
+    });
+  }
+  if (training.dense && !isFrozen(features)) {
+    context.addIssue({
+      code: "custom",
+      path: ["training", "dense"],
+      message: `needs frozen features (${
+        FROZEN.join(", ")
+      }), not network.features = ${features}`,
+    });
   }
 });
 

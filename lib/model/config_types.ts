@@ -4,6 +4,9 @@
  *
  * @module
  */
+import type { EncoderConfig } from "../encoder/encoder.ts";
+
+export type { EncoderConfig, EncoderOutput } from "../encoder/encoder.ts";
 
 /** Views, tiles and sub-tiles (method: Kong & Henao, section 2.1). */
 export interface ViewConfig {
@@ -17,16 +20,61 @@ export interface ViewConfig {
   tileStride: number;
   /** Side of a sub-tile, level-0 px. */
   subTileSize: number;
+  /**
+   * Distance between the locations of a tile, level-0 px: b's logits are pooled
+   * to such a grid of cells. Null: one location a px of the tile view, as in the
+   * paper.
+   */
+  subTileStride: number | null;
   /** N: sub-tiles drawn in training. */
   samples: number;
   /** Part of the image that is drawn from: all of it, or what has colour. */
   foreground: "none" | "tissue";
+  /**
+   * M: only the M px of the view with the highest local contrast are drawn from;
+   * null: everywhere.
+   */
+  support: number | null;
+}
+
+/** Evidence: log-mean-exp of sub-tile logits over all locations. */
+export interface EvidenceConfig {
+  /** r: the larger, the closer to the maximum. */
+  sharpness: number;
+  /**
+   * C: locations that objects fill, for rare ones: the sum over locations is
+   * divided by C; null: by the number of locations.
+   */
+  objects: number | null;
 }
 
 /** The networks, and how their input is prepared. */
 export interface NetworkConfig {
-  /** Network that reads the sub-tiles. */
-  features: "lenet" | "resnet" | "ats";
+  /**
+   * Network that reads the sub-tiles. `lenet`, `resnet` and `ats` are trained;
+   * frozen are `encoder`, a file; `scattering`, fixed filters; `dictionary`,
+   * patches of the training images.
+   */
+  features:
+    | "lenet"
+    | "resnet"
+    | "ats"
+    | "encoder"
+    | "scattering"
+    | "dictionary";
+  /** The file of `encoder`; null for other features. */
+  encoder: EncoderConfig | null;
+  /** Pooling of the last maps of a trained f. */
+  pooling: "mean" | "max";
+  /** Scales the features of a trained f to length 1. */
+  unitLength: boolean;
+  /**
+   * `mean`: logits of the attention-weighted mean of the features; `evidence`:
+   * log-mean-exp over all locations of logits of each.
+   */
+  head: "mean" | "evidence";
+  /** Settings of the head `evidence`. */
+  evidence: EvidenceConfig;
   /**
    * Attention: `learned`, or one to compare with: `uniform`, every location
    * alike; `instances`, the same, then attention over the sub-tiles read.
@@ -82,6 +130,16 @@ export interface WarmStartConfig {
   frozenEpochs: number;
 }
 
+/** Training of frozen features on the dense grid of locations. */
+export interface DenseConfig {
+  /** Largest grid of an image that is read whole, locations. */
+  maxLocations: number;
+  /** Copies of each training image with changed stains or colours. */
+  copies: number;
+  /** Locations of an image that a step sees, drawn at random. */
+  locations: number;
+}
+
 /** The training. */
 export interface TrainingConfig {
   /** Epochs to train. */
@@ -114,6 +172,11 @@ export interface TrainingConfig {
   augmentation: AugmentationConfig;
   /** A warm start of attention; null: off. */
   saliencyWarmStart: WarmStartConfig | null;
+  /**
+   * Frozen features: a head is trained on all locations, then a and b learn to
+   * find what it found; null: off.
+   */
+  dense: DenseConfig | null;
 }
 
 /** The draws at evaluation. */

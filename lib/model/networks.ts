@@ -9,7 +9,12 @@ import { conv2d } from "../../kernels/conv/conv.ts";
 import { maxPool } from "../../kernels/pool/max_pool.ts";
 import { instanceSpecs } from "./mil_pooling.ts";
 import { batchNormalise, normaliseRows } from "./normalise.ts";
-import type { Config } from "./config.ts";
+import {
+  type Config,
+  isFrozen,
+  type NetworkConfig,
+  type TrainedFeatures,
+} from "./config.ts";
 import type { Parameters, ParameterSpec } from "./parameters.ts";
 
 /** Moving statistics that a training step wants to see updated. */
@@ -21,11 +26,17 @@ export interface Mode {
   updates?: StatisticUpdates;
 }
 
-/** Name of a feature network. */
-export type FeatureNetwork = Config["network"]["features"];
+/** Name of features, trained or frozen. */
+export type Features = NetworkConfig["features"];
 
-/** Channels K of the features of each network. */
-export const featureChannels: Record<FeatureNetwork, number> = {
+/** The parts of a configuration that make the features of a trained f. */
+export type FeatureSettings = Pick<
+  NetworkConfig,
+  "features" | "pooling" | "unitLength"
+>;
+
+/** Channels K of the features of each network that is trained. */
+export const featureChannels: Record<TrainedFeatures, number> = {
   lenet: 48,
   resnet: 48,
   ats: 32,
@@ -35,27 +46,36 @@ export const featureChannels: Record<FeatureNetwork, number> = {
  * Bytes of each network for each px of its input, its gradient and the
  * padded copies of its convolutions included, as measured on the wasm engine.
  */
-export const featureBytes: Record<FeatureNetwork, number> = {
+export const featureBytes: Record<Features, number> = {
   lenet: 700,
   resnet: 2400,
   ats: 1300,
+  encoder: 1500,
+  scattering: 700,
+  dictionary: 700,
 };
 
 /** Bytes of the largest tensor of each network for each px of its input. */
-export const featureTensorBytes: Record<FeatureNetwork, number> = {
+export const featureTensorBytes: Record<Features, number> = {
   lenet: 4 * 36,
   resnet: 4 * 48,
   ats: 4 * 32,
+  encoder: 4 * 3,
+  scattering: 4 * 32,
+  dictionary: 4 * 64,
 };
 
 /**
  * True for a network that is trained with batch statistics: it must read all
  * sub-tiles of a micro-batch at once.
  */
-export const hasBatchStatistics: Record<FeatureNetwork, boolean> = {
+export const hasBatchStatistics: Record<Features, boolean> = {
   lenet: false,
   resnet: true,
   ats: false,
+  encoder: false,
+  scattering: false,
+  dictionary: false,
 };
 
 /** Radius of the attention networks' receptive field, px: three 3x3 layers. */
@@ -73,16 +93,24 @@ const RESNET_BLOCKS = 3;
 const ATS_KERNELS = [7, 3, 3, 3] as const;
 const ATS_CHANNELS = 32;
 
+/** The parameters of a model of `config`, in a fixed order. */
+export function modelSpecs(
+  { network }: Config,
+  classes: readonly string[],
+): ParameterSpec[] {
+  return parameterSpecs(network.features, classes.length, network);
+}
+
 /** All parameters of a model for `classes` classes, in a fixed order. */
 export function parameterSpecs(
-  features: FeatureNetwork,
+  features: Features,
   classes: number,
   { centreFeatures = false, attention = "learned" }: {
     centreFeatures?: boolean;
     attention?: Config["network"]["attention"];
   } = {},
 ): ParameterSpec[] {
-  const channels = featureChannels[features];
+  const channels = channelsOf({ features });
   const learned = [...attentionSpecs("a"), ...attentionSpecs("b")];
   return [
     ...(attention === "learned" ? learned : learned.map(zeroSpec)),
@@ -113,15 +141,35 @@ export function attentionLogits(
   return tf.reshape(x, x.shape.slice(0, 3) as [number, number, number]);
 }
 
-/** Unit-length features of sub-tiles: `[N, h2, w2, 3]` -> `[N, K]`. */
+/** K: features of a sub-tile. */
+export function channelsOf(
+  { features }: Pick<NetworkConfig, "features">,
+): number {
+  return featureChannels[trained(features)];
+}
+
+/** @throws {TypeError} If the features are frozen: nothing computes them here. */
+function trained(features: Features): TrainedFeatures {
+  if (isFrozen(features)) throw new TypeError(`${features} is not trained`);
+  return features;
+}
+
+/** Features of sub-tiles by a trained f: `[N, h2, w2, 3]` -> `[N, K]`. */
 export function features(
   parameters: Parameters,
-  network: FeatureNetwork,
+  { features, pooling, unitLength }: FeatureSettings,
   subTiles: tf.Tensor4D,
   mode: Mode = {},
 ): tf.Tensor2D {
-  const maps = featureMaps(parameters, network, subTiles, mode);
-  return normaliseRows(centred(parameters, globalMean(maps), mode));
+  const maps = featureMaps(parameters, trained(features), subTiles, mode);
+  const pooled = pooling === "max" ? globalMax(maps) : globalMean(maps);
+  const kept = centred(parameters, pooled, mode);
+  return unitLength ? normaliseRows(kept) : kept;
+}
+
+/** The maximum over all pixels, `[B, H, W, K]` -> `[B, K]`. */
+function globalMax(maps: tf.Tensor4D): tf.Tensor2D {
+  return tf.max(maps, [1, 2]);
 }
 
 /**
@@ -172,7 +220,7 @@ export function classify(
 
 function featureMaps(
   parameters: Parameters,
-  network: FeatureNetwork,
+  network: TrainedFeatures,
   x: tf.Tensor4D,
   mode: Mode,
 ): tf.Tensor4D {
@@ -299,7 +347,7 @@ function attentionSpecs(net: "a" | "b"): ParameterSpec[] {
   );
 }
 
-function featureSpecs(network: FeatureNetwork): ParameterSpec[] {
+function featureSpecs(network: Features): ParameterSpec[] {
   switch (network) {
     case "lenet":
       return [
@@ -312,6 +360,10 @@ function featureSpecs(network: FeatureNetwork): ParameterSpec[] {
       return ATS_KERNELS.flatMap((kernel, i) =>
         convSpecs(`f/conv${i + 1}`, kernel, i ? ATS_CHANNELS : 3, ATS_CHANNELS)
       );
+    case "encoder":
+    case "scattering":
+    case "dictionary":
+      return [];
     default:
       throw new TypeError(`Unknown network ${network satisfies never}`);
   }

@@ -24,6 +24,11 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
     normaliseInput: false, // [C] pixels / 255 only
     normaliseStains: false, // [C]
     centreFeatures: false, // [T]
+    encoder: null,
+    pooling: "mean", // [T]
+    unitLength: true, // [T]
+    head: "mean", // [T]
+    evidence: { sharpness: 2, objects: null }, // not used by this head
   },
   training: {
     epochs: 100, // [C]
@@ -47,6 +52,7 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
       placement: false,
     },
     saliencyWarmStart: null,
+    dense: null,
   },
   evaluation: { draws: "topN", samples: 10 }, // [T] section 2.2: expected counts
 };
@@ -55,12 +61,10 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
 const OURS: typeof PAPER = {
   mpp: null,
   network: {
-    features: "lenet",
-    attention: "learned",
+    ...PAPER.network,
     // With the framework's default all sub-tile features start with a cosine
     // of 0.998 and attention gets no gradient: loss 0.665 after 30 epochs.
     initialisation: "he",
-    normaliseStains: false, // not all images are stained
     normaliseInput: true, // as above: 0.57 by epoch 2 with both
     centreFeatures: true, // cosine 0.07 instead of 0.66 after 8 epochs
   },
@@ -205,7 +209,9 @@ function view(
     tileSize,
     tileStride: 1 / scale1,
     subTileSize,
+    subTileStride: null,
     samples,
     foreground: "none",
+    support: null,
   };
 }

@@ -84,9 +84,8 @@ export function scoreDrawn(
   attention: DrawnAttention,
   options: ScoreOptions = {},
 ): DrawnScores {
-  const { features: network } = config.network;
   const read = options.read ??
-    features(parameters, network, drawn.subTiles!, options);
+    features(parameters, config.network, drawn.subTiles!, options);
   const { representation, weights } = config.network.attention === "instances"
     ? instancePooling(parameters, read, drawn.draws)
     : expectation(
@@ -115,7 +114,6 @@ export async function readFeatures(
   drawn: SubTiles,
   { updates }: Mode = {},
 ): Promise<tf.Tensor2D> {
-  const { features: network } = config.network;
   const parts: tf.Tensor2D[] = [];
   const ofParts: StatisticUpdates[] = [];
   try {
@@ -123,7 +121,7 @@ export async function readFeatures(
       const own: StatisticUpdates = new Map();
       const mode = updates ? { updates: own } : {};
       parts.push(tf.tidy(() => {
-        const part = features(parameters, network, batch, mode);
+        const part = features(parameters, config.network, batch, mode);
         for (const update of own.values()) tf.keep(update);
         return part;
       }));

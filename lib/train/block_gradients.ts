@@ -68,14 +68,13 @@ export async function addFeatureGradients(
   drawn: SubTiles,
   { names, upstream }: { names: readonly string[]; upstream: tf.Tensor2D },
 ): Promise<void> {
-  const { features: network } = config.network;
   const sums = new GradientSums(parameters, names, gradients);
   let first = 0;
   for await (const batch of drawn.subTileBatches()) {
     const count = batch.shape[0];
     sums.add(() => {
       const own = tf.slice(upstream, [first, 0], [count, -1]);
-      return tf.sum(tf.mul(features(parameters, network, batch), own));
+      return tf.sum(tf.mul(features(parameters, config.network, batch), own));
     });
     first += count;
   }

@@ -17,7 +17,7 @@ import {
 import type { Memory } from "../memory.ts";
 import type { Drawn, PlanImage } from "../model/look/draws.ts";
 import type { Model } from "../model/model.ts";
-import { parameterSpecs } from "../model/networks.ts";
+import { modelSpecs } from "../model/networks.ts";
 import { isTrained } from "../model/parameters.ts";
 import { type Plan, plan } from "../model/look/whole.ts";
 import { type BlockPlan, planInBlocks } from "../model/look/blocks.ts";
@@ -205,11 +205,7 @@ function trainedNames(
   { config, classes }: Model,
   freezeAttention: boolean,
 ): string[] {
-  return parameterSpecs(
-    config.network.features,
-    classes.length,
-    config.network,
-  )
+  return modelSpecs(config, classes)
     .filter((spec) => isTrained(spec))
     .map(({ name }) => name)
     .filter((name) => !(freezeAttention && isAttention(name)));

@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Model } from "../model/model.ts";
-import { featureChannels, meanUpdates } from "../model/networks.ts";
+import { channelsOf, meanUpdates } from "../model/networks.ts";
 import type { Parameters } from "../model/parameters.ts";
 import { microBatches } from "../model/look/micro_batches.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";
@@ -154,7 +154,7 @@ async function readReport(
 ): Promise<StepReport> {
   const [a, b, f, g] = await norms.data();
   norms.dispose();
-  const channels = featureChannels[config.network.features];
+  const channels = channelsOf(config.network);
   const images = passes.reduce((sum, { classes }) => sum + classes.length, 0);
   const report: StepReport = {
     loss: 0,

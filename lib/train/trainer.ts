@@ -23,7 +23,7 @@ import {
   writeCheckpoint,
 } from "../model/checkpoint.ts";
 import type { Config } from "../model/config.ts";
-import { parameterSpecs } from "../model/networks.ts";
+import { modelSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
 import type { StoredTensor } from "../model/safetensors.ts";
@@ -396,7 +396,7 @@ async function freshModel(
   { classes, train }: TrainingData,
   { config, seed, cache, signal }: TrainOptions,
 ): Promise<Model> {
-  const { features, initialisation, normaliseInput } = config.network;
+  const { initialisation, normaliseInput } = config.network;
   return {
     config,
     classes,
@@ -408,11 +408,8 @@ async function freshModel(
       })
       : null,
     parameters: initialParameters(
-      parameterSpecs(features, classes.length, config.network),
-      {
-        initialisation,
-        seed,
-      },
+      modelSpecs(config, classes),
+      { initialisation, seed },
     ),
   };
 }

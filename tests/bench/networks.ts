@@ -8,6 +8,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { preset } from "../../lib/model/presets.ts";
 import {
   attentionLogits,
   features,
@@ -49,7 +50,7 @@ function bench(net: Net, backward: boolean): Bench {
   const output = () =>
     net === "attention"
       ? attentionLogits(parameters, "a", images)
-      : features(parameters, "lenet", images);
+      : features(parameters, preset("needle").network, images);
   const once = () =>
     timed(async () => {
       const results = tf.tidy(() =>

@@ -13,7 +13,7 @@ import type { Size } from "../../lib/image/geometry.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { restaining } from "../../lib/image/stains/stains.ts";
 import type { Model } from "../../lib/model/model.ts";
-import { parameterSpecs } from "../../lib/model/networks.ts";
+import { modelSpecs } from "../../lib/model/networks.ts";
 import {
   disposeParameters,
   initialParameters,
@@ -48,14 +48,13 @@ export function freshModel(name: string): Model {
   const classes = config.referenceClass
     ? [config.referenceClass, "other"]
     : ["one", "other"];
-  const { features, initialisation } = config.network;
   return {
     config,
     classes,
     normalisation: { mean: [0.5, 0.5, 0.5], deviation: [0.3, 0.3, 0.3] },
     parameters: initialParameters(
-      parameterSpecs(features, classes.length, config.network),
-      { initialisation, seed: 1 },
+      modelSpecs(config, classes),
+      { initialisation: config.network.initialisation, seed: 1 },
     ),
   };
 }

@@ -26,6 +26,7 @@ import {
   features,
   parameterSpecs,
 } from "../../lib/model/networks.ts";
+import { preset } from "../../lib/model/presets.ts";
 import { initialParameters } from "../../lib/model/parameters.ts";
 import { crossEntropy } from "../../lib/train/loss.ts";
 import { measureNormalisation } from "../../lib/train/normalisation.ts";
@@ -86,7 +87,10 @@ async function view(
 }
 
 function logits(views: tf.Tensor4D): tf.Tensor2D {
-  return classify(parameters, features(parameters, "lenet", views));
+  return classify(
+    parameters,
+    features(parameters, preset("needle").network, views),
+  );
 }
 
 async function step(batch: ManifestEntry[], epoch: number): Promise<number> {

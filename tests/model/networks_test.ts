@@ -5,8 +5,8 @@ import {
   attentionLogits,
   classify,
   featureChannels,
-  type FeatureNetwork,
   features,
+  type FeatureSettings,
   parameterSpecs,
   type StatisticUpdates,
 } from "../../lib/model/networks.ts";
@@ -17,14 +17,19 @@ import {
   type Parameters,
   type ParameterSpec,
 } from "../../lib/model/parameters.ts";
-import { minSubTile } from "../../lib/model/config.ts";
+import { minSubTile, type TrainedFeatures } from "../../lib/model/config.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { normals, normalTensor } from "../finite_differences.ts";
 
 const NETWORKS = ["lenet", "resnet", "ats"] as const;
 
+/** The published settings of a trained f. */
+function settings(features: TrainedFeatures): FeatureSettings {
+  return { features, pooling: "mean", unitLength: true };
+}
+
 /** Numbers that training changes in one of the four networks. */
-function trainedSize(features: FeatureNetwork, net: string): number {
+function trainedSize(features: TrainedFeatures, net: string): number {
   return parameterSpecs(features, 2)
     .filter((spec) => spec.name.startsWith(`${net}/`) && isTrained(spec))
     .reduce((sum, { shape }) => sum + tf.util.sizeFromShape(shape), 0);
@@ -54,7 +59,7 @@ Deno.test("parameters of all networks have names of their own", () => {
   }
 });
 
-function parametersOf(network: FeatureNetwork, classes = 2) {
+function parametersOf(network: TrainedFeatures, classes = 2) {
   const specs = parameterSpecs(network, classes);
   return initialParameters(specs, { initialisation: "he", seed: 1 });
 }
@@ -79,7 +84,7 @@ for (const network of NETWORKS) {
         const { value, grads } = tf.variableGrads(
           () =>
             tf.sum(
-              tf.mul(features(parameters, network, x), direction),
+              tf.mul(features(parameters, settings(network), x), direction),
             ) as tf.Scalar,
           trained.map(({ name }) => parameters.get(name)!),
         );
@@ -114,7 +119,7 @@ for (const network of NETWORKS) {
           tf.sum(tf.mul(
             features(
               parameters,
-              network,
+              settings(network),
               x,
               training ? { updates: new Map() } : {},
             ),
@@ -163,10 +168,10 @@ for (const network of NETWORKS) {
       const parameters = parametersOf(network);
       const x = normalTensor<tf.Rank.R4>([4, 21, 21, 3], 3);
       const both = tf.tidy(() => [
-        features(parameters, network, x),
+        features(parameters, settings(network), x),
         features(
           parameters,
-          network,
+          settings(network),
           tf.slice(x, [2, 0, 0, 0], [1, -1, -1, -1]),
         ),
       ]) as [tf.Tensor2D, tf.Tensor2D];
@@ -184,7 +189,7 @@ testOnEngines("training moves the statistics a tenth of the way", async () => {
   const x = normalTensor<tf.Rank.R4>([2, 12, 12, 3], 4);
   const updates: StatisticUpdates = new Map();
   const first = tf.tidy(() => {
-    features(parameters, "resnet", x, { updates });
+    features(parameters, settings("resnet"), x, { updates });
     for (const update of updates.values()) tf.keep(update);
     // The input of the first normalisation: the first convolution.
     const h = tf.conv2d(
@@ -292,9 +297,9 @@ testOnEngines(
         const length = tf.sum(tf.square(tf.sum(rows, 0))).dataSync()[0]!;
         return (length - count) / (count * (count - 1));
       });
-    const before = tf.tidy(() => features(plain, "lenet", x));
+    const before = tf.tidy(() => features(plain, settings("lenet"), x));
     const first = tf.tidy(() => {
-      const rows = features(parameters, "lenet", x, { updates });
+      const rows = features(parameters, settings("lenet"), x, { updates });
       for (const update of updates.values()) tf.keep(update);
       return rows;
     });
@@ -302,7 +307,7 @@ testOnEngines(
     tf.tidy(() =>
       parameters.get("f/centre")!.assign(tf.mul(updates.get("f/centre")!, 10))
     );
-    const after = tf.tidy(() => features(parameters, "lenet", x));
+    const after = tf.tidy(() => features(parameters, settings("lenet"), x));
     assert.ok(mean.some((value) => value > 0));
     // A centre of zero changes nothing.
     assert.ok(maxError(await first.data(), await before.data()) < 1e-6);
@@ -324,7 +329,9 @@ testOnEngines(
       const parameters = parametersOf(network);
       const read = async (side: number) => {
         const subTiles = tf.ones<tf.Rank.R4>([2, side, side, 3]);
-        const read = tf.tidy(() => features(parameters, network, subTiles));
+        const read = tf.tidy(() =>
+          features(parameters, settings(network), subTiles)
+        );
         const values = await read.data();
         tf.dispose([subTiles, read]);
         return values;
@@ -337,7 +344,7 @@ testOnEngines(
             tf.tidy(() =>
               features(
                 parameters,
-                network,
+                settings(network),
                 tf.ones([2, least - 1, least - 1, 3]),
               )
             ),

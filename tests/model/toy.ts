@@ -21,8 +21,8 @@ import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";
 import type { Config } from "../../lib/model/config.ts";
 import {
+  channelsOf,
   classify,
-  featureChannels,
   features,
   parameterSpecs,
 } from "../../lib/model/networks.ts";
@@ -188,15 +188,15 @@ export function exactExpectation(
   const beta = attentionSoftmax(
     subTileLogits(parameters, tensors.tileViews),
   ); // [tiles, subTiles]
-  const { features: network } = config.network;
-  const read = features(parameters, network, tensors.subTiles);
+  const channels = channelsOf(config.network);
+  const read = features(parameters, config.network, tensors.subTiles);
   const ofTiles = tf.matMul(
     tf.reshape(beta, [tiles, 1, subTiles]),
-    tf.reshape(read, [tiles, subTiles, featureChannels[network]]),
+    tf.reshape(read, [tiles, subTiles, channels]),
   ); // [tiles, 1, K]
   const F = tf.matMul(
     alpha,
-    tf.reshape(ofTiles, [tiles, featureChannels[network]]) as tf.Tensor2D,
+    tf.reshape(ofTiles, [tiles, channels]) as tf.Tensor2D,
   ) as tf.Tensor2D;
   return { F, logits: classify(parameters, F) };
 }
