@@ -7,6 +7,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { conv2d } from "../../kernels/conv/conv.ts";
 import { maxPool } from "../../kernels/pool/max_pool.ts";
+import { headSpecs } from "./head.ts";
 import { instanceSpecs } from "./mil_pooling.ts";
 import { batchNormalise, normaliseRows } from "./normalise.ts";
 import {
@@ -35,11 +36,13 @@ export type FeatureSettings = Pick<
   "features" | "pooling" | "unitLength"
 >;
 
-/** Channels K of the features of each network that is trained. */
-export const featureChannels: Record<TrainedFeatures, number> = {
+/** Channels K of the features of each network; a file's are its own. */
+export const featureChannels: Record<Exclude<Features, "encoder">, number> = {
   lenet: 48,
   resnet: 48,
   ats: 32,
+  scattering: 178,
+  dictionary: 256,
 };
 
 /**
@@ -93,37 +96,20 @@ const RESNET_BLOCKS = 3;
 const ATS_KERNELS = [7, 3, 3, 3] as const;
 const ATS_CHANNELS = 32;
 
-/** The parameters of a model of `config`, in a fixed order. */
+/** All parameters of a model of `config`, in a fixed order. */
 export function modelSpecs(
-  { network }: Config,
+  config: Pick<Config, "network" | "referenceClass">,
   classes: readonly string[],
 ): ParameterSpec[] {
-  return parameterSpecs(network.features, classes.length, network);
-}
-
-/** All parameters of a model for `classes` classes, in a fixed order. */
-export function parameterSpecs(
-  features: Features,
-  classes: number,
-  { centreFeatures = false, attention = "learned" }: {
-    centreFeatures?: boolean;
-    attention?: Config["network"]["attention"];
-  } = {},
-): ParameterSpec[] {
-  const channels = channelsOf({ features });
+  const { features, attention, centreFeatures } = config.network;
+  const channels = channelsOf(config.network);
   const learned = [...attentionSpecs("a"), ...attentionSpecs("b")];
   return [
     ...(attention === "learned" ? learned : learned.map(zeroSpec)),
     ...featureSpecs(features),
     ...(attention === "instances" ? instanceSpecs(channels) : []),
-    ...(centreFeatures ? [centreSpec(channels)] : []),
-    {
-      name: "g/weight",
-      shape: [channels, classes],
-      kind: "weight",
-      fanIn: channels,
-    },
-    { name: "g/bias", shape: [classes], kind: "bias", fanIn: channels },
+    ...(centreFeatures && !isFrozen(features) ? [centreSpec(channels)] : []),
+    ...headSpecs(config, classes, channels),
   ];
 }
 
@@ -143,9 +129,9 @@ export function attentionLogits(
 
 /** K: features of a sub-tile. */
 export function channelsOf(
-  { features }: Pick<NetworkConfig, "features">,
+  { features, encoder }: Pick<NetworkConfig, "features" | "encoder">,
 ): number {
-  return featureChannels[trained(features)];
+  return features === "encoder" ? encoder!.channels : featureChannels[features];
 }
 
 /** @throws {TypeError} If the features are frozen: nothing computes them here. */
@@ -205,17 +191,6 @@ function centred(
   if (!centre) return mean;
   updates?.set(CENTRE, blend(centre, tf.mean(mean, 0)));
   return tf.add(mean, tf.mul(centre, -1)) as tf.Tensor2D;
-}
-
-/** Logits of the classifier: `[B, K]` -> `[B, classes]`. */
-export function classify(
-  parameters: Parameters,
-  representation: tf.Tensor2D,
-): tf.Tensor2D {
-  return tf.add(
-    tf.matMul(representation, value(parameters, "g/weight") as tf.Tensor2D),
-    value(parameters, "g/bias"),
-  );
 }
 
 function featureMaps(

@@ -18,7 +18,8 @@ export type ParameterKind =
   | "shift"
   | "movingMean"
   | "movingVariance"
-  | "zero";
+  | "zero"
+  | "fixed";
 
 /** One parameter of a network, before it has values. */
 export interface ParameterSpec {
@@ -27,6 +28,8 @@ export interface ParameterSpec {
   kind: ParameterKind;
   /** Inputs of one output value, which the initialisation scales with. */
   fanIn: number;
+  /** Value that all its numbers start with, in the place of random ones. */
+  start?: number;
 }
 
 /** A value that training changes: a `Variable` of tfjs. */
@@ -60,9 +63,16 @@ export function initialParameters(
   });
 }
 
+const UNTRAINED: readonly ParameterKind[] = [
+  "movingMean",
+  "movingVariance",
+  "zero",
+  "fixed",
+];
+
 /** True if gradients change this parameter. */
 export function isTrained({ kind }: ParameterSpec): boolean {
-  return kind !== "movingMean" && kind !== "movingVariance" && kind !== "zero";
+  return !UNTRAINED.includes(kind);
 }
 
 /** Frees all variables. */
@@ -76,28 +86,30 @@ export function disposeParameters(
 const INITIALISATION = 101;
 
 function initialValues(
-  { kind, shape, fanIn }: ParameterSpec,
+  { kind, shape, fanIn, start }: ParameterSpec,
   initialisation: Initialisation,
   stream: RandomStream,
 ): Float32Array {
   const values = new Float32Array(shape.reduce((size, n) => size * n, 1));
+  if (start !== undefined) return values.fill(start);
   switch (kind) {
     case "weight":
     case "bias":
-      return values.map(() => start(kind, fanIn, initialisation, stream));
+      return values.map(() => randomStart(kind, fanIn, initialisation, stream));
     case "scale":
     case "movingVariance":
       return values.fill(1);
     case "shift":
     case "movingMean":
     case "zero":
+    case "fixed":
       return values;
     default:
       throw new TypeError(`Unknown kind ${kind satisfies never}`);
   }
 }
 
-function start(
+function randomStart(
   kind: "weight" | "bias",
   fanIn: number,
   initialisation: Initialisation,

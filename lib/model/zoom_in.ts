@@ -20,9 +20,9 @@ import { expectation } from "../sampling/expectation.ts";
 import { subTileLogits } from "./look/attention.ts";
 import type { Drawn, SubTiles } from "./look/draws.ts";
 import { instancePooling } from "./mil_pooling.ts";
+import { classify } from "./head.ts";
 import type { Model } from "./model.ts";
 import {
-  classify,
   features,
   meanUpdates,
   type Mode,

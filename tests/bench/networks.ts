@@ -9,11 +9,8 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { preset } from "../../lib/model/presets.ts";
-import {
-  attentionLogits,
-  features,
-  parameterSpecs,
-} from "../../lib/model/networks.ts";
+import { attentionLogits, features } from "../../lib/model/networks.ts";
+import { parameterSpecs } from "../model/specs.ts";
 import {
   disposeParameters,
   initialParameters,

@@ -21,11 +21,9 @@ import {
 } from "../../lib/image/pyramids/orientation.ts";
 import { orient } from "../../lib/image/pyramids/oriented.ts";
 import { Views } from "../../lib/image/views.ts";
-import {
-  classify,
-  features,
-  parameterSpecs,
-} from "../../lib/model/networks.ts";
+import { features } from "../../lib/model/networks.ts";
+import { parameterSpecs } from "../model/specs.ts";
+import { classify } from "../../lib/model/head.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { initialParameters } from "../../lib/model/parameters.ts";
 import { crossEntropy } from "../../lib/train/loss.ts";

@@ -1,3 +1,4 @@
+import { parameterSpecs } from "./specs.ts";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
@@ -9,7 +10,6 @@ import {
   readCheckpoint,
   writeCheckpoint,
 } from "../../lib/model/checkpoint.ts";
-import { parameterSpecs } from "../../lib/model/networks.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import {

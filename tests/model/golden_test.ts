@@ -2,6 +2,7 @@
  * The whole forward pass against fixtures/golden/forward_*.json: NumPy,
  * float64, pixels and weights by formula, the draws fixed.
  */
+import { parameterSpecs } from "./specs.ts";
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import {
@@ -14,7 +15,6 @@ import {
 } from "../../lib/image/geometry.ts";
 import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
-import { parameterSpecs } from "../../lib/model/networks.ts";
 import {
   createParameters,
   disposeParameters,

@@ -3,13 +3,13 @@ import * as tf from "@tensorflow/tfjs-core";
 import {
   ATTENTION_RADIUS,
   attentionLogits,
-  classify,
   featureChannels,
   features,
   type FeatureSettings,
-  parameterSpecs,
   type StatisticUpdates,
 } from "../../lib/model/networks.ts";
+import { parameterSpecs } from "./specs.ts";
+import { classify } from "../../lib/model/head.ts";
 import {
   disposeParameters,
   initialParameters,

@@ -1,3 +1,4 @@
+import { parameterSpecs } from "./specs.ts";
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import {
@@ -6,7 +7,6 @@ import {
   initialParameters,
   isTrained,
 } from "../../lib/model/parameters.ts";
-import { parameterSpecs } from "../../lib/model/networks.ts";
 import { testOnEngines } from "../engines.ts";
 
 async function valuesOf(parameters: ReadonlyMap<string, tf.Variable>) {

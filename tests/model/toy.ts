@@ -20,12 +20,9 @@ import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";
 import type { Config } from "../../lib/model/config.ts";
-import {
-  channelsOf,
-  classify,
-  features,
-  parameterSpecs,
-} from "../../lib/model/networks.ts";
+import { channelsOf, features } from "../../lib/model/networks.ts";
+import { parameterSpecs } from "./specs.ts";
+import { classify } from "../../lib/model/head.ts";
 import { initialParameters, isTrained } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import type { Model } from "../../lib/model/model.ts";

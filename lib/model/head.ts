@@ -1,0 +1,114 @@
+/**
+ * The head g, from the features of sub-tiles to logits.
+ *
+ *     mean      logits = W F + b of the representation F, a weighted mean
+ *     evidence  z_i = W h_i + b of each sub-tile; lib/sampling/evidence.ts makes
+ *               the image's logits of them. A background class has no logit.
+ *
+ * Trained features are h themselves. Frozen ones are projected to fewer numbers
+ * (standardised, then principal components), which stays as it was fitted, and
+ * pass one hidden layer.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { type Config, isFrozen } from "./config.ts";
+import type { Parameters, ParameterSpec } from "./parameters.ts";
+
+/** Principal components of frozen features that are kept. */
+export const COMPONENTS = 64;
+/** Units of the hidden layer. */
+export const HIDDEN = 32;
+
+// With the sum over locations divided by few objects, logits around 0 would call
+// every image positive at the start.
+const RARE_BIAS = -2;
+
+type HeadConfig = Pick<Config, "network" | "referenceClass">;
+
+/** Classes that have a logit of their own at each sub-tile. */
+export function evidenceClasses(
+  { referenceClass }: Pick<Config, "referenceClass">,
+  classes: readonly string[],
+): string[] {
+  return classes.filter((name) => name !== referenceClass);
+}
+
+/** The parameters of g for features of `channels` channels. */
+export function headSpecs(
+  { network, referenceClass }: HeadConfig,
+  classes: readonly string[],
+  channels: number,
+): ParameterSpec[] {
+  const isEvidence = network.head === "evidence";
+  const outputs = isEvidence
+    ? evidenceClasses({ referenceClass }, classes).length
+    : classes.length;
+  const inputs = isFrozen(network.features) ? HIDDEN : channels;
+  const bias: ParameterSpec = {
+    name: "g/bias",
+    shape: [outputs],
+    kind: "bias",
+    fanIn: inputs,
+  };
+  return [
+    ...isFrozen(network.features) ? hiddenSpecs(channels) : [],
+    {
+      name: "g/weight",
+      shape: [inputs, outputs],
+      kind: "weight",
+      fanIn: inputs,
+    },
+    isEvidence && network.evidence.objects !== null
+      ? { ...bias, start: RARE_BIAS }
+      : bias,
+  ];
+}
+
+function hiddenSpecs(channels: number): ParameterSpec[] {
+  const components = Math.min(COMPONENTS, channels);
+  const project = { kind: "fixed", fanIn: channels } as const;
+  const hidden = { fanIn: components } as const;
+  return [
+    { ...project, name: "g/project/weight", shape: [channels, components] },
+    { ...project, name: "g/project/bias", shape: [components] },
+    {
+      ...hidden,
+      name: "g/hidden/weight",
+      shape: [components, HIDDEN],
+      kind: "weight",
+    },
+    { ...hidden, name: "g/hidden/bias", shape: [HIDDEN], kind: "bias" },
+  ];
+}
+
+/** h of each sub-tile: the features themselves, or the hidden layer of frozen ones. */
+export function hiddenFeatures(
+  parameters: Parameters,
+  features: tf.Tensor2D,
+): tf.Tensor2D {
+  if (!parameters.has("g/project/weight")) return features;
+  const projected = affine(parameters, "g/project", features);
+  return tf.relu(affine(parameters, "g/hidden", projected));
+}
+
+/** Logits W h + b: `[rows, K]` -> `[rows, outputs]`. */
+export function classify(
+  parameters: Parameters,
+  representation: tf.Tensor2D,
+): tf.Tensor2D {
+  return affine(parameters, "g", representation);
+}
+
+/** x W + b with the parameters `net/weight` and `net/bias`. */
+function affine(
+  parameters: Parameters,
+  net: string,
+  x: tf.Tensor2D,
+): tf.Tensor2D {
+  const weight = parameters.get(`${net}/weight`) as tf.Tensor2D | undefined;
+  if (!weight) {
+    throw new RangeError(`Cannot find the parameter "${net}/weight"`);
+  }
+  return tf.add(tf.matMul(x, weight), parameters.get(`${net}/bias`)!);
+}
