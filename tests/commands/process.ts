@@ -101,12 +101,6 @@ export function assertFailsInOneLine(
   assert.equal(remarks(result).length, 1, result.stderr);
 }
 
-/** A free port. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
 /** Runs checks of processes, as many at a time as there are cores. */
 export async function inParallel<T>(
   items: readonly T[],
