@@ -80,8 +80,6 @@ async function stopAfterTwoEpochs(
     120_000,
   );
   process.kill(signal);
-  // `deno task` passes on what the terminal has sent to both.
-  if (signal === "SIGINT") process.kill(signal);
   const result = await ended;
   const epochs = (await traceOf(run)).length;
   assert.ok(epochs >= 2 && epochs < EPOCHS, `stopped after ${epochs} epochs`);
