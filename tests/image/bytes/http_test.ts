@@ -214,12 +214,13 @@ Deno.test("a signal of several ranges ends the request they share", async () => 
 });
 
 Deno.test("a server that is not there is named", async () => {
-  const { url } = await (async () => {
-    await using server = await serveFile(file);
-    return server;
-  })();
+  // Nothing listens at this end of a connection, nor may anyone else.
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { hostname, port: taken } = listener.addr;
+  using connection = await Deno.connect({ hostname, port: taken });
+  const { port } = connection.localAddr;
   await assert.rejects(
-    openUrl(url, fast),
+    openUrl(`http://127.0.0.1:${port}/a.tif`, fast),
     /: tcp connect error: Connection refused .*, at the last of 3 attempts$/,
   );
   await assert.rejects(
