@@ -7,7 +7,7 @@ import {
 } from "../../../lib/serve/errors.ts";
 import { writeAll } from "../../../lib/files.ts";
 import { Uploads } from "../../../lib/serve/intake/uploads.ts";
-import { LONGEST_MS } from "../../waiting.ts";
+import { LONGEST_MS, within } from "../../waiting.ts";
 import { filesIn, serverOfFile } from "../served.ts";
 
 const never = new AbortController().signal;
@@ -85,19 +85,15 @@ Deno.test("too much, too little and too late leave nothing", async () => {
 
 Deno.test("a body that stops coming leaves nothing", async () => {
   await withUploads(async (uploads) => {
-    await assert.rejects(
-      uploads.receive(bodyOf("a", null), { signal: never }),
-      StalledError,
-    );
+    const body = uploads.receive(bodyOf("a", null), { signal: never });
+    await assert.rejects(within("it is given up", body), StalledError);
     const head =
       '--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n';
-    await assert.rejects(
-      uploads.receiveForm(bodyOf(head, "a", null), {
-        contentType: "multipart/form-data; boundary=x",
-        signal: never,
-      }),
-      StalledError,
-    );
+    const form = uploads.receiveForm(bodyOf(head, "a", null), {
+      contentType: "multipart/form-data; boundary=x",
+      signal: never,
+    });
+    await assert.rejects(within("it is given up", form), StalledError);
   }, IMPATIENT);
 });
 
