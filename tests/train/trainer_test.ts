@@ -27,6 +27,7 @@ import {
 } from "../../lib/train/trainer.ts";
 import { ignoreGpu, testOnEngines, testOnWasm } from "../engines.ts";
 import { drawnImage, JointMemory, toyModel } from "../model/toy.ts";
+import { eventually } from "../waiting.ts";
 
 const CLASSES = ["negative", "positive"];
 
@@ -634,8 +635,7 @@ testOnEngines("a run closes every image, cut off or not", async () => {
       if (cutAt === undefined) await training;
       else await assert.rejects(training, /^Error: cut off$/);
       cache.close();
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      assert.equal(open, 0, `cut at ${cutAt}`);
+      await eventually(`all are closed, cut at ${cutAt}`, () => open === 0);
     }
   });
 });
