@@ -106,8 +106,8 @@ export interface PredictOptions {
   attention?: boolean;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
-  /** Memory bound of the tensors; the default if omitted. */
-  memory?: Memory | undefined;
+  /** Memory bound of the tensors. */
+  memory: Memory;
   /** Stops the prediction. */
   signal?: AbortSignal | undefined;
 }

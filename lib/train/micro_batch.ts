@@ -56,8 +56,8 @@ export interface StepOptions {
   classWeights: readonly number[];
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
-  /** Memory bound of the tensors; the default if omitted. */
-  memory?: Memory | undefined;
+  /** Memory bound of the tensors. */
+  memory: Memory;
   signal?: AbortSignal | undefined;
 }
 

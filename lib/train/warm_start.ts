@@ -51,7 +51,7 @@ export async function saliencyWarmStart(
     cache: ImageCache;
     /** Foreground that is drawn from; the configuration's if omitted. */
     foreground?: ForegroundChoice | undefined;
-    memory?: Memory | undefined;
+    memory: Memory;
     seed: number;
     steps: number;
     signal?: AbortSignal | undefined;
@@ -75,7 +75,7 @@ export async function saliencyWarmStart(
 
 interface FitOptions {
   foreground: ForegroundChoice | undefined;
-  memory: Memory | undefined;
+  memory: Memory;
   key: Key;
   signal: AbortSignal | undefined;
 }

@@ -14,6 +14,7 @@ import { randomKey } from "../../kernels/random.ts";
 import { type ManifestEntry, readManifest } from "../../lib/data/manifest.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { openImage } from "../../lib/image/open.ts";
+import { Memory } from "../../lib/memory.ts";
 import { readCheckpoint } from "../../lib/model/checkpoint.ts";
 import { stainsFor } from "../../lib/model/look/input.ts";
 import type { Model } from "../../lib/model/model.ts";
@@ -85,6 +86,7 @@ async function gradientsOf(model: Model, draw: number): Promise<BackwardPass> {
     contrastive: false,
     freezeAttention: false,
     classWeights: classes.map(() => 1),
+    memory: new Memory(),
   };
   const keyed = images.map((image, i) => ({
     ...image,

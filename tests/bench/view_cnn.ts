@@ -21,6 +21,7 @@ import {
 } from "../../lib/image/pyramids/orientation.ts";
 import { orient } from "../../lib/image/pyramids/oriented.ts";
 import { Views } from "../../lib/image/views.ts";
+import { Memory } from "../../lib/memory.ts";
 import {
   classify,
   features,
@@ -73,7 +74,9 @@ async function view(
   orientation: Orientation,
 ): Promise<tf.Tensor4D> {
   const pyramid = await cache.open(entry.path);
-  const views = await Views.open(orient(pyramid, orientation));
+  const views = await Views.open(orient(pyramid, orientation), {
+    memory: new Memory(),
+  });
   const raw = await views.whole(scale);
   views.dispose();
   pyramid.close();

@@ -14,6 +14,7 @@ import {
 } from "../../lib/image/geometry.ts";
 import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
+import { Memory } from "../../lib/memory.ts";
 import { parameterSpecs } from "../../lib/model/networks.ts";
 import {
   createParameters,
@@ -172,7 +173,7 @@ async function goldenPlan(golden: Golden) {
       )
     )
   );
-  const views = await Views.open(image);
+  const views = await Views.open(image, { memory: new Memory() });
   const whole = await views.whole(golden.scale1);
   const tileViews = await views.regions(tileRegions, view);
   const subTiles = await views.regions(subTileRegions, subTileSize);

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
+import { Memory } from "../../lib/memory.ts";
 import { attentionLogits } from "../../lib/model/networks.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { PlanOptions } from "../../lib/model/look/draws.ts";
@@ -24,6 +25,12 @@ import {
   trainedParameters,
 } from "./toy.ts";
 
+const SEEDED: PlanOptions = {
+  samples: 6,
+  draws: "seeded",
+  memory: new Memory(),
+};
+
 const IMAGE = { width: 48, height: 40 };
 
 /** Plans of `batches` times `size` looks at one image, each its own key. */
@@ -39,7 +46,7 @@ async function* manyPlans(
         pyramid: image,
         key: randomKey(4, batch, i),
       })),
-      { samples, draws: "seeded" },
+      { ...SEEDED, samples },
     );
     try {
       yield planned;
@@ -231,8 +238,6 @@ function differentImages() {
   ].map((pyramid, i) => ({ pyramid, key: randomKey(9, i) }));
 }
 
-const SEEDED: PlanOptions = { samples: 6, draws: "seeded" };
-
 /** Places that were drawn in each image, and its logits. */
 async function looks(
   model: Model,
@@ -334,7 +339,7 @@ testOnEngines(
 testOnEngines("the sub-tiles lie in their tiles' maps, N in all", async () => {
   const model = toyModel({ peak: 20 }); // so peaked that tiles are full
   const images = differentImages();
-  const planned = await plan(model, images, { samples: 40, draws: "seeded" });
+  const planned = await plan(model, images, { ...SEEDED, samples: 40 });
   const { counts, drawn, rowOf, samples } = planned.draws;
   for (const row of images.keys()) {
     const ofRow = counts.filter((_, tile) => rowOf[tile] === row);
@@ -431,7 +436,7 @@ testOnEngines("the contrastive gradient raises a missed object", async () => {
       key: randomKey(5, i),
       contrastive: true,
     })),
-    { samples: 40, draws: "seeded" },
+    { ...SEEDED, samples: 40 },
   );
   const names = [...parameters.keys()].filter((name) => /^[ab]\//.test(name));
   const variables = names.map((name) => parameters.get(name)!);
@@ -520,7 +525,7 @@ testOnEngines(
     const planned = await plan(
       model,
       [{ pyramid: noiseImage(IMAGE, 2), key: randomKey(6), contrastive: true }],
-      { samples: 24, draws: "seeded" },
+      { ...SEEDED, samples: 24 },
     );
     const { weights, beta } = tf.tidy(() => {
       const { weights, subTileAttention } = score(model, planned);
@@ -560,7 +565,7 @@ testOnEngines("contrastive glimpses look where attention is low", async () => {
       key: randomKey(6, i),
       contrastive: true,
     })),
-    { samples: 10, draws: "seeded" },
+    { ...SEEDED, samples: 10 },
   );
   const attention = tf.tidy(() => {
     const { tileAttention, subTileAttention } = score(model, planned);
@@ -667,7 +672,12 @@ testOnEngines("evaluation is bit-identical under a seed", async () => {
   const model = toyModel();
   const image = noiseImage(IMAGE, 4);
   const evaluate = async (seed: number) =>
-    (await predict(model, [image], { seed, samples: 6, attention: true }))
+    (await predict(model, [image], {
+      seed,
+      samples: 6,
+      attention: true,
+      memory: new Memory(),
+    }))
       .predictions;
   const first = await evaluate(7);
   assert.deepEqual(await evaluate(7), first);
@@ -685,7 +695,7 @@ testOnEngines("evaluation is bit-identical under a seed", async () => {
 testOnEngines("topN draws what is expected, whatever the key", async () => {
   const model = toyModel({ peak: 4 });
   const pyramid = noiseImage(IMAGE, 4);
-  const options: PlanOptions = { samples: 9, draws: "topN" };
+  const options: PlanOptions = { ...SEEDED, samples: 9, draws: "topN" };
   const planned = await plan(model, [{ pyramid, key: [1, 2] }], options);
   const attention = tf.tidy(() => {
     const { tileAttention, subTileAttention } = score(model, planned);
@@ -818,9 +828,10 @@ Deno.test({
           ...await looks(
             model,
             differentImages().map((image) => ({ ...image, contrastive: true })),
-            { samples: 10, draws: "seeded" },
+            { ...SEEDED, samples: 10 },
           ),
           ...await looks(model, differentImages(), {
+            ...SEEDED,
             samples: 10,
             draws: "topN",
           }),

@@ -30,6 +30,7 @@ const OPTIONS: StepOptions = {
   contrastive: true,
   freezeAttention: false,
   classWeights: [1, 1],
+  memory: new Memory(),
 };
 
 testOnEngines(

@@ -35,6 +35,7 @@ const OPTIONS: StepOptions = {
   contrastive: true,
   freezeAttention: false,
   classWeights: [1, 1],
+  memory: new Memory(),
 };
 
 /** Takes two sub-tiles of 7 x 7 px at a time. */
@@ -190,6 +191,7 @@ testOnEngines(
     const planned = await plan(model, part.images, {
       samples: model.config.view.samples,
       draws: "seeded",
+      memory: OPTIONS.memory,
     });
     const scores = tf.tidy(() => ({ ...score(model, planned) }));
     const logits = await scores.logits.array(),
@@ -227,7 +229,7 @@ testOnEngines(
 
 testOnEngines("predictions do not depend on the bound", async () => {
   const model = toyModel({ network: { features: "resnet" }, peak: 4 });
-  const options = { seed: 2, samples: 9 };
+  const options = { seed: 2, samples: 9, memory: new Memory() };
   const images = [noiseImage(SIZE, 7)];
   const [whole] = (await predict(model, images, options)).predictions;
   for (const { memory } of Object.values(PASSES)) {

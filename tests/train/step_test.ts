@@ -4,7 +4,7 @@ import { randomKey } from "../../kernels/random.ts";
 import { composed } from "../../lib/image/stains/stains.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { Config } from "../../lib/model/config.ts";
-import type { Memory } from "../../lib/memory.ts";
+import { Memory } from "../../lib/memory.ts";
 import { microBatches } from "../../lib/model/look/micro_batches.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { AdamW, type ParameterStep } from "../../lib/train/optimizer.ts";
@@ -22,6 +22,7 @@ const OPTIONS: StepOptions = {
   contrastive: true,
   freezeAttention: false,
   classWeights: [1, 1],
+  memory: new Memory(),
 };
 
 /** One parameter's part of a step, copied out of the engine. */

@@ -8,7 +8,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import type { MapSize, Region } from "../../image/geometry.ts";
 import { Views } from "../../image/views.ts";
-import { freeNow, Memory } from "../../memory.ts";
+import { freeNow } from "../../memory.ts";
 import {
   contrastiveLogWeightsOf as contrastiveBlock,
   type EntropySums,
@@ -291,7 +291,7 @@ class TileLook {
       this.#options.signal,
     );
     const { width, height } = output;
-    const { blockPixels } = this.#options.memory ?? new Memory();
+    const { blockPixels } = this.#options.memory;
     const size = Math.max(1, Math.floor(blockPixels / (width * height)));
     const parts = this.#tiles.flatMap(({ tiles, firstTile }, glimpse) =>
       chunksOf(tiles, size).map((tiles, i) => ({

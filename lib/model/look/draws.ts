@@ -45,8 +45,8 @@ export interface PlanOptions {
   samples: number;
   /** seeded: at random under the images' keys; topN: deterministic. */
   draws: "seeded" | "topN";
-  /** Memory bound of the tensors; the default if omitted. */
-  memory?: Memory | undefined;
+  /** Memory bound of the tensors. */
+  memory: Memory;
   signal?: AbortSignal | undefined;
 }
 

@@ -7,7 +7,6 @@
  */
 import { largestTensorBytes } from "../../../kernels/gpu.ts";
 import { tileMapSize, viewSize } from "../../image/geometry.ts";
-import { Memory } from "../../memory.ts";
 import type { Config } from "../config.ts";
 import type { PlanImage, PlanOptions } from "./draws.ts";
 import {
@@ -33,7 +32,7 @@ interface MicroBatchOptions extends Pick<PlanOptions, "samples" | "memory"> {
 export function microBatches(
   images: readonly Pick<PlanImage, "pyramid" | "contrastive">[],
   config: Config,
-  { samples, memory = new Memory(), training = false }: MicroBatchOptions,
+  { samples, memory, training = false }: MicroBatchOptions,
 ): MicroBatch[] {
   const { features } = config.network;
   const tensorBytes = largestTensorBytes();

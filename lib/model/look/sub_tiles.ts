@@ -33,7 +33,7 @@ export async function readSubTiles(
   model: Model,
   images: readonly PlanImage[],
   views: readonly Views[],
-  { glimpses, alone = false, memory = new Memory(), signal }:
+  { glimpses, alone = false, memory, signal }:
     & { glimpses: readonly Glimpse[]; alone?: boolean }
     & Pick<PlanOptions, "memory" | "signal">,
 ): Promise<SubTiles> {

@@ -20,7 +20,7 @@ import {
   viewSize,
 } from "../../image/geometry.ts";
 import type { Views } from "../../image/views.ts";
-import { freeNow, Memory } from "../../memory.ts";
+import { freeNow, type Memory } from "../../memory.ts";
 import { EntropySums, LogSumExp } from "../../sampling/streams.ts";
 import { prefetched } from "./prefetch.ts";
 import { blockLogits, type ViewPlace } from "./attention.ts";
@@ -76,7 +76,7 @@ export class TileMap {
     model: Model,
     image: PlanImage,
     views: Views,
-    { memory = new Memory(), signal }: Pick<PlanOptions, "memory" | "signal">,
+    { memory, signal }: Pick<PlanOptions, "memory" | "signal">,
   ) {
     const { scale1: scale, tileStride: stride } = model.config.view;
     this.map = tileMapSize(image.pyramid, { scale, stride });

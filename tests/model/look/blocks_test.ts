@@ -20,6 +20,7 @@ import { SyntheticPyramid } from "../../image/synthetic_pyramid.ts";
 import { maxError, testOnEngines } from "../../engines.ts";
 import { noiseImage, toyModel, type ToyOptions } from "../toy.ts";
 
+const WHOLE = new Memory();
 // Blocks of 15 px of the view, halo included, and one tile at a time.
 const SMALL = new Memory(2 ** 18);
 // Keeps no logits: every look but the first computes them again.
@@ -30,6 +31,7 @@ class Forgetful extends Memory {
 }
 const FORGETFUL = new Forgetful(SMALL.bytes);
 
+const TWELVE: PlanOptions = { samples: 12, draws: "seeded", memory: WHOLE };
 const IMAGE = { width: 427, height: 331 };
 
 /** Maps of one location a view pixel, and grids that do not divide it. */
@@ -79,9 +81,10 @@ testOnEngines("stage I in blocks is the whole map", async () => {
       const planned = await plan(model, [image], {
         samples: 5,
         draws: "seeded",
+        memory: WHOLE,
       });
       const expected = await wholeAttention(model, planned);
-      const views = await Views.open(image.pyramid);
+      const views = await Views.open(image.pyramid, { memory });
       const tileMap = new TileMap(model, image, views, { memory });
       let blocks = 0;
       await tileMap.look(() => blocks++);
@@ -114,14 +117,14 @@ testOnEngines("stage I in blocks is the whole map", async () => {
 
 testOnEngines("draws, features and logits in blocks are the same", async () => {
   const ways: { options: PlanOptions; image: Partial<PlanImage> }[] = [
-    { options: { samples: 12, draws: "seeded" }, image: { contrastive: true } },
-    { options: { samples: 12, draws: "topN" }, image: {} },
+    { options: TWELVE, image: { contrastive: true } },
+    { options: { ...TWELVE, draws: "topN" }, image: {} },
     {
-      options: { samples: 12, draws: "seeded" },
+      options: TWELVE,
       image: { contrastive: true, foreground: halfForeground() },
     },
     {
-      options: { samples: 12, draws: "seeded" },
+      options: TWELVE,
       image: { contrastive: true, foreground: spot() },
     },
   ];
@@ -171,7 +174,7 @@ testOnEngines(
       key: randomKey(4),
       contrastive: true,
     };
-    const options = { samples: 12, draws: "seeded" } as const;
+    const options = TWELVE;
     const whole = await plan(model, [image], options);
     const beta = tf.tidy(() => score(model, whole).subTileAttention);
     const rows = await beta.array();
@@ -216,7 +219,7 @@ testOnEngines(
     const pyramid = new SyntheticPyramid(IMAGE, [1, 4], (x, y) => [
       ...[x % 256, y % 256, (x * y) % 256] as const,
     ]);
-    const views = await Views.open(pyramid);
+    const views = await Views.open(pyramid, { memory: WHOLE });
     const image = { pyramid, key: randomKey(1) };
     const memory = new FewLogits(SMALL.bytes);
     const tileMap = new TileMap(model, image, views, { memory });
@@ -238,7 +241,7 @@ testOnEngines(
 
 testOnEngines("predictions in blocks are the same, heat map too", async () => {
   const model = toyModel({ peak: 4 });
-  const options = { seed: 2, samples: 9, attention: true };
+  const options = { seed: 2, samples: 9, attention: true, memory: WHOLE };
   const [whole] = (await predict(model, [noiseImage(IMAGE, 7)], options))
     .predictions;
   const [blocks] = (await predict(model, [noiseImage(IMAGE, 7)], {
@@ -291,7 +294,11 @@ Deno.test("a foreground between all locations is an error by name", async () => 
     key: randomKey(1),
     foreground,
   };
-  const options: PlanOptions = { samples: 3, draws: "seeded" };
+  const options: PlanOptions = {
+    samples: 3,
+    draws: "seeded",
+    memory: WHOLE,
+  };
   await assert.rejects(plan(model, [image], options), ImageError);
   await assert.rejects(
     planInBlocks(model, image, { ...options, memory: SMALL }),
@@ -307,8 +314,8 @@ testOnEngines(
     const size = { width: 2 ** 20, height: 2 ** 20 };
     const pyramid = new SyntheticPyramid(size, [1], () => [0, 0, 0]);
     const image = { pyramid, key: randomKey(3) };
-    const views = await Views.open(pyramid);
-    assert.throws(() => new TileMap(model, image, views, {}), {
+    const views = await Views.open(pyramid, { memory: WHOLE });
+    assert.throws(() => new TileMap(model, image, views, { memory: WHOLE }), {
       name: "ImageError",
       message: /^Cannot look at synthetic: its view .* 1048576 x 1048576 px/,
     });

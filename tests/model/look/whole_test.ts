@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../../kernels/random.ts";
 import { Foreground } from "../../../lib/image/foreground/foreground.ts";
 import type { Region } from "../../../lib/image/geometry.ts";
+import { Memory } from "../../../lib/memory.ts";
 import { prepared } from "../../../lib/model/look/input.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
 import type { Model } from "../../../lib/model/model.ts";
@@ -45,7 +46,7 @@ testOnEngines("images of one size have each their own foreground", async () => {
   const planned = await plan(
     model,
     [image(0), image(1, half(true)), image(2, half(false))],
-    { samples: 9, draws: "seeded" },
+    { samples: 9, draws: "seeded", memory: new Memory() },
   );
   const [group] = planned.groups;
   const { rows, columns } = group!.map;
@@ -114,6 +115,7 @@ async function checkPrepared(
   }], {
     samples: 12,
     draws: "seeded",
+    memory: new Memory(),
   });
   const expected = [
     (colour[0] - 0.5) / 0.2,
