@@ -18,11 +18,8 @@ import { Memory } from "../../lib/memory.ts";
 import { readCheckpoint } from "../../lib/model/checkpoint.ts";
 import { stainsFor } from "../../lib/model/look/input.ts";
 import type { Model } from "../../lib/model/model.ts";
-import {
-  backwardTogether,
-  planImages,
-  type TrainingImage,
-} from "../../lib/train/micro_batch.ts";
+import { lookImages, type TrainingImage } from "../../lib/train/micro_batch.ts";
+import { backwardTogether } from "../train/passes.ts";
 import type { BackwardPass } from "../../lib/train/backward.ts";
 
 const [run, data, draws = "40"] = Deno.args;
@@ -93,7 +90,7 @@ async function gradientsOf(model: Model, draw: number): Promise<BackwardPass> {
     key: randomKey(draw, i),
   }));
   return await backwardTogether(model, {
-    images: await planImages(model, keyed, options),
+    images: await lookImages(model, keyed, options),
     classes: images.map(({ classIndex }) => classIndex),
     of: images.length,
   }, options);

@@ -8,14 +8,11 @@ import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { Memory } from "../../lib/memory.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
-import { plan } from "../../lib/model/look/whole.ts";
+import { lookWhole } from "../../lib/model/look/whole.ts";
 import { score } from "../../lib/model/zoom_in.ts";
 import {
-  backwardInBlocks,
-  backwardTogether,
   COSINE,
   LOSS,
-  type MicroBatchImages,
   type StepOptions,
   SUB_TILE_ENTROPY,
   TILE_ENTROPY,
@@ -28,6 +25,11 @@ import { maxError, testOnEngines } from "../engines.ts";
 import { networkScales } from "../finite_differences.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
 import { noiseImage, toyModel } from "../model/toy.ts";
+import {
+  backwardInBlocks,
+  backwardTogether,
+  type MicroBatchImages,
+} from "./passes.ts";
 
 const SIZE = { width: 123, height: 91 };
 const OPTIONS: StepOptions = {
@@ -188,7 +190,7 @@ testOnEngines(
       classes: [1, 0],
       of: 5, // with three more in other passes
     };
-    const planned = await plan(model, part.images, {
+    const planned = await lookWhole(model, part.images, {
       samples: model.config.view.samples,
       draws: "seeded",
       memory: OPTIONS.memory,

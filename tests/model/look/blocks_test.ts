@@ -5,17 +5,19 @@ import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import { ImageError } from "../../../lib/errors.ts";
 import { predict } from "../../../lib/eval/predict.ts";
 import { Foreground } from "../../../lib/image/foreground/foreground.ts";
+import type { Region } from "../../../lib/image/geometry.ts";
 import { Views } from "../../../lib/image/views.ts";
 import { Memory } from "../../../lib/memory.ts";
-import type { PlanImage, PlanOptions } from "../../../lib/model/look/draws.ts";
+import type { LookImage, LookOptions } from "../../../lib/model/look/draws.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
-import { groupLogits, type Plan, plan } from "../../../lib/model/look/whole.ts";
+import { lookWhole } from "../../../lib/model/look/whole.ts";
 import {
-  planInBlocks,
-  type SeenTiles,
-} from "../../../lib/model/look/blocks.ts";
+  groupLogits,
+  type WholeLook,
+} from "../../../lib/model/look/whole_look.ts";
+import { lookInBlocks } from "../../../lib/model/look/blocks.ts";
 import { TileMap } from "../../../lib/model/look/tile_map.ts";
-import { readFeatures, score, scoreDrawn } from "../../../lib/model/zoom_in.ts";
+import { readFeatures, score } from "../../../lib/model/zoom_in.ts";
 import { SyntheticPyramid } from "../../image/synthetic_pyramid.ts";
 import { maxError, testOnEngines } from "../../engines.ts";
 import { noiseImage, toyModel, type ToyOptions } from "../toy.ts";
@@ -31,7 +33,7 @@ class Forgetful extends Memory {
 }
 const FORGETFUL = new Forgetful(SMALL.bytes);
 
-const TWELVE: PlanOptions = { samples: 12, draws: "seeded", memory: WHOLE };
+const TWELVE: LookOptions = { samples: 12, draws: "seeded", memory: WHOLE };
 const IMAGE = { width: 427, height: 331 };
 
 /** Maps of one location a view pixel, and grids that do not divide it. */
@@ -56,10 +58,10 @@ function spot(): Foreground {
   return new Foreground({ cells, rows: height, columns: width }, IMAGE);
 }
 
-/** alpha of a plan's image, from the whole map. */
+/** alpha of a look's image, from the whole map. */
 async function wholeAttention(
   model: ReturnType<typeof toyModel>,
-  planned: Plan,
+  planned: WholeLook,
 ): Promise<Float32Array> {
   const attention = tf.tidy(() =>
     attentionSoftmax(groupLogits(model, planned.groups[0]!))
@@ -73,12 +75,12 @@ testOnEngines("stage I in blocks is the whole map", async () => {
   for (const [name, view] of Object.entries(VIEWS)) {
     for (const memory of [SMALL, FORGETFUL]) {
       const model = toyModel({ view, peak: 4 });
-      const image: PlanImage = {
+      const image: LookImage = {
         pyramid: noiseImage(IMAGE, 5),
         key: randomKey(3),
         foreground: halfForeground(),
       };
-      const planned = await plan(model, [image], {
+      const planned = await lookWhole(model, [image], {
         samples: 5,
         draws: "seeded",
         memory: WHOLE,
@@ -116,7 +118,7 @@ testOnEngines("stage I in blocks is the whole map", async () => {
 });
 
 testOnEngines("draws, features and logits in blocks are the same", async () => {
-  const ways: { options: PlanOptions; image: Partial<PlanImage> }[] = [
+  const ways: { options: LookOptions; image: Partial<LookImage> }[] = [
     { options: TWELVE, image: { contrastive: true } },
     { options: { ...TWELVE, draws: "topN" }, image: {} },
     {
@@ -131,13 +133,13 @@ testOnEngines("draws, features and logits in blocks are the same", async () => {
   for (const [name, view] of Object.entries(VIEWS)) {
     for (const [i, { options, image: extra }] of ways.entries()) {
       const model = toyModel({ view, peak: 4 });
-      const image: PlanImage = {
+      const image: LookImage = {
         pyramid: noiseImage(IMAGE, 6),
         key: randomKey(4, i),
         ...extra,
       };
-      const whole = await plan(model, [image], options);
-      const blocks = await planInBlocks(model, image, {
+      const whole = await lookWhole(model, [image], options);
+      const blocks = await lookInBlocks(model, image, {
         ...options,
         memory: SMALL,
       });
@@ -146,12 +148,7 @@ testOnEngines("draws, features and logits in blocks are the same", async () => {
       assert.deepEqual(blocks.locations, whole.locations);
       const expected = tf.tidy(() => score(model, whole).logits);
       const read = await readFeatures(model, blocks);
-      const logits = tf.tidy(() =>
-        scoreDrawn(model, blocks, {
-          tiles: tf.tensor1d(blocks.tileAttention),
-          subTiles: tf.tensor1d(blocks.subTileAttention),
-        }, { read }).logits
-      );
+      const logits = tf.tidy(() => score(model, blocks, { read }).logits);
       const error = maxError(
         await logits.data() as Float32Array,
         await expected.data() as Float32Array,
@@ -175,8 +172,8 @@ testOnEngines(
       contrastive: true,
     };
     const options = TWELVE;
-    const whole = await plan(model, [image], options);
-    const beta = tf.tidy(() => score(model, whole).subTileAttention);
+    const whole = await lookWhole(model, [image], options);
+    const beta = tf.tidy(() => score(model, whole).attention.maps!.subTiles);
     const rows = await beta.array();
     const expected: number[] = [];
     whole.draws.drawn.forEach((drawn, tile) => {
@@ -185,21 +182,22 @@ testOnEngines(
         expected.push(rows[tile]![location]!);
       }
     });
-    const seen: SeenTiles[] = [];
-    const blocks = await planInBlocks(model, image, {
-      ...options,
-      memory: SMALL,
-      onTiles: (tiles) => seen.push(tiles),
-    });
-    const error = maxError(blocks.subTileAttention, expected);
+    const seen: { region: Region; alpha: number }[] = [];
+    const blocks = await lookInBlocks(model, {
+      ...image,
+      canvas: {
+        addTile: (_, region, alpha) => seen.push({ region, alpha }),
+        addBlock() {},
+      },
+    }, { ...options, memory: SMALL });
+    const { tileAttention, subTileAttention } = blocks.parts;
+    const error = maxError(subTileAttention, expected);
     assert.ok(error < 1e-6, `beta is off by ${error}`);
-    // Reported are the tiles of the image itself, none of the contrastive.
+    // Shown are the tiles of the image itself, none of the contrastive.
     const { tiles, tileRegions } = whole.glimpses[0]!;
-    assert.deepEqual(seen.flatMap(({ tiles }) => tiles), tiles);
-    assert.deepEqual(seen.flatMap(({ regions }) => regions), tileRegions);
-    const attention = seen.flatMap(({ tileAttention }) => tileAttention);
-    const own = blocks.tileAttention.subarray(0, tiles.length);
-    assert.ok(maxError(attention, own) < 1e-6);
+    assert.deepEqual(seen.map(({ region }) => region), tileRegions);
+    const alphas = seen.map(({ alpha }) => alpha);
+    assert.deepEqual(alphas, [...tileAttention.subarray(0, tiles.length)]);
     beta.dispose();
     whole.dispose();
     blocks.dispose();
@@ -267,7 +265,7 @@ testOnEngines("blocks without foreground are not read", async () => {
   for (let i = 0; i < 16; i++) cells[i] = 1; // 64 px high, 1024 wide, at the top
   const foreground = new Foreground({ cells, rows: 64, columns: 64 }, size);
   const model = toyModel();
-  const planned = await planInBlocks(model, {
+  const planned = await lookInBlocks(model, {
     pyramid,
     foreground,
     key: randomKey(1),
@@ -294,14 +292,14 @@ Deno.test("a foreground between all locations is an error by name", async () => 
     key: randomKey(1),
     foreground,
   };
-  const options: PlanOptions = {
+  const options: LookOptions = {
     samples: 3,
     draws: "seeded",
     memory: WHOLE,
   };
-  await assert.rejects(plan(model, [image], options), ImageError);
+  await assert.rejects(lookWhole(model, [image], options), ImageError);
   await assert.rejects(
-    planInBlocks(model, image, { ...options, memory: SMALL }),
+    lookInBlocks(model, image, { ...options, memory: SMALL }),
     /Cannot look at drawn: no tile is centred on its foreground/,
   );
   disposeParameters(model.parameters);

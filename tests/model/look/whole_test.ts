@@ -7,7 +7,7 @@ import { Memory } from "../../../lib/memory.ts";
 import { prepared } from "../../../lib/model/look/input.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
 import type { Model } from "../../../lib/model/model.ts";
-import { plan } from "../../../lib/model/look/whole.ts";
+import { lookWhole } from "../../../lib/model/look/whole.ts";
 import { testOnEngines } from "../../engines.ts";
 import { drawnImage, toyModel } from "../toy.ts";
 
@@ -43,7 +43,7 @@ testOnEngines("images of one size have each their own foreground", async () => {
     key: randomKey(1, i),
     foreground,
   });
-  const planned = await plan(
+  const planned = await lookWhole(
     model,
     [image(0), image(1, half(true)), image(2, half(false))],
     { samples: 9, draws: "seeded", memory: new Memory() },
@@ -107,7 +107,7 @@ async function checkPrepared(
     ...toyModel(),
     normalisation: { mean: [0.5, 0.5, 0.5], deviation: [0.2, 0.1, 0.05] },
   };
-  const planned = await plan(model, [{
+  const planned = await lookWhole(model, [{
     pyramid: grey,
     key: randomKey(1),
     densities,
