@@ -28,7 +28,7 @@ export interface HttpLimits {
    * ranges.
    */
   maxDownloadBytes: number;
-  /** Bytes of ranges to cache. */
+  /** Bytes of ranges to cache, at least one. */
   cacheBytes: number;
 }
 

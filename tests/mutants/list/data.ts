@@ -65,9 +65,10 @@ export const DATA: readonly MutantGroup[] = [
   },
   {
     file: "lib/data/table.ts",
-    tests: ["tests/data/manifest_test.ts", "tests/data/folds_test.ts"],
+    tests: ["tests/data/manifest_test.ts", "tests/data/table_test.ts"],
     changes: [
-      ["text.replaceAll('\"', '\"\"')", "text"],
+      ["[columns, ...rows]", "[...rows]"],
+      ["{ quoted_match: /^\\s|\\s$/ }", "{}"],
       ["columns.indexOf(column) < i", "columns.indexOf(column) > i"],
       [".toSorted((a, b) => a.line - b.line)", ""],
       ["if (size > MAX_BYTES) {", "if (false) {"],
