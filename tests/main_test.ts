@@ -30,6 +30,7 @@ const GRANTS: Record<string, string> = {
   study: `${NET} --allow-run`, // each run is a process of its own
   demo: FILES,
   doctor: FILES,
+  completion: "--allow-read --allow-env --allow-sys --allow-ffi",
 };
 const COMMANDS = Object.keys(GRANTS);
 
@@ -139,6 +140,8 @@ const MISUSES: [argv: string, message: RegExp][] = [
     /--quality has no effect with --compression deflate/,
   ],
   ["demo --epochs 3", /no flag --epochs: --help lists/],
+  ["completion", /"": the first argument must be bash or zsh or fish/],
+  ["completion bash now", /'now'/],
   ["doctor --fast", /no flag --fast: --help lists/],
 ];
 

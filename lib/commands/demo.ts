@@ -40,7 +40,7 @@ import {
   parseFlags,
   text,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import {
   announceEngine,
@@ -58,6 +58,7 @@ const FLAGS = {
     text(
       "DIR",
       "folder to write (demo); a stopped demo in it continues",
+      { paths: "folders" },
     ),
     "demo",
   ),
@@ -71,11 +72,11 @@ const FLAGS = {
   backend: COMMON_FLAGS.backend,
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task demo [--out DIR]"],
   groups: [{ flags: FLAGS }],
   notes: "The last line on stdout is JSON.",
-});
+};
 
 // The needle preset scaled down: two minutes on two cores, not hours.
 const SETTINGS = [

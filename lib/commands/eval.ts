@@ -43,7 +43,7 @@ import {
   required,
   text,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import { checkApart } from "./shared/outputs.ts";
 import { runSplits } from "./shared/run_folder.ts";
@@ -64,7 +64,9 @@ const SPLITS = ["train", "validation", "test", "all"] as const;
 const FLAGS = {
   checkpoint: required(CHECKPOINT),
   data: required(
-    text("MANIFEST", "CSV with image,label; same labels as in training"),
+    text("MANIFEST", "CSV with image,label; same labels as in training", {
+      paths: "files",
+    }),
   ),
   split: oneOf(
     SPLITS,
@@ -88,11 +90,11 @@ const FLAGS = {
   json: toggle("print the report as JSON"),
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task eval --checkpoint RUN --data MANIFEST"],
   groups: [{ flags: FLAGS }],
   notes: "Exit code 1 if an image could not be read.",
-});
+};
 
 /**
  * Prints the report; the same command always prints the same bytes.

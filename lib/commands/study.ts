@@ -27,7 +27,7 @@ import {
   text,
   texts,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import { crossValidationStarted, FOLDS_FILE } from "./shared/run_folder.ts";
 import { type CellPlace, readCell, runCell } from "./study_cell.ts";
@@ -47,9 +47,12 @@ const FLAGS = {
     text(
       "DIR",
       "folder of runs, report.md, results.json and figures; a stopped study continues",
+      { paths: "folders" },
     ),
   ),
-  data: text("MANIFEST", "table of images; needed by colon and gtsdb"),
+  data: text("MANIFEST", "table of images; needed by colon and gtsdb", {
+    paths: "files",
+  }),
   only: texts("VARIANT", "only this variant"),
   workers: workers("runs in parallel (one a core)"),
   backend: COMMON_FLAGS.backend,
@@ -58,11 +61,12 @@ const FLAGS = {
   json: toggle("print results.json"),
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task study NAME --out DIR"],
   positionals: { NAME: Object.keys(STUDIES).join(", ") },
   groups: [{ flags: FLAGS }],
-});
+  operands: { words: Object.keys(STUDIES) },
+};
 
 /** A running study. */
 interface Setup {
