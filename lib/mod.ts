@@ -165,6 +165,6 @@ export {
   type TrainedRun,
   trainRun,
   type TrainRunOptions,
-} from "./train/run.ts";
-export type { RunDataOptions } from "./train/run_data.ts";
+} from "./train/runs/run.ts";
+export type { RunDataOptions } from "./train/runs/run_data.ts";
 export type { TrainingData, TrainResult } from "./train/trainer.ts";

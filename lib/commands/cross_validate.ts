@@ -26,8 +26,8 @@ import {
   type ProtocolSummary,
   summariseFolds,
   tasksInTurn,
-} from "../train/crossval.ts";
-import { checkSameEntries, CONFIG_FILE } from "../train/run_data.ts";
+} from "../train/runs/crossval.ts";
+import { checkSameEntries, CONFIG_FILE } from "../train/runs/run_data.ts";
 import type { Progress } from "../train/epoch_metrics.ts";
 import { foregroundFile } from "../train/run_log.ts";
 import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";

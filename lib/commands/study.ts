@@ -16,8 +16,12 @@ import { readRescored, rescore } from "../study/rescore.ts";
 import type { CellResult } from "../study/rows.ts";
 import { type Cell, cellsOf, type Study } from "../study/study.ts";
 import { type DoneCell, writeReport } from "../study/write.ts";
-import { type FoldResult, foldsDone, foldTasks } from "../train/crossval.ts";
-import { checkSameEntries } from "../train/run_data.ts";
+import {
+  type FoldResult,
+  foldsDone,
+  foldTasks,
+} from "../train/runs/crossval.ts";
+import { checkSameEntries } from "../train/runs/run_data.ts";
 import { environment } from "../engine/environment.ts";
 import type { Engine } from "../engine/select.ts";
 import { COMMON_FLAGS, workers } from "./shared/common_flags.ts";

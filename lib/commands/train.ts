@@ -9,13 +9,13 @@ import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
 import { Memory, peakMemoryBytes } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
-import { PROTOCOLS } from "../train/crossval.ts";
-import { type TrainedRun, trainRun } from "../train/run.ts";
+import { PROTOCOLS } from "../train/runs/crossval.ts";
+import { type TrainedRun, trainRun } from "../train/runs/run.ts";
 import {
   checkReference,
   CONFIG_FILE,
   DEFAULT_TEST,
-} from "../train/run_data.ts";
+} from "../train/runs/run_data.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import {
   COMMON_FLAGS,

@@ -16,7 +16,7 @@ import { classifyImage } from "../eval/classify.ts";
 import { writeFileAtomically } from "../files.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
-import { foldFolder, type FoldResult } from "../train/crossval.ts";
+import { foldFolder, type FoldResult } from "../train/runs/crossval.ts";
 import { STUDY_LAYOUTS } from "./roi_layouts.ts";
 
 /** A heat map and its caption. */

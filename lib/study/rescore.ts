@@ -15,7 +15,7 @@ import { ImageCache } from "../image/image_cache.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "../train/clock.ts";
-import { foldFolder, type FoldResult } from "../train/crossval.ts";
+import { foldFolder, type FoldResult } from "../train/runs/crossval.ts";
 import { STUDY_LAYOUTS } from "./roi_layouts.ts";
 
 /** Options of a rescoring. */

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { basename, join } from "node:path";
 import sharp from "sharp";
 import { readManifest } from "../../lib/data/manifest.ts";
-import type { FoldResult } from "../../lib/train/crossval.ts";
+import type { FoldResult } from "../../lib/train/runs/crossval.ts";
 import { type LogLine, readLog } from "../../lib/train/run_log.ts";
 import {
   assertFails,

@@ -4,7 +4,7 @@ import { preset } from "../../lib/model/presets.ts";
 import { reportText } from "../../lib/study/report.ts";
 import { type CellResult, rowOf } from "../../lib/study/rows.ts";
 import type { Variant } from "../../lib/study/study.ts";
-import type { FoldResult } from "../../lib/train/crossval.ts";
+import type { FoldResult } from "../../lib/train/runs/crossval.ts";
 
 const variant: Variant = {
   name: "changed",

@@ -9,7 +9,7 @@ import { ConfigError, DataError, UsageError } from "../../errors.ts";
 import { keepFile, makeFolder } from "../../files.ts";
 import { type Config, parseConfig, withSettings } from "../../model/config.ts";
 import { preset } from "../../model/presets.ts";
-import { checkReference } from "../../train/run_data.ts";
+import { checkReference } from "../../train/runs/run_data.ts";
 import { LOG_FILE } from "../../train/run_log.ts";
 import {
   batchHeatmap,

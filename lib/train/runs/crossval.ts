@@ -14,30 +14,30 @@ import {
   checkLeaks,
   type ManifestEntry,
   type Split,
-} from "../data/manifest.ts";
-import { foldSplit, validationPart, writeSplits } from "../data/folds.ts";
-import type { RoiSource } from "../data/rois.ts";
-import type { MeanInterval } from "../eval/bootstrap.ts";
-import { evaluate } from "../eval/evaluate.ts";
+} from "../../data/manifest.ts";
+import { foldSplit, validationPart, writeSplits } from "../../data/folds.ts";
+import type { RoiSource } from "../../data/rois.ts";
+import type { MeanInterval } from "../../eval/bootstrap.ts";
+import { evaluate } from "../../eval/evaluate.ts";
 import {
   foldsAccuracy,
   foldsAuc,
   foldsBalancedAccuracy,
   overFolds,
-} from "../eval/intervals.ts";
+} from "../../eval/intervals.ts";
 import {
   type EvaluationReport,
   evaluationReport,
   predictionTable,
-} from "../eval/report.ts";
-import { exists, writeFileAtomically, writeJson } from "../files.ts";
-import { LAST, readCheckpoint } from "../model/checkpoint.ts";
-import type { Config } from "../model/config.ts";
-import { disposeParameters } from "../model/parameters.ts";
-import { startClock } from "./clock.ts";
+} from "../../eval/report.ts";
+import { exists, writeFileAtomically, writeJson } from "../../files.ts";
+import { LAST, readCheckpoint } from "../../model/checkpoint.ts";
+import type { Config } from "../../model/config.ts";
+import { disposeParameters } from "../../model/parameters.ts";
+import { startClock } from "../clock.ts";
 import { SPLITS_FILE } from "./run_data.ts";
-import { LOG_FILE, readLog } from "./run_log.ts";
-import { train, type TrainingData, type TrainOptions } from "./trainer.ts";
+import { LOG_FILE, readLog } from "../run_log.ts";
+import { train, type TrainingData, type TrainOptions } from "../trainer.ts";
 
 /** The protocols, in the order in which they are run. */
 export const PROTOCOLS = ["best-epoch", "held-out"] as const;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { readManifest } from "../../lib/data/manifest.ts";
-import { preset } from "../../lib/model/presets.ts";
-import { runData } from "../../lib/train/run_data.ts";
-import { withFolder, writeImages } from "../data/folder.ts";
+import { readManifest } from "../../../lib/data/manifest.ts";
+import { preset } from "../../../lib/model/presets.ts";
+import { runData } from "../../../lib/train/runs/run_data.ts";
+import { withFolder, writeImages } from "../../data/folder.ts";
 
 Deno.test("validation is a share of what is trained on, whoever made the split", async () => {
   await withFolder(async (folder) => {
