@@ -12,7 +12,7 @@ import {
   rational,
   text,
   type Value,
-} from "../handmade_tiff.ts";
+} from "./handmade_tiff.ts";
 import {
   asymmetricPicture,
   readAll,

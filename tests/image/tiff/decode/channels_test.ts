@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { openImage } from "../../../../lib/image/open.ts";
 import { pixelAt, readAll, TemporaryFolder } from "../../pictures.ts";
-import { tiffFile } from "../../tiff_files.ts";
+import { tiffFile } from "../tiff_files.ts";
 import {
   greyAt,
   layouts,
@@ -14,7 +14,7 @@ import {
   sampleAt,
   shows,
   SIZE,
-} from "../../tiff_kinds.ts";
+} from "../tiff_kinds.ts";
 
 const ALPHA = "has alpha: composited over white";
 

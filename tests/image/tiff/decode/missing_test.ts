@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { deflateSync } from "node:zlib";
 import { openImage } from "../../../../lib/image/open.ts";
 import { pixelAt, readAll, TemporaryFolder } from "../../pictures.ts";
-import { asciiField, tiffFile, type TiffRecipe } from "../../tiff_files.ts";
+import { asciiField, tiffFile, type TiffRecipe } from "../tiff_files.ts";
 import {
   greyAt,
   over,
@@ -15,7 +15,7 @@ import {
   shows,
   SIZE,
   softAt,
-} from "../../tiff_kinds.ts";
+} from "../tiff_kinds.ts";
 
 Deno.test("a piece that is left out has the colour of zero, or of nodata", async () => {
   const grey = { ...SIZE, value: sampleAt };

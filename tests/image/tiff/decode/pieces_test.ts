@@ -12,7 +12,7 @@ import {
   shortField,
   tiffFile,
   type TiffRecipe,
-} from "../../tiff_files.ts";
+} from "../tiff_files.ts";
 import {
   greyAt,
   over,
@@ -24,7 +24,7 @@ import {
   SIZE,
   softAt,
   softRgb,
-} from "../../tiff_kinds.ts";
+} from "../tiff_kinds.ts";
 
 Deno.test("strips of zstd, PackBits and the LZW of before TIFF 5", async () => {
   for (const compression of ["zstd", "packbits", "lzw"] as const) {
