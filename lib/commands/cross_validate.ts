@@ -10,7 +10,8 @@ import {
   withoutTest,
   writeSplits,
 } from "../data/folds.ts";
-import { checkLeaks, type ManifestEntry } from "../data/manifest.ts";
+import { checkLeaks } from "../data/leaks.ts";
+import type { ManifestEntry } from "../data/manifest.ts";
 import { count } from "../data/table.ts";
 import { environment } from "../engine/environment.ts";
 import { DataError } from "../errors.ts";

@@ -3,11 +3,8 @@
  *
  * @module
  */
-import {
-  checkLeaks,
-  type ManifestEntry,
-  readManifest,
-} from "../data/manifest.ts";
+import { checkLeaks } from "../data/leaks.ts";
+import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
 import { DataError, ImageError } from "../errors.ts";
 import type { Evaluation } from "../eval/evaluate.ts";

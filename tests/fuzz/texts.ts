@@ -5,7 +5,8 @@
  */
 import { join } from "node:path";
 import { readConfig } from "../../lib/commands/shared/config_flags.ts";
-import { checkLeaks, readManifest } from "../../lib/data/manifest.ts";
+import { checkLeaks } from "../../lib/data/leaks.ts";
+import { readManifest } from "../../lib/data/manifest.ts";
 import { readRois } from "../../lib/data/rois.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import {

@@ -10,11 +10,8 @@
  * @module
  */
 import { join } from "node:path";
-import {
-  checkLeaks,
-  type ManifestEntry,
-  type Split,
-} from "../../data/manifest.ts";
+import { checkLeaks } from "../../data/leaks.ts";
+import type { ManifestEntry, Split } from "../../data/manifest.ts";
 import { foldSplit, validationPart, writeSplits } from "../../data/folds.ts";
 import type { RoiSource } from "../../data/rois.ts";
 import type { MeanInterval } from "../../eval/bootstrap.ts";

@@ -6,8 +6,8 @@
  */
 import { join } from "node:path";
 import { splitEntries, validationPart, writeSplits } from "../../data/folds.ts";
+import { checkLeaks } from "../../data/leaks.ts";
 import {
-  checkLeaks,
   type Manifest,
   type ManifestEntry,
   readManifest,

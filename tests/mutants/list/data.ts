@@ -47,7 +47,15 @@ export const DATA: readonly MutantGroup[] = [
         "isUrl(image) ? image : resolve(folder, image)",
         "resolve(folder, image)",
       ],
+    ],
+  },
+  {
+    file: "lib/data/leaks.ts",
+    tests: ["tests/data/leaks_test.ts"],
+    changes: [
       ["leaks.length > shown.length", "leaks.length > LEAKS_SHOWN + 1"],
+      ["if (fold !== undefined) parts", "if (false) parts"],
+      ["if (key === undefined) continue;", ""],
     ],
   },
   {
