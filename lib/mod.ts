@@ -47,7 +47,7 @@
  * });
  * const { metrics } = await evaluationReport(evaluation, {
  *   classes,
- *   regions: undefined,
+ *   rois: undefined,
  *   seed: 0,
  * });
  * console.log(metrics.accuracy);

@@ -217,7 +217,7 @@ async function examine(
   const evaluation = await evaluate(model, test, { cache, seed, signal });
   const report = await evaluationReport(evaluation, {
     classes: model.classes,
-    regions: await readRois(manifest),
+    rois: await readRois(manifest),
     seed,
   });
   const shown = test.find(({ label }) => label === "positive")!;

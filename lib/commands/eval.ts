@@ -116,7 +116,7 @@ export async function run(argv: string[]): Promise<number> {
   const manifest = await readManifest(data, { classes: model.classes });
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
-  const regions = await readRois(manifest, STUDY_LAYOUTS); // shows its faults before the work
+  const rois = await readRois(manifest, STUDY_LAYOUTS); // shows its faults before the work
   await checkApart(
     file === undefined ? [] : [file],
     [path, data, ...entries.map(({ path }) => path)],
@@ -143,7 +143,7 @@ export async function run(argv: string[]): Promise<number> {
   }
   const report = await evaluationReport(evaluation, {
     classes: model.classes,
-    regions,
+    rois,
     seed,
   });
   for (const { image, error } of report.failures) {

@@ -50,7 +50,7 @@ async function startFolds(
 ): Promise<DoTask<readonly FoldTask[], FoldOutcome, Progress>> {
   const engine = await startEngine(backend);
   const { classes } = options;
-  const regions = await readRois(
+  const rois = await readRois(
     await readManifest(manifest, { classes }),
     STUDY_LAYOUTS,
   );
@@ -63,7 +63,7 @@ async function startFolds(
         await engine.whileAlive(() =>
           runFold(entries, task, {
             ...options,
-            regions,
+            rois,
             cache,
             memory,
             signal,

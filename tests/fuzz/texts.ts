@@ -63,8 +63,8 @@ const manifests = fileTarget("manifests", MANIFESTS, async (path) => {
   await ends(async () => {
     const manifest = await readManifest(path);
     await checkLeaks(manifest.entries);
-    const regions = await readRois(manifest);
-    for (const entry of manifest.entries) await regions?.of(entry);
+    const rois = await readRois(manifest);
+    for (const entry of manifest.entries) await rois?.of(entry);
   }, lines);
   await ends(() => readBatch(path), lines);
 }, async (folder) => {

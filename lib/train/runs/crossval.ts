@@ -80,7 +80,7 @@ export interface CrossValidationOptions
   /** Folder of the whole; a fold's run is FOLDER/PROTOCOL/fold-N. */
   folder: string;
   classes: readonly string[];
-  regions: RoiSource | undefined;
+  rois: RoiSource | undefined;
 }
 
 /** The cells of a cross-validation, protocol by protocol. */
@@ -154,7 +154,7 @@ export async function runFold(
     signal,
   });
   disposeParameters(model.parameters);
-  const { classes, regions } = options;
+  const { classes, rois } = options;
   const elapsed = clock();
   const result: FoldResult = {
     ...task,
@@ -162,7 +162,7 @@ export async function runFold(
     seconds: elapsed.seconds + earlier.seconds,
     cpuSeconds: elapsed.cpuSeconds + earlier.cpuSeconds,
     peakBytes: twin ? twin.result.peakBytes : elapsed.peakBytes,
-    report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
+    report: await evaluationReport(evaluation, { classes, rois, seed: 0 }),
   };
   await writeFileAtomically(
     join(folder, "predictions.csv"),
