@@ -34,7 +34,7 @@ const GRANTS: Record<string, string> = {
 };
 const COMMANDS = Object.keys(GRANTS);
 
-Deno.test("tasks grant what their command needs", () => {
+Deno.test("tasks grant the permissions that their command needs", () => {
   for (const [name, grants] of Object.entries(GRANTS)) {
     assert.equal(
       taskCommands[name],
@@ -43,7 +43,7 @@ Deno.test("tasks grant what their command needs", () => {
   }
 });
 
-Deno.test("--help prints what there is, on stdout", async () => {
+Deno.test("--help prints commands and flags, on stdout", async () => {
   await inParallel([["--help"], ["-h"], ["help"]], async (argv) => {
     const { code, stdout, stderr } = await zoomin(".", ...argv);
     assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });

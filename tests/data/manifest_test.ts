@@ -237,7 +237,7 @@ Deno.test("readManifest refuses a file that is not UTF-8, or is not there", asyn
   );
 });
 
-Deno.test("readManifest refuses what is too large for a table unread", async () => {
+Deno.test("readManifest refuses a file too large for a table unread", async () => {
   await withFolder(async (folder) => {
     const path = join(folder, "slide.tif");
     await Deno.writeFile(path, new Uint8Array());

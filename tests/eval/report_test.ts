@@ -104,7 +104,7 @@ Deno.test("a report without marked objects says nothing of attention", async () 
   }
 });
 
-Deno.test("a table of predictions quotes what needs it", () => {
+Deno.test("a table of predictions quotes fields that need it", () => {
   const table = predictionTable(
     [evaluated("a, b.png", { label: "yes", p: 0.25 })],
     ["no", "yes"],

@@ -36,7 +36,7 @@ Deno.test("lineChart has its ticks at round numbers", () => {
   ]);
 });
 
-Deno.test("lineChart escapes what its labels say", () => {
+Deno.test("lineChart escapes its labels", () => {
   const svg = lineChart("<t>", { ...AXES, series: [] });
   assert.match(svg, />a &lt; b &amp; c</);
   assert.match(svg, />&lt;t></);

@@ -107,7 +107,7 @@ Deno.test({
   },
 });
 
-Deno.test("what OpenSlide reads is refused by name elsewhere", async () => {
+Deno.test("without OpenSlide its formats are refused by name", async () => {
   await using server = await serveFile(await Deno.readFile(trestle));
   await assert.rejects(
     openImage(server.url),

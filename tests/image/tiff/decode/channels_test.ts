@@ -18,7 +18,7 @@ import {
 
 const ALPHA = "has alpha: composited over white";
 
-Deno.test("a fourth channel without a meaning is left out: it is not alpha", async () => {
+Deno.test("a fourth channel without a meaning is ignored: it is not alpha", async () => {
   const base = { ...SIZE, value: sampleAt, samples: 4 };
   const recipes = [...layouts({ ...base, extra: [0] }), ...layouts(base)];
   for (const recipe of recipes) {
