@@ -47,7 +47,7 @@
  * });
  * const { metrics } = await evaluationReport(evaluation, {
  *   classes,
- *   regions: undefined,
+ *   rois: undefined,
  *   seed: 0,
  * });
  * console.log(metrics.accuracy);
@@ -83,7 +83,7 @@ export {
   TrainingError,
   UsageError,
 } from "./errors.ts";
-export { Memory } from "./memory.ts";
+export { Memory, type WithDefaultMemory } from "./memory.ts";
 
 export { openImage, type OpenOptions } from "./image/open.ts";
 export type {
@@ -142,6 +142,7 @@ export {
 export {
   evaluate,
   type EvaluatedImage,
+  type EvaluateOptions,
   type Evaluation,
   type FailedImage,
 } from "./eval/evaluate.ts";
@@ -165,6 +166,7 @@ export {
   type TrainedRun,
   trainRun,
   type TrainRunOptions,
-} from "./train/run.ts";
-export type { RunDataOptions } from "./train/run_data.ts";
+} from "./train/runs/run.ts";
+export type { RunDataOptions } from "./train/runs/run_data.ts";
+export type { ChoosingImages } from "./train/epoch_choice.ts";
 export type { TrainingData, TrainResult } from "./train/trainer.ts";
