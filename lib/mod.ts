@@ -118,7 +118,11 @@ export type {
   WarmStartConfig,
 } from "./model/config_types.ts";
 export { preset, presetNames } from "./model/presets.ts";
-export { type Checkpoint, readCheckpoint } from "./model/checkpoint.ts";
+export {
+  type AnnotatedCount,
+  type Checkpoint,
+  readCheckpoint,
+} from "./model/checkpoint.ts";
 export type { Model, Normalisation } from "./model/model.ts";
 export type { Parameters, Variable } from "./model/parameters.ts";
 export type { StoredTensor } from "./model/safetensors.ts";
@@ -129,7 +133,13 @@ export {
   readManifest,
   type Split,
 } from "./data/manifest.ts";
-export type { AnnotatedObject, RoiSource } from "./data/rois.ts";
+export {
+  type AnnotatedObject,
+  readRois,
+  readRoisOf,
+  type RoiLayout,
+  type RoiSource,
+} from "./data/rois.ts";
 
 export type { Classification } from "./eval/classification.ts";
 export {
@@ -160,6 +170,7 @@ export {
   type MetricWithInterval,
 } from "./eval/report.ts";
 
+export type { BoxOptions, TrainingBoxes } from "./train/boxes.ts";
 export type { EpochFigures, Progress } from "./train/epoch_metrics.ts";
 export {
   type TrainedRun,
