@@ -73,8 +73,10 @@ export function asapObjects(xml: string): AnnotatedObject[] {
     open = undefined;
   });
   parser.on("error", ({ message }) => {
-    // The parser puts line and column in front.
-    fail(message.replace(/^\d+:\d+: /, ""));
+    const why = message.replace(/^\d+:\d+: /, "") // line and column
+      .replace("undefined entity", "an entity that is not XML's own")
+      .replace(/\.$/, "");
+    fail(`it is no well-formed XML: ${why}; save it again`);
   });
   parser.write(xml).close();
   return objects;
