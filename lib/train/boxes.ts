@@ -126,13 +126,13 @@ function checkEnough(
   { name, most, of }: { name: string; most: number; of: number },
 ): void {
   if (found > 0 && (most === Infinity || found === most)) return;
-  const where = name === "rois" ? "the manifest's annotations" : name;
+  const where = name === "rois" ? "the manifest" : name;
   throw new DataError(
     found === 0
-      ? `Cannot train with boxes: ${where} has no object that counts in any of the ${
+      ? `Cannot train with boxes: ${where} has no object that counts in any of ${
         count(of, "training image")
       }; annotate some, or leave out --boxes`
-      : `Cannot train with the boxes of ${most} images: ${where} has objects in ${found} training images; ask for as many, or annotate more`,
+      : `Cannot train with the boxes of ${most} images: ${where} has objects in only ${found} training images; annotate more, or ask for fewer with --boxes-images`,
   );
 }
 
