@@ -96,7 +96,7 @@ export async function readRoisOf(
     throw new DataError(
       `Cannot use the annotations ${file}: ${
         images[0] === undefined
-          ? "it names no image"
+          ? "it has no image; export it again"
           : `none of its images is in the manifest, such as "${
             images[0].image
           }"; write the paths of the manifest`

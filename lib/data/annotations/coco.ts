@@ -151,15 +151,32 @@ function listOf(value: unknown, place: string): unknown[] {
   throw new Error(`its ${place} are no list: export the annotations again`);
 }
 
+// What a field must be.
+const EXPECTED: Record<string, string> = {
+  id: "a number or a text",
+  image_id: "the id of an image",
+  category_id: "the id of a category",
+  file_name: "the path of an image",
+  name: "a text",
+  bbox: "[x, y, width, height] in px, neither size below 0",
+  segmentation: "a list of polygons [x, y, x, y, ...], or run lengths",
+};
+
 /** `value` as `schema` describes it, or its first fault. */
 function parsed<T>(schema: z.ZodType<T>, value: unknown, place: string): T {
   const { data, error } = schema.safeParse(value);
   if (error === undefined) return data;
-  const [{ path, message }] = error.issues as [z.core.$ZodIssue];
+  const { path } = error.issues[0]!;
+  const [field] = path;
+  if (field === undefined) throw new Error(`${place} is no object: remove it`);
   const steps = path.map((step) =>
     typeof step === "number" ? `[${step}]` : `.${String(step)}`
   );
-  throw new Error(`${place}${steps.join("")}: ${message}`);
+  throw new Error(
+    `${place}${steps.join("")} is missing or wrong: ${String(field)} must be ${
+      EXPECTED[String(field)]
+    }`,
+  );
 }
 
 /** An id for a message. */

@@ -216,13 +216,16 @@ Deno.test("a fault of COCO is told with its annotation", async () => {
       annotated({ image_id: 1, segmentation: [[0, 0, 1, 1, 2]] }),
       /segmentation\[0\] has 5 numbers: write x and y of three corners/,
     ],
-    [annotated(null), /annotations\[0\]/],
+    [annotated(null), /annotations\[0\] is no object: remove it/],
     [
       annotated({ image_id: 1, bbox: [1, 2, 3, 77] }).replace("77", "1e999"),
       /annotations\[0\]\.bbox\[3\]/,
     ],
     [JSON.stringify({ images: {}, annotations: [] }), /its images are no list/],
-    [JSON.stringify({ images: [{}], annotations: [] }), /images\[0\]\.id/],
+    [
+      JSON.stringify({ images: [{}], annotations: [] }),
+      /images\[0\]\.id is missing or wrong: id must be a number or a text/,
+    ],
     [
       JSON.stringify({
         images: [COCO.images[0], COCO.images[0]],
