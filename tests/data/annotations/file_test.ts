@@ -274,7 +274,7 @@ Deno.test("ASAP's XML: polygons, splines, rectangles, dots and point sets", asyn
   assert.deepEqual(
     objects.map((
       { type, x, y, width, height, polygons },
-    ) => [type, x, y, width, height, polygons?.[0]![0]!.length]),
+    ) => [type, x, y, width, height, polygons?.[0]?.[0]?.length]),
     [
       ["Tumor", 0, 0, 8, 6, 4],
       [undefined, 0, 0, 8, 6, 4],
