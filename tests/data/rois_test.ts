@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { writeSplits } from "../../lib/data/folds.ts";
 import { type Manifest, readManifest } from "../../lib/data/manifest.ts";
 import { readRois, readRoisOf } from "../../lib/data/rois.ts";
@@ -18,6 +18,7 @@ async function withTables(
       ...tables,
     };
     for (const [name, text] of Object.entries(all)) {
+      await Deno.mkdir(dirname(join(folder, name)), { recursive: true });
       await Deno.writeTextFile(join(folder, name), text);
     }
     await use(await readManifest(join(folder, "manifest.csv")));
@@ -217,6 +218,10 @@ Deno.test("one file for all images goes by path, then by a name that is alone", 
       await found("z/b.png", "x/b.png"), // the path comes first
       [undefined, undefined, 1],
     );
+    assert.deepEqual(
+      await found("x/a.png", "z/a.png"), // of a larger set
+      [0, undefined, undefined],
+    );
     assert.deepEqual(await found(join(folder, "x/a.png")), [
       0,
       undefined,
@@ -240,5 +245,24 @@ Deno.test("one file for all images goes by path, then by a name that is alone", 
       readRoisOf(file, manifest),
       /as the annotations of many images: it names no image; write a column "image"/,
     );
+  });
+});
+
+Deno.test("regions.csv goes by paths alone", async () => {
+  const tables = {
+    "manifest.csv": "image,label\nx/a.png,1\nb.png,0\n",
+    "x/a.png": "x",
+    "regions.csv": "image,x,y\na.png,1,2\nb.png,3,4\n",
+  };
+  await withTables(tables, async (manifest) => {
+    const source = (await readRois(manifest))!;
+    const [a, b] = manifest.entries;
+    assert.deepEqual(await source.of(a!), []);
+    assert.deepEqual(await source.of(b!), [{
+      x: 3,
+      y: 4,
+      width: 0,
+      height: 0,
+    }]);
   });
 });

@@ -42,8 +42,7 @@ export function matchImages(
     else others.push(annotated);
   }
   if (!names) return found;
-  const left = entries.filter(({ path }) => !found.has(path));
-  for (const [entry, annotated] of byName(file, others, left)) {
+  for (const [entry, annotated] of byName(file, others, { entries, found })) {
     add(found, entry, annotated);
   }
   return found;
@@ -57,15 +56,20 @@ function add(
   found.set(path, [...found.get(path) ?? [], ...objects]);
 }
 
-/** The pairs of those that share a name. */
+/** The pairs of those that share a name, unless the file named it by its path. */
 function byName(
   file: string,
   images: readonly AnnotatedImage[],
-  entries: readonly ManifestEntry[],
+  { entries, found }: {
+    entries: readonly ManifestEntry[];
+    found: ReadonlyMap<string, unknown>;
+  },
 ): [ManifestEntry, AnnotatedImage][] {
   const named = Map.groupBy(images, ({ image }) => nameOf(image));
   return [...Map.groupBy(entries, ({ image }) => nameOf(image))]
-    .filter(([name]) => named.has(name))
+    .filter(([name, alike]) =>
+      named.has(name) && !alike.some(({ path }) => found.has(path))
+    )
     .map(([name, [entry, ...more]]) => {
       const [annotated, ...others] = named.get(name)!;
       if (more.length === 0 && others.length === 0) {

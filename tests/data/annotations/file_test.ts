@@ -141,6 +141,7 @@ Deno.test("a fault of GeoJSON is told with its feature", async () => {
       geometries: [nested(depth - 1)],
     };
   assert.equal((await objectsIn(of(nested(4)))).length, 1);
+  await assertRefused(of(nested(5)), /nests collections too deep/);
   await assertRefused(of(nested(50)), /nests collections too deep/);
   await assertRefused("[".repeat(100_000), /as JSON annotations/);
 });
@@ -215,6 +216,10 @@ Deno.test("a fault of COCO is told with its annotation", async () => {
     [
       annotated({ image_id: 1, segmentation: [[0, 0, 1, 1, 2]] }),
       /segmentation\[0\] has 5 numbers: write x and y of three corners/,
+    ],
+    [
+      annotated({ image_id: 1, segmentation: [[0, 0, 1, 1, 2, 2, 3]] }),
+      /segmentation\[0\] has 7 numbers/,
     ],
     [annotated(null), /annotations\[0\] is no object: remove it/],
     [

@@ -58,7 +58,13 @@ Deno.test("an object between the places marks the nearest", () => {
   const bent = polygon(
     ring([6, 1], [9, 1], [9, 38], [49, 38], [49, 39], [6, 39]),
   );
-  assert.equal(picture([bent]).join("").match(/#/g)!.length, 1);
+  assert.deepEqual(picture([bent]), [".....", "#....", ".....", "....."]);
+  // An edge ends at its corners: (25, 15) is far from this one.
+  const apart = polygonObject([
+    [ring([12, 15], [13, 15], [12, 15])],
+    [ring([33, 31], [34, 31], [34, 31])],
+  ], undefined);
+  assert.deepEqual(picture([apart]), [".....", ".#...", ".....", "....."]);
   const corner = polygon(ring([46, 36], [49, 36], [49, 39]));
   assert.deepEqual(picture([corner]), [".....", ".....", ".....", "....#"]);
 });
@@ -78,6 +84,16 @@ Deno.test("a polygon marks what is in it and in none of its holes", () => {
     "###..",
     "##...",
     "#....",
+  ]);
+});
+
+Deno.test("of the edges of a polygon the left and the top are in it", () => {
+  const square = ring([5, 5], [25, 5], [25, 25], [5, 25]);
+  assert.deepEqual(picture([polygon(square)]), [
+    "##...",
+    "##...",
+    ".....",
+    ".....",
   ]);
 });
 

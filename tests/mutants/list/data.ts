@@ -85,10 +85,7 @@ export const DATA: readonly MutantGroup[] = [
         "if (more.length === 0 && others.length === 0) {",
         "if (more.length === 0) {",
       ],
-      [
-        "const left = entries.filter(({ path }) => !found.has(path));",
-        "const left = entries;",
-      ],
+      [" && !alike.some(({ path }) => found.has(path))", ""],
     ],
   },
   {
