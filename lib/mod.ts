@@ -94,9 +94,10 @@ export type {
   Pixels,
   Pyramid,
 } from "./image/pyramid.ts";
-export type { Region, Size } from "./image/geometry.ts";
+export type { Point, Region, Size } from "./image/geometry.ts";
 export type { Fetch } from "./image/bytes/http_client.ts";
 export type { Traffic } from "./image/bytes/source.ts";
+export type { Polygon } from "./image/foreground/polygons.ts";
 export type { ForegroundChoice } from "./image/foreground/tissue.ts";
 export { ImageCache } from "./image/image_cache.ts";
 export type {

@@ -49,8 +49,6 @@ export type RoiLayout = (
   entries: readonly ManifestEntry[],
 ) => Promise<RoiSource | undefined>;
 
-type ManifestImages = Pick<Manifest, "folder" | "entries">;
-
 /** The rule for sets without a layout of their own. */
 function relevanceIn(entries: readonly ManifestEntry[]): Relevance {
   const labels = new Set(entries.map(({ label }) => label));
@@ -66,7 +64,7 @@ function relevanceIn(entries: readonly ManifestEntry[]): Relevance {
  * @throws {DataError} If a file of many images has faults.
  */
 export async function readRois(
-  { folder, entries }: ManifestImages,
+  { folder, entries }: Pick<Manifest, "folder" | "entries">,
   layouts: readonly RoiLayout[] = [],
 ): Promise<RoiSource | undefined> {
   if (entries.some(({ rois }) => rois !== undefined)) {
@@ -88,7 +86,7 @@ export async function readRois(
  */
 export async function readRoisOf(
   file: string,
-  { entries }: ManifestImages,
+  { entries }: Pick<Manifest, "entries">,
 ): Promise<RoiSource> {
   const images = await imagesIn(file);
   const objects = matchImages(file, images, { entries });

@@ -47,9 +47,12 @@ const metadataSchema = z.strictObject({
 });
 
 /** Annotated objects that a model was trained on, beside its labels. */
-export type AnnotatedCount = NonNullable<
-  z.infer<typeof metadataSchema>["annotated"]
->;
+export interface AnnotatedCount {
+  /** Images with objects. */
+  images: number;
+  /** Objects in all of them. */
+  objects: number;
+}
 
 /** A model and the state of its training. */
 export interface Checkpoint {

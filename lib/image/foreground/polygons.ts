@@ -22,8 +22,8 @@ import {
 /** A closed line, level-0 px. */
 type Ring = Point[];
 
-/** An outline and the holes in it. */
-export type Polygon = Ring[];
+/** An outline and the holes in it, each a closed line. */
+export type Polygon = Point[][];
 
 const positionSchema = z.tuple([z.number(), z.number()]).rest(z.number());
 const ringSchema = z.array(positionSchema);
