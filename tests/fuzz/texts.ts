@@ -155,7 +155,7 @@ const annotations = fileTarget("annotations", ANNOTATIONS, async (path) => {
       manifest: "m.csv",
       line: 2,
     };
-    await (await readRoisOf(path, { folder, entries: [entry] })).of(entry);
+    await (await readRoisOf(path, { entries: [entry] })).of(entry);
   }, lines);
 });
 
