@@ -6,6 +6,7 @@
 import { checkLeaks } from "../data/leaks.ts";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
+import { count } from "../data/table.ts";
 import { DataError, ImageError } from "../errors.ts";
 import type { Evaluation } from "../eval/evaluate.ts";
 import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
@@ -144,6 +145,7 @@ export async function run(argv: string[]): Promise<number> {
   const report = await evaluationReport(evaluation, {
     classes: model.classes,
     rois,
+    annotated: checkpoint.annotated,
     seed,
   });
   for (const { image, error } of report.failures) {
@@ -234,7 +236,8 @@ const METRIC_NAMES: Record<keyof EvaluationReport["metrics"], string> = {
 };
 
 function reportText(
-  { images, metrics, confusion, classes, attention }: EvaluationReport,
+  { images, metrics, confusion, classes, attention, annotated }:
+    EvaluationReport,
   { model, epoch, sha256 }: Checkpoint,
 ): string {
   const names = Object.entries(METRIC_NAMES) as [
@@ -245,6 +248,13 @@ function reportText(
     `checkpoint ${
       sha256.slice(0, 12)
     } (preset ${model.config.preset}, epoch ${epoch}) on ${images} images`,
+    ...(annotated
+      ? [
+        `trained on labels and ${
+          count(annotated.objects, "annotated object")
+        } in ${count(annotated.images, "training image")}`,
+      ]
+      : []),
     ...(classes.length === 2
       ? [`AUC, F1 and Brier score are those of "${classes[1]}"`]
       : []),

@@ -39,8 +39,20 @@ const metadataSchema = z.strictObject({
   epoch: z.number().int().min(0),
   seed: z.number().int(),
   metrics: z.record(z.string(), z.number().nullable()),
+  annotated: z.strictObject({
+    images: z.number().int().min(1),
+    objects: z.number().int().min(1),
+  }).nullable().default(null),
   trainer: z.unknown(),
 });
+
+/** Annotated objects that a model was trained on, beside its labels. */
+export interface AnnotatedCount {
+  /** Images with objects. */
+  images: number;
+  /** Objects in all of them. */
+  objects: number;
+}
 
 /** A model and the state of its training. */
 export interface Checkpoint {
@@ -52,6 +64,8 @@ export interface Checkpoint {
   seed: number;
   /** Figures of the last epoch by name, as logged; null if undefined. */
   metrics: Record<string, number | null>;
+  /** Annotated objects that it was trained on; null for labels alone. */
+  annotated: AnnotatedCount | null;
   /** The trainer's state beside its tensors, from which it continues. */
   trainer: unknown;
   /** The trainer's tensors, such as the optimizer's moments. */
@@ -92,10 +106,9 @@ const TRAINER_PREFIX = "trainer/";
 /** Writes a checkpoint, whole or not at all. */
 export async function writeCheckpoint(
   path: string,
-  { model, trainerTensors, epoch, seed, metrics, trainer }: Omit<
-    Checkpoint,
-    "sha256"
-  >,
+  { model, trainerTensors, epoch, seed, metrics, trainer, annotated = null }:
+    & Omit<Checkpoint, "sha256" | "annotated">
+    & Partial<Pick<Checkpoint, "annotated">>,
 ): Promise<void> {
   const tensors = new Map<string, StoredTensor>();
   for (const [name, variable] of model.parameters) {
@@ -116,6 +129,7 @@ export async function writeCheckpoint(
     epoch,
     seed,
     metrics,
+    ...(annotated && { annotated }),
     trainer,
   };
   await writeFileAtomically(
@@ -178,7 +192,7 @@ export async function readCheckpointInfo(
     );
   }
   return await decodeFile(file, (bytes) => {
-    const { specs, config, classes, epoch, seed, metrics, sha256 } =
+    const { specs, config, classes, epoch, seed, metrics, annotated, sha256 } =
       decodeCheckpoint(bytes);
     const parameterCount = specs.reduce(
       (sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1),
@@ -192,6 +206,7 @@ export async function readCheckpointInfo(
       epoch,
       seed,
       metrics,
+      annotated,
       sha256,
     };
   });

@@ -25,6 +25,7 @@ import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
 import type { StoredTensor } from "../model/safetensors.ts";
 import { Batches } from "./batches.ts";
+import { annotatedCount, type TrainingBoxes } from "./boxes.ts";
 import { type Elapsed, startClock } from "./clock.ts";
 import { measureNormalisation } from "./normalisation.ts";
 import {
@@ -54,6 +55,8 @@ export interface TrainingData extends ChoosingImages {
   classes: readonly string[];
   /** Images that are trained on. */
   train: readonly ManifestEntry[];
+  /** Annotated objects of some training images; labels alone if omitted. */
+  boxes?: TrainingBoxes;
 }
 
 /** Options of {@linkcode train}. */
@@ -289,6 +292,7 @@ class Run {
       epoch: this.#epoch,
       seed: this.#options.seed,
       metrics: this.#figures ?? {},
+      annotated: annotatedCount(this.#data.boxes),
       trainer: { steps, choice: this.#choice },
       // The best checkpoint is for use, not for resuming.
       trainerTensors: new Map<string, StoredTensor>(

@@ -38,6 +38,7 @@ function example(): Omit<Checkpoint, "sha256"> {
     epoch: 3,
     seed: 2 ** 40,
     metrics: { loss: 0.25, validationAuc: null },
+    annotated: { images: 3, objects: 17 },
     trainer: { steps: { "a/conv1/bias": 5 }, choice: { bestEpoch: 2 } },
     trainerTensors: new Map([
       ["a/conv1/bias/first", { shape: [8], data: new Float32Array(8).fill(2) }],
@@ -85,9 +86,11 @@ testOnEngines("a checkpoint of an older version is read", async () => {
     for (const imagesPerPass of [null, 2]) {
       const training = { ...config.training, imagesPerPass };
       const model = { ...written.model, config: { ...config, training } };
-      await writeCheckpoint(path, { ...written, model });
+      await writeCheckpoint(path, { ...written, model, annotated: null });
       assert.match(await Deno.readTextFile(path), /imagesPerPass/);
-      const { model: read } = await readCheckpoint(path);
+      assert.doesNotMatch(await Deno.readTextFile(path), /annotated/);
+      const { model: read, annotated } = await readCheckpoint(path);
+      assert.equal(annotated, null);
       assert.deepEqual(read.config, config);
       disposeParameters(read.parameters);
     }
