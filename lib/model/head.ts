@@ -20,9 +20,11 @@ export const COMPONENTS = 64;
 /** Units of the hidden layer. */
 export const HIDDEN = 32;
 
-// With the sum over locations divided by few objects, logits around 0 would call
-// every image positive at the start.
-const RARE_BIAS = -2;
+/**
+ * Bias of logits at the start if the sum over locations is divided by few objects:
+ * with logits around 0 every image would be called positive.
+ */
+export const RARE_BIAS = -2;
 
 type HeadConfig = Pick<Config, "network" | "referenceClass">;
 

@@ -331,7 +331,8 @@ class Run {
   }
 }
 
-async function freshModel(
+/** An untrained model. */
+export async function freshModel(
   { classes, train }: TrainingData,
   { config, seed, cache, signal }: TrainOptions,
 ): Promise<Model> {
@@ -354,7 +355,7 @@ async function freshModel(
 }
 
 /** 1 for every class, or N / (classes x images of the class). */
-function classWeights(
+export function classWeights(
   { classes, train }: TrainingData,
   { training }: Config,
 ): number[] {

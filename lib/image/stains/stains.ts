@@ -21,9 +21,11 @@ export interface PerStain<Value> {
   eosin: Value;
 }
 
-// Optical density of each stain in red, green and blue: Ruifrok & Johnston,
-// Analytical and Quantitative Cytology and Histology 23, 2001.
-const USUAL: PerStain<Vector> = {
+/**
+ * Optical density of each stain in red, green and blue: Ruifrok & Johnston,
+ * Analytical and Quantitative Cytology and Histology 23, 2001.
+ */
+export const USUAL: PerStain<Vector> = {
   haematoxylin: [0.65, 0.704, 0.286],
   eosin: [0.072, 0.99, 0.105],
 };

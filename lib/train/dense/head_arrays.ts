@@ -7,7 +7,8 @@
  *
  * @module
  */
-import type { RandomStream } from "../../../kernels/random.ts";
+import * as tf from "@tensorflow/tfjs-core";
+import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import type { Parameters } from "../../model/parameters.ts";
 import { type Arrays, entriesOf } from "./array_adamw.ts";
 
@@ -43,6 +44,35 @@ export const DROPOUT = 1 / 4;
 
 const BITS = 2, OF_A_WORD = 32 / BITS;
 
+const HEAD = 110; // word of the random keys
+
+/**
+ * An untrained head for the parameters of a model. It starts as torch's linear
+ * layers do, whatever the other networks start with: with the larger weights of
+ * He et al. it learns the training images by heart (colon, four folds: accuracy
+ * 0.60 instead of 0.87).
+ *
+ * @param bias of the logits; random if omitted.
+ */
+export function freshHead(
+  parameters: Parameters,
+  { seed, bias }: { seed: number; bias?: number | undefined },
+): HeadArrays {
+  const random = new RandomStream(randomKey(seed, HEAD));
+  const hidden = parameters.get("g/hidden/weight")!;
+  const fanIn = { hidden: hidden.shape[0]!, last: hidden.shape[1]! };
+  const start = (name: HeadName) => {
+    const layer = name.startsWith("g/hidden") ? "hidden" : "last";
+    const most = 1 / Math.sqrt(fanIn[layer]);
+    const values = new Float64Array(parameters.get(name)!.size)
+      .map(() => (2 * random.uniform() - 1) * most);
+    return name === "g/bias" && bias !== undefined ? values.fill(bias) : values;
+  };
+  return Object.fromEntries(
+    HEAD_NAMES.map((name) => [name, start(name)]),
+  ) as HeadArrays;
+}
+
 /** The values of the head of a model, copied out of the engine. */
 export async function readHead(parameters: Parameters): Promise<HeadArrays> {
   const entries = await Promise.all(HEAD_NAMES.map(async (name) => {
@@ -50,6 +80,23 @@ export async function readHead(parameters: Parameters): Promise<HeadArrays> {
     return [name, Float64Array.from(values)] as const;
   }));
   return Object.fromEntries(entries) as HeadArrays;
+}
+
+/** Puts the values of a head into a model. */
+export function writeHead(parameters: Parameters, head: HeadArrays): void {
+  for (const [name, values] of entriesOf(head)) {
+    assign(parameters, name, Float32Array.from(values));
+  }
+}
+
+/** Sets the values of a parameter. */
+export function assign(
+  parameters: Parameters,
+  name: string,
+  values: Float32Array,
+): void {
+  const variable = parameters.get(name)!;
+  tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
 }
 
 /** Zeros for the gradients of a head. */
@@ -63,7 +110,9 @@ export function zerosLike(head: HeadArrays): HeadArrays {
 }
 
 /** Components and hidden units of a head, and its logits a row. */
-export function headShape(head: HeadArrays) {
+export function headShape(
+  head: HeadArrays,
+): Record<"components" | "hidden" | "outputs", number> {
   const hidden = head["g/hidden/bias"].length;
   return {
     components: head["g/hidden/weight"].length / hidden,
