@@ -119,6 +119,7 @@ export type {
 } from "./model/config_types.ts";
 export { preset, presetNames } from "./model/presets.ts";
 export { type Checkpoint, readCheckpoint } from "./model/checkpoint.ts";
+export type { Calibration } from "./model/calibration.ts";
 export type { Model, Normalisation } from "./model/model.ts";
 export type { Parameters, Variable } from "./model/parameters.ts";
 export type { StoredTensor } from "./model/safetensors.ts";

@@ -20,6 +20,7 @@ import {
 } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
 import { peakMemoryBytes } from "../memory.ts";
+import type { Calibration } from "../model/calibration.ts";
 import { type Checkpoint, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import {
@@ -152,8 +153,12 @@ export async function run(argv: string[]): Promise<number> {
   }
   console.log(
     flags.json
-      ? JSON.stringify({ checkpoint: checkpoint.sha256, ...report })
-      : reportText(report, checkpoint),
+      ? JSON.stringify({
+        checkpoint: checkpoint.sha256,
+        calibration: model.calibration,
+        ...report,
+      })
+      : reportText(report, checkpoint, flags.samples),
   );
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return report.failures.length > 0 ? 1 : 0;
@@ -237,6 +242,7 @@ const METRIC_NAMES: Record<keyof EvaluationReport["metrics"], string> = {
 function reportText(
   { images, metrics, confusion, classes, attention }: EvaluationReport,
   { model, epoch, sha256 }: Checkpoint,
+  samples: number | undefined,
 ): string {
   const names = Object.entries(METRIC_NAMES) as [
     keyof typeof METRIC_NAMES,
@@ -246,6 +252,7 @@ function reportText(
     `checkpoint ${
       sha256.slice(0, 12)
     } (preset ${model.config.preset}, epoch ${epoch}) on ${images} images`,
+    calibrationText(model.calibration, samples),
     ...(classes.length === 2
       ? [`AUC, F1 and Brier score are those of "${classes[1]}"`]
       : []),
@@ -261,6 +268,25 @@ function reportText(
     ...confusionText(confusion, classes),
     ...(attention ? ["", ...attentionText(attention)] : []),
   ].join("\n");
+}
+
+/** How the probabilities were calibrated, and a warning if N was another. */
+function calibrationText(
+  calibration: Calibration | null,
+  drawn: number | undefined,
+): string {
+  if (calibration === null) {
+    return "probabilities are not calibrated: there were no or too few validation images";
+  }
+  const { temperature, bias, images, samples } = calibration;
+  const other = drawn !== undefined && drawn !== samples
+    ? `, not at these ${drawn}: they may be off`
+    : "";
+  return `probabilities are calibrated (temperature ${
+    figure(temperature)
+  }, bias ${
+    figure(bias)
+  }) on ${images} validation images at ${samples} sub-tiles${other}`;
 }
 
 /** True if there is a value without an interval. */

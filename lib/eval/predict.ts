@@ -17,6 +17,7 @@ import {
   foregroundOf,
 } from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
+import { calibratedSoftmax } from "../model/calibration.ts";
 import type { Config } from "../model/config.ts";
 import type {
   Drawn,
@@ -247,11 +248,11 @@ async function predicted<S extends DrawnScores>(
 
 /** One prediction a glimpse. */
 async function readPredictions(
-  { classes }: Model,
+  { classes, calibration }: Model,
   { glimpses, draws }: Drawn,
   scored: DrawnScores,
 ): Promise<Prediction[]> {
-  const shares = tf.softmax(scored.logits);
+  const shares = calibratedSoftmax(scored.logits, calibration);
   const probabilities = await shares.array() as number[][];
   shares.dispose();
   const weights = await scored.weights.data() as Float32Array;

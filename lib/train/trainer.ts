@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { NothingToDrawError } from "../../kernels/sample/with_replacement.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
+import { fitCalibration } from "../eval/calibration.ts";
 import { type ClassifierMetrics, evaluateMetrics } from "../eval/metrics.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
@@ -22,6 +23,7 @@ import {
   readCheckpoint,
   writeCheckpoint,
 } from "../model/checkpoint.ts";
+import type { Calibration } from "../model/calibration.ts";
 import type { Config } from "../model/config.ts";
 import { modelSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
@@ -130,6 +132,7 @@ class Run {
   #epoch = 0;
   #choice: Choice = { bestEpoch: 0, bestValue: null };
   #figures: EpochFigures | undefined;
+  #calibration: Calibration | null = null; // of the epoch just done
 
   private constructor(data: TrainingData, options: TrainOptions, model: Model) {
     this.#data = data;
@@ -148,6 +151,7 @@ class Run {
       const run = new Run(data, options, {
         ...checkpoint.model,
         config: { ...checkpoint.model.config, training },
+        calibration: null, // of the saved epoch only
       });
       return await run.#orDispose(async () => {
         run.#restore(checkpoint);
@@ -287,7 +291,8 @@ class Run {
     const figures: EpochFigures = {};
     for (const [name, entries] of Object.entries(sets)) {
       if (entries.length === 0) continue;
-      const { loss, accuracy, auc } = await this.#score(entries);
+      const { loss, accuracy, auc, calibration } = await this.#score(entries);
+      if (name === "validation") this.#calibration = calibration;
       figures[`${name}Loss`] = loss;
       figures[`${name}Accuracy`] = accuracy;
       figures[`${name}Auc`] = auc;
@@ -305,14 +310,14 @@ class Run {
       signal,
     });
     if (failures.length > 0) throw failures[0]!.error;
-    const { classes } = this.#model;
-    const metrics: ClassifierMetrics = evaluateMetrics(
-      scoredImages(images, classes),
-    );
+    const { classes, config } = this.#model;
+    const scored = scoredImages(images, classes);
+    const metrics: ClassifierMetrics = evaluateMetrics(scored);
     return {
       loss: metrics.logLoss,
       accuracy: metrics.accuracy,
       auc: metrics.auc,
+      calibration: fitCalibration(scored, config.evaluation.samples),
     };
   }
 
@@ -338,7 +343,7 @@ class Run {
       this.#model.parameters.get(moment.slice(0, moment.lastIndexOf("/")))!
         .shape;
     await writeCheckpoint(join(this.#options.folder, name), {
-      model: this.#model,
+      model: { ...this.#model, calibration: this.#calibration },
       epoch: this.#epoch,
       seed: this.#options.seed,
       metrics: this.#figures ?? {},
@@ -407,6 +412,7 @@ async function freshModel(
         signal,
       })
       : null,
+    calibration: null,
     parameters: initialParameters(
       modelSpecs(config, classes),
       { initialisation, seed },
