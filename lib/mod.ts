@@ -124,6 +124,7 @@ export {
   type Checkpoint,
   readCheckpoint,
 } from "./model/checkpoint.ts";
+export type { Calibration } from "./model/calibration.ts";
 export type { Model, Normalisation } from "./model/model.ts";
 export type { Parameters, Variable } from "./model/parameters.ts";
 export type { StoredTensor } from "./model/safetensors.ts";

@@ -18,6 +18,7 @@ import {
 } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
 import { peakMemoryBytes } from "../memory.ts";
+import type { Calibration } from "../model/calibration.ts";
 import { type Checkpoint, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import {
@@ -153,8 +154,12 @@ export async function run(argv: string[]): Promise<number> {
   }
   console.log(
     flags.json
-      ? JSON.stringify({ checkpoint: checkpoint.sha256, ...report })
-      : reportText(report, checkpoint),
+      ? JSON.stringify({
+        checkpoint: checkpoint.sha256,
+        calibration: model.calibration,
+        ...report,
+      })
+      : reportText(report, checkpoint, flags.samples),
   );
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return report.failures.length > 0 ? 1 : 0;
@@ -239,6 +244,7 @@ function reportText(
   { images, metrics, confusion, classes, attention, annotated }:
     EvaluationReport,
   { model, epoch, sha256 }: Checkpoint,
+  samples: number | undefined,
 ): string {
   const names = Object.entries(METRIC_NAMES) as [
     keyof typeof METRIC_NAMES,
@@ -248,6 +254,7 @@ function reportText(
     `checkpoint ${
       sha256.slice(0, 12)
     } (preset ${model.config.preset}, epoch ${epoch}) on ${images} images`,
+    calibrationText(model.calibration, samples),
     ...(annotated
       ? [
         `trained on labels and ${
@@ -270,6 +277,25 @@ function reportText(
     ...confusionText(confusion, classes),
     ...(attention ? ["", ...attentionText(attention)] : []),
   ].join("\n");
+}
+
+/** How the probabilities were calibrated, and a warning if N was another. */
+function calibrationText(
+  calibration: Calibration | null,
+  drawn: number | undefined,
+): string {
+  if (calibration === null) {
+    return "probabilities are not calibrated: there were no or too few validation images";
+  }
+  const { temperature, bias, images, samples } = calibration;
+  const other = drawn !== undefined && drawn !== samples
+    ? `, not at these ${drawn}: they may be off`
+    : "";
+  return `probabilities are calibrated (temperature ${
+    figure(temperature)
+  }, bias ${
+    figure(bias)
+  }) on ${images} validation images at ${samples} sub-tiles${other}`;
 }
 
 /** True if there is a value without an interval. */

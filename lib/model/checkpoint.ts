@@ -10,6 +10,7 @@ import { basename, join } from "node:path";
 import { z } from "zod";
 import { CheckpointError, ConfigError, oneLine } from "../errors.ts";
 import { spelled, writeFileAtomically } from "../files.ts";
+import { type Calibration, calibrationSchema } from "./calibration.ts";
 import {
   type Config,
   issueText,
@@ -36,6 +37,7 @@ const metadataSchema = z.strictObject({
   config: z.unknown(),
   classes: z.array(z.string()).min(2),
   normalisation: z.strictObject({ mean: triple, deviation: triple }).nullable(),
+  calibration: calibrationSchema.nullable().default(null), // older ones have none
   epoch: z.number().int().min(0),
   seed: z.number().int(),
   metrics: z.record(z.string(), z.number().nullable()),
@@ -81,6 +83,8 @@ export interface CheckpointInfo
   path: string;
   config: Config;
   classes: readonly string[];
+  /** Of its probabilities; null if it is not calibrated. */
+  calibration: Calibration | null;
   /** Weights of the four networks together. */
   parameterCount: number;
 }
@@ -120,12 +124,13 @@ export async function writeCheckpoint(
   for (const [name, tensor] of trainerTensors) {
     tensors.set(TRAINER_PREFIX + name, tensor);
   }
-  const { config, classes, normalisation } = model;
+  const { config, classes, normalisation, calibration } = model;
   const metadata = {
     format: "zoomin-1",
     config,
     classes,
     normalisation,
+    calibration,
     epoch,
     seed,
     metrics,
@@ -159,8 +164,10 @@ export async function writeCheckpoint(
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   return await decodeFile(await checkpointFile(path), (bytes) => {
-    const { specs, tensors, config, classes, normalisation, ...rest } =
-      decodeCheckpoint(bytes);
+    const { specs, tensors, config, classes, ...decoded } = decodeCheckpoint(
+      bytes,
+    );
+    const { normalisation, calibration, ...rest } = decoded;
     const parameters = createParameters(
       specs,
       ({ name }) => tensors.get(name)!.data,
@@ -170,7 +177,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
         .filter(([name]) => name.startsWith(TRAINER_PREFIX))
         .map(([name, tensor]) => [name.slice(TRAINER_PREFIX.length), tensor]),
     );
-    const model = { config, classes, normalisation, parameters };
+    const model = { config, classes, normalisation, calibration, parameters };
     return { model, ...rest, trainerTensors };
   });
 }
@@ -192,8 +199,9 @@ export async function readCheckpointInfo(
     );
   }
   return await decodeFile(file, (bytes) => {
-    const { specs, config, classes, epoch, seed, metrics, annotated, sha256 } =
+    const { specs, config, classes, calibration, epoch, seed, ...rest } =
       decodeCheckpoint(bytes);
+    const { metrics, annotated, sha256 } = rest;
     const parameterCount = specs.reduce(
       (sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1),
       0,
@@ -202,6 +210,7 @@ export async function readCheckpointInfo(
       path: file,
       config,
       classes,
+      calibration,
       parameterCount,
       epoch,
       seed,

@@ -19,6 +19,7 @@ import {
   readCheckpoint,
   writeCheckpoint,
 } from "../model/checkpoint.ts";
+import type { Calibration } from "../model/calibration.ts";
 import type { Config } from "../model/config.ts";
 import { modelSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
@@ -32,7 +33,7 @@ import {
   type Choice,
   type ChoosingImages,
   openScored,
-  scoredFigures,
+  scoredEpoch,
   stopsEarly,
   valueOf,
 } from "./epoch_choice.ts";
@@ -122,6 +123,7 @@ class Run {
   #epoch = 0;
   #choice: Choice = { bestEpoch: 0, bestValue: null };
   #figures: EpochFigures | undefined;
+  #calibration: Calibration | null = null; // of the epoch just done
 
   private constructor(data: TrainingData, options: TrainOptions, model: Model) {
     this.#data = data;
@@ -140,6 +142,7 @@ class Run {
       const run = new Run(data, options, {
         ...checkpoint.model,
         config: { ...checkpoint.model.config, training },
+        calibration: null, // of the saved epoch only
       });
       return await run.#orDispose(async () => {
         run.#restore(checkpoint);
@@ -203,13 +206,14 @@ class Run {
     const clock = startClock();
     const reports = await this.#runSteps(epoch, clock);
     const { seconds: trainSeconds } = clock();
-    const scored = await scoredFigures(
+    const { figures, calibration } = await scoredEpoch(
       this.#model,
       this.#data,
       this.#options,
     );
     this.#epoch = epoch;
-    this.#figures = { ...epochFigures(reports), ...scored };
+    this.#calibration = calibration;
+    this.#figures = { ...epochFigures(reports), ...figures };
     const best = this.#choose(epoch);
     const { seconds, cpuSeconds } = clock();
     await this.#log.append({
@@ -288,7 +292,7 @@ class Run {
       this.#model.parameters.get(moment.slice(0, moment.lastIndexOf("/")))!
         .shape;
     await writeCheckpoint(join(this.#options.folder, name), {
-      model: this.#model,
+      model: { ...this.#model, calibration: this.#calibration },
       epoch: this.#epoch,
       seed: this.#options.seed,
       metrics: this.#figures ?? {},
@@ -347,6 +351,7 @@ export async function freshModel(
         signal,
       })
       : null,
+    calibration: null,
     parameters: initialParameters(
       modelSpecs(config, classes),
       { initialisation, seed },

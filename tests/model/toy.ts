@@ -96,6 +96,7 @@ export function toyModel(
     config,
     classes: ["negative", "positive"],
     normalisation: null,
+    calibration: null,
     parameters,
   };
 }
