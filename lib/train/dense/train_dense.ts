@@ -11,20 +11,21 @@
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { CheckpointError, ConfigError, TrainingError } from "../../errors.ts";
-import { scoredFigures } from "../epoch_choice.ts";
 import {
   BEST,
   LAST,
   readCheckpoint,
   writeCheckpoint,
 } from "../../model/checkpoint.ts";
+import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
 import { COMPONENTS, RARE_BIAS } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
 import { disposeParameters } from "../../model/parameters.ts";
-import { openScored } from "../epoch_choice.ts";
+import { openScored, scoredEpoch } from "../epoch_choice.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
 import { startClock } from "../clock.ts";
+import { annotatedCount } from "../boxes.ts";
 import { LOG_FILE, RunLog } from "../run_log.ts";
 import {
   classWeights,
@@ -59,7 +60,7 @@ export interface DenseOptions extends TrainOptions {
   /** Reads the frozen features. */
   features: LocationFeatures;
   /** Scores the student; by its draws, as any model, if omitted. */
-  score?: typeof scoredFigures;
+  score?: typeof scoredEpoch;
 }
 
 /** The phases of a run, in order; the checkpoint names the last one done. */
@@ -112,6 +113,7 @@ class DenseRun {
   readonly #locations: Locations;
   #phase: Phase = "start";
   #figures: EpochFigures = {};
+  #calibration: Calibration | null = null;
   #elapsed = startClock();
 
   private constructor(data: TrainingData, options: DenseOptions, model: Model) {
@@ -153,6 +155,7 @@ class DenseRun {
     const run = new DenseRun(data, options, {
       ...model,
       config: { ...model.config, training },
+      calibration: null, // of the student that is yet to come
     });
     run.#phase = (trainer as { phase: Phase }).phase;
     run.#figures = metrics;
@@ -278,7 +281,7 @@ class DenseRun {
   }
 
   async #distil(bags: readonly ImageBag[], head: HeadArrays): Promise<void> {
-    const { config, seed, memory, score = scoredFigures } = this.#options;
+    const { config, seed, memory, score = scoredEpoch } = this.#options;
     if (config.network.attention === "learned") {
       const views = new StudentViews(this.#model, this.#options);
       const images = bags.map((bag) => ({
@@ -300,10 +303,9 @@ class DenseRun {
           }),
       });
     }
-    Object.assign(
-      this.#figures,
-      await score(this.#model, this.#data, this.#options),
-    );
+    const scored = await score(this.#model, this.#data, this.#options);
+    Object.assign(this.#figures, scored.figures);
+    this.#calibration = scored.calibration;
     this.#phase = "student";
     await this.#append("result", this.#figures);
     await this.#save(BEST);
@@ -363,7 +365,8 @@ class DenseRun {
   async #save(name: string): Promise<void> {
     const { folder, seed, config } = this.#options;
     await writeCheckpoint(join(folder, name), {
-      model: this.#model,
+      model: { ...this.#model, calibration: this.#calibration },
+      annotated: annotatedCount(this.#data.boxes),
       epoch: this.#phase === "start" ? 0 : config.training.epochs,
       seed,
       metrics: this.#figures,

@@ -46,7 +46,10 @@ async function run(
       environment: { test: true },
       features: new ToyFeatures(),
       score: () =>
-        Promise.resolve({ validationLoss: 0.5, validationAccuracy: 1 }),
+        Promise.resolve({
+          figures: { validationAccuracy: 1 },
+          calibration: null,
+        }),
       ...rest,
     });
   } finally {
