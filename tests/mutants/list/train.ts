@@ -3,6 +3,63 @@ import type { MutantGroup } from "../mutant.ts";
 
 export const TRAIN: readonly MutantGroup[] = [
   {
+    file: "lib/train/dense/bag_loss.ts",
+    tests: ["tests/train/dense/bag_loss_test.ts"],
+    changes: [
+      [
+        "Math.log(locations / count) - Math.log(objects ?? locations)",
+        "-Math.log(count)",
+      ],
+      ["weight * (p - wanted)", "p - wanted"],
+      ["SMOOTHING / (probabilities.length - 1)", "SMOOTHING"],
+      [
+        "classIndex > reference\n    ? classIndex - 1",
+        "classIndex > reference\n    ? classIndex",
+      ],
+      ["at % outputs === output);", "true);"],
+    ],
+  },
+  {
+    file: "lib/train/dense/head_arrays.ts",
+    tests: [
+      "tests/train/dense/head_arrays_test.ts",
+      "tests/train/dense/teacher_test.ts",
+    ],
+    changes: [
+      ["value > 0 ? sum * scale : 0", "sum * scale"],
+      ["dropout ? 1 / (1 - DROPOUT) : 1", "1"],
+      ["values[i]! / (1 - DROPOUT)", "values[i]!"],
+    ],
+  },
+  {
+    file: "lib/train/dense/location_grid.ts",
+    tests: ["tests/train/dense/location_grid_test.ts"],
+    changes: [
+      [
+        "row % cells.rows) * cells.columns",
+        "row % cells.rows) * cells.rows + 1",
+      ],
+      ["sum += part * share *", "sum += part *"],
+    ],
+  },
+  {
+    file: "lib/train/dense/projection.ts",
+    tests: ["tests/train/dense/projection_test.ts"],
+    changes: [
+      ["values[k]! ** -0.25", "values[k]! ** -0.5"],
+      ["bias[k]! -= mean[c]! * w", "bias[k]! += mean[c]! * w"],
+      ["LEAST_VARIANCE * values[0]!", "-1"],
+    ],
+  },
+  {
+    file: "lib/train/dense/student.ts",
+    tests: ["tests/train/dense/student_test.ts"],
+    changes: [
+      ["tf.mul(saved[0]!, tf.sum(goal, 1, true))", "saved[0]!"],
+      ["x === 0 ? NEVER : 0", "0"],
+    ],
+  },
+  {
     file: "lib/train/step.ts",
     tests: ["tests/train/step_test.ts"],
     changes: [

@@ -1,16 +1,26 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
-import { classify, hiddenFeatures } from "../../../lib/model/head.ts";
+import {
+  classify,
+  headSpecs,
+  hiddenFeatures,
+} from "../../../lib/model/head.ts";
 import {
   createParameters,
   disposeParameters,
+  initialParameters,
 } from "../../../lib/model/parameters.ts";
+import { entriesOf } from "../../../lib/train/dense/array_adamw.ts";
 import {
   forward,
+  freshHead,
   type HeadArrays,
   headShape,
+  readHead,
+  writeHead,
 } from "../../../lib/train/dense/head_arrays.ts";
+import { preset } from "../../../lib/model/presets.ts";
 import { testOnWasm } from "../../engines.ts";
 import { normals, relativeError } from "../../finite_differences.ts";
 import { toyHead } from "./toy_head.ts";
@@ -84,3 +94,35 @@ Deno.test("dropout is the same under the same key", () => {
   assert.deepEqual(logits(1), logits(1));
   assert.notDeepEqual(logits(1), logits(2));
 });
+
+testOnWasm(
+  "a fresh head starts within the bounds of torch's layers, by its seed",
+  async () => {
+    const { referenceClass, network } = preset("colon");
+    const settings = {
+      network: { ...network, features: "scattering" as const },
+    };
+    const specs = headSpecs({ ...settings, referenceClass }, ["0", "1"], 178);
+    const parameters = initialParameters(specs, {
+      initialisation: "he",
+      seed: 1,
+    });
+    const head = freshHead(parameters, { seed: 1 });
+    const most = (name: keyof HeadArrays) =>
+      Math.max(...head[name].map(Math.abs));
+    assert.ok(
+      most("g/hidden/weight") <= 1 / 8 && most("g/hidden/weight") > 0.12,
+    );
+    assert.ok(most("g/weight") <= 1 / Math.sqrt(32) && most("g/weight") > 0.15);
+    assert.deepEqual(freshHead(parameters, { seed: 1 }), head);
+    assert.notDeepEqual(freshHead(parameters, { seed: 2 }), head);
+    const rare = freshHead(parameters, { seed: 1, bias: -2 });
+    assert.ok(rare["g/bias"].every((value) => value === -2));
+    writeHead(parameters, head);
+    const written = await readHead(parameters);
+    for (const [name, values] of entriesOf(head)) {
+      assert.ok(relativeError(written[name], values) < 1e-6);
+    }
+    disposeParameters(parameters);
+  },
+);
