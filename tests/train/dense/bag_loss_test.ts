@@ -110,6 +110,14 @@ Deno.test("objectLoss weighs objects and all else the same", () => {
   assert.ok(Math.abs(gradients[1]![0]! - 1 / 6) < 1e-12);
 });
 
+Deno.test("on an object the other classes are absent", () => {
+  const { loss } = objectLoss([
+    { logits: Float64Array.of(9, 2), objects: Uint8Array.of(1), output: 0 },
+  ], 2);
+  const expected = Math.log1p(Math.exp(-9)) + Math.log1p(Math.exp(2));
+  assert.ok(Math.abs(loss - expected) < 1e-12);
+});
+
 Deno.test("objectLoss has the gradient of its differences", () => {
   const known = [1, 2].map((seed) => ({
     logits: Float64Array.from(normals(8, seed)),
