@@ -155,7 +155,20 @@ export function features(
 
 /** The maximum over all pixels, `[B, H, W, K]` -> `[B, K]`. */
 function globalMax(maps: tf.Tensor4D): tf.Tensor2D {
-  return tf.max(maps, [1, 2]);
+  return tf.customGrad((x, save) => {
+    const largest = tf.max(x as tf.Tensor4D, [1, 2], true);
+    (save as tf.GradSaveFunc)([x as tf.Tensor4D, largest]);
+    return {
+      value: tf.squeeze(largest, [1, 2]),
+      // Equal px share nothing: all of them get the gradient. After a ReLU they
+      // are equal at 0 alone, where its own gradient is 0.
+      gradFunc: (upstream: tf.Tensor, saved: tf.Tensor[]) => {
+        const [x, largest] = saved;
+        const each = tf.reshape(upstream, largest!.shape);
+        return tf.mul(tf.cast(tf.equal(x!, largest!), "float32"), each);
+      },
+    };
+  })(maps) as tf.Tensor2D;
 }
 
 /**
