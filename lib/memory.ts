@@ -100,6 +100,14 @@ export class Memory {
   }
 }
 
+/** Options of the library's door, where the memory bound has a default. */
+export type WithDefaultMemory<Options extends { memory: Memory }> =
+  & Omit<Options, "memory">
+  & {
+    /** Memory bound of the tensors; 512 MB if omitted. */
+    memory?: Memory | undefined;
+  };
+
 function featureShare(alone: boolean): number {
   return alone ? VIEW_SHARE + FEATURE_SHARE : FEATURE_SHARE;
 }

@@ -83,7 +83,7 @@ export {
   TrainingError,
   UsageError,
 } from "./errors.ts";
-export { Memory } from "./memory.ts";
+export { Memory, type WithDefaultMemory } from "./memory.ts";
 
 export { openImage, type OpenOptions } from "./image/open.ts";
 export type {
@@ -142,6 +142,7 @@ export {
 export {
   evaluate,
   type EvaluatedImage,
+  type EvaluateOptions,
   type Evaluation,
   type FailedImage,
 } from "./eval/evaluate.ts";

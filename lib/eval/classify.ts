@@ -7,6 +7,7 @@
 import { openImage, type OpenOptions } from "../image/open.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { atMpp } from "../image/resampled.ts";
+import { Memory, type WithDefaultMemory } from "../memory.ts";
 import type { Model } from "../model/model.ts";
 import { type Classification, classification } from "./classification.ts";
 import { heatmapPng } from "./heatmap/png.ts";
@@ -38,7 +39,9 @@ export interface ClassifyOpenedOptions
 }
 
 /** Options of {@linkcode classifyImage}: opening, draws and heat map. */
-export type ClassifyImageOptions = OpenForModelOptions & ClassifyOpenedOptions;
+export type ClassifyImageOptions =
+  & OpenForModelOptions
+  & WithDefaultMemory<ClassifyOpenedOptions>;
 
 /** A classified image, and its heat map. */
 export interface ClassifiedImage {
@@ -128,11 +131,14 @@ export async function classifyOpened(
 export async function classifyImage(
   path: string,
   model: Model,
-  options: ClassifyImageOptions,
+  { memory = new Memory(), ...options }: ClassifyImageOptions,
 ): Promise<ClassifiedImage> {
   const image = await openForModel(path, model, options);
   try {
-    const [classified] = await classifyOpened(model, [image], options);
+    const [classified] = await classifyOpened(model, [image], {
+      ...options,
+      memory,
+    });
     return classified!;
   } finally {
     image.file.close();

@@ -7,6 +7,7 @@ import { setTimeout } from "node:timers/promises";
 import { ImageError } from "../errors.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/image_cache.ts";
+import { Memory, type WithDefaultMemory } from "../memory.ts";
 import type { Model } from "../model/model.ts";
 import { atMpp } from "../image/resampled.ts";
 import type { Classification } from "./classification.ts";
@@ -38,12 +39,17 @@ export interface Evaluation {
   failures: FailedImage[];
 }
 
+/** Options of {@linkcode evaluate}. */
+export type EvaluateOptions = WithDefaultMemory<PredictOptions> & {
+  /** Keeps decoded images between evaluations. */
+  cache: ImageCache;
+};
+
 /**
  * Classifies every entry, one image at a time. An image that cannot be read is
  * listed in `failures`, and the evaluation continues.
  *
  * @param entries labelled images of a manifest, whose classes the model knows.
- * @param options.cache keeps decoded images between evaluations.
  * @throws {EngineError} If the engine was lost.
  *
  * @example
@@ -62,14 +68,16 @@ export interface Evaluation {
 export async function evaluate(
   model: Model,
   entries: readonly ManifestEntry[],
-  { cache, ...options }: PredictOptions & { cache: ImageCache },
+  { cache, memory = new Memory(), ...options }: EvaluateOptions,
 ): Promise<Evaluation> {
   const evaluation: Evaluation = { images: [], failures: [] };
   for (const entry of entries) {
     await setTimeout(0); // wasm blocks the event loop: let signals and messages in
     options.signal?.throwIfAborted();
     try {
-      evaluation.images.push(await evaluateOne(model, entry, cache, options));
+      evaluation.images.push(
+        await evaluateOne(model, entry, cache, { ...options, memory }),
+      );
     } catch (error) {
       if (!(error instanceof ImageError)) throw error;
       evaluation.failures.push({ entry, error });

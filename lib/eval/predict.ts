@@ -5,12 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
-import {
-  locationAt,
-  type Region,
-  type Size,
-  storedPixels,
-} from "../image/geometry.ts";
+import { type Region, storedPixels } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import {
   type ForegroundChoice,
@@ -18,29 +13,13 @@ import {
 } from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
-import type {
-  Drawn,
-  PlanImage,
-  PlanOptions,
-  Timings,
-} from "../model/look/draws.ts";
+import type { Drawn, LookImage, Timings } from "../model/look/draws.ts";
 import { stainsFor } from "../model/look/input.ts";
+import type { Look } from "../model/look/look.ts";
+import { lookAt } from "../model/look/look_at.ts";
 import type { Model } from "../model/model.ts";
-import { microBatches } from "../model/look/micro_batches.ts";
-import { type Plan, plan } from "../model/look/whole.ts";
-import {
-  type BlockPlan,
-  planInBlocks,
-  type SeenTiles,
-} from "../model/look/blocks.ts";
-import {
-  type DrawnScores,
-  readFeatures,
-  score,
-  scoreDrawn,
-} from "../model/zoom_in.ts";
-import { indexInMap } from "../sampling/streams.ts";
-import { type Heatmap, heatmap, HeatPainter } from "./heatmap/heatmap.ts";
+import { type Classified, readFeatures, score } from "../model/zoom_in.ts";
+import { type Heatmap, HeatPainter } from "./heatmap/heatmap.ts";
 import { argmax } from "./metrics.ts";
 
 /** A tile that was drawn in stage I, level-0 px. */
@@ -106,8 +85,8 @@ export interface PredictOptions {
   attention?: boolean;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
-  /** Memory bound of the tensors; the default if omitted. */
-  memory?: Memory | undefined;
+  /** Memory bound of the tensors. */
+  memory: Memory;
   /** Stops the prediction. */
   signal?: AbortSignal | undefined;
 }
@@ -126,34 +105,35 @@ export async function predict(
   images: readonly Pyramid[],
   options: PredictOptions,
 ): Promise<PredictedBatch> {
-  const { evaluation } = model.config;
-  const planOptions: PlanOptions = {
-    samples: options.samples ?? evaluation.samples,
-    draws: options.draws ?? evaluation.draws,
-    memory: options.memory,
-    signal: options.signal,
-  };
-  const choice = options.foreground ?? { kind: model.config.view.foreground };
-  const looked: PlanImage[] = [];
+  const { evaluation, view } = model.config;
+  const choice = options.foreground ?? { kind: view.foreground };
+  const looked: (LookImage & { canvas: HeatPainter | undefined })[] = [];
   for (const pyramid of images) {
     looked.push({
       pyramid,
       key: randomKey(options.seed, EVALUATION),
       foreground: await foregroundOf(pyramid, choice, options.signal),
       densities: await stainsFor(model, pyramid, options.signal),
+      canvas: options.attention ? new HeatPainter(pyramid) : undefined,
     });
   }
-  const { attention = false } = options;
-  const predicted: PredictedBatch = { predictions: [], timings: NO_TIME };
-  for (const batch of microBatches(looked, model.config, planOptions)) {
-    const own = batch.images.map((i) => looked[i]!);
-    const { predictions, timings } = batch.inBlocks
-      ? await predictInBlocks(model, own[0]!, planOptions, attention)
-      : await predictTogether(model, own, planOptions, attention);
-    predicted.predictions.push(...predictions);
-    predicted.timings = sum(predicted.timings, timings);
+  const looks = lookAt(model, looked, {
+    samples: options.samples ?? evaluation.samples,
+    draws: options.draws ?? evaluation.draws,
+    memory: options.memory,
+    signal: options.signal,
+  });
+  const batch: PredictedBatch = { predictions: [], timings: NO_TIME };
+  for await (const look of looks) {
+    const { predictions, timings } = await predicted(model, look);
+    for (const [i, prediction] of predictions.entries()) {
+      const { canvas } = looked[look.places[i]!]!;
+      if (canvas) prediction.attention = canvas.heatmap();
+    }
+    batch.predictions.push(...predictions);
+    batch.timings = sum(batch.timings, timings);
   }
-  return predicted;
+  return batch;
 }
 
 const NO_TIME = { readMs: 0, stage1Ms: 0, stage2Ms: 0, classifyMs: 0 };
@@ -167,81 +147,21 @@ function sum(a: PredictTimings, b: PredictTimings): PredictTimings {
   };
 }
 
-async function predictTogether(
-  model: Model,
-  images: readonly PlanImage[],
-  options: PlanOptions,
-  withAttention: boolean,
-): Promise<PredictedBatch> {
-  const planned = await plan(model, images, options);
-  return await predicted(model, planned, {
-    score: (read) => tf.tidy(() => ({ ...score(model, planned, { read }) })),
-    async addTo(predictions, { tileAttention, subTileAttention }) {
-      if (!withAttention) return;
-      const beta = await subTileAttention.data() as Float32Array;
-      for (const [i, prediction] of predictions.entries()) {
-        const { image } = planned.glimpses[i]!;
-        prediction.attention = heatmapOf(planned, i, {
-          image: images[image]!.pyramid,
-          alpha: await tileAttention[image]!.data() as Float32Array,
-          beta,
-        });
-      }
-    },
-  });
-}
-
-async function predictInBlocks(
-  model: Model,
-  image: PlanImage,
-  options: PlanOptions,
-  withAttention: boolean,
-): Promise<PredictedBatch> {
-  const painter = withAttention ? new HeatPainter(image.pyramid) : undefined;
-  const planned = await planInBlocks(model, image, {
-    ...options,
-    onTiles: (tiles) => painter && addTiles(painter, tiles),
-  });
-  return await predicted(model, planned, {
-    score: (read) =>
-      tf.tidy(() => ({
-        ...scoreDrawn(model, planned, {
-          tiles: tf.tensor1d(planned.tileAttention),
-          subTiles: tf.tensor1d(planned.subTileAttention),
-        }, { read }),
-      })),
-    async addTo(predictions) {
-      if (!painter) return;
-      await addTileMap(painter, planned);
-      predictions[0]!.attention = painter.heatmap();
-    },
-  });
-}
-
-/** The predictions from draws, which are disposed of. */
-async function predicted<S extends DrawnScores>(
-  model: Model,
-  planned: Drawn,
-  { score, addTo }: {
-    score: (features: tf.Tensor2D) => S;
-    /** Adds the heat maps, if asked for. */
-    addTo: (predictions: Prediction[], scores: S) => Promise<void>;
-  },
-): Promise<PredictedBatch> {
+/** The predictions of a look, whose heat maps are painted. */
+async function predicted(model: Model, look: Look): Promise<PredictedBatch> {
   const started = performance.now();
   const kept: tf.TensorContainer[] = [];
   try {
-    const read = await readFeatures(model, planned);
+    const read = await readFeatures(model, look);
     kept.push(read);
-    const scores = score(read);
-    kept.push({ ...scores as DrawnScores }); // with all further tensors
-    const predictions = await readPredictions(model, planned, scores);
-    await addTo(predictions, scores);
+    const scores = tf.tidy(() => ({ ...score(model, look, { read }) }));
+    kept.push({ ...scores, attention: { ...scores.attention } });
+    const predictions = await readPredictions(model, look, scores);
+    await look.paint(scores.attention);
     const classifyMs = performance.now() - started;
-    return { predictions, timings: { ...planned.timings, classifyMs } };
+    return { predictions, timings: { ...look.timings, classifyMs } };
   } finally {
     tf.dispose(kept);
-    planned.dispose();
   }
 }
 
@@ -249,7 +169,7 @@ async function predicted<S extends DrawnScores>(
 async function readPredictions(
   { classes }: Model,
   { glimpses, draws }: Drawn,
-  scored: DrawnScores,
+  scored: Classified,
 ): Promise<Prediction[]> {
   const shares = tf.softmax(scored.logits);
   const probabilities = await shares.array() as number[][];
@@ -272,66 +192,4 @@ async function readPredictions(
       })),
     };
   });
-}
-
-/** The heat map of one glimpse, from the maps of all. */
-function heatmapOf(
-  { glimpses, subTileMap }: Plan,
-  glimpse: number,
-  { image, alpha, beta }: {
-    image: Size;
-    alpha: Float32Array;
-    beta: Float32Array;
-  },
-): Heatmap {
-  const { map, tiles, tileRegions } = glimpses[glimpse]!;
-  const first = glimpses.slice(0, glimpse)
-    .reduce((sum, { tiles }) => sum + tiles.length, 0);
-  const locations = subTileMap.rows * subTileMap.columns;
-  return heatmap(image, {
-    tileAttention: { ...map, attention: alpha },
-    tiles: tiles.map((tile, i) => ({
-      location: locationAt(tile, map.columns),
-      region: tileRegions[i]!,
-      subTileAttention: {
-        ...subTileMap,
-        attention: beta.subarray(
-          (first + i) * locations,
-          (first + i + 1) * locations,
-        ),
-      },
-    })),
-  });
-}
-
-/** Paints tiles that stage II has just seen. */
-function addTiles(
-  painter: HeatPainter,
-  { regions, tileAttention, map, subTileAttention }: SeenTiles,
-): void {
-  const locations = map.rows * map.columns;
-  for (const [i, region] of regions.entries()) {
-    const attention = subTileAttention.subarray(
-      i * locations,
-      (i + 1) * locations,
-    );
-    painter.addTile({ ...map, attention }, region, tileAttention[i]!);
-  }
-}
-
-/** Paints alpha where no tile was drawn. */
-async function addTileMap(
-  painter: HeatPainter,
-  { tileMap, glimpses }: BlockPlan,
-): Promise<void> {
-  const { map, logNormaliser } = tileMap;
-  const drawn = new Set(glimpses[0]!.tiles);
-  for await (const { block, logits } of tileMap.logits()) {
-    const attention = logits.map((logit, i) =>
-      drawn.has(indexInMap(block, i, map.columns))
-        ? 0
-        : Math.exp(logit - logNormaliser)
-    );
-    painter.addBlock(block, map, attention);
-  }
 }

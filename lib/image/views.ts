@@ -12,7 +12,7 @@ import {
   packPixels,
 } from "../../kernels/resample/gather_patches.ts";
 import { largestTensorBytes } from "../../kernels/gpu.ts";
-import { Memory } from "../memory.ts";
+import type { Memory } from "../memory.ts";
 import { clipRegion, type Region, type Size, viewSize } from "./geometry.ts";
 import {
   coveredSize,
@@ -53,10 +53,7 @@ export class Views {
   /** @throws {ImageError} If the image cannot be read. */
   static async open(
     pyramid: Pyramid,
-    { memory = new Memory(), signal }: {
-      memory?: Memory | undefined;
-      signal?: AbortSignal | undefined;
-    } = {},
+    { memory, signal }: { memory: Memory; signal?: AbortSignal | undefined },
   ): Promise<Views> {
     const { width, height, levels } = pyramid;
     const isSmall = levels.length === 1 && width * height <= MAX_WHOLE;

@@ -133,7 +133,7 @@ type Parts = Awaited<ReturnType<typeof putTogether>>;
 /** Creates the parts; starts none. */
 async function putTogether(options: ServerOptions) {
   const { limits, log, allowedHosts } = options;
-  const memoryBytes = (options.memory ?? new Memory()).bytes;
+  const { bytes: memoryBytes } = options.memory ?? new Memory();
   const modelFolder = await Deno.realPath(options.models);
   const state = join(modelFolder, STATE_FOLDER);
   const jobFolder = join(state, "jobs");
@@ -184,7 +184,7 @@ async function putTogether(options: ServerOptions) {
     messages,
     log,
     folder: jobFolder,
-    works: worksOf(options, {
+    works: worksOf({ ...options, memoryBytes }, {
       engine,
       models,
       sources,
@@ -213,8 +213,9 @@ async function putTogether(options: ServerOptions) {
 
 /** Functions that run the jobs of each kind. */
 function worksOf(
-  { backend, allowedHosts, limits, memory = new Memory(), trainModule }:
-    ServerOptions,
+  { backend, allowedHosts, limits, memoryBytes, trainModule }:
+    & ServerOptions
+    & { memoryBytes: number },
   { engine, models, sources, images, predictor, messages }:
     & Pick<Server, "engine" | "models" | "images" | "predictor" | "messages">
     & { sources: Sources },
@@ -231,7 +232,7 @@ function worksOf(
       module: trainModule,
       maxPixels: limits.maxPixels,
       stopMs: limits.stopMs,
-      memoryBytes: memory.bytes,
+      memoryBytes,
     }),
   };
 }

@@ -6,7 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { ConfigError } from "../errors.ts";
-import type { Drawn } from "../model/look/draws.ts";
+import type { Look } from "../model/look/look.ts";
 import type { Model } from "../model/model.ts";
 import {
   hasBatchStatistics,
@@ -41,7 +41,6 @@ export interface BackwardDraft extends Omit<BackwardPass, "report"> {
 
 /** Runs `make` on a fresh backward pass; frees its tensors if that fails. */
 export async function runBackward(
-  planned: Drawn,
   classes: readonly number[],
   make: (pass: BackwardDraft) => Promise<void>,
 ): Promise<BackwardPass> {
@@ -57,32 +56,31 @@ export async function runBackward(
   } catch (error) {
     disposeBackward(pass);
     throw error;
-  } finally {
-    planned.dispose();
   }
 }
 
 /**
- * Computes a loss and adds its gradients at the parameters `names` to a backward
- * pass. Sub-tiles that do not fit at once are read twice: for their features,
- * from which the loss is computed, and for the gradients through them.
+ * Computes a loss and adds its gradients at the parameters `names`, as far as it
+ * depends on them, to a backward pass. Sub-tiles that do not fit at once are read
+ * twice: for their features, from which the loss is computed, and for the
+ * gradients through them.
  *
  * @returns the gradients at `leaves`.
  */
 export async function record(
   model: Model,
-  planned: Drawn,
+  look: Look,
   pass: BackwardDraft,
   { names, leaves = [], loss }: {
     names: readonly string[];
-    leaves?: readonly tf.Variable[];
+    leaves?: readonly tf.Variable[] | undefined;
     loss: (how: ScoreOptions) => tf.Scalar;
   },
 ): Promise<Float32Array[]> {
   const { updates, gradients } = pass;
-  const read = planned.subTiles
+  const read = look.subTiles
     ? undefined
-    : await featureVariable(model, planned, updates);
+    : await featureVariable(model, look, updates);
   const recorded = names.filter((name) => !(read && isFeature(name)));
   const variables = recorded.map((name) => model.parameters.get(name)!);
   let grads: tf.NamedTensorMap = {};
@@ -103,7 +101,7 @@ export async function record(
       leaves.map(({ name }) => grads[name]?.data()),
     );
     if (read) {
-      await addFeatureGradients(gradients, model, planned, {
+      await addFeatureGradients(gradients, model, look, {
         names: names.filter(isFeature),
         upstream: grads[read.name] as tf.Tensor2D,
       });
@@ -124,18 +122,18 @@ export async function record(
  */
 async function featureVariable(
   model: Model,
-  planned: Drawn,
+  look: Look,
   updates: StatisticUpdates,
 ): Promise<tf.Variable<tf.Rank.R2>> {
   const { features } = model.config.network;
   if (hasBatchStatistics[features]) {
     throw new ConfigError(
-      `Cannot train network.features=${features}: its batch statistics need all ${planned.locations.length} sub-tiles of a micro-batch at once, ${
-        howToFit(planned.togetherBytes)
+      `Cannot train network.features=${features}: its batch statistics need all ${look.locations.length} sub-tiles of a micro-batch at once, ${
+        howToFit(look.togetherBytes)
       }`,
     );
   }
-  const read = await readFeatures(model, planned, { updates });
+  const read = await readFeatures(model, look, { updates });
   const variable = tf.variable(read);
   read.dispose();
   return variable;

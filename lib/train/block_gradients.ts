@@ -20,14 +20,19 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
 import type { MapSize } from "../image/geometry.ts";
-import { blockLogits, subTileLogits } from "../model/look/attention.ts";
+import {
+  blockLogits,
+  pick,
+  subTileIndices,
+  subTileLogits,
+} from "../model/look/attention.ts";
 import type { Model } from "../model/model.ts";
-import type { SubTiles } from "../model/look/draws.ts";
+import type { Drawn, SubTiles } from "../model/look/draws.ts";
+import type { BlockLook } from "../model/look/block_look.ts";
+import { type TileBatch, tileShares } from "../model/look/look.ts";
 import { features } from "../model/networks.ts";
 import type { Parameters } from "../model/parameters.ts";
-import type { BlockPlan, TileBatch } from "../model/look/blocks.ts";
 import type { BlockView } from "../model/look/tile_map.ts";
-import { pick, subTileIndices } from "../model/zoom_in.ts";
 import { entropySlope, negativeEntropy } from "../sampling/entropy.ts";
 import { indexInMap } from "../sampling/streams.ts";
 
@@ -37,9 +42,8 @@ export interface Upstream {
   tiles: Float32Array;
   /** d loss / d beta of each drawn sub-tile, `[S]`. */
   subTiles: Float32Array;
-  /** Weight of the negative entropy of alpha, and of beta of each tile, `[T]`. */
-  entropyShare: number;
-  tileShares: readonly number[];
+  /** Weight of the negative entropy of one image. */
+  share: number;
 }
 
 /** Gradients by the names of parameters; their tensors belong to its owner. */
@@ -49,11 +53,11 @@ export type Gradients = Map<string, tf.Tensor>;
 export async function addAttentionGradients(
   gradients: Gradients,
   model: Model,
-  planned: BlockPlan,
+  look: BlockLook,
   upstream: Upstream,
 ): Promise<void> {
-  await addTileGradients(gradients, model, planned, upstream);
-  await addSubTileGradients(gradients, model, planned, upstream);
+  await addTileGradients(gradients, model, look, upstream);
+  await addSubTileGradients(gradients, model, look, upstream);
 }
 
 /**
@@ -83,12 +87,12 @@ export async function addFeatureGradients(
 async function addTileGradients(
   gradients: Gradients,
   { parameters }: Model,
-  { tileMap, glimpses, tileAttention, entropy }: BlockPlan,
-  { tiles, entropyShare }: Upstream,
+  { glimpses, parts: { tileMap, tileAttention, entropy } }: BlockLook,
+  { tiles, share }: Upstream,
 ): Promise<void> {
   const { map, logNormaliser } = tileMap;
   const ofTile = new Map<number, number>(); // both glimpses may have drawn it
-  let mean = entropyShare * entropy!.tileMap.slope; // sum_j p_j G_j
+  let mean = share * entropy!.tileMap.slope; // sum_j p_j G_j
   for (const [i, tile] of glimpses.flatMap(({ tiles }) => tiles).entries()) {
     ofTile.set(tile, (ofTile.get(tile) ?? 0) + tiles[i]!);
     mean += tileAttention[i]! * tiles[i]!;
@@ -96,7 +100,7 @@ async function addTileGradients(
   const gradientOf = (logit: number, index: number): number => {
     if (logit === -Infinity) return 0;
     const p = Math.exp(logit - logNormaliser);
-    const own = (ofTile.get(index) ?? 0) + entropyShare * entropySlope(p);
+    const own = (ofTile.get(index) ?? 0) + share * entropySlope(p);
     return p * (own - mean);
   };
   const sums = new GradientSums(
@@ -126,7 +130,7 @@ function blockTerm(
 async function addSubTileGradients(
   gradients: Gradients,
   { parameters }: Model,
-  planned: BlockPlan,
+  look: BlockLook,
   upstream: Upstream,
 ): Promise<void> {
   const sums = new GradientSums(
@@ -134,12 +138,15 @@ async function addSubTileGradients(
     namesOf(parameters, "b"),
     gradients,
   );
+  const shares = tileShares(look, upstream.share);
   let firstSubTile = 0;
-  for await (const batch of planned.tileBatches()) {
+  for await (const batch of look.parts.tileBatches()) {
     const first = firstSubTile;
-    sums.add(() => batchTerm(parameters, planned, { batch, first, upstream }));
+    sums.add(() =>
+      batchTerm(parameters, look, { batch, first, upstream, shares })
+    );
     const { firstTile, tiles } = batch;
-    firstSubTile += planned.draws.drawn
+    firstSubTile += look.draws.drawn
       .subarray(firstTile, firstTile + tiles.length)
       .reduce((sum, drawn) => sum + drawn, 0);
   }
@@ -148,12 +155,14 @@ async function addSubTileGradients(
 /** Surrogate loss of the tiles of a batch, whose beta it depends on. */
 function batchTerm(
   parameters: Parameters,
-  { draws, locations }: BlockPlan,
-  { batch, first, upstream }: {
+  { draws, locations }: Drawn,
+  { batch, first, upstream, shares }: {
     batch: TileBatch;
     /** The batch's first sub-tile among all. */
     first: number;
     upstream: Upstream;
+    /** Weight of the negative entropy of each tile, `[T]`. */
+    shares: readonly number[];
   },
 ): tf.Scalar {
   const { firstTile, tiles, views } = batch;
@@ -166,10 +175,7 @@ function batchTerm(
   const gradients = upstream.subTiles.slice(first, end);
   return tf.add(
     tf.sum(tf.mul(attention, tf.tensor1d(gradients))),
-    negativeEntropy(
-      beta,
-      upstream.tileShares.slice(firstTile, firstTile + tiles.length),
-    ),
+    negativeEntropy(beta, shares.slice(firstTile, firstTile + tiles.length)),
   );
 }
 

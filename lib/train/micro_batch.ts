@@ -15,14 +15,12 @@ import {
   foregroundOf,
 } from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
-import type { Drawn, PlanImage } from "../model/look/draws.ts";
+import type { Drawn, LookImage } from "../model/look/draws.ts";
+import type { Entropies, Look } from "../model/look/look.ts";
 import type { Model } from "../model/model.ts";
 import { modelSpecs } from "../model/networks.ts";
 import { isTrained } from "../model/parameters.ts";
-import { type Plan, plan } from "../model/look/whole.ts";
-import { type BlockPlan, planInBlocks } from "../model/look/blocks.ts";
-import { type DrawnScores, score, scoreDrawn } from "../model/zoom_in.ts";
-import { negativeEntropy } from "../sampling/entropy.ts";
+import { score, type Scores } from "../model/zoom_in.ts";
 import type { Augmentation } from "./augmentation.ts";
 import { addAttentionGradients } from "./block_gradients.ts";
 import { crossEntropy } from "./loss.ts";
@@ -56,35 +54,35 @@ export interface StepOptions {
   classWeights: readonly number[];
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
-  /** Memory bound of the tensors; the default if omitted. */
-  memory?: Memory | undefined;
+  /** Memory bound of the tensors. */
+  memory: Memory;
   signal?: AbortSignal | undefined;
 }
 
-/** The images of a micro-batch, and their classes. */
-export interface MicroBatchImages {
-  images: readonly PlanImage[];
+/** What a micro-batch is to be, and its place in the batch. */
+export interface Labels {
+  /** Class of each image of the look. */
   classes: readonly number[];
   /** Images of the whole batch. */
   of: number;
 }
 
 /** The images of a batch as they are looked at, augmented. */
-export function planImages(
+export function lookImages(
   model: Model,
   images: readonly TrainingImage[],
   options: StepOptions,
-): Promise<PlanImage[]> {
+): Promise<LookImage[]> {
   return Promise.all(
-    images.map((image) => planImage(model, image, options)),
+    images.map((image) => lookImage(model, image, options)),
   );
 }
 
-async function planImage(
+async function lookImage(
   { config, classes }: Model,
   { pyramid, classIndex, stains, augmentation, key }: TrainingImage,
   { contrastive, foreground, signal }: StepOptions,
-): Promise<PlanImage> {
+): Promise<LookImage> {
   const { referenceClass } = config;
   const { orientation, gain, densities, placement } = augmentation;
   const choice = foreground ?? { kind: config.view.foreground };
@@ -104,101 +102,48 @@ async function planImage(
   };
 }
 
-/** The backward pass of images whose views are held at once. */
-export async function backwardTogether(
+/**
+ * The backward pass of a look. If it was made in parts, tfjs records f and g
+ * alone, with the attention of the draws as leaves; from their gradients those of
+ * a and b are computed, part by part.
+ */
+export async function backward(
   model: Model,
-  part: MicroBatchImages,
-  options: StepOptions,
+  look: Look,
+  options:
+    & Labels
+    & Pick<StepOptions, "classWeights" | "freezeAttention">,
 ): Promise<BackwardPass> {
-  const planned = await plan(model, part.images, {
-    samples: model.config.view.samples,
-    draws: "seeded",
-    memory: options.memory,
-    signal: options.signal,
-  });
-  return await runBackward(planned, part.classes, async (pass) => {
-    await record(model, planned, pass, {
-      names: trainedNames(model, options.freezeAttention),
+  const { classes, of } = options;
+  const { parts } = look;
+  const names = trainedNames(model, options.freezeAttention);
+  const share = model.config.training.entropyWeight / of;
+  return await runBackward(classes, async (pass) => {
+    const upstream = await record(model, look, pass, {
+      names,
+      leaves: parts?.leaves,
       loss(how) {
-        const scores = score(model, planned, how);
-        const { tileAttention, subTileAttention } = scores;
-        const loss = tf.add(
-          classLoss(model, planned, scores.logits, { ...part, ...options }),
-          entropyLoss(model, planned, {
-            tileAttention,
-            subTileAttention,
-            of: part.of,
-          }),
-        ) as tf.Scalar;
-        pass.report = tf.keep(reportOf(scores, {
-          loss,
-          tileEntropy: tf.mean(tf.stack(tileAttention.map(meanEntropy))),
-          subTileEntropy: meanEntropy(subTileAttention),
-          images: part.images.length,
-        }));
+        const scores = score(model, look, how);
+        const entropies = look.entropies(scores.attention, share);
+        const loss: tf.Scalar = tf.add(
+          classLoss(model, look, scores.logits, options),
+          entropies.regulariser,
+        );
+        pass.report = tf.keep(
+          reportOf(scores, { loss, entropies, images: classes.length }),
+        );
         return loss;
       },
     });
-  });
-}
-
-/**
- * The backward pass of one image in blocks. tfjs records f and g alone, with the
- * attention of the draws as variables; from their gradients those of a and b are
- * computed, block by block.
- */
-export async function backwardInBlocks(
-  model: Model,
-  part: MicroBatchImages,
-  options: StepOptions,
-): Promise<BackwardPass> {
-  const planned = await planInBlocks(model, part.images[0]!, {
-    samples: model.config.view.samples,
-    draws: "seeded",
-    entropy: true,
-    memory: options.memory,
-    signal: options.signal,
-  });
-  return await runBackward(planned, part.classes, async (pass) => {
-    const names = trainedNames(model, options.freezeAttention);
-    const own = names.filter((name) => !isAttention(name));
-    const attention = {
-      tiles: variableOf(planned.tileAttention),
-      subTiles: variableOf(planned.subTileAttention),
-    };
-    try {
-      const [tiles, subTiles] = await record(model, planned, pass, {
-        names: own,
-        leaves: [attention.tiles, attention.subTiles],
-        loss(how) {
-          const scores = scoreDrawn(model, planned, attention, how);
-          const loss = classLoss(model, planned, scores.logits, {
-            ...part,
-            ...options,
-          });
-          pass.report = tf.keep(blockReport(model, planned, scores, {
-            loss,
-            of: part.of,
-          }));
-          return loss;
-        },
-      });
-      if (names.length === own.length) return;
-      const share = model.config.training.entropyWeight / part.of;
-      await addAttentionGradients(pass.gradients, model, planned, {
+    if (parts && names.some(isAttention)) {
+      const [tiles, subTiles] = upstream;
+      await addAttentionGradients(pass.gradients, model, { ...look, parts }, {
         tiles: tiles!,
         subTiles: subTiles!,
-        entropyShare: share,
-        tileShares: tileShares(planned, share),
+        share,
       });
-    } finally {
-      tf.dispose(attention);
     }
   });
-}
-
-function variableOf(values: Float32Array): tf.Variable<tf.Rank.R1> {
-  return tf.tidy(() => tf.variable(tf.tensor1d(values)));
 }
 
 function trainedNames(
@@ -217,10 +162,8 @@ function classLoss(
   { glimpses }: Drawn,
   logits: tf.Tensor2D,
   { classes: labels, of, classWeights }:
-    & Pick<MicroBatchImages, "classes" | "of">
-    & {
-      classWeights: readonly number[];
-    },
+    & Labels
+    & Pick<StepOptions, "classWeights">,
 ): tf.Scalar {
   const targets = glimpses.map(({ image, contrastive }) =>
     contrastive ? classes.indexOf(config.referenceClass!) : labels[image]!
@@ -229,36 +172,6 @@ function classLoss(
     (contrastive ? 1 : classWeights[targets[row]!]!) / of
   );
   return crossEntropy(logits, { targets, weights });
-}
-
-/** Its share of the entropy regulariser, over maps that are held at once. */
-function entropyLoss(
-  { config }: Model,
-  planned: Plan,
-  { tileAttention, subTileAttention, of }: {
-    tileAttention: readonly tf.Tensor2D[];
-    subTileAttention: tf.Tensor2D;
-    of: number;
-  },
-): tf.Scalar {
-  const { entropyWeight } = config.training;
-  if (entropyWeight === 0) return tf.scalar(0);
-  const share = entropyWeight / of;
-  return tileAttention.reduce(
-    (loss, attention) => tf.add(loss, negativeEntropy(attention, [share])),
-    negativeEntropy(subTileAttention, tileShares(planned, share)),
-  );
-}
-
-/**
- * Weight of each tile's entropy: together as much as that of the tile map, so
- * that it does not grow with N.
- */
-function tileShares({ draws, glimpses }: Drawn, share: number): number[] {
-  return Array.from(draws.rowOf, (row) => {
-    const { contrastive, tiles } = glimpses[row]!;
-    return contrastive ? 0 : share / tiles.length;
-  });
 }
 
 /** Order of the numbers in a report: these, K channel maxima, then logits. */
@@ -270,11 +183,10 @@ export const LOSS = 0,
 
 /** A micro-batch's figures for the log as one tensor: one read-back each. */
 function reportOf(
-  { features, logits }: DrawnScores,
-  { loss, tileEntropy, subTileEntropy, images }: {
+  { features, logits }: Scores,
+  { loss, entropies, images }: {
     loss: tf.Tensor;
-    tileEntropy: tf.Tensor;
-    subTileEntropy: tf.Tensor;
+    entropies: Entropies;
     images: number;
   },
 ): tf.Tensor1D {
@@ -284,36 +196,8 @@ function reportOf(
     ? tf.div(tf.sub(length, count), count * (count - 1))
     : tf.scalar(1);
   return tf.concat1d([
-    tf.stack([loss, tileEntropy, subTileEntropy, cosine]),
+    tf.stack([loss, entropies.tiles, entropies.subTiles, cosine]),
     tf.max(features, 0),
     tf.reshape(tf.slice(logits, [0, 0], [images, -1]), [-1]),
   ] as tf.Tensor1D[]);
-}
-
-function meanEntropy(attention: tf.Tensor2D): tf.Tensor {
-  const logs = tf.log(tf.add(attention, 1e-30));
-  return tf.mul(tf.sum(tf.mul(attention, logs)), -1 / attention.shape[0]);
-}
-
-/** The report of one image in blocks, whose entropies are known. */
-function blockReport(
-  { config }: Model,
-  planned: BlockPlan,
-  scores: DrawnScores,
-  { loss, of }: { loss: tf.Scalar; of: number },
-): tf.Tensor1D {
-  const { tileMap, tiles } = planned.entropy!;
-  const share = config.training.entropyWeight / of;
-  const shares = tileShares(planned, share);
-  const regulariser = tiles.reduce(
-    (sum, { negative }, i) => sum + shares[i]! * negative,
-    share * tileMap.negative,
-  );
-  const entropies = tiles.reduce((sum, { entropy }) => sum + entropy, 0);
-  return reportOf(scores, {
-    loss: tf.add(loss, regulariser),
-    tileEntropy: tf.scalar(tileMap.entropy),
-    subTileEntropy: tf.scalar(entropies / tiles.length),
-    images: 1,
-  });
 }

@@ -7,16 +7,14 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { Model } from "../model/model.ts";
 import { channelsOf, meanUpdates } from "../model/networks.ts";
 import type { Parameters } from "../model/parameters.ts";
-import { microBatches } from "../model/look/micro_batches.ts";
+import { lookAt } from "../model/look/look_at.ts";
 import type { AdamW, ParameterStep } from "./optimizer.ts";
 import {
-  backwardInBlocks,
-  backwardTogether,
+  backward,
   COSINE,
   HEAD,
+  lookImages,
   LOSS,
-  type MicroBatchImages,
-  planImages,
   type StepOptions,
   SUB_TILE_ENTROPY,
   TILE_ENTROPY,
@@ -53,23 +51,17 @@ export async function trainStep(
 ): Promise<StepReport> {
   const passes: BackwardPass[] = [];
   try {
-    const planned = await planImages(model, images, options);
-    const cut = microBatches(planned, model.config, {
+    const looks = lookAt(model, await lookImages(model, images, options), {
       samples: model.config.view.samples,
-      memory: options.memory,
+      draws: "seeded",
       training: true,
+      memory: options.memory,
+      signal: options.signal,
     });
-    for (const { images: places, inBlocks } of cut) {
-      const part: MicroBatchImages = {
-        images: places.map((i) => planned[i]!),
-        classes: places.map((i) => images[i]!.classIndex),
-        of: images.length,
-      };
-      passes.push(
-        inBlocks
-          ? await backwardInBlocks(model, part, options)
-          : await backwardTogether(model, part, options),
-      );
+    for await (const look of looks) {
+      const classes = look.places.map((place) => images[place]!.classIndex);
+      const labels = { classes, of: images.length };
+      passes.push(await backward(model, look, { ...options, ...labels }));
     }
     const report = move(model, optimizer, passes, options);
     return await readReport(model, report, passes);

@@ -65,8 +65,8 @@ export interface TrainOptions {
   config: Config;
   seed: number;
   cache: ImageCache;
-  /** Memory bound of the tensors; the default if omitted. */
-  memory?: Memory | undefined;
+  /** Memory bound of the tensors. */
+  memory: Memory;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
   /** Continues from the folder's last checkpoint. */

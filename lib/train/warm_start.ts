@@ -18,7 +18,7 @@ import {
   foregroundOf,
 } from "../image/foreground/tissue.ts";
 import { microBatches } from "../model/look/micro_batches.ts";
-import { plan } from "../model/look/whole.ts";
+import { lookWhole } from "../model/look/whole.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { Memory } from "../memory.ts";
 import { stainsFor } from "../model/look/input.ts";
@@ -51,7 +51,7 @@ export async function saliencyWarmStart(
     cache: ImageCache;
     /** Foreground that is drawn from; the configuration's if omitted. */
     foreground?: ForegroundChoice | undefined;
-    memory?: Memory | undefined;
+    memory: Memory;
     seed: number;
     steps: number;
     signal?: AbortSignal | undefined;
@@ -75,7 +75,7 @@ export async function saliencyWarmStart(
 
 interface FitOptions {
   foreground: ForegroundChoice | undefined;
-  memory: Memory | undefined;
+  memory: Memory;
   key: Key;
   signal: AbortSignal | undefined;
 }
@@ -116,7 +116,7 @@ async function fitTo(
   const foreground = await foregroundOf(pyramid, choice ?? { kind }, signal);
   const densities = await stainsFor(model, pyramid, signal);
   const image = { pyramid, foreground, densities, key };
-  const planned = await plan(model, [image], {
+  const planned = await lookWhole(model, [image], {
     samples,
     draws: "seeded",
     memory,

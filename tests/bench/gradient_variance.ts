@@ -14,14 +14,12 @@ import { randomKey } from "../../kernels/random.ts";
 import { type ManifestEntry, readManifest } from "../../lib/data/manifest.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { openImage } from "../../lib/image/open.ts";
+import { Memory } from "../../lib/memory.ts";
 import { readCheckpoint } from "../../lib/model/checkpoint.ts";
 import { stainsFor } from "../../lib/model/look/input.ts";
 import type { Model } from "../../lib/model/model.ts";
-import {
-  backwardTogether,
-  planImages,
-  type TrainingImage,
-} from "../../lib/train/micro_batch.ts";
+import { lookImages, type TrainingImage } from "../../lib/train/micro_batch.ts";
+import { backwardTogether } from "../train/passes.ts";
 import type { BackwardPass } from "../../lib/train/backward.ts";
 
 const [run, data, draws = "40"] = Deno.args;
@@ -85,13 +83,14 @@ async function gradientsOf(model: Model, draw: number): Promise<BackwardPass> {
     contrastive: false,
     freezeAttention: false,
     classWeights: classes.map(() => 1),
+    memory: new Memory(),
   };
   const keyed = images.map((image, i) => ({
     ...image,
     key: randomKey(draw, i),
   }));
   return await backwardTogether(model, {
-    images: await planImages(model, keyed, options),
+    images: await lookImages(model, keyed, options),
     classes: images.map(({ classIndex }) => classIndex),
     of: images.length,
   }, options);

@@ -12,6 +12,7 @@ import { predict } from "../../lib/eval/predict.ts";
 import type { Size } from "../../lib/image/geometry.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { restaining } from "../../lib/image/stains/stains.ts";
+import { Memory } from "../../lib/memory.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { modelSpecs } from "../../lib/model/networks.ts";
 import {
@@ -91,6 +92,7 @@ export function step(name: string, engine: Engine): Bench {
         contrastive: false,
         freezeAttention: false,
         classWeights: [1, 1],
+        memory: new Memory(),
       });
     });
     optimizer.dispose();
@@ -109,7 +111,7 @@ function classification(name: string, engine: Engine): Bench {
   let seed = 0;
   const once = () =>
     timed(async () => {
-      await predict(model, images, { seed: seed++ });
+      await predict(model, images, { seed: seed++, memory: new Memory() });
     });
   return {
     subjects: [subject(once, name, { images: 1, engine })],

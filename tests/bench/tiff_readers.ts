@@ -25,6 +25,7 @@ import {
   WrappedPyramid,
 } from "../../lib/image/pyramid.ts";
 import { freshModel } from "./presets.ts";
+import { Memory } from "../../lib/memory.ts";
 
 const CLASSIFICATIONS = 12;
 const READS = 300;
@@ -82,7 +83,10 @@ async function classify(path: string): Promise<void> {
   const said: number[][] = [];
   const taken = await besides(CLASSIFICATIONS, async (open) => {
     const pyramid = await open(path);
-    const { predictions } = await predict(model, [pyramid], { seed: 1 });
+    const { predictions } = await predict(model, [pyramid], {
+      seed: 1,
+      memory: new Memory(),
+    });
     pyramid.close();
     said.push(predictions[0]!.probabilities);
   });

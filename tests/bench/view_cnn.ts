@@ -25,6 +25,7 @@ import { features } from "../../lib/model/networks.ts";
 import { parameterSpecs } from "../model/specs.ts";
 import { classify } from "../../lib/model/head.ts";
 import { preset } from "../../lib/model/presets.ts";
+import { Memory } from "../../lib/memory.ts";
 import { initialParameters } from "../../lib/model/parameters.ts";
 import { crossEntropy } from "../../lib/train/loss.ts";
 import { measureNormalisation } from "../../lib/train/normalisation.ts";
@@ -72,7 +73,9 @@ async function view(
   orientation: Orientation,
 ): Promise<tf.Tensor4D> {
   const pyramid = await cache.open(entry.path);
-  const views = await Views.open(orient(pyramid, orientation));
+  const views = await Views.open(orient(pyramid, orientation), {
+    memory: new Memory(),
+  });
   const raw = await views.whole(scale);
   views.dispose();
   pyramid.close();

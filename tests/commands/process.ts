@@ -27,11 +27,20 @@ export interface Outcome {
 
 /** Starts `deno task ARGV` in `folder`. */
 export function start(folder: string, ...argv: string[]): Deno.ChildProcess {
+  return startWith([], folder, argv);
+}
+
+/** As {@linkcode start}, with more flags of `deno run`. */
+export function startWith(
+  more: readonly string[],
+  folder: string,
+  argv: readonly string[],
+): Deno.ChildProcess {
   const name = Object.hasOwn(taskCommands, argv[0] ?? "") ? argv[0]! : "train";
   const words = taskCommands[name]!.split(" ");
   const flags = words.slice(1, words.indexOf("main.ts")); // run --allow-...
   return new Deno.Command(Deno.execPath(), {
-    args: [...flags, join(ROOT, "main.ts"), ...argv],
+    args: [...flags, ...more, join(ROOT, "main.ts"), ...argv],
     cwd: folder,
     stdin: "null",
     stdout: "piped",
@@ -99,12 +108,6 @@ export function assertFailsInOneLine(
 ): void {
   assertFails(result, expected);
   assert.equal(remarks(result).length, 1, result.stderr);
-}
-
-/** A free port. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
 
 /** Runs checks of processes, as many at a time as there are cores. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import sharp from "sharp";
 import { withFolder } from "../data/folder.ts";
+import { serveFile } from "../image/file_server.ts";
 import { pageMetadata } from "../image/tiff_pages.ts";
 import {
   assertFailsInOneLine,
@@ -10,7 +11,7 @@ import {
   succeed,
   zoomin,
 } from "./process.ts";
-import { eventually } from "../waiting.ts";
+import { eventually, within } from "../waiting.ts";
 
 async function writePicture(path: string, side: number): Promise<void> {
   const create = {
@@ -82,37 +83,55 @@ Deno.test("pyramid refuses to write where it reads, or in no folder", async () =
   });
 });
 
-/** Waits until a hidden file appears in `folder`: the work has begun. */
-async function whenBegun(folder: string): Promise<void> {
-  await eventually(
-    "a hidden file is there",
-    () => [...Deno.readDirSync(folder)].some(({ name }) => name[0] === "."),
-  );
+/** A hidden file is in `folder`: the work has begun, and has not ended. */
+function isHalfWritten(folder: string): boolean {
+  return [...Deno.readDirSync(folder)].some(({ name }) => name[0] === ".");
 }
 
-Deno.test("Ctrl-C leaves nothing half-written", async () => {
+/** Sends Ctrl-C in the midst of a command, of which nothing may be left. */
+async function assertLeavesNothing(
+  folder: string,
+  argv: readonly string[],
+): Promise<void> {
+  const process = start(folder, ...argv);
+  const ended = outcome(process);
+  await eventually("the work has begun", () => isHalfWritten(folder));
+  process.kill("SIGINT");
+  const { code, stdout, stderr } = await within("it has stopped", ended);
+  assert.deepEqual([code, stdout, stderr], [130, "", "Stopped\n"]);
+  assert.deepEqual([...Deno.readDirSync(folder)], []);
+}
+
+Deno.test("Ctrl-C in the midst of a conversion leaves nothing half-written", async () => {
+  const create = {
+    width: 2500,
+    height: 2500,
+    channels: 3,
+    background: "#c86428",
+    noise: { type: "gaussian", mean: 120, sigma: 40 },
+  } as const;
+  const picture = await sharp({ create })
+    .tiff({ tile: true, compression: "none" }).toBuffer();
   await withFolder(async (folder) => {
-    await writePicture(join(folder, "in.png"), 2500);
-    const commands = [
-      ["pyramid", "in.png", "out.tif", "--compression", "deflate"],
-      ["dataset", "needle", "--out", "set", "--images", "5000"],
-      [
-        ...["dataset", "slide", "--out", "out.tif"],
-        ...["--gigapixels", "16", "--distinct"],
-      ],
-    ];
-    for (const argv of commands) {
-      const process = start(folder, ...argv);
-      await whenBegun(folder);
-      process.kill("SIGINT"); // from the terminal
-      await new Promise((resolve) => setTimeout(resolve, 10));
-      try {
-        process.kill("SIGINT"); // the same one, passed on by `deno task`
-      } catch { /* it has stopped already */ }
-      const { code, stdout, stderr } = await outcome(process);
-      assert.deepEqual([code, stdout, stderr], [130, "", "Stopped\n"]);
-      const left = [...Deno.readDirSync(folder)].map(({ name }) => name);
-      assert.deepEqual(left, ["in.png"]);
-    }
+    // Its host falls silent once it is being written: it cannot end before.
+    await using host = await serveFile(picture, {
+      trouble: () => isHalfWritten(folder) ? { kind: "stall" } : undefined,
+    });
+    await assertLeavesNothing(folder, ["pyramid", host.url, "out.tif"]);
   });
 });
+
+for (
+  const argv of [
+    ["dataset", "needle", "--out", "set", "--images", "100000"],
+    [
+      ...["dataset", "slide", "--out", "out.tif"],
+      ...["--gigapixels", "16", "--distinct"],
+    ],
+  ]
+) {
+  Deno.test(`Ctrl-C in the midst of ${argv[1]} leaves nothing half-written`, async () => {
+    // Minutes of work, of which the first file is there at once.
+    await withFolder((folder) => assertLeavesNothing(folder, argv));
+  });
+}

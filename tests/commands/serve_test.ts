@@ -3,15 +3,10 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { listen } from "../../lib/commands/serve.ts";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
-import { startServer } from "../../lib/serve/server.ts";
+import { type Server, startServer } from "../../lib/serve/server.ts";
 import { drawModels, serve } from "../serve/served.ts";
-import {
-  assertFailsInOneLine,
-  folderOfFile,
-  freePort,
-  zoomin,
-} from "./process.ts";
-import { eventually, within } from "../waiting.ts";
+import { assertFailsInOneLine, folderOfFile, zoomin } from "./process.ts";
+import { eventually, LONGEST_MS, within } from "../waiting.ts";
 
 const folder = folderOfFile(async (folder) => {
   await drawModels(folder);
@@ -101,35 +96,71 @@ Deno.test("an address that this machine does not have is one line", async () => 
   }
 });
 
-Deno.test("a stop waits for what is under way, but not for ever", async () => {
-  const server = await startServer({
+/** A server of an empty folder that waits `drainMs` for requests at its end. */
+async function emptyServer(drainMs: number): Promise<Server> {
+  return await startServer({
     models: join(folder, "empty"),
     dataRoots: [],
     allowedHosts: [],
     backend: "wasm",
     workers: 1,
     log() {},
-    limits: { ...DEFAULT_LIMITS, drainMs: 500 },
+    limits: { ...DEFAULT_LIMITS, drainMs },
   });
-  const port = freePort();
-  const stopping = new AbortController();
-  const stopped = listen(server, {
-    hostname: "127.0.0.1",
-    port,
-    stop: stopping.signal,
-  });
+}
+
+/** Listens on a port of the system's choice; `url` is what it prints. */
+async function listening(server: Server, stop: AbortSignal) {
+  const { log } = console;
+  const printed = Promise.withResolvers<string>();
+  console.log = printed.resolve;
   try {
-    using upload = await Deno.connect({ hostname: "127.0.0.1", port });
-    await upload.write(new TextEncoder().encode(
-      "POST /v1/classify HTTP/1.1\r\nhost: localhost\r\n" +
-        "content-type: image/png\r\ncontent-length: 1000\r\n\r\nabc",
-    ));
-    await eventually("it is under way", () => server.predictor.pending === 1);
-    stopping.abort();
+    const stopped = listen(server, { hostname: "127.0.0.1", port: 0, stop });
+    return { url: await within("it listens", printed.promise), stopped };
+  } finally {
+    console.log = log;
+  }
+}
+
+/** Sends a part of a request, and waits until it is under way. */
+async function halfAnUpload(url: string, server: Server): Promise<Deno.Conn> {
+  const { hostname, port } = new URL(url);
+  const upload = await Deno.connect({ hostname, port: Number(port) });
+  await upload.write(new TextEncoder().encode(
+    "POST /v1/classify HTTP/1.1\r\nhost: localhost\r\n" +
+      "content-type: image/png\r\ncontent-length: 1000\r\n\r\nabc",
+  ));
+  await eventually("it is under way", () => server.predictor.pending === 1);
+  return upload;
+}
+
+Deno.test("a stop waits for what is under way", async () => {
+  const server = await emptyServer(10 * LONGEST_MS);
+  try {
+    const stopping = new AbortController();
+    const { url, stopped } = await listening(server, stopping.signal);
     let isStopped = false;
     stopped.then(() => isStopped = true);
-    await setImmediate();
-    assert.equal(isStopped, false);
+    {
+      using _upload = await halfAnUpload(url, server);
+      stopping.abort();
+      await server.drain(); // a stop that does not wait ends with this
+      await setImmediate();
+      assert.equal(isStopped, false);
+    } // it is given up
+    await within("it has stopped", stopped);
+  } finally {
+    server.close();
+  }
+});
+
+Deno.test("a stop does not wait for ever", async () => {
+  const server = await emptyServer(100);
+  try {
+    const stopping = new AbortController();
+    const { url, stopped } = await listening(server, stopping.signal);
+    using _upload = await halfAnUpload(url, server);
+    stopping.abort();
     await within("it has stopped", stopped);
   } finally {
     server.close();
@@ -137,18 +168,10 @@ Deno.test("a stop waits for what is under way, but not for ever", async () => {
 });
 
 Deno.test("a stop while the server starts is heard", async () => {
-  const server = await startServer({
-    models: join(folder, "empty"),
-    dataRoots: [],
-    allowedHosts: [],
-    backend: "wasm",
-    workers: 1,
-    log() {},
-    limits: DEFAULT_LIMITS,
-  });
+  const server = await emptyServer(DEFAULT_LIMITS.drainMs);
   try {
-    const stop = AbortSignal.abort();
-    await listen(server, { hostname: "127.0.0.1", port: freePort(), stop });
+    const { stopped } = await listening(server, AbortSignal.abort());
+    await within("it has stopped", stopped);
   } finally {
     server.close();
   }

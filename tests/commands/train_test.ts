@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { readManifest } from "../../lib/data/manifest.ts";
 import type { FoldResult } from "../../lib/train/crossval.ts";
@@ -14,11 +15,11 @@ import {
   outcome,
   remarks,
   SMALL,
-  start,
+  startWith,
   succeed,
   zoomin,
 } from "./process.ts";
-import { eventually } from "../waiting.ts";
+import { eventually, within } from "../waiting.ts";
 
 const folder = folderOfFile(drawSet);
 
@@ -67,24 +68,24 @@ async function assertUndisturbed(run: string): Promise<void> {
   }
 }
 
-/** Sends `signal` once two epochs stand in the log. */
-async function stopAfterTwoEpochs(
+const HELD = fileURLToPath(new URL("held_run.ts", import.meta.url));
+
+/** Sends `signal` to a run that is held in its third epoch. */
+async function stopInThirdEpoch(
   run: string,
   signal: Deno.Signal,
 ): Promise<void> {
-  const process = start(folder, ...training(run, ...LONG));
+  const argv = training(run, ...LONG);
+  const process = startWith([`--preload=${HELD}`], folder, argv);
   const ended = outcome(process);
   await eventually(
-    "two epochs are done",
-    async () => (await traceOf(run).catch(() => [])).length >= 2,
+    "three epochs are in the log",
+    async () => (await traceOf(run).catch(() => [])).length === 3,
     120_000,
   );
   process.kill(signal);
-  // `deno task` passes on what the terminal has sent to both.
-  if (signal === "SIGINT") process.kill(signal);
-  const result = await ended;
-  const epochs = (await traceOf(run)).length;
-  assert.ok(epochs >= 2 && epochs < EPOCHS, `stopped after ${epochs} epochs`);
+  const result = await within("it has stopped", ended);
+  assert.equal((await traceOf(run)).length, 3);
   assert.equal(result.stdout, "");
   if (signal === "SIGKILL") return void assert.equal(result.code, 137);
   assert.equal(result.code, 130);
@@ -249,13 +250,13 @@ Deno.test("any words are labels while nothing refers to a reference class", asyn
 });
 
 Deno.test("a run that was killed continues as if it had not been", async () => {
-  await stopAfterTwoEpochs("killed", "SIGKILL");
+  await stopInThirdEpoch("killed", "SIGKILL");
   await succeed(folder, ...training("killed", ...LONG, "--resume"));
   await assertUndisturbed("killed");
 });
 
 Deno.test("Ctrl-C stops with 130; --resume needs no settings to continue", async () => {
-  await stopAfterTwoEpochs("stopped", "SIGINT");
+  await stopInThirdEpoch("stopped", "SIGINT");
   const { stdout } = await succeed(
     folder,
     ...["train", ...DATA, "--out", "stopped", "--resume", "--backend", "wasm"],

@@ -123,7 +123,7 @@ function redModel(): Model {
 
 /** Centre of the red pixels of a view, level-0 px. */
 async function centreOfRed(pyramid: Pyramid, scale: number) {
-  const views = await Views.open(pyramid);
+  const views = await Views.open(pyramid, { memory: new Memory() });
   const view = await views.whole(scale);
   const { width, height } = viewSize(IMAGE, scale);
   const values = await view.data();

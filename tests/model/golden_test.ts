@@ -15,11 +15,12 @@ import {
 } from "../../lib/image/geometry.ts";
 import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
+import { Memory } from "../../lib/memory.ts";
 import {
   createParameters,
   disposeParameters,
 } from "../../lib/model/parameters.ts";
-import type { Plan } from "../../lib/model/look/whole.ts";
+import { wholeLook } from "../../lib/model/look/whole_look.ts";
 import { held } from "../../lib/model/look/sub_tiles.ts";
 import { preset } from "../../lib/model/presets.ts";
 import type { Model } from "../../lib/model/model.ts";
@@ -57,20 +58,20 @@ for (const n of [1, 2, 3]) {
   const golden: Golden = JSON.parse(await Deno.readTextFile(file));
   testOnEngines(`golden forward ${n}`, async () => {
     const model = goldenModel(golden);
-    const { plan, geometry } = await goldenPlan(golden);
+    const { look, geometry } = await goldenLook(model, golden);
     for (const [i, { centre }] of golden.tiles.entries()) {
-      const { x, y, width, height } = plan.glimpses[0]!.tileRegions[i]!;
+      const { x, y, width, height } = look.glimpses[0]!.tileRegions[i]!;
       assert.deepEqual(
         [x + Math.floor(width / 2), y + Math.floor(height / 2)],
         centre,
       );
     }
     const scores = tf.tidy(() => {
-      const { tileAttention, ...rest } = score(model, plan);
-      return { ...rest, alpha: tileAttention[0]! };
+      const { attention: { maps }, ...rest } = score(model, look);
+      return { ...rest, alpha: maps!.tiles[0]!, beta: maps!.subTiles };
     });
     assertClose(await scores.alpha.data(), golden.alpha.flat(), 1e-5);
-    const beta = await scores.subTileAttention.data();
+    const beta = await scores.beta.data();
     const locations = geometry.rows * geometry.columns;
     golden.tiles.forEach(({ draw, beta: expected }, tile) =>
       assertClose(
@@ -97,7 +98,7 @@ for (const n of [1, 2, 3]) {
     assertClose(representation, golden.F, 1e-5);
     assertClose(await scores.logits.data(), golden.logits, 1e-4);
     tf.dispose(Object.values(scores));
-    plan.dispose();
+    look.dispose();
     disposeParameters(model.parameters);
   });
 }
@@ -148,8 +149,8 @@ function goldenImage({ width, height }: Golden): RasterPyramid {
   });
 }
 
-/** A plan with the draws of the golden file. */
-async function goldenPlan(golden: Golden) {
+/** A look with the draws of the golden file. */
+async function goldenLook(model: Model, golden: Golden) {
   const image = goldenImage(golden);
   const stage1 = { scale: golden.scale1, stride: 1 / golden.scale1 };
   const map = tileMapSize(image, stage1);
@@ -172,12 +173,12 @@ async function goldenPlan(golden: Golden) {
       )
     )
   );
-  const views = await Views.open(image);
+  const views = await Views.open(image, { memory: new Memory() });
   const whole = await views.whole(golden.scale1);
   const tileViews = await views.regions(tileRegions, view);
   const subTiles = await views.regions(subTileRegions, subTileSize);
   views.dispose();
-  const plan: Plan = {
+  const look = wholeLook(model, [{}], {
     groups: [{
       images: [0],
       views: whole,
@@ -208,8 +209,8 @@ async function goldenPlan(golden: Golden) {
     ...held(subTiles),
     timings: { readMs: 0, stage1Ms: 0, stage2Ms: 0 },
     dispose: () => tf.dispose([whole, tileViews, subTiles]),
-  };
-  return { plan, geometry };
+  });
+  return { look, geometry };
 }
 
 /** By `tolerance`, relative to the largest of what is expected. */

@@ -13,7 +13,7 @@ import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { microBatches } from "../../lib/model/look/micro_batches.ts";
-import { plan } from "../../lib/model/look/whole.ts";
+import { lookWhole } from "../../lib/model/look/whole.ts";
 import { ignoreGpu, testOnEngines } from "../engines.ts";
 import { noiseImage, toyModel } from "./toy.ts";
 
@@ -109,7 +109,7 @@ testOnEngines(
     assert.equal(model.config.network.features, "lenet");
     const bytes = 112 ** 2 * 36 * 4;
     const pyramid = noiseImage({ width: 400, height: 300 }, 4);
-    const planned = await plan(model, [{ pyramid, key: randomKey(1) }], {
+    const planned = await lookWhole(model, [{ pyramid, key: randomKey(1) }], {
       samples,
       draws: "seeded",
       memory: LARGE,

@@ -150,7 +150,7 @@ export async function lookEverywhere(
         ),
     )
   );
-  const views = await Views.open(image);
+  const views = await Views.open(image, { memory: new Memory() });
   const tensors = {
     view: await views.whole(scale1),
     tileViews: await views.regions(tileRegions, view),

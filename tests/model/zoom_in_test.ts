@@ -3,10 +3,12 @@ import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
+import { Memory } from "../../lib/memory.ts";
 import { attentionLogits } from "../../lib/model/networks.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
-import type { PlanOptions } from "../../lib/model/look/draws.ts";
-import { type Plan, plan } from "../../lib/model/look/whole.ts";
+import type { LookImage, LookOptions } from "../../lib/model/look/draws.ts";
+import { lookWhole } from "../../lib/model/look/whole.ts";
+import { type WholeLook, wholeLook } from "../../lib/model/look/whole_look.ts";
 import { held } from "../../lib/model/look/sub_tiles.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { tileLogits } from "../../lib/model/look/attention.ts";
@@ -24,6 +26,12 @@ import {
   trainedParameters,
 } from "./toy.ts";
 
+const SEEDED: LookOptions = {
+  samples: 6,
+  draws: "seeded",
+  memory: new Memory(),
+};
+
 const IMAGE = { width: 48, height: 40 };
 
 /** Plans of `batches` times `size` looks at one image, each its own key. */
@@ -31,15 +39,15 @@ async function* manyPlans(
   model: Model,
   image: Pyramid,
   { batches, size, samples }: Record<"batches" | "size" | "samples", number>,
-): AsyncGenerator<Plan> {
+): AsyncGenerator<WholeLook> {
   for (let batch = 0; batch < batches; batch++) {
-    const planned = await plan(
+    const planned = await lookWhole(
       model,
       Array.from({ length: size }, (_, i) => ({
         pyramid: image,
         key: randomKey(4, batch, i),
       })),
-      { samples, draws: "seeded" },
+      { ...SEEDED, samples },
     );
     try {
       yield planned;
@@ -86,7 +94,7 @@ class Means {
 }
 
 /** F of each row: weights times features, row by row. */
-async function representations(planned: Plan, model: Model) {
+async function representations(planned: WholeLook, model: Model) {
   const { weights, features } = tf.tidy(() => {
     const { weights, features } = score(model, planned);
     return { weights, features };
@@ -231,15 +239,13 @@ function differentImages() {
   ].map((pyramid, i) => ({ pyramid, key: randomKey(9, i) }));
 }
 
-const SEEDED: PlanOptions = { samples: 6, draws: "seeded" };
-
 /** Places that were drawn in each image, and its logits. */
 async function looks(
   model: Model,
-  images: Parameters<typeof plan>[1],
+  images: LookImage[],
   options = SEEDED,
 ) {
-  const planned = await plan(model, images, options);
+  const planned = await lookWhole(model, images, options);
   const logits = tf.tidy(() => score(model, planned).logits);
   const values = await logits.array() as number[][];
   const found = planned.glimpses.map((glimpse, row) => ({
@@ -280,8 +286,8 @@ testOnEngines("the gradient of a batch is the sum of its images'", async () => {
     ...image,
     contrastive: true,
   }));
-  const gradientsOf = async (images: Parameters<typeof plan>[1]) => {
-    const planned = await plan(model, images, SEEDED);
+  const gradientsOf = async (images: LookImage[]) => {
+    const planned = await lookWhole(model, images, SEEDED);
     const { value, grads } = tf.variableGrads(() => {
       const { logits } = score(model, planned);
       const rows = planned.glimpses;
@@ -334,7 +340,7 @@ testOnEngines(
 testOnEngines("the sub-tiles lie in their tiles' maps, N in all", async () => {
   const model = toyModel({ peak: 20 }); // so peaked that tiles are full
   const images = differentImages();
-  const planned = await plan(model, images, { samples: 40, draws: "seeded" });
+  const planned = await lookWhole(model, images, { ...SEEDED, samples: 40 });
   const { counts, drawn, rowOf, samples } = planned.draws;
   for (const row of images.keys()) {
     const ofRow = counts.filter((_, tile) => rowOf[tile] === row);
@@ -412,7 +418,7 @@ testOnEngines("the contrastive gradient raises a missed object", async () => {
 
   // g calls sub-tiles like the object's positive.
   tf.tidy(() => {
-    const all = score(model, everywhere(look)).features; // [64 * 16, 48]
+    const all = score(model, everywhere(model, look)).features; // [64 * 16, 48]
     const object = tf.mean(tf.gather(all, places), 0, true);
     const ground = tf.mean(all, 0, true);
     const column = tf.transpose(tf.mul(tf.sub(object, ground), 10)); // [48, 1]
@@ -424,14 +430,14 @@ testOnEngines("the contrastive gradient raises a missed object", async () => {
   });
 
   const size = 12;
-  const planned = await plan(
+  const planned = await lookWhole(
     model,
     Array.from({ length: size }, (_, i) => ({
       pyramid: image,
       key: randomKey(5, i),
       contrastive: true,
     })),
-    { samples: 40, draws: "seeded" },
+    { ...SEEDED, samples: 40 },
   );
   const names = [...parameters.keys()].filter((name) => /^[ab]\//.test(name));
   const variables = names.map((name) => parameters.get(name)!);
@@ -474,11 +480,12 @@ function meanAt(values: ArrayLike<number>, places: readonly number[]): number {
   return places.reduce((sum, at) => sum + values[at]!, 0) / places.length;
 }
 
-/** A plan that looks at everything, in order. */
+/** A look at everything, in order. */
 function everywhere(
+  model: Model,
   { tensors, tiles, subTiles }: Awaited<ReturnType<typeof lookEverywhere>>,
-): Plan {
-  return {
+): WholeLook {
+  return wholeLook(model, [{}], {
     groups: [{
       images: [0],
       views: tensors.view,
@@ -510,21 +517,21 @@ function everywhere(
     ...held(tensors.subTiles),
     timings: { readMs: 0, stage1Ms: 0, stage2Ms: 0 },
     dispose() {},
-  };
+  });
 }
 
 testOnEngines(
   "a contrastive draw weighs by (1 - beta) / (locations - 1)",
   async () => {
     const model = toyModel({ peak: 3 });
-    const planned = await plan(
+    const planned = await lookWhole(
       model,
       [{ pyramid: noiseImage(IMAGE, 2), key: randomKey(6), contrastive: true }],
-      { samples: 24, draws: "seeded" },
+      { ...SEEDED, samples: 24 },
     );
     const { weights, beta } = tf.tidy(() => {
-      const { weights, subTileAttention } = score(model, planned);
-      return { weights, beta: subTileAttention };
+      const { weights, attention } = score(model, planned);
+      return { weights, beta: attention.maps!.subTiles };
     });
     const attention = await beta.array(), found = await weights.data();
     const { draws, locations, glimpses } = planned;
@@ -553,18 +560,18 @@ testOnEngines(
 testOnEngines("contrastive glimpses look where attention is low", async () => {
   const model = toyModel({ peak: 40 });
   const image = noiseImage(IMAGE, 2);
-  const planned = await plan(
+  const planned = await lookWhole(
     model,
     Array.from({ length: 20 }, (_, i) => ({
       pyramid: image,
       key: randomKey(6, i),
       contrastive: true,
     })),
-    { samples: 10, draws: "seeded" },
+    { ...SEEDED, samples: 10 },
   );
   const attention = tf.tidy(() => {
-    const { tileAttention, subTileAttention } = score(model, planned);
-    return { alpha: tileAttention[0]!, beta: subTileAttention };
+    const { tiles, subTiles } = score(model, planned).attention.maps!;
+    return { alpha: tiles[0]!, beta: subTiles };
   });
   const alpha = await attention.alpha.data();
   const beta = await attention.beta.array();
@@ -641,7 +648,7 @@ testOnEngines(
         if (!/^f\/.*(weight|bias|scale|shift)$/.test(name)) continue;
         tf.tidy(() => variable.assign(tf.zerosLike(variable)));
       }
-      const planned = await plan(
+      const planned = await lookWhole(
         model,
         [{ pyramid: noiseImage(IMAGE, 1), key: [1, 2], contrastive: true }],
         SEEDED,
@@ -667,7 +674,12 @@ testOnEngines("evaluation is bit-identical under a seed", async () => {
   const model = toyModel();
   const image = noiseImage(IMAGE, 4);
   const evaluate = async (seed: number) =>
-    (await predict(model, [image], { seed, samples: 6, attention: true }))
+    (await predict(model, [image], {
+      seed,
+      samples: 6,
+      attention: true,
+      memory: new Memory(),
+    }))
       .predictions;
   const first = await evaluate(7);
   assert.deepEqual(await evaluate(7), first);
@@ -685,11 +697,11 @@ testOnEngines("evaluation is bit-identical under a seed", async () => {
 testOnEngines("topN draws what is expected, whatever the key", async () => {
   const model = toyModel({ peak: 4 });
   const pyramid = noiseImage(IMAGE, 4);
-  const options: PlanOptions = { samples: 9, draws: "topN" };
-  const planned = await plan(model, [{ pyramid, key: [1, 2] }], options);
+  const options: LookOptions = { ...SEEDED, samples: 9, draws: "topN" };
+  const planned = await lookWhole(model, [{ pyramid, key: [1, 2] }], options);
   const attention = tf.tidy(() => {
-    const { tileAttention, subTileAttention } = score(model, planned);
-    return { alpha: tileAttention[0]!, beta: subTileAttention };
+    const { tiles, subTiles } = score(model, planned).attention.maps!;
+    return { alpha: tiles[0]!, beta: subTiles };
   });
   const alpha = [...await attention.alpha.data()];
   const beta = await attention.beta.array();
@@ -773,7 +785,11 @@ testOnEngines("the gradient flows through a grid", async () => {
   for (const { x, y } of found[0]!.tileRegions) {
     assert.ok([0, 16, 32].includes(x) && [2, 22].includes(y), `${x}, ${y}`);
   }
-  const planned = await plan(model, [{ pyramid: image, key: [3, 4] }], SEEDED);
+  const planned = await lookWhole(
+    model,
+    [{ pyramid: image, key: [3, 4] }],
+    SEEDED,
+  );
   const weight = model.parameters.get("a/conv3/weight")!;
   const { value, grads } = tf.variableGrads(
     () =>
@@ -818,9 +834,10 @@ Deno.test({
           ...await looks(
             model,
             differentImages().map((image) => ({ ...image, contrastive: true })),
-            { samples: 10, draws: "seeded" },
+            { ...SEEDED, samples: 10 },
           ),
           ...await looks(model, differentImages(), {
+            ...SEEDED,
             samples: 10,
             draws: "topN",
           }),

@@ -13,6 +13,9 @@ import {
 
 const server = serverOfFile();
 
+// Epochs of hours: such a run ends because it is stopped.
+const ENDLESS = 100_000;
+
 /** A run of a few seconds. */
 function training(name: string, more: Record<string, unknown> = {}) {
   return {
@@ -91,7 +94,10 @@ Deno.test("a model is trained, told of on the way, and there at once", async () 
 
 Deno.test("a run stops at its next step, and continues from its checkpoint", async () => {
   const { links, id } = await accepted(
-    await post(`${server.url}/v1/train`, training("stopped", { epochs: 40 })),
+    await post(
+      `${server.url}/v1/train`,
+      training("stopped", { epochs: ENDLESS }),
+    ),
   );
   await until(server.url, id, ({ progress }) => (progress?.epoch ?? 0) > 2);
   await assertRefused(

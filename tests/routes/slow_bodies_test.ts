@@ -36,7 +36,7 @@ async function drip(
   let isAnswered = false;
   answered.then(() => isAnswered = true);
   for (let sent = 0; !isAnswered && sent < 100; sent++) {
-    await send(" ");
+    await send(" ").catch(() => {}); // it may have hung up behind its answer
     await pause(50);
   }
   return new TextDecoder().decode(buffer.subarray(0, await answered ?? 0));

@@ -16,13 +16,16 @@ import {
   SMALL_SETTINGS,
   until,
 } from "./served.ts";
-import { eventually } from "../waiting.ts";
+import { eventually, within } from "../waiting.ts";
 
 const folder = folderOfFile(drawModels);
 const FLAGS = ["--models", "models", "--data-root", "set", "--workers", "1"];
 
 // By hand: ZOOMIN_RESTARTS=20 deno task test tests/serve/restart_test.ts
 const RESTARTS = Number(Deno.env.get("ZOOMIN_RESTARTS") ?? 3);
+
+// Epochs of hours: such a run ends because it is stopped.
+const ENDLESS = 100_000;
 
 const PENDING = "inference_pending_requests";
 
@@ -106,7 +109,7 @@ Deno.test("kill -9 at any moment loses no accepted job, and repeats none", async
   }
   await using last = served;
   await askAll(RESTARTS);
-  assert.ok(ids.size > RESTARTS);
+  assert.ok(ids.size > 5, "all that the last round asked for was accepted");
   for (const [key, id] of ids) {
     const job = await ended(last.url, id, 120_000);
     assert.equal(job.state, "succeeded", `${key}: ${job.error}`);
@@ -128,9 +131,13 @@ Deno.test("kill -9 at any moment loses no accepted job, and repeats none", async
 Deno.test("SIGTERM lets what runs end, and gives jobs back", async () => {
   const served = await serve(folder, ...FLAGS);
   const { url } = served;
-  const { id } = await accepted(await train(url, "drained", 30));
+  const { id } = await accepted(await train(url, "drained", ENDLESS));
   await until(url, id, ({ progress }) => (progress?.epoch ?? 0) > 1);
-  const events = fetch(`${url}/v1/jobs/${id}/events`).then((r) => r.text());
+  const response = await fetch(`${url}/v1/jobs/${id}/events`);
+  const events = response.body!.pipeThrough(new TextDecoderStream())
+    .getReader();
+  const { value } = await within("the first event", events.read());
+  assert.match(value!, /^event: progress/);
   const answers = Array.from(
     { length: 6 },
     (_, i) =>
@@ -151,7 +158,7 @@ Deno.test("SIGTERM lets what runs end, and gives jobs back", async () => {
     await answer.body?.cancel();
     assert.equal(answer.status, 200);
   }
-  assert.match(await events, /^event: progress/);
+  while (!(await within("the events end", events.read())).done);
 
   await using again = await serve(folder, ...FLAGS);
   const job = await until(
@@ -188,8 +195,37 @@ async function openUpload(url: string): Promise<Deno.Conn> {
   return connection;
 }
 
+/** A host of an image that never comes: what classifies it cannot end. */
+function silentHost() {
+  const asked = Promise.withResolvers<void>();
+  const left = Promise.withResolvers<void>();
+  const host = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    async () => {
+      asked.resolve();
+      await left.promise;
+      return new Response(null, { status: 404 });
+    },
+  );
+  const address = `127.0.0.1:${host.addr.port}`;
+  return {
+    uri: `http://${address}/a.png`,
+    flags: ["--allow-host", address],
+    /** Resolves once it is asked for the image. */
+    asked: asked.promise,
+    async [Symbol.asyncDispose]() {
+      left.resolve();
+      await host.shutdown();
+    },
+  };
+}
+
 Deno.test("a full queue says when to come again; who goes away frees a place", async () => {
-  await using served = await serve(folder, ...FLAGS, "--queue", "2");
+  await using host = silentHost();
+  await using served = await serve(
+    folder,
+    ...[...FLAGS, ...host.flags, "--queue", "2"],
+  );
   const { url } = served;
   const classify = () =>
     post(`${url}/v1/classify`, { path: "images/test_00000.png" });
@@ -212,34 +248,31 @@ Deno.test("a full queue says when to come again; who goes away frees a place", a
   const left = await filesIn(join(folder, "models", ".server", "uploads"));
   assert.deepEqual(left, [], "what was half uploaded is gone");
 
-  // Or while it is being classified: 4096 sub-tiles take a second.
+  // Or while it is being classified.
   const gone = new AbortController();
   const aborted = fetch(`${url}/v1/classify`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ path: "images/test_00000.png", samples: 4096 }),
+    body: JSON.stringify({ uri: host.uri }),
     signal: gone.signal,
   });
+  const refused = assert.rejects(aborted, { name: "AbortError" });
+  await within("it is being classified", host.asked);
   await pending(1);
   gone.abort();
-  await assert.rejects(aborted);
+  await refused;
   await pending(0);
 });
 
 Deno.test("what takes too long ends with 504", async () => {
-  await using served = await serve(folder, ...FLAGS, "--timeout", "1");
-  const answers = await Promise.all(
-    Array.from({ length: 8 }, (_, seed) =>
-      post(`${served.url}/v1/classify`, {
-        path: "images/test_00000.png",
-        samples: 4096,
-        seed, // no two share a pass
-      })),
+  await using host = silentHost();
+  await using served = await serve(
+    folder,
+    ...[...FLAGS, ...host.flags, "--timeout", "1"],
   );
-  const late = answers.filter(({ status }) => status === 504);
-  assert.ok(late.length > 0, `${answers.map(({ status }) => status)}`);
-  await assertRefused(late[0]!, { status: 504, error: /respond-async/ });
-  for (const { body, bodyUsed } of answers) {
-    if (!bodyUsed) await body?.cancel();
-  }
+  const answer = await within(
+    "it is answered",
+    post(`${served.url}/v1/classify`, { uri: host.uri }),
+  );
+  await assertRefused(answer, { status: 504, error: /respond-async/ });
 });

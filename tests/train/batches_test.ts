@@ -7,6 +7,7 @@ import { preset } from "../../lib/model/presets.ts";
 import { Batches } from "../../lib/train/batches.ts";
 import type { TrainingImage } from "../../lib/train/micro_batch.ts";
 import { drawnImage } from "../model/toy.ts";
+import { eventually } from "../waiting.ts";
 
 const IMAGES = 7;
 
@@ -101,7 +102,6 @@ Deno.test("where an image cannot be opened none of its batch stays open", async 
   for (let bad = 0; bad < IMAGES; bad++) {
     const { batches, open } = batchesOf(1, `${bad}`);
     await assert.rejects(drawn(batches, 1), ImageError);
-    await new Promise((done) => setTimeout(done, 0));
-    assert.deepEqual([...open], []);
+    await eventually("all are closed", () => open.size === 0);
   }
 });

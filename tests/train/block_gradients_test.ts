@@ -3,17 +3,16 @@ import { randomKey } from "../../kernels/random.ts";
 import { Foreground } from "../../lib/image/foreground/foreground.ts";
 import { Memory } from "../../lib/memory.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
-import {
-  backwardInBlocks,
-  backwardTogether,
-  type MicroBatchImages,
-  planImages,
-  type StepOptions,
-} from "../../lib/train/micro_batch.ts";
+import { lookImages, type StepOptions } from "../../lib/train/micro_batch.ts";
 import { disposeBackward } from "../../lib/train/backward.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import { networkScales } from "../finite_differences.ts";
 import { noiseImage, toyModel, type ToyOptions } from "../model/toy.ts";
+import {
+  backwardInBlocks,
+  backwardTogether,
+  type MicroBatchImages,
+} from "./passes.ts";
 
 // Blocks of 15 px of the view, halo included, and one tile at a time.
 const SMALL = new Memory(2 ** 18);
@@ -30,6 +29,7 @@ const OPTIONS: StepOptions = {
   contrastive: true,
   freezeAttention: false,
   classWeights: [1, 1],
+  memory: new Memory(),
 };
 
 testOnEngines(
@@ -37,7 +37,7 @@ testOnEngines(
   async () => {
     const pyramid = noiseImage({ width: 640, height: 512 }, 4);
     const model = toyModel({ view: { tileStride: 32, tileSize: 32 } });
-    const [image] = await planImages(model, [{
+    const [image] = await lookImages(model, [{
       pyramid,
       classIndex: 1,
       key: randomKey(1),

@@ -8,14 +8,11 @@ import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { Memory } from "../../lib/memory.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
-import { plan } from "../../lib/model/look/whole.ts";
+import { lookWhole } from "../../lib/model/look/whole.ts";
 import { score } from "../../lib/model/zoom_in.ts";
 import {
-  backwardInBlocks,
-  backwardTogether,
   COSINE,
   LOSS,
-  type MicroBatchImages,
   type StepOptions,
   SUB_TILE_ENTROPY,
   TILE_ENTROPY,
@@ -28,6 +25,11 @@ import { maxError, testOnEngines } from "../engines.ts";
 import { networkScales } from "../finite_differences.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
 import { noiseImage, toyModel } from "../model/toy.ts";
+import {
+  backwardInBlocks,
+  backwardTogether,
+  type MicroBatchImages,
+} from "./passes.ts";
 
 const SIZE = { width: 123, height: 91 };
 const OPTIONS: StepOptions = {
@@ -35,6 +37,7 @@ const OPTIONS: StepOptions = {
   contrastive: true,
   freezeAttention: false,
   classWeights: [1, 1],
+  memory: new Memory(),
 };
 
 /** Takes two sub-tiles of 7 x 7 px at a time. */
@@ -187,9 +190,10 @@ testOnEngines(
       classes: [1, 0],
       of: 5, // with three more in other passes
     };
-    const planned = await plan(model, part.images, {
+    const planned = await lookWhole(model, part.images, {
       samples: model.config.view.samples,
       draws: "seeded",
+      memory: OPTIONS.memory,
     });
     const scores = tf.tidy(() => ({ ...score(model, planned) }));
     const logits = await scores.logits.array(),
@@ -227,7 +231,7 @@ testOnEngines(
 
 testOnEngines("predictions do not depend on the bound", async () => {
   const model = toyModel({ network: { features: "resnet" }, peak: 4 });
-  const options = { seed: 2, samples: 9 };
+  const options = { seed: 2, samples: 9, memory: new Memory() };
   const images = [noiseImage(SIZE, 7)];
   const [whole] = (await predict(model, images, options)).predictions;
   for (const { memory } of Object.values(PASSES)) {

@@ -4,12 +4,12 @@ import { randomKey } from "../../kernels/random.ts";
 import { composed } from "../../lib/image/stains/stains.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { Config } from "../../lib/model/config.ts";
-import type { Memory } from "../../lib/memory.ts";
+import { Memory } from "../../lib/memory.ts";
 import { microBatches } from "../../lib/model/look/micro_batches.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { AdamW, type ParameterStep } from "../../lib/train/optimizer.ts";
 import {
-  planImages,
+  lookImages,
   type StepOptions,
   type TrainingImage,
 } from "../../lib/train/micro_batch.ts";
@@ -22,6 +22,7 @@ const OPTIONS: StepOptions = {
   contrastive: true,
   freezeAttention: false,
   classWeights: [1, 1],
+  memory: new Memory(),
 };
 
 /** One parameter's part of a step, copied out of the engine. */
@@ -97,7 +98,7 @@ async function stepOf(
 /** Images of each micro-batch of a step. */
 async function sizesOfMicroBatches(memory: Memory): Promise<number[]> {
   const model = toyModel();
-  const images = await planImages(model, trainingImages(), OPTIONS);
+  const images = await lookImages(model, trainingImages(), OPTIONS);
   const { samples } = model.config.view;
   const options = { samples, memory, training: true };
   disposeParameters(model.parameters);
@@ -224,7 +225,7 @@ testOnEngines("stains are made alike first, and then augmented", async () => {
   const densities = [1, 0, 0, 3, 1, 0, 0, 0, 1];
   const [image] = trainingImages(1);
   const planned = async (own: Partial<TrainingImage>) =>
-    (await planImages(model, [{ ...image!, ...own }], OPTIONS))[0]!;
+    (await lookImages(model, [{ ...image!, ...own }], OPTIONS))[0]!;
   const augmented = { ...AS_IT_IS, densities };
   const both = await planned({ stains, augmentation: augmented });
   assert.deepEqual(both.densities, composed(stains, densities));
@@ -240,7 +241,7 @@ testOnEngines("images of the reference class are not contrasted", async () => {
   const model = toyModel(); // "negative" is the reference
   assert.equal(model.config.referenceClass, "negative");
   const contrasted = async (options: Partial<StepOptions> = {}) =>
-    (await planImages(model, trainingImages(), { ...OPTIONS, ...options }))
+    (await lookImages(model, trainingImages(), { ...OPTIONS, ...options }))
       .map(({ contrastive }) => contrastive);
   assert.deepEqual(await contrasted(), [false, true, false]);
   assert.deepEqual(await contrasted({ contrastive: false }), [
@@ -261,7 +262,7 @@ testOnEngines(
     );
     const model = toyModel({ view: { tileStride: 32, tileSize: 32 } });
     for (const orientation of [1, 3, 6] as const) {
-      const [image] = await planImages(model, [{
+      const [image] = await lookImages(model, [{
         ...trainingImages(1)[0]!,
         pyramid,
         augmentation: {

@@ -13,6 +13,7 @@ import { ImageCache } from "../../lib/image/image_cache.ts";
 import { encodePng } from "../../lib/image/formats/png.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { startEngine } from "../../lib/engine/select.ts";
+import { Memory } from "../../lib/memory.ts";
 import { BEST, LAST, readCheckpoint } from "../../lib/model/checkpoint.ts";
 import type { Config } from "../../lib/model/config.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
@@ -27,6 +28,7 @@ import {
 } from "../../lib/train/trainer.ts";
 import { ignoreGpu, testOnEngines, testOnWasm } from "../engines.ts";
 import { drawnImage, JointMemory, toyModel } from "../model/toy.ts";
+import { eventually } from "../waiting.ts";
 
 const CLASSES = ["negative", "positive"];
 
@@ -126,6 +128,7 @@ async function run(
       config,
       seed: 3,
       cache,
+      memory: new Memory(),
       resume: false,
       environment: { test: true },
       ...rest,
@@ -311,6 +314,7 @@ testOnWasm(
         folder: join(folder, "run"),
         seed: 3,
         cache,
+        memory: new Memory(),
         resume: false,
         config: toyConfig({ epochs: 6, learningRate: 0.02 }),
         environment: {},
@@ -634,8 +638,7 @@ testOnEngines("a run closes every image, cut off or not", async () => {
       if (cutAt === undefined) await training;
       else await assert.rejects(training, /^Error: cut off$/);
       cache.close();
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      assert.equal(open, 0, `cut at ${cutAt}`);
+      await eventually(`all are closed, cut at ${cutAt}`, () => open === 0);
     }
   });
 });
@@ -663,7 +666,10 @@ testOnWasm("balanced class weights count each class alike", async () => {
     const start = join(folder, "start");
     await run(start, { entries, config: toyConfig({ epochs: 0 }, network) });
     const { model } = await readCheckpoint(start);
-    const { predictions } = await predict(model, [black()], { seed: 0 });
+    const { predictions } = await predict(model, [black()], {
+      seed: 0,
+      memory: new Memory(),
+    });
     const [negative, positive] = predictions[0]!.probabilities.map(Math.log);
     disposeParameters(model.parameters);
     const expected = [
@@ -702,6 +708,7 @@ testOnEngines(
       contrastive: true,
       freezeAttention: false,
       classWeights: [1, 1],
+      memory: new Memory(),
     });
     for (const [net, norm] of Object.entries(report.gradientNorms)) {
       assert.ok(norm > 1e-6 && norm < 1e3, `${net}: ${norm}`);

@@ -23,29 +23,13 @@
 import {
   boundedSize,
   cellEdge,
-  type Location,
   type MapBlock,
   type MapSize,
   type Region,
   rescaledRegion,
   type Size,
 } from "../../image/geometry.ts";
-
-/** An attention map, row-major. */
-export interface AttentionMap extends MapSize {
-  /** `[rows, columns]`; they add to 1. */
-  attention: ArrayLike<number>;
-}
-
-/** A drawn tile, and the attention of stage II in it. */
-export interface AttendedTile {
-  /** Of the tile, on the stage I map. */
-  location: Location;
-  /** Of the tile, level-0 px; it may reach outside the image. */
-  region: Region;
-  /** beta, `[u, v]` of this tile. */
-  subTileAttention: AttentionMap;
-}
+import type { AttentionCanvas, AttentionMap } from "../../model/look/draws.ts";
 
 /** Attention mass per level-0 px, over the whole image. */
 export interface Heatmap extends Size {
@@ -60,45 +44,10 @@ export interface Heatmap extends Size {
 const MAX_SIDE = 1024; // px
 
 /**
- * The heat map of one image, its longest side at most 1024 px.
- *
- * @example A tile map of two locations, the right one drawn
- * ```ts
- * const half = { rows: 1, columns: 2, attention: [0.5, 0.5] };
- * const heat = heatmap({ width: 4, height: 2 }, {
- *   tileAttention: half,
- *   tiles: [{
- *     location: { row: 0, column: 1 },
- *     region: { x: 2, y: 0, width: 2, height: 2 },
- *     subTileAttention: { rows: 1, columns: 2, attention: [0, 1] },
- *   }],
- * });
- * console.log(heat.values.subarray(0, 4)); // 0.125, 0.125, 0, 0.25 a px
- * ```
+ * Paints a heat map part by part, its longest side at most 1024 px: in memory that
+ * does not grow with the image.
  */
-export function heatmap(
-  image: Size,
-  { tileAttention, tiles }: {
-    tileAttention: AttentionMap;
-    /** Each drawn tile once, however often it was drawn. */
-    tiles: readonly AttendedTile[];
-  },
-): Heatmap {
-  const painter = new HeatPainter(image);
-  const { rows, columns } = tileAttention;
-  const notDrawn = Float64Array.from(tileAttention.attention);
-  for (const { location, region, subTileAttention } of tiles) {
-    const index = location.row * columns + location.column;
-    painter.addTile(subTileAttention, region, notDrawn[index]!);
-    notDrawn[index] = 0;
-  }
-  const block = { row: 0, column: 0, rows, columns };
-  painter.addBlock(block, { rows, columns }, notDrawn);
-  return painter.heatmap();
-}
-
-/** Paints a heat map part by part, in memory that does not grow with the image. */
-export class HeatPainter {
+export class HeatPainter implements AttentionCanvas {
   readonly #image: Size;
   readonly #size: Size;
   readonly #mass: Float64Array;

@@ -1,5 +1,6 @@
 /**
- * The logits of both attention stages, as maps of locations.
+ * The logits of both attention stages, as maps of locations, and what is picked
+ * from them.
  *
  * @module
  */
@@ -59,6 +60,39 @@ export function subTileLogits(
 ): tf.Tensor2D {
   const logits = attentionLogits(parameters, "b", tileViews); // [T, u, v]
   return tf.reshape(logits, [logits.shape[0], -1]);
+}
+
+/**
+ * Index of each drawn sub-tile among those of all tiles, `[S]`.
+ *
+ * @param drawn number of sub-tiles of each tile.
+ * @param locations of the sub-tiles, each within its tile.
+ */
+export function subTileIndices(
+  drawn: Int32Array,
+  locations: ArrayLike<number>,
+  ofTile: number,
+): Int32Array {
+  const indices = Int32Array.from(locations);
+  let at = 0;
+  drawn.forEach((drawn, tile) => {
+    for (let k = 0; k < drawn; k++) indices[at++]! += tile * ofTile;
+  });
+  return indices;
+}
+
+/** Elements of a vector by index; the gradient adds up at each index. */
+export function pick(values: tf.Tensor1D, indices: Int32Array): tf.Tensor1D {
+  const operation = tf.customGrad((input) => ({
+    value: tf.gather(input as tf.Tensor1D, tf.tensor1d(indices, "int32")),
+    gradFunc: (dy) =>
+      tf.scatterND(
+        tf.tensor2d(indices, [indices.length, 1], "int32"),
+        dy,
+        values.shape,
+      ),
+  }));
+  return operation(values) as tf.Tensor1D;
 }
 
 /**

@@ -8,10 +8,9 @@ import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import type { MapSize, Region } from "../../image/geometry.ts";
 import { Views } from "../../image/views.ts";
-import { freeNow, Memory } from "../../memory.ts";
+import { freeNow } from "../../memory.ts";
 import {
   contrastiveLogWeightsOf as contrastiveBlock,
-  type EntropySums,
   ExpectedCounts,
   GumbelDraws,
   type StreamedDraws,
@@ -22,80 +21,40 @@ import { subTileLogits } from "./attention.ts";
 import { contrastiveWeights, drawSubTileRows } from "./sampler.ts";
 import {
   Clock,
-  type Drawn,
-  drawsOf,
-  type Glimpse,
+  drawnOf,
+  type LookImage,
+  type LookOptions,
   numbered,
-  type PlanImage,
-  type PlanOptions,
   subTileKey,
   subTileMap,
   subTileView,
   type TileDraw,
   tileDraw,
   tileKey,
-  withSubTiles,
 } from "./draws.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
 import { readSubTiles } from "./sub_tiles.ts";
+import { type BlockLook, blockLook } from "./block_look.ts";
+import type { TileBatch } from "./look.ts";
 import { TileMap } from "./tile_map.ts";
 
-/** All that scoring one image needs, and its attention maps. */
-export interface BlockPlan extends Drawn {
-  tileMap: TileMap;
-  /** alpha of each drawn tile, `[T]`, and beta of each drawn sub-tile, `[S]`. */
-  tileAttention: Float32Array;
-  subTileAttention: Float32Array;
-  /** Entropies of alpha and of beta of each tile, for the loss; if asked for. */
-  entropy: { tileMap: EntropySums; tiles: Entropy[] } | undefined;
-  /** Tiles in batches, as network b sees them. */
-  tileBatches(): AsyncGenerator<TileBatch>;
-}
-
-/** A batch of tiles of one glimpse, as network b sees them. */
-export interface TileBatch {
-  glimpse: number;
-  /** Place of the first one among all tiles of the plan. */
-  firstTile: number;
-  tiles: number[];
-  views: tf.Tensor4D; // [tiles, u, v, 3], normalised
-}
-
-/** beta of tiles that were looked at. */
-export interface SeenTiles {
-  regions: Region[];
-  /** alpha of each tile, and its index in the tile map. */
-  tileAttention: number[];
-  tiles: number[];
-  map: MapSize;
-  subTileAttention: Float32Array; // [tiles, u * v]
-}
-
-/** Options of {@linkcode planInBlocks}. */
-export interface BlockPlanOptions extends PlanOptions {
-  /** Also find the entropy of both stages, for the loss. */
-  entropy?: boolean;
-  /** Called with beta of the image's own tiles, batch by batch. */
-  onTiles?: (tiles: SeenTiles) => void;
-}
-
 /**
- * Looks at one image, draws and reads; the draws are those of `plan`.
+ * Looks at one image, draws and reads; the draws are those of `lookWhole`.
  *
  * @throws {ImageError} If the image cannot be read, or has no foreground.
  */
-export async function planInBlocks(
+export async function lookInBlocks(
   model: Model,
-  image: PlanImage,
-  options: BlockPlanOptions,
-): Promise<BlockPlan> {
+  image: LookImage,
+  options: LookOptions,
+): Promise<BlockLook> {
   const clock = new Clock();
   const views = await Views.open(image.pyramid, options);
   try {
     const tileMap = new TileMap(model, image, views, options);
     const { plain, contrastive } = await drawTiles(tileMap, image, options);
-    const entropy = options.entropy
+    const entropy = options.training
       ? { tileMap: await tileMap.entropy(), tiles: [] as Entropy[] }
       : undefined;
     clock.lap("stage1Ms");
@@ -115,36 +74,35 @@ export async function planInBlocks(
       drawn.flatMap(({ logits }) => logits),
       (logit) => Math.exp(logit - tileMap.logNormaliser),
     );
-    const look = new TileLook(model, image, views, { tiles, options });
-    const subTiles = await look.draw((seen) => {
+    const closer = new TileLook(model, image, views, { tiles, options });
+    const subTiles = await closer.draw((seen) => {
       entropy?.tiles.push(...entropies(seen));
-      tell(seen, tiles, { tileAttention, options });
+      if (!tiles[seen.glimpse]!.contrastive) {
+        paintTiles(image, seen, tileAttention);
+      }
     });
     clock.lap("stage2Ms");
-    const glimpses = glimpsesOf(model, tiles, subTiles.locations);
+    const found = drawnOf(model, tiles, options.samples, subTiles.locations);
     const read = await readSubTiles(model, [image], [views], {
-      glimpses,
+      glimpses: found.glimpses,
       alone: true,
       ...options,
     });
     clock.lap("readMs");
-    return {
-      glimpses,
-      draws: drawsOf(tiles, options.samples, subTiles.locations),
-      locations: Int32Array.from(subTiles.locations.flat()),
-      subTileMap: subTileMap(model),
+    return blockLook(image, {
+      ...found,
       ...read,
       tileMap,
+      tileBatches: () => closer.batches(),
       tileAttention,
       subTileAttention: Float32Array.from(subTiles.attention),
       entropy,
-      tileBatches: () => look.batches(),
       timings: clock.timings,
       dispose() {
         read.subTiles?.dispose();
         views.dispose();
       },
-    };
+    });
   } catch (error) {
     views.dispose();
     throw error;
@@ -154,8 +112,8 @@ export async function planInBlocks(
 /** Draws plain and contrastive tiles in as few readings as possible. */
 async function drawTiles(
   tileMap: TileMap,
-  { key, contrastive }: PlanImage,
-  { draws, samples }: PlanOptions,
+  { key, contrastive }: LookImage,
+  { draws, samples }: LookOptions,
 ): Promise<{ plain: StreamedDraws; contrastive: StreamedDraws | undefined }> {
   const { locations, map: { columns } } = tileMap;
   const gumbel = (contrastive: boolean) =>
@@ -185,18 +143,6 @@ async function drawTiles(
   return { plain: (seeded ?? expected!).draw(), contrastive: turned?.draw() };
 }
 
-function glimpsesOf(
-  model: Model,
-  tiles: readonly TileDraw[],
-  locations: readonly number[][],
-): Glimpse[] {
-  return tiles.map((glimpse) => {
-    const { firstTile, tiles } = glimpse;
-    const own = locations.slice(firstTile, firstTile + tiles.length);
-    return withSubTiles(model, glimpse, own);
-  });
-}
-
 /** A batch of tiles, and beta of them. */
 interface SeenBatch extends Omit<TileBatch, "views"> {
   regions: Region[];
@@ -211,35 +157,41 @@ function entropies({ tiles, map, subTileAttention }: SeenBatch): Entropy[] {
   );
 }
 
-/** Reports tiles of the image itself, not of its contrastive draws. */
-function tell(
-  { glimpse, firstTile, ...seen }: SeenBatch,
-  tiles: readonly TileDraw[],
-  { tileAttention, options }: {
-    tileAttention: Float32Array;
-    options: BlockPlanOptions;
-  },
+/** Paints tiles that stage II has just seen. */
+function paintTiles(
+  { canvas }: LookImage,
+  { firstTile, regions, map, subTileAttention }: SeenBatch,
+  tileAttention: Float32Array,
 ): void {
-  if (tiles[glimpse]!.contrastive) return;
-  const own = tileAttention.subarray(firstTile, firstTile + seen.tiles.length);
-  options.onTiles?.({ ...seen, tileAttention: Array.from(own) });
+  const locations = map.rows * map.columns;
+  for (const [i, region] of regions.entries()) {
+    const attention = subTileAttention.subarray(
+      i * locations,
+      (i + 1) * locations,
+    );
+    canvas?.addTile(
+      { ...map, attention },
+      region,
+      tileAttention[firstTile + i]!,
+    );
+  }
 }
 
 /** Stage II of the tiles that were drawn, in batches. */
 class TileLook {
   readonly #model: Model;
-  readonly #image: PlanImage;
+  readonly #image: LookImage;
   readonly #views: Views;
   readonly #tiles: readonly TileDraw[];
-  readonly #options: BlockPlanOptions;
+  readonly #options: LookOptions;
 
   constructor(
     model: Model,
-    image: PlanImage,
+    image: LookImage,
     views: Views,
     { tiles, options }: {
       tiles: readonly TileDraw[];
-      options: BlockPlanOptions;
+      options: LookOptions;
     },
   ) {
     this.#model = model;
@@ -291,7 +243,7 @@ class TileLook {
       this.#options.signal,
     );
     const { width, height } = output;
-    const { blockPixels } = this.#options.memory ?? new Memory();
+    const { blockPixels } = this.#options.memory;
     const size = Math.max(1, Math.floor(blockPixels / (width * height)));
     const parts = this.#tiles.flatMap(({ tiles, firstTile }, glimpse) =>
       chunksOf(tiles, size).map((tiles, i) => ({

@@ -10,6 +10,7 @@ import type { Foreground } from "../../image/foreground/foreground.ts";
 import {
   centredRegion,
   locationAt,
+  type MapBlock,
   type MapSize,
   type Region,
   type Size,
@@ -25,7 +26,7 @@ import type { TileCounts } from "./sampler.ts";
 import type { Model } from "../model.ts";
 
 /** One image of a batch. */
-export interface PlanImage {
+export interface LookImage {
   pyramid: Pyramid;
   /** Key of all draws of this image: seed, epoch, image... */
   key: Key;
@@ -37,16 +38,34 @@ export interface PlanImage {
   densities?: DensityMatrix | null;
   /** Also draws by 1 - attention, for the contrastive term (section 2.3). */
   contrastive?: boolean;
+  /** Shown the attention, part by part, if given. */
+  canvas?: AttentionCanvas | undefined;
+}
+
+/** An attention map, row-major. */
+export interface AttentionMap extends MapSize {
+  /** `[rows, columns]`; they add to 1. */
+  attention: ArrayLike<number>;
+}
+
+/** Shown the attention of an image: each part once, in any order. */
+export interface AttentionCanvas {
+  /** Adds beta of a drawn tile, in all as much as its alpha. */
+  addTile(beta: AttentionMap, region: Region, alpha: number): void;
+  /** Adds alpha of a block of the tile map, 0 where a tile was drawn. */
+  addBlock(block: MapBlock, map: MapSize, attention: ArrayLike<number>): void;
 }
 
 /** Options of the draws. */
-export interface PlanOptions {
+export interface LookOptions {
   /** N: sub-tiles an image. */
   samples: number;
   /** seeded: at random under the images' keys; topN: deterministic. */
   draws: "seeded" | "topN";
-  /** Memory bound of the tensors; the default if omitted. */
-  memory?: Memory | undefined;
+  /** Memory bound of the tensors. */
+  memory: Memory;
+  /** True if gradients follow. */
+  training?: boolean;
   signal?: AbortSignal | undefined;
 }
 
@@ -79,16 +98,14 @@ export interface SubTiles {
   togetherBytes: number;
 }
 
-/** The draws of images, and their sub-tiles; dispose of them when scored. */
-export interface Drawn extends SubTiles {
+/** The draws of images, flat over all glimpses. */
+export interface Drawn {
   glimpses: Glimpse[];
   draws: Draws;
   /** Index of each sub-tile in its tile's map, `[S]`. */
   locations: Int32Array;
+  /** Rows and columns of every tile's map. */
   subTileMap: MapSize;
-  /** Time by stage, ms. */
-  timings: Timings;
-  dispose(): void;
 }
 
 /** Time spent on reading pixels and on the two attention stages. */
@@ -131,7 +148,7 @@ export function subTileKey(
 /** A glimpse before its sub-tiles are drawn. */
 export interface TileDraw extends Omit<Glimpse, "subTileRegions"> {
   counts: number[];
-  /** Place of the first tile among all tiles of the plan. */
+  /** Place of the first tile among all tiles of the look. */
   firstTile: number;
 }
 
@@ -190,7 +207,7 @@ export function subTileMap(model: Model): MapSize {
 }
 
 /** A glimpse with the sub-tiles at the locations drawn in each of its tiles. */
-export function withSubTiles(
+function withSubTiles(
   model: Model,
   glimpse: TileDraw,
   drawn: readonly (readonly number[])[],
@@ -212,18 +229,32 @@ export function withSubTiles(
   };
 }
 
-/** The counts of all draws, for the expectation. */
-export function drawsOf(
+/**
+ * The draws of a look.
+ *
+ * @param drawn index of each sub-tile in its tile's map, tile by tile.
+ */
+export function drawnOf(
+  model: Model,
   tiles: readonly TileDraw[],
   samples: number,
   drawn: readonly (readonly number[])[],
-): Draws {
+): Drawn {
   return {
-    samples,
-    rowOf: Int32Array.from(
-      tiles.flatMap(({ tiles }, row) => tiles.map(() => row)),
-    ),
-    counts: Int32Array.from(tiles.flatMap(({ counts }) => counts)),
-    drawn: Int32Array.from(drawn, (row) => row.length),
+    glimpses: tiles.map((glimpse) => {
+      const { firstTile, tiles } = glimpse;
+      const own = drawn.slice(firstTile, firstTile + tiles.length);
+      return withSubTiles(model, glimpse, own);
+    }),
+    draws: {
+      samples,
+      rowOf: Int32Array.from(
+        tiles.flatMap(({ tiles }, row) => tiles.map(() => row)),
+      ),
+      counts: Int32Array.from(tiles.flatMap(({ counts }) => counts)),
+      drawn: Int32Array.from(drawn, (row) => row.length),
+    },
+    locations: Int32Array.from(drawn.flat()),
+    subTileMap: subTileMap(model),
   };
 }

@@ -7,7 +7,7 @@
 import { ImageError } from "../../errors.ts";
 import type { MapBlock, MapSize } from "../../image/geometry.ts";
 import type { Config } from "../config.ts";
-import type { PlanImage } from "./draws.ts";
+import type { LookImage } from "./draws.ts";
 
 /** The locations of a block of a tile map that may be drawn. */
 export interface BlockMask {
@@ -19,7 +19,7 @@ export interface BlockMask {
 
 /** The mask of `block` of the tile map of an image. */
 export function blockMask(
-  { pyramid, foreground }: PlanImage,
+  { pyramid, foreground }: LookImage,
   { view }: Config,
   map: MapSize,
   block: MapBlock = { row: 0, column: 0, ...map },

@@ -7,9 +7,8 @@
  */
 import { largestTensorBytes } from "../../../kernels/gpu.ts";
 import { tileMapSize, viewSize } from "../../image/geometry.ts";
-import { Memory } from "../../memory.ts";
 import type { Config } from "../config.ts";
-import type { PlanImage, PlanOptions } from "./draws.ts";
+import type { LookImage, LookOptions } from "./draws.ts";
 import {
   ATTENTION_TENSOR_BYTES,
   featureBytes,
@@ -23,17 +22,17 @@ export interface MicroBatch {
   inBlocks: boolean;
 }
 
-/** Options of {@linkcode microBatches}. */
-interface MicroBatchOptions extends Pick<PlanOptions, "samples" | "memory"> {
-  /** True if gradients follow: the activations of f are then held, too. */
-  training?: boolean;
-}
-
-/** Cuts a batch into micro-batches, in order, as large as the memory bound allows. */
+/**
+ * Cuts a batch into micro-batches, in order, as large as the memory bound allows.
+ * In training, the activations of f are held, too.
+ */
 export function microBatches(
-  images: readonly Pick<PlanImage, "pyramid" | "contrastive">[],
+  images: readonly Pick<LookImage, "pyramid" | "contrastive">[],
   config: Config,
-  { samples, memory = new Memory(), training = false }: MicroBatchOptions,
+  { samples, memory, training = false }: Pick<
+    LookOptions,
+    "samples" | "memory" | "training"
+  >,
 ): MicroBatch[] {
   const { features } = config.network;
   const tensorBytes = largestTensorBytes();
@@ -69,7 +68,7 @@ export function microBatches(
 
 /** Upper bound of the pixels that a and b see of an image. */
 function pixelsSeen(
-  { pyramid, contrastive }: Pick<PlanImage, "pyramid" | "contrastive">,
+  { pyramid, contrastive }: Pick<LookImage, "pyramid" | "contrastive">,
   { view }: Config,
   samples: number,
 ): number {
@@ -84,7 +83,7 @@ function pixelsSeen(
 
 /** Upper bound of the pixels that f reads of an image. */
 function pixelsRead(
-  { contrastive }: Pick<PlanImage, "contrastive">,
+  { contrastive }: Pick<LookImage, "contrastive">,
   { view }: Config,
   samples: number,
 ): number {

@@ -10,7 +10,7 @@ import { collected, joined } from "../../image/tensors.ts";
 import type { Views } from "../../image/views.ts";
 import { Memory } from "../../memory.ts";
 import { chunksOf, prefetched } from "./prefetch.ts";
-import type { Glimpse, PlanImage, PlanOptions, SubTiles } from "./draws.ts";
+import type { Glimpse, LookImage, LookOptions, SubTiles } from "./draws.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
 import {
@@ -31,11 +31,11 @@ type Part = Pick<Glimpse, "image" | "subTileRegions">;
  */
 export async function readSubTiles(
   model: Model,
-  images: readonly PlanImage[],
+  images: readonly LookImage[],
   views: readonly Views[],
-  { glimpses, alone = false, memory = new Memory(), signal }:
+  { glimpses, alone = false, memory, signal }:
     & { glimpses: readonly Glimpse[]; alone?: boolean }
-    & Pick<PlanOptions, "memory" | "signal">,
+    & Pick<LookOptions, "memory" | "signal">,
 ): Promise<SubTiles> {
   const { view: { subTileSize }, network } = model.config;
   const size = { width: subTileSize, height: subTileSize };

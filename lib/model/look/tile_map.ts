@@ -20,7 +20,7 @@ import {
   viewSize,
 } from "../../image/geometry.ts";
 import type { Views } from "../../image/views.ts";
-import { freeNow, Memory } from "../../memory.ts";
+import { freeNow, type Memory } from "../../memory.ts";
 import { EntropySums, LogSumExp } from "../../sampling/streams.ts";
 import { prefetched } from "./prefetch.ts";
 import { blockLogits, type ViewPlace } from "./attention.ts";
@@ -29,7 +29,7 @@ import {
   blockMask,
   nothingToLookAt,
 } from "./foreground_mask.ts";
-import type { PlanImage, PlanOptions } from "./draws.ts";
+import type { LookImage, LookOptions } from "./draws.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
 import { ATTENTION_RADIUS } from "../networks.ts";
@@ -63,7 +63,7 @@ export class TileMap {
   /** log sum exp of all logits: log alpha is a logit less this. */
   logNormaliser = -Infinity;
   readonly #model: Model;
-  readonly #image: PlanImage;
+  readonly #image: LookImage;
   readonly #views: Views;
   readonly #view: Size;
   readonly #blocks: readonly SeenBlock[];
@@ -74,9 +74,9 @@ export class TileMap {
   /** @throws {ImageError} If no location is foreground, or the view is immense. */
   constructor(
     model: Model,
-    image: PlanImage,
+    image: LookImage,
     views: Views,
-    { memory = new Memory(), signal }: Pick<PlanOptions, "memory" | "signal">,
+    { memory, signal }: Pick<LookOptions, "memory" | "signal">,
   ) {
     const { scale1: scale, tileStride: stride } = model.config.view;
     this.map = tileMapSize(image.pyramid, { scale, stride });

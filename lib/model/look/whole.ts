@@ -9,7 +9,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type MapSize, tileMapSize } from "../../image/geometry.ts";
 import { collected, joined } from "../../image/tensors.ts";
 import { Views } from "../../image/views.ts";
-import { subTileLogits, tileLogits } from "./attention.ts";
+import { subTileLogits } from "./attention.ts";
 import {
   contrastiveWeights,
   drawExpectedTiles,
@@ -20,40 +20,25 @@ import {
 import { blockMask } from "./foreground_mask.ts";
 import {
   Clock,
-  type Drawn,
-  drawsOf,
+  drawnOf,
+  type LookImage,
+  type LookOptions,
   numbered,
-  type PlanImage,
-  type PlanOptions,
   subTileKey,
-  subTileMap,
   subTileView,
   type TileDraw,
   tileDraw,
   tileKey,
-  withSubTiles,
 } from "./draws.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
 import { readSubTiles } from "./sub_tiles.ts";
-
-/** Images whose views have one size, as one batch of network a. */
-export interface ViewGroup {
-  /** Places of the images in the batch. */
-  images: number[];
-  views: tf.Tensor4D; // [images, h, w, 3], normalised
-  map: MapSize;
-  /** 0, or -Infinity outside the foreground; undefined if all is foreground. */
-  mask: tf.Tensor2D | undefined; // [images, rows * columns]
-  /** Locations of each image that can be drawn. */
-  locations: number[];
-}
-
-/** All that `score` needs, both stages' views on the engine. */
-export interface Plan extends Drawn {
-  groups: ViewGroup[];
-  tileViews: tf.Tensor4D; // [T, u, v, 3], normalised
-}
+import {
+  groupLogits,
+  type ViewGroup,
+  type WholeLook,
+  wholeLook,
+} from "./whole_look.ts";
 
 /**
  * Looks at every image, draws and reads. Contrastive glimpses follow those of
@@ -61,11 +46,11 @@ export interface Plan extends Drawn {
  *
  * @throws {ImageError} If an image cannot be read.
  */
-export async function plan(
+export async function lookWhole(
   model: Model,
-  images: readonly PlanImage[],
-  options: PlanOptions,
-): Promise<Plan> {
+  images: readonly LookImage[],
+  options: LookOptions,
+): Promise<WholeLook> {
   const clock = new Clock();
   const views: Views[] = [];
   const kept: (tf.Tensor | undefined)[] = [];
@@ -88,29 +73,22 @@ export async function plan(
       options,
     });
     clock.lap("stage2Ms");
-    const glimpses = tiles.map((glimpse) => {
-      const { firstTile, tiles } = glimpse;
-      const own = drawn.slice(firstTile, firstTile + tiles.length);
-      return withSubTiles(model, glimpse, own);
-    });
+    const found = drawnOf(model, tiles, options.samples, drawn);
     const read = await readSubTiles(model, images, views, {
-      glimpses,
+      glimpses: found.glimpses,
       ...options,
     });
     kept.push(read.subTiles);
     if (read.subTiles) disposeAll(views.splice(0)); // all is read
     clock.lap("readMs");
-    return {
+    return wholeLook(model, images, {
       groups,
-      glimpses,
-      draws: drawsOf(tiles, options.samples, drawn),
-      locations: Int32Array.from(drawn.flat()),
-      subTileMap: subTileMap(model),
+      ...found,
       tileViews,
       ...read,
       timings: clock.timings,
       dispose,
-    };
+    });
   } catch (error) {
     dispose();
     throw error;
@@ -121,20 +99,11 @@ function disposeAll(kept: readonly (tf.Tensor | Views | undefined)[]): void {
   for (const one of kept) one?.dispose();
 }
 
-/** Logits of the tile maps of a group, `[images, rows * columns]`. */
-export function groupLogits(
-  { parameters }: Model,
-  { views, map, mask }: ViewGroup,
-): tf.Tensor2D {
-  const logits = tileLogits(parameters, views, map);
-  return mask ? tf.add(logits, mask) : logits;
-}
-
 async function readViews(
   model: Model,
-  images: readonly PlanImage[],
+  images: readonly LookImage[],
   views: readonly Views[],
-  { signal }: PlanOptions,
+  { signal }: LookOptions,
 ): Promise<ViewGroup[]> {
   const { scale1, tileStride } = model.config.view;
   const bySize = new Map<string, number[]>();
@@ -179,9 +148,9 @@ function maskTensor(
 
 async function drawTiles(
   model: Model,
-  images: readonly PlanImage[],
+  images: readonly LookImage[],
   groups: readonly ViewGroup[],
-  options: PlanOptions,
+  options: LookOptions,
 ): Promise<TileDraw[]> {
   const plain: TileDraw[] = [], contrastive: TileDraw[] = [];
   for (const group of groups) {
@@ -225,10 +194,10 @@ async function drawTiles(
 
 async function readTiles(
   model: Model,
-  images: readonly PlanImage[],
+  images: readonly LookImage[],
   views: readonly Views[],
   tiles: readonly TileDraw[],
-  { signal }: PlanOptions,
+  { signal }: LookOptions,
 ): Promise<tf.Tensor4D> {
   const output = subTileView(model);
   return joined(
@@ -242,11 +211,11 @@ async function readTiles(
 /** n_c draws without replacement in each tile. */
 async function drawSubTiles(
   model: Model,
-  images: readonly PlanImage[],
+  images: readonly LookImage[],
   { tiles, tileViews, options }: {
     tiles: readonly TileDraw[];
     tileViews: tf.Tensor4D;
-    options: PlanOptions;
+    options: LookOptions;
   },
 ): Promise<number[][]> {
   const [, rows, columns] = tileViews.shape;

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { duration, figure } from "../../../lib/commands/shared/terminal.ts";
+import {
+  duration,
+  figure,
+  INTERRUPTED,
+  interruptSignal,
+} from "../../../lib/commands/shared/terminal.ts";
+import { Clock } from "../../clock.ts";
 
 Deno.test("durations are written as people read them", () => {
   const texts: [seconds: number, text: string][] = [
@@ -24,3 +30,42 @@ Deno.test("figures have three digits, and a dash where they are undefined", () =
   assert.equal(figure(null), "-");
   assert.equal(figure(undefined), "-");
 });
+
+/** Runs `test` with the handlers of signals by name, and the codes of exits. */
+async function withSignals(
+  test: (
+    send: (name: Deno.Signal) => void,
+    exits: readonly (number | undefined)[],
+  ) => Promise<void>,
+): Promise<void> {
+  const { addSignalListener, exit } = Deno;
+  const handlers = new Map<Deno.Signal, () => void>();
+  const exits: (number | undefined)[] = [];
+  Deno.addSignalListener = (name, handler) => void handlers.set(name, handler);
+  Deno.exit = ((code) => void exits.push(code)) as typeof Deno.exit;
+  try {
+    await test((name) => handlers.get(name)!(), exits);
+  } finally {
+    Object.assign(Deno, { addSignalListener, exit });
+  }
+}
+
+for (const name of ["SIGINT", "SIGTERM"] as const) {
+  Deno.test(`${name} stops the work; a second one ends the process, unless it is the same key press`, async () => {
+    using clock = new Clock();
+    await withSignals(async (send, exits) => {
+      const signal = interruptSignal("Stopped: go on");
+      assert.equal(signal.aborted, false);
+      send(name);
+      assert.equal(signal.reason.message, "Stopped: go on");
+      await clock.pass(100);
+      send("SIGINT"); // the same, passed on by `deno task`
+      await clock.pass(400);
+      send("SIGINT");
+      assert.deepEqual(exits, []);
+      await clock.pass(1);
+      send("SIGINT");
+      assert.deepEqual(exits, [INTERRUPTED]);
+    });
+  });
+}

@@ -1,15 +1,12 @@
 import assert from "node:assert/strict";
-import {
-  type AttendedTile,
-  type AttentionMap,
-  type Heatmap,
-  heatmap,
-} from "../../../lib/eval/heatmap/heatmap.ts";
+import type { Heatmap } from "../../../lib/eval/heatmap/heatmap.ts";
 import {
   cellEdge,
   locationToPixel,
   type Region,
 } from "../../../lib/image/geometry.ts";
+import type { AttentionMap } from "../../../lib/model/look/draws.ts";
+import { type AttendedTile, heatmap } from "./whole_heatmap.ts";
 
 const IMAGE = { width: 60, height: 40 }; // not square
 

@@ -11,10 +11,11 @@ import { ImageSourceError, NetworkError } from "../../../lib/errors.ts";
 import { openUrl } from "../../../lib/image/bytes/http.ts";
 import { openImage } from "../../../lib/image/open.ts";
 import { serveFile, type ServerOptions } from "../file_server.ts";
+import { LONGEST_MS } from "../../waiting.ts";
 import { asymmetricPicture, toSharp } from "../pictures.ts";
 
 const file = new Uint8Array(randomBytes(200_000));
-const fast = { firstPauseMs: 1, idleTimeoutMs: 2000, attempts: 3 };
+const fast = { firstPauseMs: 1, idleTimeoutMs: LONGEST_MS, attempts: 3 };
 
 /** Reads the head, the middle and the end; returns the requests it took. */
 async function readParts(options: ServerOptions): Promise<{

@@ -4,7 +4,8 @@ import { fileURLToPath } from "node:url";
 import { httpUrl, openUrl } from "../../../lib/image/bytes/http.ts";
 import { openImage } from "../../../lib/image/open.ts";
 import { serveFile, type Trouble } from "../file_server.ts";
-import { eventually } from "../../waiting.ts";
+import { Clock } from "../../clock.ts";
+import { eventually, LONGEST_MS, within } from "../../waiting.ts";
 import { asymmetricPicture, readAll, toSharp } from "../pictures.ts";
 
 const HEAD = 2 ** 14; // bytes of the first request
@@ -99,30 +100,53 @@ const passing: Trouble[] = [
   { kind: "short" },
   { kind: "stall" },
 ];
+
+/**
+ * Trouble at requests that are not well. Where it is silence the time to wait
+ * for it passes by `clock`, so that no other answer can be late.
+ */
+function troubleUnless(
+  isWell: (request: number) => boolean,
+  { trouble, clock }: { trouble: Trouble; clock: Clock | undefined },
+): (request: number) => Trouble | undefined {
+  let passing = Promise.resolve();
+  return (request) => {
+    if (isWell(request)) return undefined;
+    if (clock) passing = passing.then(() => clock.pass(LONGEST_MS));
+    return trouble;
+  };
+}
+
 for (const trouble of passing) {
   const name = trouble.kind === "status" ? trouble.status : trouble.kind;
-  const options = {
-    ...fast,
-    idleTimeoutMs: trouble.kind === "stall" ? 1000 : 60_000,
-  };
+  const options = { ...fast, idleTimeoutMs: LONGEST_MS };
+  const clockOf = () => trouble.kind === "stall" ? new Clock() : undefined;
   Deno.test(`a server in trouble (${name}) is asked again`, async () => {
+    using clock = clockOf();
     // The first two responses on opening fail, and two later ones.
+    const isWell = (request: number) => request % 3 === 0;
     await using server = await serveFile(file, {
-      trouble: (request) => request % 3 === 0 ? undefined : trouble,
+      trouble: troubleUnless(isWell, { trouble, clock }),
     });
     const source = await openUrl(server.url, options);
-    assert.deepEqual(await source.read(100_000, 50), slice(100_000, 50));
+    const read = source.read(100_000, 50);
+    await clock?.pass(0); // in which others may join it
+    assert.deepEqual(await within("it is read", read), slice(100_000, 50));
     assert.equal(source.traffic.requests, 6);
     source.close();
   });
 
   Deno.test(`a server that stays in trouble (${name}) is named`, async () => {
+    using clock = clockOf();
+    const isWell = (request: number) => request === 1;
     await using server = await serveFile(file, {
-      trouble: (request) => request === 1 ? undefined : trouble,
+      trouble: troubleUnless(isWell, { trouble, clock }),
     });
     const source = await openUrl(server.url, options);
+    const read = source.read(100_000, 50);
+    await clock?.pass(0);
     await assert.rejects(
-      source.read(100_000, 50),
+      within("it fails", read),
       /^NetworkError: .*, at the last of 3 attempts$/,
     );
     assert.equal(server.ranges.length, 1 + 3);
@@ -214,12 +238,13 @@ Deno.test("a signal of several ranges ends the request they share", async () => 
 });
 
 Deno.test("a server that is not there is named", async () => {
-  const { url } = await (async () => {
-    await using server = await serveFile(file);
-    return server;
-  })();
+  // Nothing listens at this end of a connection, nor may anyone else.
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { hostname, port: taken } = listener.addr;
+  using connection = await Deno.connect({ hostname, port: taken });
+  const { port } = connection.localAddr;
   await assert.rejects(
-    openUrl(url, fast),
+    openUrl(`http://127.0.0.1:${port}/a.tif`, fast),
     /: tcp connect error: Connection refused .*, at the last of 3 attempts$/,
   );
   await assert.rejects(

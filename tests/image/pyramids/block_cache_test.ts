@@ -5,6 +5,7 @@ import {
   type BlockKey,
 } from "../../../lib/image/pyramids/block_cache.ts";
 import type { Pixels } from "../../../lib/image/pyramid.ts";
+import { eventually, within } from "../../waiting.ts";
 
 const BYTES = 16; // of a block of 2 x 2 px
 
@@ -28,7 +29,7 @@ class Decoder {
     signal?: AbortSignal,
   ): Promise<number> {
     let seen = -1;
-    await cache.use(key(block), {
+    const used = cache.use(key(block), {
       bytes: BYTES,
       decode: async () => {
         this.decoded.push(block);
@@ -40,6 +41,7 @@ class Decoder {
       visit: ({ data }) => seen = data[0]!,
       signal,
     });
+    await within(`block ${block} is seen`, used);
     return seen;
   }
 }
@@ -64,11 +66,12 @@ Deno.test("BlockCache tells sources, levels and blocks apart", async () => {
   ];
   for (const round of [0, 1]) {
     for (const [i, key] of keys.entries()) {
-      await cache.use(key, {
+      const used = cache.use(key, {
         bytes: BYTES,
         decode: () => Promise.resolve(filled(round * 100 + i)),
         visit: ({ data }) => assert.equal(data[0], i),
       });
+      await within("it is seen", used);
     }
   }
 });
@@ -111,7 +114,7 @@ Deno.test("BlockCache forgets a decoding that failed", async () => {
     decode: () => Promise.reject(new Error("damaged")),
     visit: () => assert.fail(),
   });
-  await assert.rejects(fails, /damaged/);
+  await assert.rejects(within("it fails", fails), /damaged/);
   assert.equal(cache.bytes, 0);
   assert.equal(await new Decoder().use(cache, 1), 1);
 });
@@ -128,7 +131,7 @@ Deno.test("BlockCache: who shared a decoding that failed tries it itself", async
   });
   const decoder = new Decoder();
   const others = [decoder.use(cache, 1), decoder.use(cache, 1)];
-  await assert.rejects(closed, /closed/);
+  await assert.rejects(within("it fails", closed), /closed/);
   assert.deepEqual(await Promise.all(others), [1, 1]);
   assert.deepEqual(decoder.decoded, [1]);
   assert.equal(cache.bytes, BYTES);
@@ -154,13 +157,12 @@ Deno.test("BlockCache: a signal ends one wait; the last one ends the decoding", 
     });
   const uses = [use(first.signal), use(second.signal)];
   first.abort(new Error("first"));
-  await assert.rejects(uses[0]!, /first/);
+  await assert.rejects(within("the first leaves", uses[0]!), /first/);
   assert.equal(ended, false);
   second.abort(new Error("second"));
-  await assert.rejects(uses[1]!, /second/);
+  await assert.rejects(within("the second leaves", uses[1]!), /second/);
   assert.equal(ended, true);
-  await sleep(0);
-  assert.equal(cache.bytes, 0);
+  await eventually("its room is free", () => cache.bytes === 0);
   assert.equal(await new Decoder().use(cache, 1), 1);
 });
 
@@ -168,14 +170,17 @@ Deno.test("BlockCache frees what it drops, but not under a reader", async () => 
   const cache = new BlockCache(BYTES);
   const blocks = [filled(0), filled(1)];
   const use = (block: number) =>
-    cache.use(key(block), {
-      bytes: BYTES,
-      decode: () => Promise.resolve(blocks[block]!),
-      visit: ({ data }) => assert.equal(data[0], block),
-    });
+    within(
+      `block ${block} is seen`,
+      cache.use(key(block), {
+        bytes: BYTES,
+        decode: () => Promise.resolve(blocks[block]!),
+        visit: ({ data }) => assert.equal(data[0], block),
+      }),
+    );
   await use(0);
   // Both wait: the second drops the block that the first is about to see.
   await Promise.all([use(0), use(1)]);
-  await sleep(0);
-  assert.deepEqual(blocks.map(({ data }) => data.byteLength), [0, BYTES]);
+  await eventually("it is freed", () => blocks[0]!.data.byteLength === 0);
+  assert.equal(blocks[1]!.data.byteLength, BYTES);
 });

@@ -5,21 +5,24 @@ import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import { ImageError } from "../../../lib/errors.ts";
 import { predict } from "../../../lib/eval/predict.ts";
 import { Foreground } from "../../../lib/image/foreground/foreground.ts";
+import type { Region } from "../../../lib/image/geometry.ts";
 import { Views } from "../../../lib/image/views.ts";
 import { Memory } from "../../../lib/memory.ts";
-import type { PlanImage, PlanOptions } from "../../../lib/model/look/draws.ts";
+import type { LookImage, LookOptions } from "../../../lib/model/look/draws.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
-import { groupLogits, type Plan, plan } from "../../../lib/model/look/whole.ts";
+import { lookWhole } from "../../../lib/model/look/whole.ts";
 import {
-  planInBlocks,
-  type SeenTiles,
-} from "../../../lib/model/look/blocks.ts";
+  groupLogits,
+  type WholeLook,
+} from "../../../lib/model/look/whole_look.ts";
+import { lookInBlocks } from "../../../lib/model/look/blocks.ts";
 import { TileMap } from "../../../lib/model/look/tile_map.ts";
-import { readFeatures, score, scoreDrawn } from "../../../lib/model/zoom_in.ts";
+import { readFeatures, score } from "../../../lib/model/zoom_in.ts";
 import { SyntheticPyramid } from "../../image/synthetic_pyramid.ts";
 import { maxError, testOnEngines } from "../../engines.ts";
 import { noiseImage, toyModel, type ToyOptions } from "../toy.ts";
 
+const WHOLE = new Memory();
 // Blocks of 15 px of the view, halo included, and one tile at a time.
 const SMALL = new Memory(2 ** 18);
 // Keeps no logits: every look but the first computes them again.
@@ -30,6 +33,7 @@ class Forgetful extends Memory {
 }
 const FORGETFUL = new Forgetful(SMALL.bytes);
 
+const TWELVE: LookOptions = { samples: 12, draws: "seeded", memory: WHOLE };
 const IMAGE = { width: 427, height: 331 };
 
 /** Maps of one location a view pixel, and grids that do not divide it. */
@@ -54,10 +58,10 @@ function spot(): Foreground {
   return new Foreground({ cells, rows: height, columns: width }, IMAGE);
 }
 
-/** alpha of a plan's image, from the whole map. */
+/** alpha of a look's image, from the whole map. */
 async function wholeAttention(
   model: ReturnType<typeof toyModel>,
-  planned: Plan,
+  planned: WholeLook,
 ): Promise<Float32Array> {
   const attention = tf.tidy(() =>
     attentionSoftmax(groupLogits(model, planned.groups[0]!))
@@ -71,17 +75,18 @@ testOnEngines("stage I in blocks is the whole map", async () => {
   for (const [name, view] of Object.entries(VIEWS)) {
     for (const memory of [SMALL, FORGETFUL]) {
       const model = toyModel({ view, peak: 4 });
-      const image: PlanImage = {
+      const image: LookImage = {
         pyramid: noiseImage(IMAGE, 5),
         key: randomKey(3),
         foreground: halfForeground(),
       };
-      const planned = await plan(model, [image], {
+      const planned = await lookWhole(model, [image], {
         samples: 5,
         draws: "seeded",
+        memory: WHOLE,
       });
       const expected = await wholeAttention(model, planned);
-      const views = await Views.open(image.pyramid);
+      const views = await Views.open(image.pyramid, { memory });
       const tileMap = new TileMap(model, image, views, { memory });
       let blocks = 0;
       await tileMap.look(() => blocks++);
@@ -113,28 +118,28 @@ testOnEngines("stage I in blocks is the whole map", async () => {
 });
 
 testOnEngines("draws, features and logits in blocks are the same", async () => {
-  const ways: { options: PlanOptions; image: Partial<PlanImage> }[] = [
-    { options: { samples: 12, draws: "seeded" }, image: { contrastive: true } },
-    { options: { samples: 12, draws: "topN" }, image: {} },
+  const ways: { options: LookOptions; image: Partial<LookImage> }[] = [
+    { options: TWELVE, image: { contrastive: true } },
+    { options: { ...TWELVE, draws: "topN" }, image: {} },
     {
-      options: { samples: 12, draws: "seeded" },
+      options: TWELVE,
       image: { contrastive: true, foreground: halfForeground() },
     },
     {
-      options: { samples: 12, draws: "seeded" },
+      options: TWELVE,
       image: { contrastive: true, foreground: spot() },
     },
   ];
   for (const [name, view] of Object.entries(VIEWS)) {
     for (const [i, { options, image: extra }] of ways.entries()) {
       const model = toyModel({ view, peak: 4 });
-      const image: PlanImage = {
+      const image: LookImage = {
         pyramid: noiseImage(IMAGE, 6),
         key: randomKey(4, i),
         ...extra,
       };
-      const whole = await plan(model, [image], options);
-      const blocks = await planInBlocks(model, image, {
+      const whole = await lookWhole(model, [image], options);
+      const blocks = await lookInBlocks(model, image, {
         ...options,
         memory: SMALL,
       });
@@ -143,12 +148,7 @@ testOnEngines("draws, features and logits in blocks are the same", async () => {
       assert.deepEqual(blocks.locations, whole.locations);
       const expected = tf.tidy(() => score(model, whole).logits);
       const read = await readFeatures(model, blocks);
-      const logits = tf.tidy(() =>
-        scoreDrawn(model, blocks, {
-          tiles: tf.tensor1d(blocks.tileAttention),
-          subTiles: tf.tensor1d(blocks.subTileAttention),
-        }, { read }).logits
-      );
+      const logits = tf.tidy(() => score(model, blocks, { read }).logits);
       const error = maxError(
         await logits.data() as Float32Array,
         await expected.data() as Float32Array,
@@ -171,9 +171,9 @@ testOnEngines(
       key: randomKey(4),
       contrastive: true,
     };
-    const options = { samples: 12, draws: "seeded" } as const;
-    const whole = await plan(model, [image], options);
-    const beta = tf.tidy(() => score(model, whole).subTileAttention);
+    const options = TWELVE;
+    const whole = await lookWhole(model, [image], options);
+    const beta = tf.tidy(() => score(model, whole).attention.maps!.subTiles);
     const rows = await beta.array();
     const expected: number[] = [];
     whole.draws.drawn.forEach((drawn, tile) => {
@@ -182,21 +182,22 @@ testOnEngines(
         expected.push(rows[tile]![location]!);
       }
     });
-    const seen: SeenTiles[] = [];
-    const blocks = await planInBlocks(model, image, {
-      ...options,
-      memory: SMALL,
-      onTiles: (tiles) => seen.push(tiles),
-    });
-    const error = maxError(blocks.subTileAttention, expected);
+    const seen: { region: Region; alpha: number }[] = [];
+    const blocks = await lookInBlocks(model, {
+      ...image,
+      canvas: {
+        addTile: (_, region, alpha) => seen.push({ region, alpha }),
+        addBlock() {},
+      },
+    }, { ...options, memory: SMALL });
+    const { tileAttention, subTileAttention } = blocks.parts;
+    const error = maxError(subTileAttention, expected);
     assert.ok(error < 1e-6, `beta is off by ${error}`);
-    // Reported are the tiles of the image itself, none of the contrastive.
+    // Shown are the tiles of the image itself, none of the contrastive.
     const { tiles, tileRegions } = whole.glimpses[0]!;
-    assert.deepEqual(seen.flatMap(({ tiles }) => tiles), tiles);
-    assert.deepEqual(seen.flatMap(({ regions }) => regions), tileRegions);
-    const attention = seen.flatMap(({ tileAttention }) => tileAttention);
-    const own = blocks.tileAttention.subarray(0, tiles.length);
-    assert.ok(maxError(attention, own) < 1e-6);
+    assert.deepEqual(seen.map(({ region }) => region), tileRegions);
+    const alphas = seen.map(({ alpha }) => alpha);
+    assert.deepEqual(alphas, [...tileAttention.subarray(0, tiles.length)]);
     beta.dispose();
     whole.dispose();
     blocks.dispose();
@@ -216,7 +217,7 @@ testOnEngines(
     const pyramid = new SyntheticPyramid(IMAGE, [1, 4], (x, y) => [
       ...[x % 256, y % 256, (x * y) % 256] as const,
     ]);
-    const views = await Views.open(pyramid);
+    const views = await Views.open(pyramid, { memory: WHOLE });
     const image = { pyramid, key: randomKey(1) };
     const memory = new FewLogits(SMALL.bytes);
     const tileMap = new TileMap(model, image, views, { memory });
@@ -238,7 +239,7 @@ testOnEngines(
 
 testOnEngines("predictions in blocks are the same, heat map too", async () => {
   const model = toyModel({ peak: 4 });
-  const options = { seed: 2, samples: 9, attention: true };
+  const options = { seed: 2, samples: 9, attention: true, memory: WHOLE };
   const [whole] = (await predict(model, [noiseImage(IMAGE, 7)], options))
     .predictions;
   const [blocks] = (await predict(model, [noiseImage(IMAGE, 7)], {
@@ -264,7 +265,7 @@ testOnEngines("blocks without foreground are not read", async () => {
   for (let i = 0; i < 16; i++) cells[i] = 1; // 64 px high, 1024 wide, at the top
   const foreground = new Foreground({ cells, rows: 64, columns: 64 }, size);
   const model = toyModel();
-  const planned = await planInBlocks(model, {
+  const planned = await lookInBlocks(model, {
     pyramid,
     foreground,
     key: randomKey(1),
@@ -291,10 +292,14 @@ Deno.test("a foreground between all locations is an error by name", async () => 
     key: randomKey(1),
     foreground,
   };
-  const options: PlanOptions = { samples: 3, draws: "seeded" };
-  await assert.rejects(plan(model, [image], options), ImageError);
+  const options: LookOptions = {
+    samples: 3,
+    draws: "seeded",
+    memory: WHOLE,
+  };
+  await assert.rejects(lookWhole(model, [image], options), ImageError);
   await assert.rejects(
-    planInBlocks(model, image, { ...options, memory: SMALL }),
+    lookInBlocks(model, image, { ...options, memory: SMALL }),
     /Cannot look at drawn: no tile is centred on its foreground/,
   );
   disposeParameters(model.parameters);
@@ -307,8 +312,8 @@ testOnEngines(
     const size = { width: 2 ** 20, height: 2 ** 20 };
     const pyramid = new SyntheticPyramid(size, [1], () => [0, 0, 0]);
     const image = { pyramid, key: randomKey(3) };
-    const views = await Views.open(pyramid);
-    assert.throws(() => new TileMap(model, image, views, {}), {
+    const views = await Views.open(pyramid, { memory: WHOLE });
+    assert.throws(() => new TileMap(model, image, views, { memory: WHOLE }), {
       name: "ImageError",
       message: /^Cannot look at synthetic: its view .* 1048576 x 1048576 px/,
     });

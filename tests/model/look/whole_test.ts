@@ -3,10 +3,11 @@ import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../../kernels/random.ts";
 import { Foreground } from "../../../lib/image/foreground/foreground.ts";
 import type { Region } from "../../../lib/image/geometry.ts";
+import { Memory } from "../../../lib/memory.ts";
 import { prepared } from "../../../lib/model/look/input.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
 import type { Model } from "../../../lib/model/model.ts";
-import { plan } from "../../../lib/model/look/whole.ts";
+import { lookWhole } from "../../../lib/model/look/whole.ts";
 import { testOnEngines } from "../../engines.ts";
 import { drawnImage, toyModel } from "../toy.ts";
 
@@ -42,10 +43,10 @@ testOnEngines("images of one size have each their own foreground", async () => {
     key: randomKey(1, i),
     foreground,
   });
-  const planned = await plan(
+  const planned = await lookWhole(
     model,
     [image(0), image(1, half(true)), image(2, half(false))],
-    { samples: 9, draws: "seeded" },
+    { samples: 9, draws: "seeded", memory: new Memory() },
   );
   const [group] = planned.groups;
   const { rows, columns } = group!.map;
@@ -106,7 +107,7 @@ async function checkPrepared(
     ...toyModel(),
     normalisation: { mean: [0.5, 0.5, 0.5], deviation: [0.2, 0.1, 0.05] },
   };
-  const planned = await plan(model, [{
+  const planned = await lookWhole(model, [{
     pyramid: grey,
     key: randomKey(1),
     densities,
@@ -114,6 +115,7 @@ async function checkPrepared(
   }], {
     samples: 12,
     draws: "seeded",
+    memory: new Memory(),
   });
   const expected = [
     (colour[0] - 0.5) / 0.2,

@@ -68,12 +68,7 @@ export const EVAL: readonly MutantGroup[] = [
     file: "lib/eval/heatmap/heatmap.ts",
     tests: ["tests/eval/heatmap/heatmap_test.ts"],
     changes: [
-      ["notDrawn[index] = 0;", ""],
       ["(value) => alpha * value", "(value) => value"],
-      [
-        "location.row * columns + location.column",
-        "location.column * columns + location.row",
-      ],
       ["shares[i] = overlap / (to - from);", "shares[i] = overlap;"],
       ["(value) => value / area", "(value) => value"],
     ],

@@ -9,8 +9,6 @@ export const MODEL: readonly MutantGroup[] = [
       ["1 / (turn.locations - 1)", "1 / turn.locations"],
       ["isTurned(turn) ? -share[i]! : 1", "isTurned(turn) ? share[i]! : 1"],
       ["contrastive && locations > 1", "contrastive && locations > 0"],
-      ["+= tile * ofTile", "+= tile"],
-      ["[row, rows - 1 - row]", "[rows - 1 - row, row]"],
     ],
   },
   {
@@ -64,8 +62,51 @@ export const MODEL: readonly MutantGroup[] = [
     changes: [
       ["size - firstTurned, locations", "size - firstTurned - 1, locations"],
       ["plain.sort((a, b) => a.image - b.image);", ""],
-      ["mask ? tf.add(logits, mask) : logits", "logits"],
       ["all.set(mask, i * rows * columns)", "all.set(mask, 0)"],
+    ],
+  },
+  {
+    file: "lib/model/look/whole_look.ts",
+    tests: [
+      "tests/model/look/whole_test.ts",
+      "tests/model/look/blocks_test.ts",
+      "tests/model/zoom_in_test.ts",
+    ],
+    changes: [
+      ["mask ? tf.add(logits, mask) : logits", "logits"],
+      ["[row, rows - 1 - row]", "[rows - 1 - row, row]"],
+      ["rest[tile] = 0;", ""],
+      ["betas.subarray(at, at += locations)", "betas.subarray(0, locations)"],
+    ],
+  },
+  {
+    file: "lib/model/look/block_look.ts",
+    tests: [
+      "tests/model/look/blocks_test.ts",
+      "tests/train/block_gradients_test.ts",
+    ],
+    changes: [
+      ["shares[i]! * negative", "share * negative"],
+      ["sum / tiles.length", "sum"],
+      ["drawn.has(indexInMap(block, i, map.columns))", "drawn.has(i)"],
+    ],
+  },
+  {
+    file: "lib/model/look/look.ts",
+    tests: [
+      "tests/train/micro_batch_test.ts",
+      "tests/train/block_gradients_test.ts",
+      "tests/train/step_test.ts",
+    ],
+    changes: [
+      [
+        "return contrastive ? 0 : share / tiles.length;",
+        "return share / tiles.length;",
+      ],
+      [
+        "return contrastive ? 0 : share / tiles.length;",
+        "return contrastive ? 0 : share;",
+      ],
     ],
   },
   {
@@ -86,7 +127,7 @@ export const MODEL: readonly MutantGroup[] = [
         "subTileKey(this.#image.key, tile, draw.contrastive)",
         "subTileKey(this.#image.key, tile, false)",
       ],
-      ["if (tiles[glimpse]!.contrastive) return;", ""],
+      ["if (!tiles[seen.glimpse]!.contrastive) {", "{"],
     ],
   },
   {
@@ -159,6 +200,7 @@ export const MODEL: readonly MutantGroup[] = [
         "{ start: part.y, locations: part.width }",
       ],
       ["all.set(matrix, n * rows * columns)", "all.set(matrix, 0)"],
+      ["+= tile * ofTile", "+= tile"],
     ],
   },
   {

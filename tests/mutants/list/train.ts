@@ -48,14 +48,6 @@ export const TRAIN: readonly MutantGroup[] = [
       "tests/train/step_test.ts",
     ],
     changes: [
-      [
-        "return contrastive ? 0 : share / tiles.length;",
-        "return share / tiles.length;",
-      ],
-      [
-        "return contrastive ? 0 : share / tiles.length;",
-        "return contrastive ? 0 : share;",
-      ],
       ["composed(stains, densities)", "composed(densities, stains)"],
       ["(contrastive ? 1 : classWeights[targets[row]!]!) / of", "1 / of"],
       [
@@ -64,13 +56,13 @@ export const TRAIN: readonly MutantGroup[] = [
       ],
       ["classes[classIndex] !== referenceClass,", "true,"],
       ["freezeAttention && isAttention(name)", "isAttention(name) && false"],
-      ["const share = entropyWeight / of;", "const share = entropyWeight;"],
+      ["training.entropyWeight / of;", "training.entropyWeight;"],
       [
         "tf.div(tf.sub(length, count), count * (count - 1))",
         "tf.div(length, count * count)",
       ],
       ["part ? found?.cropped(part) : found", "found"],
-      ["entropyShare: share,", "entropyShare: 0,"],
+      ["        share,\n      });", "        share: 0,\n      });"],
     ],
   },
   {
@@ -79,14 +71,14 @@ export const TRAIN: readonly MutantGroup[] = [
     changes: [
       ["(ofTile.get(tile) ?? 0) + tiles[i]!", "tiles[i]!"],
       ["return p * (own - mean);", "return p * own;"],
-      ["let mean = entropyShare * entropy!.tileMap.slope;", "let mean = 0;"],
+      ["let mean = share * entropy!.tileMap.slope;", "let mean = 0;"],
       ["first += count;", ""],
       [
         "if (logit === -Infinity) return 0;",
         "",
         "p is 0 there, and what it is multiplied by is finite",
       ],
-      ["upstream.tileShares.slice(firstTile,", "upstream.tileShares.slice(0,"],
+      ["shares.slice(firstTile,", "shares.slice(0,"],
     ],
   },
   {

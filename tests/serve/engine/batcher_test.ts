@@ -29,12 +29,13 @@ function doubling(
   } = {},
 ) {
   const batches: number[][] = [];
-  let open = 0;
+  let open = 0, begun = 0;
   const batcher = new Batcher<Task, Task, number>({
     keyOf: ({ key }) => key,
     urgent: ({ urgent = true }) => urgent,
     size: () => 3,
     async prepare(task, signal) {
+      begun++;
       await (prepares ?? pause(0));
       if (task.value === SILENT) await aborted(signal);
       if (task.value < 0) throw new RangeError("cannot be prepared");
@@ -51,7 +52,7 @@ function doubling(
       return tasks.map(({ value }) => 2 * value);
     },
   });
-  return { batcher, batches, open: () => open };
+  return { batcher, batches, open: () => open, begun: () => begun };
 }
 
 Deno.test("tasks of one key share batches; each gets its own answer", async () => {
@@ -101,7 +102,9 @@ Deno.test("a task that fails does not fail its company", async () => {
 
 Deno.test("who gives up is not run, and nothing stays open", async () => {
   const gate = Promise.withResolvers<void>();
-  const { batcher, batches, open } = doubling({ prepares: gate.promise });
+  const { batcher, batches, open, begun } = doubling({
+    prepares: gate.promise,
+  });
   const controllers = [1, 2, 3, 4].map(() => new AbortController());
   const outcomes = Promise.allSettled(
     controllers.map(({ signal }, i) =>
@@ -109,8 +112,8 @@ Deno.test("who gives up is not run, and nothing stays open", async () => {
     ),
   );
   controllers[0]!.abort();
-  await pause(0);
-  controllers[1]!.abort(); // while it is prepared
+  await eventually("they are being prepared", () => begun() > 1);
+  controllers[1]!.abort();
   gate.resolve();
   const statuses = (await outcomes).map(({ status }) => status);
   assert.deepEqual(statuses, [
@@ -170,10 +173,6 @@ Deno.test("a batch continues for those who stay, and is aborted when all have le
 Deno.test("more than a batch: the next are prepared before the first is done", async () => {
   let prepared = 0;
   const all = Promise.withResolvers<void>();
-  const timer = setTimeout(
-    () => all.reject(new Error(`${prepared} of 6 were prepared`)),
-    20_000,
-  );
   const batcher = new Batcher<Task, Task, number>({
     keyOf: ({ key }) => key,
     urgent: () => true,
@@ -192,17 +191,14 @@ Deno.test("more than a batch: the next are prepared before the first is done", a
   const answers = values.map((value) =>
     batcher.submit({ key: "a", value }, never)
   );
-  try {
-    assert.deepEqual(await Promise.all(answers), values);
-  } finally {
-    clearTimeout(timer);
-  }
+  await within("all are prepared", all.promise);
+  assert.deepEqual(await within("answers", Promise.all(answers)), values);
 });
 
 for (const urgent of [false, true]) {
   const kind = urgent ? "urgent" : "patient";
   Deno.test(`${kind}: a task that is never prepared holds up no other`, async () => {
-    const { batcher, open } = doubling();
+    const { batcher, open, begun } = doubling();
     const controller = new AbortController();
     const silent = Array.from(
       { length: 4 },
@@ -210,7 +206,7 @@ for (const urgent of [false, true]) {
         batcher.submit({ key: "a", value: SILENT, urgent }, controller.signal),
     );
     const outcomes = Promise.allSettled(silent);
-    await pause(20);
+    await eventually("they are being prepared", () => begun() >= 3);
     const answers = Promise.all(
       [1, 2, 3, 4, 5, 6].map((value) =>
         batcher.submit({ key: "a", value, urgent: value % 2 === 1 }, never)

@@ -12,8 +12,7 @@ import { JobRunner, type JobWork } from "../../../lib/serve/jobs/runner.ts";
 import type { Job } from "../../../lib/serve/jobs/store.ts";
 import { Messages } from "../../../lib/serve/redaction.ts";
 import { SqliteJobStore } from "../../../lib/serve/jobs/sqlite_store.ts";
-
-const LONGEST_MS = 30_000; // of any wait
+import { eventually, LONGEST_MS, within } from "../../waiting.ts";
 
 /** A store with one job, "a", whose image is there, and runners of it. */
 class World implements AsyncDisposable {
@@ -21,10 +20,7 @@ class World implements AsyncDisposable {
   readonly #runners: JobRunner[] = [];
 
   private constructor(readonly folder: string, leaseMs: number) {
-    this.store = new SqliteJobStore(join(folder, "jobs.sqlite"), {
-      leaseMs,
-      queuedJobs: 10,
-    });
+    this.store = this.open(leaseMs);
   }
 
   static async make({ leaseMs = LONGEST_MS } = {}): Promise<World> {
@@ -34,6 +30,14 @@ class World implements AsyncDisposable {
     await Deno.writeTextFile(join(folder, "a", IMAGE_FILE), "pixels");
     await world.store.add({ id: "a", kind: "classify", request: {} });
     return world;
+  }
+
+  /** The same store as another process has it. */
+  open(leaseMs = LONGEST_MS): SqliteJobStore {
+    return new SqliteJobStore(join(this.folder, "jobs.sqlite"), {
+      leaseMs,
+      queuedJobs: 10,
+    });
   }
 
   /** A process that works off jobs; it says nothing of itself meanwhile. */
@@ -58,14 +62,12 @@ class World implements AsyncDisposable {
 
   /** Waits until the job is as wanted. */
   async until(isWanted: (job: Job) => boolean): Promise<Job> {
-    const deadline = Date.now() + LONGEST_MS;
-    for (;;) {
-      const job = await this.job();
-      if (isWanted(job)) return job;
-      assert.ok(Date.now() < deadline, JSON.stringify(job));
+    let job = await this.job();
+    await eventually("the job is as wanted", async () => {
       for (const runner of this.#runners) runner.wake();
-      await pause(5);
-    }
+      return isWanted(job = await this.job());
+    });
+    return job;
   }
 
   hasImage(): Promise<boolean> {
@@ -143,7 +145,7 @@ for (
       async () => await end(),
       (message) => message !== "job started" && ended.resolve(),
     );
-    await ended.promise;
+    await within("it has ended", ended.promise);
     assert.equal(await world.hasImage(), left);
   });
 
@@ -159,13 +161,17 @@ for (
       (message) => message !== "job started" && ended.resolve(),
     );
     await world.until(({ attempts }) => attempts === 1);
-    const deadline = Date.now() + LONGEST_MS;
-    while (await world.store.claim(["classify"]) === undefined) {
-      assert.ok(Date.now() < deadline);
-      await pause(5);
+    const other = world.open(); // whose lease does not run out
+    try {
+      await eventually(
+        "another has it",
+        async () => await other.claim(["classify"]) !== undefined,
+      );
+      taken.resolve();
+      await within("it has ended", ended.promise);
+      assert.equal(await world.hasImage(), true);
+    } finally {
+      other.close();
     }
-    taken.resolve();
-    await ended.promise;
-    assert.equal(await world.hasImage(), true);
   });
 }

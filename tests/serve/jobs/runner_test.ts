@@ -9,7 +9,7 @@ import { Messages } from "../../../lib/serve/redaction.ts";
 import type { ModelRegistry } from "../../../lib/serve/models.ts";
 import type { Predictor } from "../../../lib/serve/predictor.ts";
 import { SqliteJobStore } from "../../../lib/serve/jobs/sqlite_store.ts";
-import { eventually } from "../../waiting.ts";
+import { eventually, within } from "../../waiting.ts";
 
 const LEASE_MS = 100;
 
@@ -65,7 +65,7 @@ Deno.test("who slept through its lease adds nothing to what another has done", a
     other.start();
     await eventually("ended", async () => (await job()).finishedAt !== null);
     wake();
-    assert.equal(await ended.promise, "job stopped");
+    assert.equal(await within("it has ended", ended.promise), "job stopped");
     await asleep.drain();
     const { state, attempts } = await job();
     assert.deepEqual({ state, attempts }, { state: "succeeded", attempts: 2 });

@@ -1,0 +1,36 @@
+/**
+ * Looks at images of any size, as many at once as the memory bound allows.
+ *
+ * @module
+ */
+import type { Model } from "../model.ts";
+import { lookInBlocks } from "./blocks.ts";
+import type { LookImage, LookOptions } from "./draws.ts";
+import type { Look } from "./look.ts";
+import { microBatches } from "./micro_batches.ts";
+import { lookWhole } from "./whole.ts";
+
+/**
+ * The looks at images, in order, micro-batch by micro-batch. A look is disposed
+ * of when the next one is asked for.
+ *
+ * @throws {ImageError} If an image cannot be read, or has no foreground.
+ */
+export async function* lookAt(
+  model: Model,
+  images: readonly LookImage[],
+  options: LookOptions,
+): AsyncGenerator<Look> {
+  const cut = microBatches(images, model.config, options);
+  for (const { images: places, inBlocks } of cut) {
+    const own = places.map((i) => images[i]!);
+    const look: Look = inBlocks
+      ? await lookInBlocks(model, own[0]!, options)
+      : await lookWhole(model, own, options);
+    try {
+      yield { ...look, places };
+    } finally {
+      look.dispose();
+    }
+  }
+}
