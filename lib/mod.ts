@@ -168,4 +168,5 @@ export {
   type TrainRunOptions,
 } from "./train/run.ts";
 export type { RunDataOptions } from "./train/run_data.ts";
+export type { ChoosingImages } from "./train/epoch_choice.ts";
 export type { TrainingData, TrainResult } from "./train/trainer.ts";

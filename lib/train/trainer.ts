@@ -9,11 +9,8 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { NothingToDrawError } from "../../kernels/sample/with_replacement.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
-import { type ClassifierMetrics, evaluateMetrics } from "../eval/metrics.ts";
-import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { CheckpointError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/image_cache.ts";
-import { openAtMpp } from "../image/resampled.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
 import {
@@ -31,6 +28,14 @@ import { Batches } from "./batches.ts";
 import { type Elapsed, startClock } from "./clock.ts";
 import { measureNormalisation } from "./normalisation.ts";
 import {
+  type Choice,
+  type ChoosingImages,
+  openScored,
+  scoredFigures,
+  stopsEarly,
+  valueOf,
+} from "./epoch_choice.ts";
+import {
   type EpochFigures,
   epochFigures,
   type Progress,
@@ -44,18 +49,11 @@ import type { StepOptions } from "./micro_batch.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
 
 /** The images of a run. */
-export interface TrainingData {
+export interface TrainingData extends ChoosingImages {
   /** Names of the classes, in the order of the logits. */
   classes: readonly string[];
   /** Images that are trained on. */
   train: readonly ManifestEntry[];
-  /** Images on which the epoch is chosen; if empty, the last is taken. */
-  validation: readonly ManifestEntry[];
-  /**
-   * Scored every epoch to choose it, as the published code does with its test
-   * fold: the `best-epoch` protocol. Never together with `validation`.
-   */
-  chosenOnTest?: readonly ManifestEntry[];
 }
 
 /** Options of {@linkcode train}. */
@@ -89,16 +87,7 @@ export interface TrainResult {
   last: EpochFigures | undefined;
 }
 
-/** The best epoch so far and its value; kept in the checkpoint. */
-interface Choice {
-  bestEpoch: number;
-  /** Lower is better. */
-  bestValue: number | null;
-}
-
 const ADVICE = "lower training.learningRate, then resume from the last epoch";
-// Evaluations during training are drawn under this seed.
-const EVALUATION_SEED = 0;
 
 /**
  * Trains until the configured number of epochs, an early stop, or `signal`.
@@ -181,7 +170,9 @@ class Run {
 
   async train(): Promise<TrainResult> {
     const { epochs, patience } = this.#options.config.training;
-    while (this.#epoch < epochs && !this.#stopsEarly(patience)) {
+    while (
+      this.#epoch < epochs && !stopsEarly(this.#choice, this.#epoch, patience)
+    ) {
       await this.#trainEpoch(this.#epoch + 1).catch((cause) => {
         // Attention has become NaN.
         if (!(cause instanceof NothingToDrawError)) throw cause;
@@ -205,16 +196,15 @@ class Run {
     disposeParameters(this.#model.parameters);
   }
 
-  #stopsEarly(patience: number | null): boolean {
-    return patience !== null && this.#choice.bestEpoch > 0 &&
-      this.#epoch - this.#choice.bestEpoch >= patience;
-  }
-
   async #trainEpoch(epoch: number): Promise<void> {
     const clock = startClock();
     const reports = await this.#runSteps(epoch, clock);
     const { seconds: trainSeconds } = clock();
-    const scored = await this.#evaluate();
+    const scored = await scoredFigures(
+      this.#model,
+      this.#data,
+      this.#options,
+    );
     this.#epoch = epoch;
     this.#figures = { ...epochFigures(reports), ...scored };
     const best = this.#choose(epoch);
@@ -280,52 +270,9 @@ class Run {
     }
   }
 
-  /** Figures of the images that choose the epoch. */
-  async #evaluate(): Promise<EpochFigures> {
-    const { validation, chosenOnTest } = this.#data;
-    const sets = { validation, test: chosenOnTest ?? [] };
-    const figures: EpochFigures = {};
-    for (const [name, entries] of Object.entries(sets)) {
-      if (entries.length === 0) continue;
-      const { loss, accuracy, auc } = await this.#score(entries);
-      figures[`${name}Loss`] = loss;
-      figures[`${name}Accuracy`] = accuracy;
-      figures[`${name}Auc`] = auc;
-    }
-    return figures;
-  }
-
-  async #score(entries: readonly ManifestEntry[]) {
-    const { cache, foreground, memory, signal } = this.#options;
-    const { images, failures } = await evaluate(this.#model, entries, {
-      cache,
-      foreground,
-      memory,
-      seed: EVALUATION_SEED,
-      signal,
-    });
-    if (failures.length > 0) throw failures[0]!.error;
-    const { classes } = this.#model;
-    const metrics: ClassifierMetrics = evaluateMetrics(
-      scoredImages(images, classes),
-    );
-    return {
-      loss: metrics.logLoss,
-      accuracy: metrics.accuracy,
-      auc: metrics.auc,
-    };
-  }
-
   /** Notes the epoch just done if it is the best so far, and tells if it is. */
   #choose(epoch: number): boolean {
-    const figures = this.#figures!;
-    // Few validation images make accuracy coarse, so the loss chooses; the
-    // published protocol goes by accuracy.
-    const value = this.#data.validation.length > 0
-      ? figures.validationLoss!
-      : this.#data.chosenOnTest
-      ? -figures.testAccuracy!
-      : -epoch; // nothing to choose by: the last epoch
+    const value = valueOf(this.#data, epoch, this.#figures!);
     const { bestValue } = this.#choice;
     if (bestValue !== null && value >= bestValue) return false;
     this.#choice = { bestEpoch: epoch, bestValue: value };
@@ -377,18 +324,6 @@ class Run {
         [...trainerTensors].map(([name, { data }]) => [name, data]),
       ),
     }, this.#model.parameters);
-  }
-}
-
-/** Opens validation images up front, so that an unreadable one fails at once. */
-async function openScored(
-  { validation, chosenOnTest = [] }: TrainingData,
-  { config, cache, signal }: TrainOptions,
-): Promise<void> {
-  for (const entry of [...validation, ...chosenOnTest]) {
-    await setTimeout(0); // decoded images never wait: let signals in
-    const pyramid = await openAtMpp(cache, entry, config.mpp, signal);
-    pyramid.close();
   }
 }
 

@@ -146,18 +146,21 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "lib/train/epoch_choice.ts",
+    tests: ["tests/train/trainer_test.ts"],
+    changes: [
+      [": -epoch; // nothing", ": epoch; // nothing"],
+      ["-figures.testAccuracy!", "figures.testAccuracy!"],
+      ["epoch - bestEpoch >= patience", "epoch - bestEpoch > patience"],
+    ],
+  },
+  {
     file: "lib/train/trainer.ts",
     tests: ["tests/train/trainer_test.ts"],
     changes: [
       [
         "bestValue !== null && value >= bestValue",
         "bestValue !== null && value > bestValue",
-      ],
-      [": -epoch; // nothing", ": epoch; // nothing"],
-      ["-figures.testAccuracy!", "figures.testAccuracy!"],
-      [
-        "this.#epoch - this.#choice.bestEpoch >= patience",
-        "this.#epoch - this.#choice.bestEpoch > patience",
       ],
       ["epoch >= contrastiveFrom", "epoch > contrastiveFrom"],
       ["epoch <= warm.frozenEpochs", "epoch < warm.frozenEpochs"],

@@ -1,0 +1,124 @@
+/**
+ * The choice of the best epoch: images that are scored after each, and the value
+ * that decides.
+ *
+ * @module
+ */
+import { setTimeout } from "node:timers/promises";
+import type { ManifestEntry } from "../data/manifest.ts";
+import { evaluate, scoredImages } from "../eval/evaluate.ts";
+import { evaluateMetrics } from "../eval/metrics.ts";
+import type { ForegroundChoice } from "../image/foreground/tissue.ts";
+import type { ImageCache } from "../image/image_cache.ts";
+import { openAtMpp } from "../image/resampled.ts";
+import type { Memory } from "../memory.ts";
+import type { Config } from "../model/config.ts";
+import type { Model } from "../model/model.ts";
+import type { EpochFigures } from "./epoch_metrics.ts";
+
+/** The images that choose the epoch. */
+export interface ChoosingImages {
+  /** Images on which the epoch is chosen; if empty, the last is taken. */
+  validation: readonly ManifestEntry[];
+  /**
+   * Scored every epoch to choose it, as the published code does with its test
+   * fold: the `best-epoch` protocol. Never together with `validation`.
+   */
+  chosenOnTest?: readonly ManifestEntry[];
+}
+
+/** Options of scoring them. */
+interface ScoringOptions {
+  cache: ImageCache;
+  memory: Memory;
+  foreground?: ForegroundChoice | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** The best epoch so far and its value; kept in the checkpoint. */
+export interface Choice {
+  bestEpoch: number;
+  /** Lower is better. */
+  bestValue: number | null;
+}
+
+// Evaluations during training are drawn under this seed.
+const EVALUATION_SEED = 0;
+
+/**
+ * Opens the images up front, so that an unreadable one fails at once.
+ *
+ * @throws {ImageError} If an image cannot be read.
+ */
+export async function openScored(
+  { validation, chosenOnTest = [] }: ChoosingImages,
+  { config, cache, signal }: ScoringOptions & { config: Config },
+): Promise<void> {
+  for (const entry of [...validation, ...chosenOnTest]) {
+    await setTimeout(0); // decoded images never wait: let signals in
+    const pyramid = await openAtMpp(cache, entry, config.mpp, signal);
+    pyramid.close();
+  }
+}
+
+/**
+ * Loss, accuracy and AUC of the images, as the log names them.
+ *
+ * @throws {ImageError} If an image cannot be read.
+ */
+export async function scoredFigures(
+  model: Model,
+  { validation, chosenOnTest = [] }: ChoosingImages,
+  options: ScoringOptions,
+): Promise<EpochFigures> {
+  const figures: EpochFigures = {};
+  const sets = { validation, test: chosenOnTest };
+  for (const [name, entries] of Object.entries(sets)) {
+    if (entries.length === 0) continue;
+    const { logLoss, accuracy, auc } = await metricsOf(model, entries, options);
+    figures[`${name}Loss`] = logLoss;
+    figures[`${name}Accuracy`] = accuracy;
+    figures[`${name}Auc`] = auc;
+  }
+  return figures;
+}
+
+async function metricsOf(
+  model: Model,
+  entries: readonly ManifestEntry[],
+  { cache, memory, foreground, signal }: ScoringOptions,
+) {
+  const { images, failures } = await evaluate(model, entries, {
+    cache,
+    foreground,
+    memory,
+    seed: EVALUATION_SEED,
+    signal,
+  });
+  if (failures.length > 0) throw failures[0]!.error;
+  return evaluateMetrics(scoredImages(images, model.classes));
+}
+
+/** The value of an epoch; lower is better. */
+export function valueOf(
+  { validation, chosenOnTest }: ChoosingImages,
+  epoch: number,
+  figures: EpochFigures,
+): number {
+  // Few validation images make accuracy coarse, so the loss chooses; the
+  // published protocol goes by accuracy.
+  return validation.length > 0
+    ? figures.validationLoss!
+    : chosenOnTest
+    ? -figures.testAccuracy!
+    : -epoch; // nothing to choose by: the last epoch
+}
+
+/** True if the last `patience` epochs were no better than the best. */
+export function stopsEarly(
+  { bestEpoch }: Choice,
+  epoch: number,
+  patience: number | null,
+): boolean {
+  return patience !== null && bestEpoch > 0 && epoch - bestEpoch >= patience;
+}
