@@ -4,21 +4,12 @@
  * @module
  */
 import { ConfigError, NamedError, UsageError } from "./lib/errors.ts";
+import type { Commands } from "./lib/commands/shared/command.ts";
+import { usageText } from "./lib/commands/shared/flags.ts";
 import { INTERRUPTED, InterruptError } from "./lib/commands/shared/terminal.ts";
 
-/** A command with its description. */
-export interface Command {
-  summary: string;
-  usage: string;
-  /** Returns the exit code. */
-  run(argv: string[]): Promise<number>;
-}
-
-/**
- * Commands by name, each loaded on demand, so that `classify` does not wait for
- * modules that only `train` needs.
- */
-export const COMMANDS: Record<string, () => Promise<Command>> = {
+/** Commands by name. */
+export const COMMANDS: Commands = {
   train: () => import("./lib/commands/train.ts"),
   eval: () => import("./lib/commands/eval.ts"),
   classify: () => import("./lib/commands/classify.ts"),
@@ -28,6 +19,7 @@ export const COMMANDS: Record<string, () => Promise<Command>> = {
   demo: () => import("./lib/commands/demo.ts"),
   study: () => import("./lib/commands/study.ts"),
   doctor: () => import("./lib/commands/doctor.ts"),
+  completion: () => import("./lib/commands/completion.ts"),
 };
 
 const FAILURE = 1, MISUSE = 2;
@@ -50,11 +42,11 @@ async function main([name = "", ...argv]: string[]): Promise<number> {
   }
   const command = await load();
   if (argv.includes("--help") || argv.includes("-h")) {
-    console.log(command.usage);
+    console.log(usageText(command.usage));
     return 0;
   }
   try {
-    return await command.run(argv);
+    return await command.run(argv, COMMANDS);
   } catch (error) {
     return report(error);
   }
@@ -63,7 +55,7 @@ async function main([name = "", ...argv]: string[]): Promise<number> {
 async function overview(): Promise<string> {
   const lines = await Promise.all(
     Object.entries(COMMANDS).map(async ([name, load]) =>
-      `  ${name.padEnd(10)}${(await load()).summary}`
+      `  ${name.padEnd(12)}${(await load()).summary}`
     ),
   );
   return `zoomin: classify huge images by tiny objects\n\ndeno task COMMAND [--help]\n\n${

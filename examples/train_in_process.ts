@@ -43,7 +43,7 @@ const evaluation = await evaluate(
 );
 const { metrics } = await evaluationReport(evaluation, {
   classes,
-  regions: undefined,
+  rois: undefined,
   seed: 0,
 });
 console.log("accuracy:", metrics.accuracy);

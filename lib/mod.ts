@@ -47,7 +47,7 @@
  * });
  * const { metrics } = await evaluationReport(evaluation, {
  *   classes,
- *   regions: undefined,
+ *   rois: undefined,
  *   seed: 0,
  * });
  * console.log(metrics.accuracy);
@@ -166,7 +166,7 @@ export {
   type TrainedRun,
   trainRun,
   type TrainRunOptions,
-} from "./train/run.ts";
-export type { RunDataOptions } from "./train/run_data.ts";
+} from "./train/runs/run.ts";
+export type { RunDataOptions } from "./train/runs/run_data.ts";
 export type { ChoosingImages } from "./train/epoch_choice.ts";
 export type { TrainingData, TrainResult } from "./train/trainer.ts";

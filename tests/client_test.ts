@@ -49,7 +49,7 @@ Deno.test("the client classifies, trains and follows jobs", async () => {
   assert.equal((await second.json() as { name: string }).name, "second");
 });
 
-Deno.test("a refusal says what is wrong", async () => {
+Deno.test("a refusal states the fault", async () => {
   const client = new Client(server.url, { token: "none is needed" });
   await assert.rejects(
     client.classify({ path: "images/test_00000.png" }, { samples: 0 }),
@@ -64,7 +64,7 @@ Deno.test("a refusal says what is wrong", async () => {
   await assert.rejects(client.ended(crypto.randomUUID()), { status: 404 });
 });
 
-Deno.test("what a proxy answers is an error of the server, too", async () => {
+Deno.test("an answer of a proxy is an error of the server, too", async () => {
   await using proxy = Deno.serve(
     { port: 0, onListen() {} },
     () => new Response("<h1>Bad gateway</h1>", { status: 502 }),

@@ -266,7 +266,7 @@ function source(path: string, text: string): Source {
   return { path, code: withoutComments(text) };
 }
 
-Deno.test("these tests find what they look for", () => {
+Deno.test("these tests find violations", () => {
   const upward = [
     source("lib/image/x.ts", 'import { y } from "../model/y.ts";'),
     source("kernels/x.ts", 'import "../lib/errors.ts";'),

@@ -30,10 +30,11 @@ const GRANTS: Record<string, string> = {
   study: `${NET} --allow-run`, // each run is a process of its own
   demo: FILES,
   doctor: FILES,
+  completion: "--allow-read --allow-env --allow-sys --allow-ffi",
 };
 const COMMANDS = Object.keys(GRANTS);
 
-Deno.test("tasks grant what their command needs", () => {
+Deno.test("tasks grant the permissions that their command needs", () => {
   for (const [name, grants] of Object.entries(GRANTS)) {
     assert.equal(
       taskCommands[name],
@@ -42,7 +43,7 @@ Deno.test("tasks grant what their command needs", () => {
   }
 });
 
-Deno.test("--help prints what there is, on stdout", async () => {
+Deno.test("--help prints commands and flags, on stdout", async () => {
   await inParallel([["--help"], ["-h"], ["help"]], async (argv) => {
     const { code, stdout, stderr } = await zoomin(".", ...argv);
     assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
@@ -139,6 +140,8 @@ const MISUSES: [argv: string, message: RegExp][] = [
     /--quality has no effect with --compression deflate/,
   ],
   ["demo --epochs 3", /no flag --epochs: --help lists/],
+  ["completion", /"": the first argument must be bash or zsh or fish/],
+  ["completion bash now", /'now'/],
   ["doctor --fast", /no flag --fast: --help lists/],
 ];
 

@@ -3,7 +3,7 @@ import { nearest } from "../lib/nearest.ts";
 
 const KNOWN = ["image", "label", "split", "fold", "training.learningRate"];
 
-Deno.test("nearest finds what a slip of the hand was meant to be", () => {
+Deno.test("nearest finds the word that was meant", () => {
   for (
     const [word, meant] of [
       ["lable", "label"], // two letters change places

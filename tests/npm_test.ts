@@ -58,6 +58,8 @@ Deno.test("npx zoomin works from the tarball in an empty folder", async () => {
     assert.match(stdout, /test_00000\.png: (negative|positive) \(/, stderr);
 
     assert.match((await npx("--help")).stdout, /^ {2}classify /m);
+    const { stdout: script } = await npx("completion", "bash");
+    assert.match(script, /^complete .* zoomin$/m);
     const wrong = await npx(
       "classify",
       ...checkpoint,

@@ -25,7 +25,7 @@ import {
   required,
   text,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import { checkApart, checkOutputFile, namesFolder } from "./shared/outputs.ts";
 import {
@@ -47,10 +47,12 @@ const FLAGS = {
   heatmap: text(
     "OUT.png",
     "heat map to write; a folder for several images",
+    { paths: "files" },
   ),
   geojson: text(
     "OUT",
     "GeoJSON of tiles and sub-tiles to write, for QuPath and maps; a folder for several images",
+    { paths: "files" },
   ),
   origin: oneOf(
     ORIGINS,
@@ -69,12 +71,13 @@ const FLAGS = {
   json: toggle("print one JSON line an image"),
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task classify --checkpoint RUN IMAGE..."],
   groups: [{ flags: FLAGS }],
+  operands: { paths: "files" },
   notes:
     "Exit code 1 if an image could not be classified; the others still are.",
-});
+};
 
 /** One line of `--json`: the server's response plus the image's name. */
 interface Result extends ModelClassification {

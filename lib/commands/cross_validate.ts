@@ -10,7 +10,8 @@ import {
   withoutTest,
   writeSplits,
 } from "../data/folds.ts";
-import { checkLeaks, type ManifestEntry } from "../data/manifest.ts";
+import { checkLeaks } from "../data/leaks.ts";
+import type { ManifestEntry } from "../data/manifest.ts";
 import { count } from "../data/table.ts";
 import { environment } from "../engine/environment.ts";
 import { DataError } from "../errors.ts";
@@ -26,8 +27,8 @@ import {
   type ProtocolSummary,
   summariseFolds,
   tasksInTurn,
-} from "../train/crossval.ts";
-import { checkSameEntries, CONFIG_FILE } from "../train/run_data.ts";
+} from "../train/runs/crossval.ts";
+import { checkSameEntries, CONFIG_FILE } from "../train/runs/run_data.ts";
 import type { Progress } from "../train/epoch_metrics.ts";
 import { foregroundFile } from "../train/run_log.ts";
 import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";

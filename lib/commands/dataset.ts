@@ -25,7 +25,7 @@ import {
   required,
   text,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import { interruptSignal, ProgressLine } from "./shared/terminal.ts";
 
@@ -58,7 +58,9 @@ const pixels = { min: 1, max: MAX_SIZE };
 const few = { min: 1, max: 1000 };
 const diameter = { min: 6, max: 1000 };
 const json = toggle("print the result as one JSON line");
-const out = required(text("DIR", "folder to write; must not hold files"));
+const out = required(
+  text("DIR", "folder to write; must not hold files", { paths: "folders" }),
+);
 
 const NEEDLE_FLAGS = {
   out,
@@ -88,7 +90,9 @@ const NEEDLE_FLAGS = {
 
 const MNIST_FLAGS = {
   out,
-  mnist: required(text("DIR", "the four IDX files, gzipped or not")),
+  mnist: required(
+    text("DIR", "the four IDX files, gzipped or not", { paths: "folders" }),
+  ),
   train: count("N", "training images", {
     ...images,
     min: 1,
@@ -102,7 +106,9 @@ const MNIST_FLAGS = {
 };
 
 const SLIDE_FLAGS = {
-  out: required(text("FILE", "TIFF to write; replaces an existing one")),
+  out: required(
+    text("FILE", "TIFF to write; replaces an existing one", { paths: "files" }),
+  ),
   gigapixels: required(
     number("G", "size at full resolution, 10^9 px", { min: 0.001, max: 64 }),
   ),
@@ -127,7 +133,7 @@ const SLIDE_FLAGS = {
   json,
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: [
     "deno task dataset needle --out DIR",
     "deno task dataset megapixel-mnist --out DIR --mnist DIR",
@@ -149,7 +155,8 @@ export const usage: string = usageText({
       flags: SLIDE_FLAGS,
     },
   ],
-});
+  operands: { words: ["needle", "megapixel-mnist", "slide"] },
+};
 
 /** Progress and cancellation of a drawing. */
 interface Watch {

@@ -29,8 +29,8 @@ import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { preset } from "../model/presets.ts";
-import { trainRun } from "../train/run.ts";
-import { DEFAULT_TEST } from "../train/run_data.ts";
+import { trainRun } from "../train/runs/run.ts";
+import { DEFAULT_TEST } from "../train/runs/run_data.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import type { Engine } from "../engine/select.ts";
 import { COMMON_FLAGS } from "./shared/common_flags.ts";
@@ -40,7 +40,7 @@ import {
   parseFlags,
   text,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import {
   announceEngine,
@@ -58,6 +58,7 @@ const FLAGS = {
     text(
       "DIR",
       "folder to write (demo); a stopped demo in it continues",
+      { paths: "folders" },
     ),
     "demo",
   ),
@@ -71,11 +72,11 @@ const FLAGS = {
   backend: COMMON_FLAGS.backend,
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task demo [--out DIR]"],
   groups: [{ flags: FLAGS }],
   notes: "The last line on stdout is JSON.",
-});
+};
 
 // The needle preset scaled down: two minutes on two cores, not hours.
 const SETTINGS = [
@@ -216,7 +217,7 @@ async function examine(
   const evaluation = await evaluate(model, test, { cache, seed, signal });
   const report = await evaluationReport(evaluation, {
     classes: model.classes,
-    regions: await readRois(manifest),
+    rois: await readRois(manifest),
     seed,
   });
   const shown = test.find(({ label }) => label === "positive")!;

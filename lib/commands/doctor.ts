@@ -17,17 +17,17 @@ import {
 import { JPEG_WARNING } from "../image/formats/jpeg_decoder.ts";
 import { findLibvips } from "../image/formats/libvips.ts";
 import { openSlideHint, openSlideVersion } from "../image/formats/openslide.ts";
-import { parseFlags, toggle, usageText } from "./shared/flags.ts";
+import { parseFlags, toggle, type Usage } from "./shared/flags.ts";
 
 export const summary = "Show what this machine offers and test each engine";
 
 const FLAGS = { json: toggle("print one JSON document") };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task doctor [--json]"],
   groups: [{ flags: FLAGS }],
   notes: "Exit code 1 if an engine fails its self-test.",
-});
+};
 
 /** Result of one engine's self-test. */
 interface EngineReport {

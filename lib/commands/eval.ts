@@ -3,11 +3,8 @@
  *
  * @module
  */
-import {
-  checkLeaks,
-  type ManifestEntry,
-  readManifest,
-} from "../data/manifest.ts";
+import { checkLeaks } from "../data/leaks.ts";
+import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
 import { DataError, ImageError } from "../errors.ts";
 import type { Evaluation } from "../eval/evaluate.ts";
@@ -43,7 +40,7 @@ import {
   required,
   text,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import { checkApart } from "./shared/outputs.ts";
 import { runSplits } from "./shared/run_folder.ts";
@@ -64,7 +61,9 @@ const SPLITS = ["train", "validation", "test", "all"] as const;
 const FLAGS = {
   checkpoint: required(CHECKPOINT),
   data: required(
-    text("MANIFEST", "CSV with image,label; same labels as in training"),
+    text("MANIFEST", "CSV with image,label; same labels as in training", {
+      paths: "files",
+    }),
   ),
   split: oneOf(
     SPLITS,
@@ -88,11 +87,11 @@ const FLAGS = {
   json: toggle("print the report as JSON"),
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task eval --checkpoint RUN --data MANIFEST"],
   groups: [{ flags: FLAGS }],
   notes: "Exit code 1 if an image could not be read.",
-});
+};
 
 /**
  * Prints the report; the same command always prints the same bytes.
@@ -117,7 +116,7 @@ export async function run(argv: string[]): Promise<number> {
   const manifest = await readManifest(data, { classes: model.classes });
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
-  const regions = await readRois(manifest, STUDY_LAYOUTS); // shows its faults before the work
+  const rois = await readRois(manifest, STUDY_LAYOUTS); // shows its faults before the work
   await checkApart(
     file === undefined ? [] : [file],
     [path, data, ...entries.map(({ path }) => path)],
@@ -144,7 +143,7 @@ export async function run(argv: string[]): Promise<number> {
   }
   const report = await evaluationReport(evaluation, {
     classes: model.classes,
-    regions,
+    rois,
     seed,
   });
   for (const { image, error } of report.failures) {

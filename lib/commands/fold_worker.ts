@@ -10,7 +10,11 @@ import { imageCache } from "../image/image_cache.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
-import { type FoldResult, type FoldTask, runFold } from "../train/crossval.ts";
+import {
+  type FoldResult,
+  type FoldTask,
+  runFold,
+} from "../train/runs/crossval.ts";
 import type { Progress } from "../train/epoch_metrics.ts";
 import { type DoTask, serveTasks } from "../workers/pool.ts";
 import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
@@ -46,7 +50,7 @@ async function startFolds(
 ): Promise<DoTask<readonly FoldTask[], FoldOutcome, Progress>> {
   const engine = await startEngine(backend);
   const { classes } = options;
-  const regions = await readRois(
+  const rois = await readRois(
     await readManifest(manifest, { classes }),
     STUDY_LAYOUTS,
   );
@@ -59,7 +63,7 @@ async function startFolds(
         await engine.whileAlive(() =>
           runFold(entries, task, {
             ...options,
-            regions,
+            rois,
             cache,
             memory,
             signal,

@@ -7,7 +7,7 @@ import { UsageError } from "../errors.ts";
 import { openImage } from "../image/open.ts";
 import { writePyramid } from "../image/tiff/write/pyramid_writer.ts";
 import { blockCompression, COMPRESSION_FLAGS } from "./shared/compression.ts";
-import { parseFlags, parsing, toggle, usageText } from "./shared/flags.ts";
+import { parseFlags, parsing, toggle, type Usage } from "./shared/flags.ts";
 import { checkApart, checkOutputFile } from "./shared/outputs.ts";
 import { duration, interruptSignal, ProgressLine } from "./shared/terminal.ts";
 
@@ -29,12 +29,13 @@ const FLAGS = {
   json: toggle("print the result as one JSON line"),
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task pyramid IN OUT.tif"],
   about:
     "Reads IN, a file or a URL, strip by strip and writes a tiled TIFF with levels that halve; BigTIFF if 4 GB are not enough. OUT.tif appears once it is complete.",
   groups: [{ flags: FLAGS }],
-});
+  operands: { paths: "files" },
+};
 
 /**
  * Converts the image that `argv` names; Ctrl-C leaves no partial file.

@@ -21,7 +21,7 @@ import {
   required,
   text,
   texts,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import { interruptSignal } from "./shared/terminal.ts";
 
@@ -34,13 +34,16 @@ const FLAGS = {
     text(
       "DIR",
       "folder of runs and checkpoints; trained models are added to it",
+      { paths: "folders" },
     ),
   ),
   host: text("ADDRESS", "address to listen on (127.0.0.1)"),
   port: integer("N", "port to listen on; 0 takes a free one (8000)", {
     max: 65_535,
   }),
-  "data-root": texts("DIR", "folder whose files requests may name"),
+  "data-root": texts("DIR", "folder whose files requests may name", {
+    paths: "folders",
+  }),
   "allow-host": texts(
     "HOST",
     "host or host:port from which images may be fetched",
@@ -48,6 +51,7 @@ const FLAGS = {
   "token-file": text(
     "FILE",
     "file with the bearer token of requests; required unless --host is this machine only",
+    { paths: "files" },
   ),
   "max-upload": integer(
     "MIB",
@@ -78,12 +82,12 @@ const FLAGS = {
   backend: COMMON_FLAGS.backend,
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task serve --models DIR"],
   groups: [{ flags: FLAGS }],
   notes:
     "Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and returns jobs to the queue, which the next start continues.",
-});
+};
 
 const DEFAULT_HOST = "127.0.0.1", DEFAULT_PORT = 8000;
 

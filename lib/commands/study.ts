@@ -16,8 +16,12 @@ import { readRescored, rescore } from "../study/rescore.ts";
 import type { CellResult } from "../study/rows.ts";
 import { type Cell, cellsOf, type Study } from "../study/study.ts";
 import { type DoneCell, writeReport } from "../study/write.ts";
-import { type FoldResult, foldsDone, foldTasks } from "../train/crossval.ts";
-import { checkSameEntries } from "../train/run_data.ts";
+import {
+  type FoldResult,
+  foldsDone,
+  foldTasks,
+} from "../train/runs/crossval.ts";
+import { checkSameEntries } from "../train/runs/run_data.ts";
 import { environment } from "../engine/environment.ts";
 import type { Engine } from "../engine/select.ts";
 import { COMMON_FLAGS, workers } from "./shared/common_flags.ts";
@@ -27,7 +31,7 @@ import {
   text,
   texts,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import { crossValidationStarted, FOLDS_FILE } from "./shared/run_folder.ts";
 import { type CellPlace, readCell, runCell } from "./study_cell.ts";
@@ -47,9 +51,12 @@ const FLAGS = {
     text(
       "DIR",
       "folder of runs, report.md, results.json and figures; a stopped study continues",
+      { paths: "folders" },
     ),
   ),
-  data: text("MANIFEST", "table of images; needed by colon and gtsdb"),
+  data: text("MANIFEST", "table of images; needed by colon and gtsdb", {
+    paths: "files",
+  }),
   only: texts("VARIANT", "only this variant"),
   workers: workers("runs in parallel (one a core)"),
   backend: COMMON_FLAGS.backend,
@@ -58,11 +65,12 @@ const FLAGS = {
   json: toggle("print results.json"),
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task study NAME --out DIR"],
   positionals: { NAME: Object.keys(STUDIES).join(", ") },
   groups: [{ flags: FLAGS }],
-});
+  operands: { words: Object.keys(STUDIES) },
+};
 
 /** A running study. */
 interface Setup {

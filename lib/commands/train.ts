@@ -9,13 +9,13 @@ import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
 import { Memory, peakMemoryBytes } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
-import { PROTOCOLS } from "../train/crossval.ts";
-import { type TrainedRun, trainRun } from "../train/run.ts";
+import { PROTOCOLS } from "../train/runs/crossval.ts";
+import { type TrainedRun, trainRun } from "../train/runs/run.ts";
 import {
   checkReference,
   CONFIG_FILE,
   DEFAULT_TEST,
-} from "../train/run_data.ts";
+} from "../train/runs/run_data.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import {
   COMMON_FLAGS,
@@ -36,7 +36,7 @@ import {
   text,
   texts,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import {
   changedTraining,
@@ -67,10 +67,14 @@ const CLASSES_SHOWN = 12;
 
 const FLAGS = {
   data: required(
-    text("MANIFEST", "CSV: image,label[,split][,fold][,group][,mpp][,rois]"),
+    text("MANIFEST", "CSV: image,label[,split][,fold][,group][,mpp][,rois]", {
+      paths: "files",
+    }),
   ),
   out: required(
-    text("RUN", "folder of the run: log, configuration, checkpoints"),
+    text("RUN", "folder of the run: log, configuration, checkpoints", {
+      paths: "folders",
+    }),
   ),
   ...CONFIG_FLAGS,
   seed: integer("N", "seed of everything random (0)"),
@@ -78,12 +82,15 @@ const FLAGS = {
     "SHARE",
     "share of test images if the manifest has no split (0.2)",
   ),
-  folds: parsing(
-    "N|manifest",
-    "cross-validate: N new folds, or those of the manifest, of all images except the split test",
-    `"manifest" or an integer in [2, ${MAX_FOLDS}]`,
-    foldsOf,
-  ),
+  folds: {
+    ...parsing(
+      "N|manifest",
+      "cross-validate: N new folds, or those of the manifest, of all images except the split test",
+      `"manifest" or an integer in [2, ${MAX_FOLDS}]`,
+      foldsOf,
+    ),
+    words: ["manifest"],
+  },
   fold: texts("N", "only this fold"),
   protocol: oneOf(
     [...PROTOCOLS, "both"] as const,
@@ -102,10 +109,10 @@ const FLAGS = {
   json: toggle("print the result as JSON"),
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task train --data MANIFEST --out RUN"],
   groups: [{ flags: FLAGS }],
-});
+};
 
 /**
  * Trains, then prints the run's folder and results.

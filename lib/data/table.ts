@@ -5,6 +5,7 @@
  * @module
  */
 import { CsvError, parse } from "csv-parse/sync";
+import { stringify } from "csv-stringify/sync";
 import { DataError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { nearest } from "../nearest.ts";
@@ -102,21 +103,13 @@ export function formatTable(
   columns: readonly string[],
   rows: Iterable<readonly (string | number | undefined)[]>,
 ): string {
-  const lines = [columns.join(",")];
-  for (const row of rows) lines.push(row.map(formatField).join(","));
-  return lines.join("\n") + "\n";
+  // Readers trim fields, ours included.
+  return stringify([columns, ...rows], { quoted_match: /^\s|\s$/ });
 }
 
 /** `1 image`, `2 images`. */
 export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;
-}
-
-function formatField(value: string | number | undefined): string {
-  const text = String(value ?? "");
-  return /[",\r\n]|^\s|\s$/.test(text)
-    ? `"${text.replaceAll('"', '""')}"`
-    : text;
 }
 
 async function readText(path: string): Promise<string> {

@@ -50,7 +50,7 @@ export interface EvaluationReport {
  * one group (patient) as dependent.
  *
  * @param options.classes names of the model's classes, in its order.
- * @param options.regions annotated objects; undefined if there are none.
+ * @param options.rois annotated objects; undefined if there are none.
  * @param options.seed seed of the bootstrap.
  * @throws {RangeError} If no image was classified.
  *
@@ -66,7 +66,7 @@ export interface EvaluationReport {
  * const evaluation = await evaluate(model, entries, { cache, seed: 0 });
  * const { metrics } = await evaluationReport(evaluation, {
  *   classes: model.classes,
- *   regions: undefined,
+ *   rois: undefined,
  *   seed: 0,
  * });
  * console.log(metrics.auc); // { value: 0.97, interval: { low: 0.91, high: 0.99 } }
@@ -74,9 +74,9 @@ export interface EvaluationReport {
  */
 export async function evaluationReport(
   { images, failures }: Evaluation,
-  { classes, regions, seed }: {
+  { classes, rois, seed }: {
     classes: readonly string[];
-    regions: RoiSource | undefined;
+    rois: RoiSource | undefined;
     seed: number;
   },
 ): Promise<EvaluationReport> {
@@ -90,7 +90,7 @@ export async function evaluationReport(
       interval: intervals[name as keyof MetricValues],
     }]),
   ) as EvaluationReport["metrics"];
-  const hits = regions ? await allHits(images, regions) : [];
+  const hits = rois ? await allHits(images, rois) : [];
   return {
     images: images.length,
     failures: failures.map(({ entry, error }) => ({
@@ -110,12 +110,12 @@ export async function evaluationReport(
 /** Hits of each image; null where it has no objects of its label. */
 async function allHits(
   images: readonly EvaluatedImage[],
-  regions: RoiSource,
+  rois: RoiSource,
 ): Promise<(AttentionHits | null)[]> {
   const hits: (AttentionHits | null)[] = [];
   for (const { entry, classification: { image, subTiles } } of images) {
-    const all = await regions.of(entry);
-    const objects = all.filter((object) => regions.relevant(entry, object));
+    const all = await rois.of(entry);
+    const objects = all.filter((object) => rois.relevant(entry, object));
     const { width, height } = subTiles[0]!;
     hits.push(attentionHits({
       image,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { LRUCache } from "lru-cache";
 import type { Memory } from "../memory.ts";
 import { withSignal } from "./bytes/with_signal.ts";
 import { BlockCache } from "./pyramids/block_cache.ts";
@@ -27,12 +28,10 @@ export function imageCache(
   );
 }
 
-/** An image that several users share. */
+/** An image that several users share. The last to leave closes it. */
 interface SharedImage {
   image: Promise<Pyramid>;
-  /** Bytes counted against the bound; 0 while it is being opened. */
-  bytes: number;
-  /** Open handles, and calls that wait for one. */
+  /** The cache, open handles, and calls that wait for one. */
   users: number;
 }
 
@@ -56,11 +55,10 @@ interface SharedImage {
  * ```
  */
 export class ImageCache {
-  readonly #maxBytes: number;
   readonly #openImage: (path: string) => Promise<Pyramid>;
-  readonly #images = new Map<string, SharedImage>(); // oldest use first
+  readonly #opening = new Map<string, SharedImage>();
+  readonly #images: LRUCache<string, SharedImage>;
   readonly #warnings = new Map<string, readonly string[]>();
-  #bytes = 0;
 
   /**
    * Creates an empty cache.
@@ -72,13 +70,16 @@ export class ImageCache {
     maxBytes: number,
     open: (path: string) => Promise<Pyramid> = openImage,
   ) {
-    this.#maxBytes = maxBytes;
     this.#openImage = open;
+    this.#images = new LRUCache({
+      maxSize: Math.max(1, maxBytes), // 0 would be no bound; a pixel is 4 bytes
+      dispose: release,
+    });
   }
 
   /** Bytes of the images kept. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#images.calculatedSize;
   }
 
   /** Warnings of all images opened so far, by path. */
@@ -94,70 +95,58 @@ export class ImageCache {
    */
   async open(path: string, signal?: AbortSignal): Promise<Pyramid> {
     signal?.throwIfAborted();
-    const shared = this.#images.get(path) ?? this.#start(path);
-    this.#images.delete(path);
-    this.#images.set(path, shared); // the latest use is last
+    const shared = this.#images.get(path) ?? this.#opening.get(path) ??
+      this.#start(path);
     shared.users++;
     try {
       const image = await withSignal(shared.image, signal);
-      return new Handle(image, () => this.#release(path, shared));
+      return new Handle(image, () => release(shared));
     } catch (error) {
-      this.#release(path, shared);
+      release(shared);
       throw error;
     }
   }
 
   /** Evicts every image; open handles stay valid until closed. */
   close(): void {
-    for (const path of [...this.#images.keys()]) this.#drop(path);
+    this.#opening.clear();
+    this.#images.clear();
   }
 
   #start(path: string): SharedImage {
-    const shared = { image: this.#openImage(path), bytes: 0, users: 0 };
-    this.#images.set(path, shared);
+    const shared = { image: this.#openImage(path), users: 1 };
+    this.#opening.set(path, shared);
     shared.image.then(
-      ({ width, height, warnings }) => {
-        if (warnings.length > 0) this.#warnings.set(path, warnings);
-        this.#keep(path, shared, width * height * 4);
-      },
-      () => this.#isKept(path, shared) && this.#images.delete(path),
+      (image) => this.#keep(path, shared, image),
+      () => this.#isOpening(path, shared) && this.#opening.delete(path),
     );
     return shared;
   }
 
-  #isKept(path: string, shared: SharedImage): boolean {
-    return this.#images.get(path) === shared;
+  #isOpening(path: string, shared: SharedImage): boolean {
+    return this.#opening.get(path) === shared;
   }
 
-  /** Counts a newly opened image, and evicts others to make room. */
-  #keep(path: string, shared: SharedImage, bytes: number): void {
-    if (!this.#isKept(path, shared)) return; // the cache was closed in between
-    if (bytes > this.#maxBytes) return this.#drop(path);
-    shared.bytes = bytes;
-    this.#bytes += bytes;
-    for (const [oldest, { bytes }] of this.#images) {
-      if (this.#bytes <= this.#maxBytes) break;
-      if (bytes > 0) this.#drop(oldest);
+  /** Moves a newly opened image into the bound, if it fits. */
+  #keep(path: string, shared: SharedImage, image: Pyramid): void {
+    const { width, height, warnings } = image;
+    if (warnings.length > 0) this.#warnings.set(path, warnings);
+    const size = width * height * 4;
+    const isOpen = this.#isOpening(path, shared);
+    if (isOpen) this.#opening.delete(path); // else closed in between
+    if (isOpen && size <= this.#images.maxSize) {
+      this.#images.set(path, shared, { size });
+    } else {
+      release(shared);
     }
-  }
-
-  #drop(path: string): void {
-    const shared = this.#images.get(path)!;
-    this.#images.delete(path);
-    this.#bytes -= shared.bytes;
-    closeIfUnused(shared);
-  }
-
-  #release(path: string, shared: SharedImage): void {
-    shared.users--;
-    if (!this.#isKept(path, shared)) closeIfUnused(shared);
   }
 }
 
-/** Closes an evicted image once nobody uses it. */
-function closeIfUnused({ image, users }: SharedImage): void {
+/** Counts a user less, and closes the image after the last. */
+function release(shared: SharedImage): void {
+  if (--shared.users > 0) return;
   // A failed image has nothing to close, and its waiters have the error.
-  if (users === 0) image.then((image) => image.close(), () => {});
+  shared.image.then((image) => image.close(), () => {});
 }
 
 /** One user's view of a shared image. */

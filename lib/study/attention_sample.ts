@@ -16,7 +16,7 @@ import { classifyImage } from "../eval/classify.ts";
 import { writeFileAtomically } from "../files.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
-import { foldFolder, type FoldResult } from "../train/crossval.ts";
+import { foldFolder, type FoldResult } from "../train/runs/crossval.ts";
 import { STUDY_LAYOUTS } from "./roi_layouts.ts";
 
 /** A heat map and its caption. */
@@ -45,9 +45,9 @@ export async function attentionSample(
   const path = join(run, PICTURE), note = join(run, ABOUT);
   const kept = await Deno.readTextFile(note).catch(() => undefined);
   if (kept !== undefined) return { path, about: kept };
-  const regions = await readRois(manifest, STUDY_LAYOUTS);
+  const rois = await readRois(manifest, STUDY_LAYOUTS);
   const { test } = foldSplit(manifest.entries, fold.fold);
-  const found = regions && await firstWithObjects(test, regions);
+  const found = rois && await firstWithObjects(test, rois);
   if (!found) return undefined;
   const { png, hits } = await draw(run, { ...found, photograph });
   const about =
@@ -59,11 +59,11 @@ export async function attentionSample(
 
 async function firstWithObjects(
   entries: readonly ManifestEntry[],
-  regions: RoiSource,
+  rois: RoiSource,
 ) {
   for (const entry of entries) {
-    const all = await regions.of(entry);
-    const objects = all.filter((object) => regions.relevant(entry, object));
+    const all = await rois.of(entry);
+    const objects = all.filter((object) => rois.relevant(entry, object));
     if (objects.length > 0) return { entry, objects };
   }
 }

@@ -3,6 +3,8 @@
  *
  * @module
  */
+// @ts-types="@types/d3-array"
+import { ticks } from "d3-array";
 
 /** A line, or points if `dots` is set; in the units of the axes. */
 export interface Series {
@@ -23,7 +25,7 @@ export interface Axis {
 const WIDTH = 480, HEIGHT = 320; // px
 const PLOT = { left: 52, top: 28, right: WIDTH - 12, bottom: HEIGHT - 40 };
 const LEGEND_LINE = 14; // px
-const TICKS = 5;
+const TICKS = 5; // about: they stand at round numbers
 // Okabe & Ito: distinguishable with every kind of colour vision.
 const COLOURS = [
   "#0072b2",
@@ -58,15 +60,15 @@ export function lineChart(
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="11">`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
     text(WIDTH / 2, 16, title, { anchor: "middle" }),
-    ...ticks(x).flatMap((value) => [
+    ...ticks(x.low, x.high, TICKS).flatMap((value) => [
       gridLine(atX(value), PLOT.top, atX(value), PLOT.bottom),
-      text(atX(value), PLOT.bottom + 14, tickText(value), {
+      text(atX(value), PLOT.bottom + 14, String(value), {
         anchor: "middle",
       }),
     ]),
-    ...ticks(y).flatMap((value) => [
+    ...ticks(y.low, y.high, TICKS).flatMap((value) => [
       gridLine(PLOT.left, atY(value), PLOT.right, atY(value)),
-      text(PLOT.left - 6, atY(value) + 4, tickText(value), { anchor: "end" }),
+      text(PLOT.left - 6, atY(value) + 4, String(value), { anchor: "end" }),
     ]),
     text((PLOT.left + PLOT.right) / 2, HEIGHT - 8, x.label, {
       anchor: "middle",
@@ -84,17 +86,6 @@ export function lineChart(
 function scaleTo({ low, high }: Axis, from: number, to: number) {
   const span = high - low || 1;
   return (value: number) => from + (value - low) / span * (to - from);
-}
-
-function ticks({ low, high }: Axis): number[] {
-  return Array.from(
-    { length: TICKS + 1 },
-    (_, i) => low + (high - low) * i / TICKS,
-  );
-}
-
-function tickText(value: number): string {
-  return String(Number(value.toPrecision(3)));
 }
 
 function gridLine(x1: number, y1: number, x2: number, y2: number): string {

@@ -9,7 +9,7 @@ import {
   foldFolder,
   type FoldResult,
   type Protocol,
-} from "../train/crossval.ts";
+} from "../train/runs/crossval.ts";
 import { LOG_FILE, type LogLine, readLog } from "../train/run_log.ts";
 import type { ScoredImage } from "./curves.ts";
 

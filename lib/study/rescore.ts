@@ -15,7 +15,7 @@ import { ImageCache } from "../image/image_cache.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import { startClock } from "../train/clock.ts";
-import { foldFolder, type FoldResult } from "../train/crossval.ts";
+import { foldFolder, type FoldResult } from "../train/runs/crossval.ts";
 import { STUDY_LAYOUTS } from "./roi_layouts.ts";
 
 /** Options of a rescoring. */
@@ -37,10 +37,10 @@ export async function rescore(
   folds: readonly FoldResult[],
   options: RescoreOptions,
 ): Promise<void> {
-  const regions = await readRois(options.manifest, STUDY_LAYOUTS);
+  const rois = await readRois(options.manifest, STUDY_LAYOUTS);
   for (const fold of folds) {
     if (await readFold(folder, fold, options.samples)) continue;
-    const result = await rescoreFold(folder, fold, { ...options, regions });
+    const result = await rescoreFold(folder, fold, { ...options, rois });
     await writeFileAtomically(
       rescoredFile(folder, fold, options.samples),
       `${JSON.stringify(result)}\n`,
@@ -64,8 +64,8 @@ export async function readRescored(
 async function rescoreFold(
   folder: string,
   fold: FoldResult,
-  { manifest, samples, signal, regions }: RescoreOptions & {
-    regions: RoiSource | undefined;
+  { manifest, samples, signal, rois }: RescoreOptions & {
+    rois: RoiSource | undefined;
   },
 ): Promise<FoldResult> {
   const clock = startClock();
@@ -82,7 +82,7 @@ async function rescoreFold(
   return {
     ...fold,
     ...clock(),
-    report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
+    report: await evaluationReport(evaluation, { classes, rois, seed: 0 }),
   };
 }
 

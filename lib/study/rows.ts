@@ -16,7 +16,7 @@ import {
   overFolds,
 } from "../eval/intervals.ts";
 import type { EvaluationReport } from "../eval/report.ts";
-import type { FoldResult, Protocol } from "../train/crossval.ts";
+import type { FoldResult, Protocol } from "../train/runs/crossval.ts";
 import type { Variant } from "./study.ts";
 
 /** Results of a variant under one seed. */

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Config } from "../model/config.ts";
-import type { Protocol } from "../train/crossval.ts";
+import type { Protocol } from "../train/runs/crossval.ts";
 
 /** One way to train. */
 export interface Variant {

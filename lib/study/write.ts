@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import type { Manifest } from "../data/manifest.ts";
 import { writeFileAtomically, writeJson } from "../files.ts";
-import { PROTOCOLS } from "../train/crossval.ts";
+import { PROTOCOLS } from "../train/runs/crossval.ts";
 import { lineChart, type Series } from "./chart.ts";
 import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
 import { foldLogs, foldPredictions } from "./files.ts";

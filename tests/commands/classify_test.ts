@@ -4,7 +4,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { ignoreGpu } from "../engines.ts";
 import { serveFile } from "../image/file_server.ts";
-import { makeTiff, ramps, text } from "../image/handmade_tiff.ts";
+import { makeTiff, ramps, text } from "../image/tiff/handmade_tiff.ts";
 import {
   assertFails,
   assertFailsInOneLine,

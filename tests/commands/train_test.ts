@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { readManifest } from "../../lib/data/manifest.ts";
-import type { FoldResult } from "../../lib/train/crossval.ts";
+import type { FoldResult } from "../../lib/train/runs/crossval.ts";
 import { type LogLine, readLog } from "../../lib/train/run_log.ts";
 import {
   assertFails,

@@ -6,6 +6,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { usageText } from "../../lib/commands/shared/flags.ts";
 import { COMMANDS } from "../../main.ts";
 
 /** Path of the page. */
@@ -18,7 +19,9 @@ export async function cliPage(): Promise<string> {
   const sections = await Promise.all(
     Object.entries(COMMANDS).map(async ([name, load]) => {
       const { summary, usage } = await load();
-      return `## ${name}\n\n${summary}.\n\n\`\`\`text\n${usage}\n\`\`\`\n`;
+      return `## ${name}\n\n${summary}.\n\n\`\`\`text\n${
+        usageText(usage)
+      }\n\`\`\`\n`;
     }),
   );
   return [

@@ -121,7 +121,7 @@ for (const { page, command } of commands) {
   });
 }
 
-Deno.test("what is asked of the server is answered", async (t) => {
+Deno.test("the server answers the requests of the docs", async (t) => {
   await shell(
     "mkdir -p models && rm -rf models/demo && cp -r demo/run models/demo",
   );

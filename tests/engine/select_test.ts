@@ -48,7 +48,7 @@ Deno.test("auto takes a hardware adapter, and wasm before a software one", async
   }
 });
 
-Deno.test("without an adapter auto is wasm, and webgpu says what to install", async () => {
+Deno.test("without an adapter auto is wasm, and webgpu names the package to install", async () => {
   const { stdout, stderr } = await runModule(
     `${IMPORTS}
      console.log((await startEngine("auto")).reason);

@@ -84,7 +84,7 @@ async function withScaledResult(
   }
 }
 
-Deno.test("maxError is relative above 1, and shows what is not a number", () => {
+Deno.test("maxError is relative above 1, and NaN shows", () => {
   assert.equal(maxError([0.5, 110], [0.25, 100]), 0.25);
   assert.equal(maxError([-Infinity], [-Infinity]), 0);
   assert.equal(maxError([1], [1, 2]), Infinity);

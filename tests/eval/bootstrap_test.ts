@@ -45,7 +45,7 @@ Deno.test("meanInterval is scipy's", () => {
   assertClose([low, high], [0.7205805805950011, 0.9594194194049991], 1e-9);
 });
 
-Deno.test("meanInterval leaves out folds where the metric is undefined", () => {
+Deno.test("meanInterval omits folds where the metric is undefined", () => {
   assert.deepEqual(meanInterval([.5, null, .5]), {
     count: 2,
     undefinedCount: 1,
@@ -181,7 +181,7 @@ Deno.test("a resample counts as a copy of its images would", () => {
   }
 });
 
-Deno.test("resamples where the AUC is undefined are left out and counted", () => {
+Deno.test("resamples where the AUC is undefined are omitted and counted", () => {
   const one = bootstrapMetrics(
     { labels: [1], probabilities: [[.2, .8]] },
     { seed: 1, resamples: 20 },

@@ -32,7 +32,7 @@ Deno.test("images without groups have the interval of their numbers", () => {
   assertClose(right, aucInterval(1, { positives: 2, negatives: 3 }));
 });
 
-Deno.test("copies of images are no more images", () => {
+Deno.test("copies of images do not count as images", () => {
   const labels = [1, 1, 0, 0, 0, 1], scores = [2, 0, 1, 0.1, -1, -2];
   const thrice = <T>(values: readonly T[]) =>
     values.flatMap((value) => [value, value, value]);

@@ -174,7 +174,7 @@ Deno.test("folds: as wide as they vary, and as their images allow", () => {
   assert.equal(foldsAuc([fold(1, null)]).interval, null);
 });
 
-Deno.test("accuracy over folds covers what t over folds does not", () => {
+Deno.test("accuracy over folds covers the truth where t over folds does not", () => {
   // 5 folds of 10 images, every image right with 0.95.
   const random = new RandomStream(randomKey(42));
   const simulations = 2000, truth = 0.95;

@@ -89,7 +89,7 @@ Deno.test("one image that is negative and called so: F1 is 0, not NaN", () => {
   assert.deepEqual({ auc, f1, accuracy }, { auc: null, f1: 0, accuracy: 1 });
 });
 
-Deno.test("a class without images is left out of AUC, recall and F1", () => {
+Deno.test("AUC, recall and F1 omit a class without images", () => {
   // The MULTI images with a fourth class that nobody has or is called.
   const padded = evaluateMetrics({
     ...MULTI,
@@ -130,7 +130,7 @@ Deno.test("the order of the images does not matter", () => {
   }
 });
 
-Deno.test("what cannot be scored is refused by name", () => {
+Deno.test("predictions that cannot be scored are refused by name", () => {
   assert.throws(() => evaluateMetrics({ labels: [], probabilities: [] }), {
     name: "RangeError",
     message: /0 labels and 0 rows/,

@@ -48,7 +48,7 @@ function evaluated(
 }
 
 // Marked objects in the images of label "yes" only.
-const REGIONS: RoiSource = {
+const ROIS: RoiSource = {
   of: ({ label }) => Promise.resolve(label === "yes" ? [OBJECT] : []),
   relevant: () => true,
 };
@@ -66,7 +66,7 @@ Deno.test("a report draws whole patients, for the attention too", async () => {
   ];
   const { attention, metrics } = await evaluationReport(
     { images, failures: [] },
-    { classes: CLASSES, regions: REGIONS, seed: 3 },
+    { classes: CLASSES, rois: ROIS, seed: 3 },
   );
   assert.equal(attention!.images, 6);
   assert.equal(attention!.drawn.value, 0.5);
@@ -91,10 +91,10 @@ Deno.test("a report without marked objects says nothing of attention", async () 
   ];
   const error = new ImageError("Cannot open c");
   const { entry } = evaluated("c", { label: "yes", p: 0.5 });
-  for (const regions of [undefined, REGIONS]) {
+  for (const rois of [undefined, ROIS]) {
     const report = await evaluationReport(
       { images, failures: [{ entry, error }] },
-      { classes: CLASSES, regions, seed: 0 },
+      { classes: CLASSES, rois, seed: 0 },
     );
     assert.equal(report.attention, null);
     assert.equal(report.images, 2);
@@ -104,7 +104,7 @@ Deno.test("a report without marked objects says nothing of attention", async () 
   }
 });
 
-Deno.test("a table of predictions quotes what needs it", () => {
+Deno.test("a table of predictions quotes fields that need it", () => {
   const table = predictionTable(
     [evaluated("a, b.png", { label: "yes", p: 0.25 })],
     ["no", "yes"],

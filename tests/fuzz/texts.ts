@@ -5,7 +5,8 @@
  */
 import { join } from "node:path";
 import { readConfig } from "../../lib/commands/shared/config_flags.ts";
-import { checkLeaks, readManifest } from "../../lib/data/manifest.ts";
+import { checkLeaks } from "../../lib/data/leaks.ts";
+import { readManifest } from "../../lib/data/manifest.ts";
 import { readRois } from "../../lib/data/rois.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import {
@@ -62,8 +63,8 @@ const manifests = fileTarget("manifests", MANIFESTS, async (path) => {
   await ends(async () => {
     const manifest = await readManifest(path);
     await checkLeaks(manifest.entries);
-    const regions = await readRois(manifest);
-    for (const entry of manifest.entries) await regions?.of(entry);
+    const rois = await readRois(manifest);
+    for (const entry of manifest.entries) await rois?.of(entry);
   }, lines);
   await ends(() => readBatch(path), lines);
 }, async (folder) => {

@@ -40,7 +40,7 @@ Deno.test({
 });
 
 for (const [name, expected] of Object.entries(files)) {
-  Deno.test(`corners/${name} is what other decoders make of it`, async () => {
+  Deno.test(`corners/${name} is the same as from other decoders`, async () => {
     const image = await openImage(`${folder}/${name}`);
     const { width, height, levels, mpp } = expected;
     assert.deepEqual([image.width, image.height], [width, height]);

@@ -204,7 +204,7 @@ Deno.test("locationAt walks a map row by row", () => {
   assert.deepEqual(locationAt(13, 13), { row: 1, column: 0 });
 });
 
-Deno.test("clipRegion keeps what is inside", () => {
+Deno.test("clipRegion keeps the part inside", () => {
   const size = { width: 10, height: 6 };
   assert.deepEqual(clipRegion({ x: -2, y: 4, width: 5, height: 5 }, size), {
     x: 0,
@@ -269,7 +269,7 @@ Deno.test("storedPoint and storedRegion are undone by the inverse orientation", 
   }
 });
 
-Deno.test("insideShares: what of each cell lies in the image", () => {
+Deno.test("insideShares: the share of each cell that lies in the image", () => {
   const axis = { start: -3, extent: 10, count: 5 }; // cells of 2 px
   assert.deepEqual(insideShares(axis, 5), [0, 0.5, 1, 1, 0]);
   assert.deepEqual(insideShares({ ...axis, start: 0 }, 10), [1, 1, 1, 1, 1]);

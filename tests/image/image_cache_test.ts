@@ -54,7 +54,7 @@ Deno.test("ImageCache opens a file once", async () => {
   assert.equal(cache.bytes, 0);
 });
 
-Deno.test("ImageCache knows what decoding changed, of dropped images too", async () => {
+Deno.test("ImageCache keeps the warnings of all images, of evicted ones too", async () => {
   const pixels = asymmetricPicture();
   const cache = new ImageCache(0, (path) => {
     const warnings = path === "grey" ? ["grey expanded to RGB"] : [];
@@ -119,7 +119,7 @@ Deno.test("ImageCache: a dropped image lives until its last handle is closed", a
   assert.equal(counts.alive.size, 0);
 });
 
-Deno.test("ImageCache opens what is larger than its bound, and does not keep it", async () => {
+Deno.test("ImageCache opens an image larger than its bound, and does not keep it", async () => {
   const { counts, open } = countingOpener();
   const cache = new ImageCache(BYTES - 1, open);
   const image = await cache.open("a");

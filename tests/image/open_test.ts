@@ -59,7 +59,7 @@ Deno.test("openImage reads JPEG, progressive too", async () => {
   }
 });
 
-Deno.test("openImage says what it converted", async () => {
+Deno.test("openImage names its conversions", async () => {
   const grey16 = sharp(new Uint16Array(8).fill(0x12ff), {
     raw: { width: 4, height: 2, channels: 1 },
   }).toColourspace("grey16");
@@ -185,7 +185,7 @@ Deno.test("read: zero outside, the held pixels for the whole image", async () =>
   await assert.rejects(readAll(image), /closed/);
 });
 
-Deno.test("openImage refuses what is no image, by name and reason", async () => {
+Deno.test("openImage refuses other files, by name and reason", async () => {
   using folder = new TemporaryFolder();
   const gif = folder.write("a.png", new TextEncoder().encode("GIF89a..."));
   const cases: [path: string, reason: RegExp][] = [

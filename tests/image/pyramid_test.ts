@@ -28,7 +28,7 @@ function factsOf(
   return { mpp, magnification, bounds, georeference, geoTags };
 }
 
-Deno.test("a pyramid seen through another says what its file says", async () => {
+Deno.test("a wrapped pyramid has the properties of its file", async () => {
   class Plain extends WrappedPyramid {}
   assert.deepEqual(factsOf(new Plain(talkative())), FACTS);
   const cache = new ImageCache(1e6, () => Promise.resolve(talkative()));

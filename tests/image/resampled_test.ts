@@ -39,7 +39,7 @@ function mean(
 }
 
 for (const mpp of [0.5, 0.37, 0.75, 0.2, 0.1, 2]) {
-  Deno.test(`an image of ${MPP} um per px seen at ${mpp}: means of what each px covers`, async () => {
+  Deno.test(`an image of ${MPP} um per px seen at ${mpp}: means over the area of each px`, async () => {
     const stored = image(57, 31, MPP);
     const seen = atMpp(stored, mpp);
     const scale = MPP / mpp;
@@ -162,7 +162,7 @@ Deno.test("mpp: the manifest's counts before the file's; with neither an error",
   await assert.rejects(openAtMpp(cache, { path: "a" }, 0.5), /column "mpp"/);
 });
 
-Deno.test("what is said to be read next holds all that is read", async () => {
+Deno.test("announced reads cover all reads", async () => {
   const told: { region: Region; level: number }[] = [];
   const asked: { region: Region; level: number }[] = [];
   class Telling extends Levels {
@@ -198,7 +198,7 @@ Deno.test("an image that is resampled twice tells the size in its file", () => {
   assert.deepEqual([twice.width, twice.stored!.width], [16, 64]);
 });
 
-Deno.test("what level 0 is made of is given back at once", async () => {
+Deno.test("pixels that make level 0 are released at once", async () => {
   let held = 0, most = 0;
   class Counting extends WrappedPyramid {
     override async read(...how: Parameters<Pyramid["read"]>): Promise<Pixels> {

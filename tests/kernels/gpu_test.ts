@@ -21,7 +21,7 @@ Deno.test("a grid covers its workgroups in rows the device can dispatch", () => 
   assert.deepEqual(dispatchGrid(65535, "test", limits), [65535, 1]);
 });
 
-Deno.test("what no device takes is refused by name", () => {
+Deno.test("a buffer that no device takes is refused by name", () => {
   const isNamed = (error: unknown) =>
     error instanceof RangeError && /"too big"/.test(error.message);
   assert.throws(() => dispatchGrid(65535 ** 2 + 1, "too big", limits), isNamed);

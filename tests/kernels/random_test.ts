@@ -115,7 +115,7 @@ Deno.test("below n is fair where n does not divide 2^32", () => {
   assert.ok(chiSquare(cells, cells.map(() => 1 / 3)) < chiSquareBound(3));
 });
 
-Deno.test("below n refuses the last, incomplete run of 32 bits, and no more", () => {
+Deno.test("below n refuses only the last, incomplete run of 32 bits", () => {
   const drawn = (n: number, ...bits: number[]) => {
     class Scripted extends RandomStream {
       override next(): number {

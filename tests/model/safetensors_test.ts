@@ -25,7 +25,7 @@ function file(header: string, data = new Uint8Array(8)): Uint8Array {
   return bytes;
 }
 
-Deno.test("safetensors: what was written is read", () => {
+Deno.test("safetensors reads back the tensors it wrote", () => {
   assert.deepEqual(decodeSafeTensors(encodeSafeTensors(EXAMPLE)), EXAMPLE);
 });
 

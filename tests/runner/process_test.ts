@@ -21,7 +21,7 @@ async function writeTests(folder: string): Promise<void> {
   }
 }
 
-Deno.test("files are judged by what Deno says of them", async () => {
+Deno.test("files are judged by Deno's output", async () => {
   await withFolder(async (folder) => {
     await writeTests(folder);
     const run = async (name: string) => {

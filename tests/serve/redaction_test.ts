@@ -27,7 +27,7 @@ Deno.test("a message names files by their place in our folders", () => {
   }
 });
 
-Deno.test("what a caller said is told back as it was said", () => {
+Deno.test("a caller's own words are returned unchanged", () => {
   const messages = new Messages(["/srv/data"]);
   const message = 'Cannot read "/srv/data/a": there is no such file';
   assert.equal(messages.of(new ForbiddenError(message)), message);

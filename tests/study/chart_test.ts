@@ -23,7 +23,20 @@ Deno.test("lineChart is an SVG that a renderer draws", async () => {
   assert.deepEqual(at(52 + 300, 200), [255, 255, 255]); // below the line
 });
 
-Deno.test("lineChart escapes what its labels say", () => {
+Deno.test("lineChart has its ticks at round numbers", () => {
+  const svg = lineChart("title", {
+    x: { label: "epoch", low: 0, high: 27 },
+    y: { label: "loss", low: 0, high: 0.7213 },
+    series: [],
+  });
+  const numbers = [...svg.matchAll(/>([\d.]+)</g)].map(([, text]) => text);
+  assert.deepEqual(numbers, [
+    ...["0", "5", "10", "15", "20", "25"],
+    ...["0", "0.2", "0.4", "0.6"],
+  ]);
+});
+
+Deno.test("lineChart escapes its labels", () => {
   const svg = lineChart("<t>", { ...AXES, series: [] });
   assert.match(svg, />a &lt; b &amp; c</);
   assert.match(svg, />&lt;t></);

@@ -4,7 +4,7 @@ import { preset } from "../../lib/model/presets.ts";
 import { reportText } from "../../lib/study/report.ts";
 import { type CellResult, rowOf } from "../../lib/study/rows.ts";
 import type { Variant } from "../../lib/study/study.ts";
-import type { FoldResult } from "../../lib/train/crossval.ts";
+import type { FoldResult } from "../../lib/train/runs/crossval.ts";
 
 const variant: Variant = {
   name: "changed",
@@ -67,7 +67,7 @@ function cell(seed: number, accuracies: number[]): CellResult {
   return { seed, folds };
 }
 
-Deno.test("folds that settings were chosen by can be left out of a row", () => {
+Deno.test("a row can omit the folds that settings were chosen by", () => {
   const cells = [cell(0, [0.5, 0.7, 0.9])];
   const row = rowOf(variant, "held-out", cells, { samples: 10, chosenBy: [1] });
   assert.deepEqual([row.folds, row.unseen], [2, true]);

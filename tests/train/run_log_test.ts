@@ -13,7 +13,7 @@ async function withLog(test: (path: string) => Promise<void>): Promise<void> {
   }
 }
 
-Deno.test("a run that is resumed keeps what was logged up to its epoch", async () => {
+Deno.test("a run that is resumed keeps its log up to its epoch", async () => {
   await withLog(async (path) => {
     const log = new RunLog(path);
     await log.start({ type: "run", seed: 1 });

@@ -36,6 +36,7 @@ const UNITS: Record<string, number> = {
 export const CHECKPOINT: Flag<string | undefined> = text(
   "RUN",
   "folder of a run (its best checkpoint), or a checkpoint",
+  { paths: "files" },
 );
 
 /** `--backend`, `--samples`, `--draws` and `--foreground`. */
@@ -56,6 +57,7 @@ export const COMMON_FLAGS = {
   foreground: text(
     "WHAT",
     "area to examine: none (everywhere), tissue, or a file: a mask image, white in the area, or GeoJSON polygons (view.foreground of the configuration)",
+    { words: ["none", "tissue"], paths: "files" },
   ),
 };
 

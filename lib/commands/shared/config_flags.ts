@@ -21,10 +21,12 @@ export const CONFIG_FLAGS = {
     `${
       presetNames.filter((name) => !name.endsWith("-paper")).join(", ")
     }; NAME-paper has the published settings (colon)`,
+    { words: presetNames },
   ),
   config: text(
     "FILE",
     "JSON configuration in place of a preset, like config.json of a run; it needs only the values that differ from the preset it names",
+    { paths: "files" },
   ),
   set: texts(
     "KEY=VALUE",

@@ -10,8 +10,14 @@ import { UsageError } from "../../errors.ts";
 import { nearest } from "../../nearest.ts";
 import { checkOutputFile } from "./outputs.ts";
 
+/** The values that a shell completes. */
+export interface Values {
+  words?: readonly string[];
+  paths?: "files" | "folders";
+}
+
 /** A flag: its description in the usage, and the parser of its text. */
-export interface Flag<Value> {
+export interface Flag<Value> extends Values {
   /** Placeholder of the value in the usage; a switch has none. */
   hint?: string;
   about: string;
@@ -106,6 +112,8 @@ export interface Usage {
   /** Description of the positional arguments. */
   positionals?: Readonly<Record<string, string>>;
   groups: readonly { title?: string; flags: FlagSet }[];
+  /** Values of the positional arguments; words of the first one. */
+  operands?: Values;
   /** A paragraph after the flags. */
   notes?: string;
 }
@@ -162,13 +170,22 @@ export function toggle(about: string): Flag<boolean> {
 }
 
 /** Any text, or undefined. */
-export function text(hint: string, about: string): Flag<string | undefined> {
-  return { hint, about, read: ([text]) => text };
+export function text(
+  hint: string,
+  about: string,
+  values: Values = {},
+): Flag<string | undefined> {
+  return { ...values, hint, about, read: ([text]) => text };
 }
 
 /** The texts of a flag that may be repeated. */
-export function texts(hint: string, about: string): Flag<readonly string[]> {
+export function texts(
+  hint: string,
+  about: string,
+  values: Values = {},
+): Flag<readonly string[]> {
   return {
+    ...values,
     hint,
     about: `${about}; may be repeated`,
     isRepeated: true,
@@ -202,6 +219,7 @@ export function outputFile(
   about: string,
 ): Flag<string | undefined> {
   return {
+    paths: "files",
     hint,
     about,
     read([path], name) {
@@ -218,7 +236,7 @@ export function oneOf<Word extends string>(
   about: string,
 ): Flag<Word | undefined> {
   const find = (text: string) => words.find((word) => word === text);
-  return parsing(hint, about, words.join(" or "), find);
+  return { ...parsing(hint, about, words.join(" or "), find), words };
 }
 
 /** An integer in [min, max], or undefined. */

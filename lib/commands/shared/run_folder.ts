@@ -11,7 +11,7 @@ import { exists, spelled } from "../../files.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import { LAST } from "../../model/checkpoint.ts";
 import { type Config, isRecord } from "../../model/config.ts";
-import { CONFIG_FILE, SPLITS_FILE } from "../../train/run_data.ts";
+import { CONFIG_FILE, SPLITS_FILE } from "../../train/runs/run_data.ts";
 import { foregroundFile, LOG_FILE, readLog } from "../../train/run_log.ts";
 import { readConfig } from "./config_flags.ts";
 

@@ -8,7 +8,7 @@ import type { BackendChoice, Engine } from "../../engine/select.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
-import type { Protocol } from "../../train/crossval.ts";
+import type { Protocol } from "../../train/runs/crossval.ts";
 import type { Progress } from "../../train/epoch_metrics.ts";
 import { duration, figure } from "./terminal.ts";
 

@@ -3,24 +3,19 @@
  * image is positive if the objects of one cluster are needles; all other
  * objects are look-alikes.
  *
- * Both kinds paint half of the disc of radius R with ink of the same colours:
- *
- *     needle      two rings, from R cos 72 to R cos 54 and R cos 36 to R cos 18
- *     look-alike  a wheel of four blades, 45 degrees each
- *
- * With these radii the ink has the same mean 2nd, 4th and 6th power of the
- * distance from the centre as the wheel's, and a wheel of four blades has no
- * angular moment below the 4th: an object 2 px wide is the same blob in both
- * cases. (A ring around a dot, which matches the 2nd power only, is told apart
- * there by its dark centre.) Neither flips nor turns make one of the other.
- *
  * @module
  */
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import { ConfigError } from "../../errors.ts";
-import type { Point, Size } from "../../image/geometry.ts";
+import type { Point } from "../../image/geometry.ts";
 import type { Split } from "../manifest.ts";
 import type { AnnotatedObject } from "../rois.ts";
+import {
+  drawBackground,
+  drawObject,
+  type NeedleObject,
+  within,
+} from "./needle_pixels.ts";
 import type { Drawing, SyntheticDataset } from "./writer.ts";
 
 /** Options of a set: they control its difficulty. */
@@ -53,18 +48,6 @@ export const NEEDLE_DEFAULTS: NeedleOptions = {
 /** Options of the clusters of an image. */
 export type ClusterOptions = Pick<NeedleOptions, "objects" | "diameter">;
 
-/** Kind of an object. */
-export type Kind = "needle" | "lookalike";
-
-/** An object to be drawn. */
-export interface NeedleObject {
-  left: number; // px
-  top: number; // px
-  diameter: number; // px
-  turn: number; // radians
-  kind: Kind;
-}
-
 // Version: raised when the pixels of a seed change.
 const VERSION = 1;
 
@@ -77,22 +60,6 @@ const MAX_TOTAL_SHARE = 0.06;
 // cluster of one object, in diameters; and minimum gap of two objects, px.
 const CLUSTER_SPREAD = 0.9;
 const GAP = 2;
-
-// Background: a mix of two stains of H&E (RGB), each image's own tone and
-// brightness, waves of two lengths (px) and grain, as shares of brightness.
-const STAINS = [[236, 205, 220], [206, 178, 214]] as const;
-const TONE_SPREAD = 10; // RGB
-const BRIGHTNESS = { lowest: 0.86, highest: 1.02 };
-const WAVES = [{ length: 96, depth: 0.08 }, { length: 20, depth: 0.06 }];
-const GRAIN = 0.05;
-
-// Ink of the objects (RGB), the range of its brightness, and its opacity.
-const INK = [104, 62, 140] as const;
-const INK_BRIGHTNESS = { lowest: 0.8, highest: 1.2 };
-const OPACITY = 0.9;
-
-// Sub-pixels per side, to smooth edges.
-const SUPERSAMPLING = 4;
 
 const SPLIT_WORDS: Record<Split, number> = { train: 0, validation: 1, test: 2 };
 
@@ -134,43 +101,6 @@ export function drawNeedleImage(
     label: positive ? "positive" : "negative",
     objects: objects.map(annotate),
   };
-}
-
-/** Shares of ink of an object's pixels, row-major `[diameter, diameter]`. */
-export function objectCoverage(
-  { diameter, turn, kind }: Pick<NeedleObject, "diameter" | "turn" | "kind">,
-): Float32Array {
-  const coverage = new Float32Array(diameter * diameter);
-  const radius = diameter / 2;
-  const step = 1 / SUPERSAMPLING;
-  for (let y = step / 2; y < diameter; y += step) {
-    for (let x = step / 2; x < diameter; x += step) {
-      const u = (x - radius) / radius, v = (y - radius) / radius;
-      if (isInk(u, v, { turn, kind })) {
-        coverage[Math.floor(y) * diameter + Math.floor(x)]! += step * step;
-      }
-    }
-  }
-  return coverage;
-}
-
-// Squared radii of the rings of a needle, in R: see the head of this file.
-const RINGS = [[72, 54], [36, 18]].map((degrees) =>
-  degrees.map((degree) => Math.cos(degree * Math.PI / 180) ** 2)
-) as [number, number][];
-
-/** The point (u, v) of the unit disc is painted. */
-function isInk(
-  u: number,
-  v: number,
-  { turn, kind }: Pick<NeedleObject, "turn" | "kind">,
-): boolean {
-  const r2 = u * u + v * v;
-  if (r2 > 1) return false;
-  if (kind === "needle") {
-    return RINGS.some(([inner, outer]) => r2 >= inner && r2 <= outer);
-  }
-  return Math.sin(4 * (Math.atan2(v, u) + turn)) > 0; // half of each quarter
 }
 
 function checkOptions(
@@ -275,98 +205,9 @@ export function placeApart(
   );
 }
 
-/** Draws the tissue of a square of `size` px. */
-export function drawBackground(
-  size: number,
-  random: RandomStream,
-): Uint8ClampedArray {
-  const shade = within(random, BRIGHTNESS.lowest, BRIGHTNESS.highest);
-  const tones = STAINS.map((stain) =>
-    stain.map((value) => value + within(random, -TONE_SPREAD, TONE_SPREAD))
-  );
-  const stains = smoothNoise(size, WAVES[0]!.length, random);
-  const waves = WAVES.map(({ length, depth }) => ({
-    depth,
-    noise: smoothNoise(size, length, random),
-  }));
-  const data = new Uint8ClampedArray(size * size * 3); // rounds, and clamps
-  for (let i = 0, o = 0; i < size * size; i++) {
-    let brightness = shade + GRAIN * (2 * random.uniform() - 1);
-    for (const { depth, noise } of waves) {
-      brightness += depth * (2 * noise[i]! - 1);
-    }
-    for (let c = 0; c < 3; c++) {
-      const a = tones[0]![c]!, b = tones[1]![c]!;
-      data[o++] = (a + (b - a) * stains[i]!) * brightness;
-    }
-  }
-  return data;
-}
-
-/** Noise in [0, 1] that varies over `length` px: a lattice, interpolated. */
-function smoothNoise(
-  size: number,
-  length: number,
-  random: RandomStream,
-): Float32Array {
-  const nodes = Math.ceil(size / length) + 1;
-  const lattice = Float32Array.from(
-    { length: nodes * nodes },
-    () => random.uniform(),
-  );
-  const cells = Int32Array.from({ length: size }, (_, i) => i / length);
-  const weights = Float32Array.from(
-    { length: size },
-    (_, i) => ease(i / length % 1),
-  );
-  const noise = new Float32Array(size * size);
-  for (let y = 0, o = 0; y < size; y++) {
-    const v = weights[y]!;
-    for (let x = 0; x < size; x++) {
-      const u = weights[x]!;
-      const at = cells[y]! * nodes + cells[x]!, below = at + nodes;
-      const top = lattice[at]! * (1 - u) + lattice[at + 1]! * u;
-      const bottom = lattice[below]! * (1 - u) + lattice[below + 1]! * u;
-      noise[o++] = top * (1 - v) + bottom * v;
-    }
-  }
-  return noise;
-}
-
-/** Draws the part of `object` that lies inside the image. */
-export function drawObject(
-  { data, width, height }: Size & { data: Uint8ClampedArray },
-  object: NeedleObject,
-  random: RandomStream,
-): void {
-  const { left, top, diameter } = object;
-  const brightness = within(
-    random,
-    INK_BRIGHTNESS.lowest,
-    INK_BRIGHTNESS.highest,
-  );
-  const coverage = objectCoverage(object);
-  for (let i = 0; i < coverage.length; i++) {
-    const opacity = coverage[i]! * OPACITY;
-    const x = left + i % diameter, y = top + Math.floor(i / diameter);
-    if (x < 0 || y < 0 || x >= width || y >= height) continue;
-    for (let c = 0, o = (y * width + x) * 3; c < 3; c++, o++) {
-      data[o] = data[o]! * (1 - opacity) + INK[c]! * brightness * opacity;
-    }
-  }
-}
-
 /** The object as a row of the table of regions. */
 export function annotate(
   { left, top, diameter, kind }: NeedleObject,
 ): AnnotatedObject {
   return { x: left, y: top, width: diameter, height: diameter, type: kind };
-}
-
-function within(random: RandomStream, lowest: number, highest: number): number {
-  return lowest + (highest - lowest) * random.uniform();
-}
-
-function ease(t: number): number {
-  return t * t * (3 - 2 * t);
 }

@@ -24,12 +24,12 @@ import {
   writeTiff,
   type WrittenBlock,
 } from "../../image/tiff/write/writer.ts";
+import { annotate } from "./needle.ts";
 import {
-  annotate,
   drawBackground,
   drawObject,
   type NeedleObject,
-} from "./needle.ts";
+} from "./needle_pixels.ts";
 import {
   BLOCK_SIZE,
   isTissue,

@@ -7,12 +7,8 @@
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import { ConfigError } from "../../errors.ts";
 import { cellHolding, type Point } from "../../image/geometry.ts";
-import {
-  clusterRadius,
-  type NeedleObject,
-  placeApart,
-  placeCluster,
-} from "./needle.ts";
+import { clusterRadius, placeApart, placeCluster } from "./needle.ts";
+import type { NeedleObject } from "./needle_pixels.ts";
 
 /** Options of a slide. */
 export interface SlideOptions {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { LRUCache } from "lru-cache";
 import { withSignal } from "./with_signal.ts";
 import { temporaryFile } from "./file.ts";
 import {
@@ -73,7 +74,7 @@ class HttpSource implements ByteSource {
   readonly warnings = [];
   readonly #client: HttpClient;
   readonly #head: Uint8Array<ArrayBuffer>;
-  readonly #kept: RangeCache;
+  readonly #kept: LRUCache<string, Uint8Array<ArrayBuffer>>; // by rangeKey
   readonly #closed = new AbortController();
   readonly #pending = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
   #waiting: Wait[] = [];
@@ -87,7 +88,10 @@ class HttpSource implements ByteSource {
     this.size = head.size;
     this.#client = client;
     this.#head = head.bytes;
-    this.#kept = new RangeCache(client.limits.cacheBytes);
+    this.#kept = new LRUCache({
+      maxSize: client.limits.cacheBytes,
+      sizeCalculation: ({ length }) => length,
+    });
   }
 
   get traffic(): Readonly<Traffic> {
@@ -113,9 +117,9 @@ class HttpSource implements ByteSource {
     if (offset + wanted <= this.#head.length) {
       return this.#head.subarray(offset, offset + wanted);
     }
-    const kept = this.#kept.get(offset, wanted);
+    const key = rangeKey(offset, wanted);
+    const kept = this.#kept.get(key);
     if (kept !== undefined) return kept;
-    const key = `${offset}+${wanted}`;
     const pending = this.#pending.get(key);
     if (pending !== undefined) {
       try {
@@ -210,7 +214,7 @@ class HttpSource implements ByteSource {
         const part = group.length === 1
           ? bytes
           : bytes.slice(from, from + length);
-        this.#kept.add(offset, part);
+        this.#kept.set(rangeKey(offset, length), part);
         resolve(part);
       }
     } catch (error) {
@@ -225,37 +229,8 @@ class HttpSource implements ByteSource {
   }
 }
 
-/** LRU cache of ranges, within a bound. */
-class RangeCache {
-  readonly #maxBytes: number;
-  readonly #ranges = new Map<string, Uint8Array<ArrayBuffer>>();
-  #bytes = 0;
-
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
-  }
-
-  get(offset: number, length: number): Uint8Array<ArrayBuffer> | undefined {
-    const key = `${offset}+${length}`;
-    const bytes = this.#ranges.get(key);
-    if (bytes !== undefined) {
-      this.#ranges.delete(key);
-      this.#ranges.set(key, bytes);
-    }
-    return bytes;
-  }
-
-  add(offset: number, bytes: Uint8Array<ArrayBuffer>): void {
-    const key = `${offset}+${bytes.length}`;
-    if (bytes.length > this.#maxBytes || this.#ranges.has(key)) return;
-    this.#ranges.set(key, bytes);
-    this.#bytes += bytes.length;
-    for (const [oldest, { length }] of this.#ranges) {
-      if (this.#bytes <= this.#maxBytes) break;
-      this.#ranges.delete(oldest);
-      this.#bytes -= length;
-    }
-  }
+function rangeKey(offset: number, length: number): string {
+  return `${offset}+${length}`;
 }
 
 /**

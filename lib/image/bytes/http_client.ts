@@ -1,12 +1,12 @@
 /**
  * Requests to a web server for one file and its ranges: counted, retried after
- * transient failures, and checked against the first response.
+ * transient failures (retry.ts), and checked against the first response.
  *
  * @module
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import { ImageError, ImageSourceError, NetworkError } from "../../errors.ts";
+import { ImageSourceError, NetworkError } from "../../errors.ts";
 import { contentLength, contentRange } from "./content_range.ts";
+import { PassingError, type Patience, patiently } from "./retry.ts";
 import type { Traffic } from "./source.ts";
 
 /** The part of `fetch` in use: a caller may pass a guarded one. */
@@ -16,19 +16,13 @@ export type Fetch = (
 ) => Promise<Response>;
 
 /** Timeouts and bounds of requests. */
-export interface HttpLimits {
-  /** Time without a byte after which a request has failed. */
-  idleTimeoutMs: number;
-  /** Attempts of a request before it fails. */
-  attempts: number;
-  /** Pause before the second attempt; it doubles from there. */
-  firstPauseMs: number;
+export interface HttpLimits extends Patience {
   /**
    * Files up to this size are downloaded whole if the server has no byte
    * ranges.
    */
   maxDownloadBytes: number;
-  /** Bytes of ranges to cache. */
+  /** Bytes of ranges to cache, at least one. */
   cacheBytes: number;
 }
 
@@ -63,9 +57,6 @@ const NO_RANGES: Head = {
 // Bytes that a server may send before the requested ones: some cache slices.
 const MAX_SKIPPED = 2 ** 24;
 
-/** A transient failure: the same request may succeed later. */
-class PassingError extends Error {}
-
 /** Makes the requests: counts, retries and checks them. */
 export class HttpClient {
   readonly url: string;
@@ -83,31 +74,34 @@ export class HttpClient {
 
   /** The head of the file: its size, version and support of ranges. */
   async first(signal: AbortSignal | undefined): Promise<Head> {
-    return await this.#patiently(signal, async (signal, alive) => {
-      const response = await this.#fetch(
-        { range: `bytes=0-${HEAD_BYTES - 1}` },
-        signal,
-      );
-      const { start, end, total } = contentRange(response);
-      if (response.status === 416 && total === 0) {
-        throw new ImageSourceError("it is empty");
-      }
-      if (response.status !== 206 || start !== 0 || end === 0) {
-        await response.body?.cancel();
-        return NO_RANGES;
-      }
-      const length = Math.min(HEAD_BYTES, end);
-      const bytes = await this.#body(
-        response,
-        { skip: 0, length, most: end },
-        alive,
-      );
-      const size = total ?? await this.#sizeByLastByte(signal);
-      if (size === undefined || size < length) return NO_RANGES;
-      this.#size = size;
-      this.#version = versionOf(response);
-      return { size, bytes, version: this.#version };
-    });
+    return await patiently(
+      { ...this.limits, signal },
+      async (signal, alive) => {
+        const response = await this.#fetch(
+          { range: `bytes=0-${HEAD_BYTES - 1}` },
+          signal,
+        );
+        const { start, end, total } = contentRange(response);
+        if (response.status === 416 && total === 0) {
+          throw new ImageSourceError("it is empty");
+        }
+        if (response.status !== 206 || start !== 0 || end === 0) {
+          await response.body?.cancel();
+          return NO_RANGES;
+        }
+        const length = Math.min(HEAD_BYTES, end);
+        const bytes = await this.#body(
+          response,
+          { skip: 0, length, most: end },
+          alive,
+        );
+        const size = total ?? await this.#sizeByLastByte(signal);
+        if (size === undefined || size < length) return NO_RANGES;
+        this.#size = size;
+        this.#version = versionOf(response);
+        return { size, bytes, version: this.#version };
+      },
+    );
   }
 
   /** Size of the file, from a server that omits it from a range response. */
@@ -142,26 +136,29 @@ export class HttpClient {
     length: number,
     signal: AbortSignal | undefined,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    return await this.#patiently(signal, async (signal, alive) => {
-      const response = await this.#fetch({
-        range: `bytes=${offset}-${offset + length - 1}`,
-        // A weak ETag does not guarantee identical bytes.
-        ...this.#version?.startsWith('"') && { "if-range": this.#version },
-      }, signal);
-      const { start, end } = await this.#answered(response);
-      const skip = offset - start;
-      const given = Math.min(length, end - offset);
-      if (!(skip >= 0 && skip <= MAX_SKIPPED && given > 0)) {
-        await response.body?.cancel();
-        throw new NetworkError(
-          `the server sent bytes ${start} to ${end} instead of ${offset} to ${
-            offset + length
-          }`,
-        );
-      }
-      const most = end - start;
-      return await this.#body(response, { skip, length: given, most }, alive);
-    });
+    return await patiently(
+      { ...this.limits, signal },
+      async (signal, alive) => {
+        const response = await this.#fetch({
+          range: `bytes=${offset}-${offset + length - 1}`,
+          // A weak ETag does not guarantee identical bytes.
+          ...this.#version?.startsWith('"') && { "if-range": this.#version },
+        }, signal);
+        const { start, end } = await this.#answered(response);
+        const skip = offset - start;
+        const given = Math.min(length, end - offset);
+        if (!(skip >= 0 && skip <= MAX_SKIPPED && given > 0)) {
+          await response.body?.cancel();
+          throw new NetworkError(
+            `the server sent bytes ${start} to ${end} instead of ${offset} to ${
+              offset + length
+            }`,
+          );
+        }
+        const most = end - start;
+        return await this.#body(response, { skip, length: given, most }, alive);
+      },
+    );
   }
 
   /**
@@ -202,7 +199,7 @@ export class HttpClient {
 
   /** Writes all of the file to `path`. */
   async download(path: string, signal: AbortSignal | undefined): Promise<void> {
-    await this.#patiently(signal, async (signal, alive) => {
+    await patiently({ ...this.limits, signal }, async (signal, alive) => {
       const response = await this.#fetch({}, signal);
       if (response.status !== 200) throw refusal(response);
       using file = await Deno.open(path, {
@@ -272,70 +269,6 @@ export class HttpClient {
     }
     return bytes;
   }
-
-  /** Retries a request until it succeeds, is refused, or attempts run out. */
-  async #patiently<T>(
-    signal: AbortSignal | undefined,
-    request: (signal: AbortSignal, alive: () => void) => Promise<T>,
-  ): Promise<T> {
-    const { attempts, firstPauseMs } = this.limits;
-    for (let attempt = 1;; attempt++) {
-      signal?.throwIfAborted();
-      try {
-        return await this.#timely(signal, request);
-      } catch (cause) {
-        signal?.throwIfAborted();
-        if (cause instanceof ImageError) throw cause;
-        if (cause instanceof Deno.errors.NotCapable) {
-          throw new ImageSourceError(
-            "network access is denied: run with --allow-net",
-            { cause },
-          );
-        }
-        if (attempt === attempts) {
-          throw new NetworkError(
-            `${reasonOf(cause as Error)}, at the last of ${attempts} attempts`,
-            { cause },
-          );
-        }
-      }
-      const pauseMs = firstPauseMs * 2 ** (attempt - 1);
-      // Jitter of up to half the pause, so that many readers do not retry
-      // together.
-      await sleep(pauseMs * (1 + Math.random() / 2), undefined, {
-        ...signal && { signal },
-      }).catch(() => signal?.throwIfAborted());
-    }
-  }
-
-  /** Aborts a request that receives no bytes for the idle timeout. */
-  async #timely<T>(
-    signal: AbortSignal | undefined,
-    request: (signal: AbortSignal, alive: () => void) => Promise<T>,
-  ): Promise<T> {
-    const { idleTimeoutMs } = this.limits;
-    const timeout = new AbortController();
-    const expire = () =>
-      timeout.abort(
-        new PassingError(`the server sent nothing for ${idleTimeoutMs} ms`),
-      );
-    let timer = setTimeout(expire, idleTimeoutMs);
-    const alive = () => {
-      clearTimeout(timer);
-      timer = setTimeout(expire, idleTimeoutMs);
-    };
-    try {
-      return await request(
-        signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
-        alive,
-      );
-    } catch (error) {
-      // A fetch may throw an error of its own once its signal aborts.
-      throw timeout.signal.aborted ? timeout.signal.reason : error;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
 }
 
 function refusal({ status, statusText }: Response): ImageSourceError {
@@ -349,13 +282,4 @@ function refusal({ status, statusText }: Response): ImageSourceError {
 
 function versionOf({ headers }: Response): string | undefined {
   return headers.get("etag") ?? headers.get("last-modified") ?? undefined;
-}
-
-/**
- * Reason of a failed request: Deno puts it in the cause, after the URL, which
- * may contain a signature.
- */
-function reasonOf({ message, cause }: Error): string {
-  const below = cause instanceof Error ? cause.message : "";
-  return /client error \([^)]*\): (.+)/.exec(below)?.[1] ?? message;
 }

@@ -21,7 +21,8 @@ import {
 import { ForVipsError } from "./decode/colours.ts";
 import { readTiffImage } from "./levels.ts";
 import { readPictureFacts, scannerOf } from "./metadata.ts";
-import { refuseUnlessForVips, type TiffPage } from "./page.ts";
+import { refuseUnlessForVips } from "./compression.ts";
+import type { TiffPage } from "./page.ts";
 import { TiffFile } from "./parser.ts";
 import { type TiffImage, tiffPyramid } from "./pyramid.ts";
 

@@ -5,18 +5,10 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { ConfigError, DataError, UsageError } from "../../errors.ts";
 import { keepFile, makeFolder } from "../../files.ts";
-import { type Config, parseConfig, withSettings } from "../../model/config.ts";
-import { preset } from "../../model/presets.ts";
-import { checkReference } from "../../train/run_data.ts";
 import { LOG_FILE } from "../../train/run_log.ts";
-import {
-  batchHeatmap,
-  type BatchJobRequest,
-  batchLine,
-  readBatch,
-} from "./batch.ts";
+import { batchHeatmap, batchLine } from "./batch.ts";
+import { type ChecksOptions, JobChecks } from "./checks.ts";
 import { assertHasImage, type ClassifyJobRequest } from "./classify.ts";
 import type { ModelClassification } from "../../eval/classification.ts";
 import {
@@ -35,21 +27,15 @@ import type {
   JobStore,
   NewJob,
 } from "./store.ts";
-import type { Messages } from "../redaction.ts";
-import type { ModelRegistry } from "../models.ts";
 import type { HowToClassify } from "../predictor.ts";
 import type { BatchRequest, ClassifyByName, TrainRequest } from "../schemas.ts";
-import type { Sources } from "../intake/allowed_sources.ts";
 import { RUN_FOLDER, type TrainJobRequest } from "./train.ts";
 import type { Upload } from "../intake/uploads.ts";
 
 /** Parts of the server that accepting a job needs. */
-export interface JobsOptions {
+export interface JobsOptions extends ChecksOptions {
   store: JobStore;
   runner: JobRunner;
-  models: ModelRegistry;
-  sources: Sources;
-  messages: Messages;
 }
 
 /** An accepted job: a new one, or the earlier one of the same key. */
@@ -82,10 +68,12 @@ const LISTED = 200;
 /** The jobs of the server. */
 export class Jobs {
   readonly #options: JobsOptions;
+  readonly #checks: JobChecks;
   #draining = false;
 
   constructor(options: JobsOptions) {
     this.#options = options;
+    this.#checks = new JobChecks(options);
   }
 
   /** Stops accepting jobs. */
@@ -122,7 +110,7 @@ export class Jobs {
   ): Promise<Accepted> {
     return await this.#accept(
       { kind: "classify", request: asked, key },
-      async () => ({ request: await this.#checkedImage(asked) }),
+      async () => ({ request: await this.#checks.image(asked) }),
     );
   }
 
@@ -145,7 +133,7 @@ export class Jobs {
   ): Promise<Accepted> {
     return await this.#accept(
       { kind: "batch", request: asked, key },
-      async () => ({ request: await this.#checkedBatch(asked) }),
+      async () => ({ request: await this.#checks.batch(asked) }),
     );
   }
 
@@ -159,7 +147,7 @@ export class Jobs {
     return await this.#accept(
       { kind: "train", request: asked, key },
       async () => ({
-        request: await this.#checkedRun(asked),
+        request: await this.#checks.run(asked),
         model: { name, isTaken: () => models.isTaken(name) },
       }),
     );
@@ -253,47 +241,6 @@ export class Jobs {
       : await this.open(job, RUN_FOLDER, LOG_FILE);
   }
 
-  async #checkedImage(
-    { uri, path, seed = 0, ...how }: ClassifyByName,
-  ): Promise<ClassifyJobRequest> {
-    const { models, sources } = this.#options;
-    if ((uri === undefined) === (path === undefined)) {
-      throw new InputError(
-        "uri",
-        'The request names no image: give "uri" or "path"',
-      );
-    }
-    if (path !== undefined) await sources.file(path);
-    else await sources.uri(uri!);
-    const { name: model } = models.loaded(how.model);
-    return { uri, path, seed, ...how, model };
-  }
-
-  async #checkedBatch(
-    { manifest, heatmaps = false, seed = 0, ...how }: BatchRequest,
-  ): Promise<BatchJobRequest> {
-    const { models, sources } = this.#options;
-    const file = await sources.file(manifest);
-    await this.#asInput("manifest", () => readBatch(file));
-    const { name: model } = models.loaded(how.model);
-    return { ...how, seed, heatmaps, manifest: file, model };
-  }
-
-  async #checkedRun(request: TrainRequest): Promise<TrainJobRequest> {
-    const { sources } = this.#options;
-    const { data, name, seed = 0 } = request;
-    const base = await this.#asInput("config", () => baseConfig(request));
-    const config = await this.#asInput(
-      "settings",
-      () => changed(base, request),
-    );
-    const file = await sources.file(data);
-    await this.#asInput("data", async () => {
-      checkReference(config, await sources.readManifest(file));
-    });
-    return { data: file, name, config, seed };
-  }
-
   /**
    * Queues the request that `check` returns, or finds the job of the same key
    * unchecked: the files that it names may have changed meanwhile.
@@ -339,19 +286,6 @@ export class Jobs {
     const folder = this.#options.runner.folderOf(id);
     await Deno.remove(folder, { recursive: true }).catch(() => {}); // not created
   }
-
-  /** Turns a fault of a table or a configuration into a fault of `field`. */
-  async #asInput<T>(field: string, work: () => T | Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (cause) {
-      const ofInput = [ConfigError, DataError, UsageError]
-        .some((kind) => cause instanceof kind);
-      if (!ofInput) throw cause;
-      const message = this.#options.messages.of(cause as Error);
-      throw new InputError(field, message, { cause });
-    }
-  }
 }
 
 function idempotencyOf(
@@ -361,26 +295,6 @@ function idempotencyOf(
   const digest = createHash("sha256")
     .update(JSON.stringify([kind, request, content])).digest("hex");
   return { key, digest };
-}
-
-function baseConfig({ preset: name, config }: TrainRequest): Config {
-  if (config === undefined) return preset(name ?? "colon");
-  if (name === undefined) return parseConfig(config, "the configuration");
-  throw new ConfigError(
-    "Both a preset and a configuration were given: give one of them",
-  );
-}
-
-function changed(
-  base: Config,
-  { settings = {}, epochs }: TrainRequest,
-): Config {
-  return withSettings(base, [
-    ...Object.entries(settings).map(([key, value]) =>
-      `${key}=${JSON.stringify(value)}`
-    ),
-    ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
-  ]);
 }
 
 function found(job: Job | undefined): Job {

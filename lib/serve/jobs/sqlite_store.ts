@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { DatabaseSync, type SQLInputValue } from "node:sqlite";
-import { DataError } from "../../errors.ts";
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { BusyError, ConflictError } from "../errors.ts";
+import { openDatabase } from "./schema.ts";
 import {
   type Hold,
   type Idempotency,
@@ -31,27 +31,6 @@ export interface SqliteJobStoreOptions {
 const MAX_SETBACKS = 10;
 const RETRY_AFTER_SECONDS = 10;
 
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,
-    state TEXT NOT NULL,
-    request TEXT NOT NULL,
-    progress TEXT,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    setbacks INTEGER NOT NULL DEFAULT 0,
-    error TEXT,
-    cancelAsked INTEGER NOT NULL DEFAULT 0,
-    leaseUntil INTEGER,
-    idempotencyKey TEXT UNIQUE,
-    requestDigest TEXT,
-    createdAt TEXT NOT NULL,
-    startedAt TEXT,
-    finishedAt TEXT
-  ) STRICT;
-  CREATE INDEX IF NOT EXISTS jobsByState ON jobs (state, createdAt);
-`;
-
 const CLAIMABLE = `(state = 'queued' OR
   (state = 'running' AND leaseUntil < :now))`;
 // The attempt number is the fencing token: only the last claim may write.
@@ -66,7 +45,7 @@ export class SqliteJobStore implements JobStore {
 
   /** @throws {DataError} If the file is not a store, or cannot be opened. */
   constructor(path: string, options: SqliteJobStoreOptions) {
-    this.#database = opened(path);
+    this.#database = openDatabase(path);
     this.#options = options;
   }
 
@@ -323,29 +302,6 @@ export class SqliteJobStore implements JobStore {
       this.#database.exec("ROLLBACK");
       throw error;
     }
-  }
-}
-
-function opened(path: string): DatabaseSync {
-  let database: DatabaseSync | undefined;
-  try {
-    database = new DatabaseSync(path);
-    // FULL: accepted jobs survive a power cut, not only a crash.
-    database.exec(`
-      PRAGMA busy_timeout = 5000;
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = FULL;
-      ${SCHEMA}
-    `);
-    return database;
-  } catch (cause) {
-    database?.close();
-    throw new DataError(
-      `Cannot open ${path} as a store of jobs: ${
-        (cause as Error).message
-      }; move it away to begin without jobs`,
-      { cause },
-    );
   }
 }
 

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import {
   drawNeedleImage,
-  type Kind,
   NEEDLE_DEFAULTS,
   needleDataset,
-  objectCoverage,
 } from "../../../lib/data/synthetic/needle.ts";
+import {
+  type Kind,
+  objectCoverage,
+} from "../../../lib/data/synthetic/needle_pixels.ts";
 import type { Drawing } from "../../../lib/data/synthetic/writer.ts";
 import { ConfigError } from "../../../lib/errors.ts";
 import { randomKey, RandomStream } from "../../../kernels/random.ts";

@@ -62,7 +62,7 @@ Deno.test("neighbouring ranges come in one request, others apart", async () => {
   source.close();
 });
 
-Deno.test("who asks for what is on its way gets it with the others", async () => {
+Deno.test("concurrent reads of a range share one request", async () => {
   await using server = await serveFile(file);
   const source = await openUrl(server.url);
   const first = new AbortController();
@@ -83,7 +83,7 @@ Deno.test("who asks for what is on its way gets it with the others", async () =>
   source.close();
 });
 
-Deno.test("what is kept has a bound", async () => {
+Deno.test("the cache of ranges has a bound", async () => {
   await using server = await serveFile(file);
   const source = await openUrl(server.url, { cacheBytes: 250 });
   for (const offset of [50_000, 60_000, 70_000, 70_000, 50_000]) {
@@ -154,7 +154,7 @@ for (const trouble of passing) {
   });
 }
 
-Deno.test("what cannot pass is not tried again", async () => {
+Deno.test("a permanent refusal is not retried", async () => {
   const cases: [Trouble, RegExp][] = [
     [{ kind: "status", status: 404 }, /the server answered 404 Not Found$/],
     [{ kind: "status", status: 403 }, /the server answered 403 Forbidden$/],

@@ -109,7 +109,7 @@ Deno.test("transparent pixels of a mask mark nothing: BMP", async () => {
   });
 });
 
-Deno.test("a mask is bright by what is seen of it: half-transparent white is dark grey", async () => {
+Deno.test("a mask's brightness includes its alpha: half-transparent white is dark grey", async () => {
   await withFolder(async (folder) => {
     const path = join(folder, "mask.png");
     const mask = quarters(

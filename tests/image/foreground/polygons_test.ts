@@ -55,7 +55,7 @@ Deno.test("a ring that is not closed is the same as one that is", async () => {
   assert.equal(triangle[0]![0]!.length, 4);
 });
 
-Deno.test("what is wrong with a ring is told with its place, in one line", async () => {
+Deno.test("a bad ring is named with its place, in one line", async () => {
   const good = feature([RING]);
   const collection = (...features: unknown[]) => ({
     type: "FeatureCollection",

@@ -115,7 +115,7 @@ Deno.test("BMP: the padding of the last row may be missing", () => {
   assert.deepEqual([...pixels.data], RED);
 });
 
-Deno.test("BMP: what is damaged or not supported is refused by reason", () => {
+Deno.test("BMP: damaged and unsupported files are refused by reason", () => {
   const good: Bmp = { width: 1, height: 1, bits: 24, rows: [0, 0, 0, 0] };
   const cases: [file: Uint8Array, reason: RegExp][] = [
     [bmpFile({ ...good, rows: [0, 0] }), /truncated: 1 x 1 px of 24 bits/],
@@ -150,7 +150,7 @@ const OTHER_ALPHA = /A1_R5|A4_R4|A8_R8_G8_B8_Rgb/;
 const originals = sharedData("hostile", "image-rs-bmp");
 const references = sharedData("hostile", "image-rs-bmp-reference");
 Deno.test({
-  name: "BMP: equal to what image-rs decodes, pixel by pixel",
+  name: "BMP: equal to image-rs, pixel by pixel",
   ignore: references === undefined,
   fn: async () => {
     let compared = 0;

@@ -53,7 +53,7 @@ const OTHERS: [string, Uint8Array, RegExp][] = [
 ];
 
 for (const [name, bytes, reason] of OTHERS) {
-  Deno.test(`a DICOM file that is no slide is told what it is: ${name}`, async () => {
+  Deno.test(`a DICOM file that is no slide is named: ${name}`, async () => {
     using folder = new TemporaryFolder();
     await using server = await serveFile(bytes);
     for (const path of [folder.write("a.dcm", bytes), server.url]) {
@@ -108,7 +108,7 @@ for (
 ) {
   const path = sharedData(...parts);
   Deno.test({
-    name: `${parts.join("/")} is told what it is`,
+    name: `${parts.join("/")} is named`,
     ignore: path === undefined ||
       (parts[0] === "wsi" && version?.startsWith("4")) === true,
     fn: async () => {

@@ -18,7 +18,7 @@ import {
 import type { Pyramid } from "../../../lib/image/pyramid.ts";
 import { sharedData } from "../../shared_data.ts";
 import { serveFile } from "../file_server.ts";
-import { makeTiff, ramps, text } from "../handmade_tiff.ts";
+import { makeTiff, ramps, text } from "../tiff/handmade_tiff.ts";
 import { readAll, TemporaryFolder } from "../pictures.ts";
 
 const version = openSlideVersion();
@@ -107,7 +107,7 @@ Deno.test({
   },
 });
 
-Deno.test("what OpenSlide reads is refused by name elsewhere", async () => {
+Deno.test("without OpenSlide its formats are refused by name", async () => {
   await using server = await serveFile(await Deno.readFile(trestle));
   await assert.rejects(
     openImage(server.url),

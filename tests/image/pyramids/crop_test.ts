@@ -57,7 +57,7 @@ Deno.test("a part has no more of a level than the image", () => {
   assert.deepEqual(size(8000), []); // of the last 3 px it has nothing
 });
 
-Deno.test("a part announces what it then reads", async () => {
+Deno.test("a part announces its reads", async () => {
   const told: unknown[] = [], read: unknown[] = [];
   class Listening extends WrappedPyramid {
     override prefetch(regions: readonly Region[], level: number): void {

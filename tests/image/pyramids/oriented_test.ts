@@ -44,7 +44,7 @@ Deno.test("orient moves every pixel where the geometry says", async () => {
   }
 });
 
-Deno.test("orient shows what a viewer shows for a file with that EXIF or TIFF tag", async () => {
+Deno.test("orient shows the same as a viewer for each EXIF or TIFF tag", async () => {
   using folder = new TemporaryFolder();
   const picture = toSharp(asymmetricPicture(24, 16)).removeAlpha();
   const formats = {
@@ -105,7 +105,7 @@ Deno.test("orient: a region is the same part of the whole, zero outside", async 
   }
 });
 
-Deno.test("orient: what is announced is what is then read", async () => {
+Deno.test("orient reads the regions that it announced", async () => {
   const told: Region[] = [], read: Region[] = [];
   class Listening extends WrappedPyramid {
     override prefetch(regions: readonly Region[]): void {

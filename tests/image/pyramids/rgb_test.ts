@@ -26,7 +26,7 @@ Deno.test("halve takes rounded means of 2 x 2 px, each channel its own", () => {
   assert.deepEqual(halve(grey(4, 0, 4, 9, 9, 8, 5, 9, 8)), grey(2, 4, 9));
 });
 
-Deno.test("halve leaves out an odd last row and column", () => {
+Deno.test("halve omits an odd last row and column", () => {
   const odd = grey(3, 1, 1, 200, 1, 1, 200, 200, 200, 200);
   assert.deepEqual(halve(odd), grey(1, 1));
 });

@@ -39,7 +39,7 @@ Deno.test("each stain changes by its own factor", () => {
   );
 });
 
-Deno.test("a stain becomes another colour, and what neither explains stays", () => {
+Deno.test("a stain becomes another colour, and the rest of a pixel stays", () => {
   const [from, to] = [
     { haematoxylin: HAEMATOXYLIN, eosin: EOSIN },
     { haematoxylin: [0.5, 0.8, 0.3], eosin: [0.2, 0.9, 0.4] },

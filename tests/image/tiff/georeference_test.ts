@@ -245,7 +245,7 @@ Deno.test("a place that is damaged leaves the image as it is, with a word", asyn
   });
 });
 
-Deno.test("a transformation that maps no pixels to places is left out", async () => {
+Deno.test("a transformation that maps no pixels to places is omitted", async () => {
   for (const values of [[NaN, 1, 0], [0, 0, 0], [1, 0, 0], [Infinity, 1, 0]]) {
     const scale: Field = {
       tag: TAG.modelPixelScale,
@@ -264,7 +264,7 @@ Deno.test("a transformation that maps no pixels to places is left out", async ()
   }
 });
 
-Deno.test("an image that is turned says that its place is left out", async () => {
+Deno.test("an image that is turned warns that its place is omitted", async () => {
   const turned = { tag: TAG.orientation, type: TYPE.short, values: [6] };
   await withFile(geoTiff([SCALE, TIEPOINT, turned]), async (path, folder) => {
     const { image, copy } = await copied(path, folder);

@@ -10,7 +10,7 @@ import {
   plain,
   ramps,
   text,
-} from "../handmade_tiff.ts";
+} from "./handmade_tiff.ts";
 import { sharedData } from "../../shared_data.ts";
 import { TemporaryFolder } from "../pictures.ts";
 

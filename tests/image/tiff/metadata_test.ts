@@ -12,7 +12,7 @@ import {
   rational,
   text,
   type Value,
-} from "../handmade_tiff.ts";
+} from "./handmade_tiff.ts";
 import {
   asymmetricPicture,
   readAll,
@@ -303,7 +303,7 @@ Deno.test("an integer of any type is the number that it is", async () => {
   }
 });
 
-Deno.test("what a page cannot be without must be a whole number from 0", async () => {
+Deno.test("tags that a page needs must be whole numbers from 0", async () => {
   for (
     const [tags, reason] of [
       [{ 256: numbers(11, WIDTH) }, /tag 256 has values of type 11$/],
@@ -336,7 +336,7 @@ for (
     ["geoKeys", 34735, numbers(3, 1, 1, 0, 0)],
   ] as [string, number, Value][]
 ) {
-  Deno.test(`${name} beyond the end of the file is left out`, async () => {
+  Deno.test(`${name} beyond the end of the file is ignored`, async () => {
     const { warnings } = await withTags({ [tag]: beyond(value) });
     assert.deepEqual(warnings, [
       `${name} (tag ${tag}) lies beyond the end of the file: ignored`,
@@ -344,7 +344,7 @@ for (
   });
 }
 
-Deno.test("values of no known type, and empty ones, are left out", async () => {
+Deno.test("values of no known type, and empty ones, are ignored", async () => {
   const odd = await withTags({ 270: { ...text("what"), type: 99 } });
   assert.deepEqual(odd.warnings, [
     "description (tag 270) has values of type 99: ignored",
@@ -357,7 +357,7 @@ Deno.test("values of no known type, and empty ones, are left out", async () => {
   assert.deepEqual(none.warnings, []);
 });
 
-Deno.test("what a page cannot be without, beyond the end, is an error", async () => {
+Deno.test("a tag that a page needs, beyond the end, is an error", async () => {
   for (const tag of [258, 324, 325]) {
     const value = beyond(numbers(4, 8, 8, 8));
     await assert.rejects(withTags({ [tag]: { ...value, count: 12 } }), {
@@ -419,7 +419,7 @@ for (
 ) {
   const path = sharedData("corners", name);
   Deno.test({
-    name: `corners/${name}: what it says of itself`,
+    name: `corners/${name}: its metadata`,
     ignore: path === undefined,
     fn: async () => {
       const image = await openImage(path!);
@@ -458,7 +458,7 @@ for (const tile of [undefined, 16]) {
   });
 }
 
-Deno.test("what libvips decodes keeps what its TIFF says", async () => {
+Deno.test("pages decoded by libvips keep the metadata of their TIFF", async () => {
   using folder = new TemporaryFolder();
   const bytes = await toSharp(asymmetricPicture(40, 30)).removeAlpha()
     .toColourspace("cmyk").tiff({ compression: "none", xres: 2000, yres: 2000 })

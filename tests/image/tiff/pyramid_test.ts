@@ -225,7 +225,7 @@ Deno.test("OME-TIFF says micrometres per px", async () => {
   assert.equal(image.mpp, 0.25);
 });
 
-Deno.test("what cannot be decoded is refused by name", async () => {
+Deno.test("pages that cannot be decoded are refused by name", async () => {
   await assert.rejects(
     openImage(fixture("lzma.tif")),
     /as TIFF: compression LZMA is not supported$/,
@@ -395,7 +395,7 @@ function twoTiles(tiles: readonly Uint8Array[], compression: number) {
   return Buffer.concat([encodeHeader(at, false), ...tiles, directory]);
 }
 
-Deno.test("a block that the file leaves out is black", async () => {
+Deno.test("a block that the file omits is black", async () => {
   using folder = new TemporaryFolder();
   const tiles = [new Uint8Array(256).fill(77), new Uint8Array(0)];
   const image = await openImage(folder.write("a", twoTiles(tiles, 1)));

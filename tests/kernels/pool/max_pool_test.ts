@@ -86,7 +86,7 @@ Deno.test("the max pool's references equal windows by hand", () => {
   );
 });
 
-Deno.test("a max pool refuses what leaves nothing", () => {
+Deno.test("a max pool refuses sizes with an empty result", () => {
   const x = { shape: [1, 1, 5, 3] } as unknown as tf.Tensor4D;
   assert.throws(
     () => maxPool(x),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import { Top } from "../../../kernels/sample/top_k.ts";
 
-Deno.test("Top keeps what a full sort would put first", () => {
+Deno.test("Top keeps the first of a full sort", () => {
   const stream = new RandomStream(randomKey(1));
   for (const [length, k] of [[1, 1], [5, 7], [101, 10], [1000, 999]] as const) {
     const values = Array.from({ length }, () => stream.below(50)); // many ties

@@ -47,7 +47,15 @@ export const DATA: readonly MutantGroup[] = [
         "isUrl(image) ? image : resolve(folder, image)",
         "resolve(folder, image)",
       ],
+    ],
+  },
+  {
+    file: "lib/data/leaks.ts",
+    tests: ["tests/data/leaks_test.ts"],
+    changes: [
       ["leaks.length > shown.length", "leaks.length > LEAKS_SHOWN + 1"],
+      ["if (fold !== undefined) parts", "if (false) parts"],
+      ["if (key === undefined) continue;", ""],
     ],
   },
   {
@@ -65,9 +73,10 @@ export const DATA: readonly MutantGroup[] = [
   },
   {
     file: "lib/data/table.ts",
-    tests: ["tests/data/manifest_test.ts", "tests/data/folds_test.ts"],
+    tests: ["tests/data/manifest_test.ts", "tests/data/table_test.ts"],
     changes: [
-      ["text.replaceAll('\"', '\"\"')", "text"],
+      ["[columns, ...rows]", "[...rows]"],
+      ["{ quoted_match: /^\\s|\\s$/ }", "{}"],
       ["columns.indexOf(column) < i", "columns.indexOf(column) > i"],
       [".toSorted((a, b) => a.line - b.line)", ""],
       ["if (size > MAX_BYTES) {", "if (false) {"],

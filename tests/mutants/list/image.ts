@@ -200,15 +200,12 @@ export const IMAGE: readonly MutantGroup[] = [
     file: "lib/image/image_cache.ts",
     tests: ["tests/image/image_cache_test.ts"],
     changes: [
-      [
-        "if (this.#bytes <= this.#maxBytes) break;",
-        "if (this.#bytes < this.#maxBytes) break;",
-      ],
-      [
-        "this.#images.set(path, shared); // the latest use is last",
-        "// the latest use is last",
-      ],
-      ["if (users === 0) image.then", "image.then"],
+      ["size <= this.#images.maxSize", "size < this.#images.maxSize"],
+      ["this.#images.get(path) ??", "this.#images.peek(path) ??"],
+      ["this.#opening.get(path) ??", ""],
+      ["if (--shared.users > 0) return;", ""],
+      ["      dispose: release,\n", ""],
+      ["if (isOpen && size", "if (size"],
       ["    if (this.#closed) return;\n", ""],
       [
         "const image = await withSignal(shared.image, signal);",

@@ -76,6 +76,17 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "lib/serve/jobs/schema.ts",
+    tests: ["tests/serve/jobs/schema_test.ts"],
+    changes: [
+      ["if (version > STEPS.length) {", "if (version >= STEPS.length) {"],
+      ["if (version > STEPS.length) {", "if (false) {"],
+      ["STEPS.slice(version)", "STEPS.slice(version + 1)"],
+      ['  database.exec("BEGIN IMMEDIATE"); // another', "  // another"],
+      ["  database.exec(`PRAGMA user_version = ${STEPS.length}`);\n", ""],
+    ],
+  },
+  {
     file: "lib/serve/jobs/sqlite_store.ts",
     tests: ["tests/serve/jobs/sqlite_store_test.ts"],
     changes: [

@@ -129,8 +129,8 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/crossval.ts",
-    tests: ["tests/train/crossval_test.ts"],
+    file: "lib/train/runs/crossval.ts",
+    tests: ["tests/train/runs/crossval_test.ts"],
     changes: [
       [".sort((a, b) => a - b);\n  // In", ".sort((a, b) => b - a);\n  // In"],
       [

@@ -110,7 +110,7 @@ Deno.test("a host without a port means the usual one", async () => {
   );
 });
 
-Deno.test("what no address could match is told apart from a host", () => {
+Deno.test("a pattern that no address can match is told apart from a host", () => {
   const hosts = [
     ...["example.org", "EXAMPLE.org", "example.org:80", "example.org:443"],
     ...["10.0.0.1:8080", "[2001:db8::1]", "[2001:db8::1]:8080", "localhost"],
@@ -160,7 +160,7 @@ Deno.test("a host that is silent is told of as such", async () => {
   });
 });
 
-Deno.test("queries and users are left out of messages", () => {
+Deno.test("messages omit queries and users", () => {
   assert.equal(
     withoutSecrets("https://user:pass@host.org:8443/a/b.tif?sig=secret#x"),
     "https://host.org:8443/a/b.tif",

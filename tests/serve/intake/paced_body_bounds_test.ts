@@ -35,7 +35,7 @@ async function received(
   return bytes;
 }
 
-Deno.test("a body may have as many bytes as are allowed, and no more", async () => {
+Deno.test("a body may have as many bytes as allowed, not one more", async () => {
   for (const bytes of [0, 9, 10]) {
     assert.equal(await received(body(bytes).stream), bytes);
   }

@@ -97,7 +97,7 @@ Deno.test("a body that stops coming leaves nothing", async () => {
   }, IMPATIENT);
 });
 
-Deno.test("what a process that is gone has left goes, that of others stays", async () => {
+Deno.test("uploads of a process that is gone are removed, those of others stay", async () => {
   await withUploads(async (uploads, folder) => {
     const kept = await uploads.receive(bodyOf("kept"), { signal: never });
     const abandoned = join(folder, "abandoned");

@@ -95,7 +95,7 @@ Deno.test("a process that ends before its job did leaves the upload to the next"
   });
 });
 
-Deno.test("an upload of which nothing can be made goes once that is said", async () => {
+Deno.test("an upload that cannot be read is removed with its error", async () => {
   await withJob("bad", async ({ store, runner, folder }) => {
     const { state, error } = await end(store, runner);
     assert.equal(state, "failed");

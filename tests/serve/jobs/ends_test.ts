@@ -104,7 +104,7 @@ Deno.test("a server that stops is no setback of its jobs", async () => {
   }
 });
 
-Deno.test("what a job reports is kept, its last word too", async () => {
+Deno.test("reports of a job are kept, the last one too", async () => {
   await using world = await World.make();
   const seen: unknown[] = [];
   world.start(async ({ report, assertHeld }) => {

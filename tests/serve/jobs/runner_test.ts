@@ -13,7 +13,7 @@ import { eventually, within } from "../../waiting.ts";
 
 const LEASE_MS = 100;
 
-Deno.test("who slept through its lease adds nothing to what another has done", async () => {
+Deno.test("a holder whose lease expired adds nothing to the work of the next", async () => {
   const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
   const store = new SqliteJobStore(join(folder, "jobs.sqlite"), {
     leaseMs: LEASE_MS,

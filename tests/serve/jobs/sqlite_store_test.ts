@@ -77,7 +77,7 @@ Deno.test("a job is claimed once, the oldest first, by its kind", async () => {
   });
 });
 
-Deno.test("a silent holder loses its job and can change it no more", async () => {
+Deno.test("a silent holder loses its job and can no longer change it", async () => {
   await withStores(async (one, two, clock) => {
     await one.add(newJob("a"));
     const lost = (await one.claim(KINDS))!;
@@ -138,7 +138,7 @@ Deno.test("a job that was asked to stop ends with its holder", async () => {
   });
 });
 
-Deno.test("a job that ends every holder is given up", async () => {
+Deno.test("a job that crashes every holder fails", async () => {
   await withStores(async (one, _, clock) => {
     await one.add(newJob("a"));
     let claims = 0;
@@ -266,7 +266,7 @@ Deno.test("no job trains a model of a name that is taken", async () => {
   });
 });
 
-Deno.test("the queue is bounded, and what ended long ago is forgotten", async () => {
+Deno.test("the queue is bounded, and jobs that ended long ago are removed", async () => {
   await withStores(async (one) => {
     await one.add(newJob("a"));
     await one.add(newJob("b"));

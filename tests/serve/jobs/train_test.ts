@@ -14,7 +14,7 @@ import {
 
 const folder = folderOfFile(drawModels);
 
-Deno.test("training refuses what classification refuses as too large", async () => {
+Deno.test("training refuses images that classification refuses as too large", async () => {
   const limits = { ...DEFAULT_LIMITS, maxPixels: 100 * 100 }; // they have 128
   await withServer(folder, { limits }, async (url) => {
     const response = await post(`${url}/v1/train`, {

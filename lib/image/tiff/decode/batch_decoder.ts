@@ -16,7 +16,8 @@ import {
   HEADER_BYTES,
   TYPE,
 } from "../directory.ts";
-import type { Compression, TiffPage } from "../page.ts";
+import type { Compression } from "../compression.ts";
+import type { TiffPage } from "../page.ts";
 import { TAG } from "../tags.ts";
 import { jpegFrame } from "./pictures.ts";
 

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { openImage } from "../../../../lib/image/open.ts";
 import { pixelAt, readAll, TemporaryFolder } from "../../pictures.ts";
-import { tiffFile } from "../../tiff_files.ts";
+import { tiffFile } from "../tiff_files.ts";
 import {
   greyAt,
   layouts,
@@ -14,11 +14,11 @@ import {
   sampleAt,
   shows,
   SIZE,
-} from "../../tiff_kinds.ts";
+} from "../tiff_kinds.ts";
 
 const ALPHA = "has alpha: composited over white";
 
-Deno.test("a fourth channel without a meaning is left out: it is not alpha", async () => {
+Deno.test("a fourth channel without a meaning is ignored: it is not alpha", async () => {
   const base = { ...SIZE, value: sampleAt, samples: 4 };
   const recipes = [...layouts({ ...base, extra: [0] }), ...layouts(base)];
   for (const recipe of recipes) {

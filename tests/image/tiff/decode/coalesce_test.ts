@@ -25,7 +25,7 @@ function deferred(count: number) {
   );
 }
 
-Deno.test("what is on its way at the same time goes together", async () => {
+Deno.test("concurrent requests are coalesced", async () => {
   const { together, groups } = doubler(8);
   const coming = deferred(3);
   const results = coming.map(({ promise }) => together.run(promise));

@@ -23,7 +23,7 @@ Deno.test("a code may stand for the string that it begins", () => {
   assert.equal(decodeLzw(encoded, 3).length, 3, "no more than asked for");
 });
 
-Deno.test("a code that refers to what has not been is an error", () => {
+Deno.test("a code that refers to a later entry is an error", () => {
   for (
     const codes of [[CLEAR, 258], [CLEAR, 97, 259], [CLEAR, 97, 98, 300], [
       ...[CLEAR, 97, 98, 258, CLEAR, 258],

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { deflateSync } from "node:zlib";
 import { openImage } from "../../../../lib/image/open.ts";
 import { pixelAt, readAll, TemporaryFolder } from "../../pictures.ts";
-import { asciiField, tiffFile, type TiffRecipe } from "../../tiff_files.ts";
+import { asciiField, tiffFile, type TiffRecipe } from "../tiff_files.ts";
 import {
   greyAt,
   over,
@@ -15,9 +15,9 @@ import {
   shows,
   SIZE,
   softAt,
-} from "../../tiff_kinds.ts";
+} from "../tiff_kinds.ts";
 
-Deno.test("a piece that is left out has the colour of zero, or of nodata", async () => {
+Deno.test("an omitted piece has the colour of zero, or of nodata", async () => {
   const grey = { ...SIZE, value: sampleAt };
   const invert = (rgb: Rgb) => rgb.map((v) => 255 - v) as Rgb;
   const cases: [TiffRecipe, (x: number, y: number) => Rgb, empty: Rgb][] = [
@@ -64,12 +64,12 @@ Deno.test("a piece that is left out has the colour of zero, or of nodata", async
   }
 });
 
-Deno.test("a file of one strip that is left out is empty, not its header", async () => {
+Deno.test("a file whose only strip is omitted is empty, not its header", async () => {
   const recipe = { width: 600, height: 600, value: sampleAt, missing: [0] };
   await shows(recipe, () => [0, 0, 0]);
 });
 
-Deno.test("a plane that is left out is zero, and the others are shown", async () => {
+Deno.test("an omitted plane is zero, and the others are shown", async () => {
   const base = { ...SIZE, value: sampleAt, planar: true };
   await shows(
     { ...base, samples: 3, rowsPerStrip: 37, missing: [1] },
@@ -112,7 +112,7 @@ Deno.test("a tile that lacks rows of the image is refused", async () => {
   image.close();
 });
 
-Deno.test("tiles that Aperio leaves out are made of the finer level", async () => {
+Deno.test("tiles that Aperio omits are made from the finer level", async () => {
   using folder = new TemporaryFolder();
   const level = (scale: number, missing: number[]): TiffRecipe => ({
     width: 80 / scale,

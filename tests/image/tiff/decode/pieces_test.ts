@@ -12,7 +12,7 @@ import {
   shortField,
   tiffFile,
   type TiffRecipe,
-} from "../../tiff_files.ts";
+} from "../tiff_files.ts";
 import {
   greyAt,
   over,
@@ -24,7 +24,7 @@ import {
   SIZE,
   softAt,
   softRgb,
-} from "../../tiff_kinds.ts";
+} from "../tiff_kinds.ts";
 
 Deno.test("strips of zstd, PackBits and the LZW of before TIFF 5", async () => {
   for (const compression of ["zstd", "packbits", "lzw"] as const) {
@@ -75,7 +75,7 @@ async function jpegs(
   );
 }
 
-Deno.test("JPEG tiles: planes apart, four channels, and only what the image has", async () => {
+Deno.test("JPEG tiles: planes apart, four channels, and only the image's own pixels", async () => {
   const size = { width: 40, height: 27, tile: 16, value: softAt };
   const base: TiffRecipe = { ...size, compression: "jpeg" };
   const cases: [TiffRecipe, (x: number, y: number) => Rgb][] = [
@@ -141,7 +141,7 @@ Deno.test("a picture in one large strip is decoded once and held", async () => {
   );
 });
 
-Deno.test("libvips decodes what blocks lack, and nothing that is refused for its meaning", async () => {
+Deno.test("libvips decodes pages that blocks lack, and none that is refused for its meaning", async () => {
   const cmyk = { ...SIZE, photometric: 5, value: () => 0 };
   const white = () => [255, 255, 255] as Rgb;
   const warnings = await shows({ ...cmyk, samples: 4 }, white, 2);

@@ -7,7 +7,7 @@ import {
   type PieceSamples,
   shortField,
   type TiffRecipe,
-} from "../../tiff_files.ts";
+} from "../tiff_files.ts";
 import {
   layouts,
   PALETTE,
@@ -16,7 +16,7 @@ import {
   sampleAt,
   shows,
   SIZE,
-} from "../../tiff_kinds.ts";
+} from "../tiff_kinds.ts";
 
 Deno.test("numbers of few and odd bits are spread over 8", async () => {
   for (const bits of [1, 2, 4, 12, 24]) {

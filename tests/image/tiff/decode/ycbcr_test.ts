@@ -2,8 +2,8 @@
  * YCbCr of a TIFF that is no JPEG.
  */
 import { deflateSync } from "node:zlib";
-import { type PieceSamples, shortField } from "../../tiff_files.ts";
-import { type Rgb, shows, SIZE } from "../../tiff_kinds.ts";
+import { type PieceSamples, shortField } from "../tiff_files.ts";
+import { type Rgb, shows, SIZE } from "../tiff_kinds.ts";
 
 const KR = 0.2126, KB = 0.0722; // of BT.709
 const WEIGHTS = {

@@ -247,7 +247,7 @@ testOnWebGpu("convolutions keep no buffer of the device", async () => {
 
 const UNSUITED: Case = { x: [1, 3, 4, 17], outputs: 3, kernel: 1 };
 
-Deno.test("what no block fits is left to tfjs", () => {
+Deno.test("sizes that no block fits are left to tfjs", () => {
   const shape: ConvShape = valuesOf(CASES[0]!).shape;
   assert.ok(suitsWebGpu(shape));
   const changes: Partial<ConvShape>[] = [

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import type { ManifestEntry } from "../../lib/data/manifest.ts";
-import { preset } from "../../lib/model/presets.ts";
-import { foldTasks, tasksInTurn } from "../../lib/train/crossval.ts";
+import type { ManifestEntry } from "../../../lib/data/manifest.ts";
+import { preset } from "../../../lib/model/presets.ts";
+import { foldTasks, tasksInTurn } from "../../../lib/train/runs/crossval.ts";
 
 function entriesOf(folds: readonly (number | undefined)[]): ManifestEntry[] {
   return folds.map((fold, i) => ({

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { readManifest } from "../../lib/data/manifest.ts";
-import { preset } from "../../lib/model/presets.ts";
-import { runData } from "../../lib/train/run_data.ts";
-import { withFolder, writeImages } from "../data/folder.ts";
+import { readManifest } from "../../../lib/data/manifest.ts";
+import { preset } from "../../../lib/model/presets.ts";
+import { runData } from "../../../lib/train/runs/run_data.ts";
+import { withFolder, writeImages } from "../../data/folder.ts";
 
-Deno.test("validation is a share of what is trained on, whoever made the split", async () => {
+Deno.test("validation is a share of the training images, whoever made the split", async () => {
   await withFolder(async (folder) => {
     const names = Array.from({ length: 40 }, (_, i) => `${i}.png`);
     await writeImages(folder, names);

@@ -12,7 +12,7 @@ import {
   type Field,
   HEADER_BYTES,
   TYPE,
-} from "../../lib/image/tiff/directory.ts";
+} from "../../../lib/image/tiff/directory.ts";
 
 /** Layout of a file; sizes in px. */
 export interface TiffRecipe {

@@ -4,8 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { openImage } from "../../lib/image/open.ts";
-import { pixelAt, readAll, TemporaryFolder } from "./pictures.ts";
+import { openImage } from "../../../lib/image/open.ts";
+import { pixelAt, readAll, TemporaryFolder } from "../pictures.ts";
 import { shortField, tiffFile, type TiffRecipe } from "./tiff_files.ts";
 
 export type Rgb = [red: number, green: number, blue: number];

@@ -5,16 +5,16 @@
  *
  * @module
  */
-import { environment } from "../engine/environment.ts";
-import type { Engine } from "../engine/select.ts";
-import { imageCache } from "../image/image_cache.ts";
-import type { OpenOptions } from "../image/open.ts";
-import type { ForegroundChoice } from "../image/foreground/tissue.ts";
-import type { Memory } from "../memory.ts";
-import type { Progress } from "./epoch_metrics.ts";
+import { environment } from "../../engine/environment.ts";
+import type { Engine } from "../../engine/select.ts";
+import { imageCache } from "../../image/image_cache.ts";
+import type { OpenOptions } from "../../image/open.ts";
+import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
+import type { Memory } from "../../memory.ts";
+import type { Progress } from "../epoch_metrics.ts";
 import { runData, type RunDataOptions } from "./run_data.ts";
-import { foregroundFile } from "./run_log.ts";
-import { train, type TrainingData, type TrainResult } from "./trainer.ts";
+import { foregroundFile } from "../run_log.ts";
+import { train, type TrainingData, type TrainResult } from "../trainer.ts";
 
 /** Options of {@linkcode trainRun}. */
 export interface TrainRunOptions extends RunDataOptions {

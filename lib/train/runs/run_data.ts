@@ -5,17 +5,17 @@
  * @module
  */
 import { join } from "node:path";
-import { splitEntries, validationPart, writeSplits } from "../data/folds.ts";
+import { splitEntries, validationPart, writeSplits } from "../../data/folds.ts";
+import { checkLeaks } from "../../data/leaks.ts";
 import {
-  checkLeaks,
   type Manifest,
   type ManifestEntry,
   readManifest,
-} from "../data/manifest.ts";
-import { DataError, UsageError } from "../errors.ts";
-import { writeJson } from "../files.ts";
-import type { Config } from "../model/config.ts";
-import type { TrainingData } from "./trainer.ts";
+} from "../../data/manifest.ts";
+import { DataError, UsageError } from "../../errors.ts";
+import { writeJson } from "../../files.ts";
+import type { Config } from "../../model/config.ts";
+import type { TrainingData } from "../trainer.ts";
 
 /** Files of a run's folder, beside the log and the checkpoints. */
 export const CONFIG_FILE = "config.json";

@@ -10,34 +10,31 @@
  * @module
  */
 import { join } from "node:path";
-import {
-  checkLeaks,
-  type ManifestEntry,
-  type Split,
-} from "../data/manifest.ts";
-import { foldSplit, validationPart, writeSplits } from "../data/folds.ts";
-import type { RoiSource } from "../data/rois.ts";
-import type { MeanInterval } from "../eval/bootstrap.ts";
-import { evaluate } from "../eval/evaluate.ts";
+import { checkLeaks } from "../../data/leaks.ts";
+import type { ManifestEntry, Split } from "../../data/manifest.ts";
+import { foldSplit, validationPart, writeSplits } from "../../data/folds.ts";
+import type { RoiSource } from "../../data/rois.ts";
+import type { MeanInterval } from "../../eval/bootstrap.ts";
+import { evaluate } from "../../eval/evaluate.ts";
 import {
   foldsAccuracy,
   foldsAuc,
   foldsBalancedAccuracy,
   overFolds,
-} from "../eval/intervals.ts";
+} from "../../eval/intervals.ts";
 import {
   type EvaluationReport,
   evaluationReport,
   predictionTable,
-} from "../eval/report.ts";
-import { exists, writeFileAtomically, writeJson } from "../files.ts";
-import { LAST, readCheckpoint } from "../model/checkpoint.ts";
-import type { Config } from "../model/config.ts";
-import { disposeParameters } from "../model/parameters.ts";
-import { startClock } from "./clock.ts";
+} from "../../eval/report.ts";
+import { exists, writeFileAtomically, writeJson } from "../../files.ts";
+import { LAST, readCheckpoint } from "../../model/checkpoint.ts";
+import type { Config } from "../../model/config.ts";
+import { disposeParameters } from "../../model/parameters.ts";
+import { startClock } from "../clock.ts";
 import { SPLITS_FILE } from "./run_data.ts";
-import { LOG_FILE, readLog } from "./run_log.ts";
-import { train, type TrainingData, type TrainOptions } from "./trainer.ts";
+import { LOG_FILE, readLog } from "../run_log.ts";
+import { train, type TrainingData, type TrainOptions } from "../trainer.ts";
 
 /** The protocols, in the order in which they are run. */
 export const PROTOCOLS = ["best-epoch", "held-out"] as const;
@@ -83,7 +80,7 @@ export interface CrossValidationOptions
   /** Folder of the whole; a fold's run is FOLDER/PROTOCOL/fold-N. */
   folder: string;
   classes: readonly string[];
-  regions: RoiSource | undefined;
+  rois: RoiSource | undefined;
 }
 
 /** The cells of a cross-validation, protocol by protocol. */
@@ -157,7 +154,7 @@ export async function runFold(
     signal,
   });
   disposeParameters(model.parameters);
-  const { classes, regions } = options;
+  const { classes, rois } = options;
   const elapsed = clock();
   const result: FoldResult = {
     ...task,
@@ -165,7 +162,7 @@ export async function runFold(
     seconds: elapsed.seconds + earlier.seconds,
     cpuSeconds: elapsed.cpuSeconds + earlier.cpuSeconds,
     peakBytes: twin ? twin.result.peakBytes : elapsed.peakBytes,
-    report: await evaluationReport(evaluation, { classes, regions, seed: 0 }),
+    report: await evaluationReport(evaluation, { classes, rois, seed: 0 }),
   };
   await writeFileAtomically(
     join(folder, "predictions.csv"),

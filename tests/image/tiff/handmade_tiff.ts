@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Rgb } from "../../lib/image/pyramids/rgb.ts";
+import type { Rgb } from "../../../lib/image/pyramids/rgb.ts";
 
 /** A value of a directory: its bytes, and its declared type, count and offset. */
 export interface Value {

@@ -1,0 +1,111 @@
+/**
+ * Checks of what a request for a job names, before the job is queued. Every
+ * fault is an {@linkcode InputError} of the request's field.
+ *
+ * @module
+ */
+import { ConfigError, DataError, UsageError } from "../../errors.ts";
+import { type Config, parseConfig, withSettings } from "../../model/config.ts";
+import { preset } from "../../model/presets.ts";
+import { checkReference } from "../../train/runs/run_data.ts";
+import { InputError } from "../errors.ts";
+import type { Sources } from "../intake/allowed_sources.ts";
+import type { ModelRegistry } from "../models.ts";
+import type { Messages } from "../redaction.ts";
+import type { BatchRequest, ClassifyByName, TrainRequest } from "../schemas.ts";
+import { type BatchJobRequest, readBatch } from "./batch.ts";
+import type { ClassifyJobRequest } from "./classify.ts";
+import type { TrainJobRequest } from "./train.ts";
+
+/** Parts of the server that the checks need. */
+export interface ChecksOptions {
+  models: ModelRegistry;
+  sources: Sources;
+  messages: Messages;
+}
+
+/** Turns requests as sent into those that are queued. */
+export class JobChecks {
+  readonly #options: ChecksOptions;
+
+  constructor(options: ChecksOptions) {
+    this.#options = options;
+  }
+
+  /** Checks an image that a request names. */
+  async image(
+    { uri, path, seed = 0, ...how }: ClassifyByName,
+  ): Promise<ClassifyJobRequest> {
+    const { models, sources } = this.#options;
+    if ((uri === undefined) === (path === undefined)) {
+      throw new InputError(
+        "uri",
+        'The request names no image: give "uri" or "path"',
+      );
+    }
+    if (path !== undefined) await sources.file(path);
+    else await sources.uri(uri!);
+    const { name: model } = models.loaded(how.model);
+    return { uri, path, seed, ...how, model };
+  }
+
+  /** Checks a table of images. */
+  async batch(
+    { manifest, heatmaps = false, seed = 0, ...how }: BatchRequest,
+  ): Promise<BatchJobRequest> {
+    const { models, sources } = this.#options;
+    const file = await sources.file(manifest);
+    await this.#asInput("manifest", () => readBatch(file));
+    const { name: model } = models.loaded(how.model);
+    return { ...how, seed, heatmaps, manifest: file, model };
+  }
+
+  /** Checks a model to train. */
+  async run(request: TrainRequest): Promise<TrainJobRequest> {
+    const { sources } = this.#options;
+    const { data, name, seed = 0 } = request;
+    const base = await this.#asInput("config", () => baseConfig(request));
+    const config = await this.#asInput(
+      "settings",
+      () => changed(base, request),
+    );
+    const file = await sources.file(data);
+    await this.#asInput("data", async () => {
+      checkReference(config, await sources.readManifest(file));
+    });
+    return { data: file, name, config, seed };
+  }
+
+  /** Turns a fault of a table or a configuration into a fault of `field`. */
+  async #asInput<T>(field: string, work: () => T | Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      const ofInput = [ConfigError, DataError, UsageError]
+        .some((kind) => cause instanceof kind);
+      if (!ofInput) throw cause;
+      const message = this.#options.messages.of(cause as Error);
+      throw new InputError(field, message, { cause });
+    }
+  }
+}
+
+function baseConfig({ preset: name, config }: TrainRequest): Config {
+  if (config === undefined) return preset(name ?? "colon");
+  if (name === undefined) return parseConfig(config, "the configuration");
+  throw new ConfigError(
+    "Both a preset and a configuration were given: give one of them",
+  );
+}
+
+function changed(
+  base: Config,
+  { settings = {}, epochs }: TrainRequest,
+): Config {
+  return withSettings(base, [
+    ...Object.entries(settings).map(([key, value]) =>
+      `${key}=${JSON.stringify(value)}`
+    ),
+    ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
+  ]);
+}
