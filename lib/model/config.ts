@@ -225,7 +225,7 @@ export const configSchema = z.strictObject({
   network: networkSchema,
   training: trainingSchema,
   evaluation: evaluationSchema,
-}).superRefine(({ view, network, training }, context) => {
+}).superRefine(({ view, network, training, evaluation }, context) => {
   const { scale1, scale2, tileSize, subTileSize, subTileStride } = view;
   const fault = (field: keyof typeof view, message: string) =>
     context.addIssue({ code: "custom", path: ["view", field], message });
@@ -253,6 +253,16 @@ export const configSchema = z.strictObject({
         : "it is missing: network.features = encoder needs a file",
     });
   }
+  for (
+    const { path, message } of headFaults({
+      view,
+      network,
+      training,
+      evaluation,
+    })
+  ) {
+    context.addIssue({ code: "custom", path, message });
+  }
   if (training.dense && !isFrozen(features)) {
     context.addIssue({
       code: "custom",
@@ -263,6 +273,40 @@ export const configSchema = z.strictObject({
     });
   }
 });
+
+/** Settings that do not go together with the head, or the support. */
+function headFaults(
+  { view, network, training, evaluation }: Pick<
+    Config,
+    "view" | "network" | "training" | "evaluation"
+  >,
+): { path: string[]; message: string }[] {
+  const isEvidence = network.head === "evidence";
+  const faults = [
+    {
+      found: isFrozen(network.features) && !isEvidence,
+      path: ["network", "head"],
+      message: `must be evidence for network.features = ${network.features}`,
+    },
+    {
+      found: isEvidence && network.attention === "instances",
+      path: ["network", "attention"],
+      message: "must not be instances under network.head = evidence",
+    },
+    {
+      found: isEvidence && evaluation.draws === "topN",
+      path: ["evaluation", "draws"],
+      message: "must be seeded under network.head = evidence",
+    },
+    {
+      found: training.contrastiveFrom !== null &&
+        (isEvidence || view.support !== null),
+      path: ["training", "contrastiveFrom"],
+      message: "must be null under network.head = evidence or view.support",
+    },
+  ];
+  return faults.filter(({ found }) => found);
+}
 
 type Extends<A extends B, B> = A;
 /** Compiles only if the schema has no field that {@linkcode Config} lacks. */

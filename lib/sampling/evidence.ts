@@ -73,7 +73,7 @@ export function evidenceOffsets(
 }
 
 /** Row of each drawn sub-tile, `[S]`. */
-function rowsOf({ rowOf, drawn }: Draws): Int32Array {
+export function rowsOf({ rowOf, drawn }: Draws): Int32Array {
   const rows: number[] = [];
   drawn.forEach((count, tile) => {
     for (let k = 0; k < count; k++) rows.push(rowOf[tile]!);
@@ -118,7 +118,15 @@ export function evidence(
     terms(logits),
     spread(tf.mul(values, sharpness) as tf.Tensor2D, rows),
   )) as tf.Tensor2D;
-  return { evidence: values, shares };
+  return { evidence: values, shares: constant(shares) };
+}
+
+/** The same values, through which no gradient flows. */
+function constant<T extends tf.Tensor>(values: T): T {
+  return tf.customGrad((input) => ({
+    value: tf.reshape(input as tf.Tensor, values.shape),
+    gradFunc: (dy) => tf.zerosLike(dy as tf.Tensor),
+  }))(values) as T;
 }
 
 /** Log-sum-exp over the sub-tiles of each row: `[S, C]` -> `[rows, C]`. */
