@@ -94,9 +94,10 @@ export type {
   Pixels,
   Pyramid,
 } from "./image/pyramid.ts";
-export type { Region, Size } from "./image/geometry.ts";
+export type { Point, Region, Size } from "./image/geometry.ts";
 export type { Fetch } from "./image/bytes/http_client.ts";
 export type { Traffic } from "./image/bytes/source.ts";
+export type { Polygon } from "./image/foreground/polygons.ts";
 export type { ForegroundChoice } from "./image/foreground/tissue.ts";
 export { ImageCache } from "./image/image_cache.ts";
 export type {
@@ -118,7 +119,12 @@ export type {
   WarmStartConfig,
 } from "./model/config_types.ts";
 export { preset, presetNames } from "./model/presets.ts";
-export { type Checkpoint, readCheckpoint } from "./model/checkpoint.ts";
+export {
+  type AnnotatedCount,
+  type Checkpoint,
+  readCheckpoint,
+} from "./model/checkpoint.ts";
+export type { Calibration } from "./model/calibration.ts";
 export type { Model, Normalisation } from "./model/model.ts";
 export type { Parameters, Variable } from "./model/parameters.ts";
 export type { StoredTensor } from "./model/safetensors.ts";
@@ -129,7 +135,13 @@ export {
   readManifest,
   type Split,
 } from "./data/manifest.ts";
-export type { AnnotatedObject, RoiSource } from "./data/rois.ts";
+export {
+  type AnnotatedObject,
+  readRois,
+  readRoisOf,
+  type RoiLayout,
+  type RoiSource,
+} from "./data/rois.ts";
 
 export type { Classification } from "./eval/classification.ts";
 export {
@@ -161,6 +173,7 @@ export {
   type MetricWithInterval,
 } from "./eval/report.ts";
 
+export type { BoxOptions, TrainingBoxes } from "./train/boxes.ts";
 export type { EpochFigures, Progress } from "./train/epoch_metrics.ts";
 export {
   type TrainedRun,

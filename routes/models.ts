@@ -60,7 +60,8 @@ const actionRoute = <Action extends string>(action: Action, summary: string) =>
 export function modelRoutes({ models }: Server) {
   const document = (model: ModelEntry): z.infer<typeof modelSchema> => {
     const { name, version, info } = model;
-    const { sha256, config, epoch, parameterCount, metrics } = info;
+    const { sha256, config, calibration, epoch, ...facts } = info;
+    const { parameterCount, metrics } = facts;
     return {
       name,
       version,
@@ -71,6 +72,7 @@ export function modelRoutes({ models }: Server) {
       epoch,
       parameterCount,
       metrics,
+      calibration,
       config,
     };
   };

@@ -80,7 +80,8 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
     const everything = foldTasks(entries, { protocols: PROTOCOLS });
     const results = await foldsDone(folder, everything); // of earlier calls, too
     const summaries = summariseFolds(results);
-    const record = { seed, config, foreground, summaries, results };
+    const boxes = setup.boxes ?? null;
+    const record = { seed, config, foreground, boxes, summaries, results };
     await writeJson(join(folder, CROSSVAL_FILE), record);
   };
   await save();
@@ -106,6 +107,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         cacheBytes: imageCacheBytes(setup) / workers,
         memoryBytes: shareOf(setup.memory?.bytes, workers),
         foreground: setup.foreground,
+        boxes: setup.boxes,
       },
       workers,
       onProgress([task], progress) { // of tasks run together the first one trains
@@ -160,10 +162,15 @@ function foldEntries({ manifest, folds, seed }: TrainSetup): ManifestEntry[] {
 }
 
 function foldText({ fold, protocol, bestEpoch, seconds, report }: FoldResult) {
-  const { accuracy, auc } = report.metrics;
+  const { metrics: { accuracy, auc }, annotated } = report;
+  const boxes = annotated
+    ? `, ${count(annotated.objects, "annotated object")} in ${
+      count(annotated.images, "training image")
+    }`
+    : "";
   return `fold ${fold} ${protocol}: accuracy ${figure(accuracy.value)}, AUC ${
     figure(auc.value)
-  }, epoch ${bestEpoch}, ${duration(seconds)}`;
+  }, epoch ${bestEpoch}, ${duration(seconds)}${boxes}`;
 }
 
 function crossValidationText(

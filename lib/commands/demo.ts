@@ -67,7 +67,7 @@ const FLAGS = {
     1,
   ),
   "shuffle-labels": toggle(
-    "give the training images random labels: accuracy must then stay near chance",
+    "give the training and validation images random labels: accuracy must then stay near chance",
   ),
   backend: COMMON_FLAGS.backend,
 };
@@ -89,21 +89,24 @@ const SETTINGS = [
   "view.samples=16",
   "evaluation.samples=48",
   "training.epochs=12",
-  "training.validation=0",
+  "training.validation=0", // the set has validation images
   "training.attentionLearningRate=0.0005",
   "training.entropyWeight=0.001",
   // One uniform draw in sixty hits a needle: too few to start learning from.
   'training.saliencyWarmStart={"steps":60,"frozenEpochs":4}',
 ];
 
-const CACHE_BYTES = 2 ** 30; // all 240 images
+// Validation images: they choose the epoch and calibrate the probabilities.
+const VALIDATION = 60;
+
+const CACHE_BYTES = 2 ** 30; // all 300 images
 
 /** Settings of a demo. */
 interface Demo {
   out: string;
   seed: number;
   config: Config;
-  /** Give the training images random labels. */
+  /** Give the training and validation images random labels. */
   shuffle: boolean;
   signal: AbortSignal;
 }
@@ -137,6 +140,7 @@ export async function run(argv: string[]): Promise<number> {
   console.log(JSON.stringify({
     accuracy: report.metrics.accuracy.value,
     auc: report.metrics.auc.value,
+    calibrationError: report.metrics.expectedCalibrationError.value,
     trainImages: side(manifest, "train").length,
     testImages: report.images,
     seconds,
@@ -152,7 +156,11 @@ function side({ entries }: Manifest, split: Split): ManifestEntry[] {
 
 async function draw({ out, seed, signal }: Demo): Promise<string> {
   const folder = join(out, "data");
-  const dataset = needleDataset({ ...NEEDLE_DEFAULTS, seed });
+  const dataset = needleDataset({
+    ...NEEDLE_DEFAULTS,
+    validation: VALIDATION,
+    seed,
+  });
   if (await hasDataset(folder, dataset)) return writtenDataset(folder).manifest;
   const line = new ProgressLine();
   const { manifest } = await writeDataset(folder, dataset, {
@@ -160,7 +168,7 @@ async function draw({ out, seed, signal }: Demo): Promise<string> {
     onProgress: (done, total) => line.show(`drawing ${done}/${total} images`),
   }).finally(() => line.clear());
   console.error(
-    `drew ${NEEDLE_DEFAULTS.images} images to train on and ${NEEDLE_DEFAULTS.test} to test: ${folder}`,
+    `drew ${NEEDLE_DEFAULTS.images} images to train on, ${VALIDATION} for validation and ${NEEDLE_DEFAULTS.test} to test: ${folder}`,
   );
   return manifest;
 }
@@ -181,9 +189,9 @@ async function learn(
   engine: Engine,
 ): Promise<void> {
   const folder = join(out, "run");
-  const trained = side(manifest, "train");
+  const learned = [...side(manifest, "train"), ...side(manifest, "validation")];
   const entries = [
-    ...shuffle ? shuffled(trained, seed) : trained,
+    ...shuffle ? shuffled(learned, seed) : learned,
     ...side(manifest, "test"),
   ];
   const line = new ProgressLine();
@@ -236,14 +244,16 @@ function summaryText(
   { images, metrics, attention }: EvaluationReport,
   heatmap: string,
 ): string {
-  const { accuracy, auc } = metrics;
+  const { accuracy, auc, expectedCalibrationError } = metrics;
   const { samples } = config.evaluation;
   const { low, high } = accuracy.interval!; // there is at least one image
   return [
     `on ${images} images never seen, reading ${samples} sub-tiles of ${config.view.subTileSize} px each:`,
     `  accuracy ${figure(accuracy.value)} (95 % interval ${figure(low)} to ${
       figure(high)
-    }), AUC ${figure(auc.value)}`,
+    }), AUC ${figure(auc.value)}, calibration error ${
+      figure(expectedCalibrationError.value)
+    }`,
     `  ${figure(attention!.drawn.value)} of the sub-tiles hit a needle, ${
       figure(attention!.chance.value)
     } would by chance`,

@@ -6,6 +6,7 @@
 import { checkLeaks } from "../data/leaks.ts";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
+import { count } from "../data/table.ts";
 import { DataError, ImageError } from "../errors.ts";
 import type { Evaluation } from "../eval/evaluate.ts";
 import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
@@ -17,6 +18,7 @@ import {
 } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
 import { peakMemoryBytes } from "../memory.ts";
+import type { Calibration } from "../model/calibration.ts";
 import { type Checkpoint, readCheckpoint } from "../model/checkpoint.ts";
 import { disposeParameters } from "../model/parameters.ts";
 import {
@@ -144,6 +146,7 @@ export async function run(argv: string[]): Promise<number> {
   const report = await evaluationReport(evaluation, {
     classes: model.classes,
     rois,
+    annotated: checkpoint.annotated,
     seed,
   });
   for (const { image, error } of report.failures) {
@@ -151,8 +154,12 @@ export async function run(argv: string[]): Promise<number> {
   }
   console.log(
     flags.json
-      ? JSON.stringify({ checkpoint: checkpoint.sha256, ...report })
-      : reportText(report, checkpoint),
+      ? JSON.stringify({
+        checkpoint: checkpoint.sha256,
+        calibration: model.calibration,
+        ...report,
+      })
+      : reportText(report, checkpoint, flags.samples),
   );
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return report.failures.length > 0 ? 1 : 0;
@@ -234,8 +241,10 @@ const METRIC_NAMES: Record<keyof EvaluationReport["metrics"], string> = {
 };
 
 function reportText(
-  { images, metrics, confusion, classes, attention }: EvaluationReport,
+  { images, metrics, confusion, classes, attention, annotated }:
+    EvaluationReport,
   { model, epoch, sha256 }: Checkpoint,
+  samples: number | undefined,
 ): string {
   const names = Object.entries(METRIC_NAMES) as [
     keyof typeof METRIC_NAMES,
@@ -245,6 +254,14 @@ function reportText(
     `checkpoint ${
       sha256.slice(0, 12)
     } (preset ${model.config.preset}, epoch ${epoch}) on ${images} images`,
+    calibrationText(model.calibration, samples),
+    ...(annotated
+      ? [
+        `trained on labels and ${
+          count(annotated.objects, "annotated object")
+        } in ${count(annotated.images, "training image")}`,
+      ]
+      : []),
     ...(classes.length === 2
       ? [`AUC, F1 and Brier score are those of "${classes[1]}"`]
       : []),
@@ -260,6 +277,25 @@ function reportText(
     ...confusionText(confusion, classes),
     ...(attention ? ["", ...attentionText(attention)] : []),
   ].join("\n");
+}
+
+/** How the probabilities were calibrated, and a warning if N was another. */
+function calibrationText(
+  calibration: Calibration | null,
+  drawn: number | undefined,
+): string {
+  if (calibration === null) {
+    return "probabilities are not calibrated: there were no or too few validation images";
+  }
+  const { temperature, bias, images, samples } = calibration;
+  const other = drawn !== undefined && drawn !== samples
+    ? `, not at these ${drawn}: they may be off`
+    : "";
+  return `probabilities are calibrated (temperature ${
+    figure(temperature)
+  }, bias ${
+    figure(bias)
+  }) on ${images} validation images at ${samples} sub-tiles${other}`;
 }
 
 /** True if there is a value without an interval. */

@@ -17,6 +17,7 @@ import {
 } from "../train/runs/crossval.ts";
 import type { Progress } from "../train/epoch_metrics.ts";
 import { type DoTask, serveTasks } from "../workers/pool.ts";
+import { type BoxChoice, boxOptions } from "./shared/boxes.ts";
 import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
 
 /** Settings shared by all folds of a cross-validation. */
@@ -33,6 +34,7 @@ export interface FoldSetup {
   cacheBytes: number;
   memoryBytes: number | undefined;
   foreground: ForegroundChoice | undefined;
+  boxes: BoxChoice | undefined;
 }
 
 /** Results of tasks run one after the other. */
@@ -45,15 +47,14 @@ export interface FoldOutcome {
 serveTasks<FoldSetup, readonly FoldTask[], FoldOutcome, Progress>(startFolds);
 
 async function startFolds(
-  { manifest, entries, backend, cacheBytes, memoryBytes, ...options }:
+  { manifest: path, entries, backend, cacheBytes, memoryBytes, ...options }:
     FoldSetup,
 ): Promise<DoTask<readonly FoldTask[], FoldOutcome, Progress>> {
   const engine = await startEngine(backend);
   const { classes } = options;
-  const rois = await readRois(
-    await readManifest(manifest, { classes }),
-    STUDY_LAYOUTS,
-  );
+  const manifest = await readManifest(path, { classes });
+  const rois = await readRois(manifest, STUDY_LAYOUTS);
+  const boxes = await boxOptions(options.boxes, manifest);
   const memory = new Memory(memoryBytes);
   const cache = imageCache(memory, cacheBytes);
   return async function runInTurn(tasks, { signal, onProgress }) {
@@ -64,6 +65,7 @@ async function startFolds(
           runFold(entries, task, {
             ...options,
             rois,
+            boxes,
             cache,
             memory,
             signal,

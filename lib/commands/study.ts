@@ -24,6 +24,7 @@ import {
 import { checkSameEntries } from "../train/runs/run_data.ts";
 import { environment } from "../engine/environment.ts";
 import type { Engine } from "../engine/select.ts";
+import { MANIFEST_ROIS } from "./shared/boxes.ts";
 import { COMMON_FLAGS, workers } from "./shared/common_flags.ts";
 import {
   parseFlags,
@@ -244,8 +245,13 @@ async function partOf(
   data: Data,
 ): Promise<CellResult | undefined> {
   const runs = join(folder, cell.folder);
-  const { config, protocols, data: name } = cell.variant;
-  const asked = { config, seed: cell.seed, foreground: undefined };
+  const { config, protocols, data: name, boxes: limit } = cell.variant;
+  const asked = {
+    config,
+    seed: cell.seed,
+    foreground: undefined,
+    boxes: limit === undefined ? undefined : { name: MANIFEST_ROIS, limit },
+  };
   if (!await crossValidationStarted(runs, asked)) return;
   const { entries } = await data.of(cell);
   await checkSameEntries(join(runs, FOLDS_FILE), entries);

@@ -12,6 +12,7 @@ import { writeFileAtomically } from "../files.ts";
 import type { Config } from "../model/config.ts";
 import type { CellResult } from "../study/rows.ts";
 import type { Cell } from "../study/study.ts";
+import { MANIFEST_ROIS } from "./shared/boxes.ts";
 import { same } from "./shared/run_folder.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
@@ -41,6 +42,8 @@ interface Asked {
   folds: readonly number[] | null;
   /** SHA-256 of the manifest. */
   data: string;
+  /** Training images whose objects it was trained on, if any. */
+  boxes?: number;
 }
 
 /**
@@ -94,9 +97,15 @@ async function askedOf(
   { variant, seed }: Cell,
   { manifest, folds }: CellPlace,
 ): Promise<Asked> {
-  const { config } = variant;
+  const { config, boxes } = variant;
   const hash = createHash("sha256").update(await Deno.readFile(manifest));
-  return { config, seed, folds: folds ?? null, data: hash.digest("hex") };
+  return {
+    config,
+    seed,
+    folds: folds ?? null,
+    data: hash.digest("hex"),
+    ...(boxes !== undefined && { boxes }),
+  };
 }
 
 /** Output of `train --json`. */
@@ -140,6 +149,9 @@ function trainArguments(
     ...["--folds", "manifest", "--seed", String(seed), "--workers", "1"],
     ...["--protocol", more.length > 0 ? "both" : protocol!],
     ...["--backend", backend, "--json"],
+    ...(variant.boxes === undefined
+      ? []
+      : ["--boxes", MANIFEST_ROIS, "--boxes-images", String(variant.boxes)]),
     ...(folds ?? []).flatMap((fold) => ["--fold", String(fold)]),
   ];
 }

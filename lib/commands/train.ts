@@ -11,12 +11,14 @@ import { Memory, peakMemoryBytes } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
 import { PROTOCOLS } from "../train/runs/crossval.ts";
 import { type TrainedRun, trainRun } from "../train/runs/run.ts";
+import { boxesText } from "../train/boxes.ts";
 import {
   checkReference,
   CONFIG_FILE,
   DEFAULT_TEST,
 } from "../train/runs/run_data.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
+import { BOX_FLAGS, boxChoice, boxOptions } from "./shared/boxes.ts";
 import {
   COMMON_FLAGS,
   parseForeground,
@@ -99,6 +101,7 @@ const FLAGS = {
   ),
   workers: workers("folds in parallel (one a core; one on webgpu)"),
   foreground: COMMON_FLAGS.foreground,
+  ...BOX_FLAGS,
   memory: {
     ...SHARED_MEMORY,
     about:
@@ -124,13 +127,20 @@ export async function run(argv: string[]): Promise<number> {
   const { data, config, folds } = request;
   const manifest = await readManifest(data);
   checkReference(config, manifest);
+  const boxes = await boxOptions(request.boxes, manifest);
   const engine = await announceEngine(request.backend);
   const signal = interruptSignal(
     folds === undefined
       ? "Stopped: --resume continues from the last complete epoch"
       : "Stopped: run the same command to continue",
   );
-  const setup: TrainSetup = { ...request, engine, manifest, signal };
+  const setup: TrainSetup = {
+    ...request,
+    engine,
+    manifest,
+    boxOptions: boxes,
+    signal,
+  };
   const code =
     await (folds === undefined ? trainOnce(setup) : crossValidate(setup));
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
@@ -151,6 +161,7 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
     protocols: protocol === "both" ? PROTOCOLS : [protocol],
     workers: flags.workers,
     foreground: await parseForeground(flags.foreground),
+    boxes: boxChoice(flags),
     memory: flags.memory,
     backend: flags.backend,
     resume,
@@ -175,10 +186,12 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
   const line = new ProgressLine();
   const result = await trainRun(engine, {
     ...setup,
+    boxes: setup.boxOptions,
     memory,
     imageBytes: imageCacheBytes(setup),
     onStart(data) {
       console.error(startText(data, setup));
+      if (data.boxes) console.error(`boxes: ${boxesText(data.boxes)}`);
       if (changed.length > 0) console.error(`changed: ${changed.join(", ")}`);
     },
     onProgress: (progress) => line.show(progressText(progress)),

@@ -1,37 +1,38 @@
 /**
- * Annotated objects of images, to measure where attention falls. Training never
- * uses them. They are read from a CSV per image, which the column `rois` of the
- * manifest names, or from `regions.csv` beside the manifest, with a column
- * `image`; data sets with a layout of their own bring a {@linkcode RoiLayout}. If
- * the images lie elsewhere, as in the splits that a run keeps, the tables may be
- * beside the images or their folder.
+ * Annotated objects of images, to measure where attention falls and, if asked
+ * for, to train on. The column `rois` of the manifest names a file per image, or
+ * one of many images; else they are in `regions.csv` beside the manifest. Data
+ * sets with a layout of their own bring a {@linkcode RoiLayout}. If the images
+ * lie elsewhere, as in the splits that a run keeps, the files may be beside the
+ * images or their folder. `annotations/file.ts` names the formats.
  *
- * An object is a box, `left,top,right,bottom`, or a point, `x,y`, in level-0 px,
- * and may have a `type`. All objects count, except those of type "lookalike".
+ * All objects count, except those of type "lookalike", of a type that ends in
+ * "*", which QuPath ignores as well ("Ignore*", "Region*"), and of a type that
+ * is the label of other images.
  *
  * @module
  */
 import { dirname, join, relative } from "node:path";
+import { DataError } from "../errors.ts";
 import { exists, spelled } from "../files.ts";
-import type { Region } from "../image/geometry.ts";
 import { isUrl } from "../image/bytes/source.ts";
-import { locateImage, type Manifest, type ManifestEntry } from "./manifest.ts";
-import { type Columns, Faults, readTable, type TableRow } from "./table.ts";
+import { readAnnotations } from "./annotations/file.ts";
+import { matchImages } from "./annotations/match.ts";
+import type { AnnotatedImage, AnnotatedObject } from "./annotations/object.ts";
+import type { Manifest, ManifestEntry } from "./manifest.ts";
 
-/** An annotated object; a point has no width and height. */
-export interface AnnotatedObject extends Region {
-  /** Kind of object, as its table names it. */
-  type?: string;
-}
+export type { AnnotatedObject };
 
 /** The annotations of a data set. */
 export interface RoiSource {
   /**
    * The objects of an image; empty if none are annotated.
    *
-   * @throws {DataError} If its table has faults.
+   * @throws {DataError} If its file has faults.
    */
   of(entry: ManifestEntry): Promise<AnnotatedObject[]>;
+  /** The image has annotations, perhaps of no object; a file of its own is not read. */
+  has(entry: ManifestEntry): Promise<boolean>;
   /** The image has its label because of this object. */
   relevant(entry: ManifestEntry, object: AnnotatedObject): boolean;
 }
@@ -43,38 +44,64 @@ export type Relevance = RoiSource["relevant"];
  * Finds the annotations of a data set with a layout of its own in `folder`;
  * undefined if that is not its layout.
  */
-export type RoiLayout = (folder: string) => Promise<RoiSource | undefined>;
+export type RoiLayout = (
+  folder: string,
+  entries: readonly ManifestEntry[],
+) => Promise<RoiSource | undefined>;
 
-const BOX = ["left", "top", "right", "bottom"] as const;
-const POINT = ["x", "y"] as const;
-const ALL_COLUMNS: Columns = {
-  required: [],
-  optional: ["image", ...BOX, ...POINT, "type", "objectId"],
-};
-
-// All annotated objects count, except synthetic look-alikes.
-const isNoLookalike: Relevance = (_, { type }) => type !== "lookalike";
+/** The rule for sets without a layout of their own. */
+function relevanceIn(entries: readonly ManifestEntry[]): Relevance {
+  const labels = new Set(entries.map(({ label }) => label));
+  return ({ label }, { type }) =>
+    type === undefined || type === label ||
+    type !== "lookalike" && !type.endsWith("*") && !labels.has(type);
+}
 
 /**
  * The annotations of a manifest, or undefined if it has none.
  *
  * @param layouts of data sets, tried after ours.
- * @throws {DataError} If a table of many images has faults.
+ * @throws {DataError} If a file of many images has faults.
  */
 export async function readRois(
   { folder, entries }: Pick<Manifest, "folder" | "entries">,
   layouts: readonly RoiLayout[] = [],
 ): Promise<RoiSource | undefined> {
   if (entries.some(({ rois }) => rois !== undefined)) {
-    return perImage(({ rois }) => rois, isNoLookalike);
+    return perImage(({ rois }) => rois, relevanceIn(entries), entries);
   }
   for (const place of [folder, ...foldersElsewhere(folder, entries)]) {
     for (const layout of [inOneTable, ...layouts]) {
-      const found = await layout(place);
+      const found = await layout(place, entries);
       if (found) return found;
     }
   }
   return undefined;
+}
+
+/**
+ * The annotations in one file for all images of a manifest.
+ *
+ * @throws {DataError} If it has faults, or is of one image, or of other images.
+ */
+export async function readRoisOf(
+  file: string,
+  { entries }: Pick<Manifest, "entries">,
+): Promise<RoiSource> {
+  const images = await imagesIn(file);
+  const objects = matchImages(file, images, { entries });
+  if (objects.size === 0) {
+    throw new DataError(
+      `Cannot use the annotations ${file}: ${
+        images[0] === undefined
+          ? "it has no image; export it again"
+          : `none of its images is in the manifest, such as "${
+            images[0].image
+          }"; write the paths of the manifest`
+      }`,
+    );
+  }
+  return ofSet(objects, relevanceIn(entries));
 }
 
 /** The folder of images outside of `folder`, and its parent. */
@@ -90,107 +117,79 @@ function foldersElsewhere(
   return [beside, dirname(beside)];
 }
 
-async function inOneTable(folder: string): Promise<RoiSource | undefined> {
+async function inOneTable(
+  folder: string,
+  entries: readonly ManifestEntry[],
+): Promise<RoiSource | undefined> {
   const path = join(folder, "regions.csv");
   return await exists(path)
-    ? await perSet(path, folder, isNoLookalike)
+    ? await perSet(path, entries, relevanceIn(entries))
     : undefined;
 }
 
-/** Annotations with one table per image, read on demand. */
+/**
+ * Annotations with a file per image, read on demand; several images may name
+ * the same file of many.
+ *
+ * @param entries all images of the manifest, which such a file may mean.
+ */
 export function perImage(
   locate: (entry: ManifestEntry) => string | undefined,
   relevant: Relevance,
+  entries: readonly ManifestEntry[] = [],
 ): RoiSource {
+  const sets = new Map<string, Map<string, AnnotatedObject[]>>();
   return {
     async of(entry) {
       const located = locate(entry);
       if (located === undefined) return [];
       const path = await spelled(located);
       if (!await exists(path)) return [];
-      return (await readObjects(path)).map(({ object }) => object);
+      const known = sets.get(path);
+      if (known) return known.get(entry.path) ?? [];
+      const read = await readAnnotations(path);
+      if ("objects" in read) return read.objects;
+      const set = matchImages(path, read.images, { entries });
+      sets.set(path, set);
+      return set.get(entry.path) ?? [];
+    },
+    async has(entry) {
+      const located = locate(entry);
+      return located !== undefined && await exists(await spelled(located));
     },
     relevant,
   };
 }
 
-/** Annotations with one table for all images. */
+/**
+ * Annotations with one table for all images, which it names by their paths.
+ *
+ * @throws {DataError} If it has faults.
+ */
 export async function perSet(
   path: string,
-  folder: string,
+  entries: readonly ManifestEntry[],
   relevant: Relevance,
 ): Promise<RoiSource> {
-  const objects = Map.groupBy(
-    await readObjects(path, ["image"]),
-    ({ image }) => locateImage(folder, image!).normalize(),
+  const images = await imagesIn(path);
+  return ofSet(matchImages(path, images, { entries, names: false }), relevant);
+}
+
+async function imagesIn(path: string): Promise<AnnotatedImage[]> {
+  const read = await readAnnotations(path);
+  if ("images" in read) return read.images;
+  throw new DataError(
+    `Cannot read ${path} as the annotations of many images: it names no image; write a column "image", or name the file in the manifest's column "rois"`,
   );
+}
+
+function ofSet(
+  objects: ReadonlyMap<string, AnnotatedObject[]>,
+  relevant: Relevance,
+): RoiSource {
   return {
-    of: (entry) =>
-      Promise.resolve(
-        (objects.get(entry.path.normalize()) ?? []).map(({ object }) => object),
-      ),
+    of: ({ path }) => Promise.resolve(objects.get(path) ?? []),
+    has: ({ path }) => Promise.resolve(objects.has(path)),
     relevant,
   };
-}
-
-async function readObjects(
-  path: string,
-  required: readonly string[] = [],
-): Promise<{ image?: string; object: AnnotatedObject }[]> {
-  const faults = new Faults(path);
-  const { columns, rows } = await readTable(path, {
-    required,
-    optional: ALL_COLUMNS.optional,
-  }, faults);
-  const isBox = columns.includes("left");
-  const needed = [...required, ...isBox ? BOX : POINT];
-  for (const column of needed) {
-    if (!columns.includes(column)) {
-      faults.add(1, `missing column "${column}": name it in the header`);
-    }
-  }
-  const objects = rows.map((row) => {
-    for (const column of needed) {
-      if (row.fields[column] === undefined) {
-        faults.add(row.line, `empty ${column}: fill it in`);
-      }
-    }
-    const { image, type = row.fields.objectId } = row.fields;
-    return {
-      ...(image !== undefined && { image }),
-      object: {
-        ...isBox ? parseBox(row, faults) : parsePoint(row, faults),
-        ...(type !== undefined && { type }),
-      },
-    };
-  });
-  faults.throwIfAny();
-  return objects;
-}
-
-function parseBox(row: TableRow, faults: Faults): Region {
-  const [left, top, right, bottom] = BOX.map((c) =>
-    parsePx(row, c, faults)
-  ) as [number, number, number, number];
-  if (right < left || bottom < top) {
-    faults.add(row.line, "right and bottom lie before left and top");
-  }
-  return { x: left, y: top, width: right - left, height: bottom - top };
-}
-
-function parsePoint(row: TableRow, faults: Faults): Region {
-  const [x, y] = POINT.map((c) => parsePx(row, c, faults)) as [number, number];
-  return { x, y, width: 0, height: 0 };
-}
-
-function parsePx(
-  { line, fields }: TableRow,
-  column: string,
-  faults: Faults,
-): number {
-  const value = Number(fields[column] ?? 0); // an empty one is already a fault
-  if (!Number.isFinite(value)) {
-    faults.add(line, `${column} is "${fields[column]}": write a number of px`);
-  }
-  return value;
 }

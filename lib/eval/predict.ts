@@ -12,6 +12,7 @@ import {
   foregroundOf,
 } from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
+import { calibratedSoftmax } from "../model/calibration.ts";
 import type { Config } from "../model/config.ts";
 import type { Drawn, LookImage, Timings } from "../model/look/draws.ts";
 import { stainsFor } from "../model/look/input.ts";
@@ -167,11 +168,11 @@ async function predicted(model: Model, look: Look): Promise<PredictedBatch> {
 
 /** One prediction a glimpse. */
 async function readPredictions(
-  { classes }: Model,
+  { classes, calibration }: Model,
   { glimpses, draws }: Drawn,
   scored: Classified,
 ): Promise<Prediction[]> {
-  const shares = tf.softmax(scored.logits);
+  const shares = calibratedSoftmax(scored.logits, calibration);
   const probabilities = await shares.array() as number[][];
   shares.dispose();
   const weights = await scored.weights.data() as Float32Array;

@@ -17,6 +17,7 @@ import {
   type Evaluation,
   scoredImages,
 } from "./evaluate.ts";
+import type { AnnotatedCount } from "../model/checkpoint.ts";
 import { metricIntervals } from "./intervals.ts";
 import { evaluateMetrics, type MetricValues } from "./metrics.ts";
 import type { Interval } from "./proportion.ts";
@@ -43,6 +44,11 @@ export interface EvaluationReport {
   confusion: number[][];
   /** Hits of annotated objects; null if none are annotated. */
   attention: AttentionHitsSummary | null;
+  /**
+   * Annotated objects that the model was trained on, of training images; null
+   * if it was trained on labels alone.
+   */
+  annotated: AnnotatedCount | null;
 }
 
 /**
@@ -51,6 +57,7 @@ export interface EvaluationReport {
  *
  * @param options.classes names of the model's classes, in its order.
  * @param options.rois annotated objects; undefined if there are none.
+ * @param options.annotated those of the checkpoint, if it was trained on any.
  * @param options.seed seed of the bootstrap.
  * @throws {RangeError} If no image was classified.
  *
@@ -74,9 +81,10 @@ export interface EvaluationReport {
  */
 export async function evaluationReport(
   { images, failures }: Evaluation,
-  { classes, rois, seed }: {
+  { classes, rois, annotated = null, seed }: {
     classes: readonly string[];
     rois: RoiSource | undefined;
+    annotated?: AnnotatedCount | null;
     seed: number;
   },
 ): Promise<EvaluationReport> {
@@ -104,6 +112,7 @@ export async function evaluationReport(
       seed,
       groups: groups.filter((_, i) => hits[i]),
     }),
+    annotated,
   };
 }
 

@@ -10,6 +10,7 @@ import { basename, join } from "node:path";
 import { z } from "zod";
 import { CheckpointError, ConfigError, oneLine } from "../errors.ts";
 import { spelled, writeFileAtomically } from "../files.ts";
+import { type Calibration, calibrationSchema } from "./calibration.ts";
 import {
   type Config,
   issueText,
@@ -36,11 +37,24 @@ const metadataSchema = z.strictObject({
   config: z.unknown(),
   classes: z.array(z.string()).min(2),
   normalisation: z.strictObject({ mean: triple, deviation: triple }).nullable(),
+  calibration: calibrationSchema.nullable().default(null), // older ones have none
   epoch: z.number().int().min(0),
   seed: z.number().int(),
   metrics: z.record(z.string(), z.number().nullable()),
+  annotated: z.strictObject({
+    images: z.number().int().min(1),
+    objects: z.number().int().min(1),
+  }).nullable().default(null),
   trainer: z.unknown(),
 });
+
+/** Annotated objects that a model was trained on, beside its labels. */
+export interface AnnotatedCount {
+  /** Images with objects. */
+  images: number;
+  /** Objects in all of them. */
+  objects: number;
+}
 
 /** A model and the state of its training. */
 export interface Checkpoint {
@@ -52,6 +66,8 @@ export interface Checkpoint {
   seed: number;
   /** Figures of the last epoch by name, as logged; null if undefined. */
   metrics: Record<string, number | null>;
+  /** Annotated objects that it was trained on; null for labels alone. */
+  annotated: AnnotatedCount | null;
   /** The trainer's state beside its tensors, from which it continues. */
   trainer: unknown;
   /** The trainer's tensors, such as the optimizer's moments. */
@@ -67,6 +83,8 @@ export interface CheckpointInfo
   path: string;
   config: Config;
   classes: readonly string[];
+  /** Of its probabilities; null if it is not calibrated. */
+  calibration: Calibration | null;
   /** Weights of the four networks together. */
   parameterCount: number;
 }
@@ -92,10 +110,9 @@ const TRAINER_PREFIX = "trainer/";
 /** Writes a checkpoint, whole or not at all. */
 export async function writeCheckpoint(
   path: string,
-  { model, trainerTensors, epoch, seed, metrics, trainer }: Omit<
-    Checkpoint,
-    "sha256"
-  >,
+  { model, trainerTensors, epoch, seed, metrics, trainer, annotated = null }:
+    & Omit<Checkpoint, "sha256" | "annotated">
+    & Partial<Pick<Checkpoint, "annotated">>,
 ): Promise<void> {
   const tensors = new Map<string, StoredTensor>();
   for (const [name, variable] of model.parameters) {
@@ -107,15 +124,17 @@ export async function writeCheckpoint(
   for (const [name, tensor] of trainerTensors) {
     tensors.set(TRAINER_PREFIX + name, tensor);
   }
-  const { config, classes, normalisation } = model;
+  const { config, classes, normalisation, calibration } = model;
   const metadata = {
     format: "zoomin-1",
     config,
     classes,
     normalisation,
+    calibration,
     epoch,
     seed,
     metrics,
+    ...(annotated && { annotated }),
     trainer,
   };
   await writeFileAtomically(
@@ -145,8 +164,10 @@ export async function writeCheckpoint(
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   return await decodeFile(await checkpointFile(path), (bytes) => {
-    const { specs, tensors, config, classes, normalisation, ...rest } =
-      decodeCheckpoint(bytes);
+    const { specs, tensors, config, classes, ...decoded } = decodeCheckpoint(
+      bytes,
+    );
+    const { normalisation, calibration, ...rest } = decoded;
     const parameters = createParameters(
       specs,
       ({ name }) => tensors.get(name)!.data,
@@ -156,7 +177,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
         .filter(([name]) => name.startsWith(TRAINER_PREFIX))
         .map(([name, tensor]) => [name.slice(TRAINER_PREFIX.length), tensor]),
     );
-    const model = { config, classes, normalisation, parameters };
+    const model = { config, classes, normalisation, calibration, parameters };
     return { model, ...rest, trainerTensors };
   });
 }
@@ -178,8 +199,9 @@ export async function readCheckpointInfo(
     );
   }
   return await decodeFile(file, (bytes) => {
-    const { specs, config, classes, epoch, seed, metrics, sha256 } =
+    const { specs, config, classes, calibration, epoch, seed, ...rest } =
       decodeCheckpoint(bytes);
+    const { metrics, annotated, sha256 } = rest;
     const parameterCount = specs.reduce(
       (sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1),
       0,
@@ -188,10 +210,12 @@ export async function readCheckpointInfo(
       path: file,
       config,
       classes,
+      calibration,
       parameterCount,
       epoch,
       seed,
       metrics,
+      annotated,
       sha256,
     };
   });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Calibration } from "./calibration.ts";
 import type { Config } from "./config.ts";
 import type { Parameters } from "./parameters.ts";
 
@@ -14,6 +15,8 @@ export interface Model {
   classes: readonly string[];
   /** Of the training images' pixels / 255; null if input is not normalised. */
   normalisation: Normalisation | null;
+  /** Applied to the logits; null if the model is not calibrated. */
+  calibration: Calibration | null;
   /** Weights and moving statistics by name; free them when done. */
   parameters: Parameters;
 }

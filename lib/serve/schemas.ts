@@ -176,6 +176,14 @@ export const modelSchema = z.object({
   epoch: z.number(),
   parameterCount: z.number(),
   metrics: z.record(z.string(), z.number().nullable()),
+  calibration: z.object({
+    temperature: z.number(),
+    bias: z.number(),
+    images: z.number(),
+    samples: z.number(),
+  }).nullable().openapi({
+    description: "How its probabilities are calibrated, if they are",
+  }),
   config: z.looseObject({ preset: z.string() }).openapi({
     description: "The whole configuration, as config.json of a run",
   }),

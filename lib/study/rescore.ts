@@ -82,7 +82,12 @@ async function rescoreFold(
   return {
     ...fold,
     ...clock(),
-    report: await evaluationReport(evaluation, { classes, rois, seed: 0 }),
+    report: await evaluationReport(evaluation, {
+      classes,
+      rois,
+      annotated: fold.report.annotated ?? null,
+      seed: 0,
+    }),
   };
 }
 

@@ -29,10 +29,10 @@ const isSignOfLabel: Relevance = ({ label }, { type }) =>
 const isEpithelial: Relevance = (_, { type }) => type === "epithelial";
 
 /** GTSDB: boxes of road signs of all images, in `signs.csv`. */
-const roadSigns: RoiLayout = async (folder) => {
+const roadSigns: RoiLayout = async (folder, entries) => {
   const path = join(folder, "signs.csv");
   return await exists(path)
-    ? await perSet(path, folder, isSignOfLabel)
+    ? await perSet(path, entries, isSignOfLabel)
     : undefined;
 };
 

@@ -18,6 +18,8 @@ export interface Variant {
   config: Config;
   protocols: readonly Protocol[];
   seeds: readonly number[];
+  /** Training images of each fold whose annotated objects it trains on, too. */
+  boxes?: number;
   /** Numbers of sub-tiles with which its checkpoints are evaluated, too. */
   samples?: readonly number[];
   /** The variant it is compared with, fold by fold and seed by seed. */

@@ -6,6 +6,7 @@
  */
 import { setTimeout } from "node:timers/promises";
 import type { ManifestEntry } from "../data/manifest.ts";
+import { fitCalibration } from "../eval/calibration.ts";
 import { evaluate, scoredImages } from "../eval/evaluate.ts";
 import { evaluateMetrics } from "../eval/metrics.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
@@ -13,6 +14,7 @@ import type { ImageCache } from "../image/image_cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
 import type { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
+import type { Calibration } from "../model/calibration.ts";
 import type { Model } from "../model/model.ts";
 import type { EpochFigures } from "./epoch_metrics.ts";
 
@@ -61,29 +63,41 @@ export async function openScored(
   }
 }
 
+/** An epoch that was scored. */
+export interface ScoredEpoch {
+  /** Loss, accuracy and AUC of the images, as the log names them. */
+  figures: EpochFigures;
+  /** From the validation images; null if they are too few for one. */
+  calibration: Calibration | null;
+}
+
 /**
- * Loss, accuracy and AUC of the images, as the log names them.
+ * Scores the model on the images.
  *
  * @throws {ImageError} If an image cannot be read.
  */
-export async function scoredFigures(
+export async function scoredEpoch(
   model: Model,
   { validation, chosenOnTest = [] }: ChoosingImages,
   options: ScoringOptions,
-): Promise<EpochFigures> {
+): Promise<ScoredEpoch> {
   const figures: EpochFigures = {};
+  let calibration: Calibration | null = null;
   const sets = { validation, test: chosenOnTest };
   for (const [name, entries] of Object.entries(sets)) {
     if (entries.length === 0) continue;
-    const { logLoss, accuracy, auc } = await metricsOf(model, entries, options);
+    const scored = await scoredBy(model, entries, options);
+    const { logLoss, accuracy, auc } = evaluateMetrics(scored);
     figures[`${name}Loss`] = logLoss;
     figures[`${name}Accuracy`] = accuracy;
     figures[`${name}Auc`] = auc;
+    if (name !== "validation") continue;
+    calibration = fitCalibration(scored, model.config.evaluation.samples);
   }
-  return figures;
+  return { figures, calibration };
 }
 
-async function metricsOf(
+async function scoredBy(
   model: Model,
   entries: readonly ManifestEntry[],
   { cache, memory, foreground, signal }: ScoringOptions,
@@ -96,7 +110,7 @@ async function metricsOf(
     signal,
   });
   if (failures.length > 0) throw failures[0]!.error;
-  return evaluateMetrics(scoredImages(images, model.classes));
+  return scoredImages(images, model.classes);
 }
 
 /** The value of an epoch; lower is better. */

@@ -19,19 +19,21 @@ import {
   readCheckpoint,
   writeCheckpoint,
 } from "../model/checkpoint.ts";
+import type { Calibration } from "../model/calibration.ts";
 import type { Config } from "../model/config.ts";
 import { modelSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
 import type { StoredTensor } from "../model/safetensors.ts";
 import { Batches } from "./batches.ts";
+import { annotatedCount, type TrainingBoxes } from "./boxes.ts";
 import { type Elapsed, startClock } from "./clock.ts";
 import { measureNormalisation } from "./normalisation.ts";
 import {
   type Choice,
   type ChoosingImages,
   openScored,
-  scoredFigures,
+  scoredEpoch,
   stopsEarly,
   valueOf,
 } from "./epoch_choice.ts";
@@ -55,6 +57,8 @@ export interface TrainingData extends ChoosingImages {
   classes: readonly string[];
   /** Images that are trained on. */
   train: readonly ManifestEntry[];
+  /** Annotated objects of some training images; labels alone if omitted. */
+  boxes?: TrainingBoxes;
 }
 
 /** Options of {@linkcode train}. */
@@ -120,6 +124,7 @@ class Run {
   #epoch = 0;
   #choice: Choice = { bestEpoch: 0, bestValue: null };
   #figures: EpochFigures | undefined;
+  #calibration: Calibration | null = null; // of the epoch just done
 
   private constructor(data: TrainingData, options: TrainOptions, model: Model) {
     this.#data = data;
@@ -138,6 +143,7 @@ class Run {
       const run = new Run(data, options, {
         ...checkpoint.model,
         config: { ...checkpoint.model.config, training },
+        calibration: null, // of the saved epoch only
       });
       return await run.#orDispose(async () => {
         run.#restore(checkpoint);
@@ -201,13 +207,14 @@ class Run {
     const clock = startClock();
     const reports = await this.#runSteps(epoch, clock);
     const { seconds: trainSeconds } = clock();
-    const scored = await scoredFigures(
+    const { figures, calibration } = await scoredEpoch(
       this.#model,
       this.#data,
       this.#options,
     );
     this.#epoch = epoch;
-    this.#figures = { ...epochFigures(reports), ...scored };
+    this.#calibration = calibration;
+    this.#figures = { ...epochFigures(reports), ...figures };
     const best = this.#choose(epoch);
     const { seconds, cpuSeconds } = clock();
     await this.#log.append({
@@ -287,10 +294,11 @@ class Run {
       this.#model.parameters.get(moment.slice(0, moment.lastIndexOf("/")))!
         .shape;
     await writeCheckpoint(join(this.#options.folder, name), {
-      model: this.#model,
+      model: { ...this.#model, calibration: this.#calibration },
       epoch: this.#epoch,
       seed: this.#options.seed,
       metrics: this.#figures ?? {},
+      annotated: annotatedCount(this.#data.boxes),
       trainer: { steps, choice: this.#choice },
       // The best checkpoint is for use, not for resuming.
       trainerTensors: new Map<string, StoredTensor>(
@@ -344,6 +352,7 @@ async function freshModel(
         signal,
       })
       : null,
+    calibration: null,
     parameters: initialParameters(
       modelSpecs(config, classes),
       { initialisation, seed },

@@ -53,6 +53,7 @@ export function freshModel(name: string): Model {
     config,
     classes,
     normalisation: { mean: [0.5, 0.5, 0.5], deviation: [0.3, 0.3, 0.3] },
+    calibration: null,
     parameters: initialParameters(
       modelSpecs(config, classes),
       { initialisation: config.network.initialisation, seed: 1 },

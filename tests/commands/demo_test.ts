@@ -62,11 +62,13 @@ Deno.test({
     await stopDemoAt(folder, "run/last.safetensors");
     const { stdout, stderr } = await succeed(folder, "demo");
     assert.doesNotMatch(stderr, /drew/); // the images are there
-    const { seconds, heatmap, accuracy, auc, ...rest } = JSON.parse(
-      stdout.trimEnd().split("\n").at(-1)!,
-    );
+    const { seconds, heatmap, accuracy, auc, calibrationError, ...rest } = JSON
+      .parse(
+        stdout.trimEnd().split("\n").at(-1)!,
+      );
     assert.ok(accuracy >= 0.9, `accuracy ${accuracy}`);
     assert.ok(auc >= 0.95, `AUC ${auc}`);
+    assert.ok(calibrationError <= 0.08, `calibration ${calibrationError}`);
     assert.ok(seconds > 0);
     assert.deepEqual(
       { ...rest, backend: "" },

@@ -43,7 +43,7 @@ Deno.test("eval prints the same bytes twice, also side by side", async () => {
   assert.equal(first!.stdout, second!.stdout);
   assert.match(
     first!.stdout,
-    /^checkpoint [0-9a-f]{12} \(preset needle, epoch 1\) on 8 images\n/,
+    /^checkpoint [0-9a-f]{12} \(preset needle, epoch 1\) on 8 images\nprobabilities are not calibrated: there were no or too few validation images\n/,
   );
   for (
     const row of [
@@ -67,6 +67,7 @@ Deno.test("eval --json has each metric, its interval, and the attention", async 
   assert.equal(first, second);
   const report = JSON.parse(first!);
   assert.match(report.checkpoint, /^[0-9a-f]{64}$/);
+  assert.equal(report.calibration, null);
   assert.equal(report.images, 8);
   assert.deepEqual(report.failures, []);
   assert.deepEqual(report.classes, ["negative", "positive"]);

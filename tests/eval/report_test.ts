@@ -50,6 +50,7 @@ function evaluated(
 // Marked objects in the images of label "yes" only.
 const ROIS: RoiSource = {
   of: ({ label }) => Promise.resolve(label === "yes" ? [OBJECT] : []),
+  has: () => Promise.resolve(true),
   relevant: () => true,
 };
 

@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { readConfig } from "../../lib/commands/shared/config_flags.ts";
 import { checkLeaks } from "../../lib/data/leaks.ts";
 import { readManifest } from "../../lib/data/manifest.ts";
-import { readRois } from "../../lib/data/rois.ts";
+import { readAnnotations } from "../../lib/data/annotations/file.ts";
+import { placesOn } from "../../lib/data/annotations/places.ts";
+import { readRois, readRoisOf } from "../../lib/data/rois.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import {
   fillPolygons,
@@ -83,6 +85,79 @@ const objects = fileTarget("regions.csv", OBJECTS, async (path) => {
     const folder = path.slice(0, path.lastIndexOf("/"));
     await readRois({ folder, entries: [] });
   }, { lines: MAX_FAULTS });
+});
+
+const ANNOTATIONS = [
+  JSON.stringify({
+    type: "FeatureCollection",
+    features: [{
+      type: "Feature",
+      id: "7f",
+      geometry: {
+        type: "MultiPolygon",
+        coordinates: [[[[1, 2], [30, 4], [5, 21], [1, 2]], [[4, 5], [9, 6], [
+          7,
+          8,
+        ], [4, 5]]]],
+      },
+      properties: { classification: { name: "Tumor" } },
+    }, {
+      type: "Feature",
+      geometry: {
+        type: "GeometryCollection",
+        geometries: [{ type: "MultiPoint", coordinates: [[1, 2], [3.5, 4]] }],
+      },
+    }],
+  }),
+  JSON.stringify({
+    images: [{ id: 1, file_name: "a.png", width: 100, height: 80 }],
+    annotations: [
+      { id: 1, image_id: 1, category_id: 2, bbox: [1, 2, 30, 4], iscrowd: 0 },
+      { image_id: 1, segmentation: [[1, 2, 30, 4, 5, 6]], category_id: 2 },
+      { image_id: 1, segmentation: { counts: "a" }, bbox: [1, 2, 3, 4] },
+    ],
+    categories: [{ id: 2, name: "sign" }],
+  }),
+  `<?xml version="1.0"?>
+<ASAP_Annotations>
+<Annotations>
+<Annotation Name="A" Type="Polygon" PartOfGroup="Tumor" Color="#F4FA58"><Coordinates>
+<Coordinate Order="0" X="1" Y="2"/><Coordinate Order="1" X="30" Y="4.5"/>
+<Coordinate Order="2" X="5" Y="60"/></Coordinates></Annotation>
+<Annotation Name="B" Type="PointSet" PartOfGroup="None"><Coordinates>
+<Coordinate Order="0" X="1" Y="2"/></Coordinates></Annotation>
+</Annotations>
+<AnnotationGroups><Group Name="Tumor" PartOfGroup="None"/></AnnotationGroups>
+</ASAP_Annotations>
+`,
+];
+
+const PLACES = Array.from({ length: 80 }, (_, i) => ({
+  x: 10 * (i % 10) + 5,
+  y: 10 * Math.floor(i / 10) + 5,
+}));
+
+const annotations = fileTarget("annotations", ANNOTATIONS, async (path) => {
+  const folder = path.slice(0, path.lastIndexOf("/"));
+  const lines = { lines: MAX_FAULTS }; // damage may make it a table
+  await ends(async () => {
+    const read = await readAnnotations(path);
+    const objects = "objects" in read
+      ? read.objects
+      : read.images.flatMap(({ objects }) => objects);
+    placesOn(objects, PLACES, { within: 4 });
+  }, lines);
+  await ends(async () => {
+    const entry = {
+      image: "a.png",
+      path: join(folder, "a.png"),
+      label: "x",
+      classIndex: 0,
+      manifest: "m.csv",
+      line: 2,
+    };
+    await (await readRoisOf(path, { entries: [entry] })).of(entry);
+  }, lines);
 });
 
 const LOGS = [
@@ -179,6 +254,7 @@ const checkpoints: Target = {
 export const texts: readonly Target[] = [
   manifests,
   objects,
+  annotations,
   logs,
   configs,
   polygons,

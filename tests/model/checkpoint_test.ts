@@ -8,6 +8,7 @@ import {
   type Checkpoint,
   LAST,
   readCheckpoint,
+  readCheckpointInfo,
   writeCheckpoint,
 } from "../../lib/model/checkpoint.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
@@ -33,11 +34,13 @@ async function inFolder(test: (folder: string) => Promise<void>) {
 function example(): Omit<Checkpoint, "sha256"> {
   const model = toyModel();
   model.normalisation = { mean: [0.1, 0.2, 0.3], deviation: [1, 0.5, 0.25] };
+  model.calibration = { temperature: 0.3, bias: -1, images: 36, samples: 30 };
   return {
     model,
     epoch: 3,
     seed: 2 ** 40,
     metrics: { loss: 0.25, validationAuc: null },
+    annotated: { images: 3, objects: 17 },
     trainer: { steps: { "a/conv1/bias": 5 }, choice: { bestEpoch: 2 } },
     trainerTensors: new Map([
       ["a/conv1/bias/first", { shape: [8], data: new Float32Array(8).fill(2) }],
@@ -56,6 +59,7 @@ testOnEngines("a checkpoint is read as it was written", async () => {
     assert.deepEqual(model.config, original.config);
     assert.deepEqual(model.classes, original.classes);
     assert.deepEqual(model.normalisation, original.normalisation);
+    assert.deepEqual(model.calibration, original.calibration);
     assert.deepEqual([...model.parameters.keys()], [
       ...original.parameters.keys(),
     ]);
@@ -85,15 +89,43 @@ testOnEngines("a checkpoint of an older version is read", async () => {
     for (const imagesPerPass of [null, 2]) {
       const training = { ...config.training, imagesPerPass };
       const model = { ...written.model, config: { ...config, training } };
-      await writeCheckpoint(path, { ...written, model });
+      await writeCheckpoint(path, { ...written, model, annotated: null });
       assert.match(await Deno.readTextFile(path), /imagesPerPass/);
-      const { model: read } = await readCheckpoint(path);
+      assert.doesNotMatch(await Deno.readTextFile(path), /annotated/);
+      const { model: read, annotated } = await readCheckpoint(path);
+      assert.equal(annotated, null);
       assert.deepEqual(read.config, config);
       disposeParameters(read.parameters);
     }
     disposeParameters(written.model.parameters);
   });
 });
+
+testOnEngines(
+  "a checkpoint from before calibration is not calibrated",
+  async () => {
+    await inFolder(async (folder) => {
+      const path = join(folder, LAST);
+      const written = example();
+      await writeCheckpoint(path, written);
+      disposeParameters(written.model.parameters);
+      const { tensors, metadata } = decodeSafeTensors(
+        await Deno.readFile(path),
+      );
+      const { calibration, ...older } = JSON.parse(metadata.zoomin!);
+      assert.deepEqual(calibration, written.model.calibration);
+      const zoomin = JSON.stringify(older);
+      await Deno.writeFile(
+        path,
+        encodeSafeTensors({ tensors, metadata: { zoomin } }),
+      );
+      const { model } = await readCheckpoint(path);
+      assert.equal(model.calibration, null);
+      disposeParameters(model.parameters);
+      assert.equal((await readCheckpointInfo(path)).calibration, null);
+    });
+  },
+);
 
 testOnEngines("a failed write leaves the old checkpoint", async () => {
   await inFolder(async (folder) => {
@@ -238,6 +270,12 @@ testOnEngines("a damaged checkpoint is named, with what is wrong", async () => {
     await change(
       edited((value) => (value.config as { mpp: number }).mpp = -1),
       "mpp",
+    );
+    await change(
+      edited((value) =>
+        (value.calibration as { temperature: number }).temperature = 0
+      ),
+      "calibration.temperature",
     );
     // Three classes, weights for two.
     await change(

@@ -128,6 +128,7 @@ function goldenModel(golden: Golden): Model {
     config,
     classes: Array.from({ length: golden.classes }, (_, i) => `${i}`),
     normalisation: null,
+    calibration: null,
     parameters,
   };
 }

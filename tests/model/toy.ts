@@ -97,6 +97,7 @@ export function toyModel(
     config,
     classes: ["negative", "positive"],
     normalisation: null,
+    calibration: null,
     parameters,
   };
 }

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { startEngine } from "../../lib/engine/select.ts";
 import { classifyImage } from "../../lib/eval/classify.ts";
+import type { Calibration } from "../../lib/model/calibration.ts";
 import { readCheckpoint } from "../../lib/model/checkpoint.ts";
+import {
+  decodeSafeTensors,
+  encodeSafeTensors,
+} from "../../lib/model/safetensors.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { succeed } from "../commands/process.ts";
 import {
@@ -130,6 +135,62 @@ Deno.test("the command line, the server and the library give one result", async 
     timeless(classification),
     timeless({ ...rest, timings: stages }),
   );
+});
+
+/** Copies the first model under another name, with a calibration. */
+async function calibratedCopy(
+  name: string,
+  calibration: Calibration,
+): Promise<void> {
+  const models = join(server.folder, "models");
+  const bytes = await Deno.readFile(join(models, "first", "best.safetensors"));
+  const { tensors, metadata } = decodeSafeTensors(bytes);
+  const stored = JSON.parse(metadata.zoomin!);
+  assert.equal(stored.calibration, null); // two validation images: too few
+  const zoomin = JSON.stringify({ ...stored, calibration });
+  await Deno.writeFile(
+    join(models, name),
+    encodeSafeTensors({ tensors, metadata: { zoomin } }),
+  );
+}
+
+Deno.test("a calibrated model gives one result everywhere", async () => {
+  const calibration = { temperature: 0.2, bias: 0.7, images: 60, samples: 4 };
+  const name = "calibrated.safetensors";
+  await calibratedCopy(name, calibration);
+  const image = join("set", IMAGE);
+  const { stdout } = await succeed(
+    server.folder,
+    ...["classify", "--checkpoint", join("models", name), image, "--json"],
+    ...["--seed", "3", "--samples", "4", "--backend", "wasm"],
+  );
+  const { models } = await (await fetch(`${server.url}/v1/models`)).json();
+  assert.deepEqual(
+    models.map((model: { calibration: unknown }) => model.calibration),
+    [calibration, null],
+  );
+  const options = { seed: 3, samples: 4 };
+  const ask = (model: string) =>
+    post(`${server.url}/v1/classify`, { path: IMAGE, model, ...options });
+  const answered = await resultOf(await ask("calibrated"));
+  const plain = await resultOf(await ask("first"));
+  await startEngine("wasm");
+  const { model } = await readCheckpoint(join(server.folder, "models", name));
+  const { classification } = await classifyImage(
+    join(server.folder, image),
+    model,
+    options,
+  );
+  disposeParameters(model.parameters);
+  for (const result of [JSON.parse(stdout), classification]) {
+    assert.deepEqual(said(result), said(answered));
+  }
+  const { negative, positive } = plain.probabilities;
+  const odds = Math.log(positive! / negative!) / 0.2 + 0.7;
+  const expected = 1 / (1 + Math.exp(-odds));
+  assert.ok(Math.abs(answered.probabilities.positive! - expected) < 1e-5);
+  assert.notEqual(positive, answered.probabilities.positive);
+  assert.deepEqual(answered.subTiles, plain.subTiles);
 });
 
 Deno.test("options of the query count beside JSON, whose own come first", async () => {

@@ -20,6 +20,7 @@ function modelOf(batchSize: number): Model {
     config,
     classes: ["a", "b"],
     normalisation: null,
+    calibration: null,
     parameters: new Map(),
   };
 }

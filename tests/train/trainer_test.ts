@@ -8,13 +8,23 @@ import {
   ImageError,
   TrainingError,
 } from "../../lib/errors.ts";
+import { fitCalibration, LEAST_IMAGES } from "../../lib/eval/calibration.ts";
+import { evaluate, scoredImages } from "../../lib/eval/evaluate.ts";
+import { randomKey } from "../../kernels/random.ts";
+import { lookWhole } from "../../lib/model/look/whole.ts";
+import { score } from "../../lib/model/zoom_in.ts";
 import { predict } from "../../lib/eval/predict.ts";
 import { ImageCache } from "../../lib/image/image_cache.ts";
 import { encodePng } from "../../lib/image/formats/png.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import { Memory } from "../../lib/memory.ts";
-import { BEST, LAST, readCheckpoint } from "../../lib/model/checkpoint.ts";
+import {
+  BEST,
+  LAST,
+  readCheckpoint,
+  readCheckpointInfo,
+} from "../../lib/model/checkpoint.ts";
 import type { Config } from "../../lib/model/config.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
@@ -202,6 +212,75 @@ testOnWasm("a seed gives one trace, another seed another", async () => {
     );
   });
 });
+
+/** Four images to train on and twenty for validation. */
+async function calibrationSet(folder: string) {
+  const images = await writeImages(folder, picture, 4 + LEAST_IMAGES);
+  return { entries: images.slice(0, 4), validation: images.slice(4) };
+}
+
+testOnWasm(
+  "checkpoints are calibrated on their epoch's validation images",
+  async () => {
+    await inFolder(async (folder) => {
+      const { entries, validation } = await calibrationSet(folder);
+      const [whole, cut] = [join(folder, "whole"), join(folder, "cut")];
+      const config = toyConfig({ epochs: 3 });
+      await run(whole, { entries, validation, config });
+      const { model } = await readCheckpoint(join(whole, LAST));
+      const { images } = await evaluate(
+        { ...model, calibration: null },
+        validation,
+        { cache: new ImageCache(0), seed: 0 },
+      );
+      disposeParameters(model.parameters);
+      assert.ok(model.calibration!.temperature > 0);
+      assert.deepEqual(
+        model.calibration,
+        fitCalibration(scoredImages(images, CLASSES), 3),
+      );
+
+      // Resumed from a calibrated checkpoint, it trains as if it were not one.
+      const first = toyConfig({ epochs: 1 });
+      await run(cut, { entries, validation, config: first });
+      await run(cut, { entries, validation, config, resume: true });
+      assert.deepEqual(await traceOf(cut), await traceOf(whole));
+      for (const name of [BEST, LAST]) {
+        const [one, other] = await Promise.all(
+          [cut, whole].map((run) => readCheckpointInfo(join(run, name))),
+        );
+        assert.deepEqual(one!.calibration, other!.calibration);
+        assert.notEqual(one!.calibration, null);
+      }
+    });
+  },
+);
+
+testOnWasm(
+  "without validation images a model gives the softmax of its logits",
+  async () => {
+    await inFolder(async (folder) => {
+      const { entries } = await calibrationSet(folder);
+      await run(folder, { entries, config: toyConfig({ epochs: 1 }) });
+      const { model } = await readCheckpoint(folder);
+      assert.equal(model.calibration, null);
+      const image = picture(1), seed = 5;
+      const memory = new Memory();
+      const look = await lookWhole(model, [{
+        pyramid: image,
+        key: randomKey(seed, 201), // that of classification
+        densities: null,
+      }], { ...model.config.evaluation, memory });
+      const expected = tf.tidy(() =>
+        tf.softmax(score(model, look).logits).arraySync() as number[][]
+      );
+      look.dispose();
+      const { predictions } = await predict(model, [image], { seed, memory });
+      assert.deepEqual(predictions[0]!.probabilities, expected[0]);
+      disposeParameters(model.parameters);
+    });
+  },
+);
 
 testOnEngines(
   "a run that was cut off continues as if it had not been",

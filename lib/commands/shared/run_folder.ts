@@ -13,6 +13,7 @@ import { LAST } from "../../model/checkpoint.ts";
 import { type Config, isRecord } from "../../model/config.ts";
 import { CONFIG_FILE, SPLITS_FILE } from "../../train/runs/run_data.ts";
 import { foregroundFile, LOG_FILE, readLog } from "../../train/run_log.ts";
+import { type BoxChoice, boxFlags } from "./boxes.ts";
 import { readConfig } from "./config_flags.ts";
 
 export const FOLDS_FILE = "folds.csv";
@@ -81,9 +82,10 @@ export async function runSplits(checkpoint: string): Promise<RunSplits> {
  */
 export async function seedOf(
   folder: string,
-  { seed: asked, foreground }: {
+  { seed: asked, foreground, boxes }: {
     seed: number | undefined;
     foreground: ForegroundChoice | undefined;
+    boxes: BoxChoice | undefined;
   },
 ): Promise<number> {
   const [first] = await readLog(join(folder, LOG_FILE));
@@ -99,6 +101,14 @@ export async function seedOf(
       `Cannot resume ${folder} with another --foreground: it was started with ${
         file ?? "no file"
       }`,
+    );
+  }
+  const started = first?.boxes as BoxChoice | undefined;
+  if (boxFlags(boxes) !== boxFlags(started)) {
+    throw new UsageError(
+      `Cannot resume ${folder} with ${boxFlags(boxes)}: it was started with ${
+        boxFlags(started)
+      }; give the same`,
     );
   }
   return seed;
@@ -166,10 +176,11 @@ function* changes(
  */
 export async function crossValidationStarted(
   folder: string,
-  { config, seed, foreground }: {
+  { config, seed, foreground, boxes }: {
     config: Config;
     seed: number;
     foreground: ForegroundChoice | undefined;
+    boxes: BoxChoice | undefined;
   },
 ): Promise<boolean> {
   const file = join(folder, CROSSVAL_FILE);
@@ -181,6 +192,7 @@ export async function crossValidationStarted(
     ...(same(stored.foreground ?? null, foregroundFile(foreground))
       ? []
       : ["--foreground"]),
+    ...(same(stored.boxes ?? null, boxes ?? null) ? [] : ["--boxes"]),
   ];
   if (changed.length === 0) return true;
   throw new UsageError(

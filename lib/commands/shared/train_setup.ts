@@ -10,6 +10,8 @@ import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
 import type { Protocol } from "../../train/runs/crossval.ts";
 import type { Progress } from "../../train/epoch_metrics.ts";
+import type { BoxOptions } from "../../train/boxes.ts";
+import type { BoxChoice } from "./boxes.ts";
 import { duration, figure } from "./terminal.ts";
 
 /** Options from the command line. */
@@ -27,6 +29,8 @@ export interface TrainArguments {
   /** Number of parallel folds; one a core if omitted. */
   workers: number | undefined;
   foreground: ForegroundChoice | undefined;
+  /** Annotations to train on; labels alone if omitted. */
+  boxes: BoxChoice | undefined;
   /**
    * Bound on tensors and caches; if omitted the default, plus a large image
    * cache.
@@ -41,6 +45,8 @@ export interface TrainArguments {
 export interface TrainSetup extends TrainArguments {
   engine: Engine;
   manifest: Manifest;
+  /** The annotations that were chosen, read as far as they are in one file. */
+  boxOptions: BoxOptions | undefined;
   signal: AbortSignal;
 }
 

@@ -22,6 +22,8 @@ import type { Drawing, SyntheticDataset } from "./writer.ts";
 export interface NeedleOptions {
   /** Training images; half of them are positive. */
   images: number;
+  /** Images to choose an epoch and to calibrate on; none if omitted. */
+  validation?: number;
   test: number;
   /** Width and height of an image, px. */
   size: number;
@@ -71,9 +73,10 @@ const SPLIT_WORDS: Record<Split, number> = { train: 0, validation: 1, test: 2 };
 export function needleDataset(options: NeedleOptions): SyntheticDataset {
   checkOptions(options);
   const { seed, ...rest } = options;
+  const { images: train, validation, test } = options;
   return {
     recipe: { generator: "needle", version: VERSION, options: rest, seed },
-    counts: { train: options.images, test: options.test },
+    counts: { train, ...(validation !== undefined && { validation }), test },
     draw: (split, index) => drawNeedleImage(options, split, index),
   };
 }

@@ -22,14 +22,14 @@ import {
 /** A closed line, level-0 px. */
 type Ring = Point[];
 
-/** An outline and the holes in it. */
-export type Polygon = Ring[];
+/** An outline and the holes in it, each a closed line. */
+export type Polygon = Point[][];
 
 const positionSchema = z.tuple([z.number(), z.number()]).rest(z.number());
 const ringSchema = z.array(positionSchema);
 
 /** A geometry of a file, with its name for messages. */
-interface Found {
+export interface Found {
   /** Path in the file, such as `features[3] (id "7f")`. */
   place: string;
   rings: unknown;
@@ -93,7 +93,7 @@ function polygonsIn(value: unknown, place: string): Found[] {
 }
 
 /** The id and name of a feature, as a viewer shows them. */
-function identityOf(feature: object): string {
+export function identityOf(feature: object): string {
   const { id, properties } = feature as Record<string, unknown>;
   const name = (properties as { name?: unknown } | null | undefined)?.name;
   const told = Object.entries({ id, name })
@@ -102,7 +102,12 @@ function identityOf(feature: object): string {
   return told.length > 0 ? ` (${told.join(", ")})` : "";
 }
 
-function parsePolygon({ place, rings }: Found): Polygon {
+/**
+ * The rings of a polygon's coordinates, each closed.
+ *
+ * @throws {Error} Naming the first faulty ring or number by its place.
+ */
+export function parsePolygon({ place, rings }: Found): Polygon {
   return listOf(rings, place)
     .map((ring, i) => parseRing(ring, `${place}[${i}]`));
 }

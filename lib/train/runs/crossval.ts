@@ -31,6 +31,13 @@ import { exists, writeFileAtomically, writeJson } from "../../files.ts";
 import { LAST, readCheckpoint } from "../../model/checkpoint.ts";
 import type { Config } from "../../model/config.ts";
 import { disposeParameters } from "../../model/parameters.ts";
+import {
+  annotatedCount,
+  boxesRecord,
+  type BoxOptions,
+  checkBoxes,
+  trainingBoxes,
+} from "../boxes.ts";
 import { startClock } from "../clock.ts";
 import { SPLITS_FILE } from "./run_data.ts";
 import { LOG_FILE, readLog } from "../run_log.ts";
@@ -80,7 +87,10 @@ export interface CrossValidationOptions
   /** Folder of the whole; a fold's run is FOLDER/PROTOCOL/fold-N. */
   folder: string;
   classes: readonly string[];
+  /** Annotations of the images, to measure attention. */
   rois: RoiSource | undefined;
+  /** Annotations to train on, of each fold's training images alone. */
+  boxes?: BoxOptions | undefined;
 }
 
 /** The cells of a cross-validation, protocol by protocol. */
@@ -128,7 +138,10 @@ export async function runFold(
   const done = await readFoldResult(options.folder, task);
   if (done) return done;
   const clock = startClock();
-  const { test, ...data } = foldData(entries, task, options);
+  const { test, ...data } = await withBoxes(
+    foldData(entries, task, options),
+    options,
+  );
   await checkLeaks([...data.train, ...data.validation]);
   const twin = await sameTraining(task, options);
   // Remains of its own training, if that was cut off, are not the result.
@@ -142,7 +155,10 @@ export async function runFold(
       await Deno.copyFile(join(twin.folder, name), join(folder, name));
     }
   } else {
-    await train(data, { ...options, folder, resume });
+    const { boxes } = data;
+    if (boxes) await checkBoxes(boxes, data.train, options);
+    const environment = { ...options.environment, ...boxesRecord(boxes) };
+    await train(data, { ...options, environment, folder, resume });
   }
   const { model, epoch } = await readCheckpoint(folder);
   const { cache, foreground, memory, signal } = options;
@@ -162,7 +178,12 @@ export async function runFold(
     seconds: elapsed.seconds + earlier.seconds,
     cpuSeconds: elapsed.cpuSeconds + earlier.cpuSeconds,
     peakBytes: twin ? twin.result.peakBytes : elapsed.peakBytes,
-    report: await evaluationReport(evaluation, { classes, rois, seed: 0 }),
+    report: await evaluationReport(evaluation, {
+      classes,
+      rois,
+      annotated: annotatedCount(data.boxes),
+      seed: 0,
+    }),
   };
   await writeFileAtomically(
     join(folder, "predictions.csv"),
@@ -280,9 +301,23 @@ function foldData(
   }
 }
 
+type FoldData = ReturnType<typeof foldData>;
+
+/** `data` with the boxes of its training images, if they are asked for. */
+async function withBoxes(
+  data: FoldData,
+  { boxes, config: { referenceClass }, seed }: CrossValidationOptions,
+): Promise<FoldData> {
+  if (!boxes) return data;
+  const { train, validation, test } = data;
+  const others = [...validation, ...test];
+  const sides = { train, others, referenceClass, seed };
+  return { ...data, boxes: await trainingBoxes(sides, boxes) };
+}
+
 /** The images with their sides; those that chose the epoch are no test images. */
 function foldSides(
-  { train, validation, chosenOnTest, test }: ReturnType<typeof foldData>,
+  { train, validation, chosenOnTest, test }: FoldData,
 ): ManifestEntry[] {
   const on = (split: Split, entries: readonly ManifestEntry[]) =>
     entries.map((entry) => ({ ...entry, split }));

@@ -11,6 +11,7 @@ import { imageCache } from "../../image/image_cache.ts";
 import type { OpenOptions } from "../../image/open.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
+import { boxesRecord, checkBoxes } from "../boxes.ts";
 import type { Progress } from "../epoch_metrics.ts";
 import { runData, type RunDataOptions } from "./run_data.ts";
 import { foregroundFile } from "../run_log.ts";
@@ -48,7 +49,7 @@ export interface TrainedRun extends TrainResult {
  *
  * @param engine the current one, of {@linkcode startEngine}.
  * @throws {DataError} If there is nothing to learn, or a picture is on two sides
- *   of the split.
+ *   of the split, or an annotated object outside of its image.
  * @throws {UsageError} If a run would continue with other images.
  * @throws {TrainingError} If the loss is no longer a number.
  * @throws {ImageError} If an image cannot be read.
@@ -77,6 +78,8 @@ export async function trainRun(
   onStart?.(data);
   const cache = imageCache(options.memory, imageBytes, opening);
   try {
+    const { boxes } = data;
+    if (boxes) await checkBoxes(boxes, data.train, { ...options, cache });
     const result = await engine.whileAlive(() =>
       train(data, {
         ...options,
@@ -84,6 +87,7 @@ export async function trainRun(
         environment: {
           ...environment(engine),
           foreground: foregroundFile(options.foreground),
+          ...boxesRecord(boxes),
         },
         onProgress(progress) {
           engine.assertAlive(); // before weights of a failed engine are saved

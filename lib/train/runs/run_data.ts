@@ -15,6 +15,7 @@ import {
 import { DataError, UsageError } from "../../errors.ts";
 import { writeJson } from "../../files.ts";
 import type { Config } from "../../model/config.ts";
+import { type BoxOptions, trainingBoxes } from "../boxes.ts";
 import type { TrainingData } from "../trainer.ts";
 
 /** Files of a run's folder, beside the log and the checkpoints. */
@@ -36,6 +37,8 @@ export interface RunDataOptions {
   folder: string;
   /** Share of test images if the manifest has no split. */
   test: number;
+  /** Annotated objects to train on, beside the labels. */
+  boxes?: BoxOptions | undefined;
   /** Continues the run, whose images must be those it was started with. */
   resume: boolean;
 }
@@ -69,11 +72,12 @@ export function checkReference(
  * The manifest's own split, or one made here; written into the run's folder,
  * and `config` beside it.
  *
- * @throws {DataError} If there is nothing to learn, or a picture is on two sides.
+ * @throws {DataError} If there is nothing to learn, or a picture is on two sides,
+ *   or there are no boxes where some are asked for.
  * @throws {UsageError} If a run would continue with other images.
  */
 export async function runData(
-  { manifest, config, seed, folder, test, resume }: RunDataOptions,
+  { manifest, config, seed, folder, test, boxes, resume }: RunDataOptions,
 ): Promise<TrainingData> {
   const { classes } = manifest;
   const { validation: fraction } = config.training;
@@ -101,20 +105,27 @@ export async function runData(
     sides = validationPart(sides.train, { fraction, seed });
     await checkLeaks([...sides.train, ...sides.validation]);
   }
+  const aside = entries.filter(({ split }) => split === "test");
+  const annotated = boxes && await trainingBoxes({
+    train: sides.train,
+    others: [...sides.validation, ...aside],
+    referenceClass: config.referenceClass,
+    seed,
+  }, boxes);
   const used: ManifestEntry[] = [
     ...sides.train.map((entry) => ({ ...entry, split: "train" as const })),
     ...sides.validation.map((entry) => ({
       ...entry,
       split: "validation" as const,
     })),
-    ...entries.filter(({ split }) => split === "test"),
+    ...aside,
   ];
   const file = join(folder, SPLITS_FILE);
   if (resume) await checkSameEntries(file, used);
   await Deno.mkdir(folder, { recursive: true });
   await writeSplits(file, used);
   await writeJson(join(folder, CONFIG_FILE), config);
-  return { classes, ...sides };
+  return { classes, ...sides, ...(annotated && { boxes: annotated }) };
 }
 
 /**

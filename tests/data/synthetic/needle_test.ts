@@ -77,6 +77,10 @@ function areaUnderCurve(
 Deno.test("an image depends on seed, split and index, not on how many there are", () => {
   const many = needleDataset({ ...SMALL, images: 1000, test: 7 });
   const few = needleDataset({ ...SMALL, images: 2 });
+  const more = needleDataset({ ...SMALL, images: 2, validation: 5 });
+  assert.deepEqual(more.counts, { train: 2, validation: 5, test: SMALL.test });
+  assert.deepEqual(more.draw("train", 1), few.draw("train", 1));
+  assert.doesNotMatch(JSON.stringify(few), /validation/); // as ever
   assert.deepEqual(many.draw("train", 1), few.draw("train", 1));
   const others = [
     few.draw("train", 3),

@@ -62,13 +62,98 @@ export const DATA: readonly MutantGroup[] = [
     file: "lib/data/rois.ts",
     tests: ["tests/data/rois_test.ts"],
     changes: [
+      ['type !== "lookalike"', 'type === "lookalike"'],
+      ['!type.endsWith("*")', "true"],
+      ["!labels.has(type)", "true"],
+      ["type === undefined || type === label ||", "type === undefined ||"],
+      ["if (objects.size === 0) {", "if (false) {"],
+      [
+        "matchImages(path, images, { entries, names: false })",
+        "matchImages(path, [], { entries, names: false })",
+      ],
+    ],
+  },
+  {
+    file: "lib/data/annotations/csv.ts",
+    tests: ["tests/data/rois_test.ts", "tests/data/annotations/file_test.ts"],
+    changes: [
       [
         "width: right - left, height: bottom - top",
         "width: right - left, height: right - left",
       ],
-      ['type !== "lookalike"', 'type === "lookalike"'],
       ["right < left || bottom < top", "right < left && bottom < top"],
-      ["type = row.fields.objectId", "type"],
+    ],
+  },
+  {
+    file: "lib/data/annotations/match.ts",
+    tests: ["tests/data/rois_test.ts"],
+    changes: [
+      ["if (!names) return found;", ""],
+      [
+        "if (more.length === 0 && others.length === 0) {",
+        "if (more.length === 0) {",
+      ],
+      [" && !alike.some(({ path }) => found.has(path))", ""],
+    ],
+  },
+  {
+    file: "lib/data/annotations/coco.ts",
+    tests: ["tests/data/annotations/file_test.ts"],
+    changes: [
+      ["if (polygons.length > 0) return", "if (false) return"],
+      ["corners.length % 2 !== 0", "false"],
+      ["return [[...ring, ring[0]!]];", "return [ring];"],
+    ],
+  },
+  {
+    file: "lib/data/annotations/asap.ts",
+    tests: ["tests/data/annotations/file_test.ts"],
+    changes: [
+      ["corners.sort((a, b) => a.order - b.order)", "corners"],
+      ["if (depth > MAX_DEPTH)", "if (false)"],
+      ["ordered.length < MIN_CORNERS", "false"],
+    ],
+  },
+  {
+    file: "lib/data/annotations/geojson.ts",
+    tests: ["tests/data/annotations/file_test.ts"],
+    changes: [
+      ["if (depth < MAX_DEPTH) {", "if (depth <= MAX_DEPTH) {"],
+      ['names.join(": ")', "names[0]"],
+    ],
+  },
+  {
+    file: "lib/data/annotations/places.ts",
+    tests: ["tests/data/annotations/places_test.ts"],
+    changes: [
+      ["if (found.length === 0) found.push", "if (false) found.push"],
+      ["from.y <= y === to.y <= y", "from.y < y === to.y < y"],
+      ["a.distance - b.distance || a.toMiddle", "a.toMiddle"],
+      [
+        "a.distance - b.distance || a.toMiddle",
+        "b.distance - a.distance || a.toMiddle",
+      ],
+      ["<= within)", "< within / 2)"],
+      ["pair += 2", "pair += 1"],
+      ["Math.min(1, Math.max(0, along))", "along"],
+      [
+        "for (const step of [1, -1]) {\n    for (let row",
+        "for (const step of [1]) {\n    for (let row",
+      ],
+      [
+        "for (const step of [1, -1]) {\n    for (let i",
+        "for (const step of [1]) {\n    for (let i",
+      ],
+    ],
+  },
+  {
+    file: "lib/data/annotations/seen.ts",
+    tests: ["tests/data/annotations/seen_test.ts"],
+    changes: [
+      ["UNDONE[orientation] ?? orientation", "orientation"],
+      ["orientedSize(size, orientation), undone", "size, undone"],
+      ["rescaledRegion(at, stored, size)", "rescaledRegion(at, size, stored)"],
+      ["x < right && y < bottom", "x <= right && y < bottom"],
     ],
   },
   {

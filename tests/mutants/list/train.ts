@@ -129,6 +129,23 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "lib/train/boxes.ts",
+    tests: ["tests/train/boxes_test.ts"],
+    changes: [
+      [
+        "if (paths.has(entry.path)) return source.of(entry);",
+        "return source.of(entry);",
+      ],
+      ["(await allowed.of(entry))", "(await source.of(others[0] ?? entry))"],
+      ["label !== referenceClass", "true"],
+      ["if (objects.size >= most) break;", ""],
+      ["randomKey(seed, BOXES)", "randomKey(BOXES)"],
+      ["entries.toSorted((a, b) => a.path < b.path ? -1 : 1)", "[...entries]"],
+      ["if (!outside) continue;", "continue;"],
+      [".filter((object) => allowed.relevant(entry, object))", ""],
+    ],
+  },
+  {
     file: "lib/train/runs/crossval.ts",
     tests: ["tests/train/runs/crossval_test.ts"],
     changes: [
