@@ -18,14 +18,21 @@ import type {
 } from "./encoder.ts";
 import { onnxHash, readOnnxFacts } from "./onnx/file.ts";
 import {
+  checkGpu,
   type NetworkInput,
   networkInput,
   type NetworkOutput,
+  type Trial,
   TRIAL_SIZE,
   triedOutputs,
   unusable,
 } from "./onnx/network.ts";
-import { type OnnxEngine, Session, type Values } from "./onnx/runtime.ts";
+import {
+  type OnnxEngine,
+  Session,
+  type SessionOptions,
+  type Values,
+} from "./onnx/runtime.ts";
 import { type Maps, poolAbout, pooledChannels } from "./pooling.ts";
 import { resizer } from "./resize.ts";
 
@@ -80,29 +87,39 @@ export async function openOnnxEncoder(
     );
   }
   const { externalFiles } = facts;
-  const session = await Session.open(path, { engine, threads, externalFiles });
+  const options = { engine, threads, externalFiles };
+  const session = await Session.open(path, options);
   try {
-    return await openedOn(session, settings);
+    const trial = trialOf(session, settings);
+    const outputs = await usedOutputs(session, trial, settings);
+    if (engine === "webgpu") await judgeGpu(session, trial, options);
+    return new OnnxEncoder(session, { settings, input: trial.input, outputs });
   } catch (error) {
     await session.dispose();
     throw error;
   }
 }
 
-async function openedOn(
-  session: Session,
-  settings: EncoderConfig,
-): Promise<Encoder> {
-  const { path } = settings;
+function trialOf(session: Session, settings: EncoderConfig): Trial {
+  const { path, inputSize, outputs } = settings;
   const input = networkInput(session, path);
   checkInputSize(input, settings);
-  const side = settings.inputSize ?? TRIAL_SIZE;
-  const tried = await triedOutputs(session, {
+  const side = inputSize ?? TRIAL_SIZE;
+  return {
     input,
     size: { width: side, height: side },
-    names: settings.outputs.map(({ name }) => name),
+    names: outputs.map(({ name }) => name),
     path,
-  });
+  };
+}
+
+async function usedOutputs(
+  session: Session,
+  trial: Trial,
+  settings: EncoderConfig,
+): Promise<Used[]> {
+  const { path } = settings;
+  const tried = await triedOutputs(session, trial);
   const outputs = tried.map((one, i) => ({ ...one, ...settings.outputs[i]! }));
   const channels = outputs.reduce((sum, one) => sum + channelsOf(one), 0);
   if (channels !== settings.channels) {
@@ -112,7 +129,23 @@ async function openedOn(
     );
   }
   if (settings.inputSize === null) checkMaps(outputs, path);
-  return new OnnxEncoder(session, { settings, input, outputs });
+  return outputs;
+}
+
+async function judgeGpu(
+  session: Session,
+  trial: Trial,
+  options: SessionOptions,
+): Promise<void> {
+  const reference = await Session.open(trial.path, {
+    ...options,
+    asReference: true,
+  });
+  try {
+    await checkGpu(session, reference, trial);
+  } finally {
+    await reference.dispose();
+  }
 }
 
 function checkInputSize(

@@ -176,7 +176,7 @@ export interface Layer {
   to: number;
 }
 
-const CHANNELS = [3, 4, 6, 8];
+const CHANNELS = [3, 4, 8, 12];
 const VECTOR = 5;
 
 /** Weights of the fixture: three convolutions, and a linear layer. */
@@ -223,10 +223,10 @@ export function fixtureNetwork(
   return {
     inputs: [{ name: "pixels", shape: ["n", 3, ...size] }],
     outputs: [
-      { name: "s4", shape: ["n", 6, "h4", "w4"] },
-      { name: "s8", shape: ["n", 8, "h8", "w8"] },
+      { name: "s4", shape: ["n", 8, "h4", "w4"] },
+      { name: "s8", shape: ["n", 12, "h8", "w8"] },
       { name: "vector", shape: ["n", VECTOR] },
-      { name: "tokens", shape: ["n", "t", 8] },
+      { name: "tokens", shape: ["n", "t", 12] },
     ],
     weights: [
       ...layers.flatMap(({ weights, bias, from, to }, i): Weights[] => [

@@ -45,7 +45,7 @@ async function settingsOf(
     mean: [0.5, 0.4, 0.3],
     deviation: [0.25, 0.2, 0.3],
     outputs: OUTPUTS,
-    channels: 12 + 8,
+    channels: 16 + 12,
     ...changes,
   };
 }
@@ -188,7 +188,7 @@ for (const engine of ["wasm", "webgpu"] satisfies OnnxEngine[]) {
           { name: "vector", window: 0, pooling: "mean" },
           { name: "tokens", window: 0, pooling: "mean" },
         ],
-        channels: 5 + 8,
+        channels: 5 + 12,
       });
       const encoder = await openOnnxEncoder(settings, { engine });
       try {
@@ -203,7 +203,7 @@ for (const engine of ["wasm", "webgpu"] satisfies OnnxEngine[]) {
           const means = s8.map((map) => mean(map.flat()));
           const vector = linear.bias.map((bias, to) =>
             means.reduce(
-              (sum, value, i) => sum + value * linear.weights[to * 8 + i]!,
+              (sum, value, i) => sum + value * linear.weights[to * 12 + i]!,
               bias,
             )
           );
@@ -216,6 +216,54 @@ for (const engine of ["wasm", "webgpu"] satisfies OnnxEngine[]) {
     },
   });
 }
+
+Deno.test({
+  name: "a network that the GPU computes wrongly is refused, or it is right",
+  ignore: ignoreGpu,
+  async fn() {
+    await withFolder(async (folder) => {
+      const path = join(folder, "x.onnx");
+      const many = (count: number) =>
+        Array.from({ length: count }, (_, i) => Math.sin(i * i));
+      await Deno.writeFile(
+        path,
+        onnxFile({
+          inputs: [{ name: "pixels", shape: ["n", 3, "h", "w"] }],
+          outputs: [{ name: "y", shape: ["n", 8, "h", "w"] }],
+          weights: [
+            { name: "w0", dims: [6, 3, 1, 1], values: many(18) },
+            { name: "w1", dims: [8, 6, 3, 3], values: many(432) },
+          ],
+          operations: [
+            { op: "Conv", inputs: ["pixels", "w0"], outputs: ["x"] },
+            {
+              op: "Conv",
+              inputs: ["x", "w1"],
+              outputs: ["y"],
+              attributes: { pads: [1, 1, 1, 1] },
+            },
+          ],
+        }),
+      );
+      const settings = await settingsOf(path, { ...Y, channels: 8 });
+      const features = async (engine: OnnxEngine) => {
+        const encoder = await openOnnxEncoder(settings, { engine });
+        const found = await encoder.features(pictures(2, 32, 40), PLACES);
+        await encoder.dispose();
+        return found;
+      };
+      const expected = await features("wasm");
+      await features("webgpu").then(
+        (found) => assert.ok(maxError(found, expected) < 1e-4),
+        ({ message }: Error) =>
+          assert.match(
+            message,
+            /onnxruntime-web computes its output "y" wrongly on this GPU \(off by \d+ %\); run it on the CPU with --backend wasm$/,
+          ),
+      );
+    });
+  },
+});
 
 Deno.test("a batch of windows is that of each window, in batches or alone", async () => {
   const settings = await settingsOf(FIXTURE, {

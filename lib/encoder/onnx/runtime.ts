@@ -37,6 +37,8 @@ export interface SessionOptions {
   threads?: number | undefined;
   /** Files that hold its weights, beside the file; by the names in it. */
   externalFiles?: readonly { name: string; path: string }[];
+  /** With onnxruntime-web but on the CPU, to judge the GPU by. */
+  asReference?: boolean;
 }
 
 /** What is used of onnxruntime's API, the same for both packages. */
@@ -216,7 +218,7 @@ function openOnCpu(
 async function openOnGpu(
   { env, InferenceSession }: Ort,
   path: string,
-  { externalFiles = [] }: SessionOptions,
+  { externalFiles = [], asReference = false }: SessionOptions,
 ): Promise<OrtSession> {
   env.wasm.numThreads = 1; // else it starts Workers
   const externalData = await Promise.all(
@@ -226,7 +228,7 @@ async function openOnGpu(
     })),
   );
   return await InferenceSession.create(await Deno.readFile(path), {
-    executionProviders: ["webgpu"],
+    executionProviders: [asReference ? "wasm" : "webgpu"],
     logSeverityLevel: FATAL,
     ...(externalData.length > 0 && { externalData }),
   });
