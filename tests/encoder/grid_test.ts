@@ -3,11 +3,13 @@ import assert from "node:assert/strict";
 import type { Encoder } from "../../lib/encoder/encoder.ts";
 import { gridFeatures } from "../../lib/encoder/grid.ts";
 import { openOnnxEncoder } from "../../lib/encoder/onnx.ts";
+import { startEngine } from "../../lib/engine/select.ts";
 import type { Point, Size } from "../../lib/image/geometry.ts";
 import { Memory } from "../../lib/memory.ts";
 import { maxError, testOnEngines, testOnWasm } from "../engines.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
 import { LITE0, LITE0_SETTINGS } from "./lite0.ts";
+import { testEncoder } from "./runtime.ts";
 
 const SIZE = { width: 210, height: 150 };
 
@@ -158,10 +160,10 @@ testOnWasm(
   },
 );
 
-Deno.test({
-  name: "EfficientNet-Lite0's grid in blocks is nearly that of the whole",
-  ignore: LITE0 === undefined,
-  async fn() {
+testEncoder(
+  "EfficientNet-Lite0's grid in blocks is nearly that of the whole",
+  async () => {
+    await startEngine("wasm");
     const encoder = await openOnnxEncoder(LITE0_SETTINGS, { engine: "wasm" });
     const picture = image({ width: 480, height: 320 });
     const places = Array.from({ length: 24 }, (_, i) => ({
@@ -186,4 +188,5 @@ Deno.test({
       await encoder.dispose();
     }
   },
-});
+  { ignore: LITE0 === undefined },
+);

@@ -14,8 +14,9 @@ import { type OnnxEngine, Session } from "../../lib/encoder/onnx/runtime.ts";
 import { resizer } from "../../lib/encoder/resize.ts";
 import { EncoderError } from "../../lib/errors.ts";
 import { withFolder } from "../data/folder.ts";
-import { ignoreGpu, maxError } from "../engines.ts";
+import { maxError } from "../engines.ts";
 import { LITE0, LITE0_SETTINGS } from "./lite0.ts";
+import { testEncoder } from "./runtime.ts";
 import {
   FIXTURE,
   fixtureNetwork,
@@ -161,66 +162,57 @@ function expectedFeatures(settings: EncoderConfig): number[] {
 }
 
 for (const engine of ["wasm", "webgpu"] satisfies OnnxEngine[]) {
-  Deno.test({
-    name: `maps pooled about places, as plain loops do [${engine}]`,
-    ignore: engine === "webgpu" && ignoreGpu,
-    async fn() {
-      const settings = await settingsOf(FIXTURE);
-      const encoder = await openOnnxEncoder(settings, { engine });
-      try {
-        const found = await encoder.features(pictures(2, 32, 40), PLACES);
-        const expected = expectedFeatures(settings);
-        assert.equal(found.length, 4 * encoder.channels);
-        assert.ok(maxError(found, Float32Array.from(expected)) < 1e-5);
-      } finally {
-        await encoder.dispose();
-      }
-    },
-  });
+  testEncoder("maps pooled about places, as plain loops do", async () => {
+    const settings = await settingsOf(FIXTURE);
+    const encoder = await openOnnxEncoder(settings, { engine });
+    try {
+      const found = await encoder.features(pictures(2, 32, 40), PLACES);
+      const expected = expectedFeatures(settings);
+      assert.equal(found.length, 4 * encoder.channels);
+      assert.ok(maxError(found, Float32Array.from(expected)) < 1e-5);
+    } finally {
+      await encoder.dispose();
+    }
+  }, { engine });
 
-  Deno.test({
-    name: `a vector and a class token of windows [${engine}]`,
-    ignore: engine === "webgpu" && ignoreGpu,
-    async fn() {
-      const settings = await settingsOf(FIXTURE, {
-        inputSize: 32,
-        outputs: [
-          { name: "vector", window: 0, pooling: "mean" },
-          { name: "tokens", window: 0, pooling: "mean" },
-        ],
-        channels: 5 + 12,
+  testEncoder("a vector and a class token of windows", async () => {
+    const settings = await settingsOf(FIXTURE, {
+      inputSize: 32,
+      outputs: [
+        { name: "vector", window: 0, pooling: "mean" },
+        { name: "tokens", window: 0, pooling: "mean" },
+      ],
+      channels: 5 + 12,
+    });
+    const encoder = await openOnnxEncoder(settings, { engine });
+    try {
+      assert.equal(encoder.placesAtOnce, 1);
+      assert.equal(encoder.margin, 16);
+      const three = pictures(3, 32, 32);
+      const middle = [{ x: 16, y: 16 }];
+      const found = await encoder.features(three, [middle, middle, middle]);
+      const { linear } = fixtureWeights();
+      const expected = [0, 1, 2].flatMap((index) => {
+        const { s8 } = fixtureMaps(three, index, settings);
+        const means = s8.map((map) => mean(map.flat()));
+        const vector = linear.bias.map((bias, to) =>
+          means.reduce(
+            (sum, value, i) => sum + value * linear.weights[to * 12 + i]!,
+            bias,
+          )
+        );
+        return [...vector, ...s8.map((map) => map[0]![0]!)];
       });
-      const encoder = await openOnnxEncoder(settings, { engine });
-      try {
-        assert.equal(encoder.placesAtOnce, 1);
-        assert.equal(encoder.margin, 16);
-        const three = pictures(3, 32, 32);
-        const middle = [{ x: 16, y: 16 }];
-        const found = await encoder.features(three, [middle, middle, middle]);
-        const { linear } = fixtureWeights();
-        const expected = [0, 1, 2].flatMap((index) => {
-          const { s8 } = fixtureMaps(three, index, settings);
-          const means = s8.map((map) => mean(map.flat()));
-          const vector = linear.bias.map((bias, to) =>
-            means.reduce(
-              (sum, value, i) => sum + value * linear.weights[to * 12 + i]!,
-              bias,
-            )
-          );
-          return [...vector, ...s8.map((map) => map[0]![0]!)];
-        });
-        assert.ok(maxError(found, Float32Array.from(expected)) < 1e-5);
-      } finally {
-        await encoder.dispose();
-      }
-    },
-  });
+      assert.ok(maxError(found, Float32Array.from(expected)) < 1e-5);
+    } finally {
+      await encoder.dispose();
+    }
+  }, { engine });
 }
 
-Deno.test({
-  name: "a network that the GPU computes wrongly is refused, or it is right",
-  ignore: ignoreGpu,
-  async fn() {
+testEncoder(
+  "a network that the GPU computes wrongly is refused, or it is right",
+  async () => {
     await withFolder(async (folder) => {
       const path = join(folder, "x.onnx");
       const many = (count: number) =>
@@ -263,50 +255,57 @@ Deno.test({
       );
     });
   },
-});
+  { engine: "webgpu" },
+);
 
-Deno.test("a batch of windows is that of each window, in batches or alone", async () => {
-  const settings = await settingsOf(FIXTURE, {
-    inputSize: 224,
-    scale: 2,
-    outputs: [{ name: "vector", window: 0, pooling: "mean" }],
-    channels: 5,
-  });
-  const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
-  try {
-    const many = pictures(35, 20, 20); // three runs of at most 16
-    const places = Array.from({ length: 35 }, () => [{ x: 10, y: 10 }]);
-    const together = await encoder.features(many, places);
-    for (const i of [0, 15, 16, 34]) {
-      const size = 20 * 20 * 3;
-      const data = many.data.slice(i * size, (i + 1) * size);
-      const alone = await encoder.features({ ...many, data, count: 1 }, [
-        places[i]!,
-      ]);
-      const row = together.subarray(i * 5, (i + 1) * 5);
-      assert.ok(maxError(row, alone) < 1e-5);
+testEncoder(
+  "a batch of windows is that of each window, in batches or alone",
+  async () => {
+    const settings = await settingsOf(FIXTURE, {
+      inputSize: 224,
+      scale: 2,
+      outputs: [{ name: "vector", window: 0, pooling: "mean" }],
+      channels: 5,
+    });
+    const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
+    try {
+      const many = pictures(35, 20, 20); // three runs of at most 16
+      const places = Array.from({ length: 35 }, () => [{ x: 10, y: 10 }]);
+      const together = await encoder.features(many, places);
+      for (const i of [0, 15, 16, 34]) {
+        const size = 20 * 20 * 3;
+        const data = many.data.slice(i * size, (i + 1) * size);
+        const alone = await encoder.features({ ...many, data, count: 1 }, [
+          places[i]!,
+        ]);
+        const row = together.subarray(i * 5, (i + 1) * 5);
+        assert.ok(maxError(row, alone) < 1e-5);
+      }
+      const stopped = AbortSignal.abort(new Error("enough"));
+      await assert.rejects(encoder.features(many, places, stopped), /enough/);
+    } finally {
+      await encoder.dispose();
     }
-    const stopped = AbortSignal.abort(new Error("enough"));
-    await assert.rejects(encoder.features(many, places, stopped), /enough/);
-  } finally {
+  },
+);
+
+testEncoder(
+  "runs asked for at once are done one after the other, then it is freed",
+  async () => {
+    const settings = await settingsOf(FIXTURE);
+    const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
+    const two = pictures(2, 32, 40);
+    const runs = Array.from({ length: 3 }, () => encoder.features(two, PLACES));
+    const disposed = encoder.dispose();
+    const [first, ...others] = await Promise.all(runs);
+    for (const other of others) assert.deepEqual(other, first);
+    await disposed;
     await encoder.dispose();
-  }
-});
+    await assert.rejects(encoder.features(two, PLACES), /was disposed of/);
+  },
+);
 
-Deno.test("runs asked for at once are done one after the other, then it is freed", async () => {
-  const settings = await settingsOf(FIXTURE);
-  const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
-  const two = pictures(2, 32, 40);
-  const runs = Array.from({ length: 3 }, () => encoder.features(two, PLACES));
-  const disposed = encoder.dispose();
-  const [first, ...others] = await Promise.all(runs);
-  for (const other of others) assert.deepEqual(other, first);
-  await disposed;
-  await encoder.dispose();
-  await assert.rejects(encoder.features(two, PLACES), /was disposed of/);
-});
-
-Deno.test("the key is of the features, not of the file's name", async () => {
+testEncoder("the key is of the features, not of the file's name", async () => {
   await withFolder(async (folder) => {
     const copy = join(folder, "copy.onnx");
     await Deno.copyFile(FIXTURE, copy);
@@ -331,10 +330,9 @@ interface Golden {
   taps: Record<string, { channelMeans: number[]; at_row1_col2: number[] }>;
 }
 
-Deno.test({
-  name: "EfficientNet-Lite0's taps are PyTorch's",
-  ignore: LITE0 === undefined,
-  async fn() {
+testEncoder(
+  "EfficientNet-Lite0's taps are PyTorch's",
+  async () => {
     const golden: Golden = JSON.parse(
       await Deno.readTextFile(LITE0!.replace(/\.onnx$/, ".golden.json")),
     );
@@ -376,7 +374,8 @@ Deno.test({
       await session.dispose();
     }
   },
-});
+  { ignore: LITE0 === undefined },
+);
 
 const PIXELS = { name: "pixels", shape: ["n", 3, "h", "w"] };
 const SAME: Network = {
@@ -538,7 +537,7 @@ const REFUSED: [
 ];
 
 for (const [name, network, changes, message] of REFUSED) {
-  Deno.test(`refused in one line: ${name}`, async () => {
+  testEncoder(`refused in one line: ${name}`, async () => {
     await withFolder(async (folder) => {
       const path = join(folder, "x.onnx");
       const file = typeof network === "string"
@@ -579,75 +578,80 @@ Deno.test("refused in one line: no such file, and a folder", async () => {
   });
 });
 
-Deno.test("a picture whose features are not finite is refused by its output", async () => {
-  await withFolder(async (folder) => {
-    const path = join(folder, "x.onnx");
-    await Deno.writeFile(
-      path,
-      onnxFile({
-        ...SAME,
-        operations: [{ op: "Sqrt", inputs: ["pixels"], outputs: ["y"] }],
-      }),
-    );
-    const settings = await settingsOf(path, {
-      ...Y,
-      mean: [0.5, 0, 0],
-      deviation: [1, 1, 1],
-    });
-    const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
-    try {
-      const dark = pictures(1, 8, 8);
-      dark.data.fill(0);
-      await assert.rejects(encoder.features(dark, [[{ x: 4, y: 4 }]]), {
-        name: "EncoderError",
-        message: /its output "y" is NaN or infinite on this picture/,
+testEncoder(
+  "a picture whose features are not finite is refused by its output",
+  async () => {
+    await withFolder(async (folder) => {
+      const path = join(folder, "x.onnx");
+      await Deno.writeFile(
+        path,
+        onnxFile({
+          ...SAME,
+          operations: [{ op: "Sqrt", inputs: ["pixels"], outputs: ["y"] }],
+        }),
+      );
+      const settings = await settingsOf(path, {
+        ...Y,
+        mean: [0.5, 0, 0],
+        deviation: [1, 1, 1],
       });
-    } finally {
-      await encoder.dispose();
-    }
-  });
-});
+      const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
+      try {
+        const dark = pictures(1, 8, 8);
+        dark.data.fill(0);
+        await assert.rejects(encoder.features(dark, [[{ x: 4, y: 4 }]]), {
+          name: "EncoderError",
+          message: /its output "y" is NaN or infinite on this picture/,
+        });
+      } finally {
+        await encoder.dispose();
+      }
+    });
+  },
+);
 
-Deno.test("weights in a file beside it are read, and part of the hash", async () => {
-  await withFolder(async (folder) => {
-    const path = join(folder, "x.onnx");
-    const network = {
-      ...SAME,
-      operations: [{ op: "Add", inputs: ["pixels", "w"], outputs: ["y"] }],
-      weights: [{ name: "w", dims: [1], values: [1], external: "x.data" }],
-    };
-    const file = onnxFile(network);
-    const weights = new Uint8Array(Float32Array.of(0.25).buffer);
-    await Deno.writeFile(path, file);
-    await Deno.writeFile(join(folder, "x.data"), weights);
-    const sha256 = createHash("sha256").update(file).update(weights)
-      .digest("hex");
-    const settings = await settingsOf(path, {
-      ...Y,
-      sha256,
-      mean: [0, 0, 0],
-      deviation: [1, 1, 1],
-    });
-    for (const engine of ["wasm", ...(ignoreGpu ? [] : ["webgpu"])] as const) {
-      const encoder = await openOnnxEncoder(settings, {
-        engine: engine as OnnxEngine,
+for (const engine of ["wasm", "webgpu"] satisfies OnnxEngine[]) {
+  testEncoder(
+    "weights in a file beside it are read, and part of the hash",
+    async () => {
+      await withFolder(async (folder) => {
+        const path = join(folder, "x.onnx");
+        const network = {
+          ...SAME,
+          operations: [{ op: "Add", inputs: ["pixels", "w"], outputs: ["y"] }],
+          weights: [{ name: "w", dims: [1], values: [1], external: "x.data" }],
+        };
+        const file = onnxFile(network);
+        const weights = new Uint8Array(Float32Array.of(0.25).buffer);
+        await Deno.writeFile(path, file);
+        await Deno.writeFile(join(folder, "x.data"), weights);
+        const sha256 = createHash("sha256").update(file).update(weights)
+          .digest("hex");
+        const settings = await settingsOf(path, {
+          ...Y,
+          sha256,
+          mean: [0, 0, 0],
+          deviation: [1, 1, 1],
+        });
+        const encoder = await openOnnxEncoder(settings, { engine });
+        const light = pictures(1, 4, 4);
+        light.data.fill(0.5);
+        const found = await encoder.features(light, [[{ x: 2, y: 2 }]]);
+        assert.deepEqual([...found], [0.75, 0.75, 0.75]);
+        await encoder.dispose();
+        await Deno.writeFile(
+          join(folder, "x.data"),
+          new Uint8Array(Float32Array.of(0.5).buffer),
+        );
+        await assert.rejects(
+          openOnnxEncoder(settings, { engine: "wasm" }),
+          /another one than the checkpoint was trained with/,
+        );
       });
-      const light = pictures(1, 4, 4);
-      light.data.fill(0.5);
-      const found = await encoder.features(light, [[{ x: 2, y: 2 }]]);
-      assert.deepEqual([...found], [0.75, 0.75, 0.75], engine);
-      await encoder.dispose();
-    }
-    await Deno.writeFile(
-      join(folder, "x.data"),
-      new Uint8Array(Float32Array.of(0.5).buffer),
-    );
-    await assert.rejects(
-      openOnnxEncoder(settings, { engine: "wasm" }),
-      /another one than the checkpoint was trained with/,
-    );
-  });
-});
+    },
+    { engine },
+  );
+}
 
 Deno.test("the fixture is what its script writes", async () => {
   const file = await Deno.readFile(FIXTURE);
