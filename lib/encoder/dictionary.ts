@@ -78,8 +78,8 @@ export const DICTIONARY_WINDOW = 16;
 
 // Px that are encoded at a time, which bounds memory: about 80 MB.
 const MOST_PX = 512 * 512;
-// More places at a time would not be faster.
-const PLACES = 4096;
+// The picture, whitened patches, distances, codes; counted.
+const BYTES_PER_PIXEL = 700;
 const LEAST_DISTANCE = 1e-3;
 
 /** Names and shapes of what a dictionary consists of. */
@@ -92,8 +92,8 @@ export const dictionaryTensors: readonly { name: string; shape: number[] }[] =
 
 /**
  * An encoder of 4 K features: the means, then the maxima, of the fine codes, then
- * of the coarse ones. A block that begins at an even px has the features of the
- * whole, `margin` px from its border.
+ * of the coarse ones. A block that begins at a multiple of `step` has the
+ * features of the whole, `margin` px from its border.
  *
  * @param dictionary from `learnDictionary`; it may have other numbers of
  *   directions and centroids than {@linkcode dictionaryTensors}.
@@ -111,7 +111,9 @@ export function dictionaryEncoder(
     key: `dictionary/1/${window}/${key}`,
     channels,
     margin: marginOf(window),
-    placesAtOnce: PLACES,
+    placesAtOnce: Infinity, // the maps are made once for all
+    step: CODE,
+    bytesPerPixel: BYTES_PER_PIXEL,
     async features(pictures, places, signal) {
       checkSize(pictures);
       const count = places.reduce((sum, { length }) => sum + length, 0);

@@ -53,15 +53,14 @@ const WINDOW = 27;
 const MARGIN = 16 + COARSEST + RADIUS * COARSEST;
 // Px of the planes that are filtered at a time, which bounds memory: 42 MB.
 const MOST_PX = 512 * 512;
-// More places at a time would not be faster.
-const PLACES = 4096;
+// Planes, moduli, and the filtered px of a group; counted.
+const BYTES_PER_PIXEL = 350;
 
 /**
  * An encoder of 178 features for `stains`, of 235 for `opponent`.
  *
- * Pictures are cut where it suits: a block that begins at a multiple of 8 px has
- * the features of the whole, `margin` px from its border; at another px, they
- * differ by what 2 x 2 means differ.
+ * A block that begins at a multiple of `step` has the features of the whole,
+ * `margin` px from its border; elsewhere its 2 x 2 means are others.
  */
 export function scatteringEncoder(
   { colours }: { colours: Colours },
@@ -71,7 +70,9 @@ export function scatteringEncoder(
     key: `scattering/1/${colours}`,
     channels,
     margin: MARGIN,
-    placesAtOnce: PLACES,
+    placesAtOnce: Infinity, // the maps are made once for all
+    step: COARSEST,
+    bytesPerPixel: BYTES_PER_PIXEL,
     async features(pictures, places, signal) {
       checkSize(pictures);
       const count = places.reduce((sum, { length }) => sum + length, 0);
