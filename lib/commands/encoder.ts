@@ -13,7 +13,7 @@ import {
   oneOf,
   parseFlags,
   toggle,
-  usageText,
+  type Usage,
 } from "./shared/flags.ts";
 import { interruptSignal } from "./shared/terminal.ts";
 
@@ -31,14 +31,14 @@ const FLAGS = {
   json: toggle("print one JSON document"),
 };
 
-export const usage: string = usageText({
+export const usage: Usage = {
   synopsis: ["deno task encoder FILE.onnx"],
   about:
     "Prints the inputs, outputs, metadata and time of a network in an ONNX file, and a configuration for train --config to begin with. docs/encoders.md says how to export one.",
   groups: [{ flags: FLAGS }],
   notes:
     "The first use fetches onnxruntime from npm: some 300 MB on disk for the CPU, 145 MB for a GPU.",
-});
+};
 
 /**
  * Inspects the file that `argv` names.

@@ -86,6 +86,10 @@ const networkSchema = z.strictObject({
     ),
   encoder: encoderSchema.nullable().default(null)
     .describe("the file of features = encoder"),
+  colours: z.enum(["stains", "opponent"]).default("stains")
+    .describe(
+      "what scattering filters: stains are those of H&E; opponent colours are for all else",
+    ),
   pooling: z.enum(["mean", "max"]).default("mean")
     .describe("of the last maps of a trained network"),
   unitLength: z.boolean().default(true)
