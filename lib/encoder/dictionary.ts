@@ -65,6 +65,8 @@ const CODE = 2; // px of the picture between two codes
 
 /** K: typical patches of a scale. */
 export const CENTROIDS = 64;
+/** Features of a place: mean and maximum of each code of both scales. */
+export const DICTIONARY_CHANNELS: number = SCALES.length * 2 * CENTROIDS;
 /** Directions of the whitened patches; the others hold noise. */
 export const DIRECTIONS = 48;
 /** Added to the variance of a patch, as if it had noise of 3 of 255 levels. */

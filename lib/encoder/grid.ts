@@ -35,7 +35,9 @@ export interface GridOptions {
 }
 
 const BYTES_PER_PIXEL = 400; // if an encoder does not say
-const MAX_BLOCK_PIXELS = 2 ** 20;
+// Large enough that margins do not dominate, small enough that a drawn place does
+// not cost a megapixel.
+const MAX_BLOCK_PIXELS = 2 ** 18;
 const MAX_WINDOWS = 256; // at a time
 
 /** Places of an image, by their index, that are encoded together. */
@@ -49,8 +51,11 @@ interface Block {
  * The features about `places`, px of level 0 of an image (the centre of px 0 is
  * 0.5), in their order: `[G, K]`.
  *
- * The memory bound changes them only as far as they depend on what is beyond the
- * encoder's margin. An encoder of many places is not shown what is outside the
+ * The image is cut into blocks that do not depend on the places: a place has the
+ * same features whether it is alone, as a drawn sub-tile, or one of a dense grid.
+ * A memory bound that does not hold such a block makes them smaller, which changes
+ * the features as far as they depend on what is beyond the encoder's margin. An
+ * encoder of many places is not shown what is outside the
  * image; one that sees windows is shown black there, as sub-tiles are.
  *
  * @throws {ImageError} If the image cannot be read.
@@ -185,11 +190,17 @@ function blocksOf(
     if (indices) indices.push(index);
     else found.set(block, [index]);
   }
-  return [...found].sort(([a], [b]) => a - b).map(([, indices]) => ({
-    region: regionAbout(indices.map((i) => places[i]!), image, {
-      margin,
-      step,
-    }),
+  return [...found].sort(([a], [b]) => a - b).map(([block, indices]) => ({
+    region: regionAbout(
+      {
+        x: block % columns * width,
+        y: Math.floor(block / columns) * height,
+        width,
+        height,
+      },
+      image,
+      { margin, step },
+    ),
     indices,
   }));
 }
@@ -229,25 +240,17 @@ function coreSize(
   return best;
 }
 
-/** The px around places, from a multiple of `step` to another, in the image. */
+/** A block with its margin, from a multiple of `step` to another, in the image. */
 function regionAbout(
-  places: readonly Point[],
+  { x, y, width, height }: Region,
   image: Size,
   { margin, step }: { margin: number; step: number },
 ): Region {
-  const axis = (values: number[], extent: number) => {
-    let least = extent, most = 0;
-    for (const value of values) {
-      least = Math.min(least, value);
-      most = Math.max(most, value);
-    }
-    const from = Math.floor((least - margin) / step) * step;
-    return { from, extent: Math.ceil((most + margin) / step) * step - from };
-  };
-  const x = axis(places.map(({ x }) => x), image.width);
-  const y = axis(places.map(({ y }) => y), image.height);
-  return clipRegion(
-    { x: x.from, y: y.from, width: x.extent, height: y.extent },
-    image,
-  );
+  const before = Math.ceil(margin / step) * step;
+  return clipRegion({
+    x: x - before,
+    y: y - before,
+    width: width + 2 * before,
+    height: height + 2 * before,
+  }, image);
 }

@@ -95,7 +95,8 @@ export function scatteringEncoder(
 }
 
 /** K: features of a place. */
-function scatteringChannels(colours: Colours): number {
+/** Features of a place. */
+export function scatteringChannels(colours: Colours): number {
   const depth = DEPTH[colours];
   const order1 = depth * ANGLES * (2 * SCALES - 1);
   return depth + order1 + SCALES_2 * ANGLES * ANGLES_2;

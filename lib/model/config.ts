@@ -293,6 +293,16 @@ function headFaults(
       message: `must be evidence for network.features = ${network.features}`,
     },
     {
+      found: isFrozen(network.features) && network.normaliseStains,
+      path: ["network", "normaliseStains"],
+      message: `must be false for network.features = ${network.features}`,
+    },
+    {
+      found: isFrozen(network.features) && training.dense === null,
+      path: ["training", "dense"],
+      message: `is needed for network.features = ${network.features}`,
+    },
+    {
       found: isEvidence && network.attention === "instances",
       path: ["network", "attention"],
       message: "must not be instances under network.head = evidence",

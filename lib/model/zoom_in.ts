@@ -165,6 +165,7 @@ export async function readFeatures(
   drawn: SubTiles,
   { updates }: Mode = {},
 ): Promise<tf.Tensor2D> {
+  if (drawn.frozen) return await drawn.frozen();
   const parts: tf.Tensor2D[] = [];
   const ofParts: StatisticUpdates[] = [];
   try {

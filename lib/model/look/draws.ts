@@ -106,6 +106,8 @@ export interface SubTiles {
    * tensor of the engine does.
    */
   togetherBytes: number;
+  /** Features of all of them `[S, K]` by a frozen f, which reads for itself. */
+  frozen?: () => Promise<tf.Tensor2D>;
 }
 
 /** The draws of images, flat over all glimpses. */
