@@ -147,7 +147,7 @@ function strongestShares(
   { evidence, shares }: { evidence: tf.Tensor2D; shares: tf.Tensor2D },
   draws: Draws,
 ): tf.Tensor1D {
-  const strongest = tf.oneHot(tf.argMax(evidence, 1), evidence.shape[1]);
+  const strongest = tf.equal(evidence, tf.max(evidence, 1, true));
   const ofSubTiles = tf.gather(
     tf.cast(strongest, "float32"),
     tf.tensor1d(rowsOf(draws), "int32"),
