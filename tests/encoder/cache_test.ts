@@ -10,6 +10,7 @@ import {
 import { openImage } from "../../lib/image/open.ts";
 import { withFolder } from "../data/folder.ts";
 import { bmpFile } from "../image/bmp_files.ts";
+import { serveFile } from "../image/file_server.ts";
 import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
 
 const SOURCE: FeatureSource = {
@@ -199,6 +200,26 @@ Deno.test("an image is known by its bytes, not by its name", async () => {
     await Deno.utime(join(folder, "a.bmp"), 1e9, 1e9);
     assert.equal(await content("a.bmp"), c);
   });
+});
+
+Deno.test("an image on a server is known by its ETag, or not at all", async () => {
+  const black = () => 0;
+  const rows = Array.from({ length: 48 }, black);
+  const file = bmpFile({ width: 4, height: -4, bits: 24, rows });
+  const twice = async (etag: string | null) => {
+    await using server = await serveFile(file, { etag });
+    const image = await openImage(server.url);
+    try {
+      return [await imageContent(image), await imageContent(image)];
+    } finally {
+      image.close();
+    }
+  };
+  const [one, again] = await twice('"a"');
+  assert.equal(one, again);
+  assert.match(one!, /http/);
+  const [first, second] = await twice(null);
+  assert.notEqual(first, second);
 });
 
 Deno.test("an image that is not there is named", async () => {

@@ -2,9 +2,11 @@
  * onnxruntime, and the only place that loads it: onnxruntime-node on the CPU,
  * onnxruntime-web on the GPU.
  *
- * deno.json pins both, deno.lock their hashes. Deno would fetch 291 MB for a
- * literal `import("onnxruntime-node")`, even one that is never reached; a
- * computed one is fetched when it is first reached.
+ * Their versions are pinned here, and their hashes in encoders.lock. Deno would
+ * fetch 291 MB for a literal `import("npm:onnxruntime-node")`, even one that is
+ * never reached; a computed one is fetched when it is first reached, because
+ * deno.json caches npm packages lazily. `deno task` fetches all that deno.lock
+ * names: so the tasks that may use an encoder run with a lock of their own.
  *
  * @module
  */
@@ -82,10 +84,10 @@ type OrtMetadata =
     shape: readonly Dimension[];
   });
 
-/** Names in deno.json. */
-const PACKAGES: Record<OnnxEngine, string> = {
-  wasm: "onnxruntime-node",
-  webgpu: "onnxruntime-web/webgpu",
+/** The packages, each with what is imported of it. */
+export const PACKAGES: Record<OnnxEngine, { npm: string; path: string }> = {
+  wasm: { npm: "onnxruntime-node@1.30.0", path: "" },
+  webgpu: { npm: "onnxruntime-web@1.30.0", path: "/webgpu" },
 };
 
 const FATAL = 4; // all else is thrown, and would be printed besides
@@ -183,9 +185,9 @@ function declared(metadata: OrtMetadata): Declared {
 }
 
 async function loadOrt(engine: OnnxEngine): Promise<Ort> {
-  const name = PACKAGES[engine];
+  const { npm: name, path } = PACKAGES[engine];
   try {
-    const ort: Ort = await import(name);
+    const ort: Ort = await import(`npm:${name}${path}`);
     ort.env.logLevel = "fatal";
     return ort;
   } catch (cause) {
