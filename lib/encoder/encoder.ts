@@ -64,6 +64,13 @@ export interface Encoder {
    */
   readonly placesAtOnce: number;
   /**
+   * Blocks that start at multiples of this, level-0 px, are seen in the same
+   * cells as the whole image; 1 if omitted.
+   */
+  readonly step?: number;
+  /** Bytes that a level-0 px of a picture takes on its way; 400 if omitted. */
+  readonly bytesPerPixel?: number;
+  /**
    * The features about `places`, px of their picture (the centre of px 0 is
    * 0.5). Outside a picture there is nothing: the caller gives the margin.
    *

@@ -294,6 +294,25 @@ export function subTileCentre(
   return { x: tile.x + x, y: tile.y + y };
 }
 
+/**
+ * The part of a tile that `location` of its map stands for, level-0 px; its edges
+ * may be fractions.
+ */
+export function subTileCell(
+  { row, column }: Location,
+  map: MapSize,
+  tile: Region,
+): Region {
+  const x = cellEdge(column, map.columns, tile.width);
+  const y = cellEdge(row, map.rows, tile.height);
+  return {
+    x: tile.x + x,
+    y: tile.y + y,
+    width: cellEdge(column + 1, map.columns, tile.width) - x,
+    height: cellEdge(row + 1, map.rows, tile.height) - y,
+  };
+}
+
 const PAPER_GRID: SubTileGrid = { scale: 1, stride: null };
 
 /** The location at `index` of a row-major map. */

@@ -23,6 +23,7 @@ import { isTrained } from "../model/parameters.ts";
 import { score, type Scores } from "../model/zoom_in.ts";
 import type { Augmentation } from "./augmentation.ts";
 import { addAttentionGradients } from "./block_gradients.ts";
+import { evidenceLoss } from "./evidence_loss.ts";
 import { crossEntropy } from "./loss.ts";
 import {
   type BackwardPass,
@@ -52,6 +53,8 @@ export interface StepOptions {
   freezeAttention: boolean;
   /** Weight of each class in the loss. */
   classWeights: readonly number[];
+  /** Share of uniform draws under the head `evidence`. */
+  exploration: number;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
   /** Memory bound of the tensors. */
@@ -126,7 +129,7 @@ export async function backward(
         const scores = score(model, look, how);
         const entropies = look.entropies(scores.attention, share);
         const loss: tf.Scalar = tf.add(
-          classLoss(model, look, scores.logits, options),
+          lossOf(model, look, scores, options),
           entropies.regulariser,
         );
         pass.report = tf.keep(
@@ -154,6 +157,23 @@ function trainedNames(
     .filter((spec) => isTrained(spec))
     .map(({ name }) => name)
     .filter((name) => !(freezeAttention && isAttention(name)));
+}
+
+/** The micro-batch's share of the loss, but for the regulariser. */
+function lossOf(
+  model: Model,
+  look: Look,
+  scores: Scores,
+  options: Labels & Pick<StepOptions, "classWeights">,
+): tf.Scalar {
+  return scores.evidence
+    ? evidenceLoss(
+      model,
+      look,
+      { ...scores, evidence: scores.evidence },
+      options,
+    )
+    : classLoss(model, look, scores.logits, options);
 }
 
 /** The micro-batch's share of the batch's mean cross-entropy. */

@@ -46,6 +46,7 @@ import {
 import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
+import { exploration } from "../sampling/evidence.ts";
 import { type StepReport, trainStep } from "./step.ts";
 import type { StepOptions } from "./micro_batch.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
@@ -261,6 +262,7 @@ class Run {
       contrastive: contrastiveFrom !== null && epoch >= contrastiveFrom,
       freezeAttention: warm !== null && epoch <= warm.frozenEpochs,
       classWeights: this.#classWeights,
+      exploration: exploration((epoch - 1) / epochs),
       foreground,
       memory,
       signal,

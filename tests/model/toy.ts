@@ -27,6 +27,7 @@ import { initialParameters, isTrained } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { subTileLogits, tileLogits } from "../../lib/model/look/attention.ts";
+import { subTileMap } from "../../lib/model/look/draws.ts";
 
 /** An image of `size` by a formula: `pixel` gives RGB, 0-255. */
 export function drawnImage(
@@ -184,7 +185,7 @@ export function exactExpectation(
     tileLogits(parameters, tensors.view, { rows, columns }),
   ); // [1, tiles]
   const beta = attentionSoftmax(
-    subTileLogits(parameters, tensors.tileViews),
+    subTileLogits(parameters, tensors.tileViews, subTileMap({ config })),
   ); // [tiles, subTiles]
   const channels = channelsOf(config.network);
   const read = features(parameters, config.network, tensors.subTiles);

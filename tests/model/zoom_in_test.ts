@@ -1,3 +1,4 @@
+import type { MapSize } from "../../lib/image/geometry.ts";
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
@@ -480,6 +481,11 @@ function meanAt(values: ArrayLike<number>, places: readonly number[]): number {
   return places.reduce((sum, at) => sum + values[at]!, 0) / places.length;
 }
 
+/** One location a px of a tile's view. */
+function mapOf({ shape }: tf.Tensor4D): MapSize {
+  return { rows: shape[1], columns: shape[2] };
+}
+
 /** A look at everything, in order. */
 function everywhere(
   model: Model,
@@ -492,7 +498,10 @@ function everywhere(
       map: { rows: 8, columns: 8 },
       mask: undefined,
       locations: [64],
+      supports: undefined,
     }],
+    proposed: undefined,
+    subTileMask: undefined,
     glimpses: [{
       image: 0,
       contrastive: false,
@@ -512,7 +521,7 @@ function everywhere(
       { length: tiles * subTiles },
       (_, i) => i % subTiles,
     ),
-    subTileMap: { rows: 1, columns: subTiles },
+    subTileMap: mapOf(tensors.tileViews),
     tileViews: tensors.tileViews,
     ...held(tensors.subTiles),
     timings: { readMs: 0, stage1Ms: 0, stage2Ms: 0 },

@@ -57,7 +57,13 @@ export function restaining(
  * inverse of the matrix with the stains in its rows.
  */
 export function unmixing(stains: PerStain<Vector>): DensityMatrix {
-  const [a, b, c] = axesOf(stains);
+  return inverse(axesOf(stains));
+}
+
+/** Inverse of the matrix with these rows. */
+export function inverse(
+  [a, b, c]: readonly [Vector, Vector, Vector],
+): DensityMatrix {
   const columns = [cross(b, c), cross(c, a), cross(a, b)];
   const determinant = dot(a, columns[0]!);
   return [0, 1, 2].flatMap((row) =>

@@ -7,8 +7,8 @@
  */
 import type { Size } from "../../image/geometry.ts";
 
-// Side of the neighbourhood that a px is compared with, px of the view.
-const NEIGHBOURHOOD = 15;
+/** Px of the view around a px that it is compared with, to each side. */
+export const CONTRAST_RADIUS = 7;
 const CHANNELS = 3;
 
 /**
@@ -42,8 +42,10 @@ export function localContrast(
 
 /** First px of the neighbourhood of px `at`, and the one after its last. */
 function reach(at: number, extent: number): [number, number] {
-  const half = (NEIGHBOURHOOD - 1) / 2;
-  return [Math.max(0, at - half), Math.min(extent, at + half + 1)];
+  return [
+    Math.max(0, at - CONTRAST_RADIUS),
+    Math.min(extent, at + CONTRAST_RADIUS + 1),
+  ];
 }
 
 /** Sums of a channel over all px above and left of each corner. */

@@ -20,12 +20,8 @@ export const MODEL: readonly MutantGroup[] = [
     changes: [
       ["(locations?.[row] ?? columns) === 1", "columns === 1"],
       ["mask ? tf.add(weights, mask) : weights", "weights"],
-      [
-        "Math.min(count, logWeights.shape[1])",
-        "count",
-        "beyond the locations there are the draws are index -1, and left out",
-      ],
-      ["const k = Math.max(...wanted);", "const k = Math.min(...wanted);"],
+      ["start + Math.min(count, locations)", "start + count"],
+      ["Math.max(...counts) + 1", "Math.max(...counts)"],
     ],
   },
   {
@@ -45,11 +41,6 @@ export const MODEL: readonly MutantGroup[] = [
         "randomKey(...image, STAGE2, contrastive ? 1 : 0)",
       ],
       ["firstTile += draw.tiles.length", "firstTile += 1"],
-      [
-        "{ rows: height, columns: width }",
-        "{ rows: width, columns: height }",
-        "tiles are square, and so are their views",
-      ],
     ],
   },
   {
@@ -60,7 +51,6 @@ export const MODEL: readonly MutantGroup[] = [
       "tests/model/zoom_in_test.ts",
     ],
     changes: [
-      ["size - firstTurned, locations", "size - firstTurned - 1, locations"],
       ["plain.sort((a, b) => a.image - b.image);", ""],
       ["all.set(mask, i * rows * columns)", "all.set(mask, 0)"],
     ],
@@ -124,7 +114,7 @@ export const MODEL: readonly MutantGroup[] = [
         "contrastiveBlock(logits, { logNormaliser: 0, locations }),",
       ],
       [
-        "subTileKey(this.#image.key, tile, draw.contrastive)",
+        "subTileKey(this.#image.key, tile, contrastive)",
         "subTileKey(this.#image.key, tile, false)",
       ],
       ["if (!tiles[seen.glimpse]!.contrastive) {", "{"],

@@ -142,10 +142,10 @@ export const TRAIN: readonly MutantGroup[] = [
     file: "lib/train/loss.ts",
     tests: ["tests/train/loss_test.ts"],
     changes: [
-      ["tf.sub(share, wanted)", "tf.sub(wanted, share)"],
+      ["tf.sub(share, targets)", "tf.sub(targets, share)"],
       [
-        "table[row * classes + target] = weights[row]!;",
-        "table[row * classes + target] = 1;",
+        "table[start + target] = weight * (1 - smoothing);",
+        "table[start + target] = 1;",
       ],
     ],
   },
