@@ -185,6 +185,12 @@ export async function lookEverywhere(
   };
 }
 
+/** 0, or -Infinity where nothing may be drawn. */
+export interface Masks {
+  tiles: tf.Tensor2D; // [1, tiles]
+  subTiles: tf.Tensor2D; // [tiles, subTiles]
+}
+
 /**
  * The exact sum over all tiles and locations (eq. 5), differentiable in a and
  * b: F = sum_c alpha_c sum_c' beta^c_c' f, `[1, K]`, and its logits.
@@ -192,26 +198,33 @@ export async function lookEverywhere(
 export function exactExpectation(
   { parameters, config }: Model,
   { tiles, subTiles, tensors }: WholeLook,
+  masks?: Masks,
 ): { F: tf.Tensor2D; logits: tf.Tensor2D } {
   const { rows, columns } = tileMapSize(
     { width: tensors.view.shape[2], height: tensors.view.shape[1] },
     { scale: 1, stride: config.view.tileStride * config.view.scale1 },
   );
+  const ofTiles = tileLogits(parameters, tensors.view, { rows, columns });
   const alpha = attentionSoftmax(
-    tileLogits(parameters, tensors.view, { rows, columns }),
+    masks ? tf.add(ofTiles, masks.tiles) : ofTiles,
   ); // [1, tiles]
   const beta = attentionSoftmax(
-    subTileLogits(parameters, tensors.tileViews, subTileMap({ config })),
+    subTileLogits(
+      parameters,
+      tensors.tileViews,
+      subTileMap({ config }),
+      masks?.subTiles,
+    ),
   ); // [tiles, subTiles]
   const channels = channelsOf(config.network);
   const read = features(parameters, config.network, tensors.subTiles);
-  const ofTiles = tf.matMul(
+  const means = tf.matMul(
     tf.reshape(beta, [tiles, 1, subTiles]),
     tf.reshape(read, [tiles, subTiles, channels]),
   ); // [tiles, 1, K]
   const F = tf.matMul(
     alpha,
-    tf.reshape(ofTiles, [tiles, channels]) as tf.Tensor2D,
+    tf.reshape(means, [tiles, channels]) as tf.Tensor2D,
   ) as tf.Tensor2D;
   return { F, logits: classify(parameters, F) };
 }
