@@ -147,7 +147,11 @@ function strongestShares(
   { evidence, shares }: { evidence: tf.Tensor2D; shares: tf.Tensor2D },
   draws: Draws,
 ): tf.Tensor1D {
-  const strongest = tf.equal(evidence, tf.max(evidence, 1, true));
+  // No one-hot: that of one class alone is an error.
+  const strongest = tf.equal(
+    tf.expandDims(tf.argMax(evidence, 1), 1),
+    tf.range(0, evidence.shape[1], 1, "int32"),
+  );
   const ofSubTiles = tf.gather(
     tf.cast(strongest, "float32"),
     tf.tensor1d(rowsOf(draws), "int32"),

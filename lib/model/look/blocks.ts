@@ -7,16 +7,12 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import {
-  blockPart,
   type MapBlock,
-  mapBlocks,
   type MapSize,
   type Region,
-  viewSize,
 } from "../../image/geometry.ts";
 import { Views } from "../../image/views.ts";
 import { freeNow } from "../../memory.ts";
-import { Top } from "../../../kernels/sample/top_k.ts";
 import {
   contrastiveLogWeightsOf as contrastiveBlock,
   ExpectedCounts,
@@ -27,10 +23,10 @@ import {
 import { type Entropy, entropyOf } from "../../sampling/entropy.ts";
 import { chunksOf, prefetched } from "./prefetch.ts";
 import { subTileLogits } from "./attention.ts";
-import { Support, uniformShare } from "./draw_support.ts";
+import { type Support, uniformShare } from "./draw_support.ts";
 import { explorationOf, type TileProposal, tileProposal } from "./proposal.ts";
 import { drawSubTilesFrom } from "./sub_tile_draws.ts";
-import { CONTRAST_RADIUS, localContrast } from "./support.ts";
+import { supportInBlocks } from "./support_in_blocks.ts";
 import {
   Clock,
   drawnOf,
@@ -344,10 +340,9 @@ class TileLook {
   ): tf.Tensor2D | undefined {
     const { support } = this.#tiles[glimpse]!;
     if (!support) return undefined;
-    const map = subTileMap(this.#model);
     return tf.tidy(() =>
       tf.stack(
-        regions.map((region) => tf.tensor1d(support.mask(region, map))),
+        regions.map((region) => tf.tensor1d(support.mask(region))),
       ) as tf.Tensor2D
     );
   }
@@ -379,39 +374,4 @@ class TileLook {
       })),
     });
   }
-}
-
-/** The support of an image's draws, if the configuration has one. */
-async function supportInBlocks(
-  model: Model,
-  image: LookImage,
-  views: Views,
-  { memory, signal }: LookOptions,
-): Promise<Support | undefined> {
-  const { view } = model.config;
-  if (view.support === null) return undefined;
-  const { width, height } = image.pyramid;
-  const all = [{ x: 0, y: 0, width, height }];
-  const size = viewSize(image.pyramid, view.scale1);
-  const map = { rows: size.height, columns: size.width };
-  const top = new Top(view.support);
-  const blocks = mapBlocks(map, size, {
-    pixels: memory.blockPixels,
-    halo: CONTRAST_RADIUS,
-  });
-  for (const block of blocks) {
-    const part = blockPart(block, map, { view: size, halo: CONTRAST_RADIUS });
-    const raw = await views.whole(view.scale1, { part, signal });
-    const shown = prepared(raw, all, image, model);
-    const values = await shown.data() as Float32Array;
-    shown.dispose();
-    const contrast = localContrast(values, part);
-    for (let row = block.row; row < block.row + block.rows; row++) {
-      for (let c = block.column; c < block.column + block.columns; c++) {
-        const at = (row - part.y) * part.width + c - part.x;
-        top.offer(contrast[at]!, row * map.columns + c);
-      }
-    }
-  }
-  return new Support(top.indices, image, view);
 }

@@ -9,11 +9,13 @@ import {
   centredRegion,
   clipRegion,
   locationAt,
+  type MapBlock,
   type MapSize,
   type Region,
   rescaledRegion,
   type Size,
   subTileCell,
+  subTileMapSize,
   tileCentre,
   tileMapSize,
   viewSize,
@@ -30,9 +32,20 @@ interface SupportedImage {
   foreground?: Foreground | undefined;
 }
 
-/** Px of an image's view that may be drawn, and what tiles hold of them. */
+/** 1 for each px of a block of the view that is foreground; undefined if all are. */
+export function foregroundPixels(
+  { pyramid, foreground }: SupportedImage,
+  { scale1: scale }: ViewConfig,
+  block?: MapBlock,
+): Uint8Array | undefined {
+  const { width, height } = viewSize(pyramid, scale);
+  const grid = { scale, stride: 1 / scale };
+  return foreground?.locations({ rows: height, columns: width }, grid, block);
+}
+
+/** Px of an image's view, and the locations that hold one: these may be drawn. */
 export class Support {
-  /** Px that each tile of the map holds, by its index; others hold none. */
+  /** Such locations of each tile of the map, by its index; others have none. */
   readonly ofTiles: ReadonlyMap<number, number>;
   /** Sum over all tiles. */
   readonly total: number;
@@ -40,6 +53,7 @@ export class Support {
   readonly #image: Size;
   readonly #view: Size;
   readonly #config: ViewConfig;
+  readonly #cells: MapSize; // of a tile
 
   /**
    * @param pixels of the view, row by row.
@@ -55,12 +69,15 @@ export class Support {
     this.#image = pyramid;
     this.#config = config;
     this.#view = viewSize(pyramid, config.scale1);
+    const { tileSize, scale2: scale, subTileStride: stride } = config;
+    const tile = { width: tileSize, height: tileSize };
+    this.#cells = subTileMapSize(tile, { scale, stride });
     this.ofTiles = this.#countTiles(foreground);
     this.total = [...this.ofTiles.values()].reduce((sum, n) => sum + n, 0);
     if (this.total === 0) throw nothingToLookAt(pyramid.source);
   }
 
-  /** The px of highest contrast of a view `[h, w, 3]`. */
+  /** The px of highest contrast of a view `[h, w, 3]`, in its foreground. */
   static of(
     view: ArrayLike<number>,
     image: SupportedImage,
@@ -70,6 +87,9 @@ export class Support {
       view,
       viewSize(image.pyramid, config.scale1),
     );
+    foregroundPixels(image, config)?.forEach((allowed, i) => {
+      if (!allowed) contrast[i] = -Infinity;
+    });
     const mask = support(contrast, config.support);
     const pixels: number[] = [];
     mask.forEach((marked, i) => {
@@ -78,22 +98,23 @@ export class Support {
     return new Support(pixels, image, config);
   }
 
-  /** 1 for each location of a tile's map that holds such a px. */
-  cells(tile: Region, map: MapSize): Uint8Array {
+  /** 1 for each location of a tile that holds such a px. */
+  cells(tile: Region): Uint8Array {
+    const { rows, columns } = this.#cells;
     return Uint8Array.from(
-      { length: map.rows * map.columns },
+      { length: rows * columns },
       (_, index) => {
-        const location = locationAt(index, map.columns);
-        const cell = subTileCell(location, map, tile);
+        const location = locationAt(index, columns);
+        const cell = subTileCell(location, this.#cells, tile);
         return this.#holdsAny(this.#covered(cell)) ? 1 : 0;
       },
     );
   }
 
   /** 0 for each location that may be drawn, else -Infinity. */
-  mask(tile: Region, map: MapSize): Float32Array {
+  mask(tile: Region): Float32Array {
     return Float32Array.from(
-      this.cells(tile, map),
+      this.cells(tile),
       (allowed) => allowed ? 0 : -Infinity,
     );
   }
@@ -123,48 +144,80 @@ export class Support {
     }, this.#view);
   }
 
-  /** Px of each tile: for each px, the tiles that hold it are a rectangle. */
+  /** Locations of each tile: for each px, those that hold it are a rectangle. */
   #countTiles(foreground: Foreground | undefined): Map<number, number> {
     const { scale1: scale, tileStride: stride } = this.#config;
     const map = tileMapSize(this.#image, { scale, stride });
     const allowed = foreground?.locations(map, { scale, stride });
-    const columns = this.#tilesAt(map, "x"), rows = this.#tilesAt(map, "y");
-    const counts = new Map<number, number>();
+    const columns = this.#cellsAt(map, "x"), rows = this.#cellsAt(map, "y");
+    const held = new Map<number, [Range, Range][]>();
     for (const pixel of this.#pixels) {
       const { row, column } = locationAt(pixel, this.#view.width);
-      for (const r of rows[row]!) {
-        for (const c of columns[column]!) {
-          const tile = r * map.columns + c;
+      for (const down of rows[row]!) {
+        for (const across of columns[column]!) {
+          const tile = down.tile * map.columns + across.tile;
           if (allowed?.[tile] === 0) continue;
-          counts.set(tile, (counts.get(tile) ?? 0) + 1);
+          const own = held.get(tile);
+          if (own) own.push([down, across]);
+          else held.set(tile, [[down, across]]);
         }
       }
     }
-    return counts;
+    return new Map(
+      [...held].map(([tile, ranges]) => [tile, this.#union(ranges)]),
+    );
   }
 
-  /** The rows (or columns) of tiles that hold each row (or column) of px. */
-  #tilesAt(map: MapSize, axis: "x" | "y"): number[][] {
+  /** Cells in any of the rectangles. */
+  #union(rectangles: readonly [Range, Range][]): number {
+    const { rows, columns } = this.#cells;
+    const held = new Uint8Array(rows * columns);
+    for (const [down, across] of rectangles) {
+      for (let row = down.first; row <= down.last; row++) {
+        const start = row * columns;
+        held.fill(1, start + across.first, start + across.last + 1);
+      }
+    }
+    return held.reduce((sum, one) => sum + one, 0);
+  }
+
+  /** What holds each row (or column) of px: rows (columns) of tiles' cells. */
+  #cellsAt(map: MapSize, axis: "x" | "y"): Range[][] {
     const { scale1: scale, tileStride: stride, tileSize } = this.#config;
     const [count, extent] = axis === "x"
       ? [map.columns, this.#view.width]
       : [map.rows, this.#view.height];
-    const tiles = Array.from({ length: extent }, (): number[] => []);
+    const cells = axis === "x" ? this.#cells.columns : this.#cells.rows;
+    const ranges = Array.from({ length: extent }, (): Range[] => []);
     for (let tile = 0; tile < count; tile++) {
       const location = { row: tile, column: tile };
-      const centre = tileCentre(location, map, this.#image, { scale, stride });
-      const size = { width: tileSize, height: tileSize };
-      const { x, y, width, height } = this.#covered(
-        centredRegion({ ...ORIGIN, [axis]: centre[axis] }, size),
+      const region = centredRegion(
+        tileCentre(location, map, this.#image, { scale, stride }),
+        { width: tileSize, height: tileSize },
       );
-      const [start, length] = axis === "x" ? [x, width] : [y, height];
-      for (let at = start; at < start + length; at++) tiles[at]!.push(tile);
+      for (let cell = 0; cell < cells; cell++) {
+        const { x, y, width, height } = this.#covered(
+          subTileCell({ row: cell, column: cell }, this.#cells, region),
+        );
+        const [start, length] = axis === "x" ? [x, width] : [y, height];
+        for (let at = start; at < start + length; at++) {
+          const last = ranges[at]!.at(-1);
+          if (last?.tile === tile) last.last = cell;
+          else ranges[at]!.push({ tile, first: cell, last: cell });
+        }
+      }
     }
-    return tiles;
+    return ranges;
   }
 }
 
-const ORIGIN = { x: 0, y: 0 };
+/** Cells of a row (or column) of tiles, one after another. */
+interface Range {
+  tile: number;
+  first: number;
+  last: number;
+}
+
 // Products of px and scales are off by rounding: an edge is not a px more.
 const EDGE = 1e-6;
 

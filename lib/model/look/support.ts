@@ -69,7 +69,7 @@ function integral(
 /**
  * Marks the `count` places of highest contrast with 1; of equal ones the first.
  *
- * @param contrast of each place.
+ * @param contrast of each place; -Infinity if it is none to mark.
  * @returns a mask, as long as `contrast`.
  */
 export function support(
@@ -79,6 +79,8 @@ export function support(
   const places = Uint32Array.from({ length: contrast.length }, (_, i) => i);
   places.sort((a, b) => contrast[b]! - contrast[a]! || a - b);
   const mask = new Uint8Array(contrast.length);
-  for (const place of places.subarray(0, count)) mask[place] = 1;
+  for (const place of places.subarray(0, count)) {
+    if (contrast[place]! > -Infinity) mask[place] = 1;
+  }
   return mask;
 }

@@ -301,7 +301,7 @@ function maskOfTiles(
 ): tf.Tensor2D | undefined {
   const map = subTileMap(model);
   const masks = tiles.flatMap(({ support, tileRegions }) =>
-    support ? tileRegions.map((region) => support.mask(region, map)) : []
+    support ? tileRegions.map((region) => support.mask(region)) : []
   );
   return masks.length > 0 ? maskTensor(masks, map) : undefined;
 }

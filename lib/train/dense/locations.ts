@@ -18,7 +18,7 @@ import { openAtMpp } from "../../image/resampled.ts";
 import { Views } from "../../image/views.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
-import { nothingToLookAt } from "../../model/look/foreground_mask.ts";
+import { nothingToLookAt } from "../../model/look/nothing_to_look_at.ts";
 import { localContrast, support } from "../../model/look/support.ts";
 import type { TrainingBoxes } from "../boxes.ts";
 import { changesColours, type Recolouring, recolouring } from "./copies.ts";

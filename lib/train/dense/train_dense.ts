@@ -17,6 +17,8 @@ import {
   readCheckpoint,
   writeCheckpoint,
 } from "../../model/checkpoint.ts";
+import type { FeatureCache } from "../../encoder/cache.ts";
+import { openFrozen } from "../../model/frozen.ts";
 import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
 import { COMPONENTS, RARE_BIAS } from "../../model/head.ts";
@@ -40,6 +42,7 @@ import {
   readBags,
   readScoredBags,
 } from "./bags.ts";
+import { featuresOf, learnModelDictionary } from "./features.ts";
 import { gridView } from "./location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
 import {
@@ -57,8 +60,10 @@ import { teacherFigures, teacherShares } from "./teacher_scores.ts";
 
 /** Options of {@linkcode trainDense}. */
 export interface DenseOptions extends TrainOptions {
-  /** Reads the frozen features. */
-  features: LocationFeatures;
+  /** Reads the frozen features; those of the configuration if omitted. */
+  features?: LocationFeatures | undefined;
+  /** Keeps features on disk, if given. */
+  featureCache?: FeatureCache | undefined;
   /** Scores the student; by its draws, as any model, if omitted. */
   score?: typeof scoredEpoch;
 }
@@ -110,18 +115,29 @@ class DenseRun {
   readonly #options: DenseOptions;
   readonly #model: Model;
   readonly #log: RunLog;
+  readonly #features: LocationFeatures;
   readonly #locations: Locations;
   #phase: Phase = "start";
   #figures: EpochFigures = {};
   #calibration: Calibration | null = null;
   #elapsed = startClock();
 
-  private constructor(data: TrainingData, options: DenseOptions, model: Model) {
+  private constructor(
+    data: TrainingData,
+    options: DenseOptions,
+    model: Model,
+    features: LocationFeatures,
+  ) {
+    this.#features = features;
     this.#data = data;
     this.#options = options;
     this.#model = model;
     this.#log = new RunLog(join(options.folder, LOG_FILE));
-    this.#locations = new Locations({ ...options, boxes: data.boxes });
+    this.#locations = new Locations({
+      ...options,
+      features,
+      boxes: data.boxes,
+    });
   }
 
   static async start(
@@ -132,10 +148,33 @@ class DenseRun {
     if (resume) return await DenseRun.#continued(data, options);
     await Deno.mkdir(folder, { recursive: true });
     const model = await freshModel(data, options);
-    const run = new DenseRun(data, options, model);
+    if (config.network.features === "dictionary") {
+      await learnModelDictionary(model.parameters, data.train, options);
+    }
+    const run = await DenseRun.#of(data, options, model);
     await run.#log.start({ type: "run", seed, config, ...environment });
     await run.#save(LAST);
     return run;
+  }
+
+  /** A run whose frozen features are open; it owns the model. */
+  static async #of(
+    data: TrainingData,
+    options: DenseOptions,
+    model: Model,
+  ): Promise<DenseRun> {
+    try {
+      const { network } = model.config;
+      const encoder = options.features
+        ? undefined
+        : model.encoder ?? await openFrozen(network, model.parameters);
+      const features = options.features ??
+        featuresOf(encoder!, model.config, options.featureCache);
+      return new DenseRun(data, options, { ...model, encoder }, features);
+    } catch (error) {
+      disposeParameters(model.parameters);
+      throw error;
+    }
   }
 
   static async #continued(
@@ -152,7 +191,7 @@ class DenseRun {
         `Cannot resume ${folder} with seed ${seed}: it was started with seed ${checkpoint.seed}; give that one, or another folder`,
       );
     }
-    const run = new DenseRun(data, options, {
+    const run = await DenseRun.#of(data, options, {
       ...model,
       config: { ...model.config, training },
       calibration: null, // of the student that is yet to come
@@ -181,12 +220,13 @@ class DenseRun {
 
   /** The bags of all images; their projection is that of the checkpoint, if any. */
   async #read() {
-    const { config, features, memory, seed } = this.#options;
+    const { config, memory, seed } = this.#options;
     const { parameters } = this.#model;
+    const { channels } = this.#features;
     const options: BagOptions = {
       locations: this.#locations,
-      channels: features.channels,
-      components: Math.min(COMPONENTS, features.channels),
+      channels,
+      components: Math.min(COMPONENTS, channels),
       copies: copyCount(config),
       seed,
       bytes: memory.bytes * FEATURE_SHARE,

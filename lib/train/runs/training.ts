@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { LocationFeatures } from "../dense/locations.ts";
+import type { FeatureCache } from "../../encoder/cache.ts";
 import { trainDense } from "../dense/train_dense.ts";
 import {
   train,
@@ -15,8 +15,8 @@ import {
 
 /** Options of {@linkcode trainAsConfigured}. */
 export interface TrainingOptions extends TrainOptions {
-  /** Reads frozen features, for `training.dense`. */
-  features?: LocationFeatures | undefined;
+  /** Keeps frozen features on disk, for `training.dense`. */
+  featureCache?: FeatureCache | undefined;
 }
 
 /**
@@ -28,9 +28,9 @@ export interface TrainingOptions extends TrainOptions {
  */
 export async function trainAsConfigured(
   data: TrainingData,
-  { features, ...options }: TrainingOptions,
+  options: TrainingOptions,
 ): Promise<TrainResult> {
-  if (options.config.training.dense === null) return await train(data, options);
-  if (features) return await trainDense(data, { ...options, features });
-  throw new TypeError("Cannot train on all locations without their features");
+  return options.config.training.dense === null
+    ? await train(data, options)
+    : await trainDense(data, options);
 }
