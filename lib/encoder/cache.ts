@@ -63,6 +63,8 @@ export class FeatureCache {
   #written = 0;
 
   /**
+   * A cache in a folder.
+   *
    * @param folder created when it is first written to.
    * @param bytes bound on its files.
    */

@@ -42,8 +42,11 @@ export interface EncoderConfig {
 export interface Pictures {
   /** `[count, height, width, 3]`. */
   data: Float32Array;
+  /** Number of pictures. */
   count: number;
+  /** Height of each, px. */
   height: number;
+  /** Width of each, px. */
   width: number;
 }
 

@@ -190,11 +190,15 @@ const evaluationSchema = z.strictObject({
     .describe("N: sub-tiles drawn at evaluation"),
 }) satisfies z.ZodType<EvaluationConfig>;
 
-/** Features that are not trained. */
-export const FROZEN = ["encoder", "scattering", "dictionary"] as const;
-
 /** Name of features that are not trained. */
-export type FrozenFeatures = typeof FROZEN[number];
+export type FrozenFeatures = "encoder" | "scattering" | "dictionary";
+
+/** Features that are not trained. */
+export const FROZEN: readonly FrozenFeatures[] = [
+  "encoder",
+  "scattering",
+  "dictionary",
+];
 
 /** Name of a feature network that is trained. */
 export type TrainedFeatures = Exclude<
