@@ -104,7 +104,7 @@ testOnEngines(
       for (const [name, variable] of model.parameters) {
         if (!name.startsWith("g/")) continue;
         const values = normals(variable.size, seed++, 0.2);
-        variable.assign(tf.tidy(() => tf.tensor(values, variable.shape)));
+        tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
       }
       const { network } = model.config;
       const encoder = await openFrozen(network, model.parameters);
