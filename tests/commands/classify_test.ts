@@ -2,10 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import sharp from "sharp";
-import { startEngine } from "../../lib/engine/select.ts";
-import { writeCheckpoint } from "../../lib/model/checkpoint.ts";
-import { disposeParameters } from "../../lib/model/parameters.ts";
-import { toyModel } from "../model/toy.ts";
+import { writeEvidenceModel } from "../model/evidence_file.ts";
 import { ignoreGpu } from "../engines.ts";
 import { serveFile } from "../image/file_server.ts";
 import { makeTiff, ramps, text } from "../image/tiff/handmade_tiff.ts";
@@ -169,18 +166,7 @@ Deno.test("classify --draws topN does not depend on the seed", async () => {
 });
 
 Deno.test("a network with evidence shows attention and evidence, and draws at random", async () => {
-  await startEngine("wasm");
-  const model = toyModel({ network: { head: "evidence" } });
-  model.config.training.contrastiveFrom = null;
-  await writeCheckpoint(join(folder, "evidence.safetensors"), {
-    model,
-    epoch: 1,
-    seed: 1,
-    metrics: {},
-    trainer: null,
-    trainerTensors: new Map(),
-  });
-  disposeParameters(model.parameters);
+  await writeEvidenceModel(join(folder, "evidence.safetensors"));
   const classify = [
     ...["classify", "--checkpoint", "evidence.safetensors"],
     ...["--backend", "wasm"],
