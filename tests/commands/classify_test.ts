@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import sharp from "sharp";
+import { writeEvidenceModel } from "../model/evidence_file.ts";
 import { ignoreGpu } from "../engines.ts";
 import { serveFile } from "../image/file_server.ts";
 import { makeTiff, ramps, text } from "../image/tiff/handmade_tiff.ts";
@@ -162,6 +163,43 @@ Deno.test("classify --draws topN does not depend on the seed", async () => {
   const [b] = await results("--draws", "topN", "--seed", "2", IMAGES[1]!);
   assert.deepEqual(timeless(a!), timeless(b!));
   checkDraws(a!, 4);
+});
+
+Deno.test("a network with evidence shows attention and evidence, and draws at random", async () => {
+  await writeEvidenceModel(join(folder, "evidence.safetensors"));
+  const classify = [
+    ...["classify", "--checkpoint", "evidence.safetensors"],
+    ...["--backend", "wasm"],
+  ];
+  const { stdout } = await succeed(
+    folder,
+    ...[...classify, "--json", "--heatmap", "both.png", IMAGES[0]!],
+  );
+  const result: Result & { evidence?: string } = JSON.parse(stdout);
+  assert.equal(result.heatmap, "both.png");
+  assert.equal(result.evidence, "both-evidence.png");
+  for (const kind of ["attention", "evidence"] as const) {
+    const file = kind === "attention" ? result.heatmap! : result.evidence!;
+    await checkHeatmap(file);
+    const bytes = await Deno.readFile(join(folder, file));
+    assert.ok(Buffer.from(bytes).includes(`linear in ${kind} mass`));
+  }
+  const weights = result.subTiles.reduce((sum, { weight }) => sum + weight, 0);
+  assert.ok(Math.abs(weights - 1) < 1e-4);
+  const told = await succeed(
+    folder,
+    ...[...classify, "--heatmap", "both.png", IMAGES[0]!],
+  );
+  assert.match(told.stdout, /^ {2}evidence: both-evidence\.png$/m);
+
+  assertFailsInOneLine(
+    await zoomin(folder, ...classify, "--draws", "topN", IMAGES[0]!),
+    {
+      code: 2,
+      message:
+        /^Cannot draw topN under network\.head = evidence, .*: use the draws seeded$/m,
+    },
+  );
 });
 
 Deno.test("classify --samples: one sub-tile, and more than training drew", async () => {

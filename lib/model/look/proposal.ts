@@ -12,6 +12,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { ConfigError } from "../../errors.ts";
 import { EXPLORATION } from "../../sampling/evidence.ts";
+import type { Config } from "../config.ts";
 import type { Model } from "../model.ts";
 
 /** How a drawn tile came to be drawn. */
@@ -49,11 +50,19 @@ export function explorationOf(
     draws: "seeded" | "topN";
   },
 ): number | undefined {
-  if (config.network.head !== "evidence") return undefined;
-  if (draws === "seeded") return exploration;
-  throw new ConfigError(
-    "Cannot draw topN under network.head = evidence, whose weights need draws at random: use the draws seeded",
-  );
+  const fault = drawsFault(config, draws);
+  if (fault !== undefined) throw new ConfigError(fault);
+  return config.network.head === "evidence" ? exploration : undefined;
+}
+
+/** Why a network cannot be asked for `draws`; undefined if it can. */
+export function drawsFault(
+  { network }: Pick<Config, "network">,
+  draws: "seeded" | "topN",
+): string | undefined {
+  return network.head === "evidence" && draws === "topN"
+    ? "Cannot draw topN under network.head = evidence, whose weights need draws at random: use the draws seeded"
+    : undefined;
 }
 
 /** q of one tile. */
