@@ -6,7 +6,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { type Eigen, leadingEigen } from "./eigen.ts";
+import { type Eigen, leadingEigen } from "../../encoder/eigen.ts";
 
 /** Rows of features on which a projection is fitted, at most. */
 export const PROJECTION_ROWS = 12_000;

@@ -22,6 +22,7 @@ import type { Config } from "../../model/config.ts";
 import { COMPONENTS, RARE_BIAS } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
 import { disposeParameters } from "../../model/parameters.ts";
+import type { FeatureCache } from "../../encoder/cache.ts";
 import { openScored, scoredEpoch } from "../epoch_choice.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
 import { startClock } from "../clock.ts";
@@ -40,6 +41,7 @@ import {
   readBags,
   readScoredBags,
 } from "./bags.ts";
+import { encoderFeatures } from "./encoder_features.ts";
 import { gridView } from "./location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
 import {
@@ -57,8 +59,10 @@ import { teacherFigures, teacherShares } from "./teacher_scores.ts";
 
 /** Options of {@linkcode trainDense}. */
 export interface DenseOptions extends TrainOptions {
-  /** Reads the frozen features. */
-  features: LocationFeatures;
+  /** Keeps frozen features on disk; computed in each run if omitted. */
+  featureCache?: FeatureCache | undefined;
+  /** Reads the frozen features; by the model's encoder if omitted. */
+  features?: LocationFeatures;
   /** Scores the student; by its draws, as any model, if omitted. */
   score?: typeof scoredEpoch;
 }
@@ -111,6 +115,7 @@ class DenseRun {
   readonly #model: Model;
   readonly #log: RunLog;
   readonly #locations: Locations;
+  readonly #features: LocationFeatures;
   #phase: Phase = "start";
   #figures: EpochFigures = {};
   #calibration: Calibration | null = null;
@@ -121,7 +126,13 @@ class DenseRun {
     this.#options = options;
     this.#model = model;
     this.#log = new RunLog(join(options.folder, LOG_FILE));
-    this.#locations = new Locations({ ...options, boxes: data.boxes });
+    const features = options.features ?? featuresOf(model, options);
+    this.#features = features;
+    this.#locations = new Locations({
+      ...options,
+      features,
+      boxes: data.boxes,
+    });
   }
 
   static async start(
@@ -181,7 +192,8 @@ class DenseRun {
 
   /** The bags of all images; their projection is that of the checkpoint, if any. */
   async #read() {
-    const { config, features, memory, seed } = this.#options;
+    const { config, memory, seed } = this.#options;
+    const features = this.#features;
     const { parameters } = this.#model;
     const options: BagOptions = {
       locations: this.#locations,
@@ -374,6 +386,17 @@ class DenseRun {
       trainerTensors: new Map(),
     });
   }
+}
+
+/** The features of the model's own encoder. */
+function featuresOf(
+  { encoder, config: { network, view } }: Model,
+  { featureCache }: DenseOptions,
+): LocationFeatures {
+  if (!encoder) throw new TypeError(`${network.features} is not frozen`);
+  // A dictionary is one of this run: no other would find its features.
+  const cache = network.features === "dictionary" ? undefined : featureCache;
+  return encoderFeatures(encoder, { cache, windowSize: view.subTileSize });
 }
 
 function assertFinite({ epoch, loss, gradientNorm }: TeacherEpoch): void {

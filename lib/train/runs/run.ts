@@ -15,7 +15,7 @@ import { boxesRecord, checkBoxes } from "../boxes.ts";
 import type { Progress } from "../epoch_metrics.ts";
 import { runData, type RunDataOptions } from "./run_data.ts";
 import { foregroundFile } from "../run_log.ts";
-import type { LocationFeatures } from "../dense/locations.ts";
+import type { FeatureCache } from "../../encoder/cache.ts";
 import type { TrainingData, TrainResult } from "../trainer.ts";
 import { trainAsConfigured } from "./training.ts";
 
@@ -29,8 +29,8 @@ export interface TrainRunOptions extends RunDataOptions {
   opening?: Pick<OpenOptions, "fetch" | "maxPixels">;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
-  /** Reads frozen features, for `training.dense`. */
-  features?: LocationFeatures | undefined;
+  /** Keeps frozen features on disk, for `training.dense`. */
+  featureCache?: FeatureCache | undefined;
   /** Called once the images are known, before the first is read. */
   onStart?: (data: TrainingData) => void;
   /** Called after each step. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { LocationFeatures } from "../dense/locations.ts";
+import type { FeatureCache } from "../../encoder/cache.ts";
 import { trainDense } from "../dense/train_dense.ts";
 import {
   train,
@@ -15,8 +15,8 @@ import {
 
 /** Options of {@linkcode trainAsConfigured}. */
 export interface TrainingOptions extends TrainOptions {
-  /** Reads frozen features, for `training.dense`. */
-  features?: LocationFeatures | undefined;
+  /** Keeps frozen features on disk, for `training.dense`. */
+  featureCache?: FeatureCache | undefined;
 }
 
 /**
@@ -25,12 +25,13 @@ export interface TrainingOptions extends TrainOptions {
  * @throws {ConfigError} If the locations are no grid, or too many.
  * @throws {TrainingError} If the loss is no longer a number.
  * @throws {ImageError} If an image cannot be read.
+ * @throws {EncoderError} If the file of frozen features cannot be used.
  */
 export async function trainAsConfigured(
   data: TrainingData,
-  { features, ...options }: TrainingOptions,
+  options: TrainingOptions,
 ): Promise<TrainResult> {
-  if (options.config.training.dense === null) return await train(data, options);
-  if (features) return await trainDense(data, { ...options, features });
-  throw new TypeError("Cannot train on all locations without their features");
+  return options.config.training.dense === null
+    ? await train(data, options)
+    : await trainDense(data, options);
 }

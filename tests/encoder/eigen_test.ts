@@ -3,8 +3,8 @@ import {
   type Eigen,
   leadingEigen,
   symmetricEigen,
-} from "../../../lib/train/dense/eigen.ts";
-import { normals } from "../../finite_differences.ts";
+} from "../../lib/encoder/eigen.ts";
+import { normals } from "../finite_differences.ts";
 
 /** A matrix with these eigenvalues, and its eigenvectors as rows. */
 function matrixOf(values: readonly number[]) {
