@@ -254,6 +254,14 @@ function printResult(
     );
   }
   console.log(`  last epoch: ${figures.join(", ")}`);
+  if (others.teacherValidationLoss === undefined) return;
+  console.log(
+    `  teacher, from all locations: validation loss ${
+      figure(others.teacherValidationLoss)
+    }, accuracy ${figure(others.teacherValidationAccuracy)}, AUC ${
+      figure(others.teacherValidationAuc)
+    }`,
+  );
 }
 
 /** Description of the checkpoint to use. */

@@ -20,7 +20,7 @@ import {
   writeCheckpoint,
 } from "../model/checkpoint.ts";
 import type { Calibration } from "../model/calibration.ts";
-import type { Config } from "../model/config.ts";
+import { type Config, isFrozen } from "../model/config.ts";
 import { modelSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
@@ -43,6 +43,7 @@ import {
   type Progress,
   progressOf,
 } from "./epoch_metrics.ts";
+import { withFrozen } from "./frozen_start.ts";
 import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
@@ -337,13 +338,13 @@ class Run {
   }
 }
 
-/** An untrained model. */
+/** An untrained model, with its frozen f if it has one. */
 export async function freshModel(
   { classes, train }: TrainingData,
   { config, seed, cache, signal }: TrainOptions,
 ): Promise<Model> {
   const { initialisation, normaliseInput } = config.network;
-  return {
+  const model: Model = {
     config,
     classes,
     normalisation: normaliseInput
@@ -359,6 +360,8 @@ export async function freshModel(
       { initialisation, seed },
     ),
   };
+  if (!isFrozen(config.network.features)) return model;
+  return await withFrozen(model, train, { cache, seed, signal });
 }
 
 /** 1 for every class, or N / (classes x images of the class). */

@@ -75,6 +75,11 @@ export function imageCacheBytes({ memory }: TrainSetup): number {
 
 /** Progress of training in one line. */
 export function progressText(p: Progress): string {
+  if (Number.isNaN(p.loss)) { // nothing is trained yet
+    return `features of image ${p.step}/${p.steps}  ${
+      duration(p.secondsLeft)
+    } left`;
+  }
   return `epoch ${p.epoch}/${p.epochs} step ${p.step}/${p.steps}  loss ${
     figure(p.loss)
   }  accuracy ${figure(p.accuracy)}  ${

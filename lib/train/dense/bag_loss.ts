@@ -12,8 +12,10 @@ export const SMOOTHING = 0.05;
 
 /** How locations become evidence. */
 export interface Bagging extends EvidenceConfig {
-  /** G: locations of the image, of which those given are a random part. */
+  /** Locations of the image that count, of which those given are a random part. */
   locations: number;
+  /** G: what their sum is divided by if `objects` is null. */
+  total: number;
 }
 
 /** What a bag is compared with. */
@@ -38,10 +40,10 @@ export interface LossAndGradient {
 export function evidenceOf(
   logits: Float64Array,
   outputs: number,
-  { sharpness, objects, locations }: Bagging,
+  { sharpness, objects, locations, total }: Bagging,
 ): Float64Array {
   const count = logits.length / outputs;
-  const offset = Math.log(locations / count) - Math.log(objects ?? locations);
+  const offset = Math.log(locations / count) - Math.log(objects ?? total);
   return Float64Array.from({ length: outputs }, (_, k) => {
     let most = -Infinity, sum = 0;
     for (let i = k; i < logits.length; i += outputs) {

@@ -120,6 +120,7 @@ async function bagOf(
     image,
     classIndex: entry.classIndex,
     locations: image.indices.length,
+    total: image.total,
     copies: features,
     objects: image.objects,
   };

@@ -6,7 +6,6 @@
  */
 import { ConfigError } from "../../errors.ts";
 import {
-  cellShares,
   centredRegion,
   locationAt,
   type MapSize,
@@ -108,58 +107,4 @@ function located<T>(
     { length: map.rows * map.columns },
     (_, index) => at(locationAt(index, map.columns)),
   );
-}
-
-/**
- * Values of the px of a view of the whole image, pooled to the locations: the
- * area-weighted mean over each cell.
- *
- * @param values `[view.height, view.width]`.
- * @returns one value a location, in the order of `places`.
- */
-export function pooledToGrid(
-  values: ArrayLike<number>,
-  view: Size,
-  { tiles, cells }: Pick<LocationGrid, "tiles" | "cells">,
-): Float32Array {
-  const rows = tiles.rows * cells.rows, columns = tiles.columns * cells.columns;
-  const down = shares(rows, view.height), across = shares(columns, view.width);
-  const pooled = new Float32Array(rows * columns);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      let sum = 0;
-      for (const [y, part] of down[row]!) {
-        for (const [x, share] of across[column]!) {
-          sum += part * share * values[y * view.width + x]!;
-        }
-      }
-      pooled[gridIndex(row, column, { tiles, cells })] = sum;
-    }
-  }
-  return pooled;
-}
-
-/** Index of the cell at a row and column of the whole image. */
-function gridIndex(
-  row: number,
-  column: number,
-  { tiles, cells }: Pick<LocationGrid, "tiles" | "cells">,
-): number {
-  const tile = Math.floor(row / cells.rows) * tiles.columns +
-    Math.floor(column / cells.columns);
-  const cell = (row % cells.rows) * cells.columns + column % cells.columns;
-  return tile * cells.rows * cells.columns + cell;
-}
-
-/** The px of an axis that each cell covers, with their shares. */
-function shares(cells: number, extent: number): [number, number][][] {
-  const all = cellShares({ first: 0, cells, count: cells, extent }, {
-    start: 0,
-    locations: extent,
-  });
-  return Array.from({ length: cells }, (_, cell) =>
-    Array.from(
-      all.subarray(cell * extent, (cell + 1) * extent),
-      (share, px): [number, number] => [px, share],
-    ).filter(([, share]) => share > 0));
 }

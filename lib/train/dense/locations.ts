@@ -11,7 +11,8 @@ import {
   type ForegroundChoice,
   foregroundOf,
 } from "../../image/foreground/tissue.ts";
-import { type Point, viewSize } from "../../image/geometry.ts";
+import type { Foreground } from "../../image/foreground/foreground.ts";
+import type { Point } from "../../image/geometry.ts";
 import type { ImageCache } from "../../image/image_cache.ts";
 import type { Pyramid } from "../../image/pyramid.ts";
 import { openAtMpp } from "../../image/resampled.ts";
@@ -19,7 +20,7 @@ import { Views } from "../../image/views.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
 import { nothingToLookAt } from "../../model/look/nothing_to_look_at.ts";
-import { localContrast, support } from "../../model/look/support.ts";
+import { Support } from "../../model/look/draw_support.ts";
 import type { TrainingBoxes } from "../boxes.ts";
 import { changesColours, type Recolouring, recolouring } from "./copies.ts";
 import {
@@ -28,7 +29,6 @@ import {
   locationCount,
   type LocationGrid,
   locationGrid,
-  pooledToGrid,
 } from "./location_grid.ts";
 
 /** Frozen features of places of an image. */
@@ -69,6 +69,8 @@ export interface ImageLocations {
   indices: Uint32Array;
   /** 1 for each location that counts, `[G]`; null if all do. */
   allowed: Uint8Array | null;
+  /** G: by how many locations the draws divide their sum. */
+  total: number;
   /** 1 where an object lies, by `indices`; null: unknown. */
   objects: Uint8Array | null;
 }
@@ -96,7 +98,7 @@ export class Locations {
   async of(entry: ManifestEntry): Promise<ImageLocations> {
     return await this.#opened(entry, async (pyramid) => {
       const grid = this.#grid(entry, pyramid);
-      const allowed = await this.#allowed(pyramid, grid);
+      const { allowed, total } = await this.#allowed(pyramid, grid);
       const all = Uint32Array.from(grid.places, (_, i) => i);
       const indices = allowed ? all.filter((i) => allowed[i] === 1) : all;
       if (indices.length === 0) throw nothingToLookAt(pyramid.source);
@@ -105,6 +107,7 @@ export class Locations {
         grid,
         indices,
         allowed,
+        total,
         objects: objects && Uint8Array.from(indices, (i) => objects[i]!),
       };
     });
@@ -155,11 +158,11 @@ export class Locations {
     );
   }
 
-  /** Locations in the foreground and in the support; null for all. */
+  /** Locations in the foreground and in the support, as the draws have them. */
   async #allowed(
     pyramid: Pyramid,
     grid: LocationGrid,
-  ): Promise<Uint8Array | null> {
+  ): Promise<Pick<ImageLocations, "allowed" | "total">> {
     const { config: { view }, foreground: choice, signal } = this.#options;
     const foreground = await foregroundOf(
       pyramid,
@@ -170,33 +173,40 @@ export class Locations {
       scale: view.scale1,
       stride: view.tileStride,
     });
-    if (!tiles && view.support === null) return null;
     const cells = grid.cells.rows * grid.cells.columns;
-    const inTiles = (i: number) => tiles?.[Math.floor(i / cells)] !== 0;
-    if (view.support === null) {
-      return Uint8Array.from(grid.places, (_, i) => inTiles(i) ? 1 : 0);
-    }
-    const contrast = await this.#contrast(pyramid, grid);
-    const marked = support(
-      contrast.map((value, i) => inTiles(i) ? value : -1),
-      view.support,
+    const support = view.support === null
+      ? undefined
+      : await this.#support(pyramid, foreground, view.support);
+    if (!tiles && !support) return { allowed: null, total: grid.places.length };
+    const allowed = Uint8Array.from(
+      grid.places,
+      (_, i) => tiles?.[Math.floor(i / cells)] === 0 ? 0 : 1,
     );
-    return marked.map((mark, i) => inTiles(i) ? mark : 0);
+    if (!support) {
+      return { allowed, total: allowed.filter((mark) => mark === 1).length };
+    }
+    grid.regions.forEach((region, tile) => {
+      support.cells(region).forEach((mark, cell) => {
+        if (mark === 0) allowed[tile * cells + cell] = 0;
+      });
+    });
+    return { allowed, total: support.total };
   }
 
-  /** Local contrast of each location, from the view of stage I. */
-  async #contrast(
+  /** The support of the draws, from the view of stage I. */
+  async #support(
     pyramid: Pyramid,
-    grid: LocationGrid,
-  ): Promise<Float32Array> {
+    foreground: Foreground | undefined,
+    support: number,
+  ): Promise<Support> {
     const { memory, signal, config: { view } } = this.#options;
     const views = await Views.open(pyramid, { memory, signal });
     try {
       const shown = await views.whole(view.scale1, { signal });
       const pixels = await shown.data() as Float32Array;
       shown.dispose();
-      const size = viewSize(pyramid, view.scale1);
-      return pooledToGrid(localContrast(pixels, size), size, grid);
+      const image = { pyramid, foreground };
+      return Support.of(pixels, image, { ...view, support });
     } finally {
       views.dispose();
     }

@@ -17,7 +17,7 @@ import {
   storedPoint,
 } from "../../image/pyramids/orientation.ts";
 import type { Memory } from "../../memory.ts";
-import { tileLogits } from "../../model/look/attention.ts";
+import { subTileLogits, tileLogits } from "../../model/look/attention.ts";
 import type { Model } from "../../model/model.ts";
 import type { Parameters } from "../../model/parameters.ts";
 import { orientations } from "../augmentation.ts";
@@ -379,8 +379,9 @@ function stackGradients(
   const shape: [number, number] = [count, map.rows * map.columns];
   // Made here, as the gradient needs them when the loss has been computed.
   const goals = tf.tensor2d(goal, shape), masks = tf.tensor2d(mask, shape);
+  const logitsOf = net === "a" ? tileLogits : subTileLogits;
   const { value, grads } = tf.variableGrads(
-    () => targetLoss(mapLogits(own, net, views, map), goals, masks),
+    () => targetLoss(logitsOf(own, views, map), goals, masks),
     [...own.values()],
   );
   return {
@@ -414,17 +415,4 @@ function targetLoss(
     };
   });
   return operation(logits) as tf.Scalar;
-}
-
-/** Logits of either network over the cells of a map: a and b are built alike. */
-function mapLogits(
-  own: Parameters,
-  net: "a" | "b",
-  views: tf.Tensor4D,
-  map: MapSize,
-): tf.Tensor2D {
-  const asA = net === "a" ? own : new Map(
-    [...own].map(([name, variable]) => [`a${name.slice(1)}`, variable]),
-  );
-  return tileLogits(asA, views, map);
 }

@@ -28,14 +28,16 @@ import { oneCycle } from "./one_cycle.ts";
 /** All locations of an image. */
 export interface Bag {
   classIndex: number;
-  /** G. */
+  /** Locations that count. */
   locations: number;
+  /** G: what their sum is divided by, as with the draws. */
+  total: number;
   /**
-   * Projected features `[G, components]` of the image as it is, and of each copy
+   * Projected features `[locations, components]` of the image as it is, and of each copy
    * with changed colours.
    */
   copies: readonly Float32Array[];
-  /** 1 where an object lies, 0 elsewhere, `[G]`; null: unknown. */
+  /** 1 where an object lies, 0 elsewhere, `[locations]`; null: unknown. */
   objects: Uint8Array | null;
 }
 
@@ -204,7 +206,7 @@ export function stepGradients(
       weight: classWeights[bag.classIndex]! / batch.length,
     };
     const part = bagLoss(shown.pass.logits, outputs, {
-      bagging: { ...evidence, locations: bag.locations },
+      bagging: { ...evidence, locations: bag.locations, total: bag.total },
       target,
     });
     loss += part.loss;

@@ -40,6 +40,7 @@ export function teacherProbabilities(
   const found = evidenceOf(logitsOf(head, bag), outputs, {
     ...evidence,
     locations: bag.locations,
+    total: bag.total,
   });
   return probabilitiesOf(classLogits(found, reference));
 }

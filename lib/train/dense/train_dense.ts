@@ -17,13 +17,12 @@ import {
   readCheckpoint,
   writeCheckpoint,
 } from "../../model/checkpoint.ts";
-import type { FeatureCache } from "../../encoder/cache.ts";
-import { openFrozen } from "../../model/frozen.ts";
 import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
 import { COMPONENTS, RARE_BIAS } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
 import { disposeParameters } from "../../model/parameters.ts";
+import type { FeatureCache } from "../../encoder/cache.ts";
 import { openScored, scoredEpoch } from "../epoch_choice.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
 import { startClock } from "../clock.ts";
@@ -42,7 +41,7 @@ import {
   readBags,
   readScoredBags,
 } from "./bags.ts";
-import { featuresOf, learnModelDictionary } from "./features.ts";
+import { encoderFeatures } from "./encoder_features.ts";
 import { gridView } from "./location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
 import {
@@ -60,10 +59,10 @@ import { teacherFigures, teacherShares } from "./teacher_scores.ts";
 
 /** Options of {@linkcode trainDense}. */
 export interface DenseOptions extends TrainOptions {
-  /** Reads the frozen features; those of the configuration if omitted. */
-  features?: LocationFeatures | undefined;
-  /** Keeps features on disk, if given. */
+  /** Keeps frozen features on disk; computed in each run if omitted. */
   featureCache?: FeatureCache | undefined;
+  /** Reads the frozen features; by the model's encoder if omitted. */
+  features?: LocationFeatures;
   /** Scores the student; by its draws, as any model, if omitted. */
   score?: typeof scoredEpoch;
 }
@@ -115,24 +114,20 @@ class DenseRun {
   readonly #options: DenseOptions;
   readonly #model: Model;
   readonly #log: RunLog;
-  readonly #features: LocationFeatures;
   readonly #locations: Locations;
+  readonly #features: LocationFeatures;
   #phase: Phase = "start";
   #figures: EpochFigures = {};
   #calibration: Calibration | null = null;
   #elapsed = startClock();
 
-  private constructor(
-    data: TrainingData,
-    options: DenseOptions,
-    model: Model,
-    features: LocationFeatures,
-  ) {
-    this.#features = features;
+  private constructor(data: TrainingData, options: DenseOptions, model: Model) {
     this.#data = data;
     this.#options = options;
     this.#model = model;
     this.#log = new RunLog(join(options.folder, LOG_FILE));
+    const features = options.features ?? featuresOf(model, options);
+    this.#features = features;
     this.#locations = new Locations({
       ...options,
       features,
@@ -148,33 +143,10 @@ class DenseRun {
     if (resume) return await DenseRun.#continued(data, options);
     await Deno.mkdir(folder, { recursive: true });
     const model = await freshModel(data, options);
-    if (config.network.features === "dictionary") {
-      await learnModelDictionary(model.parameters, data.train, options);
-    }
-    const run = await DenseRun.#of(data, options, model);
+    const run = new DenseRun(data, options, model);
     await run.#log.start({ type: "run", seed, config, ...environment });
     await run.#save(LAST);
     return run;
-  }
-
-  /** A run whose frozen features are open; it owns the model. */
-  static async #of(
-    data: TrainingData,
-    options: DenseOptions,
-    model: Model,
-  ): Promise<DenseRun> {
-    try {
-      const { network } = model.config;
-      const encoder = options.features
-        ? undefined
-        : model.encoder ?? await openFrozen(network, model.parameters);
-      const features = options.features ??
-        featuresOf(encoder!, model.config, options.featureCache);
-      return new DenseRun(data, options, { ...model, encoder }, features);
-    } catch (error) {
-      disposeParameters(model.parameters);
-      throw error;
-    }
   }
 
   static async #continued(
@@ -191,7 +163,7 @@ class DenseRun {
         `Cannot resume ${folder} with seed ${seed}: it was started with seed ${checkpoint.seed}; give that one, or another folder`,
       );
     }
-    const run = await DenseRun.#of(data, options, {
+    const run = new DenseRun(data, options, {
       ...model,
       config: { ...model.config, training },
       calibration: null, // of the student that is yet to come
@@ -221,12 +193,12 @@ class DenseRun {
   /** The bags of all images; their projection is that of the checkpoint, if any. */
   async #read() {
     const { config, memory, seed } = this.#options;
+    const features = this.#features;
     const { parameters } = this.#model;
-    const { channels } = this.#features;
     const options: BagOptions = {
       locations: this.#locations,
-      channels,
-      components: Math.min(COMPONENTS, channels),
+      channels: features.channels,
+      components: Math.min(COMPONENTS, features.channels),
       copies: copyCount(config),
       seed,
       bytes: memory.bytes * FEATURE_SHARE,
@@ -414,6 +386,17 @@ class DenseRun {
       trainerTensors: new Map(),
     });
   }
+}
+
+/** The features of the model's own encoder. */
+function featuresOf(
+  { encoder, config: { network, view } }: Model,
+  { featureCache }: DenseOptions,
+): LocationFeatures {
+  if (!encoder) throw new TypeError(`${network.features} is not frozen`);
+  // A dictionary is one of this run: no other would find its features.
+  const cache = network.features === "dictionary" ? undefined : featureCache;
+  return encoderFeatures(encoder, { cache, windowSize: view.subTileSize });
 }
 
 function assertFinite({ epoch, loss, gradientNorm }: TeacherEpoch): void {

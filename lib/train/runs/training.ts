@@ -25,6 +25,7 @@ export interface TrainingOptions extends TrainOptions {
  * @throws {ConfigError} If the locations are no grid, or too many.
  * @throws {TrainingError} If the loss is no longer a number.
  * @throws {ImageError} If an image cannot be read.
+ * @throws {EncoderError} If the file of frozen features cannot be used.
  */
 export async function trainAsConfigured(
   data: TrainingData,

@@ -7,7 +7,7 @@ export const TRAIN: readonly MutantGroup[] = [
     tests: ["tests/train/dense/bag_loss_test.ts"],
     changes: [
       [
-        "Math.log(locations / count) - Math.log(objects ?? locations)",
+        "Math.log(locations / count) - Math.log(objects ?? total)",
         "-Math.log(count)",
       ],
       ["weight * (p - wanted)", "p - wanted"],
@@ -29,17 +29,6 @@ export const TRAIN: readonly MutantGroup[] = [
       ["value > 0 ? sum * scale : 0", "sum * scale"],
       ["dropout ? 1 / (1 - DROPOUT) : 1", "1"],
       ["values[i]! / (1 - DROPOUT)", "values[i]!"],
-    ],
-  },
-  {
-    file: "lib/train/dense/location_grid.ts",
-    tests: ["tests/train/dense/location_grid_test.ts"],
-    changes: [
-      [
-        "row % cells.rows) * cells.columns",
-        "row % cells.rows) * cells.rows + 1",
-      ],
-      ["sum += part * share *", "sum += part *"],
     ],
   },
   {

@@ -17,7 +17,7 @@ Deno.test("evidenceOf is the log-mean-exp, class by class", () => {
   const expected = [[1, 0, -1], [-2, 5, 3]].map((z) =>
     Math.log(z.reduce((sum, z) => sum + Math.exp(2 * z), 0) / 3) / 2
   );
-  const found = evidenceOf(logits, 2, { ...MEAN, locations: 3 });
+  const found = evidenceOf(logits, 2, { ...MEAN, locations: 3, total: 3 });
   assert.ok(relativeError(found, expected) < 1e-12);
 });
 
@@ -28,8 +28,8 @@ Deno.test("evidenceOf of a part of the locations stands for all of them", () => 
     const settings = { sharpness: 1.5, objects };
     assert.ok(
       relativeError(
-        evidenceOf(z, 1, { ...settings, locations: 6 }),
-        evidenceOf(all, 1, { ...settings, locations: 6 }),
+        evidenceOf(z, 1, { ...settings, locations: 6, total: 6 }),
+        evidenceOf(all, 1, { ...settings, locations: 6, total: 6 }),
       ) < 1e-12,
     );
   }
@@ -37,13 +37,20 @@ Deno.test("evidenceOf of a part of the locations stands for all of them", () => 
 
 Deno.test("evidenceOf divides by the locations that objects fill", () => {
   const z = Float64Array.of(0, 0, 0, 0);
-  const [e] = evidenceOf(z, 1, { sharpness: 1, objects: 2, locations: 4 });
+  const [e] = evidenceOf(z, 1, {
+    sharpness: 1,
+    objects: 2,
+    locations: 4,
+    total: 4,
+  });
   assert.ok(Math.abs(e! - Math.log(2)) < 1e-12);
 });
 
 Deno.test("evidence and its shares survive large logits", () => {
   const z = Float64Array.of(-800, 800, 799);
-  assert.ok(Number.isFinite(evidenceOf(z, 1, { ...MEAN, locations: 3 })[0]!));
+  assert.ok(
+    Number.isFinite(evidenceOf(z, 1, { ...MEAN, locations: 3, total: 3 })[0]!),
+  );
   const shares = evidenceShares(z, 1, { sharpness: 2, output: 0 });
   assert.ok(Math.abs(shares.reduce((a, b) => a + b) - 1) < 1e-12);
 });
@@ -58,11 +65,11 @@ Deno.test("the background has a logit of 0 and no evidence", () => {
 
 Deno.test("with one class beside the background the loss is the binary one", () => {
   const z = Float64Array.of(0.3, -1, 2);
-  const [e] = evidenceOf(z, 1, { ...MEAN, locations: 3 });
+  const [e] = evidenceOf(z, 1, { ...MEAN, locations: 3, total: 3 });
   const p = 1 / (1 + Math.exp(-e!));
   for (const [classIndex, t] of [[0, 0.05], [1, 0.95]] as const) {
     const { loss, correct } = bagLoss(z, 1, {
-      bagging: { ...MEAN, locations: 3 },
+      bagging: { ...MEAN, locations: 3, total: 3 },
       target: { classIndex, reference: 0, weight: 1 },
     });
     const expected = -t * Math.log(p) - (1 - t) * Math.log(1 - p);
@@ -76,7 +83,7 @@ for (const reference of [null, 1]) {
     const outputs = reference === null ? 3 : 2;
     const z = Float64Array.from(normals(5 * outputs, 3));
     const settings = {
-      bagging: { sharpness: 1.5, objects: 2, locations: 9 },
+      bagging: { sharpness: 1.5, objects: 2, locations: 9, total: 9 },
       target: { classIndex: 2, reference, weight: 0.7 },
     };
     const { gradient } = bagLoss(z, outputs, settings);

@@ -5,7 +5,6 @@ import {
   gridView,
   locationCount,
   locationGrid,
-  pooledToGrid,
 } from "../../../lib/train/dense/location_grid.ts";
 
 function view(settings: Record<string, number | null> = {}) {
@@ -55,33 +54,4 @@ Deno.test("gridView names what to set if the locations are no grid", () => {
     name: ConfigError.name,
     message: /view\.subTileStride=27,/,
   });
-});
-
-Deno.test("pooledToGrid averages the px of each cell, in the order of places", () => {
-  const size = { width: 12, height: 8 }; // of a view: 2 px a cell
-  const values = Array.from(
-    { length: 96 },
-    (_, i) => (i % 12) + 100 * Math.floor(i / 12),
-  );
-  const pooled = pooledToGrid(values, size, {
-    tiles: { rows: 2, columns: 3 },
-    cells: { rows: 2, columns: 2 },
-  });
-  assert.deepEqual([...pooled.subarray(0, 5)], [
-    50.5,
-    52.5,
-    250.5,
-    252.5,
-    54.5,
-  ]);
-  assert.equal(pooled.at(-1), 650 + 10.5);
-});
-
-Deno.test("pooledToGrid weighs px that two cells share", () => {
-  const pooled = pooledToGrid([0, 3, 6], { width: 3, height: 1 }, {
-    tiles: { rows: 1, columns: 1 },
-    cells: { rows: 1, columns: 2 },
-  });
-  assert.ok(Math.abs(pooled[0]! - 1) < 1e-6);
-  assert.ok(Math.abs(pooled[1]! - 5) < 1e-6);
 });

@@ -24,6 +24,7 @@ function bag(classIndex: number, seed: number): ImageBag {
       },
       indices,
       allowed: Uint8Array.of(1, 0, 1, 1),
+      total: 3,
       objects: null,
     },
   };

@@ -58,10 +58,10 @@ async function trained(
 }
 
 function accuracy(head: HeadArrays, own: readonly Bag[]): number {
-  const right = own.filter(({ copies, locations, classIndex }) => {
+  const right = own.filter(({ copies, locations, total, classIndex }) => {
     const { logits } = forward(head, Float32Array.from(copies[0]!));
     return bagLoss(logits, 1, {
-      bagging: { ...OPTIONS.evidence, locations },
+      bagging: { ...OPTIONS.evidence, locations, total },
       target: { classIndex, reference: 0, weight: 1 },
     }).correct;
   });

@@ -40,6 +40,7 @@ export function toyBag(
   return {
     classIndex,
     locations,
+    total: locations,
     objects: null,
     copies: Array.from({ length: copies }, (_, copy) => {
       const features = normals(locations * components, 100 * seed + copy, 0.5);

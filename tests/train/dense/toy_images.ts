@@ -78,18 +78,8 @@ export function toyConfig(
   }, view);
   config.network = {
     ...config.network,
-    features: "encoder",
+    features: "scattering",
     head: "evidence",
-    encoder: {
-      path: "toy.onnx",
-      sha256: "0".repeat(64),
-      scale: 1,
-      inputSize: null,
-      mean: [0, 0, 0],
-      deviation: [1, 1, 1],
-      outputs: [{ name: "toy", window: 7, pooling: "mean" }],
-      channels: 6,
-    },
   };
   Object.assign(config.training, {
     epochs: 12,
@@ -102,9 +92,12 @@ export function toyConfig(
   return config;
 }
 
-/** Means of colours and of their products about each place, and what was read. */
+/**
+ * Means of colours and of their products about each place, and what was read. They
+ * stand for those of scattering; the others of these are 0.
+ */
 export class ToyFeatures implements LocationFeatures {
-  readonly channels = 6;
+  readonly channels = 178;
   /** The image and the copy of each call. */
   readonly calls: { source: string; places: number; copy: string }[] = [];
 
@@ -118,7 +111,7 @@ export class ToyFeatures implements LocationFeatures {
       places: places.length,
       copy: recolour?.key ?? "",
     });
-    const rows: number[] = [];
+    const rows: number[][] = [];
     for (const { x, y } of places) {
       const region = centredRegion(
         { x: Math.floor(x), y: Math.floor(y) },
@@ -131,9 +124,11 @@ export class ToyFeatures implements LocationFeatures {
       }
       recolour?.apply(sums);
       const [r, g, b] = sums as unknown as [number, number, number];
-      rows.push(r, g, b, r * g, r * b, g * b);
+      rows.push([r, g, b, r * g, r * b, g * b]);
     }
-    return Float32Array.from(rows);
+    const features = new Float32Array(places.length * this.channels);
+    rows.forEach((row, i) => features.set(row, i * this.channels));
+    return features;
   }
 }
 

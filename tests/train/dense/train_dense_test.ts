@@ -5,6 +5,7 @@ import {
   ConfigError,
   TrainingError,
 } from "../../../lib/errors.ts";
+import { FeatureCache } from "../../../lib/encoder/cache.ts";
 import { ImageCache } from "../../../lib/image/image_cache.ts";
 import { Memory } from "../../../lib/memory.ts";
 import { BEST, LAST, readCheckpoint } from "../../../lib/model/checkpoint.ts";
@@ -224,3 +225,34 @@ testOnWasm("a loss that is no number ends the training", async () => {
     });
   });
 });
+
+testOnWasm(
+  "the encoder of the model reads the features, and its draws are scored",
+  async () => {
+    await inFolder(async (folder) => {
+      const entries = await writePictures(folder, 0, 10);
+      const cache = new ImageCache(2 ** 24);
+      const { last } = await trainDense({
+        classes: CLASSES,
+        train: entries.slice(0, 6),
+        validation: entries.slice(6),
+      }, {
+        folder: join(folder, "run"),
+        config: toyConfig({ epochs: 2 }),
+        seed: 3,
+        cache,
+        memory: new Memory(),
+        resume: false,
+        environment: {},
+        featureCache: new FeatureCache(join(folder, "features"), 1e8),
+      });
+      cache.close();
+      assert.ok(last!.teacherValidationLoss! > 0);
+      assert.ok(last!.validationLoss! > 0);
+      const kept = await Array.fromAsync(
+        Deno.readDir(join(folder, "features")),
+      );
+      assert.equal(kept.length, 2 * 6 + 4);
+    });
+  },
+);
