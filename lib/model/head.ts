@@ -26,6 +26,12 @@ export const HIDDEN = 32;
  */
 export const RARE_BIAS = -2;
 
+/** Names of the parameters that correct the evidence of draws. */
+export const CORRECTION = {
+  slope: "g/correction/slope",
+  offset: "g/correction/offset",
+} as const;
+
 type HeadConfig = Pick<Config, "network" | "referenceClass">;
 
 /** Classes that have a logit of their own at each sub-tile. */
@@ -55,6 +61,7 @@ export function headSpecs(
   };
   return [
     ...isFrozen(network.features) ? hiddenSpecs(channels) : [],
+    ...isFrozen(network.features) ? CORRECTION_SPECS : [],
     {
       name: "g/weight",
       shape: [inputs, outputs],
@@ -65,6 +72,26 @@ export function headSpecs(
       ? { ...bias, start: RARE_BIAS }
       : bias,
   ];
+}
+
+// What a few draws lose of the evidence of all locations, as training measured it
+// at the N of evaluation.
+const CORRECTION_SPECS: readonly ParameterSpec[] = [
+  { name: CORRECTION.slope, shape: [1], kind: "fixed", fanIn: 1, start: 1 },
+  { name: CORRECTION.offset, shape: [1], kind: "fixed", fanIn: 1, start: 0 },
+];
+
+/** Evidence of draws, corrected to that of all locations. */
+export function correctedEvidence(
+  parameters: Parameters,
+  evidence: tf.Tensor2D,
+): tf.Tensor2D {
+  const slope = parameters.get(CORRECTION.slope);
+  if (!slope) return evidence;
+  return tf.add(
+    tf.mul(evidence, slope),
+    parameters.get(CORRECTION.offset)!,
+  );
 }
 
 function hiddenSpecs(channels: number): ParameterSpec[] {

@@ -21,7 +21,7 @@ import type { Config } from "./config.ts";
 import type { Drawn, SubTiles } from "./look/draws.ts";
 import type { Attention, Look } from "./look/look.ts";
 import { instancePooling } from "./mil_pooling.ts";
-import { classify, hiddenFeatures } from "./head.ts";
+import { classify, correctedEvidence, hiddenFeatures } from "./head.ts";
 import type { Model } from "./model.ts";
 import {
   features,
@@ -114,8 +114,9 @@ function classifyByEvidence(
   });
   const ofSubTiles = classify(parameters, hiddenFeatures(parameters, features));
   const found = evidence(ofSubTiles, offsets, draws, sharpness);
+  const corrected = correctedEvidence(parameters, found.evidence);
   return {
-    logits: withBackground(found.evidence, config, classes),
+    logits: withBackground(corrected, config, classes),
     weights: strongestShares(found, draws),
     evidence: { logits: ofSubTiles, shares: found.shares },
   };

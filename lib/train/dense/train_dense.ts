@@ -19,7 +19,7 @@ import {
 } from "../../model/checkpoint.ts";
 import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
-import { COMPONENTS, RARE_BIAS } from "../../model/head.ts";
+import { COMPONENTS, CORRECTION, RARE_BIAS } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
 import { disposeParameters } from "../../model/parameters.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
@@ -42,6 +42,7 @@ import {
   readScoredBags,
 } from "./bags.ts";
 import { encoderFeatures } from "./encoder_features.ts";
+import { fitDrawCorrection } from "./draw_correction.ts";
 import { gridView } from "./location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
 import {
@@ -315,6 +316,7 @@ class DenseRun {
           }),
       });
     }
+    await this.#correct(bags, head);
     const scored = await score(this.#model, this.#data, this.#options);
     Object.assign(this.#figures, scored.figures);
     this.#calibration = scored.calibration;
@@ -322,6 +324,20 @@ class DenseRun {
     await this.#append("result", this.#figures);
     await this.#save(BEST);
     await this.#save(LAST);
+  }
+
+  /** Corrects the evidence of draws by what they lose on the training images. */
+  async #correct(bags: readonly ImageBag[], head: HeadArrays): Promise<void> {
+    const { slope, offset } = await fitDrawCorrection(this.#model, head, bags, {
+      ...this.#options,
+      beforeImage: () => this.#breathe(),
+    });
+    assign(this.#model.parameters, CORRECTION.slope, Float32Array.of(slope));
+    assign(this.#model.parameters, CORRECTION.offset, Float32Array.of(offset));
+    Object.assign(this.#figures, {
+      correctionSlope: slope,
+      correctionOffset: offset,
+    });
   }
 
   /** What the teacher decides between. */
