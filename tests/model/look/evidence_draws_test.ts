@@ -101,7 +101,7 @@ async function exactOf(
   const cells = everywhere.subTiles;
   const allowedTiles = foreground?.locations(map, { scale, stride });
   const allowed = regions.tiles.map((region, tile) => {
-    const own = supports?.[0]!.cells(region) ?? new Uint8Array(cells).fill(1);
+    const own = supports?.[0]?.cells(region) ?? new Uint8Array(cells).fill(1);
     return [...own].map((one) => one === 1 && allowedTiles?.[tile] !== 0);
   });
   const [ofTiles, ofSubTiles, z] = tf.tidy(() => [
