@@ -10,7 +10,7 @@ import { score } from "../../lib/model/zoom_in.ts";
 import type { Draws } from "../../lib/sampling/expectation.ts";
 import { disposeBackward } from "../../lib/train/backward.ts";
 import { evidenceLoss } from "../../lib/train/evidence_loss.ts";
-import { backward, LOSS } from "../../lib/train/micro_batch.ts";
+import { backward, COSINE, LOSS } from "../../lib/train/micro_batch.ts";
 import { testOnEngines, testOnWasm } from "../engines.ts";
 import { normals } from "../finite_differences.ts";
 import {
@@ -275,6 +275,44 @@ testOnEngines(
     const view = { tileStride: 16, subTileStride: 5, support: 12 };
     await assertSlopes({ view }, { samples: 5, tolerance: 0.01 });
     await assertSlopes({}, { samples: 1, tolerance: 0.01 });
+  },
+);
+
+testOnWasm(
+  "the log's cosine is one, whatever the length of features",
+  async () => {
+    const model = toyModel({
+      network: { head: "evidence", unitLength: false },
+      classes: ["A", "B"],
+      referenceClass: null,
+    });
+    const look = await lookAtEach(model, 4);
+    const found = tf.tidy(() => score(model, look).features);
+    const rows = await found.array();
+    found.dispose();
+    const dot = (a: number[], b: number[]) =>
+      a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+    let sum = 0, pairs = 0;
+    rows.forEach((a, i) =>
+      rows.forEach((b, j) => {
+        if (i === j) return;
+        const lengths = Math.sqrt(dot(a, a) * dot(b, b));
+        if (lengths > 0) sum += dot(a, b) / lengths; // 0: outside the image
+        pairs++;
+      })
+    );
+    const pass = await backward(model, look, {
+      classes: [0, 1],
+      of: 2,
+      classWeights: [1, 1],
+      freezeAttention: false,
+    });
+    const report = await pass.report.data();
+    const error = Math.abs(report[COSINE]! - sum / pairs);
+    assert.ok(error < 1e-4, `${report[COSINE]}, not ${sum / pairs}`);
+    disposeBackward(pass);
+    look.dispose();
+    disposeParameters(model.parameters);
   },
 );
 
