@@ -58,8 +58,8 @@ export const TRAIN: readonly MutantGroup[] = [
       ["freezeAttention && isAttention(name)", "isAttention(name) && false"],
       ["training.entropyWeight / of;", "training.entropyWeight;"],
       [
-        "tf.div(tf.sub(length, count), count * (count - 1))",
-        "tf.div(length, count * count)",
+        "tf.div(tf.sub(all, same), count * (count - 1))",
+        "tf.div(all, count * count)",
       ],
       ["part ? found?.cropped(part) : found", "found"],
       ["        share,\n      });", "        share: 0,\n      });"],
@@ -85,11 +85,22 @@ export const TRAIN: readonly MutantGroup[] = [
     file: "lib/train/loss.ts",
     tests: ["tests/train/loss_test.ts"],
     changes: [
-      ["tf.sub(share, wanted)", "tf.sub(wanted, share)"],
+      ["tf.sub(share, targets)", "tf.sub(targets, share)"],
       [
-        "table[row * classes + target] = weights[row]!;",
-        "table[row * classes + target] = 1;",
+        "table[start + target] = weight * (1 - smoothing);",
+        "table[start + target] = 1;",
       ],
+    ],
+  },
+  {
+    file: "lib/train/evidence_loss.ts",
+    tests: ["tests/train/evidence_loss_test.ts"],
+    changes: [
+      ["weight: BACKGROUND / of", "weight: BACKGROUND"],
+      ["shown[row]! < 0 ? weight / counts[row]! : 0", "weight / counts[row]!"],
+      ["shown[row]! < 0 ? 1 / classes", "shown[row]! < 0 ? 1"],
+      ["(own < 0 ? BACKGROUND_PROPOSAL : 1) / of", "1 / of"],
+      ["smoothing: SMOOTHING,", ""],
     ],
   },
   {
