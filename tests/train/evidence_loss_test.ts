@@ -117,7 +117,8 @@ testOnEngines("the loss of evidence is that of plain loops", async () => {
     };
     const own = classes.filter((name) => name !== background);
     const numbers = scored(own.length, 3);
-    const labels = [classes.length - 1, 0, 1];
+    const first = Math.max(0, classes.indexOf(background ?? ""));
+    const labels = [classes.length - 1, first, 1];
     const weights = classes.map((_, k) => 0.5 + k);
     const table = numbers.evidence.map((row) =>
       classes.map((name) => name === background ? 0 : row[own.indexOf(name)]!)
@@ -329,6 +330,33 @@ testOnWasm("evidence of one draw is finite, its share 1", async () => {
   look.dispose();
   disposeParameters(model.parameters);
 });
+
+testOnWasm(
+  "evidence of C objects takes C in place of all locations",
+  async () => {
+    const logitsOf = async (objects: number | null) => {
+      const model = toyModel({
+        network: { head: "evidence", evidence: { sharpness: 2, objects } },
+      });
+      const bias = model.parameters.get("g/bias")!;
+      tf.tidy(() => bias.assign(tf.zerosLike(bias)));
+      const look = await lookAtEach(model, 6);
+      const logits = tf.tidy(() => score(model, look).logits);
+      const values = await logits.array();
+      const [all] = look.proposed!.locations;
+      logits.dispose();
+      look.dispose();
+      disposeParameters(model.parameters);
+      return { values, all: all! };
+    };
+    const { values, all } = await logitsOf(null);
+    const few = await logitsOf(3);
+    few.values.forEach(([, E], image) => {
+      const expected = values[image]![1]! + Math.log(all / 3) / 2;
+      assert.ok(Math.abs(E! - expected) < 1e-5);
+    });
+  },
+);
 
 testOnWasm("logits of evidence are in the order of the classes", async () => {
   const made = async (classes: string[]) => {

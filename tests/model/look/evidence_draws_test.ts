@@ -217,6 +217,9 @@ class DrawCounts {
       this.ofTiles[tile]! += draws.counts[t]!;
       this.first[tile]![locations[subTile]!]!++;
       assertClose(proposed!.tiles[t]!, this.#exact.tiles[tile]!);
+      const open = this.#exact.subTiles[tile]!.filter((q) => q > 0).length;
+      const isWhole = draws.drawn[t] === open;
+      assert.equal(proposed!.thresholds[t] === -Infinity, isWhole);
       for (let k = 0; k < draws.drawn[t]!; k++, subTile++) {
         const q = this.#exact.subTiles[tile]![locations[subTile]!]!;
         assertClose(proposed!.subTiles[subTile]!, q);

@@ -24,7 +24,6 @@ export const MODEL: readonly MutantGroup[] = [
         "end = start + Math.min(count, locations)",
         "end = start + count",
       ],
-      ["Math.max(...counts) + 1", "Math.max(...counts)"],
     ],
   },
   {
@@ -40,6 +39,13 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "lib/model/look/sampler.ts",
+    tests: ["tests/model/look/evidence_draws_test.ts"],
+    changes: [
+      ["Math.max(...counts) + 1", "Math.max(...counts)"],
+    ],
+  },
+  {
     file: "lib/model/look/proposal.ts",
     tests: ["tests/model/look/evidence_draws_test.ts"],
     changes: [
@@ -49,12 +55,22 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "lib/model/look/draws.ts",
+    tests: ["tests/model/look/draw_support_test.ts"],
+    changes: [
+      [
+        "support ? support.total : locations * rows * columns",
+        "locations * rows * columns",
+      ],
+    ],
+  },
+  {
     file: "lib/model/look/draw_support.ts",
     tests: ["tests/model/look/draw_support_test.ts"],
     changes: [
       ["if (allowed?.[tile] === 0) continue;", ""],
       ["last.last = cell;", ""],
-      ["Math.floor(x + EDGE)", "Math.floor(x)"],
+      ["const EDGE = 1e-6;", "const EDGE = -1e-6;"],
       ["if (!allowed) contrast[i] = -Infinity;", ""],
     ],
   },
@@ -64,7 +80,7 @@ export const MODEL: readonly MutantGroup[] = [
     changes: [
       ["column - part.x", "column"],
       ["if (allowed?.[i] === 0) continue;", ""],
-      ["halo: CONTRAST_RADIUS,\n  });", "halo: 0,\n  });"],
+      ["{ view: size, halo: CONTRAST_RADIUS }", "{ view: size, halo: 0 }"],
     ],
   },
   {
@@ -96,10 +112,6 @@ export const MODEL: readonly MutantGroup[] = [
         "randomKey(...image, STAGE2, contrastive ? 1 : 0)",
       ],
       ["firstTile += draw.tiles.length", "firstTile += 1"],
-      [
-        "support ? support.total : locations * rows * columns",
-        "locations * rows * columns",
-      ],
     ],
   },
   {
