@@ -94,6 +94,7 @@ export type {
   Pixels,
   Pyramid,
 } from "./image/pyramid.ts";
+export type { Encoder, Pictures } from "./encoder/encoder.ts";
 export type { Point, Region, Size } from "./image/geometry.ts";
 export type { Fetch } from "./image/bytes/http_client.ts";
 export type { Traffic } from "./image/bytes/source.ts";
@@ -111,7 +112,11 @@ export type {
   AugmentationConfig,
   Config,
   CosineSchedule,
+  DenseConfig,
+  EncoderConfig,
+  EncoderOutput,
   EvaluationConfig,
+  EvidenceConfig,
   NetworkConfig,
   StepSchedule,
   TrainingConfig,
