@@ -42,8 +42,11 @@ export interface EncoderConfig {
 export interface Pictures {
   /** `[count, height, width, 3]`. */
   data: Float32Array;
+  /** Pictures. */
   count: number;
+  /** Of each, px. */
   height: number;
+  /** Of each, px. */
   width: number;
 }
 
