@@ -159,10 +159,7 @@ export function proposalLoss(
 ): tf.Scalar {
   const rowWeights = Float32Array.from(rowsOf(draws), (row) => weights[row]!);
   const ofSubTiles = tf.mul(shares, tf.tensor1d(rowWeights)) as tf.Tensor1D;
-  const ofTiles = tf.reshape(
-    tf.matMul(membership(draws.drawn), tf.reshape(ofSubTiles, [-1, 1])),
-    [-1],
-  ) as tf.Tensor1D;
+  const ofTiles = sumsOfTiles(ofSubTiles, draws.drawn);
   return tf.mul(
     tf.add(
       weightedLog(tiles, ofTiles),
@@ -172,16 +169,13 @@ export function proposalLoss(
   ) as tf.Scalar;
 }
 
-/** 1 where a sub-tile belongs to a tile: `[T, S]`. */
-function membership(drawn: Int32Array): tf.Tensor2D {
-  const subTiles = drawn.reduce((sum, n) => sum + n, 0);
-  const table = new Float32Array(drawn.length * subTiles);
-  let at = 0;
-  drawn.forEach((count, tile) => {
-    table.fill(1, tile * subTiles + at, tile * subTiles + at + count);
-    at += count;
-  });
-  return tf.tensor2d(table, [drawn.length, subTiles]);
+/** Sum over the sub-tiles of each tile: `[S]` -> `[T]`. */
+function sumsOfTiles(values: tf.Tensor1D, drawn: Int32Array): tf.Tensor1D {
+  const tileOf = Array.from(drawn).flatMap((count, tile) =>
+    new Array<number>(count).fill(tile)
+  );
+  const indices = tf.tensor2d(tileOf, [tileOf.length, 1], "int32");
+  return tf.scatterND(indices, values, [drawn.length]);
 }
 
 // Attention of 0 in float32 has no logarithm, and is not drawn but by u.

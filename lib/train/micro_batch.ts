@@ -19,6 +19,7 @@ import type { Drawn, LookImage } from "../model/look/draws.ts";
 import type { Entropies, Look } from "../model/look/look.ts";
 import type { Model } from "../model/model.ts";
 import { modelSpecs } from "../model/networks.ts";
+import { normaliseRows } from "../model/normalise.ts";
 import { isTrained } from "../model/parameters.ts";
 import { score, type Scores } from "../model/zoom_in.ts";
 import type { Augmentation } from "./augmentation.ts";
@@ -211,9 +212,11 @@ function reportOf(
   },
 ): tf.Tensor1D {
   const count = features.shape[0];
-  const length = tf.sum(tf.square(tf.sum(features, 0))); // |sum of unit rows|^2
+  const rows = normaliseRows(features); // already, unless f leaves their length
+  const all = tf.sum(tf.square(tf.sum(rows, 0)));
+  const same = tf.sum(tf.square(rows)); // of a row with itself
   const cosine = count > 1
-    ? tf.div(tf.sub(length, count), count * (count - 1))
+    ? tf.div(tf.sub(all, same), count * (count - 1))
     : tf.scalar(1);
   return tf.concat1d([
     tf.stack([loss, entropies.tiles, entropies.subTiles, cosine]),

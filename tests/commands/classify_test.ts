@@ -262,6 +262,20 @@ Deno.test("classify --heatmap draws the attention, with its scale", async () => 
   await checkHeatmap(inNew!.heatmap!);
 });
 
+Deno.test("a heat map of evidence does not fall on that of another image", async () => {
+  assertFailsInOneLine(
+    await zoomin(
+      folder,
+      ...[...CLASSIFY, "--heatmap", "maps", "a.png", "a-evidence.png"],
+    ),
+    {
+      code: 2,
+      message:
+        /^Two images would be written to maps\/a-evidence\.png: classify images/m,
+    },
+  );
+});
+
 Deno.test("classify does not write over what it reads", async () => {
   const picture = await Deno.readFile(join(folder, IMAGES[0]!));
   await Deno.mkdir(join(folder, "own"));

@@ -10,7 +10,7 @@ import { score } from "../../lib/model/zoom_in.ts";
 import type { Draws } from "../../lib/sampling/expectation.ts";
 import { disposeBackward } from "../../lib/train/backward.ts";
 import { evidenceLoss } from "../../lib/train/evidence_loss.ts";
-import { backward, LOSS } from "../../lib/train/micro_batch.ts";
+import { backward, COSINE, LOSS } from "../../lib/train/micro_batch.ts";
 import { testOnEngines, testOnWasm } from "../engines.ts";
 import { normals } from "../finite_differences.ts";
 import {
@@ -117,7 +117,8 @@ testOnEngines("the loss of evidence is that of plain loops", async () => {
     };
     const own = classes.filter((name) => name !== background);
     const numbers = scored(own.length, 3);
-    const labels = [classes.length - 1, 0, 1];
+    const first = Math.max(0, classes.indexOf(background ?? ""));
+    const labels = [classes.length - 1, first, 1];
     const weights = classes.map((_, k) => 0.5 + k);
     const table = numbers.evidence.map((row) =>
       classes.map((name) => name === background ? 0 : row[own.indexOf(name)]!)
@@ -278,6 +279,44 @@ testOnEngines(
   },
 );
 
+testOnWasm(
+  "the log's cosine is one, whatever the length of features",
+  async () => {
+    const model = toyModel({
+      network: { head: "evidence", unitLength: false },
+      classes: ["A", "B"],
+      referenceClass: null,
+    });
+    const look = await lookAtEach(model, 4);
+    const found = tf.tidy(() => score(model, look).features);
+    const rows = await found.array();
+    found.dispose();
+    const dot = (a: number[], b: number[]) =>
+      a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+    let sum = 0, pairs = 0;
+    rows.forEach((a, i) =>
+      rows.forEach((b, j) => {
+        if (i === j) return;
+        const lengths = Math.sqrt(dot(a, a) * dot(b, b));
+        if (lengths > 0) sum += dot(a, b) / lengths; // 0: outside the image
+        pairs++;
+      })
+    );
+    const pass = await backward(model, look, {
+      classes: [0, 1],
+      of: 2,
+      classWeights: [1, 1],
+      freezeAttention: false,
+    });
+    const report = await pass.report.data();
+    const error = Math.abs(report[COSINE]! - sum / pairs);
+    assert.ok(error < 1e-4, `${report[COSINE]}, not ${sum / pairs}`);
+    disposeBackward(pass);
+    look.dispose();
+    disposeParameters(model.parameters);
+  },
+);
+
 testOnWasm("evidence of one draw is finite, its share 1", async () => {
   const model = toyModel({ network: { head: "evidence" }, peak: 40 });
   const look = await lookAtEach(model, 1);
@@ -291,6 +330,33 @@ testOnWasm("evidence of one draw is finite, its share 1", async () => {
   look.dispose();
   disposeParameters(model.parameters);
 });
+
+testOnWasm(
+  "evidence of C objects takes C in place of all locations",
+  async () => {
+    const logitsOf = async (objects: number | null) => {
+      const model = toyModel({
+        network: { head: "evidence", evidence: { sharpness: 2, objects } },
+      });
+      const bias = model.parameters.get("g/bias")!;
+      tf.tidy(() => bias.assign(tf.zerosLike(bias)));
+      const look = await lookAtEach(model, 6);
+      const logits = tf.tidy(() => score(model, look).logits);
+      const values = await logits.array();
+      const [all] = look.proposed!.locations;
+      logits.dispose();
+      look.dispose();
+      disposeParameters(model.parameters);
+      return { values, all: all! };
+    };
+    const { values, all } = await logitsOf(null);
+    const few = await logitsOf(3);
+    few.values.forEach(([, E], image) => {
+      const expected = values[image]![1]! + Math.log(all / 3) / 2;
+      assert.ok(Math.abs(E! - expected) < 1e-5);
+    });
+  },
+);
 
 testOnWasm("logits of evidence are in the order of the classes", async () => {
   const made = async (classes: string[]) => {

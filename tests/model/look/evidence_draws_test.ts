@@ -101,7 +101,7 @@ async function exactOf(
   const cells = everywhere.subTiles;
   const allowedTiles = foreground?.locations(map, { scale, stride });
   const allowed = regions.tiles.map((region, tile) => {
-    const own = supports?.[0]!.cells(region) ?? new Uint8Array(cells).fill(1);
+    const own = supports?.[0]?.cells(region) ?? new Uint8Array(cells).fill(1);
     return [...own].map((one) => one === 1 && allowedTiles?.[tile] !== 0);
   });
   const [ofTiles, ofSubTiles, z] = tf.tidy(() => [
@@ -217,6 +217,9 @@ class DrawCounts {
       this.ofTiles[tile]! += draws.counts[t]!;
       this.first[tile]![locations[subTile]!]!++;
       assertClose(proposed!.tiles[t]!, this.#exact.tiles[tile]!);
+      const open = this.#exact.subTiles[tile]!.filter((q) => q > 0).length;
+      const isWhole = draws.drawn[t] === open;
+      assert.equal(proposed!.thresholds[t] === -Infinity, isWhole);
       for (let k = 0; k < draws.drawn[t]!; k++, subTile++) {
         const q = this.#exact.subTiles[tile]![locations[subTile]!]!;
         assertClose(proposed!.subTiles[subTile]!, q);

@@ -104,8 +104,8 @@ export const TRAIN: readonly MutantGroup[] = [
       ["freezeAttention && isAttention(name)", "isAttention(name) && false"],
       ["training.entropyWeight / of;", "training.entropyWeight;"],
       [
-        "tf.div(tf.sub(length, count), count * (count - 1))",
-        "tf.div(length, count * count)",
+        "tf.div(tf.sub(all, same), count * (count - 1))",
+        "tf.div(all, count * count)",
       ],
       ["part ? found?.cropped(part) : found", "found"],
       ["        share,\n      });", "        share: 0,\n      });"],
@@ -136,6 +136,17 @@ export const TRAIN: readonly MutantGroup[] = [
         "table[start + target] = weight * (1 - smoothing);",
         "table[start + target] = 1;",
       ],
+    ],
+  },
+  {
+    file: "lib/train/evidence_loss.ts",
+    tests: ["tests/train/evidence_loss_test.ts"],
+    changes: [
+      ["weight: BACKGROUND / of", "weight: BACKGROUND"],
+      ["shown[row]! < 0 ? weight / counts[row]! : 0", "weight / counts[row]!"],
+      ["shown[row]! < 0 ? 1 / classes", "shown[row]! < 0 ? 1"],
+      ["(own < 0 ? BACKGROUND_PROPOSAL : 1) / of", "1 / of"],
+      ["smoothing: SMOOTHING,", ""],
     ],
   },
   {
