@@ -15,6 +15,7 @@ export const COMMANDS: Commands = {
   classify: () => import("./lib/commands/classify.ts"),
   serve: () => import("./lib/commands/serve.ts"),
   dataset: () => import("./lib/commands/dataset.ts"),
+  encoder: () => import("./lib/commands/encoder.ts"),
   pyramid: () => import("./lib/commands/pyramid.ts"),
   demo: () => import("./lib/commands/demo.ts"),
   study: () => import("./lib/commands/study.ts"),

@@ -137,6 +137,7 @@ const CLASSES = [
   ImageSourceError,
   NetworkError,
   CheckpointError,
+  EncoderError,
   EngineError,
   TrainingError,
 ];

@@ -111,13 +111,25 @@ export type {
   AugmentationConfig,
   Config,
   CosineSchedule,
+  DenseConfig,
   EvaluationConfig,
+  EvidenceConfig,
   NetworkConfig,
   StepSchedule,
   TrainingConfig,
   ViewConfig,
   WarmStartConfig,
 } from "./model/config_types.ts";
+export type {
+  Encoder,
+  EncoderConfig,
+  EncoderOutput,
+  Pictures,
+} from "./encoder/encoder.ts";
+export { FeatureCache, type FeatureSource } from "./encoder/cache.ts";
+export { encoderSettings } from "./encoder/inspect.ts";
+export { withFrozenFeatures } from "./model/frozen_settings.ts";
+export type { FrozenFeatures } from "./model/config.ts";
 export { preset, presetNames } from "./model/presets.ts";
 export {
   type AnnotatedCount,

@@ -17,8 +17,8 @@ import template from "./package.json" with { type: "json" };
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const FILES = [
-  ...["main.ts", "deno.json", "deno.lock", "kernels", "lib", "routes"],
-  ...["npm/zoomin.mjs", "README.md", "LICENSE"],
+  ...["main.ts", "deno.json", "deno.lock", "encoders.lock"],
+  ...["kernels", "lib", "routes", "npm/zoomin.mjs", "README.md", "LICENSE"],
 ];
 
 const [out] = Deno.args;

@@ -16,7 +16,10 @@ const [name = "--help", ...rest] = process.argv.slice(2);
 const isCommand = tasks[name]?.command.endsWith(` main.ts ${name}`);
 // Permissions from "deno run FLAGS main.ts NAME"; --help only reads.
 const { command } = tasks[isCommand ? name : "classify"];
-const flags = command.split(" ").slice(2, -2);
+// The lock is beside deno.json, not in the current folder.
+const root = fileURLToPath(new URL("..", import.meta.url));
+const flags = command.split(" ").slice(2, -2)
+  .map((flag) => flag.replace(/^--lock=/, (name) => name + root));
 
 const child = spawn(
   process.execPath,

@@ -261,6 +261,15 @@ Deno.test("one module loads sharp, and only when it is asked for", () => {
   assert.doesNotMatch(found[0]!.code, /from "sharp"/);
 });
 
+Deno.test("one module loads onnxruntime, by a name that Deno cannot see", () => {
+  const found = sources.filter(({ code }) => /"(npm:)?onnxruntime-/.test(code));
+  assert.deepEqual(found.map(({ path }) => path), [
+    "lib/encoder/onnx/runtime.ts",
+  ]);
+  assert.doesNotMatch(found[0]!.code, /import\(\s*(["']|`[^`$]*`)/);
+  assert.doesNotMatch(found[0]!.code, /from "(npm:)?onnxruntime/);
+});
+
 /** A source file as if it had been read. */
 function source(path: string, text: string): Source {
   return { path, code: withoutComments(text) };

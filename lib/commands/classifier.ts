@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { extname } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { startEngine } from "../engine/select.ts";
 import { ImageError } from "../errors.ts";
@@ -44,7 +45,7 @@ export interface ImageTask {
   image: string;
   /** Micrometres per px, in place of the file's value. */
   mpp?: number | undefined;
-  /** Path of the heat map to write. */
+  /** Path of the heat map to write; {@linkcode evidenceFile} is beside it. */
   heatmap?: string | undefined;
   /** Path of the GeoJSON of tiles and sub-tiles to write. */
   geojson?: string | undefined;
@@ -52,8 +53,21 @@ export interface ImageTask {
 
 /** Result of one image; `error` is the reason if it could not be read. */
 export type Outcome =
-  | { classification: ModelClassification; error?: never }
-  | { error: string; classification?: never };
+  | {
+    classification: ModelClassification;
+    /** Path of the heat map of its evidence, if that was written. */
+    evidence?: string | undefined;
+    error?: never;
+  }
+  | { error: string; classification?: never; evidence?: never };
+
+/** Path of the heat map of the evidence, beside that of the attention. */
+export function evidenceFile(heatmap: string): string {
+  const extension = extname(heatmap);
+  return `${
+    heatmap.slice(0, heatmap.length - extension.length)
+  }-evidence${extension}`;
+}
 
 /** Reads the model and returns a function that classifies one image. */
 export async function startClassifier(
@@ -84,14 +98,22 @@ export async function startClassifier(
         })
       );
       const { classification } = classified;
+      let evidence: string | undefined;
       if (heatmap !== undefined) {
         await writeFileAtomically(heatmap, classified.heatmap!);
+        if (classified.evidence) {
+          evidence = evidenceFile(heatmap);
+          await writeFileAtomically(evidence, classified.evidence);
+        }
       }
       if (geojson !== undefined) {
         await writeFileAtomically(geojson, regionsText(classification, origin));
       }
       classification.timings.totalMs = performance.now() - started;
-      return { classification: { model: reference, ...classification } };
+      return {
+        classification: { model: reference, ...classification },
+        evidence,
+      };
     } catch (error) {
       if (error instanceof ImageError) return { error: error.message };
       throw error;

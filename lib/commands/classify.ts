@@ -8,7 +8,7 @@ import { UsageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { ORIGINS } from "../eval/geojson.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
-import { classifyImages, defaultWorkers } from "./classifier.ts";
+import { classifyImages, defaultWorkers, evidenceFile } from "./classifier.ts";
 import {
   CHECKPOINT,
   COMMON_FLAGS,
@@ -46,7 +46,7 @@ const FLAGS = {
   seed: defaulting(integer("N", "seed of the draws (0)"), 0),
   heatmap: text(
     "OUT.png",
-    "heat map to write; a folder for several images",
+    "heat map of the attention to write, and OUT-evidence.png of a network with evidence; a folder for several images",
     { paths: "files" },
   ),
   geojson: text(
@@ -83,7 +83,9 @@ export const usage: Usage = {
 interface Result extends ModelClassification {
   /** The image as named on the command line. */
   source: string;
+  /** Heat map of the attention, and of the evidence. */
   heatmap?: string;
+  evidence?: string;
   geojson?: string;
 }
 
@@ -108,7 +110,10 @@ export async function run(argv: string[]): Promise<number> {
     { flag: "geojson", out: geojson, extension: ".geojson" },
     images,
   );
-  await checkApart([...heatmaps ?? [], ...regions ?? []], [
+  const evidences = heatmaps?.map(evidenceFile) ?? [];
+  const clash = evidences.find((path) => heatmaps!.includes(path));
+  if (clash) throw writtenTwice(clash);
+  await checkApart([...heatmaps ?? [], ...evidences, ...regions ?? []], [
     checkpoint,
     ...images,
   ]);
@@ -143,7 +148,7 @@ export async function run(argv: string[]): Promise<number> {
     setup,
     workers: workers ?? defaultWorkers(images.length, setup),
     signal,
-    onOutcome({ classification, error }, i) {
+    onOutcome({ classification, evidence, error }, i) {
       line.clear();
       if (classification) {
         const { image: source, heatmap, geojson } = tasks[i]!;
@@ -151,6 +156,7 @@ export async function run(argv: string[]): Promise<number> {
           source,
           ...classification,
           ...(heatmap !== undefined && { heatmap }),
+          ...(evidence !== undefined && { evidence }),
           ...(geojson !== undefined && { geojson }),
         };
         console.log(flags.json ? JSON.stringify(result) : resultText(result));
@@ -184,12 +190,14 @@ async function outputPaths(
     return join(out, `${basename(name, extname(name))}${extension}`);
   });
   const twice = paths.find((path, i) => paths.indexOf(path) !== i);
-  if (twice) {
-    throw new UsageError(
-      `Two images would be written to ${twice}: classify images of the same name in separate calls`,
-    );
-  }
+  if (twice) throw writtenTwice(twice);
   return paths;
+}
+
+function writtenTwice(path: string): UsageError {
+  return new UsageError(
+    `Two images would be written to ${path}: classify images of the same name in separate calls`,
+  );
 }
 
 /**
@@ -223,6 +231,7 @@ function resultText(result: Result): string {
     ),
     ...(more > 0 ? [`  and ${more} more (--json has all)`] : []),
     ...(result.heatmap ? [`  heat map: ${result.heatmap}`] : []),
+    ...(result.evidence ? [`  evidence: ${result.evidence}`] : []),
     ...(result.geojson ? [`  regions: ${result.geojson}`] : []),
   ].join("\n");
 }

@@ -50,6 +50,9 @@ import {
 } from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
 
+// Folds share the features of their images.
+const FEATURES_FOLDER = "features";
+
 /** Runs the requested folds and prints a table of them. */
 export async function crossValidate(setup: TrainSetup): Promise<number> {
   const { folder, config, seed, manifest, engine, signal } = setup;
@@ -108,6 +111,9 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         memoryBytes: shareOf(setup.memory?.bytes, workers),
         foreground: setup.foreground,
         boxes: setup.boxes,
+        featureFolder: config.training.dense
+          ? setup.featureCache ?? join(folder, FEATURES_FOLDER)
+          : undefined,
       },
       workers,
       onProgress([task], progress) { // of tasks run together the first one trains

@@ -17,6 +17,7 @@ import {
 } from "../train/runs/crossval.ts";
 import type { Progress } from "../train/epoch_metrics.ts";
 import { type DoTask, serveTasks } from "../workers/pool.ts";
+import { featureCache } from "./shared/train_setup.ts";
 import { type BoxChoice, boxOptions } from "./shared/boxes.ts";
 import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
 
@@ -35,6 +36,8 @@ export interface FoldSetup {
   memoryBytes: number | undefined;
   foreground: ForegroundChoice | undefined;
   boxes: BoxChoice | undefined;
+  /** Folder of frozen features. */
+  featureFolder: string | undefined;
 }
 
 /** Results of tasks run one after the other. */
@@ -47,8 +50,15 @@ export interface FoldOutcome {
 serveTasks<FoldSetup, readonly FoldTask[], FoldOutcome, Progress>(startFolds);
 
 async function startFolds(
-  { manifest: path, entries, backend, cacheBytes, memoryBytes, ...options }:
-    FoldSetup,
+  {
+    manifest: path,
+    entries,
+    backend,
+    cacheBytes,
+    memoryBytes,
+    featureFolder,
+    ...options
+  }: FoldSetup,
 ): Promise<DoTask<readonly FoldTask[], FoldOutcome, Progress>> {
   const engine = await startEngine(backend);
   const { classes } = options;
@@ -66,6 +76,7 @@ async function startFolds(
             ...options,
             rois,
             boxes,
+            featureCache: featureCache(featureFolder),
             cache,
             memory,
             signal,

@@ -16,6 +16,7 @@ import { MANIFEST_ROIS } from "./shared/boxes.ts";
 import { same } from "./shared/run_folder.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
+const LOCK = fileURLToPath(new URL("../../encoders.lock", import.meta.url));
 // Permissions of the task `train`.
 const PERMISSIONS = ["read", "write", "env", "sys", "ffi", "net"];
 const RESULT_FILE = "cell.json";
@@ -116,6 +117,7 @@ async function trained(cell: Cell, options: CellOptions): Promise<string> {
     args: [
       "run",
       "--no-prompt",
+      `--lock=${LOCK}`,
       ...PERMISSIONS.map((name) => `--allow-${name}`),
       MAIN,
       ...trainArguments(cell, { ...options, config }),

@@ -55,6 +55,7 @@ import {
   warnOfDecoding,
 } from "./shared/terminal.ts";
 import {
+  featureCache,
   imageCacheBytes,
   progressText,
   type TrainArguments,
@@ -102,6 +103,11 @@ const FLAGS = {
   workers: workers("folds in parallel (one a core; one on webgpu)"),
   foreground: COMMON_FLAGS.foreground,
   ...BOX_FLAGS,
+  "feature-cache": text(
+    "DIR",
+    "keep features of frozen networks here, 10 GB at most (a cross-validation: in its own folder)",
+    { paths: "folders" },
+  ),
   memory: {
     ...SHARED_MEMORY,
     about:
@@ -162,6 +168,7 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
     workers: flags.workers,
     foreground: await parseForeground(flags.foreground),
     boxes: boxChoice(flags),
+    featureCache: flags["feature-cache"],
     memory: flags.memory,
     backend: flags.backend,
     resume,
@@ -187,6 +194,7 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
   const result = await trainRun(engine, {
     ...setup,
     boxes: setup.boxOptions,
+    featureCache: featureCache(setup.featureCache),
     memory,
     imageBytes: imageCacheBytes(setup),
     onStart(data) {
@@ -246,6 +254,14 @@ function printResult(
     );
   }
   console.log(`  last epoch: ${figures.join(", ")}`);
+  if (others.teacherValidationLoss === undefined) return;
+  console.log(
+    `  teacher, from all locations: validation loss ${
+      figure(others.teacherValidationLoss)
+    }, accuracy ${figure(others.teacherValidationAccuracy)}, AUC ${
+      figure(others.teacherValidationAuc)
+    }`,
+  );
 }
 
 /** Description of the checkpoint to use. */

@@ -42,8 +42,11 @@ export interface EncoderConfig {
 export interface Pictures {
   /** `[count, height, width, 3]`. */
   data: Float32Array;
+  /** Number of pictures. */
   count: number;
+  /** Height of each, px. */
   height: number;
+  /** Width of each, px. */
   width: number;
 }
 
@@ -63,6 +66,13 @@ export interface Encoder {
    * sees one window at a time, whose picture is that window.
    */
   readonly placesAtOnce: number;
+  /**
+   * Blocks that start at multiples of this, level-0 px, are seen in the same
+   * cells as the whole image; 1 if omitted.
+   */
+  readonly step?: number;
+  /** Bytes that a level-0 px of a picture takes on its way; 400 if omitted. */
+  readonly bytesPerPixel?: number;
   /**
    * The features about `places`, px of their picture (the centre of px 0 is
    * 0.5). Outside a picture there is nothing: the caller gives the margin.

@@ -7,6 +7,7 @@
 import type { Region, Size } from "../image/geometry.ts";
 import type { Georeference, Pyramid } from "../image/pyramid.ts";
 import type { ModelReference } from "../model/checkpoint.ts";
+import type { HeatKind } from "./heatmap/heatmap.ts";
 import {
   inStoredPixels,
   type PredictedSubTile,
@@ -31,7 +32,7 @@ export interface Classification {
   };
   /** Tiles that were drawn in stage I. */
   tiles: PredictedTile[];
-  /** Sub-tiles that were read, each with its share of the representation. */
+  /** Sub-tiles that were read, each with its share of the result. */
   subTiles: PredictedSubTile[];
   /** Time by stage, ms. */
   timings: Record<string, number>;
@@ -61,7 +62,7 @@ export function classification(
     seen: Pyramid;
     mpp: number | undefined;
   },
-  prediction: Omit<Prediction, "attention">,
+  prediction: Omit<Prediction, HeatKind>,
   { classes, timings }: {
     classes: readonly string[];
     timings: Record<string, number>;

@@ -43,12 +43,14 @@ export type ClassifyImageOptions =
   & OpenForModelOptions
   & WithDefaultMemory<ClassifyOpenedOptions>;
 
-/** A classified image, and its heat map. */
+/** A classified image, and its heat maps. */
 export interface ClassifiedImage {
   /** The result. */
   classification: Classification;
-  /** PNG of the heat map, if asked for. */
+  /** PNG of the heat map of the attention, if asked for. */
   heatmap?: Uint8Array<ArrayBuffer>;
+  /** That of the evidence, beside it under the head `evidence`. */
+  evidence?: Uint8Array<ArrayBuffer>;
 }
 
 /**
@@ -98,8 +100,14 @@ export async function classifyOpened(
         classes: model.classes,
         timings: { openMs: image.openMs, ...timings },
       }),
-      ...(heatmap !== undefined && {
+      ...(prediction.attention && {
         heatmap: await heatmapPng(image.seen, prediction, { photograph }),
+      }),
+      ...(prediction.evidence && {
+        evidence: await heatmapPng(image.seen, prediction, {
+          kind: "evidence",
+          photograph,
+        }),
       }),
     });
   }

@@ -20,7 +20,12 @@ import type { Look } from "../model/look/look.ts";
 import { lookAt } from "../model/look/look_at.ts";
 import type { Model } from "../model/model.ts";
 import { type Classified, readFeatures, score } from "../model/zoom_in.ts";
-import { type Heatmap, HeatPainter } from "./heatmap/heatmap.ts";
+import {
+  evidenceHeatmap,
+  type HeatKind,
+  type Heatmap,
+  HeatPainter,
+} from "./heatmap/heatmap.ts";
 import { argmax } from "./metrics.ts";
 
 /** A tile that was drawn in stage I, level-0 px. */
@@ -31,7 +36,10 @@ export interface PredictedTile extends Region {
 
 /** A sub-tile that was read, level-0 px. */
 export interface PredictedSubTile extends Region {
-  /** Share of the representation; all of them add to 1. */
+  /**
+   * Share of the representation, or of the evidence of the class that has most;
+   * all of them add to 1.
+   */
   weight: number;
 }
 
@@ -45,10 +53,12 @@ export interface Prediction {
   subTiles: PredictedSubTile[];
   /** Heat map of the attention, if asked for. */
   attention?: Heatmap;
+  /** Heat map of the evidence, beside it under the head `evidence`. */
+  evidence?: Heatmap;
 }
 
 /** `prediction` of `image`, in the pixels of its file. */
-export function inStoredPixels<P extends Omit<Prediction, "attention">>(
+export function inStoredPixels<P extends Omit<Prediction, HeatKind>>(
   prediction: P,
   image: Pyramid,
 ): P {
@@ -82,7 +92,7 @@ export interface PredictOptions {
   draws?: Config["evaluation"]["draws"] | undefined;
   /** Seed of the draws; the same seed gives the same result. */
   seed: number;
-  /** Also returns a heat map of the attention. */
+  /** Also returns a heat map of the attention, and of the evidence. */
   attention?: boolean;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
@@ -128,8 +138,12 @@ export async function predict(
   for await (const look of looks) {
     const { predictions, timings } = await predicted(model, look);
     for (const [i, prediction] of predictions.entries()) {
-      const { canvas } = looked[look.places[i]!]!;
-      if (canvas) prediction.attention = canvas.heatmap();
+      const { canvas, pyramid } = looked[look.places[i]!]!;
+      if (!canvas) continue;
+      prediction.attention = canvas.heatmap();
+      if (model.config.network.head === "evidence") {
+        prediction.evidence = evidenceHeatmap(pyramid, prediction.subTiles);
+      }
     }
     batch.predictions.push(...predictions);
     batch.timings = sum(batch.timings, timings);

@@ -251,17 +251,69 @@ export function holdsPoint(region: Region, { x, y }: Point): boolean {
     y >= region.y && y < region.y + region.height;
 }
 
-/** Centre of the sub-tile at `location` of a tile's map, level-0 px. */
+/** How the locations of a tile lie in it. */
+export interface SubTileGrid {
+  /** s2: scale of the tile's view. */
+  scale: number;
+  /** Distance between locations, level-0 px; null: one a px of the view. */
+  stride: number | null;
+}
+
+/**
+ * Rows and columns of the stage II map of a tile: the px of its view, as in the
+ * paper, or a grid of cells.
+ *
+ * @example
+ * ```ts
+ * const tile = { width: 100, height: 100 };
+ * subTileMapSize(tile, { scale: 0.2, stride: null }); // 20 rows, 20 columns
+ * subTileMapSize(tile, { scale: 0.2, stride: 20 }); // 5 rows, 5 columns
+ * ```
+ */
+export function subTileMapSize(
+  tile: Size,
+  { scale, stride }: SubTileGrid,
+): MapSize {
+  return tileMapSize(tile, { scale, stride: stride ?? 1 / scale });
+}
+
+/**
+ * Centre of the sub-tile at `location` of a tile's map, level-0 px: from the
+ * tile's first px to its last, or the middle of its cell, as `tileCentre`.
+ */
 export function subTileCentre(
   location: Location,
   map: MapSize,
   tile: Region,
+  { scale, stride }: SubTileGrid = PAPER_GRID,
 ): Point {
+  const { x, y } = tileCentre(location, map, tile, {
+    scale,
+    stride: stride ?? 1 / scale,
+  });
+  return { x: tile.x + x, y: tile.y + y };
+}
+
+/**
+ * The part of a tile that `location` of its map stands for, level-0 px; its edges
+ * may be fractions.
+ */
+export function subTileCell(
+  { row, column }: Location,
+  map: MapSize,
+  tile: Region,
+): Region {
+  const x = cellEdge(column, map.columns, tile.width);
+  const y = cellEdge(row, map.rows, tile.height);
   return {
-    x: tile.x + locationToPixel(location.column, map.columns, tile.width),
-    y: tile.y + locationToPixel(location.row, map.rows, tile.height),
+    x: tile.x + x,
+    y: tile.y + y,
+    width: cellEdge(column + 1, map.columns, tile.width) - x,
+    height: cellEdge(row + 1, map.rows, tile.height) - y,
   };
 }
+
+const PAPER_GRID: SubTileGrid = { scale: 1, stride: null };
 
 /** The location at `index` of a row-major map. */
 export function locationAt(index: number, columns: number): Location {

@@ -18,7 +18,8 @@ import {
   withoutRemoved,
 } from "./config.ts";
 import { modelSpecs } from "./networks.ts";
-import { createParameters } from "./parameters.ts";
+import { openFrozen } from "./frozen.ts";
+import { createParameters, disposeParameters } from "./parameters.ts";
 import {
   decodeSafeTensors,
   encodeSafeTensors,
@@ -152,6 +153,7 @@ export async function writeCheckpoint(
  *
  * @param path a checkpoint, or the folder of a run: its best, else its last.
  * @throws {CheckpointError} If there is none, or it is not ours, or damaged.
+ * @throws {EncoderError} If the file of its encoder cannot be used.
  *
  * @example
  * ```ts
@@ -163,7 +165,7 @@ export async function writeCheckpoint(
  * ```
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  return await decodeFile(await checkpointFile(path), (bytes) => {
+  const checkpoint = await decodeFile(await checkpointFile(path), (bytes) => {
     const { specs, tensors, config, classes, ...decoded } = decodeCheckpoint(
       bytes,
     );
@@ -180,6 +182,15 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     const model = { config, classes, normalisation, calibration, parameters };
     return { model, ...rest, trainerTensors };
   });
+  const { model } = checkpoint;
+  try {
+    const { network } = model.config;
+    const encoder = await openFrozen(network, model.parameters);
+    return { ...checkpoint, model: { ...model, encoder } };
+  } catch (error) {
+    disposeParameters(model.parameters);
+    throw error;
+  }
 }
 
 /**

@@ -86,6 +86,10 @@ const networkSchema = z.strictObject({
     ),
   encoder: encoderSchema.nullable().default(null)
     .describe("the file of features = encoder"),
+  colours: z.enum(["stains", "opponent"]).default("stains")
+    .describe(
+      "what scattering filters: stains are those of H&E; opponent colours are for all else",
+    ),
   pooling: z.enum(["mean", "max"]).default("mean")
     .describe("of the last maps of a trained network"),
   unitLength: z.boolean().default(true)
@@ -186,11 +190,15 @@ const evaluationSchema = z.strictObject({
     .describe("N: sub-tiles drawn at evaluation"),
 }) satisfies z.ZodType<EvaluationConfig>;
 
-/** Features that are not trained. */
-export const FROZEN = ["encoder", "scattering", "dictionary"] as const;
-
 /** Name of features that are not trained. */
-export type FrozenFeatures = typeof FROZEN[number];
+export type FrozenFeatures = "encoder" | "scattering" | "dictionary";
+
+/** Features that are not trained. */
+export const FROZEN: readonly FrozenFeatures[] = [
+  "encoder",
+  "scattering",
+  "dictionary",
+];
 
 /** Name of a feature network that is trained. */
 export type TrainedFeatures = Exclude<
@@ -225,7 +233,7 @@ export const configSchema = z.strictObject({
   network: networkSchema,
   training: trainingSchema,
   evaluation: evaluationSchema,
-}).superRefine(({ view, network, training }, context) => {
+}).superRefine(({ view, network, training, evaluation }, context) => {
   const { scale1, scale2, tileSize, subTileSize, subTileStride } = view;
   const fault = (field: keyof typeof view, message: string) =>
     context.addIssue({ code: "custom", path: ["view", field], message });
@@ -253,6 +261,16 @@ export const configSchema = z.strictObject({
         : "it is missing: network.features = encoder needs a file",
     });
   }
+  for (
+    const { path, message } of headFaults({
+      view,
+      network,
+      training,
+      evaluation,
+    })
+  ) {
+    context.addIssue({ code: "custom", path, message });
+  }
   if (training.dense && !isFrozen(features)) {
     context.addIssue({
       code: "custom",
@@ -263,6 +281,50 @@ export const configSchema = z.strictObject({
     });
   }
 });
+
+/** Settings that do not go together with the head, or the support. */
+function headFaults(
+  { view, network, training, evaluation }: Pick<
+    Config,
+    "view" | "network" | "training" | "evaluation"
+  >,
+): { path: string[]; message: string }[] {
+  const isEvidence = network.head === "evidence";
+  const faults = [
+    {
+      found: isFrozen(network.features) && !isEvidence,
+      path: ["network", "head"],
+      message: `must be evidence for network.features = ${network.features}`,
+    },
+    {
+      found: isFrozen(network.features) && network.normaliseStains,
+      path: ["network", "normaliseStains"],
+      message: `must be false for network.features = ${network.features}`,
+    },
+    {
+      found: isFrozen(network.features) && training.dense === null,
+      path: ["training", "dense"],
+      message: `is needed for network.features = ${network.features}`,
+    },
+    {
+      found: isEvidence && network.attention === "instances",
+      path: ["network", "attention"],
+      message: "must not be instances under network.head = evidence",
+    },
+    {
+      found: isEvidence && evaluation.draws === "topN",
+      path: ["evaluation", "draws"],
+      message: "must be seeded under network.head = evidence",
+    },
+    {
+      found: training.contrastiveFrom !== null &&
+        (isEvidence || view.support !== null),
+      path: ["training", "contrastiveFrom"],
+      message: "must be null under network.head = evidence or view.support",
+    },
+  ];
+  return faults.filter(({ found }) => found);
+}
 
 type Extends<A extends B, B> = A;
 /** Compiles only if the schema has no field that {@linkcode Config} lacks. */

@@ -64,6 +64,11 @@ export interface NetworkConfig {
     | "dictionary";
   /** The file of `encoder`; null for other features. */
   encoder: EncoderConfig | null;
+  /**
+   * What `scattering` filters: the `stains` haematoxylin and eosin, or
+   * `opponent` colours, for pictures that are not stained.
+   */
+  colours: "stains" | "opponent";
   /** Pooling of the last maps of a trained f. */
   pooling: "mean" | "max";
   /** Scales the features of a trained f to length 1. */

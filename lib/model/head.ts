@@ -20,9 +20,17 @@ export const COMPONENTS = 64;
 /** Units of the hidden layer. */
 export const HIDDEN = 32;
 
-// With the sum over locations divided by few objects, logits around 0 would call
-// every image positive at the start.
-const RARE_BIAS = -2;
+/**
+ * Bias of logits at the start if the sum over locations is divided by few objects:
+ * with logits around 0 every image would be called positive.
+ */
+export const RARE_BIAS = -2;
+
+/** Names of the parameters that correct the evidence of draws. */
+export const CORRECTION = {
+  slope: "g/correction/slope",
+  offset: "g/correction/offset",
+} as const;
 
 type HeadConfig = Pick<Config, "network" | "referenceClass">;
 
@@ -53,6 +61,7 @@ export function headSpecs(
   };
   return [
     ...isFrozen(network.features) ? hiddenSpecs(channels) : [],
+    ...isFrozen(network.features) ? CORRECTION_SPECS : [],
     {
       name: "g/weight",
       shape: [inputs, outputs],
@@ -63,6 +72,26 @@ export function headSpecs(
       ? { ...bias, start: RARE_BIAS }
       : bias,
   ];
+}
+
+// What a few draws lose of the evidence of all locations, as training measured it
+// at the N of evaluation.
+const CORRECTION_SPECS: readonly ParameterSpec[] = [
+  { name: CORRECTION.slope, shape: [1], kind: "fixed", fanIn: 1, start: 1 },
+  { name: CORRECTION.offset, shape: [1], kind: "fixed", fanIn: 1, start: 0 },
+];
+
+/** Evidence of draws, corrected to that of all locations. */
+export function correctedEvidence(
+  parameters: Parameters,
+  evidence: tf.Tensor2D,
+): tf.Tensor2D {
+  const slope = parameters.get(CORRECTION.slope);
+  if (!slope) return evidence;
+  return tf.add(
+    tf.mul(evidence, slope),
+    parameters.get(CORRECTION.offset)!,
+  );
 }
 
 function hiddenSpecs(channels: number): ParameterSpec[] {

@@ -5,6 +5,7 @@
  */
 import type { Calibration } from "./calibration.ts";
 import type { Config } from "./config.ts";
+import type { Encoder } from "../encoder/encoder.ts";
 import type { Parameters } from "./parameters.ts";
 
 /** A network with its values, as a checkpoint holds it. */
@@ -19,6 +20,8 @@ export interface Model {
   calibration: Calibration | null;
   /** Weights and moving statistics by name; free them when done. */
   parameters: Parameters;
+  /** The frozen f; undefined if it is trained. */
+  encoder?: Encoder | undefined;
 }
 
 /** Mean and standard deviation of each colour channel, in [0, 1]. */

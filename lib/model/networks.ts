@@ -7,6 +7,11 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { conv2d } from "../../kernels/conv/conv.ts";
 import { maxPool } from "../../kernels/pool/max_pool.ts";
+import {
+  DICTIONARY_CHANNELS,
+  dictionaryTensors,
+} from "../encoder/dictionary.ts";
+import { scatteringChannels } from "../encoder/scattering.ts";
 import { headSpecs } from "./head.ts";
 import { instanceSpecs } from "./mil_pooling.ts";
 import { batchNormalise, normaliseRows } from "./normalise.ts";
@@ -36,13 +41,11 @@ export type FeatureSettings = Pick<
   "features" | "pooling" | "unitLength"
 >;
 
-/** Channels K of the features of each network; a file's are its own. */
-export const featureChannels: Record<Exclude<Features, "encoder">, number> = {
+/** Channels K of the features of each network that is trained. */
+export const featureChannels: Record<TrainedFeatures, number> = {
   lenet: 48,
   resnet: 48,
   ats: 32,
-  scattering: 178,
-  dictionary: 256,
 };
 
 /**
@@ -80,6 +83,9 @@ export const hasBatchStatistics: Record<Features, boolean> = {
   scattering: false,
   dictionary: false,
 };
+
+/** Beginning of the names of a dictionary's parameters. */
+export const DICTIONARY_PREFIX = "f/";
 
 /** Radius of the attention networks' receptive field, px: three 3x3 layers. */
 export const ATTENTION_RADIUS = 3;
@@ -129,9 +135,21 @@ export function attentionLogits(
 
 /** K: features of a sub-tile. */
 export function channelsOf(
-  { features, encoder }: Pick<NetworkConfig, "features" | "encoder">,
+  { features, encoder, colours }: Pick<
+    NetworkConfig,
+    "features" | "encoder" | "colours"
+  >,
 ): number {
-  return features === "encoder" ? encoder!.channels : featureChannels[features];
+  switch (features) {
+    case "encoder":
+      return encoder!.channels;
+    case "scattering":
+      return scatteringChannels(colours);
+    case "dictionary":
+      return DICTIONARY_CHANNELS;
+    default:
+      return featureChannels[features];
+  }
 }
 
 /** @throws {TypeError} If the features are frozen: nothing computes them here. */
@@ -155,7 +173,20 @@ export function features(
 
 /** The maximum over all pixels, `[B, H, W, K]` -> `[B, K]`. */
 function globalMax(maps: tf.Tensor4D): tf.Tensor2D {
-  return tf.max(maps, [1, 2]);
+  return tf.customGrad((x, save) => {
+    const largest = tf.max(x as tf.Tensor4D, [1, 2], true);
+    (save as tf.GradSaveFunc)([x as tf.Tensor4D, largest]);
+    return {
+      value: tf.squeeze(largest, [1, 2]),
+      // Equal px share nothing: all of them get the gradient. After a ReLU they
+      // are equal at 0 alone, where its own gradient is 0.
+      gradFunc: (upstream: tf.Tensor, saved: tf.Tensor[]) => {
+        const [x, largest] = saved;
+        const each = tf.reshape(upstream, largest!.shape);
+        return tf.mul(tf.cast(tf.equal(x!, largest!), "float32"), each);
+      },
+    };
+  })(maps) as tf.Tensor2D;
 }
 
 /**
@@ -335,9 +366,15 @@ function featureSpecs(network: Features): ParameterSpec[] {
       return ATS_KERNELS.flatMap((kernel, i) =>
         convSpecs(`f/conv${i + 1}`, kernel, i ? ATS_CHANNELS : 3, ATS_CHANNELS)
       );
+    case "dictionary":
+      return dictionaryTensors.map(({ name, shape }) => ({
+        name: DICTIONARY_PREFIX + name,
+        shape,
+        kind: "fixed",
+        fanIn: shape[0]!,
+      }));
     case "encoder":
     case "scattering":
-    case "dictionary":
       return [];
     default:
       throw new TypeError(`Unknown network ${network satisfies never}`);

@@ -25,6 +25,7 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
     normaliseStains: false, // [C]
     centreFeatures: false, // [T]
     encoder: null,
+    colours: "stains", // not used by this network
     pooling: "mean", // [T]
     unitLength: true, // [T]
     head: "mean", // [T]

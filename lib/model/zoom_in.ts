@@ -15,11 +15,13 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { expectation } from "../sampling/expectation.ts";
+import { evidence, evidenceOffsets, rowsOf } from "../sampling/evidence.ts";
+import { type Draws, expectation } from "../sampling/expectation.ts";
+import type { Config } from "./config.ts";
 import type { Drawn, SubTiles } from "./look/draws.ts";
 import type { Attention, Look } from "./look/look.ts";
 import { instancePooling } from "./mil_pooling.ts";
-import { classify } from "./head.ts";
+import { classify, correctedEvidence, hiddenFeatures } from "./head.ts";
 import type { Model } from "./model.ts";
 import {
   features,
@@ -31,8 +33,18 @@ import {
 /** Result of {@linkcode classifyDrawn}. */
 export interface Classified {
   logits: tf.Tensor2D; // [G, classes]
-  weights: tf.Tensor1D; // [S] of each sub-tile in its representation
+  /** Weight of each sub-tile in the result of its representation, `[S]`. */
+  weights: tf.Tensor1D;
+  /** Under the head `evidence`: what it is made of. */
+  evidence?: SubTileEvidence;
 }
+
+/** What the evidence of each class is made of; no background class. */
+export type SubTileEvidence = { // no interface: tfjs takes it for a container
+  logits: tf.Tensor2D; // [S, classes]
+  /** Share of each sub-tile in the evidence, `[S, classes]`; no gradient. */
+  shares: tf.Tensor2D;
+};
 
 /** Result of {@linkcode score}. All tensors belong to the caller. */
 export interface Scores extends Classified {
@@ -65,10 +77,14 @@ export function score(
 
 /** The head: logits of draws whose attention and features are given. */
 export function classifyDrawn(
-  { parameters, config }: Model,
+  model: Model,
   drawn: Drawn,
   { attention, features }: Pick<Scores, "attention" | "features">,
 ): Classified {
+  const { parameters, config } = model;
+  if (config.network.head === "evidence") {
+    return classifyByEvidence(model, drawn, features);
+  }
   const { representation, weights } = config.network.attention === "instances"
     ? instancePooling(parameters, features, drawn.draws)
     : expectation(
@@ -83,6 +99,67 @@ export function classifyDrawn(
   return { logits: classify(parameters, representation), weights };
 }
 
+/** The head `evidence`; the logit of a background class is 0. */
+function classifyByEvidence(
+  { parameters, config, classes }: Model,
+  { draws, proposed }: Drawn,
+  features: tf.Tensor2D,
+): Classified {
+  const { sharpness, objects } = config.network.evidence;
+  const { locations, ...proposals } = proposed!;
+  const offsets = evidenceOffsets({
+    draws,
+    ...proposals,
+    locations: locations.map((all) => objects ?? all),
+  });
+  const ofSubTiles = classify(parameters, hiddenFeatures(parameters, features));
+  const found = evidence(ofSubTiles, offsets, draws, sharpness);
+  const corrected = correctedEvidence(parameters, found.evidence);
+  return {
+    logits: withBackground(corrected, config, classes),
+    weights: strongestShares(found, draws),
+    evidence: { logits: ofSubTiles, shares: found.shares },
+  };
+}
+
+/** Evidence `[G, classes without background]` with a 0 for the background. */
+function withBackground(
+  evidence: tf.Tensor2D,
+  { referenceClass }: Config,
+  classes: readonly string[],
+): tf.Tensor2D {
+  const at = classes.indexOf(referenceClass ?? "");
+  if (at < 0) return evidence;
+  const place = tf.tensor2d(
+    Float32Array.from(
+      { length: (classes.length - 1) * classes.length },
+      (_, i) => {
+        const [from, to] = [Math.floor(i / classes.length), i % classes.length];
+        return to === (from < at ? from : from + 1) ? 1 : 0;
+      },
+    ),
+    [classes.length - 1, classes.length],
+  );
+  return tf.matMul(evidence, place);
+}
+
+/** Shares in the evidence of each row's strongest class, `[S]`. */
+function strongestShares(
+  { evidence, shares }: { evidence: tf.Tensor2D; shares: tf.Tensor2D },
+  draws: Draws,
+): tf.Tensor1D {
+  // No one-hot: that of one class alone is an error.
+  const strongest = tf.equal(
+    tf.expandDims(tf.argMax(evidence, 1), 1),
+    tf.range(0, evidence.shape[1], 1, "int32"),
+  );
+  const ofSubTiles = tf.gather(
+    tf.cast(strongest, "float32"),
+    tf.tensor1d(rowsOf(draws), "int32"),
+  );
+  return tf.sum(tf.mul(shares, ofSubTiles), 1);
+}
+
 /**
  * Features of all sub-tiles outside a gradient, batch by batch.
  *
@@ -93,6 +170,7 @@ export async function readFeatures(
   drawn: SubTiles,
   { updates }: Mode = {},
 ): Promise<tf.Tensor2D> {
+  if (drawn.frozen) return await drawn.frozen();
   const parts: tf.Tensor2D[] = [];
   const ofParts: StatisticUpdates[] = [];
   try {

@@ -5,8 +5,14 @@
  * @module
  */
 import type { ModelClassification } from "../eval/classification.ts";
+import { drawsFault } from "../model/look/proposal.ts";
 import type { EnginePool } from "./engine/pool.ts";
-import { BusyError, DeadlineError, NotReadyError } from "./errors.ts";
+import {
+  BusyError,
+  DeadlineError,
+  InputError,
+  NotReadyError,
+} from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { ModelEntry, ModelRegistry } from "./models.ts";
 
@@ -148,13 +154,15 @@ export class Predictor {
 
   async #run(
     { path, name, alone }: NamedImage,
-    { name: model, version, info: { sha256 } }: ModelEntry,
+    { name: model, version, info: { sha256, config } }: ModelEntry,
     { signal, heatmap = false, ...options }: HowToClassify & {
       urgent: boolean;
       signal: AbortSignal;
     },
   ): Promise<ServedClassification> {
     const { engine, limits, onClassified } = this.#options;
+    const fault = drawsFault(config, options.draws ?? "seeded");
+    if (fault !== undefined) throw new InputError("draws", fault);
     const started = performance.now();
     const answer = await engine.dispatch({
       ...options,

@@ -48,7 +48,10 @@ export function augmentation(settings: Settings, key: Key): Augmentation {
   return { orientation, gain, densities, placement };
 }
 
-function orientations({ flips, turns }: Settings): readonly Orientation[] {
+/** The orientations that settings allow. */
+export function orientations(
+  { flips, turns }: Pick<Settings, "flips" | "turns">,
+): readonly Orientation[] {
   if (flips && turns) return ORIENTATIONS;
   if (flips) return FLIPS;
   return turns ? TURNS : [1];

@@ -155,7 +155,7 @@ async function addSubTileGradients(
 /** Surrogate loss of the tiles of a batch, whose beta it depends on. */
 function batchTerm(
   parameters: Parameters,
-  { draws, locations }: Drawn,
+  { draws, locations, subTileMap }: Drawn,
   { batch, first, upstream, shares }: {
     batch: TileBatch;
     /** The batch's first sub-tile among all. */
@@ -165,8 +165,10 @@ function batchTerm(
     shares: readonly number[];
   },
 ): tf.Scalar {
-  const { firstTile, tiles, views } = batch;
-  const beta = attentionSoftmax(subTileLogits(parameters, views));
+  const { firstTile, tiles, views, mask } = batch;
+  const beta = attentionSoftmax(
+    subTileLogits(parameters, views, subTileMap, mask),
+  );
   const drawn = draws.drawn.subarray(firstTile, firstTile + tiles.length);
   const end = first + drawn.reduce((sum, drawn) => sum + drawn, 0);
   const ofTile = beta.shape[1];

@@ -16,7 +16,7 @@ export interface Progress {
   step: number;
   /** Steps in an epoch. */
   steps: number;
-  /** Mean loss over the epoch so far. */
+  /** Mean loss over the epoch so far; NaN while frozen features are read. */
   loss: number;
   /** Accuracy over the epoch so far, in [0, 1]. */
   accuracy: number;

@@ -19,10 +19,12 @@ import type { Drawn, LookImage } from "../model/look/draws.ts";
 import type { Entropies, Look } from "../model/look/look.ts";
 import type { Model } from "../model/model.ts";
 import { modelSpecs } from "../model/networks.ts";
+import { normaliseRows } from "../model/normalise.ts";
 import { isTrained } from "../model/parameters.ts";
 import { score, type Scores } from "../model/zoom_in.ts";
 import type { Augmentation } from "./augmentation.ts";
 import { addAttentionGradients } from "./block_gradients.ts";
+import { evidenceLoss } from "./evidence_loss.ts";
 import { crossEntropy } from "./loss.ts";
 import {
   type BackwardPass,
@@ -52,6 +54,8 @@ export interface StepOptions {
   freezeAttention: boolean;
   /** Weight of each class in the loss. */
   classWeights: readonly number[];
+  /** Share of uniform draws under the head `evidence`. */
+  exploration: number;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
   /** Memory bound of the tensors. */
@@ -126,7 +130,7 @@ export async function backward(
         const scores = score(model, look, how);
         const entropies = look.entropies(scores.attention, share);
         const loss: tf.Scalar = tf.add(
-          classLoss(model, look, scores.logits, options),
+          lossOf(model, look, scores, options),
           entropies.regulariser,
         );
         pass.report = tf.keep(
@@ -154,6 +158,23 @@ function trainedNames(
     .filter((spec) => isTrained(spec))
     .map(({ name }) => name)
     .filter((name) => !(freezeAttention && isAttention(name)));
+}
+
+/** The micro-batch's share of the loss, but for the regulariser. */
+function lossOf(
+  model: Model,
+  look: Look,
+  scores: Scores,
+  options: Labels & Pick<StepOptions, "classWeights">,
+): tf.Scalar {
+  return scores.evidence
+    ? evidenceLoss(
+      model,
+      look,
+      { ...scores, evidence: scores.evidence },
+      options,
+    )
+    : classLoss(model, look, scores.logits, options);
 }
 
 /** The micro-batch's share of the batch's mean cross-entropy. */
@@ -191,9 +212,11 @@ function reportOf(
   },
 ): tf.Tensor1D {
   const count = features.shape[0];
-  const length = tf.sum(tf.square(tf.sum(features, 0))); // |sum of unit rows|^2
+  const rows = normaliseRows(features); // already, unless f leaves their length
+  const all = tf.sum(tf.square(tf.sum(rows, 0)));
+  const same = tf.sum(tf.square(rows)); // of a row with itself
   const cosine = count > 1
-    ? tf.div(tf.sub(length, count), count * (count - 1))
+    ? tf.div(tf.sub(all, same), count * (count - 1))
     : tf.scalar(1);
   return tf.concat1d([
     tf.stack([loss, entropies.tiles, entropies.subTiles, cosine]),

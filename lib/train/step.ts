@@ -55,6 +55,7 @@ export async function trainStep(
       samples: model.config.view.samples,
       draws: "seeded",
       training: true,
+      exploration: options.exploration,
       memory: options.memory,
       signal: options.signal,
     });

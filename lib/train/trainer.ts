@@ -20,7 +20,7 @@ import {
   writeCheckpoint,
 } from "../model/checkpoint.ts";
 import type { Calibration } from "../model/calibration.ts";
-import type { Config } from "../model/config.ts";
+import { type Config, isFrozen } from "../model/config.ts";
 import { modelSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
@@ -43,9 +43,11 @@ import {
   type Progress,
   progressOf,
 } from "./epoch_metrics.ts";
+import { withFrozen } from "./frozen_start.ts";
 import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
+import { exploration } from "../sampling/evidence.ts";
 import { type StepReport, trainStep } from "./step.ts";
 import type { StepOptions } from "./micro_batch.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
@@ -261,6 +263,7 @@ class Run {
       contrastive: contrastiveFrom !== null && epoch >= contrastiveFrom,
       freezeAttention: warm !== null && epoch <= warm.frozenEpochs,
       classWeights: this.#classWeights,
+      exploration: exploration((epoch - 1) / epochs),
       foreground,
       memory,
       signal,
@@ -335,12 +338,13 @@ class Run {
   }
 }
 
-async function freshModel(
+/** An untrained model, with its frozen f if it has one. */
+export async function freshModel(
   { classes, train }: TrainingData,
   { config, seed, cache, signal }: TrainOptions,
 ): Promise<Model> {
   const { initialisation, normaliseInput } = config.network;
-  return {
+  const model: Model = {
     config,
     classes,
     normalisation: normaliseInput
@@ -356,10 +360,12 @@ async function freshModel(
       { initialisation, seed },
     ),
   };
+  if (!isFrozen(config.network.features)) return model;
+  return await withFrozen(model, train, { cache, seed, signal });
 }
 
 /** 1 for every class, or N / (classes x images of the class). */
-function classWeights(
+export function classWeights(
   { classes, train }: TrainingData,
   { training }: Config,
 ): number[] {

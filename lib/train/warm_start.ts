@@ -123,7 +123,7 @@ async function fitTo(
     signal,
   });
   try {
-    const { groups: [group], tileViews } = planned;
+    const { groups: [group], tileViews, subTileMap } = planned;
     const { views, map } = group!;
     fitNet(model, optimizer, "a", {
       views,
@@ -131,7 +131,7 @@ async function fitTo(
     });
     fitNet(model, optimizer, "b", {
       views: tileViews,
-      logits: () => subTileLogits(model.parameters, tileViews),
+      logits: () => subTileLogits(model.parameters, tileViews, subTileMap),
     });
   } finally {
     planned.dispose();

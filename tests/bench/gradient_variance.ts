@@ -82,6 +82,7 @@ async function gradientsOf(model: Model, draw: number): Promise<BackwardPass> {
     rate: 1,
     contrastive: false,
     freezeAttention: false,
+    exploration: 1,
     classWeights: classes.map(() => 1),
     memory: new Memory(),
   };

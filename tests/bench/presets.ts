@@ -92,6 +92,7 @@ export function step(name: string, engine: Engine): Bench {
         rate: 1,
         contrastive: false,
         freezeAttention: false,
+        exploration: 1,
         classWeights: [1, 1],
         memory: new Memory(),
       });

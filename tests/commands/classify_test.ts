@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import sharp from "sharp";
+import { writeEvidenceModel } from "../model/evidence_file.ts";
 import { ignoreGpu } from "../engines.ts";
 import { serveFile } from "../image/file_server.ts";
 import { makeTiff, ramps, text } from "../image/tiff/handmade_tiff.ts";
@@ -164,6 +165,43 @@ Deno.test("classify --draws topN does not depend on the seed", async () => {
   checkDraws(a!, 4);
 });
 
+Deno.test("a network with evidence shows attention and evidence, and draws at random", async () => {
+  await writeEvidenceModel(join(folder, "evidence.safetensors"));
+  const classify = [
+    ...["classify", "--checkpoint", "evidence.safetensors"],
+    ...["--backend", "wasm"],
+  ];
+  const { stdout } = await succeed(
+    folder,
+    ...[...classify, "--json", "--heatmap", "both.png", IMAGES[0]!],
+  );
+  const result: Result & { evidence?: string } = JSON.parse(stdout);
+  assert.equal(result.heatmap, "both.png");
+  assert.equal(result.evidence, "both-evidence.png");
+  for (const kind of ["attention", "evidence"] as const) {
+    const file = kind === "attention" ? result.heatmap! : result.evidence!;
+    await checkHeatmap(file);
+    const bytes = await Deno.readFile(join(folder, file));
+    assert.ok(Buffer.from(bytes).includes(`linear in ${kind} mass`));
+  }
+  const weights = result.subTiles.reduce((sum, { weight }) => sum + weight, 0);
+  assert.ok(Math.abs(weights - 1) < 1e-4);
+  const told = await succeed(
+    folder,
+    ...[...classify, "--heatmap", "both.png", IMAGES[0]!],
+  );
+  assert.match(told.stdout, /^ {2}evidence: both-evidence\.png$/m);
+
+  assertFailsInOneLine(
+    await zoomin(folder, ...classify, "--draws", "topN", IMAGES[0]!),
+    {
+      code: 2,
+      message:
+        /^Cannot draw topN under network\.head = evidence, .*: use the draws seeded$/m,
+    },
+  );
+});
+
 Deno.test("classify --samples: one sub-tile, and more than training drew", async () => {
   await inParallel([1, 64], async (samples) => {
     const [result] = await results("--samples", String(samples), IMAGES[1]!);
@@ -222,6 +260,20 @@ Deno.test("classify --heatmap draws the attention, with its scale", async () => 
   const [inNew] = await results("--heatmap", "new/", IMAGES[2]!);
   assert.equal(inNew!.heatmap, join("new", "test_00002.png"));
   await checkHeatmap(inNew!.heatmap!);
+});
+
+Deno.test("a heat map of evidence does not fall on that of another image", async () => {
+  assertFailsInOneLine(
+    await zoomin(
+      folder,
+      ...[...CLASSIFY, "--heatmap", "maps", "a.png", "a-evidence.png"],
+    ),
+    {
+      code: 2,
+      message:
+        /^Two images would be written to maps\/a-evidence\.png: classify images/m,
+    },
+  );
 });
 
 Deno.test("classify does not write over what it reads", async () => {

@@ -7,7 +7,7 @@ import {
   folderOfFile,
   ROOT,
   succeed,
-  taskCommands,
+  taskFlags,
 } from "./process.ts";
 
 const MEGABYTE = 1e6;
@@ -33,8 +33,7 @@ wait $pid`;
 
 /** Peak resident memory of `classify`, MB. */
 async function peakOf(image: string): Promise<number> {
-  const words = taskCommands.classify!.split(" ");
-  const run = words.slice(1, words.indexOf("main.ts")); // run --allow-...
+  const run = taskFlags("classify");
   const { success, stdout, stderr } = await new Deno.Command("sh", {
     args: [
       ...["-c", WITH_PEAK, "sh", Deno.execPath(), ...run],

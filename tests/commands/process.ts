@@ -25,6 +25,13 @@ export interface Outcome {
   stderr: string;
 }
 
+/** The words of a task before main.ts, for any current folder: run --allow-... */
+export function taskFlags(name: string): string[] {
+  const words = taskCommands[name]!.split(" ");
+  return words.slice(1, words.indexOf("main.ts"))
+    .map((word) => word.replace(/^--lock=/, `$&${ROOT}/`));
+}
+
 /** Starts `deno task ARGV` in `folder`. */
 export function start(folder: string, ...argv: string[]): Deno.ChildProcess {
   return startWith([], folder, argv);
@@ -37,10 +44,8 @@ export function startWith(
   argv: readonly string[],
 ): Deno.ChildProcess {
   const name = Object.hasOwn(taskCommands, argv[0] ?? "") ? argv[0]! : "train";
-  const words = taskCommands[name]!.split(" ");
-  const flags = words.slice(1, words.indexOf("main.ts")); // run --allow-...
   return new Deno.Command(Deno.execPath(), {
-    args: [...flags, ...more, join(ROOT, "main.ts"), ...argv],
+    args: [...taskFlags(name), ...more, join(ROOT, "main.ts"), ...argv],
     cwd: folder,
     stdin: "null",
     stdout: "piped",

@@ -56,7 +56,7 @@ Deno.test("study runs its grid, writes its report, and continues where it was", 
   const report = await Deno.readTextFile(join(folder, "out/report.md"));
   assert.match(report, /A quick run: the figures mean nothing/);
   for (const [, path] of report.matchAll(/!\[.*?\]\((.*?)\)/g)) {
-    assert.ok((await Deno.stat(join(folder, "out", path!))).size > 500, path);
+    assert.ok((await Deno.stat(join(folder, "out", path!))).size > 500, path!);
   }
   assert.match(
     report,

@@ -298,7 +298,7 @@ Deno.test("--resume refuses what would be another run, and leaves its files", as
     assertFailsInOneLine(result, { code: 2, message });
   });
   for (const [i, bytes] of (await read()).entries()) {
-    assert.ok(Buffer.compare(bytes, before[i]!) === 0, files[i]);
+    assert.ok(Buffer.compare(bytes, before[i]!) === 0, files[i]!);
   }
 
   // More epochs are no other run; what changed is said, once.

@@ -22,6 +22,7 @@ const ELSEWHERE: [RegExp, string][] = [
   [/^(time )?deno run -A tests\/bench\//, "measurements"],
   [/^time deno task train\b/, "a measurement"],
   [/^deno task dataset megapixel-mnist\b/, "needs MNIST; its own test"],
+  [/^deno task encoder\b/, "needs a network; its own test"],
   [/^deno task serve\b/, "the server of the test below"],
   [/slides\.example\.org/, "a host that does not exist"],
 ];

@@ -10,6 +10,7 @@ import {
   locationToPixel,
   scaledExtent,
   subTileCentre,
+  subTileMapSize,
   tileCentre,
   tileMapSize,
   viewSize,
@@ -157,6 +158,44 @@ Deno.test("subTileCentre runs from the tile's first pixel to its last", () => {
     x: 13,
     y: 90,
   });
+});
+
+Deno.test("subTileMapSize is the tile's view, or a grid of whole cells", () => {
+  const tile = { width: 100, height: 50 };
+  const size = (scale: number, stride: number | null) =>
+    subTileMapSize(tile, { scale, stride });
+  assert.deepEqual(size(0.29, null), { rows: 14, columns: 29 });
+  assert.deepEqual(size(0.2, 20), { rows: 2, columns: 5 });
+  assert.deepEqual(size(0.2, 33), { rows: 1, columns: 3 });
+  assert.deepEqual(size(0.2, 80), { rows: 1, columns: 1 });
+  assert.deepEqual(size(0.2, 5), { rows: 10, columns: 20 }); // a px of the view
+});
+
+Deno.test("subTileCentre is the middle of a cell on a grid", () => {
+  const tile = { x: -13, y: 40, width: 100, height: 50 };
+  const grid = { scale: 0.2, stride: 20 };
+  const map = subTileMapSize(tile, grid);
+  const centres = [0, 4, 9].map((at) =>
+    subTileCentre(locationAt(at, map.columns), map, tile, grid)
+  );
+  assert.deepEqual(centres, [
+    { x: -13 + 10, y: 40 + 12 },
+    { x: -13 + 90, y: 40 + 12 },
+    { x: -13 + 90, y: 40 + 37 },
+  ]);
+});
+
+Deno.test("subTileCentre without a stride is that of the paper", () => {
+  const tile = { x: 7, y: 9, width: 100, height: 100 };
+  const grid = { scale: 0.2, stride: null };
+  const map = subTileMapSize(tile, grid);
+  for (const at of [0, 21, 399]) {
+    const location = locationAt(at, map.columns);
+    assert.deepEqual(
+      subTileCentre(location, map, tile, grid),
+      subTileCentre(location, map, tile),
+    );
+  }
 });
 
 Deno.test("locationAt walks a map row by row", () => {

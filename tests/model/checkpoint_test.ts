@@ -2,7 +2,10 @@ import { parameterSpecs } from "./specs.ts";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import * as tf from "@tensorflow/tfjs-core";
 import { CheckpointError } from "../../lib/errors.ts";
+import { predict, type Prediction } from "../../lib/eval/predict.ts";
+import { Memory } from "../../lib/memory.ts";
 import {
   BEST,
   type Checkpoint,
@@ -11,6 +14,7 @@ import {
   readCheckpointInfo,
   writeCheckpoint,
 } from "../../lib/model/checkpoint.ts";
+import { openFrozen } from "../../lib/model/frozen.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import {
@@ -19,7 +23,8 @@ import {
   type SafeTensors,
 } from "../../lib/model/safetensors.ts";
 import { testOnEngines } from "../engines.ts";
-import { toyModel } from "./toy.ts";
+import { normals } from "../finite_differences.ts";
+import { noiseImage, toyModel } from "./toy.ts";
 
 /** Runs `test` in a folder of its own. */
 async function inFolder(test: (folder: string) => Promise<void>) {
@@ -80,6 +85,48 @@ testOnEngines("a checkpoint is read as it was written", async () => {
     disposeParameters(original.parameters);
   });
 });
+
+testOnEngines(
+  "a checkpoint of frozen features and evidence predicts as before",
+  async () => {
+    await inFolder(async (folder) => {
+      const path = join(folder, LAST);
+      const model = toyModel({
+        view: { tileStride: 16, subTileStride: 8, support: 20 },
+        network: { features: "scattering", head: "evidence" },
+        training: {
+          contrastiveFrom: null,
+          dense: { maxLocations: 900, copies: 1, locations: 100 },
+        },
+        classes: ["negative", "A", "B"],
+      });
+      let seed = 1;
+      for (const [name, variable] of model.parameters) {
+        if (!name.startsWith("g/")) continue;
+        const values = normals(variable.size, seed++, 0.2);
+        tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
+      }
+      const { network } = model.config;
+      const encoder = await openFrozen(network, model.parameters);
+      const options = { seed: 3, samples: 8, memory: new Memory() };
+      const images = [noiseImage({ width: 75, height: 61 }, 1)];
+      const before = await predict({ ...model, encoder }, images, options);
+      const other = example();
+      disposeParameters(other.model.parameters);
+      await writeCheckpoint(path, { ...other, model });
+      const { model: read } = await readCheckpoint(path);
+      assert.deepEqual(read.config, model.config);
+      const after = await predict(read, images, options);
+      assert.deepEqual(after.predictions, before.predictions);
+      const [{ probabilities, subTiles }] = after.predictions as [Prediction];
+      assert.ok(new Set(probabilities).size === 3, `${probabilities}`);
+      const weights = subTiles.reduce((sum, { weight }) => sum + weight, 0);
+      assert.ok(Math.abs(weights - 1) < 1e-4);
+      disposeParameters(model.parameters);
+      disposeParameters(read.parameters);
+    });
+  },
+);
 
 testOnEngines("a checkpoint of an older version is read", async () => {
   await inFolder(async (folder) => {

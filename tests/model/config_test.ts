@@ -126,6 +126,78 @@ Deno.test("a wrong field is named with its source", () => {
   }
 });
 
+Deno.test("settings that do not go with the head are named", () => {
+  const dense = { maxLocations: 9, copies: 0, locations: 9 };
+  const evidence = (c: Config) => {
+    c.network.head = "evidence";
+    c.training.contrastiveFrom = null;
+  };
+  const frozen = (c: Config) => {
+    evidence(c);
+    c.network.features = "scattering";
+    c.training.dense = dense;
+  };
+  const wrong: [(config: Config) => void, string][] = [
+    [(c) => {
+      frozen(c);
+      c.network.head = "mean";
+    }, "network.head: must be evidence for network.features = scattering"],
+    [(c) => {
+      frozen(c);
+      c.network.normaliseStains = true;
+    }, "network.normaliseStains: must be false for network.features ="],
+    [(c) => {
+      frozen(c);
+      c.training.dense = null;
+    }, "training.dense: is needed for network.features = scattering"],
+    [
+      (c) => {
+        evidence(c);
+        c.training.dense = dense;
+      },
+      "training.dense: needs frozen features (encoder, scattering, dictionary)",
+    ],
+    [(c) => {
+      evidence(c);
+      c.network.attention = "instances";
+    }, "network.attention: must not be instances under network.head"],
+    [(c) => {
+      evidence(c);
+      c.evaluation.draws = "topN";
+    }, "evaluation.draws: must be seeded under network.head = evidence"],
+    [(c) => {
+      evidence(c);
+      c.training.contrastiveFrom = 2;
+    }, "training.contrastiveFrom: must be null under network.head"],
+    [(c) => {
+      c.view.support = 9;
+      c.training.contrastiveFrom = 2;
+    }, "training.contrastiveFrom: must be null under network.head"],
+    [(c) => c.view.support = 0, "view.support: "],
+    [(c) => c.view.support = 1.5, "view.support: "],
+    [(c) => c.network.evidence.sharpness = 0, "network.evidence.sharpness: "],
+    [(c) => c.network.evidence.objects = 0, "network.evidence.objects: "],
+    [
+      (c) => c.view.subTileStride = c.view.tileSize + 1,
+      "view.subTileStride: must be at most tileSize",
+    ],
+  ];
+  for (const [change, fault] of wrong) {
+    const value = changed(change as never);
+    assert.throws(() => parseConfig(value, "my.json"), (error: Error) => {
+      assert.ok(error instanceof ConfigError);
+      const start = "Cannot use my.json as a configuration: ";
+      assert.ok(error.message.startsWith(start + fault), error.message);
+      const [only] = error.message.slice(start.length).split("; ");
+      assert.equal(error.message, start + only, "one fault alone");
+      return true;
+    });
+  }
+  for (const right of [evidence, frozen]) {
+    parseConfig(changed(right as never), "my.json");
+  }
+});
+
 Deno.test("an unknown key is named", () => {
   const value = changed((config) => {
     (config.training as Record<string, unknown>).learnRate = 1;

@@ -186,7 +186,10 @@ async function goldenLook(model: Model, golden: Golden) {
       map,
       mask: undefined,
       locations: [map.rows * map.columns],
+      supports: undefined,
     }],
+    proposed: undefined,
+    subTileMask: undefined,
     glimpses: [{
       image: 0,
       contrastive: false,

@@ -64,6 +64,45 @@ function parametersOf(network: TrainedFeatures, classes = 2) {
   return initialParameters(specs, { initialisation: "he", seed: 1 });
 }
 
+/** Fails if the gradient's length is not the slope of the loss along itself. */
+async function assertSlope(
+  loss: () => tf.Scalar,
+  variables: tf.Variable[],
+  message = "",
+): Promise<void> {
+  const { value, grads } = tf.variableGrads(loss, variables);
+  const square = tf.tidy(() =>
+    tf.sum(
+      tf.stack(
+        variables.map(({ name }) => tf.sum(tf.square(grads[name]!))),
+      ),
+    )
+  );
+  const length = Math.sqrt((await square.data())[0]!);
+  const lossAt = async (shift: number) => {
+    const start = variables.map((variable) => variable.clone());
+    const moved = tf.tidy(() => {
+      for (const variable of variables) {
+        const by = tf.mul(grads[variable.name]!, shift / length);
+        variable.assign(tf.add(variable, by));
+      }
+      return loss();
+    });
+    variables.forEach((variable, i) => variable.assign(start[i]!));
+    const result = (await moved.data())[0]!;
+    tf.dispose([moved, ...start]);
+    return result;
+  };
+  const step = 2e-3; // short of most kinks of ReLU and pooling
+  const slope = (await lossAt(step) - await lossAt(-step)) / (2 * step);
+  const error = Math.abs(slope / length - 1);
+  assert.ok(
+    error < 0.02,
+    `${message} ${slope}, not ${length}`,
+  );
+  tf.dispose([value, square, ...Object.values(grads)]);
+}
+
 // Sub-tiles of the published experiments, px. On webgpu the smallest two.
 const SIZES = { wasm: [27, 32, 50, 100], webgpu: [27, 32] };
 
@@ -125,37 +164,7 @@ for (const network of NETWORKS) {
             ),
             direction,
           )) as tf.Scalar;
-        const { value, grads } = tf.variableGrads(loss, variables);
-        const square = tf.tidy(() =>
-          tf.sum(
-            tf.stack(
-              variables.map(({ name }) => tf.sum(tf.square(grads[name]!))),
-            ),
-          )
-        );
-        const length = Math.sqrt((await square.data())[0]!);
-        const lossAt = async (shift: number) => {
-          const start = variables.map((variable) => variable.clone());
-          const moved = tf.tidy(() => {
-            for (const variable of variables) {
-              const by = tf.mul(grads[variable.name]!, shift / length);
-              variable.assign(tf.add(variable, by));
-            }
-            return loss();
-          });
-          variables.forEach((variable, i) => variable.assign(start[i]!));
-          const result = (await moved.data())[0]!;
-          tf.dispose([moved, ...start]);
-          return result;
-        };
-        const step = 2e-3; // short of most kinks of ReLU and pooling
-        const slope = (await lossAt(step) - await lossAt(-step)) / (2 * step);
-        const error = Math.abs(slope / length - 1);
-        assert.ok(
-          error < 0.02,
-          `training ${training}: ${slope}, not ${length}`,
-        );
-        tf.dispose([value, square, ...Object.values(grads)]);
+        await assertSlope(loss, variables, `training ${training}`);
       }
       tf.dispose([x, direction]);
       disposeParameters(parameters);
@@ -351,6 +360,57 @@ testOnEngines(
           /nothing is left/,
         );
       }
+      disposeParameters(parameters);
+    }
+  },
+);
+
+testOnEngines("max pooling: the largest px of each channel", async () => {
+  const parameters = parametersOf("ats"); // ends in a ReLU, without a pool
+  const x = normalTensor<tf.Rank.R4>([2, 15, 14, 3], 5);
+  const of = (pooling: FeatureSettings["pooling"], unitLength: boolean) =>
+    tf.tidy(() =>
+      features(parameters, { features: "ats", pooling, unitLength }, x)
+    );
+  const [mean, largest, unit] = [
+    of("mean", false),
+    of("max", false),
+    of("max", true),
+  ];
+  const values = await largest.data();
+  const means = await mean.data();
+  assert.ok(values.every((value, i) => value >= means[i]!));
+  assert.ok(values.some((value, i) => value > 2 * means[i]!));
+  for (const [row, features] of (await unit.array()).entries()) {
+    const own = values.subarray(row * 32, (row + 1) * 32);
+    const length = Math.hypot(...own);
+    assert.ok(maxError(features, own.map((value) => value / length)) < 1e-4);
+  }
+  tf.dispose([x, mean, largest, unit]);
+  disposeParameters(parameters);
+});
+
+testOnEngines(
+  "max pooling: the gradient is the slope along itself",
+  async () => {
+    for (const unitLength of [false, true]) {
+      const parameters = parametersOf("lenet");
+      const x = normalTensor<tf.Rank.R4>([3, 16, 15, 3], 1);
+      const direction = normalTensor<tf.Rank.R2>([3, 48], 2);
+      const names = parameterSpecs("lenet", 2).filter(isTrained)
+        .filter(({ name }) => name.startsWith("f/"));
+      const variables = names.map(({ name }) => parameters.get(name)!);
+      const loss = () =>
+        tf.sum(tf.mul(
+          features(
+            parameters,
+            { features: "lenet", pooling: "max", unitLength },
+            x,
+          ),
+          direction,
+        )) as tf.Scalar;
+      await assertSlope(loss, variables);
+      tf.dispose([x, direction]);
       disposeParameters(parameters);
     }
   },

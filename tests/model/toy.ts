@@ -9,6 +9,7 @@ import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
 import {
   centredRegion,
   locationAt,
+  type Region,
   type Size,
   subTileCentre,
   tileCentre,
@@ -20,13 +21,13 @@ import { RasterPyramid } from "../../lib/image/pyramids/raster.ts";
 import { Views } from "../../lib/image/views.ts";
 import { Memory } from "../../lib/memory.ts";
 import type { Config } from "../../lib/model/config.ts";
-import { channelsOf, features } from "../../lib/model/networks.ts";
-import { parameterSpecs } from "./specs.ts";
+import { channelsOf, features, modelSpecs } from "../../lib/model/networks.ts";
 import { classify } from "../../lib/model/head.ts";
 import { initialParameters, isTrained } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { subTileLogits, tileLogits } from "../../lib/model/look/attention.ts";
+import { subTileMap } from "../../lib/model/look/draws.ts";
 
 /** An image of `size` by a formula: `pixel` gives RGB, 0-255. */
 export function drawnImage(
@@ -69,13 +70,23 @@ export interface ToyOptions {
   network?: Partial<Config["network"]>;
   /** Factor of the last layers of a and b, which makes attention more peaked. */
   peak?: number;
+  classes?: string[];
+  referenceClass?: string | null;
 }
 
-/** A model of two classes with tiles of 16 px and sub-tiles of 7 px. */
+/** A model, of two classes if not said, with tiles of 16 px, sub-tiles of 7 px. */
 export function toyModel(
-  { seed = 1, view, training, network, peak = 1 }: ToyOptions = {},
+  {
+    seed = 1,
+    view,
+    training,
+    network,
+    peak = 1,
+    classes = ["negative", "positive"],
+    referenceClass = "negative",
+  }: ToyOptions = {},
 ): Model {
-  const config = preset("needle");
+  const config = { ...preset("needle"), referenceClass };
   Object.assign(config.view, {
     scale1: 0.125,
     scale2: 0.25,
@@ -86,7 +97,7 @@ export function toyModel(
   }, view);
   Object.assign(config.training, training);
   Object.assign(config.network, network);
-  const specs = parameterSpecs(config.network.features, 2, config.network);
+  const specs = modelSpecs(config, classes);
   const parameters = initialParameters(specs, { initialisation: "he", seed });
   for (const net of ["a", "b"]) {
     const last = parameters.get(`${net}/conv3/weight`)!;
@@ -94,7 +105,7 @@ export function toyModel(
   }
   return {
     config,
-    classes: ["negative", "positive"],
+    classes,
     normalisation: null,
     calibration: null,
     parameters,
@@ -103,10 +114,9 @@ export function toyModel(
 
 /** The parameters that gradients change, by name. */
 export function trainedParameters(
-  { config, parameters }: Model,
+  { config, classes, parameters }: Model,
 ): Map<string, tf.Variable> {
-  const { network } = config;
-  const specs = parameterSpecs(network.features, 2, network).filter(isTrained);
+  const specs = modelSpecs(config, classes).filter(isTrained);
   return new Map(specs.map(({ name }) => [name, parameters.get(name)!]));
 }
 
@@ -115,6 +125,8 @@ export interface WholeLook {
   /** Rows and columns of both maps. */
   tiles: number;
   subTiles: number;
+  /** Level-0 px: tiles, and the sub-tiles of each, tile after tile. */
+  regions: { tiles: Region[]; subTiles: Region[] };
   tensors: {
     view: tf.Tensor4D; // [1, h, w, 3]
     tileViews: tf.Tensor4D; // [tiles, u, v, 3]
@@ -127,12 +139,13 @@ export async function lookEverywhere(
   { config }: Model,
   image: Pyramid,
 ): Promise<WholeLook> {
-  const { scale1, scale2, tileStride, tileSize, subTileSize } = config.view;
+  const { scale1, scale2, tileStride, tileSize, subTileSize, subTileStride } =
+    config.view;
   const stage1 = { scale: scale1, stride: tileStride };
   const map = tileMapSize(image, stage1);
   const square = { width: tileSize, height: tileSize };
   const view = viewSize(square, scale2);
-  const subMap = { rows: view.height, columns: view.width };
+  const subMap = subTileMap({ config });
   const tileRegions = Array.from(
     { length: map.rows * map.columns },
     (_, i) =>
@@ -146,7 +159,10 @@ export async function lookEverywhere(
       { length: subMap.rows * subMap.columns },
       (_, i) =>
         centredRegion(
-          subTileCentre(locationAt(i, subMap.columns), subMap, tile),
+          subTileCentre(locationAt(i, subMap.columns), subMap, tile, {
+            scale: scale2,
+            stride: subTileStride,
+          }),
           { width: subTileSize, height: subTileSize },
         ),
     )
@@ -164,8 +180,15 @@ export async function lookEverywhere(
   return {
     tiles: tileRegions.length,
     subTiles: subMap.rows * subMap.columns,
+    regions: { tiles: tileRegions, subTiles: subTileRegions },
     tensors,
   };
+}
+
+/** 0, or -Infinity where nothing may be drawn. */
+export interface Masks {
+  tiles: tf.Tensor2D; // [1, tiles]
+  subTiles: tf.Tensor2D; // [tiles, subTiles]
 }
 
 /**
@@ -175,26 +198,33 @@ export async function lookEverywhere(
 export function exactExpectation(
   { parameters, config }: Model,
   { tiles, subTiles, tensors }: WholeLook,
+  masks?: Masks,
 ): { F: tf.Tensor2D; logits: tf.Tensor2D } {
   const { rows, columns } = tileMapSize(
     { width: tensors.view.shape[2], height: tensors.view.shape[1] },
     { scale: 1, stride: config.view.tileStride * config.view.scale1 },
   );
+  const ofTiles = tileLogits(parameters, tensors.view, { rows, columns });
   const alpha = attentionSoftmax(
-    tileLogits(parameters, tensors.view, { rows, columns }),
+    masks ? tf.add(ofTiles, masks.tiles) : ofTiles,
   ); // [1, tiles]
   const beta = attentionSoftmax(
-    subTileLogits(parameters, tensors.tileViews),
+    subTileLogits(
+      parameters,
+      tensors.tileViews,
+      subTileMap({ config }),
+      masks?.subTiles,
+    ),
   ); // [tiles, subTiles]
   const channels = channelsOf(config.network);
   const read = features(parameters, config.network, tensors.subTiles);
-  const ofTiles = tf.matMul(
+  const means = tf.matMul(
     tf.reshape(beta, [tiles, 1, subTiles]),
     tf.reshape(read, [tiles, subTiles, channels]),
   ); // [tiles, 1, K]
   const F = tf.matMul(
     alpha,
-    tf.reshape(ofTiles, [tiles, channels]) as tf.Tensor2D,
+    tf.reshape(means, [tiles, channels]) as tf.Tensor2D,
   ) as tf.Tensor2D;
   return { F, logits: classify(parameters, F) };
 }

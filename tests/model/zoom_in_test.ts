@@ -1,3 +1,4 @@
+import type { MapSize } from "../../lib/image/geometry.ts";
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
@@ -9,6 +10,7 @@ import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { LookImage, LookOptions } from "../../lib/model/look/draws.ts";
 import { lookWhole } from "../../lib/model/look/whole.ts";
 import { type WholeLook, wholeLook } from "../../lib/model/look/whole_look.ts";
+import { supportsOf } from "../../lib/model/look/draw_support.ts";
 import { held } from "../../lib/model/look/sub_tiles.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { tileLogits } from "../../lib/model/look/attention.ts";
@@ -21,9 +23,11 @@ import {
   drawnImage,
   exactExpectation,
   lookEverywhere,
+  type Masks,
   noiseImage,
   toyModel,
   trainedParameters,
+  type WholeLook as Everywhere,
 } from "./toy.ts";
 
 const SEEDED: LookOptions = {
@@ -115,30 +119,62 @@ async function representations(planned: WholeLook, model: Model) {
   return rows;
 }
 
-testOnEngines(
-  "the mean F of many draws is the exact sum",
-  async ({ backend }) => {
-    const model = toyModel({ peak: 3 });
-    const image = noiseImage(IMAGE, 2);
-    const look = await lookEverywhere(model, image);
-    const exact = tf.tidy(() => exactExpectation(model, look).F);
-    const means = new Means(48);
-    const batches = backend === "wasm" ? 30 : 4;
-    for await (
-      const planned of manyPlans(model, image, {
-        batches,
-        size: 50,
-        samples: 4,
-      })
-    ) {
-      for (const row of await representations(planned, model)) means.add(row);
-    }
-    const deviation = means.deviation(await exact.data());
-    assert.ok(deviation < 4, `${deviation} standard errors`);
-    tf.dispose([exact, ...Object.values(look.tensors)]);
-    disposeParameters(model.parameters);
-  },
-);
+/** The masks of a support, by its counts; a tile without px has beta anyway. */
+async function masksOf(
+  model: Model,
+  pyramid: Pyramid,
+  { tensors, regions, tiles, subTiles }: Everywhere,
+): Promise<Masks | undefined> {
+  const supports = await supportsOf(
+    tensors.view,
+    [{ pyramid }],
+    model.config.view,
+  );
+  if (!supports) return undefined;
+  const [support] = supports;
+  const ofTiles = regions.tiles.map((_, tile) =>
+    support!.ofTiles.has(tile) ? 0 : -Infinity
+  );
+  const ofSubTiles = regions.tiles.map((region, tile) =>
+    support!.ofTiles.has(tile)
+      ? [...support!.mask(region)]
+      : new Array<number>(subTiles).fill(0)
+  );
+  return {
+    tiles: tf.tensor2d(ofTiles, [1, tiles]),
+    subTiles: tf.tensor2d(ofSubTiles),
+  };
+}
+
+for (const support of [null, 6]) {
+  const where = support === null ? "everywhere" : "in a support";
+  testOnEngines(
+    `the mean F of many draws is the exact sum, ${where}`,
+    async ({ backend }) => {
+      const model = toyModel({ view: { support }, peak: 3 });
+      const image = noiseImage(IMAGE, 2);
+      const look = await lookEverywhere(model, image);
+      const masks = await masksOf(model, image, look);
+      const exact = tf.tidy(() => exactExpectation(model, look, masks).F);
+      const means = new Means(48);
+      const batches = backend === "wasm" ? 30 : 4;
+      for await (
+        const planned of manyPlans(model, image, {
+          batches,
+          size: 50,
+          samples: 4,
+        })
+      ) {
+        for (const row of await representations(planned, model)) means.add(row);
+      }
+      const deviation = means.deviation(await exact.data());
+      assert.ok(deviation < 4, `${deviation} standard errors`);
+      tf.dispose([exact, ...Object.values(look.tensors)]);
+      tf.dispose(masks ? [masks.tiles, masks.subTiles] : []);
+      disposeParameters(model.parameters);
+    },
+  );
+}
 
 /** Parameters whose gradients determine those of the attention logits. */
 const LAST_LAYERS = ["a/conv3/weight", "b/conv3/weight"];
@@ -480,6 +516,11 @@ function meanAt(values: ArrayLike<number>, places: readonly number[]): number {
   return places.reduce((sum, at) => sum + values[at]!, 0) / places.length;
 }
 
+/** One location a px of a tile's view. */
+function mapOf({ shape }: tf.Tensor4D): MapSize {
+  return { rows: shape[1], columns: shape[2] };
+}
+
 /** A look at everything, in order. */
 function everywhere(
   model: Model,
@@ -492,7 +533,10 @@ function everywhere(
       map: { rows: 8, columns: 8 },
       mask: undefined,
       locations: [64],
+      supports: undefined,
     }],
+    proposed: undefined,
+    subTileMask: undefined,
     glimpses: [{
       image: 0,
       contrastive: false,
@@ -512,7 +556,7 @@ function everywhere(
       { length: tiles * subTiles },
       (_, i) => i % subTiles,
     ),
-    subTileMap: { rows: 1, columns: subTiles },
+    subTileMap: mapOf(tensors.tileViews),
     tileViews: tensors.tileViews,
     ...held(tensors.subTiles),
     timings: { readMs: 0, stage1Ms: 0, stage2Ms: 0 },

@@ -12,7 +12,7 @@ export type Outcome = "caught" | "survived" | "broken";
 // Files and folders of the program and its tests.
 const PARTS = [
   ...["kernels", "lib", "routes", "tests", "fixtures"],
-  ...["main.ts", "deno.json", "deno.lock"],
+  ...["main.ts", "deno.json", "deno.lock", "encoders.lock"],
 ];
 
 const NO_GPU = Deno.build.os === "windows" ? "metal" : "dx12";

@@ -10,6 +10,7 @@ import {
 } from "../../lib/model/safetensors.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { succeed } from "../commands/process.ts";
+import { writeEvidenceModel } from "../model/evidence_file.ts";
 import {
   assertRefused,
   ended,
@@ -301,6 +302,26 @@ Deno.test("a caller who prefers a job gets one, and its files", async () => {
     await fetch(`${server.url}${job.links.regions}?origin=world`),
     { status: 400, field: "origin", error: /not georeferenced/ },
   );
+});
+
+Deno.test("draws that a network with evidence cannot do are a 400", async () => {
+  const file = join(server.folder, "models", "evidence.safetensors");
+  await writeEvidenceModel(file);
+  await (await fetch(`${server.url}/v1/models`)).json(); // finds it
+  const asked = { path: IMAGE, model: "evidence" };
+  await assertRefused(
+    await post(`${server.url}/v1/classify`, { ...asked, draws: "topN" }),
+    {
+      status: 400,
+      field: "draws",
+      error: /^Cannot draw topN under network\.head = evidence/,
+    },
+  );
+  await resultOf(await post(`${server.url}/v1/classify`, asked));
+  const gone = await fetch(`${server.url}/v1/models/evidence`, {
+    method: "DELETE",
+  });
+  await gone.body?.cancel();
 });
 
 Deno.test("a faulty request is a 400 that names the field", async () => {

@@ -8,6 +8,7 @@
  * @module
  */
 import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 
 /** Results of the tests of some files. */
 export interface Outcome {
@@ -29,7 +30,9 @@ export interface Ending {
 
 const MAX_MS = 30 * 60_000; // the longest takes two minutes
 const STREAMS_MS = 10_000;
+const LOCK = fileURLToPath(new URL("../../encoders.lock", import.meta.url));
 const FLAGS = [
+  `--lock=${LOCK}`,
   ...["--no-prompt", "--allow-read", "--allow-write", "--allow-env"],
   ...["--allow-sys", "--allow-ffi", "--allow-run", "--allow-net"],
 ];

@@ -40,5 +40,5 @@ Deno.test("only the whole token will do", () => {
       `Basic Bearer ${TOKEN}`,
       `Bearer ${TOKEN} more`,
     ]
-  ) assert.equal(bearsToken(header, TOKEN), false, header);
+  ) assert.equal(bearsToken(header, TOKEN), false, `${header}`);
 });

@@ -36,6 +36,7 @@ const OPTIONS: StepOptions = {
   rate: 1,
   contrastive: true,
   freezeAttention: false,
+  exploration: 1,
   classWeights: [1, 1],
   memory: new Memory(),
 };

@@ -43,10 +43,17 @@ export async function backwardInBlocks(
 
 function lookOptions(
   { config }: Model,
-  { memory, signal }: StepOptions,
+  { memory, exploration, signal }: StepOptions,
 ): LookOptions {
   const { samples } = config.view;
-  return { samples, draws: "seeded", training: true, memory, signal };
+  return {
+    samples,
+    draws: "seeded",
+    training: true,
+    exploration,
+    memory,
+    signal,
+  };
 }
 
 async function backwardOf(

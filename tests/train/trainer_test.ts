@@ -786,6 +786,7 @@ testOnEngines(
       rate: 1,
       contrastive: true,
       freezeAttention: false,
+      exploration: 1,
       classWeights: [1, 1],
       memory: new Memory(),
     });

@@ -130,12 +130,14 @@ export function webGpuConvolutions(budget?: Budget): tf.KernelConfig[] {
 //      8x21x21  3x3 32 -> 32           2   3  13
 //      4x27x27  3x3 64 -> 64           2   4  20
 //      8x27x27  5x5  5 -> 7            11  5   4
+//     2x120x120 9x9  1 -> 16           15
+//     2x120x120 8x8  3 -> 48           28
 //
 // We found no shape for which tfjs is faster; beyond 64 channels its tiles fill
 // up.
 const MAX_CHANNELS = 64;
 const MAX_ODD_CHANNELS = 16;
-const MAX_TAPS = 7; // a side
+const MAX_TAPS = 9; // a side
 
 /**
  * Convolutions that our kernels compute, with their gradients; tfjs does the

@@ -11,6 +11,8 @@ import {
   parseConfig,
   withSettings,
 } from "../../model/config.ts";
+import { encoderSettings } from "../../encoder/inspect.ts";
+import { withFrozenFeatures } from "../../model/frozen_settings.ts";
 import { preset, presetNames } from "../../model/presets.ts";
 import { type FlagValues, integer, text, texts } from "./flags.ts";
 
@@ -33,6 +35,11 @@ export const CONFIG_FLAGS = {
     "change one value, e.g. training.learningRate=0.0005",
   ),
   epochs: integer("N", "short for --set training.epochs=N"),
+  encoder: text(
+    "FILE.onnx",
+    "train on the features of this pretrained network, which stays as it is (docs/encoders.md)",
+    { paths: "files" },
+  ),
 };
 
 /**
@@ -42,7 +49,7 @@ export const CONFIG_FLAGS = {
  * @throws {ConfigError | UsageError} Naming the field or the flag.
  */
 export async function configFrom(
-  { config: given, preset: name, set, epochs, foreground }:
+  { config: given, preset: name, set, epochs, encoder, foreground }:
     & FlagValues<typeof CONFIG_FLAGS>
     & { foreground: string | undefined },
   resumed?: string,
@@ -52,9 +59,14 @@ export async function configFrom(
       "Both --preset and --config were given: give one of them",
     );
   }
+  if (given !== undefined && encoder !== undefined) {
+    throw new UsageError(
+      "Both --encoder and --config were given: the configuration names its own encoder, leave out --encoder",
+    );
+  }
   const file = given ?? (name === undefined ? resumed : undefined);
   const base = file === undefined
-    ? preset(name ?? "colon")
+    ? await withEncoder(preset(name ?? "colon"), encoder)
     : file === given
     ? await readChanges(file)
     : await readConfig(file);
@@ -64,6 +76,16 @@ export async function configFrom(
     ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
     ...(isWord ? [`view.foreground=${foreground}`] : []), // kept with the model
   ]);
+}
+
+/** A preset with the network in `file` in the place of its features, if given. */
+async function withEncoder(
+  config: Config,
+  file: string | undefined,
+): Promise<Config> {
+  if (file === undefined) return config;
+  const settings = await encoderSettings(await spelled(file));
+  return withFrozenFeatures(config, "encoder", settings);
 }
 
 /**

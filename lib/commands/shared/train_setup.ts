@@ -4,6 +4,7 @@
  * @module
  */
 import type { Manifest } from "../../data/manifest.ts";
+import { FeatureCache } from "../../encoder/cache.ts";
 import type { BackendChoice, Engine } from "../../engine/select.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
@@ -31,6 +32,8 @@ export interface TrainArguments {
   foreground: ForegroundChoice | undefined;
   /** Annotations to train on; labels alone if omitted. */
   boxes: BoxChoice | undefined;
+  /** Folder of frozen features; not kept if omitted. */
+  featureCache: string | undefined;
   /**
    * Bound on tensors and caches; if omitted the default, plus a large image
    * cache.
@@ -53,6 +56,18 @@ export interface TrainSetup extends TrainArguments {
 // Decoded images kept between epochs if no bound is given, bytes.
 const CACHE_BYTES = 2 ** 30;
 
+// Bound of a folder of frozen features, bytes.
+const FEATURE_BYTES = 10e9;
+
+/** The frozen features in a folder, if there is one. */
+export function featureCache(
+  folder: string | undefined,
+): FeatureCache | undefined {
+  return folder === undefined
+    ? undefined
+    : new FeatureCache(folder, FEATURE_BYTES);
+}
+
 /** Bytes of decoded images to keep between epochs. */
 export function imageCacheBytes({ memory }: TrainSetup): number {
   return memory?.imageCacheBytes ?? CACHE_BYTES;
@@ -60,6 +75,11 @@ export function imageCacheBytes({ memory }: TrainSetup): number {
 
 /** Progress of training in one line. */
 export function progressText(p: Progress): string {
+  if (Number.isNaN(p.loss)) { // nothing is trained yet
+    return `features of image ${p.step}/${p.steps}  ${
+      duration(p.secondsLeft)
+    } left`;
+  }
   return `epoch ${p.epoch}/${p.epochs} step ${p.step}/${p.steps}  loss ${
     figure(p.loss)
   }  accuracy ${figure(p.accuracy)}  ${

@@ -12,7 +12,7 @@ import {
 } from "../../image/geometry.ts";
 import type { Pixels } from "../../image/pyramid.ts";
 import { quantile } from "../bootstrap.ts";
-import type { Heatmap } from "./heatmap.ts";
+import type { HeatKind, Heatmap } from "./heatmap.ts";
 
 /**
  * The scale of the colours: linear between two percentiles of the heat map,
@@ -22,9 +22,9 @@ export interface HeatScale {
   kind: "percentile";
   lowPercentile: number;
   highPercentile: number;
-  /** Attention mass per level-0 px at the start of the colour map. */
+  /** Mass per level-0 px at the start of the colour map. */
   low: number;
-  /** Attention mass per level-0 px at its end. */
+  /** Mass per level-0 px at its end. */
   high: number;
 }
 
@@ -89,9 +89,12 @@ function isFlat(low: number, high: number): boolean {
 }
 
 /** The scale in words, for the file that shows it. */
-export function describeScale(scale: HeatScale): string {
+export function describeScale(
+  scale: HeatScale,
+  kind: HeatKind = "attention",
+): string {
   const { low, high, lowPercentile, highPercentile } = scale;
-  return `Colour (viridis) is linear in attention mass per level-0 px, opacity in its root, from ${
+  return `Colour (viridis) is linear in ${kind} mass per level-0 px, opacity in its root, from ${
     low.toExponential(3)
   } (percentile ${lowPercentile}) to ${
     high.toExponential(3)

@@ -31,7 +31,10 @@ import {
 } from "../../image/geometry.ts";
 import type { AttentionCanvas, AttentionMap } from "../../model/look/draws.ts";
 
-/** Attention mass per level-0 px, over the whole image. */
+/** What a heat map shows. */
+export type HeatKind = "attention" | "evidence";
+
+/** Mass of attention, or of evidence, per level-0 px, over the whole image. */
 export interface Heatmap extends Size {
   /** `[height, width]`. */
   values: Float32Array;
@@ -135,6 +138,24 @@ export class HeatPainter implements AttentionCanvas {
       }
     }
   }
+}
+
+/**
+ * The evidence of an image as a heat map: the share of each sub-tile that was read
+ * lies evenly over it. Sub-tiles that overlap add up, and heat over a region
+ * estimates its share of softmax(r z) over all locations.
+ *
+ * @param subTiles level-0 px; `weight` is the share in the evidence.
+ */
+export function evidenceHeatmap(
+  image: Size,
+  subTiles: readonly (Region & { weight: number })[],
+): Heatmap {
+  const painter = new HeatPainter(image);
+  for (const { weight, ...region } of subTiles) {
+    painter.addTile({ rows: 1, columns: 1, attention: [1] }, region, weight);
+  }
+  return painter.heatmap();
 }
 
 /** The pixels under a cell along one axis, and the share of it each holds. */

@@ -8,6 +8,7 @@ import { readOverview } from "../../image/overview.ts";
 import type { Pixels, Pyramid } from "../../image/pyramid.ts";
 import { describeScale, renderHeatmap, withPngText } from "./colours.ts";
 import type { Prediction } from "../predict.ts";
+import type { HeatKind } from "./heatmap.ts";
 
 // As large as the heat map itself.
 const MAX_SIDE = 1024; // px
@@ -18,10 +19,11 @@ const GREY: Pixels = {
 };
 
 /**
- * A PNG of alpha * beta over the image, the sub-tiles outlined, its scale in
- * the file's Comment.
+ * A PNG of alpha * beta over the image, or of the evidence, the sub-tiles
+ * outlined, what it shows and its scale in the file's Comment.
  *
  * @param prediction made with `attention: true`.
+ * @param options.kind `evidence` is there under the head `evidence` alone.
  * @param options.photograph draws the heat over the image, else over grey.
  *
  * @example
@@ -41,20 +43,24 @@ const GREY: Pixels = {
 export async function heatmapPng(
   pyramid: Pyramid,
   prediction: Prediction,
-  { photograph = true } = {},
+  { kind = "attention", photograph = true }: {
+    kind?: HeatKind;
+    photograph?: boolean;
+  } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { attention } = prediction;
-  if (!attention) {
+  const heat = prediction[kind];
+  if (!heat) {
     throw new TypeError(
-      "Cannot draw the heat map: the prediction has no attention; predict with attention: true",
+      `Cannot draw the heat map: the prediction has no ${kind}; predict with attention: true`,
     );
   }
   const { pixels, scale } = renderHeatmap(
-    attention,
+    heat,
     photograph ? await overview(pyramid) : GREY,
     prediction.subTiles,
   );
-  return withPngText(await encodePng(pixels), "Comment", describeScale(scale));
+  const text = describeScale(scale, kind);
+  return withPngText(await encodePng(pixels), "Comment", text);
 }
 
 /** The whole image, small. */

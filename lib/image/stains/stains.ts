@@ -21,9 +21,11 @@ export interface PerStain<Value> {
   eosin: Value;
 }
 
-// Optical density of each stain in red, green and blue: Ruifrok & Johnston,
-// Analytical and Quantitative Cytology and Histology 23, 2001.
-const USUAL: PerStain<Vector> = {
+/**
+ * Optical density of each stain in red, green and blue: Ruifrok & Johnston,
+ * Analytical and Quantitative Cytology and Histology 23, 2001.
+ */
+export const USUAL: PerStain<Vector> = {
   haematoxylin: [0.65, 0.704, 0.286],
   eosin: [0.072, 0.99, 0.105],
 };
@@ -55,7 +57,13 @@ export function restaining(
  * inverse of the matrix with the stains in its rows.
  */
 export function unmixing(stains: PerStain<Vector>): DensityMatrix {
-  const [a, b, c] = axesOf(stains);
+  return inverse(axesOf(stains));
+}
+
+/** Inverse of the matrix with these rows. */
+export function inverse(
+  [a, b, c]: readonly [Vector, Vector, Vector],
+): DensityMatrix {
   const columns = [cross(b, c), cross(c, a), cross(a, b)];
   const determinant = dot(a, columns[0]!);
   return [0, 1, 2].flatMap((row) =>

@@ -21,15 +21,7 @@ export function tileLogits(
   views: tf.Tensor4D,
   map: MapSize,
 ): tf.Tensor2D {
-  const logits = attentionLogits(parameters, "a", views); // [N, h, w]
-  const [count, height, width] = logits.shape;
-  const pooled = height === map.rows && width === map.columns
-    ? logits
-    : pooledTo(logits, { row: 0, column: 0, ...map }, map, {
-      view: { width, height },
-      part: { x: 0, y: 0, width, height },
-    }); // [N, rows, columns]
-  return tf.reshape(pooled, [count, map.rows * map.columns]);
+  return mapLogits(parameters, "a", views, map);
 }
 
 /** The place of a part in its view, px. */
@@ -53,13 +45,37 @@ export function blockLogits(
   return tf.reshape(pooled, [1, block.rows * block.columns]);
 }
 
-/** Stage II: logits of the sub-tile map of each tile `[T, u, v, 3]`. */
+/**
+ * Stage II: logits of the sub-tile map of each tile `[T, u, v, 3]`.
+ *
+ * @param mask 0, or -Infinity where nothing may be drawn, `[T, locations]`.
+ */
 export function subTileLogits(
   parameters: Parameters,
   tileViews: tf.Tensor4D,
+  map: MapSize,
+  mask?: tf.Tensor2D,
 ): tf.Tensor2D {
-  const logits = attentionLogits(parameters, "b", tileViews); // [T, u, v]
-  return tf.reshape(logits, [logits.shape[0], -1]);
+  const logits = mapLogits(parameters, "b", tileViews, map);
+  return mask ? tf.add(logits, mask) : logits;
+}
+
+/** Logits of a network, pooled to a map over the whole of each view. */
+function mapLogits(
+  parameters: Parameters,
+  net: "a" | "b",
+  views: tf.Tensor4D,
+  map: MapSize,
+): tf.Tensor2D {
+  const logits = attentionLogits(parameters, net, views); // [N, h, w]
+  const [count, height, width] = logits.shape;
+  const pooled = height === map.rows && width === map.columns
+    ? logits
+    : pooledTo(logits, { row: 0, column: 0, ...map }, map, {
+      view: { width, height },
+      part: { x: 0, y: 0, width, height },
+    }); // [N, rows, columns]
+  return tf.reshape(pooled, [count, map.rows * map.columns]);
 }
 
 /**

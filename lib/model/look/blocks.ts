@@ -6,25 +6,34 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
-import type { MapSize, Region } from "../../image/geometry.ts";
+import {
+  type MapBlock,
+  type MapSize,
+  type Region,
+} from "../../image/geometry.ts";
 import { Views } from "../../image/views.ts";
 import { freeNow } from "../../memory.ts";
 import {
   contrastiveLogWeightsOf as contrastiveBlock,
   ExpectedCounts,
   GumbelDraws,
+  indexInMap,
   type StreamedDraws,
 } from "../../sampling/streams.ts";
 import { type Entropy, entropyOf } from "../../sampling/entropy.ts";
 import { chunksOf, prefetched } from "./prefetch.ts";
 import { subTileLogits } from "./attention.ts";
-import { contrastiveWeights, drawSubTileRows } from "./sampler.ts";
+import { type Support, uniformShare } from "./draw_support.ts";
+import { explorationOf, type TileProposal, tileProposal } from "./proposal.ts";
+import { drawSubTilesFrom } from "./sub_tile_draws.ts";
+import { supportInBlocks } from "./support_in_blocks.ts";
 import {
   Clock,
   drawnOf,
   type LookImage,
   type LookOptions,
   numbered,
+  type SubTileDraw,
   subTileKey,
   subTileMap,
   subTileView,
@@ -52,8 +61,16 @@ export async function lookInBlocks(
   const clock = new Clock();
   const views = await Views.open(image.pyramid, options);
   try {
-    const tileMap = new TileMap(model, image, views, options);
-    const { plain, contrastive } = await drawTiles(tileMap, image, options);
+    const support = await supportInBlocks(model, image, views, options);
+    const tileMap = new TileMap(model, image, views, { ...options, support });
+    const exploration = explorationOf(model, options);
+    const chances = exploration === undefined
+      ? undefined
+      : new TileChances(tileMap, support, exploration);
+    const { plain, contrastive } = await drawTiles(tileMap, image, {
+      ...options,
+      chances,
+    });
     const entropy = options.training
       ? { tileMap: await tileMap.entropy(), tiles: [] as Entropy[] }
       : undefined;
@@ -67,6 +84,9 @@ export async function lookInBlocks(
           image: 0,
           map: tileMap.map,
           locations: tileMap.locations,
+          support,
+          proposals: chances &&
+            draw.indices.map((tile, i) => chances.of(tile, draw.logits[i]!)),
         })
       ),
     );
@@ -82,7 +102,7 @@ export async function lookInBlocks(
       }
     });
     clock.lap("stage2Ms");
-    const found = drawnOf(model, tiles, options.samples, subTiles.locations);
+    const found = drawnOf(model, tiles, options.samples, subTiles.drawn);
     const read = await readSubTiles(model, [image], [views], {
       glimpses: found.glimpses,
       alone: true,
@@ -113,7 +133,9 @@ export async function lookInBlocks(
 async function drawTiles(
   tileMap: TileMap,
   { key, contrastive }: LookImage,
-  { draws, samples }: LookOptions,
+  { draws, samples, chances }: LookOptions & {
+    chances: TileChances | undefined;
+  },
 ): Promise<{ plain: StreamedDraws; contrastive: StreamedDraws | undefined }> {
   const { locations, map: { columns } } = tileMap;
   const gumbel = (contrastive: boolean) =>
@@ -124,15 +146,18 @@ async function drawTiles(
       key: tileKey(key, contrastive),
     });
   const seeded = draws === "seeded" ? gumbel(false) : undefined;
-  await tileMap.look(({ block, logits }) => seeded?.add(block, logits));
+  await tileMap.look(({ block, logits }) => {
+    if (!chances) seeded?.add(block, logits);
+  });
   const { logNormaliser } = tileMap;
   const expected = seeded
     ? undefined
     : new ExpectedCounts({ samples, columns, logNormaliser });
   const turned = contrastive ? gumbel(true) : undefined;
-  if (expected || turned) {
+  if (expected || turned || chances) {
     for await (const { block, logits } of tileMap.logits()) {
       expected?.add(block, logits);
+      if (chances) seeded?.add(block, chances.logOf(block, logits), logits);
       turned?.add(
         block,
         contrastiveBlock(logits, { logNormaliser, locations }),
@@ -143,8 +168,42 @@ async function drawTiles(
   return { plain: (seeded ?? expected!).draw(), contrastive: turned?.draw() };
 }
 
+/** The chance of each tile under the proposal of the evidence head. */
+class TileChances {
+  readonly #tileMap: TileMap;
+  readonly #support: Support | undefined;
+  readonly #exploration: number;
+
+  constructor(
+    tileMap: TileMap,
+    support: Support | undefined,
+    exploration: number,
+  ) {
+    this.#tileMap = tileMap;
+    this.#support = support;
+    this.#exploration = exploration;
+  }
+
+  /** How a tile comes to be drawn. */
+  of(tile: number, logit: number): TileProposal {
+    const alpha = Math.exp(logit - this.#tileMap.logNormaliser);
+    const uniform = logit === -Infinity
+      ? 0
+      : uniformShare(this.#support, this.#tileMap.locations, tile);
+    return tileProposal(alpha, uniform, this.#exploration);
+  }
+
+  /** log q of the tiles of a block. */
+  logOf(block: MapBlock, logits: Float32Array): Float32Array {
+    const { columns } = this.#tileMap.map;
+    return logits.map((logit, i) =>
+      Math.log(this.of(indexInMap(block, i, columns), logit).proposal)
+    );
+  }
+}
+
 /** A batch of tiles, and beta of them. */
-interface SeenBatch extends Omit<TileBatch, "views"> {
+interface SeenBatch extends Omit<TileBatch, "views" | "mask"> {
   regions: Region[];
   map: MapSize;
   subTileAttention: Float32Array; // [tiles, u * v]
@@ -208,30 +267,33 @@ class TileLook {
    */
   async draw(
     visit: (seen: SeenBatch) => void,
-  ): Promise<{ locations: number[][]; attention: number[] }> {
-    const locations: number[][] = [], attention: number[] = [];
+  ): Promise<{ drawn: SubTileDraw[]; attention: number[] }> {
+    const all: SubTileDraw[] = [], attention: number[] = [];
     for await (const batch of this.batches()) {
-      const beta = tf.tidy(() =>
-        attentionSoftmax(subTileLogits(this.#model.parameters, batch.views))
+      const { views, mask } = batch;
+      const map = subTileMap(this.#model);
+      const logits = tf.tidy(() =>
+        subTileLogits(this.#model.parameters, views, map, mask)
       );
+      const beta = tf.tidy(() => attentionSoftmax(logits));
       const [drawn, values] = await Promise.all([
-        this.#drawBatch(batch),
+        this.#drawBatch(batch, logits),
         beta.data() as Promise<Float32Array>,
-      ]).finally(() => beta.dispose());
+      ]).finally(() => tf.dispose([logits, beta]));
       const count = values.length / batch.tiles.length;
-      drawn.forEach((tile, i) =>
-        attention.push(...tile.map((index) => values[i * count + index]!))
+      drawn.forEach(({ indices }, i) =>
+        attention.push(...indices.map((index) => values[i * count + index]!))
       );
-      locations.push(...drawn);
+      all.push(...drawn);
       visit({
         ...batch,
         regions: this.#regionsOf(batch),
-        map: subTileMap(this.#model),
+        map,
         subTileAttention: values,
       });
       freeNow(values);
     }
-    return { locations, attention };
+    return { drawn: all, attention };
   }
 
   /** The tiles of each glimpse, with the next batch prefetched. */
@@ -253,21 +315,39 @@ class TileLook {
       }))
     );
     return prefetched(parts, (part) => this.#read(part), {
-      drop: ({ views }) => views.dispose(),
+      drop: ({ views, mask }) => tf.dispose([views, mask]),
     });
   }
 
-  async #read(part: Omit<TileBatch, "views">): Promise<TileBatch> {
+  async #read(part: Omit<TileBatch, "views" | "mask">): Promise<TileBatch> {
     const regions = this.#regionsOf(part);
     const raw = await this.#views.regions(
       regions,
       subTileView(this.#model),
       this.#options.signal,
     );
-    return { ...part, views: prepared(raw, regions, this.#image, this.#model) };
+    return {
+      ...part,
+      views: prepared(raw, regions, this.#image, this.#model),
+      mask: this.#maskOf(part, regions),
+    };
   }
 
-  #regionsOf({ glimpse, firstTile, tiles }: Omit<TileBatch, "views">) {
+  /** 0, or -Infinity where nothing may be drawn, `[tiles, u * v]`. */
+  #maskOf(
+    { glimpse }: Pick<TileBatch, "glimpse">,
+    regions: readonly Region[],
+  ): tf.Tensor2D | undefined {
+    const { support } = this.#tiles[glimpse]!;
+    if (!support) return undefined;
+    return tf.tidy(() =>
+      tf.stack(
+        regions.map((region) => tf.tensor1d(support.mask(region))),
+      ) as tf.Tensor2D
+    );
+  }
+
+  #regionsOf({ glimpse, firstTile, tiles }: Omit<TileBatch, "views" | "mask">) {
     const draw = this.#tiles[glimpse]!;
     const first = firstTile - draw.firstTile;
     return draw.tileRegions.slice(first, first + tiles.length);
@@ -275,22 +355,23 @@ class TileLook {
 
   /** n_c draws without replacement in each tile of a batch. */
   async #drawBatch(
-    { glimpse, firstTile, tiles, views }: TileBatch,
-  ): Promise<number[][]> {
+    { glimpse, firstTile, tiles, mask }: TileBatch,
+    logits: tf.Tensor2D,
+  ): Promise<SubTileDraw[]> {
     const draw = this.#tiles[glimpse]!;
-    const { columns } = subTileMap(this.#model);
+    const { contrastive, counts, proposals } = draw;
     const first = firstTile - draw.firstTile;
-    const logWeights = tf.tidy(() => {
-      const logits = subTileLogits(this.#model.parameters, views);
-      return draw.contrastive ? contrastiveWeights(logits) : logits;
-    });
-    return await drawSubTileRows(logWeights, {
+    return await drawSubTilesFrom(logits, {
       draws: this.#options.draws,
-      counts: draw.counts.slice(first, first + tiles.length),
-      columns,
-      keys: tiles.map((tile) =>
-        subTileKey(this.#image.key, tile, draw.contrastive)
-      ),
-    }).finally(() => logWeights.dispose());
+      exploration: explorationOf(this.#model, this.#options),
+      map: subTileMap(this.#model),
+      mask,
+      tiles: tiles.map((tile, i) => ({
+        contrastive,
+        count: counts[first + i]!,
+        proposal: proposals?.[first + i],
+        key: subTileKey(this.#image.key, tile, contrastive),
+      })),
+    });
   }
 }

@@ -15,6 +15,8 @@ import {
   type Region,
   type Size,
   subTileCentre,
+  type SubTileGrid,
+  subTileMapSize,
   tileCentre,
   viewSize,
 } from "../../image/geometry.ts";
@@ -23,7 +25,10 @@ import type { DensityMatrix } from "../../image/stains/stains.ts";
 import type { Memory } from "../../memory.ts";
 import type { Draws } from "../../sampling/expectation.ts";
 import type { TileCounts } from "./sampler.ts";
+import type { Config } from "../config.ts";
 import type { Model } from "../model.ts";
+import type { Support } from "./draw_support.ts";
+import type { Proposed, TileProposal } from "./proposal.ts";
 
 /** One image of a batch. */
 export interface LookImage {
@@ -66,6 +71,11 @@ export interface LookOptions {
   memory: Memory;
   /** True if gradients follow. */
   training?: boolean;
+  /**
+   * Share of uniform draws under the head `evidence`; that of evaluation if
+   * omitted.
+   */
+  exploration?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -96,6 +106,8 @@ export interface SubTiles {
    * tensor of the engine does.
    */
   togetherBytes: number;
+  /** Features of all of them `[S, K]` by a frozen f, which reads for itself. */
+  frozen?: () => Promise<tf.Tensor2D>;
 }
 
 /** The draws of images, flat over all glimpses. */
@@ -106,6 +118,8 @@ export interface Drawn {
   locations: Int32Array;
   /** Rows and columns of every tile's map. */
   subTileMap: MapSize;
+  /** How the draws came about; under the head `evidence` alone. */
+  proposed: Proposed | undefined;
 }
 
 /** Time spent on reading pixels and on the two attention stages. */
@@ -148,6 +162,10 @@ export function subTileKey(
 /** A glimpse before its sub-tiles are drawn. */
 export interface TileDraw extends Omit<Glimpse, "subTileRegions"> {
   counts: number[];
+  /** How each tile came to be drawn; under the head `evidence` alone. */
+  proposals: TileProposal[] | undefined;
+  /** The locations that may be drawn; undefined if all may. */
+  support: Support | undefined;
   /** Place of the first tile among all tiles of the look. */
   firstTile: number;
 }
@@ -162,6 +180,8 @@ export function tileDraw(
     contrastive: boolean;
     map: MapSize;
     locations: number;
+    proposals: TileProposal[] | undefined;
+    support: Support | undefined;
   },
 ): TileDraw {
   const { scale1, tileStride, tileSize } = config.view;
@@ -201,9 +221,16 @@ export function subTileView({ config }: Model): Size {
 }
 
 /** Rows and columns of the map of a tile. */
-export function subTileMap(model: Model): MapSize {
-  const { width, height } = subTileView(model);
-  return { rows: height, columns: width };
+export function subTileMap({ config }: Pick<Model, "config">): MapSize {
+  const { tileSize } = config.view;
+  return subTileMapSize(
+    { width: tileSize, height: tileSize },
+    subTileGrid(config),
+  );
+}
+
+function subTileGrid({ view }: Config): SubTileGrid {
+  return { scale: view.scale2, stride: view.subTileStride };
 }
 
 /** A glimpse with the sub-tiles at the locations drawn in each of its tiles. */
@@ -215,13 +242,23 @@ function withSubTiles(
   const { subTileSize } = model.config.view;
   const size = { width: subTileSize, height: subTileSize };
   const map = subTileMap(model);
-  const { counts: _, firstTile: __, ...kept } = glimpse;
+  const { image, contrastive, map: tileMap, locations } = glimpse;
   return {
-    ...kept,
+    image,
+    contrastive,
+    map: tileMap,
+    locations,
+    tiles: glimpse.tiles,
+    tileRegions: glimpse.tileRegions,
     subTileRegions: glimpse.tileRegions.flatMap((tile, c) =>
       drawn[c]!.map((index) =>
         centredRegion(
-          subTileCentre(locationAt(index, map.columns), map, tile),
+          subTileCentre(
+            locationAt(index, map.columns),
+            map,
+            tile,
+            subTileGrid(model.config),
+          ),
           size,
         )
       )
@@ -229,21 +266,28 @@ function withSubTiles(
   };
 }
 
-/**
- * The draws of a look.
- *
- * @param drawn index of each sub-tile in its tile's map, tile by tile.
- */
+/** The sub-tiles that were drawn in a tile. */
+export interface SubTileDraw {
+  /** Index of each in the tile's map. */
+  indices: number[];
+  /** q of each given its tile; under the head `evidence` alone. */
+  proposals: number[];
+  /** Perturbed log q of the first that was not drawn; -Infinity if none. */
+  threshold: number;
+}
+
+/** The draws of a look, from those of each tile. */
 export function drawnOf(
   model: Model,
   tiles: readonly TileDraw[],
   samples: number,
-  drawn: readonly (readonly number[])[],
+  drawn: readonly SubTileDraw[],
 ): Drawn {
+  const indices = drawn.map(({ indices }) => indices);
   return {
     glimpses: tiles.map((glimpse) => {
       const { firstTile, tiles } = glimpse;
-      const own = drawn.slice(firstTile, firstTile + tiles.length);
+      const own = indices.slice(firstTile, firstTile + tiles.length);
       return withSubTiles(model, glimpse, own);
     }),
     draws: {
@@ -252,9 +296,29 @@ export function drawnOf(
         tiles.flatMap(({ tiles }, row) => tiles.map(() => row)),
       ),
       counts: Int32Array.from(tiles.flatMap(({ counts }) => counts)),
-      drawn: Int32Array.from(drawn, (row) => row.length),
+      drawn: Int32Array.from(indices, (row) => row.length),
     },
-    locations: Int32Array.from(drawn.flat()),
+    locations: Int32Array.from(indices.flat()),
     subTileMap: subTileMap(model),
+    proposed: proposedOf(model, tiles, drawn),
+  };
+}
+
+function proposedOf(
+  model: Model,
+  tiles: readonly TileDraw[],
+  drawn: readonly SubTileDraw[],
+): Proposed | undefined {
+  if (!tiles.every(({ proposals }) => proposals)) return undefined;
+  const { rows, columns } = subTileMap(model);
+  return {
+    tiles: tiles.flatMap(({ proposals }) =>
+      proposals!.map(({ proposal }) => proposal)
+    ),
+    subTiles: drawn.flatMap(({ proposals }) => proposals),
+    thresholds: drawn.map(({ threshold }) => threshold),
+    locations: tiles.map(({ locations, support }) =>
+      support ? support.total : locations * rows * columns
+    ),
   };
 }

@@ -4,10 +4,12 @@
  *
  * @module
  */
-import { ImageError } from "../../errors.ts";
 import type { MapBlock, MapSize } from "../../image/geometry.ts";
 import type { Config } from "../config.ts";
+import { indexInMap } from "../../sampling/streams.ts";
 import type { LookImage } from "./draws.ts";
+import type { Support } from "./draw_support.ts";
+import { nothingToLookAt } from "./nothing_to_look_at.ts";
 
 /** The locations of a block of a tile map that may be drawn. */
 export interface BlockMask {
@@ -17,19 +19,33 @@ export interface BlockMask {
   locations: number;
 }
 
-/** The mask of `block` of the tile map of an image. */
+/**
+ * The mask of `block` of the tile map of an image.
+ *
+ * @param support confines the draws further, if given.
+ */
 export function blockMask(
   { pyramid, foreground }: LookImage,
   { view }: Config,
-  map: MapSize,
-  block: MapBlock = { row: 0, column: 0, ...map },
+  { map, block = { row: 0, column: 0, ...map }, support }: {
+    map: MapSize;
+    /** The whole map if omitted. */
+    block?: MapBlock;
+    support?: Support | undefined;
+  },
 ): BlockMask {
   const all = block.rows * block.columns;
-  if (!foreground) return { values: undefined, locations: all };
-  const allowed = foreground.locations(map, {
+  if (!foreground && !support) return { values: undefined, locations: all };
+  const allowed = foreground?.locations(map, {
     scale: view.scale1,
     stride: view.tileStride,
-  }, block);
+  }, block) ?? new Uint8Array(all).fill(1);
+  if (support) {
+    allowed.forEach((_, i) => {
+      const tile = indexInMap(block, i, map.columns);
+      if (!support.ofTiles.has(tile)) allowed[i] = 0;
+    });
+  }
   const locations = allowed.reduce((sum, value) => sum + value, 0);
   if (locations === 0 && all === map.rows * map.columns) {
     throw nothingToLookAt(pyramid.source);
@@ -40,11 +56,4 @@ export function blockMask(
       : Float32Array.from(allowed, (value) => value === 1 ? 0 : -Infinity),
     locations,
   };
-}
-
-/** The error of a foreground that lies between the locations of a map. */
-export function nothingToLookAt(source: string): ImageError {
-  return new ImageError(
-    `Cannot look at ${source}: no tile is centred on its foreground; draw from the whole image (foreground none), or lower view.tileStride`,
-  );
 }

@@ -73,6 +73,8 @@ export interface TileBatch {
   firstTile: number;
   tiles: number[];
   views: tf.Tensor4D; // [tiles, u, v, 3], normalised
+  /** 0, or -Infinity where nothing may be drawn, `[tiles, u * v]`. */
+  mask: tf.Tensor2D | undefined;
 }
 
 /**

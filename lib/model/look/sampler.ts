@@ -57,9 +57,17 @@ export async function drawExpectedTiles(
   );
 }
 
+/** Locations drawn from a row, and the threshold that they exceeded. */
+export interface RowDraw {
+  /** First drawn first. */
+  indices: number[];
+  /** Perturbed log-weight of the next one; -Infinity if all were drawn. */
+  threshold: number;
+}
+
 /**
- * Draws without replacement from each row, first drawn first: as many as its
- * count, or as there are to be drawn.
+ * Draws without replacement from each row: as many as its count, or as there are
+ * to be drawn.
  *
  * @throws {NothingToDrawError} If there are none in a row.
  */
@@ -71,19 +79,24 @@ export async function drawSubTileRows(
     keys: readonly Key[];
     columns: number;
   },
-): Promise<number[][]> {
-  const wanted = counts.map((count) => Math.min(count, logWeights.shape[1]));
-  const k = Math.max(...wanted);
-  const { indices } = draws === "topN"
+): Promise<RowDraw[]> {
+  const locations = logWeights.shape[1];
+  const k = Math.min(Math.max(...counts) + 1, locations);
+  const { indices, values } = draws === "topN"
     ? await read(topValues(logWeights, k))
     : await gumbelRows(logWeights, { k, ...options });
-  return wanted.map((count, row) => {
-    const drawn = Array.from(indices.subarray(row * k, row * k + count))
+  return counts.map((count, row) => {
+    const start = row * k, end = start + Math.min(count, locations);
+    const drawn = Array.from(indices.subarray(start, end))
       .filter((index) => index >= 0);
-    if (drawn.length > 0) return drawn;
-    throw new NothingToDrawError(
-      `Cannot draw ${count} sub-tiles, because no location of their tile has a weight above 0`,
-    );
+    if (drawn.length === 0) {
+      throw new NothingToDrawError(
+        `Cannot draw ${count} sub-tiles, because no location of their tile has a weight above 0`,
+      );
+    }
+    const isLeft = drawn.length < k && indices[start + drawn.length]! >= 0;
+    const next = isLeft ? values[start + drawn.length]! : -Infinity;
+    return { indices: drawn, threshold: next };
   });
 }
 

@@ -11,6 +11,7 @@ import type { Views } from "../../image/views.ts";
 import { Memory } from "../../memory.ts";
 import { chunksOf, prefetched } from "./prefetch.ts";
 import type { Glimpse, LookImage, LookOptions, SubTiles } from "./draws.ts";
+import { frozenFeatures } from "../frozen.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
 import {
@@ -38,6 +39,14 @@ export async function readSubTiles(
     & Pick<LookOptions, "memory" | "signal">,
 ): Promise<SubTiles> {
   const { view: { subTileSize }, network } = model.config;
+  const { encoder } = model;
+  if (encoder) {
+    const options = { memory, signal, subTileSize };
+    return {
+      ...NONE,
+      frozen: () => frozenFeatures(encoder, images, glimpses, options),
+    };
+  }
   const size = { width: subTileSize, height: subTileSize };
   const bytes = featureBytes[network.features];
   const isAlone = alone && hasBatchStatistics[network.features];
@@ -74,6 +83,12 @@ export async function readSubTiles(
     togetherBytes,
   };
 }
+
+const NONE: SubTiles = {
+  subTiles: undefined,
+  async *subTileBatches() {},
+  togetherBytes: 0,
+};
 
 /** Sub-tiles that are on the engine. */
 export function held(subTiles: tf.Tensor4D): SubTiles {

@@ -24,11 +24,9 @@ import { freeNow, type Memory } from "../../memory.ts";
 import { EntropySums, LogSumExp } from "../../sampling/streams.ts";
 import { prefetched } from "./prefetch.ts";
 import { blockLogits, type ViewPlace } from "./attention.ts";
-import {
-  type BlockMask,
-  blockMask,
-  nothingToLookAt,
-} from "./foreground_mask.ts";
+import type { Support } from "./draw_support.ts";
+import { type BlockMask, blockMask } from "./foreground_mask.ts";
+import { nothingToLookAt } from "./nothing_to_look_at.ts";
 import type { LookImage, LookOptions } from "./draws.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
@@ -71,12 +69,17 @@ export class TileMap {
   readonly #kept = new Map<MapBlock, Float32Array>();
   #room: number; // logits that may still be kept
 
-  /** @throws {ImageError} If no location is foreground, or the view is immense. */
+  /**
+   * @param options.support confines the draws, if given.
+   * @throws {ImageError} If no location is foreground, or the view is immense.
+   */
   constructor(
     model: Model,
     image: LookImage,
     views: Views,
-    { memory, signal }: Pick<LookOptions, "memory" | "signal">,
+    { memory, signal, support }:
+      & Pick<LookOptions, "memory" | "signal">
+      & { support?: Support | undefined },
   ) {
     const { scale1: scale, tileStride: stride } = model.config.view;
     this.map = tileMapSize(image.pyramid, { scale, stride });
@@ -93,7 +96,7 @@ export class TileMap {
     })
       .map((block) => ({
         block,
-        mask: blockMask(image, model.config, this.map, block),
+        mask: blockMask(image, model.config, { map: this.map, block, support }),
       }))
       .filter(({ mask }) => mask.locations > 0);
     this.locations = this.#blocks

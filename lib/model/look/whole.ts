@@ -6,6 +6,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import { type MapSize, tileMapSize } from "../../image/geometry.ts";
 import { collected, joined } from "../../image/tensors.ts";
 import { Views } from "../../image/views.ts";
@@ -13,10 +14,17 @@ import { subTileLogits } from "./attention.ts";
 import {
   contrastiveWeights,
   drawExpectedTiles,
-  drawSubTileRows,
   drawTileRows,
   type TileCounts,
 } from "./sampler.ts";
+import { supportsOf, uniformShare } from "./draw_support.ts";
+import { drawSubTilesFrom } from "./sub_tile_draws.ts";
+import {
+  explorationOf,
+  tileLogProposals,
+  type TileProposal,
+  tileProposal,
+} from "./proposal.ts";
 import { blockMask } from "./foreground_mask.ts";
 import {
   Clock,
@@ -24,7 +32,9 @@ import {
   type LookImage,
   type LookOptions,
   numbered,
+  type SubTileDraw,
   subTileKey,
+  subTileMap,
   subTileView,
   type TileDraw,
   tileDraw,
@@ -67,9 +77,12 @@ export async function lookWhole(
     const tileViews = await readTiles(model, images, views, tiles, options);
     kept.push(tileViews);
     clock.lap("readMs");
+    const subTileMask = maskOfTiles(model, tiles);
+    kept.push(subTileMask);
     const drawn = await drawSubTiles(model, images, {
       tiles,
       tileViews,
+      mask: subTileMask,
       options,
     });
     clock.lap("stage2Ms");
@@ -85,6 +98,7 @@ export async function lookWhole(
       groups,
       ...found,
       tileViews,
+      subTileMask,
       ...read,
       timings: clock.timings,
       dispose,
@@ -105,32 +119,56 @@ async function readViews(
   views: readonly Views[],
   { signal }: LookOptions,
 ): Promise<ViewGroup[]> {
-  const { scale1, tileStride } = model.config.view;
+  const { scale1 } = model.config.view;
   const bySize = new Map<string, number[]>();
   for (const [i, { pyramid }] of images.entries()) {
     const size = `${pyramid.width}x${pyramid.height}`;
     bySize.set(size, [...bySize.get(size) ?? [], i]);
   }
-  const groups = [...bySize.values()].map((members) => {
-    const map = tileMapSize(images[members[0]!]!.pyramid, {
-      scale: scale1,
-      stride: tileStride,
-    });
-    const masks = members.map((i) => blockMask(images[i]!, model.config, map));
-    return { images: members, map, masks };
-  });
   const read = await collected(images, async (image, i) => {
     const { width, height } = image.pyramid;
     const raw = await views[i]!.whole(scale1, { signal });
     return prepared(raw, [{ x: 0, y: 0, width, height }], image, model);
   });
-  return groups.map(({ images, map, masks }) => ({
-    images,
+  const grouped = [...bySize.values()].map((members) => ({
+    members,
+    group: joined(members.map((i) => read[i]!)),
+  }));
+  try {
+    return await Promise.all(
+      grouped.map(({ members, group }) =>
+        viewGroup(model, group, {
+          members,
+          images: members.map((i) => images[i]!),
+        })
+      ),
+    );
+  } catch (error) {
+    disposeAll(grouped.map(({ group }) => group));
+    throw error;
+  }
+}
+
+/** The views of images of one size, and where their draws may fall. */
+async function viewGroup(
+  { config }: Model,
+  views: tf.Tensor4D,
+  { members, images }: { members: number[]; images: LookImage[] },
+): Promise<ViewGroup> {
+  const { scale1: scale, tileStride: stride } = config.view;
+  const map = tileMapSize(images[0]!.pyramid, { scale, stride });
+  const supports = await supportsOf(views, images, config.view);
+  const masks = images.map((image, row) =>
+    blockMask(image, config, { map, support: supports?.[row] })
+  );
+  return {
+    images: members,
     map,
-    views: joined(images.map((i) => read[i]!)),
+    views,
     mask: maskTensor(masks.map(({ values }) => values), map),
     locations: masks.map(({ locations }) => locations),
-  }));
+    supports,
+  };
 }
 
 /** Masks of maps of one size, `[images, rows * columns]`, if there are any. */
@@ -166,18 +204,26 @@ async function drawTiles(
         map,
         samples: options.samples,
       });
-    const drawOf = (row: number, draw: TileCounts, contrastive: boolean) =>
+    const drawOf = (
+      row: number,
+      { proposals, ...draw }: ProposedTiles,
+      contrastive: boolean,
+    ) =>
       tileDraw(model, rows[row]!.pyramid, {
         draw,
         contrastive,
         map,
         image: group.images[row]!,
         locations: group.locations[row]!,
+        support: group.supports?.[row],
+        proposals,
       });
     try {
-      const draws = options.draws === "topN"
-        ? await drawExpectedTiles(logits, options.samples)
-        : await drawRows(logits, false);
+      const draws = await drawPlain(model, group, {
+        logits,
+        options,
+        drawRows,
+      });
       draws.forEach((draw, row) => plain.push(drawOf(row, draw, false)));
       const turned = turnedWeights ? await drawRows(turnedWeights, true) : [];
       turned.forEach((draw, row) => {
@@ -190,6 +236,74 @@ async function drawTiles(
   plain.sort((a, b) => a.image - b.image);
   contrastive.sort((a, b) => a.image - b.image);
   return numbered([...plain, ...contrastive]);
+}
+
+/** Drawn tiles, and how each came to be drawn, under the head `evidence`. */
+interface ProposedTiles extends TileCounts {
+  proposals?: TileProposal[];
+}
+
+/** Draws by attention, or by the proposal of the evidence head. */
+async function drawPlain(
+  model: Model,
+  group: ViewGroup,
+  { logits, options, drawRows }: {
+    logits: tf.Tensor2D;
+    options: LookOptions;
+    drawRows(weights: tf.Tensor2D, contrastive: boolean): Promise<TileCounts[]>;
+  },
+): Promise<ProposedTiles[]> {
+  const exploration = explorationOf(model, options);
+  if (options.draws === "topN") {
+    return await drawExpectedTiles(logits, options.samples);
+  }
+  if (exploration === undefined) return await drawRows(logits, false);
+  const alpha = attentionSoftmax(logits);
+  const weights = tf.tidy(() =>
+    tileLogProposals(alpha, uniformOf(group), exploration)
+  );
+  const [draws, attention] = await Promise.all([
+    drawRows(weights, false),
+    alpha.data() as Promise<Float32Array>,
+  ]).finally(() => disposeAll([alpha, weights]));
+  return draws.map((draw, row) => ({
+    ...draw,
+    proposals: draw.indices.map((tile) =>
+      tileProposal(
+        attention[row * alpha.shape[1] + tile]!,
+        uniformShare(group.supports?.[row], group.locations[row]!, tile),
+        exploration,
+      )
+    ),
+  }));
+}
+
+/** u of all tiles, `[images, rows * columns]`; 0 outside the mask. */
+function uniformOf(group: ViewGroup): tf.Tensor2D {
+  const { images, map, mask, supports, locations } = group;
+  const size = map.rows * map.columns;
+  const share = (row: number, tile: number) =>
+    uniformShare(supports?.[row], locations[row]!, tile);
+  const all = tf.tensor2d(
+    Float32Array.from(
+      { length: images.length * size },
+      (_, i) => share(Math.floor(i / size), i % size),
+    ),
+    [images.length, size],
+  );
+  return mask ? tf.mul(all, tf.exp(mask)) : all;
+}
+
+/** Masks of the drawn tiles, `[T, rows * columns]`, if draws are confined. */
+function maskOfTiles(
+  model: Model,
+  tiles: readonly TileDraw[],
+): tf.Tensor2D | undefined {
+  const map = subTileMap(model);
+  const masks = tiles.flatMap(({ support, tileRegions }) =>
+    support ? tileRegions.map((region) => support.mask(region)) : []
+  );
+  return masks.length > 0 ? maskTensor(masks, map) : undefined;
 }
 
 async function readTiles(
@@ -212,33 +326,33 @@ async function readTiles(
 async function drawSubTiles(
   model: Model,
   images: readonly LookImage[],
-  { tiles, tileViews, options }: {
+  { tiles, tileViews, mask, options }: {
     tiles: readonly TileDraw[];
     tileViews: tf.Tensor4D;
+    mask: tf.Tensor2D | undefined;
     options: LookOptions;
   },
-): Promise<number[][]> {
-  const [, rows, columns] = tileViews.shape;
-  const locations = rows * columns;
-  const logWeights = tf.tidy(() => {
-    const logits = subTileLogits(model.parameters, tileViews);
-    const firstTurned = tiles.find(({ contrastive }) => contrastive)?.firstTile;
-    if (firstTurned === undefined) return logits;
-    const size = logits.shape[0];
-    const plain = tf.slice(logits, [0, 0], [firstTurned, locations]);
-    const rest = tf.slice(
-      logits,
-      [firstTurned, 0],
-      [size - firstTurned, locations],
-    );
-    return tf.concat2d([plain, contrastiveWeights(rest)], 0);
-  });
-  return await drawSubTileRows(logWeights, {
-    draws: options.draws,
-    counts: tiles.flatMap(({ counts }) => counts),
-    columns,
-    keys: tiles.flatMap(({ image, tiles, contrastive }) =>
-      tiles.map((tile) => subTileKey(images[image]!.key, tile, contrastive))
-    ),
-  }).finally(() => logWeights.dispose());
+): Promise<SubTileDraw[]> {
+  const map = subTileMap(model);
+  const logits = tf.tidy(() =>
+    subTileLogits(model.parameters, tileViews, map, mask)
+  );
+  try {
+    return await drawSubTilesFrom(logits, {
+      draws: options.draws,
+      map,
+      mask,
+      exploration: explorationOf(model, options),
+      tiles: tiles.flatMap(({ image, contrastive, tiles, counts, proposals }) =>
+        tiles.map((tile, i) => ({
+          contrastive,
+          count: counts[i]!,
+          proposal: proposals?.[i],
+          key: subTileKey(images[image]!.key, tile, contrastive),
+        }))
+      ),
+    });
+  } finally {
+    logits.dispose();
+  }
 }

@@ -16,6 +16,7 @@ import {
   tileLogits,
 } from "./attention.ts";
 import type { Drawn, LookImage, SubTiles, Timings } from "./draws.ts";
+import type { Support } from "./draw_support.ts";
 import {
   type Attention,
   type Entropies,
@@ -33,12 +34,16 @@ export interface ViewGroup {
   mask: tf.Tensor2D | undefined; // [images, rows * columns]
   /** Locations of each image that can be drawn. */
   locations: number[];
+  /** What the draws of each image are confined to; undefined if to nothing. */
+  supports: Support[] | undefined;
 }
 
 /** Draws, and the views of both stages on the engine. */
 export interface WholeViews extends Drawn, SubTiles {
   groups: ViewGroup[];
   tileViews: tf.Tensor4D; // [T, u, v, 3], normalised
+  /** 0, or -Infinity at locations of tiles that may not be drawn. */
+  subTileMask: tf.Tensor2D | undefined; // [T, rows * columns]
   timings: Timings;
   dispose(): void;
 }
@@ -77,7 +82,12 @@ function attend(model: Model, views: WholeViews): Attention {
   const { glimpses, draws, locations } = views;
   const tiles = tileAttentions(model, views);
   const subTiles = attentionSoftmax(
-    subTileLogits(model.parameters, views.tileViews),
+    subTileLogits(
+      model.parameters,
+      views.tileViews,
+      views.subTileMap,
+      views.subTileMask,
+    ),
   );
   const ofTiles = glimpses.map(({ image, tiles: drawn }) =>
     pick(flat(tiles[image]!), Int32Array.from(drawn))

@@ -41,7 +41,8 @@ import {
 import { startClock } from "../clock.ts";
 import { SPLITS_FILE } from "./run_data.ts";
 import { LOG_FILE, readLog } from "../run_log.ts";
-import { train, type TrainingData, type TrainOptions } from "../trainer.ts";
+import type { TrainingData } from "../trainer.ts";
+import { trainAsConfigured, type TrainingOptions } from "./training.ts";
 
 /** The protocols, in the order in which they are run. */
 export const PROTOCOLS = ["best-epoch", "held-out"] as const;
@@ -83,7 +84,7 @@ export interface FoldTask {
 
 /** Options of a cross-validation. */
 export interface CrossValidationOptions
-  extends Omit<TrainOptions, "folder" | "resume"> {
+  extends Omit<TrainingOptions, "folder" | "resume"> {
   /** Folder of the whole; a fold's run is FOLDER/PROTOCOL/fold-N. */
   folder: string;
   classes: readonly string[];
@@ -158,7 +159,7 @@ export async function runFold(
     const { boxes } = data;
     if (boxes) await checkBoxes(boxes, data.train, options);
     const environment = { ...options.environment, ...boxesRecord(boxes) };
-    await train(data, { ...options, environment, folder, resume });
+    await trainAsConfigured(data, { ...options, environment, folder, resume });
   }
   const { model, epoch } = await readCheckpoint(folder);
   const { cache, foreground, memory, signal } = options;

@@ -15,7 +15,9 @@ import { boxesRecord, checkBoxes } from "../boxes.ts";
 import type { Progress } from "../epoch_metrics.ts";
 import { runData, type RunDataOptions } from "./run_data.ts";
 import { foregroundFile } from "../run_log.ts";
-import { train, type TrainingData, type TrainResult } from "../trainer.ts";
+import type { FeatureCache } from "../../encoder/cache.ts";
+import type { TrainingData, TrainResult } from "../trainer.ts";
+import { trainAsConfigured } from "./training.ts";
 
 /** Options of {@linkcode trainRun}. */
 export interface TrainRunOptions extends RunDataOptions {
@@ -27,6 +29,8 @@ export interface TrainRunOptions extends RunDataOptions {
   opening?: Pick<OpenOptions, "fetch" | "maxPixels">;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
+  /** Keeps frozen features on disk, for `training.dense`. */
+  featureCache?: FeatureCache | undefined;
   /** Called once the images are known, before the first is read. */
   onStart?: (data: TrainingData) => void;
   /** Called after each step. */
@@ -81,7 +85,7 @@ export async function trainRun(
     const { boxes } = data;
     if (boxes) await checkBoxes(boxes, data.train, { ...options, cache });
     const result = await engine.whileAlive(() =>
-      train(data, {
+      trainAsConfigured(data, {
         ...options,
         cache,
         environment: {

@@ -25,7 +25,7 @@ async function objectsIn(text: string): Promise<AnnotatedObject[]> {
 
 async function assertRefused(text: string | Uint8Array, why: RegExp) {
   await assert.rejects(read(text), (error: Error) => {
-    assert.ok(error instanceof DataError, error.stack);
+    assert.ok(error instanceof DataError, `${error.stack}`);
     assert.match(error.message, why);
     assert.doesNotMatch(error.message, /\n|undefined|\[object/);
     return true;

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import type { Heatmap } from "../../../lib/eval/heatmap/heatmap.ts";
+import {
+  evidenceHeatmap,
+  type Heatmap,
+} from "../../../lib/eval/heatmap/heatmap.ts";
 import {
   cellEdge,
   locationToPixel,
@@ -195,3 +198,21 @@ function assertMass({ values, image }: Heatmap, expected: number): void {
   const mass = values.reduce((sum, value) => sum + value * area, 0);
   assert.ok(Math.abs(mass - expected) < 1e-4, `mass is ${mass}`);
 }
+
+Deno.test("evidence lies on the sub-tiles, by their shares; overlaps add up", () => {
+  const at = (x: number, weight: number) => ({
+    ...{ x, y: 10, width: 10, height: 10 },
+    weight,
+  });
+  const heat = evidenceHeatmap(IMAGE, [
+    at(20, 0.5),
+    at(25, 0.25),
+    at(55, 0.25),
+  ]);
+  const value = (x: number) => heat.values[12 * 60 + x]!;
+  assert.equal(value(19), 0);
+  assert.ok(Math.abs(value(21) - 0.005) < 1e-7);
+  assert.ok(Math.abs(value(27) - 0.0075) < 1e-7);
+  // Half of the last one lies outside the image.
+  assertMass(heat, 0.875);
+});

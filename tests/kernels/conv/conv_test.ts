@@ -91,6 +91,10 @@ const LARGE: Case[] = [
   { x: [2, 13, 13, 36], outputs: 48, kernel: 5, padding: 2, relu: true },
   { x: [2, 14, 13, 48], outputs: 48, kernel: 3, padding: 1, stride: 2 },
   { x: [2, 14, 13, 48], outputs: 48, kernel: 1, stride: 2 },
+  // The filters of scattering, and the patches of a dictionary.
+  { x: [2, 15, 18, 1], outputs: 8, kernel: 9 },
+  { x: [1, 13, 11, 3], outputs: 8, kernel: 8 },
+  { x: [1, 14, 13, 3], outputs: 8, kernel: 6, stride: 2 },
 ];
 
 // A software adapter compiles a shape for seconds: it runs every fifth of a

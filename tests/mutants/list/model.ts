@@ -21,11 +21,78 @@ export const MODEL: readonly MutantGroup[] = [
       ["(locations?.[row] ?? columns) === 1", "columns === 1"],
       ["mask ? tf.add(weights, mask) : weights", "weights"],
       [
-        "Math.min(count, logWeights.shape[1])",
-        "count",
-        "beyond the locations there are the draws are index -1, and left out",
+        "end = start + Math.min(count, locations)",
+        "end = start + count",
       ],
-      ["const k = Math.max(...wanted);", "const k = Math.min(...wanted);"],
+    ],
+  },
+  {
+    file: "lib/model/look/sub_tile_draws.ts",
+    tests: [
+      "tests/model/look/blocks_test.ts",
+      "tests/model/look/evidence_draws_test.ts",
+    ],
+    changes: [
+      ["[first, 0], [size - first,", "[0, 0], [size - first,"],
+      ["logs[tile * locations + index]!", "logs[index]!"],
+      ["mask && tf.exp(mask) as tf.Tensor2D", "undefined"],
+    ],
+  },
+  {
+    file: "lib/model/look/sampler.ts",
+    tests: ["tests/model/look/evidence_draws_test.ts"],
+    changes: [
+      ["Math.max(...counts) + 1", "Math.max(...counts)"],
+    ],
+  },
+  {
+    file: "lib/model/look/proposal.ts",
+    tests: ["tests/model/look/evidence_draws_test.ts"],
+    changes: [
+      ["(1 - exploration) * alpha / proposal", "(1 - exploration) / proposal"],
+      ["exploration * uniform / proposal", "exploration / proposal"],
+      ["tf.sum(allowed, 1, true)", "beta.shape[1]"],
+    ],
+  },
+  {
+    file: "lib/model/look/draws.ts",
+    tests: ["tests/model/look/draw_support_test.ts"],
+    changes: [
+      [
+        "support ? support.total : locations * rows * columns",
+        "locations * rows * columns",
+      ],
+    ],
+  },
+  {
+    file: "lib/model/look/draw_support.ts",
+    tests: ["tests/model/look/draw_support_test.ts"],
+    changes: [
+      ["if (allowed?.[tile] === 0) continue;", ""],
+      ["last.last = cell;", ""],
+      ["const EDGE = 1e-6;", "const EDGE = -1e-6;"],
+      ["if (!allowed) contrast[i] = -Infinity;", ""],
+    ],
+  },
+  {
+    file: "lib/model/look/support_in_blocks.ts",
+    tests: ["tests/model/look/draw_support_test.ts"],
+    changes: [
+      ["column - part.x", "column"],
+      ["if (allowed?.[i] === 0) continue;", ""],
+      ["{ view: size, halo: CONTRAST_RADIUS }", "{ view: size, halo: 0 }"],
+    ],
+  },
+  {
+    file: "lib/model/zoom_in.ts",
+    tests: [
+      "tests/train/evidence_loss_test.ts",
+      "tests/model/look/evidence_blocks_test.ts",
+    ],
+    changes: [
+      ["from < at ? from : from + 1", "from + 1"],
+      ["objects ?? all", "all"],
+      ['evidence.shape[1], 1, "int32"', 'evidence.shape[1], 2, "int32"'],
     ],
   },
   {
@@ -45,11 +112,6 @@ export const MODEL: readonly MutantGroup[] = [
         "randomKey(...image, STAGE2, contrastive ? 1 : 0)",
       ],
       ["firstTile += draw.tiles.length", "firstTile += 1"],
-      [
-        "{ rows: height, columns: width }",
-        "{ rows: width, columns: height }",
-        "tiles are square, and so are their views",
-      ],
     ],
   },
   {
@@ -60,7 +122,6 @@ export const MODEL: readonly MutantGroup[] = [
       "tests/model/zoom_in_test.ts",
     ],
     changes: [
-      ["size - firstTurned, locations", "size - firstTurned - 1, locations"],
       ["plain.sort((a, b) => a.image - b.image);", ""],
       ["all.set(mask, i * rows * columns)", "all.set(mask, 0)"],
     ],
@@ -124,7 +185,7 @@ export const MODEL: readonly MutantGroup[] = [
         "contrastiveBlock(logits, { logNormaliser: 0, locations }),",
       ],
       [
-        "subTileKey(this.#image.key, tile, draw.contrastive)",
+        "subTileKey(this.#image.key, tile, contrastive)",
         "subTileKey(this.#image.key, tile, false)",
       ],
       ["if (!tiles[seen.glimpse]!.contrastive) {", "{"],

@@ -3,6 +3,17 @@ import type { MutantGroup } from "../mutant.ts";
 
 export const SAMPLING: readonly MutantGroup[] = [
   {
+    file: "lib/sampling/evidence.ts",
+    tests: ["tests/sampling/evidence_test.ts"],
+    changes: [
+      ["counts[tile]! / samples / tiles[tile]!", "1 / tiles[tile]!"],
+      ["share - Math.log(-Math.expm1(-rate))", "share - Math.log(rate)"],
+      ["tf.mul(shares, spread(upstream", "tf.mul(1, spread(upstream"],
+      ["elsewhere[row * rows.length + s] = 0", "elsewhere[s] = 0"],
+      ["(progress - start) / (end - start)", "(progress - start) / end"],
+    ],
+  },
+  {
     file: "lib/sampling/expectation.ts",
     tests: ["tests/sampling/expectation_test.ts"],
     changes: [

@@ -3,6 +3,52 @@ import type { MutantGroup } from "../mutant.ts";
 
 export const TRAIN: readonly MutantGroup[] = [
   {
+    file: "lib/train/dense/bag_loss.ts",
+    tests: ["tests/train/dense/bag_loss_test.ts"],
+    changes: [
+      [
+        "Math.log(locations / count) - Math.log(objects ?? total)",
+        "-Math.log(count)",
+      ],
+      ["weight * (p - wanted)", "p - wanted"],
+      ["SMOOTHING / (probabilities.length - 1)", "SMOOTHING"],
+      [
+        "classIndex > reference\n    ? classIndex - 1",
+        "classIndex > reference\n    ? classIndex",
+      ],
+      ["at % outputs === output);", "true);"],
+    ],
+  },
+  {
+    file: "lib/train/dense/head_arrays.ts",
+    tests: [
+      "tests/train/dense/head_arrays_test.ts",
+      "tests/train/dense/teacher_test.ts",
+    ],
+    changes: [
+      ["value > 0 ? sum * scale : 0", "sum * scale"],
+      ["dropout ? 1 / (1 - DROPOUT) : 1", "1"],
+      ["values[i]! / (1 - DROPOUT)", "values[i]!"],
+    ],
+  },
+  {
+    file: "lib/train/dense/projection.ts",
+    tests: ["tests/train/dense/projection_test.ts"],
+    changes: [
+      ["values[k]! ** -0.25", "values[k]! ** -0.5"],
+      ["bias[k]! -= mean[c]! * w", "bias[k]! += mean[c]! * w"],
+      ["LEAST_VARIANCE * values[0]!", "-1"],
+    ],
+  },
+  {
+    file: "lib/train/dense/student.ts",
+    tests: ["tests/train/dense/student_test.ts"],
+    changes: [
+      ["tf.mul(saved[0]!, tf.sum(goal, 1, true))", "saved[0]!"],
+      ["x === 0 ? NEVER : 0", "0"],
+    ],
+  },
+  {
     file: "lib/train/step.ts",
     tests: ["tests/train/step_test.ts"],
     changes: [
@@ -58,8 +104,8 @@ export const TRAIN: readonly MutantGroup[] = [
       ["freezeAttention && isAttention(name)", "isAttention(name) && false"],
       ["training.entropyWeight / of;", "training.entropyWeight;"],
       [
-        "tf.div(tf.sub(length, count), count * (count - 1))",
-        "tf.div(length, count * count)",
+        "tf.div(tf.sub(all, same), count * (count - 1))",
+        "tf.div(all, count * count)",
       ],
       ["part ? found?.cropped(part) : found", "found"],
       ["        share,\n      });", "        share: 0,\n      });"],
@@ -85,11 +131,22 @@ export const TRAIN: readonly MutantGroup[] = [
     file: "lib/train/loss.ts",
     tests: ["tests/train/loss_test.ts"],
     changes: [
-      ["tf.sub(share, wanted)", "tf.sub(wanted, share)"],
+      ["tf.sub(share, targets)", "tf.sub(targets, share)"],
       [
-        "table[row * classes + target] = weights[row]!;",
-        "table[row * classes + target] = 1;",
+        "table[start + target] = weight * (1 - smoothing);",
+        "table[start + target] = 1;",
       ],
+    ],
+  },
+  {
+    file: "lib/train/evidence_loss.ts",
+    tests: ["tests/train/evidence_loss_test.ts"],
+    changes: [
+      ["weight: BACKGROUND / of", "weight: BACKGROUND"],
+      ["shown[row]! < 0 ? weight / counts[row]! : 0", "weight / counts[row]!"],
+      ["shown[row]! < 0 ? 1 / classes", "shown[row]! < 0 ? 1"],
+      ["(own < 0 ? BACKGROUND_PROPOSAL : 1) / of", "1 / of"],
+      ["smoothing: SMOOTHING,", ""],
     ],
   },
   {

@@ -17,7 +17,7 @@ const MAX_CODES = 4096;
 /**
  * The decoded bytes, at most `maxBytes`.
  *
- * @throws {ImageError} If a code refers to an undefined entry.
+ * @throws {ImageError} If a code refers to an entry that is not there.
  */
 export function decodeLzw(
   encoded: Uint8Array,
@@ -58,7 +58,9 @@ export function decodeLzw(
       size = repeat(out, starts[code]!, lengths[code]!, size);
     } else if (code === next && last >= 0) { // the string it begins itself
       size = repeat(out, last, lastLength + 1, size);
-    } else throw new ImageError("an LZW code refers to an undefined entry");
+    } else {throw new ImageError(
+        "an LZW code refers to an entry that is not there",
+      );}
     if (last >= 0 && next < MAX_CODES) { // the last string and this first byte
       starts[next] = last;
       lengths[next++] = lastLength + 1;

@@ -1,0 +1,308 @@
+/**
+ * What an ONNX file offers as an encoder, and settings to begin with.
+ *
+ * @module
+ */
+import type { EncoderConfig, EncoderOutput } from "./encoder.ts";
+import { type OnnxFacts, onnxHash, readOnnxFacts } from "./onnx/file.ts";
+import {
+  type NetworkInput,
+  networkInput,
+  type NetworkOutput,
+  TRIAL_SIZE,
+  triedOutputs,
+  unusable,
+} from "./onnx/network.ts";
+import { type Declared, type OnnxEngine, Session } from "./onnx/runtime.ts";
+
+/** An output, as far as it can be used. */
+export interface InspectedOutput extends Declared {
+  /** `[n, C, h, w]`, `[n, C]` or `[n, tokens, C]`; null: of no use. */
+  kind: NetworkOutput["kind"] | null;
+  /** C; null if of no use. */
+  channels: number | null;
+  /** Px of the input for a cell of its maps; null if it has none. */
+  stride: number | null;
+}
+
+/** What {@linkcode inspectEncoder} finds. */
+export interface EncoderReport {
+  path: string;
+  /** Bytes of the file, with those beside it that hold its weights. */
+  bytes: number;
+  sha256: string;
+  producer: string;
+  opset: number | null;
+  metadata: Record<string, string>;
+  input: Declared;
+  outputs: InspectedOutput[];
+  /** Side of the input that was timed, px. */
+  timedSize: number;
+  /** Median of the runs on one such input, ms. */
+  milliseconds: number;
+  /** Settings to begin with. */
+  settings: EncoderConfig;
+}
+
+/** Options of {@linkcode inspectEncoder}. */
+export interface InspectOptions {
+  /** Where it runs; "wasm", on the CPU, if omitted. */
+  engine?: OnnxEngine;
+  threads?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+// ImageNet's, which most networks without metadata were trained with.
+const MEAN: Triple = [0.485, 0.456, 0.406];
+const DEVIATION: Triple = [0.229, 0.224, 0.225];
+
+type Triple = [number, number, number];
+
+/** Strides that are used of a network over maps, and windows about a place, px. */
+const WINDOWS: readonly [stride: number, window: number][] = [
+  [8, 28],
+  [16, 24],
+  [32, 0],
+];
+const MAPS_SCALE = 2; // px of the input for each level-0 px
+const RUNS = 5;
+
+/**
+ * Settings to begin with: means and deviations from the file's metadata, else
+ * ImageNet's. A network over maps of any size is used at twice the resolution, at
+ * strides 8, 16 and 32; another sees a window, and gives its vector or class
+ * token.
+ *
+ * @throws {EncoderError} If the file is of no use.
+ *
+ * @example
+ * ```ts
+ * const settings = await encoderSettings("lite0_taps.onnx");
+ * const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
+ * ```
+ */
+export async function encoderSettings(path: string): Promise<EncoderConfig> {
+  return await withNetwork(path, {}, ({ settings }) => settings);
+}
+
+/**
+ * Inspects an ONNX file, and times it.
+ *
+ * @throws {EncoderError} If the file is of no use.
+ */
+export async function inspectEncoder(
+  path: string,
+  options: InspectOptions = {},
+): Promise<EncoderReport> {
+  return await withNetwork(path, options, async (found) => {
+    const { facts, session, settings, tried, side } = found;
+    const byName = new Map(tried.map((one) => [one.name, one]));
+    return {
+      path,
+      bytes: await bytesOf([
+        path,
+        ...facts.externalFiles.map((one) => one.path),
+      ]),
+      sha256: settings.sha256,
+      producer: facts.producer,
+      opset: facts.opset ?? null,
+      metadata: facts.metadata,
+      input: session.inputs[0]!,
+      outputs: session.outputs.map((one) => ({
+        ...one,
+        kind: byName.get(one.name)?.kind ?? null,
+        channels: byName.get(one.name)?.channels ?? null,
+        stride: strideOf(byName.get(one.name)),
+      })),
+      timedSize: side,
+      milliseconds: await timed(found, options.signal),
+      settings,
+    };
+  });
+}
+
+/** An open network, and what is known of it. */
+interface Opened {
+  facts: OnnxFacts;
+  session: Session;
+  input: NetworkInput;
+  /** Outputs that are of use. */
+  tried: readonly NetworkOutput[];
+  /** Side of the input of the trial, px. */
+  side: number;
+  settings: EncoderConfig;
+}
+
+async function withNetwork<T>(
+  path: string,
+  { engine = "wasm", threads }: InspectOptions,
+  use: (opened: Opened) => T | Promise<T>,
+): Promise<T> {
+  const facts = await readOnnxFacts(path);
+  const { externalFiles } = facts;
+  const session = await Session.open(path, { engine, threads, externalFiles });
+  try {
+    const input = networkInput(session, path);
+    const side = input.height ?? input.width ?? TRIAL_SIZE;
+    const tried = await usable(session, { input, side, path });
+    const settings = {
+      ...chosen(tried, { input, side, facts, path }),
+      sha256: await onnxHash(path, facts),
+    };
+    return await use({ facts, session, input, tried, side, settings });
+  } finally {
+    await session.dispose();
+  }
+}
+
+/** The outputs that are of use. */
+async function usable(
+  session: Session,
+  { input, side, path }: { input: NetworkInput; side: number; path: string },
+): Promise<NetworkOutput[]> {
+  const found: NetworkOutput[] = [];
+  let fault: unknown;
+  const names = session.outputs.filter(({ type }) => type === "float32")
+    .map(({ name }) => name);
+  for (const name of names) {
+    const trial = {
+      input,
+      size: { width: side, height: side },
+      names: [name],
+      path,
+    };
+    try {
+      found.push(...await triedOutputs(session, trial));
+    } catch (error) {
+      fault ??= error;
+    }
+  }
+  if (found.length > 0) return found;
+  throw fault ?? unusable(path, "it has no output of float32");
+}
+
+function strideOf(output: NetworkOutput | undefined): number | null {
+  return output?.kind === "maps" ? output.cell.x : null;
+}
+
+/** Settings to begin with, but for the hash. */
+function chosen(
+  tried: readonly NetworkOutput[],
+  { input, side, facts, path }: {
+    input: NetworkInput;
+    side: number;
+    facts: OnnxFacts;
+    path: string;
+  },
+): EncoderConfig {
+  const isFixed = (input.height ?? input.width) !== undefined;
+  const maps = isFixed ? [] : mapsOf(tried);
+  const used = maps.length > 0 ? maps : windowOutputs(tried, side);
+  const channels = used.reduce((sum, { name }) => {
+    const output = tried.find((one) => one.name === name)!;
+    return sum + output.channels;
+  }, 0);
+  return {
+    path,
+    sha256: "",
+    scale: maps.length > 0 ? MAPS_SCALE : 1,
+    inputSize: maps.length > 0 ? null : side,
+    ...normalisation(facts, path),
+    outputs: used,
+    channels,
+  };
+}
+
+/** Maps of whole strides: of those that are known to serve, else all. */
+function mapsOf(tried: readonly NetworkOutput[]): EncoderOutput[] {
+  const maps = tried.filter(({ kind, cell }) =>
+    kind === "maps" && cell.x === cell.y && Number.isInteger(cell.x)
+  );
+  const known = WINDOWS.flatMap(([stride, window]) =>
+    maps.filter(({ cell }) => cell.x === stride)
+      .map(({ name }): EncoderOutput => ({ name, window, pooling: "mean" }))
+  );
+  return known.length > 0
+    ? known
+    : maps.map(({ name }) => ({ name, window: 0, pooling: "mean" }));
+}
+
+/** Of a network that sees a window: its vector, class token, or mean map. */
+function windowOutputs(
+  tried: readonly NetworkOutput[],
+  side: number,
+): EncoderOutput[] {
+  const output = ["vector", "tokens", "maps"]
+    .map((wanted) => tried.find(({ kind }) => kind === wanted))
+    .find((one) => one !== undefined)!;
+  const window = output.kind === "maps" ? side : 0;
+  return [{ name: output.name, window, pooling: "mean" }];
+}
+
+/** Mean and deviation for RGB in [0, 1], as the metadata have them. */
+function normalisation(
+  { metadata }: OnnxFacts,
+  path: string,
+): Pick<EncoderConfig, "mean" | "deviation"> {
+  const { channels = "RGB", range = "[0,1]" } = metadata;
+  if (channels.toUpperCase() !== "RGB") {
+    throw unusable(path, `its metadata ask for ${channels}; export it for RGB`);
+  }
+  const [, high = 1] = numbers(range) ?? [];
+  const values = (key: string, fallback: Triple): Triple => {
+    const text = metadata[key];
+    if (text === undefined) return fallback;
+    const found = numbers(text);
+    if (found?.length !== 3) {
+      throw unusable(
+        path,
+        `its metadata have ${key} = ${text}; it must be three numbers, as [0.485, 0.456, 0.406]`,
+      );
+    }
+    return found.map((value) => value / high) as Triple;
+  };
+  const deviation = metadata.std === undefined ? "deviation" : "std";
+  return {
+    mean: values("mean", MEAN),
+    deviation: values(deviation, DEVIATION),
+  };
+}
+
+/** The numbers of a JSON list; undefined if it is none. */
+function numbers(text: string): number[] | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    const isList = Array.isArray(value) &&
+      value.every((one) => typeof one === "number");
+    return isList ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function bytesOf(paths: readonly string[]): Promise<number> {
+  const sizes = await Promise.all(
+    paths.map(async (path) => (await Deno.stat(path)).size),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** Median of the runs on one input, ms. */
+async function timed(
+  { session, input, side, settings }: Opened,
+  signal?: AbortSignal,
+): Promise<number> {
+  const batch = input.batch ?? 1;
+  const data = new Float32Array(batch * 3 * side * side)
+    .map((_, i) => Math.sin(i));
+  const feed = { name: input.name, data, dims: [batch, 3, side, side] };
+  const names = settings.outputs.map(({ name }) => name);
+  const times: number[] = [];
+  for (let run = 0; run < RUNS; run++) {
+    signal?.throwIfAborted();
+    const started = performance.now();
+    await session.run(feed, names);
+    times.push((performance.now() - started) / batch);
+  }
+  return times.sort((a, b) => a - b)[(RUNS - 1) / 2]!;
+}

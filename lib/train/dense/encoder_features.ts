@@ -1,0 +1,44 @@
+/**
+ * The features of an encoder about all locations of images, with those that a
+ * cache on disk keeps.
+ *
+ * @module
+ */
+import { type FeatureCache, imageContent } from "../../encoder/cache.ts";
+import type { Encoder } from "../../encoder/encoder.ts";
+import { gridFeatures } from "../../encoder/grid.ts";
+import type { LocationFeatures } from "./locations.ts";
+
+/**
+ * Features of `encoder`.
+ *
+ * @param cache keeps them on disk; computed each time if omitted.
+ * @param windowSize side of a sub-tile, for an encoder that sees one at a time.
+ */
+export function encoderFeatures(
+  encoder: Encoder,
+  { cache, windowSize }: {
+    cache?: FeatureCache | undefined;
+    windowSize: number;
+  },
+): LocationFeatures {
+  return {
+    channels: encoder.channels,
+    async read(pyramid, places, { recolour, memory, signal }) {
+      const make = () =>
+        gridFeatures(encoder, pyramid, places, {
+          memory,
+          signal,
+          windowSize,
+          recolour: recolour && ((pixels) => recolour.apply(pixels)),
+        });
+      if (!cache) return await make();
+      return await cache.features({
+        image: await imageContent(pyramid, signal),
+        encoder: `${encoder.key} ${windowSize}`,
+        places,
+        copy: recolour?.key ?? "",
+      }, make);
+    },
+  };
+}

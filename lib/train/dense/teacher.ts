@@ -1,0 +1,312 @@
+/**
+ * The dense teacher: a small head on frozen features, trained by the label of an
+ * image on random locations of all of it, so that its evidence is exact
+ * multiple-instance learning.
+ *
+ * @module
+ */
+import { randomKey, RandomStream } from "../../../kernels/random.ts";
+import type { EvidenceConfig, TrainingConfig } from "../../model/config.ts";
+import { ArrayAdamW, clipNorm } from "./array_adamw.ts";
+import {
+  bagLoss,
+  type BagTarget,
+  type KnownLocations,
+  objectLoss,
+  outputOf,
+} from "./bag_loss.ts";
+import {
+  addGradients,
+  forward,
+  type HeadArrays,
+  type HeadPass,
+  headShape,
+  zerosLike,
+} from "./head_arrays.ts";
+import { oneCycle } from "./one_cycle.ts";
+
+/** All locations of an image. */
+export interface Bag {
+  classIndex: number;
+  /** Locations that count. */
+  locations: number;
+  /** G: what their sum is divided by, as with the draws. */
+  total: number;
+  /**
+   * Projected features `[locations, components]` of the image as it is, and of each copy
+   * with changed colours.
+   */
+  copies: readonly Float32Array[];
+  /** 1 where an object lies, 0 elsewhere, `[locations]`; null: unknown. */
+  objects: Uint8Array | null;
+}
+
+/** What a teacher decides between, and how. */
+export interface TeacherOptions {
+  /** Number of classes. */
+  classes: number;
+  /** Index of the background class; null: none. */
+  reference: number | null;
+  evidence: EvidenceConfig;
+  training: Pick<
+    TrainingConfig,
+    "epochs" | "batchSize" | "learningRate" | "weightDecay" | "clipNorm"
+  >;
+  /** Locations of an image that a step sees. */
+  locations: number;
+  /** Weight of each class in the loss. */
+  classWeights: readonly number[];
+  seed: number;
+  /** Awaited before each step. */
+  beforeStep?: () => Promise<void>;
+  /** Called after each step. */
+  onStep?: (progress: StepProgress) => void;
+}
+
+/** Progress of an epoch. */
+export interface StepProgress {
+  epoch: number;
+  /** Steps done in this epoch, and all of them. */
+  step: number;
+  steps: number;
+  /** Mean over the epoch so far. */
+  loss: number;
+  accuracy: number;
+}
+
+/** Figures of an epoch. */
+export interface TeacherEpoch {
+  epoch: number;
+  loss: number;
+  accuracy: number;
+  /** Mean norm of the gradient, before clipping. */
+  gradientNorm: number;
+}
+
+// Share of the steps in which the learning rate rises.
+const RISING = 0.15;
+// Annotated images that a step looks at beside its batch: they are few, and a
+// batch would often have none.
+const ANNOTATED = 4;
+// Share of their locations that are on objects, as far as there are so many.
+const ON_OBJECTS = 1 / 2;
+// Word of the random keys.
+const TEACHER = 106;
+
+/** Trains `head` in place, epoch by epoch. */
+export async function* teacherEpochs(
+  head: HeadArrays,
+  bags: readonly Bag[],
+  options: TeacherOptions,
+): AsyncGenerator<TeacherEpoch> {
+  const { training: { epochs, batchSize }, seed } = options;
+  const optimizer = new ArrayAdamW(head);
+  const steps = Math.ceil(bags.length / batchSize);
+  for (let epoch = 1; epoch <= epochs; epoch++) {
+    const random = new RandomStream(randomKey(seed, TEACHER, epoch));
+    const order = random.shuffle([...bags]);
+    const sums = { loss: 0, correct: 0, images: 0, norm: 0 };
+    for (let step = 0; step < steps; step++) {
+      await options.beforeStep?.();
+      const batch = order.slice(step * batchSize, (step + 1) * batchSize);
+      const annotated = someAnnotated(bags, random);
+      const done = (epoch - 1) * steps + step;
+      const report = moveHead(head, optimizer, { batch, annotated }, {
+        ...options,
+        random,
+        rate: oneCycle(done, epochs * steps, RISING),
+      });
+      sums.loss += report.loss * batch.length;
+      sums.correct += report.correct;
+      sums.images += batch.length;
+      sums.norm += report.norm / steps;
+      options.onStep?.({
+        epoch,
+        step: step + 1,
+        steps,
+        loss: sums.loss / sums.images,
+        accuracy: sums.correct / sums.images,
+      });
+    }
+    yield {
+      epoch,
+      loss: sums.loss / sums.images,
+      accuracy: sums.correct / sums.images,
+      gradientNorm: sums.norm,
+    };
+  }
+}
+
+/** Up to {@linkcode ANNOTATED} random images that have annotated objects. */
+function someAnnotated(bags: readonly Bag[], random: RandomStream): Bag[] {
+  const all = bags.filter(({ objects }) => objects?.includes(1));
+  return random.shuffle(all).slice(0, ANNOTATED);
+}
+
+/** The images of a step. */
+interface StepBags {
+  batch: readonly Bag[];
+  annotated: readonly Bag[];
+}
+
+interface StepSettings extends TeacherOptions {
+  random: RandomStream;
+  /** Factor of the learning rate. */
+  rate: number;
+}
+
+function moveHead(
+  head: HeadArrays,
+  optimizer: ArrayAdamW<keyof HeadArrays>,
+  bags: StepBags,
+  settings: StepSettings,
+): { loss: number; correct: number; norm: number } {
+  const { gradients, ...report } = stepGradients(head, bags, {
+    ...settings,
+    dropout: settings.random,
+  });
+  const { learningRate, weightDecay, clipNorm: most } = settings.training;
+  const norm = clipNorm(gradients, most);
+  optimizer.step(gradients, {
+    learningRate: learningRate * settings.rate,
+    weightDecay,
+  });
+  return { ...report, norm };
+}
+
+/** Rows of a bag that a step sees, and their pass. */
+interface SeenBag {
+  bag: Bag;
+  pass: HeadPass;
+  /** 1 on an object, `[n]`; null: unknown. */
+  objects: Uint8Array | null;
+  gradient: Float64Array;
+}
+
+/**
+ * The loss of a step, and its gradients.
+ *
+ * @param settings.dropout none if omitted.
+ */
+export function stepGradients(
+  head: HeadArrays,
+  { batch, annotated }: StepBags,
+  settings: Omit<StepSettings, "rate"> & { dropout?: RandomStream },
+): { loss: number; correct: number; gradients: HeadArrays } {
+  const { evidence, reference, classWeights, dropout } = settings;
+  const { outputs } = headShape(head);
+  const see = (bag: Bag, places: Uint32Array) =>
+    seen(head, bag, places, settings);
+  let loss = 0, correct = 0;
+  const bags = batch.map((bag) => {
+    const shown = see(bag, uniformPlaces(bag, settings));
+    const target: BagTarget = {
+      classIndex: bag.classIndex,
+      reference,
+      weight: classWeights[bag.classIndex]! / batch.length,
+    };
+    const part = bagLoss(shown.pass.logits, outputs, {
+      bagging: { ...evidence, locations: bag.locations, total: bag.total },
+      target,
+    });
+    loss += part.loss;
+    if (part.correct) correct++;
+    return { ...shown, gradient: part.gradient };
+  });
+  const close = annotated.map((bag) => see(bag, objectPlaces(bag, settings)));
+  loss += addObjectLoss([...bags, ...close], outputs, reference);
+  const gradients = zerosLike(head);
+  for (const { pass, gradient } of [...bags, ...close]) {
+    addGradients(gradients, head, pass, {
+      upstream: gradient,
+      dropout: dropout !== undefined,
+    });
+  }
+  return { loss, correct, gradients };
+}
+
+function seen(
+  head: HeadArrays,
+  bag: Bag,
+  places: Uint32Array,
+  { random, dropout }: { random: RandomStream; dropout?: RandomStream },
+): SeenBag {
+  const { components, outputs } = headShape(head);
+  const features = bag.copies[random.below(bag.copies.length)]!;
+  const inputs = new Float32Array(places.length * components);
+  places.forEach((place, i) =>
+    inputs.set(
+      features.subarray(place * components, (place + 1) * components),
+      i * components,
+    )
+  );
+  const { objects } = bag;
+  return {
+    bag,
+    pass: forward(head, inputs, dropout),
+    objects: objects && Uint8Array.from(places, (place) => objects[place]!),
+    gradient: new Float64Array(places.length * outputs),
+  };
+}
+
+/** Adds the gradients of annotated locations; returns their loss. */
+function addObjectLoss(
+  bags: readonly SeenBag[],
+  outputs: number,
+  reference: number | null,
+): number {
+  const known = bags.filter(({ objects }) => objects !== null);
+  if (known.length === 0) return 0;
+  const { loss, gradients } = objectLoss(
+    known.map(({ bag, pass, objects }): KnownLocations => ({
+      logits: pass.logits,
+      objects: objects!,
+      output: outputOf(bag.classIndex, reference),
+    })),
+    outputs,
+  );
+  known.forEach(({ gradient }, i) =>
+    gradients[i]!.forEach((value, at) => gradient[at]! += value)
+  );
+  return loss;
+}
+
+/** Random locations of a bag, each at most once. */
+function uniformPlaces(
+  bag: Bag,
+  { locations, random }: Omit<StepSettings, "rate">,
+): Uint32Array {
+  return chosen(indices(bag.locations), locations, random);
+}
+
+/** Random locations, up to half of them on objects. */
+function objectPlaces(
+  bag: Bag,
+  { locations, random }: Omit<StepSettings, "rate">,
+): Uint32Array {
+  const objects = bag.objects!;
+  const all = indices(objects.length);
+  const on = all.filter((place) => objects[place] === 1);
+  const off = all.filter((place) => objects[place] !== 1);
+  const first = chosen(on, Math.ceil(locations * ON_OBJECTS), random);
+  const rest = chosen(off, locations - first.length, random);
+  return Uint32Array.from([...first, ...rest]);
+}
+
+function indices(count: number): Uint32Array {
+  return Uint32Array.from({ length: count }, (_, i) => i);
+}
+
+/** `count` random ones of `from`, or all; `from` is reordered. */
+function chosen(
+  from: Uint32Array,
+  count: number,
+  random: RandomStream,
+): Uint32Array {
+  if (count >= from.length) return from;
+  for (let i = 0; i < count; i++) { // Fisher and Yates, as far as needed
+    const j = i + random.below(from.length - i);
+    [from[i], from[j]] = [from[j]!, from[i]!];
+  }
+  return from.subarray(0, count);
+}

@@ -1,0 +1,423 @@
+/**
+ * Trains on all locations of the images: frozen features of each are read, a
+ * teacher learns from all of them, and a and b learn to find what it found. What
+ * comes out is an ordinary checkpoint, which classifies by a few draws.
+ *
+ * Each phase ends with a checkpoint, from which a run continues. Features are kept
+ * by their own cache.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { CheckpointError, ConfigError, TrainingError } from "../../errors.ts";
+import {
+  BEST,
+  LAST,
+  readCheckpoint,
+  writeCheckpoint,
+} from "../../model/checkpoint.ts";
+import type { Calibration } from "../../model/calibration.ts";
+import type { Config } from "../../model/config.ts";
+import { COMPONENTS, CORRECTION, RARE_BIAS } from "../../model/head.ts";
+import type { Model } from "../../model/model.ts";
+import { disposeParameters } from "../../model/parameters.ts";
+import type { FeatureCache } from "../../encoder/cache.ts";
+import { openScored, scoredEpoch } from "../epoch_choice.ts";
+import type { EpochFigures } from "../epoch_metrics.ts";
+import { startClock } from "../clock.ts";
+import { annotatedCount } from "../boxes.ts";
+import { LOG_FILE, RunLog } from "../run_log.ts";
+import {
+  classWeights,
+  freshModel,
+  type TrainingData,
+  type TrainOptions,
+  type TrainResult,
+} from "../trainer.ts";
+import {
+  type BagOptions,
+  type ImageBag,
+  readBags,
+  readScoredBags,
+} from "./bags.ts";
+import { encoderFeatures } from "./encoder_features.ts";
+import { fitDrawCorrection } from "./draw_correction.ts";
+import { gridView } from "./location_grid.ts";
+import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
+import {
+  assign,
+  freshHead,
+  type HeadArrays,
+  readHead,
+  writeHead,
+} from "./head_arrays.ts";
+import type { Projection } from "./projection.ts";
+import { distil, STUDENT_STEPS } from "./student.ts";
+import { StudentViews } from "./student_views.ts";
+import { type TeacherEpoch, teacherEpochs } from "./teacher.ts";
+import { teacherFigures, teacherShares } from "./teacher_scores.ts";
+
+/** Options of {@linkcode trainDense}. */
+export interface DenseOptions extends TrainOptions {
+  /** Keeps frozen features on disk; computed in each run if omitted. */
+  featureCache?: FeatureCache | undefined;
+  /** Reads the frozen features; by the model's encoder if omitted. */
+  features?: LocationFeatures;
+  /** Scores the student; by its draws, as any model, if omitted. */
+  score?: typeof scoredEpoch;
+}
+
+/** The phases of a run, in order; the checkpoint names the last one done. */
+type Phase = "start" | "teacher" | "student";
+
+const ADVICE = "lower training.learningRate, then start anew";
+// Share of the memory bound for features between two readings.
+const FEATURE_SHARE = 1 / 2;
+
+/**
+ * Checks that a configuration can be trained on all locations.
+ *
+ * @throws {ConfigError} Naming what to set.
+ */
+export function checkDense({ view, network }: Config): void {
+  gridView(view);
+  if (network.head !== "evidence") {
+    throw new ConfigError(
+      `Cannot train on all locations with network.head=${network.head}: set network.head=evidence, or training.dense=null`,
+    );
+  }
+}
+
+/**
+ * Trains a teacher and its student.
+ *
+ * @throws {ConfigError} If the locations are no grid, or too many.
+ * @throws {TrainingError} If the loss is no longer a number.
+ * @throws {ImageError} If an image cannot be read.
+ */
+export async function trainDense(
+  data: TrainingData,
+  options: DenseOptions,
+): Promise<TrainResult> {
+  checkDense(options.config);
+  await openScored(data, options);
+  const run = await DenseRun.start(data, options);
+  try {
+    return await run.train();
+  } finally {
+    run.dispose();
+  }
+}
+
+class DenseRun {
+  readonly #data: TrainingData;
+  readonly #options: DenseOptions;
+  readonly #model: Model;
+  readonly #log: RunLog;
+  readonly #locations: Locations;
+  readonly #features: LocationFeatures;
+  #phase: Phase = "start";
+  #figures: EpochFigures = {};
+  #calibration: Calibration | null = null;
+  #elapsed = startClock();
+
+  private constructor(data: TrainingData, options: DenseOptions, model: Model) {
+    this.#data = data;
+    this.#options = options;
+    this.#model = model;
+    this.#log = new RunLog(join(options.folder, LOG_FILE));
+    const features = options.features ?? featuresOf(model, options);
+    this.#features = features;
+    this.#locations = new Locations({
+      ...options,
+      features,
+      boxes: data.boxes,
+    });
+  }
+
+  static async start(
+    data: TrainingData,
+    options: DenseOptions,
+  ): Promise<DenseRun> {
+    const { folder, config, seed, resume, environment } = options;
+    if (resume) return await DenseRun.#continued(data, options);
+    await Deno.mkdir(folder, { recursive: true });
+    const model = await freshModel(data, options);
+    const run = new DenseRun(data, options, model);
+    await run.#log.start({ type: "run", seed, config, ...environment });
+    await run.#save(LAST);
+    return run;
+  }
+
+  static async #continued(
+    data: TrainingData,
+    options: DenseOptions,
+  ): Promise<DenseRun> {
+    const { folder, seed, environment, config: { training } } = options;
+    const { model, trainer, metrics, ...checkpoint } = await readCheckpoint(
+      join(folder, LAST),
+    );
+    if (checkpoint.seed !== seed) {
+      disposeParameters(model.parameters);
+      throw new CheckpointError(
+        `Cannot resume ${folder} with seed ${seed}: it was started with seed ${checkpoint.seed}; give that one, or another folder`,
+      );
+    }
+    const run = new DenseRun(data, options, {
+      ...model,
+      config: { ...model.config, training },
+      calibration: null, // of the student that is yet to come
+    });
+    run.#phase = (trainer as { phase: Phase }).phase;
+    run.#figures = metrics;
+    await run.#log.resume(checkpoint.epoch, { type: "run", ...environment });
+    return run;
+  }
+
+  async train(): Promise<TrainResult> {
+    if (this.#phase !== "student") {
+      const { bags, scored, projection } = await this.#read();
+      const head = this.#phase === "teacher"
+        ? await readHead(this.#model.parameters)
+        : await this.#teach(bags, scored, projection);
+      await this.#distil(bags, head);
+    }
+    const { epochs } = this.#options.config.training;
+    return { epochs, bestEpoch: epochs, last: this.#figures };
+  }
+
+  dispose(): void {
+    disposeParameters(this.#model.parameters);
+  }
+
+  /** The bags of all images; their projection is that of the checkpoint, if any. */
+  async #read() {
+    const { config, memory, seed } = this.#options;
+    const features = this.#features;
+    const { parameters } = this.#model;
+    const options: BagOptions = {
+      locations: this.#locations,
+      channels: features.channels,
+      components: Math.min(COMPONENTS, features.channels),
+      copies: copyCount(config),
+      seed,
+      bytes: memory.bytes * FEATURE_SHARE,
+      beforeImage: () => this.#breathe(),
+      onImage: (done, total) =>
+        this.#tell({ epoch: 1, step: done, steps: total }),
+    };
+    const fitted: Projection | undefined = this.#phase === "start"
+      ? undefined
+      : {
+        weight: await parameters.get("g/project/weight")!
+          .data() as Float32Array,
+        bias: await parameters.get("g/project/bias")!.data() as Float32Array,
+      };
+    const { bags, projection } = fitted
+      ? {
+        bags: await readScoredBags(this.#data.train, {
+          ...options,
+          projection: fitted,
+        }),
+        projection: fitted,
+      }
+      : await readBags(this.#data.train, options);
+    const { validation, chosenOnTest = [] } = this.#data;
+    const scored = {
+      validation: await readScoredBags(validation, { ...options, projection }),
+      test: await readScoredBags(chosenOnTest, { ...options, projection }),
+    };
+    return { bags, scored, projection };
+  }
+
+  async #teach(
+    bags: readonly ImageBag[],
+    scored: Record<"validation" | "test", readonly ImageBag[]>,
+    projection: Projection,
+  ): Promise<HeadArrays> {
+    const { config, seed } = this.#options;
+    const { parameters } = this.#model;
+    const { evidence } = config.network;
+    const head = freshHead(parameters, {
+      seed,
+      bias: evidence.objects === null ? undefined : RARE_BIAS,
+    });
+    const { training } = config;
+    const epochsOfTeacher = teacherEpochs(head, bags, {
+      ...this.#task(),
+      training,
+      locations: training.dense!.locations,
+      classWeights: classWeights(this.#data, config),
+      seed,
+      beforeStep: () => this.#breathe(),
+      onStep: (progress) => this.#tell(progress),
+    });
+    for await (const epoch of epochsOfTeacher) {
+      assertFinite(epoch);
+      this.#figures = {
+        loss: epoch.loss,
+        accuracy: epoch.accuracy,
+        gradientNorm_g: epoch.gradientNorm,
+        ...this.#teacherFigures(head, scored),
+      };
+      await this.#append("epoch", { epoch: epoch.epoch, ...this.#figures });
+    }
+    assign(parameters, "g/project/weight", projection.weight);
+    assign(parameters, "g/project/bias", projection.bias);
+    writeHead(parameters, head);
+    // The best figure is the student's; the teacher's have names of their own.
+    this.#figures = Object.fromEntries(
+      Object.entries(this.#figures).map(([name, value]) => [
+        /^(validation|test)/.test(name)
+          ? `teacher${name[0]!.toUpperCase()}${name.slice(1)}`
+          : name,
+        value,
+      ]),
+    );
+    this.#phase = "teacher";
+    await this.#save(LAST);
+    return await readHead(parameters); // rounded, as a run that continues has it
+  }
+
+  /** Figures of the teacher on images that it is scored on. */
+  #teacherFigures(
+    head: HeadArrays,
+    scored: Record<"validation" | "test", readonly ImageBag[]>,
+  ): EpochFigures {
+    return Object.assign(
+      {},
+      ...(["validation", "test"] as const).map((name) =>
+        teacherFigures(head, scored[name], { name, ...this.#task() })
+      ),
+    );
+  }
+
+  async #distil(bags: readonly ImageBag[], head: HeadArrays): Promise<void> {
+    const { config, seed, memory, score = scoredEpoch } = this.#options;
+    if (config.network.attention === "learned") {
+      const views = new StudentViews(this.#model, this.#options);
+      const images = bags.map((bag) => ({
+        grid: bag.image.grid,
+        allowed: bag.image.allowed,
+        shares: teacherShares(head, bag, this.#task()),
+        views: () => views.of(bag.entry, bag.image.grid),
+      }));
+      this.#figures.studentLoss = await distil(this.#model, images, {
+        seed,
+        memory,
+        beforeStep: () => this.#breathe(),
+        onStep: ({ step, loss }) =>
+          this.#tell({
+            epoch: config.training.epochs,
+            step,
+            steps: STUDENT_STEPS,
+            loss,
+          }),
+      });
+    }
+    await this.#correct(bags, head);
+    const scored = await score(this.#model, this.#data, this.#options);
+    Object.assign(this.#figures, scored.figures);
+    this.#calibration = scored.calibration;
+    this.#phase = "student";
+    await this.#append("result", this.#figures);
+    await this.#save(BEST);
+    await this.#save(LAST);
+  }
+
+  /** Corrects the evidence of draws by what they lose on the training images. */
+  async #correct(bags: readonly ImageBag[], head: HeadArrays): Promise<void> {
+    const { slope, offset } = await fitDrawCorrection(this.#model, head, bags, {
+      ...this.#options,
+      beforeImage: () => this.#breathe(),
+    });
+    assign(this.#model.parameters, CORRECTION.slope, Float32Array.of(slope));
+    assign(this.#model.parameters, CORRECTION.offset, Float32Array.of(offset));
+    Object.assign(this.#figures, {
+      correctionSlope: slope,
+      correctionOffset: offset,
+    });
+  }
+
+  /** What the teacher decides between. */
+  #task() {
+    const { config } = this.#options;
+    const { classes } = this.#model;
+    const index = classes.indexOf(config.referenceClass ?? "");
+    return {
+      classes: classes.length,
+      reference: index < 0 ? null : index,
+      evidence: config.network.evidence,
+    };
+  }
+
+  /** Adds a line with the time since the last one. */
+  async #append(
+    type: "epoch" | "result",
+    figures: Record<string, unknown>,
+  ): Promise<void> {
+    const { seconds, cpuSeconds } = this.#elapsed();
+    this.#elapsed = startClock();
+    await this.#log.append({ type, ...figures, seconds, cpuSeconds });
+  }
+
+  /** Lets signals, messages and more urgent work in: plain loops block them. */
+  async #breathe(): Promise<void> {
+    await setTimeout(0);
+    await this.#options.turn?.();
+    this.#options.signal?.throwIfAborted();
+  }
+
+  #tell(
+    { loss, accuracy, ...place }: {
+      epoch: number;
+      step: number;
+      steps: number;
+      loss?: number;
+      accuracy?: number;
+    },
+  ): void {
+    const { epochs } = this.#options.config.training;
+    const seconds = this.#elapsed().seconds;
+    this.#options.onProgress?.({
+      ...place,
+      epochs,
+      loss: loss ?? NaN,
+      accuracy: accuracy ?? this.#figures.accuracy ?? NaN,
+      imagesPerSecond: place.step / seconds,
+      secondsLeft: (place.steps - place.step) * seconds / place.step,
+    });
+  }
+
+  async #save(name: string): Promise<void> {
+    const { folder, seed, config } = this.#options;
+    await writeCheckpoint(join(folder, name), {
+      model: { ...this.#model, calibration: this.#calibration },
+      annotated: annotatedCount(this.#data.boxes),
+      epoch: this.#phase === "start" ? 0 : config.training.epochs,
+      seed,
+      metrics: this.#figures,
+      trainer: { phase: this.#phase },
+      trainerTensors: new Map(),
+    });
+  }
+}
+
+/** The features of the model's own encoder. */
+function featuresOf(
+  { encoder, config: { network, view } }: Model,
+  { featureCache }: DenseOptions,
+): LocationFeatures {
+  if (!encoder) throw new TypeError(`${network.features} is not frozen`);
+  // A dictionary is one of this run: no other would find its features.
+  const cache = network.features === "dictionary" ? undefined : featureCache;
+  return encoderFeatures(encoder, { cache, windowSize: view.subTileSize });
+}
+
+function assertFinite({ epoch, loss, gradientNorm }: TeacherEpoch): void {
+  if (Number.isFinite(loss) && Number.isFinite(gradientNorm)) return;
+  throw new TrainingError(
+    `Cannot continue training: the loss of the teacher is ${loss} in epoch ${epoch}; ${ADVICE}`,
+  );
+}

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import type { ImageBag } from "../../../lib/train/dense/bags.ts";
+import {
+  teacherFigures,
+  teacherProbabilities,
+  teacherShares,
+} from "../../../lib/train/dense/teacher_scores.ts";
+import { toyBag, toyHead } from "./toy_head.ts";
+
+const EVIDENCE = { sharpness: 2, objects: null };
+
+/** A bag of three of the four locations of an image. */
+function bag(classIndex: number, seed: number): ImageBag {
+  const indices = Uint32Array.of(0, 2, 3);
+  return {
+    ...toyBag({ classIndex, locations: 3, components: 5 }, seed),
+    entry: {} as ImageBag["entry"],
+    image: {
+      grid: {
+        tiles: { rows: 1, columns: 2 },
+        cells: { rows: 1, columns: 2 },
+        regions: [],
+        places: [],
+      },
+      indices,
+      allowed: Uint8Array.of(1, 0, 1, 1),
+      total: 3,
+      objects: null,
+    },
+  };
+}
+
+Deno.test("shares are those of the image's class, and of all for background", () => {
+  const head = toyHead(5, 4, 2);
+  const task = { reference: 0, evidence: EVIDENCE };
+  const [background, first, second] = [0, 1, 2].map((classIndex) =>
+    teacherShares(head, bag(classIndex, 1), task)
+  );
+  for (const shares of [background!, first!, second!]) {
+    assert.equal(shares.length, 4);
+    assert.equal(shares[1], 0, "a location that does not count");
+    assert.ok(Math.abs(shares.reduce((a, b) => a + b) - 1) < 1e-12);
+  }
+  assert.notDeepEqual(first, second);
+  background!.forEach((share, i) =>
+    assert.ok(Math.abs(share - (first![i]! + second![i]!) / 2) < 1e-12)
+  );
+});
+
+Deno.test("scoring leaves the features of a bag as they are", () => {
+  const own = bag(1, 2), before = Float32Array.from(own.copies[0]!);
+  const task = { reference: null, evidence: EVIDENCE };
+  const p = teacherProbabilities(toyHead(5, 4, 2), own, task);
+  assert.ok(Math.abs(p[0]! + p[1]! - 1) < 1e-12);
+  assert.deepEqual(own.copies[0], before);
+});
+
+Deno.test("figures have the name of their images, and are none of no image", () => {
+  const task = { reference: 0, evidence: EVIDENCE, name: "test" };
+  const head = toyHead(5, 4, 1);
+  assert.deepEqual(teacherFigures(head, [], task), {});
+  const figures = teacherFigures(head, [bag(0, 1), bag(1, 2)], task);
+  assert.deepEqual(Object.keys(figures), [
+    "testLoss",
+    "testAccuracy",
+    "testAuc",
+  ]);
+});

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import { randomKey, RandomStream } from "../../../kernels/random.ts";
+import { entriesOf } from "../../../lib/train/dense/array_adamw.ts";
+import { bagLoss, evidenceShares } from "../../../lib/train/dense/bag_loss.ts";
+import {
+  forward,
+  type HeadArrays,
+} from "../../../lib/train/dense/head_arrays.ts";
+import {
+  type Bag,
+  stepGradients,
+  type TeacherEpoch,
+  teacherEpochs,
+  type TeacherOptions,
+} from "../../../lib/train/dense/teacher.ts";
+import { relativeError } from "../../finite_differences.ts";
+import { toyBag, toyHead } from "./toy_head.ts";
+
+const OPTIONS: TeacherOptions = {
+  classes: 2,
+  reference: 0,
+  evidence: { sharpness: 2, objects: null },
+  training: {
+    epochs: 30,
+    batchSize: 8,
+    learningRate: 0.02,
+    weightDecay: 0.01,
+    clipNorm: 5,
+  },
+  locations: 20,
+  classWeights: [1, 1],
+  seed: 3,
+};
+
+/** Bags of 60 locations; in those of class 1, three have an object. */
+function bags(count: number, seed = 0): Bag[] {
+  return Array.from({ length: count }, (_, i) => {
+    const random = new RandomStream(randomKey(i, seed));
+    const marked = [0, 1, 2].map(() => random.below(60));
+    return toyBag({
+      classIndex: i % 2,
+      locations: 60,
+      components: 6,
+      marked: i % 2 === 1 ? marked : [],
+      copies: 2,
+    }, 1000 * seed + i);
+  });
+}
+
+async function trained(
+  head: HeadArrays,
+  own: readonly Bag[],
+  options: Partial<TeacherOptions> = {},
+): Promise<TeacherEpoch[]> {
+  return await Array.fromAsync(
+    teacherEpochs(head, own, { ...OPTIONS, ...options }),
+  );
+}
+
+function accuracy(head: HeadArrays, own: readonly Bag[]): number {
+  const right = own.filter(({ copies, locations, total, classIndex }) => {
+    const { logits } = forward(head, Float32Array.from(copies[0]!));
+    return bagLoss(logits, 1, {
+      bagging: { ...OPTIONS.evidence, locations, total },
+      target: { classIndex, reference: 0, weight: 1 },
+    }).correct;
+  });
+  return right.length / own.length;
+}
+
+Deno.test("the teacher learns from labels alone, and finds the objects", async () => {
+  const head = toyHead(6, 8, 1);
+  const epochs = await trained(head, bags(60));
+  assert.equal(epochs.length, 30);
+  assert.ok(epochs.at(-1)!.loss < epochs[0]!.loss);
+  const fresh = bags(40, 7);
+  assert.ok(accuracy(head, fresh) > 0.9);
+  const positive = fresh.filter(({ classIndex }) => classIndex === 1);
+  for (const { copies: [features] } of positive) {
+    const { logits } = forward(head, Float32Array.from(features!));
+    const shares = evidenceShares(logits, 1, { sharpness: 2, output: 0 });
+    const best = shares.indexOf(Math.max(...shares));
+    assert.ok(features![best * 6]! > 1.5, "the largest share is on an object");
+  }
+});
+
+Deno.test("the teacher is the same under the same seed alone", async () => {
+  const run = async (seed: number) => {
+    const head = toyHead(6, 8, 1);
+    const training = { ...OPTIONS.training, epochs: 2 };
+    await trained(head, bags(20), { seed, training });
+    return head;
+  };
+  assert.deepEqual(await run(1), await run(1));
+  assert.notDeepEqual(await run(1), await run(2));
+});
+
+Deno.test("the teacher finds rare objects once a few are annotated", async () => {
+  const own = bags(40).map((bag, i): Bag => ({
+    ...bag,
+    objects: bag.classIndex === 0
+      ? new Uint8Array(60)
+      : i < 8
+      ? Uint8Array.from({ length: 60 }, (_, p) =>
+        bag.copies[0]![p * 6] === 3 ? 1 : 0)
+      : null,
+  }));
+  const head = toyHead(6, 8, 1);
+  await trained(head, own);
+  const features = bags(2, 9)[1]!.copies[0]!;
+  const { logits } = forward(head, Float32Array.from(features));
+  logits.forEach((z, place) =>
+    assert.equal(z > 0, features[place * 6] === 3, `z = ${z} of ${place}`)
+  );
+});
+
+for (const boxes of [false, true]) {
+  Deno.test(`a step has the gradient of its differences, objects ${boxes}`, () => {
+    const [a, b, c] = bags(3);
+    const batch = boxes
+      ? [{ ...a!, objects: new Uint8Array(60) }, b!]
+      : [a!, b!, c!];
+    const objects = Uint8Array.from({ length: 60 }, (_, i) => i % 9 ? 0 : 1);
+    const annotated = boxes ? [{ ...b!, objects }] : [];
+    const head = toyHead(6, 5, 1);
+    const run = () =>
+      stepGradients(head, { batch, annotated }, {
+        ...OPTIONS,
+        classWeights: [1, 2],
+        random: new RandomStream(randomKey(4)),
+      });
+    const { gradients } = run();
+    for (const [name, values] of entriesOf(head)) {
+      const expected = Array.from(values, (value, i) => {
+        const at = (by: number) => {
+          values[i] = value + by;
+          const { loss } = run();
+          values[i] = value;
+          return loss;
+        };
+        return (at(1e-3) - at(-1e-3)) / 2e-3;
+      });
+      assert.ok(relativeError(gradients[name], expected) < 2e-3, name);
+    }
+  });
+}
+
+Deno.test("with dropout the gradient is that of the same dropout", () => {
+  const head = toyHead(6, 5, 1);
+  const batch = bags(2);
+  const run = () =>
+    stepGradients(head, { batch, annotated: [] }, {
+      ...OPTIONS,
+      random: new RandomStream(randomKey(4)),
+      dropout: new RandomStream(randomKey(5)),
+    });
+  const { gradients } = run();
+  const weight = head["g/hidden/weight"];
+  const expected = Array.from(weight, (value, i) => {
+    const at = (by: number) => {
+      weight[i] = value + by;
+      const { loss } = run();
+      weight[i] = value;
+      return loss;
+    };
+    return (at(1e-3) - at(-1e-3)) / 2e-3;
+  });
+  assert.ok(relativeError(gradients["g/hidden/weight"], expected) < 2e-3);
+});
