@@ -3,9 +3,13 @@
  *
  * @module
  */
+import { isDeepStrictEqual } from "node:util";
 import { type EncoderReport, inspectEncoder } from "../encoder/inspect.ts";
 import type { Dimension } from "../encoder/onnx/runtime.ts";
 import { BACKENDS, startEngine } from "../engine/select.ts";
+import { isRecord } from "../model/config.ts";
+import { withFrozenFeatures } from "../model/frozen_settings.ts";
+import { preset } from "../model/presets.ts";
 import { UsageError } from "../errors.ts";
 import {
   defaulting,
@@ -71,12 +75,27 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
-/** What `--config` takes. */
+/** What `--config` takes: the preset, and all that differs from it. */
 function configurationOf({ settings }: EncoderReport) {
-  return {
-    preset: "colon",
-    network: { features: "encoder", encoder: settings },
-  };
+  const base = preset("colon");
+  const changed = differences(
+    base,
+    withFrozenFeatures(base, "encoder", settings),
+  );
+  return { preset: base.preset, ...changed };
+}
+
+/** The values of `changed` that differ from those of `base`. */
+function differences(base: object, changed: object): Record<string, unknown> {
+  const found: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(changed)) {
+    const before = (base as Record<string, unknown>)[key];
+    if (isDeepStrictEqual(before, value)) continue;
+    found[key] = isRecord(before) && isRecord(value)
+      ? differences(before, value)
+      : value;
+  }
+  return found;
 }
 
 function render(report: EncoderReport): string {
