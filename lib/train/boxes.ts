@@ -136,6 +136,10 @@ function checkEnough(
   );
 }
 
+// Px beyond an image where an object may still begin: a point on the right edge
+// has the width as its x, and some tools count px from 1.
+const EDGE = 1;
+
 /**
  * Checks that the objects lie in their images. Those that reach over an edge
  * do: annotation tools allow it.
@@ -155,7 +159,12 @@ export async function checkBoxes(
     const { width, height } = pyramid;
     pyramid.close();
     const outside = own.find((object) =>
-      !meets(object, { x: 0, y: 0, width, height })
+      !meets(object, {
+        x: -EDGE,
+        y: -EDGE,
+        width: width + 2 * EDGE,
+        height: height + 2 * EDGE,
+      })
     );
     if (!outside) continue;
     const file = name === "rois" ? rois ?? name : name;
