@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { CheckpointError, ConfigError, TrainingError } from "../../errors.ts";
@@ -214,6 +215,7 @@ class DenseRun {
           .data() as Float32Array,
         bias: await parameters.get("g/project/bias")!.data() as Float32Array,
       };
+    if (!fitted) await this.#fillCache();
     const { bags, projection } = fitted
       ? {
         bags: await readScoredBags(this.#data.train, {
@@ -229,6 +231,27 @@ class DenseRun {
       test: await readScoredBags(chosenOnTest, { ...options, projection }),
     };
     return { bags, scored, projection };
+  }
+
+  /**
+   * Fills the cache on disk, each run from another image on: folds side by side
+   * then share the work, which is most of their time, instead of doing it twice.
+   */
+  async #fillCache(): Promise<void> {
+    const { config, folder, featureCache } = this.#options;
+    if (!featureCache || config.network.features === "dictionary") return;
+    const { train } = this.#data;
+    const copies = copyCount(config);
+    const first = createHash("sha256").update(folder).digest().readUInt32LE();
+    for (let i = 0; i < train.length; i++) {
+      await this.#breathe();
+      const entry = train[(first + i) % train.length]!;
+      const image = await this.#locations.of(entry);
+      for (let copy = 0; copy < copies; copy++) {
+        await this.#locations.features(entry, image, copy);
+      }
+      this.#tell({ epoch: 1, step: i + 1, steps: train.length });
+    }
   }
 
   async #teach(
