@@ -5,7 +5,7 @@
  * @module
  */
 import type { ModelClassification } from "../eval/classification.ts";
-import { drawsFault } from "../model/look/proposal.ts";
+import { drawsFault } from "../model/look/draw/proposal.ts";
 import type { EnginePool } from "./engine/pool.ts";
 import {
   BusyError,

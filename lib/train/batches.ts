@@ -12,7 +12,7 @@ import type { DensityMatrix } from "../image/stains/stains.ts";
 import { stainsFor } from "../model/look/input.ts";
 import type { Model } from "../model/model.ts";
 import { augmentation } from "./augmentation.ts";
-import type { TrainingImage } from "./micro_batch.ts";
+import type { TrainingImage } from "./step/micro_batch.ts";
 
 // Words of the random keys, one for each purpose.
 const DRAWS = 1, SHUFFLE = 102, AUGMENTATION = 103;

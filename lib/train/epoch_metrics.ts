@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { NETS, type StepReport } from "./step.ts";
+import { NETS, type StepReport } from "./step/step.ts";
 
 /** Progress of a run. */
 export interface Progress {

@@ -48,8 +48,8 @@ import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
 import { exploration } from "../sampling/evidence.ts";
-import { type StepReport, trainStep } from "./step.ts";
-import type { StepOptions } from "./micro_batch.ts";
+import { type StepReport, trainStep } from "./step/step.ts";
+import type { StepOptions } from "./step/micro_batch.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
 
 /** The images of a run. */

@@ -25,7 +25,7 @@ import { stainsFor } from "../model/look/input.ts";
 import type { Model } from "../model/model.ts";
 import { subTileLogits, tileLogits } from "../model/look/attention.ts";
 import { AdamW } from "./optimizer.ts";
-import { netParameters } from "./step.ts";
+import { netParameters } from "./step/step.ts";
 
 const NEIGHBOURHOOD = 9; // px of the view that a pixel is compared with
 const LEARNING_RATE = 1e-2;

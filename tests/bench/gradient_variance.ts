@@ -18,9 +18,12 @@ import { Memory } from "../../lib/memory.ts";
 import { readCheckpoint } from "../../lib/model/checkpoint.ts";
 import { stainsFor } from "../../lib/model/look/input.ts";
 import type { Model } from "../../lib/model/model.ts";
-import { lookImages, type TrainingImage } from "../../lib/train/micro_batch.ts";
+import {
+  lookImages,
+  type TrainingImage,
+} from "../../lib/train/step/micro_batch.ts";
 import { backwardTogether } from "../train/passes.ts";
-import type { BackwardPass } from "../../lib/train/backward.ts";
+import type { BackwardPass } from "../../lib/train/step/backward.ts";
 
 const [run, data, draws = "40"] = Deno.args;
 if (run === undefined || data === undefined) {

@@ -21,7 +21,7 @@ import {
 } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { AdamW } from "../../lib/train/optimizer.ts";
-import { trainStep } from "../../lib/train/step.ts";
+import { trainStep } from "../../lib/train/step/step.ts";
 import { noiseImage } from "../model/toy.ts";
 import { type Bench, type Benchmark, type Subject, timed } from "./measure.ts";
 import { besideStock } from "./stock.ts";

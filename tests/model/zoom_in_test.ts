@@ -10,13 +10,13 @@ import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { LookImage, LookOptions } from "../../lib/model/look/draws.ts";
 import { lookWhole } from "../../lib/model/look/whole.ts";
 import { type WholeLook, wholeLook } from "../../lib/model/look/whole_look.ts";
-import { supportsOf } from "../../lib/model/look/draw_support.ts";
+import { supportsOf } from "../../lib/model/look/support/support.ts";
 import { held } from "../../lib/model/look/sub_tiles.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { tileLogits } from "../../lib/model/look/attention.ts";
 import { score } from "../../lib/model/zoom_in.ts";
 import { predict } from "../../lib/eval/predict.ts";
-import { crossEntropy } from "../../lib/train/loss.ts";
+import { crossEntropy } from "../../lib/train/step/loss.ts";
 import { ignoreGpu, maxError, testOnEngines } from "../engines.ts";
 import { normalTensor, relativeError } from "../finite_differences.ts";
 import {

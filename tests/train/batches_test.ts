@@ -5,7 +5,7 @@ import type { Pyramid } from "../../lib/image/pyramid.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { Batches } from "../../lib/train/batches.ts";
-import type { TrainingImage } from "../../lib/train/micro_batch.ts";
+import type { TrainingImage } from "../../lib/train/step/micro_batch.ts";
 import { drawnImage } from "../model/toy.ts";
 import { eventually } from "../waiting.ts";
 

@@ -17,8 +17,8 @@ import { AdamW } from "../../lib/train/optimizer.ts";
 import type {
   StepOptions,
   TrainingImage,
-} from "../../lib/train/micro_batch.ts";
-import { trainStep } from "../../lib/train/step.ts";
+} from "../../lib/train/step/micro_batch.ts";
+import { trainStep } from "../../lib/train/step/step.ts";
 import { testOnWasm } from "../engines.ts";
 import {
   drawnImage,

@@ -8,12 +8,12 @@ import type { LookImage, LookOptions } from "../../lib/model/look/draws.ts";
 import type { Look } from "../../lib/model/look/look.ts";
 import { lookWhole } from "../../lib/model/look/whole.ts";
 import type { Model } from "../../lib/model/model.ts";
-import type { BackwardPass } from "../../lib/train/backward.ts";
+import type { BackwardPass } from "../../lib/train/step/backward.ts";
 import {
   backward,
   type Labels,
   type StepOptions,
-} from "../../lib/train/micro_batch.ts";
+} from "../../lib/train/step/micro_batch.ts";
 
 /** The images of a micro-batch, and their classes. */
 export interface MicroBatchImages extends Labels {

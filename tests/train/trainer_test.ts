@@ -30,7 +30,7 @@ import { disposeParameters } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { AdamW } from "../../lib/train/optimizer.ts";
 import { type LogLine, readLog } from "../../lib/train/run_log.ts";
-import { trainStep } from "../../lib/train/step.ts";
+import { trainStep } from "../../lib/train/step/step.ts";
 import {
   train,
   type TrainingData,

@@ -23,10 +23,14 @@ import {
 import { type Entropy, entropyOf } from "../../sampling/entropy.ts";
 import { chunksOf, prefetched } from "./prefetch.ts";
 import { subTileLogits } from "./attention.ts";
-import { type Support, uniformShare } from "./draw_support.ts";
-import { explorationOf, type TileProposal, tileProposal } from "./proposal.ts";
-import { drawSubTilesFrom } from "./sub_tile_draws.ts";
-import { supportInBlocks } from "./support_in_blocks.ts";
+import { type Support, uniformShare } from "./support/support.ts";
+import {
+  explorationOf,
+  type TileProposal,
+  tileProposal,
+} from "./draw/proposal.ts";
+import { drawSubTilesFrom } from "./draw/sub_tile_draws.ts";
+import { supportInBlocks } from "./support/in_blocks.ts";
 import {
   Clock,
   drawnOf,

@@ -24,11 +24,11 @@ import type { Pyramid } from "../../image/pyramid.ts";
 import type { DensityMatrix } from "../../image/stains/stains.ts";
 import type { Memory } from "../../memory.ts";
 import type { Draws } from "../../sampling/expectation.ts";
-import type { TileCounts } from "./sampler.ts";
+import type { TileCounts } from "./draw/sampler.ts";
 import type { Config } from "../config.ts";
 import type { Model } from "../model.ts";
-import type { Support } from "./draw_support.ts";
-import type { Proposed, TileProposal } from "./proposal.ts";
+import type { Support } from "./support/support.ts";
+import type { Proposed, TileProposal } from "./draw/proposal.ts";
 
 /** One image of a batch. */
 export interface LookImage {

@@ -16,16 +16,16 @@ import {
   drawExpectedTiles,
   drawTileRows,
   type TileCounts,
-} from "./sampler.ts";
-import { supportsOf, uniformShare } from "./draw_support.ts";
-import { drawSubTilesFrom } from "./sub_tile_draws.ts";
+} from "./draw/sampler.ts";
+import { supportsOf, uniformShare } from "./support/support.ts";
+import { drawSubTilesFrom } from "./draw/sub_tile_draws.ts";
 import {
   explorationOf,
   tileLogProposals,
   type TileProposal,
   tileProposal,
-} from "./proposal.ts";
-import { blockMask } from "./foreground_mask.ts";
+} from "./draw/proposal.ts";
+import { blockMask } from "./support/foreground_mask.ts";
 import {
   Clock,
   drawnOf,

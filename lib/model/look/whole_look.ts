@@ -16,7 +16,7 @@ import {
   tileLogits,
 } from "./attention.ts";
 import type { Drawn, LookImage, SubTiles, Timings } from "./draws.ts";
-import type { Support } from "./draw_support.ts";
+import type { Support } from "./support/support.ts";
 import {
   type Attention,
   type Entropies,

@@ -15,9 +15,9 @@ import { lookAt } from "../../model/look/look_at.ts";
 import type { Drawn } from "../../model/look/draws.ts";
 import type { Model } from "../../model/model.ts";
 import { evidenceOffsets } from "../../sampling/evidence.ts";
-import { evidenceOf } from "./bag_loss.ts";
+import { evidenceOf } from "./head/bag_loss.ts";
 import type { ImageBag } from "./bags.ts";
-import { forward, type HeadArrays, headShape } from "./head_arrays.ts";
+import { forward, type HeadArrays, headShape } from "./head/head_arrays.ts";
 import { locationCount } from "./location_grid.ts";
 
 /** E of all locations is about `slope` E of the draws + `offset`. */

@@ -19,8 +19,8 @@ import { openAtMpp } from "../../image/resampled.ts";
 import { Views } from "../../image/views.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
-import { nothingToLookAt } from "../../model/look/nothing_to_look_at.ts";
-import { Support } from "../../model/look/draw_support.ts";
+import { nothingToLookAt } from "../../model/look/support/nothing_to_look_at.ts";
+import { Support } from "../../model/look/support/support.ts";
 import type { TrainingBoxes } from "../boxes.ts";
 import { changesColours, type Recolouring, recolouring } from "./copies.ts";
 import {

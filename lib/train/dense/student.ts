@@ -22,9 +22,9 @@ import type { Model } from "../../model/model.ts";
 import type { Parameters } from "../../model/parameters.ts";
 import { orientations } from "../augmentation.ts";
 import { AdamW } from "../optimizer.ts";
-import { netParameters } from "../step.ts";
+import { netParameters } from "../step/step.ts";
 import type { LocationGrid } from "./location_grid.ts";
-import { oneCycle } from "./one_cycle.ts";
+import { oneCycle } from "./head/one_cycle.ts";
 import type { ImageViews, ViewStack } from "./student_views.ts";
 
 /** An image that the student learns from. */

@@ -7,14 +7,14 @@
  */
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import type { EvidenceConfig, TrainingConfig } from "../../model/config.ts";
-import { ArrayAdamW, clipNorm } from "./array_adamw.ts";
+import { ArrayAdamW, clipNorm } from "./head/array_adamw.ts";
 import {
   bagLoss,
   type BagTarget,
   type KnownLocations,
   objectLoss,
   outputOf,
-} from "./bag_loss.ts";
+} from "./head/bag_loss.ts";
 import {
   addGradients,
   forward,
@@ -22,8 +22,8 @@ import {
   type HeadPass,
   headShape,
   zerosLike,
-} from "./head_arrays.ts";
-import { oneCycle } from "./one_cycle.ts";
+} from "./head/head_arrays.ts";
+import { oneCycle } from "./head/one_cycle.ts";
 
 /** All locations of an image. */
 export interface Bag {

@@ -13,9 +13,9 @@ import {
   evidenceShares,
   outputOf,
   probabilitiesOf,
-} from "./bag_loss.ts";
+} from "./head/bag_loss.ts";
 import type { ImageBag } from "./bags.ts";
-import { forward, type HeadArrays, headShape } from "./head_arrays.ts";
+import { forward, type HeadArrays, headShape } from "./head/head_arrays.ts";
 import { locationCount } from "./location_grid.ts";
 
 /** What a teacher decides between. */

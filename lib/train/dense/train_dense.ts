@@ -52,7 +52,7 @@ import {
   type HeadArrays,
   readHead,
   writeHead,
-} from "./head_arrays.ts";
+} from "./head/head_arrays.ts";
 import type { Projection } from "./projection.ts";
 import { distil, STUDENT_STEPS } from "./student.ts";
 import { StudentViews } from "./student_views.ts";

@@ -8,7 +8,7 @@ import { Memory } from "../../../lib/memory.ts";
 import { lookInBlocks } from "../../../lib/model/look/blocks.ts";
 import type { LookImage, LookOptions } from "../../../lib/model/look/draws.ts";
 import type { Look } from "../../../lib/model/look/look.ts";
-import type { Proposed } from "../../../lib/model/look/proposal.ts";
+import type { Proposed } from "../../../lib/model/look/draw/proposal.ts";
 import { lookWhole } from "../../../lib/model/look/whole.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
 import type { Model } from "../../../lib/model/model.ts";

@@ -11,7 +11,7 @@ import {
   subTileLogits,
   tileLogits,
 } from "../../../lib/model/look/attention.ts";
-import { supportsOf } from "../../../lib/model/look/draw_support.ts";
+import { supportsOf } from "../../../lib/model/look/support/support.ts";
 import { subTileMap } from "../../../lib/model/look/draws.ts";
 import { lookWhole } from "../../../lib/model/look/whole.ts";
 import type { WholeLook } from "../../../lib/model/look/whole_look.ts";

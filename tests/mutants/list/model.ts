@@ -12,7 +12,7 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/look/sampler.ts",
+    file: "lib/model/look/draw/sampler.ts",
     tests: [
       "tests/model/look/blocks_test.ts",
       "tests/model/zoom_in_test.ts",
@@ -27,7 +27,7 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/look/sub_tile_draws.ts",
+    file: "lib/model/look/draw/sub_tile_draws.ts",
     tests: [
       "tests/model/look/blocks_test.ts",
       "tests/model/look/evidence_draws_test.ts",
@@ -39,14 +39,14 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/look/sampler.ts",
+    file: "lib/model/look/draw/sampler.ts",
     tests: ["tests/model/look/evidence_draws_test.ts"],
     changes: [
       ["Math.max(...counts) + 1", "Math.max(...counts)"],
     ],
   },
   {
-    file: "lib/model/look/proposal.ts",
+    file: "lib/model/look/draw/proposal.ts",
     tests: ["tests/model/look/evidence_draws_test.ts"],
     changes: [
       ["(1 - exploration) * alpha / proposal", "(1 - exploration) / proposal"],
@@ -56,7 +56,7 @@ export const MODEL: readonly MutantGroup[] = [
   },
   {
     file: "lib/model/look/draws.ts",
-    tests: ["tests/model/look/draw_support_test.ts"],
+    tests: ["tests/model/look/support/support_test.ts"],
     changes: [
       [
         "support ? support.total : locations * rows * columns",
@@ -65,8 +65,8 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/look/draw_support.ts",
-    tests: ["tests/model/look/draw_support_test.ts"],
+    file: "lib/model/look/support/support.ts",
+    tests: ["tests/model/look/support/support_test.ts"],
     changes: [
       ["if (allowed?.[tile] === 0) continue;", ""],
       ["last.last = cell;", ""],
@@ -75,8 +75,8 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/model/look/support_in_blocks.ts",
-    tests: ["tests/model/look/draw_support_test.ts"],
+    file: "lib/model/look/support/in_blocks.ts",
+    tests: ["tests/model/look/support/support_test.ts"],
     changes: [
       ["column - part.x", "column"],
       ["if (allowed?.[i] === 0) continue;", ""],
@@ -86,7 +86,7 @@ export const MODEL: readonly MutantGroup[] = [
   {
     file: "lib/model/zoom_in.ts",
     tests: [
-      "tests/train/evidence_loss_test.ts",
+      "tests/train/step/evidence_loss_test.ts",
       "tests/model/look/evidence_blocks_test.ts",
     ],
     changes: [
@@ -144,7 +144,7 @@ export const MODEL: readonly MutantGroup[] = [
     file: "lib/model/look/block_look.ts",
     tests: [
       "tests/model/look/blocks_test.ts",
-      "tests/train/block_gradients_test.ts",
+      "tests/train/step/block_gradients_test.ts",
     ],
     changes: [
       ["shares[i]! * negative", "share * negative"],
@@ -155,9 +155,9 @@ export const MODEL: readonly MutantGroup[] = [
   {
     file: "lib/model/look/look.ts",
     tests: [
-      "tests/train/micro_batch_test.ts",
-      "tests/train/block_gradients_test.ts",
-      "tests/train/step_test.ts",
+      "tests/train/step/micro_batch_test.ts",
+      "tests/train/step/block_gradients_test.ts",
+      "tests/train/step/step_test.ts",
     ],
     changes: [
       [
@@ -274,7 +274,7 @@ export const MODEL: readonly MutantGroup[] = [
   },
   {
     file: "lib/model/look/sub_tiles.ts",
-    tests: ["tests/train/micro_batch_test.ts"],
+    tests: ["tests/train/step/micro_batch_test.ts"],
     changes: [
       [
         "Math.max(1, Math.floor(pixels / area))",

@@ -49,7 +49,7 @@ export const SAMPLING: readonly MutantGroup[] = [
   },
   {
     file: "lib/sampling/entropy.ts",
-    tests: ["tests/sampling/entropy_test.ts", "tests/train/loss_test.ts"],
+    tests: ["tests/sampling/entropy_test.ts", "tests/train/step/loss_test.ts"],
     changes: [
       [
         "Math.log(p + EPSILON) + p / (p + EPSILON)",

@@ -3,8 +3,8 @@ import type { MutantGroup } from "../mutant.ts";
 
 export const TRAIN: readonly MutantGroup[] = [
   {
-    file: "lib/train/dense/bag_loss.ts",
-    tests: ["tests/train/dense/bag_loss_test.ts"],
+    file: "lib/train/dense/head/bag_loss.ts",
+    tests: ["tests/train/dense/head/bag_loss_test.ts"],
     changes: [
       [
         "Math.log(locations / count) - Math.log(objects ?? total)",
@@ -20,9 +20,9 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/dense/head_arrays.ts",
+    file: "lib/train/dense/head/head_arrays.ts",
     tests: [
-      "tests/train/dense/head_arrays_test.ts",
+      "tests/train/dense/head/head_arrays_test.ts",
       "tests/train/dense/teacher_test.ts",
     ],
     changes: [
@@ -49,8 +49,8 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/step.ts",
-    tests: ["tests/train/step_test.ts"],
+    file: "lib/train/step/step.ts",
+    tests: ["tests/train/step/step_test.ts"],
     changes: [
       [
         "tf.minimum(1, tf.div(training.clipNorm, norm))",
@@ -87,11 +87,11 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/micro_batch.ts",
+    file: "lib/train/step/micro_batch.ts",
     tests: [
-      "tests/train/micro_batch_test.ts",
-      "tests/train/block_gradients_test.ts",
-      "tests/train/step_test.ts",
+      "tests/train/step/micro_batch_test.ts",
+      "tests/train/step/block_gradients_test.ts",
+      "tests/train/step/step_test.ts",
     ],
     changes: [
       ["composed(stains, densities)", "composed(densities, stains)"],
@@ -112,8 +112,8 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/block_gradients.ts",
-    tests: ["tests/train/block_gradients_test.ts"],
+    file: "lib/train/step/block_gradients.ts",
+    tests: ["tests/train/step/block_gradients_test.ts"],
     changes: [
       ["(ofTile.get(tile) ?? 0) + tiles[i]!", "tiles[i]!"],
       ["return p * (own - mean);", "return p * own;"],
@@ -128,8 +128,8 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/loss.ts",
-    tests: ["tests/train/loss_test.ts"],
+    file: "lib/train/step/loss.ts",
+    tests: ["tests/train/step/loss_test.ts"],
     changes: [
       ["tf.sub(share, targets)", "tf.sub(targets, share)"],
       [
@@ -139,8 +139,8 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/evidence_loss.ts",
-    tests: ["tests/train/evidence_loss_test.ts"],
+    file: "lib/train/step/evidence_loss.ts",
+    tests: ["tests/train/step/evidence_loss_test.ts"],
     changes: [
       ["weight: BACKGROUND / of", "weight: BACKGROUND"],
       ["shown[row]! < 0 ? weight / counts[row]! : 0", "weight / counts[row]!"],

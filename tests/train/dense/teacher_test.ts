@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
-import { entriesOf } from "../../../lib/train/dense/array_adamw.ts";
-import { bagLoss, evidenceShares } from "../../../lib/train/dense/bag_loss.ts";
+import { entriesOf } from "../../../lib/train/dense/head/array_adamw.ts";
+import {
+  bagLoss,
+  evidenceShares,
+} from "../../../lib/train/dense/head/bag_loss.ts";
 import {
   forward,
   type HeadArrays,
-} from "../../../lib/train/dense/head_arrays.ts";
+} from "../../../lib/train/dense/head/head_arrays.ts";
 import {
   type Bag,
   stepGradients,

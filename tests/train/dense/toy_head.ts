@@ -1,5 +1,5 @@
 /** Small heads and bags by a formula. */
-import type { HeadArrays } from "../../../lib/train/dense/head_arrays.ts";
+import type { HeadArrays } from "../../../lib/train/dense/head/head_arrays.ts";
 import type { Bag } from "../../../lib/train/dense/teacher.ts";
 import { normals } from "../../finite_differences.ts";
 

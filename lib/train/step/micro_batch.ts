@@ -4,25 +4,25 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { Key } from "../../kernels/random.ts";
-import { crop } from "../image/pyramids/crop.ts";
-import { placedPart } from "../image/level_geometry.ts";
-import { orient } from "../image/pyramids/oriented.ts";
-import type { Pyramid } from "../image/pyramid.ts";
-import { composed, type DensityMatrix } from "../image/stains/stains.ts";
+import type { Key } from "../../../kernels/random.ts";
+import { crop } from "../../image/pyramids/crop.ts";
+import { placedPart } from "../../image/level_geometry.ts";
+import { orient } from "../../image/pyramids/oriented.ts";
+import type { Pyramid } from "../../image/pyramid.ts";
+import { composed, type DensityMatrix } from "../../image/stains/stains.ts";
 import {
   type ForegroundChoice,
   foregroundOf,
-} from "../image/foreground/tissue.ts";
-import type { Memory } from "../memory.ts";
-import type { Drawn, LookImage } from "../model/look/draws.ts";
-import type { Entropies, Look } from "../model/look/look.ts";
-import type { Model } from "../model/model.ts";
-import { modelSpecs } from "../model/networks.ts";
-import { normaliseRows } from "../model/normalise.ts";
-import { isTrained } from "../model/parameters.ts";
-import { score, type Scores } from "../model/zoom_in.ts";
-import type { Augmentation } from "./augmentation.ts";
+} from "../../image/foreground/tissue.ts";
+import type { Memory } from "../../memory.ts";
+import type { Drawn, LookImage } from "../../model/look/draws.ts";
+import type { Entropies, Look } from "../../model/look/look.ts";
+import type { Model } from "../../model/model.ts";
+import { modelSpecs } from "../../model/networks.ts";
+import { normaliseRows } from "../../model/normalise.ts";
+import { isTrained } from "../../model/parameters.ts";
+import { score, type Scores } from "../../model/zoom_in.ts";
+import type { Augmentation } from "../augmentation.ts";
 import { addAttentionGradients } from "./block_gradients.ts";
 import { evidenceLoss } from "./evidence_loss.ts";
 import { crossEntropy } from "./loss.ts";

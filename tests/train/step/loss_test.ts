@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
-import { negativeEntropy } from "../../lib/sampling/entropy.ts";
-import { crossEntropy } from "../../lib/train/loss.ts";
-import { maxError, testOnEngines } from "../engines.ts";
-import { assertGradients, normalTensor } from "../finite_differences.ts";
+import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
+import { negativeEntropy } from "../../../lib/sampling/entropy.ts";
+import { crossEntropy } from "../../../lib/train/step/loss.ts";
+import { maxError, testOnEngines } from "../../engines.ts";
+import { assertGradients, normalTensor } from "../../finite_differences.ts";
 
 /** The number in a scalar, which is freed. */
 async function numberOf(scalar: tf.Tensor): Promise<number> {

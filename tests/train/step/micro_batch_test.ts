@@ -1,35 +1,35 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { randomKey } from "../../kernels/random.ts";
-import { startEngine } from "../../lib/engine/select.ts";
-import { ConfigError } from "../../lib/errors.ts";
-import { predict } from "../../lib/eval/predict.ts";
-import type { Pyramid } from "../../lib/image/pyramid.ts";
-import { Memory } from "../../lib/memory.ts";
-import type { Model } from "../../lib/model/model.ts";
-import { disposeParameters } from "../../lib/model/parameters.ts";
-import { lookWhole } from "../../lib/model/look/whole.ts";
-import { score } from "../../lib/model/zoom_in.ts";
+import { randomKey } from "../../../kernels/random.ts";
+import { startEngine } from "../../../lib/engine/select.ts";
+import { ConfigError } from "../../../lib/errors.ts";
+import { predict } from "../../../lib/eval/predict.ts";
+import type { Pyramid } from "../../../lib/image/pyramid.ts";
+import { Memory } from "../../../lib/memory.ts";
+import type { Model } from "../../../lib/model/model.ts";
+import { disposeParameters } from "../../../lib/model/parameters.ts";
+import { lookWhole } from "../../../lib/model/look/whole.ts";
+import { score } from "../../../lib/model/zoom_in.ts";
 import {
   COSINE,
   LOSS,
   type StepOptions,
   SUB_TILE_ENTROPY,
   TILE_ENTROPY,
-} from "../../lib/train/micro_batch.ts";
+} from "../../../lib/train/step/micro_batch.ts";
 import {
   type BackwardPass,
   disposeBackward,
-} from "../../lib/train/backward.ts";
-import { maxError, testOnEngines } from "../engines.ts";
-import { networkScales } from "../finite_differences.ts";
-import { SyntheticPyramid } from "../image/synthetic_pyramid.ts";
-import { noiseImage, toyModel } from "../model/toy.ts";
+} from "../../../lib/train/step/backward.ts";
+import { maxError, testOnEngines } from "../../engines.ts";
+import { networkScales } from "../../finite_differences.ts";
+import { SyntheticPyramid } from "../../image/synthetic_pyramid.ts";
+import { noiseImage, toyModel } from "../../model/toy.ts";
 import {
   backwardInBlocks,
   backwardTogether,
   type MicroBatchImages,
-} from "./passes.ts";
+} from "../passes.ts";
 
 const SIZE = { width: 123, height: 91 };
 const OPTIONS: StepOptions = {

@@ -10,10 +10,10 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { ConfigError } from "../../errors.ts";
-import { EXPLORATION } from "../../sampling/evidence.ts";
-import type { Config } from "../config.ts";
-import type { Model } from "../model.ts";
+import { ConfigError } from "../../../errors.ts";
+import { EXPLORATION } from "../../../sampling/evidence.ts";
+import type { Config } from "../../config.ts";
+import type { Model } from "../../model.ts";
 
 /** How a drawn tile came to be drawn. */
 export interface TileProposal {

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { EvidenceConfig } from "../../model/config.ts";
+import type { EvidenceConfig } from "../../../model/config.ts";
 
 /** Share of the target that other classes have. */
 export const SMOOTHING = 0.05;

@@ -19,12 +19,12 @@ import {
   tileCentre,
   tileMapSize,
   viewSize,
-} from "../../image/geometry.ts";
-import type { ViewConfig } from "../config.ts";
-import type { Foreground } from "../../image/foreground/foreground.ts";
-import type { Pyramid } from "../../image/pyramid.ts";
+} from "../../../image/geometry.ts";
+import type { ViewConfig } from "../../config.ts";
+import type { Foreground } from "../../../image/foreground/foreground.ts";
+import type { Pyramid } from "../../../image/pyramid.ts";
 import { nothingToLookAt } from "./nothing_to_look_at.ts";
-import { localContrast, support } from "./support.ts";
+import { localContrast, support } from "./contrast.ts";
 
 /** The image that a support is of. */
 interface SupportedImage {

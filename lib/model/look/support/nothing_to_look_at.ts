@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ImageError } from "../../errors.ts";
+import { ImageError } from "../../../errors.ts";
 
 /** The error of a foreground that lies between the locations of a map. */
 export function nothingToLookAt(source: string): ImageError {

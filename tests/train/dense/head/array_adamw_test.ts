@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { ArrayAdamW, clipNorm } from "../../../lib/train/dense/array_adamw.ts";
-import { AdamW } from "../../../lib/train/optimizer.ts";
-import { testOnWasm } from "../../engines.ts";
-import { normals, relativeError } from "../../finite_differences.ts";
+import {
+  ArrayAdamW,
+  clipNorm,
+} from "../../../../lib/train/dense/head/array_adamw.ts";
+import { AdamW } from "../../../../lib/train/optimizer.ts";
+import { testOnWasm } from "../../../engines.ts";
+import { normals, relativeError } from "../../../finite_differences.ts";
 
 testOnWasm("ArrayAdamW moves as AdamW on the engine does", async () => {
   const start = normals(6, 1);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { randomKey } from "../../../kernels/random.ts";
-import { ImageError } from "../../../lib/errors.ts";
-import { Foreground } from "../../../lib/image/foreground/foreground.ts";
+import { randomKey } from "../../../../kernels/random.ts";
+import { ImageError } from "../../../../lib/errors.ts";
+import { Foreground } from "../../../../lib/image/foreground/foreground.ts";
 import {
   centredRegion,
   locationAt,
@@ -13,19 +13,27 @@ import {
   tileCentre,
   tileMapSize,
   viewSize,
-} from "../../../lib/image/geometry.ts";
-import { lookInBlocks } from "../../../lib/model/look/blocks.ts";
-import { localContrast } from "../../../lib/model/look/support.ts";
-import { Views } from "../../../lib/image/views.ts";
-import { Memory } from "../../../lib/memory.ts";
-import { Support } from "../../../lib/model/look/draw_support.ts";
-import { type LookOptions, subTileMap } from "../../../lib/model/look/draws.ts";
-import { supportInBlocks } from "../../../lib/model/look/support_in_blocks.ts";
-import { lookWhole } from "../../../lib/model/look/whole.ts";
-import { disposeParameters } from "../../../lib/model/parameters.ts";
-import type { Model } from "../../../lib/model/model.ts";
-import { testOnEngines, testOnWasm } from "../../engines.ts";
-import { drawnImage, noiseImage, toyModel, type ToyOptions } from "../toy.ts";
+} from "../../../../lib/image/geometry.ts";
+import { lookInBlocks } from "../../../../lib/model/look/blocks.ts";
+import { localContrast } from "../../../../lib/model/look/support/contrast.ts";
+import { Views } from "../../../../lib/image/views.ts";
+import { Memory } from "../../../../lib/memory.ts";
+import { Support } from "../../../../lib/model/look/support/support.ts";
+import {
+  type LookOptions,
+  subTileMap,
+} from "../../../../lib/model/look/draws.ts";
+import { supportInBlocks } from "../../../../lib/model/look/support/in_blocks.ts";
+import { lookWhole } from "../../../../lib/model/look/whole.ts";
+import { disposeParameters } from "../../../../lib/model/parameters.ts";
+import type { Model } from "../../../../lib/model/model.ts";
+import { testOnEngines, testOnWasm } from "../../../engines.ts";
+import {
+  drawnImage,
+  noiseImage,
+  toyModel,
+  type ToyOptions,
+} from "../../toy.ts";
 
 // Holds no image as a whole.
 const SMALL = new Memory(2 ** 18);

@@ -1,21 +1,30 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { randomKey } from "../../kernels/random.ts";
-import { composed } from "../../lib/image/stains/stains.ts";
-import { disposeParameters } from "../../lib/model/parameters.ts";
-import type { Config } from "../../lib/model/config.ts";
-import { Memory } from "../../lib/memory.ts";
-import { microBatches } from "../../lib/model/look/micro_batches.ts";
-import type { Model } from "../../lib/model/model.ts";
-import { AdamW, type ParameterStep } from "../../lib/train/optimizer.ts";
+import { randomKey } from "../../../kernels/random.ts";
+import { composed } from "../../../lib/image/stains/stains.ts";
+import { disposeParameters } from "../../../lib/model/parameters.ts";
+import type { Config } from "../../../lib/model/config.ts";
+import { Memory } from "../../../lib/memory.ts";
+import { microBatches } from "../../../lib/model/look/micro_batches.ts";
+import type { Model } from "../../../lib/model/model.ts";
+import { AdamW, type ParameterStep } from "../../../lib/train/optimizer.ts";
 import {
   lookImages,
   type StepOptions,
   type TrainingImage,
-} from "../../lib/train/micro_batch.ts";
-import { NETS, type StepReport, trainStep } from "../../lib/train/step.ts";
-import { maxError, testOnEngines } from "../engines.ts";
-import { drawnImage, JointMemory, noiseImage, toyModel } from "../model/toy.ts";
+} from "../../../lib/train/step/micro_batch.ts";
+import {
+  NETS,
+  type StepReport,
+  trainStep,
+} from "../../../lib/train/step/step.ts";
+import { maxError, testOnEngines } from "../../engines.ts";
+import {
+  drawnImage,
+  JointMemory,
+  noiseImage,
+  toyModel,
+} from "../../model/toy.ts";
 
 const OPTIONS: StepOptions = {
   rate: 1,

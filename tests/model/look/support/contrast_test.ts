@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import { localContrast, support } from "../../../lib/model/look/support.ts";
-import { normals } from "../../finite_differences.ts";
+import {
+  localContrast,
+  support,
+} from "../../../../lib/model/look/support/contrast.ts";
+import { normals } from "../../../finite_differences.ts";
 
 Deno.test("localContrast is that of a plain loop, at the borders as well", () => {
   const width = 21, height = 17;

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Size } from "../../image/geometry.ts";
+import type { Size } from "../../../image/geometry.ts";
 
 /** Px of the view around a px that it is compared with, to each side. */
 export const CONTRAST_RADIUS = 7;

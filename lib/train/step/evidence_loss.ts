@@ -6,13 +6,13 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { evidenceClasses } from "../model/head.ts";
-import type { Drawn } from "../model/look/draws.ts";
-import type { Attention } from "../model/look/look.ts";
-import type { Model } from "../model/model.ts";
-import type { SubTileEvidence } from "../model/zoom_in.ts";
-import { proposalLoss, rowsOf } from "../sampling/evidence.ts";
-import type { Draws } from "../sampling/expectation.ts";
+import { evidenceClasses } from "../../model/head.ts";
+import type { Drawn } from "../../model/look/draws.ts";
+import type { Attention } from "../../model/look/look.ts";
+import type { Model } from "../../model/model.ts";
+import type { SubTileEvidence } from "../../model/zoom_in.ts";
+import { proposalLoss, rowsOf } from "../../sampling/evidence.ts";
+import type { Draws } from "../../sampling/expectation.ts";
 import { crossEntropy, weightedSoftplus } from "./loss.ts";
 
 // Labels of .95 and .05: with 0 and 1 logits grow without bound on the few images

@@ -4,14 +4,14 @@
  *
  * @module
  */
-import { Top } from "../../../kernels/sample/top_k.ts";
-import { blockPart, mapBlocks, viewSize } from "../../image/geometry.ts";
-import type { Views } from "../../image/views.ts";
-import type { Model } from "../model.ts";
-import { foregroundPixels, Support } from "./draw_support.ts";
-import type { LookImage, LookOptions } from "./draws.ts";
-import { prepared } from "./input.ts";
-import { CONTRAST_RADIUS, localContrast } from "./support.ts";
+import { Top } from "../../../../kernels/sample/top_k.ts";
+import { blockPart, mapBlocks, viewSize } from "../../../image/geometry.ts";
+import type { Views } from "../../../image/views.ts";
+import type { Model } from "../../model.ts";
+import { foregroundPixels, Support } from "./support.ts";
+import type { LookImage, LookOptions } from "../draws.ts";
+import { prepared } from "../input.ts";
+import { CONTRAST_RADIUS, localContrast } from "./contrast.ts";
 
 /**
  * The px of highest contrast of an image; undefined if the configuration has no

@@ -1,24 +1,24 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { randomKey, RandomStream } from "../../kernels/random.ts";
-import { Memory } from "../../lib/memory.ts";
-import { lookWhole } from "../../lib/model/look/whole.ts";
-import type { WholeLook } from "../../lib/model/look/whole_look.ts";
-import type { Model } from "../../lib/model/model.ts";
-import { disposeParameters } from "../../lib/model/parameters.ts";
-import { score } from "../../lib/model/zoom_in.ts";
-import type { Draws } from "../../lib/sampling/expectation.ts";
-import { disposeBackward } from "../../lib/train/backward.ts";
-import { evidenceLoss } from "../../lib/train/evidence_loss.ts";
-import { backward, COSINE, LOSS } from "../../lib/train/micro_batch.ts";
-import { testOnEngines, testOnWasm } from "../engines.ts";
-import { normals } from "../finite_differences.ts";
+import { randomKey, RandomStream } from "../../../kernels/random.ts";
+import { Memory } from "../../../lib/memory.ts";
+import { lookWhole } from "../../../lib/model/look/whole.ts";
+import type { WholeLook } from "../../../lib/model/look/whole_look.ts";
+import type { Model } from "../../../lib/model/model.ts";
+import { disposeParameters } from "../../../lib/model/parameters.ts";
+import { score } from "../../../lib/model/zoom_in.ts";
+import type { Draws } from "../../../lib/sampling/expectation.ts";
+import { disposeBackward } from "../../../lib/train/step/backward.ts";
+import { evidenceLoss } from "../../../lib/train/step/evidence_loss.ts";
+import { backward, COSINE, LOSS } from "../../../lib/train/step/micro_batch.ts";
+import { testOnEngines, testOnWasm } from "../../engines.ts";
+import { normals } from "../../finite_differences.ts";
 import {
   noiseImage,
   toyModel,
   type ToyOptions,
   trainedParameters,
-} from "../model/toy.ts";
+} from "../../model/toy.ts";
 
 const SMOOTHING = 0.05, BACKGROUND_PROPOSAL = 0.2;
 

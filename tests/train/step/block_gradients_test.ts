@@ -1,19 +1,22 @@
 import assert from "node:assert/strict";
-import { randomKey } from "../../kernels/random.ts";
-import { Foreground } from "../../lib/image/foreground/foreground.ts";
-import { Memory } from "../../lib/memory.ts";
-import type { Model } from "../../lib/model/model.ts";
-import { disposeParameters } from "../../lib/model/parameters.ts";
-import { lookImages, type StepOptions } from "../../lib/train/micro_batch.ts";
-import { disposeBackward } from "../../lib/train/backward.ts";
-import { maxError, testOnEngines } from "../engines.ts";
-import { networkScales } from "../finite_differences.ts";
-import { noiseImage, toyModel, type ToyOptions } from "../model/toy.ts";
+import { randomKey } from "../../../kernels/random.ts";
+import { Foreground } from "../../../lib/image/foreground/foreground.ts";
+import { Memory } from "../../../lib/memory.ts";
+import type { Model } from "../../../lib/model/model.ts";
+import { disposeParameters } from "../../../lib/model/parameters.ts";
+import {
+  lookImages,
+  type StepOptions,
+} from "../../../lib/train/step/micro_batch.ts";
+import { disposeBackward } from "../../../lib/train/step/backward.ts";
+import { maxError, testOnEngines } from "../../engines.ts";
+import { networkScales } from "../../finite_differences.ts";
+import { noiseImage, toyModel, type ToyOptions } from "../../model/toy.ts";
 import {
   backwardInBlocks,
   backwardTogether,
   type MicroBatchImages,
-} from "./passes.ts";
+} from "../passes.ts";
 
 // Blocks of 15 px of the view, halo included, and one tile at a time.
 const SMALL = new Memory(2 ** 18);

@@ -8,8 +8,8 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { randomKey, RandomStream } from "../../../kernels/random.ts";
-import type { Parameters } from "../../model/parameters.ts";
+import { randomKey, RandomStream } from "../../../../kernels/random.ts";
+import type { Parameters } from "../../../model/parameters.ts";
 import { type Arrays, entriesOf } from "./array_adamw.ts";
 
 /** Its parameters, as in the model. */

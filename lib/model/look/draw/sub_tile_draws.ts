@@ -5,10 +5,10 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
-import type { Key } from "../../../kernels/random.ts";
-import type { MapSize } from "../../image/geometry.ts";
-import type { LookOptions, SubTileDraw } from "./draws.ts";
+import { attentionSoftmax } from "../../../../kernels/softmax/softmax.ts";
+import type { Key } from "../../../../kernels/random.ts";
+import type { MapSize } from "../../../image/geometry.ts";
+import type { LookOptions, SubTileDraw } from "../draws.ts";
 import { subTileLogProposals, type TileProposal } from "./proposal.ts";
 import { contrastiveWeights, drawSubTileRows } from "./sampler.ts";
 

@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { randomKey, RandomStream } from "../../../kernels/random.ts";
+import { randomKey, RandomStream } from "../../../../kernels/random.ts";
 import {
   classify,
   headSpecs,
   hiddenFeatures,
-} from "../../../lib/model/head.ts";
+} from "../../../../lib/model/head.ts";
 import {
   createParameters,
   disposeParameters,
   initialParameters,
-} from "../../../lib/model/parameters.ts";
-import { entriesOf } from "../../../lib/train/dense/array_adamw.ts";
+} from "../../../../lib/model/parameters.ts";
+import { entriesOf } from "../../../../lib/train/dense/head/array_adamw.ts";
 import {
   forward,
   freshHead,
@@ -19,11 +19,11 @@ import {
   headShape,
   readHead,
   writeHead,
-} from "../../../lib/train/dense/head_arrays.ts";
-import { preset } from "../../../lib/model/presets.ts";
-import { testOnWasm } from "../../engines.ts";
-import { normals, relativeError } from "../../finite_differences.ts";
-import { toyHead } from "./toy_head.ts";
+} from "../../../../lib/train/dense/head/head_arrays.ts";
+import { preset } from "../../../../lib/model/presets.ts";
+import { testOnWasm } from "../../../engines.ts";
+import { normals, relativeError } from "../../../finite_differences.ts";
+import { toyHead } from "../toy_head.ts";
 
 testOnWasm("forward is the head of the model", async () => {
   const head = toyHead(5, 4, 3);

@@ -4,11 +4,11 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { Model } from "../model/model.ts";
-import { channelsOf, meanUpdates } from "../model/networks.ts";
-import type { Parameters } from "../model/parameters.ts";
-import { lookAt } from "../model/look/look_at.ts";
-import type { AdamW, ParameterStep } from "./optimizer.ts";
+import type { Model } from "../../model/model.ts";
+import { channelsOf, meanUpdates } from "../../model/networks.ts";
+import type { Parameters } from "../../model/parameters.ts";
+import { lookAt } from "../../model/look/look_at.ts";
+import type { AdamW, ParameterStep } from "../optimizer.ts";
 import {
   backward,
   COSINE,

@@ -8,16 +8,16 @@ import {
   drawExpected,
   drawWithReplacement,
   NothingToDrawError,
-} from "../../../kernels/sample/with_replacement.ts";
-import type { Key } from "../../../kernels/random.ts";
+} from "../../../../kernels/sample/with_replacement.ts";
+import type { Key } from "../../../../kernels/random.ts";
 import {
   contrastiveLogWeights,
   type TopDraws,
   topGumbel,
   topValues,
-} from "../../../kernels/sample/sample.ts";
-import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
-import type { MapSize } from "../../image/geometry.ts";
+} from "../../../../kernels/sample/sample.ts";
+import { attentionSoftmax } from "../../../../kernels/softmax/softmax.ts";
+import type { MapSize } from "../../../image/geometry.ts";
 
 /** Distinct locations of a map, and how often each was drawn. */
 export interface TileCounts {

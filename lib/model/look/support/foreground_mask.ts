@@ -4,11 +4,11 @@
  *
  * @module
  */
-import type { MapBlock, MapSize } from "../../image/geometry.ts";
-import type { Config } from "../config.ts";
-import { indexInMap } from "../../sampling/streams.ts";
-import type { LookImage } from "./draws.ts";
-import type { Support } from "./draw_support.ts";
+import type { MapBlock, MapSize } from "../../../image/geometry.ts";
+import type { Config } from "../../config.ts";
+import { indexInMap } from "../../../sampling/streams.ts";
+import type { LookImage } from "../draws.ts";
+import type { Support } from "./support.ts";
 import { nothingToLookAt } from "./nothing_to_look_at.ts";
 
 /** The locations of a block of a tile map that may be drawn. */

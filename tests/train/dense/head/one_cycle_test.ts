@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { oneCycle } from "../../../lib/train/dense/one_cycle.ts";
+import { oneCycle } from "../../../../lib/train/dense/head/one_cycle.ts";
 
 Deno.test("oneCycle rises to 1, then falls to nothing, as torch's", () => {
   // torch.optim.lr_scheduler.OneCycleLR, max_lr = 1, 20 steps, pct_start 0.15

@@ -5,14 +5,14 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { ConfigError } from "../errors.ts";
-import type { Look } from "../model/look/look.ts";
-import type { Model } from "../model/model.ts";
+import { ConfigError } from "../../errors.ts";
+import type { Look } from "../../model/look/look.ts";
+import type { Model } from "../../model/model.ts";
 import {
   hasBatchStatistics,
   type StatisticUpdates,
-} from "../model/networks.ts";
-import { readFeatures, type ScoreOptions } from "../model/zoom_in.ts";
+} from "../../model/networks.ts";
+import { readFeatures, type ScoreOptions } from "../../model/zoom_in.ts";
 import { addFeatureGradients } from "./block_gradients.ts";
 
 /** Gradients of a micro-batch, and its figures for the log. */

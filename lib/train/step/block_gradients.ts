@@ -18,23 +18,23 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { attentionSoftmax } from "../../kernels/softmax/softmax.ts";
-import type { MapSize } from "../image/geometry.ts";
+import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
+import type { MapSize } from "../../image/geometry.ts";
 import {
   blockLogits,
   pick,
   subTileIndices,
   subTileLogits,
-} from "../model/look/attention.ts";
-import type { Model } from "../model/model.ts";
-import type { Drawn, SubTiles } from "../model/look/draws.ts";
-import type { BlockLook } from "../model/look/block_look.ts";
-import { type TileBatch, tileShares } from "../model/look/look.ts";
-import { features } from "../model/networks.ts";
-import type { Parameters } from "../model/parameters.ts";
-import type { BlockView } from "../model/look/tile_map.ts";
-import { entropySlope, negativeEntropy } from "../sampling/entropy.ts";
-import { indexInMap } from "../sampling/streams.ts";
+} from "../../model/look/attention.ts";
+import type { Model } from "../../model/model.ts";
+import type { Drawn, SubTiles } from "../../model/look/draws.ts";
+import type { BlockLook } from "../../model/look/block_look.ts";
+import { type TileBatch, tileShares } from "../../model/look/look.ts";
+import { features } from "../../model/networks.ts";
+import type { Parameters } from "../../model/parameters.ts";
+import type { BlockView } from "../../model/look/tile_map.ts";
+import { entropySlope, negativeEntropy } from "../../sampling/entropy.ts";
+import { indexInMap } from "../../sampling/streams.ts";
 
 /** The gradients from which those of a and b are computed. */
 export interface Upstream {

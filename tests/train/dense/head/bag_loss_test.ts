@@ -7,8 +7,8 @@ import {
   objectLoss,
   outputOf,
   probabilitiesOf,
-} from "../../../lib/train/dense/bag_loss.ts";
-import { normals, relativeError } from "../../finite_differences.ts";
+} from "../../../../lib/train/dense/head/bag_loss.ts";
+import { normals, relativeError } from "../../../finite_differences.ts";
 
 const MEAN = { sharpness: 2, objects: null };
 
