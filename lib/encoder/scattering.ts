@@ -95,7 +95,6 @@ export function scatteringEncoder(
 }
 
 /** K: features of a place. */
-/** Features of a place. */
 export function scatteringChannels(colours: Colours): number {
   const depth = DEPTH[colours];
   const order1 = depth * ANGLES * (2 * SCALES - 1);

@@ -1,5 +1,5 @@
 /**
- * The parts of a configuration, as types. The schema in config.ts checks values
+ * The parts of a configuration, as types. The schema in config_schema.ts checks values
  * against them, and the compiler checks the schema.
  *
  * @module

@@ -43,7 +43,12 @@ export function withFrozenFeatures(
 ): Config {
   const { view, network, training, evaluation } = config;
   const { stains } = training.augmentation;
-  const grid = GRIDS[config.preset] ?? gridOf(view);
+  const grid = {
+    ...GRIDS[config.preset] ?? gridOf(view),
+    ...encoder && encoder.inputSize !== null
+      ? { subTileSize: windowOf(encoder.inputSize, encoder.scale) }
+      : {},
+  };
   return parseConfig({
     ...config,
     view: {
@@ -56,6 +61,7 @@ export function withFrozenFeatures(
       ...network,
       features,
       encoder,
+      colours: stains > 0 ? "stains" : "opponent",
       attention: "learned",
       centreFeatures: false,
       head: "evidence",
@@ -77,6 +83,11 @@ export function withFrozenFeatures(
     },
     evaluation: { ...evaluation, draws: "seeded", samples: SAMPLES },
   }, `preset ${config.preset} with ${features}`);
+}
+
+/** Px of the image that an input of a fixed size shows. */
+function windowOf(inputSize: number, scale: number): number {
+  return Math.max(1, Math.round(inputSize / scale));
 }
 
 /** Locations three quarters of a sub-tile apart. */

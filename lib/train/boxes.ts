@@ -10,9 +10,10 @@ import { meets } from "../data/annotations/seen.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { RoiSource } from "../data/rois.ts";
 import { count } from "../data/table.ts";
-import { DataError } from "../errors.ts";
+import { ConfigError, DataError } from "../errors.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import type { AnnotatedCount } from "../model/checkpoint.ts";
+import type { Config } from "../model/config.ts";
 
 /** Which annotations are trained on. */
 export interface BoxOptions {
@@ -139,6 +140,18 @@ function checkEnough(
 // Px beyond an image where an object may still begin: a point on the right edge
 // has the width as its x, and some tools count px from 1.
 const EDGE = 1;
+
+/**
+ * Checks that a configuration learns from annotated objects.
+ *
+ * @throws {ConfigError} If it does not.
+ */
+export function checkLearnsFromBoxes({ training }: Config): void {
+  if (training.dense !== null) return;
+  throw new ConfigError(
+    "Cannot train on annotated objects with training.dense=null, which learns from labels alone: train on frozen features (--encoder FILE.onnx, or --features scattering), or leave out --boxes",
+  );
+}
 
 /**
  * Checks that the objects lie in their images. Those that reach over an edge

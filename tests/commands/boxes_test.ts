@@ -9,7 +9,6 @@ import {
   folderOfFile,
   inParallel,
   remarks,
-  SMALL,
   succeed,
   zoomin,
 } from "./process.ts";
@@ -17,6 +16,14 @@ import {
 const DATA = ["--data", "set/manifest.csv"];
 // Of 12 training images 2 choose the epoch; half of the others are positive.
 const BOXES = ["--boxes", "coco.json"];
+
+// Frozen features, which learn from boxes; without copies in other colours.
+const FROZEN = [
+  ...["--preset", "needle", "--features", "scattering"],
+  ...["view.samples=4", "evaluation.samples=4", "training.validation=0.2"]
+    .flatMap((setting) => ["--set", setting]),
+  ...["--set", "training.dense.copies=0", "--backend", "wasm"],
+];
 
 /** The needle set, its regions as COCO, and a manifest with a column rois. */
 const folder = folderOfFile(async (folder) => {
@@ -55,7 +62,7 @@ const folder = folderOfFile(async (folder) => {
 });
 
 function training(out: string, ...more: string[]): string[] {
-  return ["train", ...DATA, "--out", out, ...SMALL, "--epochs", "1", ...more];
+  return ["train", ...DATA, "--out", out, ...FROZEN, "--epochs", "1", ...more];
 }
 
 Deno.test("train --boxes: counted in log, checkpoint and report", async () => {
@@ -93,7 +100,7 @@ Deno.test("train --boxes: counted in log, checkpoint and report", async () => {
   );
   assert.deepEqual(JSON.parse(json.stdout).annotated, count);
 
-  const resume = training("run", "--resume", "--epochs", "2");
+  const resume = training("run", "--resume");
   await inParallel<[string[], RegExp]>([
     [
       [],
@@ -170,6 +177,11 @@ Deno.test("train --boxes: what cannot be used is told in one line", async () => 
       /boxes of 9 images: \S+coco\.json has objects in only 5 training images/,
     ],
     [bare, /bare\.csv has no annotations; name a file for some images/],
+    [
+      [...BOXES, "--set", "training.dense=null"],
+      /training\.dense: is needed for network\.features = scattering/,
+      2,
+    ],
   ], async ([flags, message, code = 1]) => {
     const result = await zoomin(folder, ...training("none", ...flags));
     assertFails(result, { code, message });

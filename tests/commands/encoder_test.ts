@@ -70,3 +70,26 @@ Deno.test("a missing file is named before anything is fetched", async () => {
     message: /^Cannot use none\.onnx as an encoder: there is no such file$/,
   });
 });
+
+Deno.test("train takes one choice of frozen features", async () => {
+  const train = ["train", "--data", "manifest.csv", "--out", "run"];
+  const both = ["--encoder", "a.onnx", "--features", "scattering"];
+  const config = ["--config", "config.json"];
+  for (
+    const [flags, message] of [
+      [both, /^Both --encoder and --features were given: give one of them$/],
+      [
+        [...config, "--features", "scattering"],
+        /^config\.json names the features already: leave out --features, or /,
+      ],
+      [
+        [...config, "--encoder", "a.onnx"],
+        /^config\.json names the features already: leave out --encoder, or /,
+      ],
+      [["--features", "lenet"], /^--features must be scattering or dictionary/],
+    ] as const
+  ) {
+    const result = await zoomin(folder, ...train, ...flags);
+    assertFailsInOneLine(result, { code: 2, message });
+  }
+});

@@ -6,6 +6,7 @@ import { type ManifestEntry, readManifest } from "../../lib/data/manifest.ts";
 import { readRois, readRoisOf, type RoiSource } from "../../lib/data/rois.ts";
 import { DataError } from "../../lib/errors.ts";
 import { ImageCache } from "../../lib/image/image_cache.ts";
+import { withFrozenFeatures } from "../../lib/model/frozen_settings.ts";
 import { preset } from "../../lib/model/presets.ts";
 import {
   annotatedCount,
@@ -148,7 +149,10 @@ Deno.test("one file of all images: those of test images do not reach the trainin
     const source = await readRoisOf(file, manifest);
     const data = await runData({
       manifest,
-      config: { ...preset("needle"), referenceClass: null },
+      config: {
+        ...withFrozenFeatures(preset("needle"), "scattering", null),
+        referenceClass: null,
+      },
       seed: 0,
       folder: join(folder, "run"),
       test: 0.2,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { ConfigError, oneLine, UsageError } from "../../errors.ts";
 import { spelled } from "../../files.ts";
 import {
@@ -14,7 +15,7 @@ import {
 import { encoderSettings } from "../../encoder/inspect.ts";
 import { withFrozenFeatures } from "../../model/frozen_settings.ts";
 import { preset, presetNames } from "../../model/presets.ts";
-import { type FlagValues, integer, text, texts } from "./flags.ts";
+import { type FlagValues, integer, oneOf, text, texts } from "./flags.ts";
 
 /** Flags of {@linkcode configFrom}. */
 export const CONFIG_FLAGS = {
@@ -35,6 +36,11 @@ export const CONFIG_FLAGS = {
     "change one value, e.g. training.learningRate=0.0005",
   ),
   epochs: integer("N", "short for --set training.epochs=N"),
+  features: oneOf(
+    ["scattering", "dictionary"] as const,
+    "NAME",
+    "train on fixed filters (scattering) or on patches of the images (dictionary), which need no download",
+  ),
   encoder: text(
     "FILE.onnx",
     "train on the features of this pretrained network, which stays as it is (docs/encoders.md)",
@@ -49,7 +55,7 @@ export const CONFIG_FLAGS = {
  * @throws {ConfigError | UsageError} Naming the field or the flag.
  */
 export async function configFrom(
-  { config: given, preset: name, set, epochs, encoder, foreground }:
+  { config: given, preset: name, set, epochs, foreground, ...frozen }:
     & FlagValues<typeof CONFIG_FLAGS>
     & { foreground: string | undefined },
   resumed?: string,
@@ -59,14 +65,10 @@ export async function configFrom(
       "Both --preset and --config were given: give one of them",
     );
   }
-  if (given !== undefined && encoder !== undefined) {
-    throw new UsageError(
-      "Both --encoder and --config were given: the configuration names its own encoder, leave out --encoder",
-    );
-  }
   const file = given ?? (name === undefined ? resumed : undefined);
+  checkFrozen(frozen, file);
   const base = file === undefined
-    ? await withEncoder(preset(name ?? "colon"), encoder)
+    ? await withFrozen(preset(name ?? "colon"), frozen)
     : file === given
     ? await readChanges(file)
     : await readConfig(file);
@@ -78,13 +80,42 @@ export async function configFrom(
   ]);
 }
 
-/** A preset with the network in `file` in the place of its features, if given. */
-async function withEncoder(
-  config: Config,
+/** `--encoder` and `--features`. */
+type FrozenChoice = Pick<
+  FlagValues<typeof CONFIG_FLAGS>,
+  "encoder" | "features"
+>;
+
+/** @throws {UsageError} If both are given, or one beside a configuration. */
+function checkFrozen(
+  { encoder, features }: FrozenChoice,
   file: string | undefined,
+): void {
+  if (encoder !== undefined && features !== undefined) {
+    throw new UsageError(
+      "Both --encoder and --features were given: give one of them",
+    );
+  }
+  const flag = encoder !== undefined
+    ? "--encoder"
+    : features !== undefined
+    ? "--features"
+    : undefined;
+  if (flag === undefined || file === undefined) return;
+  throw new UsageError(
+    `${file} names the features already: leave out ${flag}, or give --preset in the place of --config or --resume`,
+  );
+}
+
+/** A preset with frozen features in the place of its own, if chosen. */
+async function withFrozen(
+  config: Config,
+  { encoder, features }: FrozenChoice,
 ): Promise<Config> {
-  if (file === undefined) return config;
-  const settings = await encoderSettings(await spelled(file));
+  if (features !== undefined) return withFrozenFeatures(config, features, null);
+  if (encoder === undefined) return config;
+  // A checkpoint is used from any folder.
+  const settings = await encoderSettings(resolve(await spelled(encoder)));
   return withFrozenFeatures(config, "encoder", settings);
 }
 

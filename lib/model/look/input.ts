@@ -47,7 +47,7 @@ export function prepared(
   raw: tf.Tensor4D,
   regions: readonly Region[],
   { gain = 1, densities = null, pyramid }: Appearance,
-  { normalisation }: Model,
+  { normalisation }: Pick<Model, "normalisation">,
 ): tf.Tensor4D {
   if (gain === 1 && !densities && !normalisation) return raw;
   return tf.tidy(() => {

@@ -8,6 +8,10 @@
  */
 import { randomKey } from "../../../kernels/random.ts";
 import type { ManifestEntry } from "../../data/manifest.ts";
+import {
+  type ForegroundChoice,
+  foregroundOf,
+} from "../../image/foreground/tissue.ts";
 import type { ImageCache } from "../../image/image_cache.ts";
 import { openAtMpp } from "../../image/resampled.ts";
 import type { Memory } from "../../memory.ts";
@@ -31,6 +35,8 @@ export interface CorrectionOptions {
   cache: ImageCache;
   memory: Memory;
   seed: number;
+  /** Foreground that is drawn from; the configuration's if omitted. */
+  foreground?: ForegroundChoice | undefined;
   /** Awaited before each image. */
   beforeImage?: () => Promise<void>;
   signal?: AbortSignal | undefined;
@@ -76,7 +82,7 @@ function spread(
   outputs: number,
   { image: { grid, indices } }: ImageBag,
 ): Float64Array {
-  const all = new Float64Array(locationCount(grid) * outputs);
+  const all = new Float64Array(locationCount(grid) * outputs).fill(-Infinity);
   indices.forEach((location, i) =>
     all.set(logits.subarray(i * outputs, (i + 1) * outputs), location * outputs)
   );
@@ -88,13 +94,19 @@ async function looks(
   model: Model,
   entry: ManifestEntry,
   index: number,
-  { cache, memory, seed, signal }: CorrectionOptions,
+  { cache, memory, seed, foreground: choice, signal }: CorrectionOptions,
 ): Promise<Drawn[]> {
-  const { mpp, evaluation: { samples } } = model.config;
+  const { mpp, view, evaluation: { samples } } = model.config;
   const pyramid = await openAtMpp(cache, entry, mpp, signal);
   try {
+    const foreground = await foregroundOf(
+      pyramid,
+      choice ?? { kind: view.foreground },
+      signal,
+    );
     const images = Array.from({ length: REPEATS }, (_, repeat) => ({
       pyramid,
+      foreground,
       key: randomKey(seed, CORRECTION, index, repeat),
     }));
     const found: Drawn[] = [];

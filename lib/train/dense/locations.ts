@@ -17,6 +17,8 @@ import type { ImageCache } from "../../image/image_cache.ts";
 import type { Pyramid } from "../../image/pyramid.ts";
 import { openAtMpp } from "../../image/resampled.ts";
 import { Views } from "../../image/views.ts";
+import { prepared } from "../../model/look/input.ts";
+import type { Model } from "../../model/model.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
 import { nothingToLookAt } from "../../model/look/support/nothing_to_look_at.ts";
@@ -57,6 +59,8 @@ export interface LocationOptions {
   cache: ImageCache;
   memory: Memory;
   features: LocationFeatures;
+  /** Of the views, as the draws see them. */
+  normalisation: Model["normalisation"];
   foreground?: ForegroundChoice | undefined;
   boxes?: TrainingBoxes | undefined;
   signal?: AbortSignal | undefined;
@@ -199,10 +203,13 @@ export class Locations {
     foreground: Foreground | undefined,
     support: number,
   ): Promise<Support> {
-    const { memory, signal, config: { view } } = this.#options;
+    const { memory, signal, normalisation, config: { view } } = this.#options;
     const views = await Views.open(pyramid, { memory, signal });
     try {
-      const shown = await views.whole(view.scale1, { signal });
+      const { width, height } = pyramid;
+      const raw = await views.whole(view.scale1, { signal });
+      const all = [{ x: 0, y: 0, width, height }];
+      const shown = prepared(raw, all, { pyramid }, { normalisation });
       const pixels = await shown.data() as Float32Array;
       shown.dispose();
       const image = { pyramid, foreground };

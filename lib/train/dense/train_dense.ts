@@ -9,6 +9,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { CheckpointError, ConfigError, TrainingError } from "../../errors.ts";
@@ -133,6 +134,7 @@ class DenseRun {
     this.#locations = new Locations({
       ...options,
       features,
+      normalisation: model.normalisation,
       boxes: data.boxes,
     });
   }
@@ -165,13 +167,24 @@ class DenseRun {
         `Cannot resume ${folder} with seed ${seed}: it was started with seed ${checkpoint.seed}; give that one, or another folder`,
       );
     }
+    const { phase } = trainer as { phase: Phase };
+    if (
+      phase !== "start" && !isDeepStrictEqual(model.config.training, training)
+    ) {
+      disposeParameters(model.parameters);
+      throw new CheckpointError(
+        `Cannot resume ${folder} with other settings of training: its head is trained; give another --out`,
+      );
+    }
     const run = new DenseRun(data, options, {
       ...model,
       config: { ...model.config, training },
       calibration: null, // of the student that is yet to come
     });
-    run.#phase = (trainer as { phase: Phase }).phase;
+    run.#phase = phase;
     run.#figures = metrics;
+    // A run that is done keeps its log, with its result.
+    if (phase === "student") return run;
     await run.#log.resume(checkpoint.epoch, { type: "run", ...environment });
     return run;
   }

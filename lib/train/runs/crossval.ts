@@ -36,6 +36,7 @@ import {
   boxesRecord,
   type BoxOptions,
   checkBoxes,
+  checkLearnsFromBoxes,
   trainingBoxes,
 } from "../boxes.ts";
 import { startClock } from "../clock.ts";
@@ -307,9 +308,11 @@ type FoldData = ReturnType<typeof foldData>;
 /** `data` with the boxes of its training images, if they are asked for. */
 async function withBoxes(
   data: FoldData,
-  { boxes, config: { referenceClass }, seed }: CrossValidationOptions,
+  { boxes, config, seed }: CrossValidationOptions,
 ): Promise<FoldData> {
   if (!boxes) return data;
+  checkLearnsFromBoxes(config);
+  const { referenceClass } = config;
   const { train, validation, test } = data;
   const others = [...validation, ...test];
   const sides = { train, others, referenceClass, seed };

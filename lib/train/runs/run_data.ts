@@ -15,7 +15,11 @@ import {
 import { DataError, UsageError } from "../../errors.ts";
 import { writeJson } from "../../files.ts";
 import type { Config } from "../../model/config.ts";
-import { type BoxOptions, trainingBoxes } from "../boxes.ts";
+import {
+  type BoxOptions,
+  checkLearnsFromBoxes,
+  trainingBoxes,
+} from "../boxes.ts";
 import type { TrainingData } from "../trainer.ts";
 
 /** Files of a run's folder, beside the log and the checkpoints. */
@@ -49,7 +53,7 @@ export interface RunDataOptions {
  * @throws {DataError | UsageError}
  */
 export function checkReference(
-  { referenceClass, training }: Config,
+  { referenceClass, training, network }: Config,
   { classes, path }: Manifest,
 ): void {
   if (classes.length < 2) {
@@ -60,7 +64,8 @@ export function checkReference(
     );
   }
   if (referenceClass === null || classes.includes(referenceClass)) return;
-  if (training.contrastiveFrom === null) return; // nothing refers to it
+  const { contrastiveFrom } = training;
+  if (contrastiveFrom === null && network.head === "mean") return; // not used
   throw new UsageError(
     `Cannot use the reference class "${referenceClass}" of the configuration: the labels of ${path} are ${
       classes.join(", ")
@@ -106,6 +111,7 @@ export async function runData(
     await checkLeaks([...sides.train, ...sides.validation]);
   }
   const aside = entries.filter(({ split }) => split === "test");
+  if (boxes) checkLearnsFromBoxes(config);
   const annotated = boxes && await trainingBoxes({
     train: sides.train,
     others: [...sides.validation, ...aside],

@@ -37,6 +37,7 @@ async function locations(
       ignored: 0,
     };
     const all = new Locations({
+      normalisation: null,
       config: toyConfig({}, view),
       cache,
       memory: new Memory(),
