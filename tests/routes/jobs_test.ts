@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { withFrozenFeatures } from "../../lib/model/frozen_settings.ts";
+import { preset } from "../../lib/model/presets.ts";
 import { join } from "node:path";
 import { trainedSchema } from "../../lib/serve/schemas.ts";
 import {
@@ -27,6 +29,18 @@ function training(name: string, more: Record<string, unknown> = {}) {
     ...more,
   };
 }
+
+/** A configuration that names a file of the server. */
+const WITH_ENCODER = withFrozenFeatures(preset("needle"), "encoder", {
+  path: "/etc/passwd",
+  sha256: "0".repeat(64),
+  scale: 1,
+  inputSize: null,
+  mean: [0, 0, 0],
+  deviation: [1, 1, 1],
+  outputs: [{ name: "s8", window: 0, pooling: "mean" }],
+  channels: 8,
+});
 
 async function accepted(response: Response): Promise<JobDocument> {
   const job = await response.json();
@@ -355,6 +369,12 @@ Deno.test("a job that cannot be done is refused, and the field named", async () 
       training("x", { settings: { "training.rate": 1 } }),
       400,
       "settings",
+    ],
+    [ // a client must not learn which files there are
+      "train",
+      training("x", { preset: undefined, config: WITH_ENCODER }),
+      400,
+      "config",
     ],
     ["train", training("x", { epochs: -1 }), 400, "epochs"],
     ["train", training("../x"), 400, "name"],

@@ -92,7 +92,9 @@ export class JobChecks {
 
 function baseConfig({ preset: name, config }: TrainRequest): Config {
   if (config === undefined) return preset(name ?? "colon");
-  if (name === undefined) return parseConfig(config, "the configuration");
+  if (name === undefined) {
+    return withoutFile(parseConfig(config, "the configuration"));
+  }
   throw new ConfigError(
     "Both a preset and a configuration were given: give one of them",
   );
@@ -102,10 +104,18 @@ function changed(
   base: Config,
   { settings = {}, epochs }: TrainRequest,
 ): Config {
-  return withSettings(base, [
+  return withoutFile(withSettings(base, [
     ...Object.entries(settings).map(([key, value]) =>
       `${key}=${JSON.stringify(value)}`
     ),
     ...(epochs === undefined ? [] : [`training.epochs=${epochs}`]),
-  ]);
+  ]));
+}
+
+/** `config`, if it names no file of this machine: clients must not look for one. */
+function withoutFile(config: Config): Config {
+  if (config.network.encoder === null) return config;
+  throw new ConfigError(
+    "Cannot train with network.encoder in a request: train on the command line, and serve the checkpoint",
+  );
 }
