@@ -127,7 +127,7 @@ export type {
   Pictures,
 } from "./encoder/encoder.ts";
 export { FeatureCache, type FeatureSource } from "./encoder/cache.ts";
-export { encoderSettings } from "./encoder/inspect.ts";
+export { encoderSettings, type ObjectSize } from "./encoder/inspect.ts";
 export { withFrozenFeatures } from "./model/frozen_settings.ts";
 export type { FrozenFeatures } from "./model/config.ts";
 export { preset, presetNames } from "./model/presets.ts";

@@ -14,6 +14,7 @@ import {
   unusable,
 } from "./onnx/network.ts";
 import { type Declared, type OnnxEngine, Session } from "./onnx/runtime.ts";
+import { pooledChannels } from "./pooling.ts";
 
 /** An output, as far as it can be used. */
 export interface InspectedOutput extends Declared {
@@ -58,21 +59,38 @@ const DEVIATION: Triple = [0.229, 0.224, 0.225];
 
 type Triple = [number, number, number];
 
+/**
+ * Size of the objects that features should show: `common` for some 20 px, `tiny`
+ * for 5 to 15 px, which a mean over a larger window would hide.
+ */
+export type ObjectSize = "common" | "tiny";
+
 /** Strides that are used of a network over maps, and windows about a place, px. */
-const WINDOWS: readonly [stride: number, window: number][] = [
-  [8, 28],
-  [16, 24],
-  [32, 0],
-];
+const WINDOWS: Record<
+  ObjectSize,
+  readonly (Omit<EncoderOutput, "name"> & { stride: number })[]
+> = {
+  common: [
+    { stride: 8, window: 28, pooling: "mean" },
+    { stride: 16, window: 24, pooling: "mean" },
+    { stride: 32, window: 0, pooling: "mean" },
+  ],
+  tiny: [
+    { stride: 4, window: 12, pooling: "both" },
+    { stride: 8, window: 12, pooling: "both" },
+    { stride: 16, window: 24, pooling: "mean" },
+  ],
+};
 const MAPS_SCALE = 2; // px of the input for each level-0 px
 const RUNS = 5;
 
 /**
  * Settings to begin with: means and deviations from the file's metadata, else
  * ImageNet's. A network over maps of any size is used at twice the resolution, at
- * strides 8, 16 and 32; another sees a window, and gives its vector or class
- * token.
+ * strides 8, 16 and 32, or 4, 8 and 16 for tiny objects; another sees a window, and
+ * gives its vector or class token.
  *
+ * @param objects size of the objects that the features should show.
  * @throws {EncoderError} If the file is of no use.
  *
  * @example
@@ -81,8 +99,11 @@ const RUNS = 5;
  * const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
  * ```
  */
-export async function encoderSettings(path: string): Promise<EncoderConfig> {
-  return await withNetwork(path, {}, ({ settings }) => settings);
+export async function encoderSettings(
+  path: string,
+  objects: ObjectSize = "common",
+): Promise<EncoderConfig> {
+  return await withNetwork(path, { objects }, ({ settings }) => settings);
 }
 
 /**
@@ -135,7 +156,9 @@ interface Opened {
 
 async function withNetwork<T>(
   path: string,
-  { engine = "wasm", threads }: InspectOptions,
+  { engine = "wasm", threads, objects = "common" }: InspectOptions & {
+    objects?: ObjectSize;
+  },
   use: (opened: Opened) => T | Promise<T>,
 ): Promise<T> {
   const facts = await readOnnxFacts(path);
@@ -146,7 +169,7 @@ async function withNetwork<T>(
     const side = input.height ?? input.width ?? TRIAL_SIZE;
     const tried = await usable(session, { input, side, path });
     const settings = {
-      ...chosen(tried, { input, side, facts, path }),
+      ...chosen(tried, { input, side, facts, path, objects }),
       sha256: await onnxHash(path, facts),
     };
     return await use({ facts, session, input, tried, side, settings });
@@ -188,19 +211,20 @@ function strideOf(output: NetworkOutput | undefined): number | null {
 /** Settings to begin with, but for the hash. */
 function chosen(
   tried: readonly NetworkOutput[],
-  { input, side, facts, path }: {
+  { input, side, facts, path, objects }: {
     input: NetworkInput;
     side: number;
     facts: OnnxFacts;
     path: string;
+    objects: ObjectSize;
   },
 ): EncoderConfig {
   const isFixed = (input.height ?? input.width) !== undefined;
-  const maps = isFixed ? [] : mapsOf(tried);
+  const maps = isFixed ? [] : mapsOf(tried, objects);
   const used = maps.length > 0 ? maps : windowOutputs(tried, side);
-  const channels = used.reduce((sum, { name }) => {
+  const channels = used.reduce((sum, { name, pooling }) => {
     const output = tried.find((one) => one.name === name)!;
-    return sum + output.channels;
+    return sum + pooledChannels(output.channels, pooling);
   }, 0);
   return {
     path,
@@ -214,13 +238,16 @@ function chosen(
 }
 
 /** Maps of whole strides: of those that are known to serve, else all. */
-function mapsOf(tried: readonly NetworkOutput[]): EncoderOutput[] {
+function mapsOf(
+  tried: readonly NetworkOutput[],
+  objects: ObjectSize,
+): EncoderOutput[] {
   const maps = tried.filter(({ kind, cell }) =>
     kind === "maps" && cell.x === cell.y && Number.isInteger(cell.x)
   );
-  const known = WINDOWS.flatMap(([stride, window]) =>
+  const known = WINDOWS[objects].flatMap(({ stride, ...pooled }) =>
     maps.filter(({ cell }) => cell.x === stride)
-      .map(({ name }): EncoderOutput => ({ name, window, pooling: "mean" }))
+      .map(({ name }): EncoderOutput => ({ name, ...pooled }))
   );
   return known.length > 0
     ? known

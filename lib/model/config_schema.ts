@@ -86,6 +86,10 @@ const networkSchema = z.strictObject({
     .describe(
       "what scattering filters: stains are those of H&E; opponent colours are for all else",
     ),
+  components: count.nullable().default(64)
+    .describe(
+      "principal components of frozen features that the head reads; null: all features, standardised",
+    ),
   pooling: z.enum(["mean", "max"]).default("mean")
     .describe("of the last maps of a trained network"),
   unitLength: z.boolean().default(true)
@@ -173,6 +177,8 @@ const trainingSchema = z.strictObject({
       .describe("copies of each training image with changed colours"),
     locations: count
       .describe("locations of an image that a step sees"),
+    dropout: z.boolean().default(true)
+      .describe("leave out a quarter of the head's inputs and hidden units"),
   }).nullable().default(null)
     .describe("train a head of frozen features on all locations"),
 }) satisfies z.ZodType<TrainingConfig>;

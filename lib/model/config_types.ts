@@ -69,6 +69,12 @@ export interface NetworkConfig {
    * `opponent` colours, for pictures that are not stained.
    */
   colours: "stains" | "opponent";
+  /**
+   * Principal components of frozen features that the head reads; null: all
+   * features, standardised. Textures need few; a rare object is hardly among the
+   * components of most variance.
+   */
+  components: number | null;
   /** Pooling of the last maps of a trained f. */
   pooling: "mean" | "max";
   /** Scales the features of a trained f to length 1. */
@@ -143,6 +149,8 @@ export interface DenseConfig {
   copies: number;
   /** Locations of an image that a step sees, drawn at random. */
   locations: number;
+  /** Leaves out a quarter of the head's inputs and hidden units in each step. */
+  dropout: boolean;
 }
 
 /** The training. */

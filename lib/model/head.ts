@@ -5,18 +5,16 @@
  *     evidence  z_i = W h_i + b of each sub-tile; lib/sampling/evidence.ts makes
  *               the image's logits of them. A background class has no logit.
  *
- * Trained features are h themselves. Frozen ones are projected to fewer numbers
- * (standardised, then principal components), which stays as it was fitted, and
- * pass one hidden layer.
+ * Trained features are h themselves. Frozen ones are standardised and projected
+ * to principal components, if the configuration wants fewer numbers, which stays
+ * as it was fitted, and pass one hidden layer.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { type Config, isFrozen } from "./config.ts";
+import { type Config, isFrozen, type NetworkConfig } from "./config.ts";
 import type { Parameters, ParameterSpec } from "./parameters.ts";
 
-/** Principal components of frozen features that are kept. */
-export const COMPONENTS = 64;
 /** Units of the hidden layer. */
 export const HIDDEN = 32;
 
@@ -60,7 +58,9 @@ export function headSpecs(
     fanIn: inputs,
   };
   return [
-    ...isFrozen(network.features) ? hiddenSpecs(channels) : [],
+    ...isFrozen(network.features)
+      ? hiddenSpecs(channels, componentCount(network, channels))
+      : [],
     ...isFrozen(network.features) ? CORRECTION_SPECS : [],
     {
       name: "g/weight",
@@ -94,8 +94,15 @@ export function correctedEvidence(
   );
 }
 
-function hiddenSpecs(channels: number): ParameterSpec[] {
-  const components = Math.min(COMPONENTS, channels);
+/** Numbers that the hidden layer reads of a location, of `channels` features. */
+export function componentCount(
+  { components }: Pick<NetworkConfig, "components">,
+  channels: number,
+): number {
+  return Math.min(components ?? channels, channels);
+}
+
+function hiddenSpecs(channels: number, components: number): ParameterSpec[] {
   const project = { kind: "fixed", fanIn: channels } as const;
   const hidden = { fanIn: components } as const;
   return [

@@ -26,6 +26,7 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
     centreFeatures: false, // [T]
     encoder: null,
     colours: "stains", // not used by this network
+    components: 64, // not used by this network
     pooling: "mean", // [T]
     unitLength: true, // [T]
     head: "mean", // [T]

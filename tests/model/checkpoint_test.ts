@@ -96,7 +96,12 @@ testOnEngines(
         network: { features: "scattering", head: "evidence" },
         training: {
           contrastiveFrom: null,
-          dense: { maxLocations: 900, copies: 1, locations: 100 },
+          dense: {
+            maxLocations: 900,
+            copies: 1,
+            locations: 100,
+            dropout: true,
+          },
         },
         classes: ["negative", "A", "B"],
       });

@@ -13,7 +13,10 @@ import {
   withSettings,
 } from "../../model/config.ts";
 import { encoderSettings } from "../../encoder/inspect.ts";
-import { withFrozenFeatures } from "../../model/frozen_settings.ts";
+import {
+  objectSizeOf,
+  withFrozenFeatures,
+} from "../../model/frozen_settings.ts";
 import { preset, presetNames } from "../../model/presets.ts";
 import { type FlagValues, integer, oneOf, text, texts } from "./flags.ts";
 
@@ -115,7 +118,8 @@ async function withFrozen(
   if (features !== undefined) return withFrozenFeatures(config, features, null);
   if (encoder === undefined) return config;
   // A checkpoint is used from any folder.
-  const settings = await encoderSettings(resolve(await spelled(encoder)));
+  const path = resolve(await spelled(encoder));
+  const settings = await encoderSettings(path, objectSizeOf(config));
   return withFrozenFeatures(config, "encoder", settings);
 }
 

@@ -27,7 +27,8 @@ export interface BagOptions {
   locations: Locations;
   /** K. */
   channels: number;
-  components: number;
+  /** Principal components that are kept; null: all features, standardised. */
+  components: number | null;
   /** Copies of each training image, the one as it is included. */
   copies: number;
   seed: number;

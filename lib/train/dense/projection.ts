@@ -1,7 +1,7 @@
 /**
- * The projection of frozen features: standardised by channel, then principal
- * components, each divided by the fourth root of its variance, which is half way
- * to whitening. It is folded into one matrix, which the head applies.
+ * The projection of frozen features: standardised by channel, then, unless all are
+ * kept, principal components, each divided by the fourth root of its variance,
+ * which is half way to whitening. It is folded into one matrix, which the head applies.
  *
  * @module
  */
@@ -28,14 +28,16 @@ export interface Projection {
  * Fits a projection.
  *
  * @param rows `[count, channels]`, at least one.
- * @param components at most `channels`; those without variance are zero.
+ * @param components at most `channels`; those without variance are zero. Null: the
+ *   standardised channels themselves.
  */
 export async function fitProjection(
   rows: Float32Array,
   channels: number,
-  components: number,
+  components: number | null,
 ): Promise<Projection> {
   const { mean, deviation } = moments(rows, channels);
+  if (components === null) return standardised({ mean, deviation });
   const covariance = await covarianceOf(rows, { mean, deviation });
   const eigen = leadingEigen(covariance, channels, components);
   return folded(eigen, { mean, deviation });
@@ -77,6 +79,17 @@ async function covarianceOf(
   } finally {
     covariance.dispose();
   }
+}
+
+/** Each channel less its mean, divided by its deviation. */
+function standardised({ mean, deviation }: Moments): Projection {
+  const channels = mean.length;
+  const weight = new Float32Array(channels * channels);
+  deviation.forEach((value, c) => weight[c * channels + c] = 1 / value);
+  return {
+    weight,
+    bias: Float32Array.from(mean, (m, c) => -m / deviation[c]!),
+  };
 }
 
 function folded(

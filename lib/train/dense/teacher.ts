@@ -54,6 +54,8 @@ export interface TeacherOptions {
   >;
   /** Locations of an image that a step sees. */
   locations: number;
+  /** Leaves out a quarter of the inputs and hidden units. */
+  dropout: boolean;
   /** Weight of each class in the loss. */
   classWeights: readonly number[];
   seed: number;
@@ -161,10 +163,7 @@ function moveHead(
   bags: StepBags,
   settings: StepSettings,
 ): { loss: number; correct: number; norm: number } {
-  const { gradients, ...report } = stepGradients(head, bags, {
-    ...settings,
-    dropout: settings.random,
-  });
+  const { gradients, ...report } = stepGradients(head, bags, settings);
   const { learningRate, weightDecay, clipNorm: most } = settings.training;
   const norm = clipNorm(gradients, most);
   optimizer.step(gradients, {
@@ -183,15 +182,11 @@ interface SeenBag {
   gradient: Float64Array;
 }
 
-/**
- * The loss of a step, and its gradients.
- *
- * @param settings.dropout none if omitted.
- */
+/** The loss of a step, and its gradients. */
 export function stepGradients(
   head: HeadArrays,
   { batch, annotated }: StepBags,
-  settings: Omit<StepSettings, "rate"> & { dropout?: RandomStream },
+  settings: Omit<StepSettings, "rate">,
 ): { loss: number; correct: number; gradients: HeadArrays } {
   const { evidence, reference, classWeights, dropout } = settings;
   const { outputs } = headShape(head);
@@ -219,7 +214,7 @@ export function stepGradients(
   for (const { pass, gradient } of [...bags, ...close]) {
     addGradients(gradients, head, pass, {
       upstream: gradient,
-      dropout: dropout !== undefined,
+      dropout,
     });
   }
   return { loss, correct, gradients };
@@ -229,7 +224,7 @@ function seen(
   head: HeadArrays,
   bag: Bag,
   places: Uint32Array,
-  { random, dropout }: { random: RandomStream; dropout?: RandomStream },
+  { random, dropout }: Omit<StepSettings, "rate">,
 ): SeenBag {
   const { components, outputs } = headShape(head);
   const features = bag.copies[random.below(bag.copies.length)]!;
@@ -243,7 +238,7 @@ function seen(
   const { objects } = bag;
   return {
     bag,
-    pass: forward(head, inputs, dropout),
+    pass: forward(head, inputs, dropout ? random : undefined),
     objects: objects && Uint8Array.from(places, (place) => objects[place]!),
     gradient: new Float64Array(places.length * outputs),
   };

@@ -21,7 +21,7 @@ import {
 } from "../../model/checkpoint.ts";
 import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
-import { COMPONENTS, CORRECTION, RARE_BIAS } from "../../model/head.ts";
+import { componentCount, CORRECTION, RARE_BIAS } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
 import { disposeParameters } from "../../model/parameters.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
@@ -213,7 +213,8 @@ class DenseRun {
     const options: BagOptions = {
       locations: this.#locations,
       channels: features.channels,
-      components: Math.min(COMPONENTS, features.channels),
+      components: config.network.components &&
+        componentCount(config.network, features.channels),
       copies: copyCount(config),
       seed,
       bytes: memory.bytes * FEATURE_SHARE,
@@ -284,6 +285,7 @@ class DenseRun {
       ...this.#task(),
       training,
       locations: training.dense!.locations,
+      dropout: training.dense!.dropout,
       classWeights: classWeights(this.#data, config),
       seed,
       beforeStep: () => this.#breathe(),

@@ -70,3 +70,24 @@ testOnEngines(
     }
   },
 );
+
+testOnEngines("all features are kept, each standardised", async () => {
+  const count = 500, channels = 12;
+  const rows = features(count, channels);
+  const fitted = await fitProjection(rows, channels, null);
+  const result = await projected(rows, fitted);
+  for (let c = 0; c < channels; c++) {
+    const own = result.filter((_, i) => i % channels === c);
+    const mean = own.reduce((sum, x) => sum + x, 0) / count;
+    const square = own.reduce((sum, x) => sum + x * x, 0) / count;
+    assert.ok(Math.abs(mean) < 1e-3 && Math.abs(square - 1) < 1e-3, `${c}`);
+    // It is this channel, not a mixture.
+    const raw = rows.filter((_, i) => i % channels === c);
+    const product = own.reduce((sum, x, i) => sum + x * raw[i]!, 0) / count;
+    const middle = raw.reduce((sum, x) => sum + x, 0) / count;
+    const deviation = Math.sqrt(
+      raw.reduce((sum, x) => sum + (x - middle) ** 2, 0) / count,
+    );
+    assert.ok(Math.abs(product / deviation - 1) < 1e-2, `${c}`);
+  }
+});

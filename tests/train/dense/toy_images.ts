@@ -87,7 +87,12 @@ export function toyConfig(
     learningRate: 2e-2,
     attentionLearningRate: 2e-2,
     weightDecay: 1e-2,
-    dense: { maxLocations: 100, copies: 1, locations: 40 },
+    dense: {
+      maxLocations: 100,
+      copies: 1,
+      locations: 40,
+      dropout: true,
+    },
   }, training);
   return config;
 }
