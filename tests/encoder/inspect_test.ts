@@ -38,6 +38,23 @@ testEncoder("the fixture's maps, with its mean and deviation", async () => {
 });
 
 testEncoder(
+  "for tiny objects it has a finer map, and maxima over small windows",
+  async () => {
+    const settings = await encoderSettings(FIXTURE, "tiny");
+    assert.deepEqual(settings.outputs, [
+      { name: "s4", window: 12, pooling: "both" },
+      { name: "s8", window: 12, pooling: "both" },
+    ]);
+    const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
+    const data = new Float32Array(64 * 64 * 3).fill(0.5);
+    const picture = { data, count: 1, height: 64, width: 64 };
+    const one = await encoder.features(picture, [[{ x: 32, y: 32 }]]);
+    assert.equal(one.length, settings.channels);
+    await encoder.dispose();
+  },
+);
+
+testEncoder(
   "a network of a fixed size gives its vector of a window",
   async () => {
     const fixed = fixtureNetwork([48, 48]);

@@ -91,3 +91,27 @@ testOnEngines("all features are kept, each standardised", async () => {
     assert.ok(Math.abs(product / deviation - 1) < 1e-2, `${c}`);
   }
 });
+
+testOnEngines(
+  "a rare object is lost among the components of most variance",
+  async () => {
+    const count = 400, channels = 12, objects = channels - 1;
+    const rows = features(count, channels);
+    for (let i = 0; i < count; i++) {
+      rows[i * channels + objects] = i % 200 === 0 ? 1 : 0;
+    }
+    /** How far an object is from the next place, in deviations of all numbers. */
+    const distance = async (components: number | null) => {
+      const fitted = await fitProjection(rows, channels, components);
+      const object = new Float32Array(channels);
+      object[objects] = 1;
+      const [on, off] = [
+        await projected(object, fitted),
+        await projected(new Float32Array(channels), fitted),
+      ];
+      return Math.hypot(...on.map((value, k) => value - off[k]!));
+    };
+    assert.ok(await distance(3) < 2);
+    assert.ok(await distance(null) > 10);
+  },
+);

@@ -7,13 +7,18 @@
  */
 import type { Size } from "../../../image/geometry.ts";
 
-/** Px of the view around a px that it is compared with, to each side. */
-export const CONTRAST_RADIUS = 7;
+/**
+ * Px of the view around a px that it is compared with, to each side: little more
+ * than a tiny object, so that coarser textures are no contrast. The 100 px of most
+ * contrast in a view of 1/4 hold a needle of 6 px in all positive images (no
+ * study's), with a radius of 7 in 0.90.
+ */
+export const CONTRAST_RADIUS = 2;
 const CHANNELS = 3;
 
 /**
  * Local contrast of each px of a view: the squared difference from the mean of
- * the 15 x 15 px around it, as far as the view reaches, summed over the colours.
+ * the 5 x 5 px around it, as far as the view reaches, summed over the colours.
  *
  * @param view RGB, `[h, w, 3]`.
  * @returns `[h, w]`.

@@ -15,13 +15,13 @@ Deno.test("localContrast is that of a plain loop, at the borders as well", () =>
       for (let c = 0; c < 3; c++) {
         let sum = 0, count = 0;
         for (
-          let v = Math.max(0, y - 7);
-          v <= Math.min(height - 1, y + 7);
+          let v = Math.max(0, y - 2);
+          v <= Math.min(height - 1, y + 2);
           v++
         ) {
           for (
-            let u = Math.max(0, x - 7);
-            u <= Math.min(width - 1, x + 7);
+            let u = Math.max(0, x - 2);
+            u <= Math.min(width - 1, x + 2);
             u++
           ) {
             sum += view[(v * width + u) * 3 + c]!;
@@ -42,6 +42,18 @@ Deno.test("localContrast of a flat view is zero, and highest at its one dot", ()
   view[(12 * 40 + 33) * 3 + 1] = 1;
   const contrast = localContrast(view, size);
   assert.equal(contrast.indexOf(Math.max(...contrast)), 12 * 40 + 33);
+});
+
+Deno.test("a dot has more contrast than a coarse texture twice as strong", () => {
+  const size = { width: 64, height: 64 };
+  const view = Float32Array.from({ length: 64 * 64 * 3 }, (_, i) => {
+    const x = Math.floor(i / 3) % 64;
+    return Math.sin(2 * Math.PI * x / 20);
+  });
+  const dot = 31 * 64 + 40; // where the texture is 0
+  for (let c = 0; c < 3; c++) view[dot * 3 + c]! += 0.5;
+  const contrast = localContrast(view, size);
+  assert.equal(support(contrast, 1)[dot], 1);
 });
 
 Deno.test("support marks the places of highest contrast, of equal ones the first", () => {
