@@ -18,10 +18,12 @@ import {
 type Grid = Pick<ViewConfig, "tileSize" | "subTileSize" | "subTileStride">;
 
 // Tiles of a few dozen locations, so that a and b share the search. A location is
-// less than an object apart from the next.
+// less than an object apart from the next. The logit of a tile is the mean of it
+// all, in which a needle of 6 px drowns if it has 64 px: attention on needles was
+// 0.04, with tiles of 32 px 0.18.
 const GRIDS: Partial<Record<string, Grid>> = {
   "colon": { tileSize: 100, subTileSize: 64, subTileStride: 20 },
-  "needle": { tileSize: 64, subTileSize: 24, subTileStride: 8 },
+  "needle": { tileSize: 32, subTileSize: 24, subTileStride: 8 },
   "traffic-signs": { tileSize: 100, subTileSize: 64, subTileStride: 25 },
 };
 
