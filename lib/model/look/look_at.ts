@@ -8,6 +8,7 @@ import { lookInBlocks } from "./blocks.ts";
 import type { LookImage, LookOptions } from "./draws.ts";
 import type { Look } from "./look.ts";
 import { microBatches } from "./micro_batches.ts";
+import { lookByOverview } from "./overview_look.ts";
 import { lookWhole } from "./whole.ts";
 
 /**
@@ -21,6 +22,14 @@ export async function* lookAt(
   images: readonly LookImage[],
   options: LookOptions,
 ): AsyncGenerator<Look> {
+  if (model.overview) {
+    for (const [i, image] of images.entries()) {
+      const look = await lookByOverview(model, image, options);
+      yield { ...look, places: [i] };
+      look.dispose();
+    }
+    return;
+  }
   const cut = microBatches(images, model.config, options);
   for (const { images: places, inBlocks } of cut) {
     const own = places.map((i) => images[i]!);
