@@ -8,6 +8,7 @@ import { lookInBlocks } from "./blocks.ts";
 import type { LookImage, LookOptions } from "./draws.ts";
 import type { Look } from "./look.ts";
 import { microBatches } from "./micro_batches.ts";
+import { type Overview, overviewOf } from "./overview.ts";
 import { lookByOverview } from "./overview_look.ts";
 import { lookWhole } from "./whole.ts";
 
@@ -23,11 +24,7 @@ export async function* lookAt(
   options: LookOptions,
 ): AsyncGenerator<Look> {
   if (model.overview) {
-    for (const [i, image] of images.entries()) {
-      const look = await lookByOverview(model, image, options);
-      yield { ...look, places: [i] };
-      look.dispose();
-    }
+    yield* overviewLooks(model, images, options);
     return;
   }
   const cut = microBatches(images, model.config, options);
@@ -38,6 +35,27 @@ export async function* lookAt(
       : await lookWhole(model, own, options);
     try {
       yield { ...look, places };
+    } finally {
+      look.dispose();
+    }
+  }
+}
+
+/** The looks by attention of the encoder, which sees an image once for all. */
+async function* overviewLooks(
+  model: Model,
+  images: readonly LookImage[],
+  options: LookOptions,
+): AsyncGenerator<Look> {
+  let last: { pyramid: LookImage["pyramid"]; seen: Overview } | undefined;
+  for (const [i, image] of images.entries()) {
+    const { pyramid } = image;
+    if (last?.pyramid !== pyramid) {
+      last = { pyramid, seen: await overviewOf(model, pyramid, options) };
+    }
+    const look = await lookByOverview(model, image, last.seen, options);
+    try {
+      yield { ...look, places: [i] };
     } finally {
       look.dispose();
     }

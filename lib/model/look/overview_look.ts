@@ -27,23 +27,22 @@ import {
   tileKey,
 } from "./draws.ts";
 import type { Attention, Look } from "./look.ts";
-import { type Overview, overviewOf } from "./overview.ts";
+import type { Overview } from "./overview.ts";
 import { readSubTiles } from "./sub_tiles.ts";
 import { blockMask } from "./support/foreground_mask.ts";
 
 /**
- * Looks at one image, draws and reads.
+ * Draws from one image by what the encoder has seen of it, and reads.
  *
- * @throws {ImageError} If it cannot be read, has no foreground, or too many
- *   locations.
+ * @throws {ImageError} If it has no foreground.
  */
 export async function lookByOverview(
   model: Model,
   image: LookImage,
+  seen: Overview,
   options: LookOptions,
 ): Promise<Look> {
   const clock = new Clock();
-  const seen = await overviewOf(model, image.pyramid, options);
   const { tiles, alpha } = drawTiles(model, image, seen, options);
   clock.lap("stage1Ms");
   const { drawn, beta } = await drawSubTiles(
