@@ -191,6 +191,10 @@ const trainingSchema = z.strictObject({
       .describe("copies of each training image with changed colours"),
     locations: count
       .describe("locations of an image that a step sees"),
+    strongest: z.number().int().min(0).default(0)
+      .describe("how many of them are those with the largest logits so far"),
+    objectWeight: z.number().positive().default(1)
+      .describe("weight of the loss of annotated locations"),
     dropout: z.boolean().default(true)
       .describe("leave out a quarter of the head's inputs and hidden units"),
   }).nullable().default(null)

@@ -164,6 +164,13 @@ export interface DenseConfig {
   copies: number;
   /** Locations of an image that a step sees, drawn at random. */
   locations: number;
+  /**
+   * How many of them are those with the largest logits so far, which hold rare
+   * objects that random ones would miss.
+   */
+  strongest: number;
+  /** Weight of the loss of annotated locations, beside that of the labels. */
+  objectWeight: number;
   /** Leaves out a quarter of the head's inputs and hidden units in each step. */
   dropout: boolean;
 }

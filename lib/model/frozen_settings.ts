@@ -13,6 +13,7 @@ import {
   type NetworkConfig,
   type OverviewConfig,
   parseConfig,
+  type TrainingConfig,
   type ViewConfig,
 } from "./config.ts";
 
@@ -36,6 +37,8 @@ const DENSE: DenseConfig = {
   maxLocations: 4096,
   copies: 2,
   locations: 120,
+  strongest: 0,
+  objectWeight: 1,
   dropout: true,
 };
 const SAMPLES = 30;
@@ -47,7 +50,7 @@ interface RareObjects {
   overview: boolean;
   view?: Pick<ViewConfig, "scale1" | "scale2" | "support">;
   network: Pick<NetworkConfig, "components" | "evidence">;
-  epochs?: number;
+  training?: Pick<TrainingConfig, "epochs" | "weightDecay">;
   dense: Partial<DenseConfig>;
 }
 
@@ -71,8 +74,14 @@ const SIGNS: RareObjects = {
   size: "large",
   overview: true,
   network: { components: null, evidence: { sharpness: 2, objects: 1 } },
-  epochs: 60,
-  dense: { maxLocations: 8192, copies: 0, locations: 400 },
+  training: { epochs: 60, weightDecay: 0.3 },
+  dense: {
+    maxLocations: 8192,
+    copies: 0,
+    locations: 200,
+    strongest: 64,
+    objectWeight: 0.3,
+  },
 };
 
 const RARE: Partial<Record<string, RareObjects>> = {
@@ -135,7 +144,7 @@ export function withFrozenFeatures(
     },
     training: {
       ...training,
-      epochs: rare?.epochs ?? EPOCHS,
+      epochs: EPOCHS,
       batchSize: BATCH,
       learningRate: LEARNING_RATE,
       attentionLearningRate: ATTENTION_LEARNING_RATE,
@@ -146,6 +155,7 @@ export function withFrozenFeatures(
         stains: stains > 0 ? STAINS : 0,
       },
       saliencyWarmStart: null,
+      ...rare?.training,
       dense: { ...DENSE, ...rare?.dense },
     },
     evaluation: { ...evaluation, draws: "seeded", samples: SAMPLES },

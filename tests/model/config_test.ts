@@ -127,7 +127,14 @@ Deno.test("a wrong field is named with its source", () => {
 });
 
 Deno.test("settings that do not go with the head are named", () => {
-  const dense = { maxLocations: 9, copies: 0, locations: 9, dropout: true };
+  const dense = {
+    maxLocations: 9,
+    copies: 0,
+    locations: 9,
+    strongest: 0,
+    objectWeight: 1,
+    dropout: true,
+  };
   const evidence = (c: Config) => {
     c.network.head = "evidence";
     c.training.contrastiveFrom = null;

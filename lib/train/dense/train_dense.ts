@@ -286,8 +286,7 @@ class DenseRun {
     const epochsOfTeacher = teacherEpochs(head, bags, {
       ...this.#task(),
       training,
-      locations: training.dense!.locations,
-      dropout: training.dense!.dropout,
+      ...training.dense!,
       classWeights: classWeights(this.#data, config),
       seed,
       beforeStep: () => this.#breathe(),

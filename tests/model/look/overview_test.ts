@@ -64,7 +64,14 @@ function redModel(maxLocations = 1000): Model {
       },
     },
     training: {
-      dense: { maxLocations, copies: 0, locations: 10, dropout: true },
+      dense: {
+        maxLocations,
+        copies: 0,
+        locations: 10,
+        strongest: 0,
+        objectWeight: 1,
+        dropout: true,
+      },
     },
   });
   const weight = model.parameters.get(OVERVIEW)!;
