@@ -97,7 +97,7 @@ const ANNOTATED = 4;
 // Share of their locations that are on objects, as far as there are so many.
 const ON_OBJECTS = 1 / 2;
 // Epochs after which the locations with the largest logits are found again.
-const LOOK_AGAIN = 10;
+const LOOK_AGAIN = 3;
 // Word of the random keys.
 const TEACHER = 106;
 

