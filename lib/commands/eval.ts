@@ -328,7 +328,7 @@ function confusionText(
 }
 
 function attentionText(
-  { images, drawn, mass, chance, drawnToChance }: AttentionHitsSummary,
+  { images, drawn, mass, top, chance, drawnToChance }: AttentionHitsSummary,
 ): string[] {
   const text = ({ value, interval }: Estimate) =>
     figure(value) +
@@ -337,6 +337,7 @@ function attentionText(
     `on ${images} images with annotated objects:`,
     `  sub-tiles that hit an object ${text(drawn)}`,
     `  share of their weight        ${text(mass)}`,
+    `  the heaviest one hits in     ${text(top)}`,
     `  by chance                    ${text(chance)}`,
     `  ratio to chance              ${text(drawnToChance)}`,
   ];

@@ -73,6 +73,8 @@ export interface Encoder {
   readonly step?: number;
   /** Bytes that a level-0 px of a picture takes on its way; 400 if omitted. */
   readonly bytesPerPixel?: number;
+  /** Level-0 px of a block, its margin included, at most; 2^18 if omitted. */
+  readonly blockPixels?: number;
   /**
    * The features about `places`, px of their picture (the centre of px 0 is
    * 0.5). Outside a picture there is nothing: the caller gives the margin.

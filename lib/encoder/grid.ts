@@ -165,10 +165,10 @@ function scatter(
 
 /** Level-0 px that are encoded at a time. */
 function blockPixels(
-  { bytesPerPixel = BYTES_PER_PIXEL }: Encoder,
+  { bytesPerPixel = BYTES_PER_PIXEL, blockPixels = MAX_BLOCK_PIXELS }: Encoder,
   memory: Memory,
 ): number {
-  return Math.min(MAX_BLOCK_PIXELS, memory.featurePixels(bytesPerPixel, true));
+  return Math.min(blockPixels, memory.featurePixels(bytesPerPixel, true));
 }
 
 /** Cuts the image into blocks, and leaves out those without places. */

@@ -42,6 +42,10 @@ const VERSION = 1;
 // Px of the input of one run: 16 pictures of 224 px.
 const MAX_RUN_PIXELS = 16 * 224 ** 2;
 
+// Px of the input that a block of a reduced image has at most: its margin, in px
+// of the image, is so wide that smaller ones would be all margin.
+const REDUCED_BLOCK_PIXELS = 2 ** 20;
+
 // Bytes of a run for each px of its input: EfficientNet-Lite0 takes 222.
 const BYTES_PER_INPUT_PIXEL = 240;
 
@@ -193,6 +197,7 @@ class OnnxEncoder implements Encoder {
   readonly placesAtOnce: number;
   readonly step: number;
   readonly bytesPerPixel: number;
+  readonly blockPixels?: number;
   readonly #session: Session;
   readonly #settings: EncoderConfig;
   readonly #input: NetworkInput;
@@ -221,6 +226,7 @@ class OnnxEncoder implements Encoder {
     this.placesAtOnce = inputSize === null ? Infinity : 1;
     this.step = inputSize === null ? wholeStep(this.#stride / scale) : 1;
     this.bytesPerPixel = BYTES_PER_INPUT_PIXEL * scale ** 2;
+    if (scale < 1) this.blockPixels = REDUCED_BLOCK_PIXELS / scale ** 2;
   }
 
   async features(

@@ -3,6 +3,7 @@
  *
  *     drawn   share of the drawn sub-tiles that hit
  *     mass    sum of the weights of the sub-tiles that hit
+ *     top     whether the sub-tile of the greatest weight hits
  *     chance  share of the image's pixels a sub-tile centred on which would hit
  *
  * A sub-tile hits if it holds the middle of an object: for a point annotation
@@ -50,6 +51,8 @@ export interface AttentionHits {
   drawn: number;
   /** Sum of the weights of the sub-tiles that hit. */
   mass: number;
+  /** 1 if the sub-tile of the greatest weight hits, else 0. */
+  top: number;
   /** Expected `drawn` of uniform draws. */
   chance: number;
 }
@@ -68,6 +71,8 @@ export interface AttentionHitsSummary {
   drawn: Estimate;
   /** Sum of the weights of the sub-tiles that hit. */
   mass: Estimate;
+  /** Share of the images whose sub-tile of the greatest weight hits. */
+  top: Estimate;
   /** Expected `drawn` of uniform draws. */
   chance: Estimate;
   /** `drawn` over `chance`. */
@@ -79,6 +84,7 @@ export interface AttentionHitsSummary {
 const STATISTICS = [
   "drawn",
   "mass",
+  "top",
   "chance",
   "drawnToChance",
   "massToChance",
@@ -105,7 +111,7 @@ const WEIGHT_TOLERANCE = 1e-3; // the weights are sums of float32
  *   ],
  *   objects: [{ x: 2, y: 2, width: 4, height: 4 }],
  * });
- * console.log(hits); // drawn 0.5, mass 0.7, chance 0.01
+ * console.log(hits); // drawn 0.5, mass 0.7, top 1, chance 0.01
  * ```
  */
 export function attentionHits(
@@ -120,8 +126,11 @@ export function attentionHits(
   if (objects.length === 0) return null;
 
   const middles = objects.map(regionMiddle);
-  const hits = subTiles.filter((subTile) =>
-    middles.some((middle) => holdsPoint(subTile, middle))
+  const isHit = (subTile: Region) =>
+    middles.some((middle) => holdsPoint(subTile, middle));
+  const hits = subTiles.filter(isHit);
+  const heaviest = subTiles.reduce((best, subTile) =>
+    subTile.weight > best.weight ? subTile : best
   );
   const hitting = middles.map((middle) =>
     clipRegion(centresHolding(middle, subTileSize), image)
@@ -129,6 +138,7 @@ export function attentionHits(
   return {
     drawn: hits.length / subTiles.length,
     mass: hits.reduce((sum, { weight }) => sum + weight, 0),
+    top: isHit(heaviest) ? 1 : 0,
     chance: unionArea(hitting) / (image.width * image.height),
   };
 }
@@ -159,6 +169,7 @@ export function summariseHits(
     images: images.length,
     drawn: boundedShare(estimate("drawn"), groupCount),
     mass: boundedShare(estimate("mass"), groupCount),
+    top: boundedShare(estimate("top"), groupCount),
     chance: estimate("chance"), // exact: it varies with the image alone
     drawnToChance: boundedRatio(estimate("drawnToChance")),
     massToChance: boundedRatio(estimate("massToChance")),
@@ -186,17 +197,19 @@ function meanHits(
   images: readonly AttentionHits[],
   counts: Int32Array,
 ): HitStatistics {
-  let drawn = 0, mass = 0, chance = 0, weight = 0;
+  let drawn = 0, mass = 0, top = 0, chance = 0, weight = 0;
   images.forEach((hits, i) => {
     const count = counts[i]!;
     drawn += count * hits.drawn;
     mass += count * hits.mass;
+    top += count * hits.top;
     chance += count * hits.chance;
     weight += count;
   });
   return {
     drawn: drawn / weight,
     mass: mass / weight,
+    top: top / weight,
     chance: chance / weight,
     drawnToChance: chance === 0 ? null : drawn / chance,
     massToChance: chance === 0 ? null : mass / chance,

@@ -18,7 +18,7 @@ import {
   withoutRemoved,
 } from "./config.ts";
 import { modelSpecs } from "./networks.ts";
-import { openFrozen } from "./frozen.ts";
+import { openFrozen, openOverview } from "./frozen.ts";
 import { createParameters, disposeParameters } from "./parameters.ts";
 import {
   decodeSafeTensors,
@@ -186,7 +186,8 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   try {
     const { network } = model.config;
     const encoder = await openFrozen(network, model.parameters);
-    return { ...checkpoint, model: { ...model, encoder } };
+    const overview = await openOverview(network);
+    return { ...checkpoint, model: { ...model, encoder, overview } };
   } catch (error) {
     disposeParameters(model.parameters);
     throw error;

@@ -11,6 +11,7 @@ import type {
   EncoderConfig,
   EvaluationConfig,
   NetworkConfig,
+  OverviewConfig,
   TrainingConfig,
   ViewConfig,
 } from "./config_types.ts";
@@ -48,6 +49,15 @@ const viewSchema = z.strictObject({
 
 const triple = z.tuple([z.number(), z.number(), z.number()]);
 
+const outputsSchema = z.array(z.strictObject({
+  name: z.string(),
+  window: z.number().min(0)
+    .describe(
+      "side of the window about a place, level-0 px; 0: at the place",
+    ),
+  pooling: z.enum(["mean", "max", "both"]),
+})).min(1).describe("outputs that make the features");
+
 const encoderSchema = z.strictObject({
   path: z.string().min(1).describe("the ONNX file"),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits"),
@@ -57,16 +67,16 @@ const encoderSchema = z.strictObject({
     .describe("side of the input, px; null: maps of any size"),
   mean: triple.describe("subtracted from RGB in [0, 1]"),
   deviation: triple.describe("then divided by"),
-  outputs: z.array(z.strictObject({
-    name: z.string(),
-    window: z.number().min(0)
-      .describe(
-        "side of the window about a place, level-0 px; 0: at the place",
-      ),
-    pooling: z.enum(["mean", "max", "both"]),
-  })).min(1).describe("outputs that make the features"),
+  outputs: outputsSchema,
   channels: count.describe("K: features of a place"),
 }) satisfies z.ZodType<EncoderConfig>;
+
+const overviewSchema = z.strictObject({
+  scale: z.number().positive()
+    .describe("px of the input for each level-0 px"),
+  outputs: outputsSchema,
+  channels: count.describe("features of a location"),
+}) satisfies z.ZodType<OverviewConfig>;
 
 const networkSchema = z.strictObject({
   features: z.enum([
@@ -107,6 +117,10 @@ const networkSchema = z.strictObject({
   attention: z.enum(["learned", "uniform", "instances"])
     .describe(
       "to compare with: uniform: every location alike; instances: the same, then attention over what was read",
+    ),
+  overview: overviewSchema.nullable().default(null)
+    .describe(
+      "attention by the encoder, which sees the whole image; null: by the networks a and b",
     ),
   initialisation: z.enum(["he", "pytorch"])
     .describe("he: N(0, 2/fanIn); pytorch: U(+-1/sqrt(fanIn))"),
@@ -177,6 +191,10 @@ const trainingSchema = z.strictObject({
       .describe("copies of each training image with changed colours"),
     locations: count
       .describe("locations of an image that a step sees"),
+    strongest: z.number().int().min(0).default(0)
+      .describe("how many of them are those with the largest logits so far"),
+    objectWeight: z.number().positive().default(1)
+      .describe("weight of the loss of annotated locations"),
     dropout: z.boolean().default(true)
       .describe("leave out a quarter of the head's inputs and hidden units"),
   }).nullable().default(null)
@@ -312,6 +330,14 @@ function headFaults(
       found: isEvidence && network.attention === "instances",
       path: ["network", "attention"],
       message: "must not be instances under network.head = evidence",
+    },
+    {
+      found: network.overview !== null &&
+        (network.encoder?.inputSize !== null ||
+          network.attention !== "learned" || view.support !== null),
+      path: ["network", "overview"],
+      message:
+        "needs an encoder over maps of any size (network.encoder.inputSize = null), network.attention = learned and view.support = null",
     },
     {
       found: isEvidence && evaluation.draws === "topN",

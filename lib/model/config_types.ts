@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { EncoderConfig } from "../encoder/encoder.ts";
+import type { EncoderConfig, EncoderOutput } from "../encoder/encoder.ts";
 
 export type { EncoderConfig, EncoderOutput } from "../encoder/encoder.ts";
 
@@ -46,6 +46,16 @@ export interface EvidenceConfig {
    * divided by C; null: by the number of locations.
    */
   objects: number | null;
+}
+
+/** How an encoder sees the whole image, for attention. */
+export interface OverviewConfig {
+  /** Px of the network's input for each level-0 px. */
+  scale: number;
+  /** Outputs whose values, one after the other, are the features. */
+  outputs: EncoderOutput[];
+  /** Features of a location. */
+  channels: number;
 }
 
 /** The networks, and how their input is prepared. */
@@ -91,6 +101,11 @@ export interface NetworkConfig {
    * alike; `instances`, the same, then attention over the sub-tiles read.
    */
   attention: "learned" | "uniform" | "instances";
+  /**
+   * Attention by the file of `encoder`, which then sees the whole image: a linear
+   * layer on its features at every location; null: by the networks a and b.
+   */
+  overview: OverviewConfig | null;
   /** `he`: N(0, 2/fanIn); `pytorch`: U(+-1/sqrt(fanIn)). */
   initialisation: "he" | "pytorch";
   /** Subtracts the training images' mean, and divides by their deviation. */
@@ -149,6 +164,13 @@ export interface DenseConfig {
   copies: number;
   /** Locations of an image that a step sees, drawn at random. */
   locations: number;
+  /**
+   * How many of them are those with the largest logits so far, which hold rare
+   * objects that random ones would miss.
+   */
+  strongest: number;
+  /** Weight of the loss of annotated locations, beside that of the labels. */
+  objectWeight: number;
   /** Leaves out a quarter of the head's inputs and hidden units in each step. */
   dropout: boolean;
 }

@@ -48,6 +48,20 @@ export async function openFrozen(
   }
 }
 
+/**
+ * The encoder that sees whole images for attention; undefined if networks a and b
+ * do.
+ *
+ * @throws {EncoderError} If its file cannot be used.
+ */
+export async function openOverview(
+  { encoder, overview }: NetworkConfig,
+): Promise<Encoder | undefined> {
+  return overview
+    ? await sharedEncoder({ ...encoder!, ...overview })
+    : undefined;
+}
+
 // A network takes hundreds of MB and seconds to open.
 const opened = new Map<string, Promise<Encoder>>();
 

@@ -22,6 +22,8 @@ export interface Model {
   parameters: Parameters;
   /** The frozen f; undefined if it is trained. */
   encoder?: Encoder | undefined;
+  /** Sees whole images, for attention; undefined if a and b do. */
+  overview?: Encoder | undefined;
 }
 
 /** Mean and standard deviation of each colour channel, in [0, 1]. */

@@ -90,6 +90,9 @@ export const DICTIONARY_PREFIX = "f/";
 /** Radius of the attention networks' receptive field, px: three 3x3 layers. */
 export const ATTENTION_RADIUS = 3;
 
+/** Name of the weights of attention by the encoder. */
+export const OVERVIEW = "ab/weight";
+
 // As PyTorch's BatchNorm2d: share of a new batch in the moving statistics.
 const MOMENTUM = 0.1;
 const CENTRE = "f/centre";
@@ -107,9 +110,11 @@ export function modelSpecs(
   config: Pick<Config, "network" | "referenceClass">,
   classes: readonly string[],
 ): ParameterSpec[] {
-  const { features, attention, centreFeatures } = config.network;
+  const { features, attention, overview, centreFeatures } = config.network;
   const channels = channelsOf(config.network);
-  const learned = [...attentionSpecs("a"), ...attentionSpecs("b")];
+  const learned = overview
+    ? [overviewSpec(overview.channels)]
+    : [...attentionSpecs("a"), ...attentionSpecs("b")];
   return [
     ...(attention === "learned" ? learned : learned.map(zeroSpec)),
     ...featureSpecs(features),
@@ -351,6 +356,16 @@ function attentionSpecs(net: "a" | "b"): ParameterSpec[] {
   return ATTENTION_LAYERS.flatMap(([inputs, outputs], layer) =>
     convSpecs(`${net}/conv${layer + 1}`, 3, inputs, outputs)
   );
+}
+
+/** Zeros at the start: every location alike. */
+function overviewSpec(channels: number): ParameterSpec {
+  return {
+    name: OVERVIEW,
+    shape: [channels],
+    kind: "fixed",
+    fanIn: channels,
+  };
 }
 
 function featureSpecs(network: Features): ParameterSpec[] {

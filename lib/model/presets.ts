@@ -20,6 +20,7 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
   network: {
     features: "lenet", // [T] section 4, "Zoom-In"
     attention: "learned", // [T]
+    overview: null,
     initialisation: "pytorch", // [C] framework default
     normaliseInput: false, // [C] pixels / 255 only
     normaliseStains: false, // [C]

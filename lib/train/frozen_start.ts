@@ -12,7 +12,7 @@ import type { Pictures } from "../encoder/encoder.ts";
 import { learnDictionary } from "../encoder/learn_dictionary.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
-import { openFrozen } from "../model/frozen.ts";
+import { openFrozen, openOverview } from "../model/frozen.ts";
 import type { Model } from "../model/model.ts";
 import { DICTIONARY_PREFIX } from "../model/networks.ts";
 
@@ -58,7 +58,11 @@ export async function withFrozen(
       tf.tidy(() => variable.assign(tf.tensor(data, shape)));
     }
   }
-  return { ...model, encoder: await openFrozen(network, parameters) };
+  return {
+    ...model,
+    encoder: await openFrozen(network, parameters),
+    overview: await openOverview(network),
+  };
 }
 
 function spread(entries: readonly ManifestEntry[]): ManifestEntry[] {

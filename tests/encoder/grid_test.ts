@@ -95,6 +95,18 @@ testOnEngines("the grid is the same in one block as in many", async () => {
   }
 });
 
+testOnWasm("an encoder bounds its blocks itself, if it says so", async () => {
+  const expected = await gridFeatures(boxes(), image(), PLACES);
+  const cut = boxes({ blockPixels: 10_000 });
+  const found = await gridFeatures(cut, image(), PLACES);
+  assert.ok(maxError(found, expected) < 1e-6);
+  assert.ok(cut.sizes.length > 3);
+  // A frame of 1600 x 900 px is more than blocks usually have.
+  const one = boxes({ blockPixels: 2 ** 22 });
+  await gridFeatures(one, image({ width: 1600, height: 900 }), PLACES);
+  assert.deepEqual(one.sizes, [{ width: 1600, height: 900 }]);
+});
+
 testOnWasm("the order of the places is that of the features", async () => {
   const expected = await gridFeatures(boxes(), image(), PLACES);
   const order = PLACES.map((_, i) => (i * 29) % PLACES.length);

@@ -326,6 +326,18 @@ testEncoder("the key is of the features, not of the file's name", async () => {
   });
 });
 
+testEncoder(
+  "blocks of a reduced image have 1024 px of the input a side",
+  async () => {
+    for (const [scale, pixels] of [[0.5, 2048 ** 2], [1, undefined]] as const) {
+      const settings = await settingsOf(FIXTURE, { scale });
+      const encoder = await openOnnxEncoder(settings, { engine: "wasm" });
+      assert.equal(encoder.blockPixels, pixels);
+      await encoder.dispose();
+    }
+  },
+);
+
 interface Golden {
   taps: Record<string, { channelMeans: number[]; at_row1_col2: number[] }>;
 }

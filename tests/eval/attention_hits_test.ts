@@ -24,7 +24,7 @@ Deno.test("hits by hand: one of two sub-tiles, with most of the weight", () => {
     ],
     objects: [{ x: 25, y: 25, width: 0, height: 0 }],
   });
-  assert.deepEqual(hits, { drawn: .5, mass: .75, chance: 100 / 5000 });
+  assert.deepEqual(hits, { drawn: .5, mass: .75, top: 1, chance: 100 / 5000 });
 });
 
 Deno.test("a point on the first pixel of a sub-tile hits, past the last does not", () => {
@@ -36,6 +36,24 @@ Deno.test("a point on the first pixel of a sub-tile hits, past the last does not
       objects: [{ x, y: 25, width: 0, height: 0 }],
     })!.drawn;
   assert.deepEqual([19, 20, 29, 30].map(hit), [0, 1, 1, 0]);
+});
+
+Deno.test("top is of the sub-tile of the greatest weight alone", () => {
+  const top = (...weights: number[]) =>
+    attentionHits({
+      image: { width: 100, height: 100 },
+      subTileSize: { width: 10, height: 10 },
+      subTiles: weights.map((weight, i) => ({
+        x: 20 * i,
+        y: 20,
+        width: 10,
+        height: 10,
+        weight,
+      })),
+      objects: [{ x: 25, y: 25, width: 0, height: 0 }], // on the second
+    })!.top;
+  assert.equal(top(.3, .5, .2), 1);
+  assert.equal(top(.3, .2, .5), 0);
 });
 
 Deno.test("a box is hit by its middle, not by its corner", () => {
@@ -136,11 +154,12 @@ Deno.test("blind sampling hits as often as chance says", () => {
 
 Deno.test("a summary is the means, and the ratio of the means to chance", () => {
   const summary = summariseHits([
-    { drawn: .2, mass: .4, chance: .1 },
-    { drawn: .6, mass: .8, chance: .3 },
+    { drawn: .2, mass: .4, top: 0, chance: .1 },
+    { drawn: .6, mass: .8, top: 1, chance: .3 },
   ], { seed: 1 })!;
   assert.equal(summary.images, 2);
   assert.ok(Math.abs(summary.drawn.value! - .4) < 1e-12);
+  assert.equal(summary.top.value, .5);
   assert.ok(Math.abs(summary.drawnToChance.value! - 2) < 1e-12);
   assert.ok(Math.abs(summary.massToChance.value! - 3) < 1e-12);
   // Resamples are (1, 1), (1, 2), (2, 2): the ratio is 4, 3 or 8 / 3.
@@ -150,7 +169,7 @@ Deno.test("a summary is the means, and the ratio of the means to chance", () => 
 });
 
 Deno.test("a ratio to a chance of nothing is undefined", () => {
-  const outside = { drawn: 0, mass: 0, chance: 0 };
+  const outside = { drawn: 0, mass: 0, top: 0, chance: 0 };
   const { drawnToChance } = summariseHits([outside], {
     seed: 1,
     resamples: 10,
@@ -197,7 +216,12 @@ function randomRegions(
 
 Deno.test("images that all hit, or none, are no certainty", () => {
   const every = (drawn: number) =>
-    Array.from({ length: 10 }, () => ({ drawn, mass: drawn, chance: 0.25 }));
+    Array.from({ length: 10 }, () => ({
+      drawn,
+      mass: drawn,
+      top: drawn,
+      chance: 0.25,
+    }));
   for (const hits of [0, 1]) {
     const { drawn, mass, chance, drawnToChance } = summariseHits(every(hits), {
       seed: 1,

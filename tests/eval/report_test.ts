@@ -79,7 +79,12 @@ Deno.test("a report draws whole patients, for the attention too", async () => {
   assert.equal(metrics.accuracy.value, 4 / 7);
 
   const alone = summariseHits(
-    [1, 1, 1, 0, 0, 0].map((hit) => ({ drawn: hit, mass: hit, chance: 0.02 })),
+    [1, 1, 1, 0, 0, 0].map((hit) => ({
+      drawn: hit,
+      mass: hit,
+      top: hit,
+      chance: 0.02,
+    })),
     { seed: 3 },
   );
   assert.ok(alone!.drawn.interval!.low > 0, "the test tells them apart");

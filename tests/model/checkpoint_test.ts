@@ -100,6 +100,8 @@ testOnEngines(
             maxLocations: 900,
             copies: 1,
             locations: 100,
+            strongest: 0,
+            objectWeight: 1,
             dropout: true,
           },
         },

@@ -127,7 +127,14 @@ Deno.test("a wrong field is named with its source", () => {
 });
 
 Deno.test("settings that do not go with the head are named", () => {
-  const dense = { maxLocations: 9, copies: 0, locations: 9, dropout: true };
+  const dense = {
+    maxLocations: 9,
+    copies: 0,
+    locations: 9,
+    strongest: 0,
+    objectWeight: 1,
+    dropout: true,
+  };
   const evidence = (c: Config) => {
     c.network.head = "evidence";
     c.training.contrastiveFrom = null;
@@ -173,6 +180,14 @@ Deno.test("settings that do not go with the head are named", () => {
       c.view.support = 9;
       c.training.contrastiveFrom = 2;
     }, "training.contrastiveFrom: must be null under network.head"],
+    [(c) => {
+      frozen(c);
+      c.network.overview = {
+        scale: 0.5,
+        outputs: [{ name: "s8", window: 0, pooling: "mean" }],
+        channels: 40,
+      };
+    }, "network.overview: needs an encoder over maps of any size"],
     [(c) => c.view.support = 0, "view.support: "],
     [(c) => c.view.support = 1.5, "view.support: "],
     [(c) => c.network.evidence.sharpness = 0, "network.evidence.sharpness: "],

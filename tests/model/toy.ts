@@ -99,7 +99,7 @@ export function toyModel(
   Object.assign(config.network, network);
   const specs = modelSpecs(config, classes);
   const parameters = initialParameters(specs, { initialisation: "he", seed });
-  for (const net of ["a", "b"]) {
+  for (const net of config.network.overview ? [] : ["a", "b"]) {
     const last = parameters.get(`${net}/conv3/weight`)!;
     tf.tidy(() => last.assign(tf.mul(last, peak)));
   }

@@ -12,8 +12,9 @@ import {
   parseConfig,
   withSettings,
 } from "../../model/config.ts";
-import { encoderSettings } from "../../encoder/inspect.ts";
+import { encoderSettings, overviewSettings } from "../../encoder/inspect.ts";
 import {
+  hasOverview,
   objectSizeOf,
   withFrozenFeatures,
 } from "../../model/frozen_settings.ts";
@@ -120,7 +121,8 @@ async function withFrozen(
   // A checkpoint is used from any folder.
   const path = resolve(await spelled(encoder));
   const settings = await encoderSettings(path, objectSizeOf(config));
-  return withFrozenFeatures(config, "encoder", settings);
+  const overview = hasOverview(config) ? await overviewSettings(path) : null;
+  return withFrozenFeatures(config, "encoder", settings, { overview });
 }
 
 /**

@@ -8,6 +8,8 @@ import { lookInBlocks } from "./blocks.ts";
 import type { LookImage, LookOptions } from "./draws.ts";
 import type { Look } from "./look.ts";
 import { microBatches } from "./micro_batches.ts";
+import { type Overview, overviewOf } from "./overview.ts";
+import { lookByOverview } from "./overview_look.ts";
 import { lookWhole } from "./whole.ts";
 
 /**
@@ -21,6 +23,10 @@ export async function* lookAt(
   images: readonly LookImage[],
   options: LookOptions,
 ): AsyncGenerator<Look> {
+  if (model.overview) {
+    yield* overviewLooks(model, images, options);
+    return;
+  }
   const cut = microBatches(images, model.config, options);
   for (const { images: places, inBlocks } of cut) {
     const own = places.map((i) => images[i]!);
@@ -29,6 +35,27 @@ export async function* lookAt(
       : await lookWhole(model, own, options);
     try {
       yield { ...look, places };
+    } finally {
+      look.dispose();
+    }
+  }
+}
+
+/** The looks by attention of the encoder, which sees an image once for all. */
+async function* overviewLooks(
+  model: Model,
+  images: readonly LookImage[],
+  options: LookOptions,
+): AsyncGenerator<Look> {
+  let last: { pyramid: LookImage["pyramid"]; seen: Overview } | undefined;
+  for (const [i, image] of images.entries()) {
+    const { pyramid } = image;
+    if (last?.pyramid !== pyramid) {
+      last = { pyramid, seen: await overviewOf(model, pyramid, options) };
+    }
+    const look = await lookByOverview(model, image, last.seen, options);
+    try {
+      yield { ...look, places: [i] };
     } finally {
       look.dispose();
     }

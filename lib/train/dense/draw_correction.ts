@@ -22,7 +22,7 @@ import { evidenceOffsets } from "../../sampling/evidence.ts";
 import { evidenceOf } from "./head/bag_loss.ts";
 import type { ImageBag } from "./bags.ts";
 import { forward, type HeadArrays, headShape } from "./head/head_arrays.ts";
-import { locationCount } from "./location_grid.ts";
+import { locationCount } from "../../model/look/location_grid.ts";
 
 /** E of all locations is about `slope` E of the draws + `offset`. */
 export interface DrawCorrection {

@@ -31,7 +31,7 @@ import {
   locationCount,
   type LocationGrid,
   locationGrid,
-} from "./location_grid.ts";
+} from "../../model/look/location_grid.ts";
 
 /** Frozen features of places of an image. */
 export interface LocationFeatures {

@@ -23,7 +23,7 @@ import type { Parameters } from "../../model/parameters.ts";
 import { orientations } from "../augmentation.ts";
 import { AdamW } from "../optimizer.ts";
 import { netParameters } from "../step/step.ts";
-import type { LocationGrid } from "./location_grid.ts";
+import type { LocationGrid } from "../../model/look/location_grid.ts";
 import { oneCycle } from "./head/one_cycle.ts";
 import type { ImageViews, ViewStack } from "./student_views.ts";
 

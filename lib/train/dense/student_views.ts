@@ -14,7 +14,7 @@ import { Views } from "../../image/views.ts";
 import type { Memory } from "../../memory.ts";
 import { prepared, stainsFor } from "../../model/look/input.ts";
 import type { Model } from "../../model/model.ts";
-import type { LocationGrid } from "./location_grid.ts";
+import type { LocationGrid } from "../../model/look/location_grid.ts";
 
 /** Views of one size, as the networks see them. */
 export interface ViewStack extends Size {

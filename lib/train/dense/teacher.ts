@@ -54,6 +54,10 @@ export interface TeacherOptions {
   >;
   /** Locations of an image that a step sees. */
   locations: number;
+  /** How many of them are those with the largest logits so far. */
+  strongest: number;
+  /** Weight of the loss of annotated locations. */
+  objectWeight: number;
   /** Leaves out a quarter of the inputs and hidden units. */
   dropout: boolean;
   /** Weight of each class in the loss. */
@@ -92,6 +96,8 @@ const RISING = 0.15;
 const ANNOTATED = 4;
 // Share of their locations that are on objects, as far as there are so many.
 const ON_OBJECTS = 1 / 2;
+// Epochs after which the locations with the largest logits are found again.
+const LOOK_AGAIN = 3;
 // Word of the random keys.
 const TEACHER = 106;
 
@@ -104,20 +110,32 @@ export async function* teacherEpochs(
   const { training: { epochs, batchSize }, seed } = options;
   const optimizer = new ArrayAdamW(head);
   const steps = Math.ceil(bags.length / batchSize);
+  const strongest = new Map<Bag, Uint32Array>();
   for (let epoch = 1; epoch <= epochs; epoch++) {
     const random = new RandomStream(randomKey(seed, TEACHER, epoch));
     const order = random.shuffle([...bags]);
     const sums = { loss: 0, correct: 0, images: 0, norm: 0 };
+    if (options.strongest > 0 && epoch % LOOK_AGAIN === 1 && epoch > 1) {
+      for (const bag of bags) {
+        await options.beforeStep?.();
+        strongest.set(bag, strongestPlaces(head, bag, options.strongest));
+      }
+    }
     for (let step = 0; step < steps; step++) {
       await options.beforeStep?.();
       const batch = order.slice(step * batchSize, (step + 1) * batchSize);
       const annotated = someAnnotated(bags, random);
       const done = (epoch - 1) * steps + step;
-      const report = moveHead(head, optimizer, { batch, annotated }, {
-        ...options,
-        random,
-        rate: oneCycle(done, epochs * steps, RISING),
-      });
+      const report = moveHead(
+        head,
+        optimizer,
+        { batch, annotated, strongest },
+        {
+          ...options,
+          random,
+          rate: oneCycle(done, epochs * steps, RISING),
+        },
+      );
       sums.loss += report.loss * batch.length;
       sums.correct += report.correct;
       sums.images += batch.length;
@@ -149,6 +167,8 @@ function someAnnotated(bags: readonly Bag[], random: RandomStream): Bag[] {
 interface StepBags {
   batch: readonly Bag[];
   annotated: readonly Bag[];
+  /** The locations of a bag with the largest logits, as far as they are known. */
+  strongest?: ReadonlyMap<Bag, Uint32Array>;
 }
 
 interface StepSettings extends TeacherOptions {
@@ -185,23 +205,26 @@ interface SeenBag {
 /** The loss of a step, and its gradients. */
 export function stepGradients(
   head: HeadArrays,
-  { batch, annotated }: StepBags,
+  { batch, annotated, strongest }: StepBags,
   settings: Omit<StepSettings, "rate">,
 ): { loss: number; correct: number; gradients: HeadArrays } {
-  const { evidence, reference, classWeights, dropout } = settings;
+  const { evidence, reference, classWeights, objectWeight, dropout } = settings;
   const { outputs } = headShape(head);
   const see = (bag: Bag, places: Uint32Array) =>
     seen(head, bag, places, settings);
   let loss = 0, correct = 0;
   const bags = batch.map((bag) => {
-    const shown = see(bag, uniformPlaces(bag, settings));
+    const { places, shift } = bagPlaces(bag, strongest?.get(bag), settings);
+    const shown = see(bag, places);
     const target: BagTarget = {
       classIndex: bag.classIndex,
       reference,
       weight: classWeights[bag.classIndex]! / batch.length,
     };
-    const part = bagLoss(shown.pass.logits, outputs, {
-      bagging: { ...evidence, locations: bag.locations, total: bag.total },
+    const logits = shown.pass.logits
+      .map((z, i) => z + shift(Math.floor(i / outputs)));
+    const part = bagLoss(logits, outputs, {
+      bagging: { ...evidence, locations: places.length, total: bag.total },
       target,
     });
     loss += part.loss;
@@ -209,7 +232,10 @@ export function stepGradients(
     return { ...shown, gradient: part.gradient };
   });
   const close = annotated.map((bag) => see(bag, objectPlaces(bag, settings)));
-  loss += addObjectLoss([...bags, ...close], outputs, reference);
+  loss += addObjectLoss([...bags, ...close], outputs, {
+    reference,
+    weight: objectWeight,
+  });
   const gradients = zerosLike(head);
   for (const { pass, gradient } of [...bags, ...close]) {
     addGradients(gradients, head, pass, {
@@ -248,7 +274,7 @@ function seen(
 function addObjectLoss(
   bags: readonly SeenBag[],
   outputs: number,
-  reference: number | null,
+  { reference, weight }: { reference: number | null; weight: number },
 ): number {
   const known = bags.filter(({ objects }) => objects !== null);
   if (known.length === 0) return 0;
@@ -261,17 +287,52 @@ function addObjectLoss(
     outputs,
   );
   known.forEach(({ gradient }, i) =>
-    gradients[i]!.forEach((value, at) => gradient[at]! += value)
+    gradients[i]!.forEach((value, at) => gradient[at]! += weight * value)
   );
-  return loss;
+  return weight * loss;
 }
 
-/** Random locations of a bag, each at most once. */
-function uniformPlaces(
-  bag: Bag,
-  { locations, random }: Omit<StepSettings, "rate">,
+/** The locations of a bag with the largest logits of any class. */
+function strongestPlaces(
+  head: HeadArrays,
+  { copies, locations }: Bag,
+  count: number,
 ): Uint32Array {
-  return chosen(indices(bag.locations), locations, random);
+  const { outputs } = headShape(head);
+  const { logits } = forward(head, copies[0]!);
+  const largest = Float64Array.from(
+    { length: locations },
+    (_, place) =>
+      logits.subarray(place * outputs, (place + 1) * outputs)
+        .reduce((most, z) => Math.max(most, z)),
+  );
+  return indices(locations)
+    .sort((a, b) => largest[b]! - largest[a]! || a - b).slice(0, count);
+}
+
+/**
+ * Locations of a bag that a step sees, each at most once: the strongest, which
+ * stand for themselves, and random ones, which stand for all others. Without the
+ * strongest a step would miss a rare object, and raise what lies elsewhere in the
+ * name of its class.
+ *
+ * @returns also what to add to the logits of place i, so that a sum of exp(r z)
+ *   over the places is that over all locations.
+ */
+function bagPlaces(
+  { locations: all }: Bag,
+  strongest: Uint32Array = new Uint32Array(),
+  { locations, random, evidence: { sharpness } }: Omit<StepSettings, "rate">,
+): { places: Uint32Array; shift: (i: number) => number } {
+  const known = new Set(strongest);
+  const rest = indices(all).filter((place) => !known.has(place));
+  const total = rest.length;
+  const others = chosen(rest, Math.max(1, locations - known.size), random);
+  const shift = Math.log(total / others.length) / sharpness;
+  return {
+    places: Uint32Array.from([...strongest, ...others]),
+    shift: (i) => i < strongest.length ? 0 : shift,
+  };
 }
 
 /** Random locations, up to half of them on objects. */

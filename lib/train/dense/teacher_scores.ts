@@ -16,7 +16,7 @@ import {
 } from "./head/bag_loss.ts";
 import type { ImageBag } from "./bags.ts";
 import { forward, type HeadArrays, headShape } from "./head/head_arrays.ts";
-import { locationCount } from "./location_grid.ts";
+import { locationCount } from "../../model/look/location_grid.ts";
 
 /** What a teacher decides between. */
 export interface TeacherTask {

@@ -23,6 +23,7 @@ import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
 import { componentCount, CORRECTION, RARE_BIAS } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
+import { OVERVIEW } from "../../model/networks.ts";
 import { disposeParameters } from "../../model/parameters.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
 import { openScored, scoredEpoch } from "../epoch_choice.ts";
@@ -45,7 +46,7 @@ import {
 } from "./bags.ts";
 import { encoderFeatures } from "./encoder_features.ts";
 import { fitDrawCorrection } from "./draw_correction.ts";
-import { gridView } from "./location_grid.ts";
+import { gridView } from "../../model/look/location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
 import {
   assign,
@@ -55,6 +56,7 @@ import {
   writeHead,
 } from "./head/head_arrays.ts";
 import type { Projection } from "./projection.ts";
+import { fitOverview } from "./overview_student.ts";
 import { distil, STUDENT_STEPS } from "./student.ts";
 import { StudentViews } from "./student_views.ts";
 import { type TeacherEpoch, teacherEpochs } from "./teacher.ts";
@@ -284,8 +286,7 @@ class DenseRun {
     const epochsOfTeacher = teacherEpochs(head, bags, {
       ...this.#task(),
       training,
-      locations: training.dense!.locations,
-      dropout: training.dense!.dropout,
+      ...training.dense!,
       classWeights: classWeights(this.#data, config),
       seed,
       beforeStep: () => this.#breathe(),
@@ -333,7 +334,9 @@ class DenseRun {
 
   async #distil(bags: readonly ImageBag[], head: HeadArrays): Promise<void> {
     const { config, seed, memory, score = scoredEpoch } = this.#options;
-    if (config.network.attention === "learned") {
+    if (this.#model.overview) {
+      this.#figures.studentLoss = await this.#fitOverview(bags, head);
+    } else if (config.network.attention === "learned") {
       const views = new StudentViews(this.#model, this.#options);
       const images = bags.map((bag) => ({
         grid: bag.image.grid,
@@ -362,6 +365,40 @@ class DenseRun {
     await this.#append("result", this.#figures);
     await this.#save(BEST);
     await this.#save(LAST);
+  }
+
+  /** Fits attention by the encoder; returns its loss. */
+  async #fitOverview(
+    bags: readonly ImageBag[],
+    head: HeadArrays,
+  ): Promise<number> {
+    const { config, seed, featureCache: cache } = this.#options;
+    const { overview, normalisation, parameters } = this.#model;
+    const features = encoderFeatures(overview!, {
+      cache,
+      windowSize: config.view.subTileSize,
+    });
+    const locations = new Locations({
+      ...this.#options,
+      features,
+      normalisation,
+    });
+    const images = bags.map((bag) => {
+      const shares = teacherShares(head, bag, this.#task());
+      return {
+        shares: Float64Array.from(bag.image.indices, (i) => shares[i]!),
+        features: () => locations.features(bag.entry, bag.image, 0),
+      };
+    });
+    const { weight, loss } = await fitOverview(images, {
+      channels: features.channels,
+      seed,
+      beforeStep: () => this.#breathe(),
+      onStep: (progress) =>
+        this.#tell({ epoch: config.training.epochs, ...progress }),
+    });
+    assign(parameters, OVERVIEW, weight);
+    return loss;
   }
 
   /** Corrects the evidence of draws by what they lose on the training images. */

@@ -31,6 +31,8 @@ const OPTIONS: TeacherOptions = {
     clipNorm: 5,
   },
   locations: 20,
+  strongest: 0,
+  objectWeight: 1,
   dropout: true,
   classWeights: [1, 1],
   seed: 3,
@@ -186,4 +188,54 @@ Deno.test("without dropout a step is that of the head as it is", () => {
   for (const bag of batch) bag.copies = [bag.copies[0]!];
   assert.equal(step(false, 1), step(false, 2));
   assert.notEqual(step(true, 1), step(true, 2));
+});
+
+Deno.test("the strongest locations and others, which stand for the rest, are all of them", () => {
+  const head = toyHead(6, 5, 1);
+  const batch = bags(4);
+  for (const bag of batch) bag.copies = [bag.copies[0]!];
+  const loss = (strongest: Map<Bag, Uint32Array>, locations: number) =>
+    stepGradients(head, { batch, annotated: [], strongest }, {
+      ...OPTIONS,
+      locations,
+      dropout: false,
+      random: new RandomStream(randomKey(4)),
+    }).loss;
+  const known = new Map(batch.map((bag) => [bag, Uint32Array.of(7, 3, 50)]));
+  const all = loss(new Map(), 60);
+  assert.ok(Math.abs(loss(known, 60) - all) < 1e-12);
+  assert.ok(Math.abs(loss(known, 40) - all) < 0.1);
+});
+
+Deno.test("the loss of annotated locations has its weight", () => {
+  const head = toyHead(6, 5, 1);
+  const [, bag] = bags(2);
+  const objects = Uint8Array.from({ length: 60 }, (_, i) => i % 9 ? 0 : 1);
+  const step = (objectWeight: number) =>
+    stepGradients(head, { batch: [], annotated: [{ ...bag!, objects }] }, {
+      ...OPTIONS,
+      objectWeight,
+      dropout: false,
+      random: new RandomStream(randomKey(4)),
+    });
+  const [one, third] = [step(1), step(1 / 3)];
+  assert.ok(Math.abs(third.loss - one.loss / 3) < 1e-12);
+  assert.ok(
+    relativeError(
+      third.gradients["g/weight"].map((value) => 3 * value),
+      one.gradients["g/weight"],
+    ) < 1e-12,
+  );
+});
+
+Deno.test("the strongest locations are looked for after three epochs", async () => {
+  const losses = async (strongest: number) => {
+    const training = { ...OPTIONS.training, epochs: 5 };
+    const head = toyHead(6, 8, 1);
+    const epochs = await trained(head, bags(20), { strongest, training });
+    return epochs.map(({ loss }) => loss);
+  };
+  const [without, found] = [await losses(0), await losses(3)];
+  assert.deepEqual(found.slice(0, 3), without.slice(0, 3));
+  assert.notEqual(found[3], without[3]);
 });

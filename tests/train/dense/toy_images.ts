@@ -91,6 +91,8 @@ export function toyConfig(
       maxLocations: 100,
       copies: 1,
       locations: 40,
+      strongest: 0,
+      objectWeight: 1,
       dropout: true,
     },
   }, training);

@@ -193,7 +193,14 @@ testOnWasm("without a change of colours there are no copies", async () => {
 testOnWasm(
   "a grid that is too large, or none, is an error that says what to do",
   async () => {
-    const dense = { maxLocations: 63, copies: 0, locations: 20, dropout: true };
+    const dense = {
+      maxLocations: 63,
+      copies: 0,
+      locations: 20,
+      strongest: 0,
+      objectWeight: 1,
+      dropout: true,
+    };
     const mean = toyConfig();
     mean.network.head = "mean";
     for (

@@ -5,7 +5,7 @@ import {
   gridView,
   locationCount,
   locationGrid,
-} from "../../../lib/train/dense/location_grid.ts";
+} from "../../../lib/model/look/location_grid.ts";
 
 function view(settings: Record<string, number | null> = {}) {
   return {

@@ -18,7 +18,7 @@ import {
   tileCentre,
   tileMapSize,
 } from "../../image/geometry.ts";
-import type { ViewConfig } from "../../model/config.ts";
+import type { ViewConfig } from "../config.ts";
 
 /** All locations of an image. */
 export interface LocationGrid {
