@@ -35,6 +35,7 @@ import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import {
   CROSSVAL_FILE,
   crossValidationStarted,
+  FEATURES_FOLDER,
   FOLDS_FILE,
 } from "./shared/run_folder.ts";
 import {
@@ -49,9 +50,6 @@ import {
   type TrainSetup,
 } from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
-
-// Folds share the features of their images.
-const FEATURES_FOLDER = "features";
 
 /** Runs the requested folds and prints a table of them. */
 export async function crossValidate(setup: TrainSetup): Promise<number> {

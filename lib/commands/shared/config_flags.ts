@@ -15,6 +15,7 @@ import {
 import { encoderSettings } from "../../encoder/inspect.ts";
 import { withFrozenFeatures } from "../../model/frozen_settings.ts";
 import { preset, presetNames } from "../../model/presets.ts";
+import type { FrozenChoice } from "../../study/study.ts";
 import { type FlagValues, integer, oneOf, text, texts } from "./flags.ts";
 
 /** Flags of {@linkcode configFrom}. */
@@ -81,21 +82,16 @@ export async function configFrom(
 }
 
 /** `--encoder` and `--features`. */
-type FrozenChoice = Pick<
+type FrozenFlags = Pick<
   FlagValues<typeof CONFIG_FLAGS>,
   "encoder" | "features"
 >;
 
-/** @throws {UsageError} If both are given, or one beside a configuration. */
+/** @throws {UsageError} If one is given beside a configuration. */
 function checkFrozen(
-  { encoder, features }: FrozenChoice,
+  { encoder, features }: FrozenFlags,
   file: string | undefined,
 ): void {
-  if (encoder !== undefined && features !== undefined) {
-    throw new UsageError(
-      "Both --encoder and --features were given: give one of them",
-    );
-  }
   const flag = encoder !== undefined
     ? "--encoder"
     : features !== undefined
@@ -110,13 +106,33 @@ function checkFrozen(
 /** A preset with frozen features in the place of its own, if chosen. */
 async function withFrozen(
   config: Config,
-  { encoder, features }: FrozenChoice,
+  flags: FrozenFlags,
 ): Promise<Config> {
-  if (features !== undefined) return withFrozenFeatures(config, features, null);
-  if (encoder === undefined) return config;
+  const chosen = await frozenChoice(flags);
+  return chosen
+    ? withFrozenFeatures(config, chosen.features, chosen.encoder)
+    : config;
+}
+
+/**
+ * The frozen features that the flags choose, if any.
+ *
+ * @throws {UsageError} If both are given.
+ * @throws {EncoderError} If the file is of no use.
+ */
+export async function frozenChoice(
+  { encoder, features }: FrozenFlags,
+): Promise<FrozenChoice | undefined> {
+  if (encoder !== undefined && features !== undefined) {
+    throw new UsageError(
+      "Both --encoder and --features were given: give one of them",
+    );
+  }
+  if (features !== undefined) return { features, encoder: null };
+  if (encoder === undefined) return undefined;
   // A checkpoint is used from any folder.
   const settings = await encoderSettings(resolve(await spelled(encoder)));
-  return withFrozenFeatures(config, "encoder", settings);
+  return { features: "encoder", encoder: settings };
 }
 
 /**

@@ -80,7 +80,7 @@ export async function readBags(
 /** Bags of images that are not trained on, as they are. */
 export async function readScoredBags(
   entries: readonly ManifestEntry[],
-  { projection, ...options }: Omit<BagOptions, "copies" | "seed"> & {
+  { projection, ...options }: Pick<BagOptions, "locations" | "beforeImage"> & {
     projection: Projection;
   },
 ): Promise<ImageBag[]> {

@@ -43,7 +43,7 @@ import {
   readBags,
   readScoredBags,
 } from "./bags.ts";
-import { encoderFeatures } from "./encoder_features.ts";
+import { modelFeatures } from "./encoder_features.ts";
 import { fitDrawCorrection } from "./draw_correction.ts";
 import { gridView } from "./location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
@@ -54,7 +54,7 @@ import {
   readHead,
   writeHead,
 } from "./head/head_arrays.ts";
-import type { Projection } from "./projection.ts";
+import { type Projection, readProjection } from "./projection.ts";
 import { distil, STUDENT_STEPS } from "./student.ts";
 import { StudentViews } from "./student_views.ts";
 import { type TeacherEpoch, teacherEpochs } from "./teacher.ts";
@@ -129,7 +129,8 @@ class DenseRun {
     this.#options = options;
     this.#model = model;
     this.#log = new RunLog(join(options.folder, LOG_FILE));
-    const features = options.features ?? featuresOf(model, options);
+    const features = options.features ??
+      modelFeatures(model, options.featureCache);
     this.#features = features;
     this.#locations = new Locations({
       ...options,
@@ -221,13 +222,9 @@ class DenseRun {
       onImage: (done, total) =>
         this.#tell({ epoch: 1, step: done, steps: total }),
     };
-    const fitted: Projection | undefined = this.#phase === "start"
+    const fitted = this.#phase === "start"
       ? undefined
-      : {
-        weight: await parameters.get("g/project/weight")!
-          .data() as Float32Array,
-        bias: await parameters.get("g/project/bias")!.data() as Float32Array,
-      };
+      : await readProjection(parameters);
     if (!fitted) await this.#fillCache();
     const { bags, projection } = fitted
       ? {
@@ -438,17 +435,6 @@ class DenseRun {
       trainerTensors: new Map(),
     });
   }
-}
-
-/** The features of the model's own encoder. */
-function featuresOf(
-  { encoder, config: { network, view } }: Model,
-  { featureCache }: DenseOptions,
-): LocationFeatures {
-  if (!encoder) throw new TypeError(`${network.features} is not frozen`);
-  // A dictionary is one of this run: no other would find its features.
-  const cache = network.features === "dictionary" ? undefined : featureCache;
-  return encoderFeatures(encoder, { cache, windowSize: view.subTileSize });
 }
 
 function assertFinite({ epoch, loss, gradientNorm }: TeacherEpoch): void {
