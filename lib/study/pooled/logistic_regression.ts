@@ -32,7 +32,7 @@ export interface FitOptions {
   strength: number;
 }
 
-const TOLERANCE = 1e-6; // of the gradient, a row
+const TOLERANCE = 1e-8; // of the gradient, a row
 
 /** Fits a regression. */
 export function fitLogisticRegression(

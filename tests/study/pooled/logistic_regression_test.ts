@@ -23,7 +23,7 @@ const golden: Golden = JSON.parse(
   ),
 );
 
-// Weights of up to 4; both stop at a gradient of about 1e-6 a row.
+// Weights of up to 6.
 const TOLERANCE = 1e-4;
 
 const rows = Array.from(
