@@ -6,7 +6,7 @@
  */
 import { type FeatureCache, imageContent } from "../../encoder/cache.ts";
 import type { Encoder } from "../../encoder/encoder.ts";
-import { gridFeatures } from "../../encoder/grid.ts";
+import { blockKey, gridFeatures } from "../../encoder/grid.ts";
 import type { Model } from "../../model/model.ts";
 import type { LocationFeatures } from "./locations.ts";
 
@@ -36,7 +36,9 @@ export function encoderFeatures(
       if (!cache) return await make();
       return await cache.features({
         image: await imageContent(pyramid, signal),
-        encoder: `${encoder.key} ${windowSize}`,
+        encoder: `${encoder.key} ${windowSize}${
+          blockKey(encoder, pyramid, memory)
+        }`,
         places,
         copy: recolour?.key ?? "",
       }, make);
