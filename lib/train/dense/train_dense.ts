@@ -59,6 +59,7 @@ import { distil, STUDENT_STEPS } from "./student.ts";
 import { StudentViews } from "./student_views.ts";
 import { type TeacherEpoch, teacherEpochs } from "./teacher.ts";
 import { teacherFigures, teacherShares } from "./teacher_scores.ts";
+import { checkUnused } from "./unused_settings.ts";
 
 /** Options of {@linkcode trainDense}. */
 export interface DenseOptions extends TrainOptions {
@@ -82,8 +83,10 @@ const FEATURE_SHARE = 1 / 2;
  *
  * @throws {ConfigError} Naming what to set.
  */
-export function checkDense({ view, network }: Config): void {
+export function checkDense(config: Config): void {
+  const { view, network } = config;
   gridView(view);
+  checkUnused(config);
   if (network.head !== "evidence") {
     throw new ConfigError(
       `Cannot train on all locations with network.head=${network.head}: set network.head=evidence, or training.dense=null`,
