@@ -87,6 +87,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   };
   await save();
   const line = new ProgressLine();
+  const said = new Set<string>(); // every worker has the same to say
   const outcomes = await runTasks<
     FoldSetup,
     readonly FoldTask[],
@@ -118,8 +119,12 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         const { fold, protocol } = task!;
         line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`);
       },
-      async onResult({ results }) {
+      async onResult({ results, remarks }) {
         line.clear();
+        for (const remark of remarks) {
+          if (!said.has(remark)) console.error(remark);
+          said.add(remark);
+        }
         for (const result of results) console.error(foldText(result));
         await save();
       },

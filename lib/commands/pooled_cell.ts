@@ -46,7 +46,7 @@ async function run(file: string): Promise<void> {
     classes,
     cache: imageCache(memory),
     memory,
-    featureCache: featureCache(featureFolder),
+    featureCache: featureCache(featureFolder, console.error),
     signal,
   };
   const results = [];
