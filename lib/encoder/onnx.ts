@@ -74,7 +74,7 @@ type Used = NetworkOutput & EncoderOutput;
 export async function openOnnxEncoder(
   settings: EncoderConfig,
   { engine, threads }: { engine: OnnxEngine; threads?: number | undefined },
-): Promise<Encoder> {
+): Promise<OnnxEncoder> {
   const { path } = settings;
   const facts = await readOnnxFacts(path);
   const hash = await onnxHash(path, facts);
@@ -186,7 +186,8 @@ function channelsOf({ channels, pooling, kind }: Used): number {
   return kind === "maps" ? pooledChannels(channels, pooling) : channels;
 }
 
-class OnnxEncoder implements Encoder {
+/** The encoder of a file. */
+export class OnnxEncoder implements Encoder {
   readonly key: string;
   readonly channels: number;
   readonly margin: number;

@@ -10,20 +10,22 @@ import {
   dictionaryEncoder,
   dictionaryTensors,
 } from "../encoder/dictionary.ts";
-import type { Encoder, EncoderConfig } from "../encoder/encoder.ts";
+import type { Encoder, EncoderConfig, Pictures } from "../encoder/encoder.ts";
 import { gridFeatures } from "../encoder/grid.ts";
-import { openOnnxEncoder } from "../encoder/onnx.ts";
+import { type OnnxEncoder, openOnnxEncoder } from "../encoder/onnx.ts";
 import { scatteringEncoder } from "../encoder/scattering.ts";
-import { regionMiddle } from "../image/geometry.ts";
+import { type Point, regionMiddle } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { NetworkConfig } from "./config.ts";
 import type { Glimpse, LookOptions } from "./look/draws.ts";
 import { DICTIONARY_PREFIX } from "./networks.ts";
-import type { Parameters } from "./parameters.ts";
+import type { Model } from "./model.ts";
+import { disposeParameters, type Parameters } from "./parameters.ts";
 
 /**
  * The encoder of frozen features; undefined if f is trained. That of a file is
- * shared by all models of this process that use it, and stays open.
+ * shared by all models of this process that use it, and closed when the last of
+ * them is disposed of.
  *
  * @param parameters that hold the dictionary, for these features.
  * @throws {EncoderError} If its file cannot be used.
@@ -48,18 +50,77 @@ export async function openFrozen(
   }
 }
 
-// A network takes hundreds of MB and seconds to open.
-const opened = new Map<string, Promise<Encoder>>();
+/** Frees the values of a model, and its encoder if no other model uses it. */
+export async function disposeModel(
+  { parameters, encoder }: Pick<Model, "parameters" | "encoder">,
+): Promise<void> {
+  disposeParameters(parameters);
+  await encoder?.dispose();
+}
 
-function sharedEncoder(settings: EncoderConfig): Promise<Encoder> {
+/** An open network, and the number of those that use it. */
+interface Shared {
+  opening: Promise<OnnxEncoder>;
+  users: number;
+}
+
+// A network takes hundreds of MB and seconds to open.
+const opened = new Map<string, Shared>();
+
+async function sharedEncoder(settings: EncoderConfig): Promise<Encoder> {
   const engine = tf.getBackend() === "webgpu" ? "webgpu" : "wasm";
   const key = JSON.stringify([engine, settings]);
-  const found = opened.get(key);
-  if (found) return found;
-  const opening = openOnnxEncoder(settings, { engine });
-  opened.set(key, opening);
-  opening.catch(() => opened.delete(key)); // the file may be mended
-  return opening;
+  let shared = opened.get(key);
+  if (!shared) {
+    const opening = openOnnxEncoder(settings, { engine });
+    shared = { opening, users: 0 };
+    opened.set(key, shared);
+    opening.catch(() => opened.delete(key)); // the file may be mended
+  }
+  shared.users++;
+  return new SharedEncoder(await shared.opening, () => {
+    if (--shared.users === 0) opened.delete(key);
+    return shared.users === 0;
+  });
+}
+
+/** One user's hold on an encoder that others may use, too. */
+class SharedEncoder implements Encoder {
+  readonly key: string;
+  readonly channels: number;
+  readonly margin: number;
+  readonly placesAtOnce: number;
+  readonly step: number;
+  readonly bytesPerPixel: number;
+  readonly #encoder: OnnxEncoder;
+  readonly #release: () => boolean;
+  #isHeld = true;
+
+  /** @param release gives the hold back, and tells if it was the last. */
+  constructor(encoder: OnnxEncoder, release: () => boolean) {
+    this.key = encoder.key;
+    this.channels = encoder.channels;
+    this.margin = encoder.margin;
+    this.placesAtOnce = encoder.placesAtOnce;
+    this.step = encoder.step;
+    this.bytesPerPixel = encoder.bytesPerPixel;
+    this.#encoder = encoder;
+    this.#release = release;
+  }
+
+  features(
+    pictures: Pictures,
+    places: readonly (readonly Point[])[],
+    signal?: AbortSignal,
+  ): Promise<Float32Array> {
+    return this.#encoder.features(pictures, places, signal);
+  }
+
+  async dispose(): Promise<void> {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    if (this.#release()) await this.#encoder.dispose();
+  }
 }
 
 async function dictionaryOf(parameters: Parameters): Promise<Dictionary> {

@@ -18,7 +18,7 @@ import { BlockCache } from "../../image/pyramids/block_cache.ts";
 import { Memory } from "../../memory.ts";
 import { readCheckpoint } from "../../model/checkpoint.ts";
 import type { Model } from "../../model/model.ts";
-import { disposeParameters } from "../../model/parameters.ts";
+import { disposeModel } from "../../model/frozen.ts";
 import { Batcher } from "./batcher.ts";
 import type { ClassifyTask, EngineEvent, EngineMethods } from "./protocol.ts";
 import { type GuardedFetch, guardedFetch } from "../intake/guarded_fetch.ts";
@@ -80,7 +80,7 @@ const send = answerCalls<EngineMethods, EngineEvent>({
     if (models.has(sha256)) return;
     const checkpoint = await readCheckpoint(path);
     if (checkpoint.sha256 !== sha256) {
-      disposeParameters(checkpoint.model.parameters);
+      await disposeModel(checkpoint.model);
       throw new CheckpointError(
         `Cannot load ${path}: the file changed after it was listed; try again`,
       );
@@ -91,7 +91,7 @@ const send = answerCalls<EngineMethods, EngineEvent>({
     const model = models.get(sha256);
     models.delete(sha256);
     await running; // the batch may use the model
-    if (model) disposeParameters(model.parameters);
+    if (model) await disposeModel(model);
   },
   classify: (task, signal) => batcher.submit(task, signal),
   usage() {

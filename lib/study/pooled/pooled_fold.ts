@@ -21,7 +21,7 @@ import { writeFileAtomically } from "../../files.ts";
 import type { ImageCache } from "../../image/image_cache.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
-import { disposeParameters } from "../../model/parameters.ts";
+import { disposeModel } from "../../model/frozen.ts";
 import { startClock } from "../../train/clock.ts";
 import { modelFeatures } from "../../train/dense/encoder_features.ts";
 import { Locations } from "../../train/dense/locations.ts";
@@ -83,7 +83,7 @@ export async function pooledFold(
       predictionTable(images, classes),
     );
   } finally {
-    pool.dispose();
+    await pool.dispose();
   }
   return { ...task, bestEpoch: 0, ...clock(), report };
 }
@@ -112,12 +112,12 @@ async function classified(
 class Pool {
   readonly #locations: Locations;
   readonly #signal: AbortSignal;
-  readonly dispose: () => void;
+  readonly dispose: () => Promise<void>;
 
   private constructor(
     locations: Locations,
     { signal }: PooledOptions,
-    dispose: () => void,
+    dispose: () => Promise<void>,
   ) {
     this.#locations = locations;
     this.#signal = signal;
@@ -139,7 +139,7 @@ class Pool {
     return new Pool(
       locations,
       options,
-      () => disposeParameters(model.parameters),
+      () => disposeModel(model),
     );
   }
 

@@ -23,7 +23,7 @@ import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
 import { COMPONENTS, CORRECTION, RARE_BIAS } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
-import { disposeParameters } from "../../model/parameters.ts";
+import { disposeModel } from "../../model/frozen.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
 import { openScored, scoredEpoch } from "../epoch_choice.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
@@ -111,7 +111,7 @@ export async function trainDense(
   try {
     return await run.train();
   } finally {
-    run.dispose();
+    await run.dispose();
   }
 }
 
@@ -166,7 +166,7 @@ class DenseRun {
       join(folder, LAST),
     );
     if (checkpoint.seed !== seed) {
-      disposeParameters(model.parameters);
+      await disposeModel(model);
       throw new CheckpointError(
         `Cannot resume ${folder} with seed ${seed}: it was started with seed ${checkpoint.seed}; give that one, or another folder`,
       );
@@ -175,7 +175,7 @@ class DenseRun {
     if (
       phase !== "start" && !isDeepStrictEqual(model.config.training, training)
     ) {
-      disposeParameters(model.parameters);
+      await disposeModel(model);
       throw new CheckpointError(
         `Cannot resume ${folder} with other settings of training: its head is trained; give another --out`,
       );
@@ -205,8 +205,8 @@ class DenseRun {
     return { epochs, bestEpoch: epochs, last: this.#figures };
   }
 
-  dispose(): void {
-    disposeParameters(this.#model.parameters);
+  async dispose(): Promise<void> {
+    await disposeModel(this.#model);
   }
 
   /** The bags of all images; their projection is that of the checkpoint, if any. */

@@ -32,7 +32,7 @@ import { exists, writeFileAtomically, writeJson } from "../../files.ts";
 import { LAST, readCheckpoint } from "../../model/checkpoint.ts";
 import type { Config } from "../../model/config.ts";
 import type { Model } from "../../model/model.ts";
-import { disposeParameters } from "../../model/parameters.ts";
+import { disposeModel } from "../../model/frozen.ts";
 import {
   annotatedCount,
   boxesRecord,
@@ -184,7 +184,7 @@ export async function runFold(
   const teacher = options.config.training.dense
     ? await teacherResult(folder, { ...options, model, test })
     : undefined;
-  disposeParameters(model.parameters);
+  await disposeModel(model);
   const { classes, rois } = options;
   const result: FoldResult = {
     ...task,
