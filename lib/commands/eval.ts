@@ -31,6 +31,7 @@ import {
 import {
   CHECKPOINT,
   COMMON_FLAGS,
+  ENCODER,
   parseForeground,
   SHARED_MEMORY,
   workers,
@@ -64,6 +65,7 @@ const SPLITS = ["train", "validation", "test", "all"] as const;
 
 const FLAGS = {
   checkpoint: required(CHECKPOINT),
+  encoder: ENCODER,
   data: required(
     text("MANIFEST", "CSV with image,label; same labels as in training", {
       paths: "files",
@@ -106,6 +108,7 @@ export async function run(argv: string[]): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
   const { checkpoint: path, data, split, predictions: file, seed } = flags;
   const options = {
+    encoder: flags.encoder,
     samples: flags.samples,
     draws: flags.draws,
     seed,

@@ -12,8 +12,11 @@ import {
 } from "../encoder/dictionary.ts";
 import type { Encoder, EncoderConfig, Pictures } from "../encoder/encoder.ts";
 import { gridFeatures } from "../encoder/grid.ts";
+import { onnxHash, readOnnxFacts } from "../encoder/onnx/file.ts";
 import { type OnnxEncoder, openOnnxEncoder } from "../encoder/onnx.ts";
 import { scatteringEncoder } from "../encoder/scattering.ts";
+import { EncoderError } from "../errors.ts";
+import { exists } from "../files.ts";
 import { type Point, regionMiddle } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { NetworkConfig } from "./config.ts";
@@ -48,6 +51,49 @@ export async function openFrozen(
     default:
       return undefined;
   }
+}
+
+/**
+ * `network` with the encoder's file where it lies now, on another machine or in
+ * another folder than in training.
+ *
+ * @param files given in the place of the path that the checkpoint has; one of
+ *   them must be its file. If there are none, its path is taken.
+ * @throws {EncoderError} If the file is not there.
+ */
+export async function withEncoderFile(
+  network: NetworkConfig,
+  files: readonly string[],
+): Promise<NetworkConfig> {
+  const { encoder } = network;
+  if (!encoder) return network;
+  const path = files.length === 0
+    ? await itsOwn(encoder)
+    : await oneOf(files, encoder);
+  return { ...network, encoder: { ...encoder, path } };
+}
+
+async function itsOwn({ path }: EncoderConfig): Promise<string> {
+  if (await exists(path)) return path;
+  throw new EncoderError(
+    `Cannot find the encoder of the checkpoint: there is no file ${path}; give it with --encoder FILE.onnx`,
+  );
+}
+
+async function oneOf(
+  files: readonly string[],
+  { sha256 }: EncoderConfig,
+): Promise<string> {
+  if (files.length === 1) return files[0]!; // checked when it is opened
+  for (const file of files) {
+    const hash = await onnxHash(file, await readOnnxFacts(file));
+    if (hash === sha256) return file;
+  }
+  throw new EncoderError(
+    `None of the files of --encoder is the one that the checkpoint was trained with (SHA-256 ${
+      sha256.slice(0, 12)
+    }...): give that file, too`,
+  );
 }
 
 /** Frees the values of a model, and its encoder if no other model uses it. */

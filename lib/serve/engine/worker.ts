@@ -40,6 +40,7 @@ interface OpenTask {
 
 let engine: Engine;
 let fetchImage: GuardedFetch;
+let encoderFiles: readonly string[];
 const models = new Map<string, Model>(); // by SHA-256
 let memory: Memory;
 let cache: BlockCache;
@@ -60,7 +61,8 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
 });
 
 const send = answerCalls<EngineMethods, EngineEvent>({
-  async start({ backend, allowedHosts, memoryBytes }) {
+  async start({ backend, allowedHosts, memoryBytes, ...setup }) {
+    encoderFiles = setup.encoderFiles;
     memory = new Memory(memoryBytes);
     cache = new BlockCache(memory.blockCacheBytes);
     fetchImage = guardedFetch(allowedHosts);
@@ -78,7 +80,7 @@ const send = answerCalls<EngineMethods, EngineEvent>({
   },
   async load({ path, sha256 }) {
     if (models.has(sha256)) return;
-    const checkpoint = await readCheckpoint(path);
+    const checkpoint = await readCheckpoint(path, { encoderFiles });
     if (checkpoint.sha256 !== sha256) {
       await disposeModel(checkpoint.model);
       throw new CheckpointError(
