@@ -16,6 +16,7 @@ import { openUrl } from "../image/bytes/http.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import type { Point } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import { half } from "./half.ts";
 
 /** What features are made of. */
 export interface FeatureSource {
@@ -35,7 +36,6 @@ const HEADER_BYTES = MAGIC.length + 4 + 4 + HASH_BYTES;
 const ENDING = ".features";
 // Types of values: larger ones than float16 has are kept as float32.
 const FLOAT16 = 0, FLOAT32 = 1;
-const MAX_FLOAT16 = 65504;
 
 // When the bound is reached, so much of it is left: not a file at a time.
 const KEPT_SHARE = 0.9;
@@ -191,13 +191,16 @@ export function featureKey(
 }
 
 function encoded(features: Float32Array): Uint8Array<ArrayBuffer> {
-  const isSmall = features.every((value) => Math.abs(value) <= MAX_FLOAT16);
-  const values = isSmall ? new Float16Array(features) : features.slice();
-  const data = new Uint8Array(values.buffer);
+  const values = half(features);
+  const data = new Uint8Array(
+    values.buffer,
+    values.byteOffset,
+    values.byteLength,
+  );
   const file = new Uint8Array(HEADER_BYTES + data.length);
   file.set(new TextEncoder().encode(MAGIC));
   const view = new DataView(file.buffer);
-  view.setUint32(4, isSmall ? FLOAT16 : FLOAT32, true);
+  view.setUint32(4, values instanceof Float16Array ? FLOAT16 : FLOAT32, true);
   view.setUint32(8, features.length, true);
   file.set(hashOf(data), HEADER_BYTES - HASH_BYTES);
   file.set(data, HEADER_BYTES);

@@ -33,7 +33,7 @@ import {
   type SessionOptions,
   type Values,
 } from "./onnx/runtime.ts";
-import { type Maps, poolAbout, pooledChannels } from "./pooling.ts";
+import { type OutputMaps, pooledChannels, poolOutput } from "./pooling.ts";
 import { resizer } from "./resize.ts";
 
 // Changes whenever the code makes other features of the same file.
@@ -329,7 +329,7 @@ export class OnnxEncoder implements Encoder {
         const maps = mapsOf(values, picture);
         const windows = windowsAbout(place, { output, maps, frame });
         const { pooling } = output;
-        poolAbout(maps, windows, { pooling, features, at });
+        poolOutput(maps, windows, { pooling, features, at });
       } else {
         const each = values.data.length / values.dims[0]!;
         const start = picture * each; // of tokens, the first is the class token
@@ -372,7 +372,7 @@ function pixelsPerRun(pixels: number): number {
 }
 
 /** The maps of one picture of a batch. */
-function mapsOf({ data, dims }: Values, picture: number): Maps {
+function mapsOf({ data, dims }: Values, picture: number): OutputMaps {
   const [, channels, height, width] = dims as [number, number, number, number];
   const offset = picture * channels * height * width;
   return { data, offset, channels, height, width };
@@ -382,7 +382,7 @@ function windowsAbout(
   place: Point,
   { output: { cell, window }, maps, frame: { filled, scale } }: {
     output: Used;
-    maps: Maps;
+    maps: OutputMaps;
     frame: Frame;
   },
 ) {
