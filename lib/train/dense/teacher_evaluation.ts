@@ -41,21 +41,24 @@ export interface TeacherSource {
 export async function evaluateTeacher(
   model: Model,
   entries: readonly ManifestEntry[],
-  source: TeacherSource,
+  { cache, memory, foreground, featureCache, signal }: TeacherSource,
 ): Promise<LabelledImage[]> {
   const { parameters, classes, config } = model;
   const head = await readHead(parameters);
   const options = {
     locations: new Locations({
-      ...source,
+      cache,
+      memory,
+      foreground,
+      signal,
       config,
-      features: modelFeatures(model, source.featureCache),
+      features: modelFeatures(model, featureCache),
       normalisation: model.normalisation,
     }),
     projection: await readProjection(parameters),
     async beforeImage() {
       await setTimeout(0); // let signals and messages in
-      source.signal?.throwIfAborted();
+      signal?.throwIfAborted();
     },
   };
   const index = classes.indexOf(config.referenceClass ?? "");
