@@ -10,7 +10,7 @@ import { imageCache } from "../image/image_cache.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
-import { openFrozen } from "../model/frozen.ts";
+import { keepEncoderOpen } from "../model/frozen.ts";
 import {
   type FoldResult,
   type FoldTask,
@@ -68,9 +68,7 @@ async function startFolds(
   const manifest = await readManifest(path, { classes });
   const rois = await readRois(manifest, STUDY_LAYOUTS);
   const boxes = await boxOptions(options.boxes, manifest);
-  const { network } = options.config;
-  // Each fold opens it twice: one more hold keeps it open in between.
-  if (network.features === "encoder") await openFrozen(network, new Map());
+  await keepEncoderOpen(options.config.network);
   const memory = new Memory(memoryBytes);
   const remarks: string[] = [];
   // One for all folds: what one of them has used, the next one uses.

@@ -13,6 +13,7 @@ import { oneLine } from "../errors.ts";
 import { imageCache } from "../image/image_cache.ts";
 import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
+import { keepEncoderOpen } from "../model/frozen.ts";
 import { pooledFold } from "../study/pooled/pooled_fold.ts";
 import { foldTasks } from "../train/runs/crossval.ts";
 import { interruptSignal } from "./shared/terminal.ts";
@@ -40,6 +41,7 @@ async function run(file: string): Promise<void> {
   const kept = withoutTest(entries);
   await checkLeaks(kept);
   const engine = await startEngine(backend);
+  await keepEncoderOpen(rest.config.network);
   const memory = new Memory();
   const options = {
     ...rest,

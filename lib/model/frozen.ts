@@ -169,6 +169,18 @@ class SharedEncoder implements Encoder {
   }
 }
 
+/**
+ * Keeps the encoder of a file open, if there is one, though models that use it
+ * come and go, as in the folds of a cross-validation.
+ *
+ * @throws {EncoderError} If the file cannot be used.
+ */
+export async function keepEncoderOpen(
+  { features, encoder }: NetworkConfig,
+): Promise<void> {
+  if (features === "encoder") await sharedEncoder(encoder!);
+}
+
 async function dictionaryOf(parameters: Parameters): Promise<Dictionary> {
   const read = dictionaryTensors.map(async ({ name, shape }) => {
     const values = await parameters.get(DICTIONARY_PREFIX + name)!.data();
