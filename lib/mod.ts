@@ -135,6 +135,7 @@ export {
   type AnnotatedCount,
   type Checkpoint,
   readCheckpoint,
+  type ReadCheckpointOptions,
 } from "./model/checkpoint.ts";
 export type { Calibration } from "./model/calibration.ts";
 export type { Model, Normalisation } from "./model/model.ts";

@@ -8,6 +8,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import {
   CheckpointError,
+  EncoderError,
   EngineError,
   ImageError,
   ImageFormatError,
@@ -42,6 +43,7 @@ const STATUS: readonly [
   [StalledError, 408],
   [ConflictError, 409],
   [CheckpointError, 409],
+  [EncoderError, 409],
   [TooLargeError, 413],
   [MediaTypeError, 415],
   [ImageFormatError, 415],

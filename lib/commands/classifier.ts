@@ -7,14 +7,14 @@
 import { extname } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { startEngine } from "../engine/select.ts";
-import { ImageError } from "../errors.ts";
+import { ImageError, UsageError } from "../errors.ts";
 import type {
   Classification,
   ModelClassification,
 } from "../eval/classification.ts";
 import { classifyImage } from "../eval/classify.ts";
 import { type Origin, regionsGeoJson } from "../eval/geojson.ts";
-import { writeFileAtomically } from "../files.ts";
+import { spelled, writeFileAtomically } from "../files.ts";
 import { BlockCache } from "../image/pyramids/block_cache.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { Memory, shareOf } from "../memory.ts";
@@ -25,6 +25,8 @@ import { type DoTask, runTasks } from "../workers/pool.ts";
 export interface ClassifierSetup {
   /** Path of a checkpoint or of a run's folder. */
   checkpoint: string;
+  /** File of its encoder, if it lies elsewhere than in training. */
+  encoder: string | undefined;
   backend: "webgpu" | "wasm";
   samples: number | undefined;
   draws: "seeded" | "topN" | undefined;
@@ -71,10 +73,18 @@ export function evidenceFile(heatmap: string): string {
 
 /** Reads the model and returns a function that classifies one image. */
 export async function startClassifier(
-  { checkpoint, backend, memoryBytes, origin, ...options }: ClassifierSetup,
+  { checkpoint, encoder, backend, memoryBytes, origin, ...options }:
+    ClassifierSetup,
 ): Promise<DoTask<ImageTask, Outcome>> {
   const engine = await startEngine(backend);
-  const { model, sha256 } = await readCheckpoint(checkpoint);
+  const { model, sha256 } = await readCheckpoint(checkpoint, {
+    encoderFiles: encoder === undefined ? [] : [await spelled(encoder)],
+  });
+  if (encoder !== undefined && model.config.network.encoder === null) {
+    throw new UsageError(
+      `${checkpoint} was trained without an encoder: leave out --encoder`,
+    );
+  }
   const reference = modelReference(checkpoint, sha256);
   const memory = new Memory(memoryBytes);
   const cache = new BlockCache(memory.blockCacheBytes);

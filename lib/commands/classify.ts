@@ -12,6 +12,7 @@ import { classifyImages, defaultWorkers, evidenceFile } from "./classifier.ts";
 import {
   CHECKPOINT,
   COMMON_FLAGS,
+  ENCODER,
   parseForeground,
   SHARED_MEMORY,
   workers,
@@ -41,6 +42,7 @@ export const summary = "Classify images and show where the network looked";
 
 const FLAGS = {
   checkpoint: required(CHECKPOINT),
+  encoder: ENCODER,
   samples: COMMON_FLAGS.samples,
   draws: COMMON_FLAGS.draws,
   seed: defaulting(integer("N", "seed of the draws (0)"), 0),
@@ -123,6 +125,7 @@ export async function run(argv: string[]): Promise<number> {
     );
   }
   const options = {
+    encoder: flags.encoder,
     samples: flags.samples,
     draws: flags.draws,
     seed: flags.seed,

@@ -35,6 +35,7 @@ import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import {
   CROSSVAL_FILE,
   crossValidationStarted,
+  FEATURES_FOLDER,
   FOLDS_FILE,
 } from "./shared/run_folder.ts";
 import {
@@ -49,9 +50,6 @@ import {
   type TrainSetup,
 } from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
-
-// Folds share the features of their images.
-const FEATURES_FOLDER = "features";
 
 /** Runs the requested folds and prints a table of them. */
 export async function crossValidate(setup: TrainSetup): Promise<number> {
@@ -89,6 +87,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   };
   await save();
   const line = new ProgressLine();
+  const said = new Set<string>(); // every worker has the same to say
   const outcomes = await runTasks<
     FoldSetup,
     readonly FoldTask[],
@@ -120,8 +119,12 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         const { fold, protocol } = task!;
         line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`);
       },
-      async onResult({ results }) {
+      async onResult({ results, remarks }) {
         line.clear();
+        for (const remark of remarks) {
+          if (!said.has(remark)) console.error(remark);
+          said.add(remark);
+        }
         for (const result of results) console.error(foldText(result));
         await save();
       },

@@ -27,7 +27,7 @@ import { ImageCache } from "../image/image_cache.ts";
 import { Memory, peakMemoryBytes } from "../memory.ts";
 import { LAST, readCheckpoint } from "../model/checkpoint.ts";
 import { type Config, withSettings } from "../model/config.ts";
-import { disposeParameters } from "../model/parameters.ts";
+import { disposeModel } from "../model/frozen.ts";
 import { preset } from "../model/presets.ts";
 import { trainRun } from "../train/runs/run.ts";
 import { DEFAULT_TEST } from "../train/runs/run_data.ts";
@@ -235,7 +235,7 @@ async function examine(
   });
   const heatmap = join(out, "heatmap.png");
   await writeFileAtomically(heatmap, classified.heatmap!);
-  disposeParameters(model.parameters);
+  await disposeModel(model);
   return { report, heatmap };
 }
 

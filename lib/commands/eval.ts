@@ -19,8 +19,10 @@ import {
 import { writeFileAtomically } from "../files.ts";
 import { peakMemoryBytes } from "../memory.ts";
 import type { Calibration } from "../model/calibration.ts";
-import { type Checkpoint, readCheckpoint } from "../model/checkpoint.ts";
-import { disposeParameters } from "../model/parameters.ts";
+import {
+  type CheckpointInfo,
+  readCheckpointInfo,
+} from "../model/checkpoint.ts";
 import {
   type ClassifierSetup,
   classifyImages,
@@ -29,6 +31,7 @@ import {
 import {
   CHECKPOINT,
   COMMON_FLAGS,
+  ENCODER,
   parseForeground,
   SHARED_MEMORY,
   workers,
@@ -62,6 +65,7 @@ const SPLITS = ["train", "validation", "test", "all"] as const;
 
 const FLAGS = {
   checkpoint: required(CHECKPOINT),
+  encoder: ENCODER,
   data: required(
     text("MANIFEST", "CSV with image,label; same labels as in training", {
       paths: "files",
@@ -104,6 +108,7 @@ export async function run(argv: string[]): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
   const { checkpoint: path, data, split, predictions: file, seed } = flags;
   const options = {
+    encoder: flags.encoder,
     samples: flags.samples,
     draws: flags.draws,
     seed,
@@ -112,10 +117,9 @@ export async function run(argv: string[]): Promise<number> {
   };
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend);
-  const checkpoint = await readCheckpoint(path);
-  const { model } = checkpoint;
-  disposeParameters(model.parameters); // the classifier loads its own
-  const manifest = await readManifest(data, { classes: model.classes });
+  const checkpoint = await readCheckpointInfo(path);
+  const { classes } = checkpoint;
+  const manifest = await readManifest(data, { classes });
   await checkLeaks(manifest.entries);
   const entries = entriesOf(manifest.entries, split, data);
   const rois = await readRois(manifest, STUDY_LAYOUTS); // shows its faults before the work
@@ -140,11 +144,11 @@ export async function run(argv: string[]): Promise<number> {
   if (file !== undefined) {
     await writeFileAtomically(
       file,
-      predictionTable(evaluation.images, model.classes),
+      predictionTable(evaluation.images, classes),
     );
   }
   const report = await evaluationReport(evaluation, {
-    classes: model.classes,
+    classes,
     rois,
     annotated: checkpoint.annotated,
     seed,
@@ -156,7 +160,7 @@ export async function run(argv: string[]): Promise<number> {
     flags.json
       ? JSON.stringify({
         checkpoint: checkpoint.sha256,
-        calibration: model.calibration,
+        calibration: checkpoint.calibration,
         ...report,
       })
       : reportText(report, checkpoint, flags.samples),
@@ -243,7 +247,7 @@ const METRIC_NAMES: Record<keyof EvaluationReport["metrics"], string> = {
 function reportText(
   { images, metrics, confusion, classes, attention, annotated }:
     EvaluationReport,
-  { model, epoch, sha256 }: Checkpoint,
+  { config, calibration, epoch, sha256 }: CheckpointInfo,
   samples: number | undefined,
 ): string {
   const names = Object.entries(METRIC_NAMES) as [
@@ -253,8 +257,8 @@ function reportText(
   return [
     `checkpoint ${
       sha256.slice(0, 12)
-    } (preset ${model.config.preset}, epoch ${epoch}) on ${images} images`,
-    calibrationText(model.calibration, samples),
+    } (preset ${config.preset}, epoch ${epoch}) on ${images} images`,
+    calibrationText(calibration, samples),
     ...(annotated
       ? [
         `trained on labels and ${

@@ -10,6 +10,7 @@ import { imageCache } from "../image/image_cache.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
+import { keepEncoderOpen } from "../model/frozen.ts";
 import {
   type FoldResult,
   type FoldTask,
@@ -43,6 +44,8 @@ export interface FoldSetup {
 /** Results of tasks run one after the other. */
 export interface FoldOutcome {
   results: FoldResult[];
+  /** Remarks of the worker on the folder of features. */
+  remarks: string[];
   /** Decoding warnings of the images that the worker has opened, by path. */
   warnings: [string, readonly string[]][];
 }
@@ -65,7 +68,11 @@ async function startFolds(
   const manifest = await readManifest(path, { classes });
   const rois = await readRois(manifest, STUDY_LAYOUTS);
   const boxes = await boxOptions(options.boxes, manifest);
+  await keepEncoderOpen(options.config.network);
   const memory = new Memory(memoryBytes);
+  const remarks: string[] = [];
+  // One for all folds: what one of them has used, the next one uses.
+  const features = featureCache(featureFolder, (text) => remarks.push(text));
   const cache = imageCache(memory, cacheBytes);
   return async function runInTurn(tasks, { signal, onProgress }) {
     const results: FoldResult[] = [];
@@ -76,7 +83,7 @@ async function startFolds(
             ...options,
             rois,
             boxes,
-            featureCache: featureCache(featureFolder),
+            featureCache: features,
             cache,
             memory,
             signal,
@@ -88,6 +95,6 @@ async function startFolds(
         ),
       );
     }
-    return { results, warnings: [...cache.warnings] };
+    return { results, remarks, warnings: [...cache.warnings] };
   };
 }

@@ -5,6 +5,7 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { NamedError, UsageError } from "../errors.ts";
+import { spelled } from "../files.ts";
 import { createApp } from "../../routes/app.ts";
 import { isLoopback } from "../serve/intake/addresses.ts";
 import { readToken } from "../serve/auth.ts";
@@ -13,7 +14,12 @@ import { DEFAULT_LIMITS, type Limits } from "../serve/limits.ts";
 import { jsonLog, type Log } from "../serve/logging.ts";
 import { type Server, startServer } from "../serve/server.ts";
 import { DEFAULT_MEMORY_BYTES } from "../memory.ts";
-import { COMMON_FLAGS, memory, workers } from "./shared/common_flags.ts";
+import {
+  COMMON_FLAGS,
+  ENCODERS,
+  memory,
+  workers,
+} from "./shared/common_flags.ts";
 import {
   type FlagValues,
   integer,
@@ -37,6 +43,7 @@ const FLAGS = {
       { paths: "folders" },
     ),
   ),
+  encoder: ENCODERS,
   host: text("ADDRESS", "address to listen on (127.0.0.1)"),
   port: integer("N", "port to listen on; 0 takes a free one (8000)", {
     max: 65_535,
@@ -124,6 +131,7 @@ export async function run(argv: string[]): Promise<number> {
   const dataRoots = await Promise.all(
     flags["data-root"].map((root) => folderOf(root, "data-root")),
   );
+  const encoderFiles = await Promise.all(flags.encoder.map(encoderFile));
   const allowedHosts = flags["allow-host"].map(allowableHost);
   assertFree({ hostname, port }); // before the engines, which take a while to start
   const stop = interruptSignal();
@@ -131,6 +139,7 @@ export async function run(argv: string[]): Promise<number> {
   logBugs(log);
   const server = await startServer({
     models,
+    encoderFiles,
     dataRoots,
     allowedHosts,
     token,
@@ -178,6 +187,12 @@ async function folderOf(path: string, flag: string): Promise<string> {
   throw new UsageError(
     `--${flag} ${path} does not exist or is not a folder: create it first`,
   );
+}
+
+async function encoderFile(path: string): Promise<string> {
+  const found = await Deno.realPath(await spelled(path)).catch(() => {});
+  if (found !== undefined) return found;
+  throw new UsageError(`--encoder ${path} does not exist: name a file`);
 }
 
 /** @throws {UsageError} If no URL could match the host. */

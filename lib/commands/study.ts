@@ -25,6 +25,7 @@ import { checkSameEntries } from "../train/runs/run_data.ts";
 import { environment } from "../engine/environment.ts";
 import type { Engine } from "../engine/select.ts";
 import { MANIFEST_ROIS } from "./shared/boxes.ts";
+import { CONFIG_FLAGS, frozenChoice } from "./shared/config_flags.ts";
 import { COMMON_FLAGS, workers } from "./shared/common_flags.ts";
 import {
   parseFlags,
@@ -34,7 +35,11 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
-import { crossValidationStarted, FOLDS_FILE } from "./shared/run_folder.ts";
+import {
+  crossValidationStarted,
+  FEATURES_FOLDER,
+  FOLDS_FILE,
+} from "./shared/run_folder.ts";
 import { type CellPlace, readCell, runCell } from "./study_cell.ts";
 import {
   announceEngine,
@@ -43,7 +48,12 @@ import {
   ProgressLine,
 } from "./shared/terminal.ts";
 
-const STUDIES = { colon: colonStudy, needle: needleStudy, gtsdb: gtsdbStudy };
+/** What makes each study, and the preset of its configurations. */
+const STUDIES = {
+  colon: { make: colonStudy, preset: "colon" },
+  needle: { make: needleStudy, preset: "needle" },
+  gtsdb: { make: gtsdbStudy, preset: "traffic-signs" },
+};
 
 export const summary = "Compare ways to train, and write a report";
 
@@ -59,6 +69,20 @@ const FLAGS = {
     paths: "files",
   }),
   only: texts("VARIANT", "only this variant"),
+  encoder: {
+    ...CONFIG_FLAGS.encoder,
+    about:
+      "add variants on the features of this pretrained network: trained on all locations, its teacher, and mean features under a logistic regression",
+  },
+  features: {
+    ...CONFIG_FLAGS.features,
+    about: "add the same on features that need no download",
+  },
+  "feature-cache": text(
+    "DIR",
+    "keep features of frozen networks here, 10 GB at most (features in DIR of --out)",
+    { paths: "folders" },
+  ),
   workers: workers("runs in parallel (one a core)"),
   backend: COMMON_FLAGS.backend,
   quick: toggle("a trial run of minutes, whose figures mean nothing"),
@@ -77,6 +101,8 @@ export const usage: Usage = {
 interface Setup {
   study: Study;
   folder: string;
+  /** Folder of frozen features, which all cells share. */
+  featureFolder: string;
   cells: readonly Cell[];
   quick: boolean;
   reportOnly: boolean;
@@ -93,9 +119,9 @@ interface Setup {
  */
 export async function run(argv: string[]): Promise<number> {
   const [name = "", ...args] = argv;
-  const make = Object.hasOwn(STUDIES, name) &&
+  const kind = Object.hasOwn(STUDIES, name) &&
     STUDIES[name as keyof typeof STUDIES];
-  if (!make) {
+  if (!kind) {
     throw new UsageError(
       `There is no study "${name}": the first argument must be ${
         Object.keys(STUDIES).join(" or ")
@@ -104,12 +130,14 @@ export async function run(argv: string[]): Promise<number> {
   }
   const { values: flags } = parseFlags(args, FLAGS);
   const { out: folder, quick } = flags;
-  const study = make({ manifest: flags.data, quick });
+  const frozen = await frozenChoice(flags, kind);
+  const study = kind.make({ manifest: flags.data, quick, frozen });
   const cells = chosen(study, flags.only);
   const engine = await announceEngine(flags.backend);
   const setup: Setup = {
     study,
     folder,
+    featureFolder: flags["feature-cache"] ?? join(folder, FEATURES_FOLDER),
     cells,
     quick,
     reportOnly: flags.report,
@@ -148,9 +176,11 @@ function chosen(study: Study, only: readonly string[]): Cell[] {
       }`,
     );
   }
-  return cellsOf(study).filter(({ variant }) =>
-    only.length === 0 || only.includes(variant.name)
-  );
+  // A teacher is that of a run.
+  const runs = study.variants
+    .filter(({ name }) => only.length === 0 || only.includes(name))
+    .map(({ name, teacherOf }) => teacherOf ?? name);
+  return cellsOf(study).filter(({ variant }) => runs.includes(variant.name));
 }
 
 /** Runs all cells; a failure stops the others. */
@@ -195,10 +225,15 @@ async function finishCell(
   setup: Setup,
   manifest: Manifest,
 ): Promise<void> {
-  const { engine, signal } = setup;
+  const { engine, featureFolder, signal } = setup;
   const { backend } = engine;
   const place = placeOf(cell, setup, manifest);
-  const result = await runCell(cell, { ...place, backend, signal });
+  const result = await runCell(cell, {
+    ...place,
+    backend,
+    featureFolder,
+    signal,
+  });
   for (const samples of cell.variant.samples ?? []) {
     await engine.whileAlive(() =>
       rescore(place.folder, heldOut(result), { manifest, samples, signal })

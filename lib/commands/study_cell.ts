@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Engine } from "../engine/select.ts";
 import { TrainingError, UsageError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import type { Config } from "../model/config.ts";
@@ -14,8 +15,10 @@ import type { CellResult } from "../study/rows.ts";
 import type { Cell } from "../study/study.ts";
 import { MANIFEST_ROIS } from "./shared/boxes.ts";
 import { same } from "./shared/run_folder.ts";
+import type { PooledRequest } from "./pooled_cell.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
+const POOLED = fileURLToPath(new URL("./pooled_cell.ts", import.meta.url));
 const LOCK = fileURLToPath(new URL("../../encoders.lock", import.meta.url));
 // Permissions of the task `train`.
 const PERMISSIONS = ["read", "write", "env", "sys", "ffi", "net"];
@@ -32,7 +35,9 @@ export interface CellPlace {
 
 /** Options of the process. */
 export interface CellOptions extends CellPlace {
-  backend: string;
+  backend: Engine["backend"];
+  /** Folder of frozen features. */
+  featureFolder: string;
   signal: AbortSignal;
 }
 
@@ -109,18 +114,17 @@ async function askedOf(
   };
 }
 
-/** Output of `train --json`. */
+/** Output of the process that trains and tests the folds: `{ results }`. */
 async function trained(cell: Cell, options: CellOptions): Promise<string> {
-  const config = join(options.folder, "asked.json");
-  await writeFileAtomically(config, JSON.stringify(cell.variant.config));
   const process = new Deno.Command(Deno.execPath(), {
     args: [
       "run",
       "--no-prompt",
       `--lock=${LOCK}`,
       ...PERMISSIONS.map((name) => `--allow-${name}`),
-      MAIN,
-      ...trainArguments(cell, { ...options, config }),
+      ...cell.variant.pooled
+        ? [POOLED, await pooledRequest(cell, options)]
+        : [MAIN, ...await trainArguments(cell, options)],
     ],
     stdin: "null",
     stdout: "piped",
@@ -139,12 +143,26 @@ async function trained(cell: Cell, options: CellOptions): Promise<string> {
   }
 }
 
-function trainArguments(
+/** Writes the request of a pooled baseline to a file, and returns its path. */
+async function pooledRequest(
+  { variant: { config }, seed }: Cell,
+  { signal: _, ...options }: CellOptions,
+): Promise<string> {
+  const request: PooledRequest = { ...options, config, seed };
+  return await writtenTo(options.folder, request);
+}
+
+async function writtenTo(folder: string, asked: unknown): Promise<string> {
+  const file = join(folder, "asked.json");
+  await writeFileAtomically(file, JSON.stringify(asked));
+  return file;
+}
+
+async function trainArguments(
   { variant, seed }: Cell,
-  { manifest, folder, folds, backend, config }: CellOptions & {
-    config: string;
-  },
-): string[] {
+  { manifest, folder, folds, backend, featureFolder }: CellOptions,
+): Promise<string[]> {
+  const config = await writtenTo(folder, variant.config);
   const [protocol, ...more] = variant.protocols;
   return [
     ...["train", "--data", manifest, "--out", folder, "--config", config],
@@ -154,6 +172,9 @@ function trainArguments(
     ...(variant.boxes === undefined
       ? []
       : ["--boxes", MANIFEST_ROIS, "--boxes-images", String(variant.boxes)]),
+    ...(variant.config.training.dense
+      ? ["--feature-cache", featureFolder]
+      : []),
     ...(folds ?? []).flatMap((fold) => ["--fold", String(fold)]),
   ];
 }

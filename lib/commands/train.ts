@@ -194,7 +194,10 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
   const result = await trainRun(engine, {
     ...setup,
     boxes: setup.boxOptions,
-    featureCache: featureCache(setup.featureCache),
+    featureCache: featureCache(setup.featureCache, (text) => {
+      line.clear();
+      console.error(text);
+    }),
     memory,
     imageBytes: imageCacheBytes(setup),
     onStart(data) {

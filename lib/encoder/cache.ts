@@ -9,12 +9,14 @@
  */
 import { createHash } from "node:crypto";
 import { basename, dirname, extname, join } from "node:path";
+import { oneLine } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import { openFile } from "../image/bytes/file.ts";
 import { openUrl } from "../image/bytes/http.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import type { Point } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
+import { half } from "./half.ts";
 
 /** What features are made of. */
 export interface FeatureSource {
@@ -34,7 +36,6 @@ const HEADER_BYTES = MAGIC.length + 4 + 4 + HASH_BYTES;
 const ENDING = ".features";
 // Types of values: larger ones than float16 has are kept as float32.
 const FLOAT16 = 0, FLOAT32 = 1;
-const MAX_FLOAT16 = 65504;
 
 // When the bound is reached, so much of it is left: not a file at a time.
 const KEPT_SHARE = 0.9;
@@ -43,8 +44,13 @@ const LOOK_EVERY = 64;
 const STALE_MS = 3_600_000; // of a temporary file that a crash has left
 
 /**
- * A folder of features within a bound; the least recently used are removed
- * first.
+ * A folder of features within a bound. The least recently used are removed
+ * first, but none that was used since this cache was opened: a run that reads
+ * more than the bound again and again would never find any. What no longer fits
+ * is not kept.
+ *
+ * Trouble with its files costs only what they hold: it is told once, and the
+ * features are made.
  *
  * @example
  * ```ts
@@ -57,20 +63,31 @@ const STALE_MS = 3_600_000; // of a temporary file that a crash has left
 export class FeatureCache {
   readonly #folder: string;
   readonly #maxBytes: number;
+  readonly #remark: (text: string) => void;
+  readonly #opened = Date.now();
   readonly #making = new Map<string, Promise<Float32Array>>();
   /** Bytes in the folder, as far as known; undefined before the first look. */
   #bytes: number | undefined;
   #written = 0;
+  #isFull = false;
+  #isInTrouble = false;
 
   /**
    * A cache in a folder.
    *
    * @param folder created when it is first written to.
    * @param bytes bound on its files.
+   * @param remark told, in a line, that the folder is full or its files are in
+   *   trouble; at most once each.
    */
-  constructor(folder: string, bytes: number) {
+  constructor(
+    folder: string,
+    bytes: number,
+    remark: (text: string) => void = () => {},
+  ) {
     this.#folder = folder;
     this.#maxBytes = bytes;
+    this.#remark = remark;
   }
 
   /**
@@ -98,22 +115,68 @@ export class FeatureCache {
     make: () => Promise<Float32Array>,
   ): Promise<Float32Array> {
     const path = join(this.#folder, `${key}${ENDING}`);
-    const kept = await readKept(path);
+    const kept = await this.#read(path);
     if (kept) return kept;
     const file = encoded(await make());
     if (file.length <= this.#maxBytes) await this.#write(path, file);
     return decoded(file)!;
   }
 
+  /** The features in the file at `path`, which is then the latest used. */
+  async #read(path: string): Promise<Float32Array | undefined> {
+    const file = await Deno.readFile(path).catch(this.#trouble);
+    const features = file && decoded(file);
+    const now = new Date();
+    // Times of access are often not kept: that of the change tells the use.
+    if (features) await Deno.utime(path, now, now).catch(this.#trouble);
+    return features;
+  }
+
   async #write(path: string, file: Uint8Array): Promise<void> {
-    await Deno.mkdir(this.#folder, { recursive: true });
-    await writeFileAtomically(path, file);
-    const isDue = this.#written++ % LOOK_EVERY === 0;
-    this.#bytes = (this.#bytes ?? 0) + file.length;
-    if (isDue || this.#bytes > this.#maxBytes) {
-      this.#bytes = await trimmed(this.#folder, this.#maxBytes);
+    if (this.#isFull) return;
+    try {
+      await Deno.mkdir(this.#folder, { recursive: true });
+      if (!await this.#hasRoom(file.length)) return this.#sayFull();
+      await writeFileAtomically(path, file);
+      this.#bytes = this.#bytes! + file.length;
+    } catch (error) {
+      this.#trouble(error);
     }
   }
+
+  /** Makes room for a file, if what this run has not used is enough for it. */
+  async #hasRoom(bytes: number): Promise<boolean> {
+    const most = this.#maxBytes - bytes;
+    const isDue = this.#written++ % LOOK_EVERY === 0;
+    if (this.#bytes === undefined || isDue || this.#bytes > most) {
+      this.#bytes = await trimmed(this.#folder, {
+        most,
+        kept: KEPT_SHARE * this.#maxBytes - bytes,
+        unusedSince: this.#opened,
+      });
+    }
+    return this.#bytes <= most;
+  }
+
+  #sayFull(): void {
+    this.#isFull = true;
+    this.#remark(
+      `The features of this run are more than the ${
+        this.#maxBytes / 1e9
+      } GB of ${this.#folder}: those that do not fit are computed each time`,
+    );
+  }
+
+  /** Says so once; a file that another process removed is none. */
+  readonly #trouble = (error: unknown): undefined => {
+    if (error instanceof Deno.errors.NotFound || this.#isInTrouble) return;
+    this.#isInTrouble = true;
+    this.#remark(
+      `Some features are computed each time, because ${this.#folder} cannot keep them: ${
+        oneLine((error as Error).message)
+      }`,
+    );
+  };
 }
 
 /** SHA-256 of what features are made of, in hexadecimal: the name of a file. */
@@ -128,13 +191,16 @@ export function featureKey(
 }
 
 function encoded(features: Float32Array): Uint8Array<ArrayBuffer> {
-  const isSmall = features.every((value) => Math.abs(value) <= MAX_FLOAT16);
-  const values = isSmall ? new Float16Array(features) : features.slice();
-  const data = new Uint8Array(values.buffer);
+  const values = half(features);
+  const data = new Uint8Array(
+    values.buffer,
+    values.byteOffset,
+    values.byteLength,
+  );
   const file = new Uint8Array(HEADER_BYTES + data.length);
   file.set(new TextEncoder().encode(MAGIC));
   const view = new DataView(file.buffer);
-  view.setUint32(4, isSmall ? FLOAT16 : FLOAT32, true);
+  view.setUint32(4, values instanceof Float16Array ? FLOAT16 : FLOAT32, true);
   view.setUint32(8, features.length, true);
   file.set(hashOf(data), HEADER_BYTES - HASH_BYTES);
   file.set(data, HEADER_BYTES);
@@ -161,34 +227,25 @@ function hashOf(data: Uint8Array): Uint8Array {
   return createHash("sha256").update(data).digest();
 }
 
-/** The features in the file at `path`, which is then the latest used. */
-async function readKept(path: string): Promise<Float32Array | undefined> {
-  try {
-    const features = decoded(await Deno.readFile(path));
-    const now = new Date();
-    // Times of access are often not kept: that of the change tells the use.
-    if (features) await Deno.utime(path, now, now);
-    return features;
-  } catch (error) {
-    // Another process may remove it at any time.
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-}
-
 interface Kept {
   path: string;
   bytes: number;
   used: number;
 }
 
-/** Removes the files used least recently beyond the bound; bytes that are left. */
-async function trimmed(folder: string, maxBytes: number): Promise<number> {
+/**
+ * Removes the files used least recently, down to `kept` bytes if there are more
+ * than `most`; bytes that are left.
+ */
+async function trimmed(
+  folder: string,
+  { most, kept, unusedSince }: Record<"most" | "kept" | "unusedSince", number>,
+): Promise<number> {
   const files = await keptIn(folder);
   let bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-  if (bytes <= maxBytes) return bytes;
+  if (bytes <= most) return bytes;
   for (const file of files.sort((a, b) => a.used - b.used)) {
-    if (bytes <= KEPT_SHARE * maxBytes) break;
+    if (bytes <= kept || file.used >= unusedSince) break;
     await Deno.remove(file.path).catch(ignoreMissing);
     bytes -= file.bytes;
   }

@@ -38,6 +38,13 @@ export interface EncoderConfig {
   channels: number;
 }
 
+/** Side of the window that an input of a fixed size shows, level-0 px; else null. */
+export function inputWindow(
+  { inputSize, scale }: Pick<EncoderConfig, "inputSize" | "scale">,
+): number | null {
+  return inputSize === null ? null : Math.max(1, Math.round(inputSize / scale));
+}
+
 /** RGB in [0, 1] of pictures of one size, level-0 px, row by row. */
 export interface Pictures {
   /** `[count, height, width, 3]`. */

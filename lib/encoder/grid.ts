@@ -165,7 +165,10 @@ function scatter(
 
 /** Level-0 px that are encoded at a time. */
 function blockPixels(
-  { bytesPerPixel = BYTES_PER_PIXEL, blockPixels = MAX_BLOCK_PIXELS }: Encoder,
+  { bytesPerPixel = BYTES_PER_PIXEL, blockPixels = MAX_BLOCK_PIXELS }: Pick<
+    Encoder,
+    "bytesPerPixel" | "blockPixels"
+  >,
   memory: Memory,
 ): number {
   return Math.min(blockPixels, memory.featurePixels(bytesPerPixel, true));
@@ -203,6 +206,24 @@ function blocksOf(
     ),
     indices,
   }));
+}
+
+/**
+ * Tells blocks that a small memory bound makes from those of other bounds: part
+ * of the key of cached features. "" for the usual ones.
+ */
+export function blockKey(
+  { placesAtOnce, margin, step = 1, ...rest }: Encoder,
+  image: Size,
+  memory: Memory,
+): string {
+  if (placesAtOnce === 1) return ""; // a window does not depend on the others
+  const coreOf = (pixels: number) => coreSize(image, { pixels, margin, step });
+  const { width, height } = coreOf(blockPixels(rest, memory));
+  const usual = coreOf(MAX_BLOCK_PIXELS);
+  return width === usual.width && height === usual.height
+    ? ""
+    : `blocks of ${width} x ${height} px`;
 }
 
 /** Which part of `size` holds a place; one outside is in the nearest. */

@@ -33,7 +33,7 @@ import {
   type SessionOptions,
   type Values,
 } from "./onnx/runtime.ts";
-import { type Maps, poolAbout, pooledChannels } from "./pooling.ts";
+import { type OutputMaps, pooledChannels, poolOutput } from "./pooling.ts";
 import { resizer } from "./resize.ts";
 
 // Changes whenever the code makes other features of the same file.
@@ -78,7 +78,7 @@ type Used = NetworkOutput & EncoderOutput;
 export async function openOnnxEncoder(
   settings: EncoderConfig,
   { engine, threads }: { engine: OnnxEngine; threads?: number | undefined },
-): Promise<Encoder> {
+): Promise<OnnxEncoder> {
   const { path } = settings;
   const facts = await readOnnxFacts(path);
   const hash = await onnxHash(path, facts);
@@ -190,7 +190,8 @@ function channelsOf({ channels, pooling, kind }: Used): number {
   return kind === "maps" ? pooledChannels(channels, pooling) : channels;
 }
 
-class OnnxEncoder implements Encoder {
+/** The encoder of a file. */
+export class OnnxEncoder implements Encoder {
   readonly key: string;
   readonly channels: number;
   readonly margin: number;
@@ -334,7 +335,7 @@ class OnnxEncoder implements Encoder {
         const maps = mapsOf(values, picture);
         const windows = windowsAbout(place, { output, maps, frame });
         const { pooling } = output;
-        poolAbout(maps, windows, { pooling, features, at });
+        poolOutput(maps, windows, { pooling, features, at });
       } else {
         const each = values.data.length / values.dims[0]!;
         const start = picture * each; // of tokens, the first is the class token
@@ -377,7 +378,7 @@ function pixelsPerRun(pixels: number): number {
 }
 
 /** The maps of one picture of a batch. */
-function mapsOf({ data, dims }: Values, picture: number): Maps {
+function mapsOf({ data, dims }: Values, picture: number): OutputMaps {
   const [, channels, height, width] = dims as [number, number, number, number];
   const offset = picture * channels * height * width;
   return { data, offset, channels, height, width };
@@ -387,7 +388,7 @@ function windowsAbout(
   place: Point,
   { output: { cell, window }, maps, frame: { filled, scale } }: {
     output: Used;
-    maps: Maps;
+    maps: OutputMaps;
     frame: Frame;
   },
 ) {

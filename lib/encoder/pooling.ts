@@ -7,7 +7,7 @@ import { meanTaps, type Span } from "./cells.ts";
 import type { EncoderOutput } from "./encoder.ts";
 
 /** Maps of one picture: `[channels, height, width]`, from `offset`. */
-export interface Maps {
+export interface OutputMaps {
   data: Float32Array;
   offset: number;
   channels: number;
@@ -30,8 +30,8 @@ export function pooledChannels(
 }
 
 /** Writes the maps pooled over `windows` to `features`, from `at`. */
-export function poolAbout(
-  maps: Maps,
+export function poolOutput(
+  maps: OutputMaps,
   windows: Windows,
   { pooling, features, at }: Pick<EncoderOutput, "pooling"> & {
     features: Float32Array;
@@ -44,7 +44,7 @@ export function poolAbout(
 }
 
 function writeMeans(
-  { data, offset, channels, height, width }: Maps,
+  { data, offset, channels, height, width }: OutputMaps,
   windows: Windows,
   features: Float32Array,
   at: number,
@@ -66,7 +66,7 @@ function writeMeans(
 }
 
 function writeMaxima(
-  maps: Maps,
+  maps: OutputMaps,
   { rows, columns }: Windows,
   features: Float32Array,
   at: number,
@@ -83,7 +83,7 @@ function writeMaxima(
 }
 
 function maximum(
-  { data, offset, height, width }: Maps,
+  { data, offset, height, width }: OutputMaps,
   channel: number,
   rows: Span,
   columns: Span,

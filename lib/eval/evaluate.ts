@@ -23,6 +23,14 @@ export interface EvaluatedImage {
   classification: Classification;
 }
 
+/** An image and the class it was given, whatever by. */
+export interface LabelledImage {
+  /** Its line of the manifest. */
+  entry: ManifestEntry;
+  /** Its result. */
+  classification: Pick<Classification, "label" | "probabilities">;
+}
+
 /** An image that could not be classified. */
 export interface FailedImage {
   /** Its line of the manifest. */
@@ -105,9 +113,27 @@ async function evaluateOne(
   }
 }
 
+/** `entry` with the class that is the likeliest by `probabilities`. */
+export function labelledImage(
+  entry: ManifestEntry,
+  probabilities: ArrayLike<number>,
+  classes: readonly string[],
+): LabelledImage {
+  const values = Array.from(probabilities);
+  return {
+    entry,
+    classification: {
+      label: classes[values.indexOf(Math.max(...values))]!,
+      probabilities: Object.fromEntries(
+        classes.map((name, i) => [name, values[i]!]),
+      ),
+    },
+  };
+}
+
 /** Labels and probabilities as the metrics take them. */
 export function scoredImages(
-  images: readonly EvaluatedImage[],
+  images: readonly LabelledImage[],
   classes: readonly string[],
 ): Scored {
   return {

@@ -15,6 +15,7 @@ import {
 import {
   type EvaluatedImage,
   type Evaluation,
+  type LabelledImage,
   scoredImages,
 } from "./evaluate.ts";
 import type { AnnotatedCount } from "../model/checkpoint.ts";
@@ -88,9 +89,38 @@ export async function evaluationReport(
     seed: number;
   },
 ): Promise<EvaluationReport> {
+  const hits = rois ? await allHits(images, rois) : [];
+  const groups = groupsOf(images);
+  return {
+    ...labelReport(images, { classes, annotated, seed }),
+    failures: failures.map(({ entry, error }) => ({
+      image: entry.image,
+      error: error.message,
+    })),
+    attention: summariseHits(hits.filter((found) => found !== null), {
+      seed,
+      groups: groups.filter((_, i) => hits[i]),
+    }),
+  };
+}
+
+/**
+ * The report of images of which only the labels are known, not where anything
+ * looked: its `attention` is null.
+ *
+ * @throws {RangeError} If there are no images.
+ */
+export function labelReport(
+  images: readonly LabelledImage[],
+  { classes, annotated = null, seed }: {
+    classes: readonly string[];
+    annotated?: AnnotatedCount | null;
+    seed: number;
+  },
+): EvaluationReport {
   const scored = scoredImages(images, classes);
   const { confusion, ...values } = evaluateMetrics(scored);
-  const groups = images.map(({ entry }, i) => entry.group ?? `image ${i}`);
+  const groups = groupsOf(images);
   const intervals = metricIntervals(scored, { seed, groups });
   const metrics = Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, {
@@ -98,22 +128,20 @@ export async function evaluationReport(
       interval: intervals[name as keyof MetricValues],
     }]),
   ) as EvaluationReport["metrics"];
-  const hits = rois ? await allHits(images, rois) : [];
   return {
     images: images.length,
-    failures: failures.map(({ entry, error }) => ({
-      image: entry.image,
-      error: error.message,
-    })),
+    failures: [],
     classes,
     metrics,
     confusion,
-    attention: summariseHits(hits.filter((found) => found !== null), {
-      seed,
-      groups: groups.filter((_, i) => hits[i]),
-    }),
+    attention: null,
     annotated,
   };
+}
+
+/** What counts as one in the intervals: a patient, or an image of none. */
+function groupsOf(images: readonly LabelledImage[]): string[] {
+  return images.map(({ entry }, i) => entry.group ?? `image ${i}`);
 }
 
 /** Hits of each image; null where it has no objects of its label. */
@@ -138,7 +166,7 @@ async function allHits(
 
 /** A CSV table with one classified image a line. */
 export function predictionTable(
-  images: readonly EvaluatedImage[],
+  images: readonly LabelledImage[],
   classes: readonly string[],
 ): string {
   return formatTable(

@@ -18,7 +18,7 @@ import {
   withoutRemoved,
 } from "./config.ts";
 import { modelSpecs } from "./networks.ts";
-import { openFrozen, openOverview } from "./frozen.ts";
+import { openFrozen, openOverview, withEncoderFile } from "./frozen.ts";
 import { createParameters, disposeParameters } from "./parameters.ts";
 import {
   decodeSafeTensors,
@@ -147,6 +147,15 @@ export async function writeCheckpoint(
   );
 }
 
+/** Options of {@linkcode readCheckpoint}. */
+export interface ReadCheckpointOptions {
+  /**
+   * Files of encoders, if they are no longer where they were in training: the
+   * one with the checkpoint's SHA-256 is taken.
+   */
+  encoderFiles?: readonly string[] | undefined;
+}
+
 /**
  * Reads a checkpoint onto the current engine: start one before, with
  * {@linkcode startEngine}. The model's variables belong to the caller.
@@ -164,7 +173,10 @@ export async function writeCheckpoint(
  * console.log(model.classes, `after ${epoch} epochs`, metrics);
  * ```
  */
-export async function readCheckpoint(path: string): Promise<Checkpoint> {
+export async function readCheckpoint(
+  path: string,
+  { encoderFiles = [] }: ReadCheckpointOptions = {},
+): Promise<Checkpoint> {
   const checkpoint = await decodeFile(await checkpointFile(path), (bytes) => {
     const { specs, tensors, config, classes, ...decoded } = decodeCheckpoint(
       bytes,
@@ -184,7 +196,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   });
   const { model } = checkpoint;
   try {
-    const { network } = model.config;
+    const network = await withEncoderFile(model.config.network, encoderFiles);
     const encoder = await openFrozen(network, model.parameters);
     const overview = await openOverview(network);
     return { ...checkpoint, model: { ...model, encoder, overview } };

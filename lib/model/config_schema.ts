@@ -5,6 +5,7 @@
  * @module
  */
 import { z } from "zod";
+import { inputWindow } from "../encoder/encoder.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
 import type {
   Config,
@@ -270,6 +271,15 @@ export const configSchema = z.strictObject({
     fault(
       "subTileSize",
       `must be at least ${least} px for network.features = ${features}`,
+    );
+  }
+  const window = encoder && inputWindow(encoder);
+  if (window !== null && window !== subTileSize) {
+    fault(
+      "subTileSize",
+      `must be ${window} px, which an input of ${
+        encoder!.inputSize
+      } px shows at network.encoder.scale = ${encoder!.scale}`,
     );
   }
   if ((features === "encoder") !== (encoder !== null)) {

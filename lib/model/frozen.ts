@@ -10,20 +10,25 @@ import {
   dictionaryEncoder,
   dictionaryTensors,
 } from "../encoder/dictionary.ts";
-import type { Encoder, EncoderConfig } from "../encoder/encoder.ts";
+import type { Encoder, EncoderConfig, Pictures } from "../encoder/encoder.ts";
 import { gridFeatures } from "../encoder/grid.ts";
-import { openOnnxEncoder } from "../encoder/onnx.ts";
+import { onnxHash, readOnnxFacts } from "../encoder/onnx/file.ts";
+import { type OnnxEncoder, openOnnxEncoder } from "../encoder/onnx.ts";
 import { scatteringEncoder } from "../encoder/scattering.ts";
-import { regionMiddle } from "../image/geometry.ts";
+import { EncoderError } from "../errors.ts";
+import { exists } from "../files.ts";
+import { type Point, regionMiddle } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { NetworkConfig } from "./config.ts";
 import type { Glimpse, LookOptions } from "./look/draws.ts";
 import { DICTIONARY_PREFIX } from "./networks.ts";
-import type { Parameters } from "./parameters.ts";
+import type { Model } from "./model.ts";
+import { disposeParameters, type Parameters } from "./parameters.ts";
 
 /**
  * The encoder of frozen features; undefined if f is trained. That of a file is
- * shared by all models of this process that use it, and stays open.
+ * shared by all models of this process that use it, and closed when the last of
+ * them is disposed of.
  *
  * @param parameters that hold the dictionary, for these features.
  * @throws {EncoderError} If its file cannot be used.
@@ -62,18 +67,139 @@ export async function openOverview(
     : undefined;
 }
 
-// A network takes hundreds of MB and seconds to open.
-const opened = new Map<string, Promise<Encoder>>();
+/**
+ * `network` with the encoder's file where it lies now, on another machine or in
+ * another folder than in training.
+ *
+ * @param files given in the place of the path that the checkpoint has; one of
+ *   them must be its file. If there are none, its path is taken.
+ * @throws {EncoderError} If the file is not there.
+ */
+export async function withEncoderFile(
+  network: NetworkConfig,
+  files: readonly string[],
+): Promise<NetworkConfig> {
+  const { encoder } = network;
+  if (!encoder) return network;
+  const path = files.length === 0
+    ? await itsOwn(encoder)
+    : await oneOf(files, encoder);
+  return { ...network, encoder: { ...encoder, path } };
+}
 
-function sharedEncoder(settings: EncoderConfig): Promise<Encoder> {
+async function itsOwn({ path }: EncoderConfig): Promise<string> {
+  if (await exists(path)) return path;
+  throw new EncoderError(
+    `Cannot find the encoder of the checkpoint: there is no file ${path}; give it with --encoder FILE.onnx`,
+  );
+}
+
+async function oneOf(
+  files: readonly string[],
+  { sha256 }: EncoderConfig,
+): Promise<string> {
+  if (files.length === 1) return files[0]!; // checked when it is opened
+  for (const file of files) {
+    const hash = await onnxHash(file, await readOnnxFacts(file));
+    if (hash === sha256) return file;
+  }
+  throw new EncoderError(
+    `None of the files of --encoder is the one that the checkpoint was trained with (SHA-256 ${
+      sha256.slice(0, 12)
+    }...): give that file, too`,
+  );
+}
+
+/** Frees the values of a model, and its encoders if no other model uses them. */
+export async function disposeModel(
+  { parameters, encoder, overview }: Pick<
+    Model,
+    "parameters" | "encoder" | "overview"
+  >,
+): Promise<void> {
+  disposeParameters(parameters);
+  await encoder?.dispose();
+  await overview?.dispose();
+}
+
+/** An open network, and the number of those that use it. */
+interface Shared {
+  opening: Promise<OnnxEncoder>;
+  users: number;
+}
+
+// A network takes hundreds of MB and seconds to open.
+const opened = new Map<string, Shared>();
+
+async function sharedEncoder(settings: EncoderConfig): Promise<Encoder> {
   const engine = tf.getBackend() === "webgpu" ? "webgpu" : "wasm";
   const key = JSON.stringify([engine, settings]);
-  const found = opened.get(key);
-  if (found) return found;
-  const opening = openOnnxEncoder(settings, { engine });
-  opened.set(key, opening);
-  opening.catch(() => opened.delete(key)); // the file may be mended
-  return opening;
+  let shared = opened.get(key);
+  if (!shared) {
+    const opening = openOnnxEncoder(settings, { engine });
+    shared = { opening, users: 0 };
+    opened.set(key, shared);
+    opening.catch(() => opened.delete(key)); // the file may be mended
+  }
+  shared.users++;
+  return new SharedEncoder(await shared.opening, () => {
+    if (--shared.users === 0) opened.delete(key);
+    return shared.users === 0;
+  });
+}
+
+/** One user's hold on an encoder that others may use, too. */
+class SharedEncoder implements Encoder {
+  readonly key: string;
+  readonly channels: number;
+  readonly margin: number;
+  readonly placesAtOnce: number;
+  readonly step: number;
+  readonly bytesPerPixel: number;
+  readonly blockPixels?: number;
+  readonly #encoder: OnnxEncoder;
+  readonly #release: () => boolean;
+  #isHeld = true;
+
+  /** @param release gives the hold back, and tells if it was the last. */
+  constructor(encoder: OnnxEncoder, release: () => boolean) {
+    this.key = encoder.key;
+    this.channels = encoder.channels;
+    this.margin = encoder.margin;
+    this.placesAtOnce = encoder.placesAtOnce;
+    this.step = encoder.step;
+    this.bytesPerPixel = encoder.bytesPerPixel;
+    if (encoder.blockPixels !== undefined) {
+      this.blockPixels = encoder.blockPixels;
+    }
+    this.#encoder = encoder;
+    this.#release = release;
+  }
+
+  features(
+    pictures: Pictures,
+    places: readonly (readonly Point[])[],
+    signal?: AbortSignal,
+  ): Promise<Float32Array> {
+    return this.#encoder.features(pictures, places, signal);
+  }
+
+  async dispose(): Promise<void> {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    if (this.#release()) await this.#encoder.dispose();
+  }
+}
+
+/**
+ * Keeps the encoder of a file open, if there is one, though models that use it
+ * come and go, as in the folds of a cross-validation.
+ *
+ * @throws {EncoderError} If the file cannot be used.
+ */
+export async function keepEncoderOpen(network: NetworkConfig): Promise<void> {
+  if (network.features === "encoder") await sharedEncoder(network.encoder!);
+  await openOverview(network);
 }
 
 async function dictionaryOf(parameters: Parameters): Promise<Dictionary> {

@@ -5,6 +5,7 @@
  * @module
  */
 import type { ObjectSize } from "../encoder/inspect.ts";
+import { inputWindow } from "../encoder/encoder.ts";
 import {
   type Config,
   type DenseConfig,
@@ -119,11 +120,10 @@ export function withFrozenFeatures(
   const { view, network, training, evaluation } = config;
   const rare = RARE[config.preset];
   const { stains } = training.augmentation;
+  const window = encoder && inputWindow(encoder);
   const grid = {
     ...GRIDS[config.preset] ?? gridOf(view),
-    ...encoder && encoder.inputSize !== null
-      ? { subTileSize: windowOf(encoder.inputSize, encoder.scale) }
-      : {},
+    ...window !== null && { subTileSize: window },
   };
   return parseConfig({
     ...config,
@@ -163,11 +163,6 @@ export function withFrozenFeatures(
     },
     evaluation: { ...evaluation, draws: "seeded", samples: SAMPLES },
   }, `preset ${config.preset} with ${features}`);
-}
-
-/** Px of the image that an input of a fixed size shows. */
-function windowOf(inputSize: number, scale: number): number {
-  return Math.max(1, Math.round(inputSize / scale));
 }
 
 /** Locations three quarters of a sub-tile apart. */

@@ -20,7 +20,7 @@ export interface Model {
   calibration: Calibration | null;
   /** Weights and moving statistics by name; free them when done. */
   parameters: Parameters;
-  /** The frozen f; undefined if it is trained. */
+  /** The frozen f; undefined if it is trained. Dispose of it when done. */
   encoder?: Encoder | undefined;
   /** Sees whole images, for attention; undefined if a and b do. */
   overview?: Encoder | undefined;

@@ -4,7 +4,7 @@
  * @module
  */
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { BackendChoice } from "../engine/select.ts";
 import { Memory } from "../memory.ts";
 import { batchWork } from "./jobs/batch.ts";
@@ -29,6 +29,11 @@ import { Uploads } from "./intake/uploads.ts";
 export interface ServerOptions {
   /** Folder of the models. */
   models: string;
+  /**
+   * Files of encoders that are no longer where they were in training, absolute,
+   * without symbolic links.
+   */
+  encoderFiles?: readonly string[];
   /** Data folders: requests may name files in them. */
   dataRoots: readonly string[];
   /** Hosts that images may be fetched from. */
@@ -132,7 +137,7 @@ type Parts = Awaited<ReturnType<typeof putTogether>>;
 
 /** Creates the parts; starts none. */
 async function putTogether(options: ServerOptions) {
-  const { limits, log, allowedHosts } = options;
+  const { limits, log, allowedHosts, encoderFiles = [] } = options;
   const { bytes: memoryBytes } = options.memory ?? new Memory();
   const modelFolder = await Deno.realPath(options.models);
   const state = join(modelFolder, STATE_FOLDER);
@@ -142,7 +147,12 @@ async function putTogether(options: ServerOptions) {
     roots: options.dataRoots,
     hosts: allowedHosts,
   });
-  const messages = new Messages([...sources.roots, modelFolder, jobFolder]);
+  const messages = new Messages([
+    ...sources.roots,
+    ...encoderFiles.map((file) => dirname(file)),
+    modelFolder,
+    jobFolder,
+  ]);
   const uploads = await Uploads.open(join(state, "uploads"), limits);
   const images = new Images(sources, uploads);
   const store = new SqliteJobStore(join(state, "jobs.sqlite"), {
@@ -152,6 +162,7 @@ async function putTogether(options: ServerOptions) {
   const engine = new EnginePool({
     backend: options.backend,
     allowedHosts,
+    encoderFiles,
     memoryBytes,
     workers: options.workers,
     ...(options.engineModule && { module: options.engineModule }),

@@ -15,7 +15,7 @@ import { attentionHits } from "../eval/attention_hits.ts";
 import { classifyImage } from "../eval/classify.ts";
 import { writeFileAtomically } from "../files.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
-import { disposeParameters } from "../model/parameters.ts";
+import { disposeModel } from "../model/frozen.ts";
 import { foldFolder, type FoldResult } from "../train/runs/crossval.ts";
 import { STUDY_LAYOUTS } from "./roi_layouts.ts";
 
@@ -96,6 +96,6 @@ async function draw(
       hits: `${Math.round(drawn * subTiles.length)} of ${subTiles.length}`,
     };
   } finally {
-    disposeParameters(model.parameters);
+    await disposeModel(model);
   }
 }

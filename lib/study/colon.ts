@@ -15,6 +15,7 @@ import { encodePng } from "../image/formats/png.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import type { Protocol } from "../train/runs/crossval.ts";
+import { frozenVariants } from "./frozen_variants.ts";
 import type { Study, StudyRequest, Variant } from "./study.ts";
 
 const BOTH: readonly Protocol[] = ["held-out", "best-epoch"];
@@ -168,7 +169,9 @@ const LARGE_CNN: Change = {
 };
 
 /** The study `colon`. */
-export function colonStudy({ manifest, quick }: StudyRequest): Study {
+export function colonStudy(
+  { manifest, quick, frozen }: StudyRequest,
+): Study {
   if (manifest === undefined) {
     throw new UsageError(
       "Cannot run the study colon without --data MANIFEST: its images are not part of zoomin",
@@ -211,6 +214,13 @@ export function colonStudy({ manifest, quick }: StudyRequest): Study {
         seeds: twice,
         samples: [10, 100],
       },
+      ...frozenVariants(frozen, {
+        data: "colon",
+        config: preset("colon"),
+        settings: hurry,
+        seeds: twice,
+        against: MAIN,
+      }),
       ...BASELINES.map(changed),
       {
         name: "paper",

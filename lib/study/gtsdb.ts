@@ -11,18 +11,22 @@ import { exists } from "../files.ts";
 import { withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
 import { TESTED, writeSplitAsFolds } from "./needle.ts";
+import { frozenVariants } from "./frozen_variants.ts";
 import type { Study, StudyRequest, Variant } from "./study.ts";
 
 // Boxes of the signs, for attention_hits.
 const BOXES = "signs.csv";
 
 /** The study `gtsdb`. */
-export function gtsdbStudy({ manifest, quick }: StudyRequest): Study {
+export function gtsdbStudy(
+  { manifest, quick, frozen }: StudyRequest,
+): Study {
   if (manifest === undefined) {
     throw new UsageError(
       "Cannot run the study gtsdb without --data MANIFEST: its images are not part of zoomin",
     );
   }
+  const seeds = quick ? [0] : [0, 1];
   const variant = (
     name: string,
     about: string,
@@ -36,7 +40,7 @@ export function gtsdbStudy({ manifest, quick }: StudyRequest): Study {
       ...settings,
     ]),
     protocols: ["held-out"],
-    seeds: quick ? [0] : [0, 1],
+    seeds,
   });
   return {
     name: "gtsdb",
@@ -48,6 +52,13 @@ export function gtsdbStudy({ manifest, quick }: StudyRequest): Study {
     },
     variants: [
       variant("ours", "our settings", []),
+      ...frozenVariants(frozen, {
+        data: "gtsdb",
+        config: preset("traffic-signs"),
+        settings: quick ? ["training.epochs=1"] : [],
+        seeds,
+        against: "ours",
+      }),
       {
         ...variant("uniform", "sub-tiles drawn uniformly: no attention", [
           "network.attention=uniform",

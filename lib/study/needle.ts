@@ -12,6 +12,7 @@ import { writeDataset } from "../data/synthetic/writer.ts";
 import { exists, writeFileAtomically } from "../files.ts";
 import { withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
+import { frozenVariants } from "./frozen_variants.ts";
 import type { Study, StudyData, StudyRequest, Variant } from "./study.ts";
 
 /** The objects of a data set. */
@@ -45,7 +46,7 @@ const TRAINING_IMAGES = [240, 60] as const;
 const TEST_IMAGES = 120;
 
 // As the demo, which explains them.
-const SETTINGS = [
+const VIEWS = [
   "view.scale1=0.125",
   "view.tileStride=8",
   "view.scale2=0.25",
@@ -53,6 +54,9 @@ const SETTINGS = [
   "view.subTileSize=24",
   "view.samples=16",
   "evaluation.samples=48",
+];
+const SETTINGS = [
+  ...VIEWS,
   "training.validation=0.15",
   "training.attentionLearningRate=0.0005",
   "training.entropyWeight=0.001",
@@ -77,7 +81,7 @@ const METHODS = [
 ] as const;
 
 /** The study `needle`. */
-export function needleStudy({ quick }: StudyRequest): Study {
+export function needleStudy({ quick, frozen }: StudyRequest): Study {
   const sizes = quick ? [8] : TRAINING_IMAGES;
   const haystacks = quick ? HAYSTACKS.slice(0, 1) : HAYSTACKS;
   const cells = sizes.flatMap((images) =>
@@ -99,10 +103,19 @@ export function needleStudy({ quick }: StudyRequest): Study {
         needleData(haystack, images, quick ? 8 : TEST_IMAGES),
       ]),
     ),
-    variants: cells.flatMap(({ data, haystack, images }) =>
-      METHODS.map(({ name, about, settings }): Variant => ({
+    variants: cells.flatMap(({ data, haystack, images }) => {
+      const set = {
+        about: `; ${haystack.about}, ${images} training images`,
+        trend: {
+          chart: `${
+            haystack.objects > 1 ? "clusters" : "alone"
+          }, ${images} training images`,
+          x: Math.log10(haystack.coverage),
+        },
+      };
+      const methods = METHODS.map(({ name, about, settings }): Variant => ({
         name: `${name}-${data}`,
-        about: `${about}; ${haystack.about}, ${images} training images`,
+        about: `${about}${set.about}`,
         data,
         config: withSettings(preset("needle"), [
           ...SETTINGS,
@@ -112,16 +125,20 @@ export function needleStudy({ quick }: StudyRequest): Study {
         ]),
         protocols: ["held-out"],
         seeds: [0],
-        trend: {
-          chart: `${
-            haystack.objects > 1 ? "clusters" : "alone"
-          }, ${images} training images`,
-          series: name,
-          x: Math.log10(haystack.coverage),
-        },
+        trend: { ...set.trend, series: name },
         ...(name === "ours" ? {} : { against: `ours-${data}`, baseline: true }),
-      }))
-    ),
+      }));
+      const more = frozenVariants(frozen, {
+        ...set,
+        data,
+        suffix: `-${data}`,
+        config: withSettings(preset("needle"), VIEWS),
+        settings: quick ? ["training.epochs=1"] : [],
+        seeds: [0],
+        against: `ours-${data}`,
+      });
+      return [...methods, ...more];
+    }),
   };
 }
 

@@ -31,7 +31,7 @@ export const INTERVALS_TEXT =
   "Accuracy, AUC and hit rate are means over folds (of the seeds' means). The 95 % intervals of accuracy and AUC are Student's t over folds, and at least what the number of images allows: Wilson's of the share of images that are called right, Newcombe's of the AUC. One fold alone has that of its images.";
 
 const COLUMNS_TEXT =
-  "The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named under the same seeds, with its interval over folds as well. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once; `not chosen by`: of the folds by which no setting was chosen. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone. Memory is the most that the process ever held.";
+  "The hit rate is the share of drawn sub-tiles that hit an annotated object of the label; beside it, what uniform draws would hit. A difference is that of accuracy to the variant named under the same seeds, with its interval over folds as well. `best-epoch` is the published protocol, which chooses the epoch on the fold it reports: optimistic. `held-out` touches the fold once; `not chosen by`: of the folds by which no setting was chosen. Time is that of the CPU for training and testing a fold, since other work on the machine disturbs the clock (results.json has both); where the row is another number of sub-tiles N, for testing alone; of a teacher, without its student. N is `all` where all locations are seen. Memory is the most that the process ever held.";
 
 /** The report of `results`. */
 export function reportText(
@@ -77,15 +77,23 @@ function headline(rows: readonly StudyRow[]): string {
     .filter(({ accuracy, unseen }) => accuracy.mean !== null && !unseen)
     .toSorted((a, b) => b.accuracy.mean! - a.accuracy.mean!)[0];
   if (!best) return "No variant is done yet.";
-  const winners = rows.filter(({ baseline, accuracyDifference }) =>
-    baseline && (accuracyDifference?.mean ?? 0) > 0
-  );
-  const highest = `The highest accuracy is ${
-    figureText(best.accuracy)
-  } (\`${best.variant}\`, ${best.protocol}, ${best.epochs} epochs).`;
-  if (!rows.some(({ baseline }) => baseline)) {
-    return `${highest} No baseline is done yet.`;
+  const highest = `The highest accuracy is ${figureText(best.accuracy)} (${
+    [
+      `\`${best.variant}\``,
+      ...(best.baseline ? ["a baseline"] : []),
+      best.protocol,
+      ...(best.epochs === null ? [] : [`${best.epochs} epochs`]),
+    ].join(", ")
+  }).`;
+  const baselines = rows.filter(({ baseline }) => baseline);
+  if (baselines.length === 0) return `${highest} No baseline is done yet.`;
+  const compared = baselines
+    .filter(({ accuracyDifference }) => accuracyDifference !== null);
+  if (compared.length === 0) {
+    return `${highest} No baseline is compared yet: the variants that they are compared with are not done.`;
   }
+  const winners = compared
+    .filter(({ accuracyDifference }) => (accuracyDifference!.mean ?? 0) > 0);
   if (winners.length === 0) {
     return `${highest} No baseline does better than the variant it is compared with.`;
   }
@@ -129,8 +137,8 @@ function table(
     row.baseline ? `${row.variant} (baseline)` : row.variant,
     row.protocol,
     `${row.folds} x ${row.seeds}${row.unseen ? ", not chosen by" : ""}`,
-    String(row.epochs),
-    String(row.samples),
+    String(row.epochs ?? ""),
+    String(row.samples ?? "all"),
     figureText(row.accuracy),
     figureText(row.auc),
     hits(row),

@@ -13,7 +13,7 @@ import { evaluationReport } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
 import { ImageCache } from "../image/image_cache.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
-import { disposeParameters } from "../model/parameters.ts";
+import { disposeModel } from "../model/frozen.ts";
 import { startClock } from "../train/clock.ts";
 import { foldFolder, type FoldResult } from "../train/runs/crossval.ts";
 import { STUDY_LAYOUTS } from "./roi_layouts.ts";
@@ -77,7 +77,7 @@ async function rescoreFold(
     seed: 0,
     signal,
   });
-  disposeParameters(model.parameters);
+  await disposeModel(model);
   const { classes } = manifest;
   return {
     ...fold,

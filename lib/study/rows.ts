@@ -48,9 +48,10 @@ export interface StudyRow {
   unseen: boolean;
   folds: number;
   seeds: number;
-  epochs: number;
-  /** Sub-tiles an image at evaluation. */
-  samples: number;
+  /** Null if there is nothing that epochs train. */
+  epochs: number | null;
+  /** Sub-tiles an image at evaluation; null if all locations are seen. */
+  samples: number | null;
   accuracy: Figure;
   auc: Figure;
   hitRate: Figure;
@@ -76,7 +77,7 @@ export function rowOf(
   protocol: Protocol,
   results: readonly CellResult[],
   { samples, other, chosenBy }: {
-    samples: number;
+    samples: number | null;
     other?: readonly CellResult[] | undefined;
     chosenBy?: readonly number[];
   },
@@ -94,7 +95,7 @@ export function rowOf(
     unseen: chosenBy !== undefined,
     folds: new Set(folds.map(({ fold }) => fold)).size,
     seeds: results.length,
-    epochs: variant.config.training.epochs,
+    epochs: variant.pooled ? null : variant.config.training.epochs,
     samples,
     accuracy: flat(foldsAccuracy(figures)),
     auc: flat(foldsAuc(figures)),
@@ -112,6 +113,16 @@ export function rowOf(
 function largest(values: readonly (number | null)[]): number | null {
   const known = values.filter((value) => value !== null);
   return known.length > 0 ? Math.max(...known) : null;
+}
+
+/** The results of the teachers of a dense variant. */
+export function teachersOf({ seed, folds }: CellResult): CellResult {
+  return {
+    seed,
+    folds: folds.flatMap(({ teacher, ...fold }) =>
+      teacher ? [{ ...fold, ...teacher }] : []
+    ),
+  };
 }
 
 /** All folds of a variant under one protocol. */

@@ -4,7 +4,12 @@
  *
  * @module
  */
-import type { Config } from "../model/config.ts";
+import type {
+  Config,
+  EncoderConfig,
+  FrozenFeatures,
+  OverviewConfig,
+} from "../model/config.ts";
 import type { Protocol } from "../train/runs/crossval.ts";
 
 /** One way to train. */
@@ -26,6 +31,10 @@ export interface Variant {
   against?: string;
   /** Marks it as standing for another method. */
   baseline?: boolean;
+  /** A dense student, whose teacher this is: it has no runs of its own. */
+  teacherOf?: string;
+  /** Marks the mean of frozen features under a logistic regression. */
+  pooled?: boolean;
   /** Its place on a chart of accuracy. */
   trend?: Trend;
 }
@@ -65,10 +74,21 @@ export interface Study {
   variants: readonly Variant[];
 }
 
+/** Features that are not trained. */
+export interface FrozenChoice {
+  features: FrozenFeatures;
+  /** The file of `encoder`; null for other features. */
+  encoder: EncoderConfig | null;
+  /** How it sees the whole image, for attention; null if networks a and b do. */
+  overview: OverviewConfig | null;
+}
+
 /** A user's choices for a study. */
 export interface StudyRequest {
   /** Manifest of the images, if the study does not draw them. */
   manifest?: string | undefined;
+  /** Features of the variants on frozen features, which are left out without. */
+  frozen?: FrozenChoice | undefined;
   /** Shows that everything works, in minutes: the figures mean nothing. */
   quick: boolean;
 }
@@ -82,7 +102,9 @@ export interface Cell {
 }
 
 /** The cells of a study: all variants once before any of them again. */
-export function cellsOf({ variants }: Study): Cell[] {
+export function cellsOf(study: Study): Cell[] {
+  const variants = study.variants
+    .filter(({ teacherOf }) => teacherOf === undefined);
   const rounds = Math.max(...variants.map(({ seeds }) => seeds.length));
   return Array.from(
     { length: rounds },

@@ -11,7 +11,13 @@ import { lineChart, type Series } from "./chart.ts";
 import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
 import { foldLogs, foldPredictions } from "./files.ts";
 import { type Illustration, reportText, type StudyResults } from "./report.ts";
-import { type CellResult, foldsOf, rowOf, type StudyRow } from "./rows.ts";
+import {
+  type CellResult,
+  foldsOf,
+  rowOf,
+  type StudyRow,
+  teachersOf,
+} from "./rows.ts";
 import { attentionSample } from "./attention_sample.ts";
 import type { Cell, Study, Variant } from "./study.ts";
 import { trendCharts } from "./trends.ts";
@@ -58,13 +64,20 @@ function rowsOf(
   { chosenBy }: Study,
   done: readonly DoneCell[],
 ): StudyRow[] {
-  const own = done.filter(({ cell }) => cell.variant.name === variant.name);
+  const { teacherOf, pooled } = variant;
+  const own = done.filter(({ cell }) =>
+    cell.variant.name === (teacherOf ?? variant.name)
+  );
   if (own.length === 0) return [];
   const other = done
     .filter(({ cell }) => cell.variant.name === variant.against)
     .map(({ result }) => result);
-  const results = own.map(({ result }) => result);
-  const { samples } = variant.config.evaluation;
+  const results = own.map(({ result }) =>
+    teacherOf === undefined ? result : teachersOf(result)
+  );
+  const samples = teacherOf !== undefined || pooled
+    ? null
+    : variant.config.evaluation.samples;
   const rows = PROTOCOLS
     .filter((protocol) => foldsOf(results, protocol).length > 0)
     .map((protocol) => rowOf(variant, protocol, results, { samples, other }));
@@ -100,7 +113,7 @@ async function trendsOf(
 /** Learning curves, ROC and calibration of one variant. */
 async function curvesOf(
   folder: string,
-  { name, protocols }: Variant,
+  { name, protocols, pooled }: Variant,
   done: readonly DoneCell[],
 ): Promise<Illustration[]> {
   const own = done.filter(({ cell }) => cell.variant.name === name);
@@ -109,7 +122,7 @@ async function curvesOf(
     foldsOf(results, protocol).length > 0
   );
   if (!protocol) return [];
-  const logs = (await Promise.all(
+  const logs = pooled ? [] : (await Promise.all(
     own.map(({ cell, result }) =>
       foldLogs(join(folder, cell.folder), protocol, result.folds)
     ),
@@ -129,8 +142,8 @@ async function curvesOf(
   const shown = classes.length === 2 ? [1] : [...classes.keys()];
   const images = await Promise.all(shown.map((i) => curves[i]!));
   const named = shown.map((i) => `class ${classes[i]}`);
-  const charts: [kind: string, svg: string][] = [
-    ["learning", learningChart(name, logs)],
+  const charts: (readonly [kind: string, svg: string])[] = [
+    ...(pooled ? [] : [["learning", learningChart(name, logs)] as const]),
     [
       "roc",
       shareChart(`${name}: ROC`, ["false positives", "true positives"], {
@@ -162,11 +175,11 @@ async function curvesOf(
 async function sampleOf(
   folder: string,
   study: Study,
-  { name, config, data }: Variant,
+  { name, config, data, pooled }: Variant,
   done: readonly DoneCell[],
 ): Promise<Illustration[]> {
   const own = done.find(({ cell }) => cell.variant.name === name);
-  if (!own || config.network.attention !== "learned") return [];
+  if (!own || pooled || config.network.attention !== "learned") return [];
   const { cell, result, manifest } = own;
   const photograph = study.data[data]!.photographs ?? false;
   for (const fold of foldsOf([result], "held-out")) {

@@ -341,7 +341,10 @@ class Run {
 /** An untrained model, with its frozen f if it has one. */
 export async function freshModel(
   { classes, train }: TrainingData,
-  { config, seed, cache, signal }: TrainOptions,
+  { config, seed, cache, signal }: Pick<
+    TrainOptions,
+    "config" | "seed" | "cache" | "signal"
+  >,
 ): Promise<Model> {
   const { initialisation, normaliseInput } = config.network;
   const model: Model = {

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readManifest } from "../../lib/data/manifest.ts";
+import type { StudyResults } from "../../lib/study/report.ts";
+import type { StudyRow } from "../../lib/study/rows.ts";
+import { FIXTURE } from "../encoder/onnx_files.ts";
+import { testEncoder } from "../encoder/runtime.ts";
 import {
   assertFailsInOneLine,
   drawSet,
@@ -18,6 +22,21 @@ async function processesOf(path: string): Promise<string> {
     args: ["-c", `grep -als '${pattern}' /proc/[0-9]*/cmdline`],
   }).output();
   return new TextDecoder().decode(stdout);
+}
+
+/**
+ * Writes the last `count` of twelve images, in two folds, with the labels of the
+ * colon set: FOLDER/folds.csv.
+ */
+async function writeFolds(count = 12): Promise<void> {
+  const { entries } = await readManifest(join(folder, "set", "manifest.csv"));
+  const rows = entries.slice(0, 12).map(({ path, label }, i) =>
+    `${path},${label === "positive" ? 1 : 0},${1 + Math.floor(i / 2) % 2}`
+  ).slice(-count);
+  await Deno.writeTextFile(
+    join(folder, "folds.csv"),
+    ["image,label,fold", ...rows, ""].join("\n"),
+  );
 }
 
 Deno.test("study runs its grid, writes its report, and continues where it was", async () => {
@@ -73,6 +92,83 @@ Deno.test("study runs its grid, writes its report, and continues where it was", 
   await assert.rejects(Deno.stat(cell), Deno.errors.NotFound);
 });
 
+/**
+ * Runs the variants on frozen features with twelve images in two folds.
+ *
+ * @returns the rows by variant.
+ */
+async function frozenStudy(
+  { out, student, pooled }: { out: string; student: string; pooled: string },
+  ...flags: string[]
+): Promise<Map<string, StudyRow>> {
+  await writeFolds();
+  const { stdout } = await succeed(
+    folder,
+    ...["study", "colon", "--data", "folds.csv", "--quick", "--out", out],
+    ...["--backend", "wasm", "--json", ...flags],
+    ...["--only", `${student}-teacher`, "--only", pooled],
+  );
+  const { rows, done }: StudyResults = JSON.parse(stdout);
+  assert.equal(done, 2); // the teacher is that of a run
+  const held = rows.filter(({ unseen }) => !unseen);
+  return new Map(held.map((row) => [row.variant, row]));
+}
+
+/** Checks the rows of features, and the first paragraph that says who wins. */
+async function checkFrozenRows(
+  rows: ReadonlyMap<string, StudyRow>,
+  { out, student, pooled }: { out: string; student: string; pooled: string },
+): Promise<void> {
+  const names = [student, `${student}-teacher`, pooled];
+  assert.deepEqual([...rows.keys()], names);
+  const [own, ...baselines] = names.map((name) => rows.get(name)!);
+  assert.equal(own!.samples, 30);
+  for (const { accuracy, samples, accuracyDifference } of baselines) {
+    assert.equal(samples, null);
+    assert.equal(accuracyDifference!.against, student);
+    const difference = accuracy.mean! - own!.accuracy.mean!;
+    assert.ok(Math.abs(accuracyDifference!.mean! - difference) < 1e-9);
+  }
+  assert.deepEqual(baselines.map(({ epochs }) => epochs), [2, null]);
+  const report = await Deno.readTextFile(join(folder, out, "report.md"));
+  const first = report.split("\n")[2]!;
+  const best = Math.max(...rows.values().map(({ accuracy }) => accuracy.mean!));
+  assert.ok(first.startsWith(`The highest accuracy is ${best.toFixed(3)}`));
+  const winners = baselines
+    .filter(({ accuracyDifference }) => accuracyDifference!.mean! > 0);
+  assert.equal(first.includes("No baseline does better"), winners.length === 0);
+  for (const { variant } of winners) {
+    assert.ok(
+      first.includes("that win: ") && first.includes(`\`${variant}\` by`),
+    );
+  }
+}
+
+Deno.test("study --features adds training on all locations, its teacher and mean features", async () => {
+  const out = "frozen";
+  const names = { out, student: "scattering", pooled: "scattering-mean" };
+  const rows = await frozenStudy(names, "--features", "scattering");
+  await checkFrozenRows(rows, names);
+  // All read the features of one folder: each image and its two copies.
+  const kept = await Array.fromAsync(
+    Deno.readDir(join(folder, out, "features")),
+  );
+  assert.equal(kept.length, 3 * 12);
+});
+
+testEncoder(
+  "study --encoder adds the same on a pretrained network",
+  async () => {
+    const names = {
+      out: "pretrained",
+      student: "encoder",
+      pooled: "pretrained-mean",
+    };
+    const rows = await frozenStudy(names, "--encoder", FIXTURE);
+    await checkFrozenRows(rows, names);
+  },
+);
+
 Deno.test("a run that fails stops those beside it", async () => {
   const argv = ["study", "needle", "--quick", "--backend", "wasm"];
   const bad = join(folder, "failing/runs/ours-5.0-clusters-8/seed-0");
@@ -88,16 +184,7 @@ Deno.test("a run that fails stops those beside it", async () => {
 });
 
 Deno.test("study takes no run for that of other settings or data", async () => {
-  const { entries } = await readManifest(join(folder, "set", "manifest.csv"));
-  const rows = entries.slice(0, 12).map(({ path, label }, i) =>
-    `${path},${label},${1 + Math.floor(i / 2) % 2}`
-  );
-  const write = (rows: string[]) =>
-    Deno.writeTextFile(
-      join(folder, "folds.csv"),
-      ["image,label,fold", ...rows, ""].join("\n"),
-    );
-  await write(rows);
+  await writeFolds();
   const argv = ["study", "colon", "--data", "folds.csv", "--out", "colon"];
   argv.push("--only", "uniform", "--backend", "wasm");
   await succeed(folder, ...argv, "--quick");
@@ -109,7 +196,7 @@ Deno.test("study takes no run for that of other settings or data", async () => {
   const another = /^colon\/runs\/uniform\/seed-0 was made with another /.source;
   await refused(RegExp(`${another}config and folds: .*--quick`, "m"));
   await refused(RegExp(another, "m"), "--report");
-  await write(rows.slice(1));
+  await writeFolds(11);
   await refused(RegExp(`${another}data: give the --data`, "m"), "--quick");
 
   // Nor the folds of one that was cut off.

@@ -126,6 +126,92 @@ Deno.test("the least recently used are removed beyond the bound", async () => {
   });
 });
 
+Deno.test("what this run has used is not removed for what it still reads", async () => {
+  await withFolder(async (folder) => {
+    const size = 44 + 2 * 100;
+    const remarks: string[] = [];
+    const open = () =>
+      new FeatureCache(folder, 4 * size, (text) => remarks.push(text));
+    const source = (i: number) => ({ ...SOURCE, copy: `${i}` });
+    const many = new Float32Array(100);
+    const first = open();
+    let asked = 0;
+    for (let fold = 0; fold < 3; fold++) {
+      for (let i = 0; i < 6; i++) {
+        await first.features(source(i), () => {
+          asked++;
+          return made(many)();
+        });
+      }
+    }
+    assert.equal(asked, 4 + 3 * 2); // the first four are found
+    assert.equal((await files(folder)).length, 4);
+    assert.deepEqual(remarks, [
+      `The features of this run are more than the ${
+        4 * size / 1e9
+      } GB of ${folder}: those that do not fit are computed each time`,
+    ]);
+    // A later run removes them, but what it has used itself.
+    for (const name of await files(folder)) {
+      await Deno.utime(join(folder, name), 1, 1);
+    }
+    const second = open();
+    await second.features(source(2), never);
+    for (const i of [7, 8]) await second.features(source(i), made(many));
+    for (const i of [2, 7, 8]) await second.features(source(i), never);
+    assert.equal(remarks.length, 1);
+  });
+});
+
+Deno.test("a file that cannot be read or replaced costs its features alone", async () => {
+  await withFolder(async (folder) => {
+    const remarks: string[] = [];
+    const cache = new FeatureCache(folder, 1e6, (text) => remarks.push(text));
+    for (const copy of ["a", "b"]) {
+      const source = { ...SOURCE, copy };
+      await Deno.mkdir(join(folder, `${featureKey(source)}.features`, "x"), {
+        recursive: true,
+      });
+      for (let twice = 0; twice < 2; twice++) {
+        assert.deepEqual(await cache.features(source, made(FEATURES)), ROUNDED);
+      }
+    }
+    await cache.features(SOURCE, made(FEATURES));
+    await cache.features(SOURCE, never); // others are kept
+    assert.equal(remarks.length, 1);
+    assert.match(
+      remarks[0]!,
+      /^Some features are computed each time, because /,
+    );
+    assert.doesNotMatch(remarks[0]!, /\n/);
+  });
+});
+
+const keptBefore = Deno.makeTempDirSync();
+Deno.test.beforeAll(async () => {
+  await new FeatureCache(keptBefore, 1e6).features(SOURCE, made(FEATURES));
+});
+Deno.test.afterAll(() => Deno.remove(keptBefore, { recursive: true }));
+
+Deno.test({
+  name: "features are found where the time of their use cannot be written",
+  permissions: { read: true, write: false },
+  async fn() {
+    const remarks: string[] = [];
+    const cache = new FeatureCache(
+      keptBefore,
+      1e6,
+      (text) => remarks.push(text),
+    );
+    assert.deepEqual(await cache.features(SOURCE, never), ROUNDED);
+    assert.equal(remarks.length, 1);
+    // Nor can others be written.
+    const other = { ...SOURCE, copy: "other" };
+    assert.deepEqual(await cache.features(other, made(FEATURES)), ROUNDED);
+    assert.equal(remarks.length, 1);
+  },
+});
+
 Deno.test("what a crash has left is removed, not what is being written", async () => {
   await withFolder(async (folder) => {
     const names = ["old", "new"].map((name) => `.${name}.features.x.tmp`);
@@ -138,7 +224,7 @@ Deno.test("what a crash has left is removed, not what is being written", async (
   });
 });
 
-Deno.test("two that write the same and remove each other's are both right", async () => {
+Deno.test("two that write the same into a full folder are both right", async () => {
   await withFolder(async (folder) => {
     const caches = [0, 1].map(() => new FeatureCache(folder, 3 * 60));
     const use = async (cache: FeatureCache) => {

@@ -1,7 +1,7 @@
 /** Resized pictures, and maps pooled about places, against plain loops. */
 import assert from "node:assert/strict";
 import { resizedAxis, spansAbout } from "../../lib/encoder/cells.ts";
-import { poolAbout } from "../../lib/encoder/pooling.ts";
+import { poolOutput } from "../../lib/encoder/pooling.ts";
 import { resizer } from "../../lib/encoder/resize.ts";
 import { maxError } from "../engines.ts";
 
@@ -97,7 +97,7 @@ Deno.test("windows about a place, also of an even number of cells", () => {
         window: cells * 4,
       });
       const features = new Float32Array(3);
-      poolAbout(
+      poolOutput(
         {
           data: Float32Array.of(0, ...map),
           offset: 1,

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { ConfigError } from "../../lib/errors.ts";
 import {
   type Config,
+  type EncoderConfig,
   filledFrom,
   parseConfig,
   withSettings,
 } from "../../lib/model/config.ts";
+import { withFrozenFeatures } from "../../lib/model/frozen_settings.ts";
 import { preset, presetNames } from "../../lib/model/presets.ts";
 
 /** Fails unless `run` throws a ConfigError with all of `words`. */
@@ -25,6 +27,23 @@ function changed(change: (config: Record<string, unknown>) => void): unknown {
   change(config);
   return config;
 }
+
+/** An encoder with an input of a fixed size. */
+const FIXED: EncoderConfig = {
+  path: "vit.onnx",
+  sha256: "0".repeat(64),
+  scale: 2,
+  inputSize: 224,
+  mean: [0, 0, 0],
+  deviation: [1, 1, 1],
+  outputs: [{ name: "vector", window: 0, pooling: "mean" }],
+  channels: 5,
+};
+
+Deno.test("a preset with an encoder of a fixed input has its window as sub-tile", () => {
+  const config = withFrozenFeatures(preset("colon"), "encoder", FIXED);
+  assert.equal(config.view.subTileSize, 112);
+});
 
 Deno.test("every preset is valid and survives JSON", () => {
   assert.equal(presetNames.length, 10);
@@ -188,6 +207,15 @@ Deno.test("settings that do not go with the head are named", () => {
         channels: 40,
       };
     }, "network.overview: needs an encoder over maps of any size"],
+    [
+      (c) => {
+        frozen(c);
+        c.network.features = "encoder";
+        c.network.encoder = FIXED;
+        c.view.subTileSize = 100; // of 224 px at twice the resolution: 112
+      },
+      "view.subTileSize: must be 112 px, which an input of 224 px shows at network.encoder.scale = 2",
+    ],
     [(c) => c.view.support = 0, "view.support: "],
     [(c) => c.view.support = 1.5, "view.support: "],
     [(c) => c.network.evidence.sharpness = 0, "network.evidence.sharpness: "],

@@ -17,7 +17,7 @@ const SECONDS: Record<string, number> = {
   "tests/train/trainer_test.ts": 20,
   "tests/commands/boxes_test.ts": 20,
   "tests/kernels/conv/webgpu/kernels_test.ts": 19,
-  "tests/commands/study_test.ts": 18,
+  "tests/commands/study_test.ts": 30,
   "tests/train/step/micro_batch_test.ts": 18,
   "tests/train/step/block_gradients_test.ts": 18,
   "tests/docs/commands_test.ts": 18,

@@ -2,8 +2,13 @@ import assert from "node:assert/strict";
 import type { EvaluationReport } from "../../lib/eval/report.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { reportText } from "../../lib/study/report.ts";
-import { type CellResult, rowOf } from "../../lib/study/rows.ts";
-import type { Variant } from "../../lib/study/study.ts";
+import {
+  type CellResult,
+  rowOf,
+  type StudyRow,
+  teachersOf,
+} from "../../lib/study/rows.ts";
+import type { Study, Variant } from "../../lib/study/study.ts";
 import type { FoldResult } from "../../lib/train/runs/crossval.ts";
 
 const variant: Variant = {
@@ -155,19 +160,16 @@ Deno.test("folds that agree leave the error of their images", () => {
   assert.ok(row.auc.low! > 0.7 && row.auc.low! < 0.95, `${row.auc.low}`);
 });
 
-Deno.test("a report tells hits of 0 from no annotation", () => {
-  const folds = [foldOfObjects(0.5, { drawn: 0, chance: 0.0138 })];
-  const rows = [[{ seed: 0, folds }], [cell(0, [0.5])]].map((cells) =>
-    rowOf(variant, "held-out", cells, { samples: 10 })
-  );
-  const study = {
+/** The report of rows. */
+function reportOf(variants: readonly Variant[], rows: StudyRow[]): string {
+  const study: Study = {
     name: "toy",
     title: "Toy",
     question: "Is it?",
     data: {},
-    variants: [variant],
+    variants,
   };
-  const text = reportText(study, {
+  return reportText(study, {
     study: "toy",
     command: "",
     environment: {},
@@ -176,6 +178,67 @@ Deno.test("a report tells hits of 0 from no annotation", () => {
     quick: false,
     rows,
   }, []);
+}
+
+Deno.test("the first paragraph says which baseline wins", () => {
+  const main: Variant = { ...variant, name: "main" };
+  delete main.against;
+  const baseline: Variant = { ...variant, name: "mean", baseline: true };
+  const pooled: Variant = { ...baseline, pooled: true };
+  const first = (accuracy: number, variant: Variant, other?: CellResult[]) => {
+    const row = (variant: Variant, accuracy: number, samples: number | null) =>
+      rowOf(variant, "held-out", [cell(0, [accuracy])], { samples, other });
+    const rows = [row(main, 0.8, 10), row(variant, accuracy, null)];
+    return reportOf([main, variant], rows).split("\n")[2]!;
+  };
+  const others = [cell(0, [0.8])];
+  assert.match(
+    first(0.9, pooled, others),
+    /^The highest accuracy is 0\.900 .*\(`mean`, a baseline, held-out\)\. Baselines that win: `mean` by \+0\.100 \(1 fold\) over `main`\.$/,
+  );
+  assert.match(
+    first(0.7, baseline, others),
+    /^The highest accuracy is 0\.800 .*\(`main`, held-out, 30 epochs\)\. No baseline does better/,
+  );
+  // It cannot lose against what is not there.
+  assert.match(first(0.7, baseline), /No baseline is compared yet: /);
+});
+
+Deno.test("a teacher has the figures of its own, beside its student", () => {
+  const [student, other] = [fold(1, 0.6), fold(1, 0.9)];
+  const { report } = other;
+  const cells = [{
+    seed: 0,
+    folds: [
+      { ...student, teacher: { report, seconds: 5, cpuSeconds: 4 } },
+      fold(2, 0.5), // an image was too large for all locations
+    ],
+  }];
+  const teacher: Variant = {
+    ...variant,
+    name: "teacher",
+    teacherOf: variant.name,
+    against: variant.name,
+  };
+  const row = rowOf(teacher, "held-out", cells.map(teachersOf), {
+    samples: null,
+    other: cells,
+  });
+  assert.deepEqual([row.folds, row.samples], [1, null]);
+  close(row.accuracy.mean!, 0.9);
+  close(row.accuracyDifference!.mean!, 0.3);
+  assert.deepEqual([row.secondsPerFold, row.cpuSecondsPerFold], [5, 4]);
+  const line = reportOf([teacher], [row]).split("\n")
+    .find((line) => line.startsWith("| teacher"))!;
+  assert.equal(line.split("|")[5]!.trim(), "all");
+});
+
+Deno.test("a report tells hits of 0 from no annotation", () => {
+  const folds = [foldOfObjects(0.5, { drawn: 0, chance: 0.0138 })];
+  const rows = [[{ seed: 0, folds }], [cell(0, [0.5])]].map((cells) =>
+    rowOf(variant, "held-out", cells, { samples: 10 })
+  );
+  const text = reportOf([variant], rows);
   const lines = text.split("\n").filter((line) => line.startsWith("| changed"));
   const hits = lines.map((line) => line.split("|")[8]!.trim());
   assert.deepEqual(hits, ["0.000 (0.014, 0.0)", ""]);

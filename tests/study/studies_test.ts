@@ -13,10 +13,20 @@ import { cellsOf } from "../../lib/study/study.ts";
 
 const STUDIES = [colonStudy, needleStudy, gtsdbStudy];
 
+const FROZEN = {
+  features: "scattering",
+  encoder: null,
+  overview: null,
+} as const;
+
 for (const quick of [false, true]) {
   Deno.test(`every variant can be compared as it asks to be${quick ? ", quick" : ""}`, () => {
     for (const make of STUDIES) {
-      const { name, data, variants } = make({ manifest: "m.csv", quick });
+      const { name, data, variants } = make({
+        manifest: "m.csv",
+        quick,
+        frozen: FROZEN,
+      });
       const named = new Map(variants.map((variant) => [variant.name, variant]));
       assert.equal(named.size, variants.length, `${name}: a name twice`);
       for (const variant of variants) {
@@ -35,6 +45,31 @@ for (const quick of [false, true]) {
     }
   });
 }
+
+Deno.test("frozen features add the same three variants to every data set", () => {
+  for (const make of STUDIES) {
+    const request = { manifest: "m.csv", quick: true };
+    const plain = make(request);
+    const study = make({ ...request, frozen: FROZEN });
+    const more = study.variants.filter(({ name }) =>
+      !plain.variants.some((variant) => variant.name === name)
+    );
+    const [student, teacher, pooled] = more;
+    assert.equal(more.length, 3, study.name);
+    assert.ok(student!.config.training.dense && !student!.baseline);
+    assert.equal(teacher!.teacherOf, student!.name);
+    assert.ok(pooled!.pooled && pooled!.name.startsWith("scattering-mean"));
+    for (const baseline of [teacher!, pooled!]) {
+      assert.ok(baseline.baseline);
+      assert.equal(baseline.against, student!.name);
+      // The same grid of features, and no run of its own for the teacher.
+      assert.deepEqual(baseline.config, student!.config);
+    }
+    const cells = new Set(cellsOf(study).map(({ variant }) => variant.name));
+    assert.equal(cells.size, study.variants.length - 1);
+    assert.ok(!cells.has(teacher!.name));
+  }
+});
 
 Deno.test("all variants run once before any runs again", () => {
   const cells = cellsOf(colonStudy({ manifest: "m.csv", quick: false }));

@@ -21,6 +21,7 @@ import {
   oneOf,
   parsing,
   text,
+  texts,
 } from "./flags.ts";
 
 const MAX_WORKERS = 64;
@@ -37,6 +38,25 @@ export const CHECKPOINT: Flag<string | undefined> = text(
   "RUN",
   "folder of a run (its best checkpoint), or a checkpoint",
   { paths: "files" },
+);
+
+const ENCODER_ABOUT =
+  "ONNX file of the network that the checkpoint was trained on, if it is no longer where it was (the SHA-256 must be the same)";
+
+/** `--encoder` of commands with one checkpoint. */
+export const ENCODER: Flag<string | undefined> = text(
+  "FILE.onnx",
+  ENCODER_ABOUT,
+  { paths: "files" },
+);
+
+/** `--encoder` of commands with several. */
+export const ENCODERS: Flag<readonly string[]> = texts(
+  "FILE.onnx",
+  ENCODER_ABOUT,
+  {
+    paths: "files",
+  },
 );
 
 /** `--backend`, `--samples`, `--draws` and `--foreground`. */

@@ -19,6 +19,7 @@ import {
   withFrozenFeatures,
 } from "../../model/frozen_settings.ts";
 import { preset, presetNames } from "../../model/presets.ts";
+import type { FrozenChoice } from "../../study/study.ts";
 import { type FlagValues, integer, oneOf, text, texts } from "./flags.ts";
 
 /** Flags of {@linkcode configFrom}. */
@@ -85,21 +86,16 @@ export async function configFrom(
 }
 
 /** `--encoder` and `--features`. */
-type FrozenChoice = Pick<
+type FrozenFlags = Pick<
   FlagValues<typeof CONFIG_FLAGS>,
   "encoder" | "features"
 >;
 
-/** @throws {UsageError} If both are given, or one beside a configuration. */
+/** @throws {UsageError} If one is given beside a configuration. */
 function checkFrozen(
-  { encoder, features }: FrozenChoice,
+  { encoder, features }: FrozenFlags,
   file: string | undefined,
 ): void {
-  if (encoder !== undefined && features !== undefined) {
-    throw new UsageError(
-      "Both --encoder and --features were given: give one of them",
-    );
-  }
   const flag = encoder !== undefined
     ? "--encoder"
     : features !== undefined
@@ -114,15 +110,40 @@ function checkFrozen(
 /** A preset with frozen features in the place of its own, if chosen. */
 async function withFrozen(
   config: Config,
-  { encoder, features }: FrozenChoice,
+  flags: FrozenFlags,
 ): Promise<Config> {
-  if (features !== undefined) return withFrozenFeatures(config, features, null);
-  if (encoder === undefined) return config;
+  const chosen = await frozenChoice(flags, config);
+  if (!chosen) return config;
+  const { features, encoder, overview } = chosen;
+  return withFrozenFeatures(config, features, encoder, { overview });
+}
+
+/**
+ * The frozen features that the flags choose, if any, for a preset.
+ *
+ * @throws {UsageError} If both are given.
+ * @throws {EncoderError} If the file is of no use.
+ */
+export async function frozenChoice(
+  { encoder, features }: FrozenFlags,
+  config: Pick<Config, "preset">,
+): Promise<FrozenChoice | undefined> {
+  if (encoder !== undefined && features !== undefined) {
+    throw new UsageError(
+      "Both --encoder and --features were given: give one of them",
+    );
+  }
+  if (features !== undefined) {
+    return { features, encoder: null, overview: null };
+  }
+  if (encoder === undefined) return undefined;
   // A checkpoint is used from any folder.
   const path = resolve(await spelled(encoder));
-  const settings = await encoderSettings(path, objectSizeOf(config));
-  const overview = hasOverview(config) ? await overviewSettings(path) : null;
-  return withFrozenFeatures(config, "encoder", settings, { overview });
+  return {
+    features: "encoder",
+    encoder: await encoderSettings(path, objectSizeOf(config)),
+    overview: hasOverview(config) ? await overviewSettings(path) : null,
+  };
 }
 
 /**

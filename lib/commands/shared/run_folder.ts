@@ -18,6 +18,8 @@ import { readConfig } from "./config_flags.ts";
 
 export const FOLDS_FILE = "folds.csv";
 export const CROSSVAL_FILE = "crossval.json";
+/** Features of frozen networks, which folds share. */
+export const FEATURES_FOLDER = "features";
 
 /**
  * Checks `folder` and tells if it holds a run to continue.

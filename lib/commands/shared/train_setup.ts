@@ -59,13 +59,18 @@ const CACHE_BYTES = 2 ** 30;
 // Bound of a folder of frozen features, bytes.
 const FEATURE_BYTES = 10e9;
 
-/** The frozen features in a folder, if there is one. */
+/**
+ * The frozen features in a folder, if there is one.
+ *
+ * @param remark told what the user should know of it.
+ */
 export function featureCache(
   folder: string | undefined,
+  remark: (text: string) => void,
 ): FeatureCache | undefined {
   return folder === undefined
     ? undefined
-    : new FeatureCache(folder, FEATURE_BYTES);
+    : new FeatureCache(folder, FEATURE_BYTES, remark);
 }
 
 /** Bytes of decoded images to keep between epochs. */

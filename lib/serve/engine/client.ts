@@ -79,8 +79,9 @@ export class EngineClient {
     );
     this.#calls = calls;
     try {
-      const { backend, allowedHosts, memoryBytes } = this.#options;
-      const setup = { backend, allowedHosts, memoryBytes };
+      const { backend, allowedHosts, encoderFiles, memoryBytes } =
+        this.#options;
+      const setup = { backend, allowedHosts, encoderFiles, memoryBytes };
       const status = await calls.call("start", setup);
       for (const [sha256, path] of this.#models) {
         // A model that was changed or removed meanwhile must not stop the

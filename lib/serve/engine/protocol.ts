@@ -36,6 +36,8 @@ export interface EngineSetup {
   backend: BackendChoice;
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
+  /** Files of encoders that are no longer where they were in training. */
+  encoderFiles: readonly string[];
   /** Bound on tensors and caches, bytes. */
   memoryBytes: number;
 }

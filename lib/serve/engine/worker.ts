@@ -18,7 +18,7 @@ import { BlockCache } from "../../image/pyramids/block_cache.ts";
 import { Memory } from "../../memory.ts";
 import { readCheckpoint } from "../../model/checkpoint.ts";
 import type { Model } from "../../model/model.ts";
-import { disposeParameters } from "../../model/parameters.ts";
+import { disposeModel } from "../../model/frozen.ts";
 import { Batcher } from "./batcher.ts";
 import type { ClassifyTask, EngineEvent, EngineMethods } from "./protocol.ts";
 import { type GuardedFetch, guardedFetch } from "../intake/guarded_fetch.ts";
@@ -40,6 +40,7 @@ interface OpenTask {
 
 let engine: Engine;
 let fetchImage: GuardedFetch;
+let encoderFiles: readonly string[];
 const models = new Map<string, Model>(); // by SHA-256
 let memory: Memory;
 let cache: BlockCache;
@@ -60,7 +61,8 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
 });
 
 const send = answerCalls<EngineMethods, EngineEvent>({
-  async start({ backend, allowedHosts, memoryBytes }) {
+  async start({ backend, allowedHosts, memoryBytes, ...setup }) {
+    encoderFiles = setup.encoderFiles;
     memory = new Memory(memoryBytes);
     cache = new BlockCache(memory.blockCacheBytes);
     fetchImage = guardedFetch(allowedHosts);
@@ -78,9 +80,9 @@ const send = answerCalls<EngineMethods, EngineEvent>({
   },
   async load({ path, sha256 }) {
     if (models.has(sha256)) return;
-    const checkpoint = await readCheckpoint(path);
+    const checkpoint = await readCheckpoint(path, { encoderFiles });
     if (checkpoint.sha256 !== sha256) {
-      disposeParameters(checkpoint.model.parameters);
+      await disposeModel(checkpoint.model);
       throw new CheckpointError(
         `Cannot load ${path}: the file changed after it was listed; try again`,
       );
@@ -91,7 +93,7 @@ const send = answerCalls<EngineMethods, EngineEvent>({
     const model = models.get(sha256);
     models.delete(sha256);
     await running; // the batch may use the model
-    if (model) disposeParameters(model.parameters);
+    if (model) await disposeModel(model);
   },
   classify: (task, signal) => batcher.submit(task, signal),
   usage() {

@@ -7,6 +7,7 @@
  */
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import type { ManifestEntry } from "../../data/manifest.ts";
+import { type Half, half } from "../../encoder/half.ts";
 import type { ImageLocations, Locations } from "./locations.ts";
 import {
   fitProjection,
@@ -81,7 +82,7 @@ export async function readBags(
 /** Bags of images that are not trained on, as they are. */
 export async function readScoredBags(
   entries: readonly ManifestEntry[],
-  { projection, ...options }: Omit<BagOptions, "copies" | "seed"> & {
+  { projection, ...options }: Pick<BagOptions, "locations" | "beforeImage"> & {
     projection: Projection;
   },
 ): Promise<ImageBag[]> {
@@ -160,20 +161,6 @@ class Reader {
     onImage?.(Math.min(this.#done, this.#total), this.#total);
     return Float32Array.from(features);
   }
-}
-
-type Half = Float16Array | Float32Array;
-
-const MAX_FLOAT16 = 65504;
-
-/**
- * Features with the precision of float16, in which they are held and cached, so
- * that results do not depend on what was; as they are if one is too large for it.
- */
-function half(features: Float32Array): Half {
-  return features.every((value) => Math.abs(value) <= MAX_FLOAT16)
-    ? Float16Array.from(features)
-    : features;
 }
 
 /** Up to `most` random rows. */

@@ -6,7 +6,8 @@
  */
 import { type FeatureCache, imageContent } from "../../encoder/cache.ts";
 import type { Encoder } from "../../encoder/encoder.ts";
-import { gridFeatures } from "../../encoder/grid.ts";
+import { blockKey, gridFeatures } from "../../encoder/grid.ts";
+import type { Model } from "../../model/model.ts";
 import type { LocationFeatures } from "./locations.ts";
 
 /**
@@ -35,10 +36,23 @@ export function encoderFeatures(
       if (!cache) return await make();
       return await cache.features({
         image: await imageContent(pyramid, signal),
-        encoder: `${encoder.key} ${windowSize}`,
+        encoder: `${encoder.key} ${windowSize}${
+          blockKey(encoder, pyramid, memory)
+        }`,
         places,
         copy: recolour?.key ?? "",
       }, make);
     },
   };
+}
+
+/** The features of a model's own encoder. */
+export function modelFeatures(
+  { encoder, config: { network, view } }: Model,
+  featureCache: FeatureCache | undefined,
+): LocationFeatures {
+  if (!encoder) throw new TypeError(`${network.features} is not frozen`);
+  // A dictionary is one of this run: no other would find its features.
+  const cache = network.features === "dictionary" ? undefined : featureCache;
+  return encoderFeatures(encoder, { cache, windowSize: view.subTileSize });
 }

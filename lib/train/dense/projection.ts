@@ -7,6 +7,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { type Eigen, leadingEigen } from "../../encoder/eigen.ts";
+import type { Parameters } from "../../model/parameters.ts";
 
 /** Rows of features on which a projection is fitted, at most. */
 export const PROJECTION_ROWS = 12_000;
@@ -109,6 +110,18 @@ function folded(
     }
   }
   return { weight, bias: Float32Array.from(bias) };
+}
+
+/** The projection of a trained model. */
+export async function readProjection(
+  parameters: Parameters,
+): Promise<Projection> {
+  const values = async (name: string) =>
+    await parameters.get(name)!.data() as Float32Array;
+  return {
+    weight: await values("g/project/weight"),
+    bias: await values("g/project/bias"),
+  };
 }
 
 /** Rows `[count, channels]` projected: `[count, components]`. */

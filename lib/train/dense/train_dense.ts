@@ -24,7 +24,7 @@ import type { Config } from "../../model/config.ts";
 import { componentCount, CORRECTION, RARE_BIAS } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
 import { OVERVIEW } from "../../model/networks.ts";
-import { disposeParameters } from "../../model/parameters.ts";
+import { disposeModel } from "../../model/frozen.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
 import { openScored, scoredEpoch } from "../epoch_choice.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
@@ -44,7 +44,7 @@ import {
   readBags,
   readScoredBags,
 } from "./bags.ts";
-import { encoderFeatures } from "./encoder_features.ts";
+import { encoderFeatures, modelFeatures } from "./encoder_features.ts";
 import { fitDrawCorrection } from "./draw_correction.ts";
 import { gridView } from "../../model/look/location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
@@ -55,12 +55,13 @@ import {
   readHead,
   writeHead,
 } from "./head/head_arrays.ts";
-import type { Projection } from "./projection.ts";
+import { type Projection, readProjection } from "./projection.ts";
 import { fitOverview } from "./overview_student.ts";
 import { distil, STUDENT_STEPS } from "./student.ts";
 import { StudentViews } from "./student_views.ts";
 import { type TeacherEpoch, teacherEpochs } from "./teacher.ts";
 import { teacherFigures, teacherShares } from "./teacher_scores.ts";
+import { checkUnused } from "./unused_settings.ts";
 
 /** Options of {@linkcode trainDense}. */
 export interface DenseOptions extends TrainOptions {
@@ -84,8 +85,10 @@ const FEATURE_SHARE = 1 / 2;
  *
  * @throws {ConfigError} Naming what to set.
  */
-export function checkDense({ view, network }: Config): void {
+export function checkDense(config: Config): void {
+  const { view, network } = config;
   gridView(view);
+  checkUnused(config);
   if (network.head !== "evidence") {
     throw new ConfigError(
       `Cannot train on all locations with network.head=${network.head}: set network.head=evidence, or training.dense=null`,
@@ -110,7 +113,7 @@ export async function trainDense(
   try {
     return await run.train();
   } finally {
-    run.dispose();
+    await run.dispose();
   }
 }
 
@@ -131,7 +134,8 @@ class DenseRun {
     this.#options = options;
     this.#model = model;
     this.#log = new RunLog(join(options.folder, LOG_FILE));
-    const features = options.features ?? featuresOf(model, options);
+    const features = options.features ??
+      modelFeatures(model, options.featureCache);
     this.#features = features;
     this.#locations = new Locations({
       ...options,
@@ -164,7 +168,7 @@ class DenseRun {
       join(folder, LAST),
     );
     if (checkpoint.seed !== seed) {
-      disposeParameters(model.parameters);
+      await disposeModel(model);
       throw new CheckpointError(
         `Cannot resume ${folder} with seed ${seed}: it was started with seed ${checkpoint.seed}; give that one, or another folder`,
       );
@@ -173,7 +177,7 @@ class DenseRun {
     if (
       phase !== "start" && !isDeepStrictEqual(model.config.training, training)
     ) {
-      disposeParameters(model.parameters);
+      await disposeModel(model);
       throw new CheckpointError(
         `Cannot resume ${folder} with other settings of training: its head is trained; give another --out`,
       );
@@ -203,8 +207,8 @@ class DenseRun {
     return { epochs, bestEpoch: epochs, last: this.#figures };
   }
 
-  dispose(): void {
-    disposeParameters(this.#model.parameters);
+  async dispose(): Promise<void> {
+    await disposeModel(this.#model);
   }
 
   /** The bags of all images; their projection is that of the checkpoint, if any. */
@@ -224,13 +228,9 @@ class DenseRun {
       onImage: (done, total) =>
         this.#tell({ epoch: 1, step: done, steps: total }),
     };
-    const fitted: Projection | undefined = this.#phase === "start"
+    const fitted = this.#phase === "start"
       ? undefined
-      : {
-        weight: await parameters.get("g/project/weight")!
-          .data() as Float32Array,
-        bias: await parameters.get("g/project/bias")!.data() as Float32Array,
-      };
+      : await readProjection(parameters);
     if (!fitted) await this.#fillCache();
     const { bags, projection } = fitted
       ? {
@@ -477,17 +477,6 @@ class DenseRun {
       trainerTensors: new Map(),
     });
   }
-}
-
-/** The features of the model's own encoder. */
-function featuresOf(
-  { encoder, config: { network, view } }: Model,
-  { featureCache }: DenseOptions,
-): LocationFeatures {
-  if (!encoder) throw new TypeError(`${network.features} is not frozen`);
-  // A dictionary is one of this run: no other would find its features.
-  const cache = network.features === "dictionary" ? undefined : featureCache;
-  return encoderFeatures(encoder, { cache, windowSize: view.subTileSize });
 }
 
 function assertFinite({ epoch, loss, gradientNorm }: TeacherEpoch): void {

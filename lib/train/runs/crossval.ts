@@ -25,12 +25,14 @@ import {
 import {
   type EvaluationReport,
   evaluationReport,
+  labelReport,
   predictionTable,
 } from "../../eval/report.ts";
 import { exists, writeFileAtomically, writeJson } from "../../files.ts";
 import { LAST, readCheckpoint } from "../../model/checkpoint.ts";
 import type { Config } from "../../model/config.ts";
-import { disposeParameters } from "../../model/parameters.ts";
+import type { Model } from "../../model/model.ts";
+import { disposeModel } from "../../model/frozen.ts";
 import {
   annotatedCount,
   boxesRecord,
@@ -40,8 +42,9 @@ import {
   trainingBoxes,
 } from "../boxes.ts";
 import { startClock } from "../clock.ts";
+import { evaluateTeacher } from "../dense/teacher_evaluation.ts";
 import { SPLITS_FILE } from "./run_data.ts";
-import { LOG_FILE, readLog } from "../run_log.ts";
+import { LOG_FILE, type LogLine, readLog } from "../run_log.ts";
 import type { TrainingData } from "../trainer.ts";
 import { trainAsConfigured, type TrainingOptions } from "./training.ts";
 
@@ -64,7 +67,13 @@ export interface FoldResult {
   /** Peak memory of the process by then, bytes; null if unknown. */
   peakBytes: number | null;
   report: EvaluationReport;
+  /** Of `training.dense`: the teacher, which sees all locations. */
+  teacher?: TeacherResult;
 }
+
+/** Result of a fold's teacher, without its student. */
+export interface TeacherResult
+  extends Pick<FoldResult, "seconds" | "cpuSeconds" | "report"> {}
 
 /** Figures over the folds of one protocol. */
 export interface ProtocolSummary {
@@ -171,9 +180,12 @@ export async function runFold(
     seed: 0,
     signal,
   });
-  disposeParameters(model.parameters);
-  const { classes, rois } = options;
   const elapsed = clock();
+  const teacher = options.config.training.dense
+    ? await teacherResult(folder, { ...options, model, test })
+    : undefined;
+  await disposeModel(model);
+  const { classes, rois } = options;
   const result: FoldResult = {
     ...task,
     bestEpoch: epoch,
@@ -186,6 +198,7 @@ export async function runFold(
       annotated: annotatedCount(data.boxes),
       seed: 0,
     }),
+    ...(teacher && { teacher }),
   };
   await writeFileAtomically(
     join(folder, "predictions.csv"),
@@ -195,12 +208,42 @@ export async function runFold(
   return result;
 }
 
+/**
+ * What the teacher of a fold says of its test images; nothing if it cannot see
+ * all locations of one. Its epochs are those of the log.
+ */
+async function teacherResult(
+  folder: string,
+  { model, test, ...options }: CrossValidationOptions & {
+    model: Model;
+    test: readonly ManifestEntry[];
+  },
+): Promise<TeacherResult | undefined> {
+  const clock = startClock();
+  const images = await evaluateTeacher(model, test, options);
+  if (images.length === 0) return undefined;
+  const lines = await readLog(join(folder, LOG_FILE));
+  const earlier = timeOf(lines.filter(({ type }) => type === "epoch"));
+  const { seconds, cpuSeconds } = clock();
+  return {
+    seconds: seconds + earlier.seconds,
+    cpuSeconds: cpuSeconds + earlier.cpuSeconds,
+    report: labelReport(images, { classes: model.classes, seed: 0 }),
+  };
+}
+
 /** Time of the epochs that a training had done when it was cut off. */
 async function spentOn(
   folder: string,
 ): Promise<Pick<FoldResult, "seconds" | "cpuSeconds">> {
   const file = join(folder, LOG_FILE);
-  const lines = await exists(file) ? await readLog(file) : [];
+  return timeOf(await exists(file) ? await readLog(file) : []);
+}
+
+/** The sum of the times of lines of a log. */
+function timeOf(
+  lines: readonly LogLine[],
+): Pick<FoldResult, "seconds" | "cpuSeconds"> {
   const sum = (time: "seconds" | "cpuSeconds") =>
     lines.reduce((sum, line) => sum + ((line[time] as number) ?? 0), 0);
   return { seconds: sum("seconds"), cpuSeconds: sum("cpuSeconds") };

@@ -13,11 +13,9 @@ import type { Model } from "../../model/model.ts";
 import type { SubTileEvidence } from "../../model/zoom_in.ts";
 import { proposalLoss, rowsOf } from "../../sampling/evidence.ts";
 import type { Draws } from "../../sampling/expectation.ts";
+import { SMOOTHING } from "../label_smoothing.ts";
 import { crossEntropy, weightedSoftplus } from "./loss.ts";
 
-// Labels of .95 and .05: with 0 and 1 logits grow without bound on the few images
-// that training has.
-const SMOOTHING = 0.05;
 // Weight of the background's sub-tiles in the loss.
 const BACKGROUND = 1;
 // Background images tell nothing of where objects are: what their draws resemble

@@ -37,6 +37,7 @@ Deno.test("engines share the work, and each holds every model", async () => {
   const pool = new EnginePool({
     backend: "wasm",
     allowedHosts: [],
+    encoderFiles: [],
     memoryBytes: 256e6,
     workers: 2,
   });
@@ -73,6 +74,7 @@ Deno.test("who gives up does not wait", async () => {
   const pool = new EnginePool({
     backend: "wasm",
     allowedHosts: [],
+    encoderFiles: [],
     memoryBytes: 256e6,
     workers: 1,
   });
@@ -108,6 +110,7 @@ Deno.test({
     const pool = new EnginePool({
       backend: "webgpu",
       allowedHosts: [],
+      encoderFiles: [],
       memoryBytes: 256e6,
       module,
       onLost: (reason) => lost.push(reason),

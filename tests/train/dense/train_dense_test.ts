@@ -223,6 +223,43 @@ testOnWasm(
   },
 );
 
+testOnWasm(
+  "a setting that has no effect is an error that names it",
+  async () => {
+    const settings: [Partial<Config["training"]>, string][] = [
+      [{ patience: 3 }, "patience=3"],
+      [{ entropyWeight: 0.5 }, "entropyWeight=0.5"],
+      [{ gradient: "ats" }, 'gradient="ats"'],
+      [{ schedule: { kind: "cosine", final: 0.5 } }, "schedule={"],
+      [
+        { saliencyWarmStart: { steps: 1, frozenEpochs: 0 } },
+        "saliencyWarmStart",
+      ],
+      [
+        {
+          augmentation: {
+            ...toyConfig().training.augmentation,
+            placement: true,
+          },
+        },
+        "augmentation.placement=true",
+      ],
+    ];
+    await inFolder(async (folder) => {
+      for (const [changes, named] of settings) {
+        await assert.rejects(run(folder, { config: toyConfig(changes) }), {
+          name: ConfigError.name,
+          message: RegExp(
+            `with training\\.${
+              RegExp.escape(named)
+            }.* leave it at .*dense=null`,
+          ),
+        });
+      }
+    });
+  },
+);
+
 testOnWasm("a loss that is no number ends the training", async () => {
   await inFolder(async (folder) => {
     const config = toyConfig({ learningRate: 1e200 });

@@ -6,9 +6,7 @@
  * @module
  */
 import type { EvidenceConfig } from "../../../model/config.ts";
-
-/** Share of the target that other classes have. */
-export const SMOOTHING = 0.05;
+import { SMOOTHING } from "../../label_smoothing.ts";
 
 /** How locations become evidence. */
 export interface Bagging extends EvidenceConfig {
