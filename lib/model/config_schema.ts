@@ -101,6 +101,10 @@ const networkSchema = z.strictObject({
     .describe(
       "principal components of frozen features that the head reads; null: all features, standardised",
     ),
+  places: count.default(1)
+    .describe(
+      "places of a sub-tile, to a side, at which frozen features are read",
+    ),
   pooling: z.enum(["mean", "max"]).default("mean")
     .describe("of the last maps of a trained network"),
   unitLength: z.boolean().default(true)
@@ -348,6 +352,14 @@ function headFaults(
       path: ["network", "overview"],
       message:
         "needs an encoder over maps of any size (network.encoder.inputSize = null), network.attention = learned and view.support = null",
+    },
+    {
+      found: network.places > 1 &&
+        (!isFrozen(network.features) || network.evidence.objects !== null ||
+          typeof network.encoder?.inputSize === "number"),
+      path: ["network", "places"],
+      message:
+        "must be 1 but for frozen features of maps, with network.evidence.objects = null",
     },
     {
       found: isEvidence && evaluation.draws === "topN",

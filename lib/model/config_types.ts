@@ -85,6 +85,11 @@ export interface NetworkConfig {
    * components of most variance.
    */
   components: number | null;
+  /**
+   * Places of a sub-tile, to a side, at which frozen features are read; its logits
+   * are the log-mean-exp of theirs.
+   */
+  places: number;
   /** Pooling of the last maps of a trained f. */
   pooling: "mean" | "max";
   /** Scales the features of a trained f to length 1. */

@@ -21,6 +21,7 @@ import { type Point, regionMiddle } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import type { NetworkConfig } from "./config.ts";
 import type { Glimpse, LookOptions } from "./look/draws.ts";
+import { placesOf } from "./look/places.ts";
 import { DICTIONARY_PREFIX } from "./networks.ts";
 import type { Model } from "./model.ts";
 import { disposeParameters, type Parameters } from "./parameters.ts";
@@ -211,8 +212,10 @@ async function dictionaryOf(parameters: Parameters): Promise<Dictionary> {
 }
 
 /**
- * Frozen features of the sub-tiles of glimpses, in order: `[S, K]`.
+ * Frozen features at the places of the sub-tiles of glimpses, in order:
+ * `[S * places, K]`.
  *
+ * @param options.side places of a sub-tile, to a side.
  * @throws {ImageError} If an image cannot be read.
  * @throws {EncoderError} If a feature is not finite.
  */
@@ -220,9 +223,9 @@ export async function frozenFeatures(
   encoder: Encoder,
   images: readonly { pyramid: Pyramid }[],
   glimpses: readonly Pick<Glimpse, "image" | "subTileRegions">[],
-  { memory, signal, subTileSize }:
+  { memory, signal, subTileSize, side }:
     & Pick<LookOptions, "memory" | "signal">
-    & { subTileSize: number },
+    & { subTileSize: number; side: number },
 ): Promise<tf.Tensor2D> {
   const rows: Float32Array[] = [];
   for (const { image, subTileRegions } of glimpses) {
@@ -230,7 +233,9 @@ export async function frozenFeatures(
       await gridFeatures(
         encoder,
         images[image]!.pyramid,
-        subTileRegions.map(regionMiddle),
+        subTileRegions.flatMap((region) =>
+          placesOf(regionMiddle(region), { subTileSize, side })
+        ),
         { memory, signal, windowSize: subTileSize },
       ),
     );

@@ -19,6 +19,7 @@ import { evidence, evidenceOffsets, rowsOf } from "../sampling/evidence.ts";
 import { type Draws, expectation } from "../sampling/expectation.ts";
 import type { Config } from "./config.ts";
 import type { Drawn, SubTiles } from "./look/draws.ts";
+import { overPlaces } from "./look/places.ts";
 import type { Attention, Look } from "./look/look.ts";
 import { instancePooling } from "./mil_pooling.ts";
 import { classify, correctedEvidence, hiddenFeatures } from "./head.ts";
@@ -105,14 +106,17 @@ function classifyByEvidence(
   { draws, proposed }: Drawn,
   features: tf.Tensor2D,
 ): Classified {
-  const { sharpness, objects } = config.network.evidence;
+  const { places: side, evidence: { sharpness, objects } } = config.network;
   const { locations, ...proposals } = proposed!;
   const offsets = evidenceOffsets({
     draws,
     ...proposals,
     locations: locations.map((all) => objects ?? all),
   });
-  const ofSubTiles = classify(parameters, hiddenFeatures(parameters, features));
+  const ofSubTiles = overPlaces(
+    classify(parameters, hiddenFeatures(parameters, features)),
+    { places: side ** 2, sharpness },
+  );
   const found = evidence(ofSubTiles, offsets, draws, sharpness);
   const corrected = correctedEvidence(parameters, found.evidence);
   return {

@@ -7,20 +7,16 @@
  * rare objects a number C of locations that they fill takes the place of G. The
  * sum is estimated from locations drawn under q:
  *
- *     sum_i exp(r z_i)  ~  sum over draws of w_s exp(r z_s) / q_s
+ *     sum_i exp(r z_i)  ~  sum over drawn locations of w_s exp(r z_s) / q_s
  *
- * w are the weights of the draws, which make sum w_s h_s an unbiased estimate of
- * sum_i q_i h_i. So the estimate is unbiased inside the logarithm (whose
- * concavity lowers it when draws are few), and exact multiple-instance learning
- * is its limit. With n_c of N draws in tile c, b the probability of a location
- * given its tile, and kappa the perturbed log-probability of the first location
- * of the tile that was not drawn any more (Gumbel top-k),
+ * with w_s = m_s / N for a location that is drawn m_s times of N. So the estimate
+ * is unbiased inside the logarithm (whose concavity lowers it when draws are few),
+ * and exact multiple-instance learning is its limit. If q is softmax(r z), every
+ * draw has the same term, and the estimate is exact.
  *
- *     w_s = (n_c / N) b_s / P(drawn | kappa),   P = 1 - exp(-exp(log b_s - kappa))
- *
- * (priority sampling: Duffield et al., J. ACM 2007; Vieira 2017; Kool et al.,
- * ICML 2019). Unlike the weights of expectation.ts they are exact if all
- * locations of a tile are drawn; their sum is 1 in the mean only.
+ * Within a tile draws are systematic (systematic.ts). Drawn without replacement,
+ * with the weights of priority sampling (Duffield et al., J. ACM 2007), they vary
+ * more: a location drawn for sure has another weight each time.
  *
  *     q = (1 - eps) alpha beta + eps u,   u uniform
  *
@@ -42,8 +38,8 @@ export interface ProposedDraws {
   tiles: ArrayLike<number>;
   /** q of each drawn location given its tile, `[S]`. */
   subTiles: ArrayLike<number>;
-  /** kappa of each tile `[T]`; -Infinity if all its locations were drawn. */
-  thresholds: ArrayLike<number>;
+  /** m: how often each drawn location was drawn, `[S]`. */
+  counts: ArrayLike<number>;
   /** G or C of each row. */
   locations: ArrayLike<number>;
 }
@@ -56,17 +52,16 @@ const ELSEWHERE = -1e9;
  * log-sum-exp of its row.
  */
 export function evidenceOffsets(
-  { draws, tiles, subTiles, thresholds, locations }: ProposedDraws,
+  { draws, tiles, subTiles, counts, locations }: ProposedDraws,
 ): Float32Array {
-  const { samples, rowOf, counts, drawn } = draws;
+  const { samples, rowOf, drawn } = draws;
   const offsets: number[] = [];
   drawn.forEach((count, tile) => {
-    const share = Math.log(counts[tile]! / samples / tiles[tile]!) -
+    const all = Math.log(samples * tiles[tile]!) +
       Math.log(locations[rowOf[tile]!]!);
     for (let k = 0; k < count; k++) {
-      const b = subTiles[offsets.length]!;
-      const rate = b * Math.exp(-thresholds[tile]!); // -log P(not drawn)
-      offsets.push(Math.max(ELSEWHERE, share - Math.log(-Math.expm1(-rate))));
+      const s = offsets.length;
+      offsets.push(Math.log(counts[s]! / subTiles[s]!) - all);
     }
   });
   return Float32Array.from(offsets);

@@ -47,7 +47,10 @@ export interface Draws {
   rowOf: Int32Array;
   /** n_c: how often a tile was drawn, `[T]`; adds up to N in each row. */
   counts: Int32Array;
-  /** n: sub-tiles drawn in a tile, `[T]`; n_c unless the tile has fewer. */
+  /**
+   * n: distinct sub-tiles drawn in a tile, `[T]`; n_c unless the tile has fewer, or
+   * draws are with replacement (head `evidence`).
+   */
   drawn: Int32Array;
 }
 

@@ -65,7 +65,7 @@ function drawOne(p: readonly number[], stream: RandomStream): number {
   return p.length - 1;
 }
 
-/** Tiles with replacement, locations in them by Gumbel top-k, by plain loops. */
+/** Tiles with replacement, locations in them at equal distances, by plain loops. */
 function drawn(
   { ofTiles, within, z }: Toy,
   samples: number,
@@ -74,29 +74,31 @@ function drawn(
   const counts = new Array<number>(TILES).fill(0);
   for (let n = 0; n < samples; n++) counts[drawOne(ofTiles, stream)]!++;
   const kept = counts.flatMap((count, tile) => count > 0 ? [tile] : []);
-  const subTiles: number[] = [], thresholds: number[] = [];
+  const subTiles: number[] = [], ofSubTiles: number[] = [];
   const logits: number[][] = [], drawn: number[] = [];
   for (const tile of kept) {
-    const race = within[tile]!
-      .map((b, cell) => ({
-        cell,
-        value: Math.log(b) - Math.log(-Math.log(1 - stream.uniform())),
-      }))
-      .sort((a, b) => b.value - a.value);
-    const n = Math.min(counts[tile]!, CELLS);
-    drawn.push(n);
-    thresholds.push(race[n]?.value ?? -Infinity);
-    for (const { cell } of race.slice(0, n)) {
+    const start = stream.uniform();
+    const cells = new Array<number>(CELLS).fill(0);
+    for (let k = 0; k < counts[tile]!; k++) {
+      const at = (k + start) / counts[tile]!;
+      let cell = 0, sum = within[tile]![0]!;
+      while (sum < at && cell < CELLS - 1) sum += within[tile]![++cell]!;
+      cells[cell]!++;
+    }
+    drawn.push(cells.filter((count) => count > 0).length);
+    cells.forEach((count, cell) => {
+      if (count === 0) return;
+      ofSubTiles.push(count);
       subTiles.push(within[tile]![cell]!);
       logits.push(z[tile * CELLS + cell]!);
-    }
+    });
   }
   return {
     logits,
     proposed: {
       tiles: kept.map((tile) => ofTiles[tile]!),
       subTiles,
-      thresholds,
+      counts: ofSubTiles,
       locations: [G],
       draws: {
         samples,
@@ -168,21 +170,22 @@ testOnEngines("evidence: the exact sum as draws become many", async () => {
   assert.ok(maxError(values, exact(image)) < 0.02);
 });
 
-testOnWasm("evidence: exact for one tile that was drawn whole", async () => {
-  const { z, within } = toy(6);
-  const one = { z, within, ofTiles: [1, 0, 0, 0, 0] };
-  const draws = drawn(one, CELLS, new RandomStream(randomKey(3)));
-  draws.proposed.locations = [CELLS];
-  const { values } = await estimate(draws);
-  const truth = values.map((_, k) =>
-    Math.log(
-      z.slice(0, CELLS).reduce(
-        (sum, l) => sum + Math.exp(SHARPNESS * l[k]!),
-        0,
-      ) / CELLS,
-    ) / SHARPNESS
+testOnWasm("evidence: exact under the best proposal", async () => {
+  const image = toy(6);
+  const best = softmax(image.z.map((logits) => SHARPNESS * logits[1]!));
+  const tiles = Array.from(
+    { length: TILES },
+    (_, tile) => best.slice(tile * CELLS, (tile + 1) * CELLS),
   );
-  assert.ok(maxError(values, truth) < 1e-5);
+  image.ofTiles = tiles.map((cells) => cells.reduce((a, b) => a + b));
+  image.within = tiles.map((cells, tile) =>
+    cells.map((share) => share / image.ofTiles[tile]!)
+  );
+  for (const samples of [1, 3, 10]) {
+    const draws = drawn(image, samples, new RandomStream(randomKey(samples)));
+    const { values } = await estimate(draws);
+    assert.ok(Math.abs(values[1]! - exact(image)[1]!) < 1e-5);
+  }
 });
 
 testOnEngines("evidence: a plain loop, and shares that add to 1", async () => {
@@ -228,7 +231,7 @@ function together(
     proposed: {
       tiles: joined(({ tiles }) => tiles),
       subTiles: joined(({ subTiles }) => subTiles),
-      thresholds: joined(({ thresholds }) => thresholds),
+      counts: joined(({ counts }) => counts),
       locations: [G, G],
       draws: {
         samples: first.proposed.draws.samples,

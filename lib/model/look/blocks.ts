@@ -357,7 +357,7 @@ class TileLook {
     return draw.tileRegions.slice(first, first + tiles.length);
   }
 
-  /** n_c draws without replacement in each tile of a batch. */
+  /** n_c draws in each tile of a batch. */
   async #drawBatch(
     { glimpse, firstTile, tiles, mask }: TileBatch,
     logits: tf.Tensor2D,

@@ -272,8 +272,8 @@ export interface SubTileDraw {
   indices: number[];
   /** q of each given its tile; under the head `evidence` alone. */
   proposals: number[];
-  /** Perturbed log q of the first that was not drawn; -Infinity if none. */
-  threshold: number;
+  /** How often each was drawn; under the head `evidence` alone. */
+  counts: number[];
 }
 
 /** The draws of a look, from those of each tile. */
@@ -316,7 +316,7 @@ function proposedOf(
       proposals!.map(({ proposal }) => proposal)
     ),
     subTiles: drawn.flatMap(({ proposals }) => proposals),
-    thresholds: drawn.map(({ threshold }) => threshold),
+    counts: drawn.flatMap(({ counts }) => counts),
     locations: tiles.map(({ locations, support }) =>
       support ? support.total : locations * rows * columns
     ),

@@ -122,7 +122,7 @@ function drawTiles(
   return { tiles: drawn!, alpha };
 }
 
-/** n_c draws without replacement in each tile. */
+/** n_c draws in each tile. */
 async function drawSubTiles(
   image: LookImage,
   { tiles, counts, proposals }: TileDraw,

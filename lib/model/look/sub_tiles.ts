@@ -41,7 +41,8 @@ export async function readSubTiles(
   const { view: { subTileSize }, network } = model.config;
   const { encoder } = model;
   if (encoder) {
-    const options = { memory, signal, subTileSize };
+    const side = network.places;
+    const options = { memory, signal, subTileSize, side };
     return {
       ...NONE,
       frozen: () => frozenFeatures(encoder, images, glimpses, options),

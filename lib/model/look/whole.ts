@@ -322,7 +322,7 @@ async function readTiles(
   );
 }
 
-/** n_c draws without replacement in each tile. */
+/** n_c draws in each tile. */
 async function drawSubTiles(
   model: Model,
   images: readonly LookImage[],

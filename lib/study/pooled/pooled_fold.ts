@@ -134,6 +134,7 @@ class Pool {
     const locations = new Locations({
       ...options,
       features: modelFeatures(model, featureCache),
+      side: options.config.network.places,
       normalisation: model.normalisation,
     });
     return new Pool(

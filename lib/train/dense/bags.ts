@@ -121,8 +121,8 @@ async function bagOf(
     entry,
     image,
     classIndex: entry.classIndex,
-    locations: image.indices.length,
-    total: image.total,
+    locations: image.indices.length * image.places,
+    total: image.total * image.places,
     copies: features,
     objects: image.objects,
   };

@@ -67,7 +67,7 @@ export async function fitDrawCorrection(
     const { logits } = forward(head, bag.copies[0]!);
     const { locations, total } = bag;
     const all = evidenceOf(logits, outputs, { ...evidence, locations, total });
-    const ofLocations = spread(logits, outputs, bag);
+    const ofLocations = spread(logits, outputs, bag, evidence.sharpness);
     for (const drawn of await looks(model, bag.entry, index, options)) {
       evidenceOfDraws(drawn, ofLocations, outputs, model)
         .forEach((value, i) => points.push([value, all[i % outputs]!]));
@@ -80,12 +80,16 @@ export async function fitDrawCorrection(
 function spread(
   logits: Float64Array,
   outputs: number,
-  { image: { grid, indices } }: ImageBag,
+  { image: { grid, indices, places } }: ImageBag,
+  sharpness: number,
 ): Float64Array {
   const all = new Float64Array(locationCount(grid) * outputs).fill(-Infinity);
-  indices.forEach((location, i) =>
-    all.set(logits.subarray(i * outputs, (i + 1) * outputs), location * outputs)
-  );
+  const size = places * outputs;
+  const mean = { sharpness, objects: null, locations: places, total: places };
+  indices.forEach((location, i) => {
+    const own = logits.subarray(i * size, (i + 1) * size);
+    all.set(evidenceOf(own, outputs, mean), location * outputs);
+  });
   return all;
 }
 

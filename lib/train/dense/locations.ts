@@ -18,6 +18,7 @@ import type { Pyramid } from "../../image/pyramid.ts";
 import { openAtMpp } from "../../image/resampled.ts";
 import { Views } from "../../image/views.ts";
 import { prepared } from "../../model/look/input.ts";
+import { placesOf } from "../../model/look/places.ts";
 import type { Model } from "../../model/model.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
@@ -59,6 +60,8 @@ export interface LocationOptions {
   cache: ImageCache;
   memory: Memory;
   features: LocationFeatures;
+  /** Places of a sub-tile at which features are read, to a side. */
+  side: number;
   /** Of the views, as the draws see them. */
   normalisation: Model["normalisation"];
   foreground?: ForegroundChoice | undefined;
@@ -75,7 +78,9 @@ export interface ImageLocations {
   allowed: Uint8Array | null;
   /** G: by how many locations the draws divide their sum. */
   total: number;
-  /** 1 where an object lies, by `indices`; null: unknown. */
+  /** Places of each location: rows of features. */
+  places: number;
+  /** 1 where an object lies, by the places of `indices`; null: unknown. */
   objects: Uint8Array | null;
 }
 
@@ -106,19 +111,30 @@ export class Locations {
       const all = Uint32Array.from(grid.places, (_, i) => i);
       const indices = allowed ? all.filter((i) => allowed[i] === 1) : all;
       if (indices.length === 0) throw nothingToLookAt(pyramid.source);
-      const objects = this.#objects(entry, pyramid, grid);
       return {
         grid,
         indices,
         allowed,
         total,
-        objects: objects && Uint8Array.from(indices, (i) => objects[i]!),
+        places: this.#options.side ** 2,
+        objects: this.#objects(entry, pyramid, this.#places(grid, indices)),
       };
     });
   }
 
+  /** The places of locations, one location after the other. */
+  #places({ places }: LocationGrid, indices: Uint32Array): Point[] {
+    const { side, config: { view: { subTileSize } } } = this.#options;
+    return Array.from(
+      indices,
+      (i) => placesOf(places[i]!, { subTileSize, side }),
+    )
+      .flat();
+  }
+
   /**
-   * The features of an image's locations: `[indices, channels]`.
+   * The features at the places of an image's locations:
+   * `[indices * places, channels]`.
    *
    * @param copy 0: as it is; from 1 on: in other colours.
    */
@@ -128,7 +144,7 @@ export class Locations {
     copy: number,
   ): Promise<Float32Array> {
     const { features, memory, signal, config } = this.#options;
-    const places = Array.from(indices, (i) => grid.places[i]!);
+    const places = this.#places(grid, indices);
     const recolour = copy === 0
       ? undefined
       : recolouring(entry.image, copy, config.training.augmentation);
@@ -219,13 +235,13 @@ export class Locations {
     }
   }
 
-  /** Where objects lie; in an image of the background class nowhere. */
+  /** Places where objects lie; in an image of the background class none. */
   #objects(
     entry: ManifestEntry,
     pyramid: Pyramid,
-    { places }: LocationGrid,
+    places: readonly Point[],
   ): Uint8Array | null {
-    const { boxes, config } = this.#options;
+    const { boxes, config, side } = this.#options;
     if (!boxes) return null;
     if (entry.label === config.referenceClass) {
       return new Uint8Array(places.length);
@@ -234,6 +250,8 @@ export class Locations {
     if (!objects) return null;
     const { width, height, stored = { width, height } } = pyramid;
     const seen = objectsSeen(objects, { stored, size: { width, height } });
-    return placesOn(seen, places, { within: config.view.subTileSize / 2 });
+    return placesOn(seen, places, {
+      within: config.view.subTileSize / side / 2,
+    });
   }
 }

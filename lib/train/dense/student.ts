@@ -20,6 +20,7 @@ import type { Memory } from "../../memory.ts";
 import { subTileLogits, tileLogits } from "../../model/look/attention.ts";
 import type { Model } from "../../model/model.ts";
 import type { Parameters } from "../../model/parameters.ts";
+import { systematicDraws } from "../../sampling/systematic.ts";
 import { orientations } from "../augmentation.ts";
 import { AdamW } from "../optimizer.ts";
 import { netParameters } from "../step/step.ts";
@@ -189,7 +190,9 @@ function shownTiles(
   const ofTiles = tileShares(shares, { tiles, cells });
   const locations = cells.rows * cells.columns;
   const area = width * height * CHANNELS;
-  return systematic(ofTiles, TILES, random).map(({ index, share }) => {
+  const drawn = systematicDraws(ofTiles, TILES, random.uniform());
+  return drawn.indices.map((index, i) => {
+    const share = drawn.counts[i]! / TILES;
     const first = index * locations;
     const within = (values: ArrayLike<number>, make: (x: number) => number) =>
       Float32Array.from(
@@ -226,31 +229,6 @@ export function tileShares(
       return sum;
     },
   );
-}
-
-/**
- * `count` draws by `shares` at equal distances of their running sum, which vary
- * less than independent ones: the indices drawn, with their share of the draws.
- */
-export function systematic(
-  shares: ArrayLike<number>,
-  count: number,
-  random: RandomStream,
-): { index: number; share: number }[] {
-  let total = 0;
-  for (let i = 0; i < shares.length; i++) total += shares[i]!;
-  const start = random.uniform();
-  const drawn: { index: number; share: number }[] = [];
-  let sum = 0, before = 0;
-  for (let index = 0; index < shares.length; index++) {
-    sum += shares[index]! / total;
-    const passed = Math.min(count, Math.max(0, Math.ceil(sum * count - start)));
-    if (passed > before) {
-      drawn.push({ index, share: (passed - before) / count });
-    }
-    before = Math.max(before, passed);
-  }
-  return drawn;
 }
 
 /** A view, its target and its mask in another orientation. */

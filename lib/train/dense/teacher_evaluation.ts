@@ -53,6 +53,7 @@ export async function evaluateTeacher(
       signal,
       config,
       features: modelFeatures(model, featureCache),
+      side: config.network.places,
       normalisation: model.normalisation,
     }),
     projection: await readProjection(parameters),

@@ -82,11 +82,13 @@ export function teacherShares(
   const wanted = own === null
     ? Array.from({ length: outputs }, (_, output) => output)
     : [own];
-  const { grid, indices } = bag.image;
+  const { grid, indices, places } = bag.image;
   const shares = new Float64Array(locationCount(grid));
   for (const output of wanted) {
     evidenceShares(logits, outputs, { ...evidence, output })
-      .forEach((share, i) => shares[indices[i]!]! += share / wanted.length);
+      .forEach((share, i) => {
+        shares[indices[Math.floor(i / places)]!]! += share / wanted.length;
+      });
   }
   return shares;
 }

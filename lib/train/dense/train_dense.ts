@@ -140,6 +140,7 @@ class DenseRun {
     this.#locations = new Locations({
       ...options,
       features,
+      side: options.config.network.places,
       normalisation: model.normalisation,
       boxes: data.boxes,
     });
@@ -381,6 +382,7 @@ class DenseRun {
     const locations = new Locations({
       ...this.#options,
       features,
+      side: 1,
       normalisation,
     });
     const images = bags.map((bag) => {

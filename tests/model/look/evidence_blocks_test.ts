@@ -59,10 +59,9 @@ async function foundBy(model: Model, look: Look) {
 /** Fails if two proposals differ by more than rounding. */
 function assertProposed(actual: Proposed, expected: Proposed, what: string) {
   assert.deepEqual(actual.locations, expected.locations, what);
-  const finite = (values: number[]) =>
-    values.map((value) => value === -Infinity ? -1e3 : value);
-  for (const part of ["tiles", "subTiles", "thresholds"] as const) {
-    const error = maxError(finite(actual[part]), finite(expected[part]));
+  assert.deepEqual(actual.counts, expected.counts, what);
+  for (const part of ["tiles", "subTiles"] as const) {
+    const error = maxError(actual[part], expected[part]);
     assert.ok(error < 1e-5, `${what}: ${part} off by ${error}`);
   }
 }
@@ -131,7 +130,8 @@ testOnEngines(
         const { proposed } = together;
         const own: Proposed = {
           tiles: proposed!.tiles.slice(tile, tile + tiles.length),
-          thresholds: proposed!.thresholds.slice(tile, tile + tiles.length),
+          counts: proposed!.counts
+            .slice(subTile, subTile + subTileRegions.length),
           subTiles: proposed!.subTiles
             .slice(subTile, subTile + subTileRegions.length),
           locations: [proposed!.locations[i]!],

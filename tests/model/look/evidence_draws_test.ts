@@ -202,28 +202,30 @@ async function* looks(
 /** Compares draws with q: numbers of them, and q that came with them. */
 class DrawCounts {
   readonly ofTiles: number[];
-  readonly first: number[][]; // first of its tile
+  readonly ofSubTiles: number[][];
   readonly #exact: Exact;
 
   constructor(exact: Exact) {
     this.#exact = exact;
     this.ofTiles = exact.tiles.map(() => 0);
-    this.first = exact.subTiles.map((cells) => cells.map(() => 0));
+    this.ofSubTiles = exact.subTiles.map((cells) => cells.map(() => 0));
   }
 
   add({ glimpses, draws, locations, proposed }: WholeLook): void {
+    const { counts, drawn } = draws;
     let subTile = 0;
     glimpses.flatMap(({ tiles }) => tiles).forEach((tile, t) => {
-      this.ofTiles[tile]! += draws.counts[t]!;
-      this.first[tile]![locations[subTile]!]!++;
+      this.ofTiles[tile]! += counts[t]!;
       assertClose(proposed!.tiles[t]!, this.#exact.tiles[tile]!);
-      const open = this.#exact.subTiles[tile]!.filter((q) => q > 0).length;
-      const isWhole = draws.drawn[t] === open;
-      assert.equal(proposed!.thresholds[t] === -Infinity, isWhole);
-      for (let k = 0; k < draws.drawn[t]!; k++, subTile++) {
+      let draws = 0;
+      for (let k = 0; k < drawn[t]!; k++, subTile++) {
+        const count = proposed!.counts[subTile]!;
+        this.ofSubTiles[tile]![locations[subTile]!]! += count;
+        draws += count;
         const q = this.#exact.subTiles[tile]![locations[subTile]!]!;
         assertClose(proposed!.subTiles[subTile]!, q);
       }
+      assert.equal(draws, counts[t]);
     });
     for (const own of proposed!.locations) {
       assert.equal(own, this.#exact.locations);
@@ -278,8 +280,8 @@ for (const [name, { view, foreground }] of Object.entries(WAYS)) {
       logits.dispose();
     }
     assertFrequencies(counts.ofTiles, exact.tiles, "tiles");
-    counts.first.forEach((first, tile) =>
-      assertFrequencies(first, exact.subTiles[tile]!, `tile ${tile}`)
+    counts.ofSubTiles.forEach((own, tile) =>
+      assertFrequencies(own, exact.subTiles[tile]!, `tile ${tile}`)
     );
     const one = ones.deviation(1);
     assert.ok(one < 4, `the sum of weights is ${one} standard errors off 1`);

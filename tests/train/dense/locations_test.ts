@@ -23,7 +23,7 @@ async function locations(
     images: ImageLocations[],
     features: ToyFeatures,
   ) => void | Promise<void>,
-  withBoxes = false,
+  { withBoxes = false, side = 1 } = {},
 ) {
   await inFolder(async (folder) => {
     const entries = await writePictures(folder, 0, 3);
@@ -37,6 +37,7 @@ async function locations(
       ignored: 0,
     };
     const all = new Locations({
+      side,
       normalisation: null,
       config: toyConfig({}, view),
       cache,
@@ -94,7 +95,25 @@ testOnWasm(
         mark && assert.ok(onSquare(positive!, i))
       );
       assert.ok(other!.objects!.every((mark) => mark === 0));
-    }, true);
+    }, { withBoxes: true });
+  },
+);
+
+testOnWasm(
+  "each place of a location is read, and may hold an object",
+  async () => {
+    await locations({}, ([image, positive], { calls }) => {
+      assert.equal(image!.indices.length, 64);
+      assert.equal(image!.places, 4);
+      assert.equal(calls[0]!.places, 4 * 64);
+      const { objects, places } = positive!;
+      assert.equal(objects!.length, 4 * 64);
+      const onLocation = (i: number) =>
+        objects!.subarray(i * places, (i + 1) * places);
+      const partly = Array.from(positive!.indices, (_, i) => onLocation(i))
+        .filter((own) => own.includes(1) && own.includes(0));
+      assert.ok(partly.length > 0, "some locations are on its edge");
+    }, { withBoxes: true, side: 2 });
   },
 );
 

@@ -9,7 +9,6 @@ import type { Model } from "../../../lib/model/model.ts";
 import {
   distil,
   type StudentImage,
-  systematic,
   tileShares,
 } from "../../../lib/train/dense/student.ts";
 import type { ImageViews } from "../../../lib/train/dense/student_views.ts";
@@ -151,18 +150,4 @@ testOnWasm("locations that are never drawn cost nothing", async () => {
 Deno.test("tileShares adds the cells of each tile", () => {
   const shares = Float64Array.from({ length: 24 }, (_, i) => i);
   assert.deepEqual([...tileShares(shares, GRID)], [6, 22, 38, 54, 70, 86]);
-});
-
-Deno.test("systematic draws in proportion, and all of few tiles", () => {
-  const random = new RandomStream(randomKey(5));
-  const sums = [0, 0, 0, 0];
-  for (let run = 0; run < 400; run++) {
-    const drawn = systematic([3, 0, 1, 4], 5, random);
-    const total = drawn.reduce((sum, { share }) => sum + share, 0);
-    assert.ok(Math.abs(total - 1) < 1e-12);
-    for (const { index, share } of drawn) sums[index]! += share / 400;
-  }
-  const expected = [3 / 8, 0, 1 / 8, 1 / 2];
-  sums.forEach((sum, i) => assert.ok(Math.abs(sum - expected[i]!) < 0.02));
-  assert.equal(sums[1], 0);
 });

@@ -25,6 +25,7 @@ function bag(classIndex: number, seed: number): ImageBag {
       indices,
       allowed: Uint8Array.of(1, 0, 1, 1),
       total: 3,
+      places: 1,
       objects: null,
     },
   };
@@ -45,6 +46,18 @@ Deno.test("shares are those of the image's class, and of all for background", ()
   background!.forEach((share, i) =>
     assert.ok(Math.abs(share - (first![i]! + second![i]!) / 2) < 1e-12)
   );
+});
+
+Deno.test("the share of a location is that of all its places", () => {
+  const head = toyHead(5, 4, 1);
+  const task = { reference: 0, evidence: EVIDENCE };
+  const own = bag(1, 1);
+  const byPlace = teacherShares(head, own, task);
+  const indices = Uint32Array.of(3);
+  const one = { ...own, image: { ...own.image, indices, places: 3 } };
+  const byLocation = teacherShares(head, one, task);
+  const sum = byPlace.reduce((a, b) => a + b);
+  assert.ok(Math.abs(byLocation[3]! - sum) < 1e-12);
 });
 
 Deno.test("scoring leaves the features of a bag as they are", () => {

@@ -29,11 +29,8 @@ export interface Proposed {
   tiles: number[];
   /** q of each sub-tile given its tile, `[S]`. */
   subTiles: number[];
-  /**
-   * Perturbed log q of the first location of each tile that was not drawn `[T]`;
-   * -Infinity if all were.
-   */
-  thresholds: number[];
+  /** How often each sub-tile was drawn, `[S]`. */
+  counts: number[];
   /** Locations that may be drawn, by glimpse. */
   locations: number[];
 }

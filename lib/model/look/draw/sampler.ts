@@ -9,7 +9,7 @@ import {
   drawWithReplacement,
   NothingToDrawError,
 } from "../../../../kernels/sample/with_replacement.ts";
-import type { Key } from "../../../../kernels/random.ts";
+import { type Key, RandomStream } from "../../../../kernels/random.ts";
 import {
   contrastiveLogWeights,
   type TopDraws,
@@ -18,6 +18,10 @@ import {
 } from "../../../../kernels/sample/sample.ts";
 import { attentionSoftmax } from "../../../../kernels/softmax/softmax.ts";
 import type { MapSize } from "../../../image/geometry.ts";
+import {
+  type SystematicDraws,
+  systematicDraws,
+} from "../../../sampling/systematic.ts";
 
 /** Distinct locations of a map, and how often each was drawn. */
 export interface TileCounts {
@@ -57,18 +61,11 @@ export async function drawExpectedTiles(
   );
 }
 
-/** Locations drawn from a row, and the threshold that they exceeded. */
-export interface RowDraw {
-  /** First drawn first. */
-  indices: number[];
-  /** Perturbed log-weight of the next one; -Infinity if all were drawn. */
-  threshold: number;
-}
-
 /**
  * Draws without replacement from each row: as many as its count, or as there are
  * to be drawn.
  *
+ * @returns the locations of each row, first drawn first.
  * @throws {NothingToDrawError} If there are none in a row.
  */
 export async function drawSubTileRows(
@@ -79,10 +76,10 @@ export async function drawSubTileRows(
     keys: readonly Key[];
     columns: number;
   },
-): Promise<RowDraw[]> {
+): Promise<number[][]> {
   const locations = logWeights.shape[1];
-  const k = Math.min(Math.max(...counts) + 1, locations);
-  const { indices, values } = draws === "topN"
+  const k = Math.min(Math.max(...counts), locations);
+  const { indices } = draws === "topN"
     ? await read(topValues(logWeights, k))
     : await gumbelRows(logWeights, { k, ...options });
   return counts.map((count, row) => {
@@ -90,14 +87,40 @@ export async function drawSubTileRows(
     const drawn = Array.from(indices.subarray(start, end))
       .filter((index) => index >= 0);
     if (drawn.length === 0) {
-      throw new NothingToDrawError(
-        `Cannot draw ${count} sub-tiles, because no location of their tile has a weight above 0`,
-      );
+      throw nothingInTile(count);
     }
-    const isLeft = drawn.length < k && indices[start + drawn.length]! >= 0;
-    const next = isLeft ? values[start + drawn.length]! : -Infinity;
-    return { indices: drawn, threshold: next };
+    return drawn;
   });
+}
+
+/**
+ * Systematic draws from each row: as many as its count.
+ *
+ * @param logWeights of all rows, `[rows * locations]`.
+ * @throws {NothingToDrawError} If there are none in a row.
+ */
+export function drawSystematicRows(
+  logWeights: Float32Array,
+  { counts, keys }: { counts: readonly number[]; keys: readonly Key[] },
+): SystematicDraws[] {
+  const locations = logWeights.length / counts.length;
+  return counts.map((count, row) => {
+    const own = logWeights.subarray(row * locations, (row + 1) * locations);
+    const start = new RandomStream(keys[row]!).uniform();
+    const drawn = systematicDraws(
+      Float64Array.from(own, Math.exp),
+      count,
+      start,
+    );
+    if (drawn.indices.length === 0) throw nothingInTile(count);
+    return drawn;
+  });
+}
+
+function nothingInTile(count: number): NothingToDrawError {
+  return new NothingToDrawError(
+    `Cannot draw ${count} sub-tiles, because no location of their tile has a weight above 0`,
+  );
 }
 
 /**

@@ -10,7 +10,11 @@ import type { Key } from "../../../../kernels/random.ts";
 import type { MapSize } from "../../../image/geometry.ts";
 import type { LookOptions, SubTileDraw } from "../draws.ts";
 import { subTileLogProposals, type TileProposal } from "./proposal.ts";
-import { contrastiveWeights, drawSubTileRows } from "./sampler.ts";
+import {
+  contrastiveWeights,
+  drawSubTileRows,
+  drawSystematicRows,
+} from "./sampler.ts";
 
 /** A tile whose sub-tiles are to be drawn. */
 export interface TileToDraw {
@@ -31,7 +35,8 @@ interface Options extends Pick<LookOptions, "draws" | "exploration"> {
 }
 
 /**
- * n_c draws without replacement in each tile.
+ * n_c draws in each tile: without replacement, or systematic ones under the head
+ * `evidence`.
  *
  * @param logits `[T, rows * columns]`.
  */
@@ -40,19 +45,18 @@ export async function drawSubTilesFrom(
   { draws, tiles, map, ...options }: Options,
 ): Promise<SubTileDraw[]> {
   const logWeights = tf.tidy(() => logWeightsOf(logits, { tiles, ...options }));
+  const counts = tiles.map(({ count }) => count);
+  const keys = tiles.map(({ key }) => key);
   try {
-    const drawn = await drawSubTileRows(logWeights, {
-      draws,
-      counts: tiles.map(({ count }) => count),
-      columns: map.columns,
-      keys: tiles.map(({ key }) => key),
-    });
     if (options.exploration === undefined) {
-      return drawn.map((draw) => ({ ...draw, proposals: [] }));
+      const { columns } = map;
+      const rows = { draws, counts, columns, keys };
+      const drawn = await drawSubTileRows(logWeights, rows);
+      return drawn.map((indices) => ({ indices, counts: [], proposals: [] }));
     }
     const logs = await logWeights.data() as Float32Array;
     const locations = map.rows * map.columns;
-    return drawn.map((draw, tile) => ({
+    return drawSystematicRows(logs, { counts, keys }).map((draw, tile) => ({
       ...draw,
       proposals: draw.indices.map((index) =>
         Math.exp(logs[tile * locations + index]!)
