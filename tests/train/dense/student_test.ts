@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import { Memory } from "../../../lib/memory.ts";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
