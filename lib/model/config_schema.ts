@@ -101,6 +101,10 @@ const networkSchema = z.strictObject({
     .describe(
       "principal components of frozen features that the head reads; null: all features, standardised",
     ),
+  heads: count.default(1)
+    .describe(
+      "heads on frozen features that are trained apart, whose mean is taken",
+    ),
   places: count.default(1)
     .describe(
       "places of a sub-tile, to a side, at which frozen features are read",

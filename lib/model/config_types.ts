@@ -85,6 +85,8 @@ export interface NetworkConfig {
    * components of most variance.
    */
   components: number | null;
+  /** Heads on frozen features that are trained apart, whose mean is taken. */
+  heads: number;
   /**
    * Places of a sub-tile, to a side, at which frozen features are read; its logits
    * are the log-mean-exp of theirs.

@@ -15,7 +15,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type Config, isFrozen, type NetworkConfig } from "./config.ts";
 import type { Parameters, ParameterSpec } from "./parameters.ts";
 
-/** Units of the hidden layer. */
+/** Units of the hidden layer of each head. */
 export const HIDDEN = 32;
 
 /**
@@ -50,7 +50,7 @@ export function headSpecs(
   const outputs = isEvidence
     ? evidenceClasses({ referenceClass }, classes).length
     : classes.length;
-  const inputs = isFrozen(network.features) ? HIDDEN : channels;
+  const inputs = isFrozen(network.features) ? network.heads * HIDDEN : channels;
   const bias: ParameterSpec = {
     name: "g/bias",
     shape: [outputs],
@@ -59,7 +59,7 @@ export function headSpecs(
   };
   return [
     ...isFrozen(network.features)
-      ? hiddenSpecs(channels, componentCount(network, channels))
+      ? hiddenSpecs(channels, componentCount(network, channels), inputs)
       : [],
     ...isFrozen(network.features) ? CORRECTION_SPECS : [],
     {
@@ -102,7 +102,11 @@ export function componentCount(
   return Math.min(components ?? channels, channels);
 }
 
-function hiddenSpecs(channels: number, components: number): ParameterSpec[] {
+function hiddenSpecs(
+  channels: number,
+  components: number,
+  units: number,
+): ParameterSpec[] {
   const project = { kind: "fixed", fanIn: channels } as const;
   const hidden = { fanIn: components } as const;
   return [
@@ -111,10 +115,10 @@ function hiddenSpecs(channels: number, components: number): ParameterSpec[] {
     {
       ...hidden,
       name: "g/hidden/weight",
-      shape: [components, HIDDEN],
+      shape: [components, units],
       kind: "weight",
     },
-    { ...hidden, name: "g/hidden/bias", shape: [HIDDEN], kind: "bias" },
+    { ...hidden, name: "g/hidden/bias", shape: [units], kind: "bias" },
   ];
 }
 

@@ -29,6 +29,7 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
     encoder: null,
     colours: "stains", // not used by this network
     components: 64, // not used by this network
+    heads: 1,
     pooling: "mean", // [T]
     unitLength: true, // [T]
     head: "mean", // [T]

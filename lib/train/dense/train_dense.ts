@@ -21,7 +21,12 @@ import {
 } from "../../model/checkpoint.ts";
 import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
-import { componentCount, CORRECTION, RARE_BIAS } from "../../model/head.ts";
+import {
+  componentCount,
+  CORRECTION,
+  HIDDEN,
+  RARE_BIAS,
+} from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
 import { OVERVIEW } from "../../model/networks.ts";
 import { disposeModel } from "../../model/frozen.ts";
@@ -55,6 +60,7 @@ import {
   readHead,
   writeHead,
 } from "./head/head_arrays.ts";
+import { meanHead, memberSeed } from "./head/ensemble.ts";
 import { type Projection, readProjection } from "./projection.ts";
 import { fitOverview } from "./overview_student.ts";
 import { distil, STUDENT_STEPS } from "./student.ts";
@@ -276,33 +282,30 @@ class DenseRun {
     scored: Record<"validation" | "test", readonly ImageBag[]>,
     projection: Projection,
   ): Promise<HeadArrays> {
-    const { config, seed } = this.#options;
     const { parameters } = this.#model;
-    const { evidence } = config.network;
-    const head = freshHead(parameters, {
-      seed,
-      bias: evidence.objects === null ? undefined : RARE_BIAS,
-    });
-    const { training } = config;
-    const epochsOfTeacher = teacherEpochs(head, bags, {
-      ...this.#task(),
-      training,
-      ...training.dense!,
-      classWeights: classWeights(this.#data, config),
-      seed,
-      beforeStep: () => this.#breathe(),
-      onStep: (progress) => this.#tell(progress),
-    });
-    for await (const epoch of epochsOfTeacher) {
-      assertFinite(epoch);
+    const heads = this.#freshHeads(projection);
+    const members = heads.map(({ head, seed }) =>
+      this.#epochsOf(head, bags, seed)
+    );
+    for (
+      let epoch = 1;
+      epoch <= this.#options.config.training.epochs;
+      epoch++
+    ) {
+      const found = await eachNext(members);
+      found.forEach(assertFinite);
       this.#figures = {
-        loss: epoch.loss,
-        accuracy: epoch.accuracy,
-        gradientNorm_g: epoch.gradientNorm,
-        ...this.#teacherFigures(head, scored),
+        loss: meanOf(found.map(({ loss }) => loss)),
+        accuracy: meanOf(found.map(({ accuracy }) => accuracy)),
+        gradientNorm_g: meanOf(found.map((one) => one.gradientNorm)),
+        ...this.#teacherFigures(
+          meanHead(heads.map(({ head }) => head)),
+          scored,
+        ),
       };
-      await this.#append("epoch", { epoch: epoch.epoch, ...this.#figures });
+      await this.#append("epoch", { epoch, ...this.#figures });
     }
+    const head = meanHead(heads.map(({ head }) => head));
     assign(parameters, "g/project/weight", projection.weight);
     assign(parameters, "g/project/bias", projection.bias);
     writeHead(parameters, head);
@@ -318,6 +321,40 @@ class DenseRun {
     this.#phase = "teacher";
     await this.#save(LAST);
     return await readHead(parameters); // rounded, as a run that continues has it
+  }
+
+  /** The heads as they start, each with its seed. */
+  #freshHeads(
+    { bias }: Projection,
+  ): { head: HeadArrays; seed: number }[] {
+    const { config: { network }, seed } = this.#options;
+    const outputs = this.#model.parameters.get("g/bias")!.size;
+    const shape = { components: bias.length, hidden: HIDDEN, outputs };
+    return Array.from({ length: network.heads }, (_, member) => {
+      const own = memberSeed(seed, member);
+      const head = freshHead(shape, {
+        seed: own,
+        bias: network.evidence.objects === null ? undefined : RARE_BIAS,
+      });
+      return { head, seed: own };
+    });
+  }
+
+  #epochsOf(
+    head: HeadArrays,
+    bags: readonly ImageBag[],
+    seed: number,
+  ): AsyncGenerator<TeacherEpoch> {
+    const { config } = this.#options;
+    return teacherEpochs(head, bags, {
+      ...this.#task(),
+      training: config.training,
+      ...config.training.dense!,
+      classWeights: classWeights(this.#data, config),
+      seed,
+      beforeStep: () => this.#breathe(),
+      onStep: (progress) => this.#tell(progress),
+    });
   }
 
   /** Figures of the teacher on images that it is scored on. */
@@ -479,6 +516,22 @@ class DenseRun {
       trainerTensors: new Map(),
     });
   }
+}
+
+/** The next epoch of each head, one after the other. */
+async function eachNext(
+  members: readonly AsyncGenerator<TeacherEpoch>[],
+): Promise<TeacherEpoch[]> {
+  const found: TeacherEpoch[] = [];
+  for (const member of members) {
+    const next = await member.next();
+    if (!next.done) found.push(next.value);
+  }
+  return found;
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function assertFinite({ epoch, loss, gradientNorm }: TeacherEpoch): void {

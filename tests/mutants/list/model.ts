@@ -12,6 +12,14 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "lib/model/look/places.ts",
+    tests: ["tests/model/look/places_test.ts"],
+    changes: [
+      ["(cell + 0.5) / side - 0.5", "cell / side - 0.5"],
+      ["tf.sub(sums, Math.log(places))", "sums"],
+    ],
+  },
+  {
     file: "lib/model/look/draw/sampler.ts",
     tests: [
       "tests/model/look/blocks_test.ts",
@@ -42,7 +50,7 @@ export const MODEL: readonly MutantGroup[] = [
     file: "lib/model/look/draw/sampler.ts",
     tests: ["tests/model/look/evidence_draws_test.ts"],
     changes: [
-      ["Math.max(...counts) + 1", "Math.max(...counts)"],
+      ["Float64Array.from(own, Math.exp)", "own.map(() => 1)"],
     ],
   },
   {

@@ -6,11 +6,19 @@ export const SAMPLING: readonly MutantGroup[] = [
     file: "lib/sampling/evidence.ts",
     tests: ["tests/sampling/evidence_test.ts"],
     changes: [
-      ["counts[tile]! / samples / tiles[tile]!", "1 / tiles[tile]!"],
-      ["share - Math.log(-Math.expm1(-rate))", "share - Math.log(rate)"],
+      ["counts[s]! / subTiles[s]!", "1 / subTiles[s]!"],
+      ["samples * tiles[tile]!", "samples"],
       ["tf.mul(shares, spread(upstream", "tf.mul(1, spread(upstream"],
       ["elsewhere[row * rows.length + s] = 0", "elsewhere[s] = 0"],
       ["(progress - start) / (end - start)", "(progress - start) / end"],
+    ],
+  },
+  {
+    file: "lib/sampling/systematic.ts",
+    tests: ["tests/sampling/systematic_test.ts"],
+    changes: [
+      ["* samples - start", "* samples"],
+      ["sum / total * samples", "sum * samples"],
     ],
   },
   {

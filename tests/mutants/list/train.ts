@@ -20,6 +20,14 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "lib/train/dense/head/ensemble.ts",
+    tests: ["tests/train/dense/head/ensemble_test.ts"],
+    changes: [
+      ['"g/weight": mean(', '"g/weight": ('],
+      ["member === 0 ? seed", "member < 2 ? seed"],
+    ],
+  },
+  {
     file: "lib/train/dense/head/head_arrays.ts",
     tests: [
       "tests/train/dense/head/head_arrays_test.ts",

@@ -47,7 +47,7 @@ const BITS = 2, OF_A_WORD = 32 / BITS;
 const HEAD = 110; // word of the random keys
 
 /**
- * An untrained head for the parameters of a model. It starts as torch's linear
+ * An untrained head. It starts as torch's linear
  * layers do, whatever the other networks start with: with the larger weights of
  * He et al. it learns the training images by heart (colon, four folds: accuracy
  * 0.60 instead of 0.87).
@@ -55,22 +55,21 @@ const HEAD = 110; // word of the random keys
  * @param bias of the logits; random if omitted.
  */
 export function freshHead(
-  parameters: Parameters,
+  { components, hidden, outputs }: HeadShape,
   { seed, bias }: { seed: number; bias?: number | undefined },
 ): HeadArrays {
   const random = new RandomStream(randomKey(seed, HEAD));
-  const hidden = parameters.get("g/hidden/weight")!;
-  const fanIn = { hidden: hidden.shape[0]!, last: hidden.shape[1]! };
-  const start = (name: HeadName) => {
-    const layer = name.startsWith("g/hidden") ? "hidden" : "last";
-    const most = 1 / Math.sqrt(fanIn[layer]);
-    const values = new Float64Array(parameters.get(name)!.size)
-      .map(() => (2 * random.uniform() - 1) * most);
-    return name === "g/bias" && bias !== undefined ? values.fill(bias) : values;
+  const start = (count: number, fanIn: number) =>
+    new Float64Array(count)
+      .map(() => (2 * random.uniform() - 1) / Math.sqrt(fanIn));
+  const head: HeadArrays = {
+    "g/hidden/weight": start(components * hidden, components),
+    "g/hidden/bias": start(hidden, components),
+    "g/weight": start(hidden * outputs, hidden),
+    "g/bias": start(outputs, hidden),
   };
-  return Object.fromEntries(
-    HEAD_NAMES.map((name) => [name, start(name)]),
-  ) as HeadArrays;
+  if (bias !== undefined) head["g/bias"].fill(bias);
+  return head;
 }
 
 /** The values of the head of a model, copied out of the engine. */
@@ -110,9 +109,10 @@ export function zerosLike(head: HeadArrays): HeadArrays {
 }
 
 /** Components and hidden units of a head, and its logits a row. */
-export function headShape(
-  head: HeadArrays,
-): Record<"components" | "hidden" | "outputs", number> {
+export type HeadShape = Record<"components" | "hidden" | "outputs", number>;
+
+/** The shape of a head. */
+export function headShape(head: HeadArrays): HeadShape {
   const hidden = head["g/hidden/bias"].length;
   return {
     components: head["g/hidden/weight"].length / hidden,
