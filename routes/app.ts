@@ -19,7 +19,6 @@ import {
   headed,
   observed,
   secured,
-  unmeasured,
   unpacked,
 } from "./middleware.ts";
 import { modelRoutes } from "./models.ts";
@@ -65,7 +64,6 @@ export function createApp(server: Server) {
       { allow: allowed.join(", ") },
     );
   });
-  routes.fetch = unmeasured(routes.fetch);
   return routes;
 }
 

@@ -30,6 +30,12 @@ export interface Limits {
   stopMs: number;
   /** Longest that a stop waits for requests under way, ms. */
   drainMs: number;
+  /** Most connections; more are closed at once. */
+  connections: number;
+  /** Longest that the headers of a request may take, ms. */
+  headersMs: number;
+  /** Longest that a connection may idle between requests, ms. */
+  idleMs: number;
 }
 
 /** Default limits. */
@@ -45,4 +51,7 @@ export const DEFAULT_LIMITS: Limits = {
   pace: { stallMs: 30_000, leastBytesPerSecond: 64 * 2 ** 10 },
   stopMs: 10_000,
   drainMs: 30_000,
+  connections: 1024,
+  headersMs: 30_000,
+  idleMs: 60_000,
 };
