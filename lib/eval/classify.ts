@@ -94,19 +94,22 @@ export async function classifyOpened(
   const classified: ClassifiedImage[] = [];
   for (const [i, image] of images.entries()) {
     const prediction = predictions[i]!;
-    const photograph = heatmap === "over image";
+    const drawing = {
+      photograph: heatmap === "over image",
+      signal: options.signal,
+    };
     classified.push({
       classification: classification(image, prediction, {
         classes: model.classes,
         timings: { openMs: image.openMs, ...timings },
       }),
       ...(prediction.attention && {
-        heatmap: await heatmapPng(image.seen, prediction, { photograph }),
+        heatmap: await heatmapPng(image.seen, prediction, drawing),
       }),
       ...(prediction.evidence && {
         evidence: await heatmapPng(image.seen, prediction, {
           kind: "evidence",
-          photograph,
+          ...drawing,
         }),
       }),
     });

@@ -14,6 +14,11 @@ export interface Limits {
   jsonBytes: number;
   /** Most pixels of an image that must be decoded whole. */
   maxPixels: number;
+  /**
+   * Most blocks from which the view of a whole image may be read, while a
+   * caller waits and for a job.
+   */
+  viewBlocks: { waited: number; ofJob: number };
   /** Most classifications that wait or run; more are refused with 429. */
   pending: number;
   /** Most jobs that wait; more are refused with 429. */
@@ -25,7 +30,8 @@ export interface Limits {
   /** Slowest pace of a body. */
   pace: Pace;
   /**
-   * Longest that a training step may run after its job was asked to stop, ms.
+   * Longest that an engine or a training step may run on after its work was
+   * given up, ms.
    */
   stopMs: number;
   /** Longest that a stop waits for requests under way, ms. */
@@ -43,6 +49,7 @@ export const DEFAULT_LIMITS: Limits = {
   uploadBytes: 4 * 2 ** 30, // a slide is gigabytes; it goes to disk
   jsonBytes: 16 * 2 ** 20,
   maxPixels: 2 ** 26, // 256 MiB as RGBA
+  viewBlocks: { waited: 2 ** 14, ofJob: 2 ** 18 }, // JPEG: 40 s, 10 min
   pending: 64,
   queuedJobs: 100,
   jobBytes: 64 * 2 ** 20,

@@ -172,6 +172,9 @@ export class Predictor {
       alone,
       heatmap,
       maxPixels: limits.maxPixels,
+      maxBlocks: options.urgent
+        ? limits.viewBlocks.waited
+        : limits.viewBlocks.ofJob,
     }, signal);
     const totalMs = performance.now() - started;
     const timings = { ...answer.classification.timings, totalMs };

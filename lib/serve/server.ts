@@ -165,6 +165,7 @@ async function putTogether(options: ServerOptions) {
     encoderFiles,
     memoryBytes,
     workers: options.workers,
+    stopMs: limits.stopMs,
     ...(options.engineModule && { module: options.engineModule }),
     onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
     onLost(reason) {

@@ -19,12 +19,19 @@ import { WorkerCalls } from "../../workers/calls.ts";
 
 /** Options of {@linkcode EngineClient}. */
 export interface EngineClientOptions extends EngineSetup {
+  /** Longest that the Worker may run on after its work was given up, ms. */
+  stopMs: number;
   /** Module of the Worker; a test may replace it by one that fails. */
   module?: URL;
   /** Called with the reason when the engine is lost. */
   onLost?: (reason: string) => void;
   /** Called when the engine is ready, at first or again. */
   onReady?: (status: EngineStatus) => void;
+}
+
+/** The engine was ended because of other work: any other engine can do this. */
+export class EngineStoppedError extends NotReadyError {
+  override name = "EngineStoppedError";
 }
 
 // Delays between attempts to start: a driver may need time after a reset.
@@ -37,6 +44,7 @@ export class EngineClient {
   readonly #options: EngineClientOptions;
   readonly #models = new Map<string, string>(); // path by SHA-256
   #busy = 0;
+  #givenUp = 0;
   #calls: WorkerCalls<EngineMethods, EngineEvent> | undefined;
   #status: EngineStatus | undefined;
   #failure: string | undefined;
@@ -63,6 +71,11 @@ export class EngineClient {
   /** Number of unanswered classifications. */
   get busy(): number {
     return this.#busy;
+  }
+
+  /** True while it computes what nobody waits for. */
+  get isGivenUp(): boolean {
+    return this.#givenUp > 0;
   }
 
   /**
@@ -130,7 +143,28 @@ export class EngineClient {
     this.#busy++;
     const answer = this.#call((calls) => calls.call("classify", task, signal))
       .finally(() => this.#busy--); // only once the Worker is done with it
-    return await withSignal(answer, signal);
+    const giveUp = () => this.#endLater(answer);
+    signal.addEventListener("abort", giveUp);
+    try {
+      return await withSignal(answer, signal);
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  /** Ends the Worker if work that was given up does not end in time. */
+  async #endLater(work: Promise<unknown>): Promise<void> {
+    const calls = this.#calls;
+    const { stopMs } = this.#options;
+    const timer = setTimeout(() => {
+      if (calls) {
+        this.#lose(calls, "it did not stop in time", EngineStoppedError);
+      }
+    }, stopMs);
+    this.#givenUp++;
+    await work.catch(() => {}); // nobody waits for it
+    this.#givenUp--;
+    clearTimeout(timer);
   }
 
   /** Bytes of GPU buffers in use. */
@@ -173,13 +207,17 @@ export class EngineClient {
   }
 
   /** Drops a Worker that cannot continue and starts another. */
-  #lose(calls: WorkerCalls<EngineMethods, EngineEvent>, reason: string): void {
+  #lose(
+    calls: WorkerCalls<EngineMethods, EngineEvent>,
+    reason: string,
+    Lost = NotReadyError,
+  ): void {
     if (this.#calls !== calls || this.#closed) return; // already replaced
     if (!this.#status) return calls.close(new EngineError(reason)); // makes start() fail
     this.#calls = undefined;
     this.#status = undefined;
     this.#failure = reason;
-    calls.close(new NotReadyError(`The engine was lost: ${reason}`));
+    calls.close(new Lost(`The engine was lost: ${reason}`));
     this.#options.onLost?.(reason);
     this.#startLater();
   }

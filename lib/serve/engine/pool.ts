@@ -3,7 +3,11 @@
  *
  * @module
  */
-import { EngineClient, type EngineClientOptions } from "./client.ts";
+import {
+  EngineClient,
+  type EngineClientOptions,
+  EngineStoppedError,
+} from "./client.ts";
 import type { ClassifiedImage } from "../../eval/classify.ts";
 import type { ClassifyTask, EngineStatus } from "./protocol.ts";
 import { NotReadyError } from "../errors.ts";
@@ -66,14 +70,19 @@ export class EnginePool {
     await Promise.all(this.#engines.map((engine) => engine.unload(sha256)));
   }
 
-  /** Classifies on the least busy engine. */
+  /**
+   * Classifies on the least busy engine, none that computes what was given up
+   * if there is another.
+   */
   async dispatch(
     task: ClassifyTask,
     signal: AbortSignal,
   ): Promise<ClassifiedImage> {
     const [engine] = this.#engines
       .filter(({ status }) => status !== undefined)
-      .sort((a, b) => a.busy - b.busy);
+      .sort((a, b) =>
+        Number(a.isGivenUp) - Number(b.isGivenUp) || a.busy - b.busy
+      );
     if (!engine) {
       throw new NotReadyError(
         `The engine is not ready: ${this.failure ?? "it is being started"}`,
@@ -82,6 +91,9 @@ export class EnginePool {
     Atomics.add(this.#pending, 0, 1);
     try {
       return await engine.run(task, signal);
+    } catch (error) {
+      if (!(error instanceof EngineStoppedError)) throw error;
+      return await this.dispatch(task, signal);
     } finally {
       Atomics.sub(this.#pending, 0, 1);
     }

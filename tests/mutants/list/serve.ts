@@ -57,16 +57,17 @@ export const SERVE: readonly MutantGroup[] = [
         "signal",
         "whoever has left is dropped just before, in the same turn",
       ],
-      ["for (const { prepared } of live) this.#work.release(prepared);", ""],
-      ["this.#work.release(prepared);\n      waiting", "waiting"],
+      ["for (const { prepared } of batch) this.#work.release(prepared);", ""],
+      ["if (signal.aborted) this.#work.release(prepared);", ""],
+      ["this.#claimMs += CLAIM * ms;", "this.#claimMs = 0;"],
       [
         "const lanes = [this.#urgent, this.#others];",
         "const lanes = [this.#others, this.#urgent];",
       ],
       ["this.#work.keyOf(waiting.task) === key", "true"],
       [
-        "else await this.#runApart(live);",
-        "else for (const { waiting } of live) waiting.answer.reject(error);",
+        "else await this.#runApart(batch);",
+        "else for (const { waiting } of batch) waiting.answer.reject(error);",
       ],
       ["lane.addWait(performance.now() - started);", ""],
       [
