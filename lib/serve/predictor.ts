@@ -154,13 +154,15 @@ export class Predictor {
 
   async #run(
     { path, name, alone }: NamedImage,
-    { name: model, version, info: { sha256, config } }: ModelEntry,
+    entry: ModelEntry,
     { signal, heatmap = false, ...options }: HowToClassify & {
       urgent: boolean;
       signal: AbortSignal;
     },
   ): Promise<ServedClassification> {
-    const { engine, limits, onClassified } = this.#options;
+    const { engine, models, limits, onClassified } = this.#options;
+    const { name: model, version, info: { sha256, config } } = entry;
+    using _held = models.hold(entry);
     const fault = drawsFault(config, options.draws ?? "seeded");
     if (fault !== undefined) throw new InputError("draws", fault);
     const started = performance.now();

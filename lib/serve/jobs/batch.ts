@@ -62,6 +62,7 @@ export function batchWork(options: BatchWorkOptions): JobWork {
     const request = job.request as BatchJobRequest;
     const { manifest, model: name, heatmaps, ...how } = request;
     const model = options.models.loaded(name);
+    using _held = options.models.hold(model); // one model for the whole table
     const images = await readBatch(manifest);
     const file = join(folder, RESULTS_FILE);
     await mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });

@@ -203,15 +203,16 @@ export const SERVE: readonly MutantGroup[] = [
     tests: ["tests/serve/models_test.ts"],
     changes: [
       ["version !== undefined && version !== model.version", "false"],
-      ["if (!isShared) await", "await"],
+      ["if (!isUsed) await", "await"],
       ["this.#loaded.get(name) === info.sha256", "this.#loaded.has(name)"],
       ["this.#models.size > 1 && name === this.defaultName", "false"],
       ["this.#known.delete(model.entry);", ""],
       [
-        "this.isLoaded(model) || this.#unloaded.has(model.name)",
-        "this.isLoaded(model)",
+        "!this.isLoaded(model) && !this.#unloaded.has(model.name)",
+        "!this.isLoaded(model)",
       ],
-      ["await stampOf(entry, known.info.path) === known.stamp", "true"],
+      ["await stampOf(entry, known.file) === known.stamp", "true"],
+      ["const isUsed = this.#held.has(sha256) ||\n     ", "const isUsed ="],
     ],
   },
 ];
