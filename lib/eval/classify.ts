@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ImageError } from "../errors.ts";
 import { openImage, type OpenOptions } from "../image/open.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { atMpp } from "../image/resampled.ts";
@@ -94,6 +95,7 @@ export async function classifyOpened(
   const classified: ClassifiedImage[] = [];
   for (const [i, image] of images.entries()) {
     const prediction = predictions[i]!;
+    assertNumbers(prediction.probabilities, image);
     const drawing = {
       photograph: heatmap === "over image",
       signal: options.signal,
@@ -115,6 +117,17 @@ export async function classifyOpened(
     });
   }
   return classified;
+}
+
+/** @throws {ImageError} If the network has overflowed. */
+function assertNumbers(
+  probabilities: readonly number[],
+  { file }: OpenedImage,
+): void {
+  if (probabilities.every(Number.isFinite)) return;
+  throw new ImageError(
+    `Cannot classify ${file.source}: the network overflows on it, and gives no probabilities; use another model`,
+  );
 }
 
 /**

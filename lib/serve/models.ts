@@ -120,6 +120,20 @@ export class ModelRegistry {
   }
 
   /**
+   * Reason why a request that names no model cannot be answered; undefined in
+   * an empty folder, whose first model is yet to be trained.
+   */
+  get notReady(): string | undefined {
+    if (this.defaultFault !== undefined) return this.defaultFault;
+    const model = this.#models.get(this.defaultName ?? "");
+    if (model && this.isLoaded(model)) return undefined;
+    const fault = this.#faults.find(({ name }) => name === model?.name) ??
+      this.#faults[0];
+    if (fault) return `no model can be used: ${fault.error}`;
+    return model && `the model "${model.name}" is not loaded`;
+  }
+
+  /**
    * A model by name and version, or the default.
    *
    * @throws {NotFoundError} If there is none.

@@ -114,7 +114,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log,
     get notReady() {
       if (draining.signal.aborted) return "the server is stopping";
-      if (engine.status) return models.defaultFault;
+      if (engine.status) return models.notReady;
       return engine.failure ?? "the engine is being started";
     },
     draining: draining.signal,

@@ -70,6 +70,34 @@ Deno.test("where the default model is damaged no other takes its place", async (
   }
 });
 
+Deno.test("without a usable model the server is not ready", async () => {
+  await withServer(folder, {}, async (url) => {
+    const ready = async () => {
+      const response = await fetch(`${url}/readyz`);
+      return { status: response.status, ...await response.json() };
+    };
+    await post(`${url}/v1/models/first/unload`, {})
+      .then((response) => response.body?.cancel());
+    const unloaded = await ready();
+    assert.equal(unloaded.status, 503);
+    assert.equal(unloaded.reason, 'the model "first" is not loaded');
+    await post(`${url}/v1/models/first/load`, {})
+      .then((response) => response.body?.cancel());
+    assert.equal((await ready()).status, 200);
+  });
+  const damaged = join(folder, "damaged");
+  await Deno.mkdir(damaged);
+  await Deno.writeTextFile(join(damaged, "a.safetensors"), "damaged");
+  await withServer(folder, { models: damaged }, async (url) => {
+    const response = await fetch(`${url}/readyz`);
+    assert.equal(response.status, 503);
+    assert.match(
+      (await response.json()).reason,
+      /^no model can be used: Cannot/,
+    );
+  });
+});
+
 Deno.test({
   name: "a lost GPU is 503 until it is back, and its jobs go on",
   ignore: ignoreGpu,

@@ -14,7 +14,7 @@ import type {
   EngineStatus,
 } from "./protocol.ts";
 import { withSignal } from "../../image/bytes/with_signal.ts";
-import { NotReadyError } from "../errors.ts";
+import { EngineStoppedError, NotReadyError } from "../errors.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 
 /** Options of {@linkcode EngineClient}. */
@@ -27,11 +27,6 @@ export interface EngineClientOptions extends EngineSetup {
   onLost?: (reason: string) => void;
   /** Called when the engine is ready, at first or again. */
   onReady?: (status: EngineStatus) => void;
-}
-
-/** The engine was ended because of other work: any other engine can do this. */
-export class EngineStoppedError extends NotReadyError {
-  override name = "EngineStoppedError";
 }
 
 // Delays between attempts to start: a driver may need time after a reset.

@@ -3,14 +3,10 @@
  *
  * @module
  */
-import {
-  EngineClient,
-  type EngineClientOptions,
-  EngineStoppedError,
-} from "./client.ts";
+import { EngineClient, type EngineClientOptions } from "./client.ts";
 import type { ClassifiedImage } from "../../eval/classify.ts";
 import type { ClassifyTask, EngineStatus } from "./protocol.ts";
-import { NotReadyError } from "../errors.ts";
+import { EngineStoppedError, NotReadyError } from "../errors.ts";
 
 /** Options of {@linkcode EnginePool}. */
 export interface EnginePoolOptions extends EngineClientOptions {

@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { EngineError, isOfContent, NamedError } from "../../errors.ts";
-import { NotReadyError, RefusalError } from "../errors.ts";
+import { EngineStoppedError, NotReadyError, RefusalError } from "../errors.ts";
 import { removeImage } from "./files.ts";
 import type { Job, JobKind, JobProgress, JobStore } from "./store.ts";
 import type { Log } from "../logging.ts";
@@ -191,7 +191,8 @@ export class JobRunner {
     } else if (error instanceof NotReadyError || error instanceof EngineError) {
       // It continues once the engine is back, unless the job is what crashes
       // it.
-      await store.release(job, { setback: true });
+      const setback = !(error instanceof EngineStoppedError);
+      await store.release(job, { setback });
       log("warn", "job waits", { ...fields, error: error.message });
       await this.#idle();
     } else {

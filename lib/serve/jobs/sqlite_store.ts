@@ -29,6 +29,8 @@ export interface SqliteJobStoreOptions {
 
 // After so many attempts without progress the job itself is blamed.
 const MAX_SETBACKS = 10;
+// From so many on it runs alone: until then another job may be what crashes.
+const SUSPECT_SETBACKS = 3;
 const RETRY_AFTER_SECONDS = 10;
 
 const CLAIMABLE = `(state = 'queued' OR
@@ -86,11 +88,12 @@ export class SqliteJobStore implements JobStore {
   async claim(kinds: readonly JobKind[]): Promise<Job | undefined> {
     return await this.#transaction(() => {
       this.#endLostJobs();
+      const most = this.#claimableSetbacks();
       const [job] = this.#jobs(
-        `WHERE ${CLAIMABLE} AND kind IN (${
+        `WHERE ${CLAIMABLE} AND setbacks < :most AND kind IN (${
           kinds.map((kind) => `'${kind}'`).join(", ")
         }) ORDER BY createdAt, rowid LIMIT 1`,
-        { now: Date.now() },
+        { now: Date.now(), most },
       );
       if (job === undefined) return undefined;
       this.#run(
@@ -231,6 +234,20 @@ export class SqliteJobStore implements JobStore {
     throw new ConflictError(
       "This Idempotency-Key was used for another request: send a new key",
     );
+  }
+
+  /**
+   * Jobs with fewer setbacks may be claimed now: none beside a job that must
+   * run alone, and none that must beside any other.
+   */
+  #claimableSetbacks(): number {
+    const [running] = this.#all(
+      `SELECT MAX(setbacks) AS setbacks FROM jobs
+       WHERE state = 'running' AND leaseUntil >= :now`,
+      { now: Date.now() },
+    );
+    if (running?.setbacks == null) return MAX_SETBACKS;
+    return Number(running.setbacks) > SUSPECT_SETBACKS ? 0 : SUSPECT_SETBACKS;
   }
 
   /** Checks that no other job is training a model of the same name. */

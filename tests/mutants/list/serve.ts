@@ -127,7 +127,7 @@ export const SERVE: readonly MutantGroup[] = [
     tests: ["tests/serve/jobs/runner_test.ts", "tests/serve/jobs/ends_test.ts"],
     changes: [
       [
-        "await store.release(job, { setback: true });",
+        "await store.release(job, { setback });",
         "await store.release(job);",
       ],
       [
