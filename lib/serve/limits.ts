@@ -21,12 +21,16 @@ export interface Limits {
   viewBlocks: { waited: number; ofJob: number };
   /** Most classifications that wait or run; more are refused with 429. */
   pending: number;
+  /** Time for which a refusal of a full queue is held back, ms. */
+  refusalMs: number;
   /** Most jobs that wait; more are refused with 429. */
   queuedJobs: number;
   /** A larger file becomes a job even if the caller did not ask for one. */
   jobBytes: number;
   /** Time limit of a synchronous classification, ms. */
   timeoutMs: number;
+  /** Time limit of one image of a job, ms. */
+  jobImageMs: number;
   /** Slowest pace of a body. */
   pace: Pace;
   /**
@@ -51,9 +55,11 @@ export const DEFAULT_LIMITS: Limits = {
   maxPixels: 2 ** 26, // 256 MiB as RGBA
   viewBlocks: { waited: 2 ** 14, ofJob: 2 ** 18 }, // JPEG: 40 s, 10 min
   pending: 64,
+  refusalMs: 1000,
   queuedJobs: 100,
   jobBytes: 64 * 2 ** 20,
   timeoutMs: 60_000,
+  jobImageMs: 15 * 60_000,
   // 0.5 Mbit/s, because a body that arrives holds a place in the queue.
   pace: { stallMs: 30_000, leastBytesPerSecond: 64 * 2 ** 10 },
   stopMs: 10_000,

@@ -125,31 +125,31 @@ export class Predictor {
     signal: AbortSignal,
   ): Promise<ServedClassification> {
     const { timeoutMs } = this.#options.limits;
-    const deadline = AbortSignal.timeout(timeoutMs);
-    try {
-      return await this.#run(image, model, {
-        ...options,
-        urgent: true,
-        signal: AbortSignal.any([signal, deadline]),
-      });
-    } catch (error) {
-      if (!deadline.aborted || signal.aborted) throw error;
-      throw new DeadlineError(
-        `The classification exceeded its limit of ${
-          timeoutMs / 1000
-        } s: ask for a job with "Prefer: respond-async"`,
-      );
-    }
+    return await inTime(timeoutMs, {
+      work: (signal) =>
+        this.#run(image, model, { ...options, urgent: true, signal }),
+      remedy: 'ask for a job with "Prefer: respond-async"',
+      signal,
+    });
   }
 
-  /** Classifies an image of a job, after all images that a caller waits for. */
+  /**
+   * Classifies an image of a job; while callers wait, in a quarter of the time.
+   *
+   * @throws {DeadlineError} If it exceeds the time limit.
+   */
   async classifyLater(
     image: NamedImage,
     model: ModelEntry,
     options: HowToClassify,
     signal: AbortSignal,
   ): Promise<ServedClassification> {
-    return await this.#run(image, model, { ...options, urgent: false, signal });
+    return await inTime(this.#options.limits.jobImageMs, {
+      work: (signal) =>
+        this.#run(image, model, { ...options, urgent: false, signal }),
+      remedy: "check the server of the image, or store it here",
+      signal,
+    });
   }
 
   async #run(
@@ -189,5 +189,25 @@ export class Predictor {
     this.#meanMs += MEMORY *
       (totalMs / Math.max(1, this.#places) - this.#meanMs);
     return { result, ...(answer.heatmap && { heatmap: answer.heatmap }) };
+  }
+}
+
+/** @throws {DeadlineError} If `work` takes longer than `mostMs`. */
+async function inTime<T>(
+  mostMs: number,
+  { work, remedy, signal }: {
+    work: (signal: AbortSignal) => Promise<T>;
+    remedy: string;
+    signal: AbortSignal;
+  },
+): Promise<T> {
+  const deadline = AbortSignal.timeout(mostMs);
+  try {
+    return await work(AbortSignal.any([signal, deadline]));
+  } catch (error) {
+    if (!deadline.aborted || signal.aborted) throw error;
+    throw new DeadlineError(
+      `The classification exceeded its limit of ${mostMs / 1000} s: ${remedy}`,
+    );
   }
 }

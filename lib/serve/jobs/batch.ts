@@ -13,7 +13,7 @@ import { DataError, ImageError } from "../../errors.ts";
 import type { ModelClassification } from "../../eval/classification.ts";
 import { writeFileAtomically, writeJson } from "../../files.ts";
 import type { ClassifyWorkOptions } from "./classify.ts";
-import { ForbiddenError, InputError } from "../errors.ts";
+import { DeadlineError, ForbiddenError, InputError } from "../errors.ts";
 import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
 import type { JobWork } from "./runner.ts";
 import type { Messages } from "../redaction.ts";
@@ -153,7 +153,7 @@ async function classifyRow(
     if (file !== undefined) await writeFileAtomically(file, heatmap!);
     return { source: image, ...result };
   } catch (error) {
-    const ofImage = [ImageError, ForbiddenError, InputError]
+    const ofImage = [ImageError, ForbiddenError, InputError, DeadlineError]
       .some((kind) => error instanceof kind);
     if (!ofImage || signal.aborted) throw error;
     return { source: image, error: messages.of(error as Error) };

@@ -46,8 +46,15 @@ export interface JobRunnerOptions {
   beatMs: number;
 }
 
-/** One lane a kind: its jobs wait only for each other. */
-const LANES: readonly JobKind[] = ["train", "classify", "batch"];
+/**
+ * Lanes: jobs of a kind wait only for each other. Images have several, because
+ * the server of one may be slow.
+ */
+const LANES: readonly JobKind[] = [
+  "train",
+  "batch",
+  ...Array.from({ length: 4 }, () => "classify" as const),
+];
 
 // Interval of looking for jobs that another process has accepted or lost.
 const POLL_MS = 500;
