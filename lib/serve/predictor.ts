@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ImageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { drawsFault } from "../model/look/draw/proposal.ts";
 import type { EnginePool } from "./engine/pool.ts";
@@ -15,6 +16,7 @@ import {
 } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { ModelEntry, ModelRegistry } from "./models.ts";
+import type { Outcome } from "./prometheus.ts";
 
 export type { ModelClassification };
 
@@ -53,6 +55,8 @@ export interface PredictorOptions {
   limits: Limits;
   /** Called for every classified image. */
   onClassified: (result: ModelClassification) => void;
+  /** Called for every image, however its classification ended. */
+  onEnd: (model: string, outcome: Outcome) => void;
 }
 
 // Weight of the latest image in the running mean of the time.
@@ -125,7 +129,7 @@ export class Predictor {
     signal: AbortSignal,
   ): Promise<ServedClassification> {
     const { timeoutMs } = this.#options.limits;
-    return await inTime(timeoutMs, {
+    return await this.#inTime(model, timeoutMs, {
       work: (signal) =>
         this.#run(image, model, { ...options, urgent: true, signal }),
       remedy: 'ask for a job with "Prefer: respond-async"',
@@ -144,12 +148,40 @@ export class Predictor {
     options: HowToClassify,
     signal: AbortSignal,
   ): Promise<ServedClassification> {
-    return await inTime(this.#options.limits.jobImageMs, {
+    return await this.#inTime(model, this.#options.limits.jobImageMs, {
       work: (signal) =>
         this.#run(image, model, { ...options, urgent: false, signal }),
       remedy: "check the server of the image, or store it here",
       signal,
     });
+  }
+
+  /** @throws {DeadlineError} If `work` takes longer than `mostMs`. */
+  async #inTime<T>(
+    { name }: ModelEntry,
+    mostMs: number,
+    { work, remedy, signal }: {
+      work: (signal: AbortSignal) => Promise<T>;
+      remedy: string;
+      signal: AbortSignal;
+    },
+  ): Promise<T> {
+    const { onEnd } = this.#options;
+    const deadline = AbortSignal.timeout(mostMs);
+    try {
+      const result = await work(AbortSignal.any([signal, deadline]));
+      onEnd(name, "ok");
+      return result;
+    } catch (error) {
+      const isLate = deadline.aborted && !signal.aborted;
+      onEnd(name, isLate ? "timeout" : outcomeOf(error, signal));
+      if (!isLate) throw error;
+      throw new DeadlineError(
+        `The classification exceeded its limit of ${
+          mostMs / 1000
+        } s: ${remedy}`,
+      );
+    }
   }
 
   async #run(
@@ -192,22 +224,8 @@ export class Predictor {
   }
 }
 
-/** @throws {DeadlineError} If `work` takes longer than `mostMs`. */
-async function inTime<T>(
-  mostMs: number,
-  { work, remedy, signal }: {
-    work: (signal: AbortSignal) => Promise<T>;
-    remedy: string;
-    signal: AbortSignal;
-  },
-): Promise<T> {
-  const deadline = AbortSignal.timeout(mostMs);
-  try {
-    return await work(AbortSignal.any([signal, deadline]));
-  } catch (error) {
-    if (!deadline.aborted || signal.aborted) throw error;
-    throw new DeadlineError(
-      `The classification exceeded its limit of ${mostMs / 1000} s: ${remedy}`,
-    );
-  }
+function outcomeOf(error: unknown, signal: AbortSignal): Outcome {
+  if (signal.aborted) return "cancelled";
+  if (error instanceof ImageError) return "image";
+  return error instanceof NotReadyError ? "unavailable" : "error";
 }

@@ -185,12 +185,14 @@ async function putTogether(options: ServerOptions) {
     limits,
     onClassified: ({ model, timings, bytesRead }) =>
       metrics.classified({ model: model.name, timings, bytesRead }),
+    onEnd: (model, outcome) => metrics.classification(model, outcome),
   });
   const metrics = new ServerMetrics({
     pending: () => predictor.pending,
     gpuBytes: () => engine.gpuBytes(),
+    engines: () => engine.states,
     jobs: () => store.counts(),
-  });
+  }, limits.pending);
   const runner = new JobRunner({
     store,
     messages,
@@ -205,6 +207,7 @@ async function putTogether(options: ServerOptions) {
       messages,
     }),
     isReady: () => engine.status !== undefined,
+    onEnd: (kind, state) => metrics.jobEnded(kind, state),
     beatMs: BEAT_MS,
   });
   const jobs = new Jobs({ store, runner, models, sources, messages });

@@ -14,6 +14,9 @@ export interface EnginePoolOptions extends EngineClientOptions {
   workers?: number | undefined;
 }
 
+/** States of an engine: `stopping` computes what was given up. */
+export type EngineState = "idle" | "busy" | "stopping" | "down";
+
 /** Engines that share the work; each holds all models. */
 export class EnginePool {
   readonly #options: EnginePoolOptions;
@@ -33,6 +36,13 @@ export class EnginePool {
   /** Reason of the failure if an engine was lost or does not start. */
   get failure(): string | undefined {
     return this.#engines.find(({ failure }) => failure)?.failure;
+  }
+
+  /** Number of engines by state. */
+  get states(): Record<EngineState, number> {
+    const counts = { idle: 0, busy: 0, stopping: 0, down: 0 };
+    for (const engine of this.#engines) counts[stateOf(engine)]++;
+    return counts;
   }
 
   /** Shared count of pending classifications, for the training Worker. */
@@ -118,4 +128,10 @@ export class EnginePool {
     this.#engines.push(engine);
     await engine.start();
   }
+}
+
+function stateOf({ status, isGivenUp, busy }: EngineClient): EngineState {
+  if (!status) return "down";
+  if (isGivenUp) return "stopping";
+  return busy > 0 ? "busy" : "idle";
 }

@@ -49,6 +49,7 @@ async function withJob(
     store,
     folder: jobs,
     isReady: () => true,
+    onEnd() {},
     log() {},
     works: { classify: work, batch: work, train: work },
     messages: new Messages([jobs]),

@@ -46,6 +46,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
       folder,
       beatMs,
       isReady: () => true,
+      onEnd() {},
       log,
       works: { classify: work, batch: work, train: work },
       messages: new Messages([]),
