@@ -46,6 +46,11 @@ const FLAGS = {
     ),
   ),
   encoder: ENCODERS,
+  state: text(
+    "DIR",
+    "folder of jobs, uploads and the default model (.server in that of models)",
+    { paths: "folders" },
+  ),
   host: text("ADDRESS", "address to listen on (127.0.0.1)"),
   port: integer("N", "port to listen on; 0 takes a free one (8000)", {
     max: 65_535,
@@ -130,6 +135,9 @@ interface Request extends Address {
 export async function run(argv: string[]): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
   const models = await folderOf(flags.models, "models");
+  const state = flags.state === undefined
+    ? undefined
+    : await folderOf(flags.state, "state");
   const { hostname, port, tokenFile, limits } = readRequest(flags);
   const token = tokenFile === undefined
     ? undefined
@@ -146,6 +154,7 @@ export async function run(argv: string[]): Promise<number> {
   const server = await startServer({
     models,
     encoderFiles,
+    state,
     dataRoots,
     allowedHosts,
     token,
