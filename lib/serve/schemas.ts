@@ -104,6 +104,10 @@ export const textOptionsSchema = closedObject({
     }),
 });
 
+// What JSON Schema can say of fields that exclude each other.
+const ONE_NAME = { oneOf: [{ required: ["uri"] }, { required: ["path"] }] };
+const ONE_CONFIGURATION = { not: { required: ["preset", "config"] } };
+
 /** An image by name instead of by its bytes. */
 export const classifyByNameSchema = closedObject({
   uri: text.optional().openapi({
@@ -115,7 +119,7 @@ export const classifyByNameSchema = closedObject({
     example: "cohort/a.tif",
   }),
   ...optionShape,
-}).openapi("ClassifyByName");
+}).openapi("ClassifyByName", ONE_NAME);
 
 const regionShape = {
   x: z.number(),
@@ -244,7 +248,7 @@ export const trainSchema = closedObject({
   }),
   epochs: configSchema.shape.training.shape.epochs.max(100_000).optional(),
   seed: optionShape.seed,
-}).openapi("Train");
+}).openapi("Train", ONE_CONFIGURATION);
 
 /** Result of a training job. */
 export const trainedSchema = z.object({
@@ -264,7 +268,7 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   closedObject({
     kind: z.literal("train"),
     ...trainSchema.shape,
-  }),
+  }).openapi(ONE_CONFIGURATION),
   closedObject({
     kind: z.literal("batch"),
     ...batchSchema.shape,
@@ -272,7 +276,7 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   closedObject({
     kind: z.literal("classify"),
     ...classifyByNameSchema.shape,
-  }),
+  }).openapi(ONE_NAME),
 ]).openapi("NewJob");
 
 export type ClassifyByName = z.infer<typeof classifyByNameSchema>;
