@@ -202,6 +202,8 @@ export const modelListSchema = z.object({
 export const jobSchema = z.object({
   id: z.string(),
   kind: z.enum(["train", "classify", "batch"]),
+  model: z.string(),
+  request: z.record(z.string(), z.unknown()),
   state: z.enum(JOB_STATES),
   progress: z.record(z.string(), z.number()).nullable(),
   attempts: z.number(),
@@ -212,12 +214,26 @@ export const jobSchema = z.object({
   links: z.record(z.string(), z.string()),
 }).openapi("Job") satisfies z.ZodType<JobDocument>;
 
-export const jobListSchema = z.object({ jobs: z.array(jobSchema) })
-  .openapi("Jobs");
+export const jobListSchema = z.object({
+  jobs: z.array(jobSchema),
+  next: z.string().nullable().openapi({
+    description: '"before" of the next page; null at the end',
+  }),
+}).openapi("Jobs");
+
+/** Most jobs of a page, and as many if a request does not say. */
+export const JOBS_LISTED = 200;
 
 export const jobQuerySchema = z.object({
   state: z.enum(JOB_STATES).optional(),
+  limit: number.pipe(z.number().int().min(1).max(JOBS_LISTED)).optional()
+    .openapi({ type: "integer", minimum: 1, maximum: JOBS_LISTED }),
+  before: z.uuid().optional().openapi({
+    description: "List jobs that were accepted before this one",
+  }),
 });
+
+export type JobQuery = z.infer<typeof jobQuerySchema>;
 
 /** A table of images to classify one after the other. */
 export const batchSchema = closedObject({

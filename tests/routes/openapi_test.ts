@@ -46,7 +46,7 @@ interface Document {
   components: { schemas: Record<string, Schema> };
 }
 
-const ROUNDS = 12; // requests an operation
+const ROUNDS = 40; // requests an operation
 const NAMES = ["first", "second", "images/test_00000.png", "manifest.csv"];
 
 async function documentOf(url: string): Promise<Document> {
@@ -100,14 +100,16 @@ class Maker {
           { length: Math.max(schema.minItems ?? 0, this.below(3)) },
           () => this.value(schema.items ?? {}, oddity),
         );
-      case "object":
+      case "object": {
+        // Of fields that exclude each other one, most of the time.
+        const chosen = oneOf ? this.pick(oneOf).required ?? [] : [];
+        const needed = [...schema.required ?? [], ...chosen];
         return Object.fromEntries(
           Object.entries(schema.properties ?? {})
-            .filter(([name]) =>
-              schema.required?.includes(name) || this.below(3) === 0
-            )
+            .filter(([name]) => needed.includes(name) || this.below(3) === 0)
             .map(([name, schema]) => [name, this.value(schema, oddity)]),
         );
+      }
       default:
         return this.odd();
     }

@@ -66,12 +66,18 @@ export class SqliteJobStore implements JobStore {
   }
 
   async list(
-    { state, limit }: { state?: JobState | undefined; limit: number },
+    { state, before, limit }: {
+      state?: JobState | undefined;
+      before?: string | undefined;
+      limit: number;
+    },
   ): Promise<Job[]> {
     return await this.#jobs(
-      `WHERE :state IS NULL OR state = :state
+      `WHERE (:state IS NULL OR state = :state)
+         AND (:before IS NULL OR (createdAt, rowid) <
+           (SELECT createdAt, rowid FROM jobs WHERE id = :before))
        ORDER BY createdAt DESC, rowid DESC LIMIT :limit`,
-      { state: state ?? null, limit },
+      { state: state ?? null, before: before ?? null, limit },
     );
   }
 
@@ -176,6 +182,14 @@ export class SqliteJobStore implements JobStore {
         ? this.#jobs("WHERE id = :id", { id })[0]
         : undefined;
     });
+  }
+
+  async remove(id: string): Promise<boolean> {
+    const rows = await this.#all(
+      "DELETE FROM jobs WHERE id = :id AND finishedAt IS NOT NULL RETURNING id",
+      { id },
+    );
+    return rows.length > 0;
   }
 
   async prune(date: Date): Promise<string[]> {
