@@ -272,6 +272,10 @@ export async function listen(
       connections: connectionsOf(limits, log),
     },
     onError: (error) => log("error", "bug", { stack: stackOf(error) }),
+    onReopened: () =>
+      log("warn", "listener reopened", {
+        reason: "it accepted no more, as without files left (ulimit -n)",
+      }),
   });
   console.log(`http://${textOf({ hostname, port: http.port })}`);
   let failure: Error | undefined;

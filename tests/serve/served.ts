@@ -121,6 +121,7 @@ export async function withServer(
     onError(error) {
       throw error;
     },
+    onReopened() {},
   });
   try {
     await test(`http://127.0.0.1:${http.port}`, server);

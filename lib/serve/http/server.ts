@@ -39,6 +39,8 @@ export interface HttpOptions {
   limits: ConnectionLimits;
   /** Called if the body of an answer fails. */
   onError: (error: unknown) => void;
+  /** Called when the listener accepted no more, and was opened again. */
+  onReopened: () => void;
 }
 
 /** A server that listens. */
@@ -58,106 +60,125 @@ export class ListenerError extends NamedError {
 // Interval of looking for connections that are over their time.
 const CHECK_MS = 1000;
 // A listener that has run out of files accepts nothing more, and says nothing.
-const WATCH_MS = 5000, ACCEPT_MS = 10_000;
+const WATCH_MS = 1000, ACCEPT_MS = 3000;
+const REOPENINGS = 30; // a second apart
 
 /** Answers requests by `handle`. @throws {Error} If the address is not free. */
 export async function serveHttp(
   handle: Handle,
-  { hostname, port, limits, onError }: HttpOptions,
+  { hostname, port, limits, onError, onReopened }: HttpOptions,
 ): Promise<HttpServer> {
-  const { connections, headersMs, idleMs, stallMs } = limits;
+  const { stallMs } = limits;
   const active = new Set<ServerResponse>();
   const idle = new EventTarget();
-  const server = createServer({
-    connectionsCheckingInterval: CHECK_MS,
-    headersTimeout: headersMs,
-    keepAliveTimeout: idleMs,
-    requestTimeout: 0, // bodies have a pace instead
-  });
-  server.maxConnections = connections;
-  let draining = false;
+  const stopped = new AbortController();
   const take = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     active.add(outgoing);
     outgoing.once("close", () => {
       active.delete(outgoing);
       if (active.size === 0) idle.dispatchEvent(new Event("idle"));
     });
-    if (draining) outgoing.setHeader("connection", "close");
+    if (stopped.signal.aborted) outgoing.setHeader("connection", "close");
     answer({ incoming, outgoing }, handle, stallMs).catch(onError);
   };
-  server.on("request", take);
-  server.on("checkContinue", take); // which continues once the body is read
-  server.listen(port, hostname);
-  await once(server, "listening");
-  const address = server.address() as AddressInfo;
-  const stopped = new AbortController();
-  const failed = watch(
-    server,
-    { hostname, port: address.port },
-    stopped.signal,
-  );
+  const servers = [await open(take, { hostname, port, limits })];
+  const address = servers[0]!.address() as AddressInfo;
+  const reopen = async () => {
+    servers.at(-1)!.close();
+    servers.push(await open(take, { hostname, port: address.port, limits }));
+    onReopened();
+  };
+  const own = { hostname, port: address.port };
+  const failed = watch(own, {
+    server: () => servers.at(-1)!,
+    reopen,
+    stopped: stopped.signal,
+  });
   failed.catch(() => {}); // whoever listens may look later
   return {
     port: address.port,
     failed,
     async shutdown() {
       stopped.abort();
-      draining = true;
-      server.close();
+      servers.at(-1)!.close();
       if (active.size > 0) {
         await new Promise((done) =>
           idle.addEventListener("idle", done, { once: true })
         );
       }
-      server.closeAllConnections();
+      for (const server of servers) server.closeAllConnections();
     },
   };
 }
 
-/** Rejects once the listener accepts nothing more. */
+/** A server that listens and hands its requests to `take`. */
+async function open(
+  take: (incoming: IncomingMessage, outgoing: ServerResponse) => void,
+  { hostname, port, limits }: Pick<
+    HttpOptions,
+    "hostname" | "port" | "limits"
+  >,
+): Promise<Server> {
+  const server = createServer({
+    connectionsCheckingInterval: CHECK_MS,
+    headersTimeout: limits.headersMs,
+    keepAliveTimeout: limits.idleMs,
+    requestTimeout: 0, // bodies have a pace instead
+  });
+  server.maxConnections = limits.connections;
+  server.on("request", take);
+  server.on("checkContinue", take); // which continues once the body is read
+  server.listen(port, hostname);
+  await once(server, "listening");
+  server.on("error", () => {}); // it accepts no more then, which is watched
+  return server;
+}
+
+/** Opens the listener again when it accepts nothing more. */
 async function watch(
-  server: Server,
   address: { hostname: string; port: number },
-  stopped: AbortSignal,
+  { server, reopen, stopped }: {
+    server: () => Server;
+    reopen: () => Promise<void>;
+    stopped: AbortSignal;
+  },
 ): Promise<never> {
-  const error = Promise.withResolvers<never>();
-  server.on("error", error.reject);
-  let accepted = 0;
-  server.on("connection", () => accepted++);
-  server.on("drop", () => accepted++);
-  const looks = async () => {
-    for (;;) {
-      await pause(WATCH_MS, undefined, { signal: stopped, ref: false });
-      const before = accepted;
-      if (!await connects(address, () => accepted > before)) return;
+  let failures = 0;
+  for (;;) {
+    await pause(WATCH_MS, undefined, { signal: stopped, ref: false })
+      .catch(() => new Promise(() => {})); // stopped: it cannot fail
+    if (failures === 0 && await connects(address, server())) continue;
+    try {
+      await reopen();
+      failures = 0;
+    } catch (cause) {
+      if (++failures < REOPENINGS) continue;
+      throw new ListenerError(
+        `The listener failed, and cannot be opened again: ${
+          (cause as Error).message
+        }; start the server again`,
+        { cause },
+      );
     }
-  };
-  try {
-    await Promise.race([error.promise, looks()]);
-  } catch (cause) {
-    if (stopped.aborted) return await new Promise(() => {});
-    throw new ListenerError(
-      `The listener failed: ${(cause as Error).message}`,
-      { cause },
-    );
   }
-  throw new ListenerError(
-    "The listener accepts no more connections, because the process had run out of files: raise the limit (ulimit -n), and start the server again",
-  );
 }
 
 /** Connects to the own address; false if that is not accepted in time. */
 async function connects(
   address: { hostname: string; port: number },
-  isAccepted: () => boolean,
+  server: Server,
 ): Promise<boolean> {
-  const deadline = performance.now() + ACCEPT_MS;
+  let isAccepted = false;
+  const accept = () => isAccepted = true;
+  for (const event of ["connection", "drop"]) server.on(event, accept);
   const signal = AbortSignal.timeout(ACCEPT_MS);
   try {
     using _connection = await Deno.connect({ ...address, signal });
-    while (!isAccepted() && performance.now() < deadline) await pause(50);
-    return isAccepted();
+    while (!isAccepted && !signal.aborted) await pause(20);
+    return isAccepted;
   } catch {
     return !signal.aborted; // no file for this end of it: the next look tells
+  } finally {
+    for (const event of ["connection", "drop"]) server.off(event, accept);
   }
 }
