@@ -155,6 +155,7 @@ function poolOfStuck(options: { workers: number; stopMs: number }) {
   const pool = new EnginePool({
     backend: "wasm",
     allowedHosts: [],
+    encoderFiles: [],
     memoryBytes: 256e6,
     module: new URL("../stuck_engine.ts", import.meta.url),
     onLost: (reason) => lost.push(reason),
