@@ -223,6 +223,7 @@ function sendInference(server: Server): ModelHandler<typeof inferRoute> {
   return async (c) => {
     const { model: name, version }: Named = c.req.valid("param");
     const model = server.models.loaded(name, version);
+    using _held = server.models.hold(model);
     const { request, results } = await infer(c, server, model);
     const { outputs, tensors } = encodeOutputs(model, results, request);
     const document = {

@@ -45,7 +45,7 @@ const COMMENT_EVERY_MS = 15_000;
 const listRoute = createRoute({
   method: "get",
   path: "/v1/jobs",
-  summary: "The latest jobs",
+  summary: "Jobs by pages, the latest first",
   request: { query: jobQuerySchema },
   responses: {
     200: json("Jobs, latest first", jobListSchema),
@@ -148,6 +148,17 @@ const logRoute = fileRoute("log", {
   query: {},
 });
 
+const removeRoute = createRoute({
+  method: "delete",
+  path: "/v1/jobs/{id}",
+  summary: "Remove a job that has ended, and its files; its model stays",
+  request: { params },
+  responses: {
+    204: { description: "Removed" },
+    ...failures(400, 404, 409),
+  },
+});
+
 /** Routes under `/v1/jobs`. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
 export function jobRoutes(server: Server) {
@@ -161,15 +172,16 @@ export function jobRoutes(server: Server) {
     .openapi(resultRoute, sendResult(jobs))
     .openapi(heatmapRoute, sendHeatmap(jobs))
     .openapi(regionsRoute, sendRegions(jobs))
-    .openapi(logRoute, sendLog(jobs));
+    .openapi(logRoute, sendLog(jobs))
+    .openapi(removeRoute, removeJob(jobs));
 }
 
 type Handler<Route extends RouteConfig> = RouteHandler<Route, Env>;
 
 function listJobs(jobs: Jobs): Handler<typeof listRoute> {
   return async (c) => {
-    const found = await jobs.list(c.req.valid("query").state);
-    return c.json({ jobs: found.map(jobDocument) }, 200);
+    const { jobs: found, next } = await jobs.list(c.req.valid("query"));
+    return c.json({ jobs: found.map(jobDocument), next }, 200);
   };
 }
 
@@ -254,6 +266,13 @@ function sendLog(jobs: Jobs): Handler<typeof logRoute> {
     return c.body(await jobs.openLog(job), 200, {
       "content-type": "application/x-ndjson",
     });
+  };
+}
+
+function removeJob(jobs: Jobs): Handler<typeof removeRoute> {
+  return async (c) => {
+    await jobs.remove(c.req.valid("param").id);
+    return c.body(null, 204);
   };
 }
 

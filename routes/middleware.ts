@@ -68,23 +68,6 @@ export function headed(): MiddlewareHandler<Env> {
   };
 }
 
-const WITHOUT_BODY = [204, 205, 304];
-
-/**
- * Wraps `handle` so that answers to HEAD have no Content-Length: for an answer
- * without a body Deno sends 0, which is not the length of GET's answer.
- */
-export function unmeasured<Rest extends unknown[]>(
-  handle: (request: Request, ...rest: Rest) => Response | Promise<Response>,
-): typeof handle {
-  return async function answer(request, ...rest) {
-    const response = await handle(request, ...rest);
-    const hasBody = !WITHOUT_BODY.includes(response.status);
-    if (request.method !== "HEAD" || !hasBody) return response;
-    return new Response(ReadableStream.from([]), response);
-  };
-}
-
 // Paths without secrets, which probes and browsers request without a token.
 const OPEN =
   /^\/(|livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;

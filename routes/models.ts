@@ -98,7 +98,10 @@ export function modelRoutes({ models }: Server) {
         c.json(document(await models.load(c.req.valid("param").name)), 200),
     )
     .openapi(
-      actionRoute("unload", "Free a model; it stays in the folder"),
+      actionRoute(
+        "unload",
+        "Free a model in this server; it stays in the folder",
+      ),
       async (c) =>
         c.json(document(await models.unload(c.req.valid("param").name)), 200),
     )

@@ -73,6 +73,11 @@ export class NotReadyError extends RefusalError {
   override name = "NotReadyError";
 }
 
+/** The engine was ended because of other work: any other engine can do this. */
+export class EngineStoppedError extends NotReadyError {
+  override name = "EngineStoppedError";
+}
+
 /** The request exceeded its time limit. */
 export class DeadlineError extends RefusalError {
   override name = "DeadlineError";

@@ -104,6 +104,10 @@ export const textOptionsSchema = closedObject({
     }),
 });
 
+// What JSON Schema can say of fields that exclude each other.
+const ONE_NAME = { oneOf: [{ required: ["uri"] }, { required: ["path"] }] };
+const ONE_CONFIGURATION = { not: { required: ["preset", "config"] } };
+
 /** An image by name instead of by its bytes. */
 export const classifyByNameSchema = closedObject({
   uri: text.optional().openapi({
@@ -115,7 +119,7 @@ export const classifyByNameSchema = closedObject({
     example: "cohort/a.tif",
   }),
   ...optionShape,
-}).openapi("ClassifyByName");
+}).openapi("ClassifyByName", ONE_NAME);
 
 const regionShape = {
   x: z.number(),
@@ -198,6 +202,8 @@ export const modelListSchema = z.object({
 export const jobSchema = z.object({
   id: z.string(),
   kind: z.enum(["train", "classify", "batch"]),
+  model: z.string(),
+  request: z.record(z.string(), z.unknown()),
   state: z.enum(JOB_STATES),
   progress: z.record(z.string(), z.number()).nullable(),
   attempts: z.number(),
@@ -208,12 +214,26 @@ export const jobSchema = z.object({
   links: z.record(z.string(), z.string()),
 }).openapi("Job") satisfies z.ZodType<JobDocument>;
 
-export const jobListSchema = z.object({ jobs: z.array(jobSchema) })
-  .openapi("Jobs");
+export const jobListSchema = z.object({
+  jobs: z.array(jobSchema),
+  next: z.string().nullable().openapi({
+    description: '"before" of the next page; null at the end',
+  }),
+}).openapi("Jobs");
+
+/** Most jobs of a page, and as many if a request does not say. */
+export const JOBS_LISTED = 200;
 
 export const jobQuerySchema = z.object({
   state: z.enum(JOB_STATES).optional(),
+  limit: number.pipe(z.number().int().min(1).max(JOBS_LISTED)).optional()
+    .openapi({ type: "integer", minimum: 1, maximum: JOBS_LISTED }),
+  before: z.uuid().optional().openapi({
+    description: "List jobs that were accepted before this one",
+  }),
 });
+
+export type JobQuery = z.infer<typeof jobQuerySchema>;
 
 /** A table of images to classify one after the other. */
 export const batchSchema = closedObject({
@@ -244,7 +264,7 @@ export const trainSchema = closedObject({
   }),
   epochs: configSchema.shape.training.shape.epochs.max(100_000).optional(),
   seed: optionShape.seed,
-}).openapi("Train");
+}).openapi("Train", ONE_CONFIGURATION);
 
 /** Result of a training job. */
 export const trainedSchema = z.object({
@@ -264,7 +284,7 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   closedObject({
     kind: z.literal("train"),
     ...trainSchema.shape,
-  }),
+  }).openapi(ONE_CONFIGURATION),
   closedObject({
     kind: z.literal("batch"),
     ...batchSchema.shape,
@@ -272,7 +292,7 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   closedObject({
     kind: z.literal("classify"),
     ...classifyByNameSchema.shape,
-  }),
+  }).openapi(ONE_NAME),
 ]).openapi("NewJob");
 
 export type ClassifyByName = z.infer<typeof classifyByNameSchema>;

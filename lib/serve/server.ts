@@ -34,6 +34,8 @@ export interface ServerOptions {
    * without symbolic links.
    */
   encoderFiles?: readonly string[];
+  /** Folder of jobs, uploads and the default; if omitted, in that of models. */
+  state?: string | undefined;
   /** Data folders: requests may name files in them. */
   dataRoots: readonly string[];
   /** Hosts that images may be fetched from. */
@@ -76,7 +78,7 @@ export interface Server {
   close(isEnd?: boolean): void;
 }
 
-// Inside the folder of models, so that a finished run can be renamed into it.
+// Inside the folder of models, where it is not said to be elsewhere.
 const STATE_FOLDER = ".server";
 // A heartbeat each second; a lease expires after five seconds without one.
 const BEAT_MS = 1000, LEASE_MS = 5000;
@@ -114,7 +116,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log,
     get notReady() {
       if (draining.signal.aborted) return "the server is stopping";
-      if (engine.status) return models.defaultFault;
+      if (engine.status) return models.notReady;
       return engine.failure ?? "the engine is being started";
     },
     draining: draining.signal,
@@ -140,7 +142,9 @@ async function putTogether(options: ServerOptions) {
   const { limits, log, allowedHosts, encoderFiles = [] } = options;
   const { bytes: memoryBytes } = options.memory ?? new Memory();
   const modelFolder = await Deno.realPath(options.models);
-  const state = join(modelFolder, STATE_FOLDER);
+  const state = options.state === undefined
+    ? join(modelFolder, STATE_FOLDER)
+    : await Deno.realPath(options.state);
   const jobFolder = join(state, "jobs");
   await mkdir(jobFolder, { recursive: true });
   const sources = await Sources.open({
@@ -165,6 +169,7 @@ async function putTogether(options: ServerOptions) {
     encoderFiles,
     memoryBytes,
     workers: options.workers,
+    stopMs: limits.stopMs,
     ...(options.engineModule && { module: options.engineModule }),
     onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
     onLost(reason) {
@@ -184,12 +189,14 @@ async function putTogether(options: ServerOptions) {
     limits,
     onClassified: ({ model, timings, bytesRead }) =>
       metrics.classified({ model: model.name, timings, bytesRead }),
+    onEnd: (model, outcome) => metrics.classification(model, outcome),
   });
   const metrics = new ServerMetrics({
     pending: () => predictor.pending,
     gpuBytes: () => engine.gpuBytes(),
+    engines: () => engine.states,
     jobs: () => store.counts(),
-  });
+  }, limits.pending);
   const runner = new JobRunner({
     store,
     messages,
@@ -204,6 +211,7 @@ async function putTogether(options: ServerOptions) {
       messages,
     }),
     isReady: () => engine.status !== undefined,
+    onEnd: (kind, state) => metrics.jobEnded(kind, state),
     beatMs: BEAT_MS,
   });
   const jobs = new Jobs({ store, runner, models, sources, messages });

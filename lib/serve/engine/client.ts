@@ -14,11 +14,13 @@ import type {
   EngineStatus,
 } from "./protocol.ts";
 import { withSignal } from "../../image/bytes/with_signal.ts";
-import { NotReadyError } from "../errors.ts";
+import { EngineStoppedError, NotReadyError } from "../errors.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 
 /** Options of {@linkcode EngineClient}. */
 export interface EngineClientOptions extends EngineSetup {
+  /** Longest that the Worker may run on after its work was given up, ms. */
+  stopMs: number;
   /** Module of the Worker; a test may replace it by one that fails. */
   module?: URL;
   /** Called with the reason when the engine is lost. */
@@ -37,6 +39,7 @@ export class EngineClient {
   readonly #options: EngineClientOptions;
   readonly #models = new Map<string, string>(); // path by SHA-256
   #busy = 0;
+  #givenUp = 0;
   #calls: WorkerCalls<EngineMethods, EngineEvent> | undefined;
   #status: EngineStatus | undefined;
   #failure: string | undefined;
@@ -63,6 +66,11 @@ export class EngineClient {
   /** Number of unanswered classifications. */
   get busy(): number {
     return this.#busy;
+  }
+
+  /** True while it computes what nobody waits for. */
+  get isGivenUp(): boolean {
+    return this.#givenUp > 0;
   }
 
   /**
@@ -130,7 +138,28 @@ export class EngineClient {
     this.#busy++;
     const answer = this.#call((calls) => calls.call("classify", task, signal))
       .finally(() => this.#busy--); // only once the Worker is done with it
-    return await withSignal(answer, signal);
+    const giveUp = () => this.#endLater(answer);
+    signal.addEventListener("abort", giveUp);
+    try {
+      return await withSignal(answer, signal);
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  /** Ends the Worker if work that was given up does not end in time. */
+  async #endLater(work: Promise<unknown>): Promise<void> {
+    const calls = this.#calls;
+    const { stopMs } = this.#options;
+    const timer = setTimeout(() => {
+      if (calls) {
+        this.#lose(calls, "it did not stop in time", EngineStoppedError);
+      }
+    }, stopMs);
+    this.#givenUp++;
+    await work.catch(() => {}); // nobody waits for it
+    this.#givenUp--;
+    clearTimeout(timer);
   }
 
   /** Bytes of GPU buffers in use. */
@@ -173,13 +202,17 @@ export class EngineClient {
   }
 
   /** Drops a Worker that cannot continue and starts another. */
-  #lose(calls: WorkerCalls<EngineMethods, EngineEvent>, reason: string): void {
+  #lose(
+    calls: WorkerCalls<EngineMethods, EngineEvent>,
+    reason: string,
+    Lost = NotReadyError,
+  ): void {
     if (this.#calls !== calls || this.#closed) return; // already replaced
     if (!this.#status) return calls.close(new EngineError(reason)); // makes start() fail
     this.#calls = undefined;
     this.#status = undefined;
     this.#failure = reason;
-    calls.close(new NotReadyError(`The engine was lost: ${reason}`));
+    calls.close(new Lost(`The engine was lost: ${reason}`));
     this.#options.onLost?.(reason);
     this.#startLater();
   }

@@ -27,6 +27,8 @@ export interface ClassifyTask {
    * refused.
    */
   maxPixels: number;
+  /** Most blocks that the view of the whole image may be read from. */
+  maxBlocks: number;
   /** A caller waits for the answer, so it runs before the images of jobs. */
   urgent: boolean;
 }

@@ -14,6 +14,7 @@ import {
   type OpenedImage,
   openForModel,
 } from "../../eval/classify.ts";
+import { blocksOfWhole } from "../../image/views.ts";
 import { BlockCache } from "../../image/pyramids/block_cache.ts";
 import { Memory } from "../../memory.ts";
 import { readCheckpoint } from "../../model/checkpoint.ts";
@@ -114,8 +115,9 @@ async function open(
   signal: AbortSignal,
 ): Promise<OpenTask> {
   const { path, alone, maxPixels, mpp } = task;
+  const model = modelOf(task);
   try {
-    const image = await openForModel(path, modelOf(task), {
+    const image = await openForModel(path, model, {
       alone,
       maxPixels,
       heldPixels: memory.heldPixels,
@@ -124,10 +126,32 @@ async function open(
       fetch: fetchImage,
       signal,
     });
+    try {
+      assertFewBlocks(image, model, task);
+    } catch (error) {
+      image.file.close();
+      throw error;
+    }
     return { task, image };
   } catch (error) {
     throw named(error, task);
   }
+}
+
+/** @throws {ImageError} If its whole view is read from too many blocks. */
+function assertFewBlocks(
+  { seen }: OpenedImage,
+  { config }: Model,
+  { path, maxBlocks, urgent }: ClassifyTask,
+): void {
+  const blocks = blocksOfWhole(seen, config.view.scale1) ?? 0;
+  if (blocks <= maxBlocks) return;
+  const remedy = urgent
+    ? 'ask for a job with "Prefer: respond-async", or store smaller levels in it'
+    : "store smaller levels in it";
+  throw new ImageError(
+    `Cannot classify ${path}: its overview is read from ${blocks} blocks, and at most ${maxBlocks} are allowed; ${remedy} (deno task pyramid)`,
+  );
 }
 
 function modelOf({ model: sha256 }: ClassifyTask): Model {

@@ -13,7 +13,7 @@ import { DataError, ImageError } from "../../errors.ts";
 import type { ModelClassification } from "../../eval/classification.ts";
 import { writeFileAtomically, writeJson } from "../../files.ts";
 import type { ClassifyWorkOptions } from "./classify.ts";
-import { ForbiddenError, InputError } from "../errors.ts";
+import { DeadlineError, ForbiddenError, InputError } from "../errors.ts";
 import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
 import type { JobWork } from "./runner.ts";
 import type { Messages } from "../redaction.ts";
@@ -62,6 +62,7 @@ export function batchWork(options: BatchWorkOptions): JobWork {
     const request = job.request as BatchJobRequest;
     const { manifest, model: name, heatmaps, ...how } = request;
     const model = options.models.loaded(name);
+    using _held = options.models.hold(model); // one model for the whole table
     const images = await readBatch(manifest);
     const file = join(folder, RESULTS_FILE);
     await mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
@@ -152,7 +153,7 @@ async function classifyRow(
     if (file !== undefined) await writeFileAtomically(file, heatmap!);
     return { source: image, ...result };
   } catch (error) {
-    const ofImage = [ImageError, ForbiddenError, InputError]
+    const ofImage = [ImageError, ForbiddenError, InputError, DeadlineError]
       .some((kind) => error instanceof kind);
     if (!ofImage || signal.aborted) throw error;
     return { source: image, error: messages.of(error as Error) };

@@ -19,16 +19,15 @@ import {
 } from "../errors.ts";
 import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./files.ts";
 import type { JobRunner } from "./runner.ts";
-import type {
-  Idempotency,
-  Job,
-  JobKind,
-  JobState,
-  JobStore,
-  NewJob,
-} from "./store.ts";
+import type { Idempotency, Job, JobKind, JobStore, NewJob } from "./store.ts";
 import type { HowToClassify } from "../predictor.ts";
-import type { BatchRequest, ClassifyByName, TrainRequest } from "../schemas.ts";
+import {
+  type BatchRequest,
+  type ClassifyByName,
+  type JobQuery,
+  JOBS_LISTED,
+  type TrainRequest,
+} from "../schemas.ts";
 import { RUN_FOLDER, type TrainJobRequest } from "./train.ts";
 import type { Upload } from "../intake/uploads.ts";
 
@@ -62,8 +61,6 @@ interface Asked extends AcceptOptions {
 interface Checked extends Pick<NewJob, "request" | "model"> {
   id?: string;
 }
-
-const LISTED = 200;
 
 /** The jobs of the server. */
 export class Jobs {
@@ -158,8 +155,18 @@ export class Jobs {
     return found(await this.#options.store.get(id));
   }
 
-  async list(state: JobState | undefined): Promise<Job[]> {
-    return await this.#options.store.list({ state, limit: LISTED });
+  /** A page of jobs, the latest first, and the `before` of the next page. */
+  async list(
+    { state, before, limit = JOBS_LISTED }: JobQuery,
+  ): Promise<{ jobs: Job[]; next: string | null }> {
+    const jobs = await this.#options.store.list({
+      state,
+      before,
+      limit: limit + 1,
+    });
+    const isMore = jobs.length > limit;
+    if (isMore) jobs.pop();
+    return { jobs, next: isMore ? jobs.at(-1)!.id : null };
   }
 
   /** Ends a waiting job, or stops a running one at its next step. */
@@ -239,6 +246,23 @@ export class Jobs {
     return job.state === "succeeded"
       ? await openFile(join(this.#options.models.placeOf(name), LOG_FILE))
       : await this.open(job, RUN_FOLDER, LOG_FILE);
+  }
+
+  /**
+   * Removes a job that has ended, with its files; a model that it trained
+   * stays.
+   *
+   * @throws {ConflictError} If it has not ended.
+   */
+  async remove(id: string): Promise<void> {
+    const { store } = this.#options;
+    const { state } = found(await store.get(id));
+    if (!await store.remove(id)) {
+      throw new ConflictError(
+        `The job is ${state}: cancel it before it is removed`,
+      );
+    }
+    await this.#removeFolder(id);
   }
 
   /**

@@ -29,6 +29,8 @@ export interface SqliteJobStoreOptions {
 
 // After so many attempts without progress the job itself is blamed.
 const MAX_SETBACKS = 10;
+// From so many on it runs alone: until then another job may be what crashes.
+const SUSPECT_SETBACKS = 3;
 const RETRY_AFTER_SECONDS = 10;
 
 const CLAIMABLE = `(state = 'queued' OR
@@ -64,12 +66,18 @@ export class SqliteJobStore implements JobStore {
   }
 
   async list(
-    { state, limit }: { state?: JobState | undefined; limit: number },
+    { state, before, limit }: {
+      state?: JobState | undefined;
+      before?: string | undefined;
+      limit: number;
+    },
   ): Promise<Job[]> {
     return await this.#jobs(
-      `WHERE :state IS NULL OR state = :state
+      `WHERE (:state IS NULL OR state = :state)
+         AND (:before IS NULL OR (createdAt, rowid) <
+           (SELECT createdAt, rowid FROM jobs WHERE id = :before))
        ORDER BY createdAt DESC, rowid DESC LIMIT :limit`,
-      { state: state ?? null, limit },
+      { state: state ?? null, before: before ?? null, limit },
     );
   }
 
@@ -86,11 +94,12 @@ export class SqliteJobStore implements JobStore {
   async claim(kinds: readonly JobKind[]): Promise<Job | undefined> {
     return await this.#transaction(() => {
       this.#endLostJobs();
+      const most = this.#claimableSetbacks();
       const [job] = this.#jobs(
-        `WHERE ${CLAIMABLE} AND kind IN (${
+        `WHERE ${CLAIMABLE} AND setbacks < :most AND kind IN (${
           kinds.map((kind) => `'${kind}'`).join(", ")
         }) ORDER BY createdAt, rowid LIMIT 1`,
-        { now: Date.now() },
+        { now: Date.now(), most },
       );
       if (job === undefined) return undefined;
       this.#run(
@@ -175,6 +184,14 @@ export class SqliteJobStore implements JobStore {
     });
   }
 
+  async remove(id: string): Promise<boolean> {
+    const rows = await this.#all(
+      "DELETE FROM jobs WHERE id = :id AND finishedAt IS NOT NULL RETURNING id",
+      { id },
+    );
+    return rows.length > 0;
+  }
+
   async prune(date: Date): Promise<string[]> {
     const rows = await this.#all(
       "DELETE FROM jobs WHERE finishedAt < :date RETURNING id",
@@ -231,6 +248,20 @@ export class SqliteJobStore implements JobStore {
     throw new ConflictError(
       "This Idempotency-Key was used for another request: send a new key",
     );
+  }
+
+  /**
+   * Jobs with fewer setbacks may be claimed now: none beside a job that must
+   * run alone, and none that must beside any other.
+   */
+  #claimableSetbacks(): number {
+    const [running] = this.#all(
+      `SELECT MAX(setbacks) AS setbacks FROM jobs
+       WHERE state = 'running' AND leaseUntil >= :now`,
+      { now: Date.now() },
+    );
+    if (running?.setbacks == null) return MAX_SETBACKS;
+    return Number(running.setbacks) > SUSPECT_SETBACKS ? 0 : SUSPECT_SETBACKS;
   }
 
   /** Checks that no other job is training a model of the same name. */

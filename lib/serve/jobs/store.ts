@@ -91,10 +91,14 @@ export interface JobStore {
    * @throws {ConflictError} If the key was used for another request.
    */
   find(idempotency: Idempotency): Promise<Job | undefined>;
-  /** Jobs, the latest first. */
-  list(options: { state?: JobState | undefined; limit: number }): Promise<
-    Job[]
-  >;
+  /** Jobs, the latest first; with `before` those accepted before that job. */
+  list(
+    options: {
+      state?: JobState | undefined;
+      before?: string | undefined;
+      limit: number;
+    },
+  ): Promise<Job[]>;
   counts(): Promise<Record<JobState, number>>;
   /** Claims the oldest job that waits or whose lease has expired. */
   claim(kinds: readonly JobKind[]): Promise<Job | undefined>;
@@ -115,6 +119,8 @@ export interface JobStore {
    * @throws {ConflictError} If another job trains a model of its name.
    */
   resume(id: string): Promise<Job | undefined>;
+  /** Deletes a job that has ended; false if it has not. */
+  remove(id: string): Promise<boolean>;
   /** Deletes jobs that ended before `date`, and returns their ids. */
   prune(date: Date): Promise<string[]>;
   close(): void;

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import type { BackendChoice } from "../../engine/select.ts";
 import { EngineError } from "../../errors.ts";
-import { moveIntoPlace, writeJson } from "../../files.ts";
+import { moveFolder, writeJson } from "../../files.ts";
 import type { Config } from "../../model/config.ts";
 import type { TrainResult } from "../../train/trainer.ts";
 import type { EnginePool } from "../engine/pool.ts";
@@ -70,7 +70,7 @@ export function trainWork(options: TrainWorkOptions): JobWork {
       await writeJson(join(run, JOB_FILE), { id: job.id });
       if (models.isTaken(name)) throw nameTaken(name); // taken meanwhile
       await context.assertHeld();
-      await moveIntoPlace(run, models.placeOf(name));
+      await moveFolder(run, models.placeOf(name));
     }
     await models.refresh();
   };

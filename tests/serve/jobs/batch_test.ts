@@ -38,7 +38,10 @@ Deno.test("a batch that was cut off continues behind its last whole line", async
         heatmaps: false,
       };
       const work = batchWork({
-        models: { loaded: () => ({}) } as unknown as ModelRegistry,
+        models: {
+          loaded: () => ({}),
+          hold: () => ({ [Symbol.dispose]() {} }),
+        } as unknown as ModelRegistry,
         images: {
           named: ({ path, name }: { path: string; name: string }) => ({
             path,

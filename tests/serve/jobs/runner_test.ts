@@ -26,7 +26,10 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
     log: Log = () => {},
   ) => {
     const work = batchWork({
-      models: { loaded: () => ({}) } as unknown as ModelRegistry,
+      models: {
+        loaded: () => ({}),
+        hold: () => ({ [Symbol.dispose]() {} }),
+      } as unknown as ModelRegistry,
       images: {
         named: () => ({ async [Symbol.asyncDispose]() {} }),
       } as unknown as Images,
@@ -43,6 +46,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
       folder,
       beatMs,
       isReady: () => true,
+      onEnd() {},
       log,
       works: { classify: work, batch: work, train: work },
       messages: new Messages([]),
