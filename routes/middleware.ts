@@ -168,19 +168,23 @@ export function unpacked(): MiddlewareHandler<Env> {
   };
 }
 
+// Only the JSON of an inference holds images.
+const INFERENCE = /^\/v2\/models\/.*\/infer$/;
+
 /** Reads JSON bodies into memory within their limit; images are streamed. */
 export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
-  const { jsonBytes, pace } = limits;
-  const tooLarge =
-    `The JSON body has more than ${jsonBytes} bytes: send less at a time`;
+  const { jsonBytes, requestBytes, pace } = limits;
   return async function boundJson(c, next) {
     const { body, signal } = c.req.raw;
     if (body !== null && isJson(c.req.header("content-type") ?? "")) {
-      if ((announcedBytes(c) ?? 0) > jsonBytes) {
+      const mostBytes = INFERENCE.test(c.req.path) ? jsonBytes : requestBytes;
+      const tooLarge =
+        `The JSON body has more than ${mostBytes} bytes: send less at a time`;
+      if ((announcedBytes(c) ?? 0) > mostBytes) {
         throw new TooLargeError(tooLarge);
       }
       const chunks = chunksOf(body, {
-        mostBytes: jsonBytes,
+        mostBytes,
         pace,
         tooLarge,
         signal,

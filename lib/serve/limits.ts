@@ -10,8 +10,10 @@ import type { Pace } from "./intake/paced_body.ts";
 export interface Limits {
   /** Most bytes of an uploaded image. */
   uploadBytes: number;
-  /** Most bytes of a JSON body, which is held in memory. */
+  /** Most bytes of the JSON of an inference, which may hold images. */
   jsonBytes: number;
+  /** Most bytes of any other JSON body: names, options, a configuration. */
+  requestBytes: number;
   /** Most pixels of an image that must be decoded whole. */
   maxPixels: number;
   /** Most classifications that wait or run; more are refused with 429. */
@@ -36,6 +38,7 @@ export interface Limits {
 export const DEFAULT_LIMITS: Limits = {
   uploadBytes: 4 * 2 ** 30, // a slide is gigabytes; it goes to disk
   jsonBytes: 16 * 2 ** 20,
+  requestBytes: 256 * 2 ** 10,
   maxPixels: 2 ** 26, // 256 MiB as RGBA
   pending: 64,
   queuedJobs: 100,
