@@ -5,7 +5,7 @@
  */
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import type { Accepted, Jobs } from "../lib/serve/jobs/jobs.ts";
+import type { Accepted, AcceptOptions, Jobs } from "../lib/serve/jobs/jobs.ts";
 import {
   batchSchema,
   type NewJobRequest,
@@ -50,44 +50,45 @@ export function acceptRoutes({ jobs }: Server) {
     .openapi(
       acceptRoute("/v1/train", trainSchema, "Train a model"),
       async (c) =>
-        answer(c, await jobs.train(c.req.valid("json"), { key: keyOf(c) })),
+        answer(c, await jobs.train(c.req.valid("json"), optionsOf(c))),
     )
     .openapi(
       acceptRoute("/v1/batch", batchSchema, "Classify the images of a table"),
       async (c) =>
-        answer(c, await jobs.batch(c.req.valid("json"), { key: keyOf(c) })),
+        answer(c, await jobs.batch(c.req.valid("json"), optionsOf(c))),
     )
     .openapi(
       acceptRoute("/v1/jobs", newJobSchema, "Any job, by its kind"),
-      async (c) => answer(c, await accept(jobs, c.req.valid("json"), keyOf(c))),
+      async (c) =>
+        answer(c, await accept(jobs, c.req.valid("json"), optionsOf(c))),
     );
 }
 
 function accept(
   jobs: Jobs,
   job: NewJobRequest,
-  key: string | undefined,
+  options: AcceptOptions,
 ): Promise<Accepted> {
   switch (job.kind) {
     case "train": {
       const { kind: _, ...request } = job;
-      return jobs.train(request, { key });
+      return jobs.train(request, options);
     }
     case "batch": {
       const { kind: _, ...request } = job;
-      return jobs.batch(request, { key });
+      return jobs.batch(request, options);
     }
     case "classify": {
       const { kind: _, ...request } = job;
-      return jobs.classifyNamed(request, { key });
+      return jobs.classifyNamed(request, options);
     }
     default:
       return job satisfies never;
   }
 }
 
-function keyOf(c: Context<Env>): string | undefined {
-  return c.req.header("idempotency-key");
+function optionsOf(c: Context<Env>): AcceptOptions {
+  return { key: c.req.header("idempotency-key"), signal: c.req.raw.signal };
 }
 
 function answer(c: Context<Env>, { job, isNew }: Accepted) {

@@ -121,7 +121,7 @@ export async function openImage(
         signatures.some((signature) => startsWith(head, signature))
       );
     if (reader === undefined) {
-      throw new ImageFormatError(unknownFormat(path, head));
+      throw new ImageFormatError(unknownFormat(path));
     }
     await named(
       path,
@@ -176,11 +176,10 @@ async function named<T>(
   }
 }
 
-function unknownFormat(path: string, head: Uint8Array): string {
-  const bytes = [...head.subarray(0, 8)]
-    .map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+/** Shows no byte of the file: a request may name any file of a server. */
+function unknownFormat(path: string): string {
   const formats = readers.map((reader) => reader.format).join(", ");
-  return `Cannot open ${path} as an image: it starts with the bytes ${bytes}, the signature of none of ${formats}`;
+  return `Cannot open ${path} as an image: it begins with the signature of none of ${formats}`;
 }
 
 /** The bytes match `signature`; "?" matches any byte. */

@@ -22,6 +22,7 @@ import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
 import { Sources } from "./intake/allowed_sources.ts";
 import { SqliteJobStore } from "./jobs/sqlite_store.ts";
+import { Tables } from "./tables/tables.ts";
 import { trainWork } from "./jobs/train.ts";
 import { Uploads } from "./intake/uploads.ts";
 
@@ -142,6 +143,7 @@ async function putTogether(options: ServerOptions) {
     roots: options.dataRoots,
     hosts: allowedHosts,
   });
+  const tables = new Tables({ roots: sources.roots, hosts: allowedHosts });
   const messages = new Messages([...sources.roots, modelFolder, jobFolder]);
   const uploads = await Uploads.open(join(state, "uploads"), limits);
   const images = new Images(sources, uploads);
@@ -187,7 +189,7 @@ async function putTogether(options: ServerOptions) {
     works: worksOf({ ...options, memoryBytes }, {
       engine,
       models,
-      sources,
+      tables,
       images,
       predictor,
       messages,
@@ -195,7 +197,14 @@ async function putTogether(options: ServerOptions) {
     isReady: () => engine.status !== undefined,
     beatMs: BEAT_MS,
   });
-  const jobs = new Jobs({ store, runner, models, sources, messages });
+  const jobs = new Jobs({
+    store,
+    runner,
+    models,
+    sources,
+    tables,
+    messages,
+  });
   return {
     engine,
     models,
@@ -216,19 +225,19 @@ function worksOf(
   { backend, allowedHosts, limits, memoryBytes, trainModule }:
     & ServerOptions
     & { memoryBytes: number },
-  { engine, models, sources, images, predictor, messages }:
+  { engine, models, tables, images, predictor, messages }:
     & Pick<Server, "engine" | "models" | "images" | "predictor" | "messages">
-    & { sources: Sources },
+    & { tables: Tables },
 ) {
   return {
     classify: classifyWork({ images, models, predictor }),
-    batch: batchWork({ images, models, predictor, messages }),
+    batch: batchWork({ images, models, predictor, messages, tables }),
     train: trainWork({
       backend,
       allowedHosts,
       engine,
       models,
-      sources,
+      tables,
       module: trainModule,
       maxPixels: limits.maxPixels,
       stopMs: limits.stopMs,

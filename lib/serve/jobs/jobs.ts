@@ -48,10 +48,12 @@ export interface Accepted {
 export interface AcceptOptions {
   /** The caller's Idempotency-Key. */
   key?: string | undefined;
+  /** Aborts when the caller leaves. */
+  signal: AbortSignal;
 }
 
 /** A request for a job, as sent. */
-interface Asked extends AcceptOptions {
+interface Asked extends Pick<AcceptOptions, "key"> {
   kind: JobKind;
   request: unknown;
   /** Hash of the uploaded image. */
@@ -85,7 +87,7 @@ export class Jobs {
   async classifyUpload(
     upload: Upload,
     how: HowToClassify & { model?: string | undefined },
-    { key }: AcceptOptions,
+    { key }: Pick<AcceptOptions, "key">,
   ): Promise<Accepted> {
     const { models, runner } = this.#options;
     const asked = { ...how, upload: upload.name };
@@ -106,7 +108,7 @@ export class Jobs {
   /** Accepts an image that the request names. */
   async classifyNamed(
     asked: ClassifyByName,
-    { key }: AcceptOptions,
+    { key }: Pick<AcceptOptions, "key">,
   ): Promise<Accepted> {
     return await this.#accept(
       { kind: "classify", request: asked, key },
@@ -121,7 +123,7 @@ export class Jobs {
    */
   async isKnown(
     request: ClassifyByName,
-    { key }: AcceptOptions,
+    { key }: Pick<AcceptOptions, "key">,
   ): Promise<boolean> {
     return await this.#find({ kind: "classify", request, key }) !== undefined;
   }
@@ -129,25 +131,25 @@ export class Jobs {
   /** Accepts a table of images. */
   async batch(
     asked: BatchRequest,
-    { key }: AcceptOptions,
+    { key, signal }: AcceptOptions,
   ): Promise<Accepted> {
     return await this.#accept(
       { kind: "batch", request: asked, key },
-      async () => ({ request: await this.#checks.batch(asked) }),
+      async () => ({ request: await this.#checks.batch(asked, signal) }),
     );
   }
 
   /** Accepts a model to train. */
   async train(
     asked: TrainRequest,
-    { key }: AcceptOptions,
+    { key, signal }: AcceptOptions,
   ): Promise<Accepted> {
     const { models } = this.#options;
     const { name } = asked;
     return await this.#accept(
       { kind: "train", request: asked, key },
       async () => ({
-        request: await this.#checks.run(asked),
+        request: await this.#checks.run(asked, signal),
         model: { name, isTaken: () => models.isTaken(name) },
       }),
     );

@@ -15,7 +15,7 @@ import { RESULT_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
 import type { ModelRegistry } from "../models.ts";
 import type { TrainEvent, TrainMethods } from "./train_protocol.ts";
-import type { Sources } from "../intake/allowed_sources.ts";
+import type { Tables } from "../tables/tables.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 
 /** Request of a training job, checked when it was accepted. */
@@ -35,7 +35,7 @@ export interface TrainWorkOptions {
   memoryBytes: number;
   engine: EnginePool;
   models: ModelRegistry;
-  sources: Sources;
+  tables: Tables;
   /** Longest that a step may run after the job was asked to stop, ms. */
   stopMs: number;
   /** Module of the training Worker; a test may replace it. */
@@ -51,14 +51,14 @@ const WORKER = new URL("./train_worker.ts", import.meta.url);
 
 /** Trains, then moves the finished run to the folder of models. */
 export function trainWork(options: TrainWorkOptions): JobWork {
-  const { models, sources } = options;
+  const { models, tables } = options;
   return async function trainJob(context) {
-    const { job, folder } = context;
+    const { job, folder, signal } = context;
     const { name, config, ...request } = job.request as TrainJobRequest;
     if (!await isPublished(models.placeOf(name), job.id)) {
       if (models.isTaken(name)) throw nameTaken(name);
       // The table may have changed after the job was accepted.
-      await sources.readManifest(request.data);
+      await tables.checkTraining(request.data, { config, signal });
       const run = join(folder, RUN_FOLDER);
       const result = await train(
         { name, config, ...request },

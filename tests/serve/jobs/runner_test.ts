@@ -9,6 +9,7 @@ import { Messages } from "../../../lib/serve/redaction.ts";
 import type { ModelRegistry } from "../../../lib/serve/models.ts";
 import type { Predictor } from "../../../lib/serve/predictor.ts";
 import { SqliteJobStore } from "../../../lib/serve/jobs/sqlite_store.ts";
+import { Tables } from "../../../lib/serve/tables/tables.ts";
 import { eventually, within } from "../../waiting.ts";
 
 const LEASE_MS = 100;
@@ -31,6 +32,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
         named: () => ({ async [Symbol.asyncDispose]() {} }),
       } as unknown as Images,
       messages: new Messages([]),
+      tables: new Tables({ roots: [], hosts: [] }),
       predictor: {
         async classifyLater() {
           await ready;
