@@ -193,7 +193,7 @@ Deno.test("openImage refuses other files, by name and reason", async () => {
     [new URL(".", import.meta.url).pathname, /it is a folder/],
     ["/dev/null", /it is not a file/],
     [folder.write("empty.png", new Uint8Array(0)), /it is empty/],
-    [gif, /bytes 47 49 46 38 39 61.* none of PNG, JPEG, WebP, TIFF, BMP/],
+    [gif, /none of PNG, JPEG, WebP, TIFF, BMP/],
     [
       folder.write("b", new Uint8Array([0x89])),
       /begins with the signature of none/,
