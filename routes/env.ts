@@ -4,6 +4,7 @@
  * @module
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
+import type { HeldBody } from "../lib/serve/intake/body_room.ts";
 import { inputError } from "../lib/serve/schemas.ts";
 
 /** Set by the middleware. */
@@ -11,6 +12,8 @@ export interface Env {
   Variables: {
     /** The caller's X-Request-Id, or a generated one. */
     requestId: string;
+    /** What the request holds in memory of its body. */
+    heldBody: HeldBody;
   };
 }
 

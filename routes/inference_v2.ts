@@ -253,22 +253,27 @@ function metadata(model: ModelEntry) {
 /** Classifies every image of a request; one failure fails the request. */
 async function infer(
   c: Context<Env>,
-  { predictor, images, uploads, limits }: Server,
+  { predictor, images, uploads, limits, json }: Server,
   model: ModelEntry,
 ): Promise<{ request: InferRequest; results: ModelClassification[] }> {
   assertType(c.req.header("content-type"));
   using _place = predictor.enter();
   const { body, signal } = c.req.raw;
-  await using received = await receiveRequest({
-    body,
-    signal,
-    headerLength: c.req.header(HEADER_LENGTH),
-    announced: announcedBytes(c),
-  }, limits);
+  await using received = await receiveRequest(
+    {
+      body,
+      signal,
+      headerLength: c.req.header(HEADER_LENGTH),
+      announced: announcedBytes(c),
+      held: c.get("heldBody"),
+    },
+    limits,
+    json,
+  );
   await using held = new AsyncDisposableStack();
-  const { request, tensors } = received;
+  const { request } = received;
   const receiver = { images, uploads, limits, held };
-  const all = await receiveImages(request.inputs[0]!, tensors, receiver);
+  const all = await receiveImages(request.inputs[0]!, received, receiver);
   const { samples, draws, seed = 0 } = request.parameters ?? {};
   const classify = async (image: HeldImage, signal: AbortSignal) => {
     const how = { samples, draws, seed };

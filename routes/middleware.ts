@@ -168,18 +168,26 @@ export function unpacked(): MiddlewareHandler<Env> {
   };
 }
 
-// Only the JSON of an inference holds images.
+// Its handler reads the body, of which JSON is the beginning or all.
 const INFERENCE = /^\/v2\/models\/.*\/infer$/;
 
-/** Reads JSON bodies into memory within their limit; images are streamed. */
-export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
-  const { jsonBytes, requestBytes, pace } = limits;
+/**
+ * Reads JSON bodies into memory within their limits, and holds them until the
+ * request is answered; images are streamed.
+ */
+export function boundedJson(
+  { limits, bodies }: Server,
+): MiddlewareHandler<Env> {
+  const { requestBytes: mostBytes, pace } = limits;
+  const tooLarge =
+    `The JSON body has more than ${mostBytes} bytes: send less at a time`;
   return async function boundJson(c, next) {
+    using held = bodies.enter();
+    c.set("heldBody", held);
     const { body, signal } = c.req.raw;
-    if (body !== null && isJson(c.req.header("content-type") ?? "")) {
-      const mostBytes = INFERENCE.test(c.req.path) ? jsonBytes : requestBytes;
-      const tooLarge =
-        `The JSON body has more than ${mostBytes} bytes: send less at a time`;
+    const isRead = !INFERENCE.test(c.req.path) &&
+      isJson(c.req.header("content-type") ?? "");
+    if (body !== null && isRead) {
       if ((announcedBytes(c) ?? 0) > mostBytes) {
         throw new TooLargeError(tooLarge);
       }
@@ -189,7 +197,9 @@ export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
         tooLarge,
         signal,
       });
-      c.req.raw = new Request(c.req.raw, { body: await readBody(chunks) });
+      c.req.raw = new Request(c.req.raw, {
+        body: await readBody(chunks, held),
+      });
     }
     await next();
   };

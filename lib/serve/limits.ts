@@ -14,6 +14,8 @@ export interface Limits {
   jsonBytes: number;
   /** Most bytes of any other JSON body: names, options, a configuration. */
   requestBytes: number;
+  /** Most bytes of JSON of all requests that are being answered. */
+  heldBytes: number;
   /** Most pixels of an image that must be decoded whole. */
   maxPixels: number;
   /** Most classifications that wait or run; more are refused with 429. */
@@ -39,6 +41,7 @@ export const DEFAULT_LIMITS: Limits = {
   uploadBytes: 4 * 2 ** 30, // a slide is gigabytes; it goes to disk
   jsonBytes: 16 * 2 ** 20,
   requestBytes: 256 * 2 ** 10,
+  heldBytes: 64 * 2 ** 20,
   maxPixels: 2 ** 26, // 256 MiB as RGBA
   pending: 64,
   queuedJobs: 100,

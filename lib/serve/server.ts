@@ -10,6 +10,8 @@ import { Memory } from "../memory.ts";
 import { batchWork } from "./jobs/batch.ts";
 import { classifyWork } from "./jobs/classify.ts";
 import { EnginePool } from "./engine/pool.ts";
+import { JsonReader } from "./inference/json_reader.ts";
+import { BodyRoom } from "./intake/body_room.ts";
 import { Images } from "./intake/images.ts";
 import { JobRunner } from "./jobs/runner.ts";
 import type { JobStore } from "./jobs/store.ts";
@@ -56,6 +58,8 @@ export interface Server {
   readonly predictor: Predictor;
   readonly images: Images;
   readonly uploads: Uploads;
+  readonly bodies: BodyRoom;
+  readonly json: JsonReader;
   readonly jobs: Jobs;
   readonly metrics: ServerMetrics;
   readonly limits: Limits;
@@ -123,6 +127,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     close(isEnd) {
       stopLooking();
       parts.uploads.close();
+      parts.json.close();
       engine.close(isEnd);
       store.close();
     },
@@ -211,6 +216,8 @@ async function putTogether(options: ServerOptions) {
     predictor,
     images,
     uploads,
+    bodies: new BodyRoom(limits.heldBytes),
+    json: new JsonReader(),
     jobs,
     metrics,
     messages,

@@ -13,6 +13,7 @@ import type {
   EngineSetup,
   EngineStatus,
 } from "./protocol.ts";
+import { abandonRoom } from "../../image/decoding_room.ts";
 import { withSignal } from "../../image/bytes/with_signal.ts";
 import { NotReadyError } from "../errors.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
@@ -80,7 +81,9 @@ export class EngineClient {
     this.#calls = calls;
     try {
       const { backend, allowedHosts, memoryBytes } = this.#options;
-      const setup = { backend, allowedHosts, memoryBytes };
+      const { room, worker } = this.#options;
+      abandonRoom(room, worker); // of a Worker that was lost
+      const setup = { backend, allowedHosts, memoryBytes, room, worker };
       const status = await calls.call("start", setup);
       for (const [sha256, path] of this.#models) {
         // A model that was changed or removed meanwhile must not stop the

@@ -14,6 +14,7 @@ import {
   type OpenedImage,
   openForModel,
 } from "../../eval/classify.ts";
+import { DecodingRoom } from "../../image/decoding_room.ts";
 import { BlockCache } from "../../image/pyramids/block_cache.ts";
 import { Memory } from "../../memory.ts";
 import { readCheckpoint } from "../../model/checkpoint.ts";
@@ -43,6 +44,7 @@ let fetchImage: GuardedFetch;
 const models = new Map<string, Model>(); // by SHA-256
 let memory: Memory;
 let cache: BlockCache;
+let room: DecodingRoom;
 let running: Promise<unknown> = Promise.resolve(); // the current batch
 
 const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
@@ -60,7 +62,8 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
 });
 
 const send = answerCalls<EngineMethods, EngineEvent>({
-  async start({ backend, allowedHosts, memoryBytes }) {
+  async start({ backend, allowedHosts, memoryBytes, room: counters, worker }) {
+    room = new DecodingRoom({ counters, worker, bytes: memoryBytes });
     memory = new Memory(memoryBytes);
     cache = new BlockCache(memory.blockCacheBytes);
     fetchImage = guardedFetch(allowedHosts);
@@ -119,6 +122,7 @@ async function open(
       heldPixels: memory.heldPixels,
       mpp,
       cache,
+      room,
       fetch: fetchImage,
       signal,
     });

@@ -10,6 +10,8 @@ import {
   TooLargeError,
 } from "../errors.ts";
 
+import type { HeldBody } from "./body_room.ts";
+
 /** Slowest allowed pace of a body. */
 export interface Pace {
   /** Longest pause, ms. */
@@ -62,21 +64,33 @@ export async function* chunksOf(
   }
 }
 
-/** Reads a whole body into memory. */
+/**
+ * Reads a whole body into memory.
+ *
+ * @throws {BusyError} If `held` has no room for it.
+ */
 export async function readBody(
   chunks: AsyncIterable<Uint8Array>,
+  held: HeldBody,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const parts = await Array.fromAsync(chunks) as BlobPart[];
+  const parts: BlobPart[] = [];
+  for await (const chunk of chunks) {
+    held.add(chunk.length);
+    parts.push(chunk as Uint8Array<ArrayBuffer>);
+  }
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /** Reads a body piece by piece. */
 export class BodyReader implements AsyncDisposable {
   readonly #chunks: AsyncGenerator<Uint8Array>;
+  readonly #held: HeldBody;
   #rest: Uint8Array = new Uint8Array(); // received but not consumed
 
-  constructor(chunks: AsyncGenerator<Uint8Array>) {
+  /** @param held counts the pieces that are taken whole. */
+  constructor(chunks: AsyncGenerator<Uint8Array>, held: HeldBody) {
     this.#chunks = chunks;
+    this.#held = held;
   }
 
   /** Abandons the rest of the body. */
@@ -106,7 +120,7 @@ export class BodyReader implements AsyncDisposable {
 
   /** Reads the next `count` bytes in one piece; for small counts. */
   async take(count: number): Promise<Uint8Array<ArrayBuffer>> {
-    return await readBody(this.pieces(count));
+    return await readBody(this.pieces(count), this.#held);
   }
 
   /** @throws {InputError} If more follows. */
