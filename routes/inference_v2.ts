@@ -151,7 +151,7 @@ function inferRoute({ base, params }: Place) {
           [BYTES_TYPE]: { schema: binary },
         },
       },
-      ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504),
+      ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504, 507),
     },
   });
 }

@@ -66,7 +66,7 @@ const cancelRoute = createRoute({
   path: "/v1/jobs/{id}/cancel",
   summary: "Stop a job at its next step; saved work stays",
   request: { params },
-  responses: { 200: json("The job", jobSchema), ...failures(400, 404) },
+  responses: { 200: json("The job", jobSchema), ...failures(400, 404, 507) },
 });
 
 const resumeRoute = createRoute({
@@ -74,7 +74,7 @@ const resumeRoute = createRoute({
   path: "/v1/jobs/{id}/resume",
   summary: "Continue a cancelled or failed job",
   request: { params },
-  responses: { 202: acceptedJob, ...failures(400, 404, 409) },
+  responses: { 202: acceptedJob, ...failures(400, 404, 409, 507) },
 });
 
 /** Schemas of a job's file or stream, by content type. */

@@ -33,6 +33,7 @@ const DESCRIPTIONS = {
   502: "The server of an image failed or cannot be reached",
   503: "Not ready, or stopping",
   504: "The request exceeded its time limit",
+  507: "The server's disk is full",
 } as const;
 
 type Failure = keyof typeof DESCRIPTIONS;

@@ -39,7 +39,7 @@ const acceptRoute = <Path extends string, Schema extends z.ZodType>(
     },
     responses: {
       202: acceptedJob,
-      ...failures(400, 404, 408, 409, 413, 415, 429, 503),
+      ...failures(400, 404, 408, 409, 413, 415, 429, 503, 507),
     },
   });
 

@@ -12,6 +12,7 @@ import { classifyWork } from "./jobs/classify.ts";
 import { EnginePool } from "./engine/pool.ts";
 import { JsonReader } from "./inference/json_reader.ts";
 import { BodyRoom } from "./intake/body_room.ts";
+import { freeBytes } from "./intake/disk.ts";
 import { Images } from "./intake/images.ts";
 import { JobRunner } from "./jobs/runner.ts";
 import type { JobStore } from "./jobs/store.ts";
@@ -185,6 +186,7 @@ async function putTogether(options: ServerOptions) {
     pending: () => predictor.pending,
     gpuBytes: () => engine.gpuBytes(),
     jobs: () => store.counts(),
+    diskFree: () => freeBytes(state),
   });
   const runner = new JobRunner({
     store,

@@ -5,6 +5,7 @@ Deno.test("methods that callers invent share one label", async () => {
   const metrics = new ServerMetrics({
     pending: () => 0,
     gpuBytes: () => Promise.resolve(0),
+    diskFree: () => Promise.resolve(5e9),
     jobs: () => Promise.resolve({}),
   });
   for (const method of ["GET", "SPAM1", "SPAM2", "POST"]) {

@@ -4,8 +4,10 @@
  * @module
  */
 import {
+  BrokenBodyError,
   InputError,
   MediaTypeError,
+  RefusalError,
   StalledError,
   TooLargeError,
 } from "../errors.ts";
@@ -34,7 +36,7 @@ export interface BodyOptions {
  * Reads the chunks of a body. Only the time spent waiting for them counts
  * against the sender, not the time that the server itself takes.
  *
- * @throws {TooLargeError | StalledError}
+ * @throws {TooLargeError | StalledError | BrokenBodyError}
  */
 export async function* chunksOf(
   body: ReadableStream<Uint8Array>,
@@ -49,7 +51,10 @@ export async function* chunksOf(
       const earnedMs = stallMs + bytes / leastBytesPerSecond * 1000;
       const started = performance.now();
       const { done, value } = await inTime(
-        reader.read(),
+        reader.read().catch((cause) => {
+          signal.throwIfAborted(); // the sender is gone
+          throw cause instanceof RefusalError ? cause : broken(cause);
+        }),
         Math.min(stallMs, earnedMs - waitedMs),
         () => tooSlow(pace, bytes, performance.now() - started),
       );
@@ -212,6 +217,13 @@ async function inTime<T>(
   } finally {
     clearTimeout(timer);
   }
+}
+
+function broken(cause: unknown): BrokenBodyError {
+  return new BrokenBodyError(
+    "The body broke off, or its chunks are malformed: send the request again",
+    { cause },
+  );
 }
 
 function tooSlow(
