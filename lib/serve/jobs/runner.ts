@@ -6,7 +6,12 @@
  */
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { EngineError, isOfContent, NamedError } from "../../errors.ts";
+import {
+  EngineError,
+  isOfContent,
+  NamedError,
+  TrainingError,
+} from "../../errors.ts";
 import { NotReadyError, RefusalError } from "../errors.ts";
 import { storageFault } from "../intake/disk.ts";
 import { removeImage } from "./files.ts";
@@ -214,7 +219,15 @@ export class JobRunner {
       log("error", "job failed", {
         ...fields,
         error: told ?? (error as Error).stack,
+        ...stackOf(error),
       });
     }
   }
+}
+
+/** Where the fault behind a told error arose, if nobody foresaw it. */
+function stackOf(error: unknown): { stack?: string } {
+  const cause = error instanceof TrainingError ? error.cause : undefined;
+  const isForeseen = !(cause instanceof Error) || cause instanceof NamedError;
+  return isForeseen ? {} : { stack: cause.stack ?? "" };
 }

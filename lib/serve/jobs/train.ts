@@ -5,7 +5,13 @@
  */
 import { join } from "node:path";
 import type { BackendChoice } from "../../engine/select.ts";
-import { EngineError } from "../../errors.ts";
+import {
+  EngineError,
+  NamedError,
+  oneLine,
+  TrainingError,
+} from "../../errors.ts";
+import { storageFault } from "../intake/disk.ts";
 import { moveIntoPlace, writeJson } from "../../files.ts";
 import type { Config } from "../../model/config.ts";
 import type { TrainResult } from "../../train/trainer.ts";
@@ -114,11 +120,34 @@ async function train(
       memoryBytes,
       pending: engine.pending,
     }, signal);
+  } catch (error) {
+    throw toldOf(error, signal);
   } finally {
     signal.removeEventListener("abort", stop);
     clearTimeout(late);
     calls.close(new EngineError("The training Worker was ended"));
   }
+}
+
+// What V8 and WebAssembly say if sizes exceed what they can hold.
+const TOO_LARGE =
+  /Invalid typed array length|allocation failed|out of memory|out of bounds|Maximum .*size exceeded/i;
+
+/**
+ * `error` for the answer about the job: a fault that nobody foresaw has mostly
+ * to do with the sizes that were chosen, and says more than that there was one.
+ */
+function toldOf(error: unknown, signal: AbortSignal): unknown {
+  const isTold = signal.aborted || error instanceof NamedError ||
+    storageFault(error) !== undefined;
+  if (isTold || !(error instanceof Error)) return error;
+  const fault = oneLine(error.message);
+  return new TrainingError(
+    TOO_LARGE.test(fault)
+      ? `Cannot train: the sizes of the configuration need more memory than an engine has (${fault}); lower view.tileSize, view.subTileSize, view.samples or training.batchSize`
+      : `Cannot train, for a reason that was not foreseen: ${fault}; compare view and training with a preset's, and report it if they fit`,
+    { cause: error },
+  );
 }
 
 /** True if an earlier attempt had already moved the run to the models. */
