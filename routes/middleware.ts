@@ -115,15 +115,23 @@ function assertLocal(c: Context): void {
       'The header "Host" is invalid: it must be a host or host:port',
     );
   }
-  const { hostname } = new URL(c.req.url);
+  const { hostname, host } = new URL(c.req.url);
   const site = c.req.header("sec-fetch-site");
-  const isForeign = site === "cross-site" || site === "same-site";
+  // Browsers without Sec-Fetch-Site name the page's origin, "null" if opaque,
+  // in what forms and scripts send.
+  const origin = c.req.header("origin");
+  const isForeign = site === "cross-site" || site === "same-site" ||
+    (origin !== undefined && hostOf(origin) !== host);
   // A site whose name resolves to this machine would look local (DNS
   // rebinding).
   if (isLoopback(hostname) && !isForeign) return;
   throw new ForbiddenError(
     "Requests from other sites are refused: without a token the server is for this machine only; start it with --token-file",
   );
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
 /** Headers that limit a browser to displaying an answer. */
