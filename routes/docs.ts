@@ -36,6 +36,8 @@ export function addDocs(app: OpenAPIHono<Env>): void {
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
     type: "http",
     scheme: "bearer",
+    description:
+      "`Authorization: Bearer TOKEN`, a token of the server's --token-file. Its role is classify (images, tables, models to read, one's own jobs), train (these, and training) or admin (all). A server without tokens serves its machine only.",
   });
   app.doc31("/openapi.json", {
     openapi: "3.1.0",

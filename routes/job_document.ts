@@ -6,9 +6,9 @@
 import type { JobDocument } from "../lib/serve/documents.ts";
 import type { Job } from "../lib/serve/jobs/store.ts";
 
-/** A job without its request, with links. */
+/** A job without its request and owner, with links. */
 export function jobDocument(
-  { request: _, ...job }: Job,
+  { request: _request, owner: _owner, ...job }: Job,
 ): JobDocument {
   return { ...job, links: linksOf(job) };
 }
@@ -18,7 +18,7 @@ export function jobPath(id: string): string {
   return `/v1/jobs/${id}`;
 }
 
-function linksOf({ id, kind, state }: Omit<Job, "request">) {
+function linksOf({ id, kind, state }: Omit<Job, "request" | "owner">) {
   const self = jobPath(id);
   const links: Record<string, string> = { self, events: `${self}/events` };
   if (kind === "train") links.log = `${self}/log`;

@@ -7,7 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { NamedError, UsageError } from "../errors.ts";
 import { createApp } from "../../routes/app.ts";
 import { isLoopback } from "../serve/intake/addresses.ts";
-import { readToken } from "../serve/auth.ts";
+import { Tokens } from "../serve/auth.ts";
 import { isAllowable } from "../serve/intake/guarded_fetch.ts";
 import { DEFAULT_LIMITS, type Limits } from "../serve/limits.ts";
 import { jsonLog, type Log } from "../serve/logging.ts";
@@ -50,7 +50,7 @@ const FLAGS = {
   ),
   "token-file": text(
     "FILE",
-    "file with the bearer token of requests; required unless --host is this machine only",
+    "file with the bearer tokens of requests; required unless --host is this machine only",
     { paths: "files" },
   ),
   "max-upload": integer(
@@ -118,9 +118,9 @@ export async function run(argv: string[]): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
   const models = await folderOf(flags.models, "models");
   const { hostname, port, tokenFile, limits } = readRequest(flags);
-  const token = tokenFile === undefined
+  const tokens = tokenFile === undefined
     ? undefined
-    : await readToken(tokenFile);
+    : await Tokens.read(tokenFile);
   const dataRoots = await Promise.all(
     flags["data-root"].map((root) => folderOf(root, "data-root")),
   );
@@ -133,7 +133,7 @@ export async function run(argv: string[]): Promise<number> {
     models,
     dataRoots,
     allowedHosts,
-    token,
+    tokens,
     backend: flags.backend,
     workers: flags.workers,
     memory: flags.memory,

@@ -7,6 +7,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { BackendChoice } from "../engine/select.ts";
 import { Memory } from "../memory.ts";
+import type { Tokens } from "./auth.ts";
 import { batchWork } from "./jobs/batch.ts";
 import { classifyWork } from "./jobs/classify.ts";
 import { EnginePool } from "./engine/pool.ts";
@@ -37,8 +38,8 @@ export interface ServerOptions {
   dataRoots: readonly string[];
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
-  /** Token of every request; none if only this machine has access. */
-  token?: string | undefined;
+  /** Tokens of requests; none if only this machine has access. */
+  tokens?: Tokens | undefined;
   backend: BackendChoice;
   /** Number of engines; if omitted, one a core on wasm and one on a GPU. */
   workers?: number | undefined;
@@ -65,7 +66,7 @@ export interface Server {
   readonly metrics: ServerMetrics;
   readonly limits: Limits;
   readonly messages: Messages;
-  readonly token: string | undefined;
+  readonly tokens: Tokens | undefined;
   readonly log: Log;
   /** Reason why no work is accepted now; undefined if ready. */
   readonly notReady: string | undefined;
@@ -91,7 +92,7 @@ const PRUNE_EVERY_MS = 3600 * 1000;
  * @throws {EngineError} If the engine does not start or fails its self-test.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { limits, log, token } = options;
+  const { limits, log, tokens } = options;
   const parts = await putTogether(options);
   const { engine, models, predictor, jobs, runner, store } = parts;
   try {
@@ -111,7 +112,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   return {
     ...parts,
     limits,
-    token,
+    tokens,
     log,
     get notReady() {
       if (draining.signal.aborted) return "the server is stopping";

@@ -60,6 +60,7 @@ Deno.test("a batch that was cut off continues behind its last whole line", async
         job: {
           id: "j",
           kind: "batch",
+          owner: null,
           state: "running",
           request,
           progress: null,
