@@ -218,11 +218,11 @@ export function boundedJson(
   const tooLarge =
     `The JSON body has more than ${mostBytes} bytes: send less at a time`;
   return async function boundJson(c, next) {
-    using held = bodies.enter();
+    const isLarge = INFERENCE.test(c.req.path);
+    using held = bodies.enter({ isLarge });
     c.set("heldBody", held);
     const { body, signal } = c.req.raw;
-    const isRead = !INFERENCE.test(c.req.path) &&
-      isJson(c.req.header("content-type") ?? "");
+    const isRead = !isLarge && isJson(c.req.header("content-type") ?? "");
     if (body !== null && isRead) {
       if ((announcedBytes(c) ?? 0) > mostBytes) {
         throw new TooLargeError(tooLarge);
