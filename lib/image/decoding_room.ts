@@ -35,7 +35,11 @@ export function abandonRoom(counters: RoomCounters, worker: number): void {
   Atomics.sub(counters, 0, Atomics.exchange(counters, 1 + worker, 0));
 }
 
-/** The room as one Worker sees it. */
+/**
+ * The room as one Worker sees it.
+ *
+ * @internal
+ */
 export class DecodingRoom {
   readonly #counters: RoomCounters;
   readonly #worker: number;

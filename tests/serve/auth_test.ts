@@ -151,3 +151,38 @@ Deno.test("a role may do what those before it may", () => {
   assert.deepEqual(may("train"), ["classify", "train"]);
   assert.deepEqual(may("admin"), ["classify", "train", "admin"]);
 });
+
+Deno.test({
+  name: "the commands of the docs make a token",
+  ignore: !await has("openssl") || !await has("sha256sum"),
+  async fn() {
+    const page = await Deno.readTextFile(
+      new URL("../../docs/server.md", import.meta.url),
+    );
+    const lines = page.split("\n")
+      .filter((line) => /^(token=|printf )/.test(line));
+    assert.equal(lines.length, 2);
+    const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+    try {
+      const { stdout } = await new Deno.Command("sh", {
+        args: ["-c", lines.join("\n")],
+        cwd: folder,
+      }).output();
+      const tokens = await Tokens.read(join(folder, "tokens"));
+      const token = new TextDecoder().decode(stdout).trim();
+      assert.deepEqual(callerOf(tokens, token), {
+        name: "alice",
+        role: "classify",
+      });
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+async function has(program: string): Promise<boolean> {
+  return await new Deno.Command("sh", {
+    args: ["-c", `command -v ${program}`],
+    stdout: "null",
+  }).output().then(({ success }) => success, () => false);
+}

@@ -20,6 +20,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
     leaseMs: LEASE_MS,
     queuedJobs: 10,
   });
+  const asked = Promise.withResolvers<void>();
   /** A process of this store whose engine answers after `ready`. */
   const runner = (
     ready: Promise<void>,
@@ -35,6 +36,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
       tables: new Tables({ roots: [], hosts: [] }),
       predictor: {
         async classifyLater() {
+          asked.resolve();
           await ready;
           return { result: {} };
         },
@@ -63,7 +65,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
     await store.add({ id: "a", kind: "batch", request });
     const job = async () => (await store.get("a"))!;
     asleep.start();
-    await eventually("claimed", async () => (await job()).attempts === 1);
+    await within("the engine is asked", asked.promise);
     other.start();
     await eventually("ended", async () => (await job()).finishedAt !== null);
     wake();
