@@ -68,10 +68,9 @@ export function parsed<Schema extends z.ZodType>(
 const MAX_ENTRIES = 1000;
 
 /** Refines a schema of JSON: no deeper or larger than a configuration is. */
-function bounded<Schema extends z.ZodType>(schema: Schema): Schema {
+export function bounded<Schema extends z.ZodType>(schema: Schema): Schema {
   return schema.refine(isSmall, {
-    error:
-      `it has more than ${MAX_ENTRIES} keys and elements: send only those of a configuration`,
+    error: `it has more than ${MAX_ENTRIES} keys and elements: send fewer`,
   });
 }
 

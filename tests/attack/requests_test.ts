@@ -38,6 +38,36 @@ Deno.test("a value of thousands of levels is refused", async () => {
   }
 });
 
+Deno.test("a tensor's parameters of many levels are refused", async () => {
+  const nested = "[".repeat(1e6) + "]".repeat(1e6);
+  const input =
+    '{"name": "uri", "datatype": "BYTES", "shape": [1], "data": ["a"]}';
+  const parameters = `"parameters": {"x": ${nested}}`;
+  for (
+    const [field, body] of [
+      [
+        "inputs.0.parameters",
+        `{"inputs": [${input.replace("}", `, ${parameters}}`)}]}`,
+      ],
+      [
+        "outputs.0.parameters",
+        `{"inputs": [${input}], "outputs": [{"name": "label", ${parameters}}]}`,
+      ],
+    ] as const
+  ) {
+    const response = await fetch(`${server.url}/v2/models/first/infer`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    await assertRefused(response, {
+      status: 400,
+      field,
+      error: /more than 1000 keys and elements/,
+    });
+  }
+});
+
 Deno.test("JSON without images is small on every route", async () => {
   const path = "x".repeat(300 * 2 ** 10);
   for (const route of ["classify", "batch", "train", "jobs", "nothing"]) {
