@@ -36,6 +36,8 @@ export function addDocs(app: OpenAPIHono<Env>): void {
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
     type: "http",
     scheme: "bearer",
+    description:
+      "`Authorization: Bearer TOKEN`, a token of the server's --token-file. Its role is classify (images, tables, models to read, one's own jobs), train (these, and training) or admin (all). A server without tokens serves its machine only.",
   });
   app.get("/openapi.json", (c) => c.json(documentOf(app)));
   app.get("/", (c) => c.redirect("docs")); // for the address that the server prints

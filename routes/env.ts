@@ -4,6 +4,8 @@
  * @module
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Caller } from "../lib/serve/auth.ts";
+import type { HeldBody } from "../lib/serve/intake/body_room.ts";
 import { inputError } from "../lib/serve/schemas.ts";
 
 /** Set by the middleware. */
@@ -11,6 +13,10 @@ export interface Env {
   Variables: {
     /** The caller's X-Request-Id, or a generated one. */
     requestId: string;
+    /** Who sent the request; not set on open paths. */
+    caller: Caller;
+    /** What the request holds in memory of its body. */
+    heldBody: HeldBody;
   };
 }
 

@@ -11,8 +11,13 @@ import type { ClassifyJobRequest } from "../lib/serve/jobs/classify.ts";
 import type { Job } from "../lib/serve/jobs/store.ts";
 import type { TrainJobRequest } from "../lib/serve/jobs/train.ts";
 
-/** A job with links, and its request without what must not be told. */
-export function jobDocument({ request, ...job }: Job): JobDocument {
+/**
+ * A job with links, without its owner, and its request without what must not
+ * be told.
+ */
+export function jobDocument(
+  { request, owner: _owner, ...job }: Job,
+): JobDocument {
   const asked = request as Request;
   return {
     ...job,
@@ -51,7 +56,7 @@ export function jobPath(id: string): string {
   return `/v1/jobs/${id}`;
 }
 
-function linksOf({ id, kind, state }: Omit<Job, "request">) {
+function linksOf({ id, kind, state }: Omit<Job, "request" | "owner">) {
   const self = jobPath(id);
   const links: Record<string, string> = { self, events: `${self}/events` };
   if (kind === "train") links.log = `${self}/log`;

@@ -7,7 +7,12 @@ import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import { isLoopback } from "../lib/serve/intake/addresses.ts";
-import { bearsToken } from "../lib/serve/auth.ts";
+import {
+  type Caller,
+  hasRole,
+  LOCAL_CALLER,
+  type Role,
+} from "../lib/serve/auth.ts";
 import {
   chunksOf,
   readBody,
@@ -17,7 +22,6 @@ import {
   ForbiddenError,
   InputError,
   TooLargeError,
-  UnauthorizedError,
 } from "../lib/serve/errors.ts";
 import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
@@ -35,6 +39,7 @@ export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
     c.header("x-request-id", requestId);
     const { method, path } = c.req;
     const code = c.res.status;
+    const caller = c.get("caller") as Caller | undefined; // unset if refused
     const ms = performance.now() - started;
     metrics.request({ route: routeOf(c), method, code, seconds: ms / 1000 });
     const level = code >= 500 ? "error" : "info";
@@ -44,6 +49,7 @@ export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
       path,
       code,
       ms: Math.round(ms),
+      ...(caller?.name && { caller: caller.name }),
     });
   };
 }
@@ -73,21 +79,43 @@ const OPEN =
   /^\/(|livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;
 
 /**
- * Admits requests with the token; without a token, those of this machine only.
+ * Admits requests with a token; without tokens, those of this machine only.
  */
-export function guarded({ token }: Server): MiddlewareHandler<Env> {
+export function guarded({ tokens }: Server): MiddlewareHandler<Env> {
   return async function guard(c, next) {
-    if (token === undefined) assertLocal(c);
-    else if (
-      !OPEN.test(c.req.path) &&
-      !bearsToken(c.req.header("authorization"), token)
-    ) {
-      throw new UnauthorizedError(
-        'Missing or invalid token: send "Authorization: Bearer TOKEN"',
-      );
+    if (tokens === undefined) {
+      assertLocal(c);
+      c.set("caller", LOCAL_CALLER);
+    } else if (!OPEN.test(c.req.path)) {
+      const header = c.req.header("authorization");
+      c.set("caller", tokens.callerOf(header, addressOf(c)));
     }
     await next();
   };
+}
+
+/** IP address of the sender, or of its proxy. */
+function addressOf(c: Context): string {
+  const info = c.env as Partial<Deno.ServeHandlerInfo> | undefined;
+  const address = info?.remoteAddr;
+  return address && "hostname" in address ? address.hostname : "";
+}
+
+/** Admits callers of a role, on the routes that declare it. */
+export function allowed(role: Role): MiddlewareHandler<Env> {
+  return async function allow(c, next) {
+    assertRole(c, role);
+    await next();
+  };
+}
+
+/** @throws {ForbiddenError} If the caller's role does not suffice. */
+export function assertRole(c: Context<Env>, role: Role): void {
+  const caller = c.get("caller");
+  if (hasRole(caller, role)) return;
+  throw new ForbiddenError(
+    `The token "${caller.name}" has the role "${caller.role}", and this needs "${role}": ask the operator`,
+  );
 }
 
 /** Without a token, refuses requests from web pages in a local browser. */
@@ -98,15 +126,23 @@ function assertLocal(c: Context): void {
       'The header "Host" is invalid: it must be a host or host:port',
     );
   }
-  const { hostname } = new URL(c.req.url);
+  const { hostname, host } = new URL(c.req.url);
   const site = c.req.header("sec-fetch-site");
-  const isForeign = site === "cross-site" || site === "same-site";
+  // Browsers without Sec-Fetch-Site name the page's origin, "null" if opaque,
+  // in what forms and scripts send.
+  const origin = c.req.header("origin");
+  const isForeign = site === "cross-site" || site === "same-site" ||
+    (origin !== undefined && hostOf(origin) !== host);
   // A site whose name resolves to this machine would look local (DNS
   // rebinding).
   if (isLoopback(hostname) && !isForeign) return;
   throw new ForbiddenError(
     "Requests from other sites are refused: without a token the server is for this machine only; start it with --token-file",
   );
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
 /** Headers that limit a browser to displaying an answer. */
@@ -151,24 +187,38 @@ export function unpacked(): MiddlewareHandler<Env> {
   };
 }
 
-/** Reads JSON bodies into memory within their limit; images are streamed. */
-export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
-  const { jsonBytes, pace } = limits;
+// Its handler reads the body, of which JSON is the beginning or all.
+const INFERENCE = /^\/v2\/models\/.*\/infer$/;
+
+/**
+ * Reads JSON bodies into memory within their limits, and holds them until the
+ * request is answered; images are streamed.
+ */
+export function boundedJson(
+  { limits, bodies }: Server,
+): MiddlewareHandler<Env> {
+  const { requestBytes: mostBytes, pace } = limits;
   const tooLarge =
-    `The JSON body has more than ${jsonBytes} bytes: send less at a time`;
+    `The JSON body has more than ${mostBytes} bytes: send less at a time`;
   return async function boundJson(c, next) {
+    const isLarge = INFERENCE.test(c.req.path);
+    using held = bodies.enter({ isLarge });
+    c.set("heldBody", held);
     const { body, signal } = c.req.raw;
-    if (body !== null && isJson(c.req.header("content-type") ?? "")) {
-      if ((announcedBytes(c) ?? 0) > jsonBytes) {
+    const isRead = !isLarge && isJson(c.req.header("content-type") ?? "");
+    if (body !== null && isRead) {
+      if ((announcedBytes(c) ?? 0) > mostBytes) {
         throw new TooLargeError(tooLarge);
       }
       const chunks = chunksOf(body, {
-        mostBytes: jsonBytes,
+        mostBytes,
         pace,
         tooLarge,
         signal,
       });
-      c.req.raw = new Request(c.req.raw, { body: await readBody(chunks) });
+      c.req.raw = new Request(c.req.raw, {
+        body: await readBody(chunks, held),
+      });
     }
     await next();
   };

@@ -12,6 +12,7 @@ import {
 } from "../lib/serve/schemas.ts";
 import type { Server } from "../lib/serve/server.ts";
 import { newRoutes } from "./env.ts";
+import { allowed } from "./middleware.ts";
 import { failures, json } from "./responses.ts";
 
 const params = z.object({ name: modelName });
@@ -35,6 +36,8 @@ const removeRoute = createRoute({
   method: "delete",
   path: "/v1/models/{name}",
   summary: "Unload a model and remove its files",
+  description: "Role: admin",
+  middleware: allowed("admin"),
   request: { params },
   responses: {
     204: { description: "Removed" },
@@ -48,6 +51,8 @@ const actionRoute = <Action extends string>(action: Action, summary: string) =>
     method: "post",
     path: `/v1/models/{name}/${action}` as const,
     summary,
+    description: "Role: admin",
+    middleware: allowed("admin"),
     request: { params },
     responses: {
       200: json("The model", modelSchema),

@@ -8,7 +8,7 @@ import { NamedError, UsageError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { createApp } from "../../routes/app.ts";
 import { isLoopback } from "../serve/intake/addresses.ts";
-import { readToken } from "../serve/auth.ts";
+import { Tokens } from "../serve/auth.ts";
 import { filesLeft } from "../serve/http/files_left.ts";
 import { ListenerError, serveHttp } from "../serve/http/server.ts";
 import { isAllowable } from "../serve/intake/guarded_fetch.ts";
@@ -64,7 +64,7 @@ const FLAGS = {
   ),
   "token-file": text(
     "FILE",
-    "file with the bearer token of requests; required unless --host is this machine only",
+    "file with the bearer tokens of requests; required unless --host is this machine only",
     { paths: "files" },
   ),
   "max-upload": integer(
@@ -139,9 +139,9 @@ export async function run(argv: string[]): Promise<number> {
     ? undefined
     : await folderOf(flags.state, "state");
   const { hostname, port, tokenFile, limits } = readRequest(flags);
-  const token = tokenFile === undefined
+  const tokens = tokenFile === undefined
     ? undefined
-    : await readToken(tokenFile);
+    : await Tokens.read(tokenFile);
   const dataRoots = await Promise.all(
     flags["data-root"].map((root) => folderOf(root, "data-root")),
   );
@@ -157,7 +157,7 @@ export async function run(argv: string[]): Promise<number> {
     state,
     dataRoots,
     allowedHosts,
-    token,
+    tokens,
     backend: flags.backend,
     workers: flags.workers,
     memory: flags.memory,

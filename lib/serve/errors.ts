@@ -46,6 +46,16 @@ export class TooLargeError extends RefusalError {
   override name = "TooLargeError";
 }
 
+/** The body broke off, or was sent in a malformed way. */
+export class BrokenBodyError extends RefusalError {
+  override name = "BrokenBodyError";
+}
+
+/** The server's disk has no room. */
+export class StorageError extends RefusalError {
+  override name = "StorageError";
+}
+
 /** The body has an unsupported type. */
 export class MediaTypeError extends RefusalError {
   override name = "MediaTypeError";

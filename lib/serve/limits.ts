@@ -10,8 +10,12 @@ import type { Pace } from "./intake/paced_body.ts";
 export interface Limits {
   /** Most bytes of an uploaded image. */
   uploadBytes: number;
-  /** Most bytes of a JSON body, which is held in memory. */
+  /** Most bytes of the JSON of an inference, which may hold images. */
   jsonBytes: number;
+  /** Most bytes of any other JSON body: names, options, a configuration. */
+  requestBytes: number;
+  /** Most bytes of JSON of all requests that are being answered. */
+  heldBytes: number;
   /** Most pixels of an image that must be decoded whole. */
   maxPixels: number;
   /**
@@ -52,6 +56,8 @@ export interface Limits {
 export const DEFAULT_LIMITS: Limits = {
   uploadBytes: 4 * 2 ** 30, // a slide is gigabytes; it goes to disk
   jsonBytes: 16 * 2 ** 20,
+  requestBytes: 256 * 2 ** 10,
+  heldBytes: 64 * 2 ** 20,
   maxPixels: 2 ** 26, // 256 MiB as RGBA
   viewBlocks: { waited: 2 ** 14, ofJob: 2 ** 18 }, // JPEG: 40 s, 10 min
   pending: 64,

@@ -13,6 +13,7 @@ export interface MetricSources {
   /** Number of engines by state. */
   engines(): Record<string, number>;
   jobs(): Promise<Record<string, number>>;
+  diskFree(): Promise<number>;
 }
 
 // Buckets from a cache hit to a slide over the network, s.
@@ -110,6 +111,10 @@ export class ServerMetrics {
     this.#gauge("process_resident_memory_bytes", {
       help: "Resident memory of the process",
       collect: (gauge) => gauge.set(Deno.memoryUsage().rss),
+    });
+    this.#gauge("disk_free_bytes", {
+      help: "Free bytes of the disk that holds models, jobs and uploads",
+      collect: async (gauge) => gauge.set(await sources.diskFree()),
     });
     this.#gauge("jobs", {
       help: "Jobs by state",

@@ -5,6 +5,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
+import { shortened } from "../errors.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
 import { configSchema, MAX_SAMPLES } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
@@ -45,7 +46,7 @@ export function inputError(issues: readonly z.core.$ZodIssue[]): InputError {
   const path = issue?.code === "unrecognized_keys"
     ? [...issue.path, issue.keys[0]!]
     : issue?.path ?? [];
-  const field = path.map(String).join(".") || "body";
+  const field = shortened(path.map(String).join(".") || "body");
   return new InputError(field, `Cannot take "${field}": ${issue?.message}`);
 }
 
@@ -61,6 +62,29 @@ export function parsed<Schema extends z.ZodType>(
   const { success, data, error } = schema.safeParse(value);
   if (success) return data;
   throw inputError(error.issues);
+}
+
+// Keys and elements of a configuration: a whole one has about a hundred.
+const MAX_ENTRIES = 1000;
+
+/** Refines a schema of JSON: no deeper or larger than a configuration is. */
+export function bounded<Schema extends z.ZodType>(schema: Schema): Schema {
+  return schema.refine(isSmall, {
+    error: `it has more than ${MAX_ENTRIES} keys and elements: send fewer`,
+  });
+}
+
+function isSmall(value: unknown): boolean {
+  let entries = 0;
+  for (const left = [value]; left.length > 0;) {
+    const next = left.pop();
+    if (next === null || typeof next !== "object") continue;
+    const inside = Object.values(next);
+    entries += inside.length;
+    if (entries > MAX_ENTRIES) return false;
+    left.push(...inside);
+  }
+  return true;
 }
 
 const text = z.string().min(1).max(MAX_TEXT);
@@ -255,13 +279,14 @@ export const trainSchema = closedObject({
   }),
   name: modelName,
   preset: z.enum(presetNames as [string, ...string[]]).optional(),
-  config: z.looseObject({}).optional().openapi({
+  config: bounded(z.looseObject({})).optional().openapi({
     description: "A whole configuration in place of a preset",
   }),
-  settings: z.record(z.string().max(200), z.unknown()).optional().openapi({
-    description: "Single values to change, by path",
-    example: { "training.learningRate": 0.0005 },
-  }),
+  settings: bounded(z.record(z.string().max(200), z.unknown())).optional()
+    .openapi({
+      description: "Single values to change, by path",
+      example: { "training.learningRate": 0.0005 },
+    }),
   epochs: configSchema.shape.training.shape.epochs.max(100_000).optional(),
   seed: optionShape.seed,
 }).openapi("Train", ONE_CONFIGURATION);

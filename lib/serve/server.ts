@@ -7,9 +7,13 @@ import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { BackendChoice } from "../engine/select.ts";
 import { Memory } from "../memory.ts";
+import type { Tokens } from "./auth.ts";
 import { batchWork } from "./jobs/batch.ts";
 import { classifyWork } from "./jobs/classify.ts";
 import { EnginePool } from "./engine/pool.ts";
+import { JsonReader } from "./inference/json_reader.ts";
+import { BodyRoom } from "./intake/body_room.ts";
+import { freeBytes } from "./intake/disk.ts";
 import { Images } from "./intake/images.ts";
 import { JobRunner } from "./jobs/runner.ts";
 import type { JobStore } from "./jobs/store.ts";
@@ -22,6 +26,7 @@ import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
 import { Sources } from "./intake/allowed_sources.ts";
 import { SqliteJobStore } from "./jobs/sqlite_store.ts";
+import { Tables } from "./tables/tables.ts";
 import { trainWork } from "./jobs/train.ts";
 import { Uploads } from "./intake/uploads.ts";
 
@@ -40,8 +45,8 @@ export interface ServerOptions {
   dataRoots: readonly string[];
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
-  /** Token of every request; none if only this machine has access. */
-  token?: string | undefined;
+  /** Tokens of requests; none if only this machine has access. */
+  tokens?: Tokens | undefined;
   backend: BackendChoice;
   /** Number of engines; if omitted, one a core on wasm and one on a GPU. */
   workers?: number | undefined;
@@ -62,11 +67,13 @@ export interface Server {
   readonly predictor: Predictor;
   readonly images: Images;
   readonly uploads: Uploads;
+  readonly bodies: BodyRoom;
+  readonly json: JsonReader;
   readonly jobs: Jobs;
   readonly metrics: ServerMetrics;
   readonly limits: Limits;
   readonly messages: Messages;
-  readonly token: string | undefined;
+  readonly tokens: Tokens | undefined;
   readonly log: Log;
   /** Reason why no work is accepted now; undefined if ready. */
   readonly notReady: string | undefined;
@@ -92,7 +99,7 @@ const PRUNE_EVERY_MS = 3600 * 1000;
  * @throws {EngineError} If the engine does not start or fails its self-test.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { limits, log, token } = options;
+  const { limits, log, tokens } = options;
   const parts = await putTogether(options);
   const { engine, models, predictor, jobs, runner, store } = parts;
   try {
@@ -112,7 +119,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   return {
     ...parts,
     limits,
-    token,
+    tokens,
     log,
     get notReady() {
       if (draining.signal.aborted) return "the server is stopping";
@@ -129,6 +136,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     close(isEnd) {
       stopLooking();
       parts.uploads.close();
+      parts.json.close();
       engine.close(isEnd);
       store.close();
     },
@@ -151,6 +159,7 @@ async function putTogether(options: ServerOptions) {
     roots: options.dataRoots,
     hosts: allowedHosts,
   });
+  const tables = new Tables({ roots: sources.roots, hosts: allowedHosts });
   const messages = new Messages([
     ...sources.roots,
     ...encoderFiles.map((file) => dirname(file)),
@@ -196,6 +205,7 @@ async function putTogether(options: ServerOptions) {
     gpuBytes: () => engine.gpuBytes(),
     engines: () => engine.states,
     jobs: () => store.counts(),
+    diskFree: () => freeBytes(state),
   }, limits.pending);
   const runner = new JobRunner({
     store,
@@ -205,7 +215,7 @@ async function putTogether(options: ServerOptions) {
     works: worksOf({ ...options, memoryBytes }, {
       engine,
       models,
-      sources,
+      tables,
       images,
       predictor,
       messages,
@@ -214,13 +224,22 @@ async function putTogether(options: ServerOptions) {
     onEnd: (kind, state) => metrics.jobEnded(kind, state),
     beatMs: BEAT_MS,
   });
-  const jobs = new Jobs({ store, runner, models, sources, messages });
+  const jobs = new Jobs({
+    store,
+    runner,
+    models,
+    sources,
+    tables,
+    messages,
+  });
   return {
     engine,
     models,
     predictor,
     images,
     uploads,
+    bodies: new BodyRoom(limits.heldBytes),
+    json: new JsonReader(),
     jobs,
     metrics,
     messages,
@@ -235,19 +254,19 @@ function worksOf(
   { backend, allowedHosts, limits, memoryBytes, trainModule }:
     & ServerOptions
     & { memoryBytes: number },
-  { engine, models, sources, images, predictor, messages }:
+  { engine, models, tables, images, predictor, messages }:
     & Pick<Server, "engine" | "models" | "images" | "predictor" | "messages">
-    & { sources: Sources },
+    & { tables: Tables },
 ) {
   return {
     classify: classifyWork({ images, models, predictor }),
-    batch: batchWork({ images, models, predictor, messages }),
+    batch: batchWork({ images, models, predictor, messages, tables }),
     train: trainWork({
       backend,
       allowedHosts,
       engine,
       models,
-      sources,
+      tables,
       module: trainModule,
       maxPixels: limits.maxPixels,
       stopMs: limits.stopMs,

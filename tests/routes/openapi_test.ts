@@ -35,6 +35,8 @@ interface Parameter {
 
 interface Operation {
   operationId: string;
+  description?: string;
+  security?: unknown[];
   parameters?: Parameter[];
   requestBody?: { content: Record<string, { schema: Schema }> };
   responses: Record<string, unknown>;
@@ -309,4 +311,49 @@ Deno.test("the page of the document needs nothing from elsewhere", async () => {
     assert.doesNotMatch(link, /^(https?:)?\/\//);
     assert.ok((await get(`/${link}`)).text.length > 50, link);
   }
+});
+
+Deno.test("the document states who may use a route, and how", async () => {
+  const { components, security, paths } = await (await fetch(
+    `${server.url}/openapi.json`,
+  )).json();
+  const { type, scheme, description } = components.securitySchemes.token;
+  assert.deepEqual({ type, scheme }, { type: "http", scheme: "bearer" });
+  assert.match(description, /Authorization: Bearer TOKEN/);
+  assert.deepEqual(security, [{ token: [] }, {}]);
+  const open: string[] = [], roles: Record<string, string> = {};
+  for (
+    const [path, methods] of Object.entries<Record<string, Operation>>(paths)
+  ) {
+    for (const [method, operation] of Object.entries(methods)) {
+      const { security, description, responses } = operation;
+      if (security?.length === 0) {
+        open.push(path);
+        continue;
+      }
+      const [, role] = /^Role: (\w+)$/.exec(description ?? "") ?? [];
+      if (role) roles[`${method} ${path}`] = role;
+      if (path === "/metrics") continue;
+      for (const status of ["401", "403", "429"]) {
+        assert.ok(status in responses, `${method} ${path} ${status}`);
+      }
+    }
+  }
+  assert.deepEqual(open.toSorted(), [
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/v2/health/live",
+    "/v2/health/ready",
+  ]);
+  const model = "/v1/models/{name}";
+  assert.deepEqual(roles, {
+    "post /v1/batch": "classify",
+    "post /v1/jobs": "classify",
+    "post /v1/train": "train",
+    [`delete ${model}`]: "admin",
+    [`post ${model}/load`]: "admin",
+    [`post ${model}/unload`]: "admin",
+    [`post ${model}/default`]: "admin",
+  });
 });

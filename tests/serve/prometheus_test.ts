@@ -6,6 +6,7 @@ Deno.test("methods that callers invent share one label", async () => {
     pending: () => 0,
     gpuBytes: () => Promise.resolve(0),
     engines: () => ({}),
+    diskFree: () => Promise.resolve(5e9),
     jobs: () => Promise.resolve({}),
   }, 64);
   for (const method of ["GET", "SPAM1", "SPAM2", "POST"]) {

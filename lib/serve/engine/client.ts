@@ -13,6 +13,7 @@ import type {
   EngineSetup,
   EngineStatus,
 } from "./protocol.ts";
+import { abandonRoom } from "../../image/decoding_room.ts";
 import { withSignal } from "../../image/bytes/with_signal.ts";
 import { EngineStoppedError, NotReadyError } from "../errors.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
@@ -89,8 +90,16 @@ export class EngineClient {
     try {
       const { backend, allowedHosts, encoderFiles, memoryBytes } =
         this.#options;
-      const setup = { backend, allowedHosts, encoderFiles, memoryBytes };
-      const status = await calls.call("start", setup);
+      const { room, worker } = this.#options;
+      abandonRoom(room, worker); // of a Worker that was lost
+      const status = await calls.call("start", {
+        backend,
+        allowedHosts,
+        encoderFiles,
+        memoryBytes,
+        room,
+        worker,
+      });
       for (const [sha256, path] of this.#models) {
         // A model that was changed or removed meanwhile must not stop the
         // engine.

@@ -6,10 +6,12 @@
 import { EngineClient, type EngineClientOptions } from "./client.ts";
 import type { ClassifiedImage } from "../../eval/classify.ts";
 import type { ClassifyTask, EngineStatus } from "./protocol.ts";
+import { roomCounters } from "../../image/decoding_room.ts";
 import { EngineStoppedError, NotReadyError } from "../errors.ts";
 
 /** Options of {@linkcode EnginePool}. */
-export interface EnginePoolOptions extends EngineClientOptions {
+export interface EnginePoolOptions
+  extends Omit<EngineClientOptions, "room" | "worker"> {
   /** Number of engines; if omitted, chosen by the backend. */
   workers?: number | undefined;
 }
@@ -17,10 +19,14 @@ export interface EnginePoolOptions extends EngineClientOptions {
 /** States of an engine: `stopping` computes what was given up. */
 export type EngineState = "idle" | "busy" | "stopping" | "down";
 
+// More than any machine has cores.
+const MAX_ENGINES = 4096;
+
 /** Engines that share the work; each holds all models. */
 export class EnginePool {
   readonly #options: EnginePoolOptions;
   readonly #engines: EngineClient[] = [];
+  readonly #room = roomCounters(MAX_ENGINES);
   // Number of pending classifications, shared with the training Worker.
   readonly #pending = new Int32Array(new SharedArrayBuffer(4));
 
@@ -124,7 +130,11 @@ export class EnginePool {
   }
 
   async #startOne(): Promise<void> {
-    const engine = new EngineClient(this.#options);
+    const engine = new EngineClient({
+      ...this.#options,
+      room: this.#room,
+      worker: this.#engines.length,
+    });
     this.#engines.push(engine);
     await engine.start();
   }

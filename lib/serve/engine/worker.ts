@@ -14,6 +14,7 @@ import {
   type OpenedImage,
   openForModel,
 } from "../../eval/classify.ts";
+import { DecodingRoom } from "../../image/decoding_room.ts";
 import { blocksOfWhole } from "../../image/views.ts";
 import { BlockCache } from "../../image/pyramids/block_cache.ts";
 import { Memory } from "../../memory.ts";
@@ -45,6 +46,7 @@ let encoderFiles: readonly string[];
 const models = new Map<string, Model>(); // by SHA-256
 let memory: Memory;
 let cache: BlockCache;
+let room: DecodingRoom;
 let running: Promise<unknown> = Promise.resolve(); // the current batch
 
 const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
@@ -63,7 +65,9 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
 
 const send = answerCalls<EngineMethods, EngineEvent>({
   async start({ backend, allowedHosts, memoryBytes, ...setup }) {
+    const { room: counters, worker } = setup;
     encoderFiles = setup.encoderFiles;
+    room = new DecodingRoom({ counters, worker, bytes: memoryBytes });
     memory = new Memory(memoryBytes);
     cache = new BlockCache(memory.blockCacheBytes);
     fetchImage = guardedFetch(allowedHosts);
@@ -123,6 +127,7 @@ async function open(
       heldPixels: memory.heldPixels,
       mpp,
       cache,
+      room,
       fetch: fetchImage,
       signal,
     });

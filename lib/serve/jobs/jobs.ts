@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import type { Caller } from "../auth.ts";
 import { keepFile, makeFolder } from "../../files.ts";
 import { LOG_FILE } from "../../train/run_log.ts";
 import { batchHeatmap, batchLine } from "./batch.ts";
@@ -45,12 +46,16 @@ export interface Accepted {
 
 /** Options of the request for a job. */
 export interface AcceptOptions {
+  /** Who sent it; the job is theirs. */
+  caller: Caller;
   /** The caller's Idempotency-Key. */
   key?: string | undefined;
+  /** Aborts when the caller leaves. */
+  signal: AbortSignal;
 }
 
 /** A request for a job, as sent. */
-interface Asked extends AcceptOptions {
+interface Asked extends Pick<AcceptOptions, "key" | "caller"> {
   kind: JobKind;
   request: unknown;
   /** Hash of the uploaded image. */
@@ -82,12 +87,12 @@ export class Jobs {
   async classifyUpload(
     upload: Upload,
     how: HowToClassify & { model?: string | undefined },
-    { key }: AcceptOptions,
+    { key, caller }: Pick<AcceptOptions, "key" | "caller">,
   ): Promise<Accepted> {
     const { models, runner } = this.#options;
     const asked = { ...how, upload: upload.name };
     return await this.#accept(
-      { kind: "classify", request: asked, content: upload.sha256, key },
+      { kind: "classify", request: asked, content: upload.sha256, key, caller },
       async () => {
         const { name: model } = models.loaded(how.model);
         const request: ClassifyJobRequest = { ...asked, model };
@@ -103,10 +108,10 @@ export class Jobs {
   /** Accepts an image that the request names. */
   async classifyNamed(
     asked: ClassifyByName,
-    { key }: AcceptOptions,
+    { key, caller }: Pick<AcceptOptions, "key" | "caller">,
   ): Promise<Accepted> {
     return await this.#accept(
-      { kind: "classify", request: asked, key },
+      { kind: "classify", request: asked, key, caller },
       async () => ({ request: await this.#checks.image(asked) }),
     );
   }
@@ -118,49 +123,61 @@ export class Jobs {
    */
   async isKnown(
     request: ClassifyByName,
-    { key }: AcceptOptions,
+    { key, caller }: Pick<AcceptOptions, "key" | "caller">,
   ): Promise<boolean> {
-    return await this.#find({ kind: "classify", request, key }) !== undefined;
+    return await this.#find({ kind: "classify", request, key, caller }) !==
+      undefined;
   }
 
   /** Accepts a table of images. */
   async batch(
     asked: BatchRequest,
-    { key }: AcceptOptions,
+    { key, caller, signal }: AcceptOptions,
   ): Promise<Accepted> {
     return await this.#accept(
-      { kind: "batch", request: asked, key },
-      async () => ({ request: await this.#checks.batch(asked) }),
+      { kind: "batch", request: asked, key, caller },
+      async () => ({ request: await this.#checks.batch(asked, signal) }),
     );
   }
 
   /** Accepts a model to train. */
   async train(
     asked: TrainRequest,
-    { key }: AcceptOptions,
+    { key, caller, signal }: AcceptOptions,
   ): Promise<Accepted> {
     const { models } = this.#options;
     const { name } = asked;
     return await this.#accept(
-      { kind: "train", request: asked, key },
+      { kind: "train", request: asked, key, caller },
       async () => ({
-        request: await this.#checks.run(asked),
+        request: await this.#checks.run(asked, signal),
         model: { name, isTaken: () => models.isTaken(name) },
       }),
     );
   }
 
-  /** @throws {NotFoundError} If there is none. */
-  async get(id: string): Promise<Job> {
-    return found(await this.#options.store.get(id));
+  /**
+   * A job of the caller's; to an admin, any.
+   *
+   * @throws {NotFoundError} If there is none, with the same text for another's.
+   */
+  async get(id: string, caller: Caller): Promise<Job> {
+    const job = found(await this.#options.store.get(id));
+    const isSeen = caller.role === "admin" || job.owner === caller.name;
+    return found(isSeen ? job : undefined);
   }
 
-  /** A page of jobs, the latest first, and the `before` of the next page. */
+  /**
+   * A page of the caller's jobs, to an admin of all, the latest first, and the
+   * `before` of the next page.
+   */
   async list(
     { state, before, limit = JOBS_LISTED }: JobQuery,
+    caller: Caller,
   ): Promise<{ jobs: Job[]; next: string | null }> {
     const jobs = await this.#options.store.list({
       state,
+      owner: caller.role === "admin" ? undefined : caller.name,
       before,
       limit: limit + 1,
     });
@@ -170,8 +187,9 @@ export class Jobs {
   }
 
   /** Ends a waiting job, or stops a running one at its next step. */
-  async cancel(id: string): Promise<Job> {
+  async cancel(id: string, caller: Caller): Promise<Job> {
     const { store, runner } = this.#options;
+    await this.get(id, caller);
     const job = found(await store.cancel(id));
     if (job.state === "running") await runner.cancelled(id);
     return job;
@@ -181,9 +199,9 @@ export class Jobs {
    * @throws {ConflictError} If the job neither failed nor was cancelled, or its
    *   uploaded image was removed.
    */
-  async resume(id: string): Promise<Job> {
+  async resume(id: string, caller: Caller): Promise<Job> {
     const { store, runner } = this.#options;
-    const before = found(await store.get(id));
+    const before = await this.get(id, caller);
     if (before.state === "failed") {
       await assertHasImage(before, runner.folderOf(id));
     }
@@ -254,9 +272,9 @@ export class Jobs {
    *
    * @throws {ConflictError} If it has not ended.
    */
-  async remove(id: string): Promise<void> {
+  async remove(id: string, caller: Caller): Promise<void> {
     const { store } = this.#options;
-    const { state } = found(await store.get(id));
+    const { state } = await this.get(id, caller);
     if (!await store.remove(id)) {
       throw new ConflictError(
         `The job is ${state}: cancel it before it is removed`,
@@ -282,12 +300,13 @@ export class Jobs {
       );
     }
     const { id = crypto.randomUUID(), request, model } = await check();
-    const { kind } = asked;
+    const { kind, caller } = asked;
     const idempotency = idempotencyOf(asked);
     try {
       const accepted = await store.add({
         id,
         kind,
+        owner: caller.name,
         request,
         idempotency,
         model,
@@ -313,12 +332,13 @@ export class Jobs {
 }
 
 function idempotencyOf(
-  { kind, request, content = "", key }: Asked,
+  { kind, request, content = "", key, caller: { name } }: Asked,
 ): Idempotency | undefined {
   if (key === undefined) return undefined;
   const digest = createHash("sha256")
     .update(JSON.stringify([kind, request, content])).digest("hex");
-  return { key, digest };
+  // No header holds a line end, so no key is another caller's.
+  return { key: name === null ? key : `${name}\n${key}`, digest };
 }
 
 function found(job: Job | undefined): Job {

@@ -6,8 +6,14 @@
  */
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { EngineError, isOfContent, NamedError } from "../../errors.ts";
+import {
+  EngineError,
+  isOfContent,
+  NamedError,
+  TrainingError,
+} from "../../errors.ts";
 import { EngineStoppedError, NotReadyError, RefusalError } from "../errors.ts";
+import { storageFault } from "../intake/disk.ts";
 import { removeImage } from "./files.ts";
 import type { Job, JobEnd, JobKind, JobProgress, JobStore } from "./store.ts";
 import type { Log } from "../logging.ts";
@@ -119,13 +125,17 @@ export class JobRunner {
 
   async #runLane(kind: JobKind): Promise<void> {
     const { store, isReady, log } = this.#options;
+    let failing = "";
     while (!this.#stop.signal.aborted) {
       try {
         const job = isReady() ? await store.claim([kind]) : undefined;
         if (job) await this.#run(job);
         else await this.#idle();
+        failing = "";
       } catch (error) { // the store failed: it may recover
-        log("error", "jobs", { error: (error as Error).message });
+        const { message } = error as Error;
+        if (message !== failing) log("error", "jobs", { error: message });
+        failing = message; // told once
         await this.#idle();
       }
     }
@@ -205,9 +215,10 @@ export class JobRunner {
       log("warn", "job waits", { ...fields, error: error.message });
       await this.#idle();
     } else {
-      const isNamed = error instanceof NamedError ||
-        error instanceof RefusalError;
-      const told = isNamed ? messages.of(error) : undefined;
+      const failure = storageFault(error) ?? error;
+      const isNamed = failure instanceof NamedError ||
+        failure instanceof RefusalError;
+      const told = isNamed ? messages.of(failure) : undefined;
       const isOurs = await this.#finish(job, {
         state: "failed",
         error: told ?? "Internal error; see the server log for this job id",
@@ -218,6 +229,7 @@ export class JobRunner {
       log("error", "job failed", {
         ...fields,
         error: told ?? (error as Error).stack,
+        ...stackOf(error),
       });
     }
   }
@@ -229,4 +241,11 @@ export class JobRunner {
     if (isOurs) onEnd(job.kind, end.state);
     return isOurs;
   }
+}
+
+/** Where the fault behind a told error arose, if nobody foresaw it. */
+function stackOf(error: unknown): { stack?: string } {
+  const cause = error instanceof TrainingError ? error.cause : undefined;
+  const isForeseen = !(cause instanceof Error) || cause instanceof NamedError;
+  return isForeseen ? {} : { stack: cause.stack ?? "" };
 }

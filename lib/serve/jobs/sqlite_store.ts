@@ -14,6 +14,7 @@ import {
   type JobEnd,
   type JobKind,
   type JobProgress,
+  type JobSelection,
   type JobState,
   type JobStore,
   type NewJob,
@@ -66,18 +67,21 @@ export class SqliteJobStore implements JobStore {
   }
 
   async list(
-    { state, before, limit }: {
-      state?: JobState | undefined;
-      before?: string | undefined;
-      limit: number;
-    },
+    { state, owner, before, limit }: JobSelection,
   ): Promise<Job[]> {
     return await this.#jobs(
       `WHERE (:state IS NULL OR state = :state)
+         AND (:anyone = 1 OR owner IS :owner)
          AND (:before IS NULL OR (createdAt, rowid) <
            (SELECT createdAt, rowid FROM jobs WHERE id = :before))
        ORDER BY createdAt DESC, rowid DESC LIMIT :limit`,
-      { state: state ?? null, before: before ?? null, limit },
+      {
+        state: state ?? null,
+        anyone: owner === undefined ? 1 : 0,
+        owner: owner ?? null,
+        before: before ?? null,
+        limit,
+      },
     );
   }
 
@@ -204,7 +208,7 @@ export class SqliteJobStore implements JobStore {
     this.#database.close();
   }
 
-  #add({ id, kind, request, idempotency, model }: NewJob) {
+  #add({ id, kind, owner, request, idempotency, model }: NewJob) {
     const known = idempotency && this.#find(idempotency);
     if (known) return { job: known, isNew: false };
     if (model) {
@@ -221,12 +225,13 @@ export class SqliteJobStore implements JobStore {
       );
     }
     this.#run(
-      `INSERT INTO jobs (id, kind, state, request, idempotencyKey,
+      `INSERT INTO jobs (id, kind, owner, state, request, idempotencyKey,
          requestDigest, createdAt)
-       VALUES (:id, :kind, 'queued', :request, :key, :digest, :now)`,
+       VALUES (:id, :kind, :owner, 'queued', :request, :key, :digest, :now)`,
       {
         id,
         kind,
+        owner: owner ?? null,
         request: JSON.stringify(request),
         key: idempotency?.key ?? null,
         digest: idempotency?.digest ?? null,
@@ -330,7 +335,8 @@ export class SqliteJobStore implements JobStore {
       this.#database.exec("COMMIT");
       return result;
     } catch (error) {
-      this.#database.exec("ROLLBACK");
+      // SQLite ends the transaction itself if the disk is full.
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
       throw error;
     }
   }
@@ -351,11 +357,12 @@ function timestamp(): string {
 }
 
 function jobOf(row: Row): Job {
-  const { id, kind, state, attempts, error } = row;
+  const { id, kind, owner, state, attempts, error } = row;
   const { createdAt, startedAt, finishedAt } = row;
   return {
     id,
     kind,
+    owner,
     state,
     request: JSON.parse(String(row.request)),
     progress: row.progress === null ? null : JSON.parse(String(row.progress)),
