@@ -164,9 +164,12 @@ function poolOfStuck(options: { workers: number; stopMs: number }) {
   return { pool, lost };
 }
 
-async function giveUpEndless(pool: EnginePool): Promise<void> {
+async function giveUpEndless(
+  pool: EnginePool,
+  name = "endless",
+): Promise<void> {
   const given = new AbortController();
-  const endless = pool.dispatch(await task({ name: "endless" }), given.signal);
+  const endless = pool.dispatch(await task({ name }), given.signal);
   setTimeout(() => given.abort(), 100);
   await assert.rejects(endless, { name: "AbortError" });
 }
@@ -205,6 +208,20 @@ Deno.test("an engine that does not stop is ended, and what waits for it moves", 
     assert.deepEqual(lost, ["it did not stop in time"]);
     await eventually("it is back", () => pool.failure === undefined);
     await within("it classifies", pool.dispatch(await task(), signal));
+  } finally {
+    pool.close();
+  }
+});
+
+Deno.test("an engine that is ended gives back its room for pictures", async () => {
+  const { pool, lost } = poolOfStuck({ workers: 2, stopMs: 1000 });
+  try {
+    await pool.start();
+    await load(pool);
+    await giveUpEndless(pool, "endless picture");
+    const other = pool.dispatch(await task(), signal);
+    await within("another engine has the room", other);
+    assert.deepEqual(lost, ["it did not stop in time"]);
   } finally {
     pool.close();
   }
