@@ -18,11 +18,7 @@ import {
   readBody,
   unpackedBody,
 } from "../lib/serve/intake/paced_body.ts";
-import {
-  ForbiddenError,
-  InputError,
-  TooLargeError,
-} from "../lib/serve/errors.ts";
+import { ForbiddenError, TooLargeError } from "../lib/serve/errors.ts";
 import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
 
@@ -88,17 +84,10 @@ export function guarded({ tokens }: Server): MiddlewareHandler<Env> {
       c.set("caller", LOCAL_CALLER);
     } else if (!OPEN.test(c.req.path)) {
       const header = c.req.header("authorization");
-      c.set("caller", tokens.callerOf(header, addressOf(c)));
+      c.set("caller", tokens.callerOf(header, c.env.address));
     }
     await next();
   };
-}
-
-/** IP address of the sender, or of its proxy. */
-function addressOf(c: Context): string {
-  const info = c.env as Partial<Deno.ServeHandlerInfo> | undefined;
-  const address = info?.remoteAddr;
-  return address && "hostname" in address ? address.hostname : "";
 }
 
 /** Admits callers of a role, on the routes that declare it. */
@@ -120,12 +109,6 @@ export function assertRole(c: Context<Env>, role: Role): void {
 
 /** Without a token, refuses requests from web pages in a local browser. */
 function assertLocal(c: Context): void {
-  if (!URL.canParse(c.req.url)) { // RFC 9112, section 3.2: it is a 400
-    throw new InputError(
-      "host",
-      'The header "Host" is invalid: it must be a host or host:port',
-    );
-  }
   const { hostname, host } = new URL(c.req.url);
   const site = c.req.header("sec-fetch-site");
   // Browsers without Sec-Fetch-Site name the page's origin, "null" if opaque,

@@ -1,6 +1,8 @@
 /** Callers of several tokens: what each may do, and whose jobs each sees. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { Tokens } from "../../lib/serve/auth.ts";
 import {
@@ -117,6 +119,10 @@ Deno.test("a job is seen by who made it, and by an admin", async () => {
         status: 404,
       });
     }
+    await assertRefused(await ask(name, path, "DELETE"), {
+      status: 404,
+      error: /^No such job/,
+    });
   }
   const listed = async (name: Name) => {
     const { jobs } = await (await ask(name, "/v1/jobs")).json();
@@ -129,6 +135,66 @@ Deno.test("a job is seen by who made it, and by an admin", async () => {
   for (const name of ["alice", "boss"] as const) {
     assert.equal(await statusOf(ask(name, path)), 200);
   }
+  await cancel("alice", id);
+  await cancel("boss", other.id);
+  const last = `/v1/jobs/${other.id}`;
+  assert.equal(await statusOf(ask("alice", path, "DELETE")), 204);
+  assert.equal(await statusOf(ask("boss", last, "DELETE")), 204);
+  assert.deepEqual(await listed("boss"), []);
+});
+
+/** Cancels a job, and waits for its end. */
+async function cancel(name: Name, id: string): Promise<void> {
+  const path = `/v1/jobs/${id}`;
+  await statusOf(ask(name, `${path}/cancel`, "POST"));
+  await eventually("it has ended", async () => {
+    const { finishedAt } = await (await ask(name, path)).json();
+    return finishedAt !== null;
+  });
+}
+
+Deno.test("pages of jobs leave no place for those of others", async () => {
+  const made: string[] = [];
+  for (const name of ["alice", "bob", "alice", "bob", "alice"] as const) {
+    const answer = await post(
+      `${server.url}/v1/batch`,
+      { manifest: "manifest.csv" },
+      headersOf(name),
+    );
+    const { id } = await answer.json();
+    if (name === "alice") made.unshift(id);
+  }
+  const seen: string[] = [];
+  let next = "";
+  do {
+    const query = `limit=2${next && `&before=${next}`}`;
+    const page = await (await ask("alice", `/v1/jobs?${query}`)).json();
+    seen.push(...page.jobs.map(({ id }: JobDocument) => id));
+    assert.equal(page.jobs.length, seen.length <= 2 ? 2 : 1);
+    next = page.next ?? "";
+  } while (next);
+  assert.deepEqual(seen, made);
+});
+
+Deno.test({
+  name: "wrong tokens of one address leave the others alone",
+  ignore: Deno.build.os === "darwin", // its loopback is one address
+  async fn() {
+    const guess = async (localAddress: string) => {
+      const headers = { authorization: "Bearer a-wrong-token-of-someone" };
+      const url = `${server.url}/v1/models`;
+      const [answer]: IncomingMessage[] = await once(
+        get(url, { headers, localAddress }),
+        "response",
+      );
+      answer!.resume();
+      return answer!.statusCode;
+    };
+    const guesses = Array.from({ length: 30 }, () => guess("127.0.0.2"));
+    assert.deepEqual(new Set(await Promise.all(guesses)), new Set([401]));
+    assert.equal(await guess("127.0.0.2"), 429);
+    assert.equal(await guess("127.0.0.1"), 401);
+  },
 });
 
 Deno.test("who lost the role train cannot resume a training", async () => {

@@ -7,8 +7,17 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { setImmediate } from "node:timers/promises";
 
+/** Who is at the other end of a connection. */
+export interface Peer {
+  /** IP address of the client, or of its proxy. */
+  address: string;
+}
+
 /** Answers a request. It must not throw. */
-export type Handle = (request: Request) => Response | Promise<Response>;
+export type Handle = (
+  request: Request,
+  peer: Peer,
+) => Response | Promise<Response>;
 
 /** Both sides of one request. */
 export interface Exchange {
@@ -38,11 +47,13 @@ export async function answer(
   outgoing.on("close", () => {
     if (!outgoing.writableFinished) left.abort();
   });
+  // Not known any more once the client has left.
+  const peer = { address: incoming.socket.remoteAddress ?? "" };
   try {
     const request = requestOf(exchange, left.signal);
     const response = request instanceof Response
       ? request
-      : await handle(request);
+      : await handle(request, peer);
     await send(response, exchange, stallMs, left.signal);
     if (!incoming.complete) endLater(exchange);
   } catch (error) {
