@@ -113,7 +113,7 @@ export class ServerMetrics {
       collect: (gauge) => gauge.set(Deno.memoryUsage().rss),
     });
     this.#gauge("disk_free_bytes", {
-      help: "Free bytes of the disk that holds models, jobs and uploads",
+      help: "Free bytes of the disk that holds jobs and uploads",
       collect: async (gauge) => gauge.set(await sources.diskFree()),
     });
     this.#gauge("jobs", {
