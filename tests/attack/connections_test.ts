@@ -9,9 +9,16 @@ import { eventually, within } from "../waiting.ts";
 
 const folder = folderOfFile(drawModels);
 
-/** A server that answers at once; `limits` in place of its own. */
+/**
+ * A server that answers after the first bytes of a body; `limits` in place of
+ * its own.
+ */
 async function answering(limits: { headersMs?: number; connections?: number }) {
-  const http = await serveHttp(() => new Response("here"), {
+  const answer = async ({ body }: Request) => {
+    await body?.getReader().read();
+    return new Response("here");
+  };
+  const http = await serveHttp(answer, {
     hostname: "127.0.0.1",
     port: 0,
     limits: { ...DEFAULT_LIMITS, stallMs: 1000, idleMs: 1000, ...limits },
@@ -64,6 +71,29 @@ Deno.test("one connection more than the limit is closed at once", async () => {
     const response = await fetch(server.url).catch(() => undefined);
     return await response?.text() === "here";
   });
+});
+
+const GET = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const BODY_BYTES = 2 ** 22;
+const POST =
+  `POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${BODY_BYTES}\r\n\r\n`;
+
+Deno.test("an answer before the end of a body leaves its connection usable", async () => {
+  await using server = await answering({});
+  using connection = await server.connect();
+  const answers = rest(connection);
+  const sent = new Response(POST + "x".repeat(BODY_BYTES) + GET).body!
+    .pipeTo(connection.writable, { preventClose: true });
+  await within("all is sent", sent);
+  const text = await within("it is idle", answers);
+  assert.equal(text.match(/\r\n\r\nhere/g)?.length, 2);
+});
+
+Deno.test("who stops in a body that is answered is closed", async () => {
+  await using server = await answering({});
+  using connection = await server.connect();
+  await connection.write(new TextEncoder().encode(POST + "x"));
+  assert.match(await within("it is closed", rest(connection)), /here$/);
 });
 
 /** Starts a program whose limit of open files is `files`. */

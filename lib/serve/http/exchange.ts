@@ -186,8 +186,10 @@ async function write(
 }
 
 /** Ends the connection of a client that does not stop sending its body. */
-function endLater({ incoming, outgoing }: Exchange): void {
+function endLater({ incoming }: Exchange): void {
+  const { socket } = incoming; // the answer that has ended has none
+  incoming.removeAllListeners("readable"); // of the body: it would not flow
   incoming.resume();
-  const timer = setTimeout(() => outgoing.socket?.destroy(), LINGER_MS);
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
   incoming.once("close", () => clearTimeout(timer));
 }
