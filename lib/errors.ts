@@ -102,6 +102,14 @@ export function oneLine(text: string): string {
   return text.replaceAll(/\s+/g, " ");
 }
 
+// Of a word in a message, characters.
+const MAX_WORD = 100;
+
+/** A stranger's word as messages show it: it may be megabytes long. */
+export function shortened(word: string): string {
+  return word.length <= MAX_WORD ? word : `${word.slice(0, MAX_WORD)}...`;
+}
+
 /** An error as plain data: error classes are lost between Workers. */
 export interface PlainError {
   name: string;

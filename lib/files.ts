@@ -52,6 +52,48 @@ export async function moveIntoPlace(
   await syncFolder(dirname(path));
 }
 
+/**
+ * Moves a folder, complete and synced, to `to`, on another disk by a copy: it
+ * is there whole or not at all.
+ */
+export async function moveFolder(from: string, to: string): Promise<void> {
+  try {
+    await moveIntoPlace(from, to);
+  } catch (error) {
+    const isElsewhere = error instanceof Error && "code" in error &&
+      error.code === "EXDEV";
+    if (!isElsewhere) throw error;
+    await copyFolder(from, to);
+    await Deno.remove(from, { recursive: true });
+  }
+}
+
+/** Copies a folder; the copy is there whole or not at all. */
+export async function copyFolder(from: string, to: string): Promise<void> {
+  const temporary = temporaryBeside(to);
+  try {
+    await copyInto(from, temporary);
+    await moveIntoPlace(temporary, to);
+  } catch (error) {
+    await Deno.remove(temporary, { recursive: true }).catch(() => {}); // none
+    throw error;
+  }
+}
+
+async function copyInto(from: string, to: string): Promise<void> {
+  await makeFolder(to);
+  for await (const { name, isDirectory } of Deno.readDir(from)) {
+    const source = join(from, name), target = join(to, name);
+    if (isDirectory) await copyInto(source, target);
+    else {
+      await Deno.copyFile(source, target);
+      using file = await Deno.open(target, { write: true });
+      await file.sync();
+    }
+  }
+  await syncFolder(to);
+}
+
 /** There is a file or a folder at `path`. */
 export async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);

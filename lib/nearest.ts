@@ -18,6 +18,8 @@ export function nearest(
   let best: string | undefined;
   let fewest = Math.min(MOST_EDITS, word.length - 1) + 1;
   for (const name of known) {
+    // Each character too many is an edit; a word may be megabytes long.
+    if (Math.abs(word.length - name.length) >= fewest) continue;
     const edits = editDistance(word.toLowerCase(), name.toLowerCase());
     if (edits >= fewest) continue;
     best = name;

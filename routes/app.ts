@@ -4,7 +4,8 @@
  * @module
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { NotFoundError } from "../lib/serve/errors.ts";
+import { setTimeout } from "node:timers/promises";
+import { BusyError, NotFoundError } from "../lib/serve/errors.ts";
 import type { Server } from "../lib/serve/server.ts";
 import { classifyRoutes } from "./classify.ts";
 import { addDocs } from "./docs.ts";
@@ -19,7 +20,6 @@ import {
   headed,
   observed,
   secured,
-  unmeasured,
   unpacked,
 } from "./middleware.ts";
 import { modelRoutes } from "./models.ts";
@@ -45,7 +45,10 @@ export function createApp(server: Server) {
   app.route("/", healthRoutes(server));
   app.route("/", inferenceRoutes(server));
   addDocs(app);
-  app.onError((error, c) => errorResponse(error, c, server));
+  app.onError(async (error, c) => {
+    if (error instanceof BusyError) await pause(server, c.req.raw.signal);
+    return errorResponse(error, c, server);
+  });
   const methods = methodsOf(app);
   app.notFound((c) => {
     const allowed = methods(c.req.path);
@@ -65,8 +68,19 @@ export function createApp(server: Server) {
       { allow: allowed.join(", ") },
     );
   });
-  routes.fetch = unmeasured(routes.fetch);
   return routes;
+}
+
+/**
+ * Holds a refusal back: clients that do not heed Retry-After would else take
+ * the time of those who are served.
+ */
+async function pause(
+  { draining, limits: { refusalMs } }: Server,
+  left: AbortSignal,
+): Promise<void> {
+  const signal = AbortSignal.any([draining, left]);
+  await setTimeout(refusalMs, undefined, { signal }).catch(() => {}); // told now
 }
 
 /** The app's type, from which the client's type is derived. */

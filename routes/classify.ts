@@ -99,7 +99,7 @@ const route = createRoute({
       },
     },
     202: acceptedJob,
-    ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504),
+    ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504, 507),
   },
 });
 
@@ -166,16 +166,19 @@ async function receive(
 ): Promise<Received> {
   const { body, signal } = c.req.raw;
   const type = c.req.header("content-type") ?? "";
-  const key = c.req.header("idempotency-key");
+  const options = {
+    key: c.req.header("idempotency-key"),
+    caller: c.get("caller"),
+  };
   if (isJson(type)) {
     const asked = { ...query, ...named };
     const { uri, path, seed = 0, ...how } = asked;
     // An earlier job of the key may outlive its image.
-    const isOfJob = wantsJob || await jobs.isKnown(asked, { key });
+    const isOfJob = wantsJob || await jobs.isKnown(asked, options);
     return {
       how: { seed, ...how },
       image: isOfJob ? undefined : await images.named({ uri, path }),
-      asJob: () => jobs.classifyNamed(asked, { key }),
+      asJob: () => jobs.classifyNamed(asked, options),
     };
   }
   const announced = announcedBytes(c);
@@ -184,7 +187,7 @@ async function receive(
     return {
       how,
       image: images.uploaded(upload),
-      asJob: () => jobs.classifyUpload(upload, how, { key }),
+      asJob: () => jobs.classifyUpload(upload, how, options),
     };
   };
   if (/^multipart\/form-data\b/i.test(type)) {

@@ -36,16 +36,10 @@ export function addDocs(app: OpenAPIHono<Env>): void {
   app.openAPIRegistry.registerComponent("securitySchemes", "token", {
     type: "http",
     scheme: "bearer",
+    description:
+      "`Authorization: Bearer TOKEN`, a token of the server's --token-file. Its role is classify (images, tables, models to read, one's own jobs), train (these, and training) or admin (all). A server without tokens serves its machine only.",
   });
-  app.doc31("/openapi.json", {
-    openapi: "3.1.0",
-    info: {
-      title: "zoomin",
-      version: project.version,
-      description: "Classifies huge images by tiny objects",
-    },
-    security: [{ token: [] }, {}],
-  });
+  app.get("/openapi.json", (c) => c.json(documentOf(app)));
   app.get("/", (c) => c.redirect("docs")); // for the address that the server prints
   app.get("/docs", (c) => c.html(page));
   app.get("/docs/start.js", (c) => c.body(START, 200, javascript));
@@ -67,3 +61,31 @@ export function addDocs(app: OpenAPIHono<Env>): void {
 }
 
 const javascript = { "content-type": "text/javascript" };
+
+/** The document, in which every operation has an id, as generators need. */
+function documentOf(app: OpenAPIHono<Env>) {
+  const document = app.getOpenAPI31Document({
+    openapi: "3.1.0",
+    info: {
+      title: "zoomin",
+      version: project.version,
+      description: "Classifies huge images by tiny objects",
+    },
+    security: [{ token: [] }, {}],
+  });
+  for (const [path, item] of Object.entries(document.paths ?? {})) {
+    for (const [method, operation] of Object.entries(item)) {
+      operation.operationId = operationIdOf(method, path);
+    }
+  }
+  return document;
+}
+
+/** Such as getJobsByIdEvents of GET /v1/jobs/{id}/events. */
+function operationIdOf(method: string, path: string): string {
+  const words = path.replace(/^\/v1(?=\/)/, "")
+    .replaceAll(/\{(\w+)\}/g, "by-$1")
+    .split(/[^A-Za-z0-9]+/);
+  return method +
+    words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
+}

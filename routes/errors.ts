@@ -16,6 +16,7 @@ import {
   NetworkError,
 } from "../lib/errors.ts";
 import {
+  BrokenBodyError,
   BusyError,
   ConflictError,
   DeadlineError,
@@ -25,9 +26,11 @@ import {
   NotFoundError,
   NotReadyError,
   StalledError,
+  StorageError,
   TooLargeError,
   UnauthorizedError,
 } from "../lib/serve/errors.ts";
+import { storageFault } from "../lib/serve/intake/disk.ts";
 import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
 
@@ -37,6 +40,7 @@ const STATUS: readonly [
   ContentfulStatusCode,
 ][] = [
   [InputError, 400],
+  [BrokenBodyError, 400],
   [UnauthorizedError, 401],
   [ForbiddenError, 403],
   [NotFoundError, 404],
@@ -54,6 +58,7 @@ const STATUS: readonly [
   [NotReadyError, 503],
   [EngineError, 503],
   [DeadlineError, 504],
+  [StorageError, 507],
 ];
 
 const RETRY_SECONDS = 5;
@@ -67,12 +72,16 @@ const NOT_JSON = new MediaTypeError(
 
 /** The answer to a request that failed. */
 export function errorResponse(
-  error: Error,
+  thrown: Error,
   c: Context<Env>,
   { log, messages }: Pick<Server, "log" | "messages">,
 ): Response {
   const requestId = c.get("requestId");
+  const error = storageFault(thrown) ?? thrown;
   const status = statusOf(error, c);
+  if (error instanceof StorageError) {
+    log("error", "disk full", { requestId, error: thrown.message });
+  }
   const isBug = status === 500;
   if (isBug) log("error", "bug", { requestId, stack: error.stack });
   const message = isBug

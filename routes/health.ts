@@ -37,6 +37,7 @@ export function healthRoutes(server: Server): OpenAPIHono<Env> {
     createRoute({
       method: "get",
       path: "/livez",
+      security: [],
       summary: "Liveness: the process answers",
       responses: { 200: answer("It does") },
     }),
@@ -47,6 +48,7 @@ export function healthRoutes(server: Server): OpenAPIHono<Env> {
       createRoute({
         method: "get",
         path,
+        security: [],
         summary:
           "Readiness: the engine passed its self-test and work is accepted",
         responses: { 200: answer("Ready"), 503: answer("Not ready") },

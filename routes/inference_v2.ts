@@ -82,6 +82,7 @@ const serverRoute = createRoute({
 const liveRoute = createRoute({
   method: "get",
   path: "/v2/health/live",
+  security: [],
   summary: "Liveness: the process answers",
   responses: { 200: json("Live", live) },
 });
@@ -89,6 +90,7 @@ const liveRoute = createRoute({
 const readyRoute = createRoute({
   method: "get",
   path: "/v2/health/ready",
+  security: [],
   summary: "Readiness: work is accepted",
   responses: { 200: json("Ready", ready), 503: json("Not ready", ready) },
 });
@@ -151,7 +153,7 @@ function inferRoute({ base, params }: Place) {
           [BYTES_TYPE]: { schema: binary },
         },
       },
-      ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504),
+      ...failures(400, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504, 507),
     },
   });
 }
@@ -223,6 +225,7 @@ function sendInference(server: Server): ModelHandler<typeof inferRoute> {
   return async (c) => {
     const { model: name, version }: Named = c.req.valid("param");
     const model = server.models.loaded(name, version);
+    using _held = server.models.hold(model);
     const { request, results } = await infer(c, server, model);
     const { outputs, tensors } = encodeOutputs(model, results, request);
     const document = {
@@ -253,22 +256,27 @@ function metadata(model: ModelEntry) {
 /** Classifies every image of a request; one failure fails the request. */
 async function infer(
   c: Context<Env>,
-  { predictor, images, uploads, limits }: Server,
+  { predictor, images, uploads, limits, json }: Server,
   model: ModelEntry,
 ): Promise<{ request: InferRequest; results: ModelClassification[] }> {
   assertType(c.req.header("content-type"));
   using _place = predictor.enter();
   const { body, signal } = c.req.raw;
-  await using received = await receiveRequest({
-    body,
-    signal,
-    headerLength: c.req.header(HEADER_LENGTH),
-    announced: announcedBytes(c),
-  }, limits);
+  await using received = await receiveRequest(
+    {
+      body,
+      signal,
+      headerLength: c.req.header(HEADER_LENGTH),
+      announced: announcedBytes(c),
+      held: c.get("heldBody"),
+    },
+    limits,
+    json,
+  );
   await using held = new AsyncDisposableStack();
-  const { request, tensors } = received;
+  const { request } = received;
   const receiver = { images, uploads, limits, held };
-  const all = await receiveImages(request.inputs[0]!, tensors, receiver);
+  const all = await receiveImages(request.inputs[0]!, received, receiver);
   const { samples, draws, seed = 0 } = request.parameters ?? {};
   const classify = async (image: HeldImage, signal: AbortSignal) => {
     const how = { samples, draws, seed };

@@ -4,13 +4,51 @@
  * @module
  */
 import type { JobDocument } from "../lib/serve/documents.ts";
+import { basename } from "node:path";
+import { withoutSecrets } from "../lib/serve/intake/guarded_fetch.ts";
+import type { BatchJobRequest } from "../lib/serve/jobs/batch.ts";
+import type { ClassifyJobRequest } from "../lib/serve/jobs/classify.ts";
 import type { Job } from "../lib/serve/jobs/store.ts";
+import type { TrainJobRequest } from "../lib/serve/jobs/train.ts";
 
-/** A job without its request, with links. */
+/**
+ * A job with links, without its owner, and its request without what must not
+ * be told.
+ */
 export function jobDocument(
-  { request: _, ...job }: Job,
+  { request, owner: _owner, ...job }: Job,
 ): JobDocument {
-  return { ...job, links: linksOf(job) };
+  const asked = request as Request;
+  return {
+    ...job,
+    model: asked.model ?? asked.name ?? "",
+    request: told(asked),
+    links: linksOf(job),
+  };
+}
+
+/** Fields that requests of any kind may have. */
+type Request = Partial<
+  & Omit<ClassifyJobRequest, "heatmap">
+  & BatchJobRequest
+  & TrainJobRequest
+>;
+
+/**
+ * The parts of a request that callers may see: paths are this machine's, URLs
+ * may carry a key, and a configuration is long.
+ */
+function told(
+  { config, model: _, name: __, uri, path, manifest, data, ...rest }: Request,
+): Record<string, unknown> {
+  return {
+    ...rest,
+    ...(uri !== undefined && { uri: withoutSecrets(uri) }),
+    ...(path !== undefined && { path: basename(path) }),
+    ...(manifest !== undefined && { manifest: basename(manifest) }),
+    ...(data !== undefined && { data: basename(data) }),
+    ...(config && { preset: config.preset, epochs: config.training.epochs }),
+  };
 }
 
 /** URL path of a job. */
@@ -18,7 +56,7 @@ export function jobPath(id: string): string {
   return `/v1/jobs/${id}`;
 }
 
-function linksOf({ id, kind, state }: Omit<Job, "request">) {
+function linksOf({ id, kind, state }: Omit<Job, "request" | "owner">) {
   const self = jobPath(id);
   const links: Record<string, string> = { self, events: `${self}/events` };
   if (kind === "train") links.log = `${self}/log`;

@@ -11,6 +11,7 @@ import {
 } from "@hono/zod-openapi";
 import { streamSSE } from "hono/streaming";
 import { setTimeout as pause } from "node:timers/promises";
+import type { Caller } from "../lib/serve/auth.ts";
 import { ConflictError } from "../lib/serve/errors.ts";
 import { RESULT_FILE, RESULTS_FILE } from "../lib/serve/jobs/files.ts";
 import type { Jobs } from "../lib/serve/jobs/jobs.ts";
@@ -26,6 +27,7 @@ import {
 import type { Server } from "../lib/serve/server.ts";
 import { type Env, newRoutes } from "./env.ts";
 import { jobDocument, jobPath } from "./job_document.ts";
+import { assertRole } from "./middleware.ts";
 import { acceptedJob, failures, json } from "./responses.ts";
 
 const params = z.object({ id: z.uuid() });
@@ -45,7 +47,7 @@ const COMMENT_EVERY_MS = 15_000;
 const listRoute = createRoute({
   method: "get",
   path: "/v1/jobs",
-  summary: "The latest jobs",
+  summary: "Jobs by pages, the latest first",
   request: { query: jobQuerySchema },
   responses: {
     200: json("Jobs, latest first", jobListSchema),
@@ -66,7 +68,7 @@ const cancelRoute = createRoute({
   path: "/v1/jobs/{id}/cancel",
   summary: "Stop a job at its next step; saved work stays",
   request: { params },
-  responses: { 200: json("The job", jobSchema), ...failures(400, 404) },
+  responses: { 200: json("The job", jobSchema), ...failures(400, 404, 507) },
 });
 
 const resumeRoute = createRoute({
@@ -74,7 +76,7 @@ const resumeRoute = createRoute({
   path: "/v1/jobs/{id}/resume",
   summary: "Continue a cancelled or failed job",
   request: { params },
-  responses: { 202: acceptedJob, ...failures(400, 404, 409) },
+  responses: { 202: acceptedJob, ...failures(400, 404, 409, 507) },
 });
 
 /** Schemas of a job's file or stream, by content type. */
@@ -148,6 +150,17 @@ const logRoute = fileRoute("log", {
   query: {},
 });
 
+const removeRoute = createRoute({
+  method: "delete",
+  path: "/v1/jobs/{id}",
+  summary: "Remove a job that has ended, and its files; its model stays",
+  request: { params },
+  responses: {
+    204: { description: "Removed" },
+    ...failures(400, 404, 409),
+  },
+});
+
 /** Routes under `/v1/jobs`. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
 export function jobRoutes(server: Server) {
@@ -161,35 +174,40 @@ export function jobRoutes(server: Server) {
     .openapi(resultRoute, sendResult(jobs))
     .openapi(heatmapRoute, sendHeatmap(jobs))
     .openapi(regionsRoute, sendRegions(jobs))
-    .openapi(logRoute, sendLog(jobs));
+    .openapi(logRoute, sendLog(jobs))
+    .openapi(removeRoute, removeJob(jobs));
 }
 
 type Handler<Route extends RouteConfig> = RouteHandler<Route, Env>;
 
 function listJobs(jobs: Jobs): Handler<typeof listRoute> {
   return async (c) => {
-    const found = await jobs.list(c.req.valid("query").state);
-    return c.json({ jobs: found.map(jobDocument) }, 200);
+    const query = c.req.valid("query");
+    const { jobs: found, next } = await jobs.list(query, c.get("caller"));
+    return c.json({ jobs: found.map(jobDocument), next }, 200);
   };
 }
 
 function getJob(jobs: Jobs): Handler<typeof getRoute> {
   return async (c) => {
-    const job = await jobs.get(c.req.valid("param").id);
+    const job = await jobs.get(c.req.valid("param").id, c.get("caller"));
     return c.json(jobDocument(job), 200);
   };
 }
 
 function cancelJob(jobs: Jobs): Handler<typeof cancelRoute> {
   return async (c) => {
-    const job = await jobs.cancel(c.req.valid("param").id);
+    const job = await jobs.cancel(c.req.valid("param").id, c.get("caller"));
     return c.json(jobDocument(job), 200);
   };
 }
 
 function resumeJob(jobs: Jobs): Handler<typeof resumeRoute> {
   return async (c) => {
-    const job = await jobs.resume(c.req.valid("param").id);
+    const { id } = c.req.valid("param");
+    const caller = c.get("caller");
+    if ((await jobs.get(id, caller)).kind === "train") assertRole(c, "train");
+    const job = await jobs.resume(id, caller);
     return c.json(jobDocument(job), 202, { location: jobPath(job.id) });
   };
 }
@@ -197,11 +215,12 @@ function resumeJob(jobs: Jobs): Handler<typeof resumeRoute> {
 function sendEvents({ jobs, draining }: Server): Handler<typeof eventsRoute> {
   return async (c) => {
     const { id } = c.req.valid("param");
-    await jobs.get(id); // 404 before the stream begins
+    const caller = c.get("caller");
+    await jobs.get(id, caller); // 404 before the stream begins
     return streamSSE(c, async (stream) => {
       let last = "", sent = performance.now();
       while (!stream.aborted && !draining.aborted) {
-        const job = await jobs.get(id);
+        const job = await jobs.get(id, caller);
         const data = JSON.stringify(jobDocument(job));
         if (data !== last) {
           const event = eventOf(job);
@@ -220,7 +239,11 @@ function sendEvents({ jobs, draining }: Server): Handler<typeof eventsRoute> {
 
 function sendResult(jobs: Jobs): Handler<typeof resultRoute> {
   return async (c) => {
-    const job = await succeeded(jobs, c.req.valid("param").id);
+    const job = await succeeded(
+      jobs,
+      c.req.valid("param").id,
+      c.get("caller"),
+    );
     const isBatch = job.kind === "batch";
     const file = isBatch ? RESULTS_FILE : RESULT_FILE;
     return c.body(await jobs.open(job, file), 200, {
@@ -231,7 +254,11 @@ function sendResult(jobs: Jobs): Handler<typeof resultRoute> {
 
 function sendHeatmap(jobs: Jobs): Handler<typeof heatmapRoute> {
   return async (c) => {
-    const job = await succeeded(jobs, c.req.valid("param").id);
+    const job = await succeeded(
+      jobs,
+      c.req.valid("param").id,
+      c.get("caller"),
+    );
     const heatmap = await jobs.openHeatmap(job, c.req.valid("query").image);
     return c.body(heatmap, 200, { "content-type": "image/png" });
   };
@@ -239,7 +266,11 @@ function sendHeatmap(jobs: Jobs): Handler<typeof heatmapRoute> {
 
 function sendRegions(jobs: Jobs): Handler<typeof regionsRoute> {
   return async (c) => {
-    const job = await succeeded(jobs, c.req.valid("param").id);
+    const job = await succeeded(
+      jobs,
+      c.req.valid("param").id,
+      c.get("caller"),
+    );
     const { image, origin = "level0" } = c.req.valid("query");
     const result = await jobs.classified(job, image);
     return c.body(JSON.stringify(regionsOf(result, origin)), 200, {
@@ -250,16 +281,27 @@ function sendRegions(jobs: Jobs): Handler<typeof regionsRoute> {
 
 function sendLog(jobs: Jobs): Handler<typeof logRoute> {
   return async (c) => {
-    const job = await jobs.get(c.req.valid("param").id);
+    const job = await jobs.get(c.req.valid("param").id, c.get("caller"));
     return c.body(await jobs.openLog(job), 200, {
       "content-type": "application/x-ndjson",
     });
   };
 }
 
+function removeJob(jobs: Jobs): Handler<typeof removeRoute> {
+  return async (c) => {
+    await jobs.remove(c.req.valid("param").id, c.get("caller"));
+    return c.body(null, 204);
+  };
+}
+
 /** Finds a job that succeeded. @throws {ConflictError} If it did not. */
-async function succeeded(jobs: Jobs, id: string): Promise<Job> {
-  const job = await jobs.get(id);
+async function succeeded(
+  jobs: Jobs,
+  id: string,
+  caller: Caller,
+): Promise<Job> {
+  const job = await jobs.get(id, caller);
   if (job.state === "succeeded") return job;
   throw new ConflictError(
     `The job has no result, because it is ${job.state}${

@@ -7,18 +7,18 @@ import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import { isLoopback } from "../lib/serve/intake/addresses.ts";
-import { bearsToken } from "../lib/serve/auth.ts";
+import {
+  type Caller,
+  hasRole,
+  LOCAL_CALLER,
+  type Role,
+} from "../lib/serve/auth.ts";
 import {
   chunksOf,
   readBody,
   unpackedBody,
 } from "../lib/serve/intake/paced_body.ts";
-import {
-  ForbiddenError,
-  InputError,
-  TooLargeError,
-  UnauthorizedError,
-} from "../lib/serve/errors.ts";
+import { ForbiddenError, TooLargeError } from "../lib/serve/errors.ts";
 import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
 
@@ -35,6 +35,7 @@ export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
     c.header("x-request-id", requestId);
     const { method, path } = c.req;
     const code = c.res.status;
+    const caller = c.get("caller") as Caller | undefined; // unset if refused
     const ms = performance.now() - started;
     metrics.request({ route: routeOf(c), method, code, seconds: ms / 1000 });
     const level = code >= 500 ? "error" : "info";
@@ -44,6 +45,7 @@ export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
       path,
       code,
       ms: Math.round(ms),
+      ...(caller?.name && { caller: caller.name }),
     });
   };
 }
@@ -68,62 +70,62 @@ export function headed(): MiddlewareHandler<Env> {
   };
 }
 
-const WITHOUT_BODY = [204, 205, 304];
-
-/**
- * Wraps `handle` so that answers to HEAD have no Content-Length: for an answer
- * without a body Deno sends 0, which is not the length of GET's answer.
- */
-export function unmeasured<Rest extends unknown[]>(
-  handle: (request: Request, ...rest: Rest) => Response | Promise<Response>,
-): typeof handle {
-  return async function answer(request, ...rest) {
-    const response = await handle(request, ...rest);
-    const hasBody = !WITHOUT_BODY.includes(response.status);
-    if (request.method !== "HEAD" || !hasBody) return response;
-    return new Response(ReadableStream.from([]), response);
-  };
-}
-
 // Paths without secrets, which probes and browsers request without a token.
 const OPEN =
   /^\/(|livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;
 
 /**
- * Admits requests with the token; without a token, those of this machine only.
+ * Admits requests with a token; without tokens, those of this machine only.
  */
-export function guarded({ token }: Server): MiddlewareHandler<Env> {
+export function guarded({ tokens }: Server): MiddlewareHandler<Env> {
   return async function guard(c, next) {
-    if (token === undefined) assertLocal(c);
-    else if (
-      !OPEN.test(c.req.path) &&
-      !bearsToken(c.req.header("authorization"), token)
-    ) {
-      throw new UnauthorizedError(
-        'Missing or invalid token: send "Authorization: Bearer TOKEN"',
-      );
+    if (tokens === undefined) {
+      assertLocal(c);
+      c.set("caller", LOCAL_CALLER);
+    } else if (!OPEN.test(c.req.path)) {
+      const header = c.req.header("authorization");
+      c.set("caller", tokens.callerOf(header, c.env.address));
     }
     await next();
   };
 }
 
+/** Admits callers of a role, on the routes that declare it. */
+export function allowed(role: Role): MiddlewareHandler<Env> {
+  return async function allow(c, next) {
+    assertRole(c, role);
+    await next();
+  };
+}
+
+/** @throws {ForbiddenError} If the caller's role does not suffice. */
+export function assertRole(c: Context<Env>, role: Role): void {
+  const caller = c.get("caller");
+  if (hasRole(caller, role)) return;
+  throw new ForbiddenError(
+    `The token "${caller.name}" has the role "${caller.role}", and this needs "${role}": ask the operator`,
+  );
+}
+
 /** Without a token, refuses requests from web pages in a local browser. */
 function assertLocal(c: Context): void {
-  if (!URL.canParse(c.req.url)) { // RFC 9112, section 3.2: it is a 400
-    throw new InputError(
-      "host",
-      'The header "Host" is invalid: it must be a host or host:port',
-    );
-  }
-  const { hostname } = new URL(c.req.url);
+  const { hostname, host } = new URL(c.req.url);
   const site = c.req.header("sec-fetch-site");
-  const isForeign = site === "cross-site" || site === "same-site";
+  // Browsers without Sec-Fetch-Site name the page's origin, "null" if opaque,
+  // in what forms and scripts send.
+  const origin = c.req.header("origin");
+  const isForeign = site === "cross-site" || site === "same-site" ||
+    (origin !== undefined && hostOf(origin) !== host);
   // A site whose name resolves to this machine would look local (DNS
   // rebinding).
   if (isLoopback(hostname) && !isForeign) return;
   throw new ForbiddenError(
     "Requests from other sites are refused: without a token the server is for this machine only; start it with --token-file",
   );
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
 /** Headers that limit a browser to displaying an answer. */
@@ -168,24 +170,38 @@ export function unpacked(): MiddlewareHandler<Env> {
   };
 }
 
-/** Reads JSON bodies into memory within their limit; images are streamed. */
-export function boundedJson({ limits }: Server): MiddlewareHandler<Env> {
-  const { jsonBytes, pace } = limits;
+// Its handler reads the body, of which JSON is the beginning or all.
+const INFERENCE = /^\/v2\/models\/.*\/infer$/;
+
+/**
+ * Reads JSON bodies into memory within their limits, and holds them until the
+ * request is answered; images are streamed.
+ */
+export function boundedJson(
+  { limits, bodies }: Server,
+): MiddlewareHandler<Env> {
+  const { requestBytes: mostBytes, pace } = limits;
   const tooLarge =
-    `The JSON body has more than ${jsonBytes} bytes: send less at a time`;
+    `The JSON body has more than ${mostBytes} bytes: send less at a time`;
   return async function boundJson(c, next) {
+    const isLarge = INFERENCE.test(c.req.path);
+    using held = bodies.enter({ isLarge });
+    c.set("heldBody", held);
     const { body, signal } = c.req.raw;
-    if (body !== null && isJson(c.req.header("content-type") ?? "")) {
-      if ((announcedBytes(c) ?? 0) > jsonBytes) {
+    const isRead = !isLarge && isJson(c.req.header("content-type") ?? "");
+    if (body !== null && isRead) {
+      if ((announcedBytes(c) ?? 0) > mostBytes) {
         throw new TooLargeError(tooLarge);
       }
       const chunks = chunksOf(body, {
-        mostBytes: jsonBytes,
+        mostBytes,
         pace,
         tooLarge,
         signal,
       });
-      c.req.raw = new Request(c.req.raw, { body: await readBody(chunks) });
+      c.req.raw = new Request(c.req.raw, {
+        body: await readBody(chunks, held),
+      });
     }
     await next();
   };

@@ -12,6 +12,7 @@ import {
 } from "../lib/serve/schemas.ts";
 import type { Server } from "../lib/serve/server.ts";
 import { newRoutes } from "./env.ts";
+import { allowed } from "./middleware.ts";
 import { failures, json } from "./responses.ts";
 
 const params = z.object({ name: modelName });
@@ -35,6 +36,8 @@ const removeRoute = createRoute({
   method: "delete",
   path: "/v1/models/{name}",
   summary: "Unload a model and remove its files",
+  description: "Role: admin",
+  middleware: allowed("admin"),
   request: { params },
   responses: {
     204: { description: "Removed" },
@@ -48,6 +51,8 @@ const actionRoute = <Action extends string>(action: Action, summary: string) =>
     method: "post",
     path: `/v1/models/{name}/${action}` as const,
     summary,
+    description: "Role: admin",
+    middleware: allowed("admin"),
     request: { params },
     responses: {
       200: json("The model", modelSchema),
@@ -98,7 +103,10 @@ export function modelRoutes({ models }: Server) {
         c.json(document(await models.load(c.req.valid("param").name)), 200),
     )
     .openapi(
-      actionRoute("unload", "Free a model; it stays in the folder"),
+      actionRoute(
+        "unload",
+        "Free a model in this server; it stays in the folder",
+      ),
       async (c) =>
         c.json(document(await models.unload(c.req.valid("param").name)), 200),
     )

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { writeFileAtomically } from "../lib/files.ts";
+import { copyFolder, writeFileAtomically } from "../lib/files.ts";
 
 Deno.test("writeFileAtomically writes text and bytes, and replaces a file", async () => {
   const folder = await Deno.makeTempDir();
@@ -50,3 +50,22 @@ Deno.test("writeFileAtomically: writers at the same time leave one whole file", 
 async function names(folder: string): Promise<string[]> {
   return (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
 }
+
+Deno.test("a folder is copied whole or not at all", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  try {
+    const from = join(folder, "from"), to = join(folder, "to");
+    await Deno.mkdir(join(from, "inner"), { recursive: true });
+    await Deno.writeTextFile(join(from, "a"), "1");
+    await Deno.writeTextFile(join(from, "inner", "b"), "2");
+    await copyFolder(from, to);
+    assert.equal(await Deno.readTextFile(join(to, "a")), "1");
+    assert.equal(await Deno.readTextFile(join(to, "inner", "b")), "2");
+    await Deno.symlink("nowhere", join(from, "c"));
+    await assert.rejects(copyFolder(from, join(folder, "again")));
+    const left = [...Deno.readDirSync(folder)].map(({ name }) => name);
+    assert.deepEqual(left.toSorted(), ["from", "to"]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

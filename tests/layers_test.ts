@@ -14,6 +14,7 @@ const BASE = [
   "lib/files.ts",
   "lib/memory.ts",
   "lib/nearest.ts",
+  "lib/turn.ts",
 ];
 
 /** Folders and files that a folder or file may import from, besides its own. */
@@ -23,6 +24,7 @@ const LAYERS: Record<string, string[]> = {
   "lib/files.ts": ["lib/errors.ts"],
   "lib/nearest.ts": [],
   "lib/memory.ts": [],
+  "lib/turn.ts": [],
   "lib/engine": ["kernels", ...BASE],
   "lib/image": ["kernels", ...BASE],
   "lib/data": ["kernels", "lib/image", ...BASE],

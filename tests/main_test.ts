@@ -12,10 +12,9 @@ const NET = `${FILES} --allow-net`; // images may lie on web servers
 
 // The command that serves strangers may read only the listed surroundings.
 const SERVE = [
-  "--unstable-no-legacy-abort", // a request ends with its client
   "--allow-read --allow-write",
   "--allow-env=MALLOC_ARENA_MAX,TEMP,TMP,TMPDIR,XDG_RUNTIME_DIR,npm_package_config_libvips",
-  "--allow-sys=cpus,hostname,networkInterfaces,osRelease,systemMemoryInfo",
+  "--allow-sys=cpus,hostname,networkInterfaces,osRelease,statfs,systemMemoryInfo",
   "--allow-ffi --allow-net",
 ].join(" ");
 

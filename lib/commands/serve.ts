@@ -8,7 +8,9 @@ import { NamedError, UsageError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { createApp } from "../../routes/app.ts";
 import { isLoopback } from "../serve/intake/addresses.ts";
-import { readToken } from "../serve/auth.ts";
+import { Tokens } from "../serve/auth.ts";
+import { filesLeft } from "../serve/http/files_left.ts";
+import { ListenerError, serveHttp } from "../serve/http/server.ts";
 import { isAllowable } from "../serve/intake/guarded_fetch.ts";
 import { DEFAULT_LIMITS, type Limits } from "../serve/limits.ts";
 import { jsonLog, type Log } from "../serve/logging.ts";
@@ -44,6 +46,11 @@ const FLAGS = {
     ),
   ),
   encoder: ENCODERS,
+  state: text(
+    "DIR",
+    "folder of jobs, uploads and the default model (.server in that of models)",
+    { paths: "folders" },
+  ),
   host: text("ADDRESS", "address to listen on (127.0.0.1)"),
   port: integer("N", "port to listen on; 0 takes a free one (8000)", {
     max: 65_535,
@@ -57,7 +64,7 @@ const FLAGS = {
   ),
   "token-file": text(
     "FILE",
-    "file with the bearer token of requests; required unless --host is this machine only",
+    "file with the bearer tokens of requests; required unless --host is this machine only",
     { paths: "files" },
   ),
   "max-upload": integer(
@@ -96,6 +103,10 @@ export const usage: Usage = {
     "Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and returns jobs to the queue, which the next start continues.",
 };
 
+// Files beside connections: models, jobs, and what images are read from.
+const SPARED_FILES = 64;
+const MIN_CONNECTIONS = 16;
+
 const DEFAULT_HOST = "127.0.0.1", DEFAULT_PORT = 8000;
 
 /** Address to listen on. */
@@ -124,10 +135,13 @@ interface Request extends Address {
 export async function run(argv: string[]): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
   const models = await folderOf(flags.models, "models");
-  const { hostname, port, tokenFile, limits } = readRequest(flags);
-  const token = tokenFile === undefined
+  const state = flags.state === undefined
     ? undefined
-    : await readToken(tokenFile);
+    : await folderOf(flags.state, "state");
+  const { hostname, port, tokenFile, limits } = readRequest(flags);
+  const tokens = tokenFile === undefined
+    ? undefined
+    : await Tokens.read(tokenFile);
   const dataRoots = await Promise.all(
     flags["data-root"].map((root) => folderOf(root, "data-root")),
   );
@@ -140,9 +154,10 @@ export async function run(argv: string[]): Promise<number> {
   const server = await startServer({
     models,
     encoderFiles,
+    state,
     dataRoots,
     allowedHosts,
-    token,
+    tokens,
     backend: flags.backend,
     workers: flags.workers,
     memory: flags.memory,
@@ -225,7 +240,7 @@ function textOf({ hostname, port }: Address): string {
 function logBugs(log: Log): void {
   globalThis.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
-    log("error", "bug", { stack: String(event.reason?.stack ?? event.reason) });
+    log("error", "bug", { stack: stackOf(event.reason) });
   });
   globalThis.addEventListener("error", (event) => {
     event.preventDefault();
@@ -233,29 +248,68 @@ function logBugs(log: Log): void {
   });
 }
 
+function stackOf(error: unknown): string {
+  return String(error instanceof Error ? error.stack : error);
+}
+
 /**
  * Answers requests until `stop`, then lets running ones end within the server's
  * limit.
+ *
+ * @throws {ListenerError} If the listener fails; the server has stopped then.
  */
 export async function listen(
   server: Server,
   { hostname, port, stop }: Address & { stop: AbortSignal },
 ): Promise<void> {
-  const app = createApp(server);
-  const http = Deno.serve({
+  const { limits, log } = server;
+  const http = await serveHttp(createApp(server).fetch, {
     hostname,
     port,
-    onListen(address) {
-      console.log(`http://${textOf(address)}`);
+    limits: {
+      ...limits,
+      stallMs: limits.pace.stallMs,
+      connections: connectionsOf(limits, log),
     },
-  }, app.fetch);
+    onError: (error) => log("error", "bug", { stack: stackOf(error) }),
+    onReopened: () =>
+      log("warn", "listener reopened", {
+        reason: "it accepted no more, as without files left (ulimit -n)",
+      }),
+  });
+  console.log(`http://${textOf({ hostname, port: http.port })}`);
+  let failure: Error | undefined;
   if (!stop.aborted) { // stopped while the server was starting
-    await new Promise((done) => stop.addEventListener("abort", done));
+    const stopped = new Promise<void>((done) =>
+      stop.addEventListener("abort", () => done())
+    );
+    await Promise.race([stopped, http.failed])
+      .catch((error) => failure = error);
   }
-  server.log("info", "stopping");
+  log("info", "stopping");
   // New requests still get a 503 while jobs are returned to the queue.
   const done = server.drain().then(() => http.shutdown());
-  const { drainMs } = server.limits;
-  await Promise.race([done, pause(drainMs)]);
-  server.log("info", "stopped");
+  await Promise.race([done, pause(limits.drainMs)]);
+  log("info", "stopped");
+  if (failure) throw failure;
+}
+
+/** Most connections, with files to spare for images, uploads and models. */
+function connectionsOf({ connections, pending }: Limits, log: Log): number {
+  const spared = pending + SPARED_FILES;
+  const left = filesLeft(connections + spared) - spared;
+  if (left < MIN_CONNECTIONS) {
+    throw new ListenerError(
+      `Cannot serve with so few open files: raise the limit by ${
+        MIN_CONNECTIONS - left
+      } (ulimit -n)`,
+    );
+  }
+  if (left < connections) {
+    log("warn", "fewer connections", {
+      connections: left,
+      reason: "the limit of open files (ulimit -n) is low",
+    });
+  }
+  return Math.min(left, connections);
 }

@@ -8,6 +8,7 @@
  * @module
  */
 import { dirname, resolve } from "node:path";
+import { shortened } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/bytes/source.ts";
@@ -102,14 +103,15 @@ export async function readManifest(
   const entries = table.rows
     .map((row) => parseEntry(row, { path, folder, has, faults }))
     .filter((entry) => entry !== undefined);
-  await Promise.all(entries.map(spellPaths));
+  await inTurns(entries, spellPaths);
   checkDuplicates(entries, faults);
   await checkFiles(entries, faults, isFile);
   if (classes) checkLabels(entries, classes, faults);
   faults.throwIfAny();
 
   const names = classes ? [...classes] : sortClasses(entries);
-  for (const entry of entries) entry.classIndex = names.indexOf(entry.label);
+  const indices = new Map(names.map((name, index) => [name, index]));
+  for (const entry of entries) entry.classIndex = indices.get(entry.label)!;
   return { path, folder, classes: names, entries };
 }
 
@@ -169,7 +171,7 @@ function parseRois(
   if (!isUrl(file)) return resolve(folder, file);
   faults.add(
     line,
-    `rois is "${file}": fetch it, and write the path of the file`,
+    `rois is "${shortened(file)}": fetch it, and write the path of the file`,
   );
   return undefined;
 }
@@ -182,7 +184,10 @@ function parseSplit(
   if (word === undefined) return undefined;
   const split = Object.hasOwn(SPLITS, word) ? SPLITS[word] : undefined;
   if (!split) {
-    faults.add(line, `split is "${word}": write train, validation or test`);
+    faults.add(
+      line,
+      `split is "${shortened(word)}": write train, validation or test`,
+    );
   }
   return split;
 }
@@ -194,7 +199,7 @@ function parseFold(
 ): number | undefined {
   if (word === undefined) return undefined;
   if (/^\d{1,9}$/.test(word)) return Number(word);
-  faults.add(line, `fold is "${word}": write an integer from 0`);
+  faults.add(line, `fold is "${shortened(word)}": write an integer from 0`);
   return undefined;
 }
 
@@ -206,7 +211,7 @@ function parseMpp(
   if (word === undefined) return undefined;
   const mpp = Number(word);
   if (isPlausibleMpp(mpp)) return mpp;
-  faults.add(line, `mpp is "${word}": write a number ${MPP_WORDS}`);
+  faults.add(line, `mpp is "${shortened(word)}": write a number ${MPP_WORDS}`);
   return undefined;
 }
 
@@ -218,7 +223,7 @@ function checkDuplicates(entries: ManifestEntry[], faults: Faults): void {
     else {
       faults.add(
         line,
-        `image "${image}" is on line ${earlier} too: remove one`,
+        `image "${shortened(image)}" is on line ${earlier} too: remove one`,
       );
     }
   }
@@ -231,17 +236,34 @@ async function checkFiles(
 ): Promise<void> {
   // The target of a URL is unknown until it is opened.
   const isThere = async (path: string) => isUrl(path) || await isFile(path);
-  await Promise.all(entries.map(async ({ image, path, rois, line }) => {
+  await inTurns(entries, async ({ image, path, rois, line }) => {
     if (!await isThere(path)) {
       faults.add(
         line,
-        `image "${image}" is not a file: paths are relative to the manifest's folder`,
+        `image "${
+          shortened(image)
+        }" is not a file: paths are relative to the manifest's folder`,
       );
     }
     if (rois !== undefined && !await isFile(rois)) {
-      faults.add(line, `the rois of image "${image}" are not a file`);
+      faults.add(
+        line,
+        `the rois of image "${shortened(image)}" are not a file`,
+      );
     }
-  }));
+  });
+}
+
+// Files looked at together: as many as keep a disk busy.
+const TOGETHER = 256;
+
+async function inTurns(
+  entries: readonly ManifestEntry[],
+  work: (entry: ManifestEntry) => Promise<void>,
+): Promise<void> {
+  for (let at = 0; at < entries.length; at += TOGETHER) {
+    await Promise.all(entries.slice(at, at + TOGETHER).map(work));
+  }
 }
 
 async function isFileHere(path: string): Promise<boolean> {
@@ -257,11 +279,12 @@ function checkLabels(
   classes: readonly string[],
   faults: Faults,
 ): void {
+  const known = new Set(classes);
   for (const { label, line } of entries) {
-    if (!classes.includes(label)) {
+    if (!known.has(label)) {
       faults.add(
         line,
-        `label "${label}" is not a class of the checkpoint: ` +
+        `label "${shortened(label)}" is not a class of the checkpoint: ` +
           `its classes are ${classes.join(", ")}`,
       );
     }

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { CsvError, parse } from "csv-parse/sync";
+import { CsvError, parse, type Parser } from "csv-parse";
 import { stringify } from "csv-stringify/sync";
-import { DataError } from "../errors.ts";
+import { DataError, shortened } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { nearest } from "../nearest.ts";
 
@@ -29,73 +29,112 @@ export interface Columns {
   optional: readonly string[];
 }
 
-// Room for millions of lines; bounded because a request may name any file of
-// the server.
+// Bounded because a request may name any file of the server: a gigabyte of
+// rows as objects.
 const MAX_BYTES = 2 ** 28;
+const MAX_ROWS = 2 ** 20;
+// An unclosed quote would make a record of all that follows.
+const MAX_RECORD_CHARACTERS = 2 ** 20;
 
 // Maximum faults listed by one error: more would scroll the first one off the
 // screen.
 const FAULTS_SHOWN = 20;
+// Faults that are held until the first ones by line are known.
+const FAULTS_HELD = 1000;
 
 /** Faults of a file, line by line. */
 export class Faults {
-  readonly #found: { line: number; text: string }[] = [];
+  #first: { line: number; text: string }[] = [];
+  #count = 0;
 
   constructor(readonly path: string) {}
 
   /** Notes a fault at `line`. */
   add(line: number, text: string): void {
-    this.#found.push({ line, text });
+    this.#count++;
+    this.#first.push({ line, text });
+    if (this.#first.length > FAULTS_HELD) this.#first = this.#shown();
   }
 
   /** Number of faults. */
   get count(): number {
-    return this.#found.length;
+    return this.#count;
   }
 
   /** @throws {DataError} With every fault, by line, if there is one. */
   throwIfAny(): void {
     if (this.count === 0) return;
-    const lines = this.#found
-      .toSorted((a, b) => a.line - b.line)
-      .slice(0, FAULTS_SHOWN)
+    const lines = this.#shown()
       .map(({ line, text }) => `${this.path}:${line}: ${text}`);
     const more = this.count - lines.length;
     if (more > 0) lines.push(`and ${more} more`);
     throw new DataError(lines.join("\n"));
   }
+
+  #shown() {
+    return this.#first.toSorted((a, b) => a.line - b.line)
+      .slice(0, FAULTS_SHOWN);
+  }
 }
 
-/** Parses a CSV file; faults of its header and shape are added to `faults`. */
+/**
+ * Parses a CSV file; faults of its header and shape are added to `faults`.
+ *
+ * A file without the required columns is no table: its error shows none of it,
+ * because a request may name any file of the server.
+ *
+ * @throws {DataError} If it is no table, or too large.
+ */
 export async function readTable(
   path: string,
   known: Columns,
   faults: Faults,
 ): Promise<Table> {
-  const [header, ...records] = parseRecords(path, await readText(path));
-  if (header === undefined) {
-    throw new DataError(
-      `${path}:1: Cannot read a table without a header: write the columns ` +
-        `"${known.required.join(",")}" on the first line`,
-    );
-  }
-  const columns = header.record;
-  checkColumns(columns, known, { line: header.line, faults });
+  let columns: string[] | undefined;
   const rows: TableRow[] = [];
-  for (const { record, line } of records) {
-    if (record.length === columns.length) {
-      const cells = columns.map((column, i) => [column, record[i]] as const);
-      const fields = Object.fromEntries(cells.filter(([, cell]) => cell));
-      rows.push({ line, fields });
-    } else {
-      faults.add(
-        line,
-        `${count(record.length, "field")} where the header names ` +
-          `${columns.length}: quote a field that holds a comma`,
+  await parseRecords(path, (record, line) => {
+    if (columns === undefined) {
+      columns = record;
+      checkColumns(columns, known, { line, faults });
+      return;
+    }
+    if (rows.length === MAX_ROWS) {
+      throw new DataError(
+        `Cannot read "${path}" as a table: it has more than ${MAX_ROWS} rows; split it`,
       );
     }
+    const row = rowOf(record, { columns, line, faults });
+    if (row) rows.push(row);
+  });
+  if (columns !== undefined) return { path, columns, rows };
+  throw new DataError(
+    `${path}:1: Cannot read a table without a header: write the columns ` +
+      `"${known.required.join(",")}" on the first line`,
+  );
+}
+
+/** The fields of a record; undefined, and a fault, if it has too many or few. */
+function rowOf(
+  record: readonly string[],
+  { columns, line, faults }: {
+    columns: readonly string[];
+    line: number;
+    faults: Faults;
+  },
+): TableRow | undefined {
+  if (record.length !== columns.length) {
+    faults.add(
+      line,
+      `${count(record.length, "field")} where the header names ` +
+        `${columns.length}: quote a field that holds a comma`,
+    );
+    return undefined;
   }
-  return { path, columns, rows };
+  const fields: TableRow["fields"] = {};
+  for (const [i, cell] of record.entries()) {
+    if (cell) fields[columns[i]!] = cell;
+  }
+  return { line, fields };
 }
 
 /** The text of a CSV file with a header of `columns`. */
@@ -112,59 +151,111 @@ export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;
 }
 
-async function readText(path: string): Promise<string> {
-  const bytes = await readBytes(path).catch((cause) => {
+/** Opens a file of bounded size. */
+async function openTable(path: string): Promise<Deno.FsFile> {
+  try {
+    const file = await Deno.open(await spelled(path));
+    const { size, isDirectory } = await file.stat();
+    if (!isDirectory && size <= MAX_BYTES) return file;
+    file.close();
+    throw new Error(
+      isDirectory
+        ? "it is a folder"
+        : `it has ${size} bytes; at most ${MAX_BYTES} are read`,
+    );
+  } catch (cause) {
     const why = cause instanceof Deno.errors.NotFound
       ? "there is no such file"
       : cause instanceof Deno.errors.IsADirectory
       ? "it is a folder"
-      : cause.message;
+      : (cause as Error).message;
     throw new DataError(`Cannot read "${path}" as a table: ${why}`, { cause });
-  });
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new DataError(
-      `Cannot read "${path}" as a table: it is not UTF-8; save it as "CSV UTF-8"`,
-      { cause },
-    );
   }
 }
 
-async function readBytes(path: string): Promise<Uint8Array> {
-  const file = await spelled(path);
-  const { size } = await Deno.stat(file);
-  if (size > MAX_BYTES) {
-    throw new Error(`it has ${size} bytes; at most ${MAX_BYTES} are read`);
-  }
-  return await Deno.readFile(file);
-}
-
-function parseRecords(
+/**
+ * Parses a file as it is read.
+ *
+ * @param onRecord gets each record, and its line; what it throws ends the
+ *   parsing.
+ */
+async function parseRecords(
   path: string,
-  text: string,
-): { record: string[]; line: number }[] {
-  const records: { record: string[]; line: number }[] = [];
+  onRecord: (record: string[], line: number) => void,
+): Promise<void> {
+  using file = await openTable(path);
+  let last = 0;
+  const parser = parse({
+    trim: true,
+    skip_empty_lines: true,
+    relax_column_count: true, // counted by readTable, for every row at once
+    max_record_size: MAX_RECORD_CHARACTERS,
+    on_record(record: string[], { lines }) {
+      onRecord(record, last = lines);
+      return null;
+    },
+  });
+  parser.on("error", () => {}); // those who write get it
   try {
-    parse(text, {
-      trim: true,
-      skip_empty_lines: true,
-      relax_column_count: true, // counted by readTable, for every row at once
-      on_record: (record: string[], { lines }) => {
-        records.push({ record, line: lines });
-        return null;
-      },
-    });
-    return records;
+    for await (const text of textOf(file)) await write(parser, text);
+    await end(parser);
   } catch (cause) {
+    if (cause instanceof TypeError) { // of the decoder
+      throw new DataError(
+        `Cannot read "${path}" as a table: it is not UTF-8; save it as "CSV UTF-8"`,
+        { cause },
+      );
+    }
     if (!(cause instanceof CsvError)) throw cause;
-    const advice = cause.code === "CSV_QUOTE_NOT_CLOSED"
-      ? "a quote is opened and never closed: close it, or double it inside a field"
-      : `${cause.message}: quote the whole field and double quotes inside it`;
-    const line = (records.at(-1)?.line ?? 0) + 1; // start of the bad record
-    throw new DataError(`${path}:${line}: ${advice}`, { cause });
+    const advice = ADVICE[cause.code] ??
+      "it cannot be parsed: quote the whole field and double quotes inside it";
+    // The bad record begins behind the last good one.
+    throw new DataError(`${path}:${last + 1}: ${advice}`, { cause });
   }
 }
+
+const CHUNK_BYTES = 2 ** 16;
+
+/** @throws {TypeError} If the file is not UTF-8. */
+async function* textOf(file: Deno.FsFile): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const buffer = new Uint8Array(CHUNK_BYTES);
+  for (;;) {
+    const count = await file.read(buffer);
+    if (count === null) break;
+    yield decoder.decode(buffer.subarray(0, count), { stream: true });
+  }
+  yield decoder.decode();
+}
+
+async function write(parser: Parser, text: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  parser.write(text, (error) => error ? reject(error) : resolve());
+  await promise;
+}
+
+async function end(parser: Parser): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  parser.once("error", reject);
+  parser.once("end", resolve);
+  parser.resume(); // or it does not end
+  parser.end();
+  await promise;
+}
+
+// The parser's own messages quote the file.
+const ADVICE: Readonly<Record<string, string>> = {
+  CSV_QUOTE_NOT_CLOSED:
+    "a quote is opened and never closed: close it, or double it inside a field",
+  CSV_MAX_RECORD_SIZE:
+    `a record has more than ${MAX_RECORD_CHARACTERS} characters: a quote is opened and not closed`,
+  CSV_INVALID_CLOSING_QUOTE:
+    "a field goes on behind its closing quote: quote the whole field and double quotes inside it",
+  CSV_NON_TRIMABLE_CHAR_AFTER_CLOSING_QUOTE:
+    "a field goes on behind its closing quote: quote the whole field and double quotes inside it",
+  INVALID_OPENING_QUOTE:
+    "a quote is opened inside a field: quote the whole field and double quotes inside it",
+};
 
 function checkColumns(
   columns: string[],
@@ -172,9 +263,10 @@ function checkColumns(
   { line, faults }: { line: number; faults: Faults },
 ): void {
   const known = [...required, ...optional];
+  const isTable = required.every((column) => columns.includes(column));
   for (const [i, column] of columns.entries()) {
     if (!known.includes(column)) {
-      faults.add(line, `unknown column "${column}": ${suggest(column, known)}`);
+      faults.add(line, unknownColumn(column, { at: i + 1, known, isTable }));
     } else if (columns.indexOf(column) < i) {
       faults.add(line, `column "${column}" appears twice: keep one`);
     }
@@ -184,12 +276,26 @@ function checkColumns(
       faults.add(line, `missing column "${column}": name it in the header`);
     }
   }
+  if (!isTable) faults.throwIfAny();
 }
 
-function suggest(word: string, known: readonly string[]): string {
-  const meant = nearest(word, known);
-  if (meant !== undefined) return `did you mean "${meant}"?`;
-  return /[;\t|]/.test(word)
+/** Shows the column if it is nearly a known one, or the file is a table. */
+function unknownColumn(
+  column: string,
+  { at, known, isTable }: {
+    at: number;
+    known: readonly string[];
+    isTable: boolean;
+  },
+): string {
+  const meant = nearest(column, known);
+  if (meant !== undefined) {
+    return `unknown column "${column}": did you mean "${meant}"?`;
+  }
+  const advice = /[;\t|]/.test(column)
     ? "put commas between the columns"
     : `remove it, or use one of ${known.join(", ")}`;
+  return isTable
+    ? `unknown column "${shortened(column)}": ${advice}`
+    : `column ${at} is unknown: ${advice}`;
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ImageError } from "../errors.ts";
 import { openImage, type OpenOptions } from "../image/open.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { atMpp } from "../image/resampled.ts";
@@ -94,24 +95,39 @@ export async function classifyOpened(
   const classified: ClassifiedImage[] = [];
   for (const [i, image] of images.entries()) {
     const prediction = predictions[i]!;
-    const photograph = heatmap === "over image";
+    assertNumbers(prediction.probabilities, image);
+    const drawing = {
+      photograph: heatmap === "over image",
+      signal: options.signal,
+    };
     classified.push({
       classification: classification(image, prediction, {
         classes: model.classes,
         timings: { openMs: image.openMs, ...timings },
       }),
       ...(prediction.attention && {
-        heatmap: await heatmapPng(image.seen, prediction, { photograph }),
+        heatmap: await heatmapPng(image.seen, prediction, drawing),
       }),
       ...(prediction.evidence && {
         evidence: await heatmapPng(image.seen, prediction, {
           kind: "evidence",
-          photograph,
+          ...drawing,
         }),
       }),
     });
   }
   return classified;
+}
+
+/** @throws {ImageError} If the network has overflowed. */
+function assertNumbers(
+  probabilities: readonly number[],
+  { file }: OpenedImage,
+): void {
+  if (probabilities.every(Number.isFinite)) return;
+  throw new ImageError(
+    `Cannot classify ${file.source}: the network overflows on it, and gives no probabilities; use another model`,
+  );
 }
 
 /**

@@ -19,7 +19,12 @@ import { stainsFor } from "../model/look/input.ts";
 import type { Look } from "../model/look/look.ts";
 import { lookAt } from "../model/look/look_at.ts";
 import type { Model } from "../model/model.ts";
-import { type Classified, readFeatures, score } from "../model/zoom_in.ts";
+import {
+  type Classified,
+  readFeatures,
+  score,
+  type Scores,
+} from "../model/zoom_in.ts";
 import {
   evidenceHeatmap,
   type HeatKind,
@@ -184,9 +189,14 @@ async function predicted(model: Model, look: Look): Promise<PredictedBatch> {
 async function readPredictions(
   { classes, calibration }: Model,
   { glimpses, draws }: Drawn,
-  scored: Classified,
+  scored: Classified & Pick<Scores, "attention">,
 ): Promise<Prediction[]> {
-  const shares = calibratedSoftmax(scored.logits, calibration);
+  const shares = tf.tidy(() => {
+    const { tiles, subTiles } = scored.attention;
+    // Attention that is no number must not pass as a draw: 0 x NaN is NaN.
+    const nothing = tf.mul(tf.add(tf.sum(tiles), tf.sum(subTiles)), 0);
+    return tf.add(calibratedSoftmax(scored.logits, calibration), nothing);
+  });
   const probabilities = await shares.array() as number[][];
   shares.dispose();
   const weights = await scored.weights.data() as Float32Array;

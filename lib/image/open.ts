@@ -15,19 +15,22 @@ import {
 import { openFile } from "./bytes/file.ts";
 import { openUrl } from "./bytes/http.ts";
 import { type ByteSource, isUrl } from "./bytes/source.ts";
-import { decodeBmp } from "./formats/bmp.ts";
+import { BMP } from "./formats/bmp.ts";
 import { refuseOtherDicom } from "./formats/dicom.ts";
-import { decodeJpeg } from "./formats/jpeg_decoder.ts";
+import { JPEG } from "./formats/jpeg_decoder.ts";
 import { findLibvips } from "./formats/libvips.ts";
 import { openWithOpenSlide } from "./formats/openslide.ts";
-import { decodePng } from "./formats/png_decoder.ts";
+import { PNG } from "./formats/png_decoder.ts";
 import { openAsPyramid } from "./formats/temporary_pyramid.ts";
-import { decodeWithVips, readHeader } from "./formats/vips.ts";
-import { MAX_SIDE, type Pyramid } from "./pyramid.ts";
-import { refuseTooLarge } from "./pyramids/raster.ts";
+import { readHeader, VIPS } from "./formats/vips.ts";
+import type { Pyramid } from "./pyramid.ts";
+import {
+  type Codec,
+  refuseImmense,
+  refuseTooLarge,
+} from "./pyramids/raster.ts";
 import { openTiff } from "./tiff/open.ts";
 import {
-  type Decoder,
   decodeWhole,
   defaultCache,
   MAX_WHOLE_PIXELS,
@@ -58,15 +61,15 @@ interface Reader {
 }
 
 const readers: readonly Reader[] = [
-  flatReader("PNG", "\x89PNG\r\n\x1a\n", decodePng),
-  flatReader("JPEG", "\xff\xd8\xff", decodeJpeg),
-  rasterReader("WebP", ["RIFF????WEBP"], decodeWithVips),
+  flatReader("PNG", "\x89PNG\r\n\x1a\n", PNG),
+  flatReader("JPEG", "\xff\xd8\xff", JPEG),
+  rasterReader("WebP", ["RIFF????WEBP"], VIPS),
   {
     format: "TIFF",
     signatures: ["II*\0", "MM\0*", "II+\0", "MM\0+"], // "+" marks BigTIFF
     open: openTiff,
   },
-  rasterReader("BMP", ["BM"], decodeBmp),
+  rasterReader("BMP", ["BM"], BMP),
   {
     ...slideReader("DICOM", [`${"?".repeat(128)}DICM`], 4),
     several: true,
@@ -121,7 +124,7 @@ export async function openImage(
         signatures.some((signature) => startsWith(head, signature))
       );
     if (reader === undefined) {
-      throw new ImageFormatError(unknownFormat(path, head));
+      throw new ImageFormatError(unknownFormat(path));
     }
     await named(
       path,
@@ -133,7 +136,7 @@ export async function openImage(
         `Cannot open ${path} as ${reader.format}: this format spans several files; name it by a local path, it cannot be uploaded or fetched`,
       );
     }
-    const opening = reader.open(source, options).then(refuseImmense);
+    const opening = reader.open(source, options).then(notImmense);
     return await named(path, reader.format, opening);
   } catch (error) {
     source.close();
@@ -141,13 +144,15 @@ export async function openImage(
   }
 }
 
-function refuseImmense(pyramid: Pyramid): Pyramid {
-  const { width, height } = pyramid;
-  if (Math.max(width, height) <= MAX_SIDE) return pyramid;
-  pyramid.close();
-  throw new ImageError(
-    `its header says ${width} x ${height} px; a side may have at most ${MAX_SIDE} px`,
-  );
+/** `pyramid`, unless a side of what is read in blocks is too long. */
+function notImmense(pyramid: Pyramid): Pyramid {
+  try {
+    refuseImmense(pyramid);
+    return pyramid;
+  } catch (error) {
+    pyramid.close();
+    throw error;
+  }
 }
 
 /**
@@ -176,11 +181,10 @@ async function named<T>(
   }
 }
 
-function unknownFormat(path: string, head: Uint8Array): string {
-  const bytes = [...head.subarray(0, 8)]
-    .map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+/** Shows no byte of the file: a request may name any file of a server. */
+function unknownFormat(path: string): string {
   const formats = readers.map((reader) => reader.format).join(", ");
-  return `Cannot open ${path} as an image: it starts with the bytes ${bytes}, the signature of none of ${formats}`;
+  return `Cannot open ${path} as an image: it begins with the signature of none of ${formats}`;
 }
 
 /** The bytes match `signature`; "?" matches any byte. */
@@ -194,23 +198,23 @@ function startsWith(head: Uint8Array, signature: string): boolean {
 function rasterReader(
   format: string,
   signatures: string[],
-  decode: Decoder,
+  codec: Codec,
 ): Reader {
   return {
     format,
     signatures,
-    open: (source, options) => decodeWhole(source, decode, options),
+    open: (source, options) => decodeWhole(source, codec, options),
   };
 }
 
 /**
- * A reader of a format that libvips decodes, or `decode` if libvips does not
+ * A reader of a format that libvips decodes, or `codec` if libvips does not
  * load.
  */
 function flatReader(
   format: string,
   signature: string,
-  decode: Decoder,
+  codec: Codec,
 ): Reader {
   return {
     format,
@@ -218,7 +222,7 @@ function flatReader(
     open: async (source, options) =>
       (await findLibvips()).libvips
         ? await openFlat(source, options)
-        : await decodeWhole(source, decode, options),
+        : await decodeWhole(source, codec, options),
   };
 }
 
@@ -250,12 +254,19 @@ async function openFlat(
   const path = source.path?.endsWith("]") ? undefined : source.path;
   const header = path === undefined ? undefined : await readHeader(path);
   if (path === undefined || header === undefined || isHeld(header, options)) {
-    return await decodeWhole(source, decodeWithVips, options);
+    return await decodeWhole(source, VIPS, options);
   }
-  const { signal, cache = defaultCache(), backdrop } = options;
+  const { signal, cache = defaultCache(), backdrop, room } = options;
   refuseTooLarge(header, options.maxPixels ?? DEFAULT_MAX_PIXELS);
+  using _room = await room?.take(header.width * STREAMED_BYTES, signal);
   return await openAsPyramid(source, { path, header, cache, signal, backdrop });
 }
+
+// Bytes that libvips holds of each column while it streams a file into a
+// pyramid: rows of tiles, on every level. A wide file of few rows takes less
+// if it is decoded whole.
+const STREAMED_BYTES = 1024;
+const FEW_ROWS = 128, WIDE = 2 ** 16;
 
 /**
  * Interlaced and progressive files cannot be streamed, so larger ones are held
@@ -265,6 +276,11 @@ function isHeld(
   { width, height, isProgressive }: Metadata,
   { heldPixels = MAX_HELD_PIXELS }: OpenOptions,
 ): boolean {
-  const most = isProgressive ? MAX_WHOLE_PIXELS : heldPixels;
+  const isStrip = width > WIDE && height < FEW_ROWS;
+  const most = isProgressive
+    ? MAX_WHOLE_PIXELS
+    : isStrip
+    ? MAX_HELD_PIXELS
+    : heldPixels;
   return width * height <= most;
 }

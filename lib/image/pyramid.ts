@@ -57,6 +57,8 @@ export interface Pyramid extends Size {
   readonly source: string;
   /** Levels from the largest to the smallest. */
   readonly levels: readonly Level[];
+  /** Number of blocks that each level is stored in, if it is in blocks. */
+  readonly blockCounts?: readonly number[] | undefined;
   /** Micrometres per level-0 px, if known. */
   readonly mpp?: number | undefined;
   /** Size of the image in its file, if this one is resampled. */
@@ -143,6 +145,10 @@ export abstract class WrappedPyramid implements Pyramid {
 
   get levels(): readonly Level[] {
     return this.inner.levels;
+  }
+
+  get blockCounts(): readonly number[] | undefined {
+    return this.inner.blockCounts;
   }
 
   get mpp(): number | undefined {

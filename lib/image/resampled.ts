@@ -133,6 +133,10 @@ class ResampledPyramid extends WrappedPyramid {
     ];
   }
 
+  override get blockCounts(): readonly number[] | undefined {
+    return super.blockCounts?.slice(this.#finer);
+  }
+
   override get width(): number {
     return this.#levels[0]!.width;
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { turn } from "../turn.ts";
 
 /**
  * A tensor of each item, in order; all are disposed of if one fails.
@@ -17,6 +18,7 @@ export async function collected<Item>(
 ): Promise<tf.Tensor4D[]> {
   const made: tf.Tensor4D[] = [];
   for (let at = 0; at < items.length; at += most) {
+    await turn(); // the reading of an item looks for an abort
     const some = items.slice(at, at + most);
     const settled = await Promise.allSettled(
       some.map((item, i) => make(item, at + i)),

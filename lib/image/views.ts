@@ -34,6 +34,20 @@ const PACKED_BYTES = 4; // a pixel on the engine
 // Number of small regions read at a time.
 const MAX_AT_A_TIME = 64;
 
+/**
+ * Blocks of the file from which the view of the whole image at `scale` is read;
+ * undefined if it is not stored in blocks.
+ */
+export function blocksOfWhole(
+  pyramid: Pyramid,
+  scale: number,
+): number | undefined {
+  const { width, height, levels, blockCounts } = pyramid;
+  const region = { x: 0, y: 0, width, height };
+  const output = viewSize(region, scale);
+  return blockCounts?.[levelFor(pyramid, levels, { region, output })];
+}
+
 /** Views of one image. Dispose of it when all views are taken. */
 export class Views {
   readonly #pyramid: Pyramid;
@@ -82,6 +96,7 @@ export class Views {
     scale: number,
     { part, signal }: { part?: Region; signal?: AbortSignal | undefined } = {},
   ): Promise<tf.Tensor4D> {
+    signal?.throwIfAborted();
     const { width, height } = this.#pyramid;
     const region = { x: 0, y: 0, width, height };
     const output = viewSize(region, scale);
@@ -104,6 +119,7 @@ export class Views {
     output: Size,
     signal?: AbortSignal,
   ): Promise<tf.Tensor4D> {
+    signal?.throwIfAborted();
     if (this.#whole) return cut(this.#whole, regions, output);
     const part = { x: 0, y: 0, ...output };
     this.announce(regions, output, signal);

@@ -9,10 +9,12 @@ import type { ByteSource } from "./bytes/source.ts";
 import type { Fetch } from "./bytes/http_client.ts";
 import type { Backdrop, ImageFacts, Pyramid } from "./pyramid.ts";
 import { BlockCache } from "./pyramids/block_cache.ts";
+import type { DecodingRoom, TakenRoom } from "./decoding_room.ts";
+import type { Size } from "./geometry.ts";
 import {
-  type DecodedImage,
-  type DecodeOptions,
+  type Codec,
   RasterPyramid,
+  refuseTooLarge,
 } from "./pyramids/raster.ts";
 
 // Pixels of the largest image that is decoded whole: 1 GiB as RGBA.
@@ -46,13 +48,12 @@ export interface OpenOptions {
    * is read. Remote files are always opened so.
    */
   alone?: boolean;
+  /** Bound that pictures wait for before they are decoded whole. */
+  room?: DecodingRoom | undefined;
 }
 
-/** Decodes the bytes of a file. */
-export type Decoder = (
-  bytes: Uint8Array,
-  options: DecodeOptions,
-) => Promise<DecodedImage> | DecodedImage;
+// Decoded RGBA, and as much again while libvips decodes.
+const HELD_BYTES = 4, DECODING_BYTES = 8;
 
 // Bytes of decoded blocks if the caller passes no cache: 256 of 256 x 256 px.
 const DEFAULT_CACHE_BYTES = 2 ** 26;
@@ -62,15 +63,33 @@ export function defaultCache(): BlockCache {
   return new BlockCache(DEFAULT_CACHE_BYTES);
 }
 
+/** Runs `decode` with room for a picture, which it keeps decoded. */
+export async function inRoom<T>(
+  { width, height }: Size,
+  { room, signal }: Pick<OpenOptions, "room" | "signal">,
+  decode: (taken: TakenRoom | undefined) => Promise<T>,
+): Promise<T> {
+  const pixels = width * height;
+  const taken = await room?.take(pixels * DECODING_BYTES, signal);
+  try {
+    const decoded = await decode(taken);
+    taken?.shrink(pixels * HELD_BYTES);
+    return decoded;
+  } catch (error) {
+    taken?.[Symbol.dispose]();
+    throw error;
+  }
+}
+
 /**
  * Reads and decodes all of a file, and closes it.
  *
- * @param said facts and warnings of another reader, beside those of `decode`.
+ * @param said facts and warnings of another reader, beside those of the codec.
  * @throws {ImageError} With the reason only.
  */
 export async function decodeWhole(
   source: ByteSource,
-  decode: Decoder,
+  codec: Codec,
   options: OpenOptions,
   said: { facts?: ImageFacts; warnings?: readonly string[] } = {},
 ): Promise<Pyramid> {
@@ -81,16 +100,28 @@ export async function decodeWhole(
   );
   refuseHugeFile(source, maxPixels);
   const bytes = await source.read(0, source.size, signal);
-  const { pixels, warnings } = await decode(bytes, { maxPixels, signal });
-  source.close();
-  const image = {
-    pixels,
-    warnings: [...source.warnings, ...warnings, ...said.warnings ?? []],
-  };
-  const { traffic } = source;
-  const { backdrop } = options;
-  const { facts } = said;
-  return new RasterPyramid(source.name, image, { traffic, facts, backdrop });
+  const size = await codec.sizeOf(bytes);
+  refuseTooLarge(size, maxPixels);
+  return await inRoom(size, options, async (room) => {
+    const { pixels, warnings } = await codec.decode(bytes, {
+      maxPixels,
+      signal,
+    });
+    source.close();
+    const image = {
+      pixels,
+      warnings: [...source.warnings, ...warnings, ...said.warnings ?? []],
+    };
+    const { traffic } = source;
+    const { backdrop } = options;
+    const { facts } = said;
+    return new RasterPyramid(source.name, image, {
+      traffic,
+      facts,
+      backdrop,
+      room,
+    });
+  });
 }
 
 // 16-bit RGBA: no picture of maxPixels needs more, so the file is not one.

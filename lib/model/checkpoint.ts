@@ -22,8 +22,12 @@ import { openFrozen, openOverview, withEncoderFile } from "./frozen.ts";
 import { createParameters, disposeParameters } from "./parameters.ts";
 import {
   decodeSafeTensors,
+  decodeSafeTensorsHeader,
   encodeSafeTensors,
+  headerLength,
+  LENGTH_BYTES,
   type StoredTensor,
+  type TensorPlace,
 } from "./safetensors.ts";
 import type { Model } from "./model.ts";
 
@@ -32,12 +36,21 @@ export const BEST = "best.safetensors";
 export const LAST = "last.safetensors";
 
 const triple = z.tuple([z.number(), z.number(), z.number()]);
+const deviations = z.tuple([positive(), positive(), positive()]);
+
+function positive(): z.ZodNumber {
+  return z.number().positive();
+}
 
 const metadataSchema = z.strictObject({
   format: z.literal("zoomin-1"),
   config: z.unknown(),
-  classes: z.array(z.string()).min(2),
-  normalisation: z.strictObject({ mean: triple, deviation: triple }).nullable(),
+  classes: z.array(z.string()).min(2).refine(
+    (classes) => new Set(classes).size === classes.length,
+    "two classes have one name",
+  ),
+  normalisation: z.strictObject({ mean: triple, deviation: deviations })
+    .nullable(),
   calibration: calibrationSchema.nullable().default(null), // older ones have none
   epoch: z.number().int().min(0),
   seed: z.number().int(),
@@ -105,6 +118,11 @@ export function modelReference(path: string, sha256: string): ModelReference {
   const name = basename(path, ".safetensors");
   return { name, version: sha256.slice(0, VERSION_LENGTH), sha256 };
 }
+
+// A model is megabytes; a last checkpoint holds the optimizer's state, too.
+const MAX_BYTES = 2 ** 31;
+
+const HASHED_BYTES = 2 ** 20; // read at a time
 
 const TRAINER_PREFIX = "trainer/";
 
@@ -222,16 +240,16 @@ export async function readCheckpointInfo(
       `Cannot use ${file} as a checkpoint: it is no regular file; give a .safetensors file or the folder of a run`,
     );
   }
-  return await decodeFile(file, (bytes) => {
-    const { specs, config, classes, calibration, epoch, seed, ...rest } =
-      decodeCheckpoint(bytes);
-    const { metrics, annotated, sha256 } = rest;
+  return await withNamedFaults(file, async () => {
+    const { specs, path, ...info } = await readHead(file);
+    const { config, classes, calibration, epoch, seed, ...rest } = info;
+    const { metrics, annotated } = rest;
     const parameterCount = specs.reduce(
       (sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1),
       0,
     );
     return {
-      path: file,
+      path,
       config,
       classes,
       calibration,
@@ -240,36 +258,96 @@ export async function readCheckpointInfo(
       seed,
       metrics,
       annotated,
-      sha256,
+      sha256: await sha256Of(file),
     };
   });
+}
+
+/** Reads and checks what comes before the weights: they may be gigabytes. */
+async function readHead(path: string) {
+  using file = await Deno.open(path);
+  const { size } = await file.stat();
+  const head = await readAt(file, 0, LENGTH_BYTES);
+  const rest = await readAt(
+    file,
+    LENGTH_BYTES,
+    headerLength(head, size) - LENGTH_BYTES,
+  );
+  const bytes = new Uint8Array(head.length + rest.length);
+  bytes.set(head);
+  bytes.set(rest, head.length);
+  const checked = checkedHeader(decodeSafeTensorsHeader(bytes, size));
+  if (size > MAX_BYTES) {
+    throw new SyntaxError(
+      `it has ${size} bytes, and at most ${MAX_BYTES} are allowed`,
+    );
+  }
+  return { path, ...checked };
+}
+
+/** At most `length` bytes of a file from `offset`. */
+async function readAt(
+  file: Deno.FsFile,
+  offset: number,
+  length: number,
+): Promise<Uint8Array> {
+  await file.seek(offset, Deno.SeekMode.Start);
+  const bytes = new Uint8Array(Math.max(0, length));
+  let at = 0;
+  while (at < bytes.length) {
+    const count = await file.read(bytes.subarray(at));
+    if (count === null) break;
+    at += count;
+  }
+  return bytes.subarray(0, at);
+}
+
+async function sha256Of(path: string): Promise<string> {
+  using file = await Deno.open(path);
+  const hash = createHash("sha256");
+  const buffer = new Uint8Array(HASHED_BYTES);
+  for (;;) {
+    const count = await file.read(buffer);
+    if (count === null) return hash.digest("hex");
+    hash.update(buffer.subarray(0, count));
+  }
 }
 
 async function decodeFile<T>(
   file: string,
   decode: (bytes: Uint8Array) => T,
 ): Promise<T> {
-  let bytes: Uint8Array;
+  return await withNamedFaults(
+    file,
+    async () => decode(await Deno.readFile(file)),
+  );
+}
+
+/** Runs `work` on a file; a fault of the file names it. */
+async function withNamedFaults<T>(
+  file: string,
+  work: () => Promise<T>,
+): Promise<T> {
   try {
-    bytes = await Deno.readFile(file);
+    return await work();
   } catch (cause) {
-    throw new CheckpointError(`Cannot read ${file}`, { cause });
-  }
-  try {
-    return decode(bytes);
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError || cause instanceof ConfigError)) {
-      throw cause;
+    if (cause instanceof SyntaxError || cause instanceof ConfigError) {
+      throw new CheckpointError(
+        `Cannot use ${file} as a checkpoint: ${oneLine(cause.message)}`,
+        { cause },
+      );
     }
-    throw new CheckpointError(
-      `Cannot use ${file} as a checkpoint: ${oneLine(cause.message)}`,
-      { cause },
-    );
+    if (!(cause instanceof Error) || !("code" in cause)) throw cause;
+    throw new CheckpointError(`Cannot read ${file}`, { cause });
   }
 }
 
-/** The file of the checkpoint at `path`: itself, or that of a run. */
-async function checkpointFile(given: string): Promise<string> {
+/**
+ * The file of the checkpoint at `given`: itself, or that of a run.
+ *
+ * @throws {CheckpointError} If there is none.
+ */
+export async function checkpointFile(given: string): Promise<string> {
   const path = await spelled(given);
   const info = await stat(path).catch(() => undefined);
   if (!info) {
@@ -290,6 +368,21 @@ async function checkpointFile(given: string): Promise<string> {
 /** The parts of a checkpoint file, checked. */
 function decodeCheckpoint(bytes: Uint8Array) {
   const { tensors, metadata } = decodeSafeTensors(bytes);
+  const checked = checkedHeader({ places: tensors, metadata });
+  for (const { name } of checked.specs) {
+    if (!tensors.get(name)!.data.every(Number.isFinite)) {
+      throw new SyntaxError(`"${name}" holds values that are no numbers`);
+    }
+  }
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  return { ...checked, tensors, sha256 };
+}
+
+/** What a header says of the model and its training, checked. */
+function checkedHeader({ places, metadata }: {
+  places: ReadonlyMap<string, Pick<TensorPlace, "shape">>;
+  metadata: Record<string, string>;
+}) {
   if (metadata.zoomin === undefined) {
     throw new SyntaxError("it was not written by zoomin");
   }
@@ -304,7 +397,7 @@ function decodeCheckpoint(bytes: Uint8Array) {
   const config = parseConfig(withoutRemoved(stored, true), "its configuration");
   const specs = modelSpecs(config, known.classes);
   for (const { name, shape } of specs) {
-    const found = tensors.get(name)?.shape;
+    const found = places.get(name)?.shape;
     if (`${found}` !== `${shape}`) {
       throw new SyntaxError(
         `"${name}" should have the shape [${shape}] but ${
@@ -313,6 +406,5 @@ function decodeCheckpoint(bytes: Uint8Array) {
       );
     }
   }
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
-  return { ...known, config, specs, tensors, sha256 };
+  return { ...known, config, specs };
 }

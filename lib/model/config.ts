@@ -5,8 +5,8 @@
  * @module
  */
 import type { z } from "zod";
-import { ConfigError, oneLine } from "../errors.ts";
-import { nearest } from "../nearest.ts";
+import { ConfigError, oneLine, shortened } from "../errors.ts";
+import { nearestKey } from "./config_keys.ts";
 import { configSchema } from "./config_schema.ts";
 import type { Config } from "./config_types.ts";
 
@@ -26,6 +26,9 @@ const REMOVED = "imagesPerPass";
 const REMOVED_TEXT =
   "it was removed, because the memory bound decides how many images are held at once: delete it, and set --memory if need be";
 
+// More faults than a reader mends at a time are counted.
+const FAULTS_SHOWN = 5;
+
 /** `value` without the fields of older versions; if they are null, or `all`. */
 export function withoutRemoved(value: unknown, all: boolean): unknown {
   if (!isRecord(value) || !isRecord(value.training)) return value;
@@ -38,7 +41,7 @@ export function withoutRemoved(value: unknown, all: boolean): unknown {
  * in but fields that older versions did not have.
  *
  * @param source its name in messages: a file, a preset, the command line.
- * @throws {ConfigError} Naming every field that is wrong.
+ * @throws {ConfigError} Naming the first fields that are wrong.
  *
  * @example A preset with another number of sub-tiles
  * ```ts
@@ -53,15 +56,23 @@ export function parseConfig(value: unknown, source: string): Config {
     reportInput: true,
   });
   if (result.success) return result.data;
-  const faults = result.error.issues.map((issue) =>
-    issue.code === "unrecognized_keys"
-      ? issue.keys.map((key) => unknownText(value, [...issue.path, key]))
-        .join("; ")
-      : issueText(issue)
-  );
   throw new ConfigError(
-    `Cannot use ${source} as a configuration: ${faults.join("; ")}`,
+    `Cannot use ${source} as a configuration: ${
+      faultsText(result.error.issues)
+    }`,
   );
+}
+
+/** The first faults, and the number of the others. */
+function faultsText(issues: readonly z.core.$ZodIssue[]): string {
+  const faults = issues.flatMap((issue) =>
+    issue.code === "unrecognized_keys"
+      ? issue.keys.map((key) => () => unknownText([...issue.path, key]))
+      : [() => issueText(issue)]
+  );
+  const shown = faults.slice(0, FAULTS_SHOWN).map((text) => text());
+  const more = faults.length - shown.length;
+  return [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
 }
 
 /** Path and fault of a value, on one line; parsed with `reportInput`. */
@@ -71,11 +82,11 @@ export function issueText(issue: z.core.$ZodIssue): string {
   return `${place}: ${isMissing ? "it is missing" : oneLine(issue.message)}`;
 }
 
-function unknownText(value: unknown, path: readonly PropertyKey[]): string {
+function unknownText(path: readonly PropertyKey[]): string {
   const key = path.join(".");
   if (key === `training.${REMOVED}`) return `${key}: ${REMOVED_TEXT}`;
-  const meant = nearestKey(value, key);
-  return `there is no "${key}"` +
+  const meant = nearestKey(key);
+  return `there is no "${shortened(key)}"` +
     (meant === undefined ? "" : `, did you mean "${meant}"?`);
 }
 
@@ -131,8 +142,8 @@ function assign(
   const path = key.split(".");
   const last = path.pop()!;
   let at: unknown = config;
-  for (const part of path) at = child(at, part, { config, key });
-  const old = child(at, last, { config, key });
+  for (const part of path) at = child(at, part, key);
+  const old = child(at, last, key);
   const given = jsonOrWord(value);
   // A class may be called 0.
   const isWord = typeof old === "string" && typeof given === "number";
@@ -142,7 +153,7 @@ function assign(
 function child(
   parent: unknown,
   name: string,
-  { config, key }: { config: Record<string, unknown>; key: string },
+  key: string,
 ): unknown {
   const known = parent !== null && typeof parent === "object"
     ? Object.keys(parent)
@@ -151,35 +162,15 @@ function child(
   if (key === `training.${REMOVED}`) {
     throw new ConfigError(`Cannot set "${key}": ${REMOVED_TEXT}`);
   }
-  const meant = nearestKey(config, key);
+  const meant = nearestKey(key);
   throw new ConfigError(
-    `Cannot set "${key}": there is no "${name}"` +
+    `Cannot set "${shortened(key)}": there is no "${shortened(name)}"` +
       (meant !== undefined
         ? `; did you mean "${meant}"?`
         : known.length > 0
         ? `, only ${known.join(", ")}`
         : ""),
   );
-}
-
-/** The key that was probably meant: spelt nearly so, or its last word alone. */
-function nearestKey(
-  config: unknown,
-  key: string,
-): string | undefined {
-  const keys = dottedKeys(config).filter((known) => known !== key);
-  const lastWord = (key: string) => key.slice(key.lastIndexOf(".") + 1);
-  const word = nearest(lastWord(key), keys.map(lastWord));
-  return nearest(key, keys) ?? keys.find((key) => lastWord(key) === word);
-}
-
-/** The keys of all values that are no objects. */
-function dottedKeys(value: unknown, prefix = ""): string[] {
-  if (value === null || typeof value !== "object") return [];
-  return Object.entries(value).flatMap(([name, child]) => [
-    ...(child === null || typeof child !== "object" ? [prefix + name] : []),
-    ...dottedKeys(child, `${prefix}${name}.`),
-  ]);
 }
 
 function jsonOrWord(value: string): unknown {

@@ -29,7 +29,6 @@ interface HeaderEntry {
   data_offsets: [number, number];
 }
 
-const LENGTH_BYTES = 8;
 const METADATA = "__metadata__";
 
 /** The bytes of a file. */
@@ -67,32 +66,89 @@ export function encodeSafeTensors(
   return bytes;
 }
 
+/** A tensor's place in its file. */
+export interface TensorPlace {
+  /** Its dimensions. */
+  shape: number[];
+  /** Its first byte, and the one behind its last. */
+  from: number;
+  to: number;
+}
+
+/** What the header of a file says. */
+export interface SafeTensorsHeader {
+  places: Map<string, TensorPlace>;
+  metadata: Record<string, string>;
+}
+
 /**
  * Reads the bytes of a file.
  *
  * @throws {SyntaxError} If they are not a whole file of float32 tensors.
  */
 export function decodeSafeTensors(bytes: Uint8Array): SafeTensors {
-  const { header, start } = decodeHeader(bytes);
-  const { [METADATA]: metadata = {}, ...entries } = header;
-  if (!isTexts(metadata)) throw new SyntaxError("the metadata is not text");
+  const { places, metadata } = decodeSafeTensorsHeader(bytes, bytes.length);
   const tensors = new Map<string, StoredTensor>();
-  for (const [name, entry] of Object.entries(entries)) {
-    tensors.set(name, decodeTensor(bytes, start, name, entry));
+  for (const [name, { shape, from, to }] of places) {
+    const copy = bytes.slice(from, to);
+    tensors.set(name, { shape, data: new Float32Array(copy.buffer) });
   }
   return { tensors, metadata };
 }
 
-function decodeHeader(bytes: Uint8Array) {
+/** Bytes from the start of a file that say how long its header is. */
+export const LENGTH_BYTES = 8;
+
+// That of 10,000 tensors is 1 MB; a file that is none may claim anything.
+const MAX_HEADER_BYTES = 2 ** 24;
+
+/**
+ * Length of the header in bytes, with what comes before it.
+ *
+ * @param bytes the first {@linkcode LENGTH_BYTES} of a file.
+ * @throws {SyntaxError} If the file cannot be one of tensors.
+ */
+export function headerLength(bytes: Uint8Array, fileBytes: number): number {
   if (bytes.length < LENGTH_BYTES) {
     throw new SyntaxError(`the file is only ${bytes.length} bytes long`);
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = Number(view.getBigUint64(0, true));
   const start = LENGTH_BYTES + length;
-  if (start > bytes.length) {
+  if (start > fileBytes) {
     throw new SyntaxError("the header reaches beyond the end of the file");
   }
+  if (length <= MAX_HEADER_BYTES) return start;
+  throw new SyntaxError(
+    `it claims a header of ${length} bytes, and at most ${MAX_HEADER_BYTES} are allowed`,
+  );
+}
+
+/**
+ * Reads the header of a file.
+ *
+ * @param bytes of the file, at least {@linkcode headerLength}.
+ * @param fileBytes the size of the whole file.
+ * @throws {SyntaxError} If the file is not one of float32 tensors, one after
+ *   the other.
+ */
+export function decodeSafeTensorsHeader(
+  bytes: Uint8Array,
+  fileBytes: number,
+): SafeTensorsHeader {
+  const { header, start } = parseHeader(bytes, fileBytes);
+  const { [METADATA]: metadata = {}, ...entries } = header;
+  if (!isTexts(metadata)) throw new SyntaxError("the metadata is not text");
+  const places = new Map<string, TensorPlace>();
+  for (const [name, entry] of Object.entries(entries)) {
+    places.set(name, placeOf(start, fileBytes, name, entry));
+  }
+  assertApart(places);
+  return { places, metadata };
+}
+
+function parseHeader(bytes: Uint8Array, fileBytes: number) {
+  const start = headerLength(bytes, fileBytes);
   const text = new TextDecoder().decode(bytes.subarray(LENGTH_BYTES, start));
   let header: unknown;
   try {
@@ -106,12 +162,12 @@ function decodeHeader(bytes: Uint8Array) {
   return { header: header as Record<string, unknown>, start };
 }
 
-function decodeTensor(
-  bytes: Uint8Array,
+function placeOf(
   start: number,
+  fileBytes: number,
   name: string,
   entry: unknown,
-): StoredTensor {
+): TensorPlace {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Partial<
     HeaderEntry
   >;
@@ -122,12 +178,23 @@ function decodeTensor(
   const size = shape.reduce((product, n) => product * n, 1);
   if (
     to - from !== size * Float32Array.BYTES_PER_ELEMENT ||
-    start + to > bytes.length
+    start + to > fileBytes
   ) {
     throw new SyntaxError(`"${name}" does not fit in the file`);
   }
-  const copy = bytes.slice(start + from, start + to);
-  return { shape, data: new Float32Array(copy.buffer) };
+  return { shape, from: start + from, to: start + to };
+}
+
+/** @throws {SyntaxError} If two tensors share bytes. */
+function assertApart(places: ReadonlyMap<string, TensorPlace>): void {
+  const inOrder = [...places].filter(([, { from, to }]) => to > from)
+    .toSorted(([, a], [, b]) => a.from - b.from);
+  for (const [i, [name, { to }]] of inOrder.entries()) {
+    const next = inOrder[i + 1];
+    if (next && next[1].from < to) {
+      throw new SyntaxError(`"${name}" and "${next[0]}" share bytes`);
+    }
+  }
 }
 
 function isCounts(value: unknown): value is number[] {

@@ -95,6 +95,10 @@ export interface JobDocument {
   id: string;
   /** Kind of work. */
   kind: "train" | "classify" | "batch";
+  /** The model that it classifies with, or trains. */
+  model: string;
+  /** What was asked for; of paths the last part, of URLs no query. */
+  request: Record<string, unknown>;
   /** State; the last three are final. */
   state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
   /**

@@ -46,6 +46,16 @@ export class TooLargeError extends RefusalError {
   override name = "TooLargeError";
 }
 
+/** The body broke off, or was sent in a malformed way. */
+export class BrokenBodyError extends RefusalError {
+  override name = "BrokenBodyError";
+}
+
+/** The server's disk has no room. */
+export class StorageError extends RefusalError {
+  override name = "StorageError";
+}
+
 /** The body has an unsupported type. */
 export class MediaTypeError extends RefusalError {
   override name = "MediaTypeError";
@@ -71,6 +81,11 @@ export class BusyError extends RefusalError {
 /** The engine is starting or was lost, or the server is stopping. */
 export class NotReadyError extends RefusalError {
   override name = "NotReadyError";
+}
+
+/** The engine was ended because of other work: any other engine can do this. */
+export class EngineStoppedError extends NotReadyError {
+  override name = "EngineStoppedError";
 }
 
 /** The request exceeded its time limit. */

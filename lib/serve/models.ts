@@ -9,6 +9,7 @@ import { basename, extname, join } from "node:path";
 import { CheckpointError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import {
+  checkpointFile,
   type CheckpointInfo,
   modelReference,
   readCheckpointInfo,
@@ -40,6 +41,11 @@ export interface ModelFault {
   error: string;
 }
 
+/** What was read of an entry while its files had a stamp. */
+type Known =
+  & { file: string; stamp: string }
+  & ({ info: CheckpointInfo } | { fault: CheckpointError });
+
 /** Functions of the engine that a registry uses. */
 export type ModelEngine = Pick<EnginePool, "load" | "unload">;
 
@@ -53,9 +59,12 @@ export class ModelRegistry {
   readonly #messages: Messages;
   #models = new Map<string, ModelEntry>();
   #faults: ModelFault[] = [];
-  readonly #known = new Map<string, { stamp: string; info: CheckpointInfo }>();
+  /** By path of the entry: what was read of it, or its fault. */
+  readonly #known = new Map<string, Known>();
   // SHA-256 by name: two models of the same bytes share their weights.
   readonly #loaded = new Map<string, string>();
+  /** Number of tasks by the SHA-256 of their model. */
+  readonly #held = new Map<string, number>();
   // Models that a caller unloaded stay unloaded; all others are loaded.
   readonly #unloaded = new Set<string>();
   #default: string | undefined;
@@ -111,6 +120,20 @@ export class ModelRegistry {
   }
 
   /**
+   * Reason why a request that names no model cannot be answered; undefined in
+   * an empty folder, whose first model is yet to be trained.
+   */
+  get notReady(): string | undefined {
+    if (this.defaultFault !== undefined) return this.defaultFault;
+    const model = this.#models.get(this.defaultName ?? "");
+    if (model && this.isLoaded(model)) return undefined;
+    const fault = this.#faults.find(({ name }) => name === model?.name) ??
+      this.#faults[0];
+    if (fault) return `no model can be used: ${fault.error}`;
+    return model && `the model "${model.name}" is not loaded`;
+  }
+
+  /**
    * A model by name and version, or the default.
    *
    * @throws {NotFoundError} If there is none.
@@ -154,6 +177,19 @@ export class ModelRegistry {
     throw new ConflictError(
       `The model "${model.name}" is not loaded: load it with POST /v1/models/${model.name}/load`,
     );
+  }
+
+  /** Keeps the weights of a loaded model until disposed, whatever replaces it. */
+  hold({ info: { sha256 } }: ModelEntry): Disposable {
+    this.#held.set(sha256, (this.#held.get(sha256) ?? 0) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        const left = this.#held.get(sha256)! - 1;
+        if (left > 0) return this.#held.set(sha256, left);
+        this.#held.delete(sha256);
+        this.#alone(() => this.#free(sha256)).catch(() => {}); // engine lost
+      },
+    };
   }
 
   load(name: string): Promise<ModelEntry> {
@@ -254,32 +290,53 @@ export class ModelRegistry {
     this.#faults = [...faults, ...await this.#take(found)];
   }
 
-  /** Metadata of a checkpoint, read again only if the file has changed. */
+  /** Metadata of a checkpoint, or its fault; read again if the file changed. */
   async #read(entry: string): Promise<CheckpointInfo> {
     const known = this.#known.get(entry);
-    if (known && await stampOf(entry, known.info.path) === known.stamp) {
+    if (known && await stampOf(entry, known.file) === known.stamp) {
+      if ("fault" in known) throw known.fault;
       return known.info;
     }
-    const info = await readCheckpointInfo(entry);
-    const stamp = await stampOf(entry, info.path);
-    this.#known.set(entry, { stamp, info });
-    return info;
+    const file = await checkpointFile(entry);
+    const stamp = await stampOf(entry, file); // before: it may change meanwhile
+    try {
+      const info = await readCheckpointInfo(file);
+      this.#known.set(entry, { file, stamp, info });
+      return info;
+    } catch (fault) {
+      if (!(fault instanceof CheckpointError)) throw fault;
+      this.#known.set(entry, { file, stamp, fault });
+      throw fault;
+    }
   }
 
-  /** Replaces the set of models; returns those that could not be loaded. */
+  /**
+   * Replaces the set of models; returns those that could not be loaded. A model
+   * that is replaced serves on until its successor is loaded.
+   */
   async #take(found: Map<string, ModelEntry>): Promise<ModelFault[]> {
     const before = this.#models, faults: ModelFault[] = [];
-    this.#models = found;
+    this.#models = new Map(
+      [...found].map(([name, model]) => {
+        const former = before.get(name);
+        return [name, former && this.isLoaded(former) ? former : model];
+      }),
+    );
     for (const name of this.#unloaded) {
       if (!found.has(name)) this.#unloaded.delete(name); // the name may return
     }
     for (const model of found.values()) {
-      if (this.isLoaded(model) || this.#unloaded.has(model.name)) continue;
-      const error = await this.#tryToLoad(model);
-      if (error !== undefined) faults.push({ name: model.name, error });
+      if (!this.isLoaded(model) && !this.#unloaded.has(model.name)) {
+        const error = await this.#tryToLoad(model);
+        if (error !== undefined) faults.push({ name: model.name, error });
+      }
+      // As it is listed, loaded or not.
+      if (this.#models.get(model.name)?.info.sha256 !== model.info.sha256) {
+        this.#models.set(model.name, model);
+      }
     }
     for (const model of before.values()) {
-      if (found.get(model.name)?.info.sha256 !== model.info.sha256) {
+      if (this.#models.get(model.name)?.info.sha256 !== model.info.sha256) {
         await this.#unload(model);
       }
     }
@@ -299,16 +356,24 @@ export class ModelRegistry {
     }
   }
 
-  async #load({ name, info }: ModelEntry): Promise<void> {
+  async #load(model: ModelEntry): Promise<void> {
+    const { name, info } = model;
     await this.#engine.load(info.path, info.sha256);
-    this.#loaded.set(name, info.sha256);
+    this.#loaded.set(name, info.sha256); // in one turn: none sees half of it
+    this.#models.set(name, model);
   }
 
   async #unload(model: ModelEntry): Promise<void> {
     const { name, info } = model;
     if (this.isLoaded(model)) this.#loaded.delete(name);
-    const isShared = [...this.#loaded.values()].includes(info.sha256);
-    if (!isShared) await this.#engine.unload(info.sha256);
+    await this.#free(info.sha256);
+  }
+
+  /** Frees weights that no model of the folder and no task uses. */
+  async #free(sha256: string): Promise<void> {
+    const isUsed = this.#held.has(sha256) ||
+      [...this.#loaded.values()].includes(sha256);
+    if (!isUsed) await this.#engine.unload(sha256);
   }
 }
 

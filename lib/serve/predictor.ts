@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ImageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { drawsFault } from "../model/look/draw/proposal.ts";
 import type { EnginePool } from "./engine/pool.ts";
@@ -15,6 +16,7 @@ import {
 } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { ModelEntry, ModelRegistry } from "./models.ts";
+import type { Outcome } from "./prometheus.ts";
 
 export type { ModelClassification };
 
@@ -53,6 +55,8 @@ export interface PredictorOptions {
   limits: Limits;
   /** Called for every classified image. */
   onClassified: (result: ModelClassification) => void;
+  /** Called for every image, however its classification ended. */
+  onEnd: (model: string, outcome: Outcome) => void;
 }
 
 // Weight of the latest image in the running mean of the time.
@@ -125,42 +129,72 @@ export class Predictor {
     signal: AbortSignal,
   ): Promise<ServedClassification> {
     const { timeoutMs } = this.#options.limits;
-    const deadline = AbortSignal.timeout(timeoutMs);
-    try {
-      return await this.#run(image, model, {
-        ...options,
-        urgent: true,
-        signal: AbortSignal.any([signal, deadline]),
-      });
-    } catch (error) {
-      if (!deadline.aborted || signal.aborted) throw error;
-      throw new DeadlineError(
-        `The classification exceeded its limit of ${
-          timeoutMs / 1000
-        } s: ask for a job with "Prefer: respond-async"`,
-      );
-    }
+    return await this.#inTime(model, timeoutMs, {
+      work: (signal) =>
+        this.#run(image, model, { ...options, urgent: true, signal }),
+      remedy: 'ask for a job with "Prefer: respond-async"',
+      signal,
+    });
   }
 
-  /** Classifies an image of a job, after all images that a caller waits for. */
+  /**
+   * Classifies an image of a job; while callers wait, in a quarter of the time.
+   *
+   * @throws {DeadlineError} If it exceeds the time limit.
+   */
   async classifyLater(
     image: NamedImage,
     model: ModelEntry,
     options: HowToClassify,
     signal: AbortSignal,
   ): Promise<ServedClassification> {
-    return await this.#run(image, model, { ...options, urgent: false, signal });
+    return await this.#inTime(model, this.#options.limits.jobImageMs, {
+      work: (signal) =>
+        this.#run(image, model, { ...options, urgent: false, signal }),
+      remedy: "check the server of the image, or store it here",
+      signal,
+    });
+  }
+
+  /** @throws {DeadlineError} If `work` takes longer than `mostMs`. */
+  async #inTime<T>(
+    { name }: ModelEntry,
+    mostMs: number,
+    { work, remedy, signal }: {
+      work: (signal: AbortSignal) => Promise<T>;
+      remedy: string;
+      signal: AbortSignal;
+    },
+  ): Promise<T> {
+    const { onEnd } = this.#options;
+    const deadline = AbortSignal.timeout(mostMs);
+    try {
+      const result = await work(AbortSignal.any([signal, deadline]));
+      onEnd(name, "ok");
+      return result;
+    } catch (error) {
+      const isLate = deadline.aborted && !signal.aborted;
+      onEnd(name, isLate ? "timeout" : outcomeOf(error, signal));
+      if (!isLate) throw error;
+      throw new DeadlineError(
+        `The classification exceeded its limit of ${
+          mostMs / 1000
+        } s: ${remedy}`,
+      );
+    }
   }
 
   async #run(
     { path, name, alone }: NamedImage,
-    { name: model, version, info: { sha256, config } }: ModelEntry,
+    entry: ModelEntry,
     { signal, heatmap = false, ...options }: HowToClassify & {
       urgent: boolean;
       signal: AbortSignal;
     },
   ): Promise<ServedClassification> {
-    const { engine, limits, onClassified } = this.#options;
+    const { engine, models, limits, onClassified } = this.#options;
+    const { name: model, version, info: { sha256, config } } = entry;
+    using _held = models.hold(entry);
     const fault = drawsFault(config, options.draws ?? "seeded");
     if (fault !== undefined) throw new InputError("draws", fault);
     const started = performance.now();
@@ -172,6 +206,9 @@ export class Predictor {
       alone,
       heatmap,
       maxPixels: limits.maxPixels,
+      maxBlocks: options.urgent
+        ? limits.viewBlocks.waited
+        : limits.viewBlocks.ofJob,
     }, signal);
     const totalMs = performance.now() - started;
     const timings = { ...answer.classification.timings, totalMs };
@@ -185,4 +222,10 @@ export class Predictor {
       (totalMs / Math.max(1, this.#places) - this.#meanMs);
     return { result, ...(answer.heatmap && { heatmap: answer.heatmap }) };
   }
+}
+
+function outcomeOf(error: unknown, signal: AbortSignal): Outcome {
+  if (signal.aborted) return "cancelled";
+  if (error instanceof ImageError) return "image";
+  return error instanceof NotReadyError ? "unavailable" : "error";
 }

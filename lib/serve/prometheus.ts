@@ -10,7 +10,10 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 export interface MetricSources {
   pending(): number;
   gpuBytes(): Promise<number>;
+  /** Number of engines by state. */
+  engines(): Record<string, number>;
   jobs(): Promise<Record<string, number>>;
+  diskFree(): Promise<number>;
 }
 
 // Buckets from a cache hit to a slide over the network, s.
@@ -21,6 +24,15 @@ const BUCKETS = [
 
 // Callers may invent others without limit.
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/** How the classification of an image ended. */
+export type Outcome =
+  | "ok"
+  | "image"
+  | "timeout"
+  | "cancelled"
+  | "unavailable"
+  | "error";
 
 /** The server's counters and gauges. */
 export class ServerMetrics {
@@ -50,17 +62,45 @@ export class ServerMetrics {
     help: "Bytes read from classified images",
     registers: [this.#registry],
   });
+  readonly #classifications = new Counter({
+    name: "classifications_total",
+    help:
+      "Images classified, or not: ok, image (it cannot be read), timeout, cancelled (the caller left), unavailable (no engine) or error",
+    labelNames: ["model", "outcome"],
+    registers: [this.#registry],
+  });
+  readonly #ended = new Counter({
+    name: "jobs_ended_total",
+    help: "Jobs that this process ended",
+    labelNames: ["kind", "state"],
+    registers: [this.#registry],
+  });
   readonly #lost = new Counter({
     name: "gpu_device_lost_total",
     help: "Number of times that the engine was lost and restarted",
     registers: [this.#registry],
   });
 
-  constructor(sources: MetricSources) {
+  /** @param queueLimit most requests that may wait or run. */
+  constructor(sources: MetricSources, queueLimit: number) {
     this.#gauge("inference_pending_requests", {
       help:
         "Requests whose classifications wait or run; a request of several images counts once, jobs do not count",
       collect: (gauge) => gauge.set(sources.pending()),
+    });
+    this.#gauge("inference_queue_limit", {
+      help: "Most requests that may wait or run; more are refused",
+      collect: (gauge) => gauge.set(queueLimit),
+    });
+    this.#gauge("inference_engines", {
+      help:
+        "Engines by state: idle, busy, stopping (its work was given up) or down",
+      labelNames: ["state"],
+      collect(gauge) {
+        for (const [state, count] of Object.entries(sources.engines())) {
+          gauge.set({ state }, count);
+        }
+      },
     });
     this.#gauge("gpu_buffer_bytes", {
       help: "Bytes of GPU buffers in use or kept for the next image",
@@ -71,6 +111,10 @@ export class ServerMetrics {
     this.#gauge("process_resident_memory_bytes", {
       help: "Resident memory of the process",
       collect: (gauge) => gauge.set(Deno.memoryUsage().rss),
+    });
+    this.#gauge("disk_free_bytes", {
+      help: "Free bytes of the disk that holds jobs and uploads",
+      collect: async (gauge) => gauge.set(await sources.diskFree()),
     });
     this.#gauge("jobs", {
       help: "Jobs by state",
@@ -120,6 +164,15 @@ export class ServerMetrics {
       this.#stages.observe({ model, stage }, ms / 1000);
     }
     this.#bytesRead.inc(bytesRead);
+  }
+
+  /** Counts an image that was to be classified. */
+  classification(model: string, outcome: Outcome): void {
+    this.#classifications.inc({ model, outcome });
+  }
+
+  jobEnded(kind: string, state: string): void {
+    this.#ended.inc({ kind, state });
   }
 
   engineLost(): void {

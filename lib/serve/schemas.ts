@@ -5,6 +5,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
+import { shortened } from "../errors.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
 import { configSchema, MAX_SAMPLES } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
@@ -45,7 +46,7 @@ export function inputError(issues: readonly z.core.$ZodIssue[]): InputError {
   const path = issue?.code === "unrecognized_keys"
     ? [...issue.path, issue.keys[0]!]
     : issue?.path ?? [];
-  const field = path.map(String).join(".") || "body";
+  const field = shortened(path.map(String).join(".") || "body");
   return new InputError(field, `Cannot take "${field}": ${issue?.message}`);
 }
 
@@ -61,6 +62,29 @@ export function parsed<Schema extends z.ZodType>(
   const { success, data, error } = schema.safeParse(value);
   if (success) return data;
   throw inputError(error.issues);
+}
+
+// Keys and elements of a configuration: a whole one has about a hundred.
+const MAX_ENTRIES = 1000;
+
+/** Refines a schema of JSON: no deeper or larger than a configuration is. */
+export function bounded<Schema extends z.ZodType>(schema: Schema): Schema {
+  return schema.refine(isSmall, {
+    error: `it has more than ${MAX_ENTRIES} keys and elements: send fewer`,
+  });
+}
+
+function isSmall(value: unknown): boolean {
+  let entries = 0;
+  for (const left = [value]; left.length > 0;) {
+    const next = left.pop();
+    if (next === null || typeof next !== "object") continue;
+    const inside = Object.values(next);
+    entries += inside.length;
+    if (entries > MAX_ENTRIES) return false;
+    left.push(...inside);
+  }
+  return true;
 }
 
 const text = z.string().min(1).max(MAX_TEXT);
@@ -104,6 +128,10 @@ export const textOptionsSchema = closedObject({
     }),
 });
 
+// What JSON Schema can say of fields that exclude each other.
+const ONE_NAME = { oneOf: [{ required: ["uri"] }, { required: ["path"] }] };
+const ONE_CONFIGURATION = { not: { required: ["preset", "config"] } };
+
 /** An image by name instead of by its bytes. */
 export const classifyByNameSchema = closedObject({
   uri: text.optional().openapi({
@@ -115,7 +143,7 @@ export const classifyByNameSchema = closedObject({
     example: "cohort/a.tif",
   }),
   ...optionShape,
-}).openapi("ClassifyByName");
+}).openapi("ClassifyByName", ONE_NAME);
 
 const regionShape = {
   x: z.number(),
@@ -198,6 +226,8 @@ export const modelListSchema = z.object({
 export const jobSchema = z.object({
   id: z.string(),
   kind: z.enum(["train", "classify", "batch"]),
+  model: z.string(),
+  request: z.record(z.string(), z.unknown()),
   state: z.enum(JOB_STATES),
   progress: z.record(z.string(), z.number()).nullable(),
   attempts: z.number(),
@@ -208,12 +238,26 @@ export const jobSchema = z.object({
   links: z.record(z.string(), z.string()),
 }).openapi("Job") satisfies z.ZodType<JobDocument>;
 
-export const jobListSchema = z.object({ jobs: z.array(jobSchema) })
-  .openapi("Jobs");
+export const jobListSchema = z.object({
+  jobs: z.array(jobSchema),
+  next: z.string().nullable().openapi({
+    description: '"before" of the next page; null at the end',
+  }),
+}).openapi("Jobs");
+
+/** Most jobs of a page, and as many if a request does not say. */
+export const JOBS_LISTED = 200;
 
 export const jobQuerySchema = z.object({
   state: z.enum(JOB_STATES).optional(),
+  limit: number.pipe(z.number().int().min(1).max(JOBS_LISTED)).optional()
+    .openapi({ type: "integer", minimum: 1, maximum: JOBS_LISTED }),
+  before: z.uuid().optional().openapi({
+    description: "List jobs that were accepted before this one",
+  }),
 });
+
+export type JobQuery = z.infer<typeof jobQuerySchema>;
 
 /** A table of images to classify one after the other. */
 export const batchSchema = closedObject({
@@ -235,16 +279,17 @@ export const trainSchema = closedObject({
   }),
   name: modelName,
   preset: z.enum(presetNames as [string, ...string[]]).optional(),
-  config: z.looseObject({}).optional().openapi({
+  config: bounded(z.looseObject({})).optional().openapi({
     description: "A whole configuration in place of a preset",
   }),
-  settings: z.record(z.string().max(200), z.unknown()).optional().openapi({
-    description: "Single values to change, by path",
-    example: { "training.learningRate": 0.0005 },
-  }),
+  settings: bounded(z.record(z.string().max(200), z.unknown())).optional()
+    .openapi({
+      description: "Single values to change, by path",
+      example: { "training.learningRate": 0.0005 },
+    }),
   epochs: configSchema.shape.training.shape.epochs.max(100_000).optional(),
   seed: optionShape.seed,
-}).openapi("Train");
+}).openapi("Train", ONE_CONFIGURATION);
 
 /** Result of a training job. */
 export const trainedSchema = z.object({
@@ -264,7 +309,7 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   closedObject({
     kind: z.literal("train"),
     ...trainSchema.shape,
-  }),
+  }).openapi(ONE_CONFIGURATION),
   closedObject({
     kind: z.literal("batch"),
     ...batchSchema.shape,
@@ -272,7 +317,7 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   closedObject({
     kind: z.literal("classify"),
     ...classifyByNameSchema.shape,
-  }),
+  }).openapi(ONE_NAME),
 ]).openapi("NewJob");
 
 export type ClassifyByName = z.infer<typeof classifyByNameSchema>;

@@ -7,9 +7,13 @@ import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { BackendChoice } from "../engine/select.ts";
 import { Memory } from "../memory.ts";
+import type { Tokens } from "./auth.ts";
 import { batchWork } from "./jobs/batch.ts";
 import { classifyWork } from "./jobs/classify.ts";
 import { EnginePool } from "./engine/pool.ts";
+import { JsonReader } from "./inference/json_reader.ts";
+import { BodyRoom } from "./intake/body_room.ts";
+import { freeBytes } from "./intake/disk.ts";
 import { Images } from "./intake/images.ts";
 import { JobRunner } from "./jobs/runner.ts";
 import type { JobStore } from "./jobs/store.ts";
@@ -22,6 +26,7 @@ import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
 import { Sources } from "./intake/allowed_sources.ts";
 import { SqliteJobStore } from "./jobs/sqlite_store.ts";
+import { Tables } from "./tables/tables.ts";
 import { trainWork } from "./jobs/train.ts";
 import { Uploads } from "./intake/uploads.ts";
 
@@ -34,12 +39,14 @@ export interface ServerOptions {
    * without symbolic links.
    */
   encoderFiles?: readonly string[];
+  /** Folder of jobs, uploads and the default; if omitted, in that of models. */
+  state?: string | undefined;
   /** Data folders: requests may name files in them. */
   dataRoots: readonly string[];
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
-  /** Token of every request; none if only this machine has access. */
-  token?: string | undefined;
+  /** Tokens of requests; none if only this machine has access. */
+  tokens?: Tokens | undefined;
   backend: BackendChoice;
   /** Number of engines; if omitted, one a core on wasm and one on a GPU. */
   workers?: number | undefined;
@@ -60,11 +67,13 @@ export interface Server {
   readonly predictor: Predictor;
   readonly images: Images;
   readonly uploads: Uploads;
+  readonly bodies: BodyRoom;
+  readonly json: JsonReader;
   readonly jobs: Jobs;
   readonly metrics: ServerMetrics;
   readonly limits: Limits;
   readonly messages: Messages;
-  readonly token: string | undefined;
+  readonly tokens: Tokens | undefined;
   readonly log: Log;
   /** Reason why no work is accepted now; undefined if ready. */
   readonly notReady: string | undefined;
@@ -76,7 +85,7 @@ export interface Server {
   close(isEnd?: boolean): void;
 }
 
-// Inside the folder of models, so that a finished run can be renamed into it.
+// Inside the folder of models, where it is not said to be elsewhere.
 const STATE_FOLDER = ".server";
 // A heartbeat each second; a lease expires after five seconds without one.
 const BEAT_MS = 1000, LEASE_MS = 5000;
@@ -90,7 +99,7 @@ const PRUNE_EVERY_MS = 3600 * 1000;
  * @throws {EngineError} If the engine does not start or fails its self-test.
  */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { limits, log, token } = options;
+  const { limits, log, tokens } = options;
   const parts = await putTogether(options);
   const { engine, models, predictor, jobs, runner, store } = parts;
   try {
@@ -110,11 +119,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   return {
     ...parts,
     limits,
-    token,
+    tokens,
     log,
     get notReady() {
       if (draining.signal.aborted) return "the server is stopping";
-      if (engine.status) return models.defaultFault;
+      if (engine.status) return models.notReady;
       return engine.failure ?? "the engine is being started";
     },
     draining: draining.signal,
@@ -127,6 +136,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     close(isEnd) {
       stopLooking();
       parts.uploads.close();
+      parts.json.close();
       engine.close(isEnd);
       store.close();
     },
@@ -140,13 +150,16 @@ async function putTogether(options: ServerOptions) {
   const { limits, log, allowedHosts, encoderFiles = [] } = options;
   const { bytes: memoryBytes } = options.memory ?? new Memory();
   const modelFolder = await Deno.realPath(options.models);
-  const state = join(modelFolder, STATE_FOLDER);
+  const state = options.state === undefined
+    ? join(modelFolder, STATE_FOLDER)
+    : await Deno.realPath(options.state);
   const jobFolder = join(state, "jobs");
   await mkdir(jobFolder, { recursive: true });
   const sources = await Sources.open({
     roots: options.dataRoots,
     hosts: allowedHosts,
   });
+  const tables = new Tables({ roots: sources.roots, hosts: allowedHosts });
   const messages = new Messages([
     ...sources.roots,
     ...encoderFiles.map((file) => dirname(file)),
@@ -165,6 +178,7 @@ async function putTogether(options: ServerOptions) {
     encoderFiles,
     memoryBytes,
     workers: options.workers,
+    stopMs: limits.stopMs,
     ...(options.engineModule && { module: options.engineModule }),
     onReady: ({ reason }) => log("info", "engine ready", { engine: reason }),
     onLost(reason) {
@@ -184,12 +198,15 @@ async function putTogether(options: ServerOptions) {
     limits,
     onClassified: ({ model, timings, bytesRead }) =>
       metrics.classified({ model: model.name, timings, bytesRead }),
+    onEnd: (model, outcome) => metrics.classification(model, outcome),
   });
   const metrics = new ServerMetrics({
     pending: () => predictor.pending,
     gpuBytes: () => engine.gpuBytes(),
+    engines: () => engine.states,
     jobs: () => store.counts(),
-  });
+    diskFree: () => freeBytes(state),
+  }, limits.pending);
   const runner = new JobRunner({
     store,
     messages,
@@ -198,21 +215,31 @@ async function putTogether(options: ServerOptions) {
     works: worksOf({ ...options, memoryBytes }, {
       engine,
       models,
-      sources,
+      tables,
       images,
       predictor,
       messages,
     }),
     isReady: () => engine.status !== undefined,
+    onEnd: (kind, state) => metrics.jobEnded(kind, state),
     beatMs: BEAT_MS,
   });
-  const jobs = new Jobs({ store, runner, models, sources, messages });
+  const jobs = new Jobs({
+    store,
+    runner,
+    models,
+    sources,
+    tables,
+    messages,
+  });
   return {
     engine,
     models,
     predictor,
     images,
     uploads,
+    bodies: new BodyRoom(limits.heldBytes),
+    json: new JsonReader(),
     jobs,
     metrics,
     messages,
@@ -227,19 +254,19 @@ function worksOf(
   { backend, allowedHosts, limits, memoryBytes, trainModule }:
     & ServerOptions
     & { memoryBytes: number },
-  { engine, models, sources, images, predictor, messages }:
+  { engine, models, tables, images, predictor, messages }:
     & Pick<Server, "engine" | "models" | "images" | "predictor" | "messages">
-    & { sources: Sources },
+    & { tables: Tables },
 ) {
   return {
     classify: classifyWork({ images, models, predictor }),
-    batch: batchWork({ images, models, predictor, messages }),
+    batch: batchWork({ images, models, predictor, messages, tables }),
     train: trainWork({
       backend,
       allowedHosts,
       engine,
       models,
-      sources,
+      tables,
       module: trainModule,
       maxPixels: limits.maxPixels,
       stopMs: limits.stopMs,

@@ -4,7 +4,13 @@ import { setImmediate } from "node:timers/promises";
 import { listen } from "../../lib/commands/serve.ts";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import { type Server, startServer } from "../../lib/serve/server.ts";
-import { drawModels, serve } from "../serve/served.ts";
+import {
+  drawModels,
+  ended,
+  post,
+  serve,
+  SMALL_SETTINGS,
+} from "../serve/served.ts";
 import { assertFailsInOneLine, folderOfFile, zoomin } from "./process.ts";
 import { eventually, LONGEST_MS, within } from "../waiting.ts";
 
@@ -24,6 +30,7 @@ Deno.test("serve says what is wrong with its flags", async () => {
     ],
     [["--models", "token"], /not a folder/],
     [["--models", "empty", "--data-root", "absent"], /--data-root absent/],
+    [["--models", "empty", "--state", "absent"], /--state absent/],
     [["--models", "empty", "--port", "70000"], /--port/],
     [["--models", "empty", "--timeout", "0"], /--timeout/],
     [["--models", "empty", "--host", "0.0.0.0"], /Without a token/],
@@ -59,6 +66,31 @@ Deno.test("a server with no model yet is ready to train one", async () => {
   });
   assert.equal(answer.status, 404);
   assert.match((await answer.json()).error, /no model yet/);
+});
+
+Deno.test("jobs and uploads lie apart from the models where that is asked for", async () => {
+  const models = join(folder, "apart", "models");
+  await Deno.mkdir(join(folder, "apart", "state"), { recursive: true });
+  await Deno.mkdir(models);
+  await Deno.symlink(join(folder, "models", "first"), join(models, "first"));
+  await using served = await serve(
+    folder,
+    ...["--models", "apart/models", "--state", "apart/state"],
+    ...["--data-root", "set", "--workers", "1"],
+  );
+  const answer = await post(`${served.url}/v1/train`, {
+    ...{ data: "manifest.csv", name: "second", preset: "needle", epochs: 1 },
+    settings: SMALL_SETTINGS,
+  });
+  const { id } = await answer.json();
+  const job = await ended(served.url, id);
+  assert.equal(job.state, "succeeded", job.error ?? "");
+  const names = (path: string) =>
+    [...Deno.readDirSync(path)].map(({ name }) => name).toSorted();
+  assert.deepEqual(names(models), ["first", "second"]);
+  const state = join(folder, "apart", "state");
+  assert.ok(names(state).includes("jobs.sqlite"));
+  assert.deepEqual(names(join(state, "jobs")), [id]);
 });
 
 Deno.test("its port being taken is one line", async () => {

@@ -109,7 +109,7 @@ const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
   [
     "a table of a program that writes semicolons",
     "image;label\na.png;x\n",
-    /^manifest\.csv:1: unknown column "image;label": put commas between/,
+    /^manifest\.csv:1: column 1 is unknown: put commas between the columns$/,
     /missing column "image"/,
     /missing column "label"/,
   ],
@@ -182,6 +182,24 @@ const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
     /^manifest\.csv:2: 3 fields where the header names 2/,
     /^manifest\.csv:3: 1 field where the header names 2/,
   ],
+  [
+    "a quote inside a field",
+    'image,label\na.png,x "y"\n',
+    /^manifest\.csv:2: a quote is opened inside a field: quote the whole/,
+  ],
+  [
+    "a quote that is never closed before a megabyte",
+    `image,label\na.png,"${"x\n".repeat(2 ** 20)}`,
+    /^manifest\.csv:2: a record has more than 1048576 characters: a quote is/,
+  ],
+  [
+    "a file that is no table, without showing it",
+    "user:secret,one\nmpp,2\n",
+    /^manifest\.csv:1: column 1 is unknown: remove it, or use one of image, /,
+    /^manifest\.csv:1: column 2 is unknown: remove it, or use one of image, /,
+    /missing column "image"/,
+    /missing column "label"/,
+  ],
   ["no rows", "image,label\n", /^manifest\.csv:1: no rows/],
   ["no header", "", /manifest\.csv:1: .*without a header/],
   [
@@ -192,7 +210,7 @@ const FAULTS: [name: string, text: string, ...lines: RegExp[]][] = [
   [
     "text after a quote",
     'image,label\na.png,"x"y\n',
-    /^manifest\.csv:2: Invalid Closing Quote/,
+    /^manifest\.csv:2: a field goes on behind its closing quote: quote the whole/,
   ],
   [
     "a missing table of objects",
@@ -235,6 +253,25 @@ Deno.test("readManifest refuses a file that is not UTF-8, or is not there", asyn
     readManifest("/no/such/manifest.csv"),
     /Cannot read "\/no\/such\/manifest.csv" as a table: there is no such file/,
   );
+});
+
+Deno.test("readManifest looks at some hundred files at a time", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "manifest.csv");
+    const rows = Array.from({ length: 1000 }, (_, i) => `${i}.png,x`);
+    await Deno.writeTextFile(path, ["image,label", ...rows].join("\n"));
+    let now = 0, most = 0;
+    const { entries } = await readManifest(path, {
+      async isFile() {
+        most = Math.max(most, ++now);
+        await Promise.resolve();
+        now--;
+        return true;
+      },
+    });
+    assert.equal(entries.length, 1000);
+    assert.equal(most, 256);
+  });
 });
 
 Deno.test("readManifest refuses a file too large for a table unread", async () => {

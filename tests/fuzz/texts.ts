@@ -23,7 +23,7 @@ import {
 import { withSettings } from "../../lib/model/config.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
-import { readBatch } from "../../lib/serve/jobs/batch.ts";
+import { readBatch } from "../../lib/serve/tables/batch.ts";
 import { readLog } from "../../lib/train/run_log.ts";
 import { toyModel } from "../model/toy.ts";
 import { damaged, damagedText, textOf } from "./mutate.ts";

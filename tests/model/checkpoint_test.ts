@@ -331,6 +331,16 @@ testOnEngines("a damaged checkpoint is named, with what is wrong", async () => {
       ),
       "calibration.temperature",
     );
+    await change(
+      edited((value) => value.classes = ["one", "one"]),
+      "two classes have one name",
+    );
+    await change(
+      edited((value) =>
+        value.normalisation = { mean: [0, 0, 0], deviation: [1, 0, 1] }
+      ),
+      "normalisation.deviation",
+    );
     // Three classes, weights for two.
     await change(
       edited((value) => value.classes = ["a", "b", "c"]),
@@ -338,5 +348,41 @@ testOnEngines("a damaged checkpoint is named, with what is wrong", async () => {
       "[48,3]",
       "[48,2]",
     );
+  });
+});
+
+testOnEngines("weights that are no numbers are named", async () => {
+  await inFolder(async (folder) => {
+    const path = join(folder, LAST);
+    const written = example();
+    await writeCheckpoint(path, written);
+    disposeParameters(written.model.parameters);
+    const { name } = parameterSpecs("lenet", 2)[0]!;
+    for (const value of [NaN, Infinity]) {
+      const content = decodeSafeTensors(await Deno.readFile(path));
+      content.tensors.get(name)!.data[3] = value;
+      await Deno.writeFile(path, encodeSafeTensors(content));
+      await assert.rejects(readCheckpoint(path), {
+        name: "CheckpointError",
+        message: new RegExp(`"${name}" holds values that are no numbers`),
+      });
+    }
+  });
+});
+
+Deno.test("a file of gigabytes that is no checkpoint is not read", async () => {
+  await inFolder(async (folder) => {
+    const path = join(folder, LAST);
+    const header = new Uint8Array(8);
+    for (const [length, fault] of [[5e9, "claims a header"], [2, "written"]]) {
+      new DataView(header.buffer).setBigUint64(0, BigInt(length!), true);
+      const braces = new TextEncoder().encode("{}");
+      await Deno.writeFile(path, Uint8Array.of(...header, ...braces));
+      await Deno.truncate(path, 6e9);
+      await assert.rejects(readCheckpointInfo(path), {
+        name: "CheckpointError",
+        message: new RegExp(`${fault}`),
+      });
+    }
   });
 });

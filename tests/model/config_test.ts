@@ -252,6 +252,24 @@ Deno.test("an unknown key is named", () => {
   );
 });
 
+Deno.test("a hint is a key of the schema, and five faults are told", () => {
+  const junk = Array.from({ length: 4000 }, (_, i) => [`junk${i}`, 1]);
+  const value = { ...preset("colon"), ...Object.fromEntries(junk), vieww: 1 };
+  const told = ["junk0", "junk1", "junk2", "junk3", "junk4"]
+    .map((key) => `there is no "${key}"`).join("; ");
+  assert.throws(() => parseConfig(value, "my.json"), {
+    message: `Cannot use my.json as a configuration: ${told}; and 3996 more`,
+  });
+  assert.throws(
+    () => withSettings(preset("colon"), ["training.dense.copie=1"]),
+    /there is no "copie"; did you mean "training.dense.copies"\?$/,
+  );
+  assert.throws(
+    () => parseConfig({ ...preset("colon"), ["x".repeat(1e6)]: 1 }, "my.json"),
+    ({ message }: Error) => message.length < 200,
+  );
+});
+
 Deno.test("imagesPerPass of older versions is dropped if null, and named if not", () => {
   const old = (imagesPerPass: unknown) =>
     changed((config) => Object.assign(config.training!, { imagesPerPass }));

@@ -93,6 +93,13 @@ Deno.test("safetensors: damaged files", () => {
     [tensor({ data_offsets: [0.5, 8.5] }), /"w" is not a float32 tensor/],
     [tensor({ data_offsets: ["0", "8"] }), /"w" is not a float32 tensor/],
     [tensor({ data_offsets: [] }), /"w" does not fit/],
+    [
+      file(JSON.stringify({
+        v: { dtype: "F32", shape: [1], data_offsets: [4, 8] },
+        w: { dtype: "F32", shape: [2], data_offsets: [0, 8] },
+      })),
+      /"w" and "v" share bytes/,
+    ],
   ];
   for (const [bytes, message] of damaged) {
     assert.throws(() => decodeSafeTensors(bytes), (error: Error) => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { post, serverOfFile } from "../serve/served.ts";
 
 const server = serverOfFile("--workers", "1");
@@ -25,6 +26,9 @@ Deno.test("metrics are there in base units, with few labels", async () => {
   const ask = { path: "images/test_00000.png" };
   const answer = await post(`${server.url}/v1/classify`, ask);
   const { bytesRead } = await answer.json();
+  await Deno.writeTextFile(join(server.folder, "set", "damaged.png"), "none");
+  await post(`${server.url}/v1/classify`, { path: "damaged.png" })
+    .then((response) => response.body?.cancel());
   const job = await post(`${server.url}/v1/jobs`, { kind: "classify", ...ask });
   await job.body?.cancel();
   const response = await get("/metrics");
@@ -40,7 +44,7 @@ Deno.test("metrics are there in base units, with few labels", async () => {
     value(`http_requests_total{${route},method="POST",code="200"}`),
     1,
   );
-  assert.equal(value(`http_request_duration_seconds_count{${route}}`), 1);
+  assert.equal(value(`http_request_duration_seconds_count{${route}}`), 2);
   const stage = (name: string) =>
     value(
       `inference_stage_duration_seconds_count{model="first",stage="${name}"}`,
@@ -52,6 +56,12 @@ Deno.test("metrics are there in base units, with few labels", async () => {
   }
   assert.ok(value("bytes_read_total") >= bytesRead);
   assert.equal(value("inference_pending_requests"), 0);
+  assert.equal(value("inference_queue_limit"), 64);
+  assert.equal(value('inference_engines{state="down"}'), 0);
+  const outcome = (name: string) =>
+    value(`classifications_total{model="first",outcome="${name}"}`);
+  assert.ok(outcome("ok") >= 1);
+  assert.equal(outcome("image"), 1);
   assert.equal(value("gpu_buffer_bytes"), 0);
   assert.equal(value("gpu_device_lost_total"), 0);
   assert.ok(value("process_resident_memory_bytes") > 2 ** 20);

@@ -352,6 +352,71 @@ Deno.test("jobs are listed by state", async () => {
   });
 });
 
+Deno.test("jobs are listed by pages, and say what they are", async () => {
+  const list = async (query: string) =>
+    await (await send("GET", `/v1/jobs${query}`)).json() as {
+      jobs: (JobDocument & { model: string; request: unknown })[];
+      next: string | null;
+    };
+  const accepted = await post(`${server.url}/v1/batch`, {
+    manifest: "manifest.csv",
+    seed: 7,
+  });
+  const { id } = await accepted.json();
+  await ended(server.url, id);
+  const all = await list("");
+  assert.equal(all.next, null);
+  const found: string[] = [];
+  let query = "?limit=2";
+  for (;;) {
+    const { jobs, next } = await list(query);
+    found.push(...jobs.map(({ id }) => id));
+    if (next === null) break;
+    assert.equal(jobs.length, 2);
+    query = `?limit=2&before=${next}`;
+  }
+  assert.deepEqual(found, all.jobs.map(({ id }) => id));
+  const batch = all.jobs.find((job) => job.id === id)!;
+  assert.ok(batch.model);
+  assert.deepEqual(batch.request, {
+    manifest: "manifest.csv",
+    seed: 7,
+    heatmaps: false,
+  });
+  assert.doesNotMatch(JSON.stringify(all), new RegExp(server.folder));
+});
+
+Deno.test("a job that has ended can be removed, with its files", async () => {
+  const accepted = await post(`${server.url}/v1/jobs`, {
+    kind: "classify",
+    path: "images/test_00000.png",
+  });
+  const { id } = await accepted.json();
+  await ended(server.url, id);
+  const place = join(server.folder, "models", ".server", "jobs", id);
+  await Deno.stat(place);
+  assert.equal((await send("DELETE", `/v1/jobs/${id}`)).status, 204);
+  await assertRefused(await send("GET", `/v1/jobs/${id}`), { status: 404 });
+  await assert.rejects(Deno.stat(place), Deno.errors.NotFound);
+  await assertRefused(await send("DELETE", `/v1/jobs/${id}`), { status: 404 });
+
+  const long = await post(
+    `${server.url}/v1/train`,
+    training("long", {
+      epochs: 10_000,
+    }),
+  );
+  const { id: running } = await long.json();
+  await assertRefused(await send("DELETE", `/v1/jobs/${running}`), {
+    status: 409,
+    error: /cancel it before/,
+  });
+  await send("POST", `/v1/jobs/${running}/cancel`)
+    .then((response) => response.body?.cancel());
+  await ended(server.url, running);
+  assert.equal((await send("DELETE", `/v1/jobs/${running}`)).status, 204);
+});
+
 Deno.test("a job that cannot be done is refused, and the field named", async () => {
   await Deno.writeTextFile(
     join(server.folder, "set", "faulty.csv"),

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { folderOfFile } from "../commands/process.ts";
+import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import { ignoreGpu } from "../engines.ts";
 import {
   assertRefused,
@@ -10,7 +11,7 @@ import {
   post,
   withServer,
 } from "../serve/served.ts";
-import { eventually } from "../waiting.ts";
+import { eventually, LONGEST_MS, within } from "../waiting.ts";
 
 const folder = folderOfFile(drawModels);
 
@@ -68,6 +69,48 @@ Deno.test("where the default model is damaged no other takes its place", async (
     await Deno.remove(state);
     await Deno.remove(file);
   }
+});
+
+Deno.test("a refusal of a full queue is held back, but for no stop", async () => {
+  const limits = { ...DEFAULT_LIMITS, pending: 0, refusalMs: 10 * LONGEST_MS };
+  await withServer(folder, { limits }, async (url, server) => {
+    let isTold = false;
+    const refused = post(`${url}/v1/classify`, image)
+      .finally(() => isTold = true);
+    for (let i = 0; i < 20; i++) await statusOf(`${url}/livez`);
+    assert.equal(isTold, false);
+    await server.drain();
+    const response = await within("it is told", refused);
+    await assertRefused(response, { status: 429, error: /queue is full/ });
+  });
+});
+
+Deno.test("without a usable model the server is not ready", async () => {
+  await withServer(folder, {}, async (url) => {
+    const ready = async () => {
+      const response = await fetch(`${url}/readyz`);
+      return { status: response.status, ...await response.json() };
+    };
+    await post(`${url}/v1/models/first/unload`, {})
+      .then((response) => response.body?.cancel());
+    const unloaded = await ready();
+    assert.equal(unloaded.status, 503);
+    assert.equal(unloaded.reason, 'the model "first" is not loaded');
+    await post(`${url}/v1/models/first/load`, {})
+      .then((response) => response.body?.cancel());
+    assert.equal((await ready()).status, 200);
+  });
+  const damaged = join(folder, "damaged");
+  await Deno.mkdir(damaged);
+  await Deno.writeTextFile(join(damaged, "a.safetensors"), "damaged");
+  await withServer(folder, { models: damaged }, async (url) => {
+    const response = await fetch(`${url}/readyz`);
+    assert.equal(response.status, 503);
+    assert.match(
+      (await response.json()).reason,
+      /^no model can be used: Cannot/,
+    );
+  });
 });
 
 Deno.test({

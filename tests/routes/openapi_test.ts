@@ -14,6 +14,7 @@ interface Schema {
   const?: unknown;
   anyOf?: Schema[];
   oneOf?: Schema[];
+  not?: Schema;
   properties?: Record<string, Schema>;
   required?: string[];
   additionalProperties?: Schema | boolean;
@@ -33,6 +34,9 @@ interface Parameter {
 }
 
 interface Operation {
+  operationId: string;
+  description?: string;
+  security?: unknown[];
   parameters?: Parameter[];
   requestBody?: { content: Record<string, { schema: Schema }> };
   responses: Record<string, unknown>;
@@ -44,7 +48,7 @@ interface Document {
   components: { schemas: Record<string, Schema> };
 }
 
-const ROUNDS = 12; // requests an operation
+const ROUNDS = 40; // requests an operation
 const NAMES = ["first", "second", "images/test_00000.png", "manifest.csv"];
 
 async function documentOf(url: string): Promise<Document> {
@@ -76,7 +80,8 @@ class Maker {
     if ($ref) {
       return this.value(this.#schemas[$ref.split("/").at(-1)!]!, oddity);
     }
-    const choices = anyOf ?? oneOf;
+    // Beside properties they say which of them exclude each other.
+    const choices = schema.properties ? undefined : anyOf ?? oneOf;
     if (choices) return this.value(this.pick(choices), oddity);
     if (schema.const !== undefined) return schema.const;
     if (schema.enum) return this.pick(schema.enum);
@@ -97,14 +102,16 @@ class Maker {
           { length: Math.max(schema.minItems ?? 0, this.below(3)) },
           () => this.value(schema.items ?? {}, oddity),
         );
-      case "object":
+      case "object": {
+        // Of fields that exclude each other one, most of the time.
+        const chosen = oneOf ? this.pick(oneOf).required ?? [] : [];
+        const needed = [...schema.required ?? [], ...chosen];
         return Object.fromEntries(
           Object.entries(schema.properties ?? {})
-            .filter(([name]) =>
-              schema.required?.includes(name) || this.below(3) === 0
-            )
+            .filter(([name]) => needed.includes(name) || this.below(3) === 0)
             .map(([name, schema]) => [name, this.value(schema, oddity)]),
         );
+      }
       default:
         return this.odd();
     }
@@ -205,6 +212,21 @@ Deno.test("the document is OpenAPI 3.1 and names every route", async () => {
       "/metrics",
     ]
   ) assert.ok(paths.includes(path), path);
+  const ids = Object.values(document.paths)
+    .flatMap((item) => Object.values(item))
+    .map(({ operationId }) => operationId);
+  assert.equal(new Set(ids).size, ids.length);
+  assert.ok(ids.every((id) => /^[a-z]\w*$/.test(id)), ids.join());
+  assert.ok(ids.includes("getJobsByIdEvents"), ids.join());
+});
+
+Deno.test("the document says which fields exclude each other", async () => {
+  const { components: { schemas } } = await documentOf(server.url);
+  assert.deepEqual(schemas.ClassifyByName!.oneOf, [
+    { required: ["uri"] },
+    { required: ["path"] },
+  ]);
+  assert.deepEqual(schemas.Train!.not, { required: ["preset", "config"] });
 });
 
 Deno.test("the result of a job is told of by its kind", async () => {
@@ -289,4 +311,49 @@ Deno.test("the page of the document needs nothing from elsewhere", async () => {
     assert.doesNotMatch(link, /^(https?:)?\/\//);
     assert.ok((await get(`/${link}`)).text.length > 50, link);
   }
+});
+
+Deno.test("the document states who may use a route, and how", async () => {
+  const { components, security, paths } = await (await fetch(
+    `${server.url}/openapi.json`,
+  )).json();
+  const { type, scheme, description } = components.securitySchemes.token;
+  assert.deepEqual({ type, scheme }, { type: "http", scheme: "bearer" });
+  assert.match(description, /Authorization: Bearer TOKEN/);
+  assert.deepEqual(security, [{ token: [] }, {}]);
+  const open: string[] = [], roles: Record<string, string> = {};
+  for (
+    const [path, methods] of Object.entries<Record<string, Operation>>(paths)
+  ) {
+    for (const [method, operation] of Object.entries(methods)) {
+      const { security, description, responses } = operation;
+      if (security?.length === 0) {
+        open.push(path);
+        continue;
+      }
+      const [, role] = /^Role: (\w+)$/.exec(description ?? "") ?? [];
+      if (role) roles[`${method} ${path}`] = role;
+      if (path === "/metrics") continue;
+      for (const status of ["401", "403", "429"]) {
+        assert.ok(status in responses, `${method} ${path} ${status}`);
+      }
+    }
+  }
+  assert.deepEqual(open.toSorted(), [
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/v2/health/live",
+    "/v2/health/ready",
+  ]);
+  const model = "/v1/models/{name}";
+  assert.deepEqual(roles, {
+    "post /v1/batch": "classify",
+    "post /v1/jobs": "classify",
+    "post /v1/train": "train",
+    [`delete ${model}`]: "admin",
+    [`post ${model}/load`]: "admin",
+    [`post ${model}/unload`]: "admin",
+    [`post ${model}/default`]: "admin",
+  });
 });

@@ -1,7 +1,14 @@
 /** Images that are fetched: from allowed hosts, and from no other. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { assertRefused, ended, post, serverOfFile } from "../serve/served.ts";
+import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
+import {
+  assertRefused,
+  ended,
+  post,
+  serverOfFile,
+  withServer,
+} from "../serve/served.ts";
 import { eventually } from "../waiting.ts";
 
 const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
@@ -159,6 +166,45 @@ Deno.test("a host that is silent holds up nothing else", async () => {
   await post(`${server.url}/v1/jobs/${id}/cancel`, {})
     .then((response) => response.body?.cancel());
   assert.equal((await ended(server.url, id)).state, "cancelled");
+  silence.resolve();
+});
+
+Deno.test("a job whose host is silent holds up no other, and ends", async () => {
+  const limits = { ...DEFAULT_LIMITS, jobImageMs: 3000 };
+  const silence = Promise.withResolvers<void>();
+  await using silent = Deno.serve(options, async () => {
+    await silence.promise;
+    return new Response(null, { status: 404 });
+  });
+  const address = `127.0.0.1:${silent.addr.port}`;
+  const models = join(server.folder, "alone"); // with a store of its own
+  await Deno.mkdir(models);
+  const first = join(server.folder, "models", "first");
+  await Deno.symlink(first, join(models, "first"));
+  await withServer(
+    server.folder,
+    { models, limits, allowedHosts: [address] },
+    async (url) => {
+      const accept = async (asked: object) => {
+        const answer = await post(`${url}/v1/jobs`, {
+          kind: "classify",
+          ...asked,
+        });
+        return (await answer.json()).id;
+      };
+      const slow = [
+        await accept({ uri: `http://${address}/a.png` }),
+        await accept({ uri: `http://${address}/b.png` }),
+      ];
+      const quick = await accept({ path: "images/test_00000.png" });
+      assert.equal((await ended(url, quick)).state, "succeeded");
+      for (const id of slow) {
+        const { state, error } = await ended(url, id);
+        assert.equal(state, "failed");
+        assert.match(error!, /exceeded its limit of 3 s/);
+      }
+    },
+  );
   silence.resolve();
 });
 

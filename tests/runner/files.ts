@@ -11,7 +11,7 @@ const SECONDS: Record<string, number> = {
   "tests/train/dense/train_dense_test.ts": 57,
   "tests/commands/train_test.ts": 45,
   "tests/serve/restart_test.ts": 40,
-  "tests/serve/engine/pool_test.ts": 25,
+  "tests/serve/engine/pool_test.ts": 35,
   "tests/routes/not_ready_test.ts": 25,
   "tests/commands/classify_test.ts": 20,
   "tests/train/trainer_test.ts": 20,

@@ -178,3 +178,54 @@ testOnEngines(
     });
   },
 );
+
+testOnEngines("a fault is remembered until the file changes", async () => {
+  await withModels(async (models, _, folder) => {
+    await write(folder, "a");
+    const path = join(folder, "a.safetensors");
+    const whole = await Deno.readFile(path);
+    const time = new Date(1e12);
+    await Deno.writeFile(path, new Uint8Array(whole.length));
+    await Deno.utime(path, time, time);
+    await models.refresh();
+    assert.equal(models.faults.length, 1);
+    await Deno.writeFile(path, whole);
+    await Deno.utime(path, time, time); // as if it were the same
+    await models.refresh();
+    assert.equal(models.faults.length, 1);
+    await Deno.utime(path, time, new Date(2e12));
+    await models.refresh();
+    assert.deepEqual(models.faults, []);
+  });
+});
+
+testOnEngines(
+  "a model serves until its successor is loaded, and its tasks end",
+  async () => {
+    await withModels(async (models, engine, folder) => {
+      await write(folder, "a");
+      await models.refresh();
+      const former = models.loaded("a");
+      const held = models.hold(former);
+      await write(folder, "a", 2);
+      const loading = Promise.withResolvers<void>();
+      const asked = Promise.withResolvers<void>();
+      const { load } = engine;
+      engine.load = async (...given) => {
+        asked.resolve();
+        await loading.promise;
+        await load.apply(engine, given);
+      };
+      const refreshed = models.refresh();
+      await asked.promise;
+      assert.equal(models.loaded("a"), former);
+      loading.resolve();
+      await refreshed;
+      assert.equal(models.loaded("a").info.epoch, 2);
+      assert.ok(engine.loaded.has(former.info.sha256), "a task uses it");
+      held[Symbol.dispose]();
+      await models.refresh();
+      assert.deepEqual([...engine.loaded], [models.loaded("a").info.sha256]);
+    });
+  },
+);

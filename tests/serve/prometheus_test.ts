@@ -5,8 +5,10 @@ Deno.test("methods that callers invent share one label", async () => {
   const metrics = new ServerMetrics({
     pending: () => 0,
     gpuBytes: () => Promise.resolve(0),
+    engines: () => ({}),
+    diskFree: () => Promise.resolve(5e9),
     jobs: () => Promise.resolve({}),
-  });
+  }, 64);
   for (const method of ["GET", "SPAM1", "SPAM2", "POST"]) {
     metrics.request({ route: "none", method, code: 404, seconds: 0.1 });
   }

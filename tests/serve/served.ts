@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { serveHttp } from "../../lib/serve/http/server.ts";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import {
   type Server,
@@ -113,12 +114,17 @@ export async function withServer(
     log() {},
     ...options,
   });
-  const http = Deno.serve(
-    { hostname: "127.0.0.1", port: 0, onListen() {} },
-    createApp(server).fetch,
-  );
+  const http = await serveHttp(createApp(server).fetch, {
+    hostname: "127.0.0.1",
+    port: 0,
+    limits: { ...server.limits, stallMs: server.limits.pace.stallMs },
+    onError(error) {
+      throw error;
+    },
+    onReopened() {},
+  });
   try {
-    await test(`http://127.0.0.1:${http.addr.port}`, server);
+    await test(`http://127.0.0.1:${http.port}`, server);
   } finally {
     await server.drain();
     await http.shutdown();

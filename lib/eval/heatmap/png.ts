@@ -24,6 +24,7 @@ const GREY: Pixels = {
  *
  * @param prediction made with `attention: true`.
  * @param options.kind `evidence` is there under the head `evidence` alone.
+ * @param options.signal stops the reading of the image.
  * @param options.photograph draws the heat over the image, else over grey.
  *
  * @example
@@ -43,9 +44,10 @@ const GREY: Pixels = {
 export async function heatmapPng(
   pyramid: Pyramid,
   prediction: Prediction,
-  { kind = "attention", photograph = true }: {
+  { kind = "attention", photograph = true, signal }: {
     kind?: HeatKind;
     photograph?: boolean;
+    signal?: AbortSignal | undefined;
   } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   const heat = prediction[kind];
@@ -56,7 +58,7 @@ export async function heatmapPng(
   }
   const { pixels, scale } = renderHeatmap(
     heat,
-    photograph ? await overview(pyramid) : GREY,
+    photograph ? await overview(pyramid, signal) : GREY,
     prediction.subTiles,
   );
   const text = describeScale(scale, kind);
@@ -64,8 +66,15 @@ export async function heatmapPng(
 }
 
 /** The whole image, small. */
-async function overview(pyramid: Pyramid): Promise<Pixels> {
-  const { data, width, height } = await readOverview(pyramid, MAX_SIDE);
+async function overview(
+  pyramid: Pyramid,
+  signal: AbortSignal | undefined,
+): Promise<Pixels> {
+  const { data, width, height } = await readOverview(
+    pyramid,
+    MAX_SIDE,
+    signal,
+  );
   const pixels = new Uint8Array(width * height * 4).fill(255);
   for (let i = 0; i < width * height; i++) {
     pixels.set(data.subarray(3 * i, 3 * i + 3), 4 * i);

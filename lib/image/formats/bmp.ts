@@ -13,6 +13,7 @@
 import { ImageError } from "../../errors.ts";
 import type { Size } from "../geometry.ts";
 import {
+  type Codec,
   type DecodedImage,
   type DecodeOptions,
   refuseTooLarge,
@@ -56,6 +57,16 @@ const ALPHA_BIT_FIELDS = 6;
 
 const OPAQUE = 0xff000000; // alpha is the last byte of a pixel, and the CPU little-endian
 
+/** BMP, of all kinds but compressed ones. */
+export const BMP: Codec = {
+  sizeOf: (bytes) => readHeader(viewOf(bytes)),
+  decode: decodeBmp,
+};
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 /**
  * Decodes a BMP file.
  *
@@ -65,7 +76,7 @@ export function decodeBmp(
   bytes: Uint8Array,
   { maxPixels }: DecodeOptions,
 ): DecodedImage {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const header = readHeader(view);
   refuseTooLarge(header, maxPixels);
   const { width, height, bitsPerPixel } = header;

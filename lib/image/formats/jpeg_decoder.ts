@@ -11,6 +11,7 @@ import { isComplete, type JpegHead, jpegHead } from "./jpeg_head.ts";
 import { orientPixels } from "../pyramids/oriented.ts";
 import type { Pixels } from "../pyramid.ts";
 import {
+  type Codec,
   type DecodedImage,
   type DecodeOptions,
   refuseTooLarge,
@@ -19,6 +20,9 @@ import {
 /** Warning of every JPEG decoded here. */
 export const JPEG_WARNING =
   "JPEG decoded in JavaScript, because sharp does not load: pixels may differ by up to 18 levels of 255, at hard colour edges by more";
+
+/** JPEG in JavaScript. */
+export const JPEG: Codec = { sizeOf: jpegHead, decode: decodeJpeg };
 
 /**
  * Decodes a JPEG file, upright.

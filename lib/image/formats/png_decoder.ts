@@ -19,17 +19,24 @@ import {
   type PngPass,
 } from "./png_chunks.ts";
 import {
+  type Codec,
   type DecodedImage,
   type DecodeOptions,
   refuseTooLarge,
 } from "../pyramids/raster.ts";
+
+/** PNG in JavaScript. */
+export const PNG: Codec = {
+  sizeOf: (bytes) => told(() => pngHeader(bytes)),
+  decode: decodePng,
+};
 
 /** @throws {ImageError} With the reason only. */
 export function decodePng(
   bytes: Uint8Array,
   { maxPixels }: Pick<DecodeOptions, "maxPixels">,
 ): DecodedImage {
-  try {
+  return told(() => {
     refuseTooLarge(pngHeader(bytes), maxPixels);
     const png = checkedPng(bytes, Infinity);
     const { width, height } = png.header;
@@ -47,6 +54,13 @@ export function decodePng(
       pixels: orientation === 1 ? stored : orientPixels(stored, orientation),
       warnings: conversions(png),
     };
+  });
+}
+
+/** Turns a fault of the file into an error for the caller. */
+function told<T>(read: () => T): T {
+  try {
+    return read();
   } catch (cause) {
     if (!(cause instanceof PngFault)) throw cause;
     throw new ImageError(cause.message, { cause });

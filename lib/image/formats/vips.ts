@@ -13,6 +13,7 @@ import { libvips } from "./libvips.ts";
 import { isPng, pngFault } from "./png_chunks.ts";
 import type { Pixels } from "../pyramid.ts";
 import {
+  type Codec,
   type DecodedImage,
   type DecodeOptions,
   refuseTooLarge,
@@ -20,6 +21,9 @@ import {
 
 // A truncated file is an error, not grey pixels; an odd tag is neither.
 export const FAIL_ON = "error";
+
+/** PNG, JPEG, WebP and TIFF by libvips. */
+export const VIPS: Codec = { sizeOf: readHeader, decode: decodeWithVips };
 
 /**
  * Decodes the first page of `bytes`. libvips cannot be interrupted, so the

@@ -36,6 +36,7 @@ export abstract class BlockPyramid implements Pyramid {
   readonly width: number;
   readonly height: number;
   readonly levels: readonly Level[];
+  readonly blockCounts: readonly number[];
   readonly mpp: number | undefined;
   readonly magnification: number | undefined;
   readonly georeference: Georeference | undefined;
@@ -66,6 +67,9 @@ export abstract class BlockPyramid implements Pyramid {
       height: level.height,
       downsample: (width / level.width + height / level.height) / 2,
     }));
+    this.blockCounts = levels.map(({ width, height, block }) =>
+      Math.ceil(width / block.width) * Math.ceil(height / block.height)
+    );
     this.mpp = facts.mpp;
     this.magnification = facts.magnification;
     this.georeference = facts.georeference;

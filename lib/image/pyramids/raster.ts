@@ -14,6 +14,7 @@ import {
   type ImageFacts,
   type Level,
   levelOf,
+  MAX_SIDE,
   type Pixels,
   type Pyramid,
 } from "../pyramid.ts";
@@ -31,6 +32,17 @@ export interface DecodeOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A decoder, and what reads its files' size before they are decoded. */
+export interface Codec {
+  /** Size in the header of a file. @throws {ImageError} */
+  sizeOf(bytes: Uint8Array): Promise<Size> | Size;
+  /** Decodes the bytes of a file. @throws {ImageError} */
+  decode(
+    bytes: Uint8Array,
+    options: DecodeOptions,
+  ): Promise<DecodedImage> | DecodedImage;
+}
+
 /**
  * Refuses an image by the size in its header, before memory is allocated.
  *
@@ -40,6 +52,7 @@ export function refuseTooLarge(
   { width, height }: Size,
   maxPixels: number,
 ): void {
+  refuseImmense({ width, height });
   if (width * height > maxPixels) {
     throw new ImageError(
       `it has ${width} x ${height} = ${
@@ -49,11 +62,26 @@ export function refuseTooLarge(
   }
 }
 
+/**
+ * Refuses an image by its sides: whatever its area, a row of it may take
+ * gigabytes to decode.
+ *
+ * @throws {ImageError} With the reason only.
+ */
+export function refuseImmense({ width, height }: Size): void {
+  if (Math.max(width, height) <= MAX_SIDE) return;
+  throw new ImageError(
+    `its header says ${width} x ${height} px; a side may have at most ${MAX_SIDE} px`,
+  );
+}
+
 /** Options of {@linkcode RasterPyramid}, beside its pixels. */
 interface RasterOptions {
   traffic?: Traffic;
   facts?: ImageFacts | undefined;
   backdrop?: Backdrop | undefined;
+  /** What the pixels take of a bound; given back when it is closed. */
+  room?: Disposable | undefined;
 }
 
 /** A decoded image as a pyramid of one level. */
@@ -68,6 +96,7 @@ export class RasterPyramid implements Pyramid {
   readonly geoTags: readonly GeoTag[] | undefined;
   readonly warnings: readonly string[];
   readonly traffic: Readonly<Traffic>;
+  readonly #room: Disposable | undefined;
   #pixels: Pixels | undefined;
 
   /**
@@ -80,8 +109,12 @@ export class RasterPyramid implements Pyramid {
   constructor(
     source: string,
     { pixels, warnings }: DecodedImage,
-    { traffic = { bytes: 0, requests: 0 }, facts = {}, backdrop = "white" }:
-      RasterOptions = {},
+    {
+      traffic = { bytes: 0, requests: 0 },
+      facts = {},
+      backdrop = "white",
+      room,
+    }: RasterOptions = {},
   ) {
     const { width, height } = pixels;
     this.source = source;
@@ -97,6 +130,7 @@ export class RasterPyramid implements Pyramid {
     this.georeference = facts.georeference;
     this.geoTags = facts.geoTags;
     this.#pixels = pixels;
+    this.#room = room;
   }
 
   // async, so that a wrong argument is a rejection, as in every other reader.
@@ -116,6 +150,7 @@ export class RasterPyramid implements Pyramid {
 
   close(): void {
     this.#pixels = undefined;
+    this.#room?.[Symbol.dispose]();
   }
 }
 

@@ -8,13 +8,14 @@ import type { ByteSource } from "../bytes/source.ts";
 import { JPEG_WARNING } from "../formats/jpeg_decoder.ts";
 import { findLibvips } from "../formats/libvips.ts";
 import { openSlideVersion, openWithOpenSlide } from "../formats/openslide.ts";
-import { decodeWithVips } from "../formats/vips.ts";
+import { VIPS } from "../formats/vips.ts";
 import type { Pyramid } from "../pyramid.ts";
 import { BlockCache } from "../pyramids/block_cache.ts";
 import { RasterPyramid, refuseTooLarge } from "../pyramids/raster.ts";
 import {
   decodeWhole,
   defaultCache,
+  inRoom,
   MAX_WHOLE_PIXELS,
   type OpenOptions,
 } from "../whole.ts";
@@ -53,7 +54,7 @@ export async function openTiff(
     if (!(cause instanceof ForVipsError)) throw cause;
     await refuseUnlessForVips(pages[0]!, cause);
     const said = await readPictureFacts(file, pages[0]!);
-    return await decodeWhole(source, decodeWithVips, options, said);
+    return await decodeWhole(source, VIPS, options, said);
   }
   if (isSubsampled2000(image) && source.path && openSlideVersion()) {
     const kind = "a slide of Aperio's";
@@ -78,19 +79,24 @@ function isOfLargeBlocks({ levels: [base] }: TiffImage): boolean {
 async function holdWhole(
   source: ByteSource,
   image: TiffImage,
-  { signal, maxPixels = MAX_WHOLE_PIXELS, backdrop }: OpenOptions,
+  options: OpenOptions,
 ): Promise<Pyramid> {
-  refuseTooLarge(image.levels[0]!, Math.min(maxPixels, MAX_WHOLE_PIXELS));
-  const pyramid = tiffPyramid(source, image, new BlockCache(0));
-  const { width, height } = pyramid;
-  const pixels = await pyramid.read({ x: 0, y: 0, width, height }, 0, signal);
-  pyramid.close();
-  const held = { pixels, warnings: [...pyramid.warnings] };
-  const { traffic } = source;
-  return new RasterPyramid(source.name, held, {
-    traffic,
-    facts: pyramid,
-    backdrop,
+  const { signal, maxPixels = MAX_WHOLE_PIXELS, backdrop } = options;
+  const size = image.levels[0]!;
+  refuseTooLarge(size, Math.min(maxPixels, MAX_WHOLE_PIXELS));
+  return await inRoom(size, options, async (room) => {
+    const pyramid = tiffPyramid(source, image, new BlockCache(0));
+    const { width, height } = pyramid;
+    const pixels = await pyramid.read({ x: 0, y: 0, width, height }, 0, signal);
+    pyramid.close();
+    const held = { pixels, warnings: [...pyramid.warnings] };
+    const { traffic } = source;
+    return new RasterPyramid(source.name, held, {
+      traffic,
+      facts: pyramid,
+      backdrop,
+      room,
+    });
   });
 }
 

@@ -29,6 +29,7 @@ import { decodeBlock, type Piece } from "./decode/decoder.ts";
 import type { TiffPage } from "./page.ts";
 import { insideOf, type Place, placesOf, planesOf, runsOf } from "./places.ts";
 import { Together } from "./decode/coalesce.ts";
+import { turn } from "../../turn.ts";
 
 /** The image of a TIFF file: its levels and metadata. */
 export interface TiffImage {
@@ -100,6 +101,7 @@ class TiffPyramid extends BlockPyramid {
       const together = await this.#together[level]?.run(tile());
       if (together) return together;
       const planes = await reading;
+      await turn(signal);
       const isEmpty = planes.flat().every(({ bytes }) => bytes === undefined);
       if (isEmpty && this.#image.aperio) {
         return await this.#rebuilt(level, block, signal);

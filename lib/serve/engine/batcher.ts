@@ -15,6 +15,10 @@ const PATIENCE_MS = 100;
 // Late tasks of a lane that do not take the places of waiting ones.
 const MAX_LATE = 4;
 
+// Time that tasks which are not urgent may claim for each ms that urgent ones
+// ran: a quarter of the engine's time.
+const CLAIM = 1 / 3;
+
 /** Functions that prepare and run the tasks of a batcher. */
 export interface BatchWork<Task, Prepared, Answer> {
   /** Key of a task; tasks of one key may share a batch. */
@@ -66,6 +70,21 @@ class Lane<Task, Prepared, Answer> {
     return this.ready.length + this.soon + Math.max(0, late - MAX_LATE);
   }
 
+  /** Removes a task that waits or is ready. */
+  remove(
+    task: Waiting<Task, Answer>,
+    release: (prepared: Prepared) => void,
+  ): void {
+    const at = this.waiting.indexOf(task);
+    if (at >= 0) this.waiting.splice(at, 1);
+    const place = this.ready.findIndex(({ waiting }) => waiting === task);
+    if (place < 0) return;
+    const [{ prepared }] = this.ready.splice(place, 1) as [
+      Ready<Task, Prepared, Answer>,
+    ];
+    release(prepared);
+  }
+
   /** Adds the time that the engine idled to each task in preparation. */
   addWait(ms: number): void {
     for (const [waiting, before] of this.preparing) {
@@ -75,14 +94,19 @@ class Lane<Task, Prepared, Answer> {
 }
 
 /**
- * Runs tasks in batches, one batch at a time, urgent tasks first. At most
- * `size` tasks of each urgency are prepared ahead, plus a few late ones.
+ * Runs tasks in batches, one batch at a time, urgent tasks first; where both
+ * wait, the others keep a quarter of the time. At most `size` tasks of each
+ * urgency are prepared ahead, plus a few late ones.
  */
 export class Batcher<Task, Prepared, Answer> {
   readonly #work: BatchWork<Task, Prepared, Answer>;
   readonly #urgent = new Lane<Task, Prepared, Answer>();
   readonly #others = new Lane<Task, Prepared, Answer>();
   #running = false;
+  /** Tasks of the batch that computes. */
+  #computing: readonly Waiting<Task, Answer>[] = [];
+  /** Time that the others may claim before urgent tasks, ms. */
+  #claimMs = 0;
   /** Resolves when a task is submitted, is ready or has failed. */
   #news = Promise.withResolvers<void>();
 
@@ -90,14 +114,36 @@ export class Batcher<Task, Prepared, Answer> {
     this.#work = work;
   }
 
-  /** Submits `task` and resolves to its answer. */
+  /**
+   * Submits `task` and resolves to its answer. When `signal` aborts, it rejects
+   * as soon as nothing is done for the task any more.
+   */
   async submit(task: Task, signal: AbortSignal): Promise<Answer> {
     const answer = Promise.withResolvers<Answer>();
     const lane = this.#work.urgent(task) ? this.#urgent : this.#others;
-    lane.waiting.push({ task, signal, answer });
+    const waiting = { task, signal, answer };
+    const giveUp = () => this.#giveUp(lane, waiting);
+    signal.addEventListener("abort", giveUp);
+    lane.waiting.push(waiting);
     this.#fill(lane);
     this.#wake();
-    return await answer.promise;
+    try {
+      return await answer.promise;
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  /** Drops a task, unless it is being prepared or computes for nobody else. */
+  #giveUp(
+    lane: Lane<Task, Prepared, Answer>,
+    waiting: Waiting<Task, Answer>,
+  ): void {
+    if (lane.preparing.has(waiting)) return;
+    if (this.#computing.includes(waiting)) {
+      if (this.#computing.every(({ signal }) => signal.aborted)) return;
+    } else lane.remove(waiting, this.#work.release);
+    waiting.answer.reject(waiting.signal.reason);
   }
 
   #wake(): void {
@@ -112,13 +158,33 @@ export class Batcher<Task, Prepared, Answer> {
       await pause(0); // wasm never yields: let new tasks and aborts in
       const lanes = [this.#urgent, this.#others];
       for (const lane of lanes) this.#fill(lane);
-      const lane = lanes.find(({ ready, soon }) => ready.length + soon > 0);
+      const lane = this.#claims()
+        ? this.#others
+        : lanes.find(({ ready, soon }) => ready.length + soon > 0);
       if (lane === undefined) break;
       const batch = this.#take(lane);
-      if (batch.length > 0) await this.#run(batch);
-      else await this.#waitFor(lane);
+      if (batch.length === 0) await this.#waitFor(lane);
+      else {
+        const started = performance.now();
+        await this.#run(batch);
+        this.#count(lane, performance.now() - started);
+      }
     }
     this.#running = false;
+  }
+
+  /** True if it is the turn of a task that is not urgent. */
+  #claims(): boolean {
+    const { ready, soon } = this.#others;
+    const isWhole = soon === 0 || ready.length >= this.#work.size();
+    return this.#claimMs > 0 && ready.length > 0 && isWhole;
+  }
+
+  /** Counts the time of a batch. */
+  #count(lane: Lane<Task, Prepared, Answer>, ms: number): void {
+    if (lane === this.#others) this.#claimMs = Math.max(0, this.#claimMs - ms);
+    else if (this.#others.ready.length > 0) this.#claimMs += CLAIM * ms;
+    else this.#claimMs = 0;
   }
 
   /** Starts to prepare as many tasks of a lane as it has places for. */
@@ -139,6 +205,8 @@ export class Batcher<Task, Prepared, Answer> {
     try {
       signal.throwIfAborted();
       const prepared = await this.#work.prepare(task, signal);
+      if (signal.aborted) this.#work.release(prepared);
+      signal.throwIfAborted();
       lane.ready.push({ waiting, prepared });
     } catch (error) {
       answer.reject(error);
@@ -177,32 +245,31 @@ export class Batcher<Task, Prepared, Answer> {
   }
 
   async #run(batch: Ready<Task, Prepared, Answer>[]): Promise<void> {
-    const live = batch.filter(({ waiting, prepared }) => {
-      if (!waiting.signal.aborted) return true;
-      this.#work.release(prepared);
-      waiting.answer.reject(waiting.signal.reason);
-      return false;
-    });
-    if (live.length === 0) return;
+    this.#computing = batch.map(({ waiting }) => waiting);
     try {
       const answers = await this.#work.run(
-        live.map(({ prepared }) => prepared),
-        allAborted(live.map(({ waiting }) => waiting.signal)),
+        batch.map(({ prepared }) => prepared),
+        allAborted(batch.map(({ waiting }) => waiting.signal)),
       );
-      live.forEach(({ waiting }, i) => waiting.answer.resolve(answers[i]!));
+      batch.forEach(({ waiting }, i) => waiting.answer.resolve(answers[i]!));
     } catch (error) {
-      if (live.length === 1) live[0]!.waiting.answer.reject(error);
-      else await this.#runApart(live); // one bad image must not fail all
+      if (batch.length === 1) batch[0]!.waiting.answer.reject(error);
+      else await this.#runApart(batch); // one bad image must not fail all
     } finally {
-      for (const { prepared } of live) this.#work.release(prepared);
+      this.#computing = [];
+      for (const { prepared } of batch) this.#work.release(prepared);
     }
   }
 
   async #runApart(batch: Ready<Task, Prepared, Answer>[]): Promise<void> {
     for (const { waiting, prepared } of batch) {
       const { answer, signal } = waiting;
-      await this.#work.run([prepared], signal)
-        .then(([only]) => answer.resolve(only!), answer.reject);
+      this.#computing = [waiting];
+      if (signal.aborted) answer.reject(signal.reason);
+      else {
+        await this.#work.run([prepared], signal)
+          .then(([only]) => answer.resolve(only!), answer.reject);
+      }
     }
   }
 }

@@ -13,12 +13,15 @@ import type {
   EngineSetup,
   EngineStatus,
 } from "./protocol.ts";
+import { abandonRoom } from "../../image/decoding_room.ts";
 import { withSignal } from "../../image/bytes/with_signal.ts";
-import { NotReadyError } from "../errors.ts";
+import { EngineStoppedError, NotReadyError } from "../errors.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 
 /** Options of {@linkcode EngineClient}. */
 export interface EngineClientOptions extends EngineSetup {
+  /** Longest that the Worker may run on after its work was given up, ms. */
+  stopMs: number;
   /** Module of the Worker; a test may replace it by one that fails. */
   module?: URL;
   /** Called with the reason when the engine is lost. */
@@ -37,6 +40,7 @@ export class EngineClient {
   readonly #options: EngineClientOptions;
   readonly #models = new Map<string, string>(); // path by SHA-256
   #busy = 0;
+  #givenUp = 0;
   #calls: WorkerCalls<EngineMethods, EngineEvent> | undefined;
   #status: EngineStatus | undefined;
   #failure: string | undefined;
@@ -65,6 +69,11 @@ export class EngineClient {
     return this.#busy;
   }
 
+  /** True while it computes what nobody waits for. */
+  get isGivenUp(): boolean {
+    return this.#givenUp > 0;
+  }
+
   /**
    * Starts the engine; rejects if that fails. After a later loss it restarts by
    * itself.
@@ -81,8 +90,16 @@ export class EngineClient {
     try {
       const { backend, allowedHosts, encoderFiles, memoryBytes } =
         this.#options;
-      const setup = { backend, allowedHosts, encoderFiles, memoryBytes };
-      const status = await calls.call("start", setup);
+      const { room, worker } = this.#options;
+      abandonRoom(room, worker); // of a Worker that was lost
+      const status = await calls.call("start", {
+        backend,
+        allowedHosts,
+        encoderFiles,
+        memoryBytes,
+        room,
+        worker,
+      });
       for (const [sha256, path] of this.#models) {
         // A model that was changed or removed meanwhile must not stop the
         // engine.
@@ -130,7 +147,28 @@ export class EngineClient {
     this.#busy++;
     const answer = this.#call((calls) => calls.call("classify", task, signal))
       .finally(() => this.#busy--); // only once the Worker is done with it
-    return await withSignal(answer, signal);
+    const giveUp = () => this.#endLater(answer);
+    signal.addEventListener("abort", giveUp);
+    try {
+      return await withSignal(answer, signal);
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  /** Ends the Worker if work that was given up does not end in time. */
+  async #endLater(work: Promise<unknown>): Promise<void> {
+    const calls = this.#calls;
+    const { stopMs } = this.#options;
+    const timer = setTimeout(() => {
+      if (calls) {
+        this.#lose(calls, "it did not stop in time", EngineStoppedError);
+      }
+    }, stopMs);
+    this.#givenUp++;
+    await work.catch(() => {}); // nobody waits for it
+    this.#givenUp--;
+    clearTimeout(timer);
   }
 
   /** Bytes of GPU buffers in use. */
@@ -173,13 +211,17 @@ export class EngineClient {
   }
 
   /** Drops a Worker that cannot continue and starts another. */
-  #lose(calls: WorkerCalls<EngineMethods, EngineEvent>, reason: string): void {
+  #lose(
+    calls: WorkerCalls<EngineMethods, EngineEvent>,
+    reason: string,
+    Lost = NotReadyError,
+  ): void {
     if (this.#calls !== calls || this.#closed) return; // already replaced
     if (!this.#status) return calls.close(new EngineError(reason)); // makes start() fail
     this.#calls = undefined;
     this.#status = undefined;
     this.#failure = reason;
-    calls.close(new NotReadyError(`The engine was lost: ${reason}`));
+    calls.close(new Lost(`The engine was lost: ${reason}`));
     this.#options.onLost?.(reason);
     this.#startLater();
   }

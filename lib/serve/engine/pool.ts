@@ -6,18 +6,27 @@
 import { EngineClient, type EngineClientOptions } from "./client.ts";
 import type { ClassifiedImage } from "../../eval/classify.ts";
 import type { ClassifyTask, EngineStatus } from "./protocol.ts";
-import { NotReadyError } from "../errors.ts";
+import { roomCounters } from "../../image/decoding_room.ts";
+import { EngineStoppedError, NotReadyError } from "../errors.ts";
 
 /** Options of {@linkcode EnginePool}. */
-export interface EnginePoolOptions extends EngineClientOptions {
+export interface EnginePoolOptions
+  extends Omit<EngineClientOptions, "room" | "worker"> {
   /** Number of engines; if omitted, chosen by the backend. */
   workers?: number | undefined;
 }
+
+/** States of an engine: `stopping` computes what was given up. */
+export type EngineState = "idle" | "busy" | "stopping" | "down";
+
+// More than any machine has cores.
+const MAX_ENGINES = 4096;
 
 /** Engines that share the work; each holds all models. */
 export class EnginePool {
   readonly #options: EnginePoolOptions;
   readonly #engines: EngineClient[] = [];
+  readonly #room = roomCounters(MAX_ENGINES);
   // Number of pending classifications, shared with the training Worker.
   readonly #pending = new Int32Array(new SharedArrayBuffer(4));
 
@@ -33,6 +42,13 @@ export class EnginePool {
   /** Reason of the failure if an engine was lost or does not start. */
   get failure(): string | undefined {
     return this.#engines.find(({ failure }) => failure)?.failure;
+  }
+
+  /** Number of engines by state. */
+  get states(): Record<EngineState, number> {
+    const counts = { idle: 0, busy: 0, stopping: 0, down: 0 };
+    for (const engine of this.#engines) counts[stateOf(engine)]++;
+    return counts;
   }
 
   /** Shared count of pending classifications, for the training Worker. */
@@ -66,14 +82,19 @@ export class EnginePool {
     await Promise.all(this.#engines.map((engine) => engine.unload(sha256)));
   }
 
-  /** Classifies on the least busy engine. */
+  /**
+   * Classifies on the least busy engine, none that computes what was given up
+   * if there is another.
+   */
   async dispatch(
     task: ClassifyTask,
     signal: AbortSignal,
   ): Promise<ClassifiedImage> {
     const [engine] = this.#engines
       .filter(({ status }) => status !== undefined)
-      .sort((a, b) => a.busy - b.busy);
+      .sort((a, b) =>
+        Number(a.isGivenUp) - Number(b.isGivenUp) || a.busy - b.busy
+      );
     if (!engine) {
       throw new NotReadyError(
         `The engine is not ready: ${this.failure ?? "it is being started"}`,
@@ -82,6 +103,9 @@ export class EnginePool {
     Atomics.add(this.#pending, 0, 1);
     try {
       return await engine.run(task, signal);
+    } catch (error) {
+      if (!(error instanceof EngineStoppedError)) throw error;
+      return await this.dispatch(task, signal);
     } finally {
       Atomics.sub(this.#pending, 0, 1);
     }
@@ -106,8 +130,18 @@ export class EnginePool {
   }
 
   async #startOne(): Promise<void> {
-    const engine = new EngineClient(this.#options);
+    const engine = new EngineClient({
+      ...this.#options,
+      room: this.#room,
+      worker: this.#engines.length,
+    });
     this.#engines.push(engine);
     await engine.start();
   }
+}
+
+function stateOf({ status, isGivenUp, busy }: EngineClient): EngineState {
+  if (!status) return "down";
+  if (isGivenUp) return "stopping";
+  return busy > 0 ? "busy" : "idle";
 }

@@ -5,6 +5,7 @@
  */
 import type { BackendChoice } from "../../engine/select.ts";
 import type { ClassifiedImage } from "../../eval/classify.ts";
+import type { RoomCounters } from "../../image/decoding_room.ts";
 
 /** One image to classify. */
 export interface ClassifyTask {
@@ -27,6 +28,8 @@ export interface ClassifyTask {
    * refused.
    */
   maxPixels: number;
+  /** Most blocks that the view of the whole image may be read from. */
+  maxBlocks: number;
   /** A caller waits for the answer, so it runs before the images of jobs. */
   urgent: boolean;
 }
@@ -40,6 +43,10 @@ export interface EngineSetup {
   encoderFiles: readonly string[];
   /** Bound on tensors and caches, bytes. */
   memoryBytes: number;
+  /** Room for pictures decoded whole, that all engines share. */
+  room: RoomCounters;
+  /** The engine's number in it, from 0. */
+  worker: number;
 }
 
 /** Status of an engine that passed its self-test. */

@@ -14,6 +14,8 @@ import {
   type OpenedImage,
   openForModel,
 } from "../../eval/classify.ts";
+import { DecodingRoom } from "../../image/decoding_room.ts";
+import { blocksOfWhole } from "../../image/views.ts";
 import { BlockCache } from "../../image/pyramids/block_cache.ts";
 import { Memory } from "../../memory.ts";
 import { readCheckpoint } from "../../model/checkpoint.ts";
@@ -44,6 +46,7 @@ let encoderFiles: readonly string[];
 const models = new Map<string, Model>(); // by SHA-256
 let memory: Memory;
 let cache: BlockCache;
+let room: DecodingRoom;
 let running: Promise<unknown> = Promise.resolve(); // the current batch
 
 const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
@@ -62,7 +65,9 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
 
 const send = answerCalls<EngineMethods, EngineEvent>({
   async start({ backend, allowedHosts, memoryBytes, ...setup }) {
+    const { room: counters, worker } = setup;
     encoderFiles = setup.encoderFiles;
+    room = new DecodingRoom({ counters, worker, bytes: memoryBytes });
     memory = new Memory(memoryBytes);
     cache = new BlockCache(memory.blockCacheBytes);
     fetchImage = guardedFetch(allowedHosts);
@@ -114,20 +119,44 @@ async function open(
   signal: AbortSignal,
 ): Promise<OpenTask> {
   const { path, alone, maxPixels, mpp } = task;
+  const model = modelOf(task);
   try {
-    const image = await openForModel(path, modelOf(task), {
+    const image = await openForModel(path, model, {
       alone,
       maxPixels,
       heldPixels: memory.heldPixels,
       mpp,
       cache,
+      room,
       fetch: fetchImage,
       signal,
     });
+    try {
+      assertFewBlocks(image, model, task);
+    } catch (error) {
+      image.file.close();
+      throw error;
+    }
     return { task, image };
   } catch (error) {
     throw named(error, task);
   }
+}
+
+/** @throws {ImageError} If its whole view is read from too many blocks. */
+function assertFewBlocks(
+  { seen }: OpenedImage,
+  { config }: Model,
+  { path, maxBlocks, urgent }: ClassifyTask,
+): void {
+  const blocks = blocksOfWhole(seen, config.view.scale1) ?? 0;
+  if (blocks <= maxBlocks) return;
+  const remedy = urgent
+    ? 'ask for a job with "Prefer: respond-async", or store smaller levels in it'
+    : "store smaller levels in it";
+  throw new ImageError(
+    `Cannot classify ${path}: its overview is read from ${blocks} blocks, and at most ${maxBlocks} are allowed; ${remedy} (deno task pyramid)`,
+  );
 }
 
 function modelOf({ model: sha256 }: ClassifyTask): Model {

@@ -28,6 +28,12 @@ interface Receiver {
   held: AsyncDisposableStack;
 }
 
+/** The tensor of a request: in its JSON, or in the bytes after it. */
+interface Tensors {
+  tensor: Uint8Array[] | undefined;
+  tensors: BodyReader | undefined;
+}
+
 /** One element of a tensor in pieces, read before the next element begins. */
 type Element = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
@@ -45,19 +51,17 @@ const LENGTH_BYTES = 4;
 /**
  * Receives the images of `input`, in order.
  *
- * @param tensors the bytes after the JSON, if any: read to the end.
+ * @param received the tensor of the JSON, or the bytes after it: read to the
+ *   end.
  * @throws {InputError | ImageError | TooLargeError | StalledError | ForbiddenError}
  */
 export async function receiveImages(
   input: InferInput,
-  tensors: BodyReader | undefined,
+  { tensor, tensors }: Tensors,
   receiver: Receiver,
 ): Promise<HeldImage[]> {
-  assertDatatype(input);
-  const count = countOf(input);
-  const elements = isBinary(input, tensors)
-    ? binaryElements(input, count, tensors)
-    : jsonElements(input, count);
+  const elements = tensor?.map((bytes) => [bytes]) ??
+    binaryElements(input, countOf(input), tensors);
   const take = takerOf(input, receiver);
   const images: HeldImage[] = [];
   for await (const element of elements) {
@@ -65,6 +69,17 @@ export async function receiveImages(
   }
   await tensors?.assertEnd();
   return images;
+}
+
+/**
+ * Bytes of each element of a tensor in JSON; undefined if bytes follow the JSON.
+ *
+ * @throws {InputError} If the input does not fit together.
+ */
+export function jsonTensor(input: InferInput): Uint8Array[] | undefined {
+  assertDatatype(input);
+  const count = countOf(input);
+  return isBinary(input) ? undefined : [...jsonElements(input, count)];
 }
 
 function assertDatatype({ name, datatype }: InferInput): void {
@@ -100,14 +115,8 @@ function countOf({ name, shape }: InferInput): number {
   );
 }
 
-/**
- * True if the tensor comes as bytes; checks that it has one form and its
- * header.
- */
-function isBinary(
-  { data, parameters }: InferInput,
-  tensors: BodyReader | undefined,
-): tensors is BodyReader {
+/** True if the tensor comes as bytes; checks that it has one form. */
+function isBinary({ data, parameters }: InferInput): boolean {
   const size = parameters?.binary_data_size;
   if (size === undefined && data === undefined) {
     throw new InputError(
@@ -122,11 +131,7 @@ function isBinary(
       'The tensor is given twice: send "data" or "binary_data_size", not both',
     );
   }
-  if (tensors) return true;
-  throw new InputError(
-    BINARY_SIZE,
-    `The tensor is sent as bytes without the header "${HEADER_LENGTH}": set it to the length of the JSON`,
-  );
+  return true;
 }
 
 /** Function that turns an element into an image. */
@@ -194,8 +199,14 @@ async function textOf(element: Element): Promise<string> {
 async function* binaryElements(
   { name, shape, parameters }: InferInput,
   count: number,
-  tensors: BodyReader,
+  tensors: BodyReader | undefined,
 ): AsyncGenerator<Element> {
+  if (!tensors) {
+    throw new InputError(
+      BINARY_SIZE,
+      `The tensor is sent as bytes without the header "${HEADER_LENGTH}": set it to the length of the JSON`,
+    );
+  }
   const size = parameters!.binary_data_size!;
   if (name === "pixels") {
     const bytes = product(shape) / count;
@@ -250,7 +261,7 @@ function product(shape: readonly number[]): number {
 function* jsonElements(
   { name, shape, data }: InferInput,
   count: number,
-): Generator<Element> {
+): Generator<Uint8Array> {
   const values = data!.flat(shape.length - 1);
   if (values.length !== product(shape)) {
     throw new InputError(
@@ -262,7 +273,7 @@ function* jsonElements(
     const bytes = Uint8Array.from(values, byteOf);
     const each = bytes.length / count;
     for (let i = 0; i < count; i++) {
-      yield [bytes.subarray(i * each, (i + 1) * each)];
+      yield bytes.subarray(i * each, (i + 1) * each);
     }
     return;
   }
@@ -270,7 +281,7 @@ function* jsonElements(
     if (typeof value !== "string" || value === "") {
       throw badBytes(i, "it must be a non-empty string");
     }
-    yield [name === "image" ? decoded(value) : addressOf(value, i)];
+    yield name === "image" ? decoded(value) : addressOf(value, i);
   }
 }
 

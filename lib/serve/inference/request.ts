@@ -10,14 +10,15 @@ import {
   chunksOf,
   readBody,
 } from "../intake/paced_body.ts";
+import type { HeldBody } from "../intake/body_room.ts";
 import { InputError, TooLargeError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
-import { parsed } from "../schemas.ts";
-import { HEADER_LENGTH, type InferRequest, inferSchema } from "./schemas.ts";
+import type { JsonRequest } from "./json.ts";
+import type { JsonReader } from "./json_reader.ts";
+import { HEADER_LENGTH } from "./schemas.ts";
 
 /** A request, and the bytes after its JSON. */
-export interface ReceivedRequest extends AsyncDisposable {
-  request: InferRequest;
+export interface ReceivedRequest extends JsonRequest, AsyncDisposable {
   /** Undefined if the body is JSON alone. */
   tensors: BodyReader | undefined;
 }
@@ -29,17 +30,20 @@ interface IncomingBody {
   headerLength: string | undefined;
   /** Announced length of the body, if sent. */
   announced: number | undefined;
+  /** What the request holds in memory. */
+  held: HeldBody;
   signal: AbortSignal;
 }
 
 /**
  * Reads the JSON of a request; the bytes after it are read as they are used.
  *
- * @throws {InputError | TooLargeError | StalledError}
+ * @throws {InputError | TooLargeError | StalledError | BusyError}
  */
 export async function receiveRequest(
-  { body, headerLength, announced, signal }: IncomingBody,
+  { body, headerLength, announced, held, signal }: IncomingBody,
   { jsonBytes, uploadBytes, pace }: Limits,
+  reader: JsonReader,
 ): Promise<ReceivedRequest> {
   const isBinary = headerLength !== undefined;
   const mostBytes = isBinary ? jsonBytes + uploadBytes : jsonBytes;
@@ -50,15 +54,16 @@ export async function receiveRequest(
   const bounds: BodyOptions = { mostBytes, pace, tooLarge, signal };
   const chunks = chunksOf(body ?? ReadableStream.from([]), bounds);
   if (!isBinary) {
-    const request = requestOf(await readBody(chunks));
-    return { request, tensors: undefined, async [Symbol.asyncDispose]() {} };
+    const json = await readBody(chunks, held);
+    const request = await reader.read(json, signal);
+    return { ...request, tensors: undefined, async [Symbol.asyncDispose]() {} };
   }
-  const tensors = new BodyReader(chunks);
+  const tensors = new BodyReader(chunks, held);
   try {
     const length = jsonLength(headerLength, jsonBytes);
-    const request = requestOf(await tensors.take(length));
+    const request = await reader.read(await tensors.take(length), signal);
     const end = () => tensors[Symbol.asyncDispose]();
-    return { request, tensors, [Symbol.asyncDispose]: end };
+    return { ...request, tensors, [Symbol.asyncDispose]: end };
   } catch (error) {
     await tensors[Symbol.asyncDispose]();
     throw error;
@@ -76,20 +81,4 @@ function jsonLength(text: string, jsonBytes: number): number {
   throw new TooLargeError(
     `The JSON has ${text} bytes, and at most ${jsonBytes} are allowed: send tensors as bytes after it`,
   );
-}
-
-function requestOf(json: Uint8Array): InferRequest {
-  return parsed(inferSchema, jsonOf(json));
-}
-
-function jsonOf(json: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(json));
-  } catch (cause) {
-    throw new InputError(
-      "body",
-      `Cannot read the JSON of the body: ${(cause as Error).message}`,
-      { cause },
-    );
-  }
 }

@@ -8,7 +8,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import { closedObject, optionShape } from "../schemas.ts";
+import { bounded, closedObject, optionShape } from "../schemas.ts";
 
 /** Most images of one request. */
 export const MAX_IMAGES = 16;
@@ -51,21 +51,21 @@ const inputSchema = z.object({
       "pixels: numbers from 0 to 255, flat or nested",
     items: {},
   }),
-  parameters: z.looseObject({
+  parameters: bounded(z.looseObject({
     binary_data_size: binarySize.optional().openapi({
       description: "Bytes of the tensor after the JSON, in place of `data`",
     }),
     shared_memory_region: noSharedMemory,
-  }).optional(),
+  })).optional(),
 });
 
 const requestedOutputSchema = z.object({
   name: z.enum(OUTPUTS),
-  parameters: z.looseObject({
+  parameters: bounded(z.looseObject({
     binary_data: z.boolean().optional(),
     shared_memory_region: noSharedMemory,
     classification: notOffered("take both outputs"),
-  }).optional(),
+  })).optional(),
 });
 
 /** The JSON of a request. */

@@ -4,11 +4,15 @@
  * @module
  */
 import {
+  BrokenBodyError,
   InputError,
   MediaTypeError,
+  RefusalError,
   StalledError,
   TooLargeError,
 } from "../errors.ts";
+
+import type { HeldBody } from "./body_room.ts";
 
 /** Slowest allowed pace of a body. */
 export interface Pace {
@@ -32,7 +36,7 @@ export interface BodyOptions {
  * Reads the chunks of a body. Only the time spent waiting for them counts
  * against the sender, not the time that the server itself takes.
  *
- * @throws {TooLargeError | StalledError}
+ * @throws {TooLargeError | StalledError | BrokenBodyError}
  */
 export async function* chunksOf(
   body: ReadableStream<Uint8Array>,
@@ -47,7 +51,10 @@ export async function* chunksOf(
       const earnedMs = stallMs + bytes / leastBytesPerSecond * 1000;
       const started = performance.now();
       const { done, value } = await inTime(
-        reader.read(),
+        reader.read().catch((cause) => {
+          signal.throwIfAborted(); // the sender is gone
+          throw cause instanceof RefusalError ? cause : broken(cause);
+        }),
         Math.min(stallMs, earnedMs - waitedMs),
         () => tooSlow(pace, bytes, performance.now() - started),
       );
@@ -62,21 +69,33 @@ export async function* chunksOf(
   }
 }
 
-/** Reads a whole body into memory. */
+/**
+ * Reads a whole body into memory.
+ *
+ * @throws {BusyError} If `held` has no room for it.
+ */
 export async function readBody(
   chunks: AsyncIterable<Uint8Array>,
+  held: HeldBody,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const parts = await Array.fromAsync(chunks) as BlobPart[];
+  const parts: BlobPart[] = [];
+  for await (const chunk of chunks) {
+    held.add(chunk.length);
+    parts.push(chunk as Uint8Array<ArrayBuffer>);
+  }
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /** Reads a body piece by piece. */
 export class BodyReader implements AsyncDisposable {
   readonly #chunks: AsyncGenerator<Uint8Array>;
+  readonly #held: HeldBody;
   #rest: Uint8Array = new Uint8Array(); // received but not consumed
 
-  constructor(chunks: AsyncGenerator<Uint8Array>) {
+  /** @param held counts the pieces that are taken whole. */
+  constructor(chunks: AsyncGenerator<Uint8Array>, held: HeldBody) {
     this.#chunks = chunks;
+    this.#held = held;
   }
 
   /** Abandons the rest of the body. */
@@ -106,7 +125,7 @@ export class BodyReader implements AsyncDisposable {
 
   /** Reads the next `count` bytes in one piece; for small counts. */
   async take(count: number): Promise<Uint8Array<ArrayBuffer>> {
-    return await readBody(this.pieces(count));
+    return await readBody(this.pieces(count), this.#held);
   }
 
   /** @throws {InputError} If more follows. */
@@ -198,6 +217,13 @@ async function inTime<T>(
   } finally {
     clearTimeout(timer);
   }
+}
+
+function broken(cause: unknown): BrokenBodyError {
+  return new BrokenBodyError(
+    "The body broke off, or its chunks are malformed: send the request again",
+    { cause },
+  );
 }
 
 function tooSlow(

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { Busboy, type BusboyHeaders } from "@fastify/busboy";
 import { exists, writeAll } from "../../files.ts";
+import { assertRoom, freeBytes } from "./disk.ts";
 import { chunksOf } from "./paced_body.ts";
 import { InputError, RefusalError, TooLargeError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
@@ -71,6 +72,7 @@ export class Uploads {
    */
   static async open(parent: string, limits: UploadLimits): Promise<Uploads> {
     await Deno.mkdir(parent, { recursive: true });
+    await freeBytes(parent); // without the permission no upload would be taken
     for await (const { name } of Deno.readDir(parent)) {
       await removeAbandoned(join(parent, name));
     }
@@ -96,7 +98,8 @@ export class Uploads {
    * Writes a body to a file.
    *
    * @param announced its announced length, if any: refused unread if too large.
-   * @throws {TooLargeError | StalledError | InputError} No file is left then.
+   * @throws {TooLargeError | StalledError | InputError | StorageError} No file
+   *   is left then.
    */
   async receive(
     body: ReadableStream<Uint8Array> | null,
@@ -107,6 +110,7 @@ export class Uploads {
   ): Promise<Upload> {
     const { uploadBytes } = this.#limits;
     if ((announced ?? 0) > uploadBytes) throw this.#tooLarge();
+    await assertRoom(this.#folder, announced ?? 0);
     const upload = await this.#write(
       this.#chunks(body, uploadBytes, signal),
     );
@@ -144,6 +148,7 @@ export class Uploads {
   ): Promise<UploadedForm> {
     const most = this.#limits.uploadBytes + FORM_OVERHEAD_BYTES;
     if ((announced ?? 0) > most) throw this.#tooLarge();
+    await assertRoom(this.#folder, announced ?? 0);
     const chunks = this.#chunks(body, most, signal);
     const form = await this.#parseForm(chunks, contentType);
     if (form.file) return { file: form.file, fields: form.fields };

@@ -6,16 +6,16 @@
  */
 import { mkdir, open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { isPlausibleMpp, MPP_WORDS } from "../../image/mpp.ts";
 import { isUrl } from "../../image/bytes/source.ts";
-import { type Columns, Faults, readTable } from "../../data/table.ts";
-import { DataError, ImageError } from "../../errors.ts";
+import { ImageError } from "../../errors.ts";
 import type { ModelClassification } from "../../eval/classification.ts";
 import { writeFileAtomically, writeJson } from "../../files.ts";
 import type { ClassifyWorkOptions } from "./classify.ts";
-import { ForbiddenError, InputError } from "../errors.ts";
+import { DeadlineError, ForbiddenError, InputError } from "../errors.ts";
 import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
 import type { JobWork } from "./runner.ts";
+import type { BatchImage } from "../tables/protocol.ts";
+import type { Tables } from "../tables/tables.ts";
 import type { Messages } from "../redaction.ts";
 import type { ModelEntry } from "../models.ts";
 import type { HowToClassify } from "../predictor.ts";
@@ -29,13 +29,6 @@ export interface BatchJobRequest extends HowToClassify {
   heatmaps: boolean;
 }
 
-/** One image of the table. */
-interface BatchImage {
-  /** As written in the table. */
-  image: string;
-  mpp?: number;
-}
-
 /** One line of the results: a classification or an error. */
 type BatchLine =
   | { source: string } & ModelClassification
@@ -44,15 +37,10 @@ type BatchLine =
 // Images at a time: as many as share a batch of the engine.
 const TOGETHER = 8;
 
-// A manifest's columns: a table that was trained on can be classified.
-const COLUMNS: Columns = {
-  required: ["image"],
-  optional: ["label", "split", "fold", "group", "mpp", "rois"],
-};
-
 /** Parts of the server that batch jobs use. */
 export interface BatchWorkOptions extends ClassifyWorkOptions {
   messages: Messages;
+  tables: Tables;
 }
 
 /** Classifies all images of a table. */
@@ -62,15 +50,17 @@ export function batchWork(options: BatchWorkOptions): JobWork {
     const request = job.request as BatchJobRequest;
     const { manifest, model: name, heatmaps, ...how } = request;
     const model = options.models.loaded(name);
-    const images = await readBatch(manifest);
+    using _held = options.models.hold(model); // one model for the whole table
+    using table = await options.tables.openBatch(manifest, signal);
     const file = join(folder, RESULTS_FILE);
     await mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
     const done = await linesOf(file);
     let { failures } = done;
-    for (let at = done.lines; at < images.length; at += TOGETHER) {
+    for (let at = done.lines; at < table.length; at += TOGETHER) {
       signal.throwIfAborted();
+      const images = await table.images(at, TOGETHER);
       const lines = await Promise.all(
-        images.slice(at, at + TOGETHER).map((image, i) =>
+        images.map((image, i) =>
           classifyRow(image, {
             ...options,
             manifest,
@@ -84,32 +74,14 @@ export function batchWork(options: BatchWorkOptions): JobWork {
       failures += lines.filter((line) => "error" in line).length;
       await assertHeld();
       await append(file, lines);
-      const done = Math.min(at + TOGETHER, images.length);
-      report({ done, total: images.length, failures });
+      const done = Math.min(at + TOGETHER, table.length);
+      report({ done, total: table.length, failures });
     }
     await writeJson(join(folder, RESULT_FILE), {
       id: job.id,
-      images: images.length,
+      images: table.length,
     });
   };
-}
-
-/** The images of a table. @throws {DataError} With every fault, by its line. */
-export async function readBatch(path: string): Promise<BatchImage[]> {
-  const faults = new Faults(path);
-  const { rows } = await readTable(path, COLUMNS, faults);
-  const images = rows.flatMap(({ line, fields: { image, mpp } }) => {
-    if (image === undefined) faults.add(line, "empty image: fill it in");
-    if (mpp !== undefined && !isPlausibleMpp(Number(mpp))) {
-      faults.add(line, `mpp is "${mpp}": write a number ${MPP_WORDS}`);
-    }
-    return image === undefined
-      ? []
-      : [{ image, ...(mpp !== undefined && { mpp: Number(mpp) }) }];
-  });
-  faults.throwIfAny();
-  if (images.length > 0) return images;
-  throw new DataError(`${path}: no rows: add one line an image`);
 }
 
 async function classifyRow(
@@ -152,7 +124,7 @@ async function classifyRow(
     if (file !== undefined) await writeFileAtomically(file, heatmap!);
     return { source: image, ...result };
   } catch (error) {
-    const ofImage = [ImageError, ForbiddenError, InputError]
+    const ofImage = [ImageError, ForbiddenError, InputError, DeadlineError]
       .some((kind) => error instanceof kind);
     if (!ofImage || signal.aborted) throw error;
     return { source: image, error: messages.of(error as Error) };

@@ -7,13 +7,13 @@
 import { ConfigError, DataError, UsageError } from "../../errors.ts";
 import { type Config, parseConfig, withSettings } from "../../model/config.ts";
 import { preset } from "../../model/presets.ts";
-import { checkReference } from "../../train/runs/run_data.ts";
 import { InputError } from "../errors.ts";
 import type { Sources } from "../intake/allowed_sources.ts";
 import type { ModelRegistry } from "../models.ts";
 import type { Messages } from "../redaction.ts";
 import type { BatchRequest, ClassifyByName, TrainRequest } from "../schemas.ts";
-import { type BatchJobRequest, readBatch } from "./batch.ts";
+import type { Tables } from "../tables/tables.ts";
+import type { BatchJobRequest } from "./batch.ts";
 import type { ClassifyJobRequest } from "./classify.ts";
 import type { TrainJobRequest } from "./train.ts";
 
@@ -21,6 +21,7 @@ import type { TrainJobRequest } from "./train.ts";
 export interface ChecksOptions {
   models: ModelRegistry;
   sources: Sources;
+  tables: Tables;
   messages: Messages;
 }
 
@@ -52,17 +53,24 @@ export class JobChecks {
   /** Checks a table of images. */
   async batch(
     { manifest, heatmaps = false, seed = 0, ...how }: BatchRequest,
+    signal: AbortSignal,
   ): Promise<BatchJobRequest> {
-    const { models, sources } = this.#options;
+    const { models, sources, tables } = this.#options;
     const file = await sources.file(manifest);
-    await this.#asInput("manifest", () => readBatch(file));
+    await this.#asInput("manifest", () =>
+      tables.inTurn(async () => {
+        using _table = await tables.openBatch(file, signal);
+      }));
     const { name: model } = models.loaded(how.model);
     return { ...how, seed, heatmaps, manifest: file, model };
   }
 
   /** Checks a model to train. */
-  async run(request: TrainRequest): Promise<TrainJobRequest> {
-    const { sources } = this.#options;
+  async run(
+    request: TrainRequest,
+    signal: AbortSignal,
+  ): Promise<TrainJobRequest> {
+    const { sources, tables } = this.#options;
     const { data, name, seed = 0 } = request;
     const base = await this.#asInput("config", () => baseConfig(request));
     const config = await this.#asInput(
@@ -70,9 +78,10 @@ export class JobChecks {
       () => changed(base, request),
     );
     const file = await sources.file(data);
-    await this.#asInput("data", async () => {
-      checkReference(config, await sources.readManifest(file));
-    });
+    await this.#asInput(
+      "data",
+      () => tables.inTurn(() => tables.checkTraining(file, { config, signal })),
+    );
     return { data: file, name, config, seed };
   }
 

@@ -38,6 +38,7 @@ export function classifyWork(
     const request = job.request as ClassifyJobRequest;
     const { uri, path, upload, model: name, ...options } = request;
     const model = models.loaded(name);
+    using _held = models.hold(model);
     await assertHasImage(job, folder);
     await using image = cameWith(job)
       ? uploadedWith(folder, upload)

@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import type { Caller } from "../auth.ts";
 import { keepFile, makeFolder } from "../../files.ts";
 import { LOG_FILE } from "../../train/run_log.ts";
 import { batchHeatmap, batchLine } from "./batch.ts";
@@ -19,16 +20,15 @@ import {
 } from "../errors.ts";
 import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./files.ts";
 import type { JobRunner } from "./runner.ts";
-import type {
-  Idempotency,
-  Job,
-  JobKind,
-  JobState,
-  JobStore,
-  NewJob,
-} from "./store.ts";
+import type { Idempotency, Job, JobKind, JobStore, NewJob } from "./store.ts";
 import type { HowToClassify } from "../predictor.ts";
-import type { BatchRequest, ClassifyByName, TrainRequest } from "../schemas.ts";
+import {
+  type BatchRequest,
+  type ClassifyByName,
+  type JobQuery,
+  JOBS_LISTED,
+  type TrainRequest,
+} from "../schemas.ts";
 import { RUN_FOLDER, type TrainJobRequest } from "./train.ts";
 import type { Upload } from "../intake/uploads.ts";
 
@@ -46,12 +46,16 @@ export interface Accepted {
 
 /** Options of the request for a job. */
 export interface AcceptOptions {
+  /** Who sent it; the job is theirs. */
+  caller: Caller;
   /** The caller's Idempotency-Key. */
   key?: string | undefined;
+  /** Aborts when the caller leaves. */
+  signal: AbortSignal;
 }
 
 /** A request for a job, as sent. */
-interface Asked extends AcceptOptions {
+interface Asked extends Pick<AcceptOptions, "key" | "caller"> {
   kind: JobKind;
   request: unknown;
   /** Hash of the uploaded image. */
@@ -62,8 +66,6 @@ interface Asked extends AcceptOptions {
 interface Checked extends Pick<NewJob, "request" | "model"> {
   id?: string;
 }
-
-const LISTED = 200;
 
 /** The jobs of the server. */
 export class Jobs {
@@ -85,12 +87,12 @@ export class Jobs {
   async classifyUpload(
     upload: Upload,
     how: HowToClassify & { model?: string | undefined },
-    { key }: AcceptOptions,
+    { key, caller }: Pick<AcceptOptions, "key" | "caller">,
   ): Promise<Accepted> {
     const { models, runner } = this.#options;
     const asked = { ...how, upload: upload.name };
     return await this.#accept(
-      { kind: "classify", request: asked, content: upload.sha256, key },
+      { kind: "classify", request: asked, content: upload.sha256, key, caller },
       async () => {
         const { name: model } = models.loaded(how.model);
         const request: ClassifyJobRequest = { ...asked, model };
@@ -106,10 +108,10 @@ export class Jobs {
   /** Accepts an image that the request names. */
   async classifyNamed(
     asked: ClassifyByName,
-    { key }: AcceptOptions,
+    { key, caller }: Pick<AcceptOptions, "key" | "caller">,
   ): Promise<Accepted> {
     return await this.#accept(
-      { kind: "classify", request: asked, key },
+      { kind: "classify", request: asked, key, caller },
       async () => ({ request: await this.#checks.image(asked) }),
     );
   }
@@ -121,50 +123,73 @@ export class Jobs {
    */
   async isKnown(
     request: ClassifyByName,
-    { key }: AcceptOptions,
+    { key, caller }: Pick<AcceptOptions, "key" | "caller">,
   ): Promise<boolean> {
-    return await this.#find({ kind: "classify", request, key }) !== undefined;
+    return await this.#find({ kind: "classify", request, key, caller }) !==
+      undefined;
   }
 
   /** Accepts a table of images. */
   async batch(
     asked: BatchRequest,
-    { key }: AcceptOptions,
+    { key, caller, signal }: AcceptOptions,
   ): Promise<Accepted> {
     return await this.#accept(
-      { kind: "batch", request: asked, key },
-      async () => ({ request: await this.#checks.batch(asked) }),
+      { kind: "batch", request: asked, key, caller },
+      async () => ({ request: await this.#checks.batch(asked, signal) }),
     );
   }
 
   /** Accepts a model to train. */
   async train(
     asked: TrainRequest,
-    { key }: AcceptOptions,
+    { key, caller, signal }: AcceptOptions,
   ): Promise<Accepted> {
     const { models } = this.#options;
     const { name } = asked;
     return await this.#accept(
-      { kind: "train", request: asked, key },
+      { kind: "train", request: asked, key, caller },
       async () => ({
-        request: await this.#checks.run(asked),
+        request: await this.#checks.run(asked, signal),
         model: { name, isTaken: () => models.isTaken(name) },
       }),
     );
   }
 
-  /** @throws {NotFoundError} If there is none. */
-  async get(id: string): Promise<Job> {
-    return found(await this.#options.store.get(id));
+  /**
+   * A job of the caller's; to an admin, any.
+   *
+   * @throws {NotFoundError} If there is none, with the same text for another's.
+   */
+  async get(id: string, caller: Caller): Promise<Job> {
+    const job = found(await this.#options.store.get(id));
+    const isSeen = caller.role === "admin" || job.owner === caller.name;
+    return found(isSeen ? job : undefined);
   }
 
-  async list(state: JobState | undefined): Promise<Job[]> {
-    return await this.#options.store.list({ state, limit: LISTED });
+  /**
+   * A page of the caller's jobs, to an admin of all, the latest first, and the
+   * `before` of the next page.
+   */
+  async list(
+    { state, before, limit = JOBS_LISTED }: JobQuery,
+    caller: Caller,
+  ): Promise<{ jobs: Job[]; next: string | null }> {
+    const jobs = await this.#options.store.list({
+      state,
+      owner: caller.role === "admin" ? undefined : caller.name,
+      before,
+      limit: limit + 1,
+    });
+    const isMore = jobs.length > limit;
+    if (isMore) jobs.pop();
+    return { jobs, next: isMore ? jobs.at(-1)!.id : null };
   }
 
   /** Ends a waiting job, or stops a running one at its next step. */
-  async cancel(id: string): Promise<Job> {
+  async cancel(id: string, caller: Caller): Promise<Job> {
     const { store, runner } = this.#options;
+    await this.get(id, caller);
     const job = found(await store.cancel(id));
     if (job.state === "running") await runner.cancelled(id);
     return job;
@@ -174,9 +199,9 @@ export class Jobs {
    * @throws {ConflictError} If the job neither failed nor was cancelled, or its
    *   uploaded image was removed.
    */
-  async resume(id: string): Promise<Job> {
+  async resume(id: string, caller: Caller): Promise<Job> {
     const { store, runner } = this.#options;
-    const before = found(await store.get(id));
+    const before = await this.get(id, caller);
     if (before.state === "failed") {
       await assertHasImage(before, runner.folderOf(id));
     }
@@ -242,6 +267,23 @@ export class Jobs {
   }
 
   /**
+   * Removes a job that has ended, with its files; a model that it trained
+   * stays.
+   *
+   * @throws {ConflictError} If it has not ended.
+   */
+  async remove(id: string, caller: Caller): Promise<void> {
+    const { store } = this.#options;
+    const { state } = await this.get(id, caller);
+    if (!await store.remove(id)) {
+      throw new ConflictError(
+        `The job is ${state}: cancel it before it is removed`,
+      );
+    }
+    await this.#removeFolder(id);
+  }
+
+  /**
    * Queues the request that `check` returns, or finds the job of the same key
    * unchecked: the files that it names may have changed meanwhile.
    */
@@ -258,12 +300,13 @@ export class Jobs {
       );
     }
     const { id = crypto.randomUUID(), request, model } = await check();
-    const { kind } = asked;
+    const { kind, caller } = asked;
     const idempotency = idempotencyOf(asked);
     try {
       const accepted = await store.add({
         id,
         kind,
+        owner: caller.name,
         request,
         idempotency,
         model,
@@ -289,12 +332,13 @@ export class Jobs {
 }
 
 function idempotencyOf(
-  { kind, request, content = "", key }: Asked,
+  { kind, request, content = "", key, caller: { name } }: Asked,
 ): Idempotency | undefined {
   if (key === undefined) return undefined;
   const digest = createHash("sha256")
     .update(JSON.stringify([kind, request, content])).digest("hex");
-  return { key, digest };
+  // No header holds a line end, so no key is another caller's.
+  return { key: name === null ? key : `${name}\n${key}`, digest };
 }
 
 function found(job: Job | undefined): Job {

@@ -6,10 +6,16 @@
  */
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { EngineError, isOfContent, NamedError } from "../../errors.ts";
-import { NotReadyError, RefusalError } from "../errors.ts";
+import {
+  EngineError,
+  isOfContent,
+  NamedError,
+  TrainingError,
+} from "../../errors.ts";
+import { EngineStoppedError, NotReadyError, RefusalError } from "../errors.ts";
+import { storageFault } from "../intake/disk.ts";
 import { removeImage } from "./files.ts";
-import type { Job, JobKind, JobProgress, JobStore } from "./store.ts";
+import type { Job, JobEnd, JobKind, JobProgress, JobStore } from "./store.ts";
 import type { Log } from "../logging.ts";
 import type { Messages } from "../redaction.ts";
 
@@ -40,14 +46,23 @@ export interface JobRunnerOptions {
   works: Record<JobKind, JobWork>;
   /** True while an engine is available. */
   isReady: () => boolean;
+  /** Called for every job that ends here. */
+  onEnd: (kind: JobKind, state: JobEnd["state"]) => void;
   messages: Messages;
   log: Log;
   /** Interval of the heartbeats that keep a job's lease, ms. */
   beatMs: number;
 }
 
-/** One lane a kind: its jobs wait only for each other. */
-const LANES: readonly JobKind[] = ["train", "classify", "batch"];
+/**
+ * Lanes: jobs of a kind wait only for each other. Images have several, because
+ * the server of one may be slow.
+ */
+const LANES: readonly JobKind[] = [
+  "train",
+  "batch",
+  ...Array.from({ length: 4 }, () => "classify" as const),
+];
 
 // Interval of looking for jobs that another process has accepted or lost.
 const POLL_MS = 500;
@@ -110,13 +125,17 @@ export class JobRunner {
 
   async #runLane(kind: JobKind): Promise<void> {
     const { store, isReady, log } = this.#options;
+    let failing = "";
     while (!this.#stop.signal.aborted) {
       try {
         const job = isReady() ? await store.claim([kind]) : undefined;
         if (job) await this.#run(job);
         else await this.#idle();
+        failing = "";
       } catch (error) { // the store failed: it may recover
-        log("error", "jobs", { error: (error as Error).message });
+        const { message } = error as Error;
+        if (message !== failing) log("error", "jobs", { error: message });
+        failing = message; // told once
         await this.#idle();
       }
     }
@@ -180,25 +199,27 @@ export class JobRunner {
     const { store, messages, log } = this.#options;
     const fields = { job: job.id, kind: job.kind };
     if (error === undefined) {
-      const isOurs = await store.finish(job, { state: "succeeded" });
+      const isOurs = await this.#finish(job, { state: "succeeded" });
       if (isOurs) await removeImage(this.folderOf(job.id));
       log("info", "job succeeded", fields);
     } else if (error instanceof StopError) {
       if (error.reason === "cancel") {
-        await store.finish(job, { state: "cancelled" });
+        await this.#finish(job, { state: "cancelled" });
       } else if (error.reason === "drain") await store.release(job);
       log("info", "job stopped", { ...fields, reason: error.reason });
     } else if (error instanceof NotReadyError || error instanceof EngineError) {
       // It continues once the engine is back, unless the job is what crashes
       // it.
-      await store.release(job, { setback: true });
+      const setback = !(error instanceof EngineStoppedError);
+      await store.release(job, { setback });
       log("warn", "job waits", { ...fields, error: error.message });
       await this.#idle();
     } else {
-      const isNamed = error instanceof NamedError ||
-        error instanceof RefusalError;
-      const told = isNamed ? messages.of(error) : undefined;
-      const isOurs = await store.finish(job, {
+      const failure = storageFault(error) ?? error;
+      const isNamed = failure instanceof NamedError ||
+        failure instanceof RefusalError;
+      const told = isNamed ? messages.of(failure) : undefined;
+      const isOurs = await this.#finish(job, {
         state: "failed",
         error: told ?? "Internal error; see the server log for this job id",
       });
@@ -208,7 +229,23 @@ export class JobRunner {
       log("error", "job failed", {
         ...fields,
         error: told ?? (error as Error).stack,
+        ...stackOf(error),
       });
     }
   }
+
+  /** Ends a job; false if another holder has it. */
+  async #finish(job: Job, end: JobEnd): Promise<boolean> {
+    const { store, onEnd } = this.#options;
+    const isOurs = await store.finish(job, end);
+    if (isOurs) onEnd(job.kind, end.state);
+    return isOurs;
+  }
+}
+
+/** Where the fault behind a told error arose, if nobody foresaw it. */
+function stackOf(error: unknown): { stack?: string } {
+  const cause = error instanceof TrainingError ? error.cause : undefined;
+  const isForeseen = !(cause instanceof Error) || cause instanceof NamedError;
+  return isForeseen ? {} : { stack: cause.stack ?? "" };
 }

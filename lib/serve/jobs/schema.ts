@@ -33,6 +33,10 @@ const STEPS: readonly string[] = [
   ) STRICT;
   CREATE INDEX IF NOT EXISTS jobsByState ON jobs (state, createdAt);
   `,
+  // Earlier jobs are nobody's: an admin sees them.
+  `
+  ALTER TABLE jobs ADD COLUMN owner TEXT;
+  `,
 ];
 
 /**

@@ -14,6 +14,7 @@ import {
   type JobEnd,
   type JobKind,
   type JobProgress,
+  type JobSelection,
   type JobState,
   type JobStore,
   type NewJob,
@@ -29,6 +30,8 @@ export interface SqliteJobStoreOptions {
 
 // After so many attempts without progress the job itself is blamed.
 const MAX_SETBACKS = 10;
+// From so many on it runs alone: until then another job may be what crashes.
+const SUSPECT_SETBACKS = 3;
 const RETRY_AFTER_SECONDS = 10;
 
 const CLAIMABLE = `(state = 'queued' OR
@@ -64,12 +67,21 @@ export class SqliteJobStore implements JobStore {
   }
 
   async list(
-    { state, limit }: { state?: JobState | undefined; limit: number },
+    { state, owner, before, limit }: JobSelection,
   ): Promise<Job[]> {
     return await this.#jobs(
-      `WHERE :state IS NULL OR state = :state
+      `WHERE (:state IS NULL OR state = :state)
+         AND (:anyone = 1 OR owner IS :owner)
+         AND (:before IS NULL OR (createdAt, rowid) <
+           (SELECT createdAt, rowid FROM jobs WHERE id = :before))
        ORDER BY createdAt DESC, rowid DESC LIMIT :limit`,
-      { state: state ?? null, limit },
+      {
+        state: state ?? null,
+        anyone: owner === undefined ? 1 : 0,
+        owner: owner ?? null,
+        before: before ?? null,
+        limit,
+      },
     );
   }
 
@@ -86,11 +98,12 @@ export class SqliteJobStore implements JobStore {
   async claim(kinds: readonly JobKind[]): Promise<Job | undefined> {
     return await this.#transaction(() => {
       this.#endLostJobs();
+      const most = this.#claimableSetbacks();
       const [job] = this.#jobs(
-        `WHERE ${CLAIMABLE} AND kind IN (${
+        `WHERE ${CLAIMABLE} AND setbacks < :most AND kind IN (${
           kinds.map((kind) => `'${kind}'`).join(", ")
         }) ORDER BY createdAt, rowid LIMIT 1`,
-        { now: Date.now() },
+        { now: Date.now(), most },
       );
       if (job === undefined) return undefined;
       this.#run(
@@ -175,6 +188,14 @@ export class SqliteJobStore implements JobStore {
     });
   }
 
+  async remove(id: string): Promise<boolean> {
+    const rows = await this.#all(
+      "DELETE FROM jobs WHERE id = :id AND finishedAt IS NOT NULL RETURNING id",
+      { id },
+    );
+    return rows.length > 0;
+  }
+
   async prune(date: Date): Promise<string[]> {
     const rows = await this.#all(
       "DELETE FROM jobs WHERE finishedAt < :date RETURNING id",
@@ -187,7 +208,7 @@ export class SqliteJobStore implements JobStore {
     this.#database.close();
   }
 
-  #add({ id, kind, request, idempotency, model }: NewJob) {
+  #add({ id, kind, owner, request, idempotency, model }: NewJob) {
     const known = idempotency && this.#find(idempotency);
     if (known) return { job: known, isNew: false };
     if (model) {
@@ -204,12 +225,13 @@ export class SqliteJobStore implements JobStore {
       );
     }
     this.#run(
-      `INSERT INTO jobs (id, kind, state, request, idempotencyKey,
+      `INSERT INTO jobs (id, kind, owner, state, request, idempotencyKey,
          requestDigest, createdAt)
-       VALUES (:id, :kind, 'queued', :request, :key, :digest, :now)`,
+       VALUES (:id, :kind, :owner, 'queued', :request, :key, :digest, :now)`,
       {
         id,
         kind,
+        owner: owner ?? null,
         request: JSON.stringify(request),
         key: idempotency?.key ?? null,
         digest: idempotency?.digest ?? null,
@@ -231,6 +253,20 @@ export class SqliteJobStore implements JobStore {
     throw new ConflictError(
       "This Idempotency-Key was used for another request: send a new key",
     );
+  }
+
+  /**
+   * Jobs with fewer setbacks may be claimed now: none beside a job that must
+   * run alone, and none that must beside any other.
+   */
+  #claimableSetbacks(): number {
+    const [running] = this.#all(
+      `SELECT MAX(setbacks) AS setbacks FROM jobs
+       WHERE state = 'running' AND leaseUntil >= :now`,
+      { now: Date.now() },
+    );
+    if (running?.setbacks == null) return MAX_SETBACKS;
+    return Number(running.setbacks) > SUSPECT_SETBACKS ? 0 : SUSPECT_SETBACKS;
   }
 
   /** Checks that no other job is training a model of the same name. */
@@ -299,7 +335,8 @@ export class SqliteJobStore implements JobStore {
       this.#database.exec("COMMIT");
       return result;
     } catch (error) {
-      this.#database.exec("ROLLBACK");
+      // SQLite ends the transaction itself if the disk is full.
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
       throw error;
     }
   }
@@ -320,11 +357,12 @@ function timestamp(): string {
 }
 
 function jobOf(row: Row): Job {
-  const { id, kind, state, attempts, error } = row;
+  const { id, kind, owner, state, attempts, error } = row;
   const { createdAt, startedAt, finishedAt } = row;
   return {
     id,
     kind,
+    owner,
     state,
     request: JSON.parse(String(row.request)),
     progress: row.progress === null ? null : JSON.parse(String(row.progress)),

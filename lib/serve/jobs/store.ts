@@ -28,6 +28,8 @@ export interface Job {
   id: string;
   kind: JobKind;
   state: JobState;
+  /** Name of the token that made it; null if it had none. */
+  owner: string | null;
   /** The request, as JSON. */
   request: unknown;
   progress: JobProgress | null;
@@ -44,6 +46,8 @@ export interface Job {
 export interface NewJob {
   id: string;
   kind: JobKind;
+  /** Name of the token that makes it, if it has one. */
+  owner?: string | null;
   request: unknown;
   idempotency?: Idempotency | undefined;
   /** The model that a training job creates. */
@@ -74,6 +78,16 @@ export interface JobEnd {
   error?: string;
 }
 
+/** Jobs to list. */
+export interface JobSelection {
+  state?: JobState | undefined;
+  /** Jobs of any owner if omitted. */
+  owner?: string | null | undefined;
+  /** Only jobs accepted before the job of this id. */
+  before?: string | undefined;
+  limit: number;
+}
+
 /** Storage of jobs. All calls are atomic and safe across processes. */
 export interface JobStore {
   /**
@@ -92,9 +106,7 @@ export interface JobStore {
    */
   find(idempotency: Idempotency): Promise<Job | undefined>;
   /** Jobs, the latest first. */
-  list(options: { state?: JobState | undefined; limit: number }): Promise<
-    Job[]
-  >;
+  list(options: JobSelection): Promise<Job[]>;
   counts(): Promise<Record<JobState, number>>;
   /** Claims the oldest job that waits or whose lease has expired. */
   claim(kinds: readonly JobKind[]): Promise<Job | undefined>;
@@ -115,6 +127,8 @@ export interface JobStore {
    * @throws {ConflictError} If another job trains a model of its name.
    */
   resume(id: string): Promise<Job | undefined>;
+  /** Deletes a job that has ended; false if it has not. */
+  remove(id: string): Promise<boolean>;
   /** Deletes jobs that ended before `date`, and returns their ids. */
   prune(date: Date): Promise<string[]>;
   close(): void;

@@ -5,8 +5,14 @@
  */
 import { join } from "node:path";
 import type { BackendChoice } from "../../engine/select.ts";
-import { EngineError } from "../../errors.ts";
-import { moveIntoPlace, writeJson } from "../../files.ts";
+import {
+  EngineError,
+  NamedError,
+  oneLine,
+  TrainingError,
+} from "../../errors.ts";
+import { moveFolder, writeJson } from "../../files.ts";
+import { storageFault } from "../intake/disk.ts";
 import type { Config } from "../../model/config.ts";
 import type { TrainResult } from "../../train/trainer.ts";
 import type { EnginePool } from "../engine/pool.ts";
@@ -15,7 +21,7 @@ import { RESULT_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
 import type { ModelRegistry } from "../models.ts";
 import type { TrainEvent, TrainMethods } from "./train_protocol.ts";
-import type { Sources } from "../intake/allowed_sources.ts";
+import type { Tables } from "../tables/tables.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 
 /** Request of a training job, checked when it was accepted. */
@@ -35,7 +41,7 @@ export interface TrainWorkOptions {
   memoryBytes: number;
   engine: EnginePool;
   models: ModelRegistry;
-  sources: Sources;
+  tables: Tables;
   /** Longest that a step may run after the job was asked to stop, ms. */
   stopMs: number;
   /** Module of the training Worker; a test may replace it. */
@@ -51,14 +57,14 @@ const WORKER = new URL("./train_worker.ts", import.meta.url);
 
 /** Trains, then moves the finished run to the folder of models. */
 export function trainWork(options: TrainWorkOptions): JobWork {
-  const { models, sources } = options;
+  const { models, tables } = options;
   return async function trainJob(context) {
-    const { job, folder } = context;
+    const { job, folder, signal } = context;
     const { name, config, ...request } = job.request as TrainJobRequest;
     if (!await isPublished(models.placeOf(name), job.id)) {
       if (models.isTaken(name)) throw nameTaken(name);
       // The table may have changed after the job was accepted.
-      await sources.readManifest(request.data);
+      await tables.checkTraining(request.data, { config, signal });
       const run = join(folder, RUN_FOLDER);
       const result = await train(
         { name, config, ...request },
@@ -70,7 +76,7 @@ export function trainWork(options: TrainWorkOptions): JobWork {
       await writeJson(join(run, JOB_FILE), { id: job.id });
       if (models.isTaken(name)) throw nameTaken(name); // taken meanwhile
       await context.assertHeld();
-      await moveIntoPlace(run, models.placeOf(name));
+      await moveFolder(run, models.placeOf(name));
     }
     await models.refresh();
   };
@@ -114,11 +120,34 @@ async function train(
       memoryBytes,
       pending: engine.pending,
     }, signal);
+  } catch (error) {
+    throw toldOf(error, signal);
   } finally {
     signal.removeEventListener("abort", stop);
     clearTimeout(late);
     calls.close(new EngineError("The training Worker was ended"));
   }
+}
+
+// What V8 and WebAssembly say if sizes exceed what they can hold.
+const TOO_LARGE =
+  /Invalid typed array length|allocation failed|out of memory|out of bounds|Maximum .*size exceeded/i;
+
+/**
+ * `error` for the answer about the job: a fault that nobody foresaw has mostly
+ * to do with the sizes that were chosen, and says more than that there was one.
+ */
+function toldOf(error: unknown, signal: AbortSignal): unknown {
+  const isTold = signal.aborted || error instanceof NamedError ||
+    storageFault(error) !== undefined;
+  if (isTold || !(error instanceof Error)) return error;
+  const fault = oneLine(error.message);
+  return new TrainingError(
+    TOO_LARGE.test(fault)
+      ? `Cannot train: the sizes of the configuration need more memory than an engine has (${fault}); lower view.tileSize, view.subTileSize, view.samples or training.batchSize`
+      : `Cannot train, for a reason that was not foreseen: ${fault}; compare view and training with a preset's, and report it if they fit`,
+    { cause: error },
+  );
 }
 
 /** True if an earlier attempt had already moved the run to the models. */

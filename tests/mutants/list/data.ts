@@ -164,8 +164,9 @@ export const DATA: readonly MutantGroup[] = [
       ["{ quoted_match: /^\\s|\\s$/ }", "{}"],
       ["columns.indexOf(column) < i", "columns.indexOf(column) > i"],
       [".toSorted((a, b) => a.line - b.line)", ""],
-      ["if (size > MAX_BYTES) {", "if (false) {"],
-      ["(records.at(-1)?.line ?? 0) + 1", "(records.at(-1)?.line ?? 0)"],
+      ["&& size <= MAX_BYTES", ""],
+      ["rows.length === MAX_ROWS", "false"],
+      ["${last + 1}: ${advice}", "${last}: ${advice}"],
     ],
   },
 ];

@@ -298,8 +298,9 @@ export const MODEL: readonly MutantGroup[] = [
       "tests/model/checkpoint_test.ts",
     ],
     changes: [
-      ["start + to > bytes.length", "to > bytes.length"],
-      ["if (start > bytes.length) {", "if (start > bytes.length + 8) {"],
+      ["start + to > fileBytes", "to > fileBytes"],
+      ["if (start > fileBytes) {", "if (start > fileBytes + 8) {"],
+      ["if (next && next[1].from < to) {", "if (false) {"],
       [
         '{ dtype: "F32", shape, data_offsets: [size, end] }',
         '{ dtype: "F32", shape, data_offsets: [size, size] }',

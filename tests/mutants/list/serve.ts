@@ -7,11 +7,15 @@ export const SERVE: readonly MutantGroup[] = [
     tests: ["tests/serve/auth_test.ts"],
     changes: [
       [
-        "timingSafeEqual(digest(given), digest(token))",
-        "digest(given).length === digest(token).length",
+        "timingSafeEqual(digest, token.digest)\n",
+        "digest.length === token.digest.length\n",
       ],
       ["token.length >= MIN_LENGTH", "token.length > MIN_LENGTH"],
       ["/^Bearer +(\\S+)$/i", "/Bearer +(\\S+)/i"],
+      ["if (header) this.#failures", "this.#failures"],
+      ["&& !(caller && this.#accepted.has(caller))", "&& !caller"],
+      [".slice(0, 4)", ""],
+      ["ROLES.indexOf(caller.role) >=", "ROLES.indexOf(caller.role) >"],
     ],
   },
   {
@@ -57,16 +61,17 @@ export const SERVE: readonly MutantGroup[] = [
         "signal",
         "whoever has left is dropped just before, in the same turn",
       ],
-      ["for (const { prepared } of live) this.#work.release(prepared);", ""],
-      ["this.#work.release(prepared);\n      waiting", "waiting"],
+      ["for (const { prepared } of batch) this.#work.release(prepared);", ""],
+      ["if (signal.aborted) this.#work.release(prepared);", ""],
+      ["this.#claimMs += CLAIM * ms;", "this.#claimMs = 0;"],
       [
         "const lanes = [this.#urgent, this.#others];",
         "const lanes = [this.#others, this.#urgent];",
       ],
       ["this.#work.keyOf(waiting.task) === key", "true"],
       [
-        "else await this.#runApart(live);",
-        "else for (const { waiting } of live) waiting.answer.reject(error);",
+        "else await this.#runApart(batch);",
+        "else for (const { waiting } of batch) waiting.answer.reject(error);",
       ],
       ["lane.addWait(performance.now() - started);", ""],
       [
@@ -126,7 +131,7 @@ export const SERVE: readonly MutantGroup[] = [
     tests: ["tests/serve/jobs/runner_test.ts", "tests/serve/jobs/ends_test.ts"],
     changes: [
       [
-        "await store.release(job, { setback: true });",
+        "await store.release(job, { setback });",
         "await store.release(job);",
       ],
       [
@@ -202,15 +207,16 @@ export const SERVE: readonly MutantGroup[] = [
     tests: ["tests/serve/models_test.ts"],
     changes: [
       ["version !== undefined && version !== model.version", "false"],
-      ["if (!isShared) await", "await"],
+      ["if (!isUsed) await", "await"],
       ["this.#loaded.get(name) === info.sha256", "this.#loaded.has(name)"],
       ["this.#models.size > 1 && name === this.defaultName", "false"],
       ["this.#known.delete(model.entry);", ""],
       [
-        "this.isLoaded(model) || this.#unloaded.has(model.name)",
-        "this.isLoaded(model)",
+        "!this.isLoaded(model) && !this.#unloaded.has(model.name)",
+        "!this.isLoaded(model)",
       ],
-      ["await stampOf(entry, known.info.path) === known.stamp", "true"],
+      ["await stampOf(entry, known.file) === known.stamp", "true"],
+      ["const isUsed = this.#held.has(sha256) ||\n     ", "const isUsed ="],
     ],
   },
 ];

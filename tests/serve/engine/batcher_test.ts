@@ -164,9 +164,43 @@ Deno.test("a batch continues for those who stay, and is aborted when all have le
     if (isOver) assert.equal(signals[0]!.reason.message, "2 left");
     end();
     for (const [i, outcome] of (await outcomes).entries()) {
-      if (isOver) assert.equal(outcome.status, "rejected");
+      if (leaving.includes(i)) assert.equal(outcome.status, "rejected");
       else assert.deepEqual(outcome, { status: "fulfilled", value: 2 * i });
     }
+  }
+});
+
+Deno.test("who gives up behind others is told at once", async () => {
+  const { batcher, started, end } = waitingForEnd();
+  const first = batcher.submit({ key: "a", value: 1 }, never);
+  await started;
+  const leaving = new AbortController();
+  const behind = [1, 2, 3, 4, 5].map((value) =>
+    batcher.submit({ key: "b", value }, leaving.signal)
+  );
+  await pause(0); // some are ready, some wait
+  leaving.abort();
+  const told = await within("all are told", Promise.allSettled(behind));
+  assert.ok(told.every(({ status }) => status === "rejected"));
+  end();
+  assert.equal(await first, 2);
+});
+
+Deno.test("others than urgent tasks are run, however many are urgent", async () => {
+  const { batcher } = doubling();
+  let isDone = false;
+  const urgent = async (value: number) => {
+    while (!isDone) await batcher.submit({ key: "a", value }, never);
+  };
+  const clients = [1, 2, 3, 4, 5, 6, 7, 8].map(urgent);
+  const others = [1, 2, 3, 4, 5, 6].map((value) =>
+    batcher.submit({ key: "b", value, urgent: false }, never)
+  );
+  try {
+    await within("the others are run", Promise.all(others));
+  } finally {
+    isDone = true;
+    await Promise.all(clients);
   }
 });
 

@@ -8,7 +8,7 @@ import type { ClassifyTask } from "../../../lib/serve/engine/protocol.ts";
 import { NotReadyError } from "../../../lib/serve/errors.ts";
 import { drawAndTrain, folderOfFile } from "../../commands/process.ts";
 import { ignoreGpu } from "../../engines.ts";
-import { eventually } from "../../waiting.ts";
+import { eventually, LONGEST_MS, within } from "../../waiting.ts";
 
 const folder = folderOfFile(drawAndTrain);
 const signal = new AbortController().signal;
@@ -23,6 +23,7 @@ async function task(more: Partial<ClassifyTask> = {}): Promise<ClassifyTask> {
     seed: 0,
     heatmap: false,
     maxPixels: 2 ** 20,
+    maxBlocks: 2 ** 20,
     urgent: true,
     ...more,
   };
@@ -39,6 +40,7 @@ Deno.test("engines share the work, and each holds every model", async () => {
     allowedHosts: [],
     encoderFiles: [],
     memoryBytes: 256e6,
+    stopMs: LONGEST_MS,
     workers: 2,
   });
   try {
@@ -76,6 +78,7 @@ Deno.test("who gives up does not wait", async () => {
     allowedHosts: [],
     encoderFiles: [],
     memoryBytes: 256e6,
+    stopMs: LONGEST_MS,
     workers: 1,
   });
   try {
@@ -112,6 +115,7 @@ Deno.test({
       allowedHosts: [],
       encoderFiles: [],
       memoryBytes: 256e6,
+      stopMs: LONGEST_MS,
       module,
       onLost: (reason) => lost.push(reason),
     });
@@ -143,4 +147,82 @@ Deno.test({
       pool.close();
     }
   },
+});
+
+/** A pool whose engines compute an image named "endless" without end. */
+function poolOfStuck(options: { workers: number; stopMs: number }) {
+  const lost: string[] = [];
+  const pool = new EnginePool({
+    backend: "wasm",
+    allowedHosts: [],
+    encoderFiles: [],
+    memoryBytes: 256e6,
+    module: new URL("../stuck_engine.ts", import.meta.url),
+    onLost: (reason) => lost.push(reason),
+    ...options,
+  });
+  return { pool, lost };
+}
+
+async function giveUpEndless(
+  pool: EnginePool,
+  name = "endless",
+): Promise<void> {
+  const given = new AbortController();
+  const endless = pool.dispatch(await task({ name }), given.signal);
+  setTimeout(() => given.abort(), 100);
+  await assert.rejects(endless, { name: "AbortError" });
+}
+
+Deno.test("an engine that computes what was given up gets nothing more", async () => {
+  const { pool } = poolOfStuck({ workers: 2, stopMs: 10 * LONGEST_MS });
+  try {
+    await pool.start();
+    await load(pool);
+    await giveUpEndless(pool);
+    const others = Array.from(
+      { length: 4 },
+      async (_, seed) => await pool.dispatch(await task({ seed }), signal),
+    );
+    await within("all are classified", Promise.all(others));
+  } finally {
+    pool.close();
+  }
+});
+
+Deno.test("an engine that does not stop is ended, and what waits for it moves", async () => {
+  const { pool, lost } = poolOfStuck({ workers: 2, stopMs: 1000 });
+  try {
+    await pool.start();
+    await load(pool);
+    const given = new AbortController();
+    const one = await task();
+    const endless = pool.dispatch({ ...one, name: "endless" }, given.signal);
+    // While nothing tells that the engine is stuck, it gets its share.
+    const others = [0, 1, 2, 3].map((seed) =>
+      pool.dispatch({ ...one, seed }, signal)
+    );
+    given.abort();
+    await assert.rejects(endless, { name: "AbortError" });
+    await within("all are classified", Promise.all(others));
+    assert.deepEqual(lost, ["it did not stop in time"]);
+    await eventually("it is back", () => pool.failure === undefined);
+    await within("it classifies", pool.dispatch(await task(), signal));
+  } finally {
+    pool.close();
+  }
+});
+
+Deno.test("an engine that is ended gives back its room for pictures", async () => {
+  const { pool, lost } = poolOfStuck({ workers: 2, stopMs: 1000 });
+  try {
+    await pool.start();
+    await load(pool);
+    await giveUpEndless(pool, "endless picture");
+    const other = pool.dispatch(await task(), signal);
+    await within("another engine has the room", other);
+    assert.deepEqual(lost, ["it did not stop in time"]);
+  } finally {
+    pool.close();
+  }
 });

@@ -3,8 +3,9 @@ import { join } from "node:path";
 import {
   type BatchJobRequest,
   batchWork,
-  readBatch,
 } from "../../../lib/serve/jobs/batch.ts";
+import { readBatch } from "../../../lib/serve/tables/batch.ts";
+import { Tables } from "../../../lib/serve/tables/tables.ts";
 import type { Images } from "../../../lib/serve/intake/images.ts";
 import type { JobProgress } from "../../../lib/serve/jobs/store.ts";
 import { Messages } from "../../../lib/serve/redaction.ts";
@@ -38,7 +39,10 @@ Deno.test("a batch that was cut off continues behind its last whole line", async
         heatmaps: false,
       };
       const work = batchWork({
-        models: { loaded: () => ({}) } as unknown as ModelRegistry,
+        models: {
+          loaded: () => ({}),
+          hold: () => ({ [Symbol.dispose]() {} }),
+        } as unknown as ModelRegistry,
         images: {
           named: ({ path, name }: { path: string; name: string }) => ({
             path,
@@ -47,6 +51,7 @@ Deno.test("a batch that was cut off continues behind its last whole line", async
           }),
         } as unknown as Images,
         messages: new Messages([]),
+        tables: new Tables({ roots: [], hosts: [] }),
         predictor: {
           classifyLater({ name }: { name: string }) {
             done.push(name);
@@ -58,6 +63,7 @@ Deno.test("a batch that was cut off continues behind its last whole line", async
         job: {
           id: "j",
           kind: "batch",
+          owner: null,
           state: "running",
           request,
           progress: null,

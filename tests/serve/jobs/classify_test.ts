@@ -16,7 +16,10 @@ const LEASE_MS = 100;
 /** Classifies uploads by reading them: of "bad" nothing can be made. */
 const work = classifyWork({
   images: {} as Images,
-  models: { loaded: () => ({}) } as unknown as ModelRegistry,
+  models: {
+    loaded: () => ({}),
+    hold: () => ({ [Symbol.dispose]() {} }),
+  } as unknown as ModelRegistry,
   predictor: {
     async classifyLater({ path, name }: { path: string; name: string }) {
       const text = await Deno.readTextFile(path).catch(() => {
@@ -46,6 +49,7 @@ async function withJob(
     store,
     folder: jobs,
     isReady: () => true,
+    onEnd() {},
     log() {},
     works: { classify: work, batch: work, train: work },
     messages: new Messages([jobs]),

@@ -47,6 +47,7 @@ class World implements AsyncDisposable {
       folder: this.folder,
       beatMs: LONGEST_MS,
       isReady: () => true,
+      onEnd() {},
       works: { classify: work, batch: work, train: work },
       messages: new Messages([]),
       log: (_, message) => onLog(message),

@@ -9,6 +9,7 @@ import { Messages } from "../../../lib/serve/redaction.ts";
 import type { ModelRegistry } from "../../../lib/serve/models.ts";
 import type { Predictor } from "../../../lib/serve/predictor.ts";
 import { SqliteJobStore } from "../../../lib/serve/jobs/sqlite_store.ts";
+import { Tables } from "../../../lib/serve/tables/tables.ts";
 import { eventually, within } from "../../waiting.ts";
 
 const LEASE_MS = 100;
@@ -19,6 +20,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
     leaseMs: LEASE_MS,
     queuedJobs: 10,
   });
+  const asked = Promise.withResolvers<void>();
   /** A process of this store whose engine answers after `ready`. */
   const runner = (
     ready: Promise<void>,
@@ -26,13 +28,18 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
     log: Log = () => {},
   ) => {
     const work = batchWork({
-      models: { loaded: () => ({}) } as unknown as ModelRegistry,
+      models: {
+        loaded: () => ({}),
+        hold: () => ({ [Symbol.dispose]() {} }),
+      } as unknown as ModelRegistry,
       images: {
         named: () => ({ async [Symbol.asyncDispose]() {} }),
       } as unknown as Images,
       messages: new Messages([]),
+      tables: new Tables({ roots: [], hosts: [] }),
       predictor: {
         async classifyLater() {
+          asked.resolve();
           await ready;
           return { result: {} };
         },
@@ -43,6 +50,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
       folder,
       beatMs,
       isReady: () => true,
+      onEnd() {},
       log,
       works: { classify: work, batch: work, train: work },
       messages: new Messages([]),
@@ -61,7 +69,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
     await store.add({ id: "a", kind: "batch", request });
     const job = async () => (await store.get("a"))!;
     asleep.start();
-    await eventually("claimed", async () => (await job()).attempts === 1);
+    await within("the engine is asked", asked.promise);
     other.start();
     await eventually("ended", async () => (await job()).finishedAt !== null);
     wake();

@@ -61,10 +61,12 @@ function jobOfState(state: JobState): string {
     '${CREATED}');`;
 }
 
+const VERSION = 2;
+
 Deno.test("a new store has the version of the program", async () => {
   await withDatabase("", (path) => {
     openStore(path).close();
-    assert.equal(contents(path).version, 1);
+    assert.equal(contents(path).version, VERSION);
   });
 });
 
@@ -74,7 +76,9 @@ Deno.test("a store without a version keeps all its jobs", async () => {
     const before = contents(path);
     assert.equal(before.version, 0);
     const store = openStore(path);
-    assert.deepEqual(contents(path), { ...before, version: 1 });
+    const { jobs: text, ...after } = contents(path);
+    assert.deepEqual(after, { version: VERSION, schema: before.schema });
+    assert.equal(text.replaceAll(',"owner":null', ""), before.jobs);
     const jobs = await store.list({ limit: 100 });
     assert.deepEqual(
       jobs.map(({ state }) => state).toSorted(),
@@ -84,6 +88,7 @@ Deno.test("a store without a version keeps all its jobs", async () => {
     assert.deepEqual(queued, {
       id: "queued",
       kind: "train",
+      owner: null,
       state: "queued",
       request: { name: "queued" },
       progress: { done: 3 },
@@ -99,14 +104,28 @@ Deno.test("a store without a version keeps all its jobs", async () => {
   });
 });
 
+Deno.test("a store of version 1 keeps all its jobs, which are nobody's", async () => {
+  const sql = `${VERSION_0} PRAGMA user_version = 1;` +
+    JOB_STATES.map(jobOfState).join("\n");
+  await withDatabase(sql, async (path) => {
+    const store = openStore(path);
+    const all = await store.list({ limit: 100 });
+    assert.equal(all.length, JOB_STATES.length);
+    assert.ok(all.every(({ owner }) => owner === null));
+    assert.deepEqual(await store.list({ owner: "alice", limit: 100 }), []);
+    store.close();
+    assert.equal(contents(path).version, VERSION);
+  });
+});
+
 Deno.test("a store of a newer version is refused and kept as it is", async () => {
-  const sql = `${VERSION_0} ${jobOfState("queued")} PRAGMA user_version = 2;`;
+  const sql = `${VERSION_0} ${jobOfState("queued")} PRAGMA user_version = 3;`;
   await withDatabase(sql, (path) => {
     const before = contents(path);
     assert.throws(() => openStore(path), {
       name: "DataError",
       message: `Cannot open ${path} as a store of jobs: a newer zoomin wrote ` +
-        "it (version 2, this one knows 1); update zoomin, or move the file " +
+        "it (version 3, this one knows 2); update zoomin, or move the file " +
         "away to begin without jobs",
     });
     assert.deepEqual(contents(path), before);

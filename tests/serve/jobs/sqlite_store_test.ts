@@ -281,3 +281,29 @@ Deno.test("the queue is bounded, and jobs that ended long ago are removed", asyn
     assert.deepEqual(left.map(({ id }) => id), ["c", "b"]);
   }, { queuedJobs: 2 });
 });
+
+Deno.test("a job that crashes others ends, and none of them with it", async () => {
+  await withStores(async (one, _, clock) => {
+    await one.add(newJob("guilty", "batch"));
+    await one.add(newJob("innocent"));
+    await one.add(newJob("other", "train"));
+    for (let crashes = 0; crashes < 100; crashes++) {
+      const running = [];
+      for (const kind of KINDS) {
+        const job = await one.claim([kind]);
+        if (job) running.push(job);
+      }
+      if (running.some(({ id }) => id === "guilty")) {
+        await clock.pass(2 * LEASE_MS); // the process dies with all of them
+      } else {
+        for (const job of running) {
+          await one.finish(job, { state: "succeeded" });
+        }
+      }
+    }
+    const stateOf = async (id: string) => (await one.get(id))?.state;
+    assert.equal(await stateOf("guilty"), "failed");
+    assert.equal(await stateOf("innocent"), "succeeded");
+    assert.equal(await stateOf("other"), "succeeded");
+  });
+});

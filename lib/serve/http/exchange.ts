@@ -1,0 +1,195 @@
+/**
+ * One request of node:http as a `Request`, and the `Response` to it.
+ *
+ * @module
+ */
+import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { setImmediate } from "node:timers/promises";
+
+/** Who is at the other end of a connection. */
+export interface Peer {
+  /** IP address of the client, or of its proxy. */
+  address: string;
+}
+
+/** Answers a request. It must not throw. */
+export type Handle = (
+  request: Request,
+  peer: Peer,
+) => Response | Promise<Response>;
+
+/** Both sides of one request. */
+export interface Exchange {
+  incoming: IncomingMessage;
+  outgoing: ServerResponse;
+}
+
+// After its answer a client may send the rest of a body, which is discarded,
+// for so long: without that the answer would be lost with the connection.
+const LINGER_MS = 5000;
+
+/**
+ * Answers one request. Its signal aborts if the client leaves before it has
+ * the whole answer.
+ *
+ * @param stallMs longest that a client may read nothing of its answer.
+ * @throws If the body of the answer fails; the connection is then closed.
+ */
+export async function answer(
+  exchange: Exchange,
+  handle: Handle,
+  stallMs: number,
+): Promise<void> {
+  const { incoming, outgoing } = exchange;
+  const left = new AbortController();
+  outgoing.on("error", () => {}); // the client is gone, as "close" tells
+  outgoing.on("close", () => {
+    if (!outgoing.writableFinished) left.abort();
+  });
+  // Not known any more once the client has left.
+  const peer = { address: incoming.socket.remoteAddress ?? "" };
+  try {
+    const request = requestOf(exchange, left.signal);
+    const response = request instanceof Response
+      ? request
+      : await handle(request, peer);
+    await send(response, exchange, stallMs, left.signal);
+    if (!incoming.complete) endLater(exchange);
+  } catch (error) {
+    outgoing.destroy();
+    if (!left.signal.aborted) throw error;
+  }
+}
+
+/** The request, or the answer to one that cannot be a `Request`. */
+function requestOf(
+  { incoming, outgoing }: Exchange,
+  signal: AbortSignal,
+): Request | Response {
+  const { method = "GET", headers, url = "/" } = incoming;
+  const host = `http://${headers.host}`;
+  const place = url.startsWith("/") ? host + url : url === "*" ? host : url;
+  if (!URL.canParse(host) || !URL.canParse(place)) { // RFC 9112, section 3.2
+    return refusal(400, {
+      error:
+        'The header "Host" is invalid: it must be a host or host:port, and the target a path',
+      field: "host",
+    });
+  }
+  if (method === "TRACE" || method === "TRACK") { // no Request may have them
+    return refusal(405, { error: `${method} is not supported: see /docs` });
+  }
+  const hasBody = method !== "GET" && method !== "HEAD";
+  return new Request(place, {
+    method,
+    headers: headersOf(incoming),
+    body: hasBody ? bodyOf({ incoming, outgoing }, signal) : null,
+    signal,
+  });
+}
+
+function refusal(
+  status: number,
+  { error, field }: { error: string; field?: string },
+): Response {
+  const requestId = crypto.randomUUID();
+  return Response.json({ error, ...(field && { field }), requestId }, {
+    status,
+    headers: { "x-request-id": requestId, connection: "close" },
+  });
+}
+
+function headersOf({ rawHeaders }: IncomingMessage): Headers {
+  const headers = new Headers();
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
+  }
+  return headers;
+}
+
+/** The body, read from the connection as it is asked for. */
+function bodyOf(
+  { incoming, outgoing }: Exchange,
+  signal: AbortSignal,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  // The answer needs the connection, which a destroyed body would end.
+  const chunks = incoming.iterator({ destroyOnReturn: false });
+  let isAwaited = /^100-continue$/i.test(incoming.headers.expect ?? "");
+  return new ReadableStream({
+    async pull(controller) {
+      if (isAwaited) outgoing.writeContinue();
+      isAwaited = false;
+      try {
+        const { done, value } = await chunks.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch (error) {
+        controller.error(signal.aborted ? signal.reason : error);
+      }
+    },
+  }, { highWaterMark: 0 });
+}
+
+async function send(
+  { status, headers, body }: Response,
+  { incoming, outgoing }: Exchange,
+  stallMs: number,
+  left: AbortSignal,
+): Promise<void> {
+  outgoing.statusCode = status;
+  for (const [name, value] of headers) outgoing.appendHeader(name, value);
+  if (body === null || incoming.method === "HEAD") {
+    await body?.cancel();
+    outgoing.end();
+    return;
+  }
+  const reader = body.getReader();
+  try {
+    let chunk = await reader.read();
+    while (!chunk.done) {
+      const next = reader.read();
+      // An answer whose end is known has a Content-Length.
+      const known = await Promise.race([next, setImmediate(undefined)]);
+      if (known?.done) break;
+      await write(outgoing, chunk.value, stallMs, left);
+      chunk = await next;
+    }
+    outgoing.end(chunk.value);
+  } catch (error) {
+    reader.cancel(error).catch(() => {}); // it may be what failed
+    throw error;
+  }
+}
+
+/** Writes a chunk, at the pace of the client. @throws If it stalls or leaves. */
+async function write(
+  outgoing: ServerResponse,
+  chunk: Uint8Array,
+  stallMs: number,
+  left: AbortSignal,
+): Promise<void> {
+  left.throwIfAborted();
+  if (outgoing.write(chunk)) return;
+  const stalled = new AbortController();
+  const timer = setTimeout(() => stalled.abort(), stallMs);
+  try {
+    const signal = AbortSignal.any([left, stalled.signal]);
+    await once(outgoing, "drain", { signal });
+  } catch (error) {
+    if (!stalled.signal.aborted) throw error;
+    outgoing.destroy(); // not a fault of the answer
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Ends the connection of a client that does not stop sending its body. */
+function endLater({ incoming }: Exchange): void {
+  const { socket } = incoming; // the answer that has ended has none
+  incoming.removeAllListeners("readable"); // of the body: it would not flow
+  incoming.resume();
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  incoming.once("close", () => clearTimeout(timer));
+}

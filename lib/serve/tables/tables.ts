@@ -1,0 +1,122 @@
+/**
+ * Tables that requests and jobs name. Each is read in a Worker of its own,
+ * because a million rows would keep the HTTP thread busy for seconds.
+ *
+ * @module
+ */
+import type { Config } from "../../model/config.ts";
+import { WorkerCalls } from "../../workers/calls.ts";
+import { BusyError } from "../errors.ts";
+import type { SourcesOptions } from "../intake/allowed_sources.ts";
+import type { BatchImage, TableMethods } from "./protocol.ts";
+
+const WORKER = new URL("./worker.ts", import.meta.url);
+
+// Requests whose tables wait; one is read at a time, for its memory.
+const MAX_WAITING = 16;
+const RETRY_AFTER_SECONDS = 10;
+
+/** A table of images that is held in its Worker until it is disposed of. */
+export interface BatchTable extends Disposable {
+  /** Number of images. */
+  length: number;
+  /** Image `from`, and the `count - 1` after it. */
+  images(from: number, count: number): Promise<BatchImage[]>;
+}
+
+/** Reads the tables of requests and of jobs. */
+export class Tables {
+  readonly #sources: SourcesOptions;
+  #waiting = 0;
+  /** Settles when the tables of all earlier requests are read. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @param sources files and hosts that a manifest may name. */
+  constructor({ roots, hosts }: SourcesOptions) {
+    this.#sources = { roots: [...roots], hosts: [...hosts] };
+  }
+
+  /**
+   * Runs `check`, one of the methods below, when the tables of earlier requests
+   * are read.
+   *
+   * @throws {BusyError} If too many wait.
+   */
+  async inTurn<T>(check: () => Promise<T>): Promise<T> {
+    if (this.#waiting >= MAX_WAITING) {
+      throw new BusyError(
+        `${MAX_WAITING} tables are waiting to be read: try again later`,
+        RETRY_AFTER_SECONDS,
+      );
+    }
+    this.#waiting++;
+    const result = this.#last.then(check);
+    this.#last = result.catch(() => {}); // the caller handles it
+    try {
+      return await result;
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  /**
+   * Checks a manifest to train on with `config`.
+   *
+   * @throws {DataError | UsageError}
+   */
+  async checkTraining(
+    path: string,
+    { config, signal }: { config: Config; signal: AbortSignal },
+  ): Promise<void> {
+    using worker = new TableWorker(signal);
+    await worker.call("checkTraining", { path, config, ...this.#sources });
+  }
+
+  /**
+   * Reads a table of images to classify.
+   *
+   * @throws {DataError} With every fault, by its line.
+   */
+  async openBatch(path: string, signal: AbortSignal): Promise<BatchTable> {
+    const worker = new TableWorker(signal);
+    try {
+      const length = await worker.call("readBatch", { path });
+      return {
+        length,
+        images: (from, count) => worker.call("imagesOf", { from, count }),
+        [Symbol.dispose]: () => worker[Symbol.dispose](),
+      };
+    } catch (error) {
+      worker[Symbol.dispose]();
+      throw error;
+    }
+  }
+}
+
+/** A Worker that ends with its table, or when `signal` aborts. */
+class TableWorker implements Disposable {
+  readonly #signal: AbortSignal;
+  readonly #calls: WorkerCalls<TableMethods>;
+  // It need not be asked: it holds nothing that must be put away.
+  readonly #abort = () => this.#calls.close(this.#signal.reason);
+
+  constructor(signal: AbortSignal) {
+    signal.throwIfAborted();
+    this.#signal = signal;
+    this.#calls = new WorkerCalls<TableMethods>(WORKER, {
+      onCrash: (reason) =>
+        this.#calls.close(
+          new Error(`The Worker that reads a table ended: ${reason}`),
+        ),
+    });
+    signal.addEventListener("abort", this.#abort);
+  }
+
+  call: WorkerCalls<TableMethods>["call"] = (method, input) =>
+    this.#calls.call(method, input);
+
+  [Symbol.dispose](): void {
+    this.#signal.removeEventListener("abort", this.#abort);
+    this.#calls.close(new Error("The table was closed"));
+  }
+}
