@@ -149,11 +149,11 @@ Deno.test("study --features adds training on all locations, its teacher and mean
   const names = { out, student: "scattering", pooled: "scattering-mean" };
   const rows = await frozenStudy(names, "--features", "scattering");
   await checkFrozenRows(rows, names);
-  // All read the features of one folder: each image and its copy.
+  // All read the features of one folder: each image and its two copies.
   const kept = await Array.fromAsync(
     Deno.readDir(join(folder, out, "features")),
   );
-  assert.equal(kept.length, 2 * 12);
+  assert.equal(kept.length, 3 * 12);
 });
 
 testEncoder(
