@@ -1,7 +1,11 @@
 /** Settings to begin with, from what a file says and gives. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { encoderSettings, inspectEncoder } from "../../lib/encoder/inspect.ts";
+import {
+  encoderSettings,
+  inspectEncoder,
+  overviewSettings,
+} from "../../lib/encoder/inspect.ts";
 import { openOnnxEncoder } from "../../lib/encoder/onnx.ts";
 import { withFolder } from "../data/folder.ts";
 import { maxError } from "../engines.ts";
@@ -159,4 +163,16 @@ testEncoder(
     await encoder.dispose();
   },
   { ignore: LITE0 === undefined },
+);
+
+testEncoder(
+  "the whole image is seen at half scale, at the place itself",
+  async () => {
+    const { scale, outputs } = await encoderSettings(FIXTURE, "large");
+    assert.equal(scale, 1);
+    assert.ok(outputs.every(({ window }) => window === 0));
+    const { scale: half, ...rest } = (await overviewSettings(FIXTURE))!;
+    assert.equal(half, 0.5);
+    assert.deepEqual(rest.outputs, outputs);
+  },
 );

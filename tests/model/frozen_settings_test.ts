@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import { parseConfig } from "../../lib/model/config.ts";
 import {
+  hasOverview,
   objectSizeOf,
   withFrozenFeatures,
 } from "../../lib/model/frozen_settings.ts";
+import {
+  gridSize,
+  gridView,
+  locationCount,
+} from "../../lib/model/look/location_grid.ts";
 import { preset, presetNames } from "../../lib/model/presets.ts";
 
 Deno.test("frozen features of every preset are a valid configuration", () => {
@@ -30,10 +36,23 @@ Deno.test("tiny objects have another head than textures, and a support", () => {
   assert.equal(needle.view.scale1, preset("needle").view.scale1);
 });
 
-Deno.test("a configuration from before has 64 components, and dropout", () => {
+Deno.test("road signs have a finer grid, and attention by the encoder", () => {
+  const config = preset("traffic-signs");
+  assert.equal(objectSizeOf(config), "large");
+  assert.deepEqual([config, preset("needle")].map(hasOverview), [true, false]);
+  const signs = withFrozenFeatures(config, "scattering", null);
+  const frame = gridSize({ width: 1360, height: 800 }, gridView(signs.view));
+  assert.equal(locationCount(frame), 4250);
+  assert.ok(signs.training.dense!.maxLocations >= 4250);
+  assert.ok(signs.training.dense!.strongest > 0);
+  assert.equal(signs.training.dense!.dropout, false);
+});
+
+Deno.test("a configuration from before has 64 components, dropout, and no overview", () => {
   const config = withFrozenFeatures(preset("colon"), "scattering", null);
-  const { components: _, ...network } = config.network;
-  const { dropout: __, ...dense } = config.training.dense!;
+  const { components: _, overview: __, ...network } = config.network;
+  const { maxLocations, copies, locations } = config.training.dense!;
+  const dense = { maxLocations, copies, locations };
   const training = { ...config.training, dense };
   assert.deepEqual(
     parseConfig({ ...config, network, training }, "a checkpoint"),
