@@ -115,6 +115,7 @@ export type {
   EvaluationConfig,
   EvidenceConfig,
   NetworkConfig,
+  OverviewConfig,
   StepSchedule,
   TrainingConfig,
   ViewConfig,
