@@ -19,7 +19,10 @@ import type { MeanInterval } from "../eval/bootstrap.ts";
 import { writeJson } from "../files.ts";
 import { shareOf } from "../memory.ts";
 import {
+  CROSSVAL_FILE,
+  type CrossValidationRecord,
   type FoldResult,
+  FOLDS_FILE,
   foldsDone,
   type FoldTask,
   foldTasks,
@@ -32,11 +35,10 @@ import { checkSameEntries, CONFIG_FILE } from "../train/runs/run_data.ts";
 import type { Progress } from "../train/epoch_metrics.ts";
 import { foregroundFile } from "../train/run_log.ts";
 import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
+import { reportAtEnd } from "./shared/report.ts";
 import {
-  CROSSVAL_FILE,
   crossValidationStarted,
   FEATURES_FOLDER,
-  FOLDS_FILE,
 } from "./shared/run_folder.ts";
 import {
   duration,
@@ -82,7 +84,15 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
     const results = await foldsDone(folder, everything); // of earlier calls, too
     const summaries = summariseFolds(results);
     const boxes = setup.boxes ?? null;
-    const record = { seed, config, foreground, boxes, summaries, results };
+    const record: CrossValidationRecord = {
+      seed,
+      config,
+      environment: environment(engine),
+      foreground,
+      boxes,
+      summaries,
+      results,
+    };
     await writeJson(join(folder, CROSSVAL_FILE), record);
   };
   await save();
@@ -144,6 +154,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
       ? JSON.stringify({ run: folder, summaries, results })
       : crossValidationText(summaries, results),
   );
+  await reportAtEnd(folder, signal);
   return failures.length > 0 ? 1 : 0;
 }
 

@@ -18,6 +18,7 @@ import { type Cell, cellsOf, type Study } from "../study/study.ts";
 import { type DoneCell, writeReport } from "../study/write.ts";
 import {
   type FoldResult,
+  FOLDS_FILE,
   foldsDone,
   foldTasks,
 } from "../train/runs/crossval.ts";
@@ -35,10 +36,10 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
+import { reportAtEnd } from "./shared/report.ts";
 import {
   crossValidationStarted,
   FEATURES_FOLDER,
-  FOLDS_FILE,
 } from "./shared/run_folder.ts";
 import { type CellPlace, readCell, runCell } from "./study_cell.ts";
 import {
@@ -154,6 +155,7 @@ export async function run(argv: string[]): Promise<number> {
         join(folder, "report.md")
       }`,
   );
+  await reportAtEnd(folder, setup.signal);
   return 0;
 }
 

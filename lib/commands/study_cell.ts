@@ -11,10 +11,10 @@ import type { Engine } from "../engine/select.ts";
 import { TrainingError, UsageError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import type { Config } from "../model/config.ts";
+import { same } from "../model/config_changes.ts";
 import type { CellResult } from "../study/rows.ts";
 import type { Cell } from "../study/study.ts";
 import { MANIFEST_ROIS } from "./shared/boxes.ts";
-import { same } from "./shared/run_folder.ts";
 import type { PooledRequest } from "./pooled_cell.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));

@@ -40,6 +40,7 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
+import { reportAtEnd } from "./shared/report.ts";
 import {
   changedTraining,
   checkSameModel,
@@ -209,6 +210,7 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
   }).finally(() => line.clear());
   warnOfDecoding(result.warnings.values());
   printResult(setup, result);
+  await reportAtEnd(folder, setup.signal);
   return 0;
 }
 

@@ -217,14 +217,12 @@ class Run {
     this.#calibration = calibration;
     this.#figures = { ...epochFigures(reports), ...figures };
     const best = this.#choose(epoch);
-    const { seconds, cpuSeconds } = clock();
     await this.#log.append({
       type: "epoch",
       epoch,
       ...this.#figures,
       trainSeconds,
-      seconds,
-      cpuSeconds,
+      ...clock(),
     });
     if (best) await this.#save(BEST);
     await this.#save(LAST);

@@ -8,6 +8,8 @@ import { count } from "../../data/table.ts";
 import { type Engine, startEngine } from "../../engine/select.ts";
 import type { BackendChoice } from "../../engine/select.ts";
 
+export { duration, figure, megabytes } from "../../words.ts";
+
 const encoder = new TextEncoder();
 const CLEAR_LINE = "\r\x1b[2K";
 
@@ -36,26 +38,6 @@ export async function announceEngine(backend: BackendChoice): Promise<Engine> {
   const engine = await startEngine(backend);
   console.error(`engine: ${engine.reason}`);
   return engine;
-}
-
-/** Formats seconds for people: 42 s, 3 min 05 s, 1 h 02 min. */
-export function duration(seconds: number): string {
-  const whole = Math.round(seconds);
-  const minutes = Math.floor(whole / 60), hours = Math.floor(minutes / 60);
-  const two = (value: number) => String(value).padStart(2, "0");
-  if (hours > 0) return `${hours} h ${two(minutes % 60)} min`;
-  if (minutes > 0) return `${minutes} min ${two(whole % 60)} s`;
-  return `${whole} s`;
-}
-
-/** Formats bytes for people. */
-export function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1e6)} MB`;
-}
-
-/** Formats a figure with three decimals; "-" if undefined. */
-export function figure(value: number | null | undefined): string {
-  return value === null || value === undefined ? "-" : value.toFixed(3);
 }
 
 /**

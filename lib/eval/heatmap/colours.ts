@@ -190,17 +190,26 @@ function touched(count: number, extent: number): [number, number][] {
   ]);
 }
 
-/** Mixes the colour of `intensity` into the pixel at byte `at`. */
-function blend(data: Uint8Array, at: number, intensity: number): void {
+/** A colour, each channel in [0, 255]. */
+export type Colour = readonly [red: number, green: number, blue: number];
+
+/** The colour of an intensity in [0, 1]. */
+export function heatColour(intensity: number): Colour {
   const place = intensity * (VIRIDIS.length - 1);
   const below = Math.min(Math.floor(place), VIRIDIS.length - 2);
+  const from = VIRIDIS[below]!, to = VIRIDIS[below + 1]!;
+  const mixed = (c: 0 | 1 | 2) => from[c] + (place - below) * (to[c] - from[c]);
+  return [mixed(0), mixed(1), mixed(2)];
+}
+
+/** Mixes the colour of `intensity` into the pixel at byte `at`. */
+function blend(data: Uint8Array, at: number, intensity: number): void {
+  const colour = heatColour(intensity);
   // Attention is peaked: linear opacity would show its few peaks alone.
   const opacity = MAX_OPACITY * Math.sqrt(intensity);
   for (let c = 0; c < 3; c++) {
-    const from = VIRIDIS[below]![c]!, to = VIRIDIS[below + 1]![c]!;
-    const colour = from + (place - below) * (to - from);
     data[at + c] = Math.round(
-      data[at + c]! + opacity * (colour - data[at + c]!),
+      data[at + c]! + opacity * (colour[c]! - data[at + c]!),
     );
   }
 }

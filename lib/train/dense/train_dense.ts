@@ -471,9 +471,9 @@ class DenseRun {
     type: "epoch" | "result",
     figures: Record<string, unknown>,
   ): Promise<void> {
-    const { seconds, cpuSeconds } = this.#elapsed();
+    const elapsed = this.#elapsed();
     this.#elapsed = startClock();
-    await this.#log.append({ type, ...figures, seconds, cpuSeconds });
+    await this.#log.append({ type, ...figures, ...elapsed });
   }
 
   /** Lets signals, messages and more urgent work in: plain loops block them. */

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { environment } from "../../engine/environment.ts";
 import type { Engine } from "../../engine/select.ts";
 import { imageCache } from "../../image/image_cache.ts";
@@ -90,6 +91,7 @@ export async function trainRun(
         cache,
         environment: {
           ...environment(engine),
+          data: resolve(options.manifest.path),
           foreground: foregroundFile(options.foreground),
           ...boxesRecord(boxes),
         },
