@@ -32,9 +32,8 @@ import {
   tasksInTurn,
 } from "../train/runs/crossval.ts";
 import { checkSameEntries, CONFIG_FILE } from "../train/runs/run_data.ts";
-import type { Progress } from "../train/epoch_metrics.ts";
 import { foregroundFile } from "../train/run_log.ts";
-import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
+import type { FoldNews, FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import { reportAtEnd } from "./shared/report.ts";
 import {
   crossValidationStarted,
@@ -46,11 +45,7 @@ import {
   ProgressLine,
   warnOfDecoding,
 } from "./shared/terminal.ts";
-import {
-  imageCacheBytes,
-  progressText,
-  type TrainSetup,
-} from "./shared/train_setup.ts";
+import { imageCacheBytes, type TrainSetup } from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
 
 /** Runs the requested folds and prints a table of them. */
@@ -102,7 +97,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
     FoldSetup,
     readonly FoldTask[],
     FoldOutcome,
-    Progress
+    FoldNews
   >(
     inTurn,
     {
@@ -120,14 +115,17 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         memoryBytes: shareOf(setup.memory?.bytes, workers),
         foreground: setup.foreground,
         boxes: setup.boxes,
+        tensorboard: setup.tensorboard,
         featureFolder: config.training.dense
           ? setup.featureCache ?? join(folder, FEATURES_FOLDER)
           : undefined,
       },
       workers,
-      onProgress([task], progress) { // of tasks run together the first one trains
+      onProgress([task], { text, isEpoch }) { // of tasks run together the first one trains
         const { fold, protocol } = task!;
-        line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`);
+        const said = `fold ${fold} ${protocol}  ${text}`;
+        if (isEpoch) line.note(said);
+        else line.show(said);
       },
       async onResult({ results, remarks }) {
         line.clear();

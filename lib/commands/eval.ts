@@ -279,7 +279,7 @@ async function evaluate(
       } else {
         evaluation.failures.push({ entry, error: new ImageError(error) });
       }
-      line.show(`${i + 1}/${entries.length} images`);
+      line.count(i + 1, entries.length, "images");
     },
   }).finally(() => line.clear());
   warnOfDecoding(warnings);

@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { NamedError } from "../errors.ts";
 import { heatColour } from "../eval/heatmap/colours.ts";
+import { wholePixels } from "../eval/sub_tile_files.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import { encodeJpeg } from "../image/formats/jpeg.ts";
 import { encodePng } from "../image/formats/png.ts";
@@ -148,15 +149,6 @@ async function regionPicture(
   return picture;
 }
 
-function wholePixels({ x, y, width, height }: Region): Region {
-  return {
-    x: Math.round(x),
-    y: Math.round(y),
-    width: Math.max(1, Math.round(width)),
-    height: Math.max(1, Math.round(height)),
-  };
-}
-
 function dataUrl(format: "png" | "jpeg", bytes: Uint8Array): string {
   return `data:image/${format};base64,${Buffer.from(bytes).toString("base64")}`;
 }
@@ -171,7 +163,7 @@ function overviewOf(
   const frames = subTiles.toReversed().map((subTile) => {
     const share = heaviest > 0 ? subTile.weight / heaviest : 1;
     const width = Math.max(1, STROKE * share);
-    const [red, green, blue] = heatColour(share).map(Math.round);
+    const [red, green, blue] = heatColour(share);
     const box = (name: string, more: number, stroke: string) =>
       html`
         <rect class="${name}" x="${subTile.x}" y="${subTile.y}" width="${subTile
@@ -182,7 +174,7 @@ function overviewOf(
             )}" />
       `;
     return html`${box("under", 2, "#000")}${
-      box("frame", 0, `rgb(${red!} ${green!} ${blue!})`)
+      box("frame", 0, `rgb(${red} ${green} ${blue})`)
     }`;
   });
   return html`

@@ -1,29 +1,52 @@
 /**
- * Progress and remarks of commands, on stderr only; progress only on a
- * terminal.
+ * Progress and remarks of commands, on stderr only.
  *
  * @module
  */
 import { count } from "../../data/table.ts";
 import { type Engine, startEngine } from "../../engine/select.ts";
 import type { BackendChoice } from "../../engine/select.ts";
+import { duration } from "../../words.ts";
 
 export { duration, figure, megabytes } from "../../words.ts";
 
 const encoder = new TextEncoder();
 const CLEAR_LINE = "\r\x1b[2K";
 
-/** A status line that is rewritten in place, on a terminal only. */
-export class ProgressLine {
-  readonly #shown = Deno.stderr.isTerminal();
-  #open = false;
+// Between two lines of a log file, if no step of the work has a line of its own.
+const LOG_MS = 60_000;
 
+/** A status line, rewritten in place; in a log file, a line from time to time. */
+export class ProgressLine {
+  readonly #isTerminal = Deno.stderr.isTerminal();
+  #open = false;
+  #logged = performance.now();
+  #started: number | undefined;
+
+  /** Shows `text`; where nothing can be rewritten, once a minute. */
   show(text: string): void {
-    if (!this.#shown) return;
+    if (!this.#isTerminal) {
+      if (performance.now() - this.#logged >= LOG_MS) this.note(text);
+      return;
+    }
     const { columns } = Deno.consoleSize();
     const most = columns > 0 ? columns - 1 : text.length; // 0: unknown
     Deno.stderr.writeSync(encoder.encode(CLEAR_LINE + text.slice(0, most)));
     this.#open = true;
+  }
+
+  /** Shows the number of steps done, their rate, and the time left. */
+  count(done: number, total: number, unit: string): void {
+    this.#started ??= performance.now();
+    const seconds = (performance.now() - this.#started) / 1000;
+    this.show(countText(done, total, { unit, seconds }));
+  }
+
+  /** Prints a line of a log file; nothing on a terminal, which has the status. */
+  note(text: string): void {
+    if (this.#isTerminal) return;
+    console.error(text);
+    this.#logged = performance.now();
   }
 
   /** Clears the line, so that other output starts at its beginning. */
@@ -31,6 +54,19 @@ export class ProgressLine {
     if (this.#open) Deno.stderr.writeSync(encoder.encode(CLEAR_LINE));
     this.#open = false;
   }
+}
+
+/** Steps done of all, their rate, and the time left at this rate. */
+export function countText(
+  done: number,
+  total: number,
+  { unit, seconds }: { unit: string; seconds: number },
+): string {
+  const steps = `${done}/${total} ${unit}`;
+  if (done === 0 || seconds <= 0) return steps;
+  const rate = done / seconds;
+  const left = duration((total - done) / rate);
+  return `${steps}  ${rate.toPrecision(3)} ${unit}/s  ${left} left`;
 }
 
 /** Starts the engine and prints its name and the reason for the choice. */

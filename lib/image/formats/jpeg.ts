@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { libvips } from "./libvips.ts";
 import type { Rgb } from "../pyramids/rgb.ts";
+import { libvips } from "./libvips.ts";
 
-const QUALITY = 88; // no loss that is seen at the size of a thumbnail
+// No artefact shows beside the pixels themselves, at a tenth of their bytes.
+const QUALITY = 85;
 
-/** Encodes a picture to be looked at. */
+/** Encodes `pixels`, with loss. */
 export async function encodeJpeg(
   { data, width, height }: Rgb,
 ): Promise<Uint8Array> {
