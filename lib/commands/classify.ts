@@ -31,6 +31,7 @@ import {
 import { checkApart, checkOutputFile, namesFolder } from "./shared/outputs.ts";
 import {
   announceEngine,
+  heading,
   interruptSignal,
   ProgressLine,
 } from "./shared/terminal.ts";
@@ -271,7 +272,7 @@ function resultText(result: Result): string {
   const heaviest = [...subTiles].sort((a, b) => b.weight - a.weight);
   const more = heaviest.length - SHOWN;
   return [
-    `${source}: ${label} (${shares})`,
+    `${source}: ${heading(label)} (${shares})`,
     `  ${image.width} x ${image.height} px, ${bytesRead} bytes in ${requests} ${
       requests === 1 ? "read" : "reads"
     }, ${totalMs!.toFixed(0)} ms (${

@@ -42,6 +42,7 @@ import {
 import {
   duration,
   figure,
+  heading,
   ProgressLine,
   warnOfDecoding,
 } from "./shared/terminal.ts";
@@ -212,7 +213,7 @@ function crossValidationText(
     `${protocol}: hit rate ${meanText(hitRate)}`,
   ]);
   return [
-    "protocol    fold epoch accuracy    AUC    hit chance",
+    heading("protocol    fold epoch accuracy    AUC    hit chance"),
     ...rows,
     "",
     ...totals,

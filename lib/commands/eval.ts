@@ -58,13 +58,16 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
+import { confusionText } from "./shared/confusion.ts";
 import { checkApart } from "./shared/outputs.ts";
 import { reportAtEnd } from "./shared/report.ts";
 import { runSplits } from "./shared/run_folder.ts";
 import {
   announceEngine,
   figure,
+  heading,
   interruptSignal,
+  lineWidth,
   megabytes,
   ProgressLine,
   warnOfDecoding,
@@ -336,7 +339,7 @@ function reportText(
       ? [`AUC, F1 and Brier score are those of "${classes[1]}"`]
       : []),
     "",
-    `${"metric".padEnd(20)}   value   95 % interval`,
+    heading(`${"metric".padEnd(20)}   value   95 % interval`),
     ...names.map(([key, name]) => metricText(name, metrics[key])),
     ...(names.some(([key]) => isUnbounded(metrics[key]))
       ? [
@@ -344,7 +347,7 @@ function reportText(
       ]
       : []),
     "",
-    ...confusionText(confusion, classes),
+    ...confusionText(confusion, classes, lineWidth()),
     ...(attention ? ["", ...attentionText(attention)] : []),
   ].join("\n");
 }
@@ -381,20 +384,6 @@ function metricText(
     ? `${figure(interval.low)} to ${figure(interval.high)}`
     : "-";
   return `${name.padEnd(20)} ${figure(value).padStart(7)}   ${range}`;
-}
-
-function confusionText(
-  confusion: readonly number[][],
-  classes: readonly string[],
-): string[] {
-  const width = Math.max(8, ...classes.map((name) => name.length + 2));
-  const row = (cells: readonly (string | number)[]) =>
-    cells.map((cell) => String(cell).padStart(width)).join("");
-  return [
-    "true \\ predicted",
-    row(["", ...classes]),
-    ...confusion.map((counts, i) => row([classes[i]!, ...counts])),
-  ];
 }
 
 function attentionText(

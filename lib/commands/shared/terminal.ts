@@ -20,8 +20,8 @@ const LOG_MS = 60_000;
 export class ProgressLine {
   readonly #isTerminal = Deno.stderr.isTerminal();
   #open = false;
-  #logged = performance.now();
-  #started: number | undefined;
+  readonly #started = performance.now();
+  #logged = this.#started;
 
   /** Shows `text`; where nothing can be rewritten, once a minute. */
   show(text: string): void {
@@ -37,7 +37,6 @@ export class ProgressLine {
 
   /** Shows the number of steps done, their rate, and the time left. */
   count(done: number, total: number, unit: string): void {
-    this.#started ??= performance.now();
     const seconds = (performance.now() - this.#started) / 1000;
     this.show(countText(done, total, { unit, seconds }));
   }
@@ -67,6 +66,20 @@ export function countText(
   const rate = done / seconds;
   const left = duration((total - done) / rate);
   return `${steps}  ${rate.toPrecision(3)} ${unit}/s  ${left} left`;
+}
+
+/** Characters in a line of stdout; no bound if it is no terminal. */
+export function lineWidth(): number {
+  if (!Deno.stdout.isTerminal()) return Infinity;
+  const { columns } = Deno.consoleSize();
+  return columns > 0 ? columns : Infinity; // 0: unknown
+}
+
+/** A heading of stdout: bold on a terminal, unless NO_COLOR is set. */
+export function heading(text: string): string {
+  return Deno.stdout.isTerminal() && !Deno.noColor
+    ? `\x1b[1m${text}\x1b[22m`
+    : text;
 }
 
 /** Starts the engine and prints its name and the reason for the choice. */
