@@ -74,7 +74,7 @@ export function modelCard(
       ? `It also learned from ${
         count(annotated.objects, "annotated object")
       } in ${count(annotated.images, "training image")}.`
-      : "It learned from one label an image; nobody marked where the objects are."
+      : "It learned from one label an image, and from no marks of where objects are."
   } Labels are taken as they are: who gave them, how, and how often two readers agree is not recorded.</p>
 <h3>Limits</h3>
 <ul>${

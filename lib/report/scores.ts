@@ -94,7 +94,7 @@ export function curves(
     dots = false,
   ) =>
     shown.map((name, i): Series => ({
-      name,
+      name: `class ${name}`,
       points: curve(scored[i]!),
       dots,
     }));

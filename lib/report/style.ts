@@ -112,7 +112,7 @@ figure { margin: 0; }
 .case .overview { display: block; width: 100%; height: 14rem; margin: .6rem 0; }
 .case .overview rect { fill: none; vector-effect: non-scaling-stroke; }
 .case .overview .under { stroke: #000; }
-.tiles { display: grid; grid-template-columns: repeat(5, 1fr); gap: .4rem; }
+.tiles { display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: .4rem; }
 .tiles img {
   display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
   image-rendering: pixelated; border-radius: 3px;
@@ -140,8 +140,12 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line);
   h2, h3 { break-after: avoid; }
   tr, figure, .key > div { break-inside: avoid; }
   .scroll { overflow: visible; }
+  th, td { white-space: normal; }
+  td.number { white-space: nowrap; }
+  .bar { width: 7rem; }
   .charts { grid-template-columns: 1fr 1fr; }
-  .cases { grid-template-columns: repeat(4, 1fr); }
+  .cases { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+  .tiles figcaption { font-size: 6pt; }
   .confusion td, .bar * {
     print-color-adjust: exact; -webkit-print-color-adjust: exact;
   }
