@@ -16,6 +16,7 @@ if kind == "geotiff":
             "size": [file.width, file.height],
             "dtype": str(values.dtype),
             "crs": file.crs and file.crs.to_string(),
+            "bounds": list(file.bounds),
             "transform": list(file.transform)[:6],
             "overviews": file.overviews(1),
             "sum": float(values.sum(dtype="float64")),

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { openImage } from "../../lib/image/open.ts";
@@ -12,6 +12,7 @@ import { writeTiff } from "../../lib/image/tiff/write/writer.ts";
 import { encodeBlock } from "../../lib/image/tiff/write/encoder.ts";
 import { readLog } from "../../lib/train/run_log.ts";
 import { output, PYTHON_REQUIRED, pythonWith } from "../python.ts";
+import { sharedData } from "../shared_data.ts";
 import {
   assertFailsInOneLine,
   drawAndTrain,
@@ -64,7 +65,7 @@ async function writeMap(path: string, picture: string): Promise<void> {
 async function readByOthers(kind: string, path: string) {
   const python = await pythonWith("rasterio", "tensorboard");
   const script = fileURLToPath(new URL("./exports.py", import.meta.url));
-  return JSON.parse(await output(python, script, kind, join(folder, path)));
+  return JSON.parse(await output(python, script, kind, resolve(folder, path)));
 }
 
 const ofOthers = { ignore: !PYTHON_REQUIRED }; // needs ZOOMIN_REQUIRE_CLIENTS=1
@@ -127,6 +128,25 @@ Deno.test(
     assert.deepEqual(told.overviews, [2, 4]);
   },
 );
+
+for (const name of ["TCI.tif", "cog_uint16.tif", "cog_world.tif"]) {
+  const map = sharedData("cog", name);
+  Deno.test({
+    name: `GDAL: the heat map of ${name} covers what the map covers`,
+    ignore: !PYTHON_REQUIRED || map === undefined,
+    fn: async () => {
+      await succeed(folder, ...CLASSIFY, "--heatmap", name, map!);
+      const [heat, source] = [
+        await readByOthers("geotiff", name),
+        await readByOthers("geotiff", map!),
+      ];
+      assert.equal(heat.crs, source.crs);
+      heat.bounds.forEach((side: number, i: number) =>
+        assert.ok(Math.abs(side - source.bounds[i]) < 1e-6, `${heat.bounds}`)
+      );
+    },
+  });
+}
 
 Deno.test("classify --heatmap OUT.npy is an array of the same numbers", async () => {
   await succeed(folder, ...CLASSIFY, "--heatmap", "heat.npy", IMAGE);
