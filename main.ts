@@ -18,6 +18,7 @@ export const COMMANDS: Commands = {
   encoder: () => import("./lib/commands/encoder.ts"),
   pyramid: () => import("./lib/commands/pyramid.ts"),
   demo: () => import("./lib/commands/demo.ts"),
+  report: () => import("./lib/commands/report.ts"),
   study: () => import("./lib/commands/study.ts"),
   doctor: () => import("./lib/commands/doctor.ts"),
   completion: () => import("./lib/commands/completion.ts"),

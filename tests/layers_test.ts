@@ -15,6 +15,7 @@ const BASE = [
   "lib/memory.ts",
   "lib/nearest.ts",
   "lib/turn.ts",
+  "lib/words.ts",
 ];
 
 /** Folders and files that a folder or file may import from, besides its own. */
@@ -25,6 +26,7 @@ const LAYERS: Record<string, string[]> = {
   "lib/nearest.ts": [],
   "lib/memory.ts": [],
   "lib/turn.ts": [],
+  "lib/words.ts": [],
   "lib/engine": ["kernels", ...BASE],
   "lib/image": ["kernels", ...BASE],
   "lib/data": ["kernels", "lib/image", ...BASE],
@@ -63,6 +65,15 @@ const LAYERS: Record<string, string[]> = {
     "lib/eval",
     "lib/image",
     "lib/model",
+    "lib/train",
+    ...BASE,
+  ],
+  "lib/report": [
+    "lib/data",
+    "lib/eval",
+    "lib/image",
+    "lib/model",
+    "lib/study",
     "lib/train",
     ...BASE,
   ],

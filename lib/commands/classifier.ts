@@ -12,7 +12,15 @@ import type {
   Classification,
   ModelClassification,
 } from "../eval/classification.ts";
-import { classifyImage } from "../eval/classify.ts";
+import {
+  type ClassifiedImage,
+  classifyOpened,
+  type OpenedImage,
+  openForModel,
+} from "../eval/classify.ts";
+import { writeHeatTiff } from "../eval/heatmap/geotiff.ts";
+import { npyFile } from "../eval/heatmap/npy.ts";
+import { writeSubTiles } from "../eval/sub_tile_files.ts";
 import { type Origin, regionsGeoJson } from "../eval/geojson.ts";
 import { spelled, writeFileAtomically } from "../files.ts";
 import { BlockCache } from "../image/pyramids/block_cache.ts";
@@ -49,6 +57,8 @@ export interface ImageTask {
   mpp?: number | undefined;
   /** Path of the heat map to write; {@linkcode evidenceFile} is beside it. */
   heatmap?: string | undefined;
+  /** Folder to write the sub-tiles to. */
+  tiles?: string | undefined;
   /** Path of the GeoJSON of tiles and sub-tiles to write. */
   geojson?: string | undefined;
 }
@@ -89,32 +99,37 @@ export async function startClassifier(
   const memory = new Memory(memoryBytes);
   const cache = new BlockCache(memory.blockCacheBytes);
   return async function classifyOne(
-    { image, mpp, heatmap, geojson },
+    { image: path, mpp, heatmap, tiles, geojson },
     { signal },
   ) {
     await setTimeout(0); // wasm never yields: let signals and messages in
     signal.throwIfAborted();
     const started = performance.now();
+    let image: OpenedImage | undefined;
     try {
-      const classified = await engine.whileAlive(() =>
-        classifyImage(image, model, {
+      const { heldPixels } = memory;
+      image = await openForModel(path, model, {
+        mpp,
+        heldPixels,
+        cache,
+        signal,
+      });
+      const opened = [image];
+      const [classified] = await engine.whileAlive(() =>
+        classifyOpened(model, opened, {
           ...options,
-          mpp,
           memory,
-          heldPixels: memory.heldPixels,
-          cache,
-          heatmap: heatmap === undefined ? undefined : "over image",
+          heatmap: heatmap === undefined ? undefined : heatFormat(heatmap),
           signal,
         })
       );
-      const { classification } = classified;
-      let evidence: string | undefined;
-      if (heatmap !== undefined) {
-        await writeFileAtomically(heatmap, classified.heatmap!);
-        if (classified.evidence) {
-          evidence = evidenceFile(heatmap);
-          await writeFileAtomically(evidence, classified.evidence);
-        }
+      const { classification } = classified!;
+      const evidence = heatmap === undefined
+        ? undefined
+        : await writeHeatmaps(heatmap, classified!, image);
+      if (tiles !== undefined) {
+        const { subTiles } = classification;
+        await writeSubTiles(tiles, image.file, subTiles, signal);
       }
       if (geojson !== undefined) {
         await writeFileAtomically(geojson, regionsText(classification, origin));
@@ -127,8 +142,41 @@ export async function startClassifier(
     } catch (error) {
       if (error instanceof ImageError) return { error: error.message };
       throw error;
+    } finally {
+      image?.file.close();
     }
   };
+}
+
+/** A picture, or numbers for other programs. */
+function heatFormat(file: string): "poster" | "numbers" {
+  return extname(file).toLowerCase() === ".png" ? "poster" : "numbers";
+}
+
+/**
+ * Writes the heat map of the attention, and of the evidence beside it if there
+ * is one, whose path is returned.
+ */
+async function writeHeatmaps(
+  file: string,
+  { heatmap, evidence, heat }: ClassifiedImage,
+  { file: image, mpp }: OpenedImage,
+): Promise<string | undefined> {
+  const files = {
+    attention: { path: file, png: heatmap },
+    evidence: { path: evidenceFile(file), png: evidence },
+  };
+  for (const kind of ["attention", "evidence"] as const) {
+    const { path, png } = files[kind];
+    const numbers = heat?.[kind];
+    if (png) await writeFileAtomically(path, png);
+    else if (!numbers) continue;
+    else if (extname(path).toLowerCase() === ".npy") {
+      await writeFileAtomically(path, npyFile(numbers));
+    } else await writeHeatTiff(path, numbers, { image, mpp, kind });
+  }
+  const hasEvidence = evidence !== undefined || heat?.evidence !== undefined;
+  return hasEvidence ? files.evidence.path : undefined;
 }
 
 /** GeoJSON of the regions; an image without such an origin fails alone. */

@@ -31,6 +31,7 @@ import {
 import { checkApart, checkOutputFile, namesFolder } from "./shared/outputs.ts";
 import {
   announceEngine,
+  heading,
   interruptSignal,
   ProgressLine,
 } from "./shared/terminal.ts";
@@ -48,8 +49,13 @@ const FLAGS = {
   seed: defaulting(integer("N", "seed of the draws (0)"), 0),
   heatmap: text(
     "OUT.png",
-    "heat map of the attention to write, and OUT-evidence.png of a network with evidence; a folder for several images",
+    "heat map of the attention to write, and OUT-evidence.png of a network with evidence: OUT.png a picture, OUT.tif a GeoTIFF aligned with the image, OUT.npy an array; a folder of pictures for several images",
     { paths: "files" },
+  ),
+  tiles: text(
+    "DIR",
+    "write the sub-tiles of each image as DIR/IMAGE/001.png, the heaviest first, and their weights as tiles.csv",
+    { paths: "folders" },
   ),
   geojson: text(
     "OUT",
@@ -88,6 +94,8 @@ interface Result extends ModelClassification {
   /** Heat map of the attention, and of the evidence. */
   heatmap?: string;
   evidence?: string;
+  /** Folder of the sub-tiles. */
+  tileFolder?: string;
   geojson?: string;
 }
 
@@ -112,6 +120,7 @@ export async function run(argv: string[]): Promise<number> {
     { flag: "geojson", out: geojson, extension: ".geojson" },
     images,
   );
+  const folders = await tileFolders(flags.tiles, images);
   const evidences = heatmaps?.map(evidenceFile) ?? [];
   const clash = evidences.find((path) => heatmaps!.includes(path));
   if (clash) throw writtenTwice(clash);
@@ -119,6 +128,7 @@ export async function run(argv: string[]): Promise<number> {
     checkpoint,
     ...images,
   ]);
+  checkHeatFormats(heatmaps);
   if (origin !== undefined && regions === undefined) {
     throw new UsageError(
       "--origin needs --geojson: add it, or leave out --origin",
@@ -140,11 +150,11 @@ export async function run(argv: string[]): Promise<number> {
     image,
     mpp,
     heatmap: heatmaps?.[i],
+    tiles: folders?.[i],
     geojson: regions?.[i],
   }));
   const line = new ProgressLine();
-  const showNext = (done: number) =>
-    line.show(`${done + 1}/${images.length} ${images[done]}`);
+  const showNext = (done: number) => line.count(done, images.length, "images");
   let failures = 0;
   showNext(0);
   await classifyImages(tasks, {
@@ -154,12 +164,13 @@ export async function run(argv: string[]): Promise<number> {
     onOutcome({ classification, evidence, error }, i) {
       line.clear();
       if (classification) {
-        const { image: source, heatmap, geojson } = tasks[i]!;
+        const { image: source, heatmap, tiles, geojson } = tasks[i]!;
         const result: Result = {
           source,
           ...classification,
           ...(heatmap !== undefined && { heatmap }),
           ...(evidence !== undefined && { evidence }),
+          ...(tiles !== undefined && { tileFolder: tiles }),
           ...(geojson !== undefined && { geojson }),
         };
         console.log(flags.json ? JSON.stringify(result) : resultText(result));
@@ -197,6 +208,48 @@ async function outputPaths(
   return paths;
 }
 
+/** A folder an image for its sub-tiles. */
+async function tileFolders(
+  out: string | undefined,
+  images: readonly string[],
+): Promise<string[] | undefined> {
+  if (out === undefined) return undefined;
+  await makeFolder(out, "--tiles");
+  const folders = images.map((image) => {
+    const name = fileName(image);
+    return join(out, basename(name, extname(name)));
+  });
+  const twice = folders.find((path, i) => folders.indexOf(path) !== i);
+  if (twice) throw writtenTwice(twice);
+  return folders;
+}
+
+/** Creates a folder for outputs, unless it is there. */
+async function makeFolder(path: string, flag: string): Promise<void> {
+  const info = await Deno.stat(path).catch(() => undefined);
+  if (info && !info.isDirectory) {
+    throw new UsageError(
+      `Cannot write ${flag} ${path}: it is a file; name a folder`,
+    );
+  }
+  await Deno.mkdir(path, { recursive: true });
+}
+
+const HEAT_FORMATS = [".png", ".tif", ".tiff", ".npy"];
+
+/** @throws {UsageError} If the end of a name is of no format that is written. */
+function checkHeatFormats(files: readonly string[] = []): void {
+  const wrong = files.find((file) =>
+    !HEAT_FORMATS.includes(extname(file).toLowerCase())
+  );
+  if (wrong === undefined) return;
+  throw new UsageError(
+    `Cannot write --heatmap ${wrong}: its name must end in ${
+      HEAT_FORMATS.join(", ")
+    }`,
+  );
+}
+
 function writtenTwice(path: string): UsageError {
   return new UsageError(
     `Two images would be written to ${path}: classify images of the same name in separate calls`,
@@ -219,7 +272,7 @@ function resultText(result: Result): string {
   const heaviest = [...subTiles].sort((a, b) => b.weight - a.weight);
   const more = heaviest.length - SHOWN;
   return [
-    `${source}: ${label} (${shares})`,
+    `${source}: ${heading(label)} (${shares})`,
     `  ${image.width} x ${image.height} px, ${bytesRead} bytes in ${requests} ${
       requests === 1 ? "read" : "reads"
     }, ${totalMs!.toFixed(0)} ms (${

@@ -19,7 +19,10 @@ import type { MeanInterval } from "../eval/bootstrap.ts";
 import { writeJson } from "../files.ts";
 import { shareOf } from "../memory.ts";
 import {
+  CROSSVAL_FILE,
+  type CrossValidationRecord,
   type FoldResult,
+  FOLDS_FILE,
   foldsDone,
   type FoldTask,
   foldTasks,
@@ -29,26 +32,21 @@ import {
   tasksInTurn,
 } from "../train/runs/crossval.ts";
 import { checkSameEntries, CONFIG_FILE } from "../train/runs/run_data.ts";
-import type { Progress } from "../train/epoch_metrics.ts";
 import { foregroundFile } from "../train/run_log.ts";
-import type { FoldOutcome, FoldSetup } from "./fold_worker.ts";
+import type { FoldNews, FoldOutcome, FoldSetup } from "./fold_worker.ts";
+import { reportAtEnd } from "./shared/report.ts";
 import {
-  CROSSVAL_FILE,
   crossValidationStarted,
   FEATURES_FOLDER,
-  FOLDS_FILE,
 } from "./shared/run_folder.ts";
 import {
   duration,
   figure,
+  heading,
   ProgressLine,
   warnOfDecoding,
 } from "./shared/terminal.ts";
-import {
-  imageCacheBytes,
-  progressText,
-  type TrainSetup,
-} from "./shared/train_setup.ts";
+import { imageCacheBytes, type TrainSetup } from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
 
 /** Runs the requested folds and prints a table of them. */
@@ -82,7 +80,15 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
     const results = await foldsDone(folder, everything); // of earlier calls, too
     const summaries = summariseFolds(results);
     const boxes = setup.boxes ?? null;
-    const record = { seed, config, foreground, boxes, summaries, results };
+    const record: CrossValidationRecord = {
+      seed,
+      config,
+      environment: environment(engine),
+      foreground,
+      boxes,
+      summaries,
+      results,
+    };
     await writeJson(join(folder, CROSSVAL_FILE), record);
   };
   await save();
@@ -92,7 +98,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
     FoldSetup,
     readonly FoldTask[],
     FoldOutcome,
-    Progress
+    FoldNews
   >(
     inTurn,
     {
@@ -110,14 +116,17 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         memoryBytes: shareOf(setup.memory?.bytes, workers),
         foreground: setup.foreground,
         boxes: setup.boxes,
+        tensorboard: setup.tensorboard,
         featureFolder: config.training.dense
           ? setup.featureCache ?? join(folder, FEATURES_FOLDER)
           : undefined,
       },
       workers,
-      onProgress([task], progress) { // of tasks run together the first one trains
+      onProgress([task], { text, isEpoch }) { // of tasks run together the first one trains
         const { fold, protocol } = task!;
-        line.show(`fold ${fold} ${protocol}  ${progressText(progress)}`);
+        const said = `fold ${fold} ${protocol}  ${text}`;
+        if (isEpoch) line.note(said);
+        else line.show(said);
       },
       async onResult({ results, remarks }) {
         line.clear();
@@ -144,6 +153,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
       ? JSON.stringify({ run: folder, summaries, results })
       : crossValidationText(summaries, results),
   );
+  await reportAtEnd(folder, signal);
   return failures.length > 0 ? 1 : 0;
 }
 
@@ -203,7 +213,7 @@ function crossValidationText(
     `${protocol}: hit rate ${meanText(hitRate)}`,
   ]);
   return [
-    "protocol    fold epoch accuracy    AUC    hit chance",
+    heading("protocol    fold epoch accuracy    AUC    hit chance"),
     ...rows,
     "",
     ...totals,

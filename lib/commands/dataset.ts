@@ -231,7 +231,7 @@ async function drawSet(
 ): Promise<Drawn> {
   const written = await writeDataset(out, dataset, {
     signal,
-    onProgress: (done, total) => line.show(`${done}/${total} images`),
+    onProgress: (done, total) => line.count(done, total, "images"),
   });
   const { train = 0, test = 0 } = dataset.counts;
   return {
@@ -253,7 +253,7 @@ async function drawSlide(
       distinct,
     },
     signal,
-    onProgress: (share) => line.show(`${Math.round(share * 100)} %`),
+    onProgress: (share) => line.count(Math.round(share * 100), 100, "%"),
   });
   const { width, height, levels, bytes, objects } = written;
   return {

@@ -50,6 +50,7 @@ import {
   megabytes,
   ProgressLine,
 } from "./shared/terminal.ts";
+import { epochText, progressText } from "./shared/train_setup.ts";
 
 export const summary = "Draw, train, evaluate and classify, in a few minutes";
 
@@ -165,7 +166,7 @@ async function draw({ out, seed, signal }: Demo): Promise<string> {
   const line = new ProgressLine();
   const { manifest } = await writeDataset(folder, dataset, {
     signal,
-    onProgress: (done, total) => line.show(`drawing ${done}/${total} images`),
+    onProgress: (done, total) => line.count(done, total, "images"),
   }).finally(() => line.clear());
   console.error(
     `drew ${NEEDLE_DEFAULTS.images} images to train on, ${VALIDATION} for validation and ${NEEDLE_DEFAULTS.test} to test: ${folder}`,
@@ -204,12 +205,8 @@ async function learn(
     resume: await exists(join(folder, LAST)),
     memory: new Memory(),
     imageBytes: CACHE_BYTES,
-    onProgress: ({ epoch, epochs, loss, accuracy, secondsLeft }) =>
-      line.show(
-        `training: epoch ${epoch}/${epochs}  loss ${figure(loss)}  accuracy ${
-          figure(accuracy)
-        }  ${duration(secondsLeft)} left`,
-      ),
+    onProgress: (progress) => line.show(progressText(progress)),
+    onEpoch: (done) => line.note(epochText(done)),
     signal,
   }).finally(() => line.clear());
 }
@@ -231,7 +228,7 @@ async function examine(
   const shown = test.find(({ label }) => label === "positive")!;
   const classified = await classifyImage(shown.path, model, {
     seed,
-    heatmap: "over image",
+    heatmap: "poster",
   });
   const heatmap = join(out, "heatmap.png");
   await writeFileAtomically(heatmap, classified.heatmap!);

@@ -19,7 +19,7 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
-import { interruptSignal } from "./shared/terminal.ts";
+import { interruptSignal, ProgressLine } from "./shared/terminal.ts";
 
 export const summary = "Inspect a pretrained network and print its settings";
 
@@ -64,7 +64,10 @@ export async function run(argv: string[]): Promise<number> {
     ? "wasm"
     : (await startEngine(backend)).backend;
   const signal = interruptSignal();
-  const report = await inspectEncoder(path, { engine, threads, signal });
+  const line = new ProgressLine();
+  line.show(`reading and timing ${path}`);
+  const report = await inspectEncoder(path, { engine, threads, signal })
+    .finally(() => line.clear());
   const { settings: _, ...facts } = report;
   const configuration = configurationOf(report);
   console.log(

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { basename, dirname, join, parse, resolve } from "node:path";
 import { checkLeaks } from "../data/leaks.ts";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
@@ -13,10 +14,20 @@ import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
 import {
   type EvaluationReport,
   evaluationReport,
+  METRIC_NAMES,
   type MetricWithInterval,
   predictionTable,
 } from "../eval/report.ts";
-import { writeFileAtomically } from "../files.ts";
+import {
+  EVALUATION_FILE,
+  type EvaluationRecord,
+  writePredictions,
+} from "../eval/records.ts";
+import { environment } from "../engine/environment.ts";
+import { exists, writeFileAtomically, writeJson } from "../files.ts";
+import { EVALUATIONS_FOLDER } from "../report/records.ts";
+import { startClock } from "../train/clock.ts";
+import { LOG_FILE } from "../train/run_log.ts";
 import { peakMemoryBytes } from "../memory.ts";
 import type { Calibration } from "../model/calibration.ts";
 import {
@@ -47,12 +58,16 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
+import { confusionText } from "./shared/confusion.ts";
 import { checkApart } from "./shared/outputs.ts";
+import { reportAtEnd } from "./shared/report.ts";
 import { runSplits } from "./shared/run_folder.ts";
 import {
   announceEngine,
   figure,
+  heading,
   interruptSignal,
+  lineWidth,
   megabytes,
   ProgressLine,
   warnOfDecoding,
@@ -84,6 +99,11 @@ const FLAGS = {
   ),
   foreground: COMMON_FLAGS.foreground,
   memory: SHARED_MEMORY,
+  out: text(
+    "DIR",
+    "folder of figures, predictions and report.html (RUN/evaluations/NAME of the manifest and split, if the checkpoint lies in a run)",
+    { paths: "folders" },
+  ),
   predictions: outputFile(
     "FILE",
     "CSV to write with the prediction of each image",
@@ -116,19 +136,21 @@ export async function run(argv: string[]): Promise<number> {
     memoryBytes: flags.memory?.bytes,
   };
   const signal = interruptSignal();
-  const { backend } = await announceEngine(flags.backend);
+  const clock = startClock();
+  const engine = await announceEngine(flags.backend);
   const checkpoint = await readCheckpointInfo(path);
   const { classes } = checkpoint;
   const manifest = await readManifest(data, { classes });
   await checkLeaks(manifest.entries);
-  const entries = entriesOf(manifest.entries, split, data);
+  const chosen = chosenSplit(manifest.entries, split);
+  const entries = entriesOf(manifest.entries, chosen, data);
   const rois = await readRois(manifest, STUDY_LAYOUTS); // shows its faults before the work
   await checkApart(
     file === undefined ? [] : [file],
     [path, data, ...entries.map(({ path }) => path)],
   );
   await warnOfLearned(path, entries, split);
-  const setup = { checkpoint: path, backend, ...options };
+  const setup = { checkpoint: path, backend: engine.backend, ...options };
   const evaluation = await evaluate(entries, {
     setup,
     workers: flags.workers ?? defaultWorkers(entries.length, setup),
@@ -165,8 +187,58 @@ export async function run(argv: string[]): Promise<number> {
       })
       : reportText(report, checkpoint, flags.samples),
   );
+  const folder = flags.out ?? await folderInRun(checkpoint.path, data, chosen);
+  if (folder !== undefined) {
+    const record: EvaluationRecord = {
+      checkpoint: checkpoint.sha256,
+      data: resolve(data),
+      split: chosen,
+      samples: flags.samples ?? checkpoint.config.evaluation.samples,
+      seed,
+      calibration: checkpoint.calibration,
+      environment: environment(engine),
+      ...clock(),
+      report,
+    };
+    await keep(folder, record, evaluation, signal);
+  }
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return report.failures.length > 0 ? 1 : 0;
+}
+
+/**
+ * Keeps an evaluation in a folder, with its report. The figures are printed by
+ * then: a folder that cannot be written is told, and is no failure.
+ */
+async function keep(
+  folder: string,
+  record: EvaluationRecord,
+  { images }: Evaluation,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await Deno.mkdir(folder, { recursive: true });
+    await writePredictions(folder, images, record.report.classes);
+    await writeJson(join(folder, EVALUATION_FILE), record);
+  } catch (error) {
+    const { message } = error instanceof Error ? error : new Error(`${error}`);
+    console.error(`not recorded in ${folder}: ${message}`);
+    return;
+  }
+  await reportAtEnd(folder, signal);
+}
+
+/** The folder of an evaluation in that of the run, if there is a run. */
+async function folderInRun(
+  checkpoint: string,
+  data: string,
+  split: string,
+): Promise<string | undefined> {
+  const run = dirname(checkpoint);
+  if (!await exists(join(run, LOG_FILE))) return undefined;
+  const { dir, name } = parse(resolve(data));
+  const folder = [basename(dir), name, split].filter(Boolean).join("-");
+  return join(run, EVALUATIONS_FOLDER, folder);
 }
 
 /** Warns if scored images were used to train or select the run. */
@@ -210,21 +282,28 @@ async function evaluate(
       } else {
         evaluation.failures.push({ entry, error: new ImageError(error) });
       }
-      line.show(`${i + 1}/${entries.length} images`);
+      line.count(i + 1, entries.length, "images");
     },
   }).finally(() => line.clear());
   warnOfDecoding(warnings);
   return evaluation;
 }
 
-/** Entries of a split; all of them if the manifest has no split. */
-function entriesOf(
+/** The split to score: the test side, or all images if there are no sides. */
+function chosenSplit(
   entries: readonly ManifestEntry[],
   split: (typeof SPLITS)[number] | undefined,
+): (typeof SPLITS)[number] {
+  const hasSplit = entries.some((entry) => entry.split !== undefined);
+  return split ?? (hasSplit ? "test" : "all");
+}
+
+/** Entries of a split. */
+function entriesOf(
+  entries: readonly ManifestEntry[],
+  wanted: (typeof SPLITS)[number],
   data: string,
 ): readonly ManifestEntry[] {
-  const hasSplit = entries.some((entry) => entry.split !== undefined);
-  const wanted = split ?? (hasSplit ? "test" : "all");
   const found = wanted === "all"
     ? entries
     : entries.filter((entry) => entry.split === wanted);
@@ -233,16 +312,6 @@ function entriesOf(
     `No image of ${data} has the split "${wanted}": give another --split`,
   );
 }
-
-const METRIC_NAMES: Record<keyof EvaluationReport["metrics"], string> = {
-  accuracy: "accuracy",
-  balancedAccuracy: "balanced accuracy",
-  auc: "AUC",
-  f1: "F1",
-  brier: "Brier score",
-  expectedCalibrationError: "calibration error",
-  logLoss: "log loss",
-};
 
 function reportText(
   { images, metrics, confusion, classes, attention, annotated }:
@@ -270,7 +339,7 @@ function reportText(
       ? [`AUC, F1 and Brier score are those of "${classes[1]}"`]
       : []),
     "",
-    `${"metric".padEnd(20)}   value   95 % interval`,
+    heading(`${"metric".padEnd(20)}   value   95 % interval`),
     ...names.map(([key, name]) => metricText(name, metrics[key])),
     ...(names.some(([key]) => isUnbounded(metrics[key]))
       ? [
@@ -278,7 +347,7 @@ function reportText(
       ]
       : []),
     "",
-    ...confusionText(confusion, classes),
+    ...confusionText(confusion, classes, lineWidth()),
     ...(attention ? ["", ...attentionText(attention)] : []),
   ].join("\n");
 }
@@ -315,20 +384,6 @@ function metricText(
     ? `${figure(interval.low)} to ${figure(interval.high)}`
     : "-";
   return `${name.padEnd(20)} ${figure(value).padStart(7)}   ${range}`;
-}
-
-function confusionText(
-  confusion: readonly number[][],
-  classes: readonly string[],
-): string[] {
-  const width = Math.max(8, ...classes.map((name) => name.length + 2));
-  const row = (cells: readonly (string | number)[]) =>
-    cells.map((cell) => String(cell).padStart(width)).join("");
-  return [
-    "true \\ predicted",
-    row(["", ...classes]),
-    ...confusion.map((counts, i) => row([classes[i]!, ...counts])),
-  ];
 }
 
 function attentionText(

@@ -11,14 +11,15 @@ import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import { keepEncoderOpen } from "../model/frozen.ts";
+import { EventFile } from "../train/event_file.ts";
 import {
+  foldFolder,
   type FoldResult,
   type FoldTask,
   runFold,
 } from "../train/runs/crossval.ts";
-import type { Progress } from "../train/epoch_metrics.ts";
 import { type DoTask, serveTasks } from "../workers/pool.ts";
-import { featureCache } from "./shared/train_setup.ts";
+import { epochText, featureCache, progressText } from "./shared/train_setup.ts";
 import { type BoxChoice, boxOptions } from "./shared/boxes.ts";
 import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
 
@@ -37,6 +38,8 @@ export interface FoldSetup {
   memoryBytes: number | undefined;
   foreground: ForegroundChoice | undefined;
   boxes: BoxChoice | undefined;
+  /** Folder of TensorBoard's event files. */
+  tensorboard: string | undefined;
   /** Folder of frozen features. */
   featureFolder: string | undefined;
 }
@@ -50,7 +53,14 @@ export interface FoldOutcome {
   warnings: [string, readonly string[]][];
 }
 
-serveTasks<FoldSetup, readonly FoldTask[], FoldOutcome, Progress>(startFolds);
+/** What a fold says while it trains. */
+export interface FoldNews {
+  text: string;
+  /** An epoch is done: a line of a log file. */
+  isEpoch: boolean;
+}
+
+serveTasks<FoldSetup, readonly FoldTask[], FoldOutcome, FoldNews>(startFolds);
 
 async function startFolds(
   {
@@ -60,9 +70,10 @@ async function startFolds(
     cacheBytes,
     memoryBytes,
     featureFolder,
+    tensorboard,
     ...options
   }: FoldSetup,
-): Promise<DoTask<readonly FoldTask[], FoldOutcome, Progress>> {
+): Promise<DoTask<readonly FoldTask[], FoldOutcome, FoldNews>> {
   const engine = await startEngine(backend);
   const { classes } = options;
   const manifest = await readManifest(path, { classes });
@@ -77,6 +88,9 @@ async function startFolds(
   return async function runInTurn(tasks, { signal, onProgress }) {
     const results: FoldResult[] = [];
     for (const task of tasks) {
+      const events = tensorboard === undefined
+        ? undefined
+        : new EventFile(foldFolder(tensorboard, task));
       results.push(
         await engine.whileAlive(() =>
           runFold(entries, task, {
@@ -89,7 +103,11 @@ async function startFolds(
             signal,
             onProgress(progress) {
               engine.assertAlive(); // so that no weights of a failed engine are saved
-              onProgress(progress);
+              onProgress({ text: progressText(progress), isEpoch: false });
+            },
+            async onEpoch(done) {
+              onProgress({ text: epochText(done), isEpoch: true });
+              await events?.add(done.epoch, done.figures);
             },
           })
         ),

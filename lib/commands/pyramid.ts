@@ -65,7 +65,7 @@ export async function run(argv: string[]): Promise<number> {
     const levels = await writePyramid(out, image, {
       ...options,
       signal,
-      onProgress: (done, total) => line.show(`${done}/${total} rows`),
+      onProgress: (done, total) => line.count(done, total, "rows"),
     });
     const { size: bytes } = await Deno.stat(out);
     const { width, height } = image;

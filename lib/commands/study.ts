@@ -18,6 +18,7 @@ import { type Cell, cellsOf, type Study } from "../study/study.ts";
 import { type DoneCell, writeReport } from "../study/write.ts";
 import {
   type FoldResult,
+  FOLDS_FILE,
   foldsDone,
   foldTasks,
 } from "../train/runs/crossval.ts";
@@ -35,12 +36,17 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
+import { reportAtEnd } from "./shared/report.ts";
 import {
   crossValidationStarted,
   FEATURES_FOLDER,
-  FOLDS_FILE,
 } from "./shared/run_folder.ts";
-import { type CellPlace, readCell, runCell } from "./study_cell.ts";
+import {
+  type CellOptions,
+  type CellPlace,
+  readCell,
+  runCell,
+} from "./study_cell.ts";
 import {
   announceEngine,
   duration,
@@ -154,6 +160,7 @@ export async function run(argv: string[]): Promise<number> {
         join(folder, "report.md")
       }`,
   );
+  await reportAtEnd(folder, setup.signal);
   return 0;
 }
 
@@ -191,18 +198,33 @@ async function runAll(setup: Setup): Promise<StudyResults> {
   let reported = report(setup, data);
   let results = await reported;
   const queue = setup.reportOnly ? [] : [...setup.cells];
+  const before = results.done;
+  const placeText = () => {
+    const seconds = (performance.now() - started) / 1000;
+    const own = results.done - before; // those done earlier took no time now
+    const left = own > 0
+      ? `, ${duration(seconds / own * (results.cells - results.done))} left`
+      : "";
+    return `${results.done}/${results.cells} runs done in ${
+      duration(seconds)
+    }${left}`;
+  };
   const failed = new AbortController();
   const signal = AbortSignal.any([setup.signal, failed.signal]);
   const serve = async () => {
     for (let cell = queue.shift(); cell; cell = queue.shift()) {
-      line.show(
-        `${results.done}/${results.cells} runs done, ${
-          duration((performance.now() - started) / 1000)
-        }: ${cell.folder}`,
+      const { folder } = cell;
+      line.show(`${placeText()}  ${folder}`);
+      const onEpoch = (text: string) =>
+        line.show(`${placeText()}  ${folder}  ${text}`);
+      await finishCell(
+        cell,
+        { ...setup, signal, onEpoch },
+        await data.of(cell),
       );
-      await finishCell(cell, { ...setup, signal }, await data.of(cell));
       reported = reported.then(() => report(setup, data)); // one at a time
       results = await reported;
+      line.note(`${placeText()}  ${folder} is done`);
     }
   };
   try {
@@ -222,10 +244,10 @@ async function runAll(setup: Setup): Promise<StudyResults> {
  */
 async function finishCell(
   cell: Cell,
-  setup: Setup,
+  setup: Setup & Pick<CellOptions, "onEpoch">,
   manifest: Manifest,
 ): Promise<void> {
-  const { engine, featureFolder, signal } = setup;
+  const { engine, featureFolder, signal, onEpoch } = setup;
   const { backend } = engine;
   const place = placeOf(cell, setup, manifest);
   const result = await runCell(cell, {
@@ -233,6 +255,7 @@ async function finishCell(
     backend,
     featureFolder,
     signal,
+    onEpoch,
   });
   for (const samples of cell.variant.samples ?? []) {
     await engine.whileAlive(() =>

@@ -11,10 +11,11 @@ import type { Engine } from "../engine/select.ts";
 import { TrainingError, UsageError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import type { Config } from "../model/config.ts";
+import { same } from "../model/config_changes.ts";
 import type { CellResult } from "../study/rows.ts";
 import type { Cell } from "../study/study.ts";
 import { MANIFEST_ROIS } from "./shared/boxes.ts";
-import { same } from "./shared/run_folder.ts";
+import { isEpochText } from "./shared/train_setup.ts";
 import type { PooledRequest } from "./pooled_cell.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
@@ -39,6 +40,8 @@ export interface CellOptions extends CellPlace {
   /** Folder of frozen features. */
   featureFolder: string;
   signal: AbortSignal;
+  /** Called with a line an epoch. */
+  onEpoch: (text: string) => void;
 }
 
 /** Origin of a result, kept beside it. */
@@ -133,20 +136,42 @@ async function trained(cell: Cell, options: CellOptions): Promise<string> {
   const stop = () => process.kill("SIGTERM");
   options.signal.addEventListener("abort", stop);
   try {
-    const { code, stdout, stderr } = await process.output();
+    const remarks: string[] = [];
+    const [stdout, { code }] = await Promise.all([
+      new Response(process.stdout).text(),
+      process.status,
+      forEachLine(process.stderr, (line) => {
+        if (isEpochText(line)) options.onEpoch(line);
+        else remarks.push(line);
+      }),
+    ]);
     options.signal.throwIfAborted();
-    if (code === 0) return new TextDecoder().decode(stdout);
-    const said = new TextDecoder().decode(stderr).trim();
+    if (code === 0) return stdout;
+    const said = remarks.join("\n").trim();
     throw new TrainingError(`Training in ${options.folder} failed: ${said}`);
   } finally {
     options.signal.removeEventListener("abort", stop);
   }
 }
 
+/** Calls `use` with each line of text that arrives. */
+async function forEachLine(
+  bytes: ReadableStream<BufferSource>,
+  use: (line: string) => void,
+): Promise<void> {
+  let rest = "";
+  for await (const text of bytes.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    lines.forEach(use);
+  }
+  if (rest !== "") use(rest);
+}
+
 /** Writes the request of a pooled baseline to a file, and returns its path. */
 async function pooledRequest(
   { variant: { config }, seed }: Cell,
-  { signal: _, ...options }: CellOptions,
+  { signal: _, onEpoch: __, ...options }: CellOptions,
 ): Promise<string> {
   const request: PooledRequest = { ...options, config, seed };
   return await writtenTo(options.folder, request);

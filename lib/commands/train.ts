@@ -17,6 +17,7 @@ import {
   CONFIG_FILE,
   DEFAULT_TEST,
 } from "../train/runs/run_data.ts";
+import { EventFile } from "../train/event_file.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import { BOX_FLAGS, boxChoice, boxOptions } from "./shared/boxes.ts";
 import {
@@ -40,6 +41,7 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
+import { reportAtEnd } from "./shared/report.ts";
 import {
   changedTraining,
   checkSameModel,
@@ -55,6 +57,7 @@ import {
   warnOfDecoding,
 } from "./shared/terminal.ts";
 import {
+  epochText,
   featureCache,
   imageCacheBytes,
   progressText,
@@ -106,6 +109,11 @@ const FLAGS = {
   "feature-cache": text(
     "DIR",
     "keep features of frozen networks here, 10 GB at most (a cross-validation: in its own folder)",
+    { paths: "folders" },
+  ),
+  tensorboard: text(
+    "DIR",
+    "write the figures of each epoch for TensorBoard (a fold: DIR/PROTOCOL/fold-NN)",
     { paths: "folders" },
   ),
   memory: {
@@ -169,6 +177,7 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
     foreground: await parseForeground(flags.foreground),
     boxes: boxChoice(flags),
     featureCache: flags["feature-cache"],
+    tensorboard: flags.tensorboard,
     memory: flags.memory,
     backend: flags.backend,
     resume,
@@ -190,6 +199,9 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
 async function trainOnce(setup: TrainSetup): Promise<number> {
   const { folder, config, resume, engine, memory = new Memory() } = setup;
   const changed = resume ? await changedTraining(folder, config) : [];
+  const events = setup.tensorboard === undefined
+    ? undefined
+    : new EventFile(setup.tensorboard);
   const line = new ProgressLine();
   const result = await trainRun(engine, {
     ...setup,
@@ -206,9 +218,14 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
       if (changed.length > 0) console.error(`changed: ${changed.join(", ")}`);
     },
     onProgress: (progress) => line.show(progressText(progress)),
+    async onEpoch(done) {
+      line.note(epochText(done));
+      await events?.add(done.epoch, done.figures);
+    },
   }).finally(() => line.clear());
   warnOfDecoding(result.warnings.values());
   printResult(setup, result);
+  await reportAtEnd(folder, setup.signal);
   return 0;
 }
 

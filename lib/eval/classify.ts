@@ -11,6 +11,7 @@ import { atMpp } from "../image/resampled.ts";
 import { Memory, type WithDefaultMemory } from "../memory.ts";
 import type { Model } from "../model/model.ts";
 import { type Classification, classification } from "./classification.ts";
+import type { HeatKind, Heatmap } from "./heatmap/heatmap.ts";
 import { heatmapPng } from "./heatmap/png.ts";
 import { predict, type PredictOptions } from "./predict.ts";
 
@@ -35,8 +36,11 @@ export interface OpenForModelOptions extends OpenOptions {
 /** Options of {@linkcode classifyOpened}. */
 export interface ClassifyOpenedOptions
   extends Omit<PredictOptions, "attention"> {
-  /** Draws a heat map, over the image or over grey; none if omitted. */
-  heatmap?: "over image" | "over grey" | undefined;
+  /**
+   * Draws a heat map, over the image or over grey, or as a poster: over the image
+   * at its own resolution, with a legend; "numbers" draws none.
+   */
+  heatmap?: "over image" | "over grey" | "poster" | "numbers" | undefined;
 }
 
 /** Options of {@linkcode classifyImage}: opening, draws and heat map. */
@@ -52,6 +56,8 @@ export interface ClassifiedImage {
   heatmap?: Uint8Array<ArrayBuffer>;
   /** That of the evidence, beside it under the head `evidence`. */
   evidence?: Uint8Array<ArrayBuffer>;
+  /** The heat maps as numbers, if these were asked for. */
+  heat?: Partial<Record<HeatKind, Heatmap>>;
 }
 
 /**
@@ -97,18 +103,29 @@ export async function classifyOpened(
     const prediction = predictions[i]!;
     assertNumbers(prediction.probabilities, image);
     const drawing = {
-      photograph: heatmap === "over image",
+      photograph: heatmap !== "over grey",
+      poster: heatmap === "poster"
+        ? { bytes: options.memory.bytes, mpp: image.mpp }
+        : undefined,
       signal: options.signal,
     };
+    const { attention, evidence } = prediction;
+    const isDrawn = heatmap !== "numbers";
     classified.push({
       classification: classification(image, prediction, {
         classes: model.classes,
         timings: { openMs: image.openMs, ...timings },
       }),
-      ...(prediction.attention && {
+      ...(!isDrawn && {
+        heat: {
+          ...(attention && { attention }),
+          ...(evidence && { evidence }),
+        },
+      }),
+      ...(isDrawn && attention && {
         heatmap: await heatmapPng(image.seen, prediction, drawing),
       }),
-      ...(prediction.evidence && {
+      ...(isDrawn && evidence && {
         evidence: await heatmapPng(image.seen, prediction, {
           kind: "evidence",
           ...drawing,

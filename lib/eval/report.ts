@@ -31,6 +31,17 @@ export interface MetricWithInterval {
   interval: Interval | null;
 }
 
+/** Each metric in words. */
+export const METRIC_NAMES: Record<keyof MetricValues, string> = {
+  accuracy: "accuracy",
+  balancedAccuracy: "balanced accuracy",
+  auc: "AUC",
+  f1: "F1",
+  brier: "Brier score",
+  expectedCalibrationError: "calibration error",
+  logLoss: "log loss",
+};
+
 /** Figures of one evaluation. */
 export interface EvaluationReport {
   /** Number of images that were classified. */

@@ -6,6 +6,9 @@
 // @ts-types="@types/d3-array"
 import { ticks } from "d3-array";
 
+/** Corner of the plot where the lines are named. */
+export type LegendCorner = "top left" | "top right" | "bottom right";
+
 /** A line, or points if `dots` is set; in the units of the axes. */
 export interface Series {
   name: string;
@@ -38,27 +41,58 @@ const COLOURS = [
 ];
 const REFERENCE_COLOUR = "#999999";
 
-/** An SVG file of `series` over two axes. */
+/**
+ * An SVG file of `series` over two axes. Its parts have classes (`ground`,
+ * `grid`, `words`, `line-0`...), so that a page may colour them.
+ *
+ * @param options.hover show the values of a point under the pointer.
+ */
 export function lineChart(
   title: string,
-  { x, y, series }: { x: Axis; y: Axis; series: readonly Series[] },
+  { x, y, series, legend: corner = "top left", hover = false }: {
+    x: Axis;
+    y: Axis;
+    series: readonly Series[];
+    legend?: LegendCorner;
+    hover?: boolean;
+  },
 ): string {
   const atX = scaleTo(x, PLOT.left, PLOT.right);
   const atY = scaleTo(y, PLOT.bottom, PLOT.top);
   const named = series.filter(({ reference }) => !reference);
-  const colour = (line: Series) =>
-    line.reference
-      ? REFERENCE_COLOUR
-      : COLOURS[named.indexOf(line) % COLOURS.length]!;
-  const shapes = series.map((line) => shape(line, colour(line), atX, atY));
-  const legend = named.map((line, i) =>
-    text(PLOT.left + 8, PLOT.top + 14 + i * LEGEND_LINE, line.name, {
-      fill: colour(line),
-    })
-  );
+  const styleOf = (line: Series): LineStyle => {
+    if (line.reference) return { colour: REFERENCE_COLOUR, name: "reference" };
+    const index = named.indexOf(line) % COLOURS.length;
+    return { colour: COLOURS[index]!, name: `line-${index}` };
+  };
+  const shapes = series.map((line) => shape(line, styleOf(line), atX, atY));
+  const [side, left] = corner.split(" ");
+  const legendX = left === "left" ? PLOT.left + 8 : PLOT.right - 8;
+  const legendY = side === "top"
+    ? PLOT.top + 14
+    : PLOT.bottom - 8 - (named.length - 1) * LEGEND_LINE;
+  const legend = named.map((line, i) => {
+    const { colour, name } = styleOf(line);
+    return text(legendX, legendY + i * LEGEND_LINE, line.name, {
+      anchor: left === "left" ? "start" : "end",
+      fill: colour,
+      name,
+    });
+  });
+  const spots = hover
+    ? named.flatMap((line) =>
+      everyFew(line.points).map(([x1, y1]) =>
+        `<circle cx="${px(atX(x1))}" cy="${
+          px(atY(y1))
+        }" r="6" fill="transparent"><title>${
+          escaped(`${line.name}: ${x.label} ${short(x1)}, ${short(y1)}`)
+        }</title></circle>`
+      )
+    )
+    : [];
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="11">`,
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
+    `<rect class="ground" width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
     text(WIDTH / 2, 16, title, { anchor: "middle" }),
     ...ticks(x.low, x.high, TICKS).flatMap((value) => [
       gridLine(atX(value), PLOT.top, atX(value), PLOT.bottom),
@@ -78,9 +112,27 @@ export function lineChart(
     }</g>`,
     ...shapes,
     ...legend,
+    ...spots,
     "</svg>",
     "",
   ].join("\n");
+}
+
+/** The colour of a line, and the class that a page may colour it by. */
+interface LineStyle {
+  colour: string;
+  name: string;
+}
+
+const MAX_SPOTS = 100; // a line: a curve of thousands of images stays small
+
+function everyFew<Point>(points: readonly Point[]): Point[] {
+  const step = Math.ceil(points.length / MAX_SPOTS);
+  return points.filter((_, i) => i % step === 0);
+}
+
+function short(value: number): string {
+  return String(Number(value.toPrecision(4)));
 }
 
 function scaleTo({ low, high }: Axis, from: number, to: number) {
@@ -89,24 +141,26 @@ function scaleTo({ low, high }: Axis, from: number, to: number) {
 }
 
 function gridLine(x1: number, y1: number, x2: number, y2: number): string {
-  return `<line x1="${px(x1)}" y1="${px(y1)}" x2="${px(x2)}" y2="${
+  return `<line class="grid" x1="${px(x1)}" y1="${px(y1)}" x2="${px(x2)}" y2="${
     px(y2)
   }" stroke="#e5e5e5"/>`;
 }
 
 function shape(
   { points, dots, reference }: Series,
-  colour: string,
+  { colour, name }: LineStyle,
   atX: (x: number) => number,
   atY: (y: number) => number,
 ): string {
-  const line = `<polyline points="${
+  const line = `<polyline class="${name}" points="${
     points.map(([x, y]) => `${px(atX(x))},${px(atY(y))}`).join(" ")
   }" fill="none" stroke="${colour}" stroke-width="${reference ? 1 : 1.6}"/>`;
   if (!dots) return line;
   return line +
     points.map(([x, y]) =>
-      `<circle cx="${px(atX(x))}" cy="${px(atY(y))}" r="3" fill="${colour}"/>`
+      `<circle class="${name}" cx="${px(atX(x))}" cy="${
+        px(atY(y))
+      }" r="3" fill="${colour}"/>`
     ).join("");
 }
 
@@ -114,12 +168,15 @@ function text(
   x: number,
   y: number,
   content: string,
-  { anchor = "start", fill = "#222" } = {},
+  { anchor = "start", fill = "#222", name = "words" } = {},
 ): string {
-  const escaped = content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-  return `<text x="${px(x)}" y="${
+  return `<text class="${name}" x="${px(x)}" y="${
     px(y)
-  }" text-anchor="${anchor}" fill="${fill}">${escaped}</text>`;
+  }" text-anchor="${anchor}" fill="${fill}">${escaped(content)}</text>`;
+}
+
+function escaped(content: string): string {
+  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
 function px(value: number): string {

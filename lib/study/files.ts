@@ -11,7 +11,8 @@ import {
   type Protocol,
 } from "../train/runs/crossval.ts";
 import { LOG_FILE, type LogLine, readLog } from "../train/run_log.ts";
-import type { ScoredImage } from "./curves.ts";
+import { PREDICTIONS_FILE } from "../eval/records.ts";
+import type { ScoredImage } from "../eval/curves.ts";
 
 /** The logs of all folds of a cell under one protocol. */
 export async function foldLogs(
@@ -36,7 +37,7 @@ export async function foldPredictions(
     folds.filter((fold) => fold.protocol === protocol).map(async (fold) =>
       parse(
         await Deno.readTextFile(
-          join(foldFolder(folder, fold), "predictions.csv"),
+          join(foldFolder(folder, fold), PREDICTIONS_FILE),
         ),
         { columns: true },
       ) as Record<string, string>[]

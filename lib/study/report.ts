@@ -24,6 +24,16 @@ export interface StudyResults {
   cells: number;
   quick: boolean;
   rows: readonly StudyRow[];
+  /** What the study asks; not recorded by older versions. */
+  about?: StudyAbout;
+}
+
+/** A study in words. */
+export interface StudyAbout {
+  title: string;
+  question: string;
+  notes: readonly string[];
+  variants: readonly { name: string; about: string }[];
 }
 
 /** Methods of the table's intervals. */

@@ -6,9 +6,10 @@
 import { join } from "node:path";
 import type { Manifest } from "../data/manifest.ts";
 import { writeFileAtomically, writeJson } from "../files.ts";
+import { calibrationCurve, rocCurve } from "../eval/curves.ts";
+import { learningCurve } from "../train/learning_curve.ts";
 import { PROTOCOLS } from "../train/runs/crossval.ts";
 import { lineChart, type Series } from "./chart.ts";
-import { calibrationCurve, learningCurve, rocCurve } from "./curves.ts";
 import { foldLogs, foldPredictions } from "./files.ts";
 import { type Illustration, reportText, type StudyResults } from "./report.ts";
 import {
@@ -21,6 +22,9 @@ import {
 import { attentionSample } from "./attention_sample.ts";
 import type { Cell, Study, Variant } from "./study.ts";
 import { trendCharts } from "./trends.ts";
+
+/** Figures of a study, in its folder. */
+export const RESULTS_FILE = "results.json";
 
 /** A cell that was run, or some of its folds. */
 export interface DoneCell {
@@ -36,13 +40,19 @@ export async function writeReport(
   folder: string,
   study: Study,
   done: readonly DoneCell[],
-  about: Omit<StudyResults, "study" | "rows">,
+  about: Omit<StudyResults, "study" | "rows" | "about">,
 ): Promise<StudyResults> {
   await Deno.mkdir(join(folder, "figures"), { recursive: true });
   const results: StudyResults = {
     study: study.name,
     ...about,
     rows: study.variants.flatMap((variant) => rowsOf(variant, study, done)),
+    about: {
+      title: study.title,
+      question: study.question,
+      notes: study.notes ?? [],
+      variants: study.variants.map(({ name, about }) => ({ name, about })),
+    },
   };
   const illustrations = await trendsOf(folder, study, results.rows);
   for (const variant of study.variants) {
@@ -51,7 +61,7 @@ export async function writeReport(
       ...await sampleOf(folder, study, variant, done),
     );
   }
-  await writeJson(join(folder, "results.json"), results);
+  await writeJson(join(folder, RESULTS_FILE), results);
   await writeFileAtomically(
     join(folder, "report.md"),
     reportText(study, results, illustrations),

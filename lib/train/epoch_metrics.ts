@@ -29,6 +29,17 @@ export interface Progress {
 /** Figures of one epoch that the log and the checkpoints keep. */
 export type EpochFigures = Record<string, number | null>;
 
+/** An epoch that is done and logged. */
+export interface EpochDone {
+  /** Counted from 1. */
+  epoch: number;
+  /** Epochs to train. */
+  epochs: number;
+  figures: EpochFigures;
+  /** Time it took, with scoring. */
+  seconds: number;
+}
+
 /** Progress of a run after the latest of the epoch's steps. */
 export function progressOf(
   reports: readonly StepReport[],

@@ -38,6 +38,7 @@ import {
   valueOf,
 } from "./epoch_choice.ts";
 import {
+  type EpochDone,
   type EpochFigures,
   epochFigures,
   type Progress,
@@ -78,6 +79,8 @@ export interface TrainOptions {
   /** First line of the log: the machine and engine of the run. */
   environment: Record<string, unknown>;
   onProgress?: (progress: Progress) => void;
+  /** Awaited after each epoch, once it is logged. */
+  onEpoch?: (done: EpochDone) => void | Promise<void>;
   /** Awaited before each step: more urgent work goes first. */
   turn?: () => Promise<void>;
   signal?: AbortSignal | undefined;
@@ -217,14 +220,20 @@ class Run {
     this.#calibration = calibration;
     this.#figures = { ...epochFigures(reports), ...figures };
     const best = this.#choose(epoch);
-    const { seconds, cpuSeconds } = clock();
+    const elapsed = clock();
     await this.#log.append({
       type: "epoch",
       epoch,
       ...this.#figures,
       trainSeconds,
-      seconds,
-      cpuSeconds,
+      ...elapsed,
+    });
+    const { config, onEpoch } = this.#options;
+    await onEpoch?.({
+      epoch,
+      epochs: config.training.epochs,
+      figures: this.#figures,
+      seconds: elapsed.seconds,
     });
     if (best) await this.#save(BEST);
     await this.#save(LAST);

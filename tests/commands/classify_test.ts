@@ -313,7 +313,8 @@ Deno.test("classify does not write over what it reads", async () => {
 async function checkHeatmap(path: string): Promise<void> {
   const bytes = await Deno.readFile(join(folder, path));
   const { width, height } = await sharp(bytes).metadata();
-  assert.deepEqual([width, height], [128, 128]);
+  // Enlarged fourfold, with a legend of 36 px below.
+  assert.deepEqual([width, height], [512, 548]);
   const { channels } = await sharp(bytes).stats();
   assert.ok(channels.slice(0, 3).some(({ stdev }) => stdev > 5), "a flat map");
   const text = new TextDecoder("latin1").decode(bytes);

@@ -87,10 +87,12 @@ export async function succeed(
   return result;
 }
 
-/** Lines on stderr, but for the one that names the engine. */
+/** Lines on stderr of every command, or of every training. */
+const USUAL = /^(engine: |(fold \d+ \S+ {2})?epoch \d+\/\d+ {2}|report: )/;
+
+/** Lines on stderr, but for those of the engine, the epochs and the report. */
 export function remarks({ stderr }: Outcome): string[] {
-  return stderr.split("\n")
-    .filter((line) => line !== "" && !line.startsWith("engine: "));
+  return stderr.split("\n").filter((line) => line !== "" && !USUAL.test(line));
 }
 
 /**

@@ -43,7 +43,7 @@ async function logOf(run: string): Promise<LogLine[]> {
 async function traceOf(run: string): Promise<LogLine[]> {
   const lines = await logOf(run);
   return lines.filter(({ type }) => type === "epoch").map((line) => {
-    const { trainSeconds, seconds, cpuSeconds, ...rest } = line;
+    const { trainSeconds, seconds, cpuSeconds, peakBytes: _, ...rest } = line;
     assert.ok((trainSeconds as number) <= (seconds as number));
     assert.ok((cpuSeconds as number) > 0);
     return rest as LogLine;
@@ -112,6 +112,14 @@ Deno.test("train writes its configuration, splits, log and checkpoints", async (
   );
   assert.match(result.stderr, /^peak memory: \d+ MB$/m);
   assert.equal(remarks(result).length, 2);
+  for (const epoch of [1, 2]) {
+    const line = new RegExp(
+      `^epoch ${epoch}/2  loss \\d\\.\\d{3}  accuracy \\d\\.\\d{3}  validation loss .*  \\d+ s$`,
+      "m",
+    );
+    assert.match(result.stderr, line);
+  }
+  assert.match(result.stderr, /^report: run\/report\.html$/m);
 
   const names = (await Array.fromAsync(Deno.readDir(join(folder, "run"))))
     .map(({ name }) => name).sort();
@@ -120,6 +128,7 @@ Deno.test("train writes its configuration, splits, log and checkpoints", async (
     "config.json",
     "last.safetensors",
     "log.jsonl",
+    "report.html",
     "splits.csv",
   ]);
   const config = JSON.parse(
@@ -146,8 +155,10 @@ Deno.test("train writes its configuration, splits, log and checkpoints", async (
   assert.ok((run!.cores as number) >= 1 && (run!.memoryBytes as number) > 0);
   assert.equal(epochs.length, 2);
   for (const [i, line] of epochs.entries()) checkEpoch(line, i + 1);
-  const { type: _, epoch, trainSeconds, seconds, cpuSeconds, ...figures } =
-    epochs[1]!;
+  const { type: _, epoch, ...line } = epochs[1]!;
+  const { trainSeconds, seconds, cpuSeconds, peakBytes: peak, ...figures } =
+    line;
+  assert.ok((peak as number) > 2 ** 20);
   assert.equal(epoch, 2);
   for (const time of [trainSeconds, seconds, cpuSeconds]) {
     assert.ok((time as number) > 0);

@@ -4,14 +4,12 @@
  * (ZOOMIN_REQUIRE_CLIENTS=1) and is ignored elsewhere.
  */
 import assert from "node:assert/strict";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { exists } from "../../lib/files.ts";
+import { output, PYTHON_REQUIRED as REQUIRED, pythonWith } from "../python.ts";
 import { post, serverOfFile } from "../serve/served.ts";
 
-const REQUIRED = Deno.env.get("ZOOMIN_REQUIRE_CLIENTS") === "1";
 const SCRIPT = fileURLToPath(
   new URL("./inference_clients.py", import.meta.url),
 );
@@ -96,29 +94,4 @@ async function assertPrinted(printed: Printed, url: string): Promise<void> {
     ["datatype", "400", "The in"],
     ["model", "404", "There "],
   ]);
-}
-
-/** Python of a virtual environment that has a package; made once. */
-async function pythonWith(requirement: string): Promise<string> {
-  const name = `zoomin-clients-${requirement.replaceAll(/[^\w.]+/g, "-")}`;
-  const folder = join(tmpdir(), name);
-  using lock = await Deno.open(`${folder}.lock`, { create: true, write: true });
-  await lock.lock(true); // another run may be making it
-  const python = join(folder, "bin", "python");
-  const whole = join(folder, "whole");
-  if (!await exists(whole)) {
-    await output("python3", "-m", "venv", "--clear", folder);
-    await output(python, "-m", "pip", "install", "--quiet", requirement);
-    await Deno.writeTextFile(whole, "");
-  }
-  return python;
-}
-
-/** The output of a command, which must succeed. */
-async function output(command: string, ...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args })
-    .output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  assert.ok(success, `${command} ${args.join(" ")}: ${text(stderr)}`);
-  return text(stdout);
 }

@@ -14,6 +14,8 @@ const SECONDS: Record<string, number> = {
   "tests/serve/engine/pool_test.ts": 35,
   "tests/routes/not_ready_test.ts": 25,
   "tests/commands/classify_test.ts": 20,
+  "tests/commands/exports_test.ts": 25,
+  "tests/commands/report_test.ts": 25,
   "tests/train/trainer_test.ts": 20,
   "tests/commands/boxes_test.ts": 20,
   "tests/kernels/conv/webgpu/kernels_test.ts": 19,

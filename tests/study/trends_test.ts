@@ -32,7 +32,7 @@ Deno.test("a chart has a line a method through what is done", () => {
   const rows = [0.5, 1, 0.25].map((mean, i) => row(variants[i]!, mean));
   const charts = trendCharts(study, rows);
   assert.deepEqual(charts.map(({ name }) => name), ["few"]);
-  const lines = [...charts[0]!.svg.matchAll(/<polyline points="(.*?)"/g)]
+  const lines = [...charts[0]!.svg.matchAll(/<polyline .*?points="(.*?)"/g)]
     .map(([, points]) => points);
   assert.deepEqual(lines, [
     "468,217 468,91", // the interval of (10, 0.5)

@@ -152,7 +152,15 @@ async function run(
 async function traceOf(folder: string): Promise<Partial<LogLine>[]> {
   const lines = await readLog(join(folder, "log.jsonl"));
   return lines.filter(({ type }) => type === "epoch").map(
-    ({ trainSeconds: _, seconds: __, cpuSeconds: ___, ...figures }) => figures,
+    (
+      {
+        trainSeconds: _,
+        seconds: __,
+        cpuSeconds: ___,
+        peakBytes: ____,
+        ...figures
+      },
+    ) => figures,
   );
 }
 

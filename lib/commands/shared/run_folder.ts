@@ -10,14 +10,14 @@ import { DataError, UsageError } from "../../errors.ts";
 import { exists, spelled } from "../../files.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import { LAST } from "../../model/checkpoint.ts";
-import { type Config, isRecord } from "../../model/config.ts";
+import type { Config } from "../../model/config.ts";
+import { configChanges, same } from "../../model/config_changes.ts";
 import { CONFIG_FILE, SPLITS_FILE } from "../../train/runs/run_data.ts";
+import { CROSSVAL_FILE } from "../../train/runs/crossval.ts";
 import { foregroundFile, LOG_FILE, readLog } from "../../train/run_log.ts";
 import { type BoxChoice, boxFlags } from "./boxes.ts";
 import { readConfig } from "./config_flags.ts";
 
-export const FOLDS_FILE = "folds.csv";
-export const CROSSVAL_FILE = "crossval.json";
 /** Features of frozen networks, which folds share. */
 export const FEATURES_FOLDER = "features";
 
@@ -152,23 +152,9 @@ export async function changedTraining(
   { training }: Config,
 ): Promise<string[]> {
   const stored = await readConfig(join(folder, CONFIG_FILE));
-  return [...changes("training", stored.training, training)];
-}
-
-/** Differences of two values, by the path of keys. */
-function* changes(
-  path: string,
-  before: unknown,
-  after: unknown,
-): Generator<string> {
-  if (same(before, after)) return;
-  if (!isRecord(before) || !isRecord(after)) {
-    yield `${path} ${JSON.stringify(before)} -> ${JSON.stringify(after)}`;
-    return;
-  }
-  for (const key of Object.keys(after)) {
-    yield* changes(`${path}.${key}`, before[key] ?? null, after[key]);
-  }
+  return [...configChanges(stored.training, training, "training")].map((
+    { key, before, after },
+  ) => `${key} ${JSON.stringify(before)} -> ${JSON.stringify(after)}`);
 }
 
 /**
@@ -202,9 +188,4 @@ export async function crossValidationStarted(
       changed.join(" and ")
     }: give those it was started with, or another --out`,
   );
-}
-
-/** True if two values have the same JSON. */
-export function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -1,27 +1,51 @@
 /**
- * Progress and remarks of commands, on stderr only; progress only on a
- * terminal.
+ * Progress and remarks of commands, on stderr only.
  *
  * @module
  */
 import { count } from "../../data/table.ts";
 import { type Engine, startEngine } from "../../engine/select.ts";
 import type { BackendChoice } from "../../engine/select.ts";
+import { duration } from "../../words.ts";
+
+export { duration, figure, megabytes } from "../../words.ts";
 
 const encoder = new TextEncoder();
 const CLEAR_LINE = "\r\x1b[2K";
 
-/** A status line that is rewritten in place, on a terminal only. */
-export class ProgressLine {
-  readonly #shown = Deno.stderr.isTerminal();
-  #open = false;
+// Between two lines of a log file, if no step of the work has a line of its own.
+const LOG_MS = 60_000;
 
+/** A status line, rewritten in place; in a log file, a line from time to time. */
+export class ProgressLine {
+  readonly #isTerminal = Deno.stderr.isTerminal();
+  #open = false;
+  readonly #started = performance.now();
+  #logged = this.#started;
+
+  /** Shows `text`; where nothing can be rewritten, once a minute. */
   show(text: string): void {
-    if (!this.#shown) return;
+    if (!this.#isTerminal) {
+      if (performance.now() - this.#logged >= LOG_MS) this.note(text);
+      return;
+    }
     const { columns } = Deno.consoleSize();
     const most = columns > 0 ? columns - 1 : text.length; // 0: unknown
     Deno.stderr.writeSync(encoder.encode(CLEAR_LINE + text.slice(0, most)));
     this.#open = true;
+  }
+
+  /** Shows the number of steps done, their rate, and the time left. */
+  count(done: number, total: number, unit: string): void {
+    const seconds = (performance.now() - this.#started) / 1000;
+    this.show(countText(done, total, { unit, seconds }));
+  }
+
+  /** Prints a line of a log file; nothing on a terminal, which has the status. */
+  note(text: string): void {
+    if (this.#isTerminal) return;
+    console.error(text);
+    this.#logged = performance.now();
   }
 
   /** Clears the line, so that other output starts at its beginning. */
@@ -31,31 +55,38 @@ export class ProgressLine {
   }
 }
 
+/** Steps done of all, their rate, and the time left at this rate. */
+export function countText(
+  done: number,
+  total: number,
+  { unit, seconds }: { unit: string; seconds: number },
+): string {
+  const steps = `${done}/${total} ${unit}`;
+  if (done === 0 || seconds <= 0) return steps;
+  const rate = done / seconds;
+  const left = duration((total - done) / rate);
+  return `${steps}  ${rate.toPrecision(3)} ${unit}/s  ${left} left`;
+}
+
+/** Characters in a line of stdout; no bound if it is no terminal. */
+export function lineWidth(): number {
+  if (!Deno.stdout.isTerminal()) return Infinity;
+  const { columns } = Deno.consoleSize();
+  return columns > 0 ? columns : Infinity; // 0: unknown
+}
+
+/** A heading of stdout: bold on a terminal, unless NO_COLOR is set. */
+export function heading(text: string): string {
+  return Deno.stdout.isTerminal() && !Deno.noColor
+    ? `\x1b[1m${text}\x1b[22m`
+    : text;
+}
+
 /** Starts the engine and prints its name and the reason for the choice. */
 export async function announceEngine(backend: BackendChoice): Promise<Engine> {
   const engine = await startEngine(backend);
   console.error(`engine: ${engine.reason}`);
   return engine;
-}
-
-/** Formats seconds for people: 42 s, 3 min 05 s, 1 h 02 min. */
-export function duration(seconds: number): string {
-  const whole = Math.round(seconds);
-  const minutes = Math.floor(whole / 60), hours = Math.floor(minutes / 60);
-  const two = (value: number) => String(value).padStart(2, "0");
-  if (hours > 0) return `${hours} h ${two(minutes % 60)} min`;
-  if (minutes > 0) return `${minutes} min ${two(whole % 60)} s`;
-  return `${whole} s`;
-}
-
-/** Formats bytes for people. */
-export function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1e6)} MB`;
-}
-
-/** Formats a figure with three decimals; "-" if undefined. */
-export function figure(value: number | null | undefined): string {
-  return value === null || value === undefined ? "-" : value.toFixed(3);
 }
 
 /**

@@ -10,7 +10,7 @@ import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
 import type { Protocol } from "../../train/runs/crossval.ts";
-import type { Progress } from "../../train/epoch_metrics.ts";
+import type { EpochDone, Progress } from "../../train/epoch_metrics.ts";
 import type { BoxOptions } from "../../train/boxes.ts";
 import type { BoxChoice } from "./boxes.ts";
 import { duration, figure } from "./terminal.ts";
@@ -34,6 +34,8 @@ export interface TrainArguments {
   boxes: BoxChoice | undefined;
   /** Folder of frozen features; not kept if omitted. */
   featureCache: string | undefined;
+  /** Folder of TensorBoard's event files; none if omitted. */
+  tensorboard: string | undefined;
   /**
    * Bound on tensors and caches; if omitted the default, plus a large image
    * cache.
@@ -90,4 +92,31 @@ export function progressText(p: Progress): string {
   }  accuracy ${figure(p.accuracy)}  ${
     p.imagesPerSecond.toFixed(1)
   } images/s  ${duration(p.secondsLeft)} left`;
+}
+
+/** A whole epoch in one line, for a log file. */
+export function epochText(
+  { epoch, epochs, figures, seconds }: EpochDone,
+): string {
+  const known = EPOCH_WORDS.filter(([key]) => figures[key] !== undefined)
+    .map(([key, name]) => `${name} ${figure(figures[key])}`);
+  return [`epoch ${epoch}/${epochs}`, ...known, duration(seconds)].join("  ");
+}
+
+const EPOCH_WORDS = [
+  ["loss", "loss"],
+  ["accuracy", "accuracy"],
+  ["validationLoss", "validation loss"],
+  ["validationAccuracy", "accuracy"],
+  ["validationAuc", "AUC"],
+  ["testAccuracy", "test accuracy"],
+  ["testAuc", "AUC"],
+  ["teacherValidationLoss", "validation loss"],
+  ["teacherValidationAccuracy", "accuracy"],
+  ["teacherValidationAuc", "AUC"],
+] as const;
+
+/** True of a line of {@linkcode epochText}, alone or after its fold. */
+export function isEpochText(text: string): boolean {
+  return /^(fold \d+ \S+ {2})?epoch \d+\/\d+ /.test(text);
 }

@@ -12,7 +12,9 @@ import {
 } from "../../image/geometry.ts";
 import type { Pixels } from "../../image/pyramid.ts";
 import { quantile } from "../bootstrap.ts";
+import { BLACK, type Colour, drawFrame } from "./canvas.ts";
 import type { HeatKind, Heatmap } from "./heatmap.ts";
+import { VIRIDIS } from "./viridis.ts";
 
 /**
  * The scale of the colours: linear between two percentiles of the heat map,
@@ -32,6 +34,8 @@ export interface HeatScale {
 export interface RenderedHeatmap {
   pixels: Pixels;
   scale: HeatScale;
+  /** Sub-tiles that are framed. */
+  framed: number;
 }
 
 const LOW_PERCENTILE = 1;
@@ -40,31 +44,11 @@ const HIGH_PERCENTILE = 99.5; // objects are tiny: 1 % of the image is a lot
 const MIN_CONTRAST = 1e-5;
 const MAX_OPACITY = 0.7; // of the hottest colour: the tissue stays visible
 
-/**
- * "viridis" of matplotlib 3.11 at 16 even steps:
- * `matplotlib.colormaps["viridis"](range(0, 256, 17), bytes=True)[:, :3]`
- */
-const VIRIDIS: readonly (readonly [number, number, number])[] = [
-  [68, 1, 84],
-  [72, 25, 107],
-  [70, 47, 124],
-  [64, 67, 135],
-  [56, 86, 139],
-  [48, 103, 141],
-  [41, 120, 142],
-  [35, 136, 141],
-  [30, 152, 138],
-  [34, 167, 132],
-  [53, 183, 120],
-  [83, 197, 103],
-  [121, 209, 81],
-  [165, 218, 53],
-  [210, 225, 27],
-  [253, 231, 36],
-];
-// A white line within a black one shows on any background.
-const OUTLINE_LIGHT = [255, 255, 255] as const;
-const OUTLINE_DARK = [0, 0, 0] as const;
+// Thickness of the frame of the heaviest sub-tile, share of the picture's side.
+const MAX_FRAME = 1 / 256;
+// Sub-tiles of less than this share of the largest weight are not framed: their
+// frames would hide the others.
+const MIN_FRAME_SHARE = 1 / 4;
 
 /**
  * The scale that shows `heat` best: from its 1st to its 99.5th percentile, or
@@ -102,28 +86,76 @@ export function describeScale(
 }
 
 /**
- * Lays the heat over a picture of the image and outlines the sub-tiles that
- * were read at full resolution. The hotter, the more opaque.
+ * Lays the heat over a picture of the image and frames the heaviest of the
+ * sub-tiles that were read at full resolution: the heavier, the thicker and
+ * brighter. The hotter a pixel, the more opaque its colour.
  *
  * @param background the whole image, at any resolution.
  * @param subTiles level-0 px.
+ * @param size of the picture; that of the heat map if omitted.
  */
 export function renderHeatmap(
   heat: Heatmap,
   background: Pixels,
-  subTiles: readonly Region[],
+  subTiles: readonly WeighedRegion[],
+  size: Size = heat,
 ): RenderedHeatmap {
   const scale = heatScale(heat);
-  const pixels = resized(background, heat);
+  const pixels = resized(background, size);
   const range = isFlat(scale.low, scale.high) ? 0 : scale.high - scale.low;
-  heat.values.forEach((value, i) => {
-    const intensity = range === 0 ? 0 : clamp01((value - scale.low) / range);
-    blend(pixels.data, 4 * i, intensity);
-  });
-  for (const subTile of subTiles) {
-    outlineSubTile(pixels, rescaledRegion(subTile, heat.image, heat));
+  if (range > 0) {
+    forEachValue(heat, pixels, (value, at) => {
+      blend(pixels.data, at, clamp01((value - scale.low) / range));
+    });
   }
-  return { pixels, scale };
+  const largest = Math.max(...subTiles.map(({ weight }) => weight));
+  const framed = subTiles
+    .filter(({ weight }) => weight >= MIN_FRAME_SHARE * largest)
+    .sort((a, b) => a.weight - b.weight); // the heaviest on top
+  for (const { weight, ...region } of framed) {
+    const share = largest > 0 ? weight / largest : 1;
+    frameSubTile(pixels, rescaledRegion(region, heat.image, pixels), share);
+  }
+  return { pixels, scale, framed: framed.length };
+}
+
+/** A region and its weight. */
+type WeighedRegion = Region & { weight: number };
+
+/** Calls `use` with the value at each pixel and the pixel's first byte. */
+function forEachValue(
+  { values, width, height }: Heatmap,
+  pixels: Size,
+  use: (value: number, at: number) => void,
+): void {
+  const columns = neighbours(width, pixels.width);
+  const rows = neighbours(height, pixels.height);
+  let at = 0;
+  for (const { below: top, share: down } of rows) {
+    const first = top * width, second = Math.min(top + 1, height - 1) * width;
+    for (const { below: left, share } of columns) {
+      const right = Math.min(left + 1, width - 1);
+      const upper = values[first + left]! * (1 - share) +
+        values[first + right]! * share;
+      const lower = values[second + left]! * (1 - share) +
+        values[second + right]! * share;
+      use(upper * (1 - down) + lower * down, at);
+      at += 4;
+    }
+  }
+}
+
+/** For the centre of each of `count` pixels, the value before it of `extent`. */
+function neighbours(
+  extent: number,
+  count: number,
+): { below: number; share: number }[] {
+  return Array.from({ length: count }, (_, i) => {
+    const place = (i + 0.5) / count * extent - 0.5;
+    const within = Math.min(Math.max(place, 0), extent - 1);
+    const below = Math.floor(within);
+    return { below, share: within - below };
+  });
 }
 
 /**
@@ -162,6 +194,9 @@ function latin1(text: string): Uint8Array {
 
 /** `source` at another size: each pixel the mean of the pixels it touches. */
 function resized(source: Pixels, { width, height }: Size): Pixels {
+  if (source.width === width && source.height === height) {
+    return { data: source.data.slice(), width, height };
+  }
   const data = new Uint8Array(width * height * 4);
   const columns = touched(width, source.width);
   for (const [row, [top, bottom]] of touched(height, source.height).entries()) {
@@ -190,66 +225,51 @@ function touched(count: number, extent: number): [number, number][] {
   ]);
 }
 
-/** Mixes the colour of `intensity` into the pixel at byte `at`. */
-function blend(data: Uint8Array, at: number, intensity: number): void {
+/** The colour of an intensity in [0, 1], whole numbers. */
+export function heatColour(intensity: number): Colour {
+  const [red, green, blue] = viridis(intensity);
+  return [Math.round(red), Math.round(green), Math.round(blue)];
+}
+
+function viridis(intensity: number): Colour {
   const place = intensity * (VIRIDIS.length - 1);
   const below = Math.min(Math.floor(place), VIRIDIS.length - 2);
+  const from = VIRIDIS[below]!, to = VIRIDIS[below + 1]!;
+  const mixed = (c: 0 | 1 | 2) => from[c] + (place - below) * (to[c] - from[c]);
+  return [mixed(0), mixed(1), mixed(2)];
+}
+
+/** Mixes the colour of `intensity` into the pixel at byte `at`. */
+function blend(data: Uint8Array, at: number, intensity: number): void {
+  const colour = viridis(intensity);
   // Attention is peaked: linear opacity would show its few peaks alone.
   const opacity = MAX_OPACITY * Math.sqrt(intensity);
   for (let c = 0; c < 3; c++) {
-    const from = VIRIDIS[below]![c]!, to = VIRIDIS[below + 1]![c]!;
-    const colour = from + (place - below) * (to - from);
     data[at + c] = Math.round(
-      data[at + c]! + opacity * (colour - data[at + c]!),
+      data[at + c]! + opacity * (colour[c]! - data[at + c]!),
     );
   }
 }
 
-/** Draws a frame around `region`, which may be smaller than a pixel. */
-function outlineSubTile(pixels: Pixels, region: Region): void {
+/**
+ * Frames a region, which may be smaller than a pixel, within a black line that
+ * shows on any background.
+ */
+function frameSubTile(pixels: Pixels, region: Region, share: number): void {
   const left = Math.floor(region.x), top = Math.floor(region.y);
-  const right = Math.ceil(region.x + region.width);
-  const bottom = Math.ceil(region.y + region.height);
-  for (
-    const [margin, colour] of [
-      [2, OUTLINE_DARK],
-      [1, OUTLINE_LIGHT],
-    ] as const
-  ) {
-    drawFrame(pixels, {
-      x: left - margin,
-      y: top - margin,
-      width: right - left + 2 * margin,
-      height: bottom - top + 2 * margin,
-    }, colour);
-  }
-}
-
-/** Colours the outermost pixels of `frame`; those outside the picture are not. */
-function drawFrame(
-  pixels: Pixels,
-  frame: Region,
-  colour: readonly [number, number, number],
-): void {
-  const right = frame.x + frame.width - 1, bottom = frame.y + frame.height - 1;
-  for (let x = frame.x; x <= right; x++) {
-    setPixel(pixels, x, frame.y, colour);
-    setPixel(pixels, x, bottom, colour);
-  }
-  for (let y = frame.y; y <= bottom; y++) {
-    setPixel(pixels, frame.x, y, colour);
-    setPixel(pixels, right, y, colour);
-  }
-}
-
-function setPixel(
-  { data, width, height }: Pixels,
-  x: number,
-  y: number,
-  colour: readonly [number, number, number],
-): void {
-  if (x < 0 || y < 0 || x >= width || y >= height) return;
-  data.set(colour, (y * width + x) * 4);
+  const whole = {
+    x: left,
+    y: top,
+    width: Math.ceil(region.x + region.width) - left,
+    height: Math.ceil(region.y + region.height) - top,
+  };
+  const most = Math.max(pixels.width, pixels.height) * MAX_FRAME;
+  const thickness = Math.max(1, Math.round(most * share));
+  const outline = Math.max(1, Math.round(most / 4));
+  const colour = heatColour(share);
+  const black = { colour: BLACK, thickness: thickness + outline };
+  drawFrame(pixels, whole, black);
+  drawFrame(pixels, whole, { colour, thickness });
 }
 
 function clamp01(value: number): number {

@@ -38,6 +38,7 @@ const MODEL_TYPE = 1024;
 const RASTER_TYPE = 1025;
 const GEOGRAPHIC = 2048;
 const PROJECTED = 3072;
+const PIXEL_IS_AREA = 1;
 const PIXEL_IS_POINT = 2;
 
 // The system, the projection, its method and its unit of length: a file without
@@ -157,6 +158,51 @@ async function isNoDataKept(directory: TiffDirectory): Promise<boolean> {
   const bits = await directory.number(TAG.bitsPerSample, 1);
   const text = (await directory.text(TAG.noData)).trim();
   return bits === 8 && /^\d{1,3}(\.0*)?$/.test(text) && Number(text) < 256;
+}
+
+// Entries of the coordinate system alone, without the places of pixels.
+const SYSTEM_TAGS: readonly number[] = [
+  TAG.geoKeys,
+  TAG.geoDoubles,
+  TAG.geoTexts,
+];
+
+/**
+ * Entries for a raster of another resolution over the same image, pixel corner
+ * on pixel corner; none if the image has no georeference.
+ *
+ * @param scale level-0 px per px of the raster, across and down.
+ */
+export function scaledGeoTags(
+  { georeference, geoTags = [] }: Pick<ImageFacts, "georeference" | "geoTags">,
+  scale: readonly [across: number, down: number],
+): GeoTag[] {
+  if (!georeference) return [];
+  const [a, b, c, d, e, f] = georeference.transform;
+  const [across, down] = scale;
+  const rows = [
+    [a * across, b * down, 0, c],
+    [d * across, e * down, 0, f],
+    [0, 0, 0, 0],
+    [0, 0, 0, 1],
+  ];
+  const system = geoTags.filter(({ tag }) => SYSTEM_TAGS.includes(tag));
+  return [
+    { tag: TAG.modelTransformation, values: rows.flat() },
+    ...system.map(({ tag, values }) => ({
+      tag,
+      values: tag === TAG.geoKeys ? ofCorners(values) : values,
+    })),
+  ];
+}
+
+/** Geo keys whose coordinates are those of pixels' corners, as we give them. */
+function ofCorners(keys: readonly number[]): number[] {
+  const changed = [...keys];
+  for (let i = 4; i + 3 < changed.length; i += 4) {
+    if (changed[i] === RASTER_TYPE) changed[i + 3] = PIXEL_IS_AREA;
+  }
+  return changed;
 }
 
 /** The entries as a directory holds them. */

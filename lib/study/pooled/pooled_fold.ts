@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { PREDICTIONS_FILE } from "../../eval/records.ts";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { foldSplit, makeFolds } from "../../data/folds.ts";
@@ -79,7 +80,7 @@ export async function pooledFold(
     const folder = foldFolder(options.folder, task);
     await Deno.mkdir(folder, { recursive: true });
     await writeFileAtomically(
-      join(folder, "predictions.csv"),
+      join(folder, PREDICTIONS_FILE),
       predictionTable(images, classes),
     );
   } finally {

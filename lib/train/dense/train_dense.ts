@@ -33,7 +33,7 @@ import { disposeModel } from "../../model/frozen.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
 import { openScored, scoredEpoch } from "../epoch_choice.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
-import { startClock } from "../clock.ts";
+import { type Elapsed, startClock } from "../clock.ts";
 import { annotatedCount } from "../boxes.ts";
 import { LOG_FILE, RunLog } from "../run_log.ts";
 import {
@@ -303,7 +303,13 @@ class DenseRun {
           scored,
         ),
       };
-      await this.#append("epoch", { epoch, ...this.#figures });
+      const { seconds } = await this.#append("epoch", {
+        epoch,
+        ...this.#figures,
+      });
+      const { config, onEpoch } = this.#options;
+      const { epochs } = config.training;
+      await onEpoch?.({ epoch, epochs, figures: this.#figures, seconds });
     }
     const head = meanHead(heads.map(({ head }) => head));
     assign(parameters, "g/project/weight", projection.weight);
@@ -470,10 +476,11 @@ class DenseRun {
   async #append(
     type: "epoch" | "result",
     figures: Record<string, unknown>,
-  ): Promise<void> {
-    const { seconds, cpuSeconds } = this.#elapsed();
+  ): Promise<Elapsed> {
+    const elapsed = this.#elapsed();
     this.#elapsed = startClock();
-    await this.#log.append({ type, ...figures, seconds, cpuSeconds });
+    await this.#log.append({ type, ...figures, ...elapsed });
+    return elapsed;
   }
 
   /** Lets signals, messages and more urgent work in: plain loops block them. */

@@ -26,9 +26,9 @@ import {
   type EvaluationReport,
   evaluationReport,
   labelReport,
-  predictionTable,
 } from "../../eval/report.ts";
-import { exists, writeFileAtomically, writeJson } from "../../files.ts";
+import { writePredictions } from "../../eval/records.ts";
+import { exists, writeJson } from "../../files.ts";
 import { LAST, readCheckpoint } from "../../model/checkpoint.ts";
 import type { Config } from "../../model/config.ts";
 import type { Model } from "../../model/model.ts";
@@ -51,7 +51,12 @@ import { trainAsConfigured, type TrainingOptions } from "./training.ts";
 /** The protocols, in the order in which they are run. */
 export const PROTOCOLS = ["best-epoch", "held-out"] as const;
 
-const RESULT_FILE = "result.json";
+/** Images of a cross-validation with their folds, in its folder. */
+export const FOLDS_FILE = "folds.csv";
+/** Its settings and results. */
+export const CROSSVAL_FILE = "crossval.json";
+/** The result of a fold, in its folder. */
+export const RESULT_FILE = "result.json";
 
 /** Name of a protocol. */
 export type Protocol = (typeof PROTOCOLS)[number];
@@ -84,6 +89,21 @@ export interface ProtocolSummary {
   /** Share of drawn sub-tiles that hit an object, and the share by chance. */
   hitRate: MeanInterval;
   chanceHitRate: MeanInterval;
+}
+
+/** A cross-validation, as {@linkcode CROSSVAL_FILE} records it. */
+export interface CrossValidationRecord {
+  seed: number;
+  config: Config;
+  /** Machine and engine of the latest call. */
+  environment: Record<string, unknown>;
+  /** File of the foreground, if one was given. */
+  foreground: string | null;
+  /** Annotations that are trained on. */
+  boxes: unknown;
+  summaries: readonly ProtocolSummary[];
+  /** Folds that are done. */
+  results: readonly FoldResult[];
 }
 
 /** One cell of a cross-validation. */
@@ -200,10 +220,7 @@ export async function runFold(
     }),
     ...(teacher && { teacher }),
   };
-  await writeFileAtomically(
-    join(folder, "predictions.csv"),
-    predictionTable(evaluation.images, classes),
-  );
+  await writePredictions(folder, evaluation.images, classes);
   await writeJson(join(folder, RESULT_FILE), result);
   return result;
 }

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { environment } from "../../engine/environment.ts";
 import type { Engine } from "../../engine/select.ts";
 import { imageCache } from "../../image/image_cache.ts";
@@ -12,7 +13,7 @@ import type { OpenOptions } from "../../image/open.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
 import { boxesRecord, checkBoxes } from "../boxes.ts";
-import type { Progress } from "../epoch_metrics.ts";
+import type { EpochDone, Progress } from "../epoch_metrics.ts";
 import { runData, type RunDataOptions } from "./run_data.ts";
 import { foregroundFile } from "../run_log.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
@@ -35,6 +36,8 @@ export interface TrainRunOptions extends RunDataOptions {
   onStart?: (data: TrainingData) => void;
   /** Called after each step. */
   onProgress?: (progress: Progress) => void;
+  /** Awaited after each epoch, once it is logged. */
+  onEpoch?: (done: EpochDone) => void | Promise<void>;
   /** Awaited before each step: more urgent work goes first. */
   turn?: () => Promise<void>;
   /** Stops the training; `resume` continues it after its last whole epoch. */
@@ -90,6 +93,7 @@ export async function trainRun(
         cache,
         environment: {
           ...environment(engine),
+          data: resolve(options.manifest.path),
           foreground: foregroundFile(options.foreground),
           ...boxesRecord(boxes),
         },

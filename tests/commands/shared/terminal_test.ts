@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import {
+  countText,
   duration,
   figure,
   INTERRUPTED,
   interruptSignal,
+  ProgressLine,
 } from "../../../lib/commands/shared/terminal.ts";
 import { Clock } from "../../clock.ts";
 
@@ -29,6 +31,45 @@ Deno.test("figures have three digits, and a dash where they are undefined", () =
   assert.equal(figure(-0.5), "-0.500");
   assert.equal(figure(null), "-");
   assert.equal(figure(undefined), "-");
+});
+
+Deno.test("countText has the rate and the time left, once there is a rate", () => {
+  const unit = "images";
+  assert.equal(countText(0, 9, { unit, seconds: 0 }), "0/9 images");
+  assert.equal(
+    countText(50, 200, { unit, seconds: 4 }),
+    "50/200 images  12.5 images/s  12 s left",
+  );
+});
+
+/** What is printed on stderr by console.error meanwhile. */
+function printed(work: () => void): string[] {
+  const { error } = console;
+  const lines: string[] = [];
+  console.error = (line) => void lines.push(line);
+  try {
+    work();
+    return lines;
+  } finally {
+    console.error = error;
+  }
+}
+
+Deno.test("in a log file progress is a line a minute, and one a note", {
+  ignore: Deno.stderr.isTerminal(),
+}, async () => {
+  using clock = new Clock();
+  const line = new ProgressLine();
+  assert.deepEqual(printed(() => line.show("a")), []);
+  await clock.pass(59_000);
+  assert.deepEqual(printed(() => line.show("b")), []);
+  await clock.pass(1_000);
+  assert.deepEqual(printed(() => line.show("c")), ["c"]);
+  await clock.pass(50_000);
+  assert.deepEqual(printed(() => line.note("epoch 1")), ["epoch 1"]);
+  await clock.pass(50_000);
+  // The note has just said where the work is.
+  assert.deepEqual(printed(() => line.show("d")), []);
 });
 
 /** Runs `test` with the handlers of signals by name, and the codes of exits. */

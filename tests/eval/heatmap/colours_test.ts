@@ -70,15 +70,53 @@ Deno.test("a sub-tile is framed just outside its pixels, and clipped", () => {
     downsample: 10,
   };
   const { pixels } = renderHeatmap(heat, grey({ width: 20, height: 20 }), [
-    { x: 50, y: 80, width: 30, height: 20 }, // px 5-7, 8-9 of the map
-    { x: -5, y: 195, width: 10, height: 10 },
+    { x: 50, y: 80, width: 30, height: 20, weight: 0.5 }, // px 5-7, 8-9
+    { x: -5, y: 195, width: 10, height: 10, weight: 0.5 },
   ]);
-  const white = [255, 255, 255], black = [0, 0, 0], kept = [100, 100, 100];
+  const bright = [253, 231, 36], black = [0, 0, 0], kept = [100, 100, 100];
   const row = [3, 4, 5, 7, 8, 9].map((x) => rgb(pixels, x, 8));
-  assert.deepEqual(row, [black, white, kept, kept, white, black]);
+  assert.deepEqual(row, [black, bright, kept, kept, bright, black]);
   const column = [6, 7, 8, 9, 10, 11].map((y) => rgb(pixels, 6, y));
-  assert.deepEqual(column, [black, white, kept, kept, white, black]);
+  assert.deepEqual(column, [black, bright, kept, kept, bright, black]);
   assert.deepEqual(rgb(pixels, 0, 19), kept);
+});
+
+Deno.test("frames are as thick and bright as their weight; light ones are left out", () => {
+  const size = { width: 1024, height: 1024 };
+  const heat = fake(new Float32Array(1024 * 1024), size);
+  const at = (x: number, weight: number) => ({
+    x,
+    y: 500,
+    width: 40,
+    height: 40,
+    weight,
+  });
+  const { pixels, framed } = renderHeatmap(heat, grey(size), [
+    at(100, 0.8),
+    at(300, 0.4),
+    at(500, 0.19), // less than a quarter of the largest
+  ]);
+  assert.equal(framed, 2);
+  const colours = (from: number) =>
+    Array.from({ length: 6 }, (_, i) => rgb(pixels, from - 1 - i, 520).join());
+  const black = "0,0,0", kept = "100,100,100";
+  const bright = "253,231,36", half = "33,144,140";
+  assert.deepEqual(colours(100), [bright, bright, bright, bright, black, kept]);
+  assert.deepEqual(colours(300).slice(0, 4), [half, half, black, kept]);
+  assert.deepEqual(colours(500), new Array(6).fill(kept));
+});
+
+Deno.test("a larger picture has the heat between its values", () => {
+  const heat = fake(Float32Array.of(0, 1), { width: 2, height: 1 });
+  const { pixels } = renderHeatmap(heat, grey({ width: 1, height: 1 }), [], {
+    width: 8,
+    height: 4,
+  });
+  assert.deepEqual([pixels.width, pixels.height], [8, 4]);
+  const reds = Array.from({ length: 8 }, (_, x) => rgb(pixels, x, 2)[2]);
+  assert.equal(reds[0], 100); // cold: as it was
+  assert.equal(reds[7], 55); // the last colour
+  assert.ok(new Set(reds).size >= 5, `${reds}`);
 });
 
 Deno.test("withPngText adds a chunk that decoders read, and keeps the pixels", async () => {

@@ -34,6 +34,14 @@ export async function encodeBlock(
     .toBuffer();
 }
 
+/** The bytes of a block of floats, deflated. */
+export async function encodeFloats(block: Float32Array): Promise<Uint8Array> {
+  const bytes = new Uint8Array(block.length * 4);
+  const view = new DataView(bytes.buffer);
+  block.forEach((value, i) => view.setFloat32(4 * i, value, true));
+  return await deflated(bytes, { level: DEFLATE_LEVEL });
+}
+
 /** Subtracts from each sample the one on its left: TIFF's predictor 2. */
 function differences({ data, width, height }: Rgb): Uint8Array {
   const out = new Uint8Array(data); // wraps around, as the format requires

@@ -28,6 +28,10 @@ export interface TiffLayout {
   /** Width and height of a block, px; a multiple of 16. */
   blockSize: number;
   compression: BlockCompression;
+  /** RGB of 8 bits, or one float of 32 bits a pixel; RGB if omitted. */
+  samples?: "rgb" | "float";
+  /** What it is, beside its micrometres per px. */
+  title?: string;
   /** Micrometres per level-0 px. */
   mpp?: number;
   /** GeoTIFF entries of level 0. */
@@ -211,11 +215,12 @@ const RESOLUTION_STEPS = 1000;
 
 /** The entries of a level's directory, except its tables. */
 function pageFields(
-  { levels, blockSize, compression, mpp, geoTags = [] }: TiffLayout,
+  { levels, blockSize, compression, mpp, geoTags = [], ...layout }: TiffLayout,
   level: number,
 ): Field[] {
   const { width, height } = levels[level]!;
   const isJpeg = compression.kind === "jpeg";
+  const isFloat = layout.samples === "float";
   const short = (tag: number, ...values: number[]): Field => ({
     tag,
     type: TYPE.short,
@@ -230,15 +235,19 @@ function pageFields(
     long(254, level === 0 ? 0 : 1), // NewSubfileType: 1 a smaller version
     long(256, width),
     long(257, height),
-    short(258, 8, 8, 8), // bits a sample
+    isFloat ? short(258, 32) : short(258, 8, 8, 8), // bits a sample
     short(259, isJpeg ? 7 : 8), // compression: JPEG or deflate
-    short(262, isJpeg ? 6 : 2), // photometric: YCbCr or RGB
-    short(277, 3), // samples a pixel
+    short(262, isFloat ? 1 : isJpeg ? 6 : 2), // grey, YCbCr or RGB
+    short(277, isFloat ? 1 : 3), // samples a pixel
     short(284, 1), // samples stand side by side
-    isJpeg ? short(530, 2, 2) : short(317, 2), // 4:2:0, or differences
+    ...isFloat
+      ? [short(339, 3)] // sample format: IEEE floating point
+      : [isJpeg ? short(530, 2, 2) : short(317, 2)], // 4:2:0, or differences
     long(322, blockSize),
     long(323, blockSize),
-    ...level === 0 ? [text(270, description(mpp)), ...geoFields(geoTags)] : [],
+    ...level === 0
+      ? [text(270, description(layout.title, mpp)), ...geoFields(geoTags)]
+      : [],
     ...mpp === undefined
       ? []
       : resolution(MICROMETRES_PER_CM / (mpp * levels[0]!.width / width)),
@@ -246,8 +255,11 @@ function pageFields(
 }
 
 /** Description with the um per px that slide readers look for. */
-function description(mpp: number | undefined): string {
-  return mpp === undefined ? "zoomin pyramid" : `zoomin pyramid|MPP = ${mpp}`;
+function description(
+  title = "zoomin pyramid",
+  mpp: number | undefined,
+): string {
+  return mpp === undefined ? title : `${title}|MPP = ${mpp}`;
 }
 
 function text(tag: number, value: string): Field {

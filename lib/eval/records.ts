@@ -1,0 +1,80 @@
+/**
+ * The files of an evaluation, from which a report is made.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { writeFileAtomically, writeJson } from "../files.ts";
+import type { Size } from "../image/geometry.ts";
+import type { Calibration } from "../model/calibration.ts";
+import type { EvaluatedImage } from "./evaluate.ts";
+import type { PredictedSubTile } from "./predict.ts";
+import { type EvaluationReport, predictionTable } from "./report.ts";
+
+/** Figures of an evaluation by `eval`. */
+export const EVALUATION_FILE = "evaluation.json";
+/** A table with one classified image a line. */
+export const PREDICTIONS_FILE = "predictions.csv";
+/** Where the network looked, by image of the table, in its order. */
+export const CASES_FILE = "cases.json";
+
+/** Sub-tiles kept an image: those of most weight. */
+export const CASE_SUB_TILES = 5;
+
+/** An image, and the sub-tiles of most weight. */
+export interface RecordedCase {
+  /** Absolute path, or URL. */
+  path: string;
+  /** The patient, if images are grouped. */
+  group?: string;
+  /** Level-0 px. */
+  size: Size;
+  /** Heaviest first; level-0 px. */
+  subTiles: PredictedSubTile[];
+}
+
+/** An evaluation, as `eval` records it. */
+export interface EvaluationRecord {
+  /** SHA-256 of the checkpoint. */
+  checkpoint: string;
+  /** The manifest. */
+  data: string;
+  /** Side of its split, or `all`. */
+  split: string;
+  /** Sub-tiles drawn an image. */
+  samples: number;
+  seed: number;
+  calibration: Calibration | null;
+  /** Machine and engine. */
+  environment: Record<string, unknown>;
+  seconds: number;
+  cpuSeconds: number;
+  /** Peak memory of the process, bytes. */
+  peakBytes: number;
+  report: EvaluationReport;
+}
+
+/** Writes the table of the predictions, and the heaviest sub-tiles. */
+export async function writePredictions(
+  folder: string,
+  images: readonly EvaluatedImage[],
+  classes: readonly string[],
+): Promise<void> {
+  await writeFileAtomically(
+    join(folder, PREDICTIONS_FILE),
+    predictionTable(images, classes),
+  );
+  await writeJson(join(folder, CASES_FILE), images.map(caseOf));
+}
+
+function caseOf({ entry, classification }: EvaluatedImage): RecordedCase {
+  const { path, group } = entry;
+  const { image: { width, height }, subTiles } = classification;
+  return {
+    path,
+    ...(group !== undefined && { group }),
+    size: { width, height },
+    subTiles: subTiles.toSorted((a, b) => b.weight - a.weight)
+      .slice(0, CASE_SUB_TILES),
+  };
+}

@@ -1,0 +1,504 @@
+/**
+ * The report of a run, a cross-validation, a study or an evaluation: one HTML
+ * file, made of what they recorded.
+ *
+ * @module
+ */
+import { basename, join } from "node:path";
+import { count } from "../data/table.ts";
+import { writeFileAtomically } from "../files.ts";
+import type { MeanInterval } from "../eval/bootstrap.ts";
+import type { EvaluationReport } from "../eval/report.ts";
+import type { FoldResult, Protocol } from "../train/runs/crossval.ts";
+import { duration, figure, megabytes } from "../words.ts";
+import { cases } from "./cases.ts";
+import { type Content, type Html, html } from "./html.ts";
+import { modelCard } from "./model_card.ts";
+import { type KeyFigure, type Page, pageText, type Section } from "./page.ts";
+import { bar, facts, range, table } from "./parts.ts";
+import {
+  type CrossValidationFolder,
+  type EvaluationFolder,
+  type PredictedCase,
+  readRecorded,
+  type Recorded,
+  type RunFolder,
+} from "./records.ts";
+import {
+  attentionTable,
+  confusionTable,
+  curves,
+  metricsTable,
+} from "./scores.ts";
+import { studyPage } from "./study_page.ts";
+import {
+  costFacts,
+  costOf,
+  dataSection,
+  environmentSection,
+  learningCharts,
+  path,
+  settingsSection,
+} from "./training.ts";
+
+/** Name of the report in the folder that it is of. */
+export const REPORT_FILE = "report.html";
+
+/** Options of a report. */
+export interface ReportOptions {
+  /** Stops the reading of pictures. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The report of what lies in `path`, as a file.
+ *
+ * @param path folder of a run, a cross-validation, a study or an evaluation.
+ * @throws {UsageError} If it is none of them.
+ * @throws {DataError} If a file is damaged.
+ */
+export async function reportOf(
+  path: string,
+  { signal }: ReportOptions = {},
+): Promise<string> {
+  return pageText(await pageOf(await readRecorded(path), signal));
+}
+
+/**
+ * Writes the report of what lies in `folder` into it, and returns its path.
+ *
+ * @throws {UsageError | DataError} As {@linkcode reportOf}.
+ */
+export async function writeReportOf(
+  folder: string,
+  options: ReportOptions = {},
+): Promise<string> {
+  const file = join(folder, REPORT_FILE);
+  await writeFileAtomically(file, await reportOf(folder, options));
+  return file;
+}
+
+async function pageOf(
+  recorded: Recorded,
+  signal: AbortSignal | undefined,
+): Promise<Page> {
+  switch (recorded.kind) {
+    case "run":
+      return await runPage(recorded, signal);
+    case "evaluation":
+      return await evaluationPage(recorded, signal);
+    case "cross-validation":
+      return await crossValidationPage(recorded, signal);
+    case "study":
+      return await studyPage(recorded);
+    default:
+      throw new TypeError(`Unknown record ${recorded satisfies never}`);
+  }
+}
+
+async function runPage(
+  run: RunFolder,
+  signal: AbortSignal | undefined,
+): Promise<Page> {
+  const { folder, checkpoint, log, entries, evaluations, fold } = run;
+  const { metrics, epoch, config } = checkpoint;
+  const tests: Section[] = [];
+  if (fold) {
+    const { report } = fold.result;
+    tests.push(...await scoreSections(report, fold.images, { signal }));
+  }
+  for (const [i, { record, images }] of evaluations.entries()) {
+    tests.push(
+      ...await scoreSections(record.report, images, {
+        signal,
+        prefix: `e${i + 1}-`,
+        about: evaluationAbout(evaluations[i]!),
+        title: `Evaluation on ${basename(record.data)}, ${record.split}`,
+      }),
+    );
+  }
+  const tested = fold?.result.report ?? evaluations[0]?.record.report;
+  const trained = entries.filter(({ split }) => split === "train");
+  return {
+    kind: "Training run",
+    title: basename(folder),
+    lead: `${
+      count(trained.length, "training image")
+    }, ${checkpoint.classes.length} classes, preset ${config.preset}; the checkpoint is that of epoch ${epoch}.`,
+    figures: [
+      ...tested ? scoreFigures(tested) : lastFigures(metrics),
+      { name: "Time", value: duration(costOf(log).seconds) },
+    ],
+    sections: [
+      ...tests,
+      ...trainingSections(run),
+      {
+        id: "card",
+        title: "Model card",
+        content: modelCard(checkpoint, {
+          trained,
+          data: dataOf(run),
+          tested: tested?.images ?? 0,
+        }),
+      },
+    ],
+  };
+}
+
+function dataOf({ log }: RunFolder): string | undefined {
+  const data = log[0]?.data;
+  return typeof data === "string" ? data : undefined;
+}
+
+function trainingSections(run: RunFolder): Section[] {
+  const { log, entries, checkpoint } = run;
+  return [
+    {
+      id: "data",
+      title: "Data",
+      content: dataSection(entries, { data: dataOf(run), by: "split" }),
+    },
+    {
+      id: "curves",
+      title: "Training",
+      content: learningCharts([log], checkpoint.epoch || null),
+    },
+    { id: "cost", title: "Time and memory", content: costFacts(log) },
+    {
+      id: "settings",
+      title: "Settings",
+      content: settingsSection(checkpoint.config, checkpoint.seed),
+    },
+    {
+      id: "machine",
+      title: "Environment",
+      content: environmentSection(log[0]),
+    },
+  ];
+}
+
+async function evaluationPage(
+  evaluation: EvaluationFolder,
+  signal: AbortSignal | undefined,
+): Promise<Page> {
+  const { record, images, run } = evaluation;
+  const { report, data, split, environment } = record;
+  const trained = run?.entries.filter(({ split }) => split === "train") ?? [];
+  return {
+    kind: "Evaluation",
+    title: run ? basename(run.folder) : basename(evaluation.folder),
+    lead: `${count(report.images, "image")} of ${
+      basename(data)
+    }, split ${split}.`,
+    figures: scoreFigures(report),
+    sections: [
+      ...await scoreSections(report, images, {
+        signal,
+        about: evaluationAbout(evaluation),
+      }),
+      ...run ? trainingSections(run) : [],
+      {
+        id: "test-machine",
+        title: "Environment of the evaluation",
+        content: environmentSection(environment),
+      },
+      ...run
+        ? [{
+          id: "card",
+          title: "Model card",
+          content: modelCard(run.checkpoint, {
+            trained,
+            data: dataOf(run),
+            tested: report.images,
+          }),
+        }]
+        : [],
+    ],
+  };
+}
+
+function evaluationAbout({ record, folder }: EvaluationFolder): Html {
+  return facts([
+    ["Table", html`${path(record.data)}, split ${record.split}`],
+    ["Checkpoint, SHA-256", html`<code>${record.checkpoint}</code>`],
+    ["Sub-tiles an image", record.samples],
+    ["Seed", record.seed],
+    ["Time", duration(record.seconds)],
+    ["Peak memory", megabytes(record.peakBytes)],
+    ["Recorded in", path(folder)],
+  ]);
+}
+
+/** The figures at the head, of images that were scored. */
+function scoreFigures(
+  { images, metrics: { accuracy, auc, expectedCalibrationError } }:
+    EvaluationReport,
+): KeyFigure[] {
+  const shown = { Accuracy: accuracy, AUC: auc };
+  return [
+    ...Object.entries(shown).map(([name, { value, interval }]) => ({
+      name,
+      value: figure(value),
+      note: range(interval),
+    })),
+    {
+      name: "Calibration error",
+      value: figure(expectedCalibrationError.value),
+      note: range(expectedCalibrationError.interval),
+    },
+    { name: "Images tested", value: String(images) },
+  ];
+}
+
+/** Those of a run that was not tested: of the epoch that was chosen. */
+function lastFigures(
+  metrics: Readonly<Record<string, number | null>>,
+): KeyFigure[] {
+  const names = {
+    validationAccuracy: "Accuracy, validation",
+    validationAuc: "AUC, validation",
+    validationLoss: "Loss, validation",
+    accuracy: "Accuracy, training",
+  };
+  return Object.entries(names).filter(([key]) => metrics[key] !== undefined)
+    .map(([key, name]) => ({ name, value: figure(metrics[key]) }));
+}
+
+/** All sections of images that were scored. */
+async function scoreSections(
+  report: EvaluationReport,
+  images: readonly PredictedCase[],
+  { signal, prefix = "", about = null, title = "Metrics" }: {
+    signal: AbortSignal | undefined;
+    /** Keeps the anchors of two evaluations apart. */
+    prefix?: string;
+    about?: Content;
+    title?: string;
+  },
+): Promise<Section[]> {
+  const { classes, confusion, attention, failures } = report;
+  return [
+    {
+      id: `${prefix}metrics`,
+      title,
+      content: html`${about}${metricsTable(report)}${
+        failures.length > 0
+          ? html`<h3>Images that could not be read</h3>${
+            facts(failures.map(({ image, error }) => [image, error]))
+          }`
+          : null
+      }<h3>Confusion</h3>${confusionTable(confusion, classes)}`,
+    },
+    {
+      id: `${prefix}roc`,
+      title: "ROC and calibration",
+      content: curves(images, classes),
+    },
+    ...attention
+      ? [{
+        id: `${prefix}hits`,
+        title: "Annotated objects",
+        content: attentionTable(attention),
+      }]
+      : [],
+    {
+      id: `${prefix}cases`,
+      title: "Best and worst cases",
+      content: await cases(images, signal),
+    },
+  ];
+}
+
+async function crossValidationPage(
+  validation: CrossValidationFolder,
+  signal: AbortSignal | undefined,
+): Promise<Page> {
+  const { folder, record, entries, folds, checkpoint } = validation;
+  const { summaries, results, config, seed, environment } = record;
+  // The protocol that did not choose by the test images, if it was run.
+  const main = summaries.at(-1);
+  const sections: Section[] = [];
+  for (const { protocol } of summaries.toReversed()) {
+    sections.push(
+      ...await protocolSections(validation, protocol, signal),
+    );
+  }
+  return {
+    kind: "Cross-validation",
+    title: basename(folder),
+    lead: `${count(entries.length, "image")} in ${
+      count(new Set(entries.map(({ fold }) => fold)).size, "fold")
+    }, preset ${config.preset}${
+      main ? `; the figures are those of “${main.protocol}”` : ""
+    }.`,
+    figures: main
+      ? [
+        meanFigure("Accuracy", main.accuracy),
+        meanFigure("AUC", main.auc),
+        meanFigure("Hit rate", main.hitRate),
+        { name: "Folds done", value: String(results.length) },
+      ]
+      : [],
+    sections: [
+      ...sections,
+      {
+        id: "data",
+        title: "Data",
+        content: dataSection(entries, { data: undefined, by: "fold" }),
+      },
+      {
+        id: "settings",
+        title: "Settings",
+        content: settingsSection(checkpoint?.config ?? config, seed),
+      },
+      {
+        id: "machine",
+        title: "Environment",
+        content: environmentSection(environment ?? folds[0]?.log[0]),
+      },
+      ...checkpoint
+        ? [{
+          id: "card",
+          title: "Model card",
+          content:
+            html`<p>Of the first fold's checkpoint; those of the others differ in their weights and calibration.</p>${
+              modelCard(checkpoint, {
+                trained: entries.filter(({ fold }) =>
+                  fold !== results[0]!.fold
+                ),
+                data: undefined,
+                tested: entries.length,
+              })
+            }`,
+        }]
+        : [],
+    ],
+  };
+}
+
+function meanFigure(
+  name: string,
+  { mean, interval }: MeanInterval,
+): KeyFigure {
+  return { name, value: figure(mean), note: range(interval) };
+}
+
+async function protocolSections(
+  { folds, record }: CrossValidationFolder,
+  protocol: Protocol,
+  signal: AbortSignal | undefined,
+): Promise<Section[]> {
+  const own = folds.filter(({ result }) => result.protocol === protocol);
+  const summary = record.summaries.find((one) => one.protocol === protocol)!;
+  const images = own.flatMap(({ images }) => images);
+  const { classes } = own[0]!.result.report;
+  const rows: [string, MeanInterval][] = [
+    ["accuracy", summary.accuracy],
+    ["balanced accuracy", summary.balancedAccuracy],
+    ["AUC", summary.auc],
+    ["hit rate", summary.hitRate],
+    ["hit rate by chance", summary.chanceHitRate],
+  ];
+  const number = true;
+  return [
+    {
+      id: `${protocol}-folds`,
+      title: `Folds, ${protocol}`,
+      content: html`<p>${ABOUT[protocol]}</p>${
+        table(
+          [
+            "Mean over folds",
+            { title: "Mean", number },
+            { title: "Deviation", number },
+            "95 % interval",
+            "",
+          ],
+          rows.map(([name, { mean, sd, interval }]) => [
+            name,
+            figure(mean),
+            figure(sd),
+            range(interval),
+            bar(mean, interval),
+          ]),
+        )
+      }${
+        foldTable(own.map(({ result }) => result))
+      }<h3>Confusion, all folds</h3>${
+        confusionTable(
+          summed(own.map(({ result }) => result.report.confusion)),
+          classes,
+        )
+      }`,
+    },
+    {
+      id: `${protocol}-curves`,
+      title: `Training, ${protocol}`,
+      content:
+        html`<p class="note">Means over the folds that reached an epoch.</p>${
+          learningCharts(own.map(({ log }) => log), null)
+        }`,
+    },
+    {
+      id: `${protocol}-roc`,
+      title: `ROC and calibration, ${protocol}`,
+      content: html`
+        <p
+          class="note">The test images of all folds together, each scored by its fold's model; the area of this curve is not the mean of the folds' AUC.</p>${curves(
+            images,
+            classes,
+          )}
+      `,
+    },
+    {
+      id: `${protocol}-cases`,
+      title: `Best and worst cases, ${protocol}`,
+      content: await cases(images, signal),
+    },
+  ];
+}
+
+const ABOUT: Record<Protocol, string> = {
+  "best-epoch":
+    "The published protocol: each fold reports its best epoch on the fold itself, which is optimistic.",
+  "held-out":
+    "Each fold is touched once, after its epoch was chosen without it.",
+};
+
+function foldTable(results: readonly FoldResult[]): Html {
+  const number = true;
+  return table(
+    [
+      { title: "Fold", number },
+      { title: "Epoch", number },
+      { title: "Images", number },
+      { title: "Accuracy", number },
+      { title: "AUC", number },
+      { title: "Hits", number },
+      { title: "Chance", number },
+      { title: "Time", number },
+      { title: "CPU time", number },
+      { title: "Peak memory", number },
+    ],
+    results.map(({ fold, bestEpoch, report, ...cost }) => [
+      fold,
+      bestEpoch,
+      report.images,
+      figure(report.metrics.accuracy.value),
+      figure(report.metrics.auc.value),
+      figure(report.attention?.drawn.value),
+      figure(report.attention?.chance.value),
+      duration(cost.seconds),
+      duration(cost.cpuSeconds),
+      cost.peakBytes === null ? "-" : megabytes(cost.peakBytes),
+    ]),
+  );
+}
+
+function summed(
+  matrices: readonly (readonly (readonly number[])[])[],
+): number[][] {
+  const [first = []] = matrices;
+  return first.map((row, i) =>
+    row.map((_, j) => matrices.reduce((sum, matrix) => sum + matrix[i]![j]!, 0))
+  );
+}
