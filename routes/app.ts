@@ -12,6 +12,7 @@ import { addDocs } from "./docs.ts";
 import { type Env, newRoutes } from "./env.ts";
 import { errorResponse } from "./errors.ts";
 import { healthRoutes } from "./health.ts";
+import { imageRoutes } from "./images.ts";
 import { inferenceRoutes } from "./inference_v2.ts";
 import { jobRoutes } from "./jobs.ts";
 import {
@@ -39,6 +40,7 @@ export function createApp(server: Server) {
   );
   const routes = app
     .route("/", classifyRoutes(server))
+    .route("/", imageRoutes(server))
     .route("/", modelRoutes(server))
     .route("/", jobRoutes(server))
     .route("/", acceptRoutes(server));

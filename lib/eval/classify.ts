@@ -12,6 +12,7 @@ import { Memory, type WithDefaultMemory } from "../memory.ts";
 import type { Model } from "../model/model.ts";
 import { type Classification, classification } from "./classification.ts";
 import { heatmapPng } from "./heatmap/png.ts";
+import type { HeatMaps } from "./heatmap/stages.ts";
 import { predict, type PredictOptions } from "./predict.ts";
 
 /** An open image; close `file` when done. */
@@ -34,9 +35,11 @@ export interface OpenForModelOptions extends OpenOptions {
 
 /** Options of {@linkcode classifyOpened}. */
 export interface ClassifyOpenedOptions
-  extends Omit<PredictOptions, "attention"> {
+  extends Omit<PredictOptions, "attention" | "stages"> {
   /** Draws a heat map, over the image or over grey; none if omitted. */
   heatmap?: "over image" | "over grey" | undefined;
+  /** Also returns the heat maps of each stage as numbers. */
+  maps?: boolean;
 }
 
 /** Options of {@linkcode classifyImage}: opening, draws and heat map. */
@@ -52,6 +55,8 @@ export interface ClassifiedImage {
   heatmap?: Uint8Array<ArrayBuffer>;
   /** That of the evidence, beside it under the head `evidence`. */
   evidence?: Uint8Array<ArrayBuffer>;
+  /** The heat maps of each stage, if asked for. */
+  maps?: HeatMaps;
 }
 
 /**
@@ -85,12 +90,12 @@ export async function openForModel(
 export async function classifyOpened(
   model: Model,
   images: readonly OpenedImage[],
-  { heatmap, ...options }: ClassifyOpenedOptions,
+  { heatmap, maps, ...options }: ClassifyOpenedOptions,
 ): Promise<ClassifiedImage[]> {
   const { predictions, timings } = await predict(
     model,
     images.map(({ seen }) => seen),
-    { ...options, attention: heatmap !== undefined },
+    { ...options, attention: heatmap !== undefined, stages: maps ?? false },
   );
   const classified: ClassifiedImage[] = [];
   for (const [i, image] of images.entries()) {
@@ -114,6 +119,7 @@ export async function classifyOpened(
           ...drawing,
         }),
       }),
+      ...(prediction.stages && { maps: prediction.stages }),
     });
   }
   return classified;

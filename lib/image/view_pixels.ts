@@ -1,0 +1,74 @@
+/**
+ * A view of an image as pixels, for pictures; views.ts makes the tensors that
+ * the network sees of the same means.
+ *
+ * @module
+ */
+import { downsampleReference } from "../../kernels/resample/downsample.ts";
+import { turn } from "../turn.ts";
+import { levelFor, type ViewPart, viewPieces } from "./level_geometry.ts";
+import { readPart } from "./level_parts.ts";
+import type { Pyramid } from "./pyramid.ts";
+import type { Rgb } from "./pyramids/rgb.ts";
+
+/**
+ * `view.part` of a view, from the coarsest level that is at least as fine, by the
+ * area that its pixels share; black outside the image.
+ *
+ * @param options.most pixels of the level that are read at a time.
+ * @throws {ImageError} If the image cannot be read.
+ */
+export async function viewPixels(
+  pyramid: Pyramid,
+  view: ViewPart,
+  { most, signal }: { most: number; signal?: AbortSignal | undefined },
+): Promise<Rgb> {
+  const { x, y, width, height } = view.part;
+  const picture = {
+    data: new Uint8Array(width * height * 3),
+    width,
+    height,
+  };
+  const index = levelFor(pyramid, pyramid.levels, view);
+  const level = pyramid.levels[index]!;
+  const rows = viewPieces(view, level, { image: pyramid, most });
+  for (const part of rows.flat()) {
+    const read = await readPart(pyramid, { ...view, part }, { index, signal });
+    if (read === undefined) continue;
+    const { shown, origin, at } = read;
+    const means = downsampleReference(
+      new Int32Array(
+        shown.data.buffer,
+        shown.data.byteOffset,
+        shown.width * shown.height,
+      ),
+      shown,
+      {
+        origins: Int32Array.of(origin.x, origin.y),
+        size: at.size,
+        output: at.output,
+        phase: at.phase,
+        end: at.end,
+        pixels: part,
+      },
+    );
+    pyramid.release?.(read.pixels);
+    place(means, { ...part, x: part.x - x, y: part.y - y }, picture);
+    await turn(signal);
+  }
+  return picture;
+}
+
+/** Writes means in [0, 1] as bytes at their place in a picture. */
+function place(
+  means: Float32Array,
+  { x, y, width, height }: ViewPart["part"],
+  picture: Rgb,
+): void {
+  for (let row = 0, from = 0; row < height; row++) {
+    let to = ((y + row) * picture.width + x) * 3;
+    for (let i = 0; i < width * 3; i++) {
+      picture.data[to++] = Math.round(means[from++]! * 255);
+    }
+  }
+}
