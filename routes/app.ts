@@ -25,6 +25,7 @@ import {
 } from "./middleware.ts";
 import { modelRoutes } from "./models.ts";
 import { acceptRoutes } from "./train.ts";
+import { addViewer } from "./viewer.ts";
 
 /** Creates the app that handles the server's requests. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
@@ -47,6 +48,7 @@ export function createApp(server: Server) {
   app.route("/", healthRoutes(server));
   app.route("/", inferenceRoutes(server));
   addDocs(app);
+  addViewer(app);
   app.onError(async (error, c) => {
     if (error instanceof BusyError) await pause(server, c.req.raw.signal);
     return errorResponse(error, c, server);

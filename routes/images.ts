@@ -158,7 +158,7 @@ export function imageRoutes(server: Server) {
     })
     .openapi(factsRoute, async (c) => {
       const image = await images.seen(c.req.valid("query"), c.get("caller"));
-      const { etag: _, ...facts } = await tiles.describe(
+      const { etag: version, ...facts } = await tiles.describe(
         image,
         c.req.raw.signal,
       );
@@ -166,6 +166,7 @@ export function imageRoutes(server: Server) {
       return c.json({
         ...facts,
         name,
+        version,
         tileSide: TILE_SIDE,
         warnings: [...facts.warnings],
       }, 200);

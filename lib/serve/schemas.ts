@@ -263,6 +263,7 @@ const imageShape = {
 export const seenFactsSchema = z.object({
   ...imageShape,
   name: z.string(),
+  version: z.string().openapi({ description: "Changes with the file" }),
   tileSide: z.number().openapi({ description: "Side of a tile, px" }),
   zoomLevels: z.number().openapi({
     description: "Levels of the deep zoom; the last one is the image",
@@ -437,6 +438,7 @@ export const newJobSchema = z.discriminatedUnion("kind", [
 export type ClassifyByName = z.infer<typeof classifyByNameSchema>;
 /** Of an image that is not uploaded. */
 export type ClassifyNamed = Omit<ClassifyByName, "upload">;
+export type SeenImageDocument = z.infer<typeof seenFactsSchema>;
 export type ClassifyQuery = z.infer<typeof classifyQuerySchema>;
 export type TextOptions = z.infer<typeof textOptionsSchema>;
 export type BatchRequest = z.infer<typeof batchSchema>;

@@ -13,6 +13,7 @@ import {
 import type { Pixels } from "../../image/pyramid.ts";
 import { quantile } from "../bootstrap.ts";
 import type { HeatKind, Heatmap } from "./heatmap.ts";
+import { VIRIDIS } from "./viridis.ts";
 
 /**
  * The scale of the colours: linear between two percentiles of the heat map,
@@ -40,28 +41,6 @@ const HIGH_PERCENTILE = 99.5; // objects are tiny: 1 % of the image is a lot
 const MIN_CONTRAST = 1e-5;
 const MAX_OPACITY = 0.7; // of the hottest colour: the tissue stays visible
 
-/**
- * "viridis" of matplotlib 3.11 at 16 even steps:
- * `matplotlib.colormaps["viridis"](range(0, 256, 17), bytes=True)[:, :3]`
- */
-const VIRIDIS: readonly (readonly [number, number, number])[] = [
-  [68, 1, 84],
-  [72, 25, 107],
-  [70, 47, 124],
-  [64, 67, 135],
-  [56, 86, 139],
-  [48, 103, 141],
-  [41, 120, 142],
-  [35, 136, 141],
-  [30, 152, 138],
-  [34, 167, 132],
-  [53, 183, 120],
-  [83, 197, 103],
-  [121, 209, 81],
-  [165, 218, 53],
-  [210, 225, 27],
-  [253, 231, 36],
-];
 // A white line within a black one shows on any background.
 const OUTLINE_LIGHT = [255, 255, 255] as const;
 const OUTLINE_DARK = [0, 0, 0] as const;
