@@ -128,6 +128,10 @@ function hostOf(origin: string): string | undefined {
   return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
+// The only style that OpenSeadragon 6 writes into the page.
+const OPENSEADRAGON_STYLE =
+  "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='";
+
 /** Headers that limit a browser to displaying an answer. */
 export function secured(): MiddlewareHandler<Env> {
   const strictTransportSecurity = false; // set by the proxy that ends TLS
@@ -151,7 +155,7 @@ export function secured(): MiddlewareHandler<Env> {
     contentSecurityPolicy: {
       defaultSrc: ["'none'"],
       scriptSrc: ["'self'"],
-      styleSrc: ["'self'"],
+      styleSrc: ["'self'", OPENSEADRAGON_STYLE],
       imgSrc: ["'self'", "blob:"], // tiles, which are fetched with the token
       connectSrc: ["'self'"],
       formAction: ["'none'"],

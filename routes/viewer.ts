@@ -83,7 +83,7 @@ async function readAssets(): Promise<Map<string, Asset>> {
   for (const file of [...files, ...SHARED]) {
     const [, name, kind] = /([^/]+)\.(\w+)$/.exec(file.pathname)!;
     if (kind !== "ts" && !TYPES[kind!]) continue;
-    const text = await Deno.readTextFile(file);
+    const text = withoutIndents(await Deno.readTextFile(file));
     const [served, made] = kind === "ts"
       ? [`${name}.js`, await asset(JAVASCRIPT, scriptOf(text))]
       : [`${name}.${kind}`, await asset(TYPES[kind!]!, text)];
@@ -105,7 +105,13 @@ async function asset(type: string, text: string): Promise<Asset> {
 
 /** A module as browsers run it, its imports beside it, without comments. */
 function scriptOf(typescript: string): string {
-  return stripTypeScriptTypes(typescript, { mode: "transform" })
+  const script = stripTypeScriptTypes(typescript, { mode: "transform" })
     .replaceAll(/^\s*(\/\*\*[\s\S]*?\*\/|\/\/.*$)\s*/gm, "")
     .replaceAll(/(?<=from ")[^"]*?([^/"]+)\.ts(?=")/g, "./$1.js");
+  return withoutIndents(script);
+}
+
+/** A tenth of a file; no text in it spans lines. */
+function withoutIndents(text: string): string {
+  return text.replaceAll(/\n\s+/g, "\n");
 }

@@ -113,7 +113,9 @@ async function openImage(): Promise<void> {
   image = undefined;
   picture.close();
   say(byId("image-error"), "");
-  byId("hint").hidden = imageOf(state) !== undefined;
+  const hasImage = imageOf(state) !== undefined;
+  byId("hint").hidden = hasImage;
+  byId("look").classList.toggle("has-image", hasImage);
   fillControls(state);
   if (!imageOf(state)) return;
   say(byId("status"), "Opening the image…");
@@ -131,7 +133,6 @@ async function openImage(): Promise<void> {
   } catch (error) {
     if (signal.aborted) return;
     say(byId("status"), "");
-    byId("hint").hidden = false;
     say(byId("image-error"), wordsOf(error));
   }
 }
@@ -198,7 +199,7 @@ function colour(): void {
   }
   const what = overlay === "evidence" ? "Evidence" : "Attention";
   legend.querySelector("p")!.textContent = `${what} per px: ${
-    heat.low.toExponential(1)
+    heat.low === 0 ? 0 : heat.low.toExponential(1)
   } to ${heat.high.toExponential(1)}`;
 }
 
@@ -318,10 +319,15 @@ addEventListener("keydown", ({ key, target, ctrlKey, metaKey, altKey }) => {
   fillControls(address.now);
 });
 
+/** Folder of data of the image, to be listed. */
+function folderOf({ path }: State): string {
+  return path.startsWith("/") ? "" : path.split("/").slice(0, -1).join("/");
+}
+
 /** Loads what the page begins with. */
 async function start(): Promise<void> {
   showView(address.now);
-  await Promise.all([loadModels(), chooser.list()]);
+  await Promise.all([loadModels(), chooser.list(folderOf(address.now))]);
   await openImage();
 }
 

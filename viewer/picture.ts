@@ -40,6 +40,7 @@ export interface PictureListeners {
 
 const NOTHING: Drawing = { heat: undefined, opacity: 0, boxes: [], chosen: -1 };
 const MIN_BOX = 9; // screen px: a sub-tile of a slide is less than one
+const SMALL = 2048; // px: an image that is seen whole needs no small twin
 const CONTEXT = 5; // a chosen sub-tile takes a fifth of the picture
 const LINE = "#fde725", HALO = "#000000b0", CHOSEN = "#ff5ca8";
 
@@ -62,6 +63,9 @@ export class Picture {
       showNavigator: true,
       navigatorPosition: "TOP_RIGHT",
       navigatorAutoFade: false,
+      navigatorSizeRatio: 0.16,
+      navigatorBorderColor: "#8886",
+      navigatorDisplayRegionColor: CHOSEN,
       animationTime: calm ? 0 : 0.7,
       maxZoomPixelRatio: 16,
       minZoomImageRatio: 0.6,
@@ -94,7 +98,11 @@ export class Picture {
     this.#image = image;
     this.#drawing = NOTHING;
     this.#goal = view;
-    this.#viewer.setAjaxHeaders(headers, false);
+    this.#viewer.element.classList.toggle(
+      "navigator-off",
+      Math.max(image.width, image.height) <= SMALL,
+    );
+    this.#viewer.setAjaxHeaders(headers); // of the navigator as well
     this.#viewer.canvas.setAttribute("role", "img");
     this.#viewer.canvas.setAttribute(
       "aria-label",

@@ -6,7 +6,7 @@
  */
 import { type Api, wordsOf } from "./api.ts";
 import type { Runs } from "./classify.ts";
-import { button, byId, element, share } from "./dom.ts";
+import { button, byId, bytesText, element, share, svg } from "./dom.ts";
 import type { Classification, SubTile } from "./types.ts";
 
 /** The result of an image, and who is told which sub-tile was chosen. */
@@ -118,12 +118,10 @@ export class Result {
   async #loadAll(signal: AbortSignal): Promise<void> {
     const images = this.#list.querySelectorAll("img");
     for (const [i, { x, y, width, height }] of this.#subTiles.entries()) {
-      const region = new URLSearchParams({
-        x: `${Math.max(0, x)}`,
-        y: `${Math.max(0, y)}`,
-        width: `${width + Math.min(0, x)}`,
-        height: `${height + Math.min(0, y)}`,
-      });
+      const region = new URLSearchParams(
+        Object.entries({ x, y, width, height })
+          .map(([key, value]) => [key, String(value)]),
+      );
       try {
         const address = await this.#api.picture(
           `v1/image/region.png?${this.#query}&${region}`,
@@ -153,33 +151,33 @@ function row(
 ): HTMLTableRowElement {
   const low = Math.min(...values), high = Math.max(...values);
   const interval = values.length > 1
-    ? ` (${share(low)} to ${share(high)})`
-    : "";
-  const bar = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  bar.setAttribute("viewBox", "0 0 100 6");
-  bar.setAttribute("preserveAspectRatio", "none");
-  bar.setAttribute("aria-hidden", "true");
-  for (
-    const [kind, from, to, y, height] of [
-      ["ground", 0, 1, 0, 6],
-      ["bar", 0, mean, 0, 6],
-      ["interval", low, high, 2.25, 1.5],
-    ] as const
-  ) {
-    const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    rect.setAttribute("class", kind);
-    rect.setAttribute("x", String(100 * from));
-    rect.setAttribute("width", String(100 * (to - from)));
-    rect.setAttribute("y", String(y));
-    rect.setAttribute("height", String(height));
-    if (kind !== "interval" || values.length > 1) bar.append(rect);
-  }
+    ? [element("small", {}, `${share(low)} to ${share(high)}`)]
+    : [];
+  const rect = (kind: string, from: number, to: number, inset = 0) =>
+    svg("rect", {
+      class: kind,
+      x: 100 * from,
+      width: 100 * (to - from),
+      y: inset,
+      height: 6 - 2 * inset,
+    });
+  const bar = svg(
+    "svg",
+    {
+      viewBox: "0 0 100 6",
+      preserveAspectRatio: "none",
+      "aria-hidden": "true",
+    },
+    rect("ground", 0, 1),
+    rect("bar", 0, mean),
+    ...(values.length > 1 ? [rect("interval", low, high, 2.25)] : []),
+  );
   return element(
     "tr",
     {},
     element("th", { scope: "row" }, name),
     element("td", { class: "bar-cell" }, bar),
-    element("td", {}, `${share(mean)}${interval}`),
+    element("td", {}, share(mean), ...interval),
   );
 }
 
@@ -188,9 +186,10 @@ function factsOf(
 ): string {
   const { totalMs = 0 } = timings;
   const mpp = image.mpp === undefined ? "" : `, ${image.mpp} µm per px`;
-  return `${model.name} ${
-    model.version.slice(0, 8)
-  } read ${subTiles.length} sub-tiles of ${image.width} × ${image.height} px${mpp} in ${
-    (totalMs / 1000).toFixed(2)
-  } s, ${Math.round(bytesRead / 1000)} kB`;
+  return [
+    `${model.name} ${model.version.slice(0, 8)}`,
+    `${image.width} × ${image.height} px${mpp}`,
+    `${subTiles.length} sub-tiles`,
+    `${(totalMs / 1000).toFixed(2)} s, ${bytesText(bytesRead)} read`,
+  ].join(" · ");
 }

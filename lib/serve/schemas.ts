@@ -207,21 +207,24 @@ export const listingSchema = z.object({
 // As large as the largest sub-tile; a picture of it is cut at once.
 const MAX_REGION = 1024; // px
 
-const pixel = number.pipe(z.number().int().max(MAX_SIDE));
-const pixelOf = (minimum: number, maximum: number) => ({
-  type: "integer" as const,
-  minimum,
-  maximum,
+// Sub-tiles may reach outside the image.
+const edge = z.string().regex(/^-?\d{1,7}$/).transform(Number).openapi({
+  type: "integer",
+  minimum: -MAX_REGION,
+  maximum: MAX_SIDE,
+});
+const extent = number.pipe(z.number().int().min(1).max(MAX_REGION)).openapi({
+  type: "integer",
+  minimum: 1,
+  maximum: MAX_REGION,
 });
 
 /** A rectangle of an image, level-0 px. */
 export const regionQuerySchema = seenNameSchema.extend({
-  x: pixel.openapi(pixelOf(0, MAX_SIDE)),
-  y: pixel.openapi(pixelOf(0, MAX_SIDE)),
-  width: pixel.pipe(z.number().min(1).max(MAX_REGION))
-    .openapi(pixelOf(1, MAX_REGION)),
-  height: pixel.pipe(z.number().min(1).max(MAX_REGION))
-    .openapi(pixelOf(1, MAX_REGION)),
+  x: edge,
+  y: edge,
+  width: extent,
+  height: extent,
 });
 
 const regionShape = {

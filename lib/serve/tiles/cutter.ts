@@ -153,13 +153,8 @@ function viewOf(
   place: CutTask["place"],
 ): ViewPart | undefined {
   if ("level" in place) return zoomTile(image, place, TILE_SIDE);
-  const { x, y, width, height } = place;
-  const isInside = x < image.width && y < image.height &&
-    x + width > 0 && y + height > 0;
-  const output = { width, height };
-  return isInside
-    ? { region: place, output, part: { x: 0, y: 0, ...output } }
-    : undefined;
+  const output = { width: place.width, height: place.height };
+  return { region: place, output, part: { x: 0, y: 0, ...output } };
 }
 
 /** The first level of the deep zoom whose tiles are made within a moment. */
