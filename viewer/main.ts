@@ -46,6 +46,7 @@ let heat: ColouredMap | undefined;
 let subTiles: SubTile[] = []; // the heaviest first
 let chosen = -1;
 let running = new AbortController();
+let loadingModels: Promise<void> | undefined;
 
 /** Query that names the image of the address. */
 function imageQuery(): string {
@@ -129,6 +130,7 @@ async function openImage(): Promise<void> {
     });
     fillControls(state);
     say(byId("status"), "");
+    await loadingModels;
     await run();
   } catch (error) {
     if (signal.aborted) return;
@@ -327,8 +329,8 @@ function folderOf({ path }: State): string {
 /** Loads what the page begins with. */
 async function start(): Promise<void> {
   showView(address.now);
-  await Promise.all([loadModels(), chooser.list(folderOf(address.now))]);
-  await openImage();
+  loadingModels = loadModels();
+  await Promise.all([chooser.list(folderOf(address.now)), openImage()]);
 }
 
 start();

@@ -4,12 +4,18 @@
  *
  * @module
  */
-import { downsampleReference } from "../../kernels/resample/downsample.ts";
+import { downsampleReference } from "../../kernels/resample/area_means.ts";
+import { freeNow } from "../memory.ts";
 import { turn } from "../turn.ts";
+import type { Size } from "./geometry.ts";
 import { levelFor, type ViewPart, viewPieces } from "./level_geometry.ts";
 import { readPart } from "./level_parts.ts";
 import type { Pyramid } from "./pyramid.ts";
-import type { Rgb } from "./pyramids/rgb.ts";
+
+/** Pixels of a view, row by row: RGB, 8 bits a channel. */
+export interface ViewPicture extends Size {
+  data: Uint8Array<ArrayBuffer>;
+}
 
 /**
  * `view.part` of a view, from the coarsest level that is at least as fine, by the
@@ -22,7 +28,7 @@ export async function viewPixels(
   pyramid: Pyramid,
   view: ViewPart,
   { most, signal }: { most: number; signal?: AbortSignal | undefined },
-): Promise<Rgb> {
+): Promise<ViewPicture> {
   const { x, y, width, height } = view.part;
   const picture = {
     data: new Uint8Array(width * height * 3),
@@ -54,6 +60,7 @@ export async function viewPixels(
     );
     pyramid.release?.(read.pixels);
     place(means, { ...part, x: part.x - x, y: part.y - y }, picture);
+    freeNow(means);
     await turn(signal);
   }
   return picture;
@@ -63,7 +70,7 @@ export async function viewPixels(
 function place(
   means: Float32Array,
   { x, y, width, height }: ViewPart["part"],
-  picture: Rgb,
+  picture: ViewPicture,
 ): void {
   for (let row = 0, from = 0; row < height; row++) {
     let to = ((y + row) * picture.width + x) * 3;

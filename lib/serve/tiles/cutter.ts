@@ -15,6 +15,7 @@ import {
   zoomTile,
 } from "../../image/level_geometry.ts";
 import type { Pyramid } from "../../image/pyramid.ts";
+import { freeNow } from "../../memory.ts";
 import { viewPixels } from "../../image/view_pixels.ts";
 import type { OpenImages } from "./open_images.ts";
 import {
@@ -99,7 +100,9 @@ export class Cutter {
         signal,
       });
       const encode = format === "png" ? encodePng : encodeJpeg;
-      return { etag, bytes: new Uint8Array(await encode(pixels)) };
+      const bytes = new Uint8Array(await encode(pixels));
+      freeNow(pixels.data);
+      return { etag, bytes };
     } catch (error) {
       throw named(error, seen);
     }

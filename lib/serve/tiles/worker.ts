@@ -12,7 +12,7 @@ import { OpenImages } from "./open_images.ts";
 import type { CutterMethods } from "./protocol.ts";
 
 // Shares of the bound: decoded blocks, and pictures that are held decoded.
-const BLOCK_SHARE = 1 / 4, HELD_SHARE = 1 / 2;
+const BLOCK_SHARE = 1 / 8, HELD_SHARE = 1 / 2;
 const BYTES_PER_PIXEL = 4;
 
 let cutter: Cutter;
