@@ -164,14 +164,12 @@ export class JobsPage {
     return actions;
   }
 
-  async #curves({ links }: Job, signal: AbortSignal): Promise<Node[]> {
-    const response = await this.#api.send(links.log!.slice(1), { signal })
-      .catch((error) => {
-        signal.throwIfAborted();
-        if (error.status === 404 || error.status === 409) return undefined;
-        throw error;
-      });
-    if (!response) return []; // it has not begun
+  async #curves(
+    { links, progress }: Job,
+    signal: AbortSignal,
+  ): Promise<Node[]> {
+    if (!progress) return []; // it has no log yet
+    const response = await this.#api.send(links.log!.slice(1), { signal });
     const epochs = (await response.text()).split("\n").filter(Boolean)
       .map((line): Epoch => JSON.parse(line))
       .filter(({ type }) => type === "epoch");
