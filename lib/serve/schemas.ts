@@ -146,8 +146,8 @@ export const classifyQuerySchema = closedObject({
     .optional().openapi({ type: "boolean", description: MAPS }),
 });
 
-/** An image in a folder of data or behind a URL, and how to classify it. */
-const namedShape = {
+/** Names of an image in a folder of data or behind a URL. */
+const nameShape = {
   uri: text.optional().openapi({
     description: "URL of an allowed host",
     example: "https://slides.example.org/a.tif",
@@ -156,8 +156,11 @@ const namedShape = {
     description: "File in a folder of data",
     example: "cohort/a.tif",
   }),
-  maps: z.boolean().optional().openapi({ description: MAPS }),
+};
+
+const howShape = {
   ...optionShape,
+  maps: z.boolean().optional().openapi({ description: MAPS }),
 };
 
 const upload = z.uuid().optional().openapi({
@@ -165,15 +168,14 @@ const upload = z.uuid().optional().openapi({
 });
 
 /** An image by name instead of by its bytes. */
-export const classifyByNameSchema = closedObject({ upload, ...namedShape })
-  .openapi("ClassifyByName", oneOf("uri", "path", "upload"));
+export const classifyByNameSchema = closedObject({
+  ...nameShape,
+  upload,
+  ...howShape,
+}).openapi("ClassifyByName", oneOf("uri", "path", "upload"));
 
 /** An image to look at, by name. */
-export const seenNameSchema = z.object({
-  uri: namedShape.uri,
-  path: namedShape.path,
-  upload,
-});
+export const seenNameSchema = z.object({ ...nameShape, upload });
 
 /** An upload that is kept. */
 export const uploadSchema = z.object({
@@ -434,7 +436,8 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   }),
   closedObject({
     kind: z.literal("classify"),
-    ...namedShape,
+    ...nameShape,
+    ...howShape,
   }).openapi(oneOf("uri", "path")),
 ]).openapi("NewJob");
 

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { ImageError } from "../../errors.ts";
 import { encodeJpeg } from "../../image/formats/jpeg.ts";
 import { encodePng } from "../../image/formats/png.ts";
+import { clipRegion } from "../../image/geometry.ts";
 import {
   levelFor,
   levelPart,
@@ -122,8 +123,7 @@ export class Cutter {
     const index = levelFor(image, image.levels, view);
     const { width, height } = image.levels[index]!;
     const all = image.blockCounts?.[index] ?? 0;
-    const { region } = levelPart(view, image, { width, height });
-    const blocks = all * (region.width / width) * (region.height / height);
+    const blocks = all * pixelsOf(image, view) / (width * height);
     if (blocks <= maxBlocks) return;
     throw new ImageError(
       `Cannot show ${name} so small: the tile is made of ${
@@ -162,18 +162,20 @@ function viewOf(
 
 /** The first level of the deep zoom whose tiles are made within a moment. */
 function firstLevel(image: Pyramid): number {
-  const levels = zoomLevels(image);
-  for (let level = levels - 1; level > 0; level--) {
-    const view = zoomTile(
-      image,
-      { level: level - 1, column: 0, row: 0 },
-      TILE_SIDE,
-    )!;
-    const index = levelFor(image, image.levels, view);
-    const { region } = levelPart(view, image, image.levels[index]!);
-    if (region.width * region.height > QUICK_PIXELS) return level;
+  const first = { column: 0, row: 0 };
+  for (let level = zoomLevels(image) - 1; level > 0; level--) {
+    const view = zoomTile(image, { ...first, level: level - 1 }, TILE_SIDE)!;
+    if (pixelsOf(image, view) > QUICK_PIXELS) return level;
   }
   return 0;
+}
+
+/** Pixels of a level of the file that a view is made of. */
+function pixelsOf(image: Pyramid, view: ViewPart): number {
+  const level = image.levels[levelFor(image, image.levels, view)]!;
+  const { region } = levelPart(view, image, level);
+  const { width, height } = clipRegion(region, level);
+  return width * height;
 }
 
 /** A strong validator: other pixels or another encoding have another. */

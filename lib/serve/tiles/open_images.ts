@@ -29,7 +29,8 @@ const BYTES_PER_PIXEL = 4;
 const OPEN_BYTES = 2 ** 20;
 
 /** Open images, within bounds on their number and on what they hold decoded. */
-export class OpenImages {
+export class OpenImages implements Disposable {
+  readonly #purging: ReturnType<typeof setInterval>;
   readonly #options: OpenOptions;
   readonly #images: LRUCache<string, Shared>;
 
@@ -43,7 +44,16 @@ export class OpenImages {
       updateAgeOnGet: true,
       dispose: release,
     });
-    setInterval(() => this.#images.purgeStale(), PURGE_EVERY_MS);
+    this.#purging = setInterval(
+      () => this.#images.purgeStale(),
+      PURGE_EVERY_MS,
+    );
+  }
+
+  /** Closes what nobody uses; the rest with its last user. */
+  [Symbol.dispose](): void {
+    clearInterval(this.#purging);
+    this.#images.clear();
   }
 
   /**
