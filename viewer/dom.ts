@@ -61,9 +61,8 @@ export function say(at: HTMLElement, text: string): void {
 
 /** A share in [0, 1] with the digits that matter. */
 export function share(value: number): string {
-  return value >= 0.9995 || value < 0.001 && value > 0
-    ? value.toPrecision(2)
-    : value.toFixed(3);
+  if (value > 0 && value < 0.0005) return value.toPrecision(1);
+  return value.toFixed(3);
 }
 
 /** Bytes in words. */

@@ -77,6 +77,7 @@ export class Picture {
       gestureSettingsTouch: { clickToZoom: false, dblClickToZoom: true },
     });
     this.#canvas.className = "over";
+    host.classList.add("navigator-off");
     this.#viewer.canvas.append(this.#canvas);
     this.#listen();
   }
@@ -126,6 +127,7 @@ export class Picture {
     this.#image = undefined;
     this.#drawing = NOTHING;
     this.#viewer.close();
+    this.#viewer.element.classList.add("navigator-off");
     this.#draw();
   }
 

@@ -12,7 +12,7 @@ import {
 import { pageTest, stateOf } from "./browser.ts";
 
 let served: Served;
-const folder = folderOfFile(async (folder) => {
+folderOfFile(async (folder) => {
   await drawSet(folder);
   await Deno.mkdir(join(folder, "models"));
   served = await serve(

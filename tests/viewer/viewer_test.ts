@@ -12,7 +12,7 @@ const TOKEN = "0123456789abcdef0123456789abcdef";
 const PATH = "scans/spot.png";
 
 let served: Served, closed: Served;
-const folder = folderOfFile(async (folder) => {
+folderOfFile(async (folder) => {
   await Deno.mkdir(join(folder, "models"));
   await Deno.mkdir(join(folder, "set/scans"), { recursive: true });
   await writeSpotModel(join(folder, "models/spot.safetensors"));
