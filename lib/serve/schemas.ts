@@ -446,7 +446,6 @@ export type ClassifyByName = z.infer<typeof classifyByNameSchema>;
 export type ClassifyNamed = Omit<ClassifyByName, "upload">;
 export type SeenImageDocument = z.infer<typeof seenFactsSchema>;
 export type ClassifyQuery = z.infer<typeof classifyQuerySchema>;
-export type TextOptions = z.infer<typeof textOptionsSchema>;
 export type BatchRequest = z.infer<typeof batchSchema>;
 export type TrainRequest = z.infer<typeof trainSchema>;
 export type NewJobRequest = z.infer<typeof newJobSchema>;
