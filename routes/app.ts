@@ -48,7 +48,7 @@ export function createApp(server: Server) {
   app.route("/", healthRoutes(server));
   app.route("/", inferenceRoutes(server));
   addDocs(app);
-  addViewer(app);
+  addViewer(app, server);
   app.onError(async (error, c) => {
     if (error instanceof BusyError) await pause(server, c.req.raw.signal);
     return errorResponse(error, c, server);

@@ -12,6 +12,7 @@ import { stripTypeScriptTypes } from "node:module";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { NotFoundError } from "../lib/serve/errors.ts";
+import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
 
 /** A file of the page. */
@@ -35,7 +36,10 @@ const TYPES: Record<string, string> = {
 const compress = promisify(gzip);
 
 /** Adds the page and its files, which need no token. */
-export function addViewer(app: OpenAPIHono<Env>): void {
+export function addViewer(
+  app: OpenAPIHono<Env>,
+  { tiles }: Pick<Server, "tiles">,
+): void {
   let assets: Promise<Map<string, Asset>> | undefined;
   const find = async (name: string) => {
     assets ??= readAssets(); // with the first request
@@ -63,7 +67,10 @@ export function addViewer(app: OpenAPIHono<Env>): void {
       })
       : new Response(bytes, { headers });
   };
-  app.get("/", (c) => answer("index.html", c.req.raw));
+  app.get("/", (c) => {
+    tiles.prepare(); // while the browser loads the page
+    return answer("index.html", c.req.raw);
+  });
   app.get("/viewer/:name", (c) => answer(c.req.param("name"), c.req.raw));
 }
 

@@ -45,6 +45,11 @@ export class Tiles {
     this.#options = options;
   }
 
+  /** Starts the Worker, which the first picture would else wait for. */
+  prepare(): void {
+    this.#worker().catch(() => {}); // the first picture tells
+  }
+
   /**
    * Size and levels of an image.
    *

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { findLibvips } from "../../image/formats/libvips.ts";
 import { BlockCache } from "../../image/pyramids/block_cache.ts";
 import { answerCalls } from "../../workers/calls.ts";
 import { guardedFetch } from "../intake/guarded_fetch.ts";
@@ -18,7 +19,7 @@ const BYTES_PER_PIXEL = 4;
 let cutter: Cutter;
 
 answerCalls<CutterMethods, never>({
-  start({ allowedHosts, memoryBytes, maxPixels, maxBlocks }) {
+  async start({ allowedHosts, memoryBytes, maxPixels, maxBlocks }) {
     const heldBytes = memoryBytes * HELD_SHARE;
     const images = new OpenImages(heldBytes, {
       cache: new BlockCache(memoryBytes * BLOCK_SHARE),
@@ -27,6 +28,7 @@ answerCalls<CutterMethods, never>({
       fetch: guardedFetch(allowedHosts),
     });
     cutter = new Cutter({ images, maxBlocks });
+    await findLibvips(); // loaded before the first picture
   },
   describe: (image, signal) => cutter.describe(image, signal),
   cut: (task, signal) => cutter.cut(task, signal),
