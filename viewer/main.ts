@@ -224,8 +224,11 @@ function showView({ view }: State): void {
   const isLook = view === "look";
   byId("look").hidden = !isLook;
   byId("jobs").hidden = isLook;
-  byId("show-look").toggleAttribute("aria-current", isLook);
-  byId("show-jobs").toggleAttribute("aria-current", !isLook);
+  const current = byId(isLook ? "show-look" : "show-jobs");
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link === current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
   if (isLook) jobs.leave();
   else jobs.show();
 }
