@@ -94,7 +94,8 @@ export class Cutter {
     const etag = etagOf(identity, place, format);
     if (known.includes(etag)) return { etag };
     this.#assertFewBlocks(image, view, seen);
-    using _turn = await this.#turn(signal);
+    using _turn = await this.#turn();
+    signal.throwIfAborted();
     try {
       const pixels = await viewPixels(image, view, {
         most: READ_PIXELS,
@@ -132,21 +133,18 @@ export class Cutter {
     );
   }
 
-  /** Waits for its turn, in the order of the calls. */
-  async #turn(signal: AbortSignal): Promise<Disposable> {
+  /** Waits for its turn. */
+  async #turn(): Promise<Disposable> {
     while (this.#cutting >= AT_A_TIME) {
       await new Promise<void>((done) => this.#waiting.push(done));
     }
     this.#cutting++;
-    const done = {
+    return {
       [Symbol.dispose]: () => {
         this.#cutting--;
         this.#waiting.shift()?.();
       },
     };
-    if (!signal.aborted) return done;
-    done[Symbol.dispose](); // the client has left meanwhile
-    throw signal.reason;
   }
 }
 
