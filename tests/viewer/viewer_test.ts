@@ -4,7 +4,8 @@ import { get, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { folderOfFile } from "../commands/process.ts";
-import { serve, type Served } from "../serve/served.ts";
+import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
+import { serve, type Served, withServer } from "../serve/served.ts";
 import { accessFaults, pageTest, stateOf, until } from "./browser.ts";
 import { SPOT, spotPng, SUB_TILE, writeSpotModel } from "./spot_model.ts";
 
@@ -12,7 +13,7 @@ const TOKEN = "0123456789abcdef0123456789abcdef";
 const PATH = "scans/spot.png";
 
 let served: Served, closed: Served;
-folderOfFile(async (folder) => {
+const folder = folderOfFile(async (folder) => {
   await Deno.mkdir(join(folder, "models"));
   await Deno.mkdir(join(folder, "set/scans"), { recursive: true });
   await writeSpotModel(join(folder, "models/spot.safetensors"));
@@ -168,6 +169,26 @@ pageTest(
     await page.goBack();
     await page.waitForURL(/seed=3/);
     await until(page, `document.getElementById("seed").value === "3"`);
+  },
+);
+
+pageTest(
+  "a large image becomes a job, which a second visit finds",
+  async (page) => {
+    const limits = { ...DEFAULT_LIMITS, jobBytes: 0 };
+    const state = join(folder, "jobs");
+    await Deno.mkdir(state);
+    await withServer(folder, { limits, state }, async (url) => {
+      for (let visit = 0; visit < 2; visit++) {
+        await page.goto("about:blank");
+        await page.goto(`${url}/#path=${PATH}&overlay=stage1`);
+        await labelOf(page);
+        await page.locator("#legend").waitFor();
+      }
+      const { jobs } = await (await fetch(`${url}/v1/jobs`)).json();
+      assert.equal(jobs.length, 1);
+      await page.goto("about:blank"); // it asks no more
+    });
   },
 );
 
