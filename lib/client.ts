@@ -25,7 +25,7 @@ import type {
   Failure,
   JobDocument as Job,
 } from "./serve/documents.ts";
-import type { ClassifyByName, TextOptions } from "./serve/schemas.ts";
+import type { ClassifyByName, ClassifyQuery } from "./serve/schemas.ts";
 
 export type {
   ClassificationDocument as Classification,
@@ -33,6 +33,8 @@ export type {
   GeoreferenceDocument as Georeference,
   ImageDocument as ImageFacts,
   JobDocument as Job,
+  MapDocument as HeatMap,
+  MapsDocument as HeatMaps,
   ModelDocument as ModelVersion,
   RegionDocument as Region,
   SubTileDocument as SubTile,
@@ -57,6 +59,8 @@ export interface ClassifyOptions {
   seed?: number | undefined;
   /** Micrometres per px, in place of the file's value. */
   mpp?: number | undefined;
+  /** Also returns the heat maps of each stage. */
+  maps?: boolean | undefined;
   /** Aborts the request. */
   signal?: AbortSignal;
 }
@@ -274,7 +278,7 @@ export class Client {
       });
     }
     const query = new URLSearchParams(
-      Object.entries(options satisfies TextOptions)
+      Object.entries(options satisfies ClassifyQuery)
         .filter(([, value]) => value !== undefined) // as JSON omits it
         .map(([name, value]) => [name, String(value)]),
     );

@@ -165,6 +165,8 @@ export {
   type ClassifyOpenedOptions,
   type OpenForModelOptions,
 } from "./eval/classify.ts";
+export type { HeatMaps } from "./eval/heatmap/stages.ts";
+export type { Heatmap } from "./eval/heatmap/heatmap.ts";
 export {
   evaluate,
   type EvaluatedImage,

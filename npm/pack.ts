@@ -18,7 +18,15 @@ import template from "./package.json" with { type: "json" };
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const FILES = [
   ...["main.ts", "deno.json", "deno.lock", "encoders.lock"],
-  ...["kernels", "lib", "routes", "npm/zoomin.mjs", "README.md", "LICENSE"],
+  ...[
+    "kernels",
+    "lib",
+    "routes",
+    "viewer",
+    "npm/zoomin.mjs",
+    "README.md",
+    "LICENSE",
+  ],
 ];
 
 const [out] = Deno.args;

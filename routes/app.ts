@@ -12,6 +12,7 @@ import { addDocs } from "./docs.ts";
 import { type Env, newRoutes } from "./env.ts";
 import { errorResponse } from "./errors.ts";
 import { healthRoutes } from "./health.ts";
+import { imageRoutes } from "./images.ts";
 import { inferenceRoutes } from "./inference_v2.ts";
 import { jobRoutes } from "./jobs.ts";
 import {
@@ -24,6 +25,7 @@ import {
 } from "./middleware.ts";
 import { modelRoutes } from "./models.ts";
 import { acceptRoutes } from "./train.ts";
+import { addViewer } from "./viewer.ts";
 
 /** Creates the app that handles the server's requests. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
@@ -39,12 +41,14 @@ export function createApp(server: Server) {
   );
   const routes = app
     .route("/", classifyRoutes(server))
+    .route("/", imageRoutes(server))
     .route("/", modelRoutes(server))
     .route("/", jobRoutes(server))
     .route("/", acceptRoutes(server));
   app.route("/", healthRoutes(server));
   app.route("/", inferenceRoutes(server));
   addDocs(app);
+  addViewer(app, server);
   app.onError(async (error, c) => {
     if (error instanceof BusyError) await pause(server, c.req.raw.signal);
     return errorResponse(error, c, server);

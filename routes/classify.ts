@@ -20,9 +20,9 @@ import {
   classificationSchema,
   type ClassifyByName,
   classifyByNameSchema,
+  type ClassifyQuery,
+  classifyQuerySchema,
   parsed,
-  type TextOptions,
-  textOptionsSchema,
 } from "../lib/serve/schemas.ts";
 import type { Server } from "../lib/serve/server.ts";
 import type { Upload } from "../lib/serve/intake/uploads.ts";
@@ -71,7 +71,7 @@ const route = createRoute({
   summary: "Classify an image",
   middleware: typed,
   request: {
-    query: textOptionsSchema,
+    query: classifyQuerySchema,
     headers,
     body: {
       content: {
@@ -156,10 +156,10 @@ export function classifyRoutes(server: Server) {
 
 /** Receives the image by body, form or name. */
 async function receive(
-  { images, uploads, jobs }: Server,
+  { images, uploads, kept, jobs }: Server,
   c: Context<Env>,
   { query, named, wantsJob }: {
-    query: TextOptions;
+    query: ClassifyQuery;
     named: ClassifyByName;
     wantsJob: boolean;
   },
@@ -171,8 +171,23 @@ async function receive(
     caller: c.get("caller"),
   };
   if (isJson(type)) {
-    const asked = { ...query, ...named };
+    const { upload, ...asked } = { ...query, ...named };
     const { uri, path, seed = 0, ...how } = asked;
+    if (upload !== undefined) {
+      const name = { uri, path, upload };
+      return {
+        how: { seed, ...how },
+        image: await images.seen(name, options.caller),
+        asJob: async () => {
+          const copy = await uploads.copy(kept.get(upload, options.caller));
+          return await jobs.classifyUpload(
+            copy,
+            { seed, ...how },
+            options,
+          );
+        },
+      };
+    }
     // An earlier job of the key may outlive its image.
     const isOfJob = wantsJob || await jobs.isKnown(asked, options);
     return {
@@ -182,7 +197,7 @@ async function receive(
     };
   }
   const announced = announcedBytes(c);
-  const ofUpload = (upload: Upload, { seed = 0, ...rest }: TextOptions) => {
+  const ofUpload = (upload: Upload, { seed = 0, ...rest }: ClassifyQuery) => {
     const how = { seed, ...rest };
     return {
       how,
@@ -197,7 +212,10 @@ async function receive(
       signal,
     });
     try {
-      return ofUpload(file, { ...query, ...parsed(textOptionsSchema, fields) });
+      return ofUpload(file, {
+        ...query,
+        ...parsed(classifyQuerySchema, fields),
+      });
     } catch (error) {
       await uploads.remove(file);
       throw error;

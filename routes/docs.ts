@@ -40,7 +40,6 @@ export function addDocs(app: OpenAPIHono<Env>): void {
       "`Authorization: Bearer TOKEN`, a token of the server's --token-file. Its role is classify (images, tables, models to read, one's own jobs), train (these, and training) or admin (all). A server without tokens serves its machine only.",
   });
   app.get("/openapi.json", (c) => c.json(documentOf(app)));
-  app.get("/", (c) => c.redirect("docs")); // for the address that the server prints
   app.get("/docs", (c) => c.html(page));
   app.get("/docs/start.js", (c) => c.body(START, 200, javascript));
   app.get("/docs/swagger-ui.js", async (c) => {

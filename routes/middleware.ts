@@ -72,7 +72,7 @@ export function headed(): MiddlewareHandler<Env> {
 
 // Paths without secrets, which probes and browsers request without a token.
 const OPEN =
-  /^\/(|livez|readyz|healthz|openapi\.json|v2\/health\/\w+|docs(\/.*)?)$/;
+  /^\/(|livez|readyz|healthz|openapi\.json|v2\/health\/\w+|(docs|viewer)(\/.*)?)$/;
 
 /**
  * Admits requests with a token; without tokens, those of this machine only.
@@ -128,6 +128,10 @@ function hostOf(origin: string): string | undefined {
   return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
+// The only style that OpenSeadragon 6 writes into the page.
+const OPENSEADRAGON_STYLE =
+  "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='";
+
 /** Headers that limit a browser to displaying an answer. */
 export function secured(): MiddlewareHandler<Env> {
   const strictTransportSecurity = false; // set by the proxy that ends TLS
@@ -146,8 +150,23 @@ export function secured(): MiddlewareHandler<Env> {
       connectSrc: ["'self'"],
     },
   });
+  const ofViewer = secureHeaders({
+    strictTransportSecurity,
+    contentSecurityPolicy: {
+      defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      styleSrc: ["'self'", OPENSEADRAGON_STYLE],
+      imgSrc: ["'self'", "blob:"], // tiles, which are fetched with the token
+      connectSrc: ["'self'"],
+      formAction: ["'none'"],
+      frameAncestors: ["'none'"],
+      baseUri: ["'none'"],
+    },
+  });
   return function secure(c, next) {
-    const headers = c.req.path.startsWith("/docs") ? ofDocs : strict;
+    const { path } = c.req;
+    if (path === "/") return ofViewer(c, next);
+    const headers = path.startsWith("/docs") ? ofDocs : strict;
     return headers(c, next);
   };
 }

@@ -90,6 +90,8 @@ const LAYERS: Record<string, string[]> = {
     ...BASE,
   ],
   "routes": ["lib/serve", "lib/errors.ts", "deno.json"], // the version
+  // Runs in browsers: documents of the server, and colours.
+  "viewer": ["lib/serve/documents.ts", "lib/eval/heatmap/viridis.ts"],
   "lib/client.ts": ["lib/serve", "routes"], // their types
   "lib/mod.ts": ["lib"], // the library's door
   "lib/commands": ["kernels", "lib", "routes"],
@@ -112,7 +114,7 @@ interface Import {
 /** All .ts files of the product. */
 async function readSources(): Promise<Source[]> {
   const sources: Source[] = [];
-  for (const top of ["kernels", "lib", "routes", "main.ts"]) {
+  for (const top of ["kernels", "lib", "routes", "viewer", "main.ts"]) {
     for (const path of await filesIn(join(ROOT, top))) {
       if (!path.endsWith(".ts") || path.endsWith("_test.ts")) continue;
       sources.push({

@@ -15,10 +15,8 @@ import {
   type ConvShape,
   convShape,
 } from "../../kernels/conv/conv.ts";
-import {
-  downsample,
-  downsampleReference,
-} from "../../kernels/resample/downsample.ts";
+import { downsampleReference } from "../../kernels/resample/area_means.ts";
+import { downsample } from "../../kernels/resample/downsample.ts";
 import {
   gatherPatches,
   gatherPatchesReference,

@@ -62,7 +62,7 @@ export function classification(
     seen: Pyramid;
     mpp: number | undefined;
   },
-  prediction: Omit<Prediction, HeatKind>,
+  prediction: Omit<Prediction, HeatKind | "stages">,
   { classes, timings }: {
     classes: readonly string[];
     timings: Record<string, number>;

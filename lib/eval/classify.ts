@@ -13,6 +13,7 @@ import type { Model } from "../model/model.ts";
 import { type Classification, classification } from "./classification.ts";
 import type { HeatKind, Heatmap } from "./heatmap/heatmap.ts";
 import { heatmapPng } from "./heatmap/png.ts";
+import type { HeatMaps } from "./heatmap/stages.ts";
 import { predict, type PredictOptions } from "./predict.ts";
 
 /** An open image; close `file` when done. */
@@ -35,12 +36,14 @@ export interface OpenForModelOptions extends OpenOptions {
 
 /** Options of {@linkcode classifyOpened}. */
 export interface ClassifyOpenedOptions
-  extends Omit<PredictOptions, "attention"> {
+  extends Omit<PredictOptions, "attention" | "stages"> {
   /**
    * Draws a heat map, over the image or over grey, or as a poster: over the image
    * at its own resolution, with a legend; "numbers" draws none.
    */
   heatmap?: "over image" | "over grey" | "poster" | "numbers" | undefined;
+  /** Also returns the heat maps of each stage as numbers. */
+  maps?: boolean;
 }
 
 /** Options of {@linkcode classifyImage}: opening, draws and heat map. */
@@ -58,6 +61,8 @@ export interface ClassifiedImage {
   evidence?: Uint8Array<ArrayBuffer>;
   /** The heat maps as numbers, if these were asked for. */
   heat?: Partial<Record<HeatKind, Heatmap>>;
+  /** The heat maps of each stage, if asked for. */
+  maps?: HeatMaps;
 }
 
 /**
@@ -91,12 +96,12 @@ export async function openForModel(
 export async function classifyOpened(
   model: Model,
   images: readonly OpenedImage[],
-  { heatmap, ...options }: ClassifyOpenedOptions,
+  { heatmap, maps, ...options }: ClassifyOpenedOptions,
 ): Promise<ClassifiedImage[]> {
   const { predictions, timings } = await predict(
     model,
     images.map(({ seen }) => seen),
-    { ...options, attention: heatmap !== undefined },
+    { ...options, attention: heatmap !== undefined, stages: maps ?? false },
   );
   const classified: ClassifiedImage[] = [];
   for (const [i, image] of images.entries()) {
@@ -131,6 +136,7 @@ export async function classifyOpened(
           ...drawing,
         }),
       }),
+      ...(prediction.stages && { maps: prediction.stages }),
     });
   }
   return classified;

@@ -31,6 +31,7 @@ import {
   type Heatmap,
   HeatPainter,
 } from "./heatmap/heatmap.ts";
+import { type HeatMaps, joinedCanvas, StagePainter } from "./heatmap/stages.ts";
 import { argmax } from "./metrics.ts";
 
 /** A tile that was drawn in stage I, level-0 px. */
@@ -60,10 +61,12 @@ export interface Prediction {
   attention?: Heatmap;
   /** Heat map of the evidence, beside it under the head `evidence`. */
   evidence?: Heatmap;
+  /** Heat maps of each stage, if asked for. */
+  stages?: HeatMaps;
 }
 
 /** `prediction` of `image`, in the pixels of its file. */
-export function inStoredPixels<P extends Omit<Prediction, HeatKind>>(
+export function inStoredPixels<P extends Omit<Prediction, HeatKind | "stages">>(
   prediction: P,
   image: Pyramid,
 ): P {
@@ -99,6 +102,8 @@ export interface PredictOptions {
   seed: number;
   /** Also returns a heat map of the attention, and of the evidence. */
   attention?: boolean;
+  /** Also returns heat maps of each stage. */
+  stages?: boolean;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
   /** Memory bound of the tensors. */
@@ -123,14 +128,18 @@ export async function predict(
 ): Promise<PredictedBatch> {
   const { evaluation, view } = model.config;
   const choice = options.foreground ?? { kind: view.foreground };
-  const looked: (LookImage & { canvas: HeatPainter | undefined })[] = [];
+  const looked: (LookImage & Painted)[] = [];
   for (const pyramid of images) {
+    const heat = options.attention ? new HeatPainter(pyramid) : undefined;
+    const stages = options.stages ? new StagePainter(pyramid) : undefined;
     looked.push({
       pyramid,
       key: randomKey(options.seed, EVALUATION),
       foreground: await foregroundOf(pyramid, choice, options.signal),
       densities: await stainsFor(model, pyramid, options.signal),
-      canvas: options.attention ? new HeatPainter(pyramid) : undefined,
+      canvas: joinedCanvas([heat, stages]),
+      heat,
+      stages,
     });
   }
   const looks = lookAt(model, looked, {
@@ -143,17 +152,30 @@ export async function predict(
   for await (const look of looks) {
     const { predictions, timings } = await predicted(model, look);
     for (const [i, prediction] of predictions.entries()) {
-      const { canvas, pyramid } = looked[look.places[i]!]!;
-      if (!canvas) continue;
-      prediction.attention = canvas.heatmap();
-      if (model.config.network.head === "evidence") {
-        prediction.evidence = evidenceHeatmap(pyramid, prediction.subTiles);
+      const { heat, stages, pyramid } = looked[look.places[i]!]!;
+      const evidence = model.config.network.head === "evidence" &&
+        evidenceHeatmap(pyramid, prediction.subTiles);
+      if (heat) {
+        prediction.attention = heat.heatmap();
+        if (evidence) prediction.evidence = evidence;
+      }
+      if (stages) {
+        prediction.stages = {
+          ...stages.heatmaps(),
+          ...(evidence && { evidence }),
+        };
       }
     }
     batch.predictions.push(...predictions);
     batch.timings = sum(batch.timings, timings);
   }
   return batch;
+}
+
+/** What an image's attention is painted on. */
+interface Painted {
+  heat: HeatPainter | undefined;
+  stages: StagePainter | undefined;
 }
 
 const NO_TIME = { readMs: 0, stage1Ms: 0, stage2Ms: 0, classifyMs: 0 };

@@ -225,6 +225,11 @@ export function centredRegion(centre: Point, size: Size): Region {
   };
 }
 
+/** The centre of a region that `centredRegion` made. */
+export function regionCentre({ x, y, width, height }: Region): Point {
+  return { x: x + Math.floor(width / 2), y: y + Math.floor(height / 2) };
+}
+
 /**
  * Centres of regions of `size` that hold `point`: the preimage of
  * `centredRegion`.

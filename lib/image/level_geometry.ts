@@ -117,6 +117,59 @@ export function levelFor(
   );
 }
 
+/**
+ * Levels of a deep zoom of an image, as of Deep Zoom (DZI): the last one is the
+ * image, each before it half of the next, and level 0 is one pixel.
+ */
+export function zoomLevels({ width, height }: Size): number {
+  return Math.ceil(Math.log2(Math.max(width, height))) + 1;
+}
+
+/** Size of a level of a deep zoom, px. */
+export function zoomLevelSize(image: Size, level: number): Size {
+  const times = zoomRatio(image, level);
+  return {
+    width: Math.ceil(image.width / times),
+    height: Math.ceil(image.height / times),
+  };
+}
+
+/** Level-0 px per px of a level of a deep zoom: a power of 2. */
+function zoomRatio(image: Size, level: number): number {
+  return 2 ** (zoomLevels(image) - 1 - level);
+}
+
+/**
+ * The view of a tile of a deep zoom; undefined if there is no such tile. The
+ * last tiles of a level are as small as what remains.
+ *
+ * @param side of a whole tile, px.
+ */
+export function zoomTile(
+  image: Size,
+  { level, column, row }: { level: number; column: number; row: number },
+  side: number,
+): ViewPart | undefined {
+  if (level < 0 || level >= zoomLevels(image)) return undefined;
+  const size = zoomLevelSize(image, level), times = zoomRatio(image, level);
+  const x = column * side, y = row * side;
+  if (x < 0 || y < 0 || x >= size.width || y >= size.height) return undefined;
+  const output = {
+    width: Math.min(side, size.width - x),
+    height: Math.min(side, size.height - y),
+  };
+  return {
+    region: {
+      x: x * times,
+      y: y * times,
+      width: output.width * times,
+      height: output.height * times,
+    },
+    output,
+    part: { x: 0, y: 0, ...output },
+  };
+}
+
 /** Some pixels of a view. */
 export interface ViewPart {
   /** Region that the whole view shows, level-0 px. */

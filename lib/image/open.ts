@@ -105,6 +105,21 @@ export async function openImage(
   path: string,
   options: OpenOptions = {},
 ): Promise<Pyramid> {
+  return (await openIdentified(path, options)).image;
+}
+
+/** An open image, and the identity of its file and of its version. */
+export interface IdentifiedImage {
+  image: Pyramid;
+  /** `ByteSource.identity`. */
+  identity: string;
+}
+
+/** As {@linkcode openImage}, for what is kept of an image beyond its closing. */
+export async function openIdentified(
+  path: string,
+  options: OpenOptions = {},
+): Promise<IdentifiedImage> {
   options.signal?.throwIfAborted();
   const alone = options.alone || isUrl(path);
   const source = await named(
@@ -136,8 +151,9 @@ export async function openImage(
         `Cannot open ${path} as ${reader.format}: this format spans several files; name it by a local path, it cannot be uploaded or fetched`,
       );
     }
+    const { identity } = source;
     const opening = reader.open(source, options).then(notImmense);
-    return await named(path, reader.format, opening);
+    return { image: await named(path, reader.format, opening), identity };
   } catch (error) {
     source.close();
     throw error;

@@ -13,15 +13,15 @@ import {
 } from "../../kernels/resample/gather_patches.ts";
 import { largestTensorBytes } from "../../kernels/gpu.ts";
 import type { Memory } from "../memory.ts";
-import { clipRegion, type Region, type Size, viewSize } from "./geometry.ts";
+import { type Region, type Size, viewSize } from "./geometry.ts";
 import {
-  coveredSize,
   levelFor,
   levelPart,
   type ViewPart,
   viewPieces,
 } from "./level_geometry.ts";
-import type { Pixels, Pyramid } from "./pyramid.ts";
+import { readPart } from "./level_parts.ts";
+import type { Pyramid } from "./pyramid.ts";
 import { collected, joined } from "./tensors.ts";
 
 // An image of one level up to this size is read once and stays packed on the
@@ -189,25 +189,12 @@ export class Views {
     index: number,
     signal: AbortSignal | undefined,
   ): Promise<tf.Tensor4D> {
-    const level = this.#pyramid.levels[index]!;
-    const at = levelPart(view, this.#pyramid, level);
-    const shown = clipRegion(at.region, coveredSize(this.#pyramid, level));
     const { width, height } = view.part;
-    if (shown.width === 0 || shown.height === 0) {
-      return tf.zeros([1, height, width, 3]);
-    }
-    // Beyond the end of the level its last pixels repeat.
-    const stored = clipRegion({
-      ...shown,
-      x: Math.min(shown.x, level.width - 1),
-      y: Math.min(shown.y, level.height - 1),
-    }, level);
-    const pixels = await this.#pyramid.read(stored, index, signal);
-    const packed = packPixels(extended(pixels, shown));
-    const origins = Int32Array.of(
-      at.region.x - shown.x,
-      at.region.y - shown.y,
-    );
+    const read = await readPart(this.#pyramid, view, { index, signal });
+    if (read === undefined) return tf.zeros([1, height, width, 3]);
+    const { pixels, at } = read;
+    const packed = packPixels(read.shown);
+    const origins = Int32Array.of(read.origin.x, read.origin.y);
     const { size, output, phase, end } = at;
     const isWhole = size.width === output.width &&
       size.height === output.height && phase.x === 0 && phase.y === 0 &&
@@ -226,27 +213,6 @@ export class Views {
     this.#pyramid.release?.(pixels);
     return piece;
   }
-}
-
-/**
- * `pixels` extended to `size`, by at most a pixel, by repeating the last column
- * and row: a level may lack the last fraction of a pixel of the image.
- */
-function extended(pixels: Pixels, { width, height }: Size): Pixels {
-  if (pixels.width === width && pixels.height === height) return pixels;
-  const from = new Uint32Array(
-    pixels.data.buffer,
-    pixels.data.byteOffset,
-    pixels.width * pixels.height,
-  );
-  const to = new Uint32Array(width * height);
-  for (let y = 0; y < height; y++) {
-    const start = Math.min(y, pixels.height - 1) * pixels.width;
-    const row = from.subarray(start, start + pixels.width);
-    to.fill(row.at(-1)!, y * width, (y + 1) * width);
-    to.set(row, y * width);
-  }
-  return { data: new Uint8Array(to.buffer), width, height };
 }
 
 function cut(

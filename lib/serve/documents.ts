@@ -63,6 +63,29 @@ export interface ImageDocument {
   georeference?: GeoreferenceDocument | undefined;
 }
 
+/** A heat map: attention mass, or evidence, per level-0 px. */
+export interface MapDocument {
+  /** Columns of the map, which covers the whole image. */
+  width: number;
+  /** Rows of the map. */
+  height: number;
+  /**
+   * `[height, width]` float32 values, little-endian, compressed by gzip, as
+   * base64.
+   */
+  values: string;
+}
+
+/** Heat maps of an image, by what they show. */
+export interface MapsDocument {
+  /** Attention of stage I, over the whole image. */
+  stage1: MapDocument;
+  /** Attention of stage II, in the tiles that were drawn. */
+  stage2: MapDocument;
+  /** Evidence of the sub-tiles; of models with the head `evidence` alone. */
+  evidence?: MapDocument | undefined;
+}
+
 /** A classified image. */
 export interface ClassificationDocument {
   /** Id of the request, or of the job. */
@@ -87,6 +110,8 @@ export interface ClassificationDocument {
   requests: number;
   /** Changes that decoding made, such as grey expanded to RGB. */
   warnings: string[];
+  /** Heat maps, if asked for by `maps`. */
+  maps?: MapsDocument | undefined;
 }
 
 /** State of a job. */

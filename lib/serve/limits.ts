@@ -23,6 +23,11 @@ export interface Limits {
    * caller waits and for a job.
    */
   viewBlocks: { waited: number; ofJob: number };
+  /** Most pictures of images that wait or are being cut. */
+  pictures: number;
+  /** Uploads that are kept: bytes of all, and time after the last use, ms. */
+  keptBytes: number;
+  keptMs: number;
   /** Most classifications that wait or run; more are refused with 429. */
   pending: number;
   /** Time for which a refusal of a full queue is held back, ms. */
@@ -60,6 +65,9 @@ export const DEFAULT_LIMITS: Limits = {
   heldBytes: 64 * 2 ** 20,
   maxPixels: 2 ** 26, // 256 MiB as RGBA
   viewBlocks: { waited: 2 ** 14, ofJob: 2 ** 18 }, // JPEG: 40 s, 10 min
+  pictures: 256, // a page asks for those of one screen at a time
+  keptBytes: 8 * 2 ** 30,
+  keptMs: 30 * 60_000,
   pending: 64,
   refusalMs: 1000,
   queuedJobs: 100,

@@ -7,6 +7,7 @@
 import { ImageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { drawsFault } from "../model/look/draw/proposal.ts";
+import type { MapsDocument } from "./documents.ts";
 import type { EnginePool } from "./engine/pool.ts";
 import {
   BusyError,
@@ -15,6 +16,7 @@ import {
   NotReadyError,
 } from "./errors.ts";
 import type { Limits } from "./limits.ts";
+import { mapsDocument } from "./map_document.ts";
 import type { ModelEntry, ModelRegistry } from "./models.ts";
 import type { Outcome } from "./prometheus.ts";
 
@@ -28,6 +30,8 @@ export interface HowToClassify {
   mpp?: number | undefined;
   /** Also draw the heat map. */
   heatmap?: boolean;
+  /** Also return the heat maps of each stage. */
+  maps?: boolean | undefined;
 }
 
 /** An image: its place, and its name in messages. */
@@ -41,7 +45,7 @@ export interface NamedImage {
 
 /** A classification, with its heat map if requested. */
 export interface ServedClassification {
-  result: ModelClassification;
+  result: ModelClassification & { maps?: MapsDocument };
   heatmap?: Uint8Array<ArrayBuffer>;
 }
 
@@ -187,7 +191,7 @@ export class Predictor {
   async #run(
     { path, name, alone }: NamedImage,
     entry: ModelEntry,
-    { signal, heatmap = false, ...options }: HowToClassify & {
+    { signal, heatmap = false, maps = false, ...options }: HowToClassify & {
       urgent: boolean;
       signal: AbortSignal;
     },
@@ -205,6 +209,7 @@ export class Predictor {
       name,
       alone,
       heatmap,
+      maps,
       maxPixels: limits.maxPixels,
       maxBlocks: options.urgent
         ? limits.viewBlocks.waited
@@ -220,7 +225,13 @@ export class Predictor {
     onClassified(result);
     this.#meanMs += MEMORY *
       (totalMs / Math.max(1, this.#places) - this.#meanMs);
-    return { result, ...(answer.heatmap && { heatmap: answer.heatmap }) };
+    return {
+      result: {
+        ...result,
+        ...(answer.maps && { maps: await mapsDocument(answer.maps) }),
+      },
+      ...(answer.heatmap && { heatmap: answer.heatmap }),
+    };
   }
 }
 

@@ -7,14 +7,17 @@
 import { z } from "@hono/zod-openapi";
 import { shortened } from "../errors.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
+import { MAX_SIDE } from "../image/pyramid.ts";
 import { configSchema, MAX_SAMPLES } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
 import type {
   ClassificationDocument,
   Failure,
   JobDocument,
+  MapDocument,
 } from "./documents.ts";
 import { InputError } from "./errors.ts";
+import type { Listing } from "./intake/allowed_sources.ts";
 import { JOB_STATES } from "./jobs/store.ts";
 import { MODEL_NAME } from "./models.ts";
 
@@ -129,11 +132,22 @@ export const textOptionsSchema = closedObject({
 });
 
 // What JSON Schema can say of fields that exclude each other.
-const ONE_NAME = { oneOf: [{ required: ["uri"] }, { required: ["path"] }] };
+const oneOf = (...names: string[]) => ({
+  oneOf: names.map((name) => ({ required: [name] })),
+});
 const ONE_CONFIGURATION = { not: { required: ["preset", "config"] } };
 
-/** An image by name instead of by its bytes. */
-export const classifyByNameSchema = closedObject({
+const MAPS = "Return the heat maps of each stage as well (false)";
+
+/** Options of `POST /v1/classify` as text: those, and what is answered. */
+export const classifyQuerySchema = closedObject({
+  ...textOptionsSchema.shape,
+  maps: z.enum(["true", "false"]).transform((text) => text === "true")
+    .optional().openapi({ type: "boolean", description: MAPS }),
+});
+
+/** Names of an image in a folder of data or behind a URL. */
+const nameShape = {
   uri: text.optional().openapi({
     description: "URL of an allowed host",
     example: "https://slides.example.org/a.tif",
@@ -142,8 +156,78 @@ export const classifyByNameSchema = closedObject({
     description: "File in a folder of data",
     example: "cohort/a.tif",
   }),
+};
+
+const howShape = {
   ...optionShape,
-}).openapi("ClassifyByName", ONE_NAME);
+  maps: z.boolean().optional().openapi({ description: MAPS }),
+};
+
+const upload = z.uuid().optional().openapi({
+  description: "Id of an upload (POST /v1/uploads)",
+});
+
+/** An image by name instead of by its bytes. */
+export const classifyByNameSchema = closedObject({
+  ...nameShape,
+  upload,
+  ...howShape,
+}).openapi("ClassifyByName", oneOf("uri", "path", "upload"));
+
+/** An image to look at, by name. */
+export const seenNameSchema = z.object({ ...nameShape, upload });
+
+/** An upload that is kept. */
+export const uploadSchema = z.object({
+  upload: z.uuid().openapi({ description: "Names the image in requests" }),
+  bytes: z.number(),
+  keptSeconds: z.number().openapi({
+    description: "Time for which it is kept after its last use",
+  }),
+}).openapi("Upload");
+
+/** Folder of data that is listed. */
+export const listingQuerySchema = z.object({
+  folder: z.string().max(MAX_TEXT).optional().openapi({
+    description: "Path of the folder; all folders of data if omitted",
+  }),
+});
+
+/** Images and folders in a folder of data. */
+export const listingSchema = z.object({
+  entries: z.array(z.object({
+    name: z.string(),
+    path: z.string().openapi({ description: "As a request names it" }),
+    kind: z.enum(["folder", "image"]),
+    bytes: z.number(),
+  })),
+  isCut: z.boolean().openapi({
+    description: "There are more than a listing holds",
+  }),
+}).openapi("Listing") satisfies z.ZodType<Listing>;
+
+// As large as the largest sub-tile; a picture of it is cut at once.
+const MAX_REGION = 1024; // px
+
+// Sub-tiles may reach outside the image.
+const edge = z.string().regex(/^-?\d{1,7}$/).transform(Number).openapi({
+  type: "integer",
+  minimum: -MAX_REGION,
+  maximum: MAX_SIDE,
+});
+const extent = number.pipe(z.number().int().min(1).max(MAX_REGION)).openapi({
+  type: "integer",
+  minimum: 1,
+  maximum: MAX_REGION,
+});
+
+/** A rectangle of an image, level-0 px. */
+export const regionQuerySchema = seenNameSchema.extend({
+  x: edge,
+  y: edge,
+  width: extent,
+  height: extent,
+});
 
 const regionShape = {
   x: z.number(),
@@ -158,24 +242,53 @@ const modelReferenceSchema = z.object({
   sha256: z.string(),
 });
 
+const mapSchema = z.object({
+  width: z.number(),
+  height: z.number(),
+  values: z.string().openapi({
+    description:
+      "[height, width] float32, little-endian, compressed by gzip, as base64",
+  }),
+}).openapi("HeatMap") satisfies z.ZodType<MapDocument>;
+
+const imageShape = {
+  width: z.number(),
+  height: z.number(),
+  mpp: z.number().optional(),
+  bounds: z.object(regionShape).optional().openapi({
+    description: "The part of a slide that was scanned, level-0 px",
+  }),
+  georeference: z.object({
+    crs: z.string().optional(),
+    transform: z.array(z.number()).length(6),
+  }).optional(),
+};
+
+/** Facts about an image that is looked at. */
+export const seenFactsSchema = z.object({
+  ...imageShape,
+  name: z.string(),
+  version: z.string().openapi({ description: "Changes with the file" }),
+  tileSide: z.number().openapi({ description: "Side of a tile, px" }),
+  zoomLevels: z.number().openapi({
+    description: "Levels of the deep zoom; the last one is the image",
+  }),
+  firstLevel: z.number().openapi({
+    description: "First level whose tiles take no more than a moment each",
+  }),
+  levels: z.array(z.object({ width: z.number(), height: z.number() })).openapi({
+    description: "Sizes that the file holds, the largest first",
+  }),
+  warnings: z.array(z.string()),
+}).openapi("SeenImage");
+
 /** One classified image. */
 export const classificationSchema = z.object({
   id: z.string(),
   model: modelReferenceSchema,
   label: z.string(),
   probabilities: z.record(z.string(), z.number()),
-  image: z.object({
-    width: z.number(),
-    height: z.number(),
-    mpp: z.number().optional(),
-    bounds: z.object(regionShape).optional().openapi({
-      description: "The part of a slide that was scanned, level-0 px",
-    }),
-    georeference: z.object({
-      crs: z.string().optional(),
-      transform: z.array(z.number()).length(6),
-    }).optional(),
-  }),
+  image: z.object(imageShape),
   tiles: z.array(z.object({ ...regionShape, count: z.number() })),
   subTiles: z.array(z.object({ ...regionShape, weight: z.number() })),
   timings: z.record(z.string(), z.number()).openapi({
@@ -184,6 +297,13 @@ export const classificationSchema = z.object({
   bytesRead: z.number(),
   requests: z.number(),
   warnings: z.array(z.string()),
+  maps: z.object({
+    stage1: mapSchema,
+    stage2: mapSchema,
+    evidence: mapSchema.optional(),
+  }).optional().openapi({
+    description: "Attention of each stage, and evidence, per level-0 px",
+  }),
 }).openapi("Classification") satisfies z.ZodType<ClassificationDocument>;
 
 /** Body of every failed request. */
@@ -316,12 +436,16 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   }),
   closedObject({
     kind: z.literal("classify"),
-    ...classifyByNameSchema.shape,
-  }).openapi(ONE_NAME),
+    ...nameShape,
+    ...howShape,
+  }).openapi(oneOf("uri", "path")),
 ]).openapi("NewJob");
 
 export type ClassifyByName = z.infer<typeof classifyByNameSchema>;
-export type TextOptions = z.infer<typeof textOptionsSchema>;
+/** Of an image that is not uploaded. */
+export type ClassifyNamed = Omit<ClassifyByName, "upload">;
+export type SeenImageDocument = z.infer<typeof seenFactsSchema>;
+export type ClassifyQuery = z.infer<typeof classifyQuerySchema>;
 export type BatchRequest = z.infer<typeof batchSchema>;
 export type TrainRequest = z.infer<typeof trainSchema>;
 export type NewJobRequest = z.infer<typeof newJobSchema>;

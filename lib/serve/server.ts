@@ -15,6 +15,7 @@ import { JsonReader } from "./inference/json_reader.ts";
 import { BodyRoom } from "./intake/body_room.ts";
 import { freeBytes } from "./intake/disk.ts";
 import { Images } from "./intake/images.ts";
+import { KeptUploads } from "./intake/kept_uploads.ts";
 import { JobRunner } from "./jobs/runner.ts";
 import type { JobStore } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
@@ -27,6 +28,7 @@ import { Predictor } from "./predictor.ts";
 import { Sources } from "./intake/allowed_sources.ts";
 import { SqliteJobStore } from "./jobs/sqlite_store.ts";
 import { Tables } from "./tables/tables.ts";
+import { Tiles } from "./tiles/tiles.ts";
 import { trainWork } from "./jobs/train.ts";
 import { Uploads } from "./intake/uploads.ts";
 
@@ -66,7 +68,10 @@ export interface Server {
   readonly models: ModelRegistry;
   readonly predictor: Predictor;
   readonly images: Images;
+  readonly sources: Sources;
   readonly uploads: Uploads;
+  readonly kept: KeptUploads;
+  readonly tiles: Tiles;
   readonly bodies: BodyRoom;
   readonly json: JsonReader;
   readonly jobs: Jobs;
@@ -87,6 +92,9 @@ export interface Server {
 
 // Inside the folder of models, where it is not said to be elsewhere.
 const STATE_FOLDER = ".server";
+// Share of the bound of an engine for the pictures of a page: blocks and images
+// that are held decoded.
+const TILE_SHARE = 1 / 4;
 // A heartbeat each second; a lease expires after five seconds without one.
 const BEAT_MS = 1000, LEASE_MS = 5000;
 const LOOK_EVERY_MS = 5000;
@@ -135,6 +143,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     },
     close(isEnd) {
       stopLooking();
+      parts.tiles.close();
+      parts.kept.close();
       parts.uploads.close();
       parts.json.close();
       engine.close(isEnd);
@@ -167,7 +177,16 @@ async function putTogether(options: ServerOptions) {
     jobFolder,
   ]);
   const uploads = await Uploads.open(join(state, "uploads"), limits);
-  const images = new Images(sources, uploads);
+  const kept = new KeptUploads(uploads, limits);
+  const images = new Images(sources, uploads, kept);
+  const tiles = new Tiles({
+    allowedHosts,
+    memoryBytes: memoryBytes * TILE_SHARE,
+    maxPixels: limits.maxPixels,
+    maxBlocks: limits.viewBlocks.waited,
+    pending: limits.pictures,
+    timeoutMs: limits.timeoutMs,
+  });
   const store = new SqliteJobStore(join(state, "jobs.sqlite"), {
     leaseMs: LEASE_MS,
     queuedJobs: limits.queuedJobs,
@@ -237,6 +256,9 @@ async function putTogether(options: ServerOptions) {
     models,
     predictor,
     images,
+    sources,
+    kept,
+    tiles,
     uploads,
     bodies: new BodyRoom(limits.heldBytes),
     json: new JsonReader(),

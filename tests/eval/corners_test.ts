@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import { downsampleReference } from "../../kernels/resample/downsample.ts";
+import { downsampleReference } from "../../kernels/resample/area_means.ts";
 import type { Heatmap } from "../../lib/eval/heatmap/heatmap.ts";
 import { predict } from "../../lib/eval/predict.ts";
 import {

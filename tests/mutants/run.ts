@@ -11,7 +11,7 @@ export type Outcome = "caught" | "survived" | "broken";
 
 // Files and folders of the program and its tests.
 const PARTS = [
-  ...["kernels", "lib", "routes", "tests", "fixtures"],
+  ...["kernels", "lib", "routes", "viewer", "tests", "fixtures"],
   ...["main.ts", "deno.json", "deno.lock", "encoders.lock"],
 ];
 

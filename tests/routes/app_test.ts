@@ -59,7 +59,8 @@ Deno.test("only who bears the token is let in", async () => {
       "/v2/health/ready",
       "/openapi.json",
       "/docs",
-      "/", // leads to /docs
+      "/", // the viewer, and its files
+      "/viewer/main.js",
     ]
   ) {
     const response = await get(path, {});

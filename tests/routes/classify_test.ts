@@ -349,13 +349,13 @@ Deno.test("a faulty request is a 400 that names the field", async () => {
     const response = await post(`${server.url}/v1/classify`, body);
     await assertRefused(response, { status: 400, field });
   }
-  const fields = "model, samples, draws, seed, mpp";
+  const fields = "model, samples, draws, seed, mpp, maps";
   const url = await post(`${server.url}/v1/classify`, { url: "http://a/b" });
   await assertRefused(url, {
     status: 400,
     field: "url",
     error: new RegExp(
-      `there is no such field; the fields are uri, path, ${fields}$`,
+      `there is no such field; the fields are uri, path, upload, ${fields}$`,
     ),
   });
   const headers = { "content-type": "application/json" };

@@ -225,6 +225,7 @@ Deno.test("the document says which fields exclude each other", async () => {
   assert.deepEqual(schemas.ClassifyByName!.oneOf, [
     { required: ["uri"] },
     { required: ["path"] },
+    { required: ["upload"] },
   ]);
   assert.deepEqual(schemas.Train!.not, { required: ["preset", "config"] });
 });

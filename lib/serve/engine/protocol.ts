@@ -23,6 +23,8 @@ export interface ClassifyTask {
   /** Micrometres per px, in place of the file's value. */
   mpp?: number | undefined;
   heatmap: boolean;
+  /** Also return the heat maps of each stage. */
+  maps: boolean;
   /**
    * Most pixels of an image that must be decoded whole; larger ones are
    * refused.

@@ -50,8 +50,8 @@ let room: DecodingRoom;
 let running: Promise<unknown> = Promise.resolve(); // the current batch
 
 const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
-  keyOf: ({ model, samples, draws, seed, heatmap }) =>
-    JSON.stringify([model, samples, draws, seed, heatmap]),
+  keyOf: ({ model, samples, draws, seed, heatmap, maps }) =>
+    JSON.stringify([model, samples, draws, seed, heatmap, maps]),
   urgent: ({ urgent }) => urgent,
   size: () => BATCH_SIZES[engine.backend],
   prepare: open,
@@ -179,7 +179,7 @@ async function classifyBatch(
   batch: OpenTask[],
   signal: AbortSignal,
 ): Promise<ClassifiedImage[]> {
-  const { samples, draws, seed, heatmap } = batch[0]!.task;
+  const { samples, draws, seed, heatmap, maps } = batch[0]!.task;
   const model = modelOf(batch[0]!.task);
   try {
     const answers = await classifyOpened(
@@ -190,6 +190,7 @@ async function classifyBatch(
         draws,
         seed,
         heatmap: heatmap ? "over image" : undefined,
+        maps,
         memory,
         signal,
       },

@@ -25,6 +25,29 @@ export interface SourcesOptions {
 /** Place of an image: a local file, or a URL of an allowed host. */
 export type Source = { file: string } | { url: string };
 
+/** An entry of a folder of data. */
+export interface ListedEntry {
+  name: string;
+  /** As a request names it. */
+  path: string;
+  kind: "folder" | "image";
+  /** Size of an image's file. */
+  bytes: number;
+}
+
+/** Entries of a folder, folders first. */
+export interface Listing {
+  entries: ListedEntry[];
+  /** There are more than a listing holds. */
+  isCut: boolean;
+}
+
+// Entries that a listing holds, and that are read for it from one folder.
+const MAX_LISTED = 1000, MAX_READ = 10_000;
+// A listing opens no file, so it goes by the names.
+const IMAGE_NAME =
+  /\.(tiff?|svs|ndpi|scn|bif|mrxs|vms|dcm|czi|svslide|png|jpe?g|webp|bmp)$/i;
+
 /** Resolves the names in requests, or refuses them. */
 export class Sources {
   /** The folders, without symbolic links. */
@@ -114,6 +137,65 @@ export class Sources {
     return manifest;
   }
 
+  /**
+   * The images and folders in a folder of data, or in all roots if it is "".
+   *
+   * @throws {ForbiddenError} If it is missing or not allowed, with the same text.
+   */
+  async list(folder: string): Promise<Listing> {
+    const places = folder === ""
+      ? this.roots
+      : this.roots.map((root) => join(root, folder));
+    const found = new Map<string, ListedEntry>();
+    let isThere = folder === "", isCut = false;
+    for (const place of places) {
+      const real = await Deno.realPath(place).catch(() => undefined);
+      if (real === undefined || !this.#isUnderRoot(real)) continue;
+      const listed = await this.#entries(real, folder).catch(() => undefined);
+      if (listed === undefined) continue; // a file, or unreadable
+      isThere = true;
+      isCut ||= listed.isCut;
+      for (const entry of listed.entries) {
+        if (!found.has(entry.path)) found.set(entry.path, entry);
+      }
+    }
+    if (!isThere) {
+      throw new ForbiddenError(
+        `Cannot list ${
+          JSON.stringify(folder)
+        }: there is no such folder in the folders of data (--data-root)`,
+      );
+    }
+    const entries = [...found.values()].sort(byKindAndName);
+    return {
+      entries: entries.slice(0, MAX_LISTED),
+      isCut: isCut || entries.length > MAX_LISTED,
+    };
+  }
+
+  async #entries(place: string, folder: string): Promise<Listing> {
+    const entries: ListedEntry[] = [];
+    for await (const { name } of Deno.readDir(place)) {
+      if (name.startsWith(".")) continue;
+      if (entries.length === MAX_READ) return { entries, isCut: true };
+      const path = folder === "" ? name : `${folder}/${name}`;
+      const real = await Deno.realPath(join(place, name)).catch(() =>
+        undefined
+      );
+      if (real === undefined || !this.#isUnderRoot(real)) continue; // as file()
+      const { isDirectory, isFile, size } = await Deno.stat(real);
+      if (isDirectory) entries.push({ name, path, kind: "folder", bytes: 0 });
+      else if (isFile && IMAGE_NAME.test(name)) {
+        entries.push({ name, path, kind: "image", bytes: size });
+      }
+    }
+    return { entries, isCut: false };
+  }
+
+  #isUnderRoot(path: string): boolean {
+    return this.roots.some((root) => path === root || isInside(root, path));
+  }
+
   async #allowedFile(path: string): Promise<string | undefined> {
     try {
       const file = await Deno.realPath(await spelled(path));
@@ -142,4 +224,12 @@ function isInside(folder: string, file: string): boolean {
   const path = relative(folder, file);
   return path !== "" && path !== ".." && !path.startsWith(`..${sep}`) &&
     !isAbsolute(path);
+}
+
+const NAMES = new Intl.Collator("en", { numeric: true });
+
+/** Folders first, then by name; numbers in names by their value. */
+function byKindAndName(a: ListedEntry, b: ListedEntry): number {
+  return Number(a.kind === "image") - Number(b.kind === "image") ||
+    NAMES.compare(a.name, b.name);
 }

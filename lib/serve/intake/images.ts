@@ -6,7 +6,9 @@
 import { InputError } from "../errors.ts";
 import { withoutSecrets } from "./guarded_fetch.ts";
 import type { NamedImage } from "../predictor.ts";
+import type { Caller } from "../auth.ts";
 import type { Sources } from "./allowed_sources.ts";
+import type { KeptUploads } from "./kept_uploads.ts";
 import type { Upload, Uploads } from "./uploads.ts";
 
 /** An image named by a request. */
@@ -15,6 +17,12 @@ export interface ImageName {
   path?: string | undefined;
   /** Name in messages, if it differs from the URI or path. */
   name?: string | undefined;
+}
+
+/** An image that a caller names, or has uploaded before. */
+export interface SeenName extends Omit<ImageName, "name"> {
+  /** Id of an upload that is kept. */
+  upload?: string | undefined;
 }
 
 /** A file or URL to classify; dispose of it when done. */
@@ -27,10 +35,31 @@ export interface HeldImage extends NamedImage, AsyncDisposable {
 export class Images {
   readonly #sources: Sources;
   readonly #uploads: Uploads;
+  readonly #kept: KeptUploads;
 
-  constructor(sources: Sources, uploads: Uploads) {
+  constructor(sources: Sources, uploads: Uploads, kept: KeptUploads) {
     this.#sources = sources;
     this.#uploads = uploads;
+    this.#kept = kept;
+  }
+
+  /**
+   * Resolves the image that a caller wants to see.
+   *
+   * @throws {InputError | ForbiddenError | ImageRefusedError | NotFoundError}
+   */
+  async seen(
+    { upload, ...name }: SeenName,
+    caller: Caller,
+  ): Promise<HeldImage> {
+    if (upload === undefined) return await this.named(name);
+    if (name.uri !== undefined || name.path !== undefined) {
+      throw new InputError(
+        "upload",
+        'The request names several images: give one of "uri", "path" and "upload"',
+      );
+    }
+    return { ...staying(this.#kept.get(upload, caller)), alone: true };
   }
 
   /**

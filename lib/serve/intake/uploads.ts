@@ -158,6 +158,13 @@ export class Uploads {
     );
   }
 
+  /** The same bytes under another name, which is removed apart. */
+  async copy(upload: Upload): Promise<Upload> {
+    const path = join(this.#folder, crypto.randomUUID());
+    await Deno.link(upload.path, path);
+    return { ...upload, path };
+  }
+
   async remove({ path }: Pick<Upload, "path">): Promise<void> {
     await Deno.remove(path).catch(() => {}); // moved, or already removed
   }

@@ -11,7 +11,7 @@ import { InputError } from "../errors.ts";
 import type { Sources } from "../intake/allowed_sources.ts";
 import type { ModelRegistry } from "../models.ts";
 import type { Messages } from "../redaction.ts";
-import type { BatchRequest, ClassifyByName, TrainRequest } from "../schemas.ts";
+import type { BatchRequest, ClassifyNamed, TrainRequest } from "../schemas.ts";
 import type { Tables } from "../tables/tables.ts";
 import type { BatchJobRequest } from "./batch.ts";
 import type { ClassifyJobRequest } from "./classify.ts";
@@ -35,7 +35,7 @@ export class JobChecks {
 
   /** Checks an image that a request names. */
   async image(
-    { uri, path, seed = 0, ...how }: ClassifyByName,
+    { uri, path, seed = 0, ...how }: ClassifyNamed,
   ): Promise<ClassifyJobRequest> {
     const { models, sources } = this.#options;
     if ((uri === undefined) === (path === undefined)) {

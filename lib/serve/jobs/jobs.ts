@@ -24,7 +24,7 @@ import type { Idempotency, Job, JobKind, JobStore, NewJob } from "./store.ts";
 import type { HowToClassify } from "../predictor.ts";
 import {
   type BatchRequest,
-  type ClassifyByName,
+  type ClassifyNamed,
   type JobQuery,
   JOBS_LISTED,
   type TrainRequest,
@@ -107,7 +107,7 @@ export class Jobs {
 
   /** Accepts an image that the request names. */
   async classifyNamed(
-    asked: ClassifyByName,
+    asked: ClassifyNamed,
     { key, caller }: Pick<AcceptOptions, "key" | "caller">,
   ): Promise<Accepted> {
     return await this.#accept(
@@ -122,7 +122,7 @@ export class Jobs {
    * @throws {ConflictError} If the key was used for another request.
    */
   async isKnown(
-    request: ClassifyByName,
+    request: ClassifyNamed,
     { key, caller }: Pick<AcceptOptions, "key" | "caller">,
   ): Promise<boolean> {
     return await this.#find({ kind: "classify", request, key, caller }) !==

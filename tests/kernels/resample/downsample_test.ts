@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import {
-  downsample,
   type DownsampleOptions,
   downsampleReference,
-} from "../../../kernels/resample/downsample.ts";
+} from "../../../kernels/resample/area_means.ts";
+import { downsample } from "../../../kernels/resample/downsample.ts";
 import {
   gatherPatchesReference,
   packPixels,

@@ -35,17 +35,23 @@ export const IMAGE: readonly MutantGroup[] = [
     changes: [
       ["&& phase.x === 0 && phase.y === 0", "&& phase.y === 0"],
       ["phase.x === 0 && phase.y === 0", "phase.x === 0"],
-      ["at.region.x - shown.x", "at.region.x"],
-      ["y: Math.min(shown.y, level.height - 1),", "y: shown.y,"],
       ["        end,\n", ""],
       ["end.x >= width * size.width && ", ""],
       ["&& end.y >= height * size.height", ""],
-      ["to.fill(row.at(-1)!, y * width, (y + 1) * width);", ""],
       ["joined(strips, 1)", "joined(strips, 2)"],
       [
         "levels.length === 1 && width * height <= MAX_WHOLE",
         "levels.length === 1",
       ],
+    ],
+  },
+  {
+    file: "lib/image/level_parts.ts",
+    tests: ["tests/image/views_test.ts"],
+    changes: [
+      ["at.region.x - shown.x", "at.region.x"],
+      ["y: Math.min(shown.y, level.height - 1),", "y: shown.y,"],
+      ["to.fill(row.at(-1)!, y * width, (y + 1) * width);", ""],
     ],
   },
   {

@@ -3,7 +3,7 @@ import type { MutantGroup } from "../mutant.ts";
 
 export const KERNELS: readonly MutantGroup[] = [
   {
-    file: "kernels/resample/downsample.ts",
+    file: "kernels/resample/area_means.ts",
     tests: ["tests/kernels/resample/downsample_test.ts"],
     changes: [
       ["from > 0 && from <= width", "from > 0 && from < width"],
@@ -13,6 +13,12 @@ export const KERNELS: readonly MutantGroup[] = [
       ["phase: phase?.x ?? 0,", "phase: phase?.y ?? 0,"],
       ["limit: end?.y ?? NO_END,", "limit: NO_END,"],
       ["const MAX_TOGETHER = 256;", "const MAX_TOGETHER = 2560;"],
+    ],
+  },
+  {
+    file: "kernels/resample/downsample.ts",
+    tests: ["tests/kernels/resample/downsample_test.ts"],
+    changes: [
       ["output < 1 || output > source", "output < 1 || output > source + 1"],
     ],
   },

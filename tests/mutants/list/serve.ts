@@ -203,6 +203,29 @@ export const SERVE: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "lib/serve/intake/kept_uploads.ts",
+    tests: ["tests/serve/intake/kept_uploads_test.ts"],
+    changes: [
+      ["kept && kept.owner === name", "kept"],
+      ["upload.bytes > keptBytes", "false"],
+      ["void this.#uploads.remove(upload)", "void upload"],
+    ],
+  },
+  {
+    file: "lib/serve/tiles/cutter.ts",
+    tests: [
+      "tests/serve/tiles/cutter_test.ts",
+      "tests/routes/images_test.ts",
+    ],
+    changes: [
+      ["if (blocks <= maxBlocks) return;", "return;"],
+      ["if (known.includes(etag)) return { etag };", ""],
+      ["JSON.stringify([identity, what])", "JSON.stringify([what])"],
+      ["JSON.stringify([identity, what])", "JSON.stringify([identity])"],
+      ["this.#waiting.shift()?.();", ""],
+    ],
+  },
+  {
     file: "lib/serve/models.ts",
     tests: ["tests/serve/models_test.ts"],
     changes: [

@@ -22,6 +22,7 @@ async function task(more: Partial<ClassifyTask> = {}): Promise<ClassifyTask> {
     alone: false,
     seed: 0,
     heatmap: false,
+    maps: false,
     maxPixels: 2 ** 20,
     maxBlocks: 2 ** 20,
     urgent: true,

@@ -1,0 +1,87 @@
+/** A real browser, Debian's, for the tests of the page. */
+import assert from "node:assert/strict";
+import axe from "axe-core/axe.min.js" with { type: "text" };
+import { eventually, LONGEST_MS } from "../waiting.ts";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+
+// Without it playwright looks, as it is loaded, for files that tests may not
+// read.
+Deno.env.set("__IS_WSL_TEST__", "1");
+const { chromium } = await import("playwright-core");
+
+const PROGRAM = "/usr/bin/chromium"; // apt-get install chromium
+const REQUIRED = Deno.env.get("CI") === "true";
+
+/** True where the tests are left out: there is no browser. */
+export const noBrowser = !REQUIRED &&
+  !await Deno.stat(PROGRAM).then(() => true, () => false);
+
+let browser: Promise<Browser> | undefined;
+
+Deno.test.afterAll(async () => await (await browser)?.close());
+
+/** A test in a page of its own, which must write no error to its console. */
+export function pageTest(
+  name: string,
+  test: (page: Page) => Promise<void>,
+  options: BrowserContextOptions & { allowed?: RegExp } = {},
+): void {
+  Deno.test({
+    name,
+    ignore: noBrowser,
+    sanitizeOps: false, // the browser outlives the test
+    sanitizeResources: false,
+    async fn() {
+      browser ??= chromium.launch({
+        executablePath: PROGRAM,
+        args: ["--no-sandbox"],
+      });
+      const { allowed, ...context } = options;
+      const page = await (await browser).newPage(context);
+      page.setDefaultTimeout(LONGEST_MS);
+      const errors: string[] = [];
+      page.on("pageerror", ({ message }) => errors.push(message));
+      page.on("console", (message) => {
+        if (message.type() === "error") errors.push(message.text());
+      });
+      try {
+        await test(page);
+        const found = errors.filter((error) => !allowed?.test(error));
+        assert.deepEqual(found, []);
+      } finally {
+        await page.context().close();
+      }
+    },
+  });
+}
+
+/** Waits until an expression is true in the page. */
+export async function until(page: Page, expression: string): Promise<void> {
+  await eventually(expression, () => page.evaluate(expression));
+}
+
+/** What the address of the page says. */
+export function stateOf(page: Page): Record<string, string> {
+  return Object.fromEntries(
+    new URLSearchParams(new URL(page.url()).hash.slice(1)),
+  );
+}
+
+/** Faults of the page that keep people from using it, by axe-core. */
+export async function accessFaults(page: Page): Promise<string[]> {
+  await page.evaluate(axe);
+  const found = await page.evaluate("axe.run()") as {
+    violations: {
+      id: string;
+      impact: string;
+      nodes: { html: string; failureSummary: string }[];
+    }[];
+  };
+  return found.violations
+    .filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .flatMap(({ id, nodes }) =>
+      nodes.map(({ html, failureSummary }) =>
+        `${id}: ${html}: ${failureSummary}`
+      )
+    );
+}

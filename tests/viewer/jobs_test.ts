@@ -1,0 +1,80 @@
+/** The jobs of the page: a run with its curves, stopped and continued. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { drawSet, folderOfFile } from "../commands/process.ts";
+import {
+  ended,
+  post,
+  serve,
+  type Served,
+  SMALL_SETTINGS,
+} from "../serve/served.ts";
+import { pageTest, stateOf } from "./browser.ts";
+
+let served: Served;
+folderOfFile(async (folder) => {
+  await drawSet(folder);
+  await Deno.mkdir(join(folder, "models"));
+  served = await serve(
+    folder,
+    ...["--models", "models", "--data-root", "set", "--workers", "1"],
+  );
+});
+Deno.test.afterAll(async () => {
+  await served.stop();
+});
+
+/** Starts a run, and returns the id of its job. */
+async function train(name: string, epochs: number): Promise<string> {
+  const response = await post(`${served.url}/v1/train`, {
+    data: "manifest.csv",
+    name,
+    preset: "needle",
+    settings: SMALL_SETTINGS,
+    epochs,
+  });
+  const job = await response.json();
+  assert.equal(response.status, 202, JSON.stringify(job));
+  return job.id;
+}
+
+pageTest(
+  "a run shows its curves as they grow, stops and continues",
+  async (page) => {
+    const id = await train("endless", 10_000);
+    await page.goto(`${served.url}/#view=jobs`);
+    await page.getByRole("button", { name: "Training: endless" }).click();
+    assert.equal(stateOf(page).job, id);
+    const loss = page.getByRole("img", { name: /^Loss over \d+ epochs/ });
+    await loss.waitFor();
+    const epochs = async () =>
+      Number(/over (\d+)/.exec((await loss.getAttribute("aria-label"))!)![1]);
+    const before = await epochs();
+    await page.getByRole("img", {
+      name: new RegExp(`^Loss over (?!${before} )\\d+ epochs`),
+    }).waitFor();
+    assert.ok(await epochs() > before);
+    await page.getByText(/^Epoch \d+ of 10000/).waitFor();
+    await page.getByRole("button", { name: "Cancel" }).click();
+    const resume = page.getByRole("button", { name: "Resume" });
+    await resume.click();
+    const cancel = page.getByRole("button", { name: "Cancel" });
+    await cancel.waitFor();
+    await page.getByText(/^Epoch \d+ of 10000/).waitFor();
+    await cancel.click();
+    await resume.waitFor();
+  },
+);
+
+pageTest("a finished run is a model to classify with", async (page) => {
+  const id = await train("done", 1);
+  assert.equal((await ended(served.url, id)).state, "succeeded");
+  await page.goto(`${served.url}/#view=jobs&job=${id}`);
+  await page.getByRole("table", { name: "The model" }).waitFor();
+  await page.getByRole("button", { name: "Classify with this model" }).click();
+  assert.deepEqual(stateOf(page).model, "done");
+  await page.goto(
+    `${served.url}/#path=images/test_00000.png&model=done&view=look`,
+  );
+  await page.locator(".label").waitFor();
+});

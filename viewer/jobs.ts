@@ -1,0 +1,302 @@
+/**
+ * The jobs of the server, and one of them with its progress as it grows.
+ *
+ * @module
+ */
+import { type Api, wordsOf } from "./api.ts";
+import { type Line, lineChart } from "./chart.ts";
+import { pause } from "./classify.ts";
+import { button, byId, element, say, share } from "./dom.ts";
+import type { Address } from "./state.ts";
+import type { Job, Model } from "./types.ts";
+
+const LOOK_EVERY_MS = 1500;
+const LISTED = 100;
+const WORDS: Record<Job["kind"], string> = {
+  train: "Training",
+  classify: "Image",
+  batch: "Table",
+};
+
+/** A line of a run's log. */
+type Epoch = { type: string; epoch: number } & Record<string, number | null>;
+
+/** Shows the jobs while they are in view. */
+export class JobsPage {
+  readonly #api: Api;
+  readonly #address: Address;
+  readonly #onDone: () => void;
+  readonly #error = byId("jobs-error");
+  #looking: AbortController | undefined;
+  #shown = "";
+
+  /** @param onDone called when a run has become a model. */
+  constructor(api: Api, address: Address, onDone: () => void) {
+    this.#api = api;
+    this.#address = address;
+    this.#onDone = onDone;
+  }
+
+  /** Looks again and again, until the page is left. */
+  async show(): Promise<void> {
+    this.#looking?.abort();
+    const { signal } = this.#looking = new AbortController();
+    this.#shown = "";
+    try {
+      for (;;) {
+        if (!document.hidden) await this.#look(signal);
+        await pause(LOOK_EVERY_MS, signal);
+      }
+    } catch { // left
+    }
+  }
+
+  leave(): void {
+    this.#looking?.abort();
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const { job } = this.#address.now;
+    try {
+      const { jobs } = await this.#api.get<{ jobs: Job[] }>(
+        `v1/jobs?limit=${LISTED}`,
+        signal,
+      );
+      this.#list(jobs);
+      const found = jobs.find(({ id }) => id === job) ??
+        (job && await this.#api.get<Job>(`v1/jobs/${job}`, signal));
+      if (found) await this.#detail(found, signal);
+      else this.#empty(jobs.length > 0);
+      say(this.#error, "");
+    } catch (error) {
+      signal.throwIfAborted();
+      say(this.#error, wordsOf(error));
+    }
+  }
+
+  #list(jobs: readonly Job[]): void {
+    const { job: chosen } = this.#address.now;
+    const text = JSON.stringify([chosen, jobs]);
+    if (text === this.#shown) return; // the focus stays where it is
+    const focused = document.activeElement?.getAttribute("data-job");
+    this.#shown = text;
+    byId("job-list").replaceChildren(...jobs.map((job) => {
+      const { id, kind, model, state } = job;
+      const row = element(
+        "li",
+        {},
+        button(`${WORDS[kind]}: ${model}`, () => this.#choose(id), {
+          "data-job": id,
+          "aria-current": id === chosen ? "true" : undefined,
+        }),
+        element("span", { class: `state ${state}` }, percentOf(job) ?? state),
+      );
+      return row;
+    }));
+    if (focused) {
+      byId("job-list").querySelector<HTMLElement>(`[data-job="${focused}"]`)
+        ?.focus();
+    }
+  }
+
+  #choose(job: string): void {
+    this.#address.go({ job });
+    this.show();
+  }
+
+  #empty(hasJobs: boolean): void {
+    byId("job").replaceChildren(element(
+      "p",
+      { class: "muted" },
+      hasJobs
+        ? "Choose a job."
+        : "No jobs yet. Training, tables and large images become jobs.",
+    ));
+  }
+
+  async #detail(job: Job, signal: AbortSignal): Promise<void> {
+    const parts: Node[] = [
+      element("h2", {}, `${WORDS[job.kind]}: ${job.model}`),
+      element(
+        "p",
+        { class: `state ${job.state}` },
+        job.state,
+        job.attempts > 1 ? `, attempt ${job.attempts}` : "",
+      ),
+      ...(job.error ? [element("p", { class: "error" }, job.error)] : []),
+      ...progressOf(job),
+      this.#actions(job),
+    ];
+    if (job.kind === "train") {
+      parts.push(...await this.#curves(job, signal));
+      if (job.state === "succeeded") {
+        parts.push(...await this.#model(job, signal));
+      }
+    }
+    if (job.kind === "batch" && job.state === "succeeded") {
+      parts.push(await this.#labels(job, signal));
+    }
+    parts.push(table("Asked for", flat(job.request)));
+    const focused = document.activeElement?.id;
+    byId("job").replaceChildren(...parts);
+    if (focused) document.getElementById(focused)?.focus();
+  }
+
+  #actions({ links, id, kind, state, model }: Job): HTMLElement {
+    const act = (link: string) => async () => {
+      try {
+        await this.#api.post(link.slice(1), {});
+        this.show();
+      } catch (error) {
+        say(this.#error, wordsOf(error));
+      }
+    };
+    const actions = element("p", { class: "actions" });
+    const { cancel, resume } = links;
+    if (cancel) actions.append(button("Cancel", act(cancel), { id: "act" }));
+    if (resume) actions.append(button("Resume", act(resume), { id: "act" }));
+    if (kind === "train" && state === "succeeded") {
+      actions.append(button("Classify with this model", () => {
+        this.#onDone();
+        this.#address.go({ view: "look", model });
+      }, { id: `use-${id}` }));
+    }
+    return actions;
+  }
+
+  async #curves(
+    { links, progress }: Job,
+    signal: AbortSignal,
+  ): Promise<Node[]> {
+    if (!progress) return []; // it has no log yet
+    const response = await this.#api.send(links.log!.slice(1), { signal });
+    const epochs = (await response.text()).split("\n").filter(Boolean)
+      .map((line): Epoch => JSON.parse(line))
+      .filter(({ type }) => type === "epoch");
+    if (epochs.length === 0) return [];
+    const lines = (names: Record<string, string>): Line[] =>
+      Object.entries(names)
+        .map(([key, name]) => ({
+          name,
+          values: epochs.map((epoch) => epoch[key] ?? null),
+        }))
+        .filter(({ values }) => values.some((value) => value !== null));
+    return Object.entries(CURVES)
+      .map(([title, names]) => ({ title, drawn: lines(names) }))
+      .filter(({ drawn }) => drawn.length > 0)
+      .map(({ title, drawn }) => lineChart(title, drawn));
+  }
+
+  async #model({ model: name }: Job, signal: AbortSignal): Promise<Node[]> {
+    const model = await this.#api.get<Model>(
+      `v1/models/${encodeURIComponent(name)}`,
+      signal,
+    ).catch(() => undefined); // removed since
+    if (!model) return [];
+    const { metrics, calibration, epoch, parameterCount } = model;
+    return [
+      table("The model", {
+        "best epoch": epoch,
+        parameters: parameterCount,
+        ...metrics,
+      }),
+      ...(calibration
+        ? [table("Calibration, on validation images", { ...calibration })]
+        : []),
+    ];
+  }
+
+  async #labels({ links }: Job, signal: AbortSignal): Promise<Node> {
+    const response = await this.#api.send(links.result!.slice(1), { signal });
+    const counts: Record<string, number> = {};
+    for (const line of (await response.text()).split("\n").filter(Boolean)) {
+      const { label = "not read" } = JSON.parse(line) as { label?: string };
+      counts[label] = (counts[label] ?? 0) + 1;
+    }
+    return table("Images by label", counts);
+  }
+}
+
+/** Figures of the log by chart: their names, as the legend says them. */
+const CURVES: Record<string, Record<string, string>> = {
+  Loss: { loss: "training", validationLoss: "validation" },
+  Accuracy: { accuracy: "training", validationAccuracy: "validation" },
+  AUC: { validationAuc: "validation" },
+  Entropy: { tileEntropy: "stage I", subTileEntropy: "stage II" },
+};
+
+/** Share that is done; undefined if the job tells none. */
+function doneOf({ progress }: Job): number | undefined {
+  if (!progress) return undefined;
+  const { epoch, epochs, step = 0, steps = 1, done, total } = progress;
+  if (epoch !== undefined && epochs) return (epoch - 1 + step / steps) / epochs;
+  return done !== undefined && total ? done / total : undefined;
+}
+
+function percentOf(job: Job): string | undefined {
+  const done = doneOf(job);
+  return job.state === "running" && done !== undefined
+    ? `${Math.round(100 * done)} %`
+    : undefined;
+}
+
+function progressOf(job: Job): Node[] {
+  const done = doneOf(job);
+  if (job.state !== "running" || done === undefined) return [];
+  const { epoch, epochs, secondsLeft, done: images, total } = job.progress!;
+  const words = epoch === undefined
+    ? `${images} of ${total} images`
+    : `Epoch ${epoch} of ${epochs}${
+      secondsLeft === undefined ? "" : `, ${timeText(secondsLeft)} left`
+    }`;
+  return [
+    element("progress", { value: done, max: 1, "aria-label": words }),
+    element("p", { class: "muted" }, words),
+  ];
+}
+
+function timeText(seconds: number): string {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400
+    ? `${Math.round(seconds / 60)} min`
+    : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** The entries of a document, those inside it by their path. */
+function flat(document: object, prefix = ""): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(document).flatMap(([key, value]) =>
+      typeof value === "object" && value !== null && !Array.isArray(value)
+        ? Object.entries(flat(value, `${prefix}${key}.`))
+        : [[prefix + key, value]]
+    ),
+  );
+}
+
+function table(
+  title: string,
+  entries: Record<string, unknown>,
+): HTMLTableElement {
+  const rows = Object.entries(entries)
+    .filter(([, value]) => value !== null && value !== undefined)
+    .map(([name, value]) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, name),
+        element(
+          "td",
+          {},
+          typeof value === "number" && !Number.isInteger(value)
+            ? share(value)
+            : String(value),
+        ),
+      )
+    );
+  return element(
+    "table",
+    { class: "facts" },
+    element("caption", {}, title),
+    element("tbody", {}, ...rows),
+  );
+}
