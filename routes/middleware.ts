@@ -19,6 +19,7 @@ import {
   unpackedBody,
 } from "../lib/serve/intake/paced_body.ts";
 import { ForbiddenError, TooLargeError } from "../lib/serve/errors.ts";
+import type { HeldBody } from "../lib/serve/intake/body_room.ts";
 import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
 
@@ -205,6 +206,16 @@ export function boundedJson(
     }
     await next();
   };
+}
+
+/** Frees the JSON of a request that is refused, before its answer. */
+export function dropBody(c: Context<Env>): void {
+  const held = c.get("heldBody") as HeldBody | undefined; // unset if refused before
+  held?.[Symbol.dispose]();
+  const { url, method, headers, signal } = c.req.raw;
+  c.req.raw = new Request(url, { method, headers, signal });
+  c.req.bodyCache = {};
+  c.req.addValidatedData("json", {});
 }
 
 /** True if a content type is JSON. */

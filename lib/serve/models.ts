@@ -51,6 +51,9 @@ export type ModelEngine = Pick<EnginePool, "load" | "unload">;
 
 const DEFAULT_FILE = "default";
 
+const NO_MODEL =
+  "There is no model yet: train one (POST /v1/train), or put a checkpoint in the folder of models";
+
 /** Models by name. */
 export class ModelRegistry {
   readonly #folder: string;
@@ -119,10 +122,7 @@ export class ModelRegistry {
       : this.#faults.find(({ name }) => name === this.#default)?.error;
   }
 
-  /**
-   * Reason why a request that names no model cannot be answered; undefined in
-   * an empty folder, whose first model is yet to be trained.
-   */
+  /** Reason why a request that names no model cannot be answered. */
   get notReady(): string | undefined {
     if (this.defaultFault !== undefined) return this.defaultFault;
     const model = this.#models.get(this.defaultName ?? "");
@@ -130,7 +130,7 @@ export class ModelRegistry {
     const fault = this.#faults.find(({ name }) => name === model?.name) ??
       this.#faults[0];
     if (fault) return `no model can be used: ${fault.error}`;
-    return model && `the model "${model.name}" is not loaded`;
+    return model ? `the model "${model.name}" is not loaded` : NO_MODEL;
   }
 
   /**
@@ -150,7 +150,7 @@ export class ModelRegistry {
     if (!model) {
       throw new NotFoundError(
         name === undefined
-          ? "There is no model yet: train one, or put a checkpoint in the folder of models"
+          ? NO_MODEL
           : `There is no model "${name}": GET /v1/models lists them`,
       );
     }
