@@ -190,6 +190,7 @@ async function putTogether(options: ServerOptions) {
     folder: modelFolder,
     stateFolder: state,
     engine,
+    encoderFiles,
     messages,
   });
   const predictor = new Predictor({
