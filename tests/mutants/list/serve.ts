@@ -210,7 +210,8 @@ export const SERVE: readonly MutantGroup[] = [
       ["if (!isUsed) await", "await"],
       ["this.#loaded.get(name) === info.sha256", "this.#loaded.has(name)"],
       ["this.#models.size > 1 && name === this.defaultName", "false"],
-      ["this.#known.delete(model.entry);", ""],
+      ["else this.#known.delete(entry);", ""],
+      ["refused?.stamp === stamp", "refused"],
       [
         "!this.isLoaded(model) && !this.#unloaded.has(model.name)",
         "!this.isLoaded(model)",
