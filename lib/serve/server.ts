@@ -15,6 +15,7 @@ import { JsonReader } from "./inference/json_reader.ts";
 import { BodyRoom } from "./intake/body_room.ts";
 import { freeBytes } from "./intake/disk.ts";
 import { Images } from "./intake/images.ts";
+import { Isolation } from "./jobs/isolation.ts";
 import { JobRunner } from "./jobs/runner.ts";
 import type { JobStore } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
@@ -101,7 +102,7 @@ const PRUNE_EVERY_MS = 3600 * 1000;
 export async function startServer(options: ServerOptions): Promise<Server> {
   const { limits, log, tokens } = options;
   const parts = await putTogether(options);
-  const { engine, models, predictor, jobs, runner, store } = parts;
+  const { engine, models, predictor, jobs, runner, store, isolation } = parts;
   try {
     await engine.start();
     await models.refresh();
@@ -123,7 +124,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log,
     get notReady() {
       if (draining.signal.aborted) return "the server is stopping";
-      if (engine.status) return models.notReady;
+      if (engine.status) return models.notReady ?? isolation.notReady;
       return engine.failure ?? "the engine is being started";
     },
     draining: draining.signal,
@@ -193,9 +194,15 @@ async function putTogether(options: ServerOptions) {
     encoderFiles,
     messages,
   });
+  const isolation = new Isolation({
+    store,
+    busy: () => engine.busy,
+    aloneMs: limits.aloneMs,
+  });
   const predictor = new Predictor({
     engine,
     models,
+    isolation,
     limits,
     onClassified: ({ model, timings, bytesRead }) =>
       metrics.classified({ model: model.name, timings, bytesRead }),
@@ -213,6 +220,7 @@ async function putTogether(options: ServerOptions) {
     messages,
     log,
     folder: jobFolder,
+    isolation,
     works: worksOf({ ...options, memoryBytes }, {
       engine,
       models,
@@ -237,6 +245,7 @@ async function putTogether(options: ServerOptions) {
     engine,
     models,
     predictor,
+    isolation,
     images,
     uploads,
     bodies: new BodyRoom(limits.heldBytes),

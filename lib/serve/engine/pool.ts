@@ -51,6 +51,11 @@ export class EnginePool {
     return counts;
   }
 
+  /** Number of classifications that the engines have not answered yet. */
+  get busy(): number {
+    return this.#engines.reduce((sum, { busy }) => sum + busy, 0);
+  }
+
   /** Shared count of pending classifications, for the training Worker. */
   get pending(): Int32Array<SharedArrayBuffer> {
     return this.#pending;
