@@ -7,6 +7,7 @@ import { encodePng } from "../../image/formats/png.ts";
 import { readOverview } from "../../image/overview.ts";
 import type { Pixels, Pyramid } from "../../image/pyramid.ts";
 import { describeScale, renderHeatmap, withPngText } from "./colours.ts";
+import { turn } from "../../turn.ts";
 import type { Prediction } from "../predict.ts";
 import type { HeatKind } from "./heatmap.ts";
 
@@ -56,11 +57,10 @@ export async function heatmapPng(
       `Cannot draw the heat map: the prediction has no ${kind}; predict with attention: true`,
     );
   }
-  const { pixels, scale } = renderHeatmap(
-    heat,
-    photograph ? await overview(pyramid, signal) : GREY,
-    prediction.subTiles,
-  );
+  const ground = photograph ? await overview(pyramid, signal) : GREY;
+  await turn(signal);
+  const { pixels, scale } = renderHeatmap(heat, ground, prediction.subTiles);
+  await turn(signal);
   const text = describeScale(scale, kind);
   return withPngText(await encodePng(pixels), "Comment", text);
 }
@@ -77,7 +77,7 @@ async function overview(
   );
   const pixels = new Uint8Array(width * height * 4).fill(255);
   for (let i = 0; i < width * height; i++) {
-    pixels.set(data.subarray(3 * i, 3 * i + 3), 4 * i);
+    for (let c = 0; c < 3; c++) pixels[4 * i + c] = data[3 * i + c]!;
   }
   return { data: pixels, width, height };
 }
