@@ -79,6 +79,12 @@ export class CheckpointError extends NamedError {
   override name = "CheckpointError";
 }
 
+/** The file of a checkpoint was replaced while it was in use: read it again. */
+export class ChangedCheckpointError extends CheckpointError {
+  /** The name of the class, which also crosses to and from a Worker. */
+  override name = "ChangedCheckpointError";
+}
+
 /** A pretrained network cannot be used; the message names its file. */
 export class EncoderError extends NamedError {
   /** The name of the class, which also crosses to and from a Worker. */
@@ -145,6 +151,7 @@ const CLASSES = [
   ImageSourceError,
   NetworkError,
   CheckpointError,
+  ChangedCheckpointError,
   EncoderError,
   EngineError,
   TrainingError,

@@ -17,6 +17,7 @@ import { inferenceRoutes } from "./inference_v2.ts";
 import { jobRoutes } from "./jobs.ts";
 import {
   boundedJson,
+  dropBody,
   guarded,
   headed,
   observed,
@@ -50,7 +51,10 @@ export function createApp(server: Server) {
   addDocs(app);
   addViewer(app, server);
   app.onError(async (error, c) => {
-    if (error instanceof BusyError) await pause(server, c.req.raw.signal);
+    if (error instanceof BusyError) {
+      dropBody(c);
+      await pause(server, c.req.raw.signal);
+    }
     return errorResponse(error, c, server);
   });
   const methods = methodsOf(app);

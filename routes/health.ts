@@ -50,7 +50,7 @@ export function healthRoutes(server: Server): OpenAPIHono<Env> {
         path,
         security: [],
         summary:
-          "Readiness: the engine passed its self-test and work is accepted",
+          "Readiness: the engine passed its self-test, work is accepted, and the default model is loaded",
         responses: { 200: answer("Ready"), 503: answer("Not ready") },
       }),
       (c) => {

@@ -16,7 +16,7 @@ import type { TrainJobRequest } from "../lib/serve/jobs/train.ts";
  * be told.
  */
 export function jobDocument(
-  { request, owner: _owner, ...job }: Job,
+  { request, owner: _owner, losses: _losses, ...job }: Job,
 ): JobDocument {
   const asked = request as Request;
   return {
@@ -56,7 +56,7 @@ export function jobPath(id: string): string {
   return `/v1/jobs/${id}`;
 }
 
-function linksOf({ id, kind, state }: Omit<Job, "request" | "owner">) {
+function linksOf({ id, kind, state }: Pick<Job, "id" | "kind" | "state">) {
   const self = jobPath(id);
   const links: Record<string, string> = { self, events: `${self}/events` };
   if (kind === "train") links.log = `${self}/log`;

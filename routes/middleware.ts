@@ -19,7 +19,9 @@ import {
   unpackedBody,
 } from "../lib/serve/intake/paced_body.ts";
 import { ForbiddenError, TooLargeError } from "../lib/serve/errors.ts";
+import type { HeldBody } from "../lib/serve/intake/body_room.ts";
 import type { Server } from "../lib/serve/server.ts";
+import { nameSpan } from "../lib/serve/tracing.ts";
 import type { Env } from "./env.ts";
 
 const REQUEST_ID = /^[\w.-]{1,128}$/;
@@ -37,7 +39,14 @@ export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
     const code = c.res.status;
     const caller = c.get("caller") as Caller | undefined; // unset if refused
     const ms = performance.now() - started;
-    metrics.request({ route: routeOf(c), method, code, seconds: ms / 1000 });
+    const route = routeOf(c);
+    metrics.request({
+      route: route ?? "none",
+      method,
+      code,
+      seconds: ms / 1000,
+    });
+    if (route !== undefined) nameSpan({ method, route });
     const level = code >= 500 ? "error" : "info";
     log(level, "request", {
       requestId,
@@ -51,12 +60,11 @@ export function observed({ metrics, log }: Server): MiddlewareHandler<Env> {
 }
 
 /**
- * Pattern of the route that answered, because paths would make unlimited
+ * Pattern of the route that answered, if any did; paths would make unlimited
  * labels.
  */
-function routeOf(c: Context): string {
-  const route = matchedRoutes(c).findLast(({ path }) => !path.includes("*"));
-  return route?.path ?? "none";
+function routeOf(c: Context): string | undefined {
+  return matchedRoutes(c).findLast(({ path }) => !path.includes("*"))?.path;
 }
 
 /**
@@ -224,6 +232,16 @@ export function boundedJson(
     }
     await next();
   };
+}
+
+/** Frees the JSON of a request that is refused, before its answer. */
+export function dropBody(c: Context<Env>): void {
+  const held = c.get("heldBody") as HeldBody | undefined; // unset if refused before
+  held?.[Symbol.dispose]();
+  const { url, method, headers, signal } = c.req.raw;
+  c.req.raw = new Request(url, { method, headers, signal });
+  c.req.bodyCache = {};
+  c.req.addValidatedData("json", {});
 }
 
 /** True if a content type is JSON. */

@@ -15,6 +15,7 @@ import { isAllowable } from "../serve/intake/guarded_fetch.ts";
 import { DEFAULT_LIMITS, type Limits } from "../serve/limits.ts";
 import { jsonLog, type Log } from "../serve/logging.ts";
 import { type Server, startServer } from "../serve/server.ts";
+import { isExporting } from "../serve/tracing.ts";
 import { DEFAULT_MEMORY_BYTES } from "../memory.ts";
 import {
   COMMON_FLAGS,
@@ -149,7 +150,7 @@ export async function run(argv: string[]): Promise<number> {
   const allowedHosts = flags["allow-host"].map(allowableHost);
   assertFree({ hostname, port }); // before the engines, which take a while to start
   const stop = interruptSignal();
-  const log = jsonLog((line) => console.error(line));
+  const log = processLog();
   logBugs(log);
   const server = await startServer({
     models,
@@ -234,6 +235,14 @@ function assertFree(address: Address): void {
 
 function textOf({ hostname, port }: Address): string {
   return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}
+
+/**
+ * The log on stderr. Deno exports what the console prints, with the severity of
+ * its method, which for "info" is one that prints to stdout.
+ */
+function processLog(): Log {
+  return jsonLog((line, level) => console[isExporting ? level : "error"](line));
 }
 
 /** Logs uncaught errors, so that one bad request does not end the others. */

@@ -9,6 +9,7 @@ import { openImage, type OpenOptions } from "../image/open.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { atMpp } from "../image/resampled.ts";
 import { Memory, type WithDefaultMemory } from "../memory.ts";
+import { turn } from "../turn.ts";
 import type { Model } from "../model/model.ts";
 import { type Classification, classification } from "./classification.ts";
 import type { HeatKind, Heatmap } from "./heatmap/heatmap.ts";
@@ -105,6 +106,7 @@ export async function classifyOpened(
   );
   const classified: ClassifiedImage[] = [];
   for (const [i, image] of images.entries()) {
+    await turn(options.signal);
     const prediction = predictions[i]!;
     assertNumbers(prediction.probabilities, image);
     const drawing = {

@@ -25,6 +25,7 @@ import {
   score,
   type Scores,
 } from "../model/zoom_in.ts";
+import { turn } from "../turn.ts";
 import {
   evidenceHeatmap,
   type HeatKind,
@@ -150,7 +151,7 @@ export async function predict(
   });
   const batch: PredictedBatch = { predictions: [], timings: NO_TIME };
   for await (const look of looks) {
-    const { predictions, timings } = await predicted(model, look);
+    const { predictions, timings } = await predicted(model, look, options);
     for (const [i, prediction] of predictions.entries()) {
       const { heat, stages, pyramid } = looked[look.places[i]!]!;
       const evidence = model.config.network.head === "evidence" &&
@@ -190,15 +191,22 @@ function sum(a: PredictTimings, b: PredictTimings): PredictTimings {
 }
 
 /** The predictions of a look, whose heat maps are painted. */
-async function predicted(model: Model, look: Look): Promise<PredictedBatch> {
+async function predicted(
+  model: Model,
+  look: Look,
+  { signal }: Pick<PredictOptions, "signal">,
+): Promise<PredictedBatch> {
   const started = performance.now();
   const kept: tf.TensorContainer[] = [];
   try {
-    const read = await readFeatures(model, look);
+    await turn(signal); // wasm computes without a pause
+    const read = await readFeatures(model, look, { signal });
     kept.push(read);
+    await turn(signal);
     const scores = tf.tidy(() => ({ ...score(model, look, { read }) }));
     kept.push({ ...scores, attention: { ...scores.attention } });
     const predictions = await readPredictions(model, look, scores);
+    await turn(signal);
     await look.paint(scores.attention);
     const classifyMs = performance.now() - started;
     return { predictions, timings: { ...look.timings, classifyMs } };

@@ -23,6 +23,7 @@ import { overPlaces } from "./look/places.ts";
 import type { Attention, Look } from "./look/look.ts";
 import { instancePooling } from "./mil_pooling.ts";
 import { classify, correctedEvidence, hiddenFeatures } from "./head.ts";
+import { turn } from "../turn.ts";
 import type { Model } from "./model.ts";
 import {
   features,
@@ -164,15 +165,18 @@ function strongestShares(
   return tf.sum(tf.mul(shares, ofSubTiles), 1);
 }
 
+// Of sub-tiles that wasm reads without a pause: some 50 ms.
+const SLICE_PIXELS = 2 ** 17;
+
 /**
  * Features of all sub-tiles outside a gradient, batch by batch.
  *
- * @param mode of all of them: the updates are those of one batch.
+ * @param options the mode of all of them: the updates are those of one batch.
  */
 export async function readFeatures(
   { parameters, config }: Model,
   drawn: SubTiles,
-  { updates }: Mode = {},
+  { updates, signal }: Mode & { signal?: AbortSignal | undefined } = {},
 ): Promise<tf.Tensor2D> {
   if (drawn.frozen) return await drawn.frozen();
   const parts: tf.Tensor2D[] = [];
@@ -181,11 +185,17 @@ export async function readFeatures(
     for await (const batch of drawn.subTileBatches()) {
       const own: StatisticUpdates = new Map();
       const mode = updates ? { updates: own } : {};
-      parts.push(tf.tidy(() => {
-        const part = features(parameters, config.network, batch, mode);
-        for (const update of own.values()) tf.keep(update);
-        return part;
-      }));
+      for (const [first, count] of slicesOf(batch, updates !== undefined)) {
+        await turn(signal);
+        parts.push(tf.tidy(() => {
+          const slice = count === batch.shape[0]
+            ? batch
+            : tf.slice4d(batch, [first, 0, 0, 0], [count, -1, -1, -1]);
+          const part = features(parameters, config.network, slice, mode);
+          for (const update of own.values()) tf.keep(update);
+          return part;
+        }));
+      }
       ofParts.push(own);
     }
     const counts = parts.map(({ shape }) => shape[0]);
@@ -196,6 +206,20 @@ export async function readFeatures(
   } finally {
     tf.dispose([...parts, ...ofParts.flatMap((own) => [...own.values()])]);
   }
+}
+
+/** Sub-tiles of a batch that are read at once: the first, and how many. */
+function slicesOf(
+  { shape: [count, height, width] }: tf.Tensor4D,
+  isWhole: boolean,
+): [first: number, count: number][] {
+  const most = isWhole || tf.getBackend() !== "wasm"
+    ? count
+    : Math.max(1, Math.floor(SLICE_PIXELS / (height * width)));
+  return Array.from(
+    { length: Math.ceil(count / most) },
+    (_, i) => [i * most, Math.min(most, count - i * most)],
+  );
 }
 
 /** Attention of drawn tiles, inverted for a contrastive draw. */

@@ -40,6 +40,11 @@ export interface Limits {
   timeoutMs: number;
   /** Time limit of one image of a job, ms. */
   jobImageMs: number;
+  /**
+   * Longest that a job which may be what crashes the server keeps callers out,
+   * ms; twice as long after each further crash.
+   */
+  aloneMs: number;
   /** Slowest pace of a body. */
   pace: Pace;
   /**
@@ -74,6 +79,7 @@ export const DEFAULT_LIMITS: Limits = {
   jobBytes: 64 * 2 ** 20,
   timeoutMs: 60_000,
   jobImageMs: 15 * 60_000,
+  aloneMs: 10_000,
   // 0.5 Mbit/s, because a body that arrives holds a place in the queue.
   pace: { stallMs: 30_000, leastBytesPerSecond: 64 * 2 ** 10 },
   stopMs: 10_000,

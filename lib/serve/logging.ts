@@ -5,17 +5,20 @@
  * @module
  */
 
+/** How much an event matters. */
+export type Level = "info" | "warn" | "error";
+
 /** Writes an event with its fields. */
 export type Log = (
-  level: "info" | "warn" | "error",
+  level: Level,
   event: string,
   fields?: Record<string, unknown>,
 ) => void;
 
 /** A log that passes each line to `write`. */
-export function jsonLog(write: (line: string) => void): Log {
+export function jsonLog(write: (line: string, level: Level) => void): Log {
   return function log(level, event, fields = {}) {
     const time = new Date().toISOString();
-    write(JSON.stringify({ time, level, event, ...fields }));
+    write(JSON.stringify({ time, level, event, ...fields }), level);
   };
 }

@@ -6,7 +6,11 @@
  * @module
  */
 import { basename, extname, join } from "node:path";
-import { CheckpointError } from "../errors.ts";
+import {
+  ChangedCheckpointError,
+  CheckpointError,
+  EncoderError,
+} from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import {
   checkpointFile,
@@ -46,21 +50,33 @@ type Known =
   & { file: string; stamp: string }
   & ({ info: CheckpointInfo } | { fault: CheckpointError });
 
+/** Why the engine refused a model while its files had a stamp. */
+interface Refusal {
+  stamp: string;
+  error: Error;
+}
+
 /** Functions of the engine that a registry uses. */
 export type ModelEngine = Pick<EnginePool, "load" | "unload">;
 
 const DEFAULT_FILE = "default";
+
+const NO_MODEL =
+  "There is no model yet: train one (POST /v1/train), or put a checkpoint in the folder of models";
 
 /** Models by name. */
 export class ModelRegistry {
   readonly #folder: string;
   readonly #stateFolder: string;
   readonly #engine: ModelEngine;
+  readonly #encoderFiles: readonly string[];
   readonly #messages: Messages;
   #models = new Map<string, ModelEntry>();
   #faults: ModelFault[] = [];
   /** By path of the entry: what was read of it, or its fault. */
   readonly #known = new Map<string, Known>();
+  /** By path of the entry: why the engine did not load it. */
+  readonly #refused = new Map<string, Refusal>();
   // SHA-256 by name: two models of the same bytes share their weights.
   readonly #loaded = new Map<string, string>();
   /** Number of tasks by the SHA-256 of their model. */
@@ -71,24 +87,29 @@ export class ModelRegistry {
   // One scan or change at a time.
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param stateFolder folder of the server's persistent state. */
+  /**
+   * @param stateFolder folder of the server's persistent state.
+   * @param encoderFiles where the engine looks for encoders.
+   */
   constructor(
-    { folder, stateFolder, engine, messages }: {
+    { folder, stateFolder, engine, encoderFiles, messages }: {
       folder: string;
       stateFolder: string;
       engine: ModelEngine;
+      encoderFiles: readonly string[];
       messages: Messages;
     },
   ) {
     this.#folder = folder;
     this.#stateFolder = stateFolder;
     this.#engine = engine;
+    this.#encoderFiles = encoderFiles;
     this.#messages = messages;
   }
 
   /**
    * Reads the folder: loads new models, replaces changed ones, and retries
-   * those that could not be loaded.
+   * those that could not be loaded; if the fault is theirs, once they change.
    */
   refresh(): Promise<void> {
     return this.#alone(() => this.#scan());
@@ -119,10 +140,7 @@ export class ModelRegistry {
       : this.#faults.find(({ name }) => name === this.#default)?.error;
   }
 
-  /**
-   * Reason why a request that names no model cannot be answered; undefined in
-   * an empty folder, whose first model is yet to be trained.
-   */
+  /** Reason why a request that names no model cannot be answered. */
   get notReady(): string | undefined {
     if (this.defaultFault !== undefined) return this.defaultFault;
     const model = this.#models.get(this.defaultName ?? "");
@@ -130,7 +148,7 @@ export class ModelRegistry {
     const fault = this.#faults.find(({ name }) => name === model?.name) ??
       this.#faults[0];
     if (fault) return `no model can be used: ${fault.error}`;
-    return model && `the model "${model.name}" is not loaded`;
+    return model ? `the model "${model.name}" is not loaded` : NO_MODEL;
   }
 
   /**
@@ -150,7 +168,7 @@ export class ModelRegistry {
     if (!model) {
       throw new NotFoundError(
         name === undefined
-          ? "There is no model yet: train one, or put a checkpoint in the folder of models"
+          ? NO_MODEL
           : `There is no model "${name}": GET /v1/models lists them`,
       );
     }
@@ -347,18 +365,36 @@ export class ModelRegistry {
    * Loads a model; returns the fault instead of throwing, so that others load.
    */
   async #tryToLoad(model: ModelEntry): Promise<string | undefined> {
+    const { entry } = model;
+    const stamp = await this.#stampOf(model); // before: it may change meanwhile
+    const refused = this.#refused.get(entry);
+    if (refused?.stamp === stamp) return this.#messages.of(refused.error);
     try {
       await this.#load(model);
       return undefined;
-    } catch (error) {
-      this.#known.delete(model.entry); // the file may have changed
-      return this.#messages.of(error as Error);
+    } catch (thrown) {
+      const error = thrown as Error;
+      if (isOfFiles(error)) this.#refused.set(entry, { stamp, error });
+      else this.#known.delete(entry); // the file may have changed
+      return this.#messages.of(error);
     }
+  }
+
+  /** A stamp of all files that a model is loaded from. */
+  #stampOf({ entry, info }: ModelEntry): Promise<string> {
+    const { encoder } = info.config.network;
+    const encoders = this.#encoderFiles.length > 0
+      ? this.#encoderFiles
+      : encoder
+      ? [encoder.path]
+      : [];
+    return stampOf(entry, info.path, ...encoders);
   }
 
   async #load(model: ModelEntry): Promise<void> {
     const { name, info } = model;
     await this.#engine.load(info.path, info.sha256);
+    this.#refused.delete(model.entry);
     this.#loaded.set(name, info.sha256); // in one turn: none sees half of it
     this.#models.set(name, model);
   }
@@ -382,11 +418,16 @@ async function isPlainFile(path: string): Promise<boolean> {
   return info?.isFile ?? false;
 }
 
-/** A stamp that changes when the entry or the checkpoint file is replaced. */
-async function stampOf(entry: string, file: string): Promise<string> {
+/** True if the engine can load a model only once a file of it has changed. */
+function isOfFiles(error: Error): boolean {
+  return !(error instanceof ChangedCheckpointError) &&
+    (error instanceof CheckpointError || error instanceof EncoderError);
+}
+
+/** A stamp that changes when one of the files is replaced. */
+async function stampOf(...paths: readonly string[]): Promise<string> {
   const infos = await Promise.all(
-    [entry, file].map((path) => Deno.stat(path).catch(() => undefined) // gone
-    ),
+    paths.map((path) => Deno.stat(path).catch(() => undefined)), // gone
   );
   return infos.map((info) => `${info?.mtime?.getTime()} ${info?.size}`).join();
 }

@@ -15,6 +15,7 @@ import {
   InputError,
   NotReadyError,
 } from "./errors.ts";
+import type { Isolation } from "./jobs/isolation.ts";
 import type { Limits } from "./limits.ts";
 import { mapsDocument } from "./map_document.ts";
 import type { ModelEntry, ModelRegistry } from "./models.ts";
@@ -56,6 +57,7 @@ export type QueuePlace = Disposable;
 export interface PredictorOptions {
   engine: EnginePool;
   models: ModelRegistry;
+  isolation: Isolation;
   limits: Limits;
   /** Called for every classified image. */
   onClassified: (result: ModelClassification) => void;
@@ -196,11 +198,14 @@ export class Predictor {
       signal: AbortSignal;
     },
   ): Promise<ServedClassification> {
-    const { engine, models, limits, onClassified } = this.#options;
+    const { engine, models, isolation, limits, onClassified } = this.#options;
     const { name: model, version, info: { sha256, config } } = entry;
     using _held = models.hold(entry);
     const fault = drawsFault(config, options.draws ?? "seeded");
     if (fault !== undefined) throw new InputError("draws", fault);
+    using _place = options.urgent
+      ? await isolation.enterCaller(signal)
+      : undefined; // the job has entered
     const started = performance.now();
     const answer = await engine.dispatch({
       ...options,

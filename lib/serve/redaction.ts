@@ -10,6 +10,11 @@ import { NamedError } from "../errors.ts";
 
 const QUERY = /\b(https?:\/\/[^\s"'?]+)\?[^\s"',]*/g;
 
+/** `text` in which URLs have no queries. */
+export function withoutQueries(text: string): string {
+  return text.replaceAll(QUERY, "$1");
+}
+
 /** Makes messages for callers. */
 export class Messages {
   readonly #folders: readonly RegExp[];
@@ -36,7 +41,7 @@ export class Messages {
   told(message: string): string {
     return this.#folders.reduce(
       (text, folder) => text.replaceAll(folder, ""),
-      message.replaceAll(QUERY, "$1"),
+      withoutQueries(message),
     );
   }
 }

@@ -16,6 +16,7 @@ import { BodyRoom } from "./intake/body_room.ts";
 import { freeBytes } from "./intake/disk.ts";
 import { Images } from "./intake/images.ts";
 import { KeptUploads } from "./intake/kept_uploads.ts";
+import { Isolation } from "./jobs/isolation.ts";
 import { JobRunner } from "./jobs/runner.ts";
 import type { JobStore } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
@@ -109,7 +110,7 @@ const PRUNE_EVERY_MS = 3600 * 1000;
 export async function startServer(options: ServerOptions): Promise<Server> {
   const { limits, log, tokens } = options;
   const parts = await putTogether(options);
-  const { engine, models, predictor, jobs, runner, store } = parts;
+  const { engine, models, predictor, jobs, runner, store, isolation } = parts;
   try {
     await engine.start();
     await models.refresh();
@@ -131,7 +132,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     log,
     get notReady() {
       if (draining.signal.aborted) return "the server is stopping";
-      if (engine.status) return models.notReady;
+      if (engine.status) return models.notReady ?? isolation.notReady;
       return engine.failure ?? "the engine is being started";
     },
     draining: draining.signal,
@@ -209,11 +210,18 @@ async function putTogether(options: ServerOptions) {
     folder: modelFolder,
     stateFolder: state,
     engine,
+    encoderFiles,
     messages,
+  });
+  const isolation = new Isolation({
+    store,
+    busy: () => engine.busy,
+    aloneMs: limits.aloneMs,
   });
   const predictor = new Predictor({
     engine,
     models,
+    isolation,
     limits,
     onClassified: ({ model, timings, bytesRead }) =>
       metrics.classified({ model: model.name, timings, bytesRead }),
@@ -231,6 +239,7 @@ async function putTogether(options: ServerOptions) {
     messages,
     log,
     folder: jobFolder,
+    isolation,
     works: worksOf({ ...options, memoryBytes }, {
       engine,
       models,
@@ -255,6 +264,7 @@ async function putTogether(options: ServerOptions) {
     engine,
     models,
     predictor,
+    isolation,
     images,
     sources,
     kept,

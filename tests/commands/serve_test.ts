@@ -51,21 +51,35 @@ Deno.test("serve says what is wrong with its flags", async () => {
   }
 });
 
-Deno.test("a server with no model yet is ready to train one", async () => {
+Deno.test("a server with no model yet trains one, and is then ready", async () => {
+  await Deno.mkdir(join(folder, "first"));
   await using served = await serve(
     folder,
-    ...["--models", "empty", "--data-root", "set", "--workers", "1"],
+    ...["--models", "first", "--data-root", "set", "--workers", "1"],
   );
   const ready = await fetch(`${served.url}/readyz`);
-  assert.equal(ready.status, 200);
-  assert.equal((await ready.json()).model, null);
-  const answer = await fetch(`${served.url}/v1/classify`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ path: "images/test_00000.png" }),
+  assert.equal(ready.status, 503); // a balancer would send what gets a 404
+  const { model, reason } = await ready.json();
+  assert.equal(model, null);
+  assert.match(reason, /no model yet: train one \(POST \/v1\/train\)/);
+  const live = await fetch(`${served.url}/livez`);
+  await live.body?.cancel();
+  assert.equal(live.status, 200);
+  const answer = await post(`${served.url}/v1/classify`, {
+    path: "images/test_00000.png",
   });
   assert.equal(answer.status, 404);
   assert.match((await answer.json()).error, /no model yet/);
+
+  const accepted = await post(`${served.url}/v1/train`, {
+    ...{ data: "manifest.csv", name: "first", preset: "needle", epochs: 1 },
+    settings: SMALL_SETTINGS,
+  });
+  const job = await ended(served.url, (await accepted.json()).id);
+  assert.equal(job.state, "succeeded", job.error ?? "");
+  const now = await fetch(`${served.url}/readyz`);
+  assert.equal(now.status, 200);
+  assert.equal((await now.json()).model, "first");
 });
 
 Deno.test("jobs and uploads lie apart from the models where that is asked for", async () => {

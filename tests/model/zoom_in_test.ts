@@ -1,11 +1,12 @@
 import type { MapSize } from "../../lib/image/geometry.ts";
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers";
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
 import { startEngine } from "../../lib/engine/select.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { Memory } from "../../lib/memory.ts";
-import { attentionLogits } from "../../lib/model/networks.ts";
+import { attentionLogits, features } from "../../lib/model/networks.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import type { LookImage, LookOptions } from "../../lib/model/look/draws.ts";
 import { lookWhole } from "../../lib/model/look/whole.ts";
@@ -14,10 +15,10 @@ import { supportsOf } from "../../lib/model/look/support/support.ts";
 import { held } from "../../lib/model/look/sub_tiles.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { tileLogits } from "../../lib/model/look/attention.ts";
-import { score } from "../../lib/model/zoom_in.ts";
+import { readFeatures, score } from "../../lib/model/zoom_in.ts";
 import { predict } from "../../lib/eval/predict.ts";
 import { crossEntropy } from "../../lib/train/step/loss.ts";
-import { ignoreGpu, maxError, testOnEngines } from "../engines.ts";
+import { ignoreGpu, maxError, testOnEngines, testOnWasm } from "../engines.ts";
 import { normalTensor, relativeError } from "../finite_differences.ts";
 import {
   drawnImage,
@@ -899,3 +900,26 @@ Deno.test({
     }
   },
 });
+
+testOnWasm(
+  "features are read in slices, between which it can be stopped",
+  async () => {
+    const model = toyModel();
+    const { parameters, config } = model;
+    const subTiles = tf.randomUniform([600, 28, 28, 3], 0, 1, "float32", 1);
+    const read = await readFeatures(model, held(subTiles as tf.Tensor4D));
+    const whole = tf.tidy(() =>
+      features(parameters, config.network, subTiles as tf.Tensor4D)
+    );
+    assert.deepEqual(read.shape, whole.shape);
+    assert.deepEqual(await read.data(), await whole.data());
+    const leaving = new AbortController();
+    const left = readFeatures(model, held(subTiles as tf.Tensor4D), {
+      signal: leaving.signal,
+    });
+    setImmediate(() => leaving.abort(new Error("left")));
+    await assert.rejects(left, { message: "left" });
+    tf.dispose([subTiles, read, whole]);
+    disposeParameters(parameters);
+  },
+);

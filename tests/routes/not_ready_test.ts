@@ -85,6 +85,31 @@ Deno.test("a refusal of a full queue is held back, but for no stop", async () =>
   });
 });
 
+Deno.test("a refusal that is held back holds no body", async () => {
+  const limits = { ...DEFAULT_LIMITS, pending: 0, refusalMs: 10 * LONGEST_MS };
+  await withServer(folder, { limits }, async (url, server) => {
+    const { bodies, predictor } = server;
+    const enter = predictor.enter.bind(predictor);
+    let heldThen = 0;
+    predictor.enter = () => { // once the body was read
+      heldThen = bodies.bytes;
+      return enter();
+    };
+    const refused = fetch(`${url}/v1/classify`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(image).padEnd(100_000),
+    });
+    await eventually("the body was read", () => heldThen >= 100_000);
+    await eventually("its room is free", () => bodies.bytes === 0);
+    await server.drain();
+    await assertRefused(await within("it is told", refused), {
+      status: 429,
+      error: /queue is full/,
+    });
+  });
+});
+
 Deno.test("without a usable model the server is not ready", async () => {
   await withServer(folder, {}, async (url) => {
     const ready = async () => {

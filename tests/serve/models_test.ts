@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { CheckpointError } from "../../lib/errors.ts";
+import {
+  ChangedCheckpointError,
+  CheckpointError,
+  EncoderError,
+} from "../../lib/errors.ts";
 import { writeCheckpoint } from "../../lib/model/checkpoint.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { Messages } from "../../lib/serve/redaction.ts";
@@ -8,14 +12,17 @@ import { type ModelEngine, ModelRegistry } from "../../lib/serve/models.ts";
 import { testOnEngines } from "../engines.ts";
 import { toyModel } from "../model/toy.ts";
 
-/** An engine that loads nothing that `refuse` names the error of. */
+/** An engine that loads nothing that `refuse` has an error for. */
 class FakeEngine implements ModelEngine {
   readonly loaded = new Set<string>();
-  refuse: (path: string) => string | undefined = () => undefined;
+  /** Number of models that it was asked to load. */
+  asked = 0;
+  refuse: (path: string) => Error | undefined = () => undefined;
 
   load(path: string, sha256: string): Promise<void> {
+    this.asked++;
     const error = this.refuse(path);
-    if (error) return Promise.reject(new CheckpointError(error));
+    if (error) return Promise.reject(error);
     this.loaded.add(sha256);
     return Promise.resolve();
   }
@@ -31,6 +38,7 @@ async function withModels(
   test: (models: ModelRegistry, engine: FakeEngine, folder: string) => Promise<
     void
   >,
+  encoderFiles: readonly string[] = [],
 ): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
   const engine = new FakeEngine();
@@ -38,6 +46,7 @@ async function withModels(
     folder,
     stateFolder: join(folder, ".server"),
     engine,
+    encoderFiles,
     messages: new Messages([folder]),
   });
   try {
@@ -61,33 +70,71 @@ async function write(folder: string, name: string, epoch = 1): Promise<void> {
   disposeParameters(model.parameters);
 }
 
-testOnEngines("a model that could not be loaded is tried again", async () => {
+testOnEngines(
+  "a model that the engine refuses is asked for again once its file changes",
+  async () => {
+    await withModels(async (models, engine, folder) => {
+      await write(folder, "a");
+      await write(folder, "b", 2);
+      const refused = new CheckpointError("no numbers");
+      engine.refuse = (path) => path.includes("a.") ? refused : undefined;
+      for (let scan = 0; scan < 3; scan++) {
+        await models.refresh();
+        assert.deepEqual(models.faults, [{ name: "a", error: "no numbers" }]);
+        assert.throws(() => models.loaded("a"), /is not loaded/);
+        assert.equal(models.loaded("b").info.epoch, 2);
+        assert.equal(engine.asked, 2, "once for each");
+      }
+      engine.refuse = () => undefined;
+      await Deno.utime(join(folder, "a.safetensors"), 1e9, 1e9);
+      await models.refresh();
+      assert.deepEqual(models.faults, []);
+      assert.equal(models.loaded("a").info.epoch, 1);
+
+      engine.refuse = () => refused;
+      await write(folder, "a", 3);
+      await models.refresh();
+      assert.equal(models.faults.length, 1);
+      assert.equal(engine.loaded.size, 1, "its former self is gone");
+      engine.refuse = () => undefined;
+      await models.load("a"); // by request, whatever is remembered
+      assert.deepEqual(models.faults, []);
+      assert.equal(models.loaded("a").info.epoch, 3);
+      await models.refresh();
+      assert.deepEqual(models.faults, []);
+    });
+  },
+);
+
+testOnEngines("a model waits for the file of its encoder", async () => {
+  const file = await Deno.makeTempFile({ prefix: "zoomin-" });
   await withModels(async (models, engine, folder) => {
     await write(folder, "a");
-    await write(folder, "b", 2);
-    engine.refuse = (path) => path.includes("a.") ? "replaced" : undefined;
-    for (let scan = 0; scan < 2; scan++) {
-      await models.refresh();
-      assert.deepEqual(models.faults, [{ name: "a", error: "replaced" }]);
-      assert.throws(() => models.loaded("a"), /is not loaded/);
-      assert.equal(models.loaded("b").info.epoch, 2);
-    }
+    engine.refuse = () => new EncoderError("no encoder");
+    for (let scan = 0; scan < 2; scan++) await models.refresh();
+    assert.equal(engine.asked, 1);
+    await Deno.utime(file, 1e9, 1e9);
     engine.refuse = () => undefined;
     await models.refresh();
     assert.deepEqual(models.faults, []);
-    assert.equal(models.loaded("a").info.epoch, 1);
-
-    engine.refuse = () => "replaced again";
-    await write(folder, "a", 3);
-    await models.refresh();
-    assert.equal(models.faults.length, 1);
-    assert.equal(engine.loaded.size, 1, "its former self is gone");
-    engine.refuse = () => undefined;
-    await models.load("a");
-    assert.deepEqual(models.faults, []);
-    assert.equal(models.loaded("a").info.epoch, 3);
-  });
+  }, [file]);
+  await Deno.remove(file);
 });
+
+testOnEngines(
+  "a model that fails for another reason is tried again",
+  async () => {
+    await withModels(async (models, engine, folder) => {
+      await write(folder, "a");
+      engine.refuse = () => new Error("out of memory");
+      for (let scan = 1; scan <= 2; scan++) {
+        await models.refresh();
+        assert.equal(models.faults.length, 1);
+        assert.equal(engine.asked, scan);
+      }
+    });
+  },
+);
 
 testOnEngines("a model that was unloaded stays so", async () => {
   await withModels(async (models, engine, folder) => {
@@ -167,7 +214,7 @@ testOnEngines(
       const file = join(folder, "a.safetensors");
       await write(folder, "a");
       const { mtime, size } = await Deno.stat(file);
-      engine.refuse = () => "its bytes are others";
+      engine.refuse = () => new ChangedCheckpointError("its bytes are others");
       await models.refresh();
       await write(folder, "a", 2);
       await Deno.utime(file, mtime!, mtime!);

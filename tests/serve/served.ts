@@ -53,7 +53,7 @@ export async function listening(process: Deno.ChildProcess): Promise<Served> {
         },
       }),
     );
-  const url = await within("the server starts", firstLine(process.stdout));
+  const url = await within("the server starts", addressIn(process.stdout));
   if (url === undefined) {
     await logged;
     throw new Error(`The server did not start: ${stderr}`);
@@ -87,15 +87,17 @@ export async function listening(process: Deno.ChildProcess): Promise<Served> {
   };
 }
 
-async function firstLine(
+/** The first line that is an address; the log may be among them. */
+async function addressIn(
   stdout: ReadableStream<Uint8Array>,
 ): Promise<string | undefined> {
   let text = "";
   for await (const chunk of stdout.pipeThrough(new TextDecoderStream())) {
     text += chunk;
-    if (text.includes("\n")) break;
+    const address = /^http\S+(?=\n)/m.exec(text)?.[0];
+    if (address !== undefined) return address;
   }
-  return text.split("\n")[0] || undefined;
+  return undefined;
 }
 
 /** A server of FOLDER's models in this process, over a real port. */

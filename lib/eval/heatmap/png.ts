@@ -9,6 +9,7 @@ import { readOverview } from "../../image/overview.ts";
 import type { Pixels, Pyramid } from "../../image/pyramid.ts";
 import { describeScale, renderHeatmap, withPngText } from "./colours.ts";
 import { withLegend } from "./legend.ts";
+import { turn } from "../../turn.ts";
 import type { Prediction } from "../predict.ts";
 import type { HeatKind } from "./heatmap.ts";
 
@@ -67,12 +68,15 @@ export async function heatmapPng(
     );
   }
   const size = poster ? posterSize(pyramid, poster.bytes) : heat;
+  const ground = photograph ? await overview(pyramid, size, signal) : GREY;
+  await turn(signal);
   const { pixels, scale, framed } = renderHeatmap(
     heat,
-    photograph ? await overview(pyramid, size, signal) : GREY,
+    ground,
     prediction.subTiles,
     size,
   );
+  await turn(signal);
   const picture = poster
     ? withLegend(pixels, {
       kind,
@@ -112,7 +116,7 @@ async function overview(
   );
   const pixels = new Uint8Array(width * height * 4).fill(255);
   for (let i = 0; i < width * height; i++) {
-    pixels.set(data.subarray(3 * i, 3 * i + 3), 4 * i);
+    for (let c = 0; c < 3; c++) pixels[4 * i + c] = data[3 * i + c]!;
   }
   return { data: pixels, width, height };
 }

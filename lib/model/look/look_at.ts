@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { turn } from "../../turn.ts";
 import type { Model } from "../model.ts";
 import { lookInBlocks } from "./blocks.ts";
 import type { LookImage, LookOptions } from "./draws.ts";
@@ -29,6 +30,7 @@ export async function* lookAt(
   }
   const cut = microBatches(images, model.config, options);
   for (const { images: places, inBlocks } of cut) {
+    await turn(options.signal); // wasm computes without a pause
     const own = places.map((i) => images[i]!);
     const look: Look = inBlocks
       ? await lookInBlocks(model, own[0]!, options)
@@ -49,6 +51,7 @@ async function* overviewLooks(
 ): AsyncGenerator<Look> {
   let last: { pyramid: LookImage["pyramid"]; seen: Overview } | undefined;
   for (const [i, image] of images.entries()) {
+    await turn(options.signal);
     const { pyramid } = image;
     if (last?.pyramid !== pyramid) {
       last = { pyramid, seen: await overviewOf(model, pyramid, options) };

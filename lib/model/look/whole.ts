@@ -41,6 +41,7 @@ import {
   tileKey,
 } from "./draws.ts";
 import { prepared } from "./input.ts";
+import { turn } from "../../turn.ts";
 import type { Model } from "../model.ts";
 import { readSubTiles } from "./sub_tiles.ts";
 import {
@@ -72,13 +73,16 @@ export async function lookWhole(
     const groups = await readViews(model, images, views, options);
     kept.push(...groups.flatMap(({ views, mask }) => [views, mask]));
     clock.lap("readMs");
+    await turn(options.signal);
     const tiles = await drawTiles(model, images, groups, options);
     clock.lap("stage1Ms");
+    await turn(options.signal);
     const tileViews = await readTiles(model, images, views, tiles, options);
     kept.push(tileViews);
     clock.lap("readMs");
     const subTileMask = maskOfTiles(model, tiles);
     kept.push(subTileMask);
+    await turn(options.signal);
     const drawn = await drawSubTiles(model, images, {
       tiles,
       tileViews,
@@ -86,6 +90,7 @@ export async function lookWhole(
       options,
     });
     clock.lap("stage2Ms");
+    await turn(options.signal);
     const found = drawnOf(model, tiles, options.samples, drawn);
     const read = await readSubTiles(model, images, views, {
       glimpses: found.glimpses,

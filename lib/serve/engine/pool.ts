@@ -3,9 +3,11 @@
  *
  * @module
  */
+import { once } from "node:events";
 import { EngineClient, type EngineClientOptions } from "./client.ts";
 import type { ClassifiedImage } from "../../eval/classify.ts";
 import type { ClassifyTask, EngineStatus } from "./protocol.ts";
+import { withSignal } from "../../image/bytes/with_signal.ts";
 import { roomCounters } from "../../image/decoding_room.ts";
 import { EngineStoppedError, NotReadyError } from "../errors.ts";
 
@@ -27,6 +29,8 @@ export class EnginePool {
   readonly #options: EnginePoolOptions;
   readonly #engines: EngineClient[] = [];
   readonly #room = roomCounters(MAX_ENGINES);
+  /** Tells "news" when an engine is ready, and at the end. */
+  readonly #news = new EventTarget();
   // Number of pending classifications, shared with the training Worker.
   readonly #pending = new Int32Array(new SharedArrayBuffer(4));
 
@@ -49,6 +53,11 @@ export class EnginePool {
     const counts = { idle: 0, busy: 0, stopping: 0, down: 0 };
     for (const engine of this.#engines) counts[stateOf(engine)]++;
     return counts;
+  }
+
+  /** Number of classifications that the engines have not answered yet. */
+  get busy(): number {
+    return this.#engines.reduce((sum, { busy }) => sum + busy, 0);
   }
 
   /** Shared count of pending classifications, for the training Worker. */
@@ -105,6 +114,7 @@ export class EnginePool {
       return await engine.run(task, signal);
     } catch (error) {
       if (!(error instanceof EngineStoppedError)) throw error;
+      await this.#restarted(signal);
       return await this.dispatch(task, signal);
     } finally {
       Atomics.sub(this.#pending, 0, 1);
@@ -126,12 +136,23 @@ export class EnginePool {
    * @param isEnd true if the process ends now.
    */
   close(isEnd = false): void {
+    this.#news.dispatchEvent(new Event("news"));
     for (const engine of this.#engines) engine.close(isEnd);
+  }
+
+  /** Waits for an engine, if the only one was ended because of other work. */
+  async #restarted(signal: AbortSignal): Promise<void> {
+    if (this.status) return;
+    await withSignal(once(this.#news, "news"), signal);
   }
 
   async #startOne(): Promise<void> {
     const engine = new EngineClient({
       ...this.#options,
+      onReady: (status) => {
+        this.#news.dispatchEvent(new Event("news"));
+        this.#options.onReady?.(status);
+      },
       room: this.#room,
       worker: this.#engines.length,
     });

@@ -7,7 +7,12 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { type Engine, startEngine } from "../../engine/select.ts";
 import { selfTest } from "../../engine/self_test.ts";
-import { CheckpointError, EngineError, ImageError } from "../../errors.ts";
+import {
+  ChangedCheckpointError,
+  CheckpointError,
+  EngineError,
+  ImageError,
+} from "../../errors.ts";
 import {
   type ClassifiedImage,
   classifyOpened,
@@ -88,7 +93,7 @@ const send = answerCalls<EngineMethods, EngineEvent>({
     const checkpoint = await readCheckpoint(path, { encoderFiles });
     if (checkpoint.sha256 !== sha256) {
       await disposeModel(checkpoint.model);
-      throw new CheckpointError(
+      throw new ChangedCheckpointError(
         `Cannot load ${path}: the file changed after it was listed; try again`,
       );
     }

@@ -6,6 +6,7 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { setImmediate } from "node:timers/promises";
+import { endSpan, inSpan } from "../tracing.ts";
 
 /** Who is at the other end of a connection. */
 export interface Peer {
@@ -53,7 +54,10 @@ export async function answer(
     const request = requestOf(exchange, left.signal);
     const response = request instanceof Response
       ? request
-      : await handle(request, peer);
+      : await inSpan(outgoing, () => handle(request, peer));
+    const end = () => endSpan(outgoing, response.status);
+    if (left.signal.aborted) end();
+    else left.signal.addEventListener("abort", end);
     await send(response, exchange, stallMs, left.signal);
     if (!incoming.complete) endLater(exchange);
   } catch (error) {

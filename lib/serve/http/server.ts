@@ -17,6 +17,7 @@ import {
 import type { AddressInfo } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { NamedError } from "../../errors.ts";
+import { hideQueries } from "../tracing.ts";
 import { answer, type Handle } from "./exchange.ts";
 
 /** Limits of connections. */
@@ -68,6 +69,7 @@ export async function serveHttp(
   handle: Handle,
   { hostname, port, limits, onError, onReopened }: HttpOptions,
 ): Promise<HttpServer> {
+  hideQueries();
   const { stallMs } = limits;
   const active = new Set<ServerResponse>();
   const idle = new EventTarget();

@@ -12,6 +12,7 @@ import { request as requestHttps } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import { Readable } from "node:stream";
 import { ImageRefusedError } from "../../errors.ts";
+import { hideQueries } from "../tracing.ts";
 import { arePublicAddresses, isLinkLocal } from "./addresses.ts";
 
 /** Options of a request. */
@@ -35,6 +36,7 @@ const REDIRECTS = [301, 302, 303, 307, 308];
  * be private, because the operator chose it.
  */
 export function guardedFetch(hosts: readonly string[]): GuardedFetch {
+  hideQueries();
   return async function fetchAllowed(address, options = {}) {
     let url = new URL(address);
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {

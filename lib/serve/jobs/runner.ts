@@ -15,6 +15,7 @@ import {
 import { EngineStoppedError, NotReadyError, RefusalError } from "../errors.ts";
 import { storageFault } from "../intake/disk.ts";
 import { removeImage } from "./files.ts";
+import type { Isolation } from "./isolation.ts";
 import type { Job, JobEnd, JobKind, JobProgress, JobStore } from "./store.ts";
 import type { Log } from "../logging.ts";
 import type { Messages } from "../redaction.ts";
@@ -44,6 +45,7 @@ export interface JobRunnerOptions {
   /** Parent of the jobs' folders. */
   folder: string;
   works: Record<JobKind, JobWork>;
+  isolation: Isolation;
   /** True while an engine is available. */
   isReady: () => boolean;
   /** Called for every job that ends here. */
@@ -151,7 +153,7 @@ export class JobRunner {
   }
 
   async #run(job: Job): Promise<void> {
-    const { store, works, log, beatMs } = this.#options;
+    const { store, works, isolation, log, beatMs } = this.#options;
     const controller = new AbortController();
     const folder = this.folderOf(job.id);
     let progress: JobProgress | undefined;
@@ -168,11 +170,15 @@ export class JobRunner {
     log("info", "job started", { job: job.id, kind: job.kind });
     try {
       await Deno.mkdir(folder, { recursive: true });
+      using _place = await isolation.enterJob(job, controller.signal);
       await works[job.kind]({
         job,
         folder,
         signal: controller.signal,
-        report: (latest) => progress = latest,
+        report(latest) {
+          progress = latest;
+          isolation.clear(job);
+        },
         async assertHeld() {
           await beat();
           controller.signal.throwIfAborted();

@@ -37,6 +37,12 @@ const STEPS: readonly string[] = [
   `
   ALTER TABLE jobs ADD COLUMN owner TEXT;
   `,
+  // `alone`: no other work has run in the holder's process. Losses of holders
+  // without progress are setbacks if so, and else suspicions.
+  `
+  ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE jobs ADD COLUMN suspicions INTEGER NOT NULL DEFAULT 0;
+  `,
 ];
 
 /**

@@ -9,6 +9,7 @@ import { openDatabase } from "./schema.ts";
 import {
   type Hold,
   type Idempotency,
+  isSuspect,
   type Job,
   JOB_STATES,
   type JobEnd,
@@ -18,6 +19,7 @@ import {
   type JobState,
   type JobStore,
   type NewJob,
+  SUSPECT_LOSSES,
 } from "./store.ts";
 
 /** Options of {@linkcode SqliteJobStore}. */
@@ -28,12 +30,11 @@ export interface SqliteJobStoreOptions {
   queuedJobs: number;
 }
 
-// After so many attempts without progress the job itself is blamed.
+// After so many losses alone and without progress the job itself is blamed.
 const MAX_SETBACKS = 10;
-// From so many on it runs alone: until then another job may be what crashes.
-const SUSPECT_SETBACKS = 3;
 const RETRY_AFTER_SECONDS = 10;
 
+const LOSSES = "setbacks + suspicions";
 const CLAIMABLE = `(state = 'queued' OR
   (state = 'running' AND leaseUntil < :now))`;
 // The attempt number is the fencing token: only the last claim may write.
@@ -98,17 +99,19 @@ export class SqliteJobStore implements JobStore {
   async claim(kinds: readonly JobKind[]): Promise<Job | undefined> {
     return await this.#transaction(() => {
       this.#endLostJobs();
-      const most = this.#claimableSetbacks();
+      const most = this.#claimableLosses();
       const [job] = this.#jobs(
-        `WHERE ${CLAIMABLE} AND setbacks < :most AND kind IN (${
-          kinds.map((kind) => `'${kind}'`).join(", ")
-        }) ORDER BY createdAt, rowid LIMIT 1`,
+        `WHERE ${CLAIMABLE} AND ${LOSSES} + (state = 'running') < :most
+           AND kind IN (${kinds.map((kind) => `'${kind}'`).join(", ")})
+         ORDER BY createdAt, rowid LIMIT 1`,
         { now: Date.now(), most },
       );
       if (job === undefined) return undefined;
       this.#run(
         `UPDATE jobs SET state = 'running', attempts = attempts + 1,
-           setbacks = setbacks + 1, leaseUntil = :until,
+           setbacks = setbacks + (state = 'running' AND alone = 1),
+           suspicions = suspicions + (state = 'running' AND alone = 0),
+           alone = 0, leaseUntil = :until,
            startedAt = COALESCE(startedAt, :now)
          WHERE id = :id`,
         { id: job.id, until: this.#leaseEnd(), now: timestamp() },
@@ -117,12 +120,23 @@ export class SqliteJobStore implements JobStore {
     });
   }
 
+  async noteAlone(job: Job, isAlone: boolean): Promise<void> {
+    await this.#unsynced(() =>
+      this.#run(`UPDATE jobs SET alone = :isAlone WHERE ${HELD}`, {
+        ...lease(job),
+        isAlone: Number(isAlone),
+      })
+    );
+  }
+
   async beat(job: Job, progress?: JobProgress): Promise<Hold> {
     const [row] = await this.#unsynced(() =>
       this.#all(
         `UPDATE jobs SET leaseUntil = :until,
            progress = COALESCE(:progress, progress),
-           setbacks = CASE WHEN :progress IS NULL THEN setbacks ELSE 0 END
+           setbacks = CASE WHEN :progress IS NULL THEN setbacks ELSE 0 END,
+           suspicions =
+             CASE WHEN :progress IS NULL THEN suspicions ELSE 0 END
          WHERE ${HELD} RETURNING cancelAsked`,
         {
           ...lease(job),
@@ -150,8 +164,12 @@ export class SqliteJobStore implements JobStore {
     { setback } = { setback: false },
   ): Promise<void> {
     await this.#run(
-      `UPDATE jobs SET state = 'queued', leaseUntil = NULL
-         ${setback ? "" : ", setbacks = 0"}
+      `UPDATE jobs SET state = 'queued', leaseUntil = NULL,
+         ${
+        setback
+          ? "setbacks = setbacks + alone, suspicions = suspicions + 1 - alone"
+          : "setbacks = 0, suspicions = 0"
+      }
        WHERE ${HELD}`,
       lease(job),
     );
@@ -178,7 +196,7 @@ export class SqliteJobStore implements JobStore {
       if (job) this.#assertUntrained(job);
       const changes = this.#run(
         `UPDATE jobs SET state = 'queued', error = NULL, finishedAt = NULL,
-           cancelAsked = 0, setbacks = 0
+           cancelAsked = 0, setbacks = 0, suspicions = 0
          WHERE id = :id AND state IN ('failed', 'cancelled')`,
         { id },
       );
@@ -256,17 +274,17 @@ export class SqliteJobStore implements JobStore {
   }
 
   /**
-   * Jobs with fewer setbacks may be claimed now: none beside a job that must
-   * run alone, and none that must beside any other.
+   * Jobs with fewer losses may be claimed now: none beside a job that must run
+   * alone, and none that must beside any other.
    */
-  #claimableSetbacks(): number {
+  #claimableLosses(): number {
     const [running] = this.#all(
-      `SELECT MAX(setbacks) AS setbacks FROM jobs
+      `SELECT MAX(${LOSSES}) AS losses FROM jobs
        WHERE state = 'running' AND leaseUntil >= :now`,
       { now: Date.now() },
     );
-    if (running?.setbacks == null) return MAX_SETBACKS;
-    return Number(running.setbacks) > SUSPECT_SETBACKS ? 0 : SUSPECT_SETBACKS;
+    if (running?.losses == null) return Number.MAX_SAFE_INTEGER;
+    return isSuspect({ losses: Number(running.losses) }) ? 0 : SUSPECT_LOSSES;
   }
 
   /** Checks that no other job is training a model of the same name. */
@@ -286,7 +304,8 @@ export class SqliteJobStore implements JobStore {
       `UPDATE jobs SET finishedAt = :time, leaseUntil = NULL,
          state = CASE WHEN cancelAsked = 1 THEN 'cancelled' ELSE 'failed' END,
          error = CASE WHEN cancelAsked = 1 THEN NULL ELSE :error END
-       WHERE ${CLAIMABLE} AND (cancelAsked = 1 OR setbacks >= :most)`,
+       WHERE ${CLAIMABLE} AND (cancelAsked = 1 OR
+         setbacks + (state = 'running' AND alone = 1) >= :most)`,
       {
         time: timestamp(),
         now: Date.now(),
@@ -359,6 +378,7 @@ function timestamp(): string {
 function jobOf(row: Row): Job {
   const { id, kind, owner, state, attempts, error } = row;
   const { createdAt, startedAt, finishedAt } = row;
+  const losses = Number(row.setbacks) + Number(row.suspicions);
   return {
     id,
     kind,
@@ -367,6 +387,7 @@ function jobOf(row: Row): Job {
     request: JSON.parse(String(row.request)),
     progress: row.progress === null ? null : JSON.parse(String(row.progress)),
     attempts,
+    losses,
     error,
     createdAt,
     startedAt,

@@ -35,11 +35,24 @@ export interface Job {
   progress: JobProgress | null;
   /** Number of claims so far; also the holder's fencing token. */
   attempts: number;
+  /**
+   * Number of holders in a row that were lost before the job made progress, so
+   * that it may be what crashed them.
+   */
+  losses: number;
   /** Reason of the failure. */
   error: string | null;
   createdAt: string;
   startedAt: string | null;
   finishedAt: string | null;
+}
+
+/** From so many losses on a job runs alone; until then another may crash. */
+export const SUSPECT_LOSSES = 3;
+
+/** True if a job must run alone: it may be what crashes the process. */
+export function isSuspect({ losses }: Pick<Job, "losses">): boolean {
+  return losses >= SUSPECT_LOSSES;
 }
 
 /** A job to accept. */
@@ -108,15 +121,23 @@ export interface JobStore {
   /** Jobs, the latest first. */
   list(options: JobSelection): Promise<Job[]>;
   counts(): Promise<Record<JobState, number>>;
-  /** Claims the oldest job that waits or whose lease has expired. */
+  /**
+   * Claims the oldest job that waits or whose lease has expired; a suspect only
+   * while no other job runs, and no other beside it.
+   */
   claim(kinds: readonly JobKind[]): Promise<Job | undefined>;
+  /**
+   * Notes whether a claimed job is the only work of its process. Only then does
+   * the loss of the holder count against it.
+   */
+  noteAlone(job: Job, isAlone: boolean): Promise<void>;
   /** Renews the lease of a claimed job and records its progress. */
   beat(job: Job, progress?: JobProgress): Promise<Hold>;
   /** Ends a claimed job; false if the lease was lost. */
   finish(job: Job, end: JobEnd): Promise<boolean>;
   /**
-   * Returns a claimed job to the queue; after too many setbacks without
-   * progress it fails instead.
+   * Returns a claimed job to the queue, after a setback if its engine was lost;
+   * after too many alone and without progress it fails instead.
    */
   release(job: Job, options?: { setback: boolean }): Promise<void>;
   /** Ends a waiting job; asks the holder of a running one to stop. */

@@ -97,10 +97,16 @@ export const SERVE: readonly MutantGroup[] = [
     changes: [
       ["THEN setbacks ELSE 0 END", "THEN setbacks ELSE setbacks END"],
       [
-        "cancelAsked = 0, setbacks = 0\n         WHERE",
+        "cancelAsked = 0, setbacks = 0, suspicions = 0\n         WHERE",
         "cancelAsked = 0\n         WHERE",
       ],
-      ['setback ? "" : ", setbacks = 0"', '""'],
+      [
+        ': "setbacks = 0, suspicions = 0"',
+        ': "setbacks = setbacks + alone"',
+      ],
+      ["suspicions + 1 - alone", "suspicions + 1, alone = 1"],
+      ["isAlone: Number(isAlone)", "isAlone: 1"],
+      ["suspicions + (state = 'running' AND alone = 0)", "suspicions"],
       [
         "AND state = 'running' AND attempts = :attempts",
         "AND state = 'running'",
@@ -121,7 +127,7 @@ export const SERVE: readonly MutantGroup[] = [
         "leaseUntil = NULL,\n         finishedAt",
         "nobody asks it of a job that ended, and resume() takes it back itself",
       ],
-      ["setbacks >= :most", "setbacks > :most"],
+      ["alone = 1) >= :most", "alone = 1) > :most"],
       ["WHERE finishedAt < :date", "WHERE createdAt < :date"],
       ["progress = COALESCE(:progress, progress)", "progress = :progress"],
     ],
@@ -233,7 +239,8 @@ export const SERVE: readonly MutantGroup[] = [
       ["if (!isUsed) await", "await"],
       ["this.#loaded.get(name) === info.sha256", "this.#loaded.has(name)"],
       ["this.#models.size > 1 && name === this.defaultName", "false"],
-      ["this.#known.delete(model.entry);", ""],
+      ["else this.#known.delete(entry);", ""],
+      ["refused?.stamp === stamp", "refused"],
       [
         "!this.isLoaded(model) && !this.#unloaded.has(model.name)",
         "!this.isLoaded(model)",

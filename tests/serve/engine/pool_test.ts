@@ -214,6 +214,52 @@ Deno.test("an engine that does not stop is ended, and what waits for it moves", 
   }
 });
 
+Deno.test("what waits for the only engine goes on once it is restarted", async () => {
+  const { pool, lost } = poolOfStuck({ workers: 1, stopMs: 1000 });
+  try {
+    await pool.start();
+    await load(pool);
+    await giveUpEndless(pool);
+    const leaving = new AbortController();
+    const left = pool.dispatch(await task(), leaving.signal);
+    const waiting = pool.dispatch(await task(), signal);
+    await eventually("it is ended", () => lost.length > 0);
+    leaving.abort(new Error("left"));
+    await assert.rejects(left, { message: "left" });
+    await within("it is classified", waiting);
+  } finally {
+    pool.close();
+  }
+});
+
+Deno.test("a classification that is under way stops when its caller leaves", async () => {
+  const lost: string[] = [];
+  const pool = new EnginePool({
+    backend: "wasm",
+    allowedHosts: [],
+    encoderFiles: [],
+    memoryBytes: 256e6,
+    stopMs: LONGEST_MS,
+    workers: 1,
+    onLost: (reason) => lost.push(reason),
+  });
+  try {
+    await pool.start();
+    await load(pool);
+    const leaving = new AbortController();
+    const long = await task({ samples: 100_000, heatmap: true }); // minutes
+    const left = pool.dispatch(long, leaving.signal);
+    setTimeout(() => leaving.abort(new Error("left")), 2000); // it computes
+    await assert.rejects(left, { message: "left" });
+    assert.equal(pool.busy, 1, "until the Worker has stopped");
+    await within("the next is classified", pool.dispatch(await task(), signal));
+    assert.equal(pool.busy, 0);
+    assert.deepEqual(lost, [], "the engine stopped by itself");
+  } finally {
+    pool.close();
+  }
+});
+
 Deno.test("an engine that is ended gives back its room for pictures", async () => {
   const { pool, lost } = poolOfStuck({ workers: 2, stopMs: 1000 });
   try {

@@ -68,6 +68,7 @@ Deno.test("a batch that was cut off continues behind its last whole line", async
           request,
           progress: null,
           attempts: 2,
+          losses: 0,
           error: null,
           createdAt: "",
           startedAt: null,

@@ -4,6 +4,7 @@ import { ImageError } from "../../../lib/errors.ts";
 import { classifyWork } from "../../../lib/serve/jobs/classify.ts";
 import { HEATMAP_FILE, IMAGE_FILE } from "../../../lib/serve/jobs/files.ts";
 import type { Images } from "../../../lib/serve/intake/images.ts";
+import { Isolation } from "../../../lib/serve/jobs/isolation.ts";
 import { JobRunner } from "../../../lib/serve/jobs/runner.ts";
 import { Messages } from "../../../lib/serve/redaction.ts";
 import type { ModelRegistry } from "../../../lib/serve/models.ts";
@@ -46,6 +47,7 @@ async function withJob(
     queuedJobs: 10,
   });
   const runner = new JobRunner({
+    isolation: new Isolation({ store: store, busy: () => 0, aloneMs: 1 }),
     store,
     folder: jobs,
     isReady: () => true,

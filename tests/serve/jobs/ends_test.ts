@@ -8,6 +8,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { ImageError } from "../../../lib/errors.ts";
 import { NotReadyError } from "../../../lib/serve/errors.ts";
 import { hasImage, IMAGE_FILE } from "../../../lib/serve/jobs/files.ts";
+import { Isolation } from "../../../lib/serve/jobs/isolation.ts";
 import { JobRunner, type JobWork } from "../../../lib/serve/jobs/runner.ts";
 import type { Job } from "../../../lib/serve/jobs/store.ts";
 import { Messages } from "../../../lib/serve/redaction.ts";
@@ -43,6 +44,11 @@ class World implements AsyncDisposable {
   /** A process that works off jobs; it says nothing of itself meanwhile. */
   start(work: JobWork, onLog: (message: string) => void = () => {}): JobRunner {
     const runner = new JobRunner({
+      isolation: new Isolation({
+        store: this.store,
+        busy: () => 0,
+        aloneMs: 1,
+      }),
       store: this.store,
       folder: this.folder,
       beatMs: LONGEST_MS,
@@ -161,7 +167,7 @@ for (
       },
       (message) => message !== "job started" && ended.resolve(),
     );
-    await world.until(({ attempts }) => attempts === 1);
+    await world.until(({ attempts }) => attempts >= 1);
     const other = world.open(); // whose lease does not run out
     try {
       await eventually(

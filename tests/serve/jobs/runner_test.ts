@@ -4,6 +4,7 @@ import { batchWork } from "../../../lib/serve/jobs/batch.ts";
 import type { Images } from "../../../lib/serve/intake/images.ts";
 import { RESULTS_FILE } from "../../../lib/serve/jobs/files.ts";
 import type { Log } from "../../../lib/serve/logging.ts";
+import { Isolation } from "../../../lib/serve/jobs/isolation.ts";
 import { JobRunner } from "../../../lib/serve/jobs/runner.ts";
 import { Messages } from "../../../lib/serve/redaction.ts";
 import type { ModelRegistry } from "../../../lib/serve/models.ts";
@@ -46,6 +47,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
       } as unknown as Predictor,
     });
     return new JobRunner({
+      isolation: new Isolation({ store: store, busy: () => 0, aloneMs: 1 }),
       store,
       folder,
       beatMs,

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { BusyError, ConflictError } from "../../../lib/serve/errors.ts";
-import type { JobKind } from "../../../lib/serve/jobs/store.ts";
+import {
+  isSuspect,
+  type Job,
+  type JobKind,
+} from "../../../lib/serve/jobs/store.ts";
 import { SqliteJobStore } from "../../../lib/serve/jobs/sqlite_store.ts";
 import { Clock } from "../../clock.ts";
 
@@ -41,6 +45,13 @@ function newJob(id: string, kind: JobKind = "classify", key?: string) {
     request: { of: id },
     ...(key && { idempotency: { key, digest: `digest of ${id}` } }),
   };
+}
+
+/** Claims a job that is then the only work of its process. */
+async function claimAlone(store: SqliteJobStore): Promise<Job | undefined> {
+  const job = await store.claim(KINDS);
+  if (job) await store.noteAlone(job, true);
+  return job;
 }
 
 Deno.test("a file that is no store is named", async () => {
@@ -142,7 +153,7 @@ Deno.test("a job that crashes every holder fails", async () => {
   await withStores(async (one, _, clock) => {
     await one.add(newJob("a"));
     let claims = 0;
-    for (; claims < 12 && await one.claim(KINDS); claims++) {
+    for (; claims < 12 && await claimAlone(one); claims++) {
       await clock.pass(LEASE_MS + 10);
     }
     assert.equal(claims, 10);
@@ -152,13 +163,48 @@ Deno.test("a job that crashes every holder fails", async () => {
   });
 });
 
+Deno.test("a crash beside other work counts against no job", async () => {
+  await withStores(async (one, _, clock) => {
+    await one.add(newJob("a"));
+    for (let crashes = 0; crashes < 30; crashes++) {
+      const job = (await claimAlone(one))!;
+      assert.equal(job?.state, "running", `after ${crashes} crashes`);
+      assert.equal(job.losses, crashes);
+      assert.equal(isSuspect(job), crashes >= 3);
+      await one.noteAlone(job, false); // a caller came
+      if (crashes % 2 === 0) await clock.pass(LEASE_MS + 10);
+      else await one.release(job, { setback: true });
+    }
+    let alone = 0;
+    for (; await claimAlone(one); alone++) await clock.pass(LEASE_MS + 10);
+    assert.equal(alone, 10);
+    assert.equal((await one.get("a"))?.state, "failed");
+  });
+});
+
+Deno.test("a holder that was lost cannot say that it was alone", async () => {
+  await withStores(async (one, two, clock) => {
+    await one.add(newJob("a"));
+    const lost = (await one.claim(KINDS))!;
+    await clock.pass(2 * LEASE_MS);
+    const held = (await two.claim(KINDS))!;
+    await one.noteAlone(lost, true);
+    await two.release(held, { setback: true });
+    assert.equal((await two.claim(KINDS))?.losses, 2);
+    for (let crashes = 2; crashes < 12; crashes++) {
+      await clock.pass(2 * LEASE_MS);
+      assert.ok(await two.claim(KINDS), `after ${crashes} crashes`);
+    }
+  });
+});
+
 for (const setback of [false, true]) {
   Deno.test(`a job that is given back is ${setback ? "given up after setbacks" : "not given up"}`, async () => {
     await withStores(async (one) => {
       await one.add(newJob("a"));
       let claims = 0;
       for (; claims < 12; claims++) {
-        const job = await one.claim(KINDS);
+        const job = await claimAlone(one);
         if (job === undefined) break;
         await one.release(job, { setback });
       }
@@ -173,7 +219,7 @@ Deno.test("progress takes back the setbacks of a job", async () => {
   await withStores(async (one) => {
     await one.add(newJob("a"));
     for (let claims = 0; claims < 15; claims++) {
-      const job = (await one.claim(KINDS))!;
+      const job = (await claimAlone(one))!;
       assert.equal(job?.state, "running", `after ${claims} claims`);
       await one.beat(job, { done: claims });
       await one.beat(job); // says nothing new
@@ -190,7 +236,7 @@ Deno.test("a job that is resumed begins without setbacks", async () => {
     const giveUp = async () => {
       let claims = 0;
       for (;; claims++) {
-        const job = await one.claim(KINDS);
+        const job = await claimAlone(one);
         if (job === undefined) return claims;
         await one.release(job, { setback: true });
       }
@@ -293,6 +339,8 @@ Deno.test("a job that crashes others ends, and none of them with it", async () =
         const job = await one.claim([kind]);
         if (job) running.push(job);
       }
+      const [only, ...others] = running;
+      if (only && others.length === 0) await one.noteAlone(only, true);
       if (running.some(({ id }) => id === "guilty")) {
         await clock.pass(2 * LEASE_MS); // the process dies with all of them
       } else {
