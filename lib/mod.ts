@@ -109,6 +109,7 @@ export type {
 export { parseConfig, withSettings } from "./model/config.ts";
 export type {
   AugmentationConfig,
+  CloseUpConfig,
   Config,
   CosineSchedule,
   DenseConfig,

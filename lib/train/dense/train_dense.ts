@@ -50,6 +50,8 @@ import {
   readScoredBags,
 } from "./bags.ts";
 import { encoderFeatures, modelFeatures } from "./encoder_features.ts";
+import { CLOSE_UP } from "../../model/close_up/parameters.ts";
+import { fitCloseUp } from "./close_up/fit_close_up.ts";
 import { fitDrawCorrection } from "./draw_correction.ts";
 import { gridView } from "../../model/look/location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
@@ -103,6 +105,18 @@ export function checkDense(config: Config): void {
 }
 
 /**
+ * Checks that there are boxes, if close-ups are to be learned.
+ *
+ * @throws {ConfigError} If there are none.
+ */
+function checkCloseUp({ network }: Config, { boxes }: TrainingData): void {
+  if (network.closeUp === null || boxes) return;
+  throw new ConfigError(
+    "Cannot learn network.closeUp without annotated boxes: give --boxes, or set network.closeUp=null",
+  );
+}
+
+/**
  * Trains a teacher and its student.
  *
  * @throws {ConfigError} If the locations are no grid, or too many.
@@ -114,6 +128,7 @@ export async function trainDense(
   options: DenseOptions,
 ): Promise<TrainResult> {
   checkDense(options.config);
+  checkCloseUp(options.config, data);
   await openScored(data, options);
   const run = await DenseRun.start(data, options);
   try {
@@ -396,6 +411,7 @@ class DenseRun {
       });
     }
     await this.#correct(bags, head);
+    if (this.#model.closeUp) await this.#learnCloseUp();
     const scored = await score(this.#model, this.#data, this.#options);
     Object.assign(this.#figures, scored.figures);
     this.#calibration = scored.calibration;
@@ -452,6 +468,25 @@ class DenseRun {
       correctionSlope: slope,
       correctionOffset: offset,
     });
+  }
+
+  /** Learns to find, place and read the object in the heaviest sub-tile. */
+  async #learnCloseUp(): Promise<void> {
+    const { config } = this.#options;
+    const fitted = await fitCloseUp(this.#model, {
+      ...this.#options,
+      train: this.#data.train,
+      boxes: this.#data.boxes!,
+      classWeights: classWeights(this.#data, config),
+      beforeImage: () => this.#breathe(),
+      onImage: (step, steps) =>
+        this.#tell({ epoch: config.training.epochs, step, steps }),
+    });
+    for (const [name, { weight, bias }] of Object.entries(fitted)) {
+      const own = CLOSE_UP[name as keyof typeof CLOSE_UP];
+      assign(this.#model.parameters, `${own}/weight`, weight);
+      assign(this.#model.parameters, `${own}/bias`, bias);
+    }
   }
 
   /** What the teacher decides between. */
