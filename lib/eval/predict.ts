@@ -193,16 +193,15 @@ async function predicted(model: Model, look: Look): Promise<PredictedBatch> {
   }
 }
 
-/** Decides by a close-up of the heaviest sub-tile, if the model takes one. */
+/** Decides by a close-up, if the model takes one. */
 async function takeCloseUp(
   model: Model,
   pyramid: Pyramid,
   prediction: Prediction,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const heaviest = prediction.subTiles
-    .reduce((a, b) => b.weight > a.weight ? b : a);
-  const closeUp = await closeUpOf(model, pyramid, heaviest, signal);
+  const { subTiles } = prediction;
+  const closeUp = await closeUpOf(model, pyramid, subTiles, signal);
   if (!closeUp) return;
   const logits = tf.tensor2d(Float32Array.from(closeUp.logits), [
     1,

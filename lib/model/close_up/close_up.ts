@@ -1,5 +1,5 @@
 /**
- * The close-up: a third look, at the object in the heaviest sub-tile. Sub-tiles lie
+ * The close-up: a third look, at the objects in the heaviest sub-tiles. Sub-tiles lie
  * on a grid and have one size; what tells two small objects apart is hardly seen
  * from beside or from afar. So the object's place and size are found, twice, each
  * time from nearer, as in a cascade of box regressions (Cai & Vasconcelos, CVPR
@@ -13,6 +13,7 @@ import { type CropFeatures, cropsOf } from "./crops.ts";
 import { CLOSE_UP } from "./parameters.ts";
 import {
   around,
+  candidates,
   firstSquare,
   placedIn,
   type Square,
@@ -60,7 +61,8 @@ export async function foundObject(
 }
 
 /**
- * The close-up of the object in `subTile`; undefined if the model takes none.
+ * Close-ups of the objects in the heaviest sub-tiles, of which the one counts that
+ * is least taken for background; undefined if the model takes none.
  *
  * @throws {ImageError} If the image cannot be read.
  * @throws {EncoderError} If a feature is not finite.
@@ -68,20 +70,39 @@ export async function foundObject(
 export async function closeUpOf(
   model: Model,
   pyramid: Pyramid,
-  subTile: Region,
+  subTiles: readonly (Region & { weight: number })[],
   signal: AbortSignal | undefined,
 ): Promise<CloseUp | undefined> {
-  const { closeUp: encoder, parameters, config: { network, view } } = model;
+  const { closeUp: encoder, config: { network, view } } = model;
   if (!encoder || !network.closeUp) return undefined;
-  const [find, place, read] = await Promise.all(
-    Object.values(CLOSE_UP).map((name) => affineMap(parameters, name)),
-  );
+  const maps = await mapsOf(model);
   const { inputSize } = network.closeUp;
   const crops = cropsOf(encoder, pyramid, { inputSize, signal });
-  const object = await foundObject(
-    { find: find!, place: place! },
-    crops,
-    { middle: squareAbout(subTile).middle, subTileSize: view.subTileSize },
+  const middles = subTiles.toSorted((a, b) => b.weight - a.weight)
+    .map((region) => squareAbout(region).middle);
+  const { subTileSize } = view;
+  const taken: CloseUp[] = [];
+  for (const middle of candidates(middles, subTileSize)) {
+    const object = await foundObject(maps, crops, { middle, subTileSize });
+    taken.push({ object, logits: maps.read(await crops(tight(object))) });
+  }
+  const background = model.classes.indexOf(model.config.referenceClass ?? "");
+  if (background < 0) return taken[0];
+  return taken.reduce((a, b) =>
+    lead(b, background) > lead(a, background) ? b : a
   );
-  return { object, logits: read!(await crops(tight(object))) };
+}
+
+async function mapsOf({ parameters }: Model): Promise<CloseUpMaps> {
+  return {
+    find: await affineMap(parameters, CLOSE_UP.find),
+    place: await affineMap(parameters, CLOSE_UP.place),
+    read: await affineMap(parameters, CLOSE_UP.read),
+  };
+}
+
+/** By how much the strongest class leads the background. */
+function lead({ logits }: CloseUp, background: number): number {
+  const others = logits.filter((_, index) => index !== background);
+  return Math.max(...others) - logits[background]!;
 }

@@ -68,7 +68,11 @@ import { fitOverview } from "./overview_student.ts";
 import { distil, STUDENT_STEPS } from "./student.ts";
 import { StudentViews } from "./student_views.ts";
 import { type TeacherEpoch, teacherEpochs } from "./teacher.ts";
-import { teacherFigures, teacherShares } from "./teacher_scores.ts";
+import {
+  strongestPlaces,
+  teacherFigures,
+  teacherShares,
+} from "./teacher_scores.ts";
 import { checkUnused } from "./unused_settings.ts";
 
 /** Options of {@linkcode trainDense}. */
@@ -411,7 +415,7 @@ class DenseRun {
       });
     }
     await this.#correct(bags, head);
-    if (this.#model.closeUp) await this.#learnCloseUp();
+    if (this.#model.closeUp) await this.#learnCloseUp(bags, head);
     const scored = await score(this.#model, this.#data, this.#options);
     Object.assign(this.#figures, scored.figures);
     this.#calibration = scored.calibration;
@@ -471,11 +475,17 @@ class DenseRun {
   }
 
   /** Learns to find, place and read the object in the heaviest sub-tile. */
-  async #learnCloseUp(): Promise<void> {
+  async #learnCloseUp(
+    bags: readonly ImageBag[],
+    head: HeadArrays,
+  ): Promise<void> {
     const { config } = this.#options;
-    const fitted = await fitCloseUp(this.#model, {
+    const images = bags.map((bag) => ({
+      entry: bag.entry,
+      strongest: strongestPlaces(head, bag, this.#task()),
+    }));
+    const fitted = await fitCloseUp(this.#model, images, {
       ...this.#options,
-      train: this.#data.train,
       boxes: this.#data.boxes!,
       classWeights: classWeights(this.#data, config),
       beforeImage: () => this.#breathe(),

@@ -8,16 +8,15 @@ import { randomKey, RandomStream } from "../../../../kernels/random.ts";
 import { objectsSeen } from "../../../data/annotations/seen.ts";
 import type { ManifestEntry } from "../../../data/manifest.ts";
 import { DataError } from "../../../errors.ts";
-import { predict, type PredictedSubTile } from "../../../eval/predict.ts";
-import type { ForegroundChoice } from "../../../image/foreground/tissue.ts";
+import type { Point } from "../../../image/geometry.ts";
 import type { ImageCache } from "../../../image/image_cache.ts";
 import type { Pyramid } from "../../../image/pyramid.ts";
 import { openAtMpp } from "../../../image/resampled.ts";
-import type { Memory } from "../../../memory.ts";
 import { type AffineValues, mapOf } from "../../../model/close_up/affine.ts";
 import { foundObject } from "../../../model/close_up/close_up.ts";
 import { type CropFeatures, cropsOf } from "../../../model/close_up/crops.ts";
 import {
+  candidates,
   type Square,
   squareAbout,
   tight,
@@ -39,16 +38,20 @@ export interface FittedCloseUp {
   read: AffineValues;
 }
 
+/** A training image. */
+export interface CloseUpImage {
+  entry: ManifestEntry;
+  /** Its locations, level-0 px, by their shares in the evidence, largest first. */
+  strongest: readonly Point[];
+}
+
 /** Options of {@linkcode fitCloseUp}. */
 export interface CloseUpOptions {
-  train: readonly ManifestEntry[];
   boxes: TrainingBoxes;
   /** Weight of each class in the loss. */
   classWeights: readonly number[];
   cache: ImageCache;
-  memory: Memory;
   seed: number;
-  foreground?: ForegroundChoice | undefined;
   signal?: AbortSignal | undefined;
   /** Awaited before each image. */
   beforeImage?: () => Promise<void>;
@@ -57,7 +60,7 @@ export interface CloseUpOptions {
 }
 
 // Examples of an object, and of all: their products with each other are computed.
-const EXAMPLES = 40, MOST_EXAMPLES = 640;
+const EXAMPLES = 80, MOST_EXAMPLES = 800;
 // Copies of the object of an image, and rows of all.
 const COPIES = 6, MOST_ROWS = 1200;
 // Of road signs, on training frames: ten times less or more of the first changes
@@ -66,28 +69,30 @@ const RIDGE = 0.003, PENALTY_A_ROW = 6e-5;
 const CLOSE_UP = 114; // word of the random keys
 
 /**
- * Fits a model's close-up.
+ * Fits a model's close-up from its training images.
  *
- * @param model whose attention and head are trained.
  * @throws {DataError} If an object is a point.
  * @throws {ImageError} If an image cannot be read.
  */
 export async function fitCloseUp(
   model: Model,
+  images: readonly CloseUpImage[],
   options: CloseUpOptions,
 ): Promise<FittedCloseUp> {
-  const placers = await fitPlacers(model, options);
-  return { ...placers, read: await fitReader(model, placers, options) };
+  const placers = await fitPlacers(model, images, options);
+  return { ...placers, read: await fitReader(model, images, placers, options) };
 }
 
 async function fitPlacers(
   model: Model,
+  images: readonly CloseUpImage[],
   options: CloseUpOptions,
 ): Promise<Omit<FittedCloseUp, "read">> {
-  const { train, boxes, seed } = options;
+  const { boxes, seed } = options;
   const { subTileSize } = model.config.view;
   const random = new RandomStream(randomKey(seed, CLOSE_UP));
-  const annotated = train.filter(({ path }) => boxes.objects.has(path));
+  const annotated = images.map(({ entry }) => entry)
+    .filter(({ path }) => boxes.objects.has(path));
   const total = annotated.reduce(
     (sum, { path }) => sum + boxes.objects.get(path)!.length,
     0,
@@ -133,31 +138,45 @@ class Examples {
 
 async function fitReader(
   model: Model,
+  images: readonly CloseUpImage[],
   { find, place }: Omit<FittedCloseUp, "read">,
   options: CloseUpOptions,
 ): Promise<AffineValues> {
   const { seed, classWeights } = options;
+  const { subTileSize } = model.config.view;
   const random = new RandomStream(randomKey(seed, CLOSE_UP, 1));
-  const train = random.shuffle([...options.train]).slice(0, MOST_ROWS);
+  const train = random.shuffle([...images]).slice(0, MOST_ROWS);
   const room = Math.floor(MOST_ROWS / train.length);
   const copies = Math.min(COPIES, room);
   const finders = { find: mapOf(find), place: mapOf(place) };
+  /** In an image of a class its object; of the background all that look like one. */
+  const foundIn = async (
+    { label }: ManifestEntry,
+    strongest: readonly Point[],
+    crops: CropFeatures,
+  ) => {
+    const places = candidates(strongest, subTileSize);
+    const isBackground = label === model.config.referenceClass;
+    const objects: Square[] = [];
+    for (const middle of isBackground ? places : places.slice(0, 1)) {
+      objects.push(await foundObject(finders, crops, { middle, subTileSize }));
+    }
+    return objects;
+  };
   const rows: Float32Array[] = [], labels: number[] = [];
-  for (const [index, entry] of train.entries()) {
+  for (const [index, { entry, strongest }] of train.entries()) {
     await options.beforeImage?.();
     await opened(model, entry, options, async (pyramid, crops) => {
       const objects = options.boxes.objects.has(entry.path)
         ? objectsOf(entry, pyramid, options.boxes)
-        : [
-          await foundObject(finders, crops, {
-            middle: squareAbout(await heaviest(model, pyramid, options)).middle,
-            subTileSize: model.config.view.subTileSize,
-          }),
-        ];
-      for (let copy = 0; copy < copies; copy++) {
+        : await foundIn(entry, strongest, crops);
+      const shown = Math.max(copies, objects.length);
+      for (let copy = 0; copy < shown; copy++) {
         const object = objects[copy % objects.length]!;
-        const shown = copy < objects.length ? object : jittered(object, random);
-        rows.push(await crops(tight(shown)));
+        const square = copy < objects.length
+          ? object
+          : jittered(object, random);
+        rows.push(await crops(tight(square)));
         labels.push(entry.classIndex);
       }
     });
@@ -188,20 +207,6 @@ function objectsOf(
     );
   }
   return seen.map(squareAbout);
-}
-
-/** The sub-tile with most weight, by the draws that classify. */
-async function heaviest(
-  model: Model,
-  pyramid: Pyramid,
-  { memory, seed, foreground, signal }: CloseUpOptions,
-): Promise<PredictedSubTile> {
-  const { predictions: [prediction] } = await predict(
-    { ...model, closeUp: undefined },
-    [pyramid],
-    { memory, seed, foreground, signal },
-  );
-  return prediction!.subTiles.reduce((a, b) => b.weight > a.weight ? b : a);
 }
 
 async function opened(
