@@ -109,6 +109,7 @@ export type {
 export { parseConfig, withSettings } from "./model/config.ts";
 export type {
   AugmentationConfig,
+  CloseUpConfig,
   Config,
   CosineSchedule,
   DenseConfig,
@@ -166,7 +167,7 @@ export {
   type OpenForModelOptions,
 } from "./eval/classify.ts";
 export type { HeatMaps } from "./eval/heatmap/stages.ts";
-export type { Heatmap } from "./eval/heatmap/heatmap.ts";
+export type { HeatKind, Heatmap } from "./eval/heatmap/heatmap.ts";
 export {
   evaluate,
   type EvaluatedImage,
@@ -190,7 +191,11 @@ export {
 } from "./eval/report.ts";
 
 export type { BoxOptions, TrainingBoxes } from "./train/boxes.ts";
-export type { EpochFigures, Progress } from "./train/epoch_metrics.ts";
+export type {
+  EpochDone,
+  EpochFigures,
+  Progress,
+} from "./train/epoch_metrics.ts";
 export {
   type TrainedRun,
   trainRun,

@@ -265,7 +265,7 @@ function fileName(image: string): string {
 }
 
 function resultText(result: Result): string {
-  const { source, label, probabilities, image, subTiles } = result;
+  const { source, label, probabilities, image, subTiles, object } = result;
   const { timings: { totalMs, ...stages }, bytesRead, requests } = result;
   const shares = Object.entries(probabilities)
     .map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ");
@@ -286,6 +286,11 @@ function resultText(result: Result): string {
       `  ${x}, ${y}, ${width} x ${height}, ${weight.toFixed(3)}`
     ),
     ...(more > 0 ? [`  and ${more} more (--json has all)`] : []),
+    ...(object
+      ? [
+        `  decided by the object at ${object.x}, ${object.y}, ${object.width} x ${object.height}`,
+      ]
+      : []),
     ...(result.heatmap ? [`  heat map: ${result.heatmap}`] : []),
     ...(result.evidence ? [`  evidence: ${result.evidence}`] : []),
     ...(result.geojson ? [`  regions: ${result.geojson}`] : []),

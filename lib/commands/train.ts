@@ -183,9 +183,13 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
     resume,
     json: flags.json,
   };
+  const boxes = request.boxes !== undefined;
   // A cross-validation continues by itself.
   if (folds === undefined && await runStarted(folder, resume)) {
-    const config = await configFrom(flags, join(folder, CONFIG_FILE));
+    const config = await configFrom(flags, {
+      resumed: join(folder, CONFIG_FILE),
+      boxes,
+    });
     await checkSameModel(folder, config);
     return {
       ...request,
@@ -193,7 +197,8 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
       seed: await seedOf(folder, { ...request, seed }),
     };
   }
-  return { ...request, config: await configFrom(flags), seed: seed ?? 0 };
+  const config = await configFrom(flags, { boxes });
+  return { ...request, config, seed: seed ?? 0 };
 }
 
 async function trainOnce(setup: TrainSetup): Promise<number> {

@@ -102,6 +102,10 @@ const MAP_USES: Record<ObjectSize, MapUse> = {
 
 // At half scale EfficientNet-Lite0 takes 0.2 s for a frame of 1360 x 800 px.
 const OVERVIEW: MapUse = { scale: 0.5, windows: AT_PLACE };
+
+// An object of any size, read at 64 px.
+const CLOSE_UP_SIZE = 64;
+const CLOSE_UP: MapUse = { scale: 1, windows: AT_PLACE };
 const RUNS = 5;
 
 /**
@@ -140,6 +144,28 @@ export async function overviewSettings(
   return await withNetwork(path, options, ({ settings }) => {
     const { inputSize, scale, outputs, channels } = settings;
     return inputSize === null ? { scale, outputs, channels } : null;
+  });
+}
+
+/**
+ * Settings to begin with for close-ups of objects, which are read at one size; null
+ * for a network that is not over maps of any size.
+ *
+ * @throws {EncoderError} If the file is of no use.
+ */
+export async function closeUpSettings(
+  path: string,
+): Promise<
+  | Pick<EncoderConfig, "outputs" | "channels">
+    & { inputSize: number }
+  | null
+> {
+  const options = { maps: CLOSE_UP };
+  return await withNetwork(path, options, ({ settings }) => {
+    const { inputSize, outputs, channels } = settings;
+    return inputSize === null
+      ? { inputSize: CLOSE_UP_SIZE, outputs, channels }
+      : null;
   });
 }
 

@@ -34,6 +34,8 @@ export interface Classification {
   tiles: PredictedTile[];
   /** Sub-tiles that were read, each with its share of the result. */
   subTiles: PredictedSubTile[];
+  /** The object that decided, as a close-up placed it, if the model takes them. */
+  object?: Region;
   /** Time by stage, ms. */
   timings: Record<string, number>;
   /** Bytes read of the file, or fetched from the server. */
@@ -68,7 +70,7 @@ export function classification(
     timings: Record<string, number>;
   },
 ): Classification {
-  const { label, probabilities, tiles, subTiles } = inStoredPixels(
+  const { label, probabilities, tiles, subTiles, object } = inStoredPixels(
     prediction,
     seen,
   );
@@ -88,6 +90,7 @@ export function classification(
     },
     tiles,
     subTiles,
+    ...(object && { object }),
     timings,
     bytesRead: traffic.bytes,
     requests: traffic.requests,

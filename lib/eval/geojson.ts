@@ -48,7 +48,7 @@ export interface RegionFeature {
   id: string;
   geometry: { type: "Polygon"; coordinates: [number, number][][] };
   properties: {
-    objectType: "tile" | "detection";
+    objectType: "tile" | "detection" | "annotation";
     classification: { name: string; color: [number, number, number] };
     measurements: Record<string, number>;
   };
@@ -57,7 +57,7 @@ export interface RegionFeature {
 /** The parts of a classification that are exported. */
 export type ClassifiedRegions = Pick<
   Classification,
-  "label" | "probabilities" | "image" | "tiles" | "subTiles"
+  "label" | "probabilities" | "image" | "tiles" | "subTiles" | "object"
 >;
 
 // One a class, in the order of the model's classes: Okabe and Ito, 2008.
@@ -72,7 +72,8 @@ const COLOURS: readonly [number, number, number][] = [
 ];
 
 /**
- * The tiles and sub-tiles of a classified image.
+ * The tiles and sub-tiles of a classified image, and the object that a close-up
+ * placed.
  *
  * @throws {RangeError} If the image has no such origin.
  *
@@ -90,7 +91,7 @@ export function regionsGeoJson(
   classified: ClassifiedRegions,
   { origin = "level0" }: { origin?: Origin | undefined } = {},
 ): RegionCollection {
-  const { label, probabilities, image, tiles, subTiles } = classified;
+  const { label, probabilities, image, tiles, subTiles, object } = classified;
   const place = placing(classified, origin);
   const index = Object.keys(probabilities).indexOf(label);
   const colour = COLOURS[index % COLOURS.length]!;
@@ -137,6 +138,7 @@ export function regionsGeoJson(
       ...subTiles.map(({ weight, ...region }) =>
         feature("detection", region, { attention: weight })
       ),
+      ...(object ? [feature("annotation", object, {})] : []),
     ],
   };
 }

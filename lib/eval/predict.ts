@@ -14,6 +14,8 @@ import {
 import type { Memory } from "../memory.ts";
 import { calibratedSoftmax } from "../model/calibration.ts";
 import type { Config } from "../model/config.ts";
+import { closeUpOf } from "../model/close_up/close_up.ts";
+import { regionOf } from "../model/close_up/squares.ts";
 import type { Drawn, LookImage, Timings } from "../model/look/draws.ts";
 import { stainsFor } from "../model/look/input.ts";
 import type { Look } from "../model/look/look.ts";
@@ -58,6 +60,8 @@ export interface Prediction {
   probabilities: number[];
   tiles: PredictedTile[];
   subTiles: PredictedSubTile[];
+  /** The object that a close-up has placed, and by which the image was read. */
+  object?: Region;
   /** Heat map of the attention, if asked for. */
   attention?: Heatmap;
   /** Heat map of the evidence, beside it under the head `evidence`. */
@@ -81,6 +85,7 @@ export function inStoredPixels<P extends Omit<Prediction, HeatKind | "stages">>(
     ...prediction,
     tiles: prediction.tiles.map(moved),
     subTiles: prediction.subTiles.map(moved),
+    ...(prediction.object && { object: moved(prediction.object) }),
   };
 }
 
@@ -152,8 +157,10 @@ export async function predict(
   const batch: PredictedBatch = { predictions: [], timings: NO_TIME };
   for await (const look of looks) {
     const { predictions, timings } = await predicted(model, look, options);
+    const started = performance.now();
     for (const [i, prediction] of predictions.entries()) {
       const { heat, stages, pyramid } = looked[look.places[i]!]!;
+      await takeCloseUp(model, pyramid, prediction, options.signal);
       const evidence = model.config.network.head === "evidence" &&
         evidenceHeatmap(pyramid, prediction.subTiles);
       if (heat) {
@@ -167,6 +174,7 @@ export async function predict(
         };
       }
     }
+    timings.classifyMs += performance.now() - started;
     batch.predictions.push(...predictions);
     batch.timings = sum(batch.timings, timings);
   }
@@ -213,6 +221,28 @@ async function predicted(
   } finally {
     tf.dispose(kept);
   }
+}
+
+/** Decides by a close-up, if the model takes one. */
+async function takeCloseUp(
+  model: Model,
+  pyramid: Pyramid,
+  prediction: Prediction,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { subTiles } = prediction;
+  const closeUp = await closeUpOf(model, pyramid, subTiles, signal);
+  if (!closeUp) return;
+  const logits = tf.tensor2d(Float32Array.from(closeUp.logits), [
+    1,
+    closeUp.logits.length,
+  ]);
+  const shares = calibratedSoftmax(logits, model.calibration);
+  prediction.probabilities = Array.from(await shares.data());
+  tf.dispose([logits, shares]);
+  prediction.classIndex = argmax(prediction.probabilities);
+  prediction.label = model.classes[prediction.classIndex]!;
+  prediction.object = regionOf(closeUp.object);
 }
 
 /** One prediction a glimpse. */

@@ -18,7 +18,12 @@ import {
   withoutRemoved,
 } from "./config.ts";
 import { modelSpecs } from "./networks.ts";
-import { openFrozen, openOverview, withEncoderFile } from "./frozen.ts";
+import {
+  openCloseUp,
+  openFrozen,
+  openOverview,
+  withEncoderFile,
+} from "./frozen.ts";
 import { createParameters, disposeParameters } from "./parameters.ts";
 import {
   decodeSafeTensors,
@@ -217,7 +222,8 @@ export async function readCheckpoint(
     const network = await withEncoderFile(model.config.network, encoderFiles);
     const encoder = await openFrozen(network, model.parameters);
     const overview = await openOverview(network);
-    return { ...checkpoint, model: { ...model, encoder, overview } };
+    const closeUp = await openCloseUp(network);
+    return { ...checkpoint, model: { ...model, encoder, overview, closeUp } };
   } catch (error) {
     disposeParameters(model.parameters);
     throw error;

@@ -8,6 +8,7 @@ import { z } from "zod";
 import { inputWindow } from "../encoder/encoder.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
 import type {
+  CloseUpConfig,
   Config,
   EncoderConfig,
   EvaluationConfig,
@@ -79,6 +80,12 @@ const overviewSchema = z.strictObject({
   channels: count.describe("features of a location"),
 }) satisfies z.ZodType<OverviewConfig>;
 
+const closeUpSchema = z.strictObject({
+  inputSize: pixels.describe("side of the encoder's input, px"),
+  outputs: outputsSchema,
+  channels: count.describe("features of a cell"),
+}) satisfies z.ZodType<CloseUpConfig>;
+
 const networkSchema = z.strictObject({
   features: z.enum([
     "lenet",
@@ -130,6 +137,10 @@ const networkSchema = z.strictObject({
   overview: overviewSchema.nullable().default(null)
     .describe(
       "attention by the encoder, which sees the whole image; null: by the networks a and b",
+    ),
+  closeUp: closeUpSchema.nullable().default(null)
+    .describe(
+      "place the object in the heaviest sub-tile anew, read it at one size, and decide by it; learned from annotated boxes",
     ),
   initialisation: z.enum(["he", "pytorch"])
     .describe("he: N(0, 2/fanIn); pytorch: U(+-1/sqrt(fanIn))"),
@@ -356,6 +367,12 @@ function headFaults(
       path: ["network", "overview"],
       message:
         "needs an encoder over maps of any size (network.encoder.inputSize = null), network.attention = learned and view.support = null",
+    },
+    {
+      found: network.closeUp !== null && network.encoder?.inputSize !== null,
+      path: ["network", "closeUp"],
+      message:
+        "needs an encoder over maps of any size (network.encoder.inputSize = null)",
     },
     {
       found: network.places > 1 &&

@@ -58,6 +58,16 @@ export interface OverviewConfig {
   channels: number;
 }
 
+/** How the object in the heaviest sub-tile is read again, by the encoder. */
+export interface CloseUpConfig {
+  /** Side of the encoder's input, px. */
+  inputSize: number;
+  /** Outputs whose values, one after the other, are the features of a cell. */
+  outputs: EncoderOutput[];
+  /** Features of a cell. */
+  channels: number;
+}
+
 /** The networks, and how their input is prepared. */
 export interface NetworkConfig {
   /**
@@ -113,6 +123,12 @@ export interface NetworkConfig {
    * layer on its features at every location; null: by the networks a and b.
    */
   overview: OverviewConfig | null;
+  /**
+   * A third look, by the file of `encoder`: the object in the heaviest sub-tile is
+   * placed anew and read at one size, and decides; learned from annotated boxes.
+   * null: the sub-tiles decide.
+   */
+  closeUp: CloseUpConfig | null;
   /** `he`: N(0, 2/fanIn); `pytorch`: U(+-1/sqrt(fanIn)). */
   initialisation: "he" | "pytorch";
   /** Subtracts the training images' mean, and divides by their deviation. */

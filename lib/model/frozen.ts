@@ -69,6 +69,19 @@ export async function openOverview(
 }
 
 /**
+ * The encoder that reads close-ups; undefined if the model takes none.
+ *
+ * @throws {EncoderError} If its file cannot be used.
+ */
+export async function openCloseUp(
+  { encoder, closeUp }: NetworkConfig,
+): Promise<Encoder | undefined> {
+  return closeUp
+    ? await sharedEncoder({ ...encoder!, scale: 1, ...closeUp })
+    : undefined;
+}
+
+/**
  * `network` with the encoder's file where it lies now, on another machine or in
  * another folder than in training.
  *
@@ -113,14 +126,15 @@ async function oneOf(
 
 /** Frees the values of a model, and its encoders if no other model uses them. */
 export async function disposeModel(
-  { parameters, encoder, overview }: Pick<
+  { parameters, encoder, overview, closeUp }: Pick<
     Model,
-    "parameters" | "encoder" | "overview"
+    "parameters" | "encoder" | "overview" | "closeUp"
   >,
 ): Promise<void> {
   disposeParameters(parameters);
   await encoder?.dispose();
   await overview?.dispose();
+  await closeUp?.dispose();
 }
 
 /** An open network, and the number of those that use it. */
@@ -201,6 +215,7 @@ class SharedEncoder implements Encoder {
 export async function keepEncoderOpen(network: NetworkConfig): Promise<void> {
   if (network.features === "encoder") await sharedEncoder(network.encoder!);
   await openOverview(network);
+  await openCloseUp(network);
 }
 
 async function dictionaryOf(parameters: Parameters): Promise<Dictionary> {

@@ -7,6 +7,7 @@
 import type { ObjectSize } from "../encoder/inspect.ts";
 import { inputWindow } from "../encoder/encoder.ts";
 import {
+  type CloseUpConfig,
   type Config,
   type DenseConfig,
   type EncoderConfig,
@@ -62,6 +63,8 @@ interface RareObjects {
   size: ObjectSize;
   /** True if the encoder sees the whole image for attention. */
   overview: boolean;
+  /** True if the object is read anew in a close-up, where boxes teach it. */
+  closeUp: boolean;
   view?: Pick<ViewConfig, "support">;
   network: Pick<NetworkConfig, "components" | "evidence">;
   training?: Pick<TrainingConfig, "epochs" | "weightDecay">;
@@ -75,6 +78,7 @@ interface RareObjects {
 const NEEDLES: RareObjects = {
   size: "tiny",
   overview: false,
+  closeUp: false,
   view: { support: 100 },
   network: { components: null, evidence: { sharpness: 1, objects: 20 } },
   dense: { copies: 0, dropout: false },
@@ -87,6 +91,7 @@ const NEEDLES: RareObjects = {
 const SIGNS: RareObjects = {
   size: "large",
   overview: true,
+  closeUp: true,
   network: { components: null, evidence: { sharpness: 2, objects: 1 } },
   training: { epochs: 60, weightDecay: 0.3 },
   dense: {
@@ -114,19 +119,29 @@ export function hasOverview({ preset }: Pick<Config, "preset">): boolean {
   return RARE[preset]?.overview ?? false;
 }
 
+/** True if a preset takes close-ups of objects whose boxes are known. */
+export function hasCloseUp({ preset }: Pick<Config, "preset">): boolean {
+  return RARE[preset]?.closeUp ?? false;
+}
+
 /**
  * `config` with frozen features in the place of its feature network.
  *
  * @param encoder the file of `encoder`; null for other features.
  * @param options.overview how it sees the whole image, for attention; null if
  *   networks a and b do.
+ * @param options.closeUp how it reads close-ups; null if there are no boxes to learn
+ *   them from.
  * @throws {ConfigError} If its views do not fit.
  */
 export function withFrozenFeatures(
   config: Config,
   features: FrozenFeatures,
   encoder: EncoderConfig | null,
-  { overview = null }: { overview?: OverviewConfig | null } = {},
+  { overview = null, closeUp = null }: {
+    overview?: OverviewConfig | null;
+    closeUp?: CloseUpConfig | null;
+  } = {},
 ): Config {
   const { view, network, training, evaluation } = config;
   const rare = RARE[config.preset];
@@ -152,6 +167,7 @@ export function withFrozenFeatures(
       colours: stains > 0 ? "stains" : "opponent",
       attention: "learned",
       overview,
+      closeUp,
       heads: HEADS[config.preset] ?? 1,
       places: window !== null ? 1 : PLACES[config.preset] ?? 1,
       centreFeatures: false,

@@ -24,6 +24,8 @@ export interface Model {
   encoder?: Encoder | undefined;
   /** Sees whole images, for attention; undefined if a and b do. */
   overview?: Encoder | undefined;
+  /** Reads close-ups; undefined if the model takes none. */
+  closeUp?: Encoder | undefined;
 }
 
 /** Mean and standard deviation of each colour channel, in [0, 1]. */

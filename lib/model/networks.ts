@@ -12,6 +12,7 @@ import {
   dictionaryTensors,
 } from "../encoder/dictionary.ts";
 import { scatteringChannels } from "../encoder/scattering.ts";
+import { closeUpSpecs } from "./close_up/parameters.ts";
 import { headSpecs } from "./head.ts";
 import { instanceSpecs } from "./mil_pooling.ts";
 import { batchNormalise, normaliseRows } from "./normalise.ts";
@@ -121,6 +122,7 @@ export function modelSpecs(
     ...(attention === "instances" ? instanceSpecs(channels) : []),
     ...(centreFeatures && !isFrozen(features) ? [centreSpec(channels)] : []),
     ...headSpecs(config, classes, channels),
+    ...closeUpSpecs(config.network.closeUp, classes.length),
   ];
 }
 

@@ -21,6 +21,7 @@ const PAPER: Omit<Config, "preset" | "view" | "referenceClass"> = {
     features: "lenet", // [T] section 4, "Zoom-In"
     attention: "learned", // [T]
     overview: null,
+    closeUp: null,
     places: 1,
     initialisation: "pytorch", // [C] framework default
     normaliseInput: false, // [C] pixels / 255 only

@@ -291,6 +291,10 @@ export const classificationSchema = z.object({
   image: z.object(imageShape),
   tiles: z.array(z.object({ ...regionShape, count: z.number() })),
   subTiles: z.array(z.object({ ...regionShape, weight: z.number() })),
+  object: z.object(regionShape).optional().openapi({
+    description:
+      "The object that decided, as a close-up placed it; models with network.closeUp alone",
+  }),
   timings: z.record(z.string(), z.number()).openapi({
     description: "Time by stage, ms",
   }),

@@ -37,7 +37,7 @@ export function frozenVariants(
   { config, suffix = "", about = "", settings, trend, against, ...rest }: Frame,
 ): Variant[] {
   if (!choice) return [];
-  const { features, encoder, overview } = choice;
+  const { features, encoder, overview, closeUp } = choice;
   const method = (
     name: string,
     description: string,
@@ -47,7 +47,7 @@ export function frozenVariants(
     name: `${name}${suffix}`,
     about: `${description}${about}`,
     config: withSettings(
-      withFrozenFeatures(config, features, encoder, { overview }),
+      withFrozenFeatures(config, features, encoder, { overview, closeUp }),
       settings,
     ),
     protocols: ["held-out"],

@@ -5,6 +5,7 @@
  * @module
  */
 import type {
+  CloseUpConfig,
   Config,
   EncoderConfig,
   FrozenFeatures,
@@ -81,6 +82,8 @@ export interface FrozenChoice {
   encoder: EncoderConfig | null;
   /** How it sees the whole image, for attention; null if networks a and b do. */
   overview: OverviewConfig | null;
+  /** How it reads close-ups; null if there are no boxes to learn them from. */
+  closeUp: CloseUpConfig | null;
 }
 
 /** A user's choices for a study. */

@@ -35,6 +35,7 @@ export interface EpochDone {
   epoch: number;
   /** Epochs to train. */
   epochs: number;
+  /** Its figures. */
   figures: EpochFigures;
   /** Time it took, with scoring. */
   seconds: number;

@@ -12,7 +12,7 @@ import type { Pictures } from "../encoder/encoder.ts";
 import { learnDictionary } from "../encoder/learn_dictionary.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
-import { openFrozen, openOverview } from "../model/frozen.ts";
+import { openCloseUp, openFrozen, openOverview } from "../model/frozen.ts";
 import type { Model } from "../model/model.ts";
 import { DICTIONARY_PREFIX } from "../model/networks.ts";
 
@@ -62,6 +62,7 @@ export async function withFrozen(
     ...model,
     encoder: await openFrozen(network, parameters),
     overview: await openOverview(network),
+    closeUp: await openCloseUp(network),
   };
 }
 

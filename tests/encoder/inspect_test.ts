@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import {
+  closeUpSettings,
   encoderSettings,
   inspectEncoder,
   overviewSettings,
@@ -174,5 +175,7 @@ testEncoder(
     const { scale: half, ...rest } = (await overviewSettings(FIXTURE))!;
     assert.equal(half, 0.5);
     assert.deepEqual(rest.outputs, outputs);
+    const closeUp = (await closeUpSettings(FIXTURE))!;
+    assert.deepEqual(closeUp, { inputSize: 64, ...rest });
   },
 );

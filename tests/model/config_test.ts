@@ -207,6 +207,14 @@ Deno.test("settings that do not go with the head are named", () => {
         channels: 40,
       };
     }, "network.overview: needs an encoder over maps of any size"],
+    [(c) => {
+      frozen(c);
+      c.network.closeUp = {
+        inputSize: 64,
+        outputs: [{ name: "s8", window: 0, pooling: "mean" }],
+        channels: 40,
+      };
+    }, "network.closeUp: needs an encoder over maps of any size"],
     [
       (c) => {
         frozen(c);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { parseConfig } from "../../lib/model/config.ts";
 import {
+  hasCloseUp,
   hasOverview,
   objectSizeOf,
   withFrozenFeatures,
@@ -46,11 +47,13 @@ Deno.test("road signs have a finer grid, and attention by the encoder", () => {
   assert.ok(signs.training.dense!.maxLocations >= 4250);
   assert.ok(signs.training.dense!.strongest > 0);
   assert.equal(signs.training.dense!.dropout, false);
+  assert.deepEqual([config, preset("needle")].map(hasCloseUp), [true, false]);
 });
 
-Deno.test("a configuration from before has 64 components, dropout, and no overview", () => {
+Deno.test("a configuration from before has 64 components, dropout, no overview, and no close-ups", () => {
   const config = withFrozenFeatures(preset("colon"), "scattering", null);
-  const { components: _, overview: __, ...network } = config.network;
+  const { components: _, overview: __, closeUp: ___, ...network } =
+    config.network;
   const { maxLocations, copies, locations } = config.training.dense!;
   const dense = { maxLocations, copies, locations };
   const training = { ...config.training, dense };

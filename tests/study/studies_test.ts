@@ -17,6 +17,7 @@ const FROZEN = {
   features: "scattering",
   encoder: null,
   overview: null,
+  closeUp: null,
 } as const;
 
 for (const quick of [false, true]) {

@@ -12,8 +12,13 @@ import {
   parseConfig,
   withSettings,
 } from "../../model/config.ts";
-import { encoderSettings, overviewSettings } from "../../encoder/inspect.ts";
 import {
+  closeUpSettings,
+  encoderSettings,
+  overviewSettings,
+} from "../../encoder/inspect.ts";
+import {
+  hasCloseUp,
   hasOverview,
   objectSizeOf,
   withFrozenFeatures,
@@ -56,14 +61,15 @@ export const CONFIG_FLAGS = {
 /**
  * Reads a preset or a file and applies the changed settings.
  *
- * @param resumed the file to use if the flags name neither.
+ * @param options.resumed the file to use if the flags name neither.
+ * @param options.boxes true if annotated objects are trained on.
  * @throws {ConfigError | UsageError} Naming the field or the flag.
  */
 export async function configFrom(
   { config: given, preset: name, set, epochs, foreground, ...frozen }:
     & FlagValues<typeof CONFIG_FLAGS>
     & { foreground: string | undefined },
-  resumed?: string,
+  { resumed, boxes = false }: { resumed?: string; boxes?: boolean } = {},
 ): Promise<Config> {
   if (given !== undefined && name !== undefined) {
     throw new UsageError(
@@ -73,7 +79,7 @@ export async function configFrom(
   const file = given ?? (name === undefined ? resumed : undefined);
   checkFrozen(frozen, file);
   const base = file === undefined
-    ? await withFrozen(preset(name ?? "colon"), frozen)
+    ? await withFrozen(preset(name ?? "colon"), { ...frozen, boxes })
     : file === given
     ? await readChanges(file)
     : await readConfig(file);
@@ -110,22 +116,23 @@ function checkFrozen(
 /** A preset with frozen features in the place of its own, if chosen. */
 async function withFrozen(
   config: Config,
-  flags: FrozenFlags,
+  flags: FrozenFlags & { boxes: boolean },
 ): Promise<Config> {
   const chosen = await frozenChoice(flags, config);
   if (!chosen) return config;
-  const { features, encoder, overview } = chosen;
-  return withFrozenFeatures(config, features, encoder, { overview });
+  const { features, encoder, overview, closeUp } = chosen;
+  return withFrozenFeatures(config, features, encoder, { overview, closeUp });
 }
 
 /**
  * The frozen features that the flags choose, if any, for a preset.
  *
+ * @param flags.boxes true if annotated objects are trained on.
  * @throws {UsageError} If both are given.
  * @throws {EncoderError} If the file is of no use.
  */
 export async function frozenChoice(
-  { encoder, features }: FrozenFlags,
+  { encoder, features, boxes = false }: FrozenFlags & { boxes?: boolean },
   config: Pick<Config, "preset">,
 ): Promise<FrozenChoice | undefined> {
   if (encoder !== undefined && features !== undefined) {
@@ -134,7 +141,7 @@ export async function frozenChoice(
     );
   }
   if (features !== undefined) {
-    return { features, encoder: null, overview: null };
+    return { features, encoder: null, overview: null, closeUp: null };
   }
   if (encoder === undefined) return undefined;
   // A checkpoint is used from any folder.
@@ -143,6 +150,7 @@ export async function frozenChoice(
     features: "encoder",
     encoder: await encoderSettings(path, objectSizeOf(config)),
     overview: hasOverview(config) ? await overviewSettings(path) : null,
+    closeUp: boxes && hasCloseUp(config) ? await closeUpSettings(path) : null,
   };
 }
 

@@ -32,7 +32,7 @@ import {
   fitLogisticRegression,
   type LabelledRows,
   logProbabilities,
-} from "./logistic_regression.ts";
+} from "../../train/regression/logistic_regression.ts";
 
 /** Options of {@linkcode pooledFold}. */
 export interface PooledOptions {

@@ -5,6 +5,7 @@
  * @module
  */
 import { evaluateMetrics } from "../../eval/metrics.ts";
+import type { Point } from "../../image/geometry.ts";
 import type { EvidenceConfig } from "../../model/config.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
 import {
@@ -65,6 +66,18 @@ export function teacherFigures(
     [`${name}Accuracy`]: accuracy,
     [`${name}Auc`]: auc,
   };
+}
+
+/** The locations by their shares in the evidence of the image's class, largest first. */
+export function strongestPlaces(
+  head: HeadArrays,
+  bag: ImageBag,
+  task: TeacherTask,
+): Point[] {
+  const shares = teacherShares(head, bag, task);
+  return Array.from(bag.image.indices)
+    .sort((a, b) => shares[b]! - shares[a]!)
+    .map((location) => bag.image.grid.places[location]!);
 }
 
 /**

@@ -50,6 +50,8 @@ import {
   readScoredBags,
 } from "./bags.ts";
 import { encoderFeatures, modelFeatures } from "./encoder_features.ts";
+import { CLOSE_UP } from "../../model/close_up/parameters.ts";
+import { fitCloseUp } from "./close_up/fit_close_up.ts";
 import { fitDrawCorrection } from "./draw_correction.ts";
 import { gridView } from "../../model/look/location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
@@ -66,7 +68,11 @@ import { fitOverview } from "./overview_student.ts";
 import { distil, STUDENT_STEPS } from "./student.ts";
 import { StudentViews } from "./student_views.ts";
 import { type TeacherEpoch, teacherEpochs } from "./teacher.ts";
-import { teacherFigures, teacherShares } from "./teacher_scores.ts";
+import {
+  strongestPlaces,
+  teacherFigures,
+  teacherShares,
+} from "./teacher_scores.ts";
 import { checkUnused } from "./unused_settings.ts";
 
 /** Options of {@linkcode trainDense}. */
@@ -103,6 +109,18 @@ export function checkDense(config: Config): void {
 }
 
 /**
+ * Checks that there are boxes, if close-ups are to be learned.
+ *
+ * @throws {ConfigError} If there are none.
+ */
+function checkCloseUp({ network }: Config, { boxes }: TrainingData): void {
+  if (network.closeUp === null || boxes) return;
+  throw new ConfigError(
+    "Cannot learn network.closeUp without annotated boxes: give --boxes, or set network.closeUp=null",
+  );
+}
+
+/**
  * Trains a teacher and its student.
  *
  * @throws {ConfigError} If the locations are no grid, or too many.
@@ -114,6 +132,7 @@ export async function trainDense(
   options: DenseOptions,
 ): Promise<TrainResult> {
   checkDense(options.config);
+  checkCloseUp(options.config, data);
   await openScored(data, options);
   const run = await DenseRun.start(data, options);
   try {
@@ -402,6 +421,7 @@ class DenseRun {
       });
     }
     await this.#correct(bags, head);
+    if (this.#model.closeUp) await this.#learnCloseUp(bags, head);
     const scored = await score(this.#model, this.#data, this.#options);
     Object.assign(this.#figures, scored.figures);
     this.#calibration = scored.calibration;
@@ -458,6 +478,31 @@ class DenseRun {
       correctionSlope: slope,
       correctionOffset: offset,
     });
+  }
+
+  /** Learns to find, place and read the object in the heaviest sub-tile. */
+  async #learnCloseUp(
+    bags: readonly ImageBag[],
+    head: HeadArrays,
+  ): Promise<void> {
+    const { config } = this.#options;
+    const images = bags.map((bag) => ({
+      entry: bag.entry,
+      strongest: strongestPlaces(head, bag, this.#task()),
+    }));
+    const fitted = await fitCloseUp(this.#model, images, {
+      ...this.#options,
+      boxes: this.#data.boxes!,
+      classWeights: classWeights(this.#data, config),
+      beforeImage: () => this.#breathe(),
+      onImage: (step, steps) =>
+        this.#tell({ epoch: config.training.epochs, step, steps }),
+    });
+    for (const [name, { weight, bias }] of Object.entries(fitted)) {
+      const own = CLOSE_UP[name as keyof typeof CLOSE_UP];
+      assign(this.#model.parameters, `${own}/weight`, weight);
+      assign(this.#model.parameters, `${own}/bias`, bias);
+    }
   }
 
   /** What the teacher decides between. */

@@ -12,8 +12,10 @@ import { drawnImage } from "../../model/toy.ts";
 /** Labels; the first is background. */
 export const CLASSES = ["negative", "positive"];
 
-/** Side of an image and of the square in a positive one, px. */
-const SIDE = 64, SQUARE = 12;
+/** Side of an image, px. */
+const SIDE = 64;
+/** Side of the square in a positive one, px. */
+export const SQUARE = 12;
 
 /** Left and top edge of the square of image `index`. */
 export function squareOf(index: number): [number, number] {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import {
   fitLogisticRegression,
   logProbabilities,
-} from "../../../lib/study/pooled/logistic_regression.ts";
+} from "../../../lib/train/regression/logistic_regression.ts";
 
 /** What fixtures/logistic/reference.py writes. */
 interface Golden {

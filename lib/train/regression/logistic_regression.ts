@@ -23,6 +23,8 @@ export interface LabelledRows {
   rows: readonly Float64Array[];
   /** Index of the class of each row. */
   labels: readonly number[];
+  /** Weight of the loss of each row; 1 if omitted. */
+  weights?: readonly number[];
 }
 
 /** Options of {@linkcode fitLogisticRegression}. */
@@ -58,7 +60,7 @@ export function fitLogisticRegression(
 /** The sum of the log losses + the penalty, and its gradient. */
 function penalisedLoss(
   regression: LogisticRegression,
-  { rows, labels }: LabelledRows,
+  { rows, labels, weights }: LabelledRows,
   strength: number,
 ): { value: number; gradient: Float64Array } {
   const { weight, bias, classes } = regression;
@@ -70,10 +72,12 @@ function penalisedLoss(
   });
   rows.forEach((row, i) => {
     const logs = logProbabilities(regression, row);
-    value -= logs[labels[i]!]!;
+    const share = weights?.[i] ?? 1;
+    value -= share * logs[labels[i]!]!;
     bias.forEach((_, output) => {
       const index = output + classes - bias.length;
-      const error = Math.exp(logs[index]!) - (labels[i] === index ? 1 : 0);
+      const error = share *
+        (Math.exp(logs[index]!) - (labels[i] === index ? 1 : 0));
       const at = output * row.length;
       row.forEach((x, channel) => gradient[at + channel]! += error * x);
       gradient[weight.length + output]! += error;
