@@ -128,7 +128,8 @@ export const textOptionsSchema = closedObject({
     }),
 });
 
-// What JSON Schema can say of fields that exclude each other.
+// What JSON Schema can say of fields that exclude each other. routes/docs.ts
+// makes an object of each alternative.
 const ONE_NAME = { oneOf: [{ required: ["uri"] }, { required: ["path"] }] };
 const ONE_CONFIGURATION = { not: { required: ["preset", "config"] } };
 
@@ -152,6 +153,9 @@ const regionShape = {
   height: z.number(),
 };
 
+const count = z.number().int().min(0);
+const time = z.iso.datetime();
+
 const modelReferenceSchema = z.object({
   name: z.string(),
   version: z.string(),
@@ -165,8 +169,8 @@ export const classificationSchema = z.object({
   label: z.string(),
   probabilities: z.record(z.string(), z.number()),
   image: z.object({
-    width: z.number(),
-    height: z.number(),
+    width: count,
+    height: count,
     mpp: z.number().optional(),
     bounds: z.object(regionShape).optional().openapi({
       description: "The part of a slide that was scanned, level-0 px",
@@ -176,13 +180,13 @@ export const classificationSchema = z.object({
       transform: z.array(z.number()).length(6),
     }).optional(),
   }),
-  tiles: z.array(z.object({ ...regionShape, count: z.number() })),
+  tiles: z.array(z.object({ ...regionShape, count })),
   subTiles: z.array(z.object({ ...regionShape, weight: z.number() })),
   timings: z.record(z.string(), z.number()).openapi({
     description: "Time by stage, ms",
   }),
-  bytesRead: z.number(),
-  requests: z.number(),
+  bytesRead: count,
+  requests: count,
   warnings: z.array(z.string()),
 }).openapi("Classification") satisfies z.ZodType<ClassificationDocument>;
 
@@ -201,14 +205,14 @@ export const modelSchema = z.object({
   state: z.enum(["loaded", "unloaded"]),
   default: z.boolean(),
   classes: z.array(z.string()),
-  epoch: z.number(),
-  parameterCount: z.number(),
+  epoch: count,
+  parameterCount: count,
   metrics: z.record(z.string(), z.number().nullable()),
   calibration: z.object({
     temperature: z.number(),
     bias: z.number(),
-    images: z.number(),
-    samples: z.number(),
+    images: count,
+    samples: count,
   }).nullable().openapi({
     description: "How its probabilities are calibrated, if they are",
   }),
@@ -224,23 +228,23 @@ export const modelListSchema = z.object({
 
 /** State of a job, with links. */
 export const jobSchema = z.object({
-  id: z.string(),
+  id: z.uuid(),
   kind: z.enum(["train", "classify", "batch"]),
   model: z.string(),
   request: z.record(z.string(), z.unknown()),
   state: z.enum(JOB_STATES),
   progress: z.record(z.string(), z.number()).nullable(),
-  attempts: z.number(),
+  attempts: count,
   error: z.string().nullable(),
-  createdAt: z.string(),
-  startedAt: z.string().nullable(),
-  finishedAt: z.string().nullable(),
+  createdAt: time,
+  startedAt: time.nullable(),
+  finishedAt: time.nullable(),
   links: z.record(z.string(), z.string()),
 }).openapi("Job") satisfies z.ZodType<JobDocument>;
 
 export const jobListSchema = z.object({
   jobs: z.array(jobSchema),
-  next: z.string().nullable().openapi({
+  next: z.uuid().nullable().openapi({
     description: '"before" of the next page; null at the end',
   }),
 }).openapi("Jobs");
@@ -294,11 +298,11 @@ export const trainSchema = closedObject({
 /** Result of a training job. */
 export const trainedSchema = z.object({
   name: z.string(),
-  epochs: z.number().openapi({
+  epochs: count.openapi({
     description:
       "Number of epochs run; fewer than requested if training stopped early",
   }),
-  bestEpoch: z.number(),
+  bestEpoch: count,
   last: z.record(z.string(), z.number().nullable()).optional().openapi({
     description: "Figures of the last epoch",
   }),
@@ -309,15 +313,15 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   closedObject({
     kind: z.literal("train"),
     ...trainSchema.shape,
-  }).openapi(ONE_CONFIGURATION),
+  }).openapi("TrainJob", ONE_CONFIGURATION),
   closedObject({
     kind: z.literal("batch"),
     ...batchSchema.shape,
-  }),
+  }).openapi("BatchJob"),
   closedObject({
     kind: z.literal("classify"),
     ...classifyByNameSchema.shape,
-  }).openapi(ONE_NAME),
+  }).openapi("ClassifyJob", ONE_NAME),
 ]).openapi("NewJob");
 
 export type ClassifyByName = z.infer<typeof classifyByNameSchema>;

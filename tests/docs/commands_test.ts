@@ -25,6 +25,7 @@ const ELSEWHERE: [RegExp, string][] = [
   [/^deno task encoder\b/, "needs a network; its own test"],
   [/^deno task serve\b/, "the server of the test below"],
   [/slides\.example\.org/, "a host that does not exist"],
+  [/^(openapi-python-client|pip) /, "tests/routes/generated_client_test.ts"],
   [/^(token=|printf )/, "makes a token; tests/serve/auth_test.ts runs it"],
 ];
 // For a GPU host, where root installs a service.

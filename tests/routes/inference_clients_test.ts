@@ -1,17 +1,13 @@
 /**
- * Triton's own client against our server, each a process of its own. Its
- * package is fetched into a virtual environment, so this runs in the gate
- * (ZOOMIN_REQUIRE_CLIENTS=1) and is ignored elsewhere.
+ * Triton's own client against our server, each a process of its own.
  */
 import assert from "node:assert/strict";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { exists } from "../../lib/files.ts";
 import { post, serverOfFile } from "../serve/served.ts";
+import { output, programsOf, PYTHON_REQUIRED } from "./python.ts";
 
-const REQUIRED = Deno.env.get("ZOOMIN_REQUIRE_CLIENTS") === "1";
 const SCRIPT = fileURLToPath(
   new URL("./inference_clients.py", import.meta.url),
 );
@@ -36,22 +32,21 @@ interface Printed {
   refusals: Record<string, { status: string; message: string }>;
 }
 
-if (REQUIRED) {
+if (PYTHON_REQUIRED) {
   const server = serverOfFile("--workers", "1");
   for (const requirement of PACKAGES) {
     Deno.test(`${requirement} classifies images`, async () => {
-      const python = await pythonWith(requirement);
+      const python = join(await programsOf(requirement), "python");
       const image = join(server.folder, "set", "images", IMAGE);
       const { data, info } = await sharp(image).removeAlpha().raw()
         .toBuffer({ resolveWithObject: true });
       const pixels = join(server.folder, "pixels.raw");
       await Deno.writeFile(pixels, data);
       const printed = JSON.parse(
-        await output(
-          python,
+        await output(python, [
           ...[SCRIPT, new URL(server.url).host, "first", image, pixels],
           ...[String(info.height), String(info.width), `images/${IMAGE}`],
-        ),
+        ]),
       ) as Printed;
       await assertPrinted(printed, server.url);
     });
@@ -96,29 +91,4 @@ async function assertPrinted(printed: Printed, url: string): Promise<void> {
     ["datatype", "400", "The in"],
     ["model", "404", "There "],
   ]);
-}
-
-/** Python of a virtual environment that has a package; made once. */
-async function pythonWith(requirement: string): Promise<string> {
-  const name = `zoomin-clients-${requirement.replaceAll(/[^\w.]+/g, "-")}`;
-  const folder = join(tmpdir(), name);
-  using lock = await Deno.open(`${folder}.lock`, { create: true, write: true });
-  await lock.lock(true); // another run may be making it
-  const python = join(folder, "bin", "python");
-  const whole = join(folder, "whole");
-  if (!await exists(whole)) {
-    await output("python3", "-m", "venv", "--clear", folder);
-    await output(python, "-m", "pip", "install", "--quiet", requirement);
-    await Deno.writeTextFile(whole, "");
-  }
-  return python;
-}
-
-/** The output of a command, which must succeed. */
-async function output(command: string, ...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args })
-    .output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  assert.ok(success, `${command} ${args.join(" ")}: ${text(stderr)}`);
-  return text(stdout);
 }

@@ -35,6 +35,7 @@ interface Parameter {
 
 interface Operation {
   operationId: string;
+  tags: string[];
   description?: string;
   security?: unknown[];
   parameters?: Parameter[];
@@ -80,8 +81,7 @@ class Maker {
     if ($ref) {
       return this.value(this.#schemas[$ref.split("/").at(-1)!]!, oddity);
     }
-    // Beside properties they say which of them exclude each other.
-    const choices = schema.properties ? undefined : anyOf ?? oneOf;
+    const choices = anyOf ?? oneOf;
     if (choices) return this.value(this.pick(choices), oddity);
     if (schema.const !== undefined) return schema.const;
     if (schema.enum) return this.pick(schema.enum);
@@ -102,16 +102,14 @@ class Maker {
           { length: Math.max(schema.minItems ?? 0, this.below(3)) },
           () => this.value(schema.items ?? {}, oddity),
         );
-      case "object": {
-        // Of fields that exclude each other one, most of the time.
-        const chosen = oneOf ? this.pick(oneOf).required ?? [] : [];
-        const needed = [...schema.required ?? [], ...chosen];
+      case "object":
         return Object.fromEntries(
           Object.entries(schema.properties ?? {})
-            .filter(([name]) => needed.includes(name) || this.below(3) === 0)
+            .filter(([name]) =>
+              schema.required?.includes(name) || this.below(3) === 0
+            )
             .map(([name, schema]) => [name, this.value(schema, oddity)]),
         );
-      }
       default:
         return this.odd();
     }
@@ -218,14 +216,31 @@ Deno.test("the document is OpenAPI 3.1 and names every route", async () => {
   assert.equal(new Set(ids).size, ids.length);
   assert.ok(ids.every((id) => /^[a-z]\w*$/.test(id)), ids.join());
   assert.ok(ids.includes("getJobsByIdEvents"), ids.join());
+  const groups = Object.fromEntries(
+    Object.entries(document.paths)
+      .map(([path, item]) => [path, Object.values(item)[0]!.tags]),
+  );
+  assert.deepEqual(groups["/v1/jobs/{id}/events"], ["jobs"]);
+  assert.deepEqual(groups["/v2/models/{model}"], ["inference"]);
+  assert.deepEqual(groups["/livez"], ["monitoring"]);
 });
 
 Deno.test("the document says which fields exclude each other", async () => {
   const { components: { schemas } } = await documentOf(server.url);
-  assert.deepEqual(schemas.ClassifyByName!.oneOf, [
-    { required: ["uri"] },
-    { required: ["path"] },
-  ]);
+  const choices = { ClassifyByName: "Classify", ClassifyJob: "ClassifyJob" };
+  for (const [name, choice] of Object.entries(choices)) {
+    const names = [`${choice}ByUri`, `${choice}ByPath`];
+    assert.deepEqual(
+      schemas[name]!.oneOf,
+      names.map((name) => ({ $ref: `#/components/schemas/${name}` })),
+    );
+    assert.deepEqual(schemas[name]!.properties, undefined);
+    const [byUri, byPath] = names.map((name) => schemas[name]!);
+    assert.ok(byUri!.required!.includes("uri") && !byUri!.properties!.path);
+    assert.ok(byPath!.required!.includes("path") && !byPath!.properties!.uri);
+    assert.ok(byPath!.properties!.samples, "the other fields stay");
+    assert.equal(byPath!.additionalProperties, false);
+  }
   assert.deepEqual(schemas.Train!.not, { required: ["preset", "config"] });
 });
 
