@@ -71,7 +71,7 @@ const MAX_ENTRIES = 1000;
 export function bounded<Schema extends z.ZodType>(schema: Schema): Schema {
   return schema.refine(isSmall, {
     error: `it has more than ${MAX_ENTRIES} keys and elements: send fewer`,
-  });
+  }).openapi({ maxProperties: MAX_ENTRIES });
 }
 
 function isSmall(value: unknown): boolean {
@@ -177,7 +177,8 @@ export const classificationSchema = z.object({
     }),
     georeference: z.object({
       crs: z.string().optional(),
-      transform: z.array(z.number()).length(6),
+      transform: z.array(z.number()).length(6)
+        .openapi({ minItems: 6, maxItems: 6 }),
     }).optional(),
   }),
   tiles: z.array(z.object({ ...regionShape, count })),

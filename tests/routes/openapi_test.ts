@@ -20,6 +20,9 @@ interface Schema {
   additionalProperties?: Schema | boolean;
   items?: Schema;
   minItems?: number;
+  maxItems?: number;
+  maxLength?: number;
+  maxProperties?: number;
   pattern?: string;
   format?: string;
   minimum?: number;
@@ -242,6 +245,46 @@ Deno.test("the document says which fields exclude each other", async () => {
     assert.equal(byPath!.additionalProperties, false);
   }
   assert.deepEqual(schemas.Train!.not, { required: ["preset", "config"] });
+});
+
+Deno.test("every number and text of a request has bounds", async () => {
+  const { paths, components: { schemas } } = await documentOf(server.url);
+  const unbounded: string[] = [];
+  const look = (schema: Schema, place: string): void => {
+    const { $ref, type, properties = {}, items } = schema;
+    const name = $ref?.split("/").at(-1);
+    const isBounded = type === "string"
+      ? [schema.enum, schema.maxLength, schema.pattern, schema.format]
+      : type === "array"
+      ? [schema.maxItems]
+      : [schema.maximum];
+    if (/^(string|array|integer|number)$/.test(type ?? "")) {
+      if (isBounded.every((bound) => bound === undefined)) {
+        unbounded.push(place);
+      }
+    }
+    if (name) look(schemas[name]!, name);
+    for (const choice of schema.oneOf ?? []) look(choice, place);
+    for (const [key, value] of Object.entries(properties)) {
+      look(value, `${place}.${key}`);
+    }
+    if (items) look(items, `${place}[]`);
+  };
+  for (const [path, item] of Object.entries(paths)) {
+    for (const { parameters = [], requestBody } of Object.values(item)) {
+      for (const { name, schema } of parameters) {
+        look(schema, `${path} ${name}`);
+      }
+      for (const { schema } of Object.values(requestBody?.content ?? {})) {
+        look(schema, path);
+      }
+    }
+  }
+  // A tensor: the bound is that of the body.
+  assert.deepEqual([...new Set(unbounded)], ["InferRequest.inputs[].data"]);
+  for (const field of ["config", "settings"]) {
+    assert.equal(schemas.Train!.properties![field]!.maxProperties, 1000);
+  }
 });
 
 Deno.test("the result of a job is told of by its kind", async () => {
