@@ -130,8 +130,11 @@ async function serveOf(checkout: string, ...argv: string[]): Promise<Served> {
 async function inTurns(ours: Served, theirs: Served) {
   await load(theirs.url, { seconds: TURN_SECONDS });
   const turns = [];
-  for (let done = 0; done < seconds; done += TURN_SECONDS) {
-    const [a, b] = [await turn(ours), await turn(theirs)];
+  for (let round = 0; round * TURN_SECONDS < seconds; round++) {
+    // Neither is always the first.
+    const before = round % 2 === 1 ? await turn(theirs) : undefined;
+    const a = await turn(ours);
+    const b = before ?? await turn(theirs);
     turns.push({
       ours: a,
       theirs: b,

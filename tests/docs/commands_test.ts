@@ -20,6 +20,7 @@ const ELSEWHERE: [RegExp, string][] = [
   [/^npx -y deno@\S+ task \w/, "the gate, and what it runs"],
   [/^deno task (bench|bench:gigapixel|study)\b/, "hours; tests of their own"],
   [/^(time )?deno run -A tests\/bench\//, "measurements"],
+  [/^deno task attack\b/, "minutes"],
   [/^time deno task train\b/, "a measurement"],
   [/^deno task dataset megapixel-mnist\b/, "needs MNIST; its own test"],
   [/^deno task encoder\b/, "needs a network; its own test"],
