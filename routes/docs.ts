@@ -61,7 +61,10 @@ export function addDocs(app: OpenAPIHono<Env>): void {
 
 const javascript = { "content-type": "text/javascript" };
 
-/** The document, in which every operation has an id, as generators need. */
+/**
+ * The document, as generators of clients need it: every operation has an id and
+ * a group, and alternatives of fields are objects of their own.
+ */
 function documentOf(app: OpenAPIHono<Env>) {
   const document = app.getOpenAPI31Document({
     openapi: "3.1.0",
@@ -75,9 +78,53 @@ function documentOf(app: OpenAPIHono<Env>) {
   for (const [path, item] of Object.entries(document.paths ?? {})) {
     for (const [method, operation] of Object.entries(item)) {
       operation.operationId = operationIdOf(method, path);
+      operation.tags = [groupOf(path)];
     }
   }
+  separateAlternatives(document.components?.schemas as Schemas);
   return document;
+}
+
+type Schemas = Record<string, ObjectSchema>;
+
+/** Fields of an object's schema that matter here. */
+interface ObjectSchema {
+  properties?: Record<string, unknown>;
+  required?: string[];
+  oneOf?: unknown[];
+}
+
+/**
+ * Replaces each object that has just one of some fields, such as ClassifyByName,
+ * by the choice between objects that have it: ClassifyByUri, ClassifyByPath.
+ */
+function separateAlternatives(schemas: Schemas): void {
+  for (
+    const [name, { properties, oneOf, ...rest }] of Object.entries(schemas)
+  ) {
+    if (!properties || !oneOf) continue;
+    const fields = (oneOf as { required: [string] }[])
+      .map(({ required: [field] }) => field);
+    const choices = fields.map((field) => {
+      const others = fields.filter((other) => other !== field);
+      const choice = name.replace(/(ByName)?$/, `By${capitalised(field)}`);
+      schemas[choice] = {
+        ...rest,
+        properties: Object.fromEntries(
+          Object.entries(properties).filter(([key]) => !others.includes(key)),
+        ),
+        required: [...rest.required ?? [], field],
+      };
+      return { $ref: `#/components/schemas/${choice}` };
+    });
+    schemas[name] = { oneOf: choices };
+  }
+}
+
+/** Group of a route: the word behind /v1. */
+function groupOf(path: string): string {
+  if (path.startsWith("/v2")) return "inference";
+  return /^\/v1\/(\w+)/.exec(path)?.[1] ?? "monitoring";
 }
 
 /** Such as getJobsByIdEvents of GET /v1/jobs/{id}/events. */
@@ -85,6 +132,9 @@ function operationIdOf(method: string, path: string): string {
   const words = path.replace(/^\/v1(?=\/)/, "")
     .replaceAll(/\{(\w+)\}/g, "by-$1")
     .split(/[^A-Za-z0-9]+/);
-  return method +
-    words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
+  return method + words.map(capitalised).join("");
+}
+
+function capitalised(word: string): string {
+  return word.charAt(0).toUpperCase() + word.slice(1);
 }

@@ -133,6 +133,7 @@ function inferRoute({ base, params }: Place) {
         [HEADER_LENGTH]: z.string().optional().openapi({
           description:
             "Length of the JSON in bytes, if tensors follow it as bytes",
+          pattern: "^[1-9][0-9]*$",
           example: "142",
         }),
       }),

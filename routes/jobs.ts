@@ -35,6 +35,7 @@ const image = z.string().regex(/^\d{1,9}$/).transform(Number).optional()
   .openapi({
     type: "integer",
     minimum: 0,
+    maximum: 999_999_999,
     description: "Index in a batch, counted from 0",
   });
 

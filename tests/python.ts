@@ -1,7 +1,7 @@
 /**
- * Programs of others in Python. Their packages are fetched into virtual
- * environments, so tests of them run in the gate (ZOOMIN_REQUIRE_CLIENTS=1) and
- * are ignored elsewhere.
+ * Python packages for tests, in virtual environments of their own. They are
+ * fetched, so such tests run in the gate (ZOOMIN_REQUIRE_CLIENTS=1) and are
+ * ignored elsewhere.
  *
  * @module
  */
@@ -10,35 +10,38 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { exists } from "../lib/files.ts";
 
-/** The tests of programs in Python must run. */
-export const PYTHON_REQUIRED: boolean =
-  Deno.env.get("ZOOMIN_REQUIRE_CLIENTS") === "1";
+/** True where tests of Python packages must run. */
+export const PYTHON_REQUIRED = Deno.env.get("ZOOMIN_REQUIRE_CLIENTS") === "1";
 
-/** Python of a virtual environment that has the packages; made once. */
-export async function pythonWith(...packages: string[]): Promise<string> {
-  const requirement = packages.join(" ");
-  const name = `zoomin-clients-${requirement.replaceAll(/[^\w.]+/g, "-")}`;
-  const folder = join(tmpdir(), name);
+/** Folder of the programs of a virtual environment with packages; made once. */
+export async function programsOf(...requirements: string[]): Promise<string> {
+  const name = requirements.join(" ").replaceAll(/[^\w.]+/g, "-");
+  const folder = join(tmpdir(), `zoomin-clients-${name}`);
   using lock = await Deno.open(`${folder}.lock`, { create: true, write: true });
   await lock.lock(true); // another run may be making it
-  const python = join(folder, "bin", "python");
+  const programs = join(folder, "bin");
   const whole = join(folder, "whole");
   if (!await exists(whole)) {
-    await output("python3", "-m", "venv", "--clear", folder);
-    await output(python, "-m", "pip", "install", "--quiet", ...packages);
+    await output("python3", ["-m", "venv", "--clear", folder]);
+    const pip = ["-m", "pip", "install", "--quiet", ...requirements];
+    await output(join(programs, "python"), pip);
     await Deno.writeTextFile(whole, "");
   }
-  return python;
+  return programs;
 }
 
 /** The output of a command, which must succeed. */
 export async function output(
   command: string,
-  ...args: string[]
+  args: string[],
+  options: Pick<Deno.CommandOptions, "cwd" | "env"> = {},
 ): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args })
-    .output();
+  const { success, stdout, stderr } = await new Deno.Command(command, {
+    args,
+    ...options,
+  }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  assert.ok(success, `${command} ${args.join(" ")}: ${text(stderr)}`);
+  const said = text(stderr) + text(stdout);
+  assert.ok(success, `${command} ${args.join(" ")}: ${said}`);
   return text(stdout);
 }

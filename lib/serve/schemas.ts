@@ -74,7 +74,7 @@ const MAX_ENTRIES = 1000;
 export function bounded<Schema extends z.ZodType>(schema: Schema): Schema {
   return schema.refine(isSmall, {
     error: `it has more than ${MAX_ENTRIES} keys and elements: send fewer`,
-  });
+  }).openapi({ maxProperties: MAX_ENTRIES });
 }
 
 function isSmall(value: unknown): boolean {
@@ -131,7 +131,8 @@ export const textOptionsSchema = closedObject({
     }),
 });
 
-// What JSON Schema can say of fields that exclude each other.
+// What JSON Schema can say of fields that exclude each other. routes/docs.ts
+// makes an object of each alternative.
 const oneOf = (...names: string[]) => ({
   oneOf: names.map((name) => ({ required: [name] })),
 });
@@ -236,6 +237,9 @@ const regionShape = {
   height: z.number(),
 };
 
+const count = z.number().int().min(0);
+const time = z.iso.datetime();
+
 const modelReferenceSchema = z.object({
   name: z.string(),
   version: z.string(),
@@ -243,8 +247,8 @@ const modelReferenceSchema = z.object({
 });
 
 const mapSchema = z.object({
-  width: z.number(),
-  height: z.number(),
+  width: count,
+  height: count,
   values: z.string().openapi({
     description:
       "[height, width] float32, little-endian, compressed by gzip, as base64",
@@ -252,15 +256,16 @@ const mapSchema = z.object({
 }).openapi("HeatMap") satisfies z.ZodType<MapDocument>;
 
 const imageShape = {
-  width: z.number(),
-  height: z.number(),
+  width: count,
+  height: count,
   mpp: z.number().optional(),
   bounds: z.object(regionShape).optional().openapi({
     description: "The part of a slide that was scanned, level-0 px",
   }),
   georeference: z.object({
     crs: z.string().optional(),
-    transform: z.array(z.number()).length(6),
+    transform: z.array(z.number()).length(6)
+      .openapi({ minItems: 6, maxItems: 6 }),
   }).optional(),
 };
 
@@ -289,7 +294,7 @@ export const classificationSchema = z.object({
   label: z.string(),
   probabilities: z.record(z.string(), z.number()),
   image: z.object(imageShape),
-  tiles: z.array(z.object({ ...regionShape, count: z.number() })),
+  tiles: z.array(z.object({ ...regionShape, count })),
   subTiles: z.array(z.object({ ...regionShape, weight: z.number() })),
   object: z.object(regionShape).optional().openapi({
     description:
@@ -298,8 +303,8 @@ export const classificationSchema = z.object({
   timings: z.record(z.string(), z.number()).openapi({
     description: "Time by stage, ms",
   }),
-  bytesRead: z.number(),
-  requests: z.number(),
+  bytesRead: count,
+  requests: count,
   warnings: z.array(z.string()),
   maps: z.object({
     stage1: mapSchema,
@@ -325,14 +330,14 @@ export const modelSchema = z.object({
   state: z.enum(["loaded", "unloaded"]),
   default: z.boolean(),
   classes: z.array(z.string()),
-  epoch: z.number(),
-  parameterCount: z.number(),
+  epoch: count,
+  parameterCount: count,
   metrics: z.record(z.string(), z.number().nullable()),
   calibration: z.object({
     temperature: z.number(),
     bias: z.number(),
-    images: z.number(),
-    samples: z.number(),
+    images: count,
+    samples: count,
   }).nullable().openapi({
     description: "How its probabilities are calibrated, if they are",
   }),
@@ -348,23 +353,23 @@ export const modelListSchema = z.object({
 
 /** State of a job, with links. */
 export const jobSchema = z.object({
-  id: z.string(),
+  id: z.uuid(),
   kind: z.enum(["train", "classify", "batch"]),
   model: z.string(),
   request: z.record(z.string(), z.unknown()),
   state: z.enum(JOB_STATES),
   progress: z.record(z.string(), z.number()).nullable(),
-  attempts: z.number(),
+  attempts: count,
   error: z.string().nullable(),
-  createdAt: z.string(),
-  startedAt: z.string().nullable(),
-  finishedAt: z.string().nullable(),
+  createdAt: time,
+  startedAt: time.nullable(),
+  finishedAt: time.nullable(),
   links: z.record(z.string(), z.string()),
 }).openapi("Job") satisfies z.ZodType<JobDocument>;
 
 export const jobListSchema = z.object({
   jobs: z.array(jobSchema),
-  next: z.string().nullable().openapi({
+  next: z.uuid().nullable().openapi({
     description: '"before" of the next page; null at the end',
   }),
 }).openapi("Jobs");
@@ -418,11 +423,11 @@ export const trainSchema = closedObject({
 /** Result of a training job. */
 export const trainedSchema = z.object({
   name: z.string(),
-  epochs: z.number().openapi({
+  epochs: count.openapi({
     description:
       "Number of epochs run; fewer than requested if training stopped early",
   }),
-  bestEpoch: z.number(),
+  bestEpoch: count,
   last: z.record(z.string(), z.number().nullable()).optional().openapi({
     description: "Figures of the last epoch",
   }),
@@ -433,16 +438,16 @@ export const newJobSchema = z.discriminatedUnion("kind", [
   closedObject({
     kind: z.literal("train"),
     ...trainSchema.shape,
-  }).openapi(ONE_CONFIGURATION),
+  }).openapi("TrainJob", ONE_CONFIGURATION),
   closedObject({
     kind: z.literal("batch"),
     ...batchSchema.shape,
-  }),
+  }).openapi("BatchJob"),
   closedObject({
     kind: z.literal("classify"),
     ...nameShape,
     ...howShape,
-  }).openapi(oneOf("uri", "path")),
+  }).openapi("ClassifyJob", oneOf("uri", "path")),
 ]).openapi("NewJob");
 
 export type ClassifyByName = z.infer<typeof classifyByNameSchema>;

@@ -2,11 +2,14 @@
  * Loads a server with clients, beside `classify` on the same images.
  *
  *     deno run -A tests/bench/serve.ts CHECKPOINT MANIFEST [--clients 32]
- *       [--seconds 60] [--train]
+ *       [--seconds 60] [--train] [--beside FOLDER]
  *
  * Prints a JSON line for the command line and one for each load: requests,
  * failures by status, images a second, latency in ms. `--train` adds a load
  * while a job trains on the manifest, and how fast /livez answers meanwhile.
+ * `--beside` serves another checkout as well, which takes turns with this one,
+ * so that other work on the machine slows both: images a second, and processor
+ * time an image (Linux).
  *
  * @module
  */
@@ -14,7 +17,9 @@ import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { readManifest } from "../../lib/data/manifest.ts";
 import { succeed } from "../commands/process.ts";
-import { post, serve } from "../serve/served.ts";
+import { listening, post, serve, type Served } from "../serve/served.ts";
+
+const TURN_SECONDS = 5;
 
 const { values, positionals } = parseArgs({
   args: Deno.args,
@@ -23,6 +28,7 @@ const { values, positionals } = parseArgs({
     clients: { type: "string", default: "32" },
     seconds: { type: "string", default: "60" },
     train: { type: "boolean", default: false },
+    beside: { type: "string" },
   },
 });
 const [checkpoint, manifest] = positionals.map((path) =>
@@ -37,13 +43,20 @@ try {
   await Deno.mkdir(join(folder, "models"));
   await copyRun(checkpoint!, join(folder, "models", "model"));
   await commandLine();
-  await using served = await serve(
-    folder,
-    ...["--models", "models", "--data-root", root],
-  );
+  const flags = ["--models", "models", "--data-root", root];
+  await using served = await serve(folder, ...flags);
   await load(served.url, { seconds: 5 }); // compiled, and in the disk's cache
   report("idle", await load(served.url, { seconds }));
   await commandLine(); // once more: the machine may have had other work
+  if (values.beside !== undefined) {
+    await Deno.mkdir(join(folder, "beside"));
+    await copyRun(checkpoint!, join(folder, "beside", "model"));
+    await using other = await serveOf(
+      values.beside,
+      ...["--models", join(folder, "beside"), "--data-root", root],
+    );
+    report("beside", await inTurns(served, other));
+  }
   if (values.train) {
     await train(served.url);
     const stop = new AbortController();
@@ -94,6 +107,78 @@ async function load(url: string, { seconds }: { seconds: number }) {
   const taken = (performance.now() - started) / 1000;
   const perSecond = latencies.length / taken;
   return { clients, failures, perSecond, ...spread(latencies) };
+}
+
+/** Serves by the code of another checkout. */
+async function serveOf(checkout: string, ...argv: string[]): Promise<Served> {
+  const { tasks } = JSON.parse(
+    await Deno.readTextFile(join(checkout, "deno.json")),
+  );
+  const [, ...words] = tasks.serve.command.split(" ");
+  return await listening(
+    new Deno.Command(Deno.execPath(), {
+      args: [...words, "--port", "0", "--backend", "wasm", ...argv],
+      cwd: checkout,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn(),
+  );
+}
+
+/** Loads two servers in turns; the ratios are the medians of the turns'. */
+async function inTurns(ours: Served, theirs: Served) {
+  await load(theirs.url, { seconds: TURN_SECONDS });
+  const turns = [];
+  for (let round = 0; round * TURN_SECONDS < seconds; round++) {
+    // Neither is always the first.
+    const before = round % 2 === 1 ? await turn(theirs) : undefined;
+    const a = await turn(ours);
+    const b = before ?? await turn(theirs);
+    turns.push({
+      ours: a,
+      theirs: b,
+      ratio: a.perSecond / b.perSecond,
+      ofProcessor: a.processorMs / b.processorMs,
+    });
+  }
+  return {
+    ours: mean(turns.map(({ ours }) => ours.perSecond)),
+    theirs: mean(turns.map(({ theirs }) => theirs.perSecond)),
+    ratio: median(turns.map(({ ratio }) => ratio)),
+    processorMs: mean(turns.map(({ ours }) => ours.processorMs)),
+    theirProcessorMs: mean(turns.map(({ theirs }) => theirs.processorMs)),
+    ratioOfProcessor: median(turns.map(({ ofProcessor }) => ofProcessor)),
+    failures: turns.flatMap(({ ours, theirs }) => [
+      ...Object.entries(ours.failures),
+      ...Object.entries(theirs.failures),
+    ]),
+  };
+}
+
+async function turn({ url, process: { pid } }: Served) {
+  const before = await processorMs(pid);
+  const { perSecond, count, failures } = await load(url, {
+    seconds: TURN_SECONDS,
+  });
+  const spent = await processorMs(pid) - before;
+  return { perSecond, failures, processorMs: spent / count };
+}
+
+/** Processor time of a process so far, ms. */
+async function processorMs(pid: number): Promise<number> {
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
+  // Behind the name, which may hold spaces: utime and stime, 10 ms each.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+function mean(values: number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 async function train(url: string): Promise<void> {

@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { parse, parseAllDocuments } from "yaml";
 import {
   drawModels,
   imageOf,
@@ -32,6 +33,10 @@ async function readDocs(name: string): Promise<string> {
   return text.replaceAll(/\\\n\s*/g, "");
 }
 
+async function serviceOfCompose() {
+  return parse(await readDocs("compose.yaml")).services.zoomin;
+}
+
 async function ofSystemd(denoDir: string): Promise<Documented> {
   const unit = await readDocs("zoomin.service");
   const [, command] = /^ExecStart=(.*)$/m.exec(unit)!;
@@ -47,11 +52,16 @@ async function ofSystemd(denoDir: string): Promise<Documented> {
   };
 }
 
+/** The image's command line, with what Compose and Kubernetes add to it. */
 async function ofDocker(denoDir: string): Promise<Documented> {
   const file = await readDocs("Dockerfile");
   const [, list] = /^ENTRYPOINT (.*)$/m.exec(file)!;
+  const { command } = await serviceOfCompose();
+  const [, deployment] = parseAllDocuments(await readDocs("kubernetes.yaml"));
+  const { containers: [{ args }] } = deployment!.toJS().spec.template.spec;
+  assert.deepEqual(args, command);
   return {
-    words: JSON.parse(list!),
+    words: [...JSON.parse(list!), ...args],
     places: {
       "/app": ROOT,
       "/deno": denoDir,
@@ -109,7 +119,19 @@ for (const [name, read] of Object.entries({ ofSystemd, ofDocker })) {
     const send = (path: string, body: unknown) =>
       post(url + path, body, headers);
 
-    assert.equal((await get("/readyz")).status, 200);
+    for (const probe of ["/livez", "/readyz"]) { // which send no token
+      const response = await fetch(url + probe);
+      assert.equal(response.status, 200, await response.text());
+    }
+    const { healthcheck } = await serviceOfCompose();
+    for (const place of [url, `${url}/absent`]) {
+      const [, program, ...args]: string[] = healthcheck.test;
+      const { success } = await new Deno.Command(program!, {
+        args: args.map((arg) => arg.replace("http://127.0.0.1:8000", place)),
+        stderr: "null",
+      }).output();
+      assert.equal(success, place === url);
+    }
     const sent = await fetch(`${url}/v1/classify`, {
       method: "POST",
       headers: { ...headers, "content-type": "image/png", accept: "image/png" },

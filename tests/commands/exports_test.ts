@@ -11,7 +11,7 @@ import { openImage } from "../../lib/image/open.ts";
 import { writeTiff } from "../../lib/image/tiff/write/writer.ts";
 import { encodeBlock } from "../../lib/image/tiff/write/encoder.ts";
 import { readLog } from "../../lib/train/run_log.ts";
-import { output, PYTHON_REQUIRED, pythonWith } from "../python.ts";
+import { output, programsOf, PYTHON_REQUIRED } from "../python.ts";
 import { sharedData } from "../shared_data.ts";
 import {
   assertFailsInOneLine,
@@ -63,9 +63,10 @@ async function writeMap(path: string, picture: string): Promise<void> {
 
 /** What a program in Python reads. */
 async function readByOthers(kind: string, path: string) {
-  const python = await pythonWith("rasterio", "tensorboard");
+  const programs = await programsOf("rasterio", "tensorboard");
   const script = fileURLToPath(new URL("./exports.py", import.meta.url));
-  return JSON.parse(await output(python, script, kind, resolve(folder, path)));
+  const args = [script, kind, resolve(folder, path)];
+  return JSON.parse(await output(join(programs, "python"), args));
 }
 
 const ofOthers = { ignore: !PYTHON_REQUIRED }; // needs ZOOMIN_REQUIRE_CLIENTS=1

@@ -20,11 +20,13 @@ const ELSEWHERE: [RegExp, string][] = [
   [/^npx -y deno@\S+ task \w/, "the gate, and what it runs"],
   [/^deno task (bench|bench:gigapixel|study)\b/, "hours; tests of their own"],
   [/^(time )?deno run -A tests\/bench\//, "measurements"],
+  [/^deno task attack\b/, "minutes"],
   [/^time deno task train\b/, "a measurement"],
   [/^deno task dataset megapixel-mnist\b/, "needs MNIST; its own test"],
   [/^deno task encoder\b/, "needs a network; its own test"],
   [/^deno task serve\b/, "the server of the test below"],
   [/slides\.example\.org/, "a host that does not exist"],
+  [/^(openapi-python-client|pip) /, "tests/routes/generated_client_test.ts"],
   [/^(token=|printf )/, "makes a token; tests/serve/auth_test.ts runs it"],
 ];
 // For a GPU host, where root installs a service.

@@ -1,14 +1,12 @@
 /**
- * Triton's own client against our server, each a process of its own. Its
- * package is fetched into a virtual environment, so this runs in the gate
- * (ZOOMIN_REQUIRE_CLIENTS=1) and is ignored elsewhere.
+ * Triton's own client against our server, each a process of its own.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { output, PYTHON_REQUIRED as REQUIRED, pythonWith } from "../python.ts";
 import { post, serverOfFile } from "../serve/served.ts";
+import { output, programsOf, PYTHON_REQUIRED } from "../python.ts";
 
 const SCRIPT = fileURLToPath(
   new URL("./inference_clients.py", import.meta.url),
@@ -34,22 +32,21 @@ interface Printed {
   refusals: Record<string, { status: string; message: string }>;
 }
 
-if (REQUIRED) {
+if (PYTHON_REQUIRED) {
   const server = serverOfFile("--workers", "1");
   for (const requirement of PACKAGES) {
     Deno.test(`${requirement} classifies images`, async () => {
-      const python = await pythonWith(requirement);
+      const python = join(await programsOf(requirement), "python");
       const image = join(server.folder, "set", "images", IMAGE);
       const { data, info } = await sharp(image).removeAlpha().raw()
         .toBuffer({ resolveWithObject: true });
       const pixels = join(server.folder, "pixels.raw");
       await Deno.writeFile(pixels, data);
       const printed = JSON.parse(
-        await output(
-          python,
+        await output(python, [
           ...[SCRIPT, new URL(server.url).host, "first", image, pixels],
           ...[String(info.height), String(info.width), `images/${IMAGE}`],
-        ),
+        ]),
       ) as Printed;
       await assertPrinted(printed, server.url);
     });

@@ -20,6 +20,9 @@ interface Schema {
   additionalProperties?: Schema | boolean;
   items?: Schema;
   minItems?: number;
+  maxItems?: number;
+  maxLength?: number;
+  maxProperties?: number;
   pattern?: string;
   format?: string;
   minimum?: number;
@@ -35,6 +38,7 @@ interface Parameter {
 
 interface Operation {
   operationId: string;
+  tags: string[];
   description?: string;
   security?: unknown[];
   parameters?: Parameter[];
@@ -80,8 +84,7 @@ class Maker {
     if ($ref) {
       return this.value(this.#schemas[$ref.split("/").at(-1)!]!, oddity);
     }
-    // Beside properties they say which of them exclude each other.
-    const choices = schema.properties ? undefined : anyOf ?? oneOf;
+    const choices = anyOf ?? oneOf;
     if (choices) return this.value(this.pick(choices), oddity);
     if (schema.const !== undefined) return schema.const;
     if (schema.enum) return this.pick(schema.enum);
@@ -102,16 +105,14 @@ class Maker {
           { length: Math.max(schema.minItems ?? 0, this.below(3)) },
           () => this.value(schema.items ?? {}, oddity),
         );
-      case "object": {
-        // Of fields that exclude each other one, most of the time.
-        const chosen = oneOf ? this.pick(oneOf).required ?? [] : [];
-        const needed = [...schema.required ?? [], ...chosen];
+      case "object":
         return Object.fromEntries(
           Object.entries(schema.properties ?? {})
-            .filter(([name]) => needed.includes(name) || this.below(3) === 0)
+            .filter(([name]) =>
+              schema.required?.includes(name) || this.below(3) === 0
+            )
             .map(([name, schema]) => [name, this.value(schema, oddity)]),
         );
-      }
       default:
         return this.odd();
     }
@@ -218,16 +219,81 @@ Deno.test("the document is OpenAPI 3.1 and names every route", async () => {
   assert.equal(new Set(ids).size, ids.length);
   assert.ok(ids.every((id) => /^[a-z]\w*$/.test(id)), ids.join());
   assert.ok(ids.includes("getJobsByIdEvents"), ids.join());
+  const groups = Object.fromEntries(
+    Object.entries(document.paths)
+      .map(([path, item]) => [path, Object.values(item)[0]!.tags]),
+  );
+  assert.deepEqual(groups["/v1/jobs/{id}/events"], ["jobs"]);
+  assert.deepEqual(groups["/v2/models/{model}"], ["inference"]);
+  assert.deepEqual(groups["/livez"], ["monitoring"]);
 });
 
 Deno.test("the document says which fields exclude each other", async () => {
   const { components: { schemas } } = await documentOf(server.url);
-  assert.deepEqual(schemas.ClassifyByName!.oneOf, [
-    { required: ["uri"] },
-    { required: ["path"] },
-    { required: ["upload"] },
-  ]);
+  const choices = {
+    ClassifyByName: ["Classify", ["Uri", "Path", "Upload"]],
+    ClassifyJob: ["ClassifyJob", ["Uri", "Path"]],
+  } as const;
+  for (const [name, [choice, fields]] of Object.entries(choices)) {
+    const names = fields.map((field) => `${choice}By${field}`);
+    assert.deepEqual(
+      schemas[name]!.oneOf,
+      names.map((name) => ({ $ref: `#/components/schemas/${name}` })),
+    );
+    assert.deepEqual(schemas[name]!.properties, undefined);
+    for (const [i, field] of fields.entries()) {
+      const { required, properties, additionalProperties } =
+        schemas[names[i]!]!;
+      const own = field.toLowerCase();
+      assert.ok(required!.includes(own));
+      const others = fields.map((one) => one.toLowerCase())
+        .filter((one) => one !== own);
+      assert.ok(others.every((other) => !properties![other]), field);
+      assert.ok(properties!.samples, "the other fields stay");
+      assert.equal(additionalProperties, false);
+    }
+  }
   assert.deepEqual(schemas.Train!.not, { required: ["preset", "config"] });
+});
+
+Deno.test("every number and text of a request has bounds", async () => {
+  const { paths, components: { schemas } } = await documentOf(server.url);
+  const unbounded: string[] = [];
+  const look = (schema: Schema, place: string): void => {
+    const { $ref, type, properties = {}, items } = schema;
+    const name = $ref?.split("/").at(-1);
+    const isBounded = type === "string"
+      ? [schema.enum, schema.maxLength, schema.pattern, schema.format]
+      : type === "array"
+      ? [schema.maxItems]
+      : [schema.maximum];
+    if (/^(string|array|integer|number)$/.test(type ?? "")) {
+      if (isBounded.every((bound) => bound === undefined)) {
+        unbounded.push(place);
+      }
+    }
+    if (name) look(schemas[name]!, name);
+    for (const choice of schema.oneOf ?? []) look(choice, place);
+    for (const [key, value] of Object.entries(properties)) {
+      look(value, `${place}.${key}`);
+    }
+    if (items) look(items, `${place}[]`);
+  };
+  for (const [path, item] of Object.entries(paths)) {
+    for (const { parameters = [], requestBody } of Object.values(item)) {
+      for (const { name, schema } of parameters) {
+        look(schema, `${path} ${name}`);
+      }
+      for (const { schema } of Object.values(requestBody?.content ?? {})) {
+        look(schema, path);
+      }
+    }
+  }
+  // A tensor: the bound is that of the body.
+  assert.deepEqual([...new Set(unbounded)], ["InferRequest.inputs[].data"]);
+  for (const field of ["config", "settings"]) {
+    assert.equal(schemas.Train!.properties![field]!.maxProperties, 1000);
+  }
 });
 
 Deno.test("the result of a job is told of by its kind", async () => {

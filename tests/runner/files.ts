@@ -26,6 +26,7 @@ const SECONDS: Record<string, number> = {
   "tests/train/step/block_gradients_test.ts": 18,
   "tests/docs/commands_test.ts": 18,
   "tests/examples_test.ts": 17,
+  "tests/routes/generated_client_test.ts": 17,
   "tests/commands/eval_test.ts": 16,
   "tests/main_test.ts": 16,
   "tests/model/look/evidence_blocks_test.ts": 16,

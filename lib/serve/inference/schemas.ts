@@ -79,7 +79,8 @@ export const inferSchema = z.object({
       description: "Send outputs as bytes unless an output says otherwise",
     }),
   }).optional(),
-  inputs: z.array(inputSchema).length(1),
+  inputs: z.array(inputSchema).length(1)
+    .openapi({ minItems: 1, maxItems: 1 }),
   outputs: z.array(requestedOutputSchema).max(OUTPUTS.length).optional()
     .openapi({ description: "Outputs to send; all if omitted" }),
 }).openapi("InferRequest");
