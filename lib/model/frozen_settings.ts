@@ -75,7 +75,7 @@ interface RareObjects {
 const NEEDLES: RareObjects = {
   size: "tiny",
   overview: false,
-  view: { support: 100 },
+  view: { support: 40 },
   network: { components: null, evidence: { sharpness: 1, objects: 20 } },
   dense: { copies: 0, dropout: false },
 };
