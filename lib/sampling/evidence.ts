@@ -14,7 +14,7 @@
  * and exact multiple-instance learning is its limit. If q is softmax(r z), every
  * draw has the same term, and the estimate is exact.
  *
- * Tiles are drawn by residual sampling (residual.ts), within a tile draws are
+ * Tiles are drawn by residual sampling (residual.ts; in training with replacement), within a tile draws are
  * systematic (systematic.ts): a location that N q draws are expected to hit is not
  * missed. Drawn without replacement, with the weights of priority sampling (Duffield
  * et al., J. ACM 2007), they vary more: a location drawn for sure has another weight

@@ -21,7 +21,32 @@ import {
 // rounding of the engine that the proposal comes from.
 const ROUNDING = 1e-4;
 
+type DrawOptions = ConstructorParameters<typeof GumbelDraws>[0];
+
 /** N draws of a proposal from the blocks of one map. */
+export type ProposalDraws = Pick<ResidualDraws, "add" | "draw">;
+
+/**
+ * Residual draws; in training draws with replacement, as attention that is still
+ * wrong must not decide all of them: with residual draws a toy was learned under
+ * one of three seeds, in the place of two.
+ *
+ * @param options.columns of the whole map.
+ */
+export function proposalDraws(
+  { training, ...options }: DrawOptions & { training: boolean | undefined },
+): ProposalDraws {
+  if (!training) return new ResidualDraws(options);
+  const draws = new GumbelDraws(options);
+  return {
+    add(block, proposal, logits) {
+      draws.add(block, Float32Array.from(proposal, (q) => Math.log(q)), logits);
+    },
+    draw: () => draws.draw(),
+  };
+}
+
+/** N residual draws of a proposal from the blocks of one map. */
 export class ResidualDraws {
   readonly #samples: number;
   readonly #columns: number;
@@ -30,7 +55,7 @@ export class ResidualDraws {
   #left: number;
 
   /** @param options.columns of the whole map. */
-  constructor(options: ConstructorParameters<typeof GumbelDraws>[0]) {
+  constructor(options: DrawOptions) {
     this.#samples = options.samples;
     this.#columns = options.columns;
     this.#rest = new GumbelDraws(options);

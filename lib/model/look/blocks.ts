@@ -20,7 +20,7 @@ import {
   indexInMap,
   type StreamedDraws,
 } from "../../sampling/streams.ts";
-import { ResidualDraws } from "../../sampling/residual.ts";
+import { proposalDraws } from "../../sampling/residual.ts";
 import { type Entropy, entropyOf } from "../../sampling/entropy.ts";
 import { chunksOf, prefetched } from "./prefetch.ts";
 import { subTileLogits } from "./attention.ts";
@@ -138,7 +138,7 @@ export async function lookInBlocks(
 async function drawTiles(
   tileMap: TileMap,
   { key, contrastive }: LookImage,
-  { draws, samples, chances }: LookOptions & {
+  { draws, samples, training, chances }: LookOptions & {
     chances: TileChances | undefined;
   },
 ): Promise<{ plain: StreamedDraws; contrastive: StreamedDraws | undefined }> {
@@ -149,7 +149,7 @@ async function drawTiles(
     locations,
     key: tileKey(key, contrastive),
   });
-  const proposed = chances && new ResidualDraws(optionsOf(false));
+  const proposed = chances && proposalDraws({ ...optionsOf(false), training });
   const seeded = draws === "seeded" && !proposed
     ? new GumbelDraws(optionsOf(false))
     : undefined;

@@ -104,6 +104,7 @@ function drawTiles(
     map,
     key: tileKey(image.key, false),
     samples: options.samples,
+    training: options.training,
     locations,
     proposalOf,
   });

@@ -279,6 +279,7 @@ async function drawPlain(
       map: group.map,
       key: tileKey(images[image]!.key, false),
       samples: options.samples,
+      training: options.training,
       locations: group.locations[row]!,
       proposalOf,
     });

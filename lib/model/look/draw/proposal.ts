@@ -14,7 +14,7 @@ import type { Key } from "../../../../kernels/random.ts";
 import { ConfigError } from "../../../errors.ts";
 import type { MapSize } from "../../../image/geometry.ts";
 import { EXPLORATION } from "../../../sampling/evidence.ts";
-import { ResidualDraws } from "../../../sampling/residual.ts";
+import { proposalDraws } from "../../../sampling/residual.ts";
 import type { StreamedDraws } from "../../../sampling/streams.ts";
 import type { Config } from "../../config.ts";
 import type { Model } from "../../model.ts";
@@ -92,10 +92,12 @@ export function drawProposed(
     samples: number;
     /** Tiles that may be drawn. */
     locations: number;
+    /** True if gradients follow. */
+    training: boolean | undefined;
     proposalOf(tile: number): TileProposal;
   },
 ): StreamedDraws {
-  const draws = new ResidualDraws({ ...options, columns: map.columns });
+  const draws = proposalDraws({ ...options, columns: map.columns });
   const proposals = Float32Array.from(
     logits,
     (_, tile) => proposalOf(tile).proposal,
