@@ -14,9 +14,11 @@
  * and exact multiple-instance learning is its limit. If q is softmax(r z), every
  * draw has the same term, and the estimate is exact.
  *
- * Within a tile draws are systematic (systematic.ts). Drawn without replacement,
- * with the weights of priority sampling (Duffield et al., J. ACM 2007), they vary
- * more: a location drawn for sure has another weight each time.
+ * Tiles are drawn by residual sampling (residual.ts; in training with replacement), within a tile draws are
+ * systematic (systematic.ts): a location that N q draws are expected to hit is not
+ * missed. Drawn without replacement, with the weights of priority sampling (Duffield
+ * et al., J. ACM 2007), they vary more: a location drawn for sure has another weight
+ * each time.
  *
  *     q = (1 - eps) alpha beta + eps u,   u uniform
  *

@@ -94,11 +94,17 @@ export class GumbelDraws {
     keepOnly(this.#logits, new Set(this.#top.indices));
   }
 
-  /** @throws {NothingToDrawError} If no location can be drawn. */
-  draw(): StreamedDraws {
+  /**
+   * @param samples how many of the N draws, if not all of them; at least 1.
+   * @throws {NothingToDrawError} If no location can be drawn.
+   */
+  draw(samples: number = this.#options.samples): StreamedDraws {
     const values = new Float32Array(this.#k), indices = new Int32Array(this.#k);
     this.#top.drain(values, indices);
-    const drawn = drawWithReplacement({ indices, values }, this.#options);
+    const drawn = drawWithReplacement(
+      { indices, values },
+      { ...this.#options, samples },
+    );
     return {
       ...drawn,
       logits: drawn.indices.map((index) => this.#logits.get(index)!),

@@ -20,6 +20,7 @@ import {
   indexInMap,
   type StreamedDraws,
 } from "../../sampling/streams.ts";
+import { proposalDraws } from "../../sampling/residual.ts";
 import { type Entropy, entropyOf } from "../../sampling/entropy.ts";
 import { chunksOf, prefetched } from "./prefetch.ts";
 import { subTileLogits } from "./attention.ts";
@@ -137,31 +138,31 @@ export async function lookInBlocks(
 async function drawTiles(
   tileMap: TileMap,
   { key, contrastive }: LookImage,
-  { draws, samples, chances }: LookOptions & {
+  { draws, samples, training, chances }: LookOptions & {
     chances: TileChances | undefined;
   },
 ): Promise<{ plain: StreamedDraws; contrastive: StreamedDraws | undefined }> {
   const { locations, map: { columns } } = tileMap;
-  const gumbel = (contrastive: boolean) =>
-    new GumbelDraws({
-      samples,
-      columns,
-      locations,
-      key: tileKey(key, contrastive),
-    });
-  const seeded = draws === "seeded" ? gumbel(false) : undefined;
-  await tileMap.look(({ block, logits }) => {
-    if (!chances) seeded?.add(block, logits);
+  const optionsOf = (contrastive: boolean) => ({
+    samples,
+    columns,
+    locations,
+    key: tileKey(key, contrastive),
   });
+  const proposed = chances && proposalDraws({ ...optionsOf(false), training });
+  const seeded = draws === "seeded" && !proposed
+    ? new GumbelDraws(optionsOf(false))
+    : undefined;
+  await tileMap.look(({ block, logits }) => seeded?.add(block, logits));
   const { logNormaliser } = tileMap;
-  const expected = seeded
+  const expected = seeded || proposed
     ? undefined
     : new ExpectedCounts({ samples, columns, logNormaliser });
-  const turned = contrastive ? gumbel(true) : undefined;
-  if (expected || turned || chances) {
+  const turned = contrastive ? new GumbelDraws(optionsOf(true)) : undefined;
+  if (expected || turned || proposed) {
     for await (const { block, logits } of tileMap.logits()) {
       expected?.add(block, logits);
-      if (chances) seeded?.add(block, chances.logOf(block, logits), logits);
+      proposed?.add(block, chances!.in(block, logits), logits);
       turned?.add(
         block,
         contrastiveBlock(logits, { logNormaliser, locations }),
@@ -169,7 +170,10 @@ async function drawTiles(
       );
     }
   }
-  return { plain: (seeded ?? expected!).draw(), contrastive: turned?.draw() };
+  return {
+    plain: (proposed ?? seeded ?? expected!).draw(),
+    contrastive: turned?.draw(),
+  };
 }
 
 /** The chance of each tile under the proposal of the evidence head. */
@@ -197,11 +201,11 @@ class TileChances {
     return tileProposal(alpha, uniform, this.#exploration);
   }
 
-  /** log q of the tiles of a block. */
-  logOf(block: MapBlock, logits: Float32Array): Float32Array {
+  /** q of the tiles of a block. */
+  in(block: MapBlock, logits: Float32Array): Float32Array {
     const { columns } = this.#tileMap.map;
     return logits.map((logit, i) =>
-      Math.log(this.of(indexInMap(block, i, columns), logit).proposal)
+      this.of(indexInMap(block, i, columns), logit).proposal
     );
   }
 }

@@ -6,9 +6,10 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
-import { GumbelDraws, LogSumExp } from "../../sampling/streams.ts";
+import { LogSumExp } from "../../sampling/streams.ts";
 import type { Model } from "../model.ts";
 import {
+  drawProposed,
   explorationOf,
   type TileProposal,
   tileProposal,
@@ -79,7 +80,7 @@ interface Attentions {
   beta: Float32Array[];
 }
 
-/** Tiles drawn with replacement by the proposal of the evidence head. */
+/** Tiles drawn by the proposal of the evidence head. */
 function drawTiles(
   model: Model,
   image: LookImage,
@@ -99,17 +100,14 @@ function drawTiles(
       values?.[tile] === -Infinity ? 0 : 1 / locations,
       exploration,
     );
-  const draws = new GumbelDraws({
-    samples: options.samples,
-    columns: map.columns,
-    locations,
+  const draw = drawProposed(logits, {
+    map,
     key: tileKey(image.key, false),
+    samples: options.samples,
+    training: options.training,
+    locations,
+    proposalOf,
   });
-  draws.add(
-    { row: 0, column: 0, ...map },
-    alpha.map((_, tile) => Math.log(proposalOf(tile).proposal)),
-  );
-  const draw = draws.draw();
   const [drawn] = numbered([tileDraw(model, image.pyramid, {
     draw,
     image: 0,

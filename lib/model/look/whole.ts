@@ -20,8 +20,8 @@ import {
 import { supportsOf, uniformShare } from "./support/support.ts";
 import { drawSubTilesFrom } from "./draw/sub_tile_draws.ts";
 import {
+  drawProposed,
   explorationOf,
-  tileLogProposals,
   type TileProposal,
   tileProposal,
 } from "./draw/proposal.ts";
@@ -224,7 +224,7 @@ async function drawTiles(
         proposals,
       });
     try {
-      const draws = await drawPlain(model, group, {
+      const draws = await drawPlain(model, images, group, {
         logits,
         options,
         drawRows,
@@ -251,6 +251,7 @@ interface ProposedTiles extends TileCounts {
 /** Draws by attention, or by the proposal of the evidence head. */
 async function drawPlain(
   model: Model,
+  images: readonly LookImage[],
   group: ViewGroup,
   { logits, options, drawRows }: {
     logits: tf.Tensor2D;
@@ -264,39 +265,31 @@ async function drawPlain(
   }
   if (exploration === undefined) return await drawRows(logits, false);
   const alpha = attentionSoftmax(logits);
-  const weights = tf.tidy(() =>
-    tileLogProposals(alpha, uniformOf(group), exploration)
-  );
-  const [draws, attention] = await Promise.all([
-    drawRows(weights, false),
+  const [attention, values] = await Promise.all([
     alpha.data() as Promise<Float32Array>,
-  ]).finally(() => disposeAll([alpha, weights]));
-  return draws.map((draw, row) => ({
-    ...draw,
-    proposals: draw.indices.map((tile) =>
+    logits.data() as Promise<Float32Array>,
+  ]).finally(() => alpha.dispose());
+  const size = logits.shape[1];
+  return group.images.map((image, row) => {
+    const own = values.subarray(row * size, (row + 1) * size);
+    const proposalOf = (tile: number): TileProposal =>
       tileProposal(
-        attention[row * alpha.shape[1] + tile]!,
-        uniformShare(group.supports?.[row], group.locations[row]!, tile),
+        attention[row * size + tile]!,
+        own[tile] === -Infinity
+          ? 0
+          : uniformShare(group.supports?.[row], group.locations[row]!, tile),
         exploration,
-      )
-    ),
-  }));
-}
-
-/** u of all tiles, `[images, rows * columns]`; 0 outside the mask. */
-function uniformOf(group: ViewGroup): tf.Tensor2D {
-  const { images, map, mask, supports, locations } = group;
-  const size = map.rows * map.columns;
-  const share = (row: number, tile: number) =>
-    uniformShare(supports?.[row], locations[row]!, tile);
-  const all = tf.tensor2d(
-    Float32Array.from(
-      { length: images.length * size },
-      (_, i) => share(Math.floor(i / size), i % size),
-    ),
-    [images.length, size],
-  );
-  return mask ? tf.mul(all, tf.exp(mask)) : all;
+      );
+    const { indices, counts } = drawProposed(own, {
+      map: group.map,
+      key: tileKey(images[image]!.key, false),
+      samples: options.samples,
+      training: options.training,
+      locations: group.locations[row]!,
+      proposalOf,
+    });
+    return { indices, counts, proposals: indices.map(proposalOf) };
+  });
 }
 
 /** Masks of the drawn tiles, `[T, rows * columns]`, if draws are confined. */

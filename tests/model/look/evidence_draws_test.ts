@@ -213,7 +213,11 @@ class DrawCounts {
 
   add({ glimpses, draws, locations, proposed }: WholeLook): void {
     const { counts, drawn } = draws;
-    let subTile = 0;
+    let subTile = 0, firstTile = 0;
+    for (const { tiles } of glimpses) {
+      this.#assertNoneMissed(tiles, counts.subarray(firstTile));
+      firstTile += tiles.length;
+    }
     glimpses.flatMap(({ tiles }) => tiles).forEach((tile, t) => {
       this.ofTiles[tile]! += counts[t]!;
       assertClose(proposed!.tiles[t]!, this.#exact.tiles[tile]!);
@@ -230,6 +234,15 @@ class DrawCounts {
     for (const own of proposed!.locations) {
       assert.equal(own, this.#exact.locations);
     }
+  }
+
+  /** A tile that N draws are expected to hit n times has n at least. */
+  #assertNoneMissed(tiles: readonly number[], counts: Int32Array): void {
+    const sure = this.#exact.tiles.map((q) => Math.floor(SAMPLES * q - 1e-3));
+    sure.forEach((least, tile) => {
+      const at = tiles.indexOf(tile);
+      assert.ok(least <= 0 || at >= 0 && counts[at]! >= least, `tile ${tile}`);
+    });
   }
 }
 
@@ -260,6 +273,10 @@ for (const [name, { view, foreground }] of Object.entries(WAYS)) {
     const model = modelOf(view);
     const pyramid = noiseImage(IMAGE, 2);
     const exact = await exactOf(model, pyramid, foreground);
+    // Or else nothing says that no tile is missed.
+    if (name === "everywhere") {
+      assert.ok(Math.max(...exact.tiles) > 1 / SAMPLES);
+    }
     const counts = new DrawCounts(exact);
     const ones = new Mean(), means = exact.means.map(() => new Mean());
     const batches = backend === "wasm" ? 30 : 4;

@@ -10,8 +10,12 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import type { Key } from "../../../../kernels/random.ts";
 import { ConfigError } from "../../../errors.ts";
+import type { MapSize } from "../../../image/geometry.ts";
 import { EXPLORATION } from "../../../sampling/evidence.ts";
+import { proposalDraws } from "../../../sampling/residual.ts";
+import type { StreamedDraws } from "../../../sampling/streams.ts";
 import type { Config } from "../../config.ts";
 import type { Model } from "../../model.ts";
 
@@ -75,15 +79,31 @@ export function tileProposal(
   };
 }
 
-/** Log of q of all tiles from alpha and u, all `[images, tiles]`. */
-export function tileLogProposals(
-  alpha: tf.Tensor2D,
-  uniform: tf.Tensor2D,
-  exploration: number,
-): tf.Tensor2D {
-  return tf.log(
-    tf.add(tf.mul(alpha, 1 - exploration), tf.mul(uniform, exploration)),
+/**
+ * Draws tiles of a whole map.
+ *
+ * @param logits of all tiles, -Infinity where none may be drawn.
+ */
+export function drawProposed(
+  logits: Float32Array,
+  { map, proposalOf, ...options }: {
+    map: MapSize;
+    key: Key;
+    samples: number;
+    /** Tiles that may be drawn. */
+    locations: number;
+    /** True if gradients follow. */
+    training: boolean | undefined;
+    proposalOf(tile: number): TileProposal;
+  },
+): StreamedDraws {
+  const draws = proposalDraws({ ...options, columns: map.columns });
+  const proposals = Float32Array.from(
+    logits,
+    (_, tile) => proposalOf(tile).proposal,
   );
+  draws.add({ row: 0, column: 0, ...map }, proposals, logits);
+  return draws.draw();
 }
 
 /**
