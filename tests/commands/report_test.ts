@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { chromium, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
+import { launchBrowser, noBrowser } from "../chromium.ts";
 import {
   assertFailsInOneLine,
   drawAndTrain,
@@ -12,7 +13,6 @@ import {
   zoomin,
 } from "./process.ts";
 
-const CHROMIUM = "/usr/bin/chromium";
 const EVALUATION = "run/evaluations/set-manifest-test";
 
 const folder = folderOfFile(async (folder) => {
@@ -227,10 +227,7 @@ async function opened(
   options: { width: number; colorScheme: "light" | "dark" },
   look: (page: Page) => Promise<void>,
 ): Promise<{ requests: string[]; words: string[] }> {
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ["--no-sandbox"],
-  });
+  const browser = await launchBrowser();
   try {
     const { width, colorScheme } = options;
     const page = await browser.newPage({
@@ -249,13 +246,11 @@ async function opened(
   }
 }
 
-const hasBrowser = await Deno.stat(CHROMIUM).then(() => true, () => false);
-
 for (const colorScheme of ["light", "dark"] as const) {
   for (const width of [390, 1200]) {
     Deno.test({
       name: `report in a browser, ${colorScheme}, ${width} px wide`,
-      ignore: !hasBrowser,
+      ignore: noBrowser,
       fn: async () => {
         await succeed(folder, "report", "run", "--out", "seen.html");
         const { requests, words } = await opened(

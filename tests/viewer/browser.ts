@@ -3,18 +3,7 @@ import assert from "node:assert/strict";
 import axe from "axe-core/axe.min.js" with { type: "text" };
 import { eventually, LONGEST_MS } from "../waiting.ts";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-
-// Without it playwright looks, as it is loaded, for files that tests may not
-// read.
-Deno.env.set("__IS_WSL_TEST__", "1");
-const { chromium } = await import("playwright-core");
-
-const PROGRAM = "/usr/bin/chromium"; // apt-get install chromium
-const REQUIRED = Deno.env.get("CI") === "true";
-
-/** True where the tests are left out: there is no browser. */
-export const noBrowser = !REQUIRED &&
-  !await Deno.stat(PROGRAM).then(() => true, () => false);
+import { launchBrowser, noBrowser } from "../chromium.ts";
 
 let browser: Promise<Browser> | undefined;
 
@@ -32,10 +21,7 @@ export function pageTest(
     sanitizeOps: false, // the browser outlives the test
     sanitizeResources: false,
     async fn() {
-      browser ??= chromium.launch({
-        executablePath: PROGRAM,
-        args: ["--no-sandbox"],
-      });
+      browser ??= launchBrowser();
       const { allowed, ...context } = options;
       const page = await (await browser).newPage(context);
       page.setDefaultTimeout(LONGEST_MS);
