@@ -1,6 +1,6 @@
 /**
  * Learns a dictionary from patches of the training images: whitening, then
- * k-means. See dictionary.ts.
+ * k-means, both of the patches in all their turns. See dictionary.ts.
  *
  * All of it runs in main memory, in the same order, so that a seed gives the
  * same dictionary on every engine.
@@ -9,6 +9,7 @@
  */
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { EncoderError } from "../errors.ts";
+import { inverseOf, turnedValues, TURNS } from "./turns.ts";
 import {
   CENTROIDS,
   type Dictionary,
@@ -35,9 +36,9 @@ export interface DictionaryOptions {
   signal?: AbortSignal;
 }
 
-// As many as a covariance of 192 values needs, and 300 for each centroid.
-const PATCHES = 20_000;
-const ITERATIONS = 12; // of k-means: it hardly changes after
+// 80 for each centroid, each in eight turns.
+const PATCHES = 5_000;
+const ITERATIONS = 8; // of k-means: more, or more patches, change no accuracy
 // Added to the variances before whitening: directions with less are noise.
 const WHITENING_NOISE = 0.1;
 const LEARNING = 107; // word of the random keys
@@ -122,6 +123,9 @@ function normaliseContrast(patch: Float32Array): void {
   }
 }
 
+/** Linear maps `[size, size]` of rows of `size` values, the identity first. */
+type Turns = readonly Float64Array[];
+
 /** What {@linkcode Dictionary} holds of a scale. */
 type Learned = Record<"projection" | "offset" | "centroids", PlainTensor>;
 
@@ -141,13 +145,16 @@ function learnScale(
       `Cannot learn a dictionary of ${count} patches from ${rows}: give more pictures`,
     );
   }
-  const { mean, projection } = whitening(patches, size);
+  const { mean, projection } = whitening(patches, patch);
+  const turns = turnsOf(projection, patch);
+  const found = kMeans(product(patches, projection, size), DIRECTIONS, {
+    count,
+    turns,
+    random,
+  });
   const offset = product(mean, projection, size);
-  const whitened = product(patches, projection, size);
-  for (let at = 0; at < whitened.length; at++) {
-    whitened[at]! -= offset[at % DIRECTIONS]!;
-  }
-  const centroids = kMeans(whitened, DIRECTIONS, { count, random });
+  const centroids = turned(found, turns)
+    .map((value, at) => value - offset[at % DIRECTIONS]!);
   const tensor = (data: Float32Array, shape: number[]) => ({ data, shape });
   return {
     projection: tensor(
@@ -155,7 +162,7 @@ function learnScale(
       [patch, patch, 3, DIRECTIONS],
     ),
     offset: tensor(offset, [DIRECTIONS]),
-    centroids: tensor(centroids, [count, DIRECTIONS]),
+    centroids: tensor(centroids, [TURNS, count, DIRECTIONS]),
   };
 }
 
@@ -169,12 +176,16 @@ function joined(parts: readonly Float32Array[]): Float32Array {
   return all;
 }
 
-/** Mean of the rows `[size]`, and their whitening `[size, DIRECTIONS]`. */
+/**
+ * Mean of patches in all their turns `[size]`, and their whitening
+ * `[size, DIRECTIONS]`.
+ */
 function whitening(
   rows: Float32Array,
-  size: number,
+  patch: number,
 ): { mean: Float32Array; projection: Float32Array } {
-  const { mean, covariance } = moments(rows, size);
+  const size = 3 * patch ** 2;
+  const { mean, covariance } = turnedMoments(moments(rows, size), patch);
   const { values, vectors } = leadingEigen(covariance, size, DIRECTIONS);
   const projection = new Float32Array(size * DIRECTIONS);
   for (let d = 0; d < DIRECTIONS; d++) {
@@ -187,10 +198,61 @@ function whitening(
 }
 
 /** Mean `[size]` and covariance `[size, size]` of rows. */
-function moments(
-  rows: Float32Array,
-  size: number,
-): { mean: Float64Array; covariance: Float64Array } {
+interface Moments {
+  mean: Float64Array;
+  covariance: Float64Array;
+}
+
+/** The moments of patches in all their turns. */
+function turnedMoments(
+  { mean, covariance }: Moments,
+  patch: number,
+): Moments {
+  const size = mean.length;
+  const all = {
+    mean: new Float64Array(size),
+    covariance: new Float64Array(size * size),
+  };
+  for (let turn = 0; turn < TURNS; turn++) {
+    const from = turnedValues(turn, patch);
+    for (let i = 0; i < size; i++) {
+      all.mean[i]! += mean[from[i]!]! / TURNS;
+      const row = from[i]! * size;
+      for (let j = 0; j < size; j++) {
+        all.covariance[i * size + j]! += covariance[row + from[j]!]! / TURNS;
+      }
+    }
+  }
+  return all;
+}
+
+/**
+ * The turns as matrices `[DIRECTIONS, DIRECTIONS]`: what `projection` gives of a
+ * turned patch, from what it gives of the patch.
+ */
+function turnsOf(projection: Float32Array, patch: number): Turns {
+  const size = 3 * patch ** 2;
+  const squares = new Float64Array(DIRECTIONS);
+  projection.forEach((value, at) => squares[at % DIRECTIONS]! += value ** 2);
+  return Array.from({ length: TURNS }, (_, turn) => {
+    const from = turnedValues(turn, patch);
+    const matrix = new Float64Array(DIRECTIONS ** 2);
+    for (let value = 0; value < size; value++) {
+      const to = value * DIRECTIONS, own = from[value]! * DIRECTIONS;
+      for (let i = 0; i < DIRECTIONS; i++) {
+        const share = projection[to + i]!;
+        for (let j = 0; j < DIRECTIONS; j++) {
+          matrix[i * DIRECTIONS + j]! += share * projection[own + j]! /
+            squares[j]!;
+        }
+      }
+    }
+    return matrix;
+  });
+}
+
+/** Mean and covariance of rows. */
+function moments(rows: Float32Array, size: number): Moments {
   const count = rows.length / size;
   const mean = new Float64Array(size);
   const covariance = new Float64Array(size * size);
@@ -246,12 +308,20 @@ function withoutMeans(projection: Float32Array, size: number): Float32Array {
 
 /**
  * The means of `count` clusters of the rows `[n, size]`: Lloyd's iteration from
- * rows drawn at random. A cluster that loses all its rows begins anew.
+ * rows drawn at random. A row belongs to the cluster that it is nearest to in any
+ * of its turns, and counts in that turn. A cluster that loses all its rows begins
+ * anew.
+ *
+ * @param options.turns linear maps of rows, in the order of {@linkcode inverseOf}.
  */
 export function kMeans(
   rows: Float32Array,
   size: number,
-  { count, random }: { count: number; random: RandomStream },
+  { count, turns, random }: {
+    count: number;
+    turns: Turns;
+    random: RandomStream;
+  },
 ): Float32Array {
   const total = rows.length / size;
   const row = (index: number) =>
@@ -260,22 +330,59 @@ export function kMeans(
   random.shuffle([...Array(total).keys()]).slice(0, count)
     .forEach((index, k) => centroids.set(row(index), k * size));
   for (let iteration = 0; iteration < ITERATIONS; iteration++) {
-    const sums = new Float64Array(count * size),
-      counts = new Float64Array(count);
-    const of = nearest(rows, centroids, size);
+    const sums = new Float64Array(turns.length * count * size);
+    const counts = new Float64Array(count);
+    const of = nearest(rows, turned(centroids, turns), size);
     for (let i = 0; i < total; i++) {
-      const k = of[i]!;
-      counts[k]!++;
-      for (let d = 0; d < size; d++) sums[k * size + d]! += rows[i * size + d]!;
+      const to = of[i]! * size;
+      counts[of[i]! % count]!++;
+      for (let d = 0; d < size; d++) sums[to + d]! += rows[i * size + d]!;
     }
     for (let k = 0; k < count; k++) {
-      const mean = counts[k]! > 0
-        ? sums.subarray(k * size, (k + 1) * size).map((sum) => sum / counts[k]!)
-        : row(random.below(total));
-      centroids.set(mean, k * size);
+      const members = new Float64Array(size);
+      turns.forEach((_, turn) => {
+        const own = sums.subarray((turn * count + k) * size);
+        const back = turns[inverseOf(turn)]!;
+        addProduct(members, back, own);
+      });
+      centroids.set(
+        counts[k]! > 0
+          ? members.map((sum) => sum / counts[k]!)
+          : row(random.below(total)),
+        k * size,
+      );
     }
   }
   return centroids;
+}
+
+/** Centroids `[count, size]` in all turns: `[turns, count, size]`. */
+function turned(centroids: Float32Array, turns: Turns): Float32Array {
+  const size = Math.sqrt(turns[0]!.length);
+  const all = new Float32Array(turns.length * centroids.length);
+  const one = new Float64Array(size);
+  turns.forEach((matrix, turn) => {
+    for (let from = 0; from < centroids.length; from += size) {
+      one.fill(0);
+      addProduct(one, matrix, centroids.subarray(from, from + size));
+      all.set(one, turn * centroids.length + from);
+    }
+  });
+  return all;
+}
+
+/** Adds `matrix` `[size, size]` times `row` to `sums`. */
+function addProduct(
+  sums: Float64Array,
+  matrix: Float64Array,
+  row: Float32Array | Float64Array,
+): void {
+  const size = sums.length;
+  for (let i = 0; i < size; i++) {
+    let sum = 0;
+    for (let j = 0; j < size; j++) sum += matrix[i * size + j]! * row[j]!;
+    sums[i]! += sum;
+  }
 }
 
 /** Index of the centroid that is nearest to each row. */

@@ -12,6 +12,7 @@ import { kMeans, learnDictionary } from "../../lib/encoder/learn_dictionary.ts";
 import type { Pictures } from "../../lib/encoder/encoder.ts";
 import { EncoderError } from "../../lib/errors.ts";
 import type { Point } from "../../lib/image/geometry.ts";
+import { inverseOf, turnedValues, TURNS } from "../../lib/encoder/turns.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { maxError, testOnEngines, testOnWasm } from "../engines.ts";
 import golden from "../../fixtures/encoder/dictionary.json" with {
@@ -47,8 +48,9 @@ testOnEngines("the dictionary equals what PyTorch computes", async () => {
 });
 
 testOnEngines("the dictionary equals plain loops on odd sizes", async () => {
-  const dictionary = byFormula();
-  for (const [width, height] of [[2, 3], [9, 23], [31, 16]] as const) {
+  const sizes = [[2, 3, 1], [9, 23, 3], [31, 16, 8]] as const;
+  for (const [width, height, turns] of sizes) {
+    const dictionary = byFormula(turns);
     const picture = blobs({ width, height }, width);
     const places = [
       { x: width / 2, y: height / 2 },
@@ -129,7 +131,7 @@ testOnEngines("a dictionary is learned alike each time", async () => {
   assert.equal(features.length, 384);
   assert.ok(features.some((x) => x > 0.1));
 });
-const LEARNED = 1939.3685057754628;
+const LEARNED = 15753.690945619552;
 
 Deno.test("whitened patches have variance 1 where they vary", async () => {
   const pictures = [blobs({ width: 60, height: 60 }, 4)];
@@ -139,11 +141,15 @@ Deno.test("whitened patches have variance 1 where they vary", async () => {
     patches: 1500,
   });
   const scale = scaleParts(dictionary, SCALES[0]!);
-  const map = [0, 1, 2].map((c) => channelOf(pictures[0]!, c));
-  const codes = Array.from(
-    { length: 54 * 54 },
-    (_, i) => whitened(map, { x: i % 54, y: Math.floor(i / 54) }, scale),
-  );
+  // Of all turns, as the whitening is.
+  const codes = Array.from({ length: TURNS }, (_, turn) => {
+    const data = turned(pictures[0]!, turn);
+    const map = [0, 1, 2].map((c) => channelOf({ ...pictures[0]!, data }, c));
+    return Array.from(
+      { length: 54 * 54 },
+      (_, i) => whitened(map, { x: i % 54, y: Math.floor(i / 54) }, scale),
+    );
+  }).flat();
   const covariance = (i: number, j: number) =>
     codes.reduce((sum, x) => sum + x[i]! * x[j]!, 0) / codes.length;
   // The first directions hold more than the noise that is added.
@@ -155,6 +161,44 @@ Deno.test("whitened patches have variance 1 where they vary", async () => {
   assert.ok(Math.abs(mean) < 0.1);
 });
 
+Deno.test("a turned patch has the code of the patch", async () => {
+  const picture = blobs({ width: 48, height: 48 }, 7);
+  const dictionary = await learnDictionary([picture], { seed: 1, images: 1 });
+  for (const scale of SCALES) {
+    const parts = scaleParts(dictionary, scale);
+    const codeOf = (turn: number, corner: Point) => {
+      const data = turned(picture, turn);
+      const map = [0, 1, 2].map((c) => channelOf({ ...picture, data }, c));
+      return triangle(whitened(map, corner, parts), parts.centroids);
+    };
+    const code = codeOf(0, { x: 9, y: 21 });
+    const far = 48 - scale.patch;
+    // Rotated once, and mirrored.
+    const others = [
+      codeOf(1, { x: 21, y: far - 9 }),
+      codeOf(4, { x: far - 9, y: 21 }),
+    ];
+    const largest = Math.max(...code);
+    for (const other of others) {
+      assert.ok(maxError(other, code) < 0.03 * largest, scale.name);
+    }
+    const elsewhere = codeOf(1, { x: 9, y: 21 });
+    assert.ok(maxError(elsewhere, code) > 0.3 * largest);
+  }
+});
+
+function turned({ data, width }: Pictures, turn: number): Float32Array {
+  return Float32Array.from(turnedValues(turn, width), (from) => data[from]!);
+}
+
+Deno.test("a turn and its inverse leave a picture as it is", () => {
+  for (let turn = 0; turn < TURNS; turn++) {
+    const there = turnedValues(turn, 5);
+    const back = turnedValues(inverseOf(turn), 5);
+    assert.deepEqual([...back.map((at) => there[at]!)], [...Array(75).keys()]);
+  }
+});
+
 Deno.test("k-means finds clusters, more than there are as well", () => {
   const random = new RandomStream(randomKey(3));
   const centres = [[0, 0], [30, 0], [0, 30]];
@@ -163,7 +207,7 @@ Deno.test("k-means finds clusters, more than there are as well", () => {
     (_, i) => centres[(i >> 1) % 3]![i % 2]! + random.normal(),
   );
   const far = (rows: Float32Array, count: number) => {
-    const found = kMeans(rows, 2, { count, random });
+    const found = kMeans(rows, 2, { count, turns: [IDENTITY], random });
     let sum = 0;
     for (let i = 0; i < rows.length; i += 2) {
       let least = Infinity;
@@ -179,6 +223,8 @@ Deno.test("k-means finds clusters, more than there are as well", () => {
   assert.ok(far(rows, 12) < 0.9);
   assert.equal(far(Float32Array.of(1, 2, 1, 2, 1, 2, 1, 2), 3), 0);
 });
+
+const IDENTITY = Float64Array.of(1, 0, 0, 1);
 
 testOnWasm("a flat picture has no codes but finite ones", async () => {
   const encoder = dictionaryEncoder(byFormula(), { key: "" });
@@ -248,8 +294,8 @@ Deno.test("too little to learn from is refused in a line", async () => {
   await assert.rejects(learn([], 100), EncoderError);
 });
 
-/** The dictionary of fixtures/encoder/reference.py. */
-function byFormula(): Dictionary {
+/** The dictionary of fixtures/encoder/reference.py, which has one turn. */
+function byFormula(turns = 1): Dictionary {
   const tensor = (shape: number[], value: (n: number) => number) => ({
     shape,
     data: Float32Array.from(
@@ -269,7 +315,7 @@ function byFormula(): Dictionary {
       [
         `${name}/centroids`,
         tensor(
-          [CENTROIDS, DIRECTIONS],
+          [turns, CENTROIDS, DIRECTIONS],
           (n) => Math.sin(0.9 * n + 0.003 * (n % 89) ** 2),
         ),
       ],
@@ -336,7 +382,7 @@ function plainFeatures(
         )
       );
     const pools = Array.from(
-      { length: parts.centroids.shape[0]! },
+      { length: parts.centroids.shape[1]! },
       (_, k) =>
         plainPool(
           {
@@ -378,13 +424,18 @@ function whitened(
       ) / Math.sqrt(variance + PATCH_NOISE) - shift);
 }
 
-/** How much closer than average a patch is to each centroid. */
+/** How much closer than average a patch is to each centroid, in its nearest turn. */
 function triangle(patch: readonly number[], centroids: PlainTensor): number[] {
-  const [count, size] = centroids.shape as [number, number];
+  const [turns, count, size] = centroids.shape as [number, number, number];
   const distances = Array.from(
     { length: count },
     (_, k) =>
-      Math.hypot(...patch.map((x, d) => x - centroids.data[k * size + d]!)),
+      Math.min(
+        ...Array.from({ length: turns }, (_, turn) =>
+          Math.hypot(...patch.map((x, d) =>
+            x - centroids.data[(turn * count + k) * size + d]!
+          ))),
+      ),
   );
   const mean = distances.reduce((a, b) => a + b) / count;
   return distances.map((distance) => Math.max(0, mean - distance));

@@ -18,7 +18,6 @@ import {
   placedIn,
   type Square,
   squareAbout,
-  tight,
 } from "./squares.ts";
 import type { Point, Region } from "../../image/geometry.ts";
 import type { Pyramid } from "../../image/pyramid.ts";
@@ -30,7 +29,7 @@ export interface CloseUpMaps {
   find: AffineMap;
   /** From a square around the object to its placement. */
   place: AffineMap;
-  /** From a tight square to the logits of the classes. */
+  /** From the object's square to the logits of the classes. */
   read: AffineMap;
 }
 
@@ -84,7 +83,7 @@ export async function closeUpOf(
   const taken: CloseUp[] = [];
   for (const middle of candidates(middles, subTileSize)) {
     const object = await foundObject(maps, crops, { middle, subTileSize });
-    taken.push({ object, logits: maps.read(await crops(tight(object))) });
+    taken.push({ object, logits: maps.read(await crops(object)) });
   }
   const background = model.classes.indexOf(model.config.referenceClass ?? "");
   if (background < 0) return taken[0];

@@ -11,9 +11,9 @@ import { PLACEMENT } from "./squares.ts";
 
 /** Names of the maps. */
 export const CLOSE_UP = {
-  find: "c/find",
-  place: "c/place",
-  read: "c/read",
+  find: "closeUp/find",
+  place: "closeUp/place",
+  read: "closeUp/read",
 } as const;
 
 /** The parameters for `classes` classes; none without a close-up. */

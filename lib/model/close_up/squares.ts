@@ -18,7 +18,7 @@ export const PLACEMENT = 3;
 // Of road signs of 18 to 123 px under sub-tiles of 64 px, on training frames: a
 // window half as wide again holds most of them whole, and twice the size of an
 // object shows its surroundings.
-const FIRST = 1.5, AROUND = 2.2, TIGHT = 1.2;
+const FIRST = 1.5, AROUND = 2.2;
 // Of road signs: the heaviest of 30 draws is beside the sign in a fifth of the
 // frames, and in half of those another one is on it.
 const CANDIDATES = 4;
@@ -54,11 +54,6 @@ export function candidates<P extends Point>(
 /** An object with its surroundings, in which it is placed again. */
 export function around({ middle, side }: Square): Square {
   return { middle, side: AROUND * side };
-}
-
-/** An object and hardly more, as it is read. */
-export function tight({ middle, side }: Square): Square {
-  return { middle, side: TIGHT * side };
 }
 
 /**

@@ -52,6 +52,7 @@ import {
 import { encoderFeatures, modelFeatures } from "./encoder_features.ts";
 import { CLOSE_UP } from "../../model/close_up/parameters.ts";
 import { fitCloseUp } from "./close_up/fit_close_up.ts";
+import { fitLookalikes } from "./close_up/lookalikes.ts";
 import { fitDrawCorrection } from "./draw_correction.ts";
 import { gridView } from "../../model/look/location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
@@ -485,10 +486,14 @@ class DenseRun {
     bags: readonly ImageBag[],
     head: HeadArrays,
   ): Promise<void> {
-    const { config } = this.#options;
+    const { config, seed } = this.#options;
+    const lookalikes = fitLookalikes(bags, seed);
     const images = bags.map((bag) => ({
       entry: bag.entry,
       strongest: strongestPlaces(head, bag, this.#task()),
+      lookalikes: bag.entry.label === config.referenceClass
+        ? lookalikes(bag)
+        : [],
     }));
     const fitted = await fitCloseUp(this.#model, images, {
       ...this.#options,

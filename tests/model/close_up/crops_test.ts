@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Encoder, Pictures } from "../../../lib/encoder/encoder.ts";
 import { cropChannels, cropsOf } from "../../../lib/model/close_up/crops.ts";
+import { maxError } from "../../engines.ts";
 import { drawnImage } from "../toy.ts";
 
 /** The colour at each place, and what was shown. */
@@ -27,19 +28,61 @@ const image = () => drawnImage({ width: 40, height: 30 }, (x, y) => [x, y, 7]);
 
 Deno.test("a square of any size has the features of its cells, row by row", async () => {
   for (const side of [4, 17, 30]) {
-    const crops = cropsOf(colours([]), image(), { inputSize: 16 });
+    const shown: Pictures[] = [];
+    const crops = cropsOf(colours(shown), image(), { inputSize: 16 });
     const found = await crops({ middle: { x: 20, y: 15 }, side });
     assert.equal(found.length, cropChannels({ inputSize: 16, channels: 3 }));
-    const left = Math.round(20 - side / 2), top = Math.round(15 - side / 2);
+    const data = shown[0]!.data;
     const expected = [0.25, 0.75].flatMap((row) =>
-      [0.25, 0.75].flatMap((column) => [
-        Math.floor(left + column * side) / 255,
-        Math.floor(top + row * side) / 255,
-        7 / 255,
-      ])
+      [0.25, 0.75].flatMap((column) => {
+        const at = Math.floor(row * side) * side + Math.floor(column * side);
+        return [...data.subarray(at * 3, at * 3 + 3)];
+      })
     );
-    assert.deepEqual(found, Float32Array.from(expected));
+    assert.deepEqual([...found], expected);
+    assert.ok(maxError(data, plainSquare(20, 15, side)) < 1e-5);
   }
+});
+
+/** What `image` shows in a square, each channel at the same mean and deviation. */
+function plainSquare(x: number, y: number, side: number): number[] {
+  const left = Math.round(x - side / 2), top = Math.round(y - side / 2);
+  const px = Array.from({ length: side ** 2 }, (_, i) => [
+    (left + i % side) / 255,
+    (top + Math.floor(i / side)) / 255,
+    7 / 255,
+  ]);
+  const stretched = [0, 1, 2].map((c) => {
+    const values = px.map((one) => one[c]!);
+    const mean = values.reduce((a, b) => a + b) / values.length;
+    const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) /
+      values.length;
+    const scale = 0.2 / (Math.sqrt(variance) + 0.03);
+    return values.map((v) =>
+      Math.min(1, Math.max(0, (v - mean) * scale + 0.43))
+    );
+  });
+  return px.flatMap((_, i) => stretched.map((values) => values[i]!));
+}
+
+Deno.test("darker and paler pictures of one thing are seen alike", async () => {
+  const shown: Pictures[] = [];
+  const seen = async (gain: number, offset: number) => {
+    const level = (value: number) => gain * value + offset;
+    const drawn = drawnImage(
+      { width: 40, height: 30 },
+      (x, y) => [level(4 * x), level(6 * y), level(2 * (x + y))],
+    );
+    await cropsOf(colours(shown), drawn, { inputSize: 16 })({
+      middle: { x: 20, y: 15 },
+      side: 24,
+    });
+    return shown.pop()!.data;
+  };
+  const usual = await seen(1, 0);
+  assert.ok(maxError(await seen(0.5, 0), usual) > 0); // rounded to levels
+  assert.ok(maxError(await seen(0.5, 0), usual) < 0.15);
+  assert.ok(maxError(await seen(1, 40), usual) < 0.01);
 });
 
 Deno.test("beyond the image a square is black", async () => {
@@ -48,13 +91,18 @@ Deno.test("beyond the image a square is black", async () => {
   await crops({ middle: { x: 39, y: 1 }, side: 6 });
   const [{ data, width, height }] = shown as [Pictures];
   assert.deepEqual([width, height], [6, 6]);
+  const blue = (x: number, y: number) => data[(y * 6 + x) * 3 + 2]!;
   for (let y = 0; y < 6; y++) {
     for (let x = 0; x < 6; x++) {
       const isInside = 36 + x < 40 && y - 2 >= 0;
-      const blue = data[(y * 6 + x) * 3 + 2];
-      assert.equal(blue, isInside ? Math.fround(7 / 255) : 0, `${x}, ${y}`);
+      assert.equal(
+        blue(x, y),
+        isInside ? blue(0, 5) : blue(5, 0),
+        `${x}, ${y}`,
+      );
     }
   }
+  assert.ok(blue(5, 0) < blue(0, 5));
   await crops({ middle: { x: -90, y: 500 }, side: 6 });
-  assert.ok(shown[1]!.data.every((value) => value === 0));
+  assert.equal(new Set(shown[1]!.data).size, 1);
 });

@@ -8,7 +8,6 @@ import {
   placementIn,
   regionOf,
   squareAbout,
-  tight,
 } from "../../../lib/model/close_up/squares.ts";
 
 Deno.test("a placement places the object that it was taken from", () => {
@@ -30,8 +29,7 @@ Deno.test("a close-up comes nearer", () => {
   const object = squareAbout({ x: 10, y: 20, width: 30, height: 40 });
   assert.deepEqual(object, { middle: { x: 25, y: 40 }, side: 40 });
   assert.equal(firstSquare(object.middle, 64).side, 96);
-  assert.ok(around(object).side > tight(object).side);
-  assert.ok(tight(object).side > object.side);
+  assert.ok(around(object).side > object.side);
 });
 
 Deno.test("candidates are the first four that are not about one object", () => {

@@ -13,13 +13,15 @@ import type { ImageCache } from "../../../image/image_cache.ts";
 import type { Pyramid } from "../../../image/pyramid.ts";
 import { openAtMpp } from "../../../image/resampled.ts";
 import { type AffineValues, mapOf } from "../../../model/close_up/affine.ts";
-import { foundObject } from "../../../model/close_up/close_up.ts";
+import {
+  type CloseUpMaps,
+  foundObject,
+} from "../../../model/close_up/close_up.ts";
 import { type CropFeatures, cropsOf } from "../../../model/close_up/crops.ts";
 import {
   candidates,
   type Square,
   squareAbout,
-  tight,
 } from "../../../model/close_up/squares.ts";
 import type { Model } from "../../../model/model.ts";
 import type { TrainingBoxes } from "../../boxes.ts";
@@ -43,6 +45,8 @@ export interface CloseUpImage {
   entry: ManifestEntry;
   /** Its locations, level-0 px, by their shares in the evidence, largest first. */
   strongest: readonly Point[];
+  /** Of background: its locations that look most like an object, by the boxes. */
+  lookalikes: readonly Point[];
 }
 
 /** Options of {@linkcode fitCloseUp}. */
@@ -61,12 +65,12 @@ export interface CloseUpOptions {
 
 // Examples of an object, and of all: their products with each other are computed.
 const EXAMPLES = 80, MOST_EXAMPLES = 800;
-// Copies of the object of an image, and rows of all.
-const COPIES = 6, MOST_ROWS = 1200;
+// Squares of an image, and of all.
+const SHOWN = 12, MOST_ROWS = 1200;
 // Of road signs, on training frames: ten times less or more of the first changes
 // nothing; of the second less is better until there is hardly any.
 const RIDGE = 0.003, PENALTY_A_ROW = 6e-5;
-const CLOSE_UP = 114; // word of the random keys
+const CLOSE_UP = 115; // word of the random keys
 
 /**
  * Fits a model's close-up from its training images.
@@ -136,57 +140,84 @@ class Examples {
   }
 }
 
+/** Squares that are read, with the index of the class of their image. */
+interface ReadSquares {
+  rows: Float32Array[];
+  labels: number[];
+}
+
 async function fitReader(
+  model: Model,
+  images: readonly CloseUpImage[],
+  placers: Omit<FittedCloseUp, "read">,
+  options: CloseUpOptions,
+): Promise<AffineValues> {
+  const { classes, config } = model;
+  const { rows, labels } = await squaresToRead(model, images, placers, options);
+  const background = classes.indexOf(config.referenceClass ?? "");
+  const empty = labels.filter((label) => label === background).length;
+  // One of several squares decides on an image, the one that is least background;
+  // so there is more background to know than its share of the images.
+  const balance = empty > 0 ? (labels.length - empty) / empty : 1;
+  return fitClasses(wideRows(rows), labels, {
+    classes: classes.length,
+    strength: PENALTY_A_ROW * rows.length,
+    weights: labels.map((label) =>
+      options.classWeights[label]! * (label === background ? balance : 1)
+    ),
+  });
+}
+
+async function squaresToRead(
   model: Model,
   images: readonly CloseUpImage[],
   { find, place }: Omit<FittedCloseUp, "read">,
   options: CloseUpOptions,
-): Promise<AffineValues> {
-  const { seed, classWeights } = options;
-  const { subTileSize } = model.config.view;
+): Promise<ReadSquares> {
+  const { boxes, seed } = options;
   const random = new RandomStream(randomKey(seed, CLOSE_UP, 1));
   const train = random.shuffle([...images]).slice(0, MOST_ROWS);
-  const room = Math.floor(MOST_ROWS / train.length);
-  const copies = Math.min(COPIES, room);
+  const shown = Math.min(SHOWN, Math.floor(MOST_ROWS / train.length));
   const finders = { find: mapOf(find), place: mapOf(place) };
-  /** In an image of a class its object; of the background all that look like one. */
-  const foundIn = async (
-    { label }: ManifestEntry,
-    strongest: readonly Point[],
-    crops: CropFeatures,
-  ) => {
-    const places = candidates(strongest, subTileSize);
-    const isBackground = label === model.config.referenceClass;
-    const objects: Square[] = [];
-    for (const middle of isBackground ? places : places.slice(0, 1)) {
-      objects.push(await foundObject(finders, crops, { middle, subTileSize }));
-    }
-    return objects;
-  };
   const rows: Float32Array[] = [], labels: number[] = [];
-  for (const [index, { entry, strongest }] of train.entries()) {
+  for (const [index, image] of train.entries()) {
+    const { entry } = image;
     await options.beforeImage?.();
     await opened(model, entry, options, async (pyramid, crops) => {
-      const objects = options.boxes.objects.has(entry.path)
-        ? objectsOf(entry, pyramid, options.boxes)
-        : await foundIn(entry, strongest, crops);
-      const shown = Math.max(copies, objects.length);
-      for (let copy = 0; copy < shown; copy++) {
-        const object = objects[copy % objects.length]!;
-        const square = copy < objects.length
-          ? object
-          : jittered(object, random);
-        rows.push(await crops(tight(square)));
+      const objects = boxes.objects.has(entry.path)
+        ? objectsOf(entry, pyramid, boxes)
+        : await objectsFound(model, image, { finders, crops });
+      for (let i = 0; i < Math.max(shown, objects.length); i++) {
+        const object = objects[i % objects.length]!;
+        const square = i < objects.length ? object : jittered(object, random);
+        rows.push(await crops(square));
         labels.push(entry.classIndex);
       }
     });
     options.onImage?.(index + 1, train.length);
   }
-  return fitClasses(wideRows(rows), labels, {
-    classes: model.classes.length,
-    strength: PENALTY_A_ROW * rows.length,
-    weights: labels.map((label) => classWeights[label]!),
-  });
+  return { rows, labels };
+}
+
+/** In an image of a class its object; of the background all that look like one. */
+async function objectsFound(
+  { config }: Model,
+  { entry, strongest, lookalikes }: CloseUpImage,
+  { finders, crops }: {
+    finders: Pick<CloseUpMaps, "find" | "place">;
+    crops: CropFeatures;
+  },
+): Promise<Square[]> {
+  const { subTileSize } = config.view;
+  const places = candidates(strongest, subTileSize);
+  const middles = entry.label === config.referenceClass
+    ? [...places, ...candidates(lookalikes, subTileSize)]
+    : places.slice(0, 1);
+  const objects: Square[] = [];
+  for (const middle of middles) {
+    objects.push(await foundObject(finders, crops, { middle, subTileSize }));
+  }
+  return objects;
 }
 
 /** The annotated objects of an image. */
