@@ -1,14 +1,13 @@
 /**
  * `/`: the viewer, a page that shows images, what a model says of them, and jobs.
  *
- * Its modules are those of the folder `viewer`, without their types; OpenSeadragon
- * is the file of its package. Nothing is fetched from other sites.
+ * Its script is made of the modules in the folder `viewer` by `deno task viewer`;
+ * OpenSeadragon is the file of its package. Nothing is fetched from other sites.
  *
  * @module
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createHash } from "node:crypto";
-import { stripTypeScriptTypes } from "node:module";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { NotFoundError } from "../lib/serve/errors.ts";
@@ -24,13 +23,13 @@ interface Asset {
 }
 
 const FOLDER = new URL("../viewer/", import.meta.url);
-// Modules that the page shares with the server.
-const SHARED = [new URL("../lib/eval/heatmap/viridis.ts", import.meta.url)];
 const JAVASCRIPT = "text/javascript; charset=utf-8";
-const TYPES: Record<string, string> = {
-  html: "text/html; charset=utf-8",
-  css: "text/css; charset=utf-8",
-  svg: "image/svg+xml",
+/** The files of the folder that are sent, by name. */
+const FILES = {
+  "index.html": { file: "index.html", type: "text/html; charset=utf-8" },
+  "style.css": { file: "style.css", type: "text/css; charset=utf-8" },
+  "icon.svg": { file: "icon.svg", type: "image/svg+xml" },
+  "main.js": { file: "main.min.js", type: JAVASCRIPT },
 };
 
 const compress = promisify(gzip);
@@ -83,18 +82,10 @@ async function readAssets(): Promise<Map<string, Asset>> {
   const assets = new Map([
     ["openseadragon.js", await asset(JAVASCRIPT, openSeadragon)],
   ]);
-  const files = await Array.fromAsync(
-    Deno.readDir(FOLDER),
-    ({ name }) => new URL(name, FOLDER),
-  );
-  for (const file of [...files, ...SHARED]) {
-    const [, name, kind] = /([^/]+)\.(\w+)$/.exec(file.pathname)!;
-    if (kind !== "ts" && !TYPES[kind!]) continue;
-    const text = withoutIndents(await Deno.readTextFile(file));
-    const [served, made] = kind === "ts"
-      ? [`${name}.js`, await asset(JAVASCRIPT, scriptOf(text))]
-      : [`${name}.${kind}`, await asset(TYPES[kind!]!, text)];
-    assets.set(served, made);
+  for (const [name, { file, type }] of Object.entries(FILES)) {
+    const text = await Deno.readTextFile(new URL(file, FOLDER));
+    const isScript = type === JAVASCRIPT; // without indents already
+    assets.set(name, await asset(type, isScript ? text : withoutIndents(text)));
   }
   return assets;
 }
@@ -108,14 +99,6 @@ async function asset(type: string, text: string): Promise<Asset> {
     compressed: new Uint8Array(await compress(bytes)),
     etag: `"${hash.slice(0, 22)}"`,
   };
-}
-
-/** A module as browsers run it, its imports beside it, without comments. */
-function scriptOf(typescript: string): string {
-  const script = stripTypeScriptTypes(typescript, { mode: "transform" })
-    .replaceAll(/^\s*(\/\*\*[\s\S]*?\*\/|\/\/.*$)\s*/gm, "")
-    .replaceAll(/(?<=from ")[^"]*?([^/"]+)\.ts(?=")/g, "./$1.js");
-  return withoutIndents(script);
 }
 
 /** A tenth of a file; no text in it spans lines. */

@@ -18,13 +18,9 @@ import {
   type MetricWithInterval,
   predictionTable,
 } from "../eval/report.ts";
-import {
-  EVALUATION_FILE,
-  type EvaluationRecord,
-  writePredictions,
-} from "../eval/records.ts";
+import { type EvaluationRecord, writeEvaluation } from "../eval/records.ts";
 import { environment } from "../engine/environment.ts";
-import { exists, writeFileAtomically, writeJson } from "../files.ts";
+import { exists, writeFileAtomically } from "../files.ts";
 import { EVALUATIONS_FOLDER } from "../report/records.ts";
 import { startClock } from "../train/clock.ts";
 import { LOG_FILE } from "../train/run_log.ts";
@@ -217,9 +213,7 @@ async function keep(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await Deno.mkdir(folder, { recursive: true });
-    await writePredictions(folder, images, record.report.classes);
-    await writeJson(join(folder, EVALUATION_FILE), record);
+    await writeEvaluation(folder, record, images);
   } catch (error) {
     const { message } = error instanceof Error ? error : new Error(`${error}`);
     console.error(`not recorded in ${folder}: ${message}`);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically, writeJson } from "../files.ts";
 import type { Size } from "../image/geometry.ts";
@@ -52,6 +53,17 @@ export interface EvaluationRecord {
   /** Peak memory of the process, bytes. */
   peakBytes: number;
   report: EvaluationReport;
+}
+
+/** Records an evaluation in `folder`, from which a report is made. */
+export async function writeEvaluation(
+  folder: string,
+  record: EvaluationRecord,
+  images: readonly EvaluatedImage[],
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writePredictions(folder, images, record.report.classes);
+  await writeJson(join(folder, EVALUATION_FILE), record);
 }
 
 /** Writes the table of the predictions, and the heaviest sub-tiles. */

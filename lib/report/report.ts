@@ -16,6 +16,7 @@ import { type Content, type Html, html } from "./html.ts";
 import { modelCard } from "./model_card.ts";
 import { type KeyFigure, type Page, pageText, type Section } from "./page.ts";
 import { bar, facts, range, table } from "./parts.ts";
+import { REPORT_FILE } from "./report_file.ts";
 import {
   type CrossValidationFolder,
   type EvaluationFolder,
@@ -40,9 +41,6 @@ import {
   path,
   settingsSection,
 } from "./training.ts";
-
-/** Name of the report in the folder that it is of. */
-export const REPORT_FILE = "report.html";
 
 /** Options of a report. */
 export interface ReportOptions {
