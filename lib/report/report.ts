@@ -12,6 +12,7 @@ import type { EvaluationReport } from "../eval/report.ts";
 import type { FoldResult, Protocol } from "../train/runs/crossval.ts";
 import { duration, figure, megabytes } from "../words.ts";
 import { cases } from "./cases.ts";
+import { type SharedRun, sharedRun } from "./shared_run.ts";
 import { type Content, type Html, html } from "./html.ts";
 import { modelCard } from "./model_card.ts";
 import { type KeyFigure, type Page, pageText, type Section } from "./page.ts";
@@ -44,6 +45,8 @@ import {
 
 /** Options of a report. */
 export interface ReportOptions {
+  /** A run, for readers who may not know where its files lie. */
+  shared?: SharedRun | undefined;
   /** Stops the reading of pictures. */
   signal?: AbortSignal | undefined;
 }
@@ -57,9 +60,17 @@ export interface ReportOptions {
  */
 export async function reportOf(
   path: string,
-  { signal }: ReportOptions = {},
+  { shared, signal }: ReportOptions = {},
 ): Promise<string> {
-  return pageText(await pageOf(await readRecorded(path), signal));
+  const recorded = await readRecorded(path);
+  return pageText(
+    await pageOf(
+      shared && recorded.kind === "run"
+        ? sharedRun(recorded, shared)
+        : recorded,
+      signal,
+    ),
+  );
 }
 
 /**

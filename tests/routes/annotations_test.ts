@@ -265,5 +265,8 @@ Deno.test("a run is scored on its validation images, and has a report", async ()
   assert.equal(report.headers.get("content-type"), "text/html; charset=utf-8");
   const policy = report.headers.get("content-security-policy")!;
   assert.match(policy, /default-src 'none'.*sandbox/);
-  assert.match(await report.text(), /Evaluation on manifest.csv, validation/);
+  const text = await report.text();
+  assert.match(text, /<title>scored: Training run/);
+  assert.match(text, /Evaluation on manifest.csv, validation/);
+  assert.ok(!text.includes(server.folder), "it tells where files lie");
 });

@@ -89,7 +89,7 @@ export function trainWork(options: TrainWorkOptions): JobWork {
 }
 
 async function train(
-  { data, config, seed, boxes = false }: TrainJobRequest,
+  { name, data, config, seed, boxes = false }: TrainJobRequest,
   folder: string,
   { report, signal }: JobContext,
   { engine, module, stopMs, ...options }: TrainWorkOptions,
@@ -116,6 +116,7 @@ async function train(
   signal.addEventListener("abort", stop);
   try {
     return await calls.call("train", {
+      name,
       data,
       config,
       seed,

@@ -12,6 +12,8 @@ import type { ScoresDocument } from "../documents.ts";
 
 /** Settings of a run. */
 export interface TrainTask {
+  /** Name of the new model, for its report. */
+  name: string;
   /** Path of the manifest. */
   data: string;
   config: Config;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import {
   type Manifest,
@@ -21,6 +21,7 @@ import type { BoxOptions } from "../../train/boxes.ts";
 import { allowedRois } from "../annotations/rois.ts";
 import { Sources } from "../intake/allowed_sources.ts";
 import { guardedFetch } from "../intake/guarded_fetch.ts";
+import { Messages } from "../redaction.ts";
 import { scoreRun } from "./scores.ts";
 import type {
   RunResult,
@@ -74,7 +75,10 @@ async function run(
     signal,
   });
   // The run is of use without it, and its figures are in the result.
-  await writeReportOf(folder, { signal }).catch(() => signal.throwIfAborted());
+  const messages = new Messages([...task.roots, dirname(folder)]);
+  const told = (text: string) => messages.told(text);
+  await writeReportOf(folder, { signal, shared: { name: task.name, told } })
+    .catch(() => signal.throwIfAborted());
   return { ...result, ...(scores && { scores }) };
 }
 
