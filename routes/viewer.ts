@@ -16,7 +16,7 @@ import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
 
 /** A file of the page. */
-interface Asset {
+export interface Asset {
   type: string;
   bytes: Uint8Array<ArrayBuffer>;
   compressed: Uint8Array<ArrayBuffer>;
@@ -48,13 +48,8 @@ export function addViewer(
   app: OpenAPIHono<Env>,
   { tiles }: Pick<Server, "tiles">,
 ): void {
-  let assets: Promise<Map<string, Asset>> | undefined;
-  const find = async (name: string) => {
-    assets ??= readAssets(); // with the first request
-    return (await assets).get(name);
-  };
   const answer = async (name: string, request: Request) => {
-    const asset = await find(name);
+    const asset = (await viewerAssets()).get(name);
     if (!asset) throw new NotFoundError(`The page has no file ${name}`);
     const { type, bytes, compressed, etag } = asset;
     const headers: Record<string, string> = {
@@ -82,7 +77,13 @@ export function addViewer(
   app.get("/viewer/:name", (c) => answer(c.req.param("name"), c.req.raw));
 }
 
-/** All files by name. */
+let assets: Promise<Map<string, Asset>> | undefined;
+
+/** All files by name, read once: the first page that is opened would wait. */
+export function viewerAssets(): Promise<ReadonlyMap<string, Asset>> {
+  return assets ??= readAssets();
+}
+
 async function readAssets(): Promise<Map<string, Asset>> {
   const { default: openSeadragon } = await import(
     "openseadragon/build/openseadragon/openseadragon.min.js",

@@ -216,6 +216,7 @@ export class DrawPage {
   }
 
   #showRows(current: string | undefined): void {
+    const shared = sharedFolder(this.#rows);
     byId("table-rows").replaceChildren(...this.#rows.map((row) => {
       const { image, label, split, annotated, drawn } = row;
       const objects = drawn === undefined
@@ -224,7 +225,7 @@ export class DrawPage {
       return element(
         "li",
         {},
-        button(image, () => this.#address.go({ image }), {
+        button(image.slice(shared.length), () => this.#address.go({ image }), {
           "aria-current": image === current ? "true" : undefined,
         }),
         element(
@@ -432,6 +433,16 @@ export class DrawPage {
       say(error, wordsOf(failure));
     }
   }
+}
+
+/** The folder that all images lie in, with its last slash. */
+function sharedFolder(rows: readonly TableRow[]): string {
+  const [first, ...others] = rows.map(({ image }) => image);
+  let folder = first?.slice(0, first.lastIndexOf("/") + 1) ?? "";
+  while (!others.every((image) => image.startsWith(folder))) {
+    folder = folder.slice(0, folder.lastIndexOf("/", folder.length - 2) + 1);
+  }
+  return folder;
 }
 
 function wordsOfObject(

@@ -284,11 +284,17 @@ function boxesText(
   );
 }
 
-/** `balancedAccuracy` as "balanced accuracy"; `auc` as "AUC". */
+const METRICS: Record<string, string> = {
+  auc: "AUC",
+  f1: "F1",
+  brier: "Brier score",
+  expectedCalibrationError: "calibration error",
+};
+
+/** `balancedAccuracy` as "balanced accuracy". */
 function wordsOfName(name: string): string {
-  return /^(auc|f1)$/.test(name)
-    ? name.toUpperCase()
-    : name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  return METRICS[name] ??
+    name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
 
 /** Images by true and predicted class, shaded by their share of the true one. */

@@ -97,6 +97,7 @@ export class Picture {
       minZoomImageRatio: 0.6,
       visibilityRatio: 0.3,
       imageLoaderLimit: 6,
+      maxTilesPerFrame: 6, // by default one, and a frame is 16 ms
       tileRetryMax: 2,
       loadTilesWithAjax: true, // images cannot send a token
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { basename, dirname, join, parse, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { checkLeaks } from "../data/leaks.ts";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
@@ -18,7 +18,11 @@ import {
   type MetricWithInterval,
   predictionTable,
 } from "../eval/report.ts";
-import { type EvaluationRecord, writeEvaluation } from "../eval/records.ts";
+import {
+  evaluationName,
+  type EvaluationRecord,
+  writeEvaluation,
+} from "../eval/records.ts";
 import { environment } from "../engine/environment.ts";
 import { exists, writeFileAtomically } from "../files.ts";
 import { EVALUATIONS_FOLDER } from "../report/records.ts";
@@ -230,9 +234,7 @@ async function folderInRun(
 ): Promise<string | undefined> {
   const run = dirname(checkpoint);
   if (!await exists(join(run, LOG_FILE))) return undefined;
-  const { dir, name } = parse(resolve(data));
-  const folder = [basename(dir), name, split].filter(Boolean).join("-");
-  return join(run, EVALUATIONS_FOLDER, folder);
+  return join(run, EVALUATIONS_FOLDER, evaluationName(data, split));
 }
 
 /** Warns if scored images were used to train or select the run. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join, parse, resolve } from "node:path";
 import { writeFileAtomically, writeJson } from "../files.ts";
 import type { Size } from "../image/geometry.ts";
 import type { Calibration } from "../model/calibration.ts";
@@ -53,6 +53,12 @@ export interface EvaluationRecord {
   /** Peak memory of the process, bytes. */
   peakBytes: number;
   report: EvaluationReport;
+}
+
+/** Name of an evaluation among those of a run: of its manifest and split. */
+export function evaluationName(data: string, split: string): string {
+  const { dir, name } = parse(resolve(data));
+  return [basename(dir), name, split].filter(Boolean).join("-");
 }
 
 /** Records an evaluation in `folder`, from which a report is made. */

@@ -10,7 +10,7 @@ import { environment } from "../../engine/environment.ts";
 import type { Engine } from "../../engine/select.ts";
 import { calibrationCurve } from "../../eval/curves.ts";
 import { evaluate, type EvaluatedImage } from "../../eval/evaluate.ts";
-import { writeEvaluation } from "../../eval/records.ts";
+import { evaluationName, writeEvaluation } from "../../eval/records.ts";
 import { evaluationReport } from "../../eval/report.ts";
 import { imageCache } from "../../image/image_cache.ts";
 import type { OpenOptions } from "../../image/open.ts";
@@ -60,7 +60,8 @@ export async function scoreRun(
       annotated,
       seed,
     });
-    await writeEvaluation(join(folder, EVALUATIONS_FOLDER, SPLIT), {
+    const name = evaluationName(data, SPLIT);
+    await writeEvaluation(join(folder, EVALUATIONS_FOLDER, name), {
       checkpoint: sha256,
       data,
       split: SPLIT,
