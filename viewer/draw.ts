@@ -299,6 +299,9 @@ export class DrawPage {
     byId("objects").replaceChildren(
       ...objects.map((object, i) => this.#entry(object, i)),
     );
+    byId("objects").children[this.#chosen]?.scrollIntoView({
+      block: "nearest",
+    });
   }
 
   #entry(object: AnnotatedObject, index: number): HTMLElement {
