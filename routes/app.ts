@@ -7,6 +7,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { setTimeout } from "node:timers/promises";
 import { BusyError, NotFoundError } from "../lib/serve/errors.ts";
 import type { Server } from "../lib/serve/server.ts";
+import { annotationRoutes } from "./annotations.ts";
 import { classifyRoutes } from "./classify.ts";
 import { addDocs } from "./docs.ts";
 import { type Env, newRoutes } from "./env.ts";
@@ -43,6 +44,7 @@ export function createApp(server: Server) {
   const routes = app
     .route("/", classifyRoutes(server))
     .route("/", imageRoutes(server))
+    .route("/", annotationRoutes(server))
     .route("/", modelRoutes(server))
     .route("/", jobRoutes(server))
     .route("/", acceptRoutes(server));

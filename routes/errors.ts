@@ -18,6 +18,7 @@ import {
 import {
   BrokenBodyError,
   BusyError,
+  ChangedError,
   ConflictError,
   DeadlineError,
   ForbiddenError,
@@ -48,6 +49,7 @@ const STATUS: readonly [
   [ConflictError, 409],
   [CheckpointError, 409],
   [EncoderError, 409],
+  [ChangedError, 412],
   [TooLargeError, 413],
   [MediaTypeError, 415],
   [ImageFormatError, 415],

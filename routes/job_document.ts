@@ -68,6 +68,7 @@ function linksOf({ id, kind, state }: Pick<Job, "id" | "kind" | "state">) {
   }
   if (state === "succeeded") {
     links.result = `${self}/result`;
+    if (kind === "train") links.report = `${self}/report`;
     if (kind === "classify") {
       links.heatmap = `${self}/heatmap.png`;
       links.regions = `${self}/regions.geojson`;

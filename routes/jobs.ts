@@ -151,6 +151,12 @@ const logRoute = fileRoute("log", {
   query: {},
 });
 
+const reportRoute = fileRoute("report", {
+  content: { "text/html": { schema: { type: "string" } } },
+  summary: "Report of a training job: one page that loads nothing",
+  query: {},
+});
+
 const removeRoute = createRoute({
   method: "delete",
   path: "/v1/jobs/{id}",
@@ -176,6 +182,7 @@ export function jobRoutes(server: Server) {
     .openapi(heatmapRoute, sendHeatmap(jobs))
     .openapi(regionsRoute, sendRegions(jobs))
     .openapi(logRoute, sendLog(jobs))
+    .openapi(reportRoute, sendReport(jobs))
     .openapi(removeRoute, removeJob(jobs));
 }
 
@@ -285,6 +292,19 @@ function sendLog(jobs: Jobs): Handler<typeof logRoute> {
     const job = await jobs.get(c.req.valid("param").id, c.get("caller"));
     return c.body(await jobs.openLog(job), 200, {
       "content-type": "application/x-ndjson",
+    });
+  };
+}
+
+function sendReport(jobs: Jobs): Handler<typeof reportRoute> {
+  return async (c) => {
+    const job = await succeeded(
+      jobs,
+      c.req.valid("param").id,
+      c.get("caller"),
+    );
+    return c.body(await jobs.openReport(job), 200, {
+      "content-type": "text/html; charset=utf-8",
     });
   };
 }

@@ -140,6 +140,8 @@ function hostOf(origin: string): string | undefined {
 const OPENSEADRAGON_STYLE =
   "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='";
 
+const REPORT = /^\/v1\/jobs\/[^/]+\/report$/;
+
 /** Headers that limit a browser to displaying an answer. */
 export function secured(): MiddlewareHandler<Env> {
   const strictTransportSecurity = false; // set by the proxy that ends TLS
@@ -171,9 +173,21 @@ export function secured(): MiddlewareHandler<Env> {
       baseUri: ["'none'"],
     },
   });
+  // One page with its style and pictures in it.
+  const ofReport = secureHeaders({
+    strictTransportSecurity,
+    contentSecurityPolicy: {
+      defaultSrc: ["'none'"],
+      styleSrc: ["'unsafe-inline'"],
+      imgSrc: ["data:"],
+      frameAncestors: ["'none'"],
+      sandbox: [],
+    },
+  });
   return function secure(c, next) {
     const { path } = c.req;
     if (path === "/") return ofViewer(c, next);
+    if (REPORT.test(path)) return ofReport(c, next);
     const headers = path.startsWith("/docs") ? ofDocs : strict;
     return headers(c, next);
   };

@@ -27,6 +27,7 @@ const DESCRIPTIONS = {
   404: "Not found",
   408: "The body was sent too slowly",
   409: "The current state does not allow it",
+  412: "It is no longer as If-Match says",
   413: "The body exceeds its limit",
   415: "The type of the body or the image is not supported",
   422: "The image cannot be read",

@@ -1,14 +1,14 @@
 /**
  * `/`: the viewer, a page that shows images, what a model says of them, and jobs.
  *
- * Its modules are those of the folder `viewer`, without their types; OpenSeadragon
- * is the file of its package. Nothing is fetched from other sites.
+ * Its script is made of the modules in the folder `viewer` by `deno task viewer`;
+ * OpenSeadragon is the file of its package, without the parts that are not used.
+ * Nothing is fetched from other sites.
  *
  * @module
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createHash } from "node:crypto";
-import { stripTypeScriptTypes } from "node:module";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { NotFoundError } from "../lib/serve/errors.ts";
@@ -16,7 +16,7 @@ import type { Server } from "../lib/serve/server.ts";
 import type { Env } from "./env.ts";
 
 /** A file of the page. */
-interface Asset {
+export interface Asset {
   type: string;
   bytes: Uint8Array<ArrayBuffer>;
   compressed: Uint8Array<ArrayBuffer>;
@@ -24,14 +24,22 @@ interface Asset {
 }
 
 const FOLDER = new URL("../viewer/", import.meta.url);
-// Modules that the page shares with the server.
-const SHARED = [new URL("../lib/eval/heatmap/viridis.ts", import.meta.url)];
 const JAVASCRIPT = "text/javascript; charset=utf-8";
-const TYPES: Record<string, string> = {
-  html: "text/html; charset=utf-8",
-  css: "text/css; charset=utf-8",
-  svg: "image/svg+xml",
+/** The files of the folder that are sent, by name. */
+const FILES = {
+  "index.html": { file: "index.html", type: "text/html; charset=utf-8" },
+  "style.css": { file: "style.css", type: "text/css; charset=utf-8" },
+  "icon.svg": { file: "icon.svg", type: "image/svg+xml" },
+  "main.js": { file: "main.min.js", type: JAVASCRIPT },
 };
+
+// Parts of OpenSeadragon that the page has no use for: a sixth of it.
+const UNUSED = [
+  "WebGLDrawer",
+  "ReferenceStrip",
+  ...["IIIF", "IIP", "Iris", "Osm", "Tms", "Zoomify", "Legacy"]
+    .map((name) => `${name}TileSource`),
+];
 
 const compress = promisify(gzip);
 
@@ -40,13 +48,8 @@ export function addViewer(
   app: OpenAPIHono<Env>,
   { tiles }: Pick<Server, "tiles">,
 ): void {
-  let assets: Promise<Map<string, Asset>> | undefined;
-  const find = async (name: string) => {
-    assets ??= readAssets(); // with the first request
-    return (await assets).get(name);
-  };
   const answer = async (name: string, request: Request) => {
-    const asset = await find(name);
+    const asset = (await viewerAssets()).get(name);
     if (!asset) throw new NotFoundError(`The page has no file ${name}`);
     const { type, bytes, compressed, etag } = asset;
     const headers: Record<string, string> = {
@@ -74,29 +77,37 @@ export function addViewer(
   app.get("/viewer/:name", (c) => answer(c.req.param("name"), c.req.raw));
 }
 
-/** All files by name. */
+let assets: Promise<Map<string, Asset>> | undefined;
+
+/** All files by name, read once: the first page that is opened would wait. */
+export function viewerAssets(): Promise<ReadonlyMap<string, Asset>> {
+  return assets ??= readAssets();
+}
+
 async function readAssets(): Promise<Map<string, Asset>> {
   const { default: openSeadragon } = await import(
     "openseadragon/build/openseadragon/openseadragon.min.js",
     { with: { type: "text" } }
   );
   const assets = new Map([
-    ["openseadragon.js", await asset(JAVASCRIPT, openSeadragon)],
+    [
+      "openseadragon.js",
+      await asset(JAVASCRIPT, withoutUnused(openSeadragon)),
+    ],
   ]);
-  const files = await Array.fromAsync(
-    Deno.readDir(FOLDER),
-    ({ name }) => new URL(name, FOLDER),
-  );
-  for (const file of [...files, ...SHARED]) {
-    const [, name, kind] = /([^/]+)\.(\w+)$/.exec(file.pathname)!;
-    if (kind !== "ts" && !TYPES[kind!]) continue;
-    const text = withoutIndents(await Deno.readTextFile(file));
-    const [served, made] = kind === "ts"
-      ? [`${name}.js`, await asset(JAVASCRIPT, scriptOf(text))]
-      : [`${name}.${kind}`, await asset(TYPES[kind!]!, text)];
-    assets.set(served, made);
+  for (const [name, { file, type }] of Object.entries(FILES)) {
+    const text = await Deno.readTextFile(new URL(file, FOLDER));
+    const isScript = type === JAVASCRIPT; // without indents already
+    assets.set(name, await asset(type, isScript ? text : withoutIndents(text)));
   }
   return assets;
+}
+
+/** OpenSeadragon, each part of which is a function that is called at once. */
+function withoutUnused(script: string): string {
+  return script.split(/(?<=\}\(OpenSeadragon\);)/)
+    .filter((part) => !UNUSED.some((name) => part.includes(`.${name}=`)))
+    .join("");
 }
 
 async function asset(type: string, text: string): Promise<Asset> {
@@ -108,14 +119,6 @@ async function asset(type: string, text: string): Promise<Asset> {
     compressed: new Uint8Array(await compress(bytes)),
     etag: `"${hash.slice(0, 22)}"`,
   };
-}
-
-/** A module as browsers run it, its imports beside it, without comments. */
-function scriptOf(typescript: string): string {
-  const script = stripTypeScriptTypes(typescript, { mode: "transform" })
-    .replaceAll(/^\s*(\/\*\*[\s\S]*?\*\/|\/\/.*$)\s*/gm, "")
-    .replaceAll(/(?<=from ")[^"]*?([^/"]+)\.ts(?=")/g, "./$1.js");
-  return withoutIndents(script);
 }
 
 /** A tenth of a file; no text in it spans lines. */

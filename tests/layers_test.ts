@@ -85,6 +85,7 @@ const LAYERS: Record<string, string[]> = {
     "lib/eval",
     "lib/image",
     "lib/model",
+    "lib/report", // of the runs that jobs train
     "lib/train", // jobs train, in a Worker of the server's own
     "lib/workers",
     ...BASE,

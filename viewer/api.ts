@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { element } from "./dom.ts";
 import type { Failure } from "../lib/serve/documents.ts";
 
 const KEY = "zoomin-token"; // in the storage of this tab alone
@@ -65,21 +66,30 @@ export class Api {
     return await response.json();
   }
 
-  /** Posts JSON. */
+  /** Posts JSON, or puts it. */
   async post(
     path: string,
     body: unknown,
-    { headers, signal }: {
+    { method = "POST", headers, signal }: {
+      method?: "POST" | "PUT";
       headers?: Record<string, string>;
       signal?: AbortSignal;
     } = {},
   ): Promise<Response> {
     return await this.send(path, {
-      method: "POST",
+      method,
       headers: { "content-type": "application/json", ...headers },
       body: JSON.stringify(body),
       signal: signal ?? null,
     });
+  }
+
+  /** Saves an answer as a file: a link cannot send the token. */
+  async download(path: string, name: string): Promise<void> {
+    const response = await this.send(path);
+    const href = URL.createObjectURL(await response.blob());
+    element("a", { href, download: name }).click();
+    URL.revokeObjectURL(href);
   }
 
   /** A picture as the address of a blob; revoke it when done. */

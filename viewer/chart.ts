@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { element, svg } from "./dom.ts";
+import { element, say, svg } from "./dom.ts";
+import type { Scores } from "./types.ts";
 
 /** A line: values by epoch; null leaves a gap. */
 export interface Line {
@@ -12,8 +13,9 @@ export interface Line {
 }
 
 const WIDTH = 360, HEIGHT = 120, LEFT = 40, BOTTOM = 16, TOP = 8, RIGHT = 8;
+const INNER_WIDTH = WIDTH - LEFT - RIGHT, INNER_HEIGHT = HEIGHT - TOP - BOTTOM;
 
-/** A chart of lines over the epochs, from 1 on. */
+/** A chart of lines over the epochs, from 1 on; the pointer reads them. */
 export function lineChart(title: string, lines: readonly Line[]): HTMLElement {
   const numbers = lines.flatMap(({ values }) => values)
     .filter((value) => value !== null);
@@ -21,54 +23,113 @@ export function lineChart(title: string, lines: readonly Line[]): HTMLElement {
   const low = Math.min(...numbers), high = Math.max(...numbers);
   const range = high - low || 1;
   const x = (i: number) =>
-    LEFT + (WIDTH - LEFT - RIGHT) * (epochs > 1 ? i / (epochs - 1) : 0.5);
-  const y = (value: number) =>
-    TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / range);
+    LEFT + INNER_WIDTH * (epochs > 1 ? i / (epochs - 1) : 0.5);
+  const y = (value: number) => TOP + INNER_HEIGHT * (1 - (value - low) / range);
   const paths = lines.map(({ values }, i) =>
     svg("path", { class: `line line-${i}`, d: pathOf(values, x, y) })
   );
-  const last = lines.map(({ name, values }) => {
-    const value = values.findLast((value) => value !== null);
-    return `${name} ${value === undefined ? "?" : text(value)}`;
+  const words = ({ name, values }: Line, at?: number) => {
+    const value = at === undefined
+      ? values.findLast((value) => value !== null)
+      : values[at];
+    return `${name} ${
+      value === undefined || value === null ? "?" : text(value)
+    }`;
+  };
+  const keys = lines.map((line, i) =>
+    element("span", { class: `key key-${i}` }, words(line))
+  );
+  const where = element("span", { class: "muted" });
+  const guide = svg("path", { class: "axis" });
+  const picture = frame(
+    `${title} over ${epochs} epochs: ${
+      lines.map((line) => words(line)).join(", ")
+    }`,
+    { low: text(low), high: text(high), first: "1", last: `epoch ${epochs}` },
+    [guide, ...paths],
+  );
+  const read = (at?: number) => {
+    say(where, at === undefined ? "" : `epoch ${at + 1}`);
+    lines.forEach((line, i) => say(keys[i]!, words(line, at)));
+    const d = at === undefined ? "" : `M${x(at)} ${TOP}v${INNER_HEIGHT}`;
+    guide.setAttribute("d", d);
+  };
+  picture.addEventListener("pointermove", ({ clientX }) => {
+    const { left, width } = picture.getBoundingClientRect();
+    const along = ((clientX - left) / width * WIDTH - LEFT) / INNER_WIDTH;
+    const at = Math.round(along * (epochs - 1));
+    read(Math.min(Math.max(at, 0), epochs - 1));
   });
-  const label = (value: string, at: Record<string, string | number>) =>
-    svg("text", at, value);
+  picture.addEventListener("pointerleave", () => read());
   return element(
     "figure",
     { class: "chart" },
-    element(
-      "figcaption",
-      {},
-      title,
-      ...last.map((words, i) =>
-        element("span", { class: `key key-${i}` }, words)
-      ),
+    element("figcaption", {}, title, ...keys, where),
+    picture,
+  );
+}
+
+/** Share of a class by its probability; on the diagonal they are the same. */
+export function calibrationChart(
+  { classes, calibration }: Scores,
+): HTMLElement {
+  const shown = classes.length === 2 ? [1] : [...classes.keys()];
+  const x = (value: number) => LEFT + INNER_WIDTH * value;
+  const y = (value: number) => TOP + INNER_HEIGHT * (1 - value);
+  const points = shown.flatMap((c) =>
+    calibration[c]!.map(([probability = 0, share = 0]) =>
+      svg(
+        "circle",
+        { class: "point", cx: x(probability), cy: y(share), r: 4 },
+        svg(
+          "title",
+          {},
+          `${classes[c]}: probability ${text(probability)}, share ${
+            text(share)
+          }`,
+        ),
+      )
+    )
+  );
+  const of = shown.length === 1 ? classes[1]! : "each class";
+  return element(
+    "figure",
+    { class: "chart" },
+    element("figcaption", {}, `Calibration: share of ${of} by its probability`),
+    frame(
+      `Calibration of ${of}, ${points.length} points`,
+      { low: "0", high: "1", first: "0", last: "probability 1" },
+      [
+        svg("path", {
+          class: "axis",
+          d: `M${x(0)} ${y(0)}L${x(1)} ${y(1)}`,
+        }),
+        ...points,
+      ],
     ),
-    svg(
-      "svg",
-      {
-        viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
-        role: "img",
-        "aria-label": `${title} over ${epochs} epochs: ${last.join(", ")}`,
-      },
-      svg("path", {
-        class: "axis",
-        d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}`,
-      }),
-      label(text(high), { x: LEFT - 4, y: TOP + 4, "text-anchor": "end" }),
-      label(text(low), {
-        x: LEFT - 4,
-        y: HEIGHT - BOTTOM,
-        "text-anchor": "end",
-      }),
-      label("1", { x: LEFT, y: HEIGHT - 3 }),
-      label(`epoch ${epochs}`, {
-        x: WIDTH - RIGHT,
-        y: HEIGHT - 3,
-        "text-anchor": "end",
-      }),
-      ...paths,
-    ),
+  );
+}
+
+/** The axes of a chart, and what is drawn in them. */
+function frame(
+  name: string,
+  { low, high, first, last }: Record<"low" | "high" | "first" | "last", string>,
+  inside: readonly SVGElement[],
+): SVGElement {
+  const end = { "text-anchor": "end" };
+  const bottom = HEIGHT - BOTTOM;
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": name },
+    svg("path", {
+      class: "axis",
+      d: `M${LEFT} ${TOP}V${bottom}H${WIDTH - RIGHT}`,
+    }),
+    svg("text", { x: LEFT - 4, y: TOP + 4, ...end }, high),
+    svg("text", { x: LEFT - 4, y: bottom, ...end }, low),
+    svg("text", { x: LEFT, y: HEIGHT - 3 }, first),
+    svg("text", { x: WIDTH - RIGHT, y: HEIGHT - 3, ...end }, last),
+    ...inside,
   );
 }
 

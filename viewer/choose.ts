@@ -5,21 +5,29 @@
  * @module
  */
 import { type Api, wordsOf } from "./api.ts";
-import { button, byId, bytesText, element, say } from "./dom.ts";
+import { byId, bytesText, say } from "./dom.ts";
+import { Folders } from "./folders.ts";
 import type { Address } from "./state.ts";
-import type { Listing } from "./types.ts";
 
 /** Lets the reader choose an image, which becomes that of the address. */
 export class Chooser {
   readonly #api: Api;
   readonly #address: Address;
   readonly #error = byId("image-error");
-  #folder = "";
-  #asked = 0;
+  readonly #folders: Folders;
 
   constructor(api: Api, address: Address) {
     this.#api = api;
     this.#address = address;
+    this.#folders = new Folders(api, {
+      path: byId("data-path"),
+      entries: byId("data-entries"),
+      isCurrent: ({ path }) => path === address.now.path,
+      onChoose: ({ path, kind }) =>
+        kind === "table"
+          ? address.go({ view: "draw", table: path, image: "" })
+          : this.#choose({ path }),
+    });
     const file = byId<HTMLInputElement>("file");
     file.addEventListener("change", () => {
       if (file.files?.[0]) this.#send(file.files[0]);
@@ -33,60 +41,8 @@ export class Chooser {
   }
 
   /** Lists a folder of data; the one shown if omitted. */
-  async list(folder = this.#folder): Promise<void> {
-    this.#folder = folder;
-    const asked = ++this.#asked;
-    const entries = byId("data-entries"), path = byId("data-path");
-    try {
-      const query = new URLSearchParams({ folder });
-      const listing = await this.#api.get<Listing>(`v1/data?${query}`);
-      if (asked !== this.#asked) return;
-      path.replaceChildren(...this.#crumbs(folder));
-      entries.replaceChildren(...this.#rows(listing));
-    } catch (error) {
-      if (asked === this.#asked) say(path, wordsOf(error));
-    }
-  }
-
-  #crumbs(folder: string): Node[] {
-    if (folder === "") return [];
-    const parts = folder.split("/");
-    return ["All", ...parts].flatMap((name, i) => [
-      button(name, () => this.list(parts.slice(0, i).join("/")), {
-        class: "link",
-      }),
-      document.createTextNode(i < parts.length ? " / " : ""),
-    ]);
-  }
-
-  #rows({ entries, isCut }: Listing): Node[] {
-    if (entries.length === 0) {
-      return [
-        element(
-          "li",
-          { class: "muted" },
-          this.#folder === ""
-            ? "No images: start the server with --data-root FOLDER"
-            : "No images in this folder",
-        ),
-      ];
-    }
-    const { path: shown } = this.#address.now;
-    const rows = entries.map(({ name, path, kind, bytes }) =>
-      element(
-        "li",
-        {},
-        button(
-          kind === "folder" ? `${name}/` : name,
-          () => kind === "folder" ? this.list(path) : this.#choose({ path }),
-          { "aria-current": path === shown ? "true" : undefined },
-        ),
-        element("span", {}, kind === "folder" ? "" : bytesText(bytes)),
-      )
-    );
-    return isCut
-      ? [...rows, element("li", { class: "muted" }, "and more: give a path")]
-      : rows;
+  async list(folder?: string): Promise<void> {
+    await this.#folders.list(folder);
   }
 
   #choose(name: { path?: string; uri?: string; upload?: string }): void {

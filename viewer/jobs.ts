@@ -4,11 +4,11 @@
  * @module
  */
 import { type Api, wordsOf } from "./api.ts";
-import { type Line, lineChart } from "./chart.ts";
+import { calibrationChart, type Line, lineChart } from "./chart.ts";
 import { pause } from "./classify.ts";
 import { button, byId, element, say, share } from "./dom.ts";
 import type { Address } from "./state.ts";
-import type { Job, Model } from "./types.ts";
+import type { Job, Model, Scores } from "./types.ts";
 
 const LOOK_EVERY_MS = 1500;
 const LISTED = 100;
@@ -18,8 +18,12 @@ const WORDS: Record<Job["kind"], string> = {
   batch: "Table",
 };
 
-/** A line of a run's log. */
-type Epoch = { type: string; epoch: number } & Record<string, number | null>;
+/** A line of a run's log: of an epoch, or how the run was started. */
+type Epoch = { type: "epoch"; epoch: number } & Record<string, number | null>;
+type LogLine = Epoch | {
+  type: "run";
+  boxes?: { objects: number; images: number; ignored: number };
+};
 
 /** Shows the jobs while they are in view. */
 export class JobsPage {
@@ -28,7 +32,8 @@ export class JobsPage {
   readonly #onDone: () => void;
   readonly #error = byId("jobs-error");
   #looking: AbortController | undefined;
-  #shown = "";
+  #shown = ""; // the list
+  #detailed = ""; // the job beside it, if it has ended
 
   /** @param onDone called when a run has become a model. */
   constructor(api: Api, address: Address, onDone: () => void) {
@@ -41,7 +46,7 @@ export class JobsPage {
   async show(): Promise<void> {
     this.#looking?.abort();
     const { signal } = this.#looking = new AbortController();
-    this.#shown = "";
+    this.#shown = this.#detailed = "";
     try {
       for (;;) {
         if (!document.hidden) await this.#look(signal);
@@ -115,6 +120,8 @@ export class JobsPage {
   }
 
   async #detail(job: Job, signal: AbortSignal): Promise<void> {
+    const text = JSON.stringify(job);
+    if (text === this.#detailed) return;
     const parts: Node[] = [
       element("h2", {}, `${WORDS[job.kind]}: ${job.model}`),
       element(
@@ -130,7 +137,10 @@ export class JobsPage {
     if (job.kind === "train") {
       parts.push(...await this.#curves(job, signal));
       if (job.state === "succeeded") {
-        parts.push(...await this.#model(job, signal));
+        parts.push(
+          ...await this.#scores(job, signal),
+          ...await this.#model(job, signal),
+        );
       }
     }
     if (job.kind === "batch" && job.state === "succeeded") {
@@ -140,6 +150,7 @@ export class JobsPage {
     const focused = document.activeElement?.id;
     byId("job").replaceChildren(...parts);
     if (focused) document.getElementById(focused)?.focus();
+    this.#detailed = job.finishedAt === null ? "" : text;
   }
 
   #actions({ links, id, kind, state, model }: Job): HTMLElement {
@@ -160,6 +171,10 @@ export class JobsPage {
         this.#onDone();
         this.#address.go({ view: "look", model });
       }, { id: `use-${id}` }));
+      actions.append(button("Save the report", () => {
+        this.#api.download(links.report!.slice(1), `${model}.html`)
+          .catch((error) => say(this.#error, wordsOf(error)));
+      }, { id: "report" }));
     }
     return actions;
   }
@@ -170,10 +185,13 @@ export class JobsPage {
   ): Promise<Node[]> {
     if (!progress) return []; // it has no log yet
     const response = await this.#api.send(links.log!.slice(1), { signal });
-    const epochs = (await response.text()).split("\n").filter(Boolean)
-      .map((line): Epoch => JSON.parse(line))
-      .filter(({ type }) => type === "epoch");
-    if (epochs.length === 0) return [];
+    const log = (await response.text()).split("\n").filter(Boolean)
+      .map((line): LogLine => JSON.parse(line));
+    const epochs = log.filter((line) => line.type === "epoch");
+    const about = log.flatMap((line) =>
+      line.type === "run" && line.boxes ? [boxesText(line.boxes)] : []
+    ).slice(0, 1);
+    if (epochs.length === 0) return about;
     const lines = (names: Record<string, string>): Line[] =>
       Object.entries(names)
         .map(([key, name]) => ({
@@ -181,10 +199,41 @@ export class JobsPage {
           values: epochs.map((epoch) => epoch[key] ?? null),
         }))
         .filter(({ values }) => values.some((value) => value !== null));
-    return Object.entries(CURVES)
-      .map(([title, names]) => ({ title, drawn: lines(names) }))
-      .filter(({ drawn }) => drawn.length > 0)
-      .map(({ title, drawn }) => lineChart(title, drawn));
+    return [
+      ...about,
+      ...Object.entries(CURVES)
+        .map(([title, names]) => ({ title, drawn: lines(names) }))
+        .filter(({ drawn }) => drawn.length > 0)
+        .map(({ title, drawn }) => lineChart(title, drawn)),
+    ];
+  }
+
+  async #scores({ links }: Job, signal: AbortSignal): Promise<Node[]> {
+    const { scores } = await this.#api.get<{ scores?: Scores }>(
+      links.result!.slice(1),
+      signal,
+    );
+    if (!scores) return []; // it had no validation images
+    const { images, classes, metrics } = scores;
+    return [
+      confusionTable(scores),
+      calibrationChart(scores),
+      table(
+        `Scores of ${images} validation images, by which the epoch was chosen${
+          classes.length === 2 ? `; AUC and F1 of ${classes[1]}` : ""
+        }`,
+        Object.fromEntries(
+          Object.entries(metrics).map(([name, { value, interval }]) => [
+            wordsOfName(name),
+            value === null
+              ? null
+              : share(value) + (interval
+                ? ` (${share(interval.low)} to ${share(interval.high)})`
+                : ""),
+          ]),
+        ),
+      ),
+    ];
   }
 
   async #model({ model: name }: Job, signal: AbortSignal): Promise<Node[]> {
@@ -215,6 +264,78 @@ export class JobsPage {
     }
     return table("Images by label", counts);
   }
+}
+
+function boxesText(
+  { objects, images, ignored }: {
+    objects: number;
+    images: number;
+    ignored: number;
+  },
+): HTMLElement {
+  return element(
+    "p",
+    { class: "muted" },
+    `Trained on labels and ${objects} objects in ${images} images${
+      ignored > 0
+        ? `; those in ${ignored} images for validation or test are not used`
+        : ""
+    }`,
+  );
+}
+
+const METRICS: Record<string, string> = {
+  auc: "AUC",
+  f1: "F1",
+  brier: "Brier score",
+  expectedCalibrationError: "calibration error",
+};
+
+/** `balancedAccuracy` as "balanced accuracy". */
+function wordsOfName(name: string): string {
+  return METRICS[name] ??
+    name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+/** Images by true and predicted class, shaded by their share of the true one. */
+function confusionTable({ confusion, classes }: Scores): HTMLTableElement {
+  const cell = (count: number, row: readonly number[], isRight: boolean) => {
+    const made = element(
+      "td",
+      { class: isRight ? "right" : "wrong" },
+      `${count}`,
+    );
+    const all = row.reduce((sum, n) => sum + n, 0);
+    made.style.setProperty("--share", String(count / Math.max(1, all)));
+    return made;
+  };
+  return element(
+    "table",
+    { class: "confusion" },
+    element("caption", {}, "Confusion: true class by row, predicted by column"),
+    element(
+      "thead",
+      {},
+      element(
+        "tr",
+        {},
+        element("td"),
+        ...classes.map((name) => element("th", { scope: "col" }, name)),
+      ),
+    ),
+    element(
+      "tbody",
+      {},
+      ...confusion.map((row, i) =>
+        element(
+          "tr",
+          {},
+          element("th", { scope: "row" }, classes[i]!),
+          ...row.map((count, j) => cell(count, row, i === j)),
+        )
+      ),
+    ),
+  );
 }
 
 /** Figures of the log by chart: their names, as the legend says them. */

@@ -15,6 +15,7 @@ import {
   type HeatMap,
   heatMapOf,
 } from "./heat.ts";
+import { DrawPage } from "./draw.ts";
 import { JobsPage } from "./jobs.ts";
 import { Picture } from "./picture.ts";
 import { Result } from "./result.ts";
@@ -25,13 +26,25 @@ import {
   OVERLAYS,
   type State,
 } from "./state.ts";
-import type { Classification, Model, SeenImage, SubTile } from "./types.ts";
+import type {
+  Classification,
+  Model,
+  Region,
+  SeenImage,
+  SubTile,
+} from "./types.ts";
+
+const VIEWS = ["look", "draw", "jobs"] as const;
 
 const address = new Address();
 const api = new Api(() => byId("token").hidden = false);
 const chooser = new Chooser(api, address);
 const jobs = new JobsPage(api, address, loadModels);
-const result = new Result(api, choose);
+const drawing = new DrawPage(api, address);
+const result = new Result(api, {
+  onChoose: choose,
+  onObject: (object) => picture.flyTo(object),
+});
 const picture = new Picture(byId("viewer"), {
   onView: (view) => address.set(view),
   onPick: choose,
@@ -45,6 +58,7 @@ let maps: Partial<Record<Overlay, HeatMap>> = {};
 let heat: ColouredMap | undefined;
 let subTiles: SubTile[] = []; // the heaviest first
 let chosen = -1;
+let object: Region | undefined; // the one that decided
 let running = new AbortController();
 let loadingModels: Promise<void> | undefined;
 
@@ -144,6 +158,7 @@ function forget(): void {
   maps = {};
   heat = undefined;
   subTiles = [];
+  object = undefined;
   chosen = -1;
   result.clear();
   say(byId("result-error"), "");
@@ -176,6 +191,7 @@ async function run(): Promise<void> {
 
 async function showRegions(first: Classification): Promise<void> {
   subTiles = first.subTiles.toSorted((a, b) => b.weight - a.weight);
+  object = first.object;
   result.list(subTiles, imageQuery());
   for (const [name, map] of Object.entries(first.maps ?? {})) {
     maps[name as Overlay] = await heatMapOf(map);
@@ -207,7 +223,14 @@ function colour(): void {
 
 function draw(): void {
   const { opacity, boxes } = address.now;
-  picture.show({ heat, opacity, boxes: boxes ? subTiles : [], chosen });
+  picture.show({
+    heat,
+    opacity,
+    boxes: boxes ? subTiles : [],
+    chosen,
+    objects: boxes && object ? [object] : [],
+    chosenObject: -1,
+  });
 }
 
 /** Chooses a sub-tile: flies to it, and shows it beside. */
@@ -221,20 +244,23 @@ function choose(index: number): void {
 }
 
 function showView({ view }: State): void {
-  const isLook = view === "look";
-  byId("look").hidden = !isLook;
-  byId("jobs").hidden = isLook;
-  const current = byId(isLook ? "show-look" : "show-jobs");
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link === current) link.setAttribute("aria-current", "page");
+  for (const name of VIEWS) {
+    byId(name).hidden = name !== view;
+    const link = byId(`show-${name}`);
+    if (name === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (isLook) jobs.leave();
-  else jobs.show();
+  if (view === "jobs") jobs.show();
+  else jobs.leave();
+  if (view === "draw") drawing.show();
 }
 
 address.onChange((now, before) => {
   if (now.view !== before.view) showView(now);
+  else if (
+    now.view === "draw" &&
+    (now.table !== before.table || now.image !== before.image)
+  ) drawing.show();
   const isOther =
     JSON.stringify(imageOf(now)) !== JSON.stringify(imageOf(before));
   const question = (state: State) =>
@@ -286,13 +312,14 @@ byId("boxes").addEventListener(
   () => address.set({ boxes: byId<HTMLInputElement>("boxes").checked }),
 );
 byId("home").addEventListener("click", () => picture.home());
-byId("show-look").addEventListener("click", (event) => {
-  event.preventDefault();
-  address.go({ view: "look" });
-});
-byId("show-jobs").addEventListener("click", (event) => {
-  event.preventDefault();
-  address.go({ view: "jobs" });
+for (const view of VIEWS) {
+  byId(`show-${view}`).addEventListener("click", (event) => {
+    event.preventDefault();
+    address.go({ view });
+  });
+}
+addEventListener("beforeunload", (event) => {
+  if (drawing.isChanged) event.preventDefault(); // the browser asks
 });
 
 byId("token").addEventListener("submit", (event) => {
@@ -303,14 +330,16 @@ byId("token").addEventListener("submit", (event) => {
   start();
 });
 
-addEventListener("keydown", ({ key, target, ctrlKey, metaKey, altKey }) => {
+addEventListener("keydown", (event) => {
+  const { key, target, ctrlKey, metaKey, altKey } = event;
   const isTyping = target instanceof HTMLElement &&
     target.matches(
-      "input:not([type=radio], [type=checkbox], [type=range]), select",
+      "input:not([type=radio], [type=checkbox], [type=range]), select, textarea",
     );
-  if (isTyping || ctrlKey || metaKey || altKey) return;
   const { overlay, boxes, view } = address.now;
-  if (view !== "look") return;
+  if (isTyping || altKey) return;
+  if (view === "draw") drawing.key(event);
+  if (ctrlKey || metaKey || view !== "look") return;
   const count = subTiles.length;
   if (key === "n") choose((chosen + 1) % count);
   if (key === "p") choose((chosen + count - (chosen < 0 ? 0 : 1)) % count);

@@ -5,12 +5,17 @@
  */
 import type Library from "openseadragon";
 import type { ColouredMap } from "./heat.ts";
-import type { SeenImage, SubTile } from "./types.ts";
+import type { AnnotatedObject, Region, SeenImage, SubTile } from "./types.ts";
 
 // Its file is a script of its own, which runs before the modules.
 const { OpenSeadragon } = globalThis as unknown as {
   OpenSeadragon: typeof Library;
 };
+
+interface Point {
+  x: number;
+  y: number;
+}
 
 /** A part of the image in view: its centre, level-0 px, and screen px a px. */
 export interface View {
@@ -27,7 +32,14 @@ export interface Drawing {
   boxes: readonly SubTile[];
   /** Index of the one that is chosen; -1 if none. */
   chosen: number;
+  /** Objects, which are outlined. */
+  objects: readonly AnnotatedObject[];
+  /** Index of the object that is chosen; -1 if none. */
+  chosenObject: number;
 }
+
+/** What a drag in the picture does, or a click in the case of a point. */
+export type Tool = "move" | "box" | "point";
 
 /** Who is told of what happens in the picture. */
 export interface PictureListeners {
@@ -36,13 +48,25 @@ export interface PictureListeners {
   onPick(index: number): void;
   /** A part of the image could not be shown. */
   onProblem(message: string): void;
+  /** A box was drawn, or a point, level-0 px. */
+  onDraw?(region: Region): void;
 }
 
-const NOTHING: Drawing = { heat: undefined, opacity: 0, boxes: [], chosen: -1 };
+const NOTHING: Drawing = {
+  heat: undefined,
+  opacity: 0,
+  boxes: [],
+  chosen: -1,
+  objects: [],
+  chosenObject: -1,
+};
 const MIN_BOX = 9; // screen px: a sub-tile of a slide is less than one
 const SMALL = 2048; // px: an image that is seen whole needs no small twin
 const CONTEXT = 5; // a chosen sub-tile takes a fifth of the picture
+const POINT_SIDE = 16; // px that are shown of a point
 const LINE = "#fde725", HALO = "#000000b0", CHOSEN = "#ff5ca8";
+const OBJECT = "#35d6ed";
+const MIN_DRAG = 4; // screen px: less is a click
 
 /** The picture. */
 export class Picture {
@@ -52,6 +76,8 @@ export class Picture {
   #image: SeenImage | undefined;
   #drawing = NOTHING;
   #goal: View | undefined;
+  #tool: Tool = "move";
+  #dragged: { from: Point; to: Point } | undefined; // screen px
 
   constructor(host: HTMLElement, listeners: PictureListeners) {
     this.#listeners = listeners;
@@ -71,6 +97,7 @@ export class Picture {
       minZoomImageRatio: 0.6,
       visibilityRatio: 0.3,
       imageLoaderLimit: 6,
+      maxTilesPerFrame: 6, // by default one, and a frame is 16 ms
       tileRetryMax: 2,
       loadTilesWithAjax: true, // images cannot send a token
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
@@ -138,8 +165,8 @@ export class Picture {
   }
 
   /** Flies to a region, level-0 px, with what is around it. */
-  flyTo({ x, y, width, height }: SubTile): void {
-    const side = CONTEXT * Math.max(width, height);
+  flyTo({ x, y, width, height }: Region): void {
+    const side = CONTEXT * Math.max(width, height, POINT_SIDE);
     this.#fit({
       x: x + width / 2,
       y: y + height / 2,
@@ -149,6 +176,19 @@ export class Picture {
       ) /
         side,
     });
+  }
+
+  /** Chooses what a drag does from now on. */
+  use(tool: Tool): void {
+    this.#tool = tool;
+    this.#viewer.element.classList.toggle("draws", tool !== "move");
+  }
+
+  /** The middle of the part in view and its height, level-0 px. */
+  get middle(): { x: number; y: number; height: number } | undefined {
+    const view = this.#view();
+    return view &&
+      { ...view, height: this.#viewer.container.clientHeight / view.zoom };
   }
 
   /** Shows the whole image. */
@@ -172,6 +212,7 @@ export class Picture {
       const index = quick ? this.#boxAt(position) : -1;
       if (index >= 0) this.#listeners.onPick(index);
     });
+    this.#listenToDraws();
     viewer.addHandler("canvas-key", (event) => {
       // Turning and mirroring would part the picture from what lies over it.
       const { key } = event.originalEvent as KeyboardEvent;
@@ -181,6 +222,48 @@ export class Picture {
       this.#listeners.onProblem(message ?? "");
     viewer.addHandler("open-failed", problem);
     viewer.addHandler("tile-load-failed", problem);
+  }
+
+  #listenToDraws(): void {
+    const viewer = this.#viewer;
+    viewer.addHandler("canvas-press", ({ position: { x, y } }) => {
+      this.#dragged = { from: { x, y }, to: { x, y } };
+    });
+    viewer.addHandler("canvas-drag", (event) => {
+      if (this.#tool !== "box" || !this.#dragged) return;
+      event.preventDefaultAction = true; // it would pan
+      const { x, y } = event.position;
+      this.#dragged.to = { x, y };
+      this.#draw();
+    });
+    viewer.addHandler("canvas-drag-end", (event) => {
+      if (this.#tool === "box") event.preventDefaultAction = true;
+    });
+    viewer.addHandler("canvas-release", ({ position: { x, y } }) => {
+      const dragged = this.#dragged;
+      this.#dragged = undefined;
+      if (dragged && this.#tool !== "move") {
+        this.#finish({ ...dragged, to: { x, y } });
+      }
+      this.#draw();
+    });
+    viewer.addHandler("canvas-double-click", (event) => {
+      if (this.#tool !== "move") event.preventDefaultAction = true;
+    });
+  }
+
+  /** Tells of a box or a point that was drawn. */
+  #finish(dragged: { from: Point; to: Point }): void {
+    const placing = this.#placing();
+    const { x, y, width, height } = between(dragged);
+    const isClick = Math.max(width, height) < MIN_DRAG;
+    if (!placing || isClick !== (this.#tool === "point")) return;
+    const { left, top, zoom } = placing;
+    const corner = { x: (x - left) / zoom, y: (y - top) / zoom };
+    const size = isClick
+      ? { width: 0, height: 0 }
+      : { width: width / zoom, height: height / zoom };
+    this.#listeners.onDraw?.({ ...corner, ...size });
   }
 
   #fit({ x, y, zoom }: View, immediately = false): void {
@@ -240,6 +323,16 @@ export class Picture {
     }
     const box = boxes[chosen];
     if (box) this.#drawBox(context, box, CHOSEN, most);
+    const { objects, chosenObject } = this.#drawing;
+    objects.forEach((object, i) =>
+      this.#drawObject(context, object, i === chosenObject ? CHOSEN : OBJECT)
+    );
+    if (this.#dragged && this.#tool === "box") {
+      const { x, y, width, height } = between(this.#dragged);
+      const path = new Path2D();
+      path.rect(x, y, width, height);
+      outline(context, path, OBJECT);
+    }
   }
 
   #drawHeat(context: CanvasRenderingContext2D): void {
@@ -268,8 +361,33 @@ export class Picture {
     }
   }
 
+  /** Outlines an object: its parts, its box, or a ring around a point. */
+  #drawObject(
+    context: CanvasRenderingContext2D,
+    object: AnnotatedObject,
+    colour: string,
+  ): void {
+    const { left, top, zoom } = this.#placing()!;
+    const { x, y, width, height } = this.#onScreen(object);
+    const path = new Path2D();
+    if (object.polygons) {
+      for (const ring of object.polygons.flat()) {
+        ring.forEach((point, i) =>
+          path[i === 0 ? "moveTo" : "lineTo"](
+            left + point.x * zoom,
+            top + point.y * zoom,
+          )
+        );
+        path.closePath();
+      }
+    } else if (object.width === 0 && object.height === 0) {
+      path.arc(x + width / 2, y + height / 2, width / 2, 0, 2 * Math.PI);
+    } else path.rect(x, y, width, height);
+    outline(context, path, colour);
+  }
+
   /** A box on the screen, large enough to be seen. */
-  #onScreen({ x, y, width, height }: SubTile) {
+  #onScreen({ x, y, width, height }: Region) {
     const { left, top, zoom } = this.#placing()!;
     const size = {
       width: Math.max(width * zoom, MIN_BOX),
@@ -290,5 +408,28 @@ export class Picture {
       return point.x >= x && point.y >= y && point.x <= x + width &&
         point.y <= y + height;
     });
+  }
+}
+
+/** The rectangle between two points. */
+function between({ from, to }: { from: Point; to: Point }): Region {
+  return {
+    x: Math.min(from.x, to.x),
+    y: Math.min(from.y, to.y),
+    width: Math.abs(from.x - to.x),
+    height: Math.abs(from.y - to.y),
+  };
+}
+
+/** Draws a line that is seen on any ground. */
+function outline(
+  context: CanvasRenderingContext2D,
+  path: Path2D,
+  colour: string,
+): void {
+  for (const [line, style] of [[4, HALO], [2, colour]] as const) {
+    context.lineWidth = line;
+    context.strokeStyle = style;
+    context.stroke(path);
   }
 }

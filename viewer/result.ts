@@ -7,12 +7,20 @@
 import { type Api, wordsOf } from "./api.ts";
 import type { Runs } from "./classify.ts";
 import { button, byId, bytesText, element, share, svg } from "./dom.ts";
-import type { Classification, SubTile } from "./types.ts";
+import type { Classification, Region, SubTile } from "./types.ts";
 
-/** The result of an image, and who is told which sub-tile was chosen. */
+/** Who is told of what is chosen in the list. */
+export interface ResultListeners {
+  /** A sub-tile, by its index. */
+  onChoose(index: number): void;
+  /** The object that decided. */
+  onObject(object: Region): void;
+}
+
+/** The result of an image. */
 export class Result {
   readonly #api: Api;
-  readonly #onChoose: (index: number) => void;
+  readonly #listeners: ResultListeners;
   readonly #answer = byId("answer");
   readonly #list = byId("sub-tiles");
   readonly #detail = byId("detail");
@@ -21,9 +29,9 @@ export class Result {
   #loading = new AbortController();
   #addresses: string[] = [];
 
-  constructor(api: Api, onChoose: (index: number) => void) {
+  constructor(api: Api, listeners: ResultListeners) {
     this.#api = api;
-    this.#onChoose = onChoose;
+    this.#listeners = listeners;
   }
 
   clear(): void {
@@ -55,11 +63,28 @@ export class Result {
           ...means.map(({ name, values, mean }) => row(name, values, mean)),
         ),
       ),
+      ...this.#object(first),
       element("p", { class: "muted" }, factsOf(first)),
       ...first.warnings.map((warning) =>
         element("p", { class: "muted" }, warning)
       ),
     );
+  }
+
+  /** The object that decided, to fly to. */
+  #object({ object }: Classification): Node[] {
+    if (!object) return [];
+    const { x, y, width, height } = object;
+    const size = `${Math.round(width)} × ${Math.round(height)} px`;
+    return [element(
+      "p",
+      {},
+      button(
+        `Object that decided: ${size} at ${Math.round(x)}, ${Math.round(y)}`,
+        () => this.#listeners.onObject(object),
+        { class: "object" },
+      ),
+    )];
   }
 
   /**
@@ -74,7 +99,7 @@ export class Result {
     const most = subTiles[0]?.weight ?? 1;
     this.#list.replaceChildren(...subTiles.map((subTile, i) => {
       const { x, y, weight } = subTile;
-      const picture = button("", () => this.#onChoose(i), {
+      const picture = button("", () => this.#listeners.onChoose(i), {
         "aria-label": `Sub-tile ${i + 1}, weight ${
           share(weight)
         }, at ${x}, ${y}`,

@@ -12,7 +12,7 @@ export type Overlay = (typeof OVERLAYS)[number];
 
 /** Everything that is in the address; "" and the defaults are left out of it. */
 export interface State {
-  view: "look" | "jobs";
+  view: "look" | "draw" | "jobs";
   /** Of the three names of an image at most one is set. */
   path: string;
   uri: string;
@@ -32,6 +32,9 @@ export interface State {
   y: number;
   zoom: number;
   job: string;
+  /** The table whose images are drawn on, and the image, as it names it. */
+  table: string;
+  image: string;
 }
 
 const DEFAULTS: State = {
@@ -51,6 +54,8 @@ const DEFAULTS: State = {
   y: 0,
   zoom: 0,
   job: "",
+  table: "",
+  image: "",
 };
 
 /** The state, and who is told of its changes. */

@@ -6,7 +6,12 @@
 export type {
   ClassificationDocument as Classification,
   JobDocument as Job,
+  ObjectDocument as AnnotatedObject,
+  RegionDocument as Region,
+  ScoresDocument as Scores,
   SubTileDocument as SubTile,
+  TableRowDocument as TableRow,
+  TableRowsDocument as TableRows,
 } from "../lib/serve/documents.ts";
 
 /** `GET /v1/image`. */
@@ -28,7 +33,7 @@ export interface Listing {
   entries: {
     name: string;
     path: string;
-    kind: "folder" | "image";
+    kind: "folder" | "table" | "image";
     bytes: number;
   }[];
   isCut: boolean;

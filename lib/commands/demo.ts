@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import {
   type Manifest,
   type ManifestEntry,
@@ -19,16 +19,24 @@ import {
   writeDataset,
   writtenDataset,
 } from "../data/synthetic/writer.ts";
+import { environment } from "../engine/environment.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { classifyImage } from "../eval/classify.ts";
+import { evaluationName, writeEvaluation } from "../eval/records.ts";
 import { type EvaluationReport, evaluationReport } from "../eval/report.ts";
 import { exists, writeFileAtomically } from "../files.ts";
 import { ImageCache } from "../image/image_cache.ts";
 import { Memory, peakMemoryBytes } from "../memory.ts";
-import { LAST, readCheckpoint } from "../model/checkpoint.ts";
+import {
+  LAST,
+  readCheckpoint,
+  readCheckpointInfo,
+} from "../model/checkpoint.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { disposeModel } from "../model/frozen.ts";
 import { preset } from "../model/presets.ts";
+import { EVALUATIONS_FOLDER } from "../report/records.ts";
+import { startClock } from "../train/clock.ts";
 import { trainRun } from "../train/runs/run.ts";
 import { DEFAULT_TEST } from "../train/runs/run_data.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
@@ -42,6 +50,7 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
+import { reportAtEnd } from "./shared/report.ts";
 import {
   announceEngine,
   duration,
@@ -131,8 +140,9 @@ export async function run(argv: string[]): Promise<number> {
   const manifest = await readManifest(await draw(demo));
   const { report, heatmap } = await engine.whileAlive(async () => {
     await learn(demo, manifest, engine);
-    return await examine(demo, manifest);
+    return await examine(demo, manifest, engine);
   });
+  await reportAtEnd(join(demo.out, "run"), demo.signal);
   const seconds = (performance.now() - started) / 1000;
   console.log(summaryText(demo, report, heatmap));
   console.error(
@@ -211,12 +221,16 @@ async function learn(
   }).finally(() => line.clear());
 }
 
-/** Scores the unseen images, and writes the heat map of one. */
+/** Scores the unseen images, records it, and writes the heat map of one. */
 async function examine(
   { out, seed, signal }: Demo,
   manifest: Manifest,
+  engine: Engine,
 ): Promise<{ report: EvaluationReport; heatmap: string }> {
-  const { model } = await readCheckpoint(join(out, "run"));
+  const clock = startClock();
+  const run = join(out, "run");
+  const { sha256 } = await readCheckpointInfo(run);
+  const { model } = await readCheckpoint(run);
   const test = side(manifest, "test");
   const cache = new ImageCache(0);
   const evaluation = await evaluate(model, test, { cache, seed, signal });
@@ -225,6 +239,18 @@ async function examine(
     rois: await readRois(manifest),
     seed,
   });
+  const name = evaluationName(manifest.path, "test");
+  await writeEvaluation(join(run, EVALUATIONS_FOLDER, name), {
+    checkpoint: sha256,
+    data: resolve(manifest.path),
+    split: "test",
+    samples: model.config.evaluation.samples,
+    seed,
+    calibration: model.calibration,
+    environment: environment(engine),
+    ...clock(),
+    report,
+  }, evaluation.images);
   const shown = test.find(({ label }) => label === "positive")!;
   const classified = await classifyImage(shown.path, model, {
     seed,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { basename, dirname, join, parse, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { checkLeaks } from "../data/leaks.ts";
 import { type ManifestEntry, readManifest } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
@@ -19,12 +19,12 @@ import {
   predictionTable,
 } from "../eval/report.ts";
 import {
-  EVALUATION_FILE,
+  evaluationName,
   type EvaluationRecord,
-  writePredictions,
+  writeEvaluation,
 } from "../eval/records.ts";
 import { environment } from "../engine/environment.ts";
-import { exists, writeFileAtomically, writeJson } from "../files.ts";
+import { exists, writeFileAtomically } from "../files.ts";
 import { EVALUATIONS_FOLDER } from "../report/records.ts";
 import { startClock } from "../train/clock.ts";
 import { LOG_FILE } from "../train/run_log.ts";
@@ -217,9 +217,7 @@ async function keep(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await Deno.mkdir(folder, { recursive: true });
-    await writePredictions(folder, images, record.report.classes);
-    await writeJson(join(folder, EVALUATION_FILE), record);
+    await writeEvaluation(folder, record, images);
   } catch (error) {
     const { message } = error instanceof Error ? error : new Error(`${error}`);
     console.error(`not recorded in ${folder}: ${message}`);
@@ -236,9 +234,7 @@ async function folderInRun(
 ): Promise<string | undefined> {
   const run = dirname(checkpoint);
   if (!await exists(join(run, LOG_FILE))) return undefined;
-  const { dir, name } = parse(resolve(data));
-  const folder = [basename(dir), name, split].filter(Boolean).join("-");
-  return join(run, EVALUATIONS_FOLDER, folder);
+  return join(run, EVALUATIONS_FOLDER, evaluationName(data, split));
 }
 
 /** Warns if scored images were used to train or select the run. */

@@ -6,7 +6,8 @@
 import { join } from "node:path";
 import { UsageError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
-import { REPORT_FILE, reportOf } from "../report/report.ts";
+import { reportOf } from "../report/report.ts";
+import { REPORT_FILE } from "../report/report_file.ts";
 import { outputFile, parseFlags, type Usage } from "./shared/flags.ts";
 import { interruptSignal } from "./shared/terminal.ts";
 

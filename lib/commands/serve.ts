@@ -7,6 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { NamedError, UsageError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { createApp } from "../../routes/app.ts";
+import { viewerAssets } from "../../routes/viewer.ts";
 import { isLoopback } from "../serve/intake/addresses.ts";
 import { Tokens } from "../serve/auth.ts";
 import { filesLeft } from "../serve/http/files_left.ts";
@@ -287,6 +288,7 @@ export async function listen(
       }),
   });
   console.log(`http://${textOf({ hostname, port: http.port })}`);
+  viewerAssets().catch(() => {}); // who opens the page is told
   let failure: Error | undefined;
   if (!stop.aborted) { // stopped while the server was starting
     const stopped = new Promise<void>((done) =>

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { readManifest } from "../data/manifest.ts";
 import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
@@ -18,6 +18,7 @@ import {
   DEFAULT_TEST,
 } from "../train/runs/run_data.ts";
 import { EventFile } from "../train/event_file.ts";
+import { MlflowRun } from "../train/mlflow.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import { BOX_FLAGS, boxChoice, boxOptions } from "./shared/boxes.ts";
 import {
@@ -116,6 +117,13 @@ const FLAGS = {
     "write the figures of each epoch for TensorBoard (a fold: DIR/PROTOCOL/fold-NN)",
     { paths: "folders" },
   ),
+  mlflow: parsing(
+    "URI",
+    "send settings and figures to this MLflow server, as a run named RUN of the experiment zoomin (no folds)",
+    "an http or https URL",
+    (text) =>
+      /^https?:$/.test(URL.parse(text)?.protocol ?? "") ? text : undefined,
+  ),
   memory: {
     ...SHARED_MEMORY,
     about:
@@ -178,6 +186,7 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
     boxes: boxChoice(flags),
     featureCache: flags["feature-cache"],
     tensorboard: flags.tensorboard,
+    mlflow: flags.mlflow,
     memory: flags.memory,
     backend: flags.backend,
     resume,
@@ -202,6 +211,28 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
 }
 
 async function trainOnce(setup: TrainSetup): Promise<number> {
+  const { mlflow: uri, folder, config, seed, data } = setup;
+  const record = uri === undefined ? undefined : await MlflowRun.start({
+    uri,
+    experiment: "zoomin",
+    name: basename(resolve(folder)),
+    params: { ...config, seed, data },
+  });
+  try {
+    await trainRecorded(setup, record);
+  } catch (error) {
+    await record?.end("FAILED").catch(() => {}); // the error says more
+    throw error;
+  }
+  await record?.end("FINISHED")
+    .catch(({ message }) => console.error(`not recorded: ${message}`));
+  return 0;
+}
+
+async function trainRecorded(
+  setup: TrainSetup,
+  record: MlflowRun | undefined,
+): Promise<void> {
   const { folder, config, resume, engine, memory = new Memory() } = setup;
   const changed = resume ? await changedTraining(folder, config) : [];
   const events = setup.tensorboard === undefined
@@ -226,12 +257,14 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
     async onEpoch(done) {
       line.note(epochText(done));
       await events?.add(done.epoch, done.figures);
+      // Hours of training need no server.
+      await record?.add(done.epoch, done.figures)
+        .catch(({ message }) => line.note(`not recorded: ${message}`));
     },
   }).finally(() => line.clear());
   warnOfDecoding(result.warnings.values());
   printResult(setup, result);
   await reportAtEnd(folder, setup.signal);
-  return 0;
 }
 
 /** Images and settings of a run, in one line. */
@@ -321,6 +354,11 @@ function checkTogether(flags: FlagValues<typeof FLAGS>): void {
   if (flags.test !== undefined) {
     throw new UsageError(
       "--test has no effect with --folds, because every fold is tested in turn: leave it out",
+    );
+  }
+  if (flags.mlflow !== undefined) {
+    throw new UsageError(
+      "--mlflow records one run, no folds: leave it out, or use --tensorboard",
     );
   }
   if (flags.resume) {

@@ -37,6 +37,9 @@ export interface RoiSource {
   relevant(entry: ManifestEntry, object: AnnotatedObject): boolean;
 }
 
+// One table of the objects of all images, beside the manifest.
+const REGIONS_FILE = "regions.csv";
+
 /** Tells whether an image has its label because of an object. */
 export type Relevance = RoiSource["relevant"];
 
@@ -67,9 +70,7 @@ export async function readRois(
   { folder, entries }: Pick<Manifest, "folder" | "entries">,
   layouts: readonly RoiLayout[] = [],
 ): Promise<RoiSource | undefined> {
-  if (entries.some(({ rois }) => rois !== undefined)) {
-    return perImage(({ rois }) => rois, relevanceIn(entries), entries);
-  }
+  if (nameRois(entries)) return named(entries);
   for (const place of [folder, ...foldersElsewhere(folder, entries)]) {
     for (const layout of [inOneTable, ...layouts]) {
       const found = await layout(place, entries);
@@ -77,6 +78,40 @@ export async function readRois(
     }
   }
   return undefined;
+}
+
+/**
+ * The annotations in the files that a manifest names, or in `regions.csv` beside
+ * it, and nowhere else; undefined if there are none.
+ *
+ * @param isFile tells whether a file exists and may be read.
+ * @throws {DataError} If a file of many images has faults.
+ */
+export async function readNamedRois(
+  { folder, entries }: Pick<Manifest, "folder" | "entries">,
+  isFile: (path: string) => Promise<boolean>,
+): Promise<RoiSource | undefined> {
+  if (nameRois(entries)) return named(entries);
+  const path = join(folder, REGIONS_FILE);
+  return await isFile(path)
+    ? await perSet(path, entries, relevanceIn(entries))
+    : undefined;
+}
+
+/** `source`, with other objects in the place of those of the images in `drawn`. */
+export function withDrawn(
+  source: RoiSource | undefined,
+  drawn: readonly AnnotatedImage[],
+  entries: readonly ManifestEntry[],
+): RoiSource {
+  const objects = new Map(drawn.map(({ image, objects }) => [image, objects]));
+  return {
+    of: async (entry) =>
+      objects.get(entry.image) ?? await source?.of(entry) ?? [],
+    has: async (entry) =>
+      objects.has(entry.image) || (await source?.has(entry) ?? false),
+    relevant: relevanceIn(entries),
+  };
 }
 
 /**
@@ -117,11 +152,19 @@ function foldersElsewhere(
   return [beside, dirname(beside)];
 }
 
+function nameRois(entries: readonly ManifestEntry[]): boolean {
+  return entries.some(({ rois }) => rois !== undefined);
+}
+
+function named(entries: readonly ManifestEntry[]): RoiSource {
+  return perImage(({ rois }) => rois, relevanceIn(entries), entries);
+}
+
 async function inOneTable(
   folder: string,
   entries: readonly ManifestEntry[],
 ): Promise<RoiSource | undefined> {
-  const path = join(folder, "regions.csv");
+  const path = join(folder, REGIONS_FILE);
   return await exists(path)
     ? await perSet(path, entries, relevanceIn(entries))
     : undefined;

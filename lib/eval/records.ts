@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { mkdir } from "node:fs/promises";
+import { basename, join, parse, resolve } from "node:path";
 import { writeFileAtomically, writeJson } from "../files.ts";
 import type { Size } from "../image/geometry.ts";
 import type { Calibration } from "../model/calibration.ts";
@@ -52,6 +53,23 @@ export interface EvaluationRecord {
   /** Peak memory of the process, bytes. */
   peakBytes: number;
   report: EvaluationReport;
+}
+
+/** Name of an evaluation among those of a run: of its manifest and split. */
+export function evaluationName(data: string, split: string): string {
+  const { dir, name } = parse(resolve(data));
+  return [basename(dir), name, split].filter(Boolean).join("-");
+}
+
+/** Records an evaluation in `folder`, from which a report is made. */
+export async function writeEvaluation(
+  folder: string,
+  record: EvaluationRecord,
+  images: readonly EvaluatedImage[],
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writePredictions(folder, images, record.report.classes);
+  await writeJson(join(folder, EVALUATION_FILE), record);
 }
 
 /** Writes the table of the predictions, and the heaviest sub-tiles. */

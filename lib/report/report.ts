@@ -12,10 +12,12 @@ import type { EvaluationReport } from "../eval/report.ts";
 import type { FoldResult, Protocol } from "../train/runs/crossval.ts";
 import { duration, figure, megabytes } from "../words.ts";
 import { cases } from "./cases.ts";
+import { type SharedRun, sharedRun } from "./shared_run.ts";
 import { type Content, type Html, html } from "./html.ts";
 import { modelCard } from "./model_card.ts";
 import { type KeyFigure, type Page, pageText, type Section } from "./page.ts";
 import { bar, facts, range, table } from "./parts.ts";
+import { REPORT_FILE } from "./report_file.ts";
 import {
   type CrossValidationFolder,
   type EvaluationFolder,
@@ -41,11 +43,10 @@ import {
   settingsSection,
 } from "./training.ts";
 
-/** Name of the report in the folder that it is of. */
-export const REPORT_FILE = "report.html";
-
 /** Options of a report. */
 export interface ReportOptions {
+  /** A run, for readers who may not know where its files lie. */
+  shared?: SharedRun | undefined;
   /** Stops the reading of pictures. */
   signal?: AbortSignal | undefined;
 }
@@ -59,9 +60,17 @@ export interface ReportOptions {
  */
 export async function reportOf(
   path: string,
-  { signal }: ReportOptions = {},
+  { shared, signal }: ReportOptions = {},
 ): Promise<string> {
-  return pageText(await pageOf(await readRecorded(path), signal));
+  const recorded = await readRecorded(path);
+  return pageText(
+    await pageOf(
+      shared && recorded.kind === "run"
+        ? sharedRun(recorded, shared)
+        : recorded,
+      signal,
+    ),
+  );
 }
 
 /**

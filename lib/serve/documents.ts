@@ -102,6 +102,8 @@ export interface ClassificationDocument {
   tiles: TileDocument[];
   /** Sub-tiles that were read. */
   subTiles: SubTileDocument[];
+  /** The object that decided, of models with close-ups. */
+  object?: RegionDocument | undefined;
   /** Time by stage, ms. */
   timings: Record<string, number>;
   /** Bytes read from the file or its server. */
@@ -112,6 +114,62 @@ export interface ClassificationDocument {
   warnings: string[];
   /** Heat maps, if asked for by `maps`. */
   maps?: MapsDocument | undefined;
+}
+
+/** An image of a table. */
+export interface TableRowDocument {
+  /** The image, as the table names it. */
+  image: string;
+  /** Its label. */
+  label: string;
+  /** Side of the split, if the table states it. */
+  split?: "train" | "validation" | "test" | undefined;
+  /** The image as a request names it: a file in a folder of data, */
+  path?: string | undefined;
+  /** or a URL. */
+  uri?: string | undefined;
+  /** The table's own files state its objects. */
+  annotated: boolean;
+  /** Number of objects that were saved, if any were. */
+  drawn?: number | undefined;
+}
+
+/** The first images of a table. */
+export interface TableRowsDocument {
+  /** In the order of the table. */
+  rows: TableRowDocument[];
+  /** There are more. */
+  isCut: boolean;
+}
+
+/** An annotated object: a box, or a point, which has no width and height. */
+export interface ObjectDocument extends RegionDocument {
+  /** Kind of object; its image's label if omitted. */
+  type?: string | undefined;
+  /** Its parts, each an outline and its holes. */
+  polygons?: { x: number; y: number }[][][] | undefined;
+}
+
+/** How well the images of a split are told apart. */
+export interface ScoresDocument {
+  /** The images: those by which the checkpoint was chosen. */
+  split: "validation";
+  /** Number of images. */
+  images: number;
+  /** Names of the classes, in the order of `confusion`. */
+  classes: readonly string[];
+  /** Images of class [true][predicted]. */
+  confusion: number[][];
+  /** Each metric with its 95 % interval. */
+  metrics: Record<
+    string,
+    { value: number | null; interval: { low: number; high: number } | null }
+  >;
+  /**
+   * By class: (mean probability, share of the class) of ten bins of equal width,
+   * without the empty ones.
+   */
+  calibration: number[][][];
 }
 
 /** State of a job. */

@@ -41,6 +41,11 @@ export class ConflictError extends RefusalError {
   override name = "ConflictError";
 }
 
+/** It is no longer as the caller has seen it. */
+export class ChangedError extends RefusalError {
+  override name = "ChangedError";
+}
+
 /** The body exceeds a limit. */
 export class TooLargeError extends RefusalError {
   override name = "TooLargeError";

@@ -15,6 +15,9 @@ import type {
   Failure,
   JobDocument,
   MapDocument,
+  ObjectDocument,
+  ScoresDocument,
+  TableRowsDocument,
 } from "./documents.ts";
 import { InputError } from "./errors.ts";
 import type { Listing } from "./intake/allowed_sources.ts";
@@ -194,18 +197,77 @@ export const listingQuerySchema = z.object({
   }),
 });
 
-/** Images and folders in a folder of data. */
+/** Images, tables and folders in a folder of data. */
 export const listingSchema = z.object({
   entries: z.array(z.object({
     name: z.string(),
     path: z.string().openapi({ description: "As a request names it" }),
-    kind: z.enum(["folder", "image"]),
+    kind: z.enum(["folder", "table", "image"]),
     bytes: z.number(),
   })),
   isCut: z.boolean().openapi({
     description: "There are more than a listing holds",
   }),
 }).openapi("Listing") satisfies z.ZodType<Listing>;
+
+/** A table whose images are annotated. */
+export const tableQuerySchema = z.object({
+  table: text.openapi({
+    description: "Manifest in a folder of data",
+    example: "cohort/manifest.csv",
+  }),
+});
+
+/** The image of a table. */
+export const tableImageQuerySchema = tableQuerySchema.extend({
+  image: text.openapi({ description: "The image, as the table names it" }),
+});
+
+/** The first images of a table. */
+export const tableRowsSchema = z.object({
+  rows: z.array(z.object({
+    image: z.string(),
+    label: z.string(),
+    split: z.enum(["train", "validation", "test"]).optional(),
+    path: z.string().optional(),
+    uri: z.string().optional(),
+    annotated: z.boolean().openapi({
+      description: "The table's own files state its objects",
+    }),
+    drawn: z.number().optional().openapi({
+      description: "Number of objects that were saved, if any were",
+    }),
+  })),
+  isCut: z.boolean().openapi({ description: "The table has more images" }),
+}).openapi("TableRows") satisfies z.ZodType<TableRowsDocument>;
+
+const MAX_COORDINATE = 10_000_000; // px; objects may reach over an edge
+const coordinate = z.number().min(-MAX_COORDINATE).max(MAX_COORDINATE);
+const length = z.number().min(0).max(2 * MAX_COORDINATE);
+const MAX_POINTS = 10_000;
+
+/** The annotated objects of an image. */
+export const objectsSchema = closedObject({
+  objects: z.array(closedObject({
+    x: coordinate,
+    y: coordinate,
+    width: length,
+    height: length,
+    type: z.string().min(1).max(200).optional().openapi({
+      description: "Kind of object; its image's label if omitted",
+    }),
+    polygons: z.array(
+      z.array(
+        z.array(z.object({ x: coordinate, y: coordinate })).max(MAX_POINTS),
+      ).min(1).max(MAX_POINTS),
+    ).min(1).max(MAX_POINTS).optional().openapi({
+      description: "Its parts, each an outline and its holes",
+    }),
+  })).max(MAX_POINTS).openapi({
+    description:
+      "Boxes, and points, which have no width and height, in px of the full image",
+  }),
+}).openapi("Objects") satisfies z.ZodType<{ objects: ObjectDocument[] }>;
 
 // As large as the largest sub-tile; a picture of it is cut at once.
 const MAX_REGION = 1024; // px
@@ -416,9 +478,40 @@ export const trainSchema = closedObject({
       description: "Single values to change, by path",
       example: { "training.learningRate": 0.0005 },
     }),
+  features: z.enum(["scattering", "dictionary"]).optional().openapi({
+    description:
+      "Train a preset on fixed filters (scattering) or on patches of the images (dictionary)",
+  }),
+  boxes: z.boolean().optional().openapi({
+    description:
+      "Train on annotated objects as well: those saved at /v1/annotations, else those of the table's column rois (false); needs features",
+  }),
   epochs: configSchema.shape.training.shape.epochs.max(100_000).optional(),
   seed: optionShape.seed,
 }).openapi("Train", ONE_CONFIGURATION);
+
+const nullableNumber = z.number().nullable();
+
+/** How well the images of a split are told apart. */
+const scoresSchema = z.object({
+  split: z.literal("validation"),
+  images: count,
+  classes: z.array(z.string()),
+  confusion: z.array(z.array(count)).openapi({
+    description: "Images of class [true][predicted]",
+  }),
+  metrics: z.record(
+    z.string(),
+    z.object({
+      value: nullableNumber,
+      interval: z.object({ low: z.number(), high: z.number() }).nullable(),
+    }),
+  ).openapi({ description: "Each metric with its 95 % interval" }),
+  calibration: z.array(z.array(z.array(z.number()))).openapi({
+    description:
+      "By class: [mean probability, share of the class] of ten bins of equal width, without the empty ones",
+  }),
+}).openapi("Scores") satisfies z.ZodType<ScoresDocument>;
 
 /** Result of a training job. */
 export const trainedSchema = z.object({
@@ -430,6 +523,10 @@ export const trainedSchema = z.object({
   bestEpoch: count,
   last: z.record(z.string(), z.number().nullable()).optional().openapi({
     description: "Figures of the last epoch",
+  }),
+  scores: scoresSchema.optional().openapi({
+    description:
+      "Scores of the chosen checkpoint on the validation images, by which it was chosen",
   }),
 }).openapi("Trained");
 

@@ -7,6 +7,8 @@ import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { BackendChoice } from "../engine/select.ts";
 import { Memory } from "../memory.ts";
+import { Annotations } from "./annotations/annotations.ts";
+import { AnnotationStore } from "./annotations/store.ts";
 import type { Tokens } from "./auth.ts";
 import { batchWork } from "./jobs/batch.ts";
 import { classifyWork } from "./jobs/classify.ts";
@@ -70,6 +72,7 @@ export interface Server {
   readonly predictor: Predictor;
   readonly images: Images;
   readonly sources: Sources;
+  readonly annotations: Annotations;
   readonly uploads: Uploads;
   readonly kept: KeptUploads;
   readonly tiles: Tiles;
@@ -110,12 +113,14 @@ const PRUNE_EVERY_MS = 3600 * 1000;
 export async function startServer(options: ServerOptions): Promise<Server> {
   const { limits, log, tokens } = options;
   const parts = await putTogether(options);
-  const { engine, models, predictor, jobs, runner, store, isolation } = parts;
+  const { engine, models, predictor, jobs, runner, store, drawn, isolation } =
+    parts;
   try {
     await engine.start();
     await models.refresh();
   } catch (error) {
     engine.close();
+    drawn.close();
     store.close();
     throw error;
   }
@@ -149,6 +154,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       parts.uploads.close();
       parts.json.close();
       engine.close(isEnd);
+      parts.drawn.close();
       store.close();
     },
   };
@@ -247,14 +253,23 @@ async function putTogether(options: ServerOptions) {
       images,
       predictor,
       messages,
+      sources,
     }),
     isReady: () => engine.status !== undefined,
     onEnd: (kind, state) => metrics.jobEnded(kind, state),
     beatMs: BEAT_MS,
   });
+  const drawn = new AnnotationStore(join(state, "annotations.sqlite"));
+  const annotations = new Annotations({
+    store: drawn,
+    sources,
+    tables,
+    messages,
+  });
   const jobs = new Jobs({
     store,
     runner,
+    annotations,
     models,
     sources,
     tables,
@@ -267,6 +282,8 @@ async function putTogether(options: ServerOptions) {
     isolation,
     images,
     sources,
+    annotations,
+    drawn,
     kept,
     tiles,
     uploads,
@@ -286,8 +303,11 @@ function worksOf(
   { backend, allowedHosts, limits, memoryBytes, trainModule }:
     & ServerOptions
     & { memoryBytes: number },
-  { engine, models, tables, images, predictor, messages }:
-    & Pick<Server, "engine" | "models" | "images" | "predictor" | "messages">
+  { engine, models, tables, images, predictor, messages, sources }:
+    & Pick<
+      Server,
+      "engine" | "models" | "images" | "predictor" | "messages" | "sources"
+    >
     & { tables: Tables },
 ) {
   return {
@@ -296,6 +316,7 @@ function worksOf(
     train: trainWork({
       backend,
       allowedHosts,
+      roots: sources.roots,
       engine,
       models,
       tables,

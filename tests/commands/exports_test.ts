@@ -1,6 +1,6 @@
 /**
  * What `classify` and `train` write for other programs, read back by our own
- * readers and, in the gate, by theirs: GDAL, NumPy, TensorBoard.
+ * readers and, in the gate, by theirs: GDAL, NumPy, TensorBoard, MLflow.
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
@@ -13,6 +13,7 @@ import { encodeBlock } from "../../lib/image/tiff/write/encoder.ts";
 import { readLog } from "../../lib/train/run_log.ts";
 import { output, programsOf, PYTHON_REQUIRED } from "../python.ts";
 import { sharedData } from "../shared_data.ts";
+import { eventually } from "../waiting.ts";
 import {
   assertFailsInOneLine,
   drawAndTrain,
@@ -265,3 +266,103 @@ Deno.test("TensorBoard reads each figure of the log", ofOthers, async () => {
     );
   }
 });
+
+Deno.test("train --mlflow: a server that is not there is told in one line", async () => {
+  const data = ["--data", "set/manifest.csv", ...SMALL, "--epochs", "1"];
+  const train = ["train", ...data, "--out", "unrecorded", "--mlflow"];
+  assertFailsInOneLine(await zoomin(folder, ...train, "http://127.0.0.1:1"), {
+    code: 1,
+    message: /^Cannot use http:\/\/127.0.0.1:1 as an MLflow server: /,
+  });
+  assertFailsInOneLine(await zoomin(folder, ...train, "mlruns"), {
+    code: 2,
+    message: /--mlflow must be an http or https URL, not "mlruns"/,
+  });
+  assertFailsInOneLine(
+    await zoomin(folder, ...train, "http://127.0.0.1:1", "--folds", "2"),
+    { code: 2, message: /--mlflow records one run, no folds/ },
+  );
+});
+
+Deno.test("MLflow keeps settings and figures of a run", ofOthers, async () => {
+  await using server = await mlflowServer();
+  for (const name of ["first", "second"]) { // the experiment is there by then
+    await succeed(
+      folder,
+      ...["train", "--data", "set/manifest.csv", "--out", name, ...SMALL],
+      ...["--epochs", "2", "--mlflow", server.uri],
+    );
+  }
+  const { experiment } = await server.ask(
+    "experiments/get-by-name?experiment_name=zoomin",
+  );
+  const { runs } = await server.ask("runs/search", {
+    experiment_ids: [experiment.experiment_id],
+  });
+  assert.deepEqual(
+    runs.map(({ info }: MlflowRun) => [info.run_name, info.status]).sort(),
+    [["first", "FINISHED"], ["second", "FINISHED"]],
+  );
+  const { info, data }: MlflowRun = runs[0];
+  const params = new Map(data.params.map(({ key, value }) => [key, value]));
+  assert.equal(params.get("training.epochs"), "2");
+  assert.equal(params.get("preset"), '"needle"');
+  const { metrics } = await server.ask(
+    `metrics/get-history?run_id=${info.run_id}&metric_key=loss`,
+  );
+  const log = (await readLog(join(folder, info.run_name, "log.jsonl")))
+    .filter(({ type }) => type === "epoch");
+  assert.deepEqual(
+    metrics.map(({ step, value }: { step: number; value: number }) => [
+      step,
+      value,
+    ]),
+    log.map(({ epoch, loss }) => [epoch, loss]),
+  );
+});
+
+/** A run as MLflow tells it. */
+interface MlflowRun {
+  info: { run_id: string; run_name: string; status: string };
+  data: { params: { key: string; value: string }[] };
+}
+
+/** An MLflow server of its own. */
+async function mlflowServer() {
+  const programs = await programsOf("mlflow==3.17.2");
+  const port = freePort();
+  const process = new Deno.Command(join(programs, "mlflow"), {
+    args: [
+      ...["server", "--host", "127.0.0.1", "--port", `${port}`],
+      ...["--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db"],
+    ],
+    cwd: folder,
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const uri = `http://127.0.0.1:${port}`;
+  await eventually("MLflow answers", async () => {
+    const response = await fetch(`${uri}/health`).catch(() => undefined);
+    await response?.body?.cancel();
+    return response?.ok ?? false;
+  }, 300_000);
+  return {
+    uri,
+    async ask(route: string, body?: object) {
+      const response = await fetch(`${uri}/api/2.0/mlflow/${route}`, {
+        ...(body && { method: "POST", body: JSON.stringify(body) }),
+        headers: { "content-type": "application/json" },
+      });
+      return await response.json();
+    },
+    async [Symbol.asyncDispose]() {
+      process.kill("SIGTERM");
+      await process.status;
+    },
+  };
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return (listener.addr as Deno.NetAddr).port;
+}

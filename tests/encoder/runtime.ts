@@ -27,6 +27,9 @@ const isMissing = Object.fromEntries(
     .map(([engine, name]) => [engine, !isRequired && !isFetched(name)]),
 ) as Record<OnnxEngine, boolean>;
 
+/** True where there is no runtime for encoders on the CPU. */
+export const noEncoder: boolean = isMissing.wasm!;
+
 /** Defines a test that runs an encoder beside `engine`. */
 export function testEncoder(
   name: string,

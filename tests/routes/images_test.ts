@@ -246,7 +246,7 @@ Deno.test("an image behind a URL is shown as its file is", async () => {
   assert.deepEqual(far, near);
 });
 
-Deno.test("a folder lists its images and folders, and what links lead out of is left out", async () => {
+Deno.test("a folder lists its images, tables and folders, and what links lead out of is left out", async () => {
   const set = join(server.folder, "set");
   await Deno.mkdir(join(set, "more"));
   await Deno.symlink(join(server.folder, "models"), join(set, "outside"));
@@ -260,6 +260,10 @@ Deno.test("a folder lists its images and folders, and what links lead out of is 
   assert.deepEqual(top.entries, [
     { name: "images", path: "images", kind: "folder", bytes: 0 },
     { name: "more", path: "more", kind: "folder", bytes: 0 },
+    ...await Promise.all(["manifest.csv", "regions.csv"].map(async (name) => {
+      const { size } = await Deno.stat(join(set, name));
+      return { name, path: name, kind: "table", bytes: size };
+    })),
   ]);
   assert.deepEqual(await list("?folder=more"), {
     entries: [

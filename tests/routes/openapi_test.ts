@@ -415,6 +415,10 @@ Deno.test("the document states who may use a route, and how", async () => {
   ]);
   const model = "/v1/models/{name}";
   assert.deepEqual(roles, {
+    "get /v1/annotations": "train",
+    "get /v1/annotations/image": "train",
+    "put /v1/annotations/image": "train",
+    "get /v1/annotations/boxes.csv": "train",
     "post /v1/batch": "classify",
     "post /v1/jobs": "classify",
     "post /v1/train": "train",

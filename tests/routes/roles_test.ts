@@ -91,6 +91,16 @@ Deno.test("a role bounds what a token may do", async () => {
       { status: 403, error: /this needs "train"/ },
     );
   }
+  const table = "?table=manifest.csv";
+  for (const route of ["", "/boxes.csv"]) {
+    const path = `/v1/annotations${route}${table}`;
+    await assertRefused(await ask("alice", path), { status: 403 });
+    assert.equal(await statusOf(ask("trainer", path)), 200);
+  }
+  const image = `/v1/annotations/image${table}&image=images/test_00000.png`;
+  for (const method of ["GET", "PUT"]) {
+    await assertRefused(await ask("alice", image, method), { status: 403 });
+  }
 });
 
 Deno.test("a job is seen by who made it, and by an admin", async () => {

@@ -15,6 +15,8 @@ const SECONDS: Record<string, number> = {
   "tests/serve/engine/pool_test.ts": 35,
   "tests/routes/not_ready_test.ts": 25,
   "tests/viewer/jobs_test.ts": 20,
+  "tests/viewer/draw_test.ts": 35,
+  "tests/routes/annotations_test.ts": 15,
   "tests/commands/classify_test.ts": 20,
   "tests/commands/exports_test.ts": 25,
   "tests/commands/report_test.ts": 25,

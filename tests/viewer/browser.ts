@@ -13,16 +13,20 @@ Deno.test.afterAll(async () => await (await browser)?.close());
 export function pageTest(
   name: string,
   test: (page: Page) => Promise<void>,
-  options: BrowserContextOptions & { allowed?: RegExp } = {},
+  options: BrowserContextOptions & {
+    /** Messages of the console that are no error. */
+    allowed?: RegExp;
+    ignore?: boolean;
+  } = {},
 ): void {
   Deno.test({
     name,
-    ignore: noBrowser,
+    ignore: noBrowser || (options.ignore ?? false),
     sanitizeOps: false, // the browser outlives the test
     sanitizeResources: false,
     async fn() {
       browser ??= launchBrowser();
-      const { allowed, ...context } = options;
+      const { allowed, ignore: _, ...context } = options;
       const page = await (await browser).newPage(context);
       page.setDefaultTimeout(LONGEST_MS);
       const errors: string[] = [];

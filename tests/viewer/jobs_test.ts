@@ -9,10 +9,10 @@ import {
   type Served,
   SMALL_SETTINGS,
 } from "../serve/served.ts";
-import { pageTest, stateOf } from "./browser.ts";
+import { accessFaults, pageTest, stateOf } from "./browser.ts";
 
 let served: Served;
-folderOfFile(async (folder) => {
+const folder = folderOfFile(async (folder) => {
   await drawSet(folder);
   await Deno.mkdir(join(folder, "models"));
   served = await serve(
@@ -71,6 +71,26 @@ pageTest("a finished run is a model to classify with", async (page) => {
   assert.equal((await ended(served.url, id)).state, "succeeded");
   await page.goto(`${served.url}/#view=jobs&job=${id}`);
   await page.getByRole("table", { name: "The model" }).waitFor();
+  const confusion = page.getByRole("table", { name: /^Confusion/ });
+  const counts = await confusion.locator("tbody td").allInnerTexts();
+  assert.equal(counts.length, 4);
+  assert.equal(counts.reduce((sum, text) => sum + Number(text), 0), 2);
+  await page.getByRole("img", { name: /^Calibration of positive, \d/ })
+    .waitFor();
+  await page.getByRole("table", { name: /^Scores of 2 validation images/ })
+    .waitFor();
+  const loss = page.getByRole("img", { name: /^Loss over/ });
+  await loss.hover();
+  await page.getByText("epoch 1", { exact: true }).last().waitFor();
+  assert.deepEqual(await accessFaults(page), []);
+  const [report] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Save the report" }).click(),
+  ]);
+  assert.equal(report.suggestedFilename(), "done.html");
+  const file = join(folder, "done.html");
+  await report.saveAs(file);
+  assert.match(await Deno.readTextFile(file), /<title>done: Training run/);
   await page.getByRole("button", { name: "Classify with this model" }).click();
   assert.deepEqual(stateOf(page).model, "done");
   await page.goto(

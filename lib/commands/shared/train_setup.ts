@@ -36,6 +36,8 @@ export interface TrainArguments {
   featureCache: string | undefined;
   /** Folder of TensorBoard's event files; none if omitted. */
   tensorboard: string | undefined;
+  /** Address of an MLflow server that the run is recorded at; none if omitted. */
+  mlflow: string | undefined;
   /**
    * Bound on tensors and caches; if omitted the default, plus a large image
    * cache.

@@ -1,5 +1,6 @@
 /**
- * Rectangles and letters drawn into pixels.
+ * Rectangles and letters drawn into pixels. By hand, because image-js would bring
+ * its decoders, and a canvas for text, for these hundred lines.
  *
  * @module
  */

@@ -30,8 +30,8 @@ export interface ListedEntry {
   name: string;
   /** As a request names it. */
   path: string;
-  kind: "folder" | "image";
-  /** Size of an image's file. */
+  kind: "folder" | "image" | "table";
+  /** Size of a file. */
   bytes: number;
 }
 
@@ -47,6 +47,8 @@ const MAX_LISTED = 1000, MAX_READ = 10_000;
 // A listing opens no file, so it goes by the names.
 const IMAGE_NAME =
   /\.(tiff?|svs|ndpi|scn|bif|mrxs|vms|dcm|czi|svslide|png|jpe?g|webp|bmp)$/i;
+
+const TABLE_NAME = /\.csv$/i;
 
 /** Resolves the names in requests, or refuses them. */
 export class Sources {
@@ -138,7 +140,7 @@ export class Sources {
   }
 
   /**
-   * The images and folders in a folder of data, or in all roots if it is "".
+   * The images, tables and folders in a folder of data, or in all roots if it is "".
    *
    * @throws {ForbiddenError} If it is missing or not allowed, with the same text.
    */
@@ -184,12 +186,31 @@ export class Sources {
       );
       if (real === undefined || !this.#isUnderRoot(real)) continue; // as file()
       const { isDirectory, isFile, size } = await Deno.stat(real);
-      if (isDirectory) entries.push({ name, path, kind: "folder", bytes: 0 });
-      else if (isFile && IMAGE_NAME.test(name)) {
-        entries.push({ name, path, kind: "image", bytes: size });
+      if (isDirectory) {
+        entries.push({ name, path, kind: "folder", bytes: 0 });
+        continue;
       }
+      const kind = IMAGE_NAME.test(name)
+        ? "image"
+        : TABLE_NAME.test(name)
+        ? "table"
+        : undefined;
+      if (isFile && kind) entries.push({ name, path, kind, bytes: size });
     }
     return { entries, isCut: false };
+  }
+
+  /**
+   * A file that a table names, as a request would name it.
+   *
+   * @throws {ForbiddenError} If it is missing or not allowed.
+   */
+  async requestPath(path: string): Promise<string> {
+    const file = await this.file(path);
+    const root = this.roots.find((root) => isInside(root, file))!;
+    const short = relative(root, file).replaceAll(sep, "/");
+    // An earlier folder of data may have another file of that name.
+    return await this.file(short) === file ? short : file;
   }
 
   #isUnderRoot(path: string): boolean {
@@ -228,8 +249,10 @@ function isInside(folder: string, file: string): boolean {
 
 const NAMES = new Intl.Collator("en", { numeric: true });
 
-/** Folders first, then by name; numbers in names by their value. */
+const KINDS: readonly ListedEntry["kind"][] = ["folder", "table", "image"];
+
+/** Folders first, then tables; by name, and numbers in names by their value. */
 function byKindAndName(a: ListedEntry, b: ListedEntry): number {
-  return Number(a.kind === "image") - Number(b.kind === "image") ||
+  return KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) ||
     NAMES.compare(a.name, b.name);
 }

@@ -6,6 +6,7 @@
  */
 import { ConfigError, DataError, UsageError } from "../../errors.ts";
 import { type Config, parseConfig, withSettings } from "../../model/config.ts";
+import { withFrozenFeatures } from "../../model/frozen_settings.ts";
 import { preset } from "../../model/presets.ts";
 import { InputError } from "../errors.ts";
 import type { Sources } from "../intake/allowed_sources.ts";
@@ -71,18 +72,19 @@ export class JobChecks {
     signal: AbortSignal,
   ): Promise<TrainJobRequest> {
     const { sources, tables } = this.#options;
-    const { data, name, seed = 0 } = request;
+    const { data, name, seed = 0, boxes = false } = request;
     const base = await this.#asInput("config", () => baseConfig(request));
     const config = await this.#asInput(
       "settings",
       () => changed(base, request),
     );
+    if (boxes && config.training.dense === null) throw NOT_LEARNED;
     const file = await sources.file(data);
     await this.#asInput(
       "data",
       () => tables.inTurn(() => tables.checkTraining(file, { config, signal })),
     );
-    return { data: file, name, config, seed };
+    return { data: file, name, config, seed, ...(boxes && { boxes }) };
   }
 
   /** Turns a fault of a table or a configuration into a fault of `field`. */
@@ -99,8 +101,25 @@ export class JobChecks {
   }
 }
 
-function baseConfig({ preset: name, config }: TrainRequest): Config {
-  if (config === undefined) return preset(name ?? "colon");
+const NOT_LEARNED = new InputError(
+  "boxes",
+  'Cannot train on annotated objects with training.dense=null, which learns from labels alone: give "features": "scattering", or leave out "boxes"',
+);
+
+function baseConfig(
+  { preset: name, config, features }: TrainRequest,
+): Config {
+  if (config === undefined) {
+    const base = preset(name ?? "colon");
+    if (features === undefined) return base;
+    const alone = { overview: null, closeUp: null }; // those are an encoder's
+    return withFrozenFeatures(base, features, null, alone);
+  }
+  if (features !== undefined) {
+    throw new ConfigError(
+      "Both features and a configuration were given, which names them already: leave out features",
+    );
+  }
   if (name === undefined) {
     return withoutFile(parseConfig(config, "the configuration"));
   }

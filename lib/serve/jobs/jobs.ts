@@ -6,8 +6,8 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Caller } from "../auth.ts";
-import { keepFile, makeFolder } from "../../files.ts";
-import { LOG_FILE } from "../../train/run_log.ts";
+import type { Annotations } from "../annotations/annotations.ts";
+import { keepFile, makeFolder, writeJson } from "../../files.ts";
 import { batchHeatmap, batchLine } from "./batch.ts";
 import { type ChecksOptions, JobChecks } from "./checks.ts";
 import { assertHasImage, type ClassifyJobRequest } from "./classify.ts";
@@ -19,6 +19,8 @@ import {
   NotReadyError,
 } from "../errors.ts";
 import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./files.ts";
+import { REPORT_FILE } from "../../report/report_file.ts";
+import { LOG_FILE } from "../../train/run_log.ts";
 import type { JobRunner } from "./runner.ts";
 import type { Idempotency, Job, JobKind, JobStore, NewJob } from "./store.ts";
 import type { HowToClassify } from "../predictor.ts";
@@ -29,11 +31,12 @@ import {
   JOBS_LISTED,
   type TrainRequest,
 } from "../schemas.ts";
-import { RUN_FOLDER, type TrainJobRequest } from "./train.ts";
+import { DRAWN_FILE, RUN_FOLDER, type TrainJobRequest } from "./train.ts";
 import type { Upload } from "../intake/uploads.ts";
 
 /** Parts of the server that accepting a job needs. */
 export interface JobsOptions extends ChecksOptions {
+  annotations: Pick<Annotations, "drawnOn">;
   store: JobStore;
   runner: JobRunner;
 }
@@ -149,11 +152,23 @@ export class Jobs {
     const { name } = asked;
     return await this.#accept(
       { kind: "train", request: asked, key, caller },
-      async () => ({
-        request: await this.#checks.run(asked, signal),
-        model: { name, isTaken: () => models.isTaken(name) },
-      }),
+      async () => {
+        const request = await this.#checks.run(asked, signal);
+        const model = { name, isTaken: () => models.isTaken(name) };
+        if (!request.boxes) return { request, model };
+        return { id: await this.#folderWithDrawn(request), request, model };
+      },
     );
+  }
+
+  /** The id of a new job, in whose folder are the objects drawn by now. */
+  async #folderWithDrawn({ data }: TrainJobRequest): Promise<string> {
+    const { annotations, runner } = this.#options;
+    const id = crypto.randomUUID();
+    const folder = runner.folderOf(id);
+    await makeFolder(folder);
+    await writeJson(join(folder, DRAWN_FILE), annotations.drawnOn(data));
+    return id;
   }
 
   /**
@@ -255,15 +270,27 @@ export class Jobs {
   }
 
   /** The log of a job that trains. @throws {NotFoundError} If it has none. */
-  async openLog(
+  async openLog(job: Job): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    return await this.#openOfRun(job, LOG_FILE);
+  }
+
+  /** The report of a job that trained. @throws {NotFoundError} If it has none. */
+  async openReport(
     job: Job,
+  ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    return await this.#openOfRun(job, REPORT_FILE);
+  }
+
+  async #openOfRun(
+    job: Job,
+    file: string,
   ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     if (job.kind !== "train") throw noSuchFile();
     const { name } = job.request as TrainJobRequest;
     // A finished run has moved to the folder of models.
     return job.state === "succeeded"
-      ? await openFile(join(this.#options.models.placeOf(name), LOG_FILE))
-      : await this.open(job, RUN_FOLDER, LOG_FILE);
+      ? await openFile(join(this.#options.models.placeOf(name), file))
+      : await this.open(job, RUN_FOLDER, file);
   }
 
   /**

@@ -4,6 +4,7 @@
  * @module
  */
 import { join } from "node:path";
+import type { AnnotatedImage } from "../../data/annotations/object.ts";
 import type { BackendChoice } from "../../engine/select.ts";
 import {
   EngineError,
@@ -14,13 +15,12 @@ import {
 import { moveFolder, writeJson } from "../../files.ts";
 import { storageFault } from "../intake/disk.ts";
 import type { Config } from "../../model/config.ts";
-import type { TrainResult } from "../../train/trainer.ts";
 import type { EnginePool } from "../engine/pool.ts";
 import { ConflictError } from "../errors.ts";
 import { RESULT_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
 import type { ModelRegistry } from "../models.ts";
-import type { TrainEvent, TrainMethods } from "./train_protocol.ts";
+import type { RunResult, TrainEvent, TrainMethods } from "./train_protocol.ts";
 import type { Tables } from "../tables/tables.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 
@@ -31,12 +31,16 @@ export interface TrainJobRequest {
   name: string;
   config: Config;
   seed: number;
+  /** Trains on annotated objects as well; those drawn are in the job's folder. */
+  boxes?: boolean;
 }
 
 /** Parts of the server that training jobs use. */
 export interface TrainWorkOptions {
   backend: BackendChoice;
   allowedHosts: readonly string[];
+  /** Folders of the files that a table may name. */
+  roots: readonly string[];
   maxPixels: number;
   memoryBytes: number;
   engine: EnginePool;
@@ -52,6 +56,8 @@ export interface TrainWorkOptions {
 export const RUN_FOLDER = "run";
 // In the run's folder: the id of the job that made it.
 const JOB_FILE = "job.json";
+// In the job's folder: the objects that were drawn when it was accepted.
+export const DRAWN_FILE = "drawn.json";
 
 const WORKER = new URL("./train_worker.ts", import.meta.url);
 
@@ -68,7 +74,7 @@ export function trainWork(options: TrainWorkOptions): JobWork {
       const run = join(folder, RUN_FOLDER);
       const result = await train(
         { name, config, ...request },
-        run,
+        folder,
         context,
         options,
       );
@@ -83,12 +89,12 @@ export function trainWork(options: TrainWorkOptions): JobWork {
 }
 
 async function train(
-  { data, config, seed }: TrainJobRequest,
+  { name, data, config, seed, boxes = false }: TrainJobRequest,
   folder: string,
   { report, signal }: JobContext,
-  { engine, backend, allowedHosts, maxPixels, memoryBytes, stopMs, module }:
-    TrainWorkOptions,
-): Promise<TrainResult> {
+  { engine, module, stopMs, ...options }: TrainWorkOptions,
+): Promise<RunResult> {
+  const { backend, allowedHosts, roots, maxPixels, memoryBytes } = options;
   const calls = new WorkerCalls<TrainMethods, TrainEvent>(module ?? WORKER, {
     onEvent: (progress) => report({ ...progress }),
     onCrash: (reason) =>
@@ -110,12 +116,15 @@ async function train(
   signal.addEventListener("abort", stop);
   try {
     return await calls.call("train", {
+      name,
       data,
       config,
       seed,
-      folder,
+      folder: join(folder, RUN_FOLDER),
+      drawn: boxes ? await drawnIn(folder) : undefined,
       backend,
       allowedHosts,
+      roots,
       maxPixels,
       memoryBytes,
       pending: engine.pending,
@@ -127,6 +136,10 @@ async function train(
     clearTimeout(late);
     calls.close(new EngineError("The training Worker was ended"));
   }
+}
+
+async function drawnIn(folder: string): Promise<AnnotatedImage[]> {
+  return JSON.parse(await Deno.readTextFile(join(folder, DRAWN_FILE)));
 }
 
 // What V8 and WebAssembly say if sizes exceed what they can hold.

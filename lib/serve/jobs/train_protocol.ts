@@ -3,13 +3,17 @@
  *
  * @module
  */
+import type { AnnotatedImage } from "../../data/annotations/object.ts";
 import type { BackendChoice } from "../../engine/select.ts";
 import type { Config } from "../../model/config.ts";
 import type { Progress } from "../../train/epoch_metrics.ts";
 import type { TrainResult } from "../../train/trainer.ts";
+import type { ScoresDocument } from "../documents.ts";
 
 /** Settings of a run. */
 export interface TrainTask {
+  /** Name of the new model, for its report. */
+  name: string;
   /** Path of the manifest. */
   data: string;
   config: Config;
@@ -19,6 +23,12 @@ export interface TrainTask {
   backend: BackendChoice;
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
+  /** Folders of the files that the manifest may name. */
+  roots: readonly string[];
+  /**
+   * Trains on annotated objects as well: those drawn, else the manifest's own.
+   */
+  drawn?: readonly AnnotatedImage[] | undefined;
   /**
    * Most pixels of an image that must be decoded whole; larger ones are
    * refused.
@@ -30,9 +40,15 @@ export interface TrainTask {
   pending: Int32Array<SharedArrayBuffer>;
 }
 
+/** Result of a run. */
+export interface RunResult extends TrainResult {
+  /** Of the chosen checkpoint; absent if there are no validation images. */
+  scores?: ScoresDocument;
+}
+
 /** Functions of the Worker. An abort ends the run at its next step. */
 export type TrainMethods = {
-  train(task: TrainTask): TrainResult;
+  train(task: TrainTask): RunResult;
 };
 
 export type TrainEvent = Progress;

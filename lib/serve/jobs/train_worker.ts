@@ -3,18 +3,32 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { readManifest } from "../../data/manifest.ts";
+import {
+  type Manifest,
+  type ManifestEntry,
+  readManifest,
+} from "../../data/manifest.ts";
 import { startEngine } from "../../engine/select.ts";
 import { exists } from "../../files.ts";
 import { Memory } from "../../memory.ts";
 import { LAST } from "../../model/checkpoint.ts";
 import { trainRun } from "../../train/runs/run.ts";
 import { checkReference, DEFAULT_TEST } from "../../train/runs/run_data.ts";
-import type { TrainResult } from "../../train/trainer.ts";
+import { writeReportOf } from "../../report/report.ts";
+import type { BoxOptions } from "../../train/boxes.ts";
+import { allowedRois } from "../annotations/rois.ts";
+import { Sources } from "../intake/allowed_sources.ts";
 import { guardedFetch } from "../intake/guarded_fetch.ts";
-import type { TrainEvent, TrainMethods, TrainTask } from "./train_protocol.ts";
+import { Messages } from "../redaction.ts";
+import { scoreRun } from "./scores.ts";
+import type {
+  RunResult,
+  TrainEvent,
+  TrainMethods,
+  TrainTask,
+} from "./train_protocol.ts";
 import { answerCalls } from "../../workers/calls.ts";
 
 const YIELD_MS = 2;
@@ -24,13 +38,18 @@ const send = answerCalls<TrainMethods, TrainEvent>({ train: run });
 async function run(
   task: TrainTask,
   signal: AbortSignal,
-): Promise<TrainResult> {
-  const { config, seed, folder, backend, pending, allowedHosts } = task;
+): Promise<RunResult> {
+  const { data, config, seed, folder, pending, allowedHosts } = task;
   const memory = new Memory(task.memoryBytes);
-  const engine = await startEngine(backend);
-  const manifest = await readManifest(task.data);
+  const engine = await startEngine(task.backend);
+  const manifest = await readManifest(data);
   checkReference(config, manifest);
   const resume = await exists(join(folder, LAST));
+  const opening = {
+    fetch: guardedFetch(allowedHosts),
+    maxPixels: task.maxPixels,
+  };
+  let validation: readonly ManifestEntry[] = [];
   const { warnings: _, ...result } = await trainRun(engine, {
     manifest,
     config,
@@ -38,13 +57,42 @@ async function run(
     folder,
     test: DEFAULT_TEST,
     resume,
+    boxes: await boxesOf(manifest, task),
     memory,
-    opening: { fetch: guardedFetch(allowedHosts), maxPixels: task.maxPixels },
+    opening,
+    onStart: (images) => validation = images.validation,
     onProgress: send,
     turn: turns(pending),
     signal,
   });
-  return result;
+  const scores = await scoreRun(validation, {
+    folder,
+    data,
+    engine,
+    seed,
+    memory,
+    opening,
+    signal,
+  });
+  // The run is of use without it, and its figures are in the result.
+  const messages = new Messages([...task.roots, dirname(folder)]);
+  const told = (text: string) => messages.told(text);
+  await writeReportOf(folder, { signal, shared: { name: task.name, told } })
+    .catch(() => signal.throwIfAborted());
+  return { ...result, ...(scores && { scores }) };
+}
+
+/** The annotated objects to train on, if any are asked for. */
+async function boxesOf(
+  manifest: Manifest,
+  { drawn, roots, allowedHosts: hosts }: TrainTask,
+): Promise<BoxOptions | undefined> {
+  if (drawn === undefined) return undefined;
+  const sources = await Sources.open({ roots, hosts });
+  return {
+    source: await allowedRois(manifest, drawn, sources),
+    name: "rois",
+  };
 }
 
 /**

@@ -3,7 +3,12 @@
  *
  * @module
  */
+import type {
+  AnnotatedImage,
+  AnnotatedObject,
+} from "../../data/annotations/object.ts";
 import type { Config } from "../../model/config.ts";
+import type { TableRowsDocument } from "../documents.ts";
 
 /** One image of a table to classify. */
 export interface BatchImage {
@@ -13,22 +18,37 @@ export interface BatchImage {
   mpp?: number;
 }
 
-/** A manifest to train on. */
-export interface TrainingTable {
+/** A manifest, and what it may name. */
+export interface AllowedTable {
   /** Path of the manifest. */
   path: string;
-  /** The configuration to train with. */
-  config: Config;
   /** Folders whose files the manifest may name. */
   roots: readonly string[];
   /** Hosts whose URLs it may name. */
   hosts: readonly string[];
 }
 
+/** A manifest to train on. */
+export interface TrainingTable extends AllowedTable {
+  /** The configuration to train with. */
+  config: Config;
+}
+
 /** Functions of the Worker. */
 export type TableMethods = {
   /** Checks a manifest to train on: its rows, and the files that it names. */
   checkTraining(table: TrainingTable): void;
+  /** The first images of a manifest. */
+  rowsOf(table: AllowedTable): TableRowsDocument;
+  /**
+   * The objects that a manifest's own files state of an image; undefined if it
+   * has no such image.
+   */
+  objectsOf(input: AllowedTable & { image: string }):
+    | AnnotatedObject[]
+    | undefined;
+  /** The objects of all images as CSV: those drawn, else the manifest's own. */
+  boxesOf(input: AllowedTable & { drawn: readonly AnnotatedImage[] }): string;
   /** Reads a table of images to classify; the result is their number. */
   readBatch(input: { path: string }): number;
   /** Images `from` and the `count - 1` after it of the table that was read. */

@@ -4,10 +4,15 @@
  *
  * @module
  */
+import type {
+  AnnotatedImage,
+  AnnotatedObject,
+} from "../../data/annotations/object.ts";
 import type { Config } from "../../model/config.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 import { BusyError } from "../errors.ts";
 import type { SourcesOptions } from "../intake/allowed_sources.ts";
+import type { TableRowsDocument } from "../documents.ts";
 import type { BatchImage, TableMethods } from "./protocol.ts";
 
 const WORKER = new URL("./worker.ts", import.meta.url);
@@ -70,6 +75,41 @@ export class Tables {
   ): Promise<void> {
     using worker = new TableWorker(signal);
     await worker.call("checkTraining", { path, config, ...this.#sources });
+  }
+
+  /** The first images of a manifest. @throws {DataError} If it has faults. */
+  async rows(path: string, signal: AbortSignal): Promise<TableRowsDocument> {
+    using worker = new TableWorker(signal);
+    return await worker.call("rowsOf", { path, ...this.#sources });
+  }
+
+  /**
+   * The objects that a manifest's own files state of an image; undefined if it
+   * has no such image.
+   *
+   * @throws {DataError} If a file has faults.
+   */
+  async objects(
+    path: string,
+    image: string,
+    signal: AbortSignal,
+  ): Promise<AnnotatedObject[] | undefined> {
+    using worker = new TableWorker(signal);
+    return await worker.call("objectsOf", { path, image, ...this.#sources });
+  }
+
+  /**
+   * The objects of all images as CSV: those drawn, else the manifest's own.
+   *
+   * @throws {DataError} If a file has faults.
+   */
+  async boxes(
+    path: string,
+    drawn: readonly AnnotatedImage[],
+    signal: AbortSignal,
+  ): Promise<string> {
+    using worker = new TableWorker(signal);
+    return await worker.call("boxesOf", { path, drawn, ...this.#sources });
   }
 
   /**

@@ -3,11 +3,17 @@
  *
  * @module
  */
+import { formatTable } from "../../data/table.ts";
 import { checkReference } from "../../train/runs/run_data.ts";
 import { answerCalls } from "../../workers/calls.ts";
+import { allowedRois } from "../annotations/rois.ts";
 import { Sources } from "../intake/allowed_sources.ts";
 import { readBatch } from "./batch.ts";
 import type { BatchImage, TableMethods } from "./protocol.ts";
+import { rowsOf } from "./rows.ts";
+
+// A point has no width and height.
+const BOX_COLUMNS = ["image", "left", "top", "right", "bottom", "type"];
 
 let images: BatchImage[] = [];
 
@@ -15,6 +21,27 @@ answerCalls<TableMethods, never>({
   async checkTraining({ path, config, roots, hosts }) {
     const sources = await Sources.open({ roots, hosts });
     checkReference(config, await sources.readManifest(path));
+  },
+  async rowsOf({ path, ...allowed }) {
+    return await rowsOf(path, await Sources.open(allowed));
+  },
+  async objectsOf({ path, image, ...allowed }) {
+    const sources = await Sources.open(allowed);
+    const manifest = await sources.readManifest(path);
+    const entry = manifest.entries.find((entry) => entry.image === image);
+    return entry && await (await allowedRois(manifest, [], sources)).of(entry);
+  },
+  async boxesOf({ path, drawn, ...allowed }) {
+    const sources = await Sources.open(allowed);
+    const manifest = await sources.readManifest(path);
+    const rois = await allowedRois(manifest, drawn, sources);
+    const rows: (string | number | undefined)[][] = [];
+    for (const entry of manifest.entries) {
+      for (const { x, y, width, height, type } of await rois.of(entry)) {
+        rows.push([entry.image, x, y, x + width, y + height, type]);
+      }
+    }
+    return formatTable(BOX_COLUMNS, rows);
   },
   async readBatch({ path }) {
     images = await readBatch(path);

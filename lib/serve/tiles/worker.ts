@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { encodeJpeg } from "../../image/formats/jpeg.ts";
 import { findLibvips } from "../../image/formats/libvips.ts";
 import { BlockCache } from "../../image/pyramids/block_cache.ts";
 import { answerCalls } from "../../workers/calls.ts";
@@ -13,7 +14,7 @@ import { OpenImages } from "./open_images.ts";
 import type { CutterMethods } from "./protocol.ts";
 
 // Shares of the bound: decoded blocks, and pictures that are held decoded.
-const BLOCK_SHARE = 1 / 8, HELD_SHARE = 1 / 2;
+const BLOCK_SHARE = 1 / 16, HELD_SHARE = 1 / 2;
 const BYTES_PER_PIXEL = 4;
 
 let cutter: Cutter;
@@ -28,8 +29,15 @@ answerCalls<CutterMethods, never>({
       fetch: guardedFetch(allowedHosts),
     });
     cutter = new Cutter({ images, maxBlocks });
-    await findLibvips(); // loaded before the first picture
+    await warmUp();
   },
   describe: (image, signal) => cutter.describe(image, signal),
   cut: (task, signal) => cutter.cut(task, signal),
 });
+
+/** Makes a picture, so that the first one does not wait for the library. */
+async function warmUp(): Promise<void> {
+  const { libvips } = await findLibvips();
+  const pixel = { width: 1, height: 1, data: new Uint8ClampedArray(3) };
+  if (libvips) await encodeJpeg(pixel);
+}

@@ -1,0 +1,116 @@
+/**
+ * Settings and figures of a run, sent to an MLflow server as they come.
+ *
+ * Source: "REST API" of MLflow 3, version 2.0 of the interface
+ * (https://mlflow.org/docs/latest/api_reference/rest-api.html).
+ *
+ * @module
+ */
+import { oneLine, TrainingError } from "../errors.ts";
+
+/** A run as the server keeps it. */
+export interface MlflowOptions {
+  /** Address of the server. */
+  uri: string;
+  /** The experiment of the run; made if there is none. */
+  experiment: string;
+  /** Name of the run. */
+  name: string;
+  /** Settings, such as a configuration. */
+  params: object;
+}
+
+const BATCH = 100; // params of a request, at most
+const MAX_VALUE = 6000; // characters of a param, at most
+const EXISTS = "RESOURCE_ALREADY_EXISTS";
+
+/** A run on an MLflow server. */
+export class MlflowRun {
+  private constructor(readonly uri: string, readonly id: string) {}
+
+  /** @throws {TrainingError} If the server cannot be reached, or refuses. */
+  static async start(
+    { uri, experiment, name, params }: MlflowOptions,
+  ): Promise<MlflowRun> {
+    const { run } = await ask(uri, "runs/create", {
+      experiment_id: await experimentId(uri, experiment),
+      run_name: name,
+      start_time: Date.now(),
+    });
+    const started = new MlflowRun(uri, run.info.run_id);
+    const all = flat(params);
+    for (let at = 0; at < all.length; at += BATCH) {
+      const params = all.slice(at, at + BATCH);
+      await started.#send("runs/log-batch", { params });
+    }
+    return started;
+  }
+
+  /** Adds the figures of an epoch. @throws {TrainingError} */
+  async add(
+    step: number,
+    figures: Readonly<Record<string, number | null>>,
+  ): Promise<void> {
+    const timestamp = Date.now();
+    const metrics = Object.entries(figures)
+      .filter(([, value]) => value !== null)
+      .map(([key, value]) => ({ key, value, timestamp, step }));
+    await this.#send("runs/log-batch", { metrics });
+  }
+
+  /** Notes how the run ended. @throws {TrainingError} */
+  async end(status: "FINISHED" | "FAILED"): Promise<void> {
+    await this.#send("runs/update", { status, end_time: Date.now() });
+  }
+
+  async #send(route: string, body: object): Promise<void> {
+    await ask(this.uri, route, { run_id: this.id, ...body });
+  }
+}
+
+/** Settings by their path, as JSON. */
+function flat(value: object, prefix = ""): { key: string; value: string }[] {
+  return Object.entries(value).flatMap(([name, inside]) => {
+    const key = prefix + name;
+    if (Object.getPrototypeOf(inside ?? []) === Object.prototype) {
+      return flat(inside, `${key}.`);
+    }
+    return [{ key, value: JSON.stringify(inside).slice(0, MAX_VALUE) }];
+  });
+}
+
+async function experimentId(uri: string, name: string): Promise<string> {
+  const made = await ask(uri, "experiments/create", { name });
+  if (made.error_code !== EXISTS) return made.experiment_id;
+  const query = new URLSearchParams({ experiment_name: name });
+  const found = await ask(uri, `experiments/get-by-name?${query}`);
+  return found.experiment.experiment_id;
+}
+
+/** An answer of the server: the fields that are read. */
+interface Answer {
+  run: { info: { run_id: string } };
+  experiment: { experiment_id: string };
+  experiment_id: string;
+  error_code?: string;
+  message?: string;
+}
+
+/** Posts `body`, or gets. */
+async function ask(uri: string, route: string, body?: object): Promise<Answer> {
+  try {
+    const address = `${uri.replace(/\/+$/, "")}/api/2.0/mlflow/${route}`;
+    const headers = { "content-type": "application/json" };
+    const post = { method: "POST", headers, body: JSON.stringify(body) };
+    const response = await fetch(address, body && post);
+    const answer: Answer = await response.json();
+    if (response.ok || answer.error_code === EXISTS) return answer;
+    throw new Error(answer.message ?? `it answers ${response.status}`);
+  } catch (cause) {
+    const reason = oneLine((cause as Error).message);
+    throw new TrainingError(
+      `Cannot use ${uri} as an MLflow server: ${reason}; check its address`,
+      { cause },
+    );
+  }
+}
