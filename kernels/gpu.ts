@@ -17,6 +17,15 @@ import * as tf from "@tensorflow/tfjs-core";
 /** The data that tfjs holds for a tensor on this backend. */
 interface TensorData {
   resource: GPUBuffer | null;
+  /** Values that are not uploaded yet, or were read back. */
+  values: tf.BackendValues | null;
+  dtype: tf.DataType;
+}
+
+/** A field of a uniform as tfjs gives it. */
+export interface UniformField {
+  type: string;
+  data: number[];
 }
 
 /** The parts of tfjs's `WebGPUBackend` that recording a dispatch touches. */
@@ -27,12 +36,18 @@ export interface TfjsWebGpuInternals {
   bufferManager: {
     acquireBuffer(size: number, usage: GPUBufferUsageFlags): GPUBuffer;
   };
-  readonly uniformPendingDisposal: GPUBuffer[];
   readonly commandQueueOwnedIds: WeakSet<tf.DataId>;
   commandEncoder: GPUCommandEncoder | null;
   computePassEncoder: GPUComputePassEncoder | null;
   dispatchCountInPass: number;
-  makeTensorInfo(shape: number[], dtype: tf.DataType): tf.TensorInfo;
+  makeUniforms(fields: UniformField[]): GPUBufferBinding;
+  /** Ours (lib/engine/webgpu.ts): binds a copy of the words of a uniform. */
+  placeUniforms(words: Uint32Array<ArrayBuffer>): GPUBufferBinding;
+  makeTensorInfo(
+    shape: number[],
+    dtype: tf.DataType,
+    values?: tf.TypedArray,
+  ): tf.TensorInfo;
   uploadToGPU(dataId: tf.DataId): void;
   disposeData(dataId: tf.DataId): boolean;
   ensureCommandEncoderReady(): void;
@@ -92,7 +107,7 @@ export class Kernel {
     const grid = dispatchGrid(groups, this.label, limits);
     const pipeline = this.#pipeline(backend.device);
     const resources = [
-      { buffer: uniformBuffer(backend, params) },
+      backend.placeUniforms(params),
       ...tensors.map((item) => bufferBinding(backend, item)),
     ];
     const bindGroup = backend.device.createBindGroup({
@@ -179,6 +194,31 @@ export function checkBinding(
   }
 }
 
+/** A copy of `bytes` from one tensor to another. */
+export interface TensorCopy {
+  from: { tensor: tf.TensorInfo; byte: number };
+  to: { tensor: tf.TensorInfo; byte: number };
+  bytes: number;
+}
+
+/** Records copies after everything tfjs has recorded so far. */
+export function copyTensors(
+  backend: TfjsWebGpuInternals,
+  copies: readonly TensorCopy[],
+): void {
+  backend.ensureCommandEncoderReady();
+  backend.endComputePassEncoder();
+  for (const { from, to, bytes } of copies) {
+    backend.commandEncoder!.copyBufferToBuffer(
+      tensorBuffer(backend, from.tensor),
+      from.byte,
+      tensorBuffer(backend, to.tensor),
+      to.byte,
+      bytes,
+    );
+  }
+}
+
 function bufferBinding(
   backend: TfjsWebGpuInternals,
   item: tf.TensorInfo | TensorSlice,
@@ -196,20 +236,6 @@ function tensorBuffer(
   // tfjs must not recycle the buffer before this dispatch is submitted.
   backend.commandQueueOwnedIds.add(dataId);
   return backend.tensorMap.get(dataId).resource!;
-}
-
-function uniformBuffer(
-  backend: TfjsWebGpuInternals,
-  params: Uint32Array<ArrayBuffer>,
-): GPUBuffer {
-  const size = Math.ceil(params.byteLength / 16) * 16; // struct alignment
-  const buffer = backend.bufferManager.acquireBuffer(
-    size,
-    GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM,
-  );
-  backend.queue.writeBuffer(buffer, 0, params);
-  backend.uniformPendingDisposal.push(buffer);
-  return buffer;
 }
 
 function record(

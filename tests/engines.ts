@@ -31,6 +31,14 @@ export function testOnEngines(
   test: (engine: Engine) => void | Promise<void>,
 ): void {
   testOnWasm(name, test);
+  testOnWebGpu(name, test);
+}
+
+/** Defines a test of what webgpu alone does; as {@linkcode testOnEngines}. */
+export function testOnWebGpu(
+  name: string,
+  test: (engine: Engine) => void | Promise<void>,
+): void {
   Deno.test({
     name: `${name} [webgpu]`,
     ignore: ignoreGpu,

@@ -14,7 +14,8 @@ import { EngineError } from "../errors.ts";
 import { DEFAULT_MEMORY_BYTES } from "../memory.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { watchDevice, type WatchedDevice } from "./device_watch.ts";
-import { ReadBack } from "./read_back.ts";
+import { type CopyQueue, ReadBack } from "./read_back.ts";
+import { Uniforms, uniformWords } from "./uniforms.ts";
 
 /** Description of an adapter. */
 export interface AdapterDescription {
@@ -115,24 +116,61 @@ async function registerBackend(
   const { WebGPUBackend } = await import("@tensorflow/tfjs-backend-webgpu");
 
   class Backend extends WebGPUBackend {
-    readonly #readBack = new ReadBack(device);
+    readonly #internals = this as unknown as TfjsWebGpuInternals;
+    readonly #readBack = new ReadBack(device, this.#copyQueue());
+    readonly #uniforms: Uniforms;
 
     constructor() {
       super(device, info);
       const pool = new BufferPool(device, DEFAULT_MEMORY_BYTES);
-      (this as unknown as TfjsWebGpuInternals).bufferManager = pool;
+      this.#uniforms = new Uniforms(device.queue, pool);
+      this.#internals.bufferManager = pool;
+      this.#internals.placeUniforms = (words) => this.#uniforms.place(words);
+      this.#internals.makeUniforms = (fields) =>
+        this.#uniforms.place(uniformWords(fields));
     }
 
-    /** Like tfjs's, without the pause of Deno's mapAsync. */
+    /** As tfjs's, with all uniforms written at once. */
+    override submitQueue(): void {
+      this.#uniforms.submit(() => super.submitQueue());
+    }
+
+    /**
+     * As tfjs's, by a write that the queue orders: tfjs's own staging buffer
+     * ends the pass. No unsubmitted dispatch uses the buffer, because the pool
+     * has none of those.
+     */
+    override uploadToGPU(dataId: tf.DataId): void {
+      const data = this.#internals.tensorMap.get(dataId);
+      const { values } = data;
+      if (data.resource || !ArrayBuffer.isView(values)) {
+        return super.uploadToGPU(dataId);
+      }
+      data.values = null; // tfjs then makes a buffer without any
+      super.uploadToGPU(dataId);
+      device.queue.writeBuffer(data.resource!, 0, wordsOf(values, data.dtype));
+    }
+
+    /** As tfjs's, without the pause of Deno's mapAsync. */
     override async getBufferData(buffer: GPUBuffer): Promise<ArrayBuffer> {
-      return await this.#readBack.read(buffer.size, (staging) => {
-        const backend = this as unknown as TfjsWebGpuInternals;
-        backend.ensureCommandEncoderReady();
-        backend.endComputePassEncoder();
-        backend.commandEncoder!
-          .copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
-        backend.submitQueue();
-      });
+      return await this.#readBack.read(buffer);
+    }
+
+    #copyQueue(): CopyQueue {
+      return {
+        copy: (buffer, staging, offset) => {
+          this.#internals.ensureCommandEncoderReady();
+          this.#internals.endComputePassEncoder();
+          this.#internals.commandEncoder!
+            .copyBufferToBuffer(buffer, 0, staging, offset, buffer.size);
+        },
+        submit: () => {
+          // A dispatch may have been recorded, or all submitted, meanwhile.
+          if (!this.#internals.commandEncoder) return;
+          this.#internals.endComputePassEncoder();
+          this.submitQueue();
+        },
+      };
     }
   }
 
@@ -140,4 +178,16 @@ async function registerBackend(
   // Small tensors would stay on the CPU, where our kernels cannot see them.
   tf.env().set("WEBGPU_CPU_FORWARD", false);
   tf.registerBackend("webgpu", () => new Backend());
+}
+
+/** Values as the 32-bit words that a kernel reads. */
+function wordsOf(
+  values: tf.TypedArray,
+  dtype: tf.DataType,
+): Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> {
+  const isFloat = dtype === "float32";
+  if (isFloat ? values instanceof Float32Array : values instanceof Int32Array) {
+    return values as Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
+  }
+  return isFloat ? Float32Array.from(values) : Int32Array.from(values);
 }

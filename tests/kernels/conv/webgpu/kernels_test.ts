@@ -7,14 +7,10 @@ import {
   type ConvShape,
   convShape,
 } from "../../../../kernels/conv/conv.ts";
-import {
-  suitsWebGpu,
-  webGpuConvolutions,
-} from "../../../../kernels/conv/webgpu/kernels.ts";
+import { suitsWebGpu } from "../../../../kernels/conv/webgpu/kernels.ts";
 import { convCode } from "../../../../kernels/conv/webgpu/forward_code.ts";
 import { filterGradientCode } from "../../../../kernels/conv/webgpu/gradient_code.ts";
 import {
-  type Budget,
   type ConvSpec,
   HARDWARE,
   planConv,
@@ -22,9 +18,9 @@ import {
   SOFTWARE,
 } from "../../../../kernels/conv/webgpu/plan.ts";
 import type { TfjsWebGpuInternals } from "../../../../kernels/gpu.ts";
-import { startEngine } from "../../../../lib/engine/select.ts";
-import { ignoreGpu, testOnEngines } from "../../../engines.ts";
+import { testOnEngines, testOnWebGpu } from "../../../engines.ts";
 import { normals, relativeError } from "../../../finite_differences.ts";
+import { withBudget } from "./budget.ts";
 
 /** One convolution: `[N, H, W, I]` -> O channels. */
 interface Case {
@@ -69,49 +65,6 @@ for (const [name, budget] of Object.entries({ SOFTWARE, HARDWARE })) {
 }
 
 /** Defines a test of the webgpu engine alone; a GPU error fails it. */
-function testOnWebGpu(name: string, test: () => Promise<void>): void {
-  Deno.test({
-    name: `${name} [webgpu]`,
-    ignore: ignoreGpu,
-    async fn() {
-      const { device } = await startEngine("webgpu");
-      device!.pushErrorScope("validation");
-      device!.pushErrorScope("out-of-memory");
-      let errors: (GPUError | null)[] = [];
-      const before = tf.memory().numTensors;
-      try {
-        await test();
-      } finally {
-        errors = [
-          await device!.popErrorScope(),
-          await device!.popErrorScope(),
-        ];
-      }
-      assert.deepEqual(errors, [null, null]);
-      assert.equal(tf.memory().numTensors, before, "tensors left behind");
-    },
-  });
-}
-
-async function withBudget(
-  budget: Budget,
-  test: () => Promise<void>,
-): Promise<void> {
-  const replace = (configs: tf.KernelConfig[]) => {
-    for (const config of configs) {
-      tf.unregisterKernel(config.kernelName, "webgpu");
-      tf.registerKernel(config);
-    }
-  };
-  const cut = webGpuConvolutions(budget);
-  const usual = cut.map(({ kernelName }) => tf.getKernel(kernelName, "webgpu"));
-  replace(cut);
-  try {
-    await test();
-  } finally {
-    replace(usual);
-  }
-}
 
 /** The values of a case, and its sizes. */
 function valuesOf({ x, outputs, kernel, stride = 1, padding = 0 }: Case) {
