@@ -4,6 +4,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { adamWKernels } from "./adamw/adamw.ts";
 import { registerWasmConvolutions } from "./conv/wasm/kernels.ts";
 import { registerWebGpuConvolutions } from "./conv/webgpu/kernels.ts";
 import { downsampleKernels } from "./resample/downsample.ts";
@@ -27,6 +28,7 @@ export function registerKernels(): void {
       ...gatherPatchesKernels,
       ...downsampleKernels,
       ...maxPoolKernels,
+      ...adamWKernels,
     ]
   ) tf.registerKernel(config);
   registerWasmConvolutions();

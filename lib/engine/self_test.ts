@@ -7,6 +7,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { adamW, adamWReference } from "../../kernels/adamw/adamw.ts";
 import {
   conv2d,
   convGradientReference,
@@ -64,6 +65,7 @@ const CHECKS: Record<string, () => Comparison> = {
   convolution: checkConvolution,
   "convolution, input gradient": checkInputGradient,
   "convolution, filter gradient": checkFilterGradient,
+  "AdamW": checkAdamW,
 };
 
 /** Tests every kernel on tfjs's current backend. */
@@ -309,4 +311,33 @@ function convolutionCase(shape: ConvShape): ConvCase {
     output: sums.map((sum) => Math.max(0, sum)),
     gradients: convGradientReference(x, filter, upstream, shape),
   };
+}
+
+function checkAdamW(): Comparison {
+  const sizes = [7, ROWS.locations];
+  const parts = sizes.map((size, i) => ({
+    value: normals(12 + i, { count: size }),
+    gradient: normals(14 + i, { count: size }),
+    first: normals(16 + i, { count: size }),
+    second: normals(18 + i, { count: size }).map((value) => value ** 2),
+    learningRate: 0.01,
+    weightDecay: 0.1,
+    steps: 3,
+  }));
+  const half = (name: "first" | "second") =>
+    tf.concat1d(parts.map((part) => tf.tensor1d(part[name].slice())));
+  const actual = tf.tidy(() => {
+    const stepped = adamW(
+      parts.map(({ value, gradient, ...part }) => ({
+        ...part,
+        value: tf.tensor1d(value.slice()),
+        gradient: tf.tensor1d(gradient),
+      })),
+      tf.stack([half("first"), half("second")]) as tf.Tensor2D,
+      1,
+    );
+    return [stepped.squares, ...stepped.values];
+  });
+  const squares = adamWReference(parts, 1);
+  return { actual, expected: [squares, ...parts.map(({ value }) => value)] };
 }

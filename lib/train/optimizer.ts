@@ -5,16 +5,15 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { adamW } from "../../kernels/adamw/adamw.ts";
 
-// Adam's published constants (Kingma & Ba, ICLR 2015).
-const BETA1 = 0.9, BETA2 = 0.999, EPSILON = 1e-8;
-
-/** First and second moments of one parameter's gradient. */
-interface Moments {
-  first: tf.Tensor;
-  second: tf.Tensor;
-  /** Steps that this parameter has taken part in. */
-  steps: number;
+/** The moments of the parameters that take steps together. */
+interface PackedMoments {
+  names: readonly string[];
+  /** Values of each. */
+  sizes: readonly number[];
+  /** First and second moments of all, one after the other. */
+  moments: tf.Tensor2D; // [2, sum of sizes]
 }
 
 /** The state of an optimizer as a checkpoint holds it. */
@@ -33,85 +32,133 @@ export interface ParameterStep {
   weightDecay: number;
 }
 
-/** Holds the moments; only parameters that are given to `step` move. */
+/** Holds the moments; only parameters that are given to a step move. */
 export class AdamW {
-  readonly #moments = new Map<string, Moments>();
+  /** Steps that each parameter has taken part in. */
+  readonly #steps = new Map<string, number>();
+  /** Each parameter is in one of them, or apart. */
+  readonly #packs = new Set<PackedMoments>();
+  /** Moments of single parameters, `[2, size]`. */
+  readonly #apart = new Map<string, tf.Tensor2D>();
 
   /** Moves each parameter named in `steps`. */
   step(steps: ReadonlyMap<string, ParameterStep>): void {
-    for (const [name, step] of steps) {
-      const moments = this.#momentsOf(name, step.variable);
-      moments.steps++;
-      tf.tidy(() => update(step, moments));
-    }
+    this.clippedStep(steps, Infinity).dispose();
+  }
+
+  /**
+   * Moves each parameter named in `steps`, with the norm of all gradients
+   * together cut to `clipNorm`.
+   *
+   * @returns the squared norm of each gradient before the cut, `[parameters]`.
+   */
+  clippedStep(
+    steps: ReadonlyMap<string, ParameterStep>,
+    clipNorm: number,
+  ): tf.Tensor1D {
+    return tf.tidy(() => {
+      const pack = this.#packOf(steps);
+      const parameters = [...steps].map(([name, step]) => {
+        const taken = (this.#steps.get(name) ?? 0) + 1;
+        this.#steps.set(name, taken);
+        return { ...step, value: step.variable, steps: taken };
+      });
+      const stepped = adamW(parameters, pack.moments, clipNorm);
+      parameters.forEach(({ variable }, i) =>
+        variable.assign(stepped.values[i]!)
+      );
+      pack.moments.dispose();
+      pack.moments = tf.keep(stepped.moments);
+      return stepped.squares;
+    });
   }
 
   /** Copies the state out of the engine. */
   async save(): Promise<OptimizerState> {
-    const state: OptimizerState = { steps: {}, moments: new Map() };
-    for (const [name, { first, second, steps }] of this.#moments) {
-      state.steps[name] = steps;
-      state.moments.set(`${name}/first`, await first.data() as Float32Array);
-      state.moments.set(`${name}/second`, await second.data() as Float32Array);
+    const state: OptimizerState = {
+      steps: Object.fromEntries(this.#steps),
+      moments: new Map(),
+    };
+    const packs = [
+      ...this.#packs,
+      ...[...this.#apart].map(([name, moments]) => ({
+        names: [name],
+        sizes: [moments.shape[1]],
+        moments,
+      })),
+    ];
+    for (const { names, sizes, moments } of packs) {
+      const values = await moments.data() as Float32Array;
+      const half = values.length / 2;
+      startsOf(sizes).forEach((start, i) => {
+        const end = start + sizes[i]!;
+        const name = names[i]!;
+        state.moments.set(`${name}/first`, values.slice(start, end));
+        state.moments.set(
+          `${name}/second`,
+          values.slice(half + start, half + end),
+        );
+      });
     }
     return state;
   }
 
   /** Continues from a saved state. */
-  restore(
-    { steps, moments }: OptimizerState,
-    parameters: ReadonlyMap<string, tf.Variable>,
-  ): void {
+  restore({ steps, moments }: OptimizerState): void {
     this.dispose();
     for (const [name, count] of Object.entries(steps)) {
-      const shape = parameters.get(name)!.shape;
-      this.#moments.set(name, {
-        first: tf.tensor(moments.get(`${name}/first`)!, shape),
-        second: tf.tensor(moments.get(`${name}/second`)!, shape),
-        steps: count,
-      });
+      const first = moments.get(`${name}/first`)!;
+      const second = moments.get(`${name}/second`)!;
+      const both = new Float32Array(2 * first.length);
+      both.set(first);
+      both.set(second, first.length);
+      this.#steps.set(name, count);
+      this.#apart.set(name, tf.tensor2d(both, [2, first.length]));
     }
   }
 
   dispose(): void {
-    for (const { first, second } of this.#moments.values()) {
-      tf.dispose([first, second]);
-    }
-    this.#moments.clear();
+    tf.dispose([...this.#packs].map(({ moments }) => moments));
+    tf.dispose([...this.#apart.values()]);
+    this.#packs.clear();
+    this.#apart.clear();
+    this.#steps.clear();
   }
 
-  #momentsOf(name: string, variable: tf.Variable): Moments {
-    let found = this.#moments.get(name);
-    if (!found) {
-      const [first, second] = [0, 0].map(() => tf.zeros(variable.shape));
-      found = { first: first!, second: second!, steps: 0 };
-      this.#moments.set(name, found);
+  /** The moments of these parameters as one tensor; zeros at the start. */
+  #packOf(steps: ReadonlyMap<string, ParameterStep>): PackedMoments {
+    const names = [...steps.keys()];
+    for (const pack of this.#packs) {
+      if (pack.names.join() === names.join()) return pack;
+      if (pack.names.some((name) => steps.has(name))) this.#takeApart(pack);
     }
-    return found;
+    const sizes = [...steps.values()].map(({ variable }) => variable.size);
+    const parts = names.map((name, i) =>
+      this.#apart.get(name) ?? tf.zeros<tf.Rank.R2>([2, sizes[i]!])
+    );
+    const moments = tf.keep(tf.concat2d(parts, 1));
+    for (const name of names) {
+      this.#apart.get(name)?.dispose();
+      this.#apart.delete(name);
+    }
+    const pack = { names, sizes, moments };
+    this.#packs.add(pack);
+    return pack;
+  }
+
+  #takeApart(pack: PackedMoments): void {
+    const { names, sizes, moments } = pack;
+    startsOf(sizes).forEach((start, i) => {
+      const own = tf.slice2d(moments, [0, start], [2, sizes[i]!]);
+      this.#apart.set(names[i]!, tf.keep(own));
+    });
+    moments.dispose();
+    this.#packs.delete(pack);
   }
 }
 
-function update(
-  { variable, gradient, learningRate, weightDecay }: ParameterStep,
-  moments: Moments,
-): void {
-  const first = tf.add(
-    tf.mul(moments.first, BETA1),
-    tf.mul(gradient, 1 - BETA1),
-  );
-  const second = tf.add(
-    tf.mul(moments.second, BETA2),
-    tf.mul(tf.square(gradient), 1 - BETA2),
-  );
-  tf.dispose([moments.first, moments.second]);
-  moments.first = tf.keep(first);
-  moments.second = tf.keep(second);
-  const { steps } = moments;
-  const scale = learningRate / (1 - BETA1 ** steps);
-  const root = tf.sqrt(tf.mul(second, 1 / (1 - BETA2 ** steps)));
-  const move = tf.mul(tf.div(first, tf.add(root, EPSILON)), scale);
-  const kept = weightDecay === 0
-    ? variable
-    : tf.mul(variable, 1 - learningRate * weightDecay);
-  variable.assign(tf.sub(kept, move));
+/** Where each part begins, of parts one after the other. */
+function startsOf(sizes: readonly number[]): number[] {
+  let end = 0;
+  return sizes.map((size) => (end += size) - size);
 }

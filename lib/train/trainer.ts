@@ -343,7 +343,7 @@ class Run {
       moments: new Map(
         [...trainerTensors].map(([name, { data }]) => [name, data]),
       ),
-    }, this.#model.parameters);
+    });
   }
 }
 

@@ -71,33 +71,26 @@ export async function trainStep(
   }
 }
 
-/** Adds the gradients up, clips, and steps; returns the norm of each net's. */
+/** Squared norm of the gradient of each parameter, before clipping. */
+interface GradientSquares {
+  names: string[];
+  squares: tf.Tensor1D;
+}
+
+/** Adds the gradients up, clips them, and moves the parameters. */
 function move(
   model: Model,
   optimizer: AdamW,
   passes: readonly BackwardPass[],
   { rate }: StepOptions,
-): tf.Tensor1D {
+): GradientSquares {
   return tf.tidy(() => {
-    const gradients = summed(passes);
-    const squares = NETS.map((net) => {
-      const parts = [...gradients]
-        .filter(([name]) => name.startsWith(`${net}/`))
-        .map(([, gradient]) => tf.sum(tf.square(gradient)));
-      // Not addN: on webgpu it fails beyond the buffers a shader may bind.
-      return parts.length ? tf.sum(tf.stack(parts)) : tf.scalar(0);
-    });
-    const { training } = model.config;
-    const norm = tf.sqrt(tf.sum(tf.stack(squares)));
-    const factor = tf.minimum(1, tf.div(training.clipNorm, norm));
-    optimizer.step(
-      new Map(
-        [...gradients].map(([name, gradient]) => [
-          name,
-          parameterStep(model, name, tf.mul(gradient, factor), rate),
-        ]),
-      ),
+    const gradients = [...summed(passes)];
+    const steps = gradients.map(([name, gradient]) =>
+      [name, parameterStep(model, name, gradient, rate)] as const
     );
+    const { clipNorm } = model.config.training;
+    const squares = optimizer.clippedStep(new Map(steps), clipNorm);
     const updates = meanUpdates(
       passes.map(({ updates }) => updates),
       passes.map(({ classes }) => classes.length),
@@ -105,7 +98,7 @@ function move(
     for (const [name, update] of updates) {
       model.parameters.get(name)!.assign(update);
     }
-    return tf.sqrt(tf.stack(squares)) as tf.Tensor1D;
+    return { names: gradients.map(([name]) => name), squares };
   });
 }
 
@@ -142,25 +135,28 @@ function parameterStep(
 
 async function readReport(
   { config, classes }: Model,
-  norms: tf.Tensor1D,
+  { names, squares }: GradientSquares,
   passes: readonly BackwardPass[],
 ): Promise<StepReport> {
-  const [a, b, f, g] = await norms.data();
-  norms.dispose();
+  const [ofParameters, ...reports] = await Promise.all([
+    squares.data(),
+    ...passes.map(({ report }) => report.data()),
+  ]);
+  squares.dispose();
   const channels = channelsOf(config.network);
   const images = passes.reduce((sum, { classes }) => sum + classes.length, 0);
   const report: StepReport = {
     loss: 0,
     correct: 0,
     images,
-    gradientNorms: { a: a!, b: b!, f: f!, g: g! },
+    gradientNorms: normsOfNets(names, ofParameters!),
     tileEntropy: 0,
     subTileEntropy: 0,
     featureCosine: 0,
     liveChannels: new Array<boolean>(channels).fill(false),
   };
-  for (const pass of passes) {
-    const values = await pass.report.data();
+  for (const [i, pass] of passes.entries()) {
+    const values = reports[i]!;
     const share = pass.classes.length / images;
     report.loss += values[LOSS]!;
     report.tileEntropy += values[TILE_ENTROPY]! * share;
@@ -176,6 +172,21 @@ async function readReport(
     });
   }
   return report;
+}
+
+/** Norm of the gradient of each net, from the squares of its parameters. */
+function normsOfNets(
+  names: readonly string[],
+  squares: ArrayLike<number>,
+): StepReport["gradientNorms"] {
+  const norms = { a: 0, b: 0, f: 0, g: 0 };
+  for (const net of NETS) {
+    norms[net] = Math.sqrt(names.reduce(
+      (sum, name, i) => name.startsWith(`${net}/`) ? sum + squares[i]! : sum,
+      0,
+    ));
+  }
+  return norms;
 }
 
 /** Parameters of one net, by name. */

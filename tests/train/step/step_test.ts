@@ -44,23 +44,25 @@ interface Step extends Omit<ParameterStep, "gradient" | "variable"> {
 class Noting extends AdamW {
   readonly #noted = new Map<string, ParameterStep>();
 
-  override step(steps: ReadonlyMap<string, ParameterStep>): void {
-    for (const [name, step] of steps) {
-      const gradient = tf.keep(tf.clone(step.gradient));
-      this.#noted.set(name, { ...step, gradient });
-    }
-    super.step(steps);
+  override clippedStep(
+    steps: ReadonlyMap<string, ParameterStep>,
+    clipNorm: number,
+  ): tf.Tensor1D {
+    for (const [name, step] of steps) this.#noted.set(name, step);
+    return super.clippedStep(steps, clipNorm);
   }
 
-  /** The steps it was given, copied; their gradients are freed. */
+  /** The steps that it took, with the clipped gradients. */
   async noted(): Promise<Map<string, Step>> {
-    const steps = new Map<string, Step>();
-    for (const [name, { gradient, variable: _, ...rest }] of this.#noted) {
-      const values = await gradient.data() as Float32Array;
-      steps.set(name, { ...rest, gradient: values });
-      gradient.dispose();
-    }
-    return steps;
+    const { moments } = await this.save();
+    return new Map(
+      [...this.#noted].map(([name, { learningRate, weightDecay }]) => {
+        // After one step m is (1 - beta1) g.
+        const first = moments.get(`${name}/first`)!;
+        const gradient = first.map((value) => value / (1 - 0.9));
+        return [name, { learningRate, weightDecay, gradient }];
+      }),
+    );
   }
 }
 
