@@ -9,6 +9,10 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { adamW, adamWReference } from "../../kernels/adamw/adamw.ts";
 import {
+  inputColours,
+  inputColoursReference,
+} from "../../kernels/colour/input_colours.ts";
+import {
   conv2d,
   convGradientReference,
   type ConvOptions,
@@ -68,10 +72,14 @@ const CHECKS: Record<string, () => Comparison> = {
   "AdamW": checkAdamW,
 };
 
+/** Of kernels that only the WebGPU engine has. */
+const WEBGPU_CHECKS: typeof CHECKS = { "input colours": checkInputColours };
+
 /** Tests every kernel on tfjs's current backend. */
 export async function selfTest(): Promise<SelfTestResult[]> {
   const results: SelfTestResult[] = [];
-  for (const [kernel, check] of Object.entries(CHECKS)) {
+  const own = tf.getBackend() === "webgpu" ? WEBGPU_CHECKS : {};
+  for (const [kernel, check] of Object.entries({ ...CHECKS, ...own })) {
     const { actual, expected } = check();
     let worst = 0;
     for (const [i, tensor] of actual.entries()) {
@@ -189,6 +197,28 @@ function checkDownsample(): Comparison {
       tf.tidy(() => downsample(packPixels({ data, ...REGION }), options)),
     ],
     expected: [downsampleReference(packed, REGION, options)],
+  };
+}
+
+function checkInputColours(): Comparison {
+  const shape: Shape4D = [2, 13, 11, 3];
+  const stream = new RandomStream(randomKey(20));
+  const uniforms = (count: number) =>
+    Float32Array.from({ length: count }, () => stream.uniform());
+  const views = uniforms(tf.util.sizeFromShape(shape));
+  const options = {
+    changes: [
+      { gain: 1.2, densities: null },
+      { gain: 0.9, densities: [0.9, 0.1, 0, -0.1, 1.1, 0.2, 0, 0.1, 1] },
+    ],
+    shares: uniforms(2 * (13 + 11)),
+    mean: [0.4, 0.5, 0.6],
+    deviation: [0.5, 0.4, 0.3],
+    darkest: 1 / 255,
+  };
+  return {
+    actual: [tf.tidy(() => inputColours(tf.tensor4d(views, shape), options))],
+    expected: [inputColoursReference(views, shape, options)],
   };
 }
 

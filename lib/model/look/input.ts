@@ -5,10 +5,12 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { inputColours } from "../../../kernels/colour/input_colours.ts";
 import { insideShares, type Region, type Size } from "../../image/geometry.ts";
 import type { Pyramid } from "../../image/pyramid.ts";
 import { stainNormalisation } from "../../image/stains/normalisation.ts";
 import { DARKEST, type DensityMatrix } from "../../image/stains/stains.ts";
+import { joined } from "../../image/tensors.ts";
 import type { Model, Normalisation } from "../model.ts";
 
 /**
@@ -34,6 +36,13 @@ interface Appearance {
   densities?: DensityMatrix | null;
 }
 
+/** Views of one image, as they were read. */
+export interface RawViews {
+  raw: tf.Tensor4D; // [n, h, w, 3] in [0, 1]
+  regions: readonly Region[];
+  image: Appearance;
+}
+
 /**
  * Network input from views `[N, h, w, 3]` in [0, 1] of `regions`; disposes of
  * `raw`.
@@ -46,8 +55,74 @@ interface Appearance {
 export function prepared(
   raw: tf.Tensor4D,
   regions: readonly Region[],
-  { gain = 1, densities = null, pyramid }: Appearance,
+  image: Appearance,
+  model: Pick<Model, "normalisation">,
+): tf.Tensor4D {
+  return preparedTogether([{ raw, regions, image }], model);
+}
+
+/** {@linkcode prepared} views of several images, one after the other. */
+export function preparedTogether(
+  parts: readonly RawViews[],
   { normalisation }: Pick<Model, "normalisation">,
+): tf.Tensor4D {
+  const isPlain = normalisation === null &&
+    parts.every(({ image: { gain = 1, densities } }) =>
+      gain === 1 && !densities
+    );
+  if (isPlain) return joined(parts.map(({ raw }) => raw));
+  return tf.getBackend() === "webgpu"
+    ? coloured(parts, normalisation)
+    : joined(parts.map((part) => colouredByParts(part, normalisation)));
+}
+
+/** All views in one dispatch. */
+function coloured(
+  parts: readonly RawViews[],
+  normalisation: Normalisation | null,
+): tf.Tensor4D {
+  const changes = parts.flatMap(
+    ({ regions, image: { gain = 1, densities = null } }) =>
+      regions.map(() => ({ gain, densities })),
+  );
+  const views = joined(parts.map(({ raw }) => raw));
+  const result = inputColours(views, {
+    changes,
+    shares: sharesOf(parts, views.shape),
+    mean: normalisation?.mean ?? [0, 0, 0],
+    deviation: normalisation?.deviation ?? [1, 1, 1],
+    darkest: DARKEST,
+  });
+  views.dispose();
+  return result;
+}
+
+/** Shares of rows and columns inside, `[N, h + w]`; null if all are 1. */
+function sharesOf(
+  parts: readonly RawViews[],
+  [count, rows, columns]: readonly number[],
+): Float32Array | null {
+  if (parts.every(({ regions, image }) => areInside(regions, image.pyramid))) {
+    return null;
+  }
+  const shares = new Float32Array(count! * (rows! + columns!));
+  let at = 0;
+  for (const { regions, image: { pyramid } } of parts) {
+    for (const { x, y, width, height } of regions) {
+      const down = { start: y, extent: height, count: rows! };
+      const across = { start: x, extent: width, count: columns! };
+      shares.set(insideShares(down, pyramid.height), at);
+      shares.set(insideShares(across, pyramid.width), at + rows!);
+      at += rows! + columns!;
+    }
+  }
+  return shares;
+}
+
+/** The views of an image by tfjs's own kernels. */
+function colouredByParts(
+  { raw, regions, image: { gain = 1, densities = null, pyramid } }: RawViews,
+  normalisation: Normalisation | null,
 ): tf.Tensor4D {
   if (gain === 1 && !densities && !normalisation) return raw;
   return tf.tidy(() => {
@@ -106,9 +181,7 @@ function insideShare(
   image: Size,
   [count, rows, columns]: readonly [number, number, number, number],
 ): tf.Tensor {
-  const inside = ({ x, y, width, height }: Region) =>
-    x >= 0 && y >= 0 && x + width <= image.width && y + height <= image.height;
-  if (regions.every(inside)) return tf.scalar(1);
+  if (areInside(regions, image)) return tf.scalar(1);
   const down = regions.map(({ y: start, height: extent }) =>
     insideShares({ start, extent, count: rows }, image.height)
   );
@@ -118,5 +191,11 @@ function insideShare(
   return tf.mul(
     tf.tensor4d(down.flat(), [count, rows, 1, 1]),
     tf.tensor4d(across.flat(), [count, 1, columns, 1]),
+  );
+}
+
+function areInside(regions: readonly Region[], image: Size): boolean {
+  return regions.every(({ x, y, width, height }) =>
+    x >= 0 && y >= 0 && x + width <= image.width && y + height <= image.height
   );
 }

@@ -6,13 +6,13 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { largestTensorBytes } from "../../../kernels/gpu.ts";
-import { collected, joined } from "../../image/tensors.ts";
+import { collected } from "../../image/tensors.ts";
 import type { Views } from "../../image/views.ts";
 import { Memory } from "../../memory.ts";
 import { chunksOf, prefetched } from "./prefetch.ts";
 import type { Glimpse, LookImage, LookOptions, SubTiles } from "./draws.ts";
 import { frozenFeatures } from "../frozen.ts";
-import { prepared } from "./input.ts";
+import { preparedTogether, type RawViews } from "./input.ts";
 import type { Model } from "../model.ts";
 import {
   featureBytes,
@@ -58,15 +58,21 @@ export async function readSubTiles(
   const most = Math.max(1, Math.floor(pixels / area));
   const count = glimpses
     .reduce((sum, { subTileRegions }) => sum + subTileRegions.length, 0);
-  const read = async ({ image, subTileRegions }: Part) => {
-    const raw = await views[image]!.regions(subTileRegions, size, signal);
-    return prepared(raw, subTileRegions, images[image]!, model);
-  };
+  const read = ({ image, subTileRegions }: Part) =>
+    views[image]!.regions(subTileRegions, size, signal);
+  const rawViews = (
+    { image, subTileRegions: regions }: Part,
+    raw: tf.Tensor4D,
+  ): RawViews => ({ raw, regions, image: images[image]! });
   const togetherBytes = count * area > tensorPixels
     ? Infinity
     : Memory.toRead(count * area, bytes, isAlone);
   if (count <= most) {
-    const subTiles = joined(await collected(glimpses, read));
+    const raw = await collected(glimpses, read);
+    const subTiles = preparedTogether(
+      glimpses.map((glimpse, i) => rawViews(glimpse, raw[i]!)),
+      model,
+    );
     return { ...held(subTiles), togetherBytes };
   }
   const parts = glimpses.flatMap(({ image, subTileRegions }) =>
@@ -79,7 +85,9 @@ export async function readSubTiles(
       for (const { image, subTileRegions } of glimpses) {
         views[image]!.announce(subTileRegions, size, signal);
       }
-      return prefetched(parts, read, { drop: (batch) => batch.dispose() });
+      const prepare = async (part: Part) =>
+        preparedTogether([rawViews(part, await read(part))], model);
+      return prefetched(parts, prepare, { drop: (batch) => batch.dispose() });
     },
     togetherBytes,
   };

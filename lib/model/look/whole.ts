@@ -8,7 +8,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import { type MapSize, tileMapSize } from "../../image/geometry.ts";
-import { collected, joined } from "../../image/tensors.ts";
+import { collected } from "../../image/tensors.ts";
 import { Views } from "../../image/views.ts";
 import { subTileLogits } from "./attention.ts";
 import {
@@ -40,7 +40,7 @@ import {
   tileDraw,
   tileKey,
 } from "./draws.ts";
-import { prepared } from "./input.ts";
+import { preparedTogether } from "./input.ts";
 import { turn } from "../../turn.ts";
 import type { Model } from "../model.ts";
 import { readSubTiles } from "./sub_tiles.ts";
@@ -130,14 +130,20 @@ async function readViews(
     const size = `${pyramid.width}x${pyramid.height}`;
     bySize.set(size, [...bySize.get(size) ?? [], i]);
   }
-  const read = await collected(images, async (image, i) => {
-    const { width, height } = image.pyramid;
-    const raw = await views[i]!.whole(scale1, { signal });
-    return prepared(raw, [{ x: 0, y: 0, width, height }], image, model);
-  });
+  const read = await collected(
+    images,
+    (_, i) => views[i]!.whole(scale1, { signal }),
+  );
   const grouped = [...bySize.values()].map((members) => ({
     members,
-    group: joined(members.map((i) => read[i]!)),
+    group: preparedTogether(
+      members.map((i) => {
+        const { width, height } = images[i]!.pyramid;
+        const regions = [{ x: 0, y: 0, width, height }];
+        return { raw: read[i]!, regions, image: images[i]! };
+      }),
+      model,
+    ),
   }));
   try {
     return await Promise.all(
@@ -312,11 +318,18 @@ async function readTiles(
   { signal }: LookOptions,
 ): Promise<tf.Tensor4D> {
   const output = subTileView(model);
-  return joined(
-    await collected(tiles, async ({ image, tileRegions }) => {
-      const raw = await views[image]!.regions(tileRegions, output, signal);
-      return prepared(raw, tileRegions, images[image]!, model);
-    }),
+  const read = await collected(
+    tiles,
+    ({ image, tileRegions }) =>
+      views[image]!.regions(tileRegions, output, signal),
+  );
+  return preparedTogether(
+    tiles.map(({ image, tileRegions: regions }, i) => ({
+      raw: read[i]!,
+      regions,
+      image: images[image]!,
+    })),
+    model,
   );
 }
 
