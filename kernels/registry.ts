@@ -10,10 +10,13 @@ import { registerWasmConvolutions } from "./conv/wasm/kernels.ts";
 import { registerWebGpuConvolutions } from "./conv/webgpu/kernels.ts";
 import { downsampleKernels } from "./resample/downsample.ts";
 import { gatherPatchesKernels } from "./resample/gather_patches.ts";
+import { entropyKernels } from "./entropy/entropy.ts";
 import { registerGradients } from "./gradients.ts";
 import { registerWasmIdentity } from "./wasm/identity.ts";
+import { crossEntropyKernels } from "./loss/cross_entropy.ts";
 import { maxPoolKernels } from "./pool/max_pool.ts";
 import { sampleKernels } from "./sample/sample.ts";
+import { stepReportKernels } from "./step_report/step_report.ts";
 import { softmaxKernels } from "./softmax/softmax.ts";
 
 let registered = false;
@@ -30,6 +33,9 @@ export function registerKernels(): void {
       ...downsampleKernels,
       ...maxPoolKernels,
       ...adamWKernels,
+      ...entropyKernels,
+      ...crossEntropyKernels,
+      ...stepReportKernels,
       inputColoursKernel,
     ]
   ) tf.registerKernel(config);

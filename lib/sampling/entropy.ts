@@ -4,15 +4,12 @@
  *
  * @module
  */
-import * as tf from "@tensorflow/tfjs-core";
-
-// The paper's constant inside the logarithm.
-const EPSILON = 1e-6;
-
-/** Contribution of one location to the negative entropy. */
-export function entropyTerm(p: number): number {
-  return p * Math.log(p + EPSILON);
-}
+import type * as tf from "@tensorflow/tfjs-core";
+import {
+  entropySums,
+  entropyTerm,
+  weightedEntropy,
+} from "../../kernels/entropy/entropy.ts";
 
 /** Sums over the locations of one map. */
 export interface Entropy {
@@ -32,11 +29,6 @@ export function entropyOf(attention: Float32Array): Entropy {
   return sums;
 }
 
-/** The derivative of {@linkcode entropyTerm}. */
-export function entropySlope(p: number): number {
-  return Math.log(p + EPSILON) + p / (p + EPSILON);
-}
-
 /**
  * The regulariser: sum over rows of w_r sum_i p_i log(p_i + 1e-6), the negative
  * entropy of each attention map. Lower is broader.
@@ -46,21 +38,7 @@ export function entropySlope(p: number): number {
  */
 export function negativeEntropy(
   attention: tf.Tensor2D,
-  weights: number[],
+  weights: readonly number[],
 ): tf.Scalar {
-  const operation = tf.customGrad((input, save) => {
-    const p = input as tf.Tensor2D;
-    const rowWeights = tf.tensor2d(weights, [weights.length, 1]);
-    const log = tf.log(tf.add(p, EPSILON));
-    (save as tf.GradSaveFunc)([p, log, rowWeights]);
-    return {
-      value: tf.sum(tf.mul(tf.mul(p, log), rowWeights)) as tf.Scalar,
-      gradFunc: (dy, saved) => {
-        const [p, log, rowWeights] = saved as tf.Tensor2D[];
-        const slope = tf.add(log!, tf.div(p!, tf.add(p!, EPSILON)));
-        return tf.mul(tf.mul(slope, rowWeights!), dy as tf.Scalar);
-      },
-    };
-  });
-  return operation(attention) as tf.Scalar;
+  return weightedEntropy(attention, entropySums(attention), weights);
 }

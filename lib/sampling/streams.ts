@@ -12,7 +12,8 @@ import {
 import type { Key } from "../../kernels/random.ts";
 import { topGumbelReference } from "../../kernels/sample/sample.ts";
 import { Top } from "../../kernels/sample/top_k.ts";
-import { type Entropy, entropySlope, entropyTerm } from "./entropy.ts";
+import { entropySlope, entropyTerm } from "../../kernels/entropy/entropy.ts";
+import type { Entropy } from "./entropy.ts";
 
 /** A rectangle of locations of a map. */
 export interface LocationBlock {

@@ -1,9 +1,5 @@
 import assert from "node:assert/strict";
-import {
-  entropyOf,
-  entropySlope,
-  entropyTerm,
-} from "../../lib/sampling/entropy.ts";
+import { entropyOf } from "../../lib/sampling/entropy.ts";
 
 Deno.test("both sums over a map are their definitions; zeros add nothing", () => {
   const map = Float32Array.of(0.5, 0, 0.25, 0.25, 0);
@@ -11,13 +7,4 @@ Deno.test("both sums over a map are their definitions; zeros add nothing", () =>
   const expected = 0.5 * Math.log(0.5 + 1e-6) + 0.5 * Math.log(0.25 + 1e-6);
   assert.ok(Math.abs(negative - expected) < 1e-12);
   assert.ok(Math.abs(entropy - 1.5 * Math.LN2) < 1e-12);
-});
-
-Deno.test("the slope is the derivative of a location's term", () => {
-  for (const p of [1e-4, 0.01, 0.3, 1]) {
-    const step = 1e-6 * p;
-    const difference = (entropyTerm(p + step) - entropyTerm(p - step)) /
-      (2 * step);
-    assert.ok(Math.abs(entropySlope(p) - difference) < 1e-6, `${p}`);
-  }
 });

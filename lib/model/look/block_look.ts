@@ -68,11 +68,12 @@ function entropiesOf(
     (sum, { negative }, i) => sum + shares[i]! * negative,
     share * tileMap.negative,
   );
-  const sum = tiles.reduce((sum, { entropy }) => sum + entropy, 0);
   return {
     regulariser: tf.scalar(regulariser),
-    tiles: tf.scalar(tileMap.entropy),
-    subTiles: tf.scalar(sum / tiles.length),
+    tiles: tf.tensor2d([[tileMap.negative, tileMap.entropy]]),
+    subTiles: tf.tensor2d(
+      tiles.map(({ negative, entropy }) => [negative, entropy]),
+    ),
   };
 }
 

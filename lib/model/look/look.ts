@@ -6,6 +6,7 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs-core";
+import type { entropySums } from "../../../kernels/entropy/entropy.ts";
 import type { Entropy } from "../../sampling/entropy.ts";
 import type { EntropySums } from "../../sampling/streams.ts";
 import type { Drawn, SubTiles, Timings } from "./draws.ts";
@@ -38,7 +39,7 @@ export type Attention = { // no interface: tfjs takes it for a container
   subTiles: tf.Tensor1D; // [S], beta
   /** The maps that it is of, if they are on the engine as a whole. */
   maps?: {
-    tiles: tf.Tensor2D[]; // alpha of each image, [1, rows x columns]
+    tiles: tf.Tensor2D[]; // alpha of each group, [images, rows x columns]
     subTiles: tf.Tensor2D; // beta of each tile, [T, u x v]
   };
 };
@@ -47,9 +48,12 @@ export type Attention = { // no interface: tfjs takes it for a container
 export interface Entropies {
   /** Weighted negative entropy of all maps. */
   regulariser: tf.Scalar;
-  /** Mean entropy of the maps of each stage, nats. */
-  tiles: tf.Tensor;
-  subTiles: tf.Tensor;
+  /**
+   * Entropies of the maps of each stage, nats: their mean is logged. `[maps, 2]`,
+   * as {@linkcode entropySums} gives them.
+   */
+  tiles: tf.Tensor2D;
+  subTiles: tf.Tensor2D;
 }
 
 /** The parts in which a and b see an image, and what was gathered on the way. */

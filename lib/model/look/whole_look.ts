@@ -5,9 +5,12 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import {
+  entropySums,
+  weightedEntropy,
+} from "../../../kernels/entropy/entropy.ts";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import type { MapSize } from "../../image/geometry.ts";
-import { negativeEntropy } from "../../sampling/entropy.ts";
 import type { Model } from "../model.ts";
 import {
   pick,
@@ -79,8 +82,10 @@ export function groupLogits(
 type Maps = NonNullable<Attention["maps"]>;
 
 function attend(model: Model, views: WholeViews): Attention {
-  const { glimpses, draws, locations } = views;
-  const tiles = tileAttentions(model, views);
+  const { groups, glimpses, draws, locations } = views;
+  const tiles = groups.map((group) =>
+    attentionSoftmax(groupLogits(model, group))
+  );
   const subTiles = attentionSoftmax(
     subTileLogits(
       model.parameters,
@@ -89,11 +94,12 @@ function attend(model: Model, views: WholeViews): Attention {
       views.subTileMask,
     ),
   );
-  const ofTiles = glimpses.map(({ image, tiles: drawn }) =>
-    pick(flat(tiles[image]!), Int32Array.from(drawn))
+  const starts = tileStarts(groups);
+  const drawn = glimpses.flatMap(({ image, tiles }) =>
+    tiles.map((tile) => starts[image]! + tile)
   );
   return {
-    tiles: ofTiles.length === 1 ? ofTiles[0]! : tf.concat1d(ofTiles),
+    tiles: pick(joinedFlat(tiles), Int32Array.from(drawn)),
     subTiles: pick(
       flat(subTiles),
       subTileIndices(draws.drawn, locations, subTiles.shape[1]),
@@ -102,47 +108,60 @@ function attend(model: Model, views: WholeViews): Attention {
   };
 }
 
-/** alpha of every image; images of one view size are one batch of a. */
-function tileAttentions(model: Model, { groups }: WholeViews): tf.Tensor2D[] {
-  const attentions: tf.Tensor2D[] = [];
-  for (const group of groups) {
-    const all = attentionSoftmax(groupLogits(model, group));
-    group.images.forEach((image, row) => {
-      attentions[image] = group.images.length === 1 ? all : rowOf(all, row);
-    });
+/** Where each image's map begins among those of all groups. */
+function tileStarts(groups: readonly ViewGroup[]): number[] {
+  const starts: number[] = [];
+  let end = 0;
+  for (const { images, map } of groups) {
+    for (const image of images) {
+      starts[image] = end;
+      end += map.rows * map.columns;
+    }
   }
-  return attentions;
+  return starts;
 }
 
-function entropies(drawn: Drawn, maps: Maps, share: number): Entropies {
+function entropies(drawn: WholeViews, maps: Maps, share: number): Entropies {
+  const ofTiles = maps.tiles.map(entropySums);
+  const ofSubTiles = entropySums(maps.subTiles);
+  const terms = share === 0 ? [tf.scalar(0)] : [
+    weightedEntropy(maps.subTiles, ofSubTiles, tileShares(drawn, share)),
+    ...maps.tiles.map((attention, group) => {
+      const weights = drawn.groups[group]!.images.map(() => share);
+      return weightedEntropy(attention, ofTiles[group]!, weights);
+    }),
+  ];
   return {
-    regulariser: share === 0 ? tf.scalar(0) : maps.tiles.reduce(
-      (loss, attention) => tf.add(loss, negativeEntropy(attention, [share])),
-      negativeEntropy(maps.subTiles, tileShares(drawn, share)),
-    ),
-    tiles: tf.mean(tf.stack(maps.tiles.map(meanEntropy))),
-    subTiles: meanEntropy(maps.subTiles),
+    regulariser: terms.reduce((sum, term) => tf.add(sum, term)),
+    tiles: ofTiles.length === 1 ? ofTiles[0]! : tf.concat2d(ofTiles, 0),
+    subTiles: ofSubTiles,
   };
-}
-
-function meanEntropy(attention: tf.Tensor2D): tf.Tensor {
-  const logs = tf.log(tf.add(attention, 1e-30));
-  return tf.mul(tf.sum(tf.mul(attention, logs)), -1 / attention.shape[0]);
 }
 
 /** Paints the drawn tiles, then alpha where none was drawn. */
 async function paint(
   images: readonly Pick<LookImage, "canvas">[],
-  { glimpses, subTileMap }: Drawn,
+  { groups, glimpses, subTileMap }: WholeViews,
   maps: Maps,
 ): Promise<void> {
   if (images.every(({ canvas }) => canvas === undefined)) return;
-  const betas = await maps.subTiles.data() as Float32Array;
+  const [betas, ...alphas] = await Promise.all(
+    [maps.subTiles, ...maps.tiles].map((map) => map.data()),
+  ) as [Float32Array, ...Float32Array[]];
+  const alphaOf = new Map(
+    groups.flatMap(({ images, map }, group) =>
+      images.map((image, row) => {
+        const size = map.rows * map.columns;
+        const own = alphas[group]!.subarray(row * size, (row + 1) * size);
+        return [image, own] as const;
+      })
+    ),
+  );
   const locations = subTileMap.rows * subTileMap.columns;
   let at = 0;
   for (const { image, contrastive, map, tiles, tileRegions } of glimpses) {
     const canvas = contrastive ? undefined : images[image]!.canvas;
-    const rest = Float64Array.from(await maps.tiles[image]!.data());
+    const rest = Float64Array.from(alphaOf.get(image)!);
     for (const [i, tile] of tiles.entries()) {
       const attention = betas.subarray(at, at += locations);
       canvas?.addTile(
@@ -156,15 +175,10 @@ async function paint(
   }
 }
 
-/** One row of a matrix, as a matrix; the gradient is zero elsewhere. */
-function rowOf(values: tf.Tensor2D, row: number): tf.Tensor2D {
-  const [rows, columns] = values.shape;
-  const operation = tf.customGrad((input) => ({
-    value: tf.slice(input as tf.Tensor2D, [row, 0], [1, columns]),
-    gradFunc: (dy) =>
-      tf.pad(dy as tf.Tensor2D, [[row, rows - 1 - row], [0, 0]]),
-  }));
-  return operation(values) as tf.Tensor2D;
+/** All values of matrices, one after the other. */
+function joinedFlat(matrices: readonly tf.Tensor2D[]): tf.Tensor1D {
+  const all = matrices.map(flat);
+  return all.length === 1 ? all[0]! : tf.concat1d(all);
 }
 
 function flat(values: tf.Tensor): tf.Tensor1D {

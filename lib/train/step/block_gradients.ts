@@ -18,6 +18,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { entropySlope } from "../../../kernels/entropy/entropy.ts";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import type { MapSize } from "../../image/geometry.ts";
 import {
@@ -33,7 +34,7 @@ import { type TileBatch, tileShares } from "../../model/look/look.ts";
 import { features } from "../../model/networks.ts";
 import type { Parameters } from "../../model/parameters.ts";
 import type { BlockView } from "../../model/look/tile_map.ts";
-import { entropySlope, negativeEntropy } from "../../sampling/entropy.ts";
+import { negativeEntropy } from "../../sampling/entropy.ts";
 import { indexInMap } from "../../sampling/streams.ts";
 
 /** The gradients from which those of a and b are computed. */

@@ -1,10 +1,11 @@
 /**
  * The terms of the training loss that look at logits (Kong & Henao, CVPR 2022,
- * section 2.3), with their own gradient.
+ * section 2.3), with their own gradients.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { weightedCrossEntropy } from "../../../kernels/loss/cross_entropy.ts";
 
 /** What rows of logits are to be. */
 export interface Wanted {
@@ -30,26 +31,10 @@ export function crossEntropy(
   logits: tf.Tensor2D,
   wanted: Wanted,
 ): tf.Scalar {
-  const classes = logits.shape[1];
-  const operation = tf.customGrad((input, save) => {
-    const probabilities = tf.softmax(input as tf.Tensor2D);
-    const logs = tf.logSoftmax(input as tf.Tensor2D);
-    const targets = weightedTargets(wanted, classes);
-    (save as tf.GradSaveFunc)([probabilities]);
-    return {
-      value: tf.neg(tf.sum(tf.mul(logs, targets))) as tf.Scalar,
-      gradFunc: (dy, saved) => {
-        const { weights } = wanted;
-        const share = tf.mul(
-          saved[0]!,
-          tf.tensor2d(weights, [weights.length, 1]),
-        );
-        const targets = weightedTargets(wanted, classes);
-        return tf.mul(tf.sub(share, targets), dy as tf.Scalar);
-      },
-    };
-  });
-  return operation(logits) as tf.Scalar;
+  return weightedCrossEntropy(
+    logits,
+    weightedTargets(wanted, logits.shape[1]),
+  );
 }
 
 /** w_i spread over the classes that row i is to be: `[G, classes]`. */

@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Key } from "../../../kernels/random.ts";
+import { stepReport } from "../../../kernels/step_report/step_report.ts";
 import { crop } from "../../image/pyramids/crop.ts";
 import { placedPart } from "../../image/level_geometry.ts";
 import { orient } from "../../image/pyramids/oriented.ts";
@@ -16,10 +17,9 @@ import {
 } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
 import type { Drawn, LookImage } from "../../model/look/draws.ts";
-import type { Entropies, Look } from "../../model/look/look.ts";
+import type { Look } from "../../model/look/look.ts";
 import type { Model } from "../../model/model.ts";
 import { modelSpecs } from "../../model/networks.ts";
-import { normaliseRows } from "../../model/normalise.ts";
 import { isTrained } from "../../model/parameters.ts";
 import { score, type Scores } from "../../model/zoom_in.ts";
 import type { Augmentation } from "../augmentation.ts";
@@ -134,7 +134,13 @@ export async function backward(
           entropies.regulariser,
         );
         pass.report = tf.keep(
-          reportOf(scores, { loss, entropies, images: classes.length }),
+          stepReport({
+            loss,
+            tiles: entropies.tiles,
+            subTiles: entropies.subTiles,
+            features: scores.features,
+            logits: scores.logits,
+          }, classes.length),
         );
         return loss;
       },
@@ -193,34 +199,4 @@ function classLoss(
     (contrastive ? 1 : classWeights[targets[row]!]!) / of
   );
   return crossEntropy(logits, { targets, weights });
-}
-
-/** Order of the numbers in a report: these, K channel maxima, then logits. */
-export const LOSS = 0,
-  TILE_ENTROPY = 1,
-  SUB_TILE_ENTROPY = 2,
-  COSINE = 3,
-  HEAD = 4;
-
-/** A micro-batch's figures for the log as one tensor: one read-back each. */
-function reportOf(
-  { features, logits }: Scores,
-  { loss, entropies, images }: {
-    loss: tf.Tensor;
-    entropies: Entropies;
-    images: number;
-  },
-): tf.Tensor1D {
-  const count = features.shape[0];
-  const rows = normaliseRows(features); // already, unless f leaves their length
-  const all = tf.sum(tf.square(tf.sum(rows, 0)));
-  const same = tf.sum(tf.square(rows)); // of a row with itself
-  const cosine = count > 1
-    ? tf.div(tf.sub(all, same), count * (count - 1))
-    : tf.scalar(1);
-  return tf.concat1d([
-    tf.stack([loss, entropies.tiles, entropies.subTiles, cosine]),
-    tf.max(features, 0),
-    tf.reshape(tf.slice(logits, [0, 0], [images, -1]), [-1]),
-  ] as tf.Tensor1D[]);
 }

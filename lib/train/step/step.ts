@@ -4,6 +4,13 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import {
+  COSINE,
+  HEAD,
+  LOSS,
+  SUB_TILE_ENTROPY,
+  TILE_ENTROPY,
+} from "../../../kernels/step_report/step_report.ts";
 import type { Model } from "../../model/model.ts";
 import { channelsOf, meanUpdates } from "../../model/networks.ts";
 import type { Parameters } from "../../model/parameters.ts";
@@ -11,13 +18,8 @@ import { lookAt } from "../../model/look/look_at.ts";
 import type { AdamW, ParameterStep } from "../optimizer.ts";
 import {
   backward,
-  COSINE,
-  HEAD,
   lookImages,
-  LOSS,
   type StepOptions,
-  SUB_TILE_ENTROPY,
-  TILE_ENTROPY,
   type TrainingImage,
 } from "./micro_batch.ts";
 import { type BackwardPass, disposeBackward, isAttention } from "./backward.ts";

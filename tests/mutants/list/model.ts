@@ -143,7 +143,8 @@ export const MODEL: readonly MutantGroup[] = [
     ],
     changes: [
       ["mask ? tf.add(logits, mask) : logits", "logits"],
-      ["[row, rows - 1 - row]", "[rows - 1 - row, row]"],
+      ["starts[image]! + tile", "tile"],
+      ["row * size, (row + 1) * size", "0, size"],
       ["rest[tile] = 0;", ""],
       ["betas.subarray(at, at += locations)", "betas.subarray(0, locations)"],
     ],
@@ -156,7 +157,7 @@ export const MODEL: readonly MutantGroup[] = [
     ],
     changes: [
       ["shares[i]! * negative", "share * negative"],
-      ["sum / tiles.length", "sum"],
+      ["[negative, entropy]),", "[negative, negative]),"],
       ["drawn.has(indexInMap(block, i, map.columns))", "drawn.has(i)"],
     ],
   },

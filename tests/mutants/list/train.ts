@@ -60,11 +60,8 @@ export const TRAIN: readonly MutantGroup[] = [
     file: "lib/train/step/step.ts",
     tests: ["tests/train/step/step_test.ts"],
     changes: [
-      [
-        "tf.minimum(1, tf.div(training.clipNorm, norm))",
-        "tf.div(training.clipNorm, norm)",
-      ],
-      ["tf.mul(gradient, factor), rate", "gradient, rate"],
+      ["new Map(steps), clipNorm", "new Map(steps), Infinity"],
+      ["sum + squares[i]! : sum", "squares[i]! : sum"],
       ['name.endsWith("/weight") ? weightDecay : 0', "weightDecay"],
       ['name.endsWith("/weight") ? weightDecay : 0', "0"],
       [
@@ -83,15 +80,11 @@ export const TRAIN: readonly MutantGroup[] = [
     file: "lib/train/optimizer.ts",
     tests: ["tests/train/optimizer_test.ts"],
     changes: [
-      ["learningRate / (1 - BETA1 ** steps)", "learningRate"],
-      ["1 / (1 - BETA2 ** steps)", "1"],
-      ["tf.add(root, EPSILON)", "root"],
-      ["1 - learningRate * weightDecay", "1 - weightDecay"],
-      ["steps: count,", "steps: 0,"],
-      [
-        "tf.mul(tf.square(gradient), 1 - BETA2)",
-        "tf.mul(tf.square(gradient), BETA2)",
-      ],
+      ["this.#steps.set(name, count);", "this.#steps.set(name, 0);"],
+      ["both.set(second, first.length);", ""],
+      ["this.#takeApart(pack);", ""],
+      ["(end += size) - size", "end += size"],
+      ["half + start, half + end", "start, end"],
     ],
   },
   {
@@ -111,10 +104,6 @@ export const TRAIN: readonly MutantGroup[] = [
       ["classes[classIndex] !== referenceClass,", "true,"],
       ["freezeAttention && isAttention(name)", "isAttention(name) && false"],
       ["training.entropyWeight / of;", "training.entropyWeight;"],
-      [
-        "tf.div(tf.sub(all, same), count * (count - 1))",
-        "tf.div(all, count * count)",
-      ],
       ["part ? found?.cropped(part) : found", "found"],
       ["        share,\n      });", "        share: 0,\n      });"],
     ],
@@ -139,7 +128,6 @@ export const TRAIN: readonly MutantGroup[] = [
     file: "lib/train/step/loss.ts",
     tests: ["tests/train/step/loss_test.ts"],
     changes: [
-      ["tf.sub(share, targets)", "tf.sub(targets, share)"],
       [
         "table[start + target] = weight * (1 - smoothing);",
         "table[start + target] = 1;",

@@ -10,7 +10,8 @@ import { score } from "../../../lib/model/zoom_in.ts";
 import type { Draws } from "../../../lib/sampling/expectation.ts";
 import { disposeBackward } from "../../../lib/train/step/backward.ts";
 import { evidenceLoss } from "../../../lib/train/step/evidence_loss.ts";
-import { backward, COSINE, LOSS } from "../../../lib/train/step/micro_batch.ts";
+import { COSINE, LOSS } from "../../../kernels/step_report/step_report.ts";
+import { backward } from "../../../lib/train/step/micro_batch.ts";
 import { testOnEngines, testOnWasm } from "../../engines.ts";
 import { normals } from "../../finite_differences.ts";
 import {

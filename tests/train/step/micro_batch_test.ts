@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
+import {
+  COSINE,
+  LOSS,
+  SUB_TILE_ENTROPY,
+  TILE_ENTROPY,
+} from "../../../kernels/step_report/step_report.ts";
 import { randomKey } from "../../../kernels/random.ts";
 import { startEngine } from "../../../lib/engine/select.ts";
 import { ConfigError } from "../../../lib/errors.ts";
@@ -10,13 +16,7 @@ import type { Model } from "../../../lib/model/model.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
 import { lookWhole } from "../../../lib/model/look/whole.ts";
 import { score } from "../../../lib/model/zoom_in.ts";
-import {
-  COSINE,
-  LOSS,
-  type StepOptions,
-  SUB_TILE_ENTROPY,
-  TILE_ENTROPY,
-} from "../../../lib/train/step/micro_batch.ts";
+import type { StepOptions } from "../../../lib/train/step/micro_batch.ts";
 import {
   type BackwardPass,
   disposeBackward,
