@@ -11,6 +11,7 @@ import { registerWebGpuConvolutions } from "./conv/webgpu/kernels.ts";
 import { downsampleKernels } from "./resample/downsample.ts";
 import { gatherPatchesKernels } from "./resample/gather_patches.ts";
 import { entropyKernels } from "./entropy/entropy.ts";
+import { expectationKernels } from "./expectation/expectation.ts";
 import { registerGradients } from "./gradients.ts";
 import { registerWasmIdentity } from "./wasm/identity.ts";
 import { crossEntropyKernels } from "./loss/cross_entropy.ts";
@@ -36,6 +37,7 @@ export function registerKernels(): void {
       ...entropyKernels,
       ...crossEntropyKernels,
       ...stepReportKernels,
+      ...expectationKernels,
       inputColoursKernel,
     ]
   ) tf.registerKernel(config);

@@ -6,7 +6,6 @@
  * @module
  */
 import type * as tf from "@tensorflow/tfjs-core";
-import type { entropySums } from "../../../kernels/entropy/entropy.ts";
 import type { Entropy } from "../../sampling/entropy.ts";
 import type { EntropySums } from "../../sampling/streams.ts";
 import type { Drawn, SubTiles, Timings } from "./draws.ts";
@@ -50,7 +49,7 @@ export interface Entropies {
   regulariser: tf.Scalar;
   /**
    * Entropies of the maps of each stage, nats: their mean is logged. `[maps, 2]`,
-   * as {@linkcode entropySums} gives them.
+   * as `entropySums` gives them.
    */
   tiles: tf.Tensor2D;
   subTiles: tf.Tensor2D;

@@ -41,6 +41,117 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "kernels/expectation/expectation.ts",
+    tests: ["tests/sampling/expectation_test.ts"],
+    changes: [
+      ["(samples * mean - n * own)", "(samples * mean - own)"],
+      ["(samples * mean - n * own)", "(samples * mean + n * own)"],
+      ["(g - others) * share", "g * share"],
+      ["(g - others) * share", "g - others"],
+      ["(own - mean) * samples / (samples - 1),", "own - mean,"],
+      ["count / samples * ofTiles[c]!;", "ofTiles[c]! / samples;"],
+      ["(left + (n - 1 - k) * b) / n", "(left + (n - k) * b) / n"],
+      ["Math.max(0, 1 - before)", "1 - before"],
+      ["    before += b;\n    return", "    before = b;\n    return"],
+      ["plain - k * g[k]!", "plain - g[k]!"],
+      ["weighted += b * g[k]!;", "weighted += g[k]!;"],
+      ["if (samples === 1) return { own", "if (samples === 0) return { own"],
+      ["weight * share;", "weight;"],
+      ["Math.max(tileAttention[c]!, MIN_ATTENTION)", "tileAttention[c]!"],
+    ],
+  },
+  {
+    file: "kernels/expectation/expectation.wgsl",
+    tests: ["tests/kernels/expectation/expectation_test.ts"],
+    gpu: true,
+    changes: [
+      ["(samples * mean - count * own)", "(samples * mean - own)"],
+      ["(known_of_weights[s] - others) * share", "known_of_weights[s] * share"],
+      ["plain - f32(k) * g)", "plain - g)"],
+      ["tiles[i].row == tile.row", "true"],
+      ["max(tile_attention[c], LEAST_ATTENTION)", "tile_attention[c]"],
+      ["if (tiles[c].row != row) { continue; }", ""],
+    ],
+  },
+  {
+    file: "kernels/entropy/entropy.ts",
+    tests: [
+      "tests/kernels/entropy/entropy_test.ts",
+      "tests/train/step/loss_test.ts",
+    ],
+    changes: [
+      [
+        "Math.log(p + EPSILON) + p / (p + EPSILON)",
+        "Math.log(p + EPSILON) - p / (p + EPSILON)",
+      ],
+      ["if (p !== 0) entropy -=", "entropy -="],
+      ["total + weight * sums[2 * row]!", "total + sums[2 * row]!"],
+      ["upstream * weights[row]!", "weights[row]!"],
+    ],
+  },
+  {
+    file: "kernels/entropy/entropy.wgsl",
+    tests: ["tests/kernels/entropy/entropy_test.ts"],
+    gpu: true,
+    changes: [
+      ["log(p + EPSILON) + p / (p + EPSILON)", "log(p + EPSILON)"],
+      ["upstream[0] * weights", "weights"],
+      ["-p * log(max(p, LEAST))", "-p * log(p)"],
+    ],
+  },
+  {
+    file: "kernels/adamw/adamw.ts",
+    tests: [
+      "tests/kernels/adamw/adamw_test.ts",
+      "tests/train/optimizer_test.ts",
+    ],
+    changes: [
+      ["learningRate / (1 - BETA1 ** steps)", "learningRate"],
+      ["1 / (1 - BETA2 ** steps)", "1"],
+      ["1 - learningRate * weightDecay", "1 - weightDecay"],
+      ["(1 - BETA2) * g * g", "BETA2 * g * g"],
+      ["norm <= clipNorm ? 1 : clipNorm / norm", "clipNorm / norm"],
+      ["+ EPSILON) * rate", ") * rate"],
+    ],
+  },
+  {
+    file: "kernels/adamw/adamw.wgsl",
+    tests: ["tests/kernels/adamw/adamw_test.ts"],
+    gpu: true,
+    changes: [
+      ["1.0, norm <= params.clip_norm", "1.0, true"],
+      ["(1.0 - BETA2) * gradient", "BETA2 * gradient"],
+      ["at >= table[i].start", "at > table[i].start"],
+    ],
+  },
+  {
+    file: "kernels/colour/input_colours.wgsl",
+    tests: ["tests/kernels/colour/input_colours_test.ts"],
+    gpu: true,
+    changes: [
+      ["vec3f(inside));\n", "vec3f(1.0));\n"],
+      ["min(exp(changed), vec3f(1.0))", "exp(changed)"],
+      ["mean * inside) / deviation", "mean) / deviation"],
+      ["params.height + index % params.width", "index % params.width"],
+    ],
+  },
+  {
+    file: "kernels/loss/cross_entropy.ts",
+    tests: ["tests/kernels/loss/cross_entropy_test.ts"],
+    changes: [
+      ["weight * Math.exp(log)", "Math.exp(log)"],
+      ["if (wanted[c] !== 0) loss -= wanted[c]! * log;", "loss -= log;"],
+    ],
+  },
+  {
+    file: "kernels/step_report/step_report.ts",
+    tests: ["tests/kernels/step_report/step_report_test.ts"],
+    changes: [
+      ["(square - same) / (rows * (rows - 1))", "square / (rows * rows)"],
+      ["let i = 1; i < sums.length", "let i = 0; i < sums.length"],
+    ],
+  },
+  {
     file: "kernels/random.ts",
     tests: ["tests/kernels/random_test.ts"],
     changes: [

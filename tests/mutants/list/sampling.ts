@@ -22,40 +22,6 @@ export const SAMPLING: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/sampling/expectation.ts",
-    tests: ["tests/sampling/expectation_test.ts"],
-    changes: [
-      [
-        "n < samples ? n / (samples - n) : 0",
-        "n < samples ? 1 / (samples - n) : 0",
-      ],
-      [
-        "n < samples ? samples / (samples - n) : 0",
-        "n < samples ? samples / (samples - 1) : 0",
-      ],
-      ["tf.sub(g, layout.spread(others))", "tf.add(g, layout.spread(others))"],
-      ["tf.mul(tf.sub(g, layout.spread(others)), spread)", "tf.mul(g, spread)"],
-      ["samples / (samples - 1)),", "1),"],
-      ["counts[tile]! / samples;\n    });", "1 / samples;\n    });"],
-      [
-        "const after = tf.sub(tf.sub(n, 1), layout.order());",
-        "const after = tf.sub(n, layout.order());",
-      ],
-      [
-        "tf.relu(tf.sub(1, layout.sumBefore(b)))",
-        "tf.sub(1, layout.sumBefore(b))",
-      ],
-      [
-        "tf.cumsum(this.#table(values), 1, true)",
-        "tf.cumsum(this.#table(values), 1, false)",
-      ],
-      ["layout.sumBefore(g), tf.mul(k, g)", "layout.sumBefore(g), g"],
-      ["if (samples === 1) return", "if (samples === 0) return"],
-      ["count / draws.samples),", "1 / draws.samples),"],
-      ["tf.maximum(alpha, MIN_ATTENTION)", "alpha"],
-    ],
-  },
-  {
     file: "lib/sampling/entropy.ts",
     tests: ["tests/sampling/entropy_test.ts", "tests/train/step/loss_test.ts"],
     changes: [["if (p > 0) sums.entropy", "sums.entropy"]],
