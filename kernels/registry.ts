@@ -18,6 +18,7 @@ import { crossEntropyKernels } from "./loss/cross_entropy.ts";
 import { maxPoolKernels } from "./pool/max_pool.ts";
 import { sampleKernels } from "./sample/sample.ts";
 import { stepReportKernels } from "./step_report/step_report.ts";
+import { unitRowsKernels } from "./unit_rows/unit_rows.ts";
 import { softmaxKernels } from "./softmax/softmax.ts";
 
 let registered = false;
@@ -38,6 +39,7 @@ export function registerKernels(): void {
       ...crossEntropyKernels,
       ...stepReportKernels,
       ...expectationKernels,
+      ...unitRowsKernels,
       inputColoursKernel,
     ]
   ) tf.registerKernel(config);

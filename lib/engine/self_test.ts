@@ -20,6 +20,31 @@ import {
   type ConvShape,
   convShape,
 } from "../../kernels/conv/conv.ts";
+import {
+  entropyGradientReference,
+  entropySums,
+  entropySumsReference,
+  weightedEntropy,
+} from "../../kernels/entropy/entropy.ts";
+import {
+  drawnExpectation,
+  drawnWeightsReference,
+  expectationGradientReference,
+  expectationReference,
+} from "../../kernels/expectation/expectation.ts";
+import {
+  crossEntropyReference,
+  weightedCrossEntropy,
+} from "../../kernels/loss/cross_entropy.ts";
+import {
+  stepReport,
+  stepReportReference,
+} from "../../kernels/step_report/step_report.ts";
+import {
+  unitRows,
+  unitRowsGradientReference,
+  unitRowsReference,
+} from "../../kernels/unit_rows/unit_rows.ts";
 import { downsampleReference } from "../../kernels/resample/area_means.ts";
 import { downsample } from "../../kernels/resample/downsample.ts";
 import {
@@ -69,6 +94,11 @@ const CHECKS: Record<string, () => Comparison> = {
   convolution: checkConvolution,
   "convolution, input gradient": checkInputGradient,
   "convolution, filter gradient": checkFilterGradient,
+  "entropy": checkEntropy,
+  "cross-entropy": checkCrossEntropy,
+  "expectation": checkExpectation,
+  "unit rows": checkUnitRows,
+  "step report": checkStepReport,
   "AdamW": checkAdamW,
 };
 
@@ -341,6 +371,135 @@ function convolutionCase(shape: ConvShape): ConvCase {
     output: sums.map((sum) => Math.max(0, sum)),
     gradients: convGradientReference(x, filter, upstream, shape),
   };
+}
+
+function checkEntropy(): Comparison {
+  const attention = softmaxReference(normals(21, { scale: 3 }), ROWS);
+  const weights = [0.5, 1, 2];
+  const expected = entropySumsReference(attention, ROWS);
+  const total = weights.reduce(
+    (sum, w, row) => sum + w * expected[2 * row]!,
+    0,
+  );
+  const actual = tf.tidy(() => {
+    const maps = rowsTensor(attention);
+    const sums = entropySums(maps);
+    const { value, grad } = tf.valueAndGrad((p) =>
+      weightedEntropy(p as tf.Tensor2D, sums, weights)
+    )(maps);
+    return [sums, value, grad];
+  });
+  const gradient = entropyGradientReference(attention, weights, 1);
+  return { actual, expected: [expected, Float32Array.of(total), gradient] };
+}
+
+function checkCrossEntropy(): Comparison {
+  const [rows, classes] = [37, 5];
+  const logits = normals(22, { count: rows * classes, scale: 5 });
+  const targets = normals(23, { count: rows * classes })
+    .map((value) => Math.abs(value) / rows);
+  const gradient = new Float32Array(logits.length);
+  const loss = crossEntropyReference(logits, targets, { classes, gradient });
+  const actual = tf.tidy(() => {
+    const wanted = tf.tensor2d(targets.slice(), [rows, classes]);
+    const { value, grad } = tf.valueAndGrad((z) =>
+      weightedCrossEntropy(z as tf.Tensor2D, wanted)
+    )(tf.tensor2d(logits.slice(), [rows, classes]));
+    return [value, grad];
+  });
+  return { actual, expected: [Float32Array.of(loss), gradient] };
+}
+
+function checkExpectation(): Comparison {
+  const channels = 7;
+  const counts = Int32Array.of(2, 1, 4, 3, 4);
+  const draws = {
+    samples: 7,
+    rowOf: Int32Array.of(0, 0, 0, 1, 1),
+    counts,
+    drawn: counts,
+  };
+  const shares = (seed: number, count: number) =>
+    normals(seed, { count }).map((x) => 0.1 + 0.1 / (1 + Math.exp(-x)));
+  const drawn = {
+    features: normals(24, { count: 14 * channels }),
+    subTileAttention: shares(25, 14),
+    tileAttention: shares(26, 5),
+  };
+  const upstream = normals(27, { count: 2 * channels });
+  const rule = "leaveOneOut";
+  const actual = tf.tidy(() => {
+    const inputs = [
+      tf.tensor2d(drawn.features.slice(), [14, channels]),
+      tf.tensor1d(drawn.subTileAttention.slice()),
+      tf.tensor1d(drawn.tileAttention.slice()),
+    ];
+    const { value, grads } = tf.valueAndGrads((f, b, alpha) =>
+      drawnExpectation(
+        {
+          features: f as tf.Tensor2D,
+          subTileAttention: b as tf.Tensor1D,
+          tileAttention: alpha as tf.Tensor1D,
+        },
+        draws,
+        rule,
+      ).representation
+    )(inputs, tf.tensor2d(upstream.slice(), [2, channels]));
+    return [value, ...grads];
+  });
+  const weights = drawnWeightsReference(drawn.subTileAttention, draws);
+  const gradients = expectationGradientReference(
+    drawn,
+    { draws, rule },
+    upstream,
+  );
+  return {
+    actual,
+    expected: [
+      expectationReference(drawn.features, weights, draws),
+      gradients.features,
+      gradients.subTileAttention,
+      gradients.tileAttention,
+    ].map((values) => Float32Array.from(values)),
+  };
+}
+
+function checkUnitRows(): Comparison {
+  const x = normals(28), upstream = normals(29);
+  const expected = unitRowsReference(x, ROWS.rows);
+  const actual = tf.tidy(() => {
+    const { value, grad } = tf.valueAndGrad((x) => unitRows(x as tf.Tensor2D))(
+      rowsTensor(x),
+      rowsTensor(upstream),
+    );
+    return [value, grad];
+  });
+  return {
+    actual,
+    expected: [expected.y, unitRowsGradientReference(expected, upstream)],
+  };
+}
+
+function checkStepReport(): Comparison {
+  const [rows, channels, logits] = [31, 13, 6];
+  const values = {
+    loss: Float32Array.of(0.5),
+    tiles: normals(30, { count: 6 }),
+    subTiles: normals(31, { count: 10 }),
+    features: normals(32, { count: rows * channels }),
+    logits: normals(33, { count: logits }),
+  };
+  const expected = stepReportReference(values, { channels, logits });
+  const actual = tf.tidy(() =>
+    stepReport({
+      loss: tf.scalar(0.5),
+      tiles: tf.tensor2d(values.tiles, [3, 2]),
+      subTiles: tf.tensor2d(values.subTiles, [5, 2]),
+      features: tf.tensor2d(values.features, [rows, channels]),
+      logits: tf.tensor2d(values.logits, [2, 3]),
+    }, 2)
+  );
+  return { actual: [actual], expected: [expected] };
 }
 
 function checkAdamW(): Comparison {

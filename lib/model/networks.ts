@@ -7,6 +7,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { conv2d } from "../../kernels/conv/conv.ts";
 import { maxPool } from "../../kernels/pool/max_pool.ts";
+import { unitRows } from "../../kernels/unit_rows/unit_rows.ts";
 import {
   DICTIONARY_CHANNELS,
   dictionaryTensors,
@@ -15,7 +16,7 @@ import { scatteringChannels } from "../encoder/scattering.ts";
 import { closeUpSpecs } from "./close_up/parameters.ts";
 import { headSpecs } from "./head.ts";
 import { instanceSpecs } from "./mil_pooling.ts";
-import { batchNormalise, normaliseRows } from "./normalise.ts";
+import { batchNormalise } from "./normalise.ts";
 import {
   type Config,
   isFrozen,
@@ -175,7 +176,7 @@ export function features(
   const maps = featureMaps(parameters, trained(features), subTiles, mode);
   const pooled = pooling === "max" ? globalMax(maps) : globalMean(maps);
   const kept = centred(parameters, pooled, mode);
-  return unitLength ? normaliseRows(kept) : kept;
+  return unitLength ? unitRows(kept) : kept;
 }
 
 /** The maximum over all pixels, `[B, H, W, K]` -> `[B, K]`. */

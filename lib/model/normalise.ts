@@ -1,42 +1,13 @@
 /**
- * The two normalisations of the networks, each with its own gradient: shorter
- * and more stable than the tape's gradient of their parts.
+ * Batch normalisation with its own gradient: shorter and more stable than the
+ * tape's gradient of its parts.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 
-// Rows shorter than this stay zero: a dead feature has no direction.
-const MIN_ROW_LENGTH = 1e-12;
-
 // As PyTorch's BatchNorm2d.
 const VARIANCE_EPSILON = 1e-5;
-
-/**
- * Scales every row of `x` `[N, K]` to unit length; rows of zeros stay zero and
- * get a zero gradient.
- *
- *     dx = (dy - y <y, dy>) / |x|
- */
-export function normaliseRows(x: tf.Tensor2D): tf.Tensor2D {
-  const operation = tf.customGrad((input, save) => {
-    const rows = input as tf.Tensor;
-    const length = tf.sqrt(tf.sum(tf.square(rows), 1, true)); // [N, 1]
-    const alive = tf.cast(tf.greater(length, MIN_ROW_LENGTH), "float32");
-    const inverse = tf.div(alive, tf.maximum(length, MIN_ROW_LENGTH));
-    const y = tf.mul(rows, inverse);
-    (save as tf.GradSaveFunc)([y, inverse]);
-    return {
-      value: y,
-      gradFunc: (dy, saved) => {
-        const [y, inverse] = saved as [tf.Tensor, tf.Tensor];
-        const along = tf.sum(tf.mul(y, dy), 1, true);
-        return tf.mul(tf.sub(dy, tf.mul(y, along)), inverse);
-      },
-    };
-  });
-  return operation(x) as tf.Tensor2D;
-}
 
 /** Result of {@linkcode batchNormalise}: the statistics are those it used. */
 export interface BatchNormalised {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { batchNormalise, normaliseRows } from "../../lib/model/normalise.ts";
+import { batchNormalise } from "../../lib/model/normalise.ts";
 import { maxError, testOnEngines } from "../engines.ts";
 import {
   assertGradients,
@@ -9,39 +9,6 @@ import {
 } from "../finite_differences.ts";
 
 const EPSILON = 1e-5; // PyTorch's
-
-testOnEngines("rows get unit length, and their gradient", async () => {
-  const x = normalTensor<tf.Rank.R2>([4, 5], 1);
-  const y = tf.tidy(() => normaliseRows(x));
-  const values = await x.array();
-  const expected = values.flatMap((row) =>
-    row.map((value) => value / Math.hypot(...row))
-  );
-  assert.ok(maxError(await y.data(), expected) < 1e-6);
-  const operation = (rows: tf.Tensor) => normaliseRows(rows as tf.Tensor2D);
-  await assertGradients(operation, [x], { step: 1e-2, tolerance: 2e-3 });
-  tf.dispose([x, y]);
-});
-
-testOnEngines("rows of zeros stay zero, with no gradient", async () => {
-  const x = tf.tensor2d([[0, 0, 0], [3, 0, 4], [1e-20, 0, 0]]);
-  const dy = tf.ones([3, 3]);
-  const [y, dx] = tf.tidy(() => [
-    normaliseRows(x),
-    tf.grad((x) => normaliseRows(x as tf.Tensor2D))(x, dy),
-  ]) as [tf.Tensor, tf.Tensor];
-  const expected = [0, 0, 0, 0.6, 0, 0.8, 0, 0, 0];
-  assert.ok(maxError(await y.data(), expected) < 1e-6);
-  const gradient = await dx.data();
-  assert.deepEqual(
-    [...gradient.slice(0, 3), ...gradient.slice(6)],
-    Array(6).fill(0),
-  );
-  // (dy - y <y, dy>) / |x| = ([1, 1, 1] - [0.84, 0, 1.12]) / 5
-  assert.ok(maxError(gradient.slice(3, 6), [0.032, 0.2, -0.024]) < 1e-6);
-  tf.dispose([x, dy, y, dx]);
-});
-
 const SHAPE: [number, number, number, number] = [2, 3, 4, 5];
 
 /** Batch normalisation as plain loops. */

@@ -8,8 +8,9 @@ import { prepared } from "../../../lib/model/look/input.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
 import type { Model } from "../../../lib/model/model.ts";
 import { lookWhole } from "../../../lib/model/look/whole.ts";
-import { testOnEngines } from "../../engines.ts";
-import { drawnImage, toyModel } from "../toy.ts";
+import { score } from "../../../lib/model/zoom_in.ts";
+import { maxError, testOnEngines } from "../../engines.ts";
+import { drawnImage, noiseImage, toyModel } from "../toy.ts";
 
 testOnEngines(
   "padding is zero after normalisation, pixels are normalised",
@@ -162,3 +163,52 @@ async function checkPrepared(
   planned.dispose();
   disposeParameters(model.parameters);
 }
+
+testOnEngines(
+  "each image's attention is painted, also of one size",
+  async () => {
+    const model = toyModel({ peak: 4 });
+    const painted: number[][] = [];
+    const images = [0, 1, 2].map((i) => ({
+      // Two of one size, between which lies one of another.
+      pyramid: noiseImage({ width: i === 1 ? 56 : 48, height: 40 }, i),
+      key: randomKey(1, i),
+      canvas: {
+        addTile: (_map: unknown, _region: Region, alpha: number) => {
+          painted[i] = [...painted[i] ?? [], alpha];
+        },
+        addBlock: (
+          _block: unknown,
+          _map: unknown,
+          alphas: ArrayLike<number>,
+        ) => {
+          painted[i] = [...painted[i] ?? [], ...Array.from(alphas)];
+        },
+      },
+    }));
+    const options = {
+      samples: 5,
+      draws: "seeded",
+      memory: new Memory(),
+    } as const;
+    const paint = async (some: typeof images) => {
+      const look = await lookWhole(model, some, options);
+      const { attention, rest } = tf.tidy(() => {
+        const { attention, ...rest } = score(model, look);
+        return { attention, rest };
+      });
+      await look.paint(attention);
+      look.dispose();
+      tf.dispose([attention, rest]);
+    };
+    await paint(images);
+    const together = painted.splice(0);
+    for (const image of images) await paint([image]);
+    together.forEach((alphas, i) => {
+      assert.ok(Math.abs(alphas.reduce((a, b) => a + b) - 1) < 1e-5);
+      assert.ok(maxError(alphas, painted[i]!) < 1e-6);
+    });
+    assert.notDeepEqual(painted[0], painted[2]);
+    disposeParameters(model.parameters);
+  },
+);

@@ -152,6 +152,23 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "kernels/unit_rows/unit_rows.ts",
+    tests: ["tests/kernels/unit_rows/unit_rows_test.ts"],
+    changes: [
+      ["length > MIN_LENGTH ? 1 / length : 0", "1 / length"],
+      ["upstream[i]! - y[i]! * along", "upstream[i]!"],
+    ],
+  },
+  {
+    file: "kernels/unit_rows/unit_rows.wgsl",
+    tests: ["tests/kernels/unit_rows/unit_rows_test.ts"],
+    gpu: true,
+    changes: [
+      ["1.0 / length, length > LEAST_LENGTH", "1.0 / length, true"],
+      ["upstream[at] - unit[at] * along", "upstream[at]"],
+    ],
+  },
+  {
     file: "kernels/random.ts",
     tests: ["tests/kernels/random_test.ts"],
     changes: [

@@ -245,17 +245,12 @@ export const MODEL: readonly MutantGroup[] = [
     file: "lib/model/normalise.ts",
     tests: ["tests/model/normalise_test.ts"],
     changes: [
-      ["tf.sub(dy, tf.mul(y, along))", "dy"],
       [
         "tf.mean(tf.square(tf.sub(input as tf.Tensor, mean)), 0)",
         "tf.mean(tf.square(input as tf.Tensor), 0)",
       ],
       ["if (fixed) return [straight, dScale, dShift];", ""],
       ["tf.mul(share, dShift)", "dShift"],
-      [
-        'const alive = tf.cast(tf.greater(length, MIN_ROW_LENGTH), "float32");',
-        "const alive = tf.onesLike(length);",
-      ],
     ],
   },
   {
