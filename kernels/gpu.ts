@@ -43,6 +43,8 @@ export interface TfjsWebGpuInternals {
   makeUniforms(fields: UniformField[]): GPUBufferBinding;
   /** Ours (lib/engine/webgpu.ts): binds a copy of the words of a uniform. */
   placeUniforms(words: Uint32Array<ArrayBuffer>): GPUBufferBinding;
+  /** Ours: copies a tensor, to be read with whatever is read next. */
+  readLater(dataId: tf.DataId): () => Promise<ArrayBuffer>;
   makeTensorInfo(
     shape: number[],
     dtype: tf.DataType,

@@ -27,13 +27,14 @@ export interface CopyQueue {
   submit(): void;
 }
 
-/** A staging buffer to which copies are recorded. */
+/** A staging buffer to which copies are recorded until it is mapped. */
 interface Turn {
   staging: GPUBuffer;
   /** True if it was mapped before. */
   used: boolean;
   bytes: number;
-  range: Promise<ArrayBuffer>;
+  /** What was copied; undefined until someone wants it. */
+  range: Promise<ArrayBuffer> | undefined;
 }
 
 /** Staging buffers, kept for the next read of their size. */
@@ -51,13 +52,27 @@ export class ReadBack {
 
   /** Reads a buffer; its values are those of now. */
   async read(buffer: GPUBuffer): Promise<ArrayBuffer> {
+    return await this.later(buffer)();
+  }
+
+  /**
+   * Copies a buffer as it is now, to be read with whatever is read next. The
+   * function returned reads it, alone if nothing was.
+   */
+  later(buffer: GPUBuffer): () => Promise<ArrayBuffer> {
     const { size } = buffer;
     const turn = this.#turnFor(size);
     const start = turn.bytes;
     this.#queue.copy(buffer, turn.staging, start);
     turn.bytes += size;
-    const range = await turn.range;
-    return range.byteLength === size ? range : range.slice(start, start + size);
+    return async () => {
+      // All that is recorded before the caller returns is read with it.
+      turn.range ??= Promise.resolve().then(() => this.#map(turn));
+      const range = await turn.range;
+      return range.byteLength === size
+        ? range
+        : range.slice(start, start + size);
+    };
   }
 
   /** The turn of now, or a new one if it has no room for `size` bytes. */
@@ -68,7 +83,6 @@ export class ReadBack {
     return this.#turn!;
   }
 
-  /** Begins a turn whose copies are submitted when the caller has returned. */
   #begin(size: number): Turn {
     const used = this.#free.take(size, STAGING_USAGE);
     const staging = used ?? this.#device.createBuffer({
@@ -76,13 +90,7 @@ export class ReadBack {
       size,
       usage: STAGING_USAGE,
     });
-    const turn: Turn = {
-      staging,
-      used: used !== undefined,
-      bytes: 0,
-      range: Promise.resolve().then(() => this.#map(turn)),
-    };
-    return turn;
+    return { staging, used: used !== undefined, bytes: 0, range: undefined };
   }
 
   async #map(turn: Turn): Promise<ArrayBuffer> {

@@ -151,6 +151,15 @@ async function registerBackend(
       device.queue.writeBuffer(data.resource!, 0, wordsOf(values, data.dtype));
     }
 
+    /** Copies a tensor as it is now, to be read with whatever is read next. */
+    readLater(dataId: tf.DataId): () => Promise<ArrayBuffer> {
+      this.uploadToGPU(dataId);
+      // Its buffer is not used anew before the copy is submitted.
+      this.#internals.commandQueueOwnedIds.add(dataId);
+      const { resource } = this.#internals.tensorMap.get(dataId);
+      return this.#readBack.later(resource!);
+    }
+
     /** As tfjs's, without the pause of Deno's mapAsync. */
     override async getBufferData(buffer: GPUBuffer): Promise<ArrayBuffer> {
       return await this.#readBack.read(buffer);

@@ -49,7 +49,7 @@ import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
 import { exploration } from "../sampling/evidence.ts";
-import { type StepReport, trainStep } from "./step/step.ts";
+import { type StepReport, takeStep } from "./step/step.ts";
 import type { StepOptions } from "./step/micro_batch.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
 
@@ -248,16 +248,33 @@ class Run {
     const { steps } = this.#batches;
     const options = this.#stepOptions(epoch);
     const reports: StepReport[] = [];
-    for await (const images of this.#batches.ofEpoch(epoch)) {
-      await setTimeout(0); // wasm blocks the event loop: let signals and messages in
-      await turn?.();
-      signal?.throwIfAborted();
-      reports.push(
-        await trainStep(this.#model, this.#optimizer, images, options),
-      );
-      assertFinite(reports.at(-1)!, { epoch, step: reports.length });
+    // Of the step before: what a step reads of its draws brings it along.
+    let pending: (() => Promise<StepReport>) | undefined;
+    const settle = async () => {
+      const report = await pending?.();
+      pending = undefined;
+      if (!report) return;
+      reports.push(report);
+      assertFinite(report, { epoch, step: reports.length });
       const elapsedMs = clock().seconds * 1000;
       onProgress?.(progressOf(reports, { epoch, epochs, steps, elapsedMs }));
+    };
+    try {
+      for await (const images of this.#batches.ofEpoch(epoch)) {
+        await setTimeout(0); // wasm blocks the event loop: let signals and messages in
+        await turn?.();
+        signal?.throwIfAborted();
+        const report = await takeStep(
+          this.#model,
+          this.#optimizer,
+          images,
+          options,
+        );
+        await settle();
+        pending = report;
+      }
+    } finally {
+      await settle(); // a loss that is no number is why the next step failed
     }
     await this.#assertFinite(epoch);
     return reports;
@@ -281,8 +298,12 @@ class Run {
 
   /** Fails if the last step has made a weight non-finite: it is not saved. */
   async #assertFinite(epoch: number): Promise<void> {
-    for (const [name, variable] of this.#model.parameters) {
-      if ((await variable.data()).every(Number.isFinite)) continue;
+    const all = [...this.#model.parameters];
+    const values = await Promise.all(
+      all.map(([, variable]) => variable.data()),
+    );
+    for (const [i, [name]] of all.entries()) {
+      if (values[i]!.every(Number.isFinite)) continue;
       throw new TrainingError(
         `Cannot continue training: "${name}" is not finite after epoch ${epoch}; ${ADVICE}`,
       );

@@ -13,7 +13,7 @@ import { CONV } from "../../kernels/conv/conv.ts";
 import { Kernel, type TfjsWebGpuInternals } from "../../kernels/gpu.ts";
 import { maxPool } from "../../kernels/pool/max_pool.ts";
 import type { Engine } from "../../lib/engine/select.ts";
-import { normaliseRows } from "../../lib/model/normalise.ts";
+import { unitRows } from "../../kernels/unit_rows/unit_rows.ts";
 import { normalTensor } from "../finite_differences.ts";
 import { type Bench, type Benchmark, sideBySide, timed } from "./measure.ts";
 
@@ -69,7 +69,7 @@ async function profileFeatureForward({ backend }: Engine): Promise<Bench> {
       name: "mean and norm",
       compute: () => {
         const mean = tf.reshape(tf.avgPool(last, 6, 1, "valid"), [BATCH, -1]);
-        return normaliseRows(mean as tf.Tensor2D);
+        return unitRows(mean as tf.Tensor2D);
       },
       products: 0,
     },

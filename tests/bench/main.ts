@@ -14,6 +14,7 @@ import { type Engine, startEngine } from "../../lib/engine/select.ts";
 import { findAdapter } from "../../lib/engine/webgpu.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { featureProfileBenchmarks } from "./feature_profile.ts";
+import { hostBenchmarks } from "./host.ts";
 import { kernelBenchmarks } from "./kernels.ts";
 import { layerBenchmarks } from "./layers.ts";
 import { type Benchmark, type Row, sideBySide } from "./measure.ts";
@@ -30,6 +31,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   ...kernelBenchmarks,
   ...programBenchmarks,
   ...profileBenchmarks,
+  ...hostBenchmarks,
   ...featureProfileBenchmarks,
 };
 

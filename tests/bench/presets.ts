@@ -21,7 +21,7 @@ import {
 } from "../../lib/model/parameters.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { AdamW } from "../../lib/train/optimizer.ts";
-import { trainStep } from "../../lib/train/step/step.ts";
+import { type StepReport, takeStep } from "../../lib/train/step/step.ts";
 import { noiseImage } from "../model/toy.ts";
 import { type Bench, type Benchmark, type Subject, timed } from "./measure.ts";
 import { besideStock } from "./stock.ts";
@@ -61,12 +61,14 @@ export function freshModel(name: string): Model {
   };
 }
 
-export function step(name: string, engine: Engine): Bench {
+export function step(name: string, engine: Engine, measure = timed): Bench {
   const images = noiseImages(
     name,
     name === "camelyon16" ? 1 : preset(name).training.batchSize,
   );
   let steps = 0;
+  // As in training, the report of a step is read during the next one.
+  let pending: (() => Promise<StepReport>) | undefined;
   const once = async () => {
     // A fresh model each time: neither side continues from the other's weights.
     const model = freshModel(name);
@@ -87,8 +89,8 @@ export function step(name: string, engine: Engine): Bench {
       key: randomKey(1, steps, i),
     }));
     steps++;
-    const ms = await timed(async () => {
-      await trainStep(model, optimizer, batch, {
+    const ms = await measure(async () => {
+      const report = await takeStep(model, optimizer, batch, {
         rate: 1,
         contrastive: false,
         freezeAttention: false,
@@ -96,6 +98,8 @@ export function step(name: string, engine: Engine): Bench {
         classWeights: [1, 1],
         memory: new Memory(),
       });
+      await pending?.();
+      pending = report;
     });
     optimizer.dispose();
     disposeParameters(model.parameters);
@@ -107,16 +111,21 @@ export function step(name: string, engine: Engine): Bench {
   };
 }
 
-function classification(name: string, engine: Engine): Bench {
+/** Classifies `count` images at a time. */
+export function classification(
+  name: string,
+  engine: Engine,
+  { count = 1, measure = timed } = {},
+): Bench {
   const model = freshModel(name);
-  const images = noiseImages(name, 1);
+  const images = noiseImages(name, count);
   let seed = 0;
   const once = () =>
-    timed(async () => {
+    measure(async () => {
       await predict(model, images, { seed: seed++, memory: new Memory() });
     });
   return {
-    subjects: [subject(once, name, { images: 1, engine })],
+    subjects: [subject(once, name, { images: count, engine })],
     dispose: () => disposeParameters(model.parameters),
   };
 }

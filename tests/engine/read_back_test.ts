@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
+import { readLater } from "../../lib/engine/read_later.ts";
 import { gpuCounts } from "../bench/gpu_counts.ts";
 import { testOnEngines, testOnWebGpu } from "../engines.ts";
 
@@ -51,4 +52,29 @@ testOnWebGpu("tensors are uploaded without staging buffers", async () => {
     tf.dispose([flags, chosen]);
   });
   assert.equal(counts.stagingBuffers, 0);
+});
+
+testOnEngines("what is read later is what the tensor held", async () => {
+  for (const length of [4, 2 ** 15]) { // beyond what reads share
+    const tensor = tf.fill([length], 1);
+    const read = readLater(tensor);
+    tensor.dispose();
+    const other = tf.tensor1d(new Float32Array(length).fill(2));
+    const changed = tf.square(other);
+    assert.equal((await read()).findIndex((value) => value !== 1), -1);
+    assert.equal((await read()).length, length, "again");
+    tf.dispose([other, changed]);
+  }
+});
+
+testOnWebGpu("what is read later comes with the next read", async () => {
+  const tensors = [1, 2, 3].map((value) => tf.fill([5], value));
+  const { readBacks } = await gpuCounts(async () => {
+    const [first, second] = tensors.slice(0, 2).map(readLater);
+    assert.deepEqual([...await tensors[2]!.data()], [3, 3, 3, 3, 3]);
+    assert.deepEqual([...await first!()], [1, 1, 1, 1, 1]);
+    assert.deepEqual([...await second!()], [2, 2, 2, 2, 2]);
+  });
+  assert.equal(readBacks, 1);
+  tf.dispose(tensors);
 });

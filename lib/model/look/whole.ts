@@ -230,13 +230,11 @@ async function drawTiles(
         proposals,
       });
     try {
-      const draws = await drawPlain(model, images, group, {
-        logits,
-        options,
-        drawRows,
-      });
+      const [draws, turned] = await Promise.all([ // one read-back for both
+        drawPlain(model, images, group, { logits, options, drawRows }),
+        turnedWeights ? drawRows(turnedWeights, true) : [],
+      ]);
       draws.forEach((draw, row) => plain.push(drawOf(row, draw, false)));
-      const turned = turnedWeights ? await drawRows(turnedWeights, true) : [];
       turned.forEach((draw, row) => {
         if (rows[row]!.contrastive) contrastive.push(drawOf(row, draw, true));
       });

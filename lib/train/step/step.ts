@@ -11,6 +11,7 @@ import {
   SUB_TILE_ENTROPY,
   TILE_ENTROPY,
 } from "../../../kernels/step_report/step_report.ts";
+import { readLater } from "../../engine/read_later.ts";
 import type { Model } from "../../model/model.ts";
 import { channelsOf, meanUpdates } from "../../model/networks.ts";
 import type { Parameters } from "../../model/parameters.ts";
@@ -51,6 +52,22 @@ export async function trainStep(
   images: readonly TrainingImage[],
   options: StepOptions,
 ): Promise<StepReport> {
+  const report = await takeStep(model, optimizer, images, options);
+  return await report();
+}
+
+/**
+ * As {@linkcode trainStep}, without waiting for the report.
+ *
+ * @returns a function that gives the report; without a wait if the engine has
+ *   read anything since.
+ */
+export async function takeStep(
+  model: Model,
+  optimizer: AdamW,
+  images: readonly TrainingImage[],
+  options: StepOptions,
+): Promise<() => Promise<StepReport>> {
   const passes: BackwardPass[] = [];
   try {
     const looks = lookAt(model, await lookImages(model, images, options), {
@@ -66,8 +83,14 @@ export async function trainStep(
       const labels = { classes, of: images.length };
       passes.push(await backward(model, look, { ...options, ...labels }));
     }
-    const report = move(model, optimizer, passes, options);
-    return await readReport(model, report, passes);
+    const { names, squares } = move(model, optimizer, passes, options);
+    const ofGradients = { names, read: readLater(squares) };
+    squares.dispose();
+    const ofPasses = passes.map(({ report, classes }) => ({
+      classes,
+      read: readLater(report),
+    }));
+    return () => readReport(model, ofGradients, ofPasses);
   } finally {
     passes.forEach(disposeBackward);
   }
@@ -135,16 +158,18 @@ function parameterStep(
   };
 }
 
+/** Reads values that were copied on the engine. */
+type Read = () => Promise<Float32Array>;
+
 async function readReport(
   { config, classes }: Model,
-  { names, squares }: GradientSquares,
-  passes: readonly BackwardPass[],
+  { names, read }: { names: readonly string[]; read: Read },
+  passes: readonly { classes: number[]; read: Read }[],
 ): Promise<StepReport> {
   const [ofParameters, ...reports] = await Promise.all([
-    squares.data(),
-    ...passes.map(({ report }) => report.data()),
+    read(),
+    ...passes.map(({ read }) => read()),
   ]);
-  squares.dispose();
   const channels = channelsOf(config.network);
   const images = passes.reduce((sum, { classes }) => sum + classes.length, 0);
   const report: StepReport = {
