@@ -198,5 +198,5 @@ function wordsOf(
   if (isFloat ? values instanceof Float32Array : values instanceof Int32Array) {
     return values as Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
   }
-  return isFloat ? Float32Array.from(values) : Int32Array.from(values);
+  return isFloat ? new Float32Array(values) : new Int32Array(values);
 }

@@ -257,9 +257,11 @@ async function readPredictions(
     const nothing = tf.mul(tf.add(tf.sum(tiles), tf.sum(subTiles)), 0);
     return tf.add(calibratedSoftmax(scored.logits, calibration), nothing);
   });
-  const probabilities = await shares.array() as number[][];
+  const [probabilities, weights] = await Promise.all([
+    shares.array() as Promise<number[][]>,
+    scored.weights.data() as Promise<Float32Array>,
+  ]);
   shares.dispose();
-  const weights = await scored.weights.data() as Float32Array;
   let tile = 0, subTile = 0;
   return glimpses.map(({ tileRegions, subTileRegions }, glimpse) => {
     const classIndex = argmax(probabilities[glimpse]!);

@@ -105,14 +105,17 @@ function sharesOf(
   if (parts.every(({ regions, image }) => areInside(regions, image.pyramid))) {
     return null;
   }
-  const shares = new Float32Array(count! * (rows! + columns!));
+  const shares = new Float32Array(count! * (rows! + columns!)).fill(1);
   let at = 0;
   for (const { regions, image: { pyramid } } of parts) {
-    for (const { x, y, width, height } of regions) {
-      const down = { start: y, extent: height, count: rows! };
-      const across = { start: x, extent: width, count: columns! };
-      shares.set(insideShares(down, pyramid.height), at);
-      shares.set(insideShares(across, pyramid.width), at + rows!);
+    for (const region of regions) {
+      if (!areInside([region], pyramid)) {
+        const { x, y, width, height } = region;
+        const down = { start: y, extent: height, count: rows! };
+        const across = { start: x, extent: width, count: columns! };
+        shares.set(insideShares(down, pyramid.height), at);
+        shares.set(insideShares(across, pyramid.width), at + rows!);
+      }
       at += rows! + columns!;
     }
   }

@@ -9,7 +9,7 @@ import { largestTensorBytes } from "../../../kernels/gpu.ts";
 import { collected } from "../../image/tensors.ts";
 import type { Views } from "../../image/views.ts";
 import { Memory } from "../../memory.ts";
-import { chunksOf, prefetched } from "./prefetch.ts";
+import { prefetched } from "./prefetch.ts";
 import type { Glimpse, LookImage, LookOptions, SubTiles } from "./draws.ts";
 import { frozenFeatures } from "../frozen.ts";
 import { preparedTogether, type RawViews } from "./input.ts";
@@ -67,30 +67,46 @@ export async function readSubTiles(
   const togetherBytes = count * area > tensorPixels
     ? Infinity
     : Memory.toRead(count * area, bytes, isAlone);
-  if (count <= most) {
-    const raw = await collected(glimpses, read);
-    const subTiles = preparedTogether(
-      glimpses.map((glimpse, i) => rawViews(glimpse, raw[i]!)),
+  const prepare = async (parts: Part[]) => {
+    const raw = await collected(parts, read);
+    return preparedTogether(
+      parts.map((part, i) => rawViews(part, raw[i]!)),
       model,
     );
-    return { ...held(subTiles), togetherBytes };
+  };
+  if (count <= most) {
+    return { ...held(await prepare([...glimpses])), togetherBytes };
   }
-  const parts = glimpses.flatMap(({ image, subTileRegions }) =>
-    chunksOf(subTileRegions, most)
-      .map((subTileRegions) => ({ image, subTileRegions }))
-  );
+  const batches = batchesOf(glimpses, most);
   return {
     subTiles: undefined,
     subTileBatches() {
       for (const { image, subTileRegions } of glimpses) {
         views[image]!.announce(subTileRegions, size, signal);
       }
-      const prepare = async (part: Part) =>
-        preparedTogether([rawViews(part, await read(part))], model);
-      return prefetched(parts, prepare, { drop: (batch) => batch.dispose() });
+      return prefetched(batches, prepare, { drop: (batch) => batch.dispose() });
     },
     togetherBytes,
   };
+}
+
+/** Sub-tiles of glimpses in batches of at most `most`, in order. */
+function batchesOf(glimpses: readonly Part[], most: number): Part[][] {
+  const batches: Part[][] = [];
+  let room = 0;
+  for (const { image, subTileRegions } of glimpses) {
+    for (let at = 0; at < subTileRegions.length;) {
+      if (room === 0) {
+        batches.push([]);
+        room = most;
+      }
+      const some = subTileRegions.slice(at, at + room);
+      batches.at(-1)!.push({ image, subTileRegions: some });
+      at += some.length;
+      room -= some.length;
+    }
+  }
+  return batches;
 }
 
 const NONE: SubTiles = {
