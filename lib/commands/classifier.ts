@@ -18,6 +18,7 @@ import {
   type OpenedImage,
   openForModel,
 } from "../eval/classify.ts";
+import { classifyEach } from "../eval/batches.ts";
 import { writeHeatTiff } from "../eval/heatmap/geotiff.ts";
 import { npyFile } from "../eval/heatmap/npy.ts";
 import { writeSubTiles } from "../eval/sub_tile_files.ts";
@@ -27,7 +28,7 @@ import { BlockCache } from "../image/pyramids/block_cache.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { Memory, shareOf } from "../memory.ts";
 import { modelReference, readCheckpoint } from "../model/checkpoint.ts";
-import { type DoTask, runTasks } from "../workers/pool.ts";
+import { runTasks } from "../workers/pool.ts";
 
 /** Settings shared by all images. */
 export interface ClassifierSetup {
@@ -81,11 +82,17 @@ export function evidenceFile(heatmap: string): string {
   }-evidence${extension}`;
 }
 
-/** Reads the model and returns a function that classifies one image. */
+/** Classifies images; the outcomes come in their order. */
+export type Classifier = (
+  tasks: Iterable<ImageTask>,
+  signal: AbortSignal,
+) => AsyncGenerator<Outcome>;
+
+/** Reads the model and returns a function that classifies images. */
 export async function startClassifier(
   { checkpoint, encoder, backend, memoryBytes, origin, ...options }:
     ClassifierSetup,
-): Promise<DoTask<ImageTask, Outcome>> {
+): Promise<Classifier> {
   const engine = await startEngine(backend);
   const { model, sha256 } = await readCheckpoint(checkpoint, {
     encoderFiles: encoder === undefined ? [] : [await spelled(encoder)],
@@ -98,54 +105,78 @@ export async function startClassifier(
   const reference = modelReference(checkpoint, sha256);
   const memory = new Memory(memoryBytes);
   const cache = new BlockCache(memory.blockCacheBytes);
-  return async function classifyOne(
-    { image: path, mpp, heatmap, tiles, geojson },
-    { signal },
-  ) {
-    await setTimeout(0); // wasm never yields: let signals and messages in
-    signal.throwIfAborted();
-    const started = performance.now();
-    let image: OpenedImage | undefined;
-    try {
-      const { heldPixels } = memory;
-      image = await openForModel(path, model, {
-        mpp,
-        heldPixels,
-        cache,
-        signal,
-      });
-      const opened = [image];
-      const [classified] = await engine.whileAlive(() =>
-        classifyOpened(model, opened, {
-          ...options,
-          memory,
-          heatmap: heatmap === undefined ? undefined : heatFormat(heatmap),
+  return async function* classifyTasks(tasks, signal) {
+    const started = new Map<ImageTask, number>();
+    const results = classifyEach(tasks, {
+      memory,
+      async open(task) {
+        await setTimeout(0); // wasm never yields: let signals and messages in
+        signal.throwIfAborted();
+        started.set(task, performance.now());
+        const { heldPixels } = memory;
+        const { image, mpp } = task;
+        return await openForModel(image, model, {
+          mpp,
+          heldPixels,
+          cache,
           signal,
-        })
-      );
-      const { classification } = classified!;
-      const evidence = heatmap === undefined
-        ? undefined
-        : await writeHeatmaps(heatmap, classified!, image);
-      if (tiles !== undefined) {
-        const { subTiles } = classification;
-        await writeSubTiles(tiles, image.file, subTiles, signal);
+        });
+      },
+      classify(images, [first]) {
+        const { heatmap: file } = first!; // one flag names those of all images
+        const heatmap = file === undefined ? undefined : heatFormat(file);
+        return engine.whileAlive(() =>
+          classifyOpened(model, images, { ...options, memory, heatmap, signal })
+        );
+      },
+    });
+    for await (const result of results) {
+      if ("error" in result) {
+        yield { error: result.error.message };
+        continue;
       }
-      if (geojson !== undefined) {
-        await writeFileAtomically(geojson, regionsText(classification, origin));
+      const { item, classified, image } = result;
+      try {
+        const evidence = await writeOutputs(item, classified, {
+          image,
+          origin,
+          signal,
+        });
+        const { classification } = classified;
+        classification.timings.totalMs = performance.now() - started.get(item)!;
+        yield {
+          classification: { model: reference, ...classification },
+          evidence,
+        };
+      } catch (error) {
+        if (!(error instanceof ImageError)) throw error;
+        yield { error: error.message };
       }
-      classification.timings.totalMs = performance.now() - started;
-      return {
-        classification: { model: reference, ...classification },
-        evidence,
-      };
-    } catch (error) {
-      if (error instanceof ImageError) return { error: error.message };
-      throw error;
-    } finally {
-      image?.file.close();
     }
   };
+}
+
+/** Writes what a task asks for; returns the path of the heat map of evidence. */
+async function writeOutputs(
+  { heatmap, tiles, geojson }: ImageTask,
+  classified: ClassifiedImage,
+  { image, origin, signal }: {
+    image: OpenedImage;
+    origin: Origin | undefined;
+    signal: AbortSignal;
+  },
+): Promise<string | undefined> {
+  const { classification } = classified;
+  const evidence = heatmap === undefined
+    ? undefined
+    : await writeHeatmaps(heatmap, classified, image);
+  if (tiles !== undefined) {
+    await writeSubTiles(tiles, image.file, classification.subTiles, signal);
+  }
+  if (geojson !== undefined) {
+    await writeFileAtomically(geojson, regionsText(classification, origin));
+  }
+  return evidence;
 }
 
 /** A picture, or numbers for other programs. */
@@ -225,10 +256,10 @@ export async function classifyImages(
 ): Promise<void> {
   const workers = Math.min(options.workers, images.length); // which share the bound
   if (workers <= 1) {
-    const classifyOne = await startClassifier(setup);
-    const context = { signal, onProgress() {} };
-    for (const [index, image] of images.entries()) {
-      onOutcome(await classifyOne(image, context), index);
+    const classify = await startClassifier(setup);
+    let index = 0;
+    for await (const outcome of classify(images, signal)) {
+      onOutcome(outcome, index++);
     }
     return;
   }

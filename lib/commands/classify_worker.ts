@@ -3,7 +3,18 @@
  *
  * @module
  */
-import { startClassifier } from "./classifier.ts";
+import {
+  type ClassifierSetup,
+  type ImageTask,
+  type Outcome,
+  startClassifier,
+} from "./classifier.ts";
 import { serveTasks } from "../workers/pool.ts";
 
-serveTasks(startClassifier);
+serveTasks<ClassifierSetup, ImageTask, Outcome>(async (setup) => {
+  const classify = await startClassifier(setup);
+  return async function classifyOne(task, { signal }) {
+    const [outcome] = await Array.fromAsync(classify([task], signal));
+    return outcome!;
+  };
+});

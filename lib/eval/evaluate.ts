@@ -4,14 +4,15 @@
  * @module
  */
 import { setTimeout } from "node:timers/promises";
-import { ImageError } from "../errors.ts";
+import type { ImageError } from "../errors.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import { Memory, type WithDefaultMemory } from "../memory.ts";
 import type { Model } from "../model/model.ts";
 import { atMpp } from "../image/resampled.ts";
 import type { Classification } from "./classification.ts";
-import { classifyOpened } from "./classify.ts";
+import { classifyEach } from "./batches.ts";
+import { classifyOpened, type OpenedImage } from "./classify.ts";
 import type { PredictOptions } from "./predict.ts";
 import type { Scored } from "./metrics.ts";
 
@@ -54,7 +55,7 @@ export type EvaluateOptions = WithDefaultMemory<PredictOptions> & {
 };
 
 /**
- * Classifies every entry, one image at a time. An image that cannot be read is
+ * Classifies every entry, on a GPU several small images at a time. An image that cannot be read is
  * listed in `failures`, and the evaluation continues.
  *
  * @param entries labelled images of a manifest, whose classes the model knows.
@@ -79,37 +80,39 @@ export async function evaluate(
   { cache, memory = new Memory(), ...options }: EvaluateOptions,
 ): Promise<Evaluation> {
   const evaluation: Evaluation = { images: [], failures: [] };
-  for (const entry of entries) {
-    await setTimeout(0); // wasm blocks the event loop: let signals and messages in
-    options.signal?.throwIfAborted();
-    try {
-      evaluation.images.push(
-        await evaluateOne(model, entry, cache, { ...options, memory }),
-      );
-    } catch (error) {
-      if (!(error instanceof ImageError)) throw error;
-      evaluation.failures.push({ entry, error });
+  const results = classifyEach(entries, {
+    memory,
+    open: (entry) => openEntry(model, entry, cache, options.signal),
+    classify: (images) => classifyOpened(model, images, { ...options, memory }),
+  });
+  for await (const { item: entry, ...result } of results) {
+    if ("error" in result) {
+      evaluation.failures.push({ entry, error: result.error });
+    } else {
+      const { classification } = result.classified;
+      evaluation.images.push({ entry, classification });
     }
   }
   return evaluation;
 }
 
-async function evaluateOne(
-  model: Model,
-  entry: ManifestEntry,
+async function openEntry(
+  { config }: Model,
+  { path, mpp }: ManifestEntry,
   cache: ImageCache,
-  options: PredictOptions,
-): Promise<EvaluatedImage> {
+  signal: AbortSignal | undefined,
+): Promise<OpenedImage> {
+  await setTimeout(0); // wasm blocks the event loop: let signals and messages in
+  signal?.throwIfAborted();
   const started = performance.now();
-  const file = await cache.open(entry.path, options.signal);
+  const file = await cache.open(path, signal);
   try {
-    const seen = atMpp(file, model.config.mpp, entry.mpp);
+    const seen = atMpp(file, config.mpp, mpp);
     const openMs = performance.now() - started;
-    const image = { file, seen, mpp: entry.mpp ?? file.mpp, openMs };
-    const [classified] = await classifyOpened(model, [image], options);
-    return { entry, classification: classified!.classification };
-  } finally {
+    return { file, seen, mpp: mpp ?? file.mpp, openMs };
+  } catch (error) {
     file.close();
+    throw error;
   }
 }
 

@@ -41,9 +41,9 @@ const IMAGE = "set/images/test_00000.png";
 const DATA = ["--data", "set/manifest.csv"];
 const TRAIN = ["train", ...DATA, ...SMALL, "--epochs", "2"];
 const COMMANDS: [losses: number[], argv: string[]][] = [
-  [[0, 30, 150, 280], ["classify", "--checkpoint", "run", IMAGE]],
+  [[0, 30, 120, 220], ["classify", "--checkpoint", "run", IMAGE]],
   [[100], ["eval", "--checkpoint", "run", ...DATA]],
-  [[5, 300, 2000], [...TRAIN, "--out", "lost"]],
+  [[5, 300, 1500], [...TRAIN, "--out", "lost"]],
 ];
 
 Deno.test({

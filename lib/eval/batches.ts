@@ -1,0 +1,116 @@
+/**
+ * Classifies many images in order, on a GPU several small ones at a time: what
+ * the host does for a batch is little more than what it does for one image.
+ *
+ * @module
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { ImageError } from "../errors.ts";
+import type { Memory } from "../memory.ts";
+import type { ClassifiedImage, OpenedImage } from "./classify.ts";
+
+// Beyond it the images' own work is what takes the time.
+const MAX_IMAGES = 8;
+// Of the pixels that may be held: a large image is classified alone.
+const SHARE_OF_HELD = 1 / 4;
+
+/** One item's image and its result, or why it could not be read. */
+export type ClassifiedItem<Item> =
+  | { item: Item; image: OpenedImage; classified: ClassifiedImage }
+  | { item: Item; error: ImageError };
+
+/** How items are opened and classified. */
+export interface HowToClassify<Item> {
+  open(item: Item): Promise<OpenedImage>;
+  /** Classifies the images of items in one batch. */
+  classify(images: OpenedImage[], items: Item[]): Promise<ClassifiedImage[]>;
+  memory: Memory;
+}
+
+/** An item that was opened. */
+interface Opened<Item> {
+  item: Item;
+  image: OpenedImage;
+}
+
+/**
+ * The results of items, in their order. An image is open until the next result
+ * is asked for; one that cannot be read is an error of its own.
+ *
+ * @throws What `open` and `classify` throw that is no `ImageError`.
+ */
+export async function* classifyEach<Item>(
+  items: Iterable<Item>,
+  how: HowToClassify<Item>,
+): AsyncGenerator<ClassifiedItem<Item>> {
+  const most = tf.getBackend() === "webgpu" ? MAX_IMAGES : 1;
+  const bound = how.memory.heldPixels * SHARE_OF_HELD;
+  let batch: Opened<Item>[] = [];
+  let pixels = 0;
+  async function* flushed(): AsyncGenerator<ClassifiedItem<Item>> {
+    const own = batch;
+    batch = [];
+    pixels = 0;
+    try {
+      yield* classifiedBatch(own, how);
+    } finally {
+      closeAll(own);
+    }
+  }
+  try {
+    for (const item of items) {
+      const opened = await openedOrError(item, how);
+      if ("error" in opened) {
+        yield* flushed();
+        yield opened;
+        continue;
+      }
+      const { width, height } = opened.image.file;
+      if (pixels + width * height > bound) yield* flushed();
+      batch.push(opened);
+      pixels += width * height;
+      if (batch.length === most) yield* flushed();
+    }
+    yield* flushed();
+  } finally {
+    closeAll(batch); // the caller stopped early
+  }
+}
+
+async function openedOrError<Item>(
+  item: Item,
+  { open }: HowToClassify<Item>,
+): Promise<Opened<Item> | { item: Item; error: ImageError }> {
+  try {
+    return { item, image: await open(item) };
+  } catch (error) {
+    if (error instanceof ImageError) return { item, error };
+    throw error;
+  }
+}
+
+/** The results of a batch; one by one if an image of it cannot be read. */
+async function* classifiedBatch<Item>(
+  batch: readonly Opened<Item>[],
+  how: HowToClassify<Item>,
+): AsyncGenerator<ClassifiedItem<Item>> {
+  if (batch.length === 0) return;
+  try {
+    const classified = await how.classify(
+      batch.map(({ image }) => image),
+      batch.map(({ item }) => item),
+    );
+    for (const [i, opened] of batch.entries()) {
+      yield { ...opened, classified: classified[i]! };
+    }
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    const [only, ...others] = batch;
+    if (others.length === 0) yield { item: only!.item, error };
+    else for (const one of batch) yield* classifiedBatch([one], how);
+  }
+}
+
+function closeAll<Item>(batch: readonly Opened<Item>[]): void {
+  for (const { image } of batch) image.file.close();
+}
