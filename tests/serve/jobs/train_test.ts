@@ -61,7 +61,7 @@ Deno.test({
   ignore: ignoreGpu,
   async fn() {
     const file = join(folder, "loss");
-    await Deno.writeTextFile(file, "700");
+    await Deno.writeTextFile(file, "400");
     const trainModule = new URL("../lossy_trainer.ts", import.meta.url);
     trainModule.searchParams.set("file", file);
     const waits: unknown[] = [];
