@@ -16,10 +16,11 @@ export type CropFeatures = (square: Square) => Promise<Float32Array>;
 // Px of the input for a cell: maps of stride 8 as they are, of 16 interpolated.
 const CELL = 8;
 const CHANNELS = 3, STORED = 4;
-// Mean and deviation of each channel of a square. A sign in the shade is then seen as
-// one in the sun: on training frames that reads one sign in twenty-five more.
-const MEAN = 0.43, DEVIATION = 0.2;
-// A square of one colour has no contrast to stretch.
+// Mean and deviation of each channel of a square with its surroundings: a sign in
+// the shade is then seen as one in the sun, of which on training frames one in
+// twenty more is read right; and an object of one colour keeps its contrast.
+const MEAN = 0.43, DEVIATION = 0.2, SURROUNDINGS = 1.5;
+// A region of one colour has no contrast to stretch.
 const LEAST_DEVIATION = 0.03;
 
 /** Features of a square. */
@@ -52,8 +53,9 @@ export function cropsOf(
   return async (square) => {
     signal?.throwIfAborted();
     const { width, height, ...at } = regionOf(square);
-    const region = { ...at, width, height };
-    const data = sameContrast(await pixelsOf(pyramid, region, signal));
+    const wide = regionOf({ ...square, side: SURROUNDINGS * square.side });
+    const all = sameContrast(await pixelsOf(pyramid, wide, signal));
+    const data = cropped(all, wide, { ...at, width, height });
     const picture = { data, count: 1, width, height };
     return await encoder.features(picture, [middles(cells, width)], signal);
   };
@@ -86,6 +88,22 @@ function sameContrast(pixels: Float32Array): Float32Array {
     }
   }
   return pixels;
+}
+
+/** The pixels of `region`, which lies within those of `wide`. */
+function cropped(
+  pixels: Float32Array,
+  wide: Region,
+  region: Region,
+): Float32Array {
+  const row = region.width * CHANNELS;
+  const data = new Float32Array(region.height * row);
+  const left = region.x - wide.x, top = region.y - wide.y;
+  for (let y = 0; y < region.height; y++) {
+    const from = ((top + y) * wide.width + left) * CHANNELS;
+    data.set(pixels.subarray(from, from + row), y * row);
+  }
+  return data;
 }
 
 /** RGB in [0, 1] of a region, `[height, width, 3]`. */

@@ -44,25 +44,31 @@ Deno.test("a square of any size has the features of its cells, row by row", asyn
   }
 });
 
-/** What `image` shows in a square, each channel at the same mean and deviation. */
+/** What `image` shows in a square, at the contrast of what is about it. */
 function plainSquare(x: number, y: number, side: number): number[] {
-  const left = Math.round(x - side / 2), top = Math.round(y - side / 2);
-  const px = Array.from({ length: side ** 2 }, (_, i) => [
-    (left + i % side) / 255,
-    (top + Math.floor(i / side)) / 255,
-    7 / 255,
-  ]);
+  const wide = Math.round(1.5 * side);
+  const shown = pixelsAbout(x, y, side), about = pixelsAbout(x, y, wide);
   const stretched = [0, 1, 2].map((c) => {
-    const values = px.map((one) => one[c]!);
+    const values = about.map((one) => one[c]!);
     const mean = values.reduce((a, b) => a + b) / values.length;
     const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) /
       values.length;
     const scale = 0.2 / (Math.sqrt(variance) + 0.03);
-    return values.map((v) =>
-      Math.min(1, Math.max(0, (v - mean) * scale + 0.43))
+    return shown.map((one) =>
+      Math.min(1, Math.max(0, (one[c]! - mean) * scale + 0.43))
     );
   });
-  return px.flatMap((_, i) => stretched.map((values) => values[i]!));
+  return shown.flatMap((_, i) => stretched.map((values) => values[i]!));
+}
+
+/** RGB of a square of `image`, which is black beyond its border. */
+function pixelsAbout(x: number, y: number, side: number): number[][] {
+  const left = Math.round(x - side / 2), top = Math.round(y - side / 2);
+  return Array.from({ length: side ** 2 }, (_, i) => {
+    const at = { x: left + i % side, y: top + Math.floor(i / side) };
+    const isInside = at.x >= 0 && at.x < 40 && at.y >= 0 && at.y < 30;
+    return isInside ? [at.x / 255, at.y / 255, 7 / 255] : [0, 0, 0];
+  });
 }
 
 Deno.test("darker and paler pictures of one thing are seen alike", async () => {
@@ -70,11 +76,11 @@ Deno.test("darker and paler pictures of one thing are seen alike", async () => {
   const seen = async (gain: number, offset: number) => {
     const level = (value: number) => gain * value + offset;
     const drawn = drawnImage(
-      { width: 40, height: 30 },
-      (x, y) => [level(4 * x), level(6 * y), level(2 * (x + y))],
+      { width: 50, height: 50 },
+      (x, y) => [level(4 * x), level(4 * y), level(2 * (x + y))],
     );
     await cropsOf(colours(shown), drawn, { inputSize: 16 })({
-      middle: { x: 20, y: 15 },
+      middle: { x: 25, y: 25 },
       side: 24,
     });
     return shown.pop()!.data;
