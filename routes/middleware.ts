@@ -240,9 +240,10 @@ export function boundedJson(
         tooLarge,
         signal,
       });
-      c.req.raw = new Request(c.req.raw, {
-        body: await readBody(chunks, held),
-      });
+      const text = new TextDecoder().decode(await readBody(chunks, held));
+      // Where Hono looks first: a promise, whatever its type says. Another
+      // Request would cost more than all of the JSON.
+      c.req.bodyCache.text = Promise.resolve(text) as unknown as string;
     }
     await next();
   };
