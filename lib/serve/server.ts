@@ -287,7 +287,7 @@ async function putTogether(options: ServerOptions) {
     kept,
     tiles,
     uploads,
-    bodies: new BodyRoom(limits.heldBytes),
+    bodies: new BodyRoom(limits.heldBytes, limits.bodyWaitMs),
     json: new JsonReader(),
     jobs,
     metrics,
