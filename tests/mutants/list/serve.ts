@@ -165,10 +165,7 @@ export const SERVE: readonly MutantGroup[] = [
         "return new Uploads(folder, lock, limits);",
       ],
       ["if (!await lock.tryLock(true)) return;", ""],
-      [
-        "if (bytes > this.#limits.uploadBytes) throw new TooLargeError(this.#tooLarge);",
-        "",
-      ],
+      ["bytes > this.#limits.uploadBytes", "false"],
       [
         "if ((announced ?? 0) > uploadBytes) throw new TooLargeError(this.#tooLarge);",
         "",
