@@ -8,15 +8,22 @@
  */
 import { allocatorTrim } from "./allocator.ts";
 
-/** V8's own collector; the last resort gives room back to the system. */
+/** V8's own collector. */
 type Collect = (
-  how: { type: "major"; execution: "sync"; flavor: "last-resort" },
+  how: {
+    type: "major";
+    execution: "sync";
+    /** The last resort gives room back to the system, and takes longer. */
+    flavor: "regular" | "last-resort";
+  },
 ) => void;
 
 const IDLE_MS = 2000;
-// A collection takes some tenths of a second: a trickle of work must not pay
+// The last resort takes some tenths of a second: a trickle of work must not pay
 // for each of its parts.
 const EVERY_MS = 30_000;
+// A thread that is never idle collects what would else pile up, in some 40 ms.
+const BUSY_MS = 10_000;
 
 /**
  * Returns what to call whenever work has ended. Does nothing without V8's flag
@@ -27,15 +34,23 @@ export function idleCollector(): () => void {
   if (!gc) return () => {};
   const trim = allocatorTrim();
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let last = -Infinity;
-  const collect = () => {
-    last = performance.now();
-    gc({ type: "major", execution: "sync", flavor: "last-resort" });
+  let givenBack = -Infinity, collected = performance.now();
+  const collect = (flavor: "regular" | "last-resort") => {
+    gc({ type: "major", execution: "sync", flavor });
+    collected = performance.now();
+  };
+  const giveBack = () => {
+    collect("last-resort");
     trim();
+    givenBack = performance.now();
   };
   return function workEnded() {
+    const now = performance.now();
+    if (now - collected > BUSY_MS) {
+      collected = now;
+      setTimeout(() => collect("regular")); // once the answer is sent
+    }
     clearTimeout(timer);
-    const earliest = last + EVERY_MS - performance.now();
-    timer = setTimeout(collect, Math.max(IDLE_MS, earliest));
+    timer = setTimeout(giveBack, Math.max(IDLE_MS, givenBack + EVERY_MS - now));
   };
 }
