@@ -163,7 +163,7 @@ inBothForms("an image that a request names", async (folder, on, said) => {
   const sources = await Sources.open({ roots: [folder], hosts: [] });
   const real = await Deno.realPath(on("é.png"));
   for (const name of [said("é.png").slice(folder.length + 1), said("é.png")]) {
-    assert.equal((await sources.file(name)).file, real);
+    assert.equal(await sources.file(name), real);
   }
   await assert.rejects(sources.file("ü.png"), /there is no such file/);
 });

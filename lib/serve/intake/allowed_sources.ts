@@ -81,7 +81,7 @@ export class Sources {
    * @throws {ForbiddenError} If it is missing or not allowed, with the same text,
    *   so as not to disclose which files exist.
    */
-  async file(path: string, name = path): Promise<AllowedFile> {
+  async found(path: string, name = path): Promise<AllowedFile> {
     const candidates = isAbsolute(path)
       ? [path]
       : this.roots.map((root) => join(root, path));
@@ -94,6 +94,11 @@ export class Sources {
         JSON.stringify(name)
       }: there is no such file in the folders of data (--data-root)`,
     );
+  }
+
+  /** As {@linkcode found}, without the size. */
+  async file(path: string, name = path): Promise<string> {
+    return (await this.found(path, name)).file;
   }
 
   /**
@@ -117,7 +122,7 @@ export class Sources {
         assertAllowed(url, this.#hosts);
         return { url: url.href };
       case "file:":
-        return await this.file(filePath(url));
+        return await this.found(filePath(url));
       default:
         throw new InputError(
           "uri",

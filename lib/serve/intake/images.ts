@@ -75,7 +75,7 @@ export class Images {
       );
     }
     const source = uri === undefined
-      ? await this.#sources.file(path!, name)
+      ? await this.#sources.found(path!, name)
       : await this.#sources.uri(uri);
     if ("url" in source) {
       const { url } = source;

@@ -57,7 +57,7 @@ export class JobChecks {
     signal: AbortSignal,
   ): Promise<BatchJobRequest> {
     const { models, sources, tables } = this.#options;
-    const { file } = await sources.file(manifest);
+    const file = await sources.file(manifest);
     await this.#asInput("manifest", () =>
       tables.inTurn(async () => {
         using _table = await tables.openBatch(file, signal);
@@ -79,7 +79,7 @@ export class JobChecks {
       () => changed(base, request),
     );
     if (boxes && config.training.dense === null) throw NOT_LEARNED;
-    const { file } = await sources.file(data);
+    const file = await sources.file(data);
     await this.#asInput(
       "data",
       () => tables.inTurn(() => tables.checkTraining(file, { config, signal })),

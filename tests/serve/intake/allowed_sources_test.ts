@@ -49,12 +49,12 @@ Deno.test("files in the folders of data may be named, by any way that leads ther
     ];
     for (const [path, file] of cases) {
       const { size: bytes } = await Deno.stat(file);
-      assert.deepEqual(await sources.file(path), { file, bytes }, path);
+      assert.deepEqual(await sources.found(path), { file, bytes }, path);
     }
     const { href } = pathToFileURL(real("a.png"));
     assert.deepEqual(
       await sources.uri(href),
-      await sources.file(real("a.png")),
+      await sources.found(real("a.png")),
     );
   });
 });
