@@ -27,7 +27,7 @@ import {
   encodeOutputs,
   outputMetadata,
 } from "../lib/serve/inference/outputs.ts";
-import { receiveRequest } from "../lib/serve/inference/request.ts";
+import { awaitRoom, receiveRequest } from "../lib/serve/inference/request.ts";
 import {
   BINARY_EXTENSION,
   HEADER_LENGTH,
@@ -261,19 +261,17 @@ async function infer(
   model: ModelEntry,
 ): Promise<{ request: InferRequest; results: ModelClassification[] }> {
   assertType(c.req.header("content-type"));
-  using _place = predictor.enter();
   const { body, signal } = c.req.raw;
-  await using received = await receiveRequest(
-    {
-      body,
-      signal,
-      headerLength: c.req.header(HEADER_LENGTH),
-      announced: announcedBytes(c),
-      held: c.get("heldBody"),
-    },
-    limits,
-    json,
-  );
+  const incoming = {
+    body,
+    signal,
+    headerLength: c.req.header(HEADER_LENGTH),
+    announced: announcedBytes(c),
+    held: c.get("heldBody"),
+  };
+  await awaitRoom(incoming, limits); // before it takes a place of others
+  using _place = predictor.enter();
+  await using received = await receiveRequest(incoming, limits, json);
   await using held = new AsyncDisposableStack();
   const { request } = received;
   const receiver = { images, uploads, limits, held };

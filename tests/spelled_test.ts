@@ -162,10 +162,8 @@ inBothForms("an image that a request names", async (folder, on, said) => {
   await Deno.writeTextFile(on("é.png"), "");
   const sources = await Sources.open({ roots: [folder], hosts: [] });
   const real = await Deno.realPath(on("é.png"));
-  assert.equal(
-    await sources.file(said("é.png").slice(folder.length + 1)),
-    real,
-  );
-  assert.equal(await sources.file(said("é.png")), real);
+  for (const name of [said("é.png").slice(folder.length + 1), said("é.png")]) {
+    assert.equal(await sources.file(name), real);
+  }
   await assert.rejects(sources.file("ü.png"), /there is no such file/);
 });

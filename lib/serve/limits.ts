@@ -16,6 +16,8 @@ export interface Limits {
   requestBytes: number;
   /** Most bytes of JSON of all requests that are being answered. */
   heldBytes: number;
+  /** Longest that a large JSON body waits for room among them, ms. */
+  bodyWaitMs: number;
   /** Most pixels of an image that must be decoded whole. */
   maxPixels: number;
   /**
@@ -68,6 +70,7 @@ export const DEFAULT_LIMITS: Limits = {
   jsonBytes: 16 * 2 ** 20,
   requestBytes: 256 * 2 ** 10,
   heldBytes: 64 * 2 ** 20,
+  bodyWaitMs: 10_000,
   maxPixels: 2 ** 26, // 256 MiB as RGBA
   viewBlocks: { waited: 2 ** 14, ofJob: 2 ** 18 }, // JPEG: 40 s, 10 min
   pictures: 256, // a page asks for those of one screen at a time

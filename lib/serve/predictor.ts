@@ -173,13 +173,22 @@ export class Predictor {
     },
   ): Promise<T> {
     const { onEnd } = this.#options;
-    const deadline = AbortSignal.timeout(mostMs);
+    // An AbortSignal.timeout would hold all that a request has made until then.
+    const ending = new AbortController();
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      ending.abort();
+    }, mostMs);
+    const leave = () => ending.abort(signal.reason);
+    if (signal.aborted) leave();
+    signal.addEventListener("abort", leave);
     try {
-      const result = await work(AbortSignal.any([signal, deadline]));
+      const result = await work(ending.signal);
       onEnd(name, "ok");
       return result;
     } catch (error) {
-      const isLate = deadline.aborted && !signal.aborted;
+      isLate &&= !signal.aborted;
       onEnd(name, isLate ? "timeout" : outcomeOf(error, signal));
       if (!isLate) throw error;
       throw new DeadlineError(
@@ -187,6 +196,9 @@ export class Predictor {
           mostMs / 1000
         } s: ${remedy}`,
       );
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", leave);
     }
   }
 

@@ -22,6 +22,7 @@ import { Isolation } from "./jobs/isolation.ts";
 import { JobRunner } from "./jobs/runner.ts";
 import type { JobStore } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
+import { idleCollector } from "./idle_collector.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./logging.ts";
 import { Messages } from "./redaction.ts";
@@ -224,6 +225,7 @@ async function putTogether(options: ServerOptions) {
     busy: () => engine.busy,
     aloneMs: limits.aloneMs,
   });
+  const workEnded = idleCollector();
   const predictor = new Predictor({
     engine,
     models,
@@ -231,7 +233,10 @@ async function putTogether(options: ServerOptions) {
     limits,
     onClassified: ({ model, timings, bytesRead }) =>
       metrics.classified({ model: model.name, timings, bytesRead }),
-    onEnd: (model, outcome) => metrics.classification(model, outcome),
+    onEnd(model, outcome) {
+      metrics.classification(model, outcome);
+      workEnded();
+    },
   });
   const metrics = new ServerMetrics({
     pending: () => predictor.pending,
@@ -287,7 +292,7 @@ async function putTogether(options: ServerOptions) {
     kept,
     tiles,
     uploads,
-    bodies: new BodyRoom(limits.heldBytes),
+    bodies: new BodyRoom(limits.heldBytes, limits.bodyWaitMs),
     json: new JsonReader(),
     jobs,
     metrics,

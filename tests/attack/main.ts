@@ -4,12 +4,14 @@
  *
  *     deno task attack kills [--times 200] [--seed 1]
  *     deno task attack memory [--classifications 10000] [--broken 500]
+ *     deno task attack bodies [--bodies 100] [--megabytes 15]
  *
  * Ends with 1 if the server did not withstand.
  *
  * @module
  */
 import { parseArgs } from "node:util";
+import { bodies } from "./bodies.ts";
 import { kills } from "./kills.ts";
 import { memory } from "./memory.ts";
 
@@ -29,6 +31,7 @@ const ATTACKS: Record<
     attack: memory,
     defaults: { classifications: 10_000, broken: 500 },
   },
+  bodies: { attack: bodies, defaults: { bodies: 100, megabytes: 15 } },
 };
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

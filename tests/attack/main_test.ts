@@ -4,7 +4,10 @@ import { outcome, ROOT, taskCommands } from "../commands/process.ts";
 
 Deno.test("attack names what it cannot do", async () => {
   const faults: [string[], RegExp][] = [
-    [["pigeon"], /^There is no attack "pigeon": there are kills, memory$/m],
+    [
+      ["pigeon"],
+      /^There is no attack "pigeon": there are kills, memory, bodies$/m,
+    ],
     [
       ["kills", "--times", "many"],
       /^--times is "many": write a whole number$/m,

@@ -14,10 +14,6 @@ import {
   type Served,
 } from "../serve/served.ts";
 
-// Every collection is a whole one: else V8 lets the heap of each engine grow
-// from 36 to 96 MB before it collects all of it for the first time, after some
-// 1,500 images, and 23 MB are then left.
-const V8_FLAGS = "--gc-global";
 const FIRST = 500; // the caches are full, and the code is compiled
 const CLIENTS = 8;
 const MAX_GROWTH = 1.05;
@@ -31,7 +27,6 @@ export async function memory(
   const folder = await Deno.makeTempDir({ prefix: "zoomin-memory-" });
   try {
     await drawModels(folder);
-    Deno.env.set("DENO_V8_FLAGS", V8_FLAGS); // of the server
     await using served = await serve(
       folder,
       ...["--models", "models", "--data-root", "set"],

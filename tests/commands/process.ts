@@ -5,8 +5,10 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { cp } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { exists } from "../../lib/files.ts";
 
 /** The folder of the repository. */
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -132,8 +134,24 @@ export async function inParallel<T>(
   await Promise.all(workers);
 }
 
+// What the runner has drawn and trained for all test files, if it has.
+const SHARED = Deno.env.get("ZOOMIN_TEST_SHARED");
+
+/** Copies a folder of what is shared, with the places that it names. */
+async function copyShared(name: string, folder: string): Promise<void> {
+  await cp(join(SHARED!, name), join(folder, name), { recursive: true });
+  const log = join(folder, name, "log.jsonl");
+  if (!await exists(log)) return;
+  const text = await Deno.readTextFile(log);
+  await Deno.writeTextFile(
+    log,
+    text.replaceAll(SHARED!, await Deno.realPath(folder)),
+  );
+}
+
 /** Draws twelve images to train on and eight to test, into FOLDER/set. */
 export async function drawSet(folder: string): Promise<void> {
+  if (SHARED !== undefined) return await copyShared("set", folder);
   await succeed(
     folder,
     ...["dataset", "needle", "--out", "set", "--images", "12", "--test", "8"],
@@ -166,6 +184,7 @@ export const SMALL: readonly string[] = [
 /** Draws the set and trains on it: FOLDER/set and FOLDER/run. */
 export async function drawAndTrain(folder: string): Promise<void> {
   await drawSet(folder);
+  if (SHARED !== undefined) return await copyShared("run", folder);
   await succeed(
     folder,
     ...["train", "--data", "set/manifest.csv", "--out", "run"],

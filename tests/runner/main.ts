@@ -1,5 +1,5 @@
 /**
- * `deno task test`: all tests, or those of the files and folders named, two
+ * `deno task test`: all tests, or those of the files and folders named, three
  * processes side by side and a process a file.
  *
  * Other flags are Deno's own, as `--filter=NAME`. `--fast` runs only what needs
@@ -11,10 +11,11 @@ import { statSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isFast, longestFirst } from "./files.ts";
-import { type Outcome, runTests } from "./process.ts";
+import { type Outcome, PERMISSIONS, runTests } from "./process.ts";
 
 const TESTS = fileURLToPath(new URL("..", import.meta.url));
-const LANES = 2;
+const FIXTURE = fileURLToPath(new URL("fixture.ts", import.meta.url));
+const LANES = 3; // some tests wait more than they compute
 
 /** Test files that run in one process, and their results. */
 interface Result extends Outcome {
@@ -40,12 +41,12 @@ async function main(argv: string[]): Promise<number> {
   }
   if (!flags.includes("--no-check") && !await typesAreRight(files)) return 1;
   const groups = fast
-    ? halves(files)
+    ? shares(files)
     : longestFirst(files).map((file) => [file]);
-  const results = await runAll(
-    groups,
-    [...new Set(["--no-check", ...flags])],
-    fast,
+  const options = { flags: [...new Set(["--no-check", ...flags])], fast };
+  const results = await withShared(
+    groups.length,
+    (shared) => runAll(groups, { ...options, shared }),
   );
   return conclude(results, {
     fast,
@@ -74,20 +75,55 @@ async function typesAreRight(files: readonly string[]): Promise<boolean> {
   return success;
 }
 
-function halves(files: readonly string[]): string[][] {
+function shares(files: readonly string[]): string[][] {
   return Array.from(
     { length: LANES },
     (_, lane) => files.filter((_, i) => i % LANES === lane),
   ).filter((files) => files.length > 0);
 }
 
-/** Runs all groups, in lanes; prints the result of each as it ends. */
+// From so many files on, some will begin with what is shared.
+const MANY_FILES = 8;
+
+/**
+ * Draws and trains what many files begin with and copy, and calls `run` with the
+ * environment that tells them where it is.
+ */
+async function withShared<T>(
+  processes: number,
+  run: (environment: Record<string, string>) => Promise<T>,
+): Promise<T> {
+  if (processes < MANY_FILES) return await run({});
+  const place = await Deno.makeTempDir({ prefix: "zoomin-shared-" });
+  try {
+    const { success } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", ...PERMISSIONS, "--no-check", FIXTURE, place],
+      stdin: "null",
+    }).spawn().status;
+    if (!success) console.error("Nothing is shared: each file draws its own");
+    return await run(success ? { ZOOMIN_TEST_SHARED: place } : {});
+  } finally {
+    await Deno.remove(place, { recursive: true });
+  }
+}
+
+/**
+ * Runs all groups, in lanes; prints the result of each as it ends.
+ *
+ * @param shared environment of all.
+ */
 async function runAll(
   groups: readonly string[][],
-  flags: readonly string[],
-  fast: boolean,
+  { flags, fast, shared }: {
+    flags: readonly string[];
+    fast: boolean;
+    shared: Record<string, string>;
+  },
 ): Promise<Result[]> {
-  const env: Record<string, string> = fast ? { ZOOMIN_TEST_GPU: "0" } : {};
+  const env: Record<string, string> = {
+    ...shared,
+    ...(fast && { ZOOMIN_TEST_GPU: "0" }),
+  };
   const alone = groups.length === 1;
   const queue = groups.values();
   const results: Result[] = [];

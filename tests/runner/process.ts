@@ -31,7 +31,8 @@ export interface Ending {
 const MAX_MS = 30 * 60_000; // the longest takes two minutes
 const STREAMS_MS = 10_000;
 const LOCK = fileURLToPath(new URL("../../encoders.lock", import.meta.url));
-const FLAGS = [
+/** Flags of Deno for the tests, and what prepares them. */
+export const PERMISSIONS: readonly string[] = [
   `--lock=${LOCK}`,
   ...["--no-prompt", "--allow-read", "--allow-write", "--allow-env"],
   ...["--allow-sys", "--allow-ffi", "--allow-run", "--allow-net"],
@@ -47,7 +48,7 @@ export async function runTests(
   },
 ): Promise<Outcome> {
   const process = new Deno.Command(Deno.execPath(), {
-    args: ["test", ...FLAGS, ...flags, ...files],
+    args: ["test", ...PERMISSIONS, ...flags, ...files],
     env: { ...env, NO_COLOR: "1" },
     stdin: "null",
     stdout: "piped",

@@ -30,6 +30,7 @@ import { Batcher } from "./batcher.ts";
 import type { ClassifyTask, EngineEvent, EngineMethods } from "./protocol.ts";
 import { type GuardedFetch, guardedFetch } from "../intake/guarded_fetch.ts";
 import { answerCalls } from "../../workers/calls.ts";
+import { idleCollector } from "../idle_collector.ts";
 
 // On a GPU the images of a batch share its waits. On wasm eight together take
 // as
@@ -53,6 +54,7 @@ let memory: Memory;
 let cache: BlockCache;
 let room: DecodingRoom;
 let running: Promise<unknown> = Promise.resolve(); // the current batch
+const workEnded = idleCollector();
 
 const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
   keyOf: ({ model, samples, draws, seed, heatmap, maps }) =>
@@ -63,7 +65,8 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
   release: ({ image }) => image.file.close(),
   run(batch, signal) {
     const answers = engine.whileAlive(() => classifyBatch(batch, signal));
-    running = answers.catch(() => {}); // the batcher handles the error
+    running = answers.catch(() => {}) // the batcher handles the error
+      .finally(workEnded);
     return answers;
   },
 });

@@ -104,12 +104,11 @@ function refusal(
   });
 }
 
-function headersOf({ rawHeaders }: IncomingMessage): Headers {
-  const headers = new Headers();
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
-  }
-  return headers;
+function headersOf({ rawHeaders }: IncomingMessage): [string, string][] {
+  return Array.from(
+    { length: rawHeaders.length / 2 },
+    (_, i) => [rawHeaders[2 * i]!, rawHeaders[2 * i + 1]!],
+  );
 }
 
 /** The body, read from the connection as it is asked for. */

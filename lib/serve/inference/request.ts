@@ -36,6 +36,24 @@ interface IncomingBody {
 }
 
 /**
+ * Waits until there is room for the JSON of a request, if it is large and its
+ * length is announced; other bodies take room as they arrive.
+ *
+ * @throws {InputError | TooLargeError | BusyError}
+ */
+export async function awaitRoom(
+  { headerLength, announced = 0, held, signal }: IncomingBody,
+  { jsonBytes, requestBytes }: Limits,
+): Promise<void> {
+  const bytes = headerLength === undefined
+    ? announced
+    : jsonLength(headerLength, jsonBytes);
+  if (bytes > requestBytes && bytes <= jsonBytes) {
+    await held.reserve(bytes, signal);
+  }
+}
+
+/**
  * Reads the JSON of a request; the bytes after it are read as they are used.
  *
  * @throws {InputError | TooLargeError | StalledError | BusyError}

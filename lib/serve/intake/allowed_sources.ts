@@ -22,8 +22,14 @@ export interface SourcesOptions {
   hosts: readonly string[];
 }
 
+/** A file that requests may name, without symbolic links. */
+export interface AllowedFile {
+  file: string;
+  bytes: number;
+}
+
 /** Place of an image: a local file, or a URL of an allowed host. */
-export type Source = { file: string } | { url: string };
+export type Source = AllowedFile | { url: string };
 
 /** An entry of a folder of data. */
 export interface ListedEntry {
@@ -75,7 +81,7 @@ export class Sources {
    * @throws {ForbiddenError} If it is missing or not allowed, with the same text,
    *   so as not to disclose which files exist.
    */
-  async file(path: string, name = path): Promise<string> {
+  async found(path: string, name = path): Promise<AllowedFile> {
     const candidates = isAbsolute(path)
       ? [path]
       : this.roots.map((root) => join(root, path));
@@ -88,6 +94,11 @@ export class Sources {
         JSON.stringify(name)
       }: there is no such file in the folders of data (--data-root)`,
     );
+  }
+
+  /** As {@linkcode found}, without the size. */
+  async file(path: string, name = path): Promise<string> {
+    return (await this.found(path, name)).file;
   }
 
   /**
@@ -111,7 +122,7 @@ export class Sources {
         assertAllowed(url, this.#hosts);
         return { url: url.href };
       case "file:":
-        return { file: await this.file(filePath(url)) };
+        return await this.found(filePath(url));
       default:
         throw new InputError(
           "uri",
@@ -217,11 +228,12 @@ export class Sources {
     return this.roots.some((root) => path === root || isInside(root, path));
   }
 
-  async #allowedFile(path: string): Promise<string | undefined> {
+  async #allowedFile(path: string): Promise<AllowedFile | undefined> {
     try {
       const file = await Deno.realPath(await spelled(path));
-      const inside = this.roots.some((root) => isInside(root, file));
-      return inside && (await Deno.stat(file)).isFile ? file : undefined;
+      if (!this.roots.some((root) => isInside(root, file))) return undefined;
+      const { isFile, size } = await Deno.stat(file);
+      return isFile ? { file, bytes: size } : undefined;
     } catch {
       return undefined; // missing or unreadable: the same answer
     }

@@ -75,7 +75,7 @@ export class Images {
       );
     }
     const source = uri === undefined
-      ? { file: await this.#sources.file(path!, name) }
+      ? await this.#sources.found(path!, name)
       : await this.#sources.uri(uri);
     if ("url" in source) {
       const { url } = source;
@@ -85,12 +85,8 @@ export class Images {
         bytes: 0,
       });
     }
-    const { size } = await Deno.stat(source.file);
-    return staying({
-      path: source.file,
-      name: name ?? path ?? uri!,
-      bytes: size,
-    });
+    const { file, bytes } = source;
+    return staying({ path: file, name: name ?? path ?? uri!, bytes });
   }
 
   /** An uploaded image; disposing removes its file. */

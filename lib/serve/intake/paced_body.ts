@@ -78,11 +78,12 @@ export async function readBody(
   chunks: AsyncIterable<Uint8Array>,
   held: HeldBody,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: BlobPart[] = [];
+  const parts: Uint8Array<ArrayBuffer>[] = [];
   for await (const chunk of chunks) {
     held.add(chunk.length);
     parts.push(chunk as Uint8Array<ArrayBuffer>);
   }
+  if (parts.length === 1) return parts[0]!.slice();
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 

@@ -109,7 +109,7 @@ export class Uploads {
     },
   ): Promise<Upload> {
     const { uploadBytes } = this.#limits;
-    if ((announced ?? 0) > uploadBytes) throw this.#tooLarge();
+    if ((announced ?? 0) > uploadBytes) throw new TooLargeError(this.#tooLarge);
     await assertRoom(this.#folder, announced ?? 0);
     const upload = await this.#write(
       this.#chunks(body, uploadBytes, signal),
@@ -147,7 +147,7 @@ export class Uploads {
     },
   ): Promise<UploadedForm> {
     const most = this.#limits.uploadBytes + FORM_OVERHEAD_BYTES;
-    if ((announced ?? 0) > most) throw this.#tooLarge();
+    if ((announced ?? 0) > most) throw new TooLargeError(this.#tooLarge);
     await assertRoom(this.#folder, announced ?? 0);
     const chunks = this.#chunks(body, most, signal);
     const form = await this.#parseForm(chunks, contentType);
@@ -176,14 +176,12 @@ export class Uploads {
   ): AsyncGenerator<Uint8Array> {
     if (body === null) return;
     const { pace } = this.#limits;
-    const { message } = this.#tooLarge();
-    yield* chunksOf(body, { mostBytes, pace, tooLarge: message, signal });
+    const tooLarge = this.#tooLarge;
+    yield* chunksOf(body, { mostBytes, pace, tooLarge, signal });
   }
 
-  #tooLarge(): TooLargeError {
-    return new TooLargeError(
-      `The image has more than ${this.#limits.uploadBytes} bytes: put it in a folder of data and name it by its path`,
-    );
+  get #tooLarge(): string {
+    return `The image has more than ${this.#limits.uploadBytes} bytes: put it in a folder of data and name it by its path`;
   }
 
   async #write(
@@ -197,7 +195,9 @@ export class Uploads {
       using file = await Deno.open(path, { write: true, createNew: true });
       for await (const chunk of chunks) {
         bytes += chunk.length;
-        if (bytes > this.#limits.uploadBytes) throw this.#tooLarge();
+        if (bytes > this.#limits.uploadBytes) {
+          throw new TooLargeError(this.#tooLarge);
+        }
         hash.update(chunk);
         await writeAll(file, chunk);
       }

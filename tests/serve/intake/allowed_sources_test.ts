@@ -48,10 +48,14 @@ Deno.test("files in the folders of data may be named, by any way that leads ther
       [real("a.png"), real("a.png")],
     ];
     for (const [path, file] of cases) {
-      assert.equal(await sources.file(path), file, path);
+      const { size: bytes } = await Deno.stat(file);
+      assert.deepEqual(await sources.found(path), { file, bytes }, path);
     }
     const { href } = pathToFileURL(real("a.png"));
-    assert.deepEqual(await sources.uri(href), { file: real("a.png") });
+    assert.deepEqual(
+      await sources.uri(href),
+      await sources.found(real("a.png")),
+    );
   });
 });
 
