@@ -12,7 +12,7 @@ import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { CheckpointError, ConfigError, TrainingError } from "../../errors.ts";
+import { CheckpointError, ConfigError } from "../../errors.ts";
 import {
   BEST,
   LAST,
@@ -21,14 +21,8 @@ import {
 } from "../../model/checkpoint.ts";
 import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
-import {
-  componentCount,
-  CORRECTION,
-  HIDDEN,
-  RARE_BIAS,
-} from "../../model/head.ts";
+import { componentCount } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
-import { OVERVIEW } from "../../model/networks.ts";
 import { disposeModel } from "../../model/frozen.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
 import { openScored, scoredEpoch } from "../epoch_choice.ts";
@@ -49,31 +43,20 @@ import {
   readBags,
   readScoredBags,
 } from "./bags.ts";
-import { encoderFeatures, modelFeatures } from "./encoder_features.ts";
-import { CLOSE_UP } from "../../model/close_up/parameters.ts";
-import { fitCloseUp } from "./close_up/fit_close_up.ts";
-import { fitLookalikes } from "./close_up/lookalikes.ts";
-import { fitDrawCorrection } from "./draw_correction.ts";
+import { modelFeatures } from "./encoder_features.ts";
 import { gridView } from "../../model/look/location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
 import {
   assign,
-  freshHead,
   type HeadArrays,
   readHead,
   writeHead,
 } from "./head/head_arrays.ts";
-import { meanHead, memberSeed } from "./head/ensemble.ts";
+import { fitStudent } from "./fit_student.ts";
 import { type Projection, readProjection } from "./projection.ts";
-import { fitOverview } from "./overview_student.ts";
-import { distil, STUDENT_STEPS } from "./student.ts";
-import { StudentViews } from "./student_views.ts";
-import { type TeacherEpoch, teacherEpochs } from "./teacher.ts";
-import {
-  strongestPlaces,
-  teacherFigures,
-  teacherShares,
-} from "./teacher_scores.ts";
+import { teacherFigures } from "./teacher_scores.ts";
+import { meanHead } from "./head/ensemble.ts";
+import { freshTeachers, teachTogether } from "./teachers.ts";
 import { checkUnused } from "./unused_settings.ts";
 
 /** Options of {@linkcode trainDense}. */
@@ -89,7 +72,6 @@ export interface DenseOptions extends TrainOptions {
 /** The phases of a run, in order; the checkpoint names the last one done. */
 type Phase = "start" | "teacher" | "student";
 
-const ADVICE = "lower training.learningRate, then start anew";
 // Share of the memory bound for features between two readings.
 const FEATURE_SHARE = 1 / 2;
 
@@ -303,38 +285,32 @@ class DenseRun {
     projection: Projection,
   ): Promise<HeadArrays> {
     const { parameters } = this.#model;
-    const heads = this.#freshHeads(projection);
-    const members = heads.map(({ head, seed }) =>
-      this.#epochsOf(head, bags, seed)
-    );
-    for (
-      let epoch = 1;
-      epoch <= this.#options.config.training.epochs;
-      epoch++
-    ) {
-      const found = await eachNext(members);
-      found.forEach(assertFinite);
-      this.#figures = {
-        loss: meanOf(found.map(({ loss }) => loss)),
-        accuracy: meanOf(found.map(({ accuracy }) => accuracy)),
-        gradientNorm_g: meanOf(found.map((one) => one.gradientNorm)),
-        ...this.#teacherFigures(
-          meanHead(heads.map(({ head }) => head)),
-          scored,
-        ),
-      };
+    const { config, seed, onEpoch } = this.#options;
+    const { epochs } = config.training;
+    const teachers = freshTeachers(projection, {
+      config,
+      outputs: parameters.get("g/bias")!.size,
+      seed,
+    });
+    const taught = teachTogether(teachers, bags, {
+      ...this.#task(),
+      training: config.training,
+      ...config.training.dense!,
+      classWeights: classWeights(this.#data, config),
+      beforeStep: () => this.#breathe(),
+      onStep: (progress) => this.#tell(progress),
+    });
+    for await (const { epoch, mean, figures } of taught) {
+      this.#figures = { ...figures, ...this.#teacherFigures(mean, scored) };
       const { seconds } = await this.#append("epoch", {
         epoch,
         ...this.#figures,
       });
-      const { config, onEpoch } = this.#options;
-      const { epochs } = config.training;
       await onEpoch?.({ epoch, epochs, figures: this.#figures, seconds });
     }
-    const head = meanHead(heads.map(({ head }) => head));
     assign(parameters, "g/project/weight", projection.weight);
     assign(parameters, "g/project/bias", projection.bias);
-    writeHead(parameters, head);
+    writeHead(parameters, meanHead(teachers.map(({ head }) => head)));
     // The best figure is the student's; the teacher's have names of their own.
     this.#figures = Object.fromEntries(
       Object.entries(this.#figures).map(([name, value]) => [
@@ -347,40 +323,6 @@ class DenseRun {
     this.#phase = "teacher";
     await this.#save(LAST);
     return await readHead(parameters); // rounded, as a run that continues has it
-  }
-
-  /** The heads as they start, each with its seed. */
-  #freshHeads(
-    { bias }: Projection,
-  ): { head: HeadArrays; seed: number }[] {
-    const { config: { network }, seed } = this.#options;
-    const outputs = this.#model.parameters.get("g/bias")!.size;
-    const shape = { components: bias.length, hidden: HIDDEN, outputs };
-    return Array.from({ length: network.heads }, (_, member) => {
-      const own = memberSeed(seed, member);
-      const head = freshHead(shape, {
-        seed: own,
-        bias: network.evidence.objects === null ? undefined : RARE_BIAS,
-      });
-      return { head, seed: own };
-    });
-  }
-
-  #epochsOf(
-    head: HeadArrays,
-    bags: readonly ImageBag[],
-    seed: number,
-  ): AsyncGenerator<TeacherEpoch> {
-    const { config } = this.#options;
-    return teacherEpochs(head, bags, {
-      ...this.#task(),
-      training: config.training,
-      ...config.training.dense!,
-      classWeights: classWeights(this.#data, config),
-      seed,
-      beforeStep: () => this.#breathe(),
-      onStep: (progress) => this.#tell(progress),
-    });
   }
 
   /** Figures of the teacher on images that it is scored on. */
@@ -397,32 +339,16 @@ class DenseRun {
   }
 
   async #distil(bags: readonly ImageBag[], head: HeadArrays): Promise<void> {
-    const { config, seed, memory, score = scoredEpoch } = this.#options;
-    if (this.#model.overview) {
-      this.#figures.studentLoss = await this.#fitOverview(bags, head);
-    } else if (config.network.attention === "learned") {
-      const views = new StudentViews(this.#model, this.#options);
-      const images = bags.map((bag) => ({
-        grid: bag.image.grid,
-        allowed: bag.image.allowed,
-        shares: teacherShares(head, bag, this.#task()),
-        views: () => views.of(bag.entry, bag.image.grid),
-      }));
-      this.#figures.studentLoss = await distil(this.#model, images, {
-        seed,
-        memory,
-        beforeStep: () => this.#breathe(),
-        onStep: ({ step, loss }) =>
-          this.#tell({
-            epoch: config.training.epochs,
-            step,
-            steps: STUDENT_STEPS,
-            loss,
-          }),
-      });
-    }
-    await this.#correct(bags, head);
-    if (this.#model.closeUp) await this.#learnCloseUp(bags, head);
+    const { score = scoredEpoch } = this.#options;
+    const fitted = await fitStudent(this.#model, bags, head, {
+      ...this.#options,
+      task: this.#task(),
+      boxes: this.#data.boxes,
+      classWeights: classWeights(this.#data, this.#options.config),
+      breathe: () => this.#breathe(),
+      onStep: (progress) => this.#tellLast(progress),
+    });
+    Object.assign(this.#figures, fitted);
     const scored = await score(this.#model, this.#data, this.#options);
     Object.assign(this.#figures, scored.figures);
     this.#calibration = scored.calibration;
@@ -430,84 +356,6 @@ class DenseRun {
     await this.#append("result", this.#figures);
     await this.#save(BEST);
     await this.#save(LAST);
-  }
-
-  /** Fits attention by the encoder; returns its loss. */
-  async #fitOverview(
-    bags: readonly ImageBag[],
-    head: HeadArrays,
-  ): Promise<number> {
-    const { config, seed, featureCache: cache } = this.#options;
-    const { overview, normalisation, parameters } = this.#model;
-    const features = encoderFeatures(overview!, {
-      cache,
-      windowSize: config.view.subTileSize,
-    });
-    const locations = new Locations({
-      ...this.#options,
-      features,
-      side: 1,
-      normalisation,
-    });
-    const images = bags.map((bag) => {
-      const shares = teacherShares(head, bag, this.#task());
-      return {
-        shares: Float64Array.from(bag.image.indices, (i) => shares[i]!),
-        features: () => locations.features(bag.entry, bag.image, 0),
-      };
-    });
-    const { weight, loss } = await fitOverview(images, {
-      channels: features.channels,
-      seed,
-      beforeStep: () => this.#breathe(),
-      onStep: (progress) =>
-        this.#tell({ epoch: config.training.epochs, ...progress }),
-    });
-    assign(parameters, OVERVIEW, weight);
-    return loss;
-  }
-
-  /** Corrects the evidence of draws by what they lose on the training images. */
-  async #correct(bags: readonly ImageBag[], head: HeadArrays): Promise<void> {
-    const { slope, offset } = await fitDrawCorrection(this.#model, head, bags, {
-      ...this.#options,
-      beforeImage: () => this.#breathe(),
-    });
-    assign(this.#model.parameters, CORRECTION.slope, Float32Array.of(slope));
-    assign(this.#model.parameters, CORRECTION.offset, Float32Array.of(offset));
-    Object.assign(this.#figures, {
-      correctionSlope: slope,
-      correctionOffset: offset,
-    });
-  }
-
-  /** Learns to find, place and read the object in the heaviest sub-tile. */
-  async #learnCloseUp(
-    bags: readonly ImageBag[],
-    head: HeadArrays,
-  ): Promise<void> {
-    const { config, seed } = this.#options;
-    const lookalikes = fitLookalikes(bags, seed);
-    const images = bags.map((bag) => ({
-      entry: bag.entry,
-      strongest: strongestPlaces(head, bag, this.#task()),
-      lookalikes: bag.entry.label === config.referenceClass
-        ? lookalikes(bag)
-        : [],
-    }));
-    const fitted = await fitCloseUp(this.#model, images, {
-      ...this.#options,
-      boxes: this.#data.boxes!,
-      classWeights: classWeights(this.#data, config),
-      beforeImage: () => this.#breathe(),
-      onImage: (step, steps) =>
-        this.#tell({ epoch: config.training.epochs, step, steps }),
-    });
-    for (const [name, { weight, bias }] of Object.entries(fitted)) {
-      const own = CLOSE_UP[name as keyof typeof CLOSE_UP];
-      assign(this.#model.parameters, `${own}/weight`, weight);
-      assign(this.#model.parameters, `${own}/bias`, bias);
-    }
   }
 
   /** What the teacher decides between. */
@@ -561,6 +409,11 @@ class DenseRun {
     });
   }
 
+  /** Progress of what follows the last epoch. */
+  #tellLast(progress: { step: number; steps: number; loss?: number }): void {
+    this.#tell({ epoch: this.#options.config.training.epochs, ...progress });
+  }
+
   async #save(name: string): Promise<void> {
     const { folder, seed, config } = this.#options;
     await writeCheckpoint(join(folder, name), {
@@ -573,27 +426,4 @@ class DenseRun {
       trainerTensors: new Map(),
     });
   }
-}
-
-/** The next epoch of each head, one after the other. */
-async function eachNext(
-  members: readonly AsyncGenerator<TeacherEpoch>[],
-): Promise<TeacherEpoch[]> {
-  const found: TeacherEpoch[] = [];
-  for (const member of members) {
-    const next = await member.next();
-    if (!next.done) found.push(next.value);
-  }
-  return found;
-}
-
-function meanOf(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-function assertFinite({ epoch, loss, gradientNorm }: TeacherEpoch): void {
-  if (Number.isFinite(loss) && Number.isFinite(gradientNorm)) return;
-  throw new TrainingError(
-    `Cannot continue training: the loss of the teacher is ${loss} in epoch ${epoch}; ${ADVICE}`,
-  );
 }
