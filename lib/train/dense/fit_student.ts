@@ -4,12 +4,14 @@
  *
  * @module
  */
+import type { FeatureCache } from "../../encoder/cache.ts";
 import { CLOSE_UP } from "../../model/close_up/parameters.ts";
 import { CORRECTION } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
 import { OVERVIEW } from "../../model/networks.ts";
 import type { TrainingBoxes } from "../boxes.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
+import type { TrainOptions } from "../trainer.ts";
 import type { ImageBag } from "./bags.ts";
 import { fitCloseUp } from "./close_up/fit_close_up.ts";
 import { fitLookalikes } from "./close_up/lookalikes.ts";
@@ -25,7 +27,6 @@ import {
   teacherShares,
   type TeacherTask,
 } from "./teacher_scores.ts";
-import type { DenseOptions } from "./train_dense.ts";
 
 /** Options of {@linkcode fitStudent}. */
 export interface StudentOptions extends
