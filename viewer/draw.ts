@@ -46,6 +46,7 @@ export class DrawPage {
   #etag = "";
   #chosen = -1;
   #loading = new AbortController();
+  #saving = Promise.resolve(true);
 
   constructor(api: Api, address: Address) {
     this.#api = api;
@@ -366,7 +367,12 @@ export class DrawPage {
   }
 
   /** Saves the objects of the image in view; tells whether they are saved. */
-  async #save(): Promise<boolean> {
+  #save(): Promise<boolean> {
+    // One after the other: each needs the tag that the one before gives.
+    return this.#saving = this.#saving.then(() => this.#put());
+  }
+
+  async #put(): Promise<boolean> {
     const drawn = this.#drawn, { objects } = drawn;
     if (!drawn.isChanged) return true;
     say(this.#error, "");
@@ -385,10 +391,11 @@ export class DrawPage {
       }
       return false;
     }
-    drawn.saved();
+    drawn.saved(objects);
     const row = this.#rows.find(({ image }) => image === this.#opened);
     if (row) row.drawn = objects.length;
     this.#showRows(this.#opened);
+    if (drawn.isChanged) return await this.#put(); // drawn on meanwhile
     this.#draw();
     say(byId("draw-status"), "Saved");
     return true;

@@ -46,9 +46,9 @@ export class Drawn {
     this.#objects = this.#before.pop() ?? this.#objects;
   }
 
-  /** Notes that the server has them now. */
-  saved(): void {
-    this.#saved = this.#objects;
+  /** Notes that the server has `objects`; others may have come meanwhile. */
+  saved(objects: Objects): void {
+    this.#saved = objects;
   }
 
   #become(objects: Objects): void {

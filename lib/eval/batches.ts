@@ -24,7 +24,7 @@ export interface HowToClassify<Item> {
   open(item: Item): Promise<OpenedImage>;
   /** Classifies the images of items in one batch. */
   classify(images: OpenedImage[], items: Item[]): Promise<ClassifiedImage[]>;
-  memory: Memory;
+  memory: Pick<Memory, "heldPixels">;
 }
 
 /** An item that was opened. */
@@ -47,31 +47,28 @@ export async function* classifyEach<Item>(
   const bound = how.memory.heldPixels * SHARE_OF_HELD;
   let batch: Opened<Item>[] = [];
   let pixels = 0;
-  async function* flushed(): AsyncGenerator<ClassifiedItem<Item>> {
+  const taken = () => {
     const own = batch;
     batch = [];
     pixels = 0;
-    try {
-      yield* classifiedBatch(own, how);
-    } finally {
-      closeAll(own);
-    }
-  }
+    return own;
+  };
   try {
     for (const item of items) {
       const opened = await openedOrError(item, how);
       if ("error" in opened) {
-        yield* flushed();
+        yield* resultsOf(taken(), how);
         yield opened;
         continue;
       }
       const { width, height } = opened.image.file;
-      if (pixels + width * height > bound) yield* flushed();
-      batch.push(opened);
+      const before = pixels + width * height > bound ? taken() : [];
+      batch.push(opened); // first, so that it is closed whatever comes of those
       pixels += width * height;
-      if (batch.length === most) yield* flushed();
+      yield* resultsOf(before, how);
+      if (batch.length === most) yield* resultsOf(taken(), how);
     }
-    yield* flushed();
+    yield* resultsOf(taken(), how);
   } finally {
     closeAll(batch); // the caller stopped early
   }
@@ -86,6 +83,18 @@ async function openedOrError<Item>(
   } catch (error) {
     if (error instanceof ImageError) return { item, error };
     throw error;
+  }
+}
+
+/** The results of a batch, whose images are closed then. */
+async function* resultsOf<Item>(
+  batch: readonly Opened<Item>[],
+  how: HowToClassify<Item>,
+): AsyncGenerator<ClassifiedItem<Item>> {
+  try {
+    yield* classifiedBatch(batch, how);
+  } finally {
+    closeAll(batch);
   }
 }
 

@@ -36,7 +36,7 @@ export interface Classification {
   subTiles: PredictedSubTile[];
   /** The object that decided, as a close-up placed it, if the model takes them. */
   object?: Region;
-  /** Time by stage, ms. */
+  /** Time by stage, ms; of images classified together, that of all of them. */
   timings: Record<string, number>;
   /** Bytes read of the file, or fetched from the server. */
   bytesRead: number;

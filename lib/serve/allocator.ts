@@ -6,7 +6,8 @@
 
 /**
  * Its `malloc_trim`, which gives all free pages of the process back to the
- * system; on other systems, or without `--allow-ffi`, it does nothing.
+ * system; on other systems, or if `--allow-ffi` is refused or narrowed to folders,
+ * it does nothing.
  */
 export function allocatorTrim(): () => void {
   try {

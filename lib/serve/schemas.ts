@@ -363,7 +363,8 @@ export const classificationSchema = z.object({
       "The object that decided, as a close-up placed it; models with network.closeUp alone",
   }),
   timings: z.record(z.string(), z.number()).openapi({
-    description: "Time by stage, ms",
+    description:
+      "Time by stage, ms; of images classified together, that of all of them",
   }),
   bytesRead: count,
   requests: count,

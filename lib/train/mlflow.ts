@@ -22,6 +22,8 @@ export interface MlflowOptions {
 
 const BATCH = 100; // params of a request, at most
 const MAX_VALUE = 6000; // characters of a param, at most
+// Training must not wait for a server that is stuck; a busy one takes seconds.
+const ANSWER_SECONDS = 15;
 const EXISTS = "RESOURCE_ALREADY_EXISTS";
 
 /** A run on an MLflow server. */
@@ -102,14 +104,19 @@ async function ask(uri: string, route: string, body?: object): Promise<Answer> {
     const address = `${uri.replace(/\/+$/, "")}/api/2.0/mlflow/${route}`;
     const headers = { "content-type": "application/json" };
     const post = { method: "POST", headers, body: JSON.stringify(body) };
-    const response = await fetch(address, body && post);
+    const signal = AbortSignal.timeout(ANSWER_SECONDS * 1000);
+    const response = await fetch(address, { ...(body && post), signal });
     const answer: Answer = await response.json();
     if (response.ok || answer.error_code === EXISTS) return answer;
     throw new Error(answer.message ?? `it answers ${response.status}`);
   } catch (cause) {
-    const reason = oneLine((cause as Error).message);
+    const { name, message } = cause as Error;
+    const reason = name === "TimeoutError"
+      ? `it does not answer within ${ANSWER_SECONDS} s`
+      : oneLine(message);
+    const shown = uri.replace(/(?<=^https?:\/\/)[^/]*@/i, ""); // may be logged
     throw new TrainingError(
-      `Cannot use ${uri} as an MLflow server: ${reason}; check its address`,
+      `Cannot use ${shown} as an MLflow server: ${reason}; check its address`,
       { cause },
     );
   }

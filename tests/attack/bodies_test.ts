@@ -1,6 +1,7 @@
 /** Bodies that are large, or never end: the server's memory is bounded. */
 import assert from "node:assert/strict";
 import { BusyError } from "../../lib/serve/errors.ts";
+import { awaitRoom } from "../../lib/serve/inference/request.ts";
 import { BodyRoom } from "../../lib/serve/intake/body_room.ts";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import {
@@ -115,6 +116,16 @@ Deno.test("a body that waits for room leaves, and the next has it", async () => 
   assert.equal(room.bytes, 700);
   first[Symbol.dispose]();
   assert.equal(room.bytes, 300);
+});
+
+Deno.test("no room is kept for JSON that is longer than its body", async () => {
+  const room = new BodyRoom(2e6, 60_000);
+  using held = room.enter({ isLarge: false });
+  const { signal } = new AbortController();
+  const incoming = { body: null, announced: 1000, held, signal };
+  const headerLength = "900000";
+  await awaitRoom({ ...incoming, headerLength }, DEFAULT_LIMITS);
+  assert.equal(room.bytes, 0);
 });
 
 /** An inference of an image of `side` x `side` px, as numbers in JSON. */

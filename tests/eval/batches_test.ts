@@ -5,6 +5,7 @@ import { classifyEach } from "../../lib/eval/batches.ts";
 import { classifyOpened, openForModel } from "../../lib/eval/classify.ts";
 import type { Size } from "../../lib/image/geometry.ts";
 import { Memory } from "../../lib/memory.ts";
+import type { Model } from "../../lib/model/model.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { testOnEngines } from "../engines.ts";
 import { toSharp } from "../image/pictures.ts";
@@ -117,10 +118,22 @@ testOnEngines(
 testOnEngines("images are closed if the caller stops early", async () => {
   const model = toyModel();
   const memory = new Memory();
+  // A batch of two; one of one, while the next image waits.
+  for (const heldPixels of [memory.heldPixels, 6 * SIZE.width * SIZE.height]) {
+    await stopEarly(model, { memory, heldPixels });
+  }
+  disposeParameters(model.parameters);
+});
+
+/** Stops at the first result, and asserts that nothing is open. */
+async function stopEarly(
+  model: Model,
+  { memory, heldPixels }: { memory: Memory; heldPixels: number },
+): Promise<void> {
   await withImages([SIZE, SIZE], async (paths) => {
     let open = 0;
     const results = classifyEach(paths, {
-      memory,
+      memory: { heldPixels },
       async open(path) {
         const image = await openForModel(path, model);
         open++;
@@ -137,5 +150,4 @@ testOnEngines("images are closed if the caller stops early", async () => {
     }
     assert.equal(open, 0);
   });
-  disposeParameters(model.parameters);
-});
+}

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { drawSet, folderOfFile } from "../commands/process.ts";
 import { serve, type Served } from "../serve/served.ts";
-import { accessFaults, pageTest, stateOf } from "./browser.ts";
+import { eventually } from "../waiting.ts";
+import { accessFaults, pageTest, stateOf, until } from "./browser.ts";
 
 const TABLE = "manifest.csv";
 
@@ -180,6 +181,39 @@ pageTest(
       .waitFor();
   },
   { allowed: /status of 412/ },
+);
+
+pageTest(
+  "what is drawn while a save is under way is saved as well",
+  async (page) => {
+    const image = images[4]!;
+    await open(page, image);
+    const { objects } = await savedObjects(image);
+    const asked = Promise.withResolvers<void>();
+    const answered = Promise.withResolvers<void>();
+    const statuses: number[] = [];
+    let asks = 0;
+    await page.route(/annotations\/image/, async (route) => {
+      if (asks++ === 0) {
+        asked.resolve();
+        await answered.promise;
+      }
+      const response = await route.fetch();
+      statuses.push(response.status());
+      await route.fulfill({ response });
+    });
+    await page.keyboard.press("a");
+    await page.keyboard.press("Control+s");
+    await asked.promise;
+    await page.keyboard.press("a");
+    await page.keyboard.press("Control+s");
+    answered.resolve();
+    await eventually("both are answered", () => statuses.length === 2);
+    assert.deepEqual(statuses, [200, 200]);
+    const saved = await savedObjects(image);
+    assert.equal(saved.objects.length, objects.length + 2);
+    await until(page, "document.getElementById('save').disabled");
+  },
 );
 
 pageTest("the boxes are downloaded as a table", async (page) => {

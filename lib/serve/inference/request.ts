@@ -42,12 +42,13 @@ interface IncomingBody {
  * @throws {InputError | TooLargeError | BusyError}
  */
 export async function awaitRoom(
-  { headerLength, announced = 0, held, signal }: IncomingBody,
+  { headerLength, announced, held, signal }: IncomingBody,
   { jsonBytes, requestBytes }: Limits,
 ): Promise<void> {
+  // A header may state more than there is, and would take the room of others.
   const bytes = headerLength === undefined
-    ? announced
-    : jsonLength(headerLength, jsonBytes);
+    ? announced ?? 0
+    : Math.min(jsonLength(headerLength, jsonBytes), announced ?? Infinity);
   if (bytes > requestBytes && bytes <= jsonBytes) {
     await held.reserve(bytes, signal);
   }
