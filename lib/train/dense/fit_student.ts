@@ -31,10 +31,11 @@ import {
 /** Options of {@linkcode fitStudent}. */
 export interface StudentOptions extends
   Pick<
-    DenseOptions,
+    TrainOptions,
     "config" | "seed" | "cache" | "memory" | "foreground" | "signal"
-  >,
-  Pick<DenseOptions, "featureCache"> {
+  > {
+  /** Keeps frozen features on disk. */
+  featureCache?: FeatureCache | undefined;
   /** What the teacher decides between. */
   task: TeacherTask;
   /** Must be given if the model takes close-ups. */
