@@ -80,7 +80,7 @@ async function caseCard(
 
 /** The pictures, or the reason why there are none. */
 async function pictured(
-  { where }: PredictedCase,
+  { where, image }: PredictedCase,
   signal: AbortSignal | undefined,
 ): Promise<Html> {
   if (!where) return noPicture("where the network looked was not recorded");
@@ -97,7 +97,10 @@ async function pictured(
   } catch (error) {
     signal?.throwIfAborted();
     // A file that is gone, or cannot be decoded here, costs its pictures alone.
-    if (error instanceof NamedError) return noPicture(error.message);
+    // It is named as the table does: a report that is passed on tells no folder.
+    if (error instanceof NamedError) {
+      return noPicture(error.message.replaceAll(where.path, image));
+    }
     throw error;
   }
 }

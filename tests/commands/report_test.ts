@@ -190,6 +190,7 @@ Deno.test("report says where an image is gone, and escapes its name", async () =
   const page = await pageOf("odd", "kept", "report.html");
   assert.match(page, /<p class="name">&lt;b&gt;&amp;&quot;\.png<\/p>/);
   assert.match(page, /No picture: Cannot (find|open|read) /);
+  assert.doesNotMatch(page, /No picture: [^<]*\/odd\//); // tells no folder
   assert.doesNotMatch(page, /<b>&/);
 });
 
