@@ -5,7 +5,7 @@ import {
   softmaxReference,
 } from "../../kernels/softmax/softmax.ts";
 import { uniformWords } from "../../lib/engine/uniforms.ts";
-import { maxError, testOnEngines } from "../engines.ts";
+import { maxError, testOnWebGpu } from "../engines.ts";
 
 function fields(...lengths: number[]) {
   let next = 1;
@@ -30,7 +30,7 @@ Deno.test("uniforms lie where WGSL reads them", () => {
   assert.equal(new Int32Array(uniformWords(mixed))[1], 1);
 });
 
-testOnEngines(
+testOnWebGpu(
   "more dispatches than a buffer holds, before a submit",
   async () => {
     const flag = "WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE";
