@@ -137,7 +137,10 @@ Deno.test("more connections than files do not end the server", async () => {
       .catch(() => undefined);
     return (await answer?.json())?.live === true;
   });
-  assert.ok(served.log.some(({ event }) => event === "fewer connections"));
+  await eventually(
+    "it says that it takes fewer",
+    () => served.log.some(({ event }) => event === "fewer connections"),
+  );
 });
 
 Deno.test("too few files for any connection are one line", async () => {

@@ -74,7 +74,8 @@ export async function listening(process: Deno.ChildProcess): Promise<Served> {
       return stderr;
     },
     get log() {
-      return stderr.split("\n").filter((line) => line.startsWith("{"))
+      return stderr.split("\n").slice(0, -1) // the last is not whole yet
+        .filter((line) => line.startsWith("{"))
         .map((line) => JSON.parse(line));
     },
     stop: () => end("SIGTERM"),
