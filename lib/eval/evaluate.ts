@@ -52,6 +52,8 @@ export interface Evaluation {
 export type EvaluateOptions = WithDefaultMemory<PredictOptions> & {
   /** Keeps decoded images between evaluations. */
   cache: ImageCache;
+  /** Awaited before each image: more urgent work goes first. */
+  turn?: (() => Promise<void>) | undefined;
 };
 
 /**
@@ -77,12 +79,15 @@ export type EvaluateOptions = WithDefaultMemory<PredictOptions> & {
 export async function evaluate(
   model: Model,
   entries: readonly ManifestEntry[],
-  { cache, memory = new Memory(), ...options }: EvaluateOptions,
+  { cache, memory = new Memory(), turn, ...options }: EvaluateOptions,
 ): Promise<Evaluation> {
   const evaluation: Evaluation = { images: [], failures: [] };
   const results = classifyEach(entries, {
     memory,
-    open: (entry) => openEntry(model, entry, cache, options.signal),
+    async open(entry) {
+      await turn?.();
+      return await openEntry(model, entry, cache, options.signal);
+    },
     classify: (images) => classifyOpened(model, images, { ...options, memory }),
   });
   for await (const { item: entry, ...result } of results) {

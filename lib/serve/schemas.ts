@@ -529,6 +529,9 @@ export const trainedSchema = z.object({
     description:
       "Scores of the chosen checkpoint on the validation images, by which it was chosen",
   }),
+  warnings: z.array(z.string()).optional().openapi({
+    description: "Why the scores or the report are missing, a line each",
+  }),
 }).openapi("Trained");
 
 /** Any job, by its kind. */

@@ -305,7 +305,7 @@ async function putTogether(options: ServerOptions) {
 
 /** Functions that run the jobs of each kind. */
 function worksOf(
-  { backend, allowedHosts, limits, memoryBytes, trainModule }:
+  { backend, allowedHosts, limits, memoryBytes, trainModule, log }:
     & ServerOptions
     & { memoryBytes: number },
   { engine, models, tables, images, predictor, messages, sources }:
@@ -325,6 +325,7 @@ function worksOf(
       engine,
       models,
       tables,
+      log,
       module: trainModule,
       maxPixels: limits.maxPixels,
       stopMs: limits.stopMs,

@@ -31,6 +31,8 @@ export interface ScoreOptions {
   seed: number;
   memory: Memory;
   opening: Pick<OpenOptions, "fetch" | "maxPixels">;
+  /** Awaited before each image: more urgent work goes first. */
+  turn: () => Promise<void>;
   signal: AbortSignal;
 }
 
@@ -42,7 +44,7 @@ const SPLIT = "validation";
  */
 export async function scoreRun(
   validation: readonly ManifestEntry[],
-  { folder, data, engine, seed, memory, opening, signal }: ScoreOptions,
+  { folder, data, engine, seed, memory, opening, turn, signal }: ScoreOptions,
 ): Promise<ScoresDocument | undefined> {
   const clock = startClock();
   const { sha256, annotated } = await readCheckpointInfo(folder);
@@ -50,7 +52,7 @@ export async function scoreRun(
   const cache = imageCache(memory, undefined, opening);
   try {
     const evaluation = await engine.whileAlive(() =>
-      evaluate(model, validation, { cache, memory, seed, signal })
+      evaluate(model, validation, { cache, memory, seed, turn, signal })
     );
     if (evaluation.images.length === 0) return undefined;
     const { classes, config, calibration } = model;

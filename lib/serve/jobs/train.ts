@@ -15,6 +15,7 @@ import {
 import { moveFolder, writeJson } from "../../files.ts";
 import { storageFault } from "../intake/disk.ts";
 import type { Config } from "../../model/config.ts";
+import type { Log } from "../logging.ts";
 import type { EnginePool } from "../engine/pool.ts";
 import { ConflictError } from "../errors.ts";
 import { RESULT_FILE } from "./files.ts";
@@ -46,6 +47,7 @@ export interface TrainWorkOptions {
   engine: EnginePool;
   models: ModelRegistry;
   tables: Tables;
+  log: Log;
   /** Longest that a step may run after the job was asked to stop, ms. */
   stopMs: number;
   /** Module of the training Worker; a test may replace it. */
@@ -63,7 +65,7 @@ const WORKER = new URL("./train_worker.ts", import.meta.url);
 
 /** Trains, then moves the finished run to the folder of models. */
 export function trainWork(options: TrainWorkOptions): JobWork {
-  const { models, tables } = options;
+  const { models, tables, log } = options;
   return async function trainJob(context) {
     const { job, folder, signal } = context;
     const { name, config, ...request } = job.request as TrainJobRequest;
@@ -78,6 +80,9 @@ export function trainWork(options: TrainWorkOptions): JobWork {
         context,
         options,
       );
+      for (const warning of result.warnings ?? []) {
+        log("warn", "job incomplete", { job: job.id, warning });
+      }
       await writeJson(join(folder, RESULT_FILE), { name, ...result });
       await writeJson(join(run, JOB_FILE), { id: job.id });
       if (models.isTaken(name)) throw nameTaken(name); // taken meanwhile

@@ -44,6 +44,8 @@ export interface TrainTask {
 export interface RunResult extends TrainResult {
   /** Of the chosen checkpoint; absent if there are no validation images. */
   scores?: ScoresDocument;
+  /** Why the run lacks its scores or its report, a line each; absent if it has both. */
+  warnings?: string[];
 }
 
 /** Functions of the Worker. An abort ends the run at its next step. */

@@ -11,6 +11,7 @@ import {
   readManifest,
 } from "../../data/manifest.ts";
 import { startEngine } from "../../engine/select.ts";
+import { oneLine } from "../../errors.ts";
 import { exists } from "../../files.ts";
 import { Memory } from "../../memory.ts";
 import { LAST } from "../../model/checkpoint.ts";
@@ -42,6 +43,7 @@ async function run(
   const { data, config, seed, folder, pending, allowedHosts } = task;
   const memory = new Memory(task.memoryBytes);
   const engine = await startEngine(task.backend);
+  const turn = turns(pending);
   const manifest = await readManifest(data);
   checkReference(config, manifest);
   const resume = await exists(join(folder, LAST));
@@ -62,24 +64,44 @@ async function run(
     opening,
     onStart: (images) => validation = images.validation,
     onProgress: send,
-    turn: turns(pending),
+    turn,
     signal,
   });
-  const scores = await scoreRun(validation, {
-    folder,
-    data,
-    engine,
-    seed,
-    memory,
-    opening,
-    signal,
-  });
-  // The run is of use without it, and its figures are in the result.
+  // The model is of use without its scores and its report.
   const messages = new Messages([...task.roots, dirname(folder)]);
   const told = (text: string) => messages.told(text);
-  await writeReportOf(folder, { signal, shared: { name: task.name, told } })
-    .catch(() => signal.throwIfAborted());
-  return { ...result, ...(scores && { scores }) };
+  const warnings: string[] = [];
+  const attempt = async <T>(aim: string, work: () => Promise<T>) => {
+    try {
+      return await work();
+    } catch (error) {
+      signal.throwIfAborted();
+      warnings.push(
+        `Cannot ${aim}: ${told(oneLine((error as Error).message))}`,
+      );
+      return undefined;
+    }
+  };
+  const scores = await attempt("score the run", () =>
+    scoreRun(validation, {
+      folder,
+      data,
+      engine,
+      seed,
+      memory,
+      opening,
+      turn,
+      signal,
+    }));
+  await attempt(
+    "write its report",
+    () => writeReportOf(folder, { signal, shared: { name: task.name, told } }),
+  );
+  return {
+    ...result,
+    ...(scores && { scores }),
+    ...(warnings.length > 0 && { warnings }),
+  };
 }
 
 /** The annotated objects to train on, if any are asked for. */

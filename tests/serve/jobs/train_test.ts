@@ -56,6 +56,44 @@ Deno.test("a run is cancelled in the midst of a step that has no end", async () 
   });
 });
 
+Deno.test("a trained job stays done, and says why its scores and report are missing", async () => {
+  const models = join(folder, "models");
+  const trainModule = new URL("../unscored_trainer.ts", import.meta.url);
+  trainModule.searchParams.set("jobs", join(models, ".server", "jobs"));
+  const told: unknown[] = [];
+  const options = {
+    trainModule,
+    log(_: string, event: string, { warning }: { warning?: unknown } = {}) {
+      if (event === "job incomplete") told.push(warning);
+    },
+  };
+  await withServer(folder, options, async (url) => {
+    const response = await post(`${url}/v1/train`, {
+      data: "manifest.csv",
+      name: "unscored",
+      preset: "needle",
+      epochs: 1,
+      settings: SMALL_SETTINGS,
+    });
+    const { id } = await response.json();
+    const { state, error, links } = await ended(url, id);
+    assert.deepEqual({ state, error }, { state: "succeeded", error: null });
+    const { scores, warnings } = await (await fetch(url + links.result))
+      .json();
+    assert.equal(scores, undefined);
+    assert.equal(warnings.length, 2);
+    assert.match(warnings[0], /^Cannot score the run: .*run\/evaluations/);
+    assert.match(warnings[1], /^Cannot write its report: .*run\/evaluations/);
+    assert.deepEqual(told, warnings);
+    for (const line of warnings) {
+      assert.ok(!line.includes(folder) && !line.includes("\n"), line);
+    }
+    const model = await fetch(`${url}/v1/models/unscored`);
+    assert.equal(model.status, 200);
+    await model.body?.cancel();
+  });
+});
+
 Deno.test({
   name: "a run whose GPU is lost continues once it is back",
   ignore: ignoreGpu,
