@@ -1,18 +1,18 @@
 /**
  * Redacts the messages that callers and the log get: files are named by their
  * place in the folders of data and of models, whose own paths stay hidden; URLs
- * lose their query, which may hold a signature.
+ * lose their query, which may hold a signature, and their user and password.
  *
  * @module
  */
 import { sep } from "node:path";
 import { NamedError } from "../errors.ts";
 
-const QUERY = /\b(https?:\/\/[^\s"'?]+)\?[^\s"',]*/g;
+const URLS = /\b(https?:\/\/)(?:[^\s"'\/?#@]*@)?([^\s"'?]*)(?:\?[^\s"',]*)?/gi;
 
-/** `text` in which URLs have no queries. */
+/** `text` in which URLs have no queries and no passwords. */
 export function withoutQueries(text: string): string {
-  return text.replaceAll(QUERY, "$1");
+  return text.replaceAll(URLS, "$1$2");
 }
 
 /** Makes messages for callers. */

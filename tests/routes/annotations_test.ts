@@ -11,7 +11,31 @@ import {
   SMALL_SETTINGS,
 } from "../serve/served.ts";
 
-const server = serverOfFile("--workers", "1");
+// The host of images whose URLs are signed.
+const host = Deno.serve(
+  { hostname: "127.0.0.1", port: 0, onListen() {} },
+  async (request) => {
+    const { pathname, search } = new URL(request.url);
+    if (!search) return new Response(null, { status: 403 });
+    const bytes = await Deno.readFile(join(server.folder, "set", pathname));
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/
+      .exec(request.headers.get("range") ?? "")!;
+    const end = Math.min(Number(to) + 1, bytes.length);
+    return new Response(bytes.slice(Number(from), end), {
+      status: 206,
+      headers: {
+        "content-range": `bytes ${from}-${end - 1}/${bytes.length}`,
+        etag: '"1"',
+      },
+    });
+  },
+);
+
+Deno.test.afterAll(() => host.shutdown());
+
+const server = serverOfFile(
+  ...["--workers", "1", "--allow-host", `127.0.0.1:${host.addr.port}`],
+);
 
 const TABLE = "manifest.csv";
 const BOX = { x: 10, y: 12, width: 9, height: 8 };
@@ -268,5 +292,70 @@ Deno.test("a run is scored on its validation images, and has a report", async ()
   const text = await report.text();
   assert.match(text, /<title>scored: Training run/);
   assert.match(text, /Evaluation on manifest.csv, validation/);
-  assert.ok(!text.includes(server.folder), "it tells where files lie");
+  const log = await (await fetch(server.url + links.log)).text();
+  assert.equal(JSON.parse(log.split("\n")[0]!).data, TABLE);
+  for (const told of [text, log]) {
+    assert.ok(!told.includes(server.folder), "it tells where files lie");
+  }
+});
+
+Deno.test("the signatures of a table's URLs are its owner's", async () => {
+  const { port } = host.addr;
+  const url = (name: string, secret = "") =>
+    `http://127.0.0.1:${port}/images/${name}?signature=s3cr3t${secret}`;
+  const names = (await rows()).map(({ path }) => path.split("/").at(-1)!);
+  const lines = names.map((name, i) =>
+    `${url(name)},${i % 2 ? "positive" : "negative"}`
+  );
+  await Deno.writeTextFile(
+    join(server.folder, "set", "signed.csv"),
+    ["image,label", ...lines, `${url(names[0]!, "2")},positive`, ""].join("\n"),
+  );
+  const answer = await fetch(address("", "signed.csv"));
+  const text = await answer.text();
+  const listed: { image: string; uri: string }[] = JSON.parse(text).rows;
+  const plain = url(names[1]!).split("?")[0]!;
+  assert.deepEqual(
+    [listed[1]!.image, listed[1]!.uri],
+    [plain, plain],
+  );
+  assert.equal(new Set(listed.map(({ image }) => image)).size, 21);
+
+  const before = await fetch(address("/image", "signed.csv", plain));
+  const saved = await fetch(address("/image", "signed.csv", plain), {
+    method: "PUT",
+    headers: {
+      "content-type": "application/json",
+      "if-match": before.headers.get("etag")!,
+    },
+    body: JSON.stringify({ objects: [BOX] }),
+  });
+  assert.equal(saved.status, 200);
+  const boxes = await (await fetch(address("/boxes.csv", "signed.csv"))).text();
+  assert.match(boxes, new RegExp(`^${plain},10,12,19,20,$`, "m"));
+
+  const told = [text, await before.text(), await saved.text(), boxes];
+  const job = async (route: string, request: object) => {
+    const response = await post(`${server.url}${route}`, request);
+    const accepted = await response.text();
+    assert.equal(response.status, 202, accepted);
+    told.push(accepted);
+    const { id } = JSON.parse(accepted);
+    const { links, state, error } = await ended(server.url, id);
+    assert.equal(state, "succeeded", error!);
+    for (const link of ["self", "result", "log", "report"]) {
+      const path = links[link];
+      if (path) told.push(await (await fetch(server.url + path)).text());
+    }
+    return told.at(-1)!;
+  };
+  const classified = await job("/v1/batch", { manifest: "signed.csv" });
+  assert.equal(JSON.parse(classified.split("\n")[1]!).source, plain);
+  await job("/v1/train", {
+    ...TRAINING,
+    data: "signed.csv",
+    name: "signed",
+    features: "scattering",
+  });
+  for (const one of told) assert.ok(!one.includes("s3cr3t"), one);
 });

@@ -20,6 +20,8 @@ Deno.test("a message names files by their place in our folders", () => {
       '"https://host/a.tif": gone',
     ],
     ["http://host:80/a?sig=x, then b?", "http://host:80/a, then b?"],
+    ["HTTPS://me:word@host/a.tif: gone", "HTTPS://host/a.tif: gone"],
+    ["mail me@host about http://host/@a", "mail me@host about http://host/@a"],
   ];
   for (const [message, expected] of told) {
     assert.equal(messages.told(message), expected);

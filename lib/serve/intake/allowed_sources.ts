@@ -12,6 +12,7 @@ import { spelled } from "../../files.ts";
 import { httpUrl } from "../../image/bytes/http.ts";
 import { isUrl } from "../../image/bytes/source.ts";
 import { ForbiddenError, InputError } from "../errors.ts";
+import { shownNames } from "../tables/names.ts";
 import { assertAllowed } from "./guarded_fetch.ts";
 
 /** Sources that the operator allows. */
@@ -133,7 +134,8 @@ export class Sources {
 
   /**
    * Reads a manifest, whose images must be allowed as those of a request. Files
-   * that are not allowed and files that are missing give the same message.
+   * that are not allowed and files that are missing give the same message. Its
+   * images have the names that callers may see.
    *
    * @throws {DataError} With every fault, each by file and line.
    */
@@ -147,7 +149,12 @@ export class Sources {
       await this.uri(path).catch(({ message }) => faults.add(line, message));
     }
     faults.throwIfAny();
-    return manifest;
+    const names = shownNames(manifest.entries.map(({ image }) => image));
+    const entries = manifest.entries.map((entry, i) => ({
+      ...entry,
+      image: names[i]!,
+    }));
+    return { ...manifest, entries };
   }
 
   /**

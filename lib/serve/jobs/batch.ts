@@ -14,6 +14,7 @@ import type { ClassifyWorkOptions } from "./classify.ts";
 import { DeadlineError, ForbiddenError, InputError } from "../errors.ts";
 import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
 import type { JobWork } from "./runner.ts";
+import { shownName } from "../tables/names.ts";
 import type { BatchImage } from "../tables/protocol.ts";
 import type { Tables } from "../tables/tables.ts";
 import type { Messages } from "../redaction.ts";
@@ -106,11 +107,12 @@ async function classifyRow(
       signal: AbortSignal;
     },
 ): Promise<BatchLine> {
+  const source = shownName(image);
   try {
     const named = isUrl(image)
       ? { uri: image }
       : { path: resolve(dirname(manifest), image) };
-    await using held = await images.named({ ...named, name: image });
+    await using held = await images.named({ ...named, name: source });
     const { result, heatmap } = await predictor.classifyLater(
       held,
       model,
@@ -122,12 +124,12 @@ async function classifyRow(
       signal,
     );
     if (file !== undefined) await writeFileAtomically(file, heatmap!);
-    return { source: image, ...result };
+    return { source, ...result };
   } catch (error) {
     const ofImage = [ImageError, ForbiddenError, InputError, DeadlineError]
       .some((kind) => error instanceof kind);
     if (!ofImage || signal.aborted) throw error;
-    return { source: image, error: messages.of(error as Error) };
+    return { source, error: messages.of(error as Error) };
   }
 }
 

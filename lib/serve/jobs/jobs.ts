@@ -21,6 +21,7 @@ import {
 import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./files.ts";
 import { REPORT_FILE } from "../../report/report_file.ts";
 import { LOG_FILE } from "../../train/run_log.ts";
+import type { Messages } from "../redaction.ts";
 import type { JobRunner } from "./runner.ts";
 import type { Idempotency, Job, JobKind, JobStore, NewJob } from "./store.ts";
 import type { HowToClassify } from "../predictor.ts";
@@ -271,7 +272,10 @@ export class Jobs {
 
   /** The log of a job that trains. @throws {NotFoundError} If it has none. */
   async openLog(job: Job): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-    return await this.#openOfRun(job, LOG_FILE);
+    const log = await this.#openOfRun(job, LOG_FILE);
+    return log.pipeThrough(new TextDecoderStream())
+      .pipeThrough(shownLines(this.#options.messages))
+      .pipeThrough(new TextEncoderStream());
   }
 
   /** The report of a job that trained. @throws {NotFoundError} If it has none. */
@@ -397,6 +401,25 @@ async function openFile(
     if (!(cause instanceof Deno.errors.NotFound)) throw cause;
     throw noSuchFile(cause);
   }
+}
+
+/** Takes out of lines of JSON what callers may not see. */
+function shownLines(messages: Messages): TransformStream<string, string> {
+  let rest = "";
+  return new TransformStream({
+    transform(text, controller) {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop()!; // a line that is not whole yet is left out
+      for (const line of lines) {
+        const shown = JSON.parse(
+          line,
+          (_, value) =>
+            typeof value === "string" ? messages.told(value) : value,
+        );
+        controller.enqueue(`${JSON.stringify(shown)}\n`);
+      }
+    },
+  });
 }
 
 function noSuchFile(cause?: unknown): NotFoundError {

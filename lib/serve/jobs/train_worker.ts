@@ -5,11 +5,7 @@
  */
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import {
-  type Manifest,
-  type ManifestEntry,
-  readManifest,
-} from "../../data/manifest.ts";
+import type { Manifest, ManifestEntry } from "../../data/manifest.ts";
 import { startEngine } from "../../engine/select.ts";
 import { oneLine } from "../../errors.ts";
 import { exists } from "../../files.ts";
@@ -40,11 +36,12 @@ async function run(
   task: TrainTask,
   signal: AbortSignal,
 ): Promise<RunResult> {
-  const { data, config, seed, folder, pending, allowedHosts } = task;
+  const { data, config, seed, folder, pending, roots, allowedHosts } = task;
   const memory = new Memory(task.memoryBytes);
   const engine = await startEngine(task.backend);
   const turn = turns(pending);
-  const manifest = await readManifest(data);
+  const sources = await Sources.open({ roots, hosts: allowedHosts });
+  const manifest = await sources.readManifest(data);
   checkReference(config, manifest);
   const resume = await exists(join(folder, LAST));
   const opening = {
@@ -59,7 +56,7 @@ async function run(
     folder,
     test: DEFAULT_TEST,
     resume,
-    boxes: await boxesOf(manifest, task),
+    boxes: await boxesOf(manifest, task, sources),
     memory,
     opening,
     onStart: (images) => validation = images.validation,
@@ -68,7 +65,7 @@ async function run(
     signal,
   });
   // The model is of use without its scores and its report.
-  const messages = new Messages([...task.roots, dirname(folder)]);
+  const messages = new Messages([...roots, dirname(folder)]);
   const told = (text: string) => messages.told(text);
   const warnings: string[] = [];
   const attempt = async <T>(aim: string, work: () => Promise<T>) => {
@@ -107,10 +104,10 @@ async function run(
 /** The annotated objects to train on, if any are asked for. */
 async function boxesOf(
   manifest: Manifest,
-  { drawn, roots, allowedHosts: hosts }: TrainTask,
+  { drawn }: TrainTask,
+  sources: Sources,
 ): Promise<BoxOptions | undefined> {
   if (drawn === undefined) return undefined;
-  const sources = await Sources.open({ roots, hosts });
   return {
     source: await allowedRois(manifest, drawn, sources),
     name: "rois",

@@ -12,7 +12,7 @@ import type { TableRowsDocument } from "../documents.ts";
 
 /** One image of a table to classify. */
 export interface BatchImage {
-  /** As written in the table. */
+  /** As written in the table, with what may be secret. */
   image: string;
   /** Micrometres per level-0 px. */
   mpp?: number;

@@ -8,6 +8,7 @@ import { isUrl } from "../../image/bytes/source.ts";
 import { allowedRois } from "../annotations/rois.ts";
 import type { TableRowDocument, TableRowsDocument } from "../documents.ts";
 import type { Sources } from "../intake/allowed_sources.ts";
+import { shownName } from "./names.ts";
 
 const MAX_ROWS = 1000;
 
@@ -38,6 +39,6 @@ async function placeOf(
   sources: Sources,
 ): Promise<Pick<TableRowDocument, "path" | "uri">> {
   return isUrl(path)
-    ? { uri: path }
+    ? { uri: shownName(path) }
     : { path: await sources.requestPath(path) };
 }
