@@ -60,7 +60,7 @@ const putRoute = createRoute({
     query: tableImageQuerySchema,
     headers: z.object({
       "if-match": z.string().min(1).max(1000).openapi({
-        description: "ETag of the objects that are replaced",
+        description: 'ETag of the objects that are replaced, or "*" for any',
       }),
     }),
     body: {
@@ -105,7 +105,7 @@ export function annotationRoutes({ annotations }: Server) {
       const { objects } = c.req.valid("json");
       const etag = await annotations.replace(c.req.valid("query"), {
         objects,
-        known: c.req.valid("header")["if-match"].match(/"[^"]*"/g) ?? [],
+        known: matchedTags(c.req.valid("header")["if-match"]),
         signal: signalOf(c),
       });
       return c.json({ objects }, 200, { etag });
@@ -117,6 +117,16 @@ export function annotationRoutes({ annotations }: Server) {
         "content-disposition": 'attachment; filename="boxes.csv"',
       });
     });
+}
+
+/**
+ * Tags of If-Match (RFC 9110, section 13.1.1), which compares by strong ones
+ * alone; "*" if any will do.
+ */
+function matchedTags(header: string): string[] | "*" {
+  if (header.trim() === "*") return "*";
+  return (header.match(/(W\/)?"[^"]*"/g) ?? [])
+    .filter((tag) => tag.startsWith('"'));
 }
 
 function signalOf(c: Context<Env>): AbortSignal {

@@ -213,6 +213,8 @@ export function unpacked(): MiddlewareHandler<Env> {
 
 // Its handler reads the body, of which JSON is the beginning or all.
 const INFERENCE = /^\/v2\/models\/.*\/infer$/;
+// Their JSON may be larger than that of other requests.
+const OBJECTS = "/v1/annotations/image";
 
 /**
  * Reads JSON bodies into memory within their limits, and holds them until the
@@ -221,12 +223,14 @@ const INFERENCE = /^\/v2\/models\/.*\/infer$/;
 export function boundedJson(
   { limits, bodies }: Server,
 ): MiddlewareHandler<Env> {
-  const { requestBytes: mostBytes, pace } = limits;
-  const tooLarge =
-    `The JSON body has more than ${mostBytes} bytes: send less at a time`;
+  const { requestBytes, objectsBytes, pace } = limits;
   return async function boundJson(c, next) {
     const isInference = INFERENCE.test(c.req.path);
-    const isLarge = isInference && (announcedBytes(c) ?? Infinity) > mostBytes;
+    const mostBytes = c.req.path === OBJECTS ? objectsBytes : requestBytes;
+    const tooLarge =
+      `The JSON body has more than ${mostBytes} bytes: send less at a time`;
+    const isLarge = (isInference || mostBytes > requestBytes) &&
+      (announcedBytes(c) ?? Infinity) > requestBytes;
     using held = bodies.enter({ isLarge });
     c.set("heldBody", held);
     const { body, signal } = c.req.raw;

@@ -14,6 +14,8 @@ export interface Limits {
   jsonBytes: number;
   /** Most bytes of any other JSON body: names, options, a configuration. */
   requestBytes: number;
+  /** Most bytes of the JSON of an image's objects. */
+  objectsBytes: number;
   /** Most bytes of JSON of all requests that are being answered. */
   heldBytes: number;
   /** Longest that a large JSON body waits for room among them, ms. */
@@ -69,6 +71,7 @@ export const DEFAULT_LIMITS: Limits = {
   uploadBytes: 4 * 2 ** 30, // a slide is gigabytes; it goes to disk
   jsonBytes: 16 * 2 ** 20,
   requestBytes: 256 * 2 ** 10,
+  objectsBytes: 2 * 2 ** 20, // 10,000 boxes with long numbers and names
   heldBytes: 64 * 2 ** 20,
   bodyWaitMs: 10_000,
   maxPixels: 2 ** 26, // 256 MiB as RGBA

@@ -154,6 +154,50 @@ Deno.test("who has seen other objects may not replace them", async () => {
   });
 });
 
+Deno.test("If-Match is read as RFC 9110 has it", async () => {
+  const [, , , image] = await positives();
+  const { etag } = await objectsOf(image!);
+  const weak = await put(image!, [BOX], { "if-match": `W/${etag}` });
+  await assertRefused(weak, { status: 412 });
+  const tags = `"other", W/"third", ${etag}`;
+  const strong = await put(image!, [BOX], { "if-match": tags });
+  assert.equal(strong.status, 200, await strong.text());
+  for (const objects of [[POINT], []]) {
+    const any = await put(image!, objects, { "if-match": " * " });
+    assert.equal(any.status, 200, await any.text());
+    assert.deepEqual((await objectsOf(image!)).objects, objects);
+  }
+  await assertRefused(await put("none.png", [], { "if-match": "*" }), {
+    status: 404,
+  });
+});
+
+Deno.test("an image has as many objects as the limits say", async () => {
+  const [, , , image] = await positives();
+  const objects = Array.from({ length: 10_000 }, (_, i) => ({
+    x: -1_234_567.123456789 - i / 7,
+    y: 1_234_567.123456789 + i / 7,
+    width: 1_234_567.123456789 - i / 7,
+    height: 1_234_567.123456789 - i / 7,
+    type: "t".repeat(90),
+  }));
+  const saved = await put(image!, objects, { "if-match": "*" });
+  assert.equal(saved.status, 200, await saved.text());
+  assert.deepEqual((await objectsOf(image!)).objects, objects);
+  const more = await put(image!, [...objects, BOX], { "if-match": "*" });
+  await assertRefused(more, { status: 400, field: "objects" });
+  const long = await put(
+    image!,
+    objects.map((object) => ({ ...object, type: "t".repeat(200) })),
+    { "if-match": "*" },
+  );
+  await assertRefused(long, {
+    status: 413,
+    error: /more than 2097152 bytes/,
+  });
+  await (await put(image!, [], { "if-match": "*" })).body?.cancel();
+});
+
 Deno.test("only images of tables in the folders of data have objects", async () => {
   await assertRefused(await fetch(address("", "../models/x.csv")), {
     status: 403,

@@ -55,13 +55,10 @@ export class Annotations {
    */
   async rows(table: string, signal: AbortSignal): Promise<TableRowsDocument> {
     const path = await this.#options.sources.file(table);
-    const drawn = this.drawnOn(path);
     const { rows, isCut } = await this.#read((tables) =>
       tables.rows(path, signal)
     );
-    const counts = new Map(
-      drawn.map(({ image, objects }) => [image, objects.length]),
-    );
+    const counts = this.#options.store.countsOf(path);
     return {
       isCut,
       rows: rows.map((row) => {
@@ -100,7 +97,7 @@ export class Annotations {
   /**
    * Replaces the objects of an image by those drawn.
    *
-   * @param known tags of the objects that the caller has seen.
+   * @param known tags of the objects that the caller has seen; "*" replaces any.
    * @return The tag of the new ones.
    * @throws {ChangedError} If the objects are others by now.
    */
@@ -108,21 +105,23 @@ export class Annotations {
     place: ImageOfTable,
     { objects, known, signal }: {
       objects: readonly ObjectDocument[];
-      known: readonly string[];
+      known: readonly string[] | "*";
       signal: AbortSignal;
     },
   ): Promise<string> {
     const { store, sources } = this.#options;
-    const before = await this.objects(place, signal);
     const table = await sources.file(place.table);
-    const etag = known.includes(before.etag)
-      ? store.replace(
+    const drawn = objects.map(annotated);
+    for (;;) {
+      const before = await this.objects(place, signal);
+      if (known !== "*" && !known.includes(before.etag)) break;
+      const etag = store.replace(
         { table, image: place.image },
-        objects.map(annotated),
+        drawn,
         before.isDrawn ? before.etag : undefined,
-      )
-      : undefined;
-    if (etag !== undefined) return etag;
+      );
+      if (etag !== undefined) return etag; // else changed meanwhile
+    }
     throw new ChangedError(
       `The objects of ${
         JSON.stringify(place.image)

@@ -26,15 +26,26 @@ export interface TaggedObjects {
   etag: string;
 }
 
-const VERSION = 1;
+const VERSION = 2;
+// The number stands before the objects, which are megabytes: to count them, SQLite
+// reads none.
 const TABLES = `
   CREATE TABLE drawn (
     tablePath TEXT NOT NULL,
     image TEXT NOT NULL,
-    objects TEXT NOT NULL,
+    count INTEGER NOT NULL,
     etag TEXT NOT NULL,
+    objects TEXT NOT NULL,
     PRIMARY KEY (tablePath, image)
   ) STRICT;
+`;
+const FROM_VERSION_1 = `
+  ALTER TABLE drawn RENAME TO earlier;
+  ${TABLES}
+  INSERT INTO drawn
+    SELECT tablePath, image, json_array_length(objects), etag, objects
+    FROM earlier;
+  DROP TABLE earlier;
 `;
 
 /** The objects of images that someone drew. */
@@ -55,6 +66,16 @@ export class AnnotationStore {
       image: String(image),
       objects: JSON.parse(String(objects)),
     }));
+  }
+
+  /** The number of objects of each image that someone drew on, by its name. */
+  countsOf(table: string): Map<string, number> {
+    const rows = this.#database
+      .prepare("SELECT image, count FROM drawn WHERE tablePath = ?")
+      .all(table);
+    return new Map(
+      rows.map(({ image, count }) => [String(image), Number(count)]),
+    );
   }
 
   /** The objects of an image; undefined if nobody drew on it. */
@@ -84,12 +105,12 @@ export class AnnotationStore {
     const text = JSON.stringify(objects), etag = etagOf(objects);
     const { changes } = known === undefined
       ? this.#database.prepare(
-        "INSERT INTO drawn VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-      ).run(table, image, text, etag)
+        "INSERT INTO drawn VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+      ).run(table, image, objects.length, etag, text)
       : this.#database.prepare(
-        `UPDATE drawn SET objects = ?, etag = ?
+        `UPDATE drawn SET count = ?, etag = ?, objects = ?
          WHERE tablePath = ? AND image = ? AND etag = ?`,
-      ).run(text, etag, table, image, known);
+      ).run(objects.length, etag, text, table, image, known);
     return Number(changes) === 1 ? etag : undefined;
   }
 
@@ -119,8 +140,9 @@ function open(path: string): DatabaseSync {
       database.prepare("PRAGMA user_version").get()!.user_version,
     );
     if (version > VERSION) throw new Error("a newer zoomin wrote it");
-    if (version === 0) {
-      database.exec(`${TABLES} PRAGMA user_version = ${VERSION};`);
+    if (version < VERSION) {
+      database.exec(version === 0 ? TABLES : FROM_VERSION_1);
+      database.exec(`PRAGMA user_version = ${VERSION}`);
     }
     database.exec("COMMIT");
     return database;
