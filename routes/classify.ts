@@ -14,6 +14,7 @@ import { accepts } from "hono/accepts";
 import { regionsOf } from "../lib/serve/geojson.ts";
 import { MediaTypeError } from "../lib/serve/errors.ts";
 import type { HeldImage } from "../lib/serve/intake/images.ts";
+import { bodyBegins } from "../lib/serve/intake/paced_body.ts";
 import type { Accepted } from "../lib/serve/jobs/jobs.ts";
 import type { HowToClassify } from "../lib/serve/predictor.ts";
 import {
@@ -118,6 +119,9 @@ export function classifyRoutes(server: Server) {
   return newRoutes().openapi(route, async (c) => {
     const { signal } = c.req.raw;
     const wantsJob = /\brespond-async\b/i.test(c.req.header("prefer") ?? "");
+    if (!isJson(c.req.header("content-type") ?? "")) { // which is read by now
+      await bodyBegins(c.env, { pace: limits.pace, signal });
+    }
     using _place = predictor.enter();
     const received = await receive(server, c, {
       query: c.req.valid("query"),

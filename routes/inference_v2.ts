@@ -38,6 +38,7 @@ import {
   modelMetadataSchema,
 } from "../lib/serve/inference/schemas.ts";
 import type { HeldImage } from "../lib/serve/intake/images.ts";
+import { bodyBegins } from "../lib/serve/intake/paced_body.ts";
 import type { ModelEntry } from "../lib/serve/models.ts";
 import type { ModelClassification } from "../lib/serve/predictor.ts";
 import { modelName } from "../lib/serve/schemas.ts";
@@ -269,7 +270,9 @@ async function infer(
     announced: announcedBytes(c),
     held: c.get("heldBody"),
   };
-  await awaitRoom(incoming, limits); // before it takes a place of others
+  // Both before it takes a place of others.
+  await bodyBegins(c.env, { pace: limits.pace, signal });
+  await awaitRoom(incoming, limits);
   using _place = predictor.enter();
   await using received = await receiveRequest(incoming, limits, json);
   await using held = new AsyncDisposableStack();

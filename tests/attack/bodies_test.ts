@@ -7,6 +7,7 @@ import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import {
   assertRefused,
   drawModels,
+  imageOf,
   post,
   serverOfFile,
   withServer,
@@ -128,6 +129,47 @@ Deno.test("no room is kept for JSON that is longer than its body", async () => {
   assert.equal(room.bytes, 0);
 });
 
+Deno.test("bodies that are announced and never come hold up nobody", async () => {
+  const silent = await Promise.all(
+    Array.from({ length: 200 }, (_, i) =>
+      announce(server.url, {
+        bytes: i % 2 ? 15e6 : 1000,
+        path: i % 4 < 2 ? "/v1/classify" : "/v2/models/first/infer",
+      })),
+  );
+  const [classified, inferred] = await Promise.all([
+    fetch(`${server.url}/v1/classify`, {
+      method: "POST",
+      headers: { "content-type": "image/png" },
+      body: await imageOf(server.folder),
+    }),
+    postPixels(server.url, pixels(400)), // large
+  ]);
+  assert.equal(classified.status, 200, await classified.text());
+  assert.equal(inferred.status, 200, await inferred.text());
+  for (const connection of silent) connection.close();
+});
+
+Deno.test("bodies that begin and pause keep no room for their rest", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  await drawModels(folder);
+  const limits = { ...DEFAULT_LIMITS, heldBytes: 2e6, bodyWaitMs: 30_000 };
+  await withServer(folder, { limits }, async (url, { bodies }) => {
+    const path = "/v2/models/first/infer";
+    const paused = await Promise.all(
+      Array.from(
+        { length: 8 }, // of which one fits at a time
+        () => announce(url, { bytes: 1e6, path, part: "{" }),
+      ),
+    );
+    await eventually("room is kept", () => bodies.bytes > 0);
+    const answer = await postPixels(url, pixels(400));
+    assert.equal(answer.status, 200, await answer.text());
+    for (const connection of paused) connection.close();
+  });
+  await Deno.remove(folder, { recursive: true });
+});
+
 /** An inference of an image of `side` x `side` px, as numbers in JSON. */
 function pixels(side: number): string {
   const numbers = "7,".repeat(3 * side ** 2 - 1);
@@ -140,6 +182,21 @@ function postPixels(url: string, body: string): Promise<Response> {
     headers: { "content-type": "application/json" },
     body,
   });
+}
+
+/** Announces a body, and sends `part` of it. */
+async function announce(
+  url: string,
+  { path, bytes, part = "" }: { path: string; bytes: number; part?: string },
+): Promise<Deno.TcpConn> {
+  const { port, host } = new URL(url);
+  const connection = await Deno.connect({ port: Number(port) });
+  await connection.write(
+    new TextEncoder().encode(
+      `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/octet-stream\r\nContent-Length: ${bytes}\r\n\r\n${part}`,
+    ),
+  );
+  return connection;
 }
 
 /** Begins to send JSON that does not end. */

@@ -12,6 +12,8 @@ import { endSpan, inSpan } from "../tracing.ts";
 export interface Peer {
   /** IP address of the client, or of its proxy. */
   address: string;
+  /** Waits for the first bytes of the body, or its end; the body has them yet. */
+  bodyBegins(): Promise<void>;
 }
 
 /** Answers a request. It must not throw. */
@@ -48,10 +50,14 @@ export async function answer(
   outgoing.on("close", () => {
     if (!outgoing.writableFinished) left.abort();
   });
-  // Not known any more once the client has left.
-  const peer = { address: incoming.socket.remoteAddress ?? "" };
+  const body = new Body(exchange, left.signal);
+  const peer = {
+    // Not known any more once the client has left.
+    address: incoming.socket.remoteAddress ?? "",
+    bodyBegins: () => body.begins(),
+  };
   try {
-    const request = requestOf(exchange, left.signal);
+    const request = requestOf(exchange, body, left.signal);
     const response = request instanceof Response
       ? request
       : await inSpan(outgoing, () => handle(request, peer));
@@ -68,7 +74,8 @@ export async function answer(
 
 /** The request, or the answer to one that cannot be a `Request`. */
 function requestOf(
-  { incoming, outgoing }: Exchange,
+  { incoming }: Exchange,
+  body: Body,
   signal: AbortSignal,
 ): Request | Response {
   const { method = "GET", headers, url = "/" } = incoming;
@@ -88,7 +95,7 @@ function requestOf(
   return new Request(place, {
     method,
     headers: headersOf(incoming),
-    body: hasBody ? bodyOf({ incoming, outgoing }, signal) : null,
+    body: hasBody ? body.stream() : null,
     signal,
   });
 }
@@ -111,27 +118,51 @@ function headersOf({ rawHeaders }: IncomingMessage): [string, string][] {
   );
 }
 
-/** The body, read from the connection as it is asked for. */
-function bodyOf(
-  { incoming, outgoing }: Exchange,
-  signal: AbortSignal,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
-  // The answer needs the connection, which a destroyed body would end.
-  const chunks = incoming.iterator({ destroyOnReturn: false });
-  let isAwaited = /^100-continue$/i.test(incoming.headers.expect ?? "");
-  return new ReadableStream({
-    async pull(controller) {
-      if (isAwaited) outgoing.writeContinue();
-      isAwaited = false;
-      try {
-        const { done, value } = await chunks.next();
-        if (done) controller.close();
-        else controller.enqueue(value);
-      } catch (error) {
-        controller.error(signal.aborted ? signal.reason : error);
+/** A body, read from the connection as it is asked for. */
+class Body {
+  readonly #exchange: Exchange;
+  readonly #left: AbortSignal;
+  #chunks: AsyncIterator<Uint8Array<ArrayBuffer>> | undefined;
+  /** The first chunk, if it was asked for and not taken. */
+  #first: Promise<IteratorResult<Uint8Array<ArrayBuffer>>> | undefined;
+
+  constructor(exchange: Exchange, left: AbortSignal) {
+    this.#exchange = exchange;
+    this.#left = left;
+  }
+
+  async begins(): Promise<void> {
+    this.#first ??= this.#next();
+    await this.#first;
+  }
+
+  stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return new ReadableStream({
+      pull: async (controller) => {
+        const next = this.#first ?? this.#next();
+        this.#first = undefined;
+        try {
+          const { done, value } = await next;
+          if (done) controller.close();
+          else controller.enqueue(value);
+        } catch (error) {
+          controller.error(this.#left.aborted ? this.#left.reason : error);
+        }
+      },
+    }, { highWaterMark: 0 });
+  }
+
+  #next(): Promise<IteratorResult<Uint8Array<ArrayBuffer>>> {
+    const { incoming, outgoing } = this.#exchange;
+    if (!this.#chunks) {
+      if (/^100-continue$/i.test(incoming.headers.expect ?? "")) {
+        outgoing.writeContinue();
       }
-    },
-  }, { highWaterMark: 0 });
+      // The answer needs the connection, which a destroyed body would end.
+      this.#chunks = incoming.iterator({ destroyOnReturn: false });
+    }
+    return this.#chunks.next();
+  }
 }
 
 async function send(

@@ -11,9 +11,9 @@ const RETRY_AFTER_SECONDS = 1;
 // Kept for small bodies, so that large ones that stall shut nobody out.
 const SMALL_SHARE = 1 / 8;
 
-// Longest that room is kept for bytes that have not arrived, ms: then a slow
-// sender holds only what it has sent.
-const RESERVED_MS = 5000;
+// Longest that room is kept for bytes that have not arrived, and for a sender
+// that pauses, ms: then it holds only what it has sent.
+const RESERVED_MS = 5000, PAUSE_MS = 500;
 
 /** The bytes of one request that are held; dispose of it once it is answered. */
 export interface HeldBody extends Disposable {
@@ -60,6 +60,7 @@ export class BodyRoom {
   enter({ isLarge }: { isLarge: boolean }): HeldBody {
     const limit = isLarge ? this.#limit * (1 - SMALL_SHARE) : this.#limit;
     let arrived = 0, reserved = 0, held = 0;
+    let latest = 0; // arrival of bytes, ms
     let lapse: ReturnType<typeof setTimeout> | undefined;
     const hold = (bytes: number) => {
       this.#bytes += bytes - held;
@@ -70,15 +71,25 @@ export class BodyRoom {
       reserve: async (bytes, signal) => {
         const admit = () => hold(reserved = bytes);
         await this.#wait({ bytes, limit, admit }, signal);
-        lapse = setTimeout(() => {
+        latest = performance.now();
+        const end = latest + RESERVED_MS;
+        const look = () => {
+          const now = performance.now();
+          const until = Math.min(latest + PAUSE_MS, end);
+          if (now < until) {
+            lapse = setTimeout(look, Math.ceil(until - now));
+            return;
+          }
           reserved = 0;
           hold(arrived);
-        }, RESERVED_MS);
+        };
+        look();
       },
       add: (bytes) => {
         const bytesThen = Math.max(arrived + bytes, reserved);
         if (this.#bytes + bytesThen - held > limit) throw this.#full(limit);
         arrived += bytes;
+        latest = performance.now();
         hold(bytesThen);
       },
       [Symbol.dispose]: () => {

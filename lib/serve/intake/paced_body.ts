@@ -12,6 +12,7 @@ import {
   TooLargeError,
 } from "../errors.ts";
 
+import type { Peer } from "../http/exchange.ts";
 import type { HeldBody } from "./body_room.ts";
 
 /** Slowest allowed pace of a body. */
@@ -51,10 +52,7 @@ export async function* chunksOf(
       const earnedMs = stallMs + bytes / leastBytesPerSecond * 1000;
       const started = performance.now();
       const { done, value } = await inTime(
-        reader.read().catch((cause) => {
-          signal.throwIfAborted(); // the sender is gone
-          throw cause instanceof RefusalError ? cause : broken(cause);
-        }),
+        whole(reader.read(), signal),
         Math.min(stallMs, earnedMs - waitedMs),
         () => tooSlow(pace, bytes, performance.now() - started),
       );
@@ -67,6 +65,24 @@ export async function* chunksOf(
   } finally {
     reader.cancel().catch(() => {}); // the sender may be gone
   }
+}
+
+/**
+ * Waits until a body begins to arrive: until then it must hold nothing that
+ * others wait for.
+ *
+ * @throws {StalledError | BrokenBodyError}
+ */
+export async function bodyBegins(
+  { bodyBegins }: Pick<Peer, "bodyBegins">,
+  { pace, signal }: Pick<BodyOptions, "pace" | "signal">,
+): Promise<void> {
+  const { stallMs } = pace;
+  await inTime(
+    whole(bodyBegins(), signal),
+    stallMs,
+    () => tooSlow(pace, 0, stallMs),
+  );
 }
 
 /**
@@ -218,6 +234,14 @@ async function inTime<T>(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** `read`, of which a failure is one of the body. */
+function whole<T>(read: Promise<T>, signal: AbortSignal): Promise<T> {
+  return read.catch((cause) => {
+    signal.throwIfAborted(); // the sender is gone
+    throw cause instanceof RefusalError ? cause : broken(cause);
+  });
 }
 
 function broken(cause: unknown): BrokenBodyError {
