@@ -26,6 +26,7 @@ const GRANTS: Record<string, string> = {
   serve: SERVE,
   dataset: FILES,
   pyramid: NET,
+  report: FILES,
   study: `${NET} --allow-run`, // each run is a process of its own
   demo: FILES,
   doctor: FILES,

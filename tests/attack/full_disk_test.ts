@@ -47,6 +47,15 @@ Deno.test({
       await onDisk(pid, folder, "cat /dev/zero > fill"); // until it is full
       const job = await post(`${url}/v1/batch`, { manifest: "manifest.csv" });
       await assertRefused(job, { status: 507, error: /disk is full/ });
+      const training = await post(`${url}/v1/train`, {
+        data: "manifest.csv",
+        name: "second",
+        preset: "needle",
+        features: "scattering",
+        boxes: true, // those drawn are written before it is accepted
+      });
+      await assertRefused(training, { status: 507, error: /disk is full/ });
+      assert.equal(await onDisk(pid, folder, "ls .server/jobs"), "");
       const named = await post(classify, { path: "images/test_00000.png" });
       await named.body?.cancel();
       assert.equal(named.status, 200); // it writes nothing
@@ -65,8 +74,8 @@ Deno.test({
 
       const faults = () =>
         served.log.filter(({ event }) => event === "disk full");
-      await eventually("all three are logged", () => faults().length >= 3);
-      assert.equal(faults().length, 3);
+      await eventually("all four are logged", () => faults().length >= 4);
+      assert.equal(faults().length, 4);
       assert.match(String(faults()[2]!.error), /database or disk is full/);
       assert.deepEqual(served.log.filter(({ event }) => event === "bug"), []);
     } finally {
@@ -103,10 +112,14 @@ function serveOnSmallDisk(folder: string): Deno.ChildProcess {
   }).spawn();
 }
 
-/** Runs a command of the shell on the server's disk. */
-async function onDisk(pid: number, folder: string, command: string) {
+/** Runs a command of the shell on the server's disk, and returns its output. */
+async function onDisk(
+  pid: number,
+  folder: string,
+  command: string,
+): Promise<string> {
   // Deno itself reads nothing below /proc.
-  await new Deno.Command("sh", {
+  const { stdout } = await new Deno.Command("sh", {
     args: [
       "-c",
       `cd "$1" && ${command}`,
@@ -115,4 +128,5 @@ async function onDisk(pid: number, folder: string, command: string) {
     ],
     stderr: "null",
   }).output();
+  return new TextDecoder().decode(stdout);
 }

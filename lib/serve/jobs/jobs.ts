@@ -67,9 +67,7 @@ interface Asked extends Pick<AcceptOptions, "key" | "caller"> {
 }
 
 /** A checked request, ready to be queued. */
-interface Checked extends Pick<NewJob, "request" | "model"> {
-  id?: string;
-}
+type Checked = Pick<NewJob, "request" | "model">;
 
 /** The jobs of the server. */
 export class Jobs {
@@ -97,14 +95,13 @@ export class Jobs {
     const asked = { ...how, upload: upload.name };
     return await this.#accept(
       { kind: "classify", request: asked, content: upload.sha256, key, caller },
-      async () => {
+      async (id) => {
         const { name: model } = models.loaded(how.model);
         const request: ClassifyJobRequest = { ...asked, model };
-        const id = crypto.randomUUID();
         const folder = runner.folderOf(id);
         await makeFolder(folder);
         await keepFile(upload.path, join(folder, IMAGE_FILE));
-        return { id, request };
+        return { request };
       },
     );
   }
@@ -153,23 +150,21 @@ export class Jobs {
     const { name } = asked;
     return await this.#accept(
       { kind: "train", request: asked, key, caller },
-      async () => {
+      async (id) => {
         const request = await this.#checks.run(asked, signal);
         const model = { name, isTaken: () => models.isTaken(name) };
-        if (!request.boxes) return { request, model };
-        return { id: await this.#folderWithDrawn(request), request, model };
+        if (request.boxes) await this.#keepDrawn(id, request);
+        return { request, model };
       },
     );
   }
 
-  /** The id of a new job, in whose folder are the objects drawn by now. */
-  async #folderWithDrawn({ data }: TrainJobRequest): Promise<string> {
+  /** Keeps the objects that are drawn by now in the folder of a new job. */
+  async #keepDrawn(id: string, { data }: TrainJobRequest): Promise<void> {
     const { annotations, runner } = this.#options;
-    const id = crypto.randomUUID();
     const folder = runner.folderOf(id);
     await makeFolder(folder);
     await writeJson(join(folder, DRAWN_FILE), annotations.drawnOn(data));
-    return id;
   }
 
   /**
@@ -316,11 +311,12 @@ export class Jobs {
 
   /**
    * Queues the request that `check` returns, or finds the job of the same key
-   * unchecked: the files that it names may have changed meanwhile.
+   * unchecked: the files that it names may have changed meanwhile. If it is not
+   * queued, nothing is left of the folder that `check` may have made.
    */
   async #accept(
     asked: Asked,
-    check: () => Promise<Checked>,
+    check: (id: string) => Promise<Checked>,
   ): Promise<Accepted> {
     const { store, runner } = this.#options;
     const known = await this.#find(asked);
@@ -330,10 +326,11 @@ export class Jobs {
         "The server is stopping: try again in a few seconds",
       );
     }
-    const { id = crypto.randomUUID(), request, model } = await check();
+    const id = crypto.randomUUID();
     const { kind, caller } = asked;
     const idempotency = idempotencyOf(asked);
     try {
+      const { request, model } = await check(id);
       const accepted = await store.add({
         id,
         kind,
