@@ -4,41 +4,28 @@
  * @module
  */
 import { join } from "node:path";
-import {
-  foldSplit,
-  makeFolds,
-  withoutTest,
-  writeSplits,
-} from "../data/folds.ts";
-import { checkLeaks } from "../data/leaks.ts";
-import type { ManifestEntry } from "../data/manifest.ts";
 import { count } from "../data/table.ts";
 import { environment } from "../engine/environment.ts";
-import { DataError } from "../errors.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
-import { writeJson } from "../files.ts";
 import { shareOf } from "../memory.ts";
 import {
-  CROSSVAL_FILE,
-  type CrossValidationRecord,
   type FoldResult,
-  FOLDS_FILE,
   foldsDone,
-  type FoldTask,
-  foldTasks,
-  PROTOCOLS,
   type ProtocolSummary,
   summariseFolds,
   tasksInTurn,
 } from "../train/runs/crossval.ts";
-import { checkSameEntries, CONFIG_FILE } from "../train/runs/run_data.ts";
+import type { FoldTask } from "../train/runs/fold_task.ts";
+import { planFolds } from "../train/runs/fold_plan.ts";
+import {
+  FEATURES_FOLDER,
+  recordFolds,
+  startFolds,
+} from "../train/runs/folds_folder.ts";
 import { foregroundFile } from "../train/run_log.ts";
 import type { FoldNews, FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import { reportAtEnd } from "./shared/report.ts";
-import {
-  crossValidationStarted,
-  FEATURES_FOLDER,
-} from "./shared/run_folder.ts";
+import { crossValidationStarted } from "./shared/run_folder.ts";
 import {
   duration,
   figure,
@@ -50,48 +37,30 @@ import { imageCacheBytes, type TrainSetup } from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
 
 /** Runs the requested folds and prints a table of them. */
-export async function crossValidate(setup: TrainSetup): Promise<number> {
+export async function crossValidate(
+  setup: TrainSetup & { folds: number | "manifest" },
+): Promise<number> {
   const { folder, config, seed, manifest, engine, signal } = setup;
-  const entries = foldEntries(setup);
   const aside = manifest.entries.filter(({ split }) => split === "test");
-  await checkLeaks([...entries, ...aside]);
-  const tasks = foldTasks(entries, {
-    protocols: setup.protocols,
-    folds: setup.onlyFolds,
-  });
-  if (tasks.length === 0) {
-    throw new DataError(
-      `${manifest.path} has no column "fold": add one, or give --folds a number`,
+  if (aside.length > 0) {
+    console.error(
+      `left out of the folds: ${count(aside.length, "test image")}`,
     );
   }
-  for (const { fold } of tasks) foldSplit(entries, fold); // exists
+  const { folds, protocols, onlyFolds } = setup;
+  const plan = planFolds(manifest, { folds, seed, protocols, onlyFolds });
+  const { entries, tasks } = plan;
   const inTurn = tasksInTurn(tasks, config);
   const workers = workersFor(inTurn.length, setup);
-  const file = join(folder, FOLDS_FILE);
-  if (await crossValidationStarted(folder, setup)) {
-    await checkSameEntries(file, entries);
-  }
-  await Deno.mkdir(folder, { recursive: true });
-  await writeSplits(file, entries);
-  await writeJson(join(folder, CONFIG_FILE), config);
-  const foreground = foregroundFile(setup.foreground);
-  const save = async () => {
-    const everything = foldTasks(entries, { protocols: PROTOCOLS });
-    const results = await foldsDone(folder, everything); // of earlier calls, too
-    const summaries = summariseFolds(results);
-    const boxes = setup.boxes ?? null;
-    const record: CrossValidationRecord = {
-      seed,
-      config,
-      environment: environment(engine),
-      foreground,
-      boxes,
-      summaries,
-      results,
-    };
-    await writeJson(join(folder, CROSSVAL_FILE), record);
+  const settings = {
+    seed,
+    config,
+    environment: environment(engine),
+    foreground: foregroundFile(setup.foreground),
+    boxes: setup.boxes ?? null,
   };
-  await save();
+  const isStarted = await crossValidationStarted(folder, setup);
+  await startFolds(folder, plan, { ...settings, isStarted });
   const line = new ProgressLine();
   const said = new Set<string>(); // every worker has the same to say
   const outcomes = await runTasks<
@@ -135,12 +104,12 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
           said.add(remark);
         }
         for (const result of results) console.error(foldText(result));
-        await save();
+        await recordFolds(folder, entries, settings);
       },
       signal,
     },
   ).finally(() => line.clear());
-  await save(); // parallel folds end in any order
+  await recordFolds(folder, entries, settings); // they end in any order
   const results = await foldsDone(folder, tasks); // in the order of the tasks
   warnOfDecoding(
     new Map(outcomes.flatMap(({ warnings }) => warnings)).values(),
@@ -163,21 +132,6 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
 function workersFor(tasks: number, { workers, engine }: TrainSetup): number {
   const cores = engine.backend === "webgpu" ? 1 : navigator.hardwareConcurrency;
   return Math.min(workers ?? cores, tasks);
-}
-
-function foldEntries({ manifest, folds, seed }: TrainSetup): ManifestEntry[] {
-  const { entries, path } = manifest;
-  const kept = withoutTest(entries);
-  if (kept.length === 0) {
-    throw new DataError(
-      `No images of ${path} are left for folds: all have the split "test"; mark some as "train"`,
-    );
-  }
-  const aside = entries.length - kept.length;
-  if (aside > 0) {
-    console.error(`left out of the folds: ${count(aside, "test image")}`);
-  }
-  return typeof folds === "number" ? makeFolds(kept, { folds, seed }) : kept;
 }
 
 function foldText({ fold, protocol, bestEpoch, seconds, report }: FoldResult) {

@@ -12,14 +12,12 @@ import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import { keepEncoderOpen } from "../model/frozen.ts";
 import { EventFile } from "../train/event_file.ts";
-import {
-  foldFolder,
-  type FoldResult,
-  type FoldTask,
-  runFold,
-} from "../train/runs/crossval.ts";
+import type { FoldResult } from "../train/runs/crossval.ts";
+import { foldFolder, type FoldTask } from "../train/runs/fold_task.ts";
+import { runFolds } from "../train/runs/folds_folder.ts";
+import { featureCache } from "../train/runs/training.ts";
 import { type DoTask, serveTasks } from "../workers/pool.ts";
-import { epochText, featureCache, progressText } from "./shared/train_setup.ts";
+import { epochText, progressText } from "./shared/train_setup.ts";
 import { type BoxChoice, boxOptions } from "./shared/boxes.ts";
 import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
 
@@ -86,33 +84,27 @@ async function startFolds(
   const features = featureCache(featureFolder, (text) => remarks.push(text));
   const cache = imageCache(memory, cacheBytes);
   return async function runInTurn(tasks, { signal, onProgress }) {
-    const results: FoldResult[] = [];
-    for (const task of tasks) {
-      const events = tensorboard === undefined
-        ? undefined
-        : new EventFile(foldFolder(tensorboard, task));
-      results.push(
-        await engine.whileAlive(() =>
-          runFold(entries, task, {
-            ...options,
-            rois,
-            boxes,
-            featureCache: features,
-            cache,
-            memory,
-            signal,
-            onProgress(progress) {
-              engine.assertAlive(); // so that no weights of a failed engine are saved
-              onProgress({ text: progressText(progress), isEpoch: false });
-            },
-            async onEpoch(done) {
-              onProgress({ text: epochText(done), isEpoch: true });
-              await events?.add(done.epoch, done.figures);
-            },
-          })
-        ),
-      );
-    }
+    const events = new Map(
+      tensorboard === undefined ? [] : tasks.map((task) => [
+        task,
+        new EventFile(foldFolder(tensorboard, task)),
+      ]),
+    );
+    const results = await runFolds(engine, entries, tasks, {
+      ...options,
+      rois,
+      boxes,
+      featureCache: features,
+      cache,
+      memory,
+      signal,
+      onProgress: (_, progress) =>
+        onProgress({ text: progressText(progress), isEpoch: false }),
+      async onEpoch(task, done) {
+        onProgress({ text: epochText(done), isEpoch: true });
+        await events.get(task)?.add(done.epoch, done.figures);
+      },
+    });
     return { results, remarks, warnings: [...cache.warnings] };
   };
 }

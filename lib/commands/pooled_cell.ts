@@ -15,9 +15,9 @@ import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import { keepEncoderOpen } from "../model/frozen.ts";
 import { pooledFold } from "../study/pooled/pooled_fold.ts";
-import { foldTasks } from "../train/runs/crossval.ts";
+import { foldTasks } from "../train/runs/fold_task.ts";
+import { featureCache } from "../train/runs/training.ts";
 import { interruptSignal } from "./shared/terminal.ts";
-import { featureCache } from "./shared/train_setup.ts";
 
 /** What is asked for. */
 export interface PooledRequest {

@@ -20,8 +20,8 @@ import {
   type FoldResult,
   FOLDS_FILE,
   foldsDone,
-  foldTasks,
 } from "../train/runs/crossval.ts";
+import { foldTasks } from "../train/runs/fold_task.ts";
 import { checkSameEntries } from "../train/runs/run_data.ts";
 import { environment } from "../engine/environment.ts";
 import type { Engine } from "../engine/select.ts";
@@ -37,10 +37,8 @@ import {
   type Usage,
 } from "./shared/flags.ts";
 import { reportAtEnd } from "./shared/report.ts";
-import {
-  crossValidationStarted,
-  FEATURES_FOLDER,
-} from "./shared/run_folder.ts";
+import { FEATURES_FOLDER } from "../train/runs/folds_folder.ts";
+import { crossValidationStarted } from "./shared/run_folder.ts";
 import {
   type CellOptions,
   type CellPlace,

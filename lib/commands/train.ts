@@ -4,12 +4,13 @@
  * @module
  */
 import { basename, join, resolve } from "node:path";
+import { MAX_FOLDS } from "../data/folds.ts";
 import { readManifest } from "../data/manifest.ts";
 import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
 import { Memory, peakMemoryBytes } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
-import { PROTOCOLS } from "../train/runs/crossval.ts";
+import { PROTOCOL_CHOICES, protocolsOf } from "../train/runs/fold_task.ts";
 import { type TrainedRun, trainRun } from "../train/runs/run.ts";
 import { boxesText } from "../train/boxes.ts";
 import {
@@ -17,6 +18,7 @@ import {
   CONFIG_FILE,
   DEFAULT_TEST,
 } from "../train/runs/run_data.ts";
+import { featureCache } from "../train/runs/training.ts";
 import { EventFile } from "../train/event_file.ts";
 import { MlflowRun } from "../train/mlflow.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
@@ -59,7 +61,6 @@ import {
 } from "./shared/terminal.ts";
 import {
   epochText,
-  featureCache,
   imageCacheBytes,
   progressText,
   type TrainArguments,
@@ -68,7 +69,6 @@ import {
 
 export const summary = "Train a network, or cross-validate it";
 
-const MAX_FOLDS = 1000;
 // Most classes that are listed.
 const CLASSES_SHOWN = 12;
 
@@ -100,7 +100,7 @@ const FLAGS = {
   },
   fold: texts("N", "only this fold"),
   protocol: oneOf(
-    [...PROTOCOLS, "both"] as const,
+    PROTOCOL_CHOICES,
     "NAME",
     "best-epoch, held-out or both (both)",
   ),
@@ -164,7 +164,9 @@ export async function run(argv: string[]): Promise<number> {
     signal,
   };
   const code =
-    await (folds === undefined ? trainOnce(setup) : crossValidate(setup));
+    await (folds === undefined
+      ? trainOnce(setup)
+      : crossValidate({ ...setup, folds }));
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return code;
 }
@@ -173,14 +175,14 @@ export async function run(argv: string[]): Promise<number> {
 async function readRequest(argv: string[]): Promise<TrainArguments> {
   const { values: flags } = parseFlags(argv, FLAGS);
   checkTogether(flags);
-  const { out: folder, seed, folds, protocol = "both", resume } = flags;
+  const { out: folder, seed, folds, resume } = flags;
   const request = {
     data: flags.data,
     folder,
     test: flags.test ?? DEFAULT_TEST,
     folds,
     onlyFolds: onlyFolds(flags.fold),
-    protocols: protocol === "both" ? PROTOCOLS : [protocol],
+    protocols: protocolsOf(flags.protocol),
     workers: flags.workers,
     foreground: await parseForeground(flags.foreground),
     boxes: boxChoice(flags),

@@ -12,6 +12,9 @@ import { isUrl } from "../image/bytes/source.ts";
 import type { ManifestEntry, Split } from "./manifest.ts";
 import { count, formatTable } from "./table.ts";
 
+/** Most new folds. */
+export const MAX_FOLDS = 1000;
+
 /** Images that stay together, with their count per label. */
 interface Group {
   entries: ManifestEntry[];

@@ -26,11 +26,10 @@ import { RESULTS_FILE } from "../study/write.ts";
 import {
   CROSSVAL_FILE,
   type CrossValidationRecord,
-  foldFolder,
   type FoldResult,
   FOLDS_FILE,
-  RESULT_FILE,
 } from "../train/runs/crossval.ts";
+import { foldFolder, RESULT_FILE } from "../train/runs/fold_task.ts";
 import { SPLITS_FILE } from "../train/runs/run_data.ts";
 import { LOG_FILE, type LogLine, readLog } from "../train/run_log.ts";
 
@@ -175,7 +174,8 @@ async function readRunAlone(folder: string): Promise<RunFolder> {
   };
 }
 
-async function readCrossValidation(
+/** Reads the folder of a cross-validation. @throws {DataError} */
+export async function readCrossValidation(
   folder: string,
 ): Promise<CrossValidationFolder> {
   const record: CrossValidationRecord = await readJson(

@@ -9,10 +9,11 @@ import { count } from "../data/table.ts";
 import { writeFileAtomically } from "../files.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
 import type { EvaluationReport } from "../eval/report.ts";
-import type { FoldResult, Protocol } from "../train/runs/crossval.ts";
+import type { FoldResult } from "../train/runs/crossval.ts";
+import type { Protocol } from "../train/runs/fold_task.ts";
 import { duration, figure, megabytes } from "../words.ts";
 import { cases } from "./cases.ts";
-import { type SharedRun, sharedRun } from "./shared_run.ts";
+import { shared, type SharedRun } from "./shared_run.ts";
 import { type Content, type Html, html } from "./html.ts";
 import { modelCard } from "./model_card.ts";
 import { type KeyFigure, type Page, pageText, type Section } from "./page.ts";
@@ -31,6 +32,7 @@ import {
   confusionTable,
   curves,
   metricsTable,
+  summedConfusion,
 } from "./scores.ts";
 import { studyPage } from "./study_page.ts";
 import {
@@ -60,16 +62,11 @@ export interface ReportOptions {
  */
 export async function reportOf(
   path: string,
-  { shared, signal }: ReportOptions = {},
+  { shared: how, signal }: ReportOptions = {},
 ): Promise<string> {
   const recorded = await readRecorded(path);
   return pageText(
-    await pageOf(
-      shared && recorded.kind === "run"
-        ? sharedRun(recorded, shared)
-        : recorded,
-      signal,
-    ),
+    await pageOf(how ? shared(recorded, how) : recorded, signal),
   );
 }
 
@@ -434,7 +431,7 @@ async function protocolSections(
         foldTable(own.map(({ result }) => result))
       }<h3>Confusion, all folds</h3>${
         confusionTable(
-          summed(own.map(({ result }) => result.report.confusion)),
+          summedConfusion(own.map(({ result }) => result.report.confusion)),
           classes,
         )
       }`,
@@ -500,14 +497,5 @@ function foldTable(results: readonly FoldResult[]): Html {
       duration(cost.cpuSeconds),
       cost.peakBytes === null ? "-" : megabytes(cost.peakBytes),
     ]),
-  );
-}
-
-function summed(
-  matrices: readonly (readonly (readonly number[])[])[],
-): number[][] {
-  const [first = []] = matrices;
-  return first.map((row, i) =>
-    row.map((_, j) => matrices.reduce((sum, matrix) => sum + matrix[i]![j]!, 0))
   );
 }

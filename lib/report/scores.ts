@@ -81,6 +81,16 @@ export function confusionTable(
   `;
 }
 
+/** The confusion of all folds. */
+export function summedConfusion(
+  matrices: readonly (readonly (readonly number[])[])[],
+): number[][] {
+  const [first = []] = matrices;
+  return first.map((row, i) =>
+    row.map((_, j) => matrices.reduce((sum, matrix) => sum + matrix[i]![j]!, 0))
+  );
+}
+
 /** ROC, precision and recall, and calibration of the classes. */
 export function curves(
   images: readonly PredictedCase[],
@@ -138,7 +148,8 @@ function shownClasses(
   return classes.filter((name) => most.includes(name));
 }
 
-function scoredImages(
+/** The images as those of a class, or not. */
+export function scoredImages(
   images: readonly PredictedCase[],
   positive: string,
 ): ScoredImage[] {

@@ -1,10 +1,16 @@
 /**
- * A run whose report is read by others: it has a name, and its paths say no more
- * than they may.
+ * A run, or a cross-validation, whose report is read by others: it has a name, and
+ * its paths say no more than they may.
  *
  * @module
  */
-import type { EvaluationFolder, RunFolder } from "./records.ts";
+import type {
+  CrossValidationFolder,
+  EvaluationFolder,
+  PredictedCase,
+  Recorded,
+  RunFolder,
+} from "./records.ts";
 
 /** How a run is told of to others. */
 export interface SharedRun {
@@ -14,8 +20,19 @@ export interface SharedRun {
   told: (text: string) => string;
 }
 
-/** The records of a run as others may see them. */
-export function sharedRun(
+/** The records as others may see them. */
+export function shared(recorded: Recorded, how: SharedRun): Recorded {
+  switch (recorded.kind) {
+    case "run":
+      return sharedRun(recorded, how);
+    case "cross-validation":
+      return sharedFolds(recorded, how);
+    default:
+      return recorded; // the server makes none
+  }
+}
+
+function sharedRun(
   run: RunFolder,
   { name, told }: SharedRun,
 ): RunFolder {
@@ -31,6 +48,23 @@ export function sharedRun(
   };
 }
 
+function sharedFolds(
+  validation: CrossValidationFolder,
+  { name, told }: SharedRun,
+): CrossValidationFolder {
+  const { checkpoint, folds } = validation;
+  return {
+    ...validation,
+    folder: name,
+    checkpoint: checkpoint &&
+      { ...checkpoint, path: told(checkpoint.path) },
+    folds: folds.map((fold) => ({
+      ...fold,
+      images: sharedImages(fold.images, told),
+    })),
+  };
+}
+
 function sharedEvaluation(
   evaluation: EvaluationFolder,
   told: SharedRun["told"],
@@ -40,7 +74,7 @@ function sharedEvaluation(
   return {
     ...evaluation,
     folder: told(folder),
-    images: images.map((one) => ({ ...one, image: told(one.image) })),
+    images: sharedImages(images, told),
     record: {
       ...record,
       data: told(record.data),
@@ -53,4 +87,11 @@ function sharedEvaluation(
       },
     },
   };
+}
+
+function sharedImages(
+  images: readonly PredictedCase[],
+  told: SharedRun["told"],
+): PredictedCase[] {
+  return images.map((one) => ({ ...one, image: told(one.image) }));
 }

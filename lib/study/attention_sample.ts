@@ -16,7 +16,8 @@ import { classifyImage } from "../eval/classify.ts";
 import { writeFileAtomically } from "../files.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeModel } from "../model/frozen.ts";
-import { foldFolder, type FoldResult } from "../train/runs/crossval.ts";
+import type { FoldResult } from "../train/runs/crossval.ts";
+import { foldFolder } from "../train/runs/fold_task.ts";
 import { STUDY_LAYOUTS } from "./roi_layouts.ts";
 
 /** A heat map and its caption. */

@@ -14,7 +14,7 @@ import { readOverview } from "../image/overview.ts";
 import { encodePng } from "../image/formats/png.ts";
 import { type Config, withSettings } from "../model/config.ts";
 import { preset } from "../model/presets.ts";
-import type { Protocol } from "../train/runs/crossval.ts";
+import type { Protocol } from "../train/runs/fold_task.ts";
 import { frozenVariants } from "./frozen_variants.ts";
 import type { Study, StudyRequest, Variant } from "./study.ts";
 

@@ -5,11 +5,8 @@
  */
 import { parse } from "csv-parse/sync";
 import { join } from "node:path";
-import {
-  foldFolder,
-  type FoldResult,
-  type Protocol,
-} from "../train/runs/crossval.ts";
+import type { FoldResult } from "../train/runs/crossval.ts";
+import { foldFolder, type Protocol } from "../train/runs/fold_task.ts";
 import { LOG_FILE, type LogLine, readLog } from "../train/run_log.ts";
 import { PREDICTIONS_FILE } from "../eval/records.ts";
 import type { ScoredImage } from "../eval/curves.ts";

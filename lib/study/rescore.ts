@@ -15,7 +15,8 @@ import { ImageCache } from "../image/image_cache.ts";
 import { readCheckpoint } from "../model/checkpoint.ts";
 import { disposeModel } from "../model/frozen.ts";
 import { startClock } from "../train/clock.ts";
-import { foldFolder, type FoldResult } from "../train/runs/crossval.ts";
+import type { FoldResult } from "../train/runs/crossval.ts";
+import { foldFolder } from "../train/runs/fold_task.ts";
 import { STUDY_LAYOUTS } from "./roi_layouts.ts";
 
 /** Options of a rescoring. */

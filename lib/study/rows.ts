@@ -16,7 +16,8 @@ import {
   overFolds,
 } from "../eval/intervals.ts";
 import type { EvaluationReport } from "../eval/report.ts";
-import type { FoldResult, Protocol } from "../train/runs/crossval.ts";
+import type { FoldResult } from "../train/runs/crossval.ts";
+import type { Protocol } from "../train/runs/fold_task.ts";
 import type { Variant } from "./study.ts";
 
 /** Results of a variant under one seed. */

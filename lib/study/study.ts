@@ -11,7 +11,7 @@ import type {
   FrozenFeatures,
   OverviewConfig,
 } from "../model/config.ts";
-import type { Protocol } from "../train/runs/crossval.ts";
+import type { Protocol } from "../train/runs/fold_task.ts";
 
 /** One way to train. */
 export interface Variant {

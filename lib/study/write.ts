@@ -8,7 +8,7 @@ import type { Manifest } from "../data/manifest.ts";
 import { writeFileAtomically, writeJson } from "../files.ts";
 import { calibrationCurve, rocCurve } from "../eval/curves.ts";
 import { learningCurve } from "../train/learning_curve.ts";
-import { PROTOCOLS } from "../train/runs/crossval.ts";
+import { PROTOCOLS } from "../train/runs/fold_task.ts";
 import { lineChart, type Series } from "./chart.ts";
 import { foldLogs, foldPredictions } from "./files.ts";
 import { type Illustration, reportText, type StudyResults } from "./report.ts";

@@ -15,7 +15,7 @@ export const LOG_FILE = "log.jsonl";
 
 /** A line of the log. */
 export type LogLine =
-  & { type: "run" | "epoch" | "result" }
+  & { type: "run" | "epoch" | "result" | "fold" }
   & Record<
     string,
     unknown

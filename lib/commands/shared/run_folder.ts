@@ -18,9 +18,6 @@ import { foregroundFile, LOG_FILE, readLog } from "../../train/run_log.ts";
 import { type BoxChoice, boxFlags } from "./boxes.ts";
 import { readConfig } from "./config_flags.ts";
 
-/** Features of frozen networks, which folds share. */
-export const FEATURES_FOLDER = "features";
-
 /**
  * Checks `folder` and tells if it holds a run to continue.
  *

@@ -4,12 +4,11 @@
  * @module
  */
 import type { Manifest } from "../../data/manifest.ts";
-import { FeatureCache } from "../../encoder/cache.ts";
 import type { BackendChoice, Engine } from "../../engine/select.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
-import type { Protocol } from "../../train/runs/crossval.ts";
+import type { Protocol } from "../../train/runs/fold_task.ts";
 import type { EpochDone, Progress } from "../../train/epoch_metrics.ts";
 import type { BoxOptions } from "../../train/boxes.ts";
 import type { BoxChoice } from "./boxes.ts";
@@ -59,23 +58,6 @@ export interface TrainSetup extends TrainArguments {
 
 // Decoded images kept between epochs if no bound is given, bytes.
 const CACHE_BYTES = 2 ** 30;
-
-// Bound of a folder of frozen features, bytes.
-const FEATURE_BYTES = 10e9;
-
-/**
- * The frozen features in a folder, if there is one.
- *
- * @param remark told what the user should know of it.
- */
-export function featureCache(
-  folder: string | undefined,
-  remark: (text: string) => void,
-): FeatureCache | undefined {
-  return folder === undefined
-    ? undefined
-    : new FeatureCache(folder, FEATURE_BYTES, remark);
-}
 
 /** Bytes of decoded images to keep between epochs. */
 export function imageCacheBytes({ memory }: TrainSetup): number {

@@ -26,7 +26,8 @@ import { disposeModel } from "../../model/frozen.ts";
 import { startClock } from "../../train/clock.ts";
 import { modelFeatures } from "../../train/dense/encoder_features.ts";
 import { Locations } from "../../train/dense/locations.ts";
-import { foldFolder, type FoldResult } from "../../train/runs/crossval.ts";
+import type { FoldResult } from "../../train/runs/crossval.ts";
+import { foldFolder } from "../../train/runs/fold_task.ts";
 import { freshModel } from "../../train/trainer.ts";
 import {
   fitLogisticRegression,

@@ -43,23 +43,22 @@ import {
 } from "../boxes.ts";
 import { startClock } from "../clock.ts";
 import { evaluateTeacher } from "../dense/teacher_evaluation.ts";
+import {
+  foldFolder,
+  type FoldTask,
+  type Protocol,
+  PROTOCOLS,
+  RESULT_FILE,
+} from "./fold_task.ts";
 import { SPLITS_FILE } from "./run_data.ts";
 import { LOG_FILE, type LogLine, readLog } from "../run_log.ts";
 import type { TrainingData } from "../trainer.ts";
 import { trainAsConfigured, type TrainingOptions } from "./training.ts";
 
-/** The protocols, in the order in which they are run. */
-export const PROTOCOLS = ["best-epoch", "held-out"] as const;
-
 /** Images of a cross-validation with their folds, in its folder. */
 export const FOLDS_FILE = "folds.csv";
 /** Its settings and results. */
 export const CROSSVAL_FILE = "crossval.json";
-/** The result of a fold, in its folder. */
-export const RESULT_FILE = "result.json";
-
-/** Name of a protocol. */
-export type Protocol = (typeof PROTOCOLS)[number];
 
 /** Result of one fold under one protocol. */
 export interface FoldResult {
@@ -106,12 +105,6 @@ export interface CrossValidationRecord {
   results: readonly FoldResult[];
 }
 
-/** One cell of a cross-validation. */
-export interface FoldTask {
-  protocol: Protocol;
-  fold: number;
-}
-
 /** Options of a cross-validation. */
 export interface CrossValidationOptions
   extends Omit<TrainingOptions, "folder" | "resume"> {
@@ -122,25 +115,6 @@ export interface CrossValidationOptions
   rois: RoiSource | undefined;
   /** Annotations to train on, of each fold's training images alone. */
   boxes?: BoxOptions | undefined;
-}
-
-/** The cells of a cross-validation, protocol by protocol. */
-export function foldTasks(
-  entries: readonly ManifestEntry[],
-  { protocols, folds }: {
-    protocols: readonly Protocol[];
-    /** Only these folds. */
-    folds?: readonly number[] | undefined;
-  },
-): FoldTask[] {
-  const known = [...new Set(entries.map(({ fold }) => fold))]
-    .filter((fold) => fold !== undefined)
-    .sort((a, b) => a - b);
-  // In the order of PROTOCOLS: a held-out task may use best-epoch's training.
-  return PROTOCOLS.filter((protocol) => protocols.includes(protocol))
-    .flatMap((protocol) =>
-      (folds ?? known).map((fold) => ({ protocol, fold }))
-    );
 }
 
 /**
@@ -333,14 +307,6 @@ export async function foldsDone(
     tasks.map((task) => readFoldResult(folder, task)),
   );
   return results.filter((result) => result !== undefined);
-}
-
-/** Folder of the run of one fold, under the folder of the whole. */
-export function foldFolder(
-  folder: string,
-  { protocol, fold }: FoldTask,
-): string {
-  return join(folder, protocol, `fold-${String(fold).padStart(2, "0")}`);
 }
 
 function foldData(

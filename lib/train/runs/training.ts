@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { FeatureCache } from "../../encoder/cache.ts";
+import { FeatureCache } from "../../encoder/cache.ts";
 import { trainDense } from "../dense/train_dense.ts";
 import {
   train,
@@ -12,6 +12,23 @@ import {
   type TrainOptions,
   type TrainResult,
 } from "../trainer.ts";
+
+// Bound of a folder of frozen features, bytes.
+const FEATURE_BYTES = 10e9;
+
+/**
+ * The frozen features in a folder, if there is one.
+ *
+ * @param remark told what the user should know of it.
+ */
+export function featureCache(
+  folder: string | undefined,
+  remark?: (text: string) => void,
+): FeatureCache | undefined {
+  return folder === undefined
+    ? undefined
+    : new FeatureCache(folder, FEATURE_BYTES, remark);
+}
 
 /** Options of {@linkcode trainAsConfigured}. */
 export interface TrainingOptions extends TrainOptions {

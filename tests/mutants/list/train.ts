@@ -199,7 +199,7 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/runs/crossval.ts",
+    file: "lib/train/runs/fold_task.ts",
     tests: ["tests/train/runs/crossval_test.ts"],
     changes: [
       [".sort((a, b) => a - b);\n  // In", ".sort((a, b) => b - a);\n  // In"],
@@ -207,12 +207,18 @@ export const TRAIN: readonly MutantGroup[] = [
         "PROTOCOLS.filter((protocol) => protocols.includes(protocol))",
         "protocols",
       ],
+      ["(folds ?? known).map", "known.map"],
+      [".filter((fold) => fold !== undefined)", ""],
+    ],
+  },
+  {
+    file: "lib/train/runs/crossval.ts",
+    tests: ["tests/train/runs/crossval_test.ts"],
+    changes: [
       [
         "training.validation === 0 && training.patience === null",
         "training.validation === 0",
       ],
-      ["(folds ?? known).map", "known.map"],
-      [".filter((fold) => fold !== undefined)", ""],
     ],
   },
   {

@@ -6,7 +6,8 @@ import { readCheckpoint } from "../../../lib/model/checkpoint.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
 import { evaluateTeacher } from "../../../lib/train/dense/teacher_evaluation.ts";
 import { readLog } from "../../../lib/train/run_log.ts";
-import { foldFolder, runFold } from "../../../lib/train/runs/crossval.ts";
+import { runFold } from "../../../lib/train/runs/crossval.ts";
+import { foldFolder } from "../../../lib/train/runs/fold_task.ts";
 import { testOnWasm } from "../../engines.ts";
 import { CLASSES, inFolder, toyConfig, writePictures } from "./toy_images.ts";
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { ManifestEntry } from "../../../lib/data/manifest.ts";
 import { preset } from "../../../lib/model/presets.ts";
-import { foldTasks, tasksInTurn } from "../../../lib/train/runs/crossval.ts";
+import { tasksInTurn } from "../../../lib/train/runs/crossval.ts";
+import { foldTasks } from "../../../lib/train/runs/fold_task.ts";
 
 function entriesOf(folds: readonly (number | undefined)[]): ManifestEntry[] {
   return folds.map((fold, i) => ({
