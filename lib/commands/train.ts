@@ -213,9 +213,11 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
 }
 
 async function trainOnce(setup: TrainSetup): Promise<number> {
-  const { mlflow: uri, folder, config, seed, data } = setup;
+  const { mlflow: uri, folder, config, seed, data, resume, signal } = setup;
   const record = uri === undefined ? undefined : await MlflowRun.start({
     uri,
+    folder,
+    resume,
     experiment: "zoomin",
     name: basename(resolve(folder)),
     params: { ...config, seed, data },
@@ -223,7 +225,8 @@ async function trainOnce(setup: TrainSetup): Promise<number> {
   try {
     await trainRecorded(setup, record);
   } catch (error) {
-    await record?.end("FAILED").catch(() => {}); // the error says more
+    await record?.end(signal.aborted ? "KILLED" : "FAILED")
+      .catch(() => {}); // the error says more
     throw error;
   }
   await record?.end("FINISHED")

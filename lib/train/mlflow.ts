@@ -6,12 +6,18 @@
  *
  * @module
  */
+import { join } from "node:path";
 import { oneLine, TrainingError } from "../errors.ts";
+import { exists, writeJson } from "../files.ts";
 
 /** A run as the server keeps it. */
 export interface MlflowOptions {
   /** Address of the server. */
   uri: string;
+  /** Folder of the run, which keeps the id that the server gave it. */
+  folder: string;
+  /** Continues the run of the folder, with the settings it was started with. */
+  resume: boolean;
   /** The experiment of the run; made if there is none. */
   experiment: string;
   /** Name of the run. */
@@ -24,7 +30,9 @@ const BATCH = 100; // params of a request, at most
 const MAX_VALUE = 6000; // characters of a param, at most
 // Training must not wait for a server that is stuck; a busy one takes seconds.
 const ANSWER_SECONDS = 15;
-const EXISTS = "RESOURCE_ALREADY_EXISTS";
+const EXISTS = "RESOURCE_ALREADY_EXISTS", GONE = "RESOURCE_DOES_NOT_EXIST";
+// In the run's folder: the server and the id.
+const FILE = "mlflow.json";
 
 /** A run on an MLflow server. */
 export class MlflowRun {
@@ -32,8 +40,16 @@ export class MlflowRun {
 
   /** @throws {TrainingError} If the server cannot be reached, or refuses. */
   static async start(
-    { uri, experiment, name, params }: MlflowOptions,
+    { uri, folder, resume, experiment, name, params }: MlflowOptions,
   ): Promise<MlflowRun> {
+    const known = resume ? await idIn(folder, uri) : undefined;
+    if (known !== undefined) {
+      const continued = new MlflowRun(uri, known);
+      const { error_code } = await continued.#send("runs/update", {
+        status: "RUNNING",
+      });
+      if (error_code !== GONE) return continued;
+    }
     const { run } = await ask(uri, "runs/create", {
       experiment_id: await experimentId(uri, experiment),
       run_name: name,
@@ -45,6 +61,8 @@ export class MlflowRun {
       const params = all.slice(at, at + BATCH);
       await started.#send("runs/log-batch", { params });
     }
+    await Deno.mkdir(folder, { recursive: true });
+    await writeJson(join(folder, FILE), { uri: shownUri(uri), id: started.id });
     return started;
   }
 
@@ -61,13 +79,26 @@ export class MlflowRun {
   }
 
   /** Notes how the run ended. @throws {TrainingError} */
-  async end(status: "FINISHED" | "FAILED"): Promise<void> {
+  async end(status: "FINISHED" | "FAILED" | "KILLED"): Promise<void> {
     await this.#send("runs/update", { status, end_time: Date.now() });
   }
 
-  async #send(route: string, body: object): Promise<void> {
-    await ask(this.uri, route, { run_id: this.id, ...body });
+  async #send(route: string, body: object): Promise<Answer> {
+    return await ask(this.uri, route, { run_id: this.id, ...body });
   }
+}
+
+/** The id of the folder's run on a server, if it has one there. */
+async function idIn(folder: string, uri: string): Promise<string | undefined> {
+  const file = join(folder, FILE);
+  if (!await exists(file)) return undefined;
+  const kept = JSON.parse(await Deno.readTextFile(file));
+  return kept.uri === shownUri(uri) ? kept.id : undefined;
+}
+
+/** `uri` without its password: it is kept in files and logs. */
+function shownUri(uri: string): string {
+  return uri.replace(/(?<=^https?:\/\/)[^/]*@/i, "");
 }
 
 /** Settings by their path, as JSON. */
@@ -107,16 +138,20 @@ async function ask(uri: string, route: string, body?: object): Promise<Answer> {
     const signal = AbortSignal.timeout(ANSWER_SECONDS * 1000);
     const response = await fetch(address, { ...(body && post), signal });
     const answer: Answer = await response.json();
-    if (response.ok || answer.error_code === EXISTS) return answer;
+    const { error_code } = answer;
+    if (response.ok || error_code === EXISTS || error_code === GONE) {
+      return answer;
+    }
     throw new Error(answer.message ?? `it answers ${response.status}`);
   } catch (cause) {
     const { name, message } = cause as Error;
     const reason = name === "TimeoutError"
       ? `it does not answer within ${ANSWER_SECONDS} s`
       : oneLine(message);
-    const shown = uri.replace(/(?<=^https?:\/\/)[^/]*@/i, ""); // may be logged
     throw new TrainingError(
-      `Cannot use ${shown} as an MLflow server: ${reason}; check its address`,
+      `Cannot use ${
+        shownUri(uri)
+      } as an MLflow server: ${reason}; check its address`,
       { cause },
     );
   }

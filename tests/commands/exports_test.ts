@@ -13,18 +13,21 @@ import { encodeBlock } from "../../lib/image/tiff/write/encoder.ts";
 import { readLog } from "../../lib/train/run_log.ts";
 import { output, programsOf, PYTHON_REQUIRED } from "../python.ts";
 import { sharedData } from "../shared_data.ts";
-import { eventually } from "../waiting.ts";
+import { eventually, within } from "../waiting.ts";
 import {
   assertFailsInOneLine,
   drawAndTrain,
   folderOfFile,
+  outcome,
   SMALL,
+  startWith,
   succeed,
   zoomin,
 } from "./process.ts";
 
 const IMAGE = "set/images/test_00000.png";
 const CLASSIFY = ["classify", "--checkpoint", "run", "--backend", "wasm"];
+const HELD = fileURLToPath(new URL("held_run.ts", import.meta.url));
 // Upper left corner of the map, metres, and metres a px.
 const EAST = 500_000, NORTH = 4_100_000, PIXEL = 0.5;
 
@@ -320,6 +323,56 @@ Deno.test("MLflow keeps settings and figures of a run", ofOthers, async () => {
     log.map(({ epoch, loss }) => [epoch, loss]),
   );
 });
+
+Deno.test(
+  "MLflow knows a run that was stopped, and continues it",
+  ofOthers,
+  async () => {
+    await using server = await mlflowServer();
+    const train = ["train", "--data", "set/manifest.csv", "--out", "stopped"];
+    const recorded = ["--mlflow", server.uri];
+    const process = startWith([`--preload=${HELD}`], folder, [
+      ...[...train, ...SMALL, "--epochs", "4", ...recorded],
+    ]);
+    const ended = outcome(process);
+    const log = join(folder, "stopped", "log.jsonl");
+    const epochs = async () =>
+      (await readLog(log)).filter(({ type }) => type === "epoch");
+    await eventually(
+      "three epochs are in the log",
+      async () => (await epochs().catch(() => [])).length === 3,
+      120_000,
+    );
+    process.kill("SIGINT");
+    assert.equal((await within("it has stopped", ended)).code, 130);
+    const { experiment } = await server.ask(
+      "experiments/get-by-name?experiment_name=zoomin",
+    );
+    const runs = async (): Promise<MlflowRun[]> => {
+      const { runs } = await server.ask("runs/search", {
+        experiment_ids: [experiment.experiment_id],
+      });
+      return runs.filter(({ info }: MlflowRun) => info.run_name === "stopped");
+    };
+    const [killed] = await runs();
+    assert.equal(killed!.info.status, "KILLED");
+    await succeed(folder, ...[...train, "--resume", ...recorded]);
+    const [finished, ...others] = await runs();
+    assert.deepEqual(others, []);
+    assert.equal(finished!.info.run_id, killed!.info.run_id);
+    assert.equal(finished!.info.status, "FINISHED");
+    const { metrics } = await server.ask(
+      `metrics/get-history?run_id=${finished!.info.run_id}&metric_key=loss`,
+    );
+    assert.deepEqual(
+      metrics.map(({ step, value }: { step: number; value: number }) => [
+        step,
+        value,
+      ]),
+      (await epochs()).map(({ epoch, loss }) => [epoch, loss]),
+    );
+  },
+);
 
 /** A run as MLflow tells it. */
 interface MlflowRun {

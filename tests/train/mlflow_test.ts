@@ -3,7 +3,13 @@ import { TrainingError } from "../../lib/errors.ts";
 import { MlflowRun } from "../../lib/train/mlflow.ts";
 import { within } from "../waiting.ts";
 
-const RUN = { experiment: "zoomin", name: "run", params: {} };
+const RUN = {
+  folder: "unused",
+  resume: false,
+  experiment: "zoomin",
+  name: "run",
+  params: {},
+};
 
 Deno.test("an MLflow server that does not answer is told, without its password", async () => {
   const silence = Promise.withResolvers<Response>();
