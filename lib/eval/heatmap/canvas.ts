@@ -1,6 +1,7 @@
 /**
- * Rectangles and letters drawn into pixels. By hand, because image-js would bring
- * its decoders, and a canvas for text, for these hundred lines.
+ * Rectangles and letters drawn into pixels. By hand: image-js 1.7 draws letters only
+ * by skia-canvas, which is native code, and brings 29 MB for the rest of these
+ * hundred lines.
  *
  * @module
  */
