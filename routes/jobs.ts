@@ -19,6 +19,7 @@ import type { Job } from "../lib/serve/jobs/store.ts";
 import { ORIGINS, regionsOf } from "../lib/serve/geojson.ts";
 import {
   classificationSchema,
+  crossValidatedSchema,
   jobListSchema,
   jobQuerySchema,
   jobSchema,
@@ -125,7 +126,11 @@ const eventsRoute = fileRoute("events", {
 const resultRoute = fileRoute("result", {
   content: {
     "application/json": {
-      schema: z.union([classificationSchema, trainedSchema]),
+      schema: z.union([
+        classificationSchema,
+        trainedSchema,
+        crossValidatedSchema,
+      ]),
     },
     "application/x-ndjson": { schema: lines },
   },
@@ -147,7 +152,8 @@ const regionsRoute = fileRoute("regions.geojson", {
 
 const logRoute = fileRoute("log", {
   content: { "application/x-ndjson": { schema: lines } },
-  summary: "Log of a training job: one JSON line an epoch",
+  summary:
+    "Log of a training job: one JSON line an epoch, and one a fold that is done",
   query: {},
 });
 

@@ -69,9 +69,37 @@ export function lineChart(title: string, lines: readonly Line[]): HTMLElement {
   );
 }
 
+const SPARK_WIDTH = 96, SPARK_HEIGHT = 20;
+
+/** A line without axes, as high as a line of text. */
+export function sparkline(
+  name: string,
+  values: Line["values"],
+): SVGElement {
+  const numbers = values.filter((value) => value !== null);
+  const low = Math.min(...numbers), high = Math.max(...numbers);
+  const x = (i: number) =>
+    1 + (SPARK_WIDTH - 2) * (values.length > 1 ? i / (values.length - 1) : 0.5);
+  const y = (value: number) =>
+    1 + (SPARK_HEIGHT - 2) * (1 - (value - low) / (high - low || 1));
+  const last = numbers.at(-1);
+  return svg(
+    "svg",
+    {
+      class: "spark",
+      viewBox: `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`,
+      role: "img",
+      "aria-label": `${name} over ${values.length} epochs${
+        last === undefined ? "" : `: ${text(last)}`
+      }`,
+    },
+    svg("path", { class: "line line-0", d: pathOf(values, x, y) }),
+  );
+}
+
 /** Share of a class by its probability; on the diagonal they are the same. */
 export function calibrationChart(
-  { classes, calibration }: Scores,
+  { classes, calibration }: Pick<Scores, "classes" | "calibration">,
 ): HTMLElement {
   const shown = classes.length === 2 ? [1] : [...classes.keys()];
   const x = (value: number) => LEFT + INNER_WIDTH * value;

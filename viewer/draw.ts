@@ -41,6 +41,7 @@ export class DrawPage {
   #rows: readonly TableRow[] = [];
   #listed = ""; // the table whose rows those are
   #opened = ""; // the image in view
+  #isMissing = false; // it could not be loaded
   #image: SeenImage | undefined;
   #drawn = new Drawn([]);
   #etag = "";
@@ -79,8 +80,14 @@ export class DrawPage {
       }
       await this.#open();
     } catch (error) {
-      say(this.#error, wordsOf(error));
+      this.#fail(error);
     }
+  }
+
+  /** Says why nothing is shown; a click tries again. */
+  #fail(error: unknown): void {
+    say(this.#error, `${wordsOf(error)} `);
+    this.#error.append(button("Try again", () => this.show()));
   }
 
   /** True if leaving would lose what was drawn. */
@@ -163,7 +170,7 @@ export class DrawPage {
     const { image } = this.#address.now;
     const row = this.#rows.find((row) => row.image === image) ?? this.#rows[0];
     this.#showRows(row?.image);
-    if (!row || row.image === this.#opened) return;
+    if (!row || (row.image === this.#opened && !this.#isMissing)) return;
     if (!await this.#save()) return;
     this.#loading.abort();
     const { signal } = this.#loading = new AbortController();
@@ -171,12 +178,15 @@ export class DrawPage {
     try {
       await this.#load(row, signal);
     } catch (error) {
-      if (!signal.aborted) say(this.#error, wordsOf(error));
+      if (signal.aborted) return;
+      this.#isMissing = true;
+      this.#fail(error);
     }
   }
 
   async #load(row: TableRow, signal: AbortSignal): Promise<void> {
     this.#opened = row.image;
+    this.#isMissing = false;
     this.#image = undefined;
     this.#become(new Drawn([]), "");
     this.#picture!.close();
@@ -435,6 +445,7 @@ export class DrawPage {
         features: value("train-features"),
         boxes: true,
         epochs: Number(value("train-epochs")),
+        ...(value("train-folds") && { folds: Number(value("train-folds")) }),
         settings: settingsIn(value("train-settings")),
       });
       const { id } = await response.json();

@@ -4,11 +4,14 @@
  * @module
  */
 import { type Api, wordsOf } from "./api.ts";
-import { calibrationChart, type Line, lineChart } from "./chart.ts";
+import { calibrationChart } from "./chart.ts";
 import { pause } from "./classify.ts";
+import { confusionTable } from "./confusion.ts";
 import { button, byId, element, say, share } from "./dom.ts";
+import { type FoldName, foldParts } from "./folds.ts";
+import { charts, isEpoch, logOf } from "./log.ts";
 import type { Address } from "./state.ts";
-import type { Job, Model, Scores } from "./types.ts";
+import type { CrossValidated, Job, Model, Scores } from "./types.ts";
 
 const LOOK_EVERY_MS = 1500;
 const LISTED = 100;
@@ -16,13 +19,6 @@ const WORDS: Record<Job["kind"], string> = {
   train: "Training",
   classify: "Image",
   batch: "Table",
-};
-
-/** A line of a run's log: of an epoch, or how the run was started. */
-type Epoch = { type: "epoch"; epoch: number } & Record<string, number | null>;
-type LogLine = Epoch | {
-  type: "run";
-  boxes?: { objects: number; images: number; ignored: number };
 };
 
 /** Shows the jobs while they are in view. */
@@ -34,6 +30,7 @@ export class JobsPage {
   #looking: AbortController | undefined;
   #shown = ""; // the list
   #detailed = ""; // the job beside it, if it has ended
+  #fold: FoldName & { job: string } | undefined; // whose curves are shown
 
   /** @param onDone called when a run has become a model. */
   constructor(api: Api, address: Address, onDone: () => void) {
@@ -86,11 +83,11 @@ export class JobsPage {
     const focused = document.activeElement?.getAttribute("data-job");
     this.#shown = text;
     byId("job-list").replaceChildren(...jobs.map((job) => {
-      const { id, kind, model, state } = job;
+      const { id, state } = job;
       const row = element(
         "li",
         {},
-        button(`${WORDS[kind]}: ${model}`, () => this.#choose(id), {
+        button(titleOf(job), () => this.#choose(id), {
           "data-job": id,
           "aria-current": id === chosen ? "true" : undefined,
         }),
@@ -123,7 +120,7 @@ export class JobsPage {
     const text = JSON.stringify(job);
     if (text === this.#detailed) return;
     const parts: Node[] = [
-      element("h2", {}, `${WORDS[job.kind]}: ${job.model}`),
+      element("h2", {}, titleOf(job)),
       element(
         "p",
         { class: `state ${job.state}` },
@@ -134,7 +131,9 @@ export class JobsPage {
       ...progressOf(job),
       this.#actions(job),
     ];
-    if (job.kind === "train") {
+    if (isOfFolds(job)) {
+      parts.push(...await this.#folds(job, signal));
+    } else if (job.kind === "train") {
       parts.push(...await this.#curves(job, signal));
       if (job.state === "succeeded") {
         parts.push(
@@ -153,7 +152,8 @@ export class JobsPage {
     this.#detailed = job.finishedAt === null ? "" : text;
   }
 
-  #actions({ links, id, kind, state, model }: Job): HTMLElement {
+  #actions(job: Job): HTMLElement {
+    const { links, id, kind, state, model } = job;
     const act = (link: string) => async () => {
       try {
         await this.#api.post(link.slice(1), {});
@@ -167,10 +167,12 @@ export class JobsPage {
     if (cancel) actions.append(button("Cancel", act(cancel), { id: "act" }));
     if (resume) actions.append(button("Resume", act(resume), { id: "act" }));
     if (kind === "train" && state === "succeeded") {
-      actions.append(button("Classify with this model", () => {
-        this.#onDone();
-        this.#address.go({ view: "look", model });
-      }, { id: `use-${id}` }));
+      if (!isOfFolds(job)) {
+        actions.append(button("Classify with this model", () => {
+          this.#onDone();
+          this.#address.go({ view: "look", model });
+        }, { id: `use-${id}` }));
+      }
       actions.append(button("Save the report", () => {
         this.#api.download(links.report!.slice(1), `${model}.html`)
           .catch((error) => say(this.#error, wordsOf(error)));
@@ -185,27 +187,31 @@ export class JobsPage {
   ): Promise<Node[]> {
     if (!progress) return []; // it has no log yet
     const response = await this.#api.send(links.log!.slice(1), { signal });
-    const log = (await response.text()).split("\n").filter(Boolean)
-      .map((line): LogLine => JSON.parse(line));
-    const epochs = log.filter((line) => line.type === "epoch");
+    const log = logOf(await response.text());
     const about = log.flatMap((line) =>
       line.type === "run" && line.boxes ? [boxesText(line.boxes)] : []
     ).slice(0, 1);
-    if (epochs.length === 0) return about;
-    const lines = (names: Record<string, string>): Line[] =>
-      Object.entries(names)
-        .map(([key, name]) => ({
-          name,
-          values: epochs.map((epoch) => epoch[key] ?? null),
-        }))
-        .filter(({ values }) => values.some((value) => value !== null));
-    return [
-      ...about,
-      ...Object.entries(CURVES)
-        .map(([title, names]) => ({ title, drawn: lines(names) }))
-        .filter(({ drawn }) => drawn.length > 0)
-        .map(({ title, drawn }) => lineChart(title, drawn)),
-    ];
+    return [...about, ...charts(log.filter(isEpoch))];
+  }
+
+  /** The folds of a cross-validation, each with its curve. */
+  async #folds(
+    { id, links, progress }: Job,
+    signal: AbortSignal,
+  ): Promise<Node[]> {
+    if (!progress) return []; // it has no log yet
+    const response = await this.#api.send(links.log!.slice(1), { signal });
+    const result = links.result === undefined
+      ? undefined
+      : await this.#api.get<CrossValidated>(links.result.slice(1), signal);
+    return foldParts(logOf(await response.text()), {
+      result,
+      chosen: this.#fold?.job === id ? this.#fold : undefined,
+      onChoose: (name) => {
+        this.#fold = { job: id, ...name };
+        this.show();
+      },
+    });
   }
 
   async #scores({ links }: Job, signal: AbortSignal): Promise<Node[]> {
@@ -297,60 +303,24 @@ function wordsOfName(name: string): string {
     name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
 
-/** Images by true and predicted class, shaded by their share of the true one. */
-function confusionTable({ confusion, classes }: Scores): HTMLTableElement {
-  const cell = (count: number, row: readonly number[], isRight: boolean) => {
-    const made = element(
-      "td",
-      { class: isRight ? "right" : "wrong" },
-      `${count}`,
-    );
-    const all = row.reduce((sum, n) => sum + n, 0);
-    made.style.setProperty("--share", String(count / Math.max(1, all)));
-    return made;
-  };
-  return element(
-    "table",
-    { class: "confusion" },
-    element("caption", {}, "Confusion: true class by row, predicted by column"),
-    element(
-      "thead",
-      {},
-      element(
-        "tr",
-        {},
-        element("td"),
-        ...classes.map((name) => element("th", { scope: "col" }, name)),
-      ),
-    ),
-    element(
-      "tbody",
-      {},
-      ...confusion.map((row, i) =>
-        element(
-          "tr",
-          {},
-          element("th", { scope: "row" }, classes[i]!),
-          ...row.map((count, j) => cell(count, row, i === j)),
-        )
-      ),
-    ),
-  );
+/** True for a cross-validation. */
+function isOfFolds({ request }: Job): boolean {
+  return request.folds !== undefined;
 }
 
-/** Figures of the log by chart: their names, as the legend says them. */
-const CURVES: Record<string, Record<string, string>> = {
-  Loss: { loss: "training", validationLoss: "validation" },
-  Accuracy: { accuracy: "training", validationAccuracy: "validation" },
-  AUC: { validationAuc: "validation" },
-  Entropy: { tileEntropy: "stage I", subTileEntropy: "stage II" },
-};
+function titleOf(job: Job): string {
+  const words = isOfFolds(job) ? "Cross-validation" : WORDS[job.kind];
+  return `${words}: ${job.model}`;
+}
 
 /** Share that is done; undefined if the job tells none. */
 function doneOf({ progress }: Job): number | undefined {
   if (!progress) return undefined;
   const { epoch, epochs, step = 0, steps = 1, done, total } = progress;
-  if (epoch !== undefined && epochs) return (epoch - 1 + step / steps) / epochs;
+  if (epoch !== undefined && epochs) {
+    const trained = (epoch - 1 + step / steps) / epochs;
+    return total ? (done! + trained) / total : trained; // of all folds
+  }
   return done !== undefined && total ? done / total : undefined;
 }
 
@@ -367,13 +337,20 @@ function progressOf(job: Job): Node[] {
   const { epoch, epochs, secondsLeft, done: images, total } = job.progress!;
   const words = epoch === undefined
     ? `${images} of ${total} images`
-    : `Epoch ${epoch} of ${epochs}${
+    : `${foldText(job.progress!)}Epoch ${epoch} of ${epochs}${
       secondsLeft === undefined ? "" : `, ${timeText(secondsLeft)} left`
-    }`;
+    }${job.progress!.fold === undefined ? "" : " in this training"}`;
   return [
     element("progress", { value: done, max: 1, "aria-label": words }),
     element("p", { class: "muted" }, words),
   ];
+}
+
+/** Which fold is trained; under two protocols each is twice. */
+function foldText({ fold, folds, done, total }: Record<string, number>) {
+  if (fold === undefined) return "";
+  const training = total === folds ? "" : `, training ${done! + 1} of ${total}`;
+  return `Fold ${fold} of ${folds}${training}. `;
 }
 
 function timeText(seconds: number): string {

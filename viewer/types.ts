@@ -5,7 +5,9 @@
  */
 export type {
   ClassificationDocument as Classification,
+  CrossValidatedDocument as CrossValidated,
   JobDocument as Job,
+  MeanDocument as Mean,
   ObjectDocument as AnnotatedObject,
   RegionDocument as Region,
   ScoresDocument as Scores,

@@ -172,6 +172,53 @@ export interface ScoresDocument {
   calibration: number[][][];
 }
 
+/** A metric over folds. */
+export interface MeanDocument {
+  /** Null if no fold has a value. */
+  mean: number | null;
+  /** Standard deviation over the folds; null for fewer than two values. */
+  sd: number | null;
+  /** 95 % interval of the mean; null for fewer than two values. */
+  interval: { low: number; high: number } | null;
+  /** Number of folds that have a value. */
+  count: number;
+}
+
+/** A fold that was tested. */
+export interface FoldDocument extends Pick<ScoresDocument, "metrics"> {
+  /** Number of the fold. */
+  fold: number;
+  /** Number of images that were tested. */
+  images: number;
+  /** Epoch whose checkpoint was tested. */
+  bestEpoch: number;
+  /** Time of training and test, s. */
+  seconds: number;
+}
+
+/** The folds under a protocol, and their test images together. */
+export interface ProtocolDocument
+  extends Pick<ScoresDocument, "images" | "confusion" | "calibration"> {
+  /** How the epoch of a fold was chosen: on the fold itself, or without it. */
+  protocol: "best-epoch" | "held-out";
+  /** Each fold, by its number. */
+  folds: FoldDocument[];
+  /** Metrics over the folds, by name. */
+  means: Record<string, MeanDocument>;
+}
+
+/** Result of a cross-validation. */
+export interface CrossValidatedDocument {
+  /** Name that it was given. */
+  name: string;
+  /** Names of the classes, in the order of `confusion` and `calibration`. */
+  classes: readonly string[];
+  /** By protocol; `held-out` alone estimates the metrics on new images. */
+  protocols: ProtocolDocument[];
+  /** Why the report is missing, if it is. */
+  warnings?: string[] | undefined;
+}
+
 /** State of a job. */
 export interface JobDocument {
   /** Id in the URLs of the job. */

@@ -5,13 +5,16 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
+import { MAX_FOLDS } from "../data/folds.ts";
 import { shortened } from "../errors.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
 import { MAX_SIDE } from "../image/pyramid.ts";
 import { configSchema, MAX_SAMPLES } from "../model/config.ts";
 import { presetNames } from "../model/presets.ts";
+import { PROTOCOL_CHOICES, PROTOCOLS } from "../train/runs/fold_task.ts";
 import type {
   ClassificationDocument,
+  CrossValidatedDocument,
   Failure,
   JobDocument,
   MapDocument,
@@ -489,29 +492,45 @@ export const trainSchema = closedObject({
   }),
   epochs: configSchema.shape.training.shape.epochs.max(100_000).optional(),
   seed: optionShape.seed,
+  folds: z.union([
+    z.number().int().min(2).max(MAX_FOLDS),
+    z.literal("manifest"),
+  ]).optional().openapi({
+    description:
+      "Cross-validate in so many new folds, or in those of the table's column fold, instead of training a model",
+  }),
+  protocol: z.enum(PROTOCOL_CHOICES).optional().openapi({
+    description: "How the epoch of a fold is chosen (both); needs folds",
+  }),
 }).openapi("Train", ONE_CONFIGURATION);
 
 const nullableNumber = z.number().nullable();
 
-/** How well the images of a split are told apart. */
-const scoresSchema = z.object({
-  split: z.literal("validation"),
+const intervalSchema = z.object({ low: z.number(), high: z.number() })
+  .nullable();
+
+const scoreShape = {
   images: count,
-  classes: z.array(z.string()),
   confusion: z.array(z.array(count)).openapi({
     description: "Images of class [true][predicted]",
   }),
-  metrics: z.record(
-    z.string(),
-    z.object({
-      value: nullableNumber,
-      interval: z.object({ low: z.number(), high: z.number() }).nullable(),
-    }),
-  ).openapi({ description: "Each metric with its 95 % interval" }),
   calibration: z.array(z.array(z.array(z.number()))).openapi({
     description:
       "By class: [mean probability, share of the class] of ten bins of equal width, without the empty ones",
   }),
+};
+
+const metricsSchema = z.record(
+  z.string(),
+  z.object({ value: nullableNumber, interval: intervalSchema }),
+).openapi({ description: "Each metric with its 95 % interval" });
+
+/** How well the images of a split are told apart. */
+const scoresSchema = z.object({
+  split: z.literal("validation"),
+  classes: z.array(z.string()),
+  metrics: metricsSchema,
+  ...scoreShape,
 }).openapi("Scores") satisfies z.ZodType<ScoresDocument>;
 
 /** Result of a training job. */
@@ -533,6 +552,41 @@ export const trainedSchema = z.object({
     description: "Why the scores or the report are missing, a line each",
   }),
 }).openapi("Trained");
+
+/** The folds under a protocol, and their test images together. */
+const protocolSchema = z.object({
+  protocol: z.enum(PROTOCOLS).openapi({
+    description:
+      "How the epoch of a fold was chosen: on the fold itself, which is optimistic, or without it",
+  }),
+  folds: z.array(z.object({
+    fold: count,
+    images: count,
+    bestEpoch: count,
+    seconds: z.number(),
+    metrics: metricsSchema,
+  })),
+  means: z.record(
+    z.string(),
+    z.object({
+      mean: nullableNumber,
+      sd: nullableNumber,
+      interval: intervalSchema,
+      count,
+    }),
+  ).openapi({ description: "Over the folds, with 95 % intervals" }),
+  ...scoreShape,
+}).openapi("Protocol");
+
+/** Result of a training job with folds. */
+export const crossValidatedSchema = z.object({
+  name: z.string(),
+  classes: z.array(z.string()),
+  protocols: z.array(protocolSchema),
+  warnings: z.array(z.string()).optional().openapi({
+    description: "Why the report is missing, if it is",
+  }),
+}).openapi("CrossValidated") satisfies z.ZodType<CrossValidatedDocument>;
 
 /** Any job, by its kind. */
 export const newJobSchema = z.discriminatedUnion("kind", [

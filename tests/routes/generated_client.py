@@ -16,8 +16,8 @@ from zoomin_client.api.jobs import (
     get_jobs_by_id_result, post_jobs)
 from zoomin_client.api.models import get_models
 from zoomin_client.models import (
-    BatchJob, Classification, ClassifyByPath, ClassifyJobByPath, Error, Job,
-    Models, PostClassifyFilesBody)
+    BatchJob, Classification, ClassifyByPath, ClassifyJobByPath,
+    CrossValidated, Error, Job, Models, PostClassifyFilesBody, TrainJob)
 from zoomin_client.types import File
 
 url, token, path = sys.argv[1:]
@@ -61,6 +61,11 @@ again = ended(post_jobs.sync(
 batch = ended(post_jobs.sync(
     client=client, body=BatchJob("batch", "manifest.csv")))
 lines = client.get_httpx_client().get(batch.links["result"]).text
+folds = ended(post_jobs.sync(client=client, body=TrainJob(
+    "train", "manifest.csv", "folds", preset="needle", epochs=0, folds=2,
+    protocol="held-out")))
+validated = of(
+    CrossValidated, get_jobs_by_id_result.sync(folds.id, client=client))
 heatmap = of(File, get_jobs_by_id_heatmap_png.sync(single.id, client=client))
 results = [get_jobs_by_id_result.sync(job.id, client=client)
            for job in (single, again)]
@@ -77,6 +82,7 @@ print(json.dumps({
         "job of a path": results[1].probabilities.to_dict(),
     },
     "rows": len(lines.splitlines()),
+    "folds": [fold.fold for fold in validated.protocols[0].folds],
     "heatmap": heatmap.payload.read(4).decode("latin-1"),
     "jobs": [job.kind for job in jobs],
     "removed": removed.status_code,

@@ -20,6 +20,7 @@ interface Printed {
   models: string[];
   probabilities: Record<string, Record<string, number>>;
   rows: number;
+  folds: number[];
   heatmap: string;
   jobs: string[];
   removed: number;
@@ -100,8 +101,9 @@ function assertPrinted(
   assert.deepEqual(printed, {
     models: ["first"],
     rows: 20,
+    folds: [1, 2],
     heatmap: "\x89PNG",
-    jobs: ["batch", "classify", "classify"],
+    jobs: ["train", "batch", "classify"],
     removed: 204,
   });
   assert.equal(Object.keys(probabilities).length, 5);

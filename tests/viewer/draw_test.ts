@@ -216,6 +216,28 @@ pageTest(
   },
 );
 
+pageTest(
+  "an image that could not be loaded is tried again",
+  async (page) => {
+    const [shown, image] = [images[0]!, images[5]!];
+    await open(page, shown);
+    const file = join(folder, "set", image);
+    await Deno.rename(file, `${file}.away`);
+    await page.getByRole("button", { name: image.slice("images/".length) })
+      .click();
+    const again = page.getByRole("button", { name: "Try again" });
+    await again.waitFor();
+    assert.match(await page.locator("#draw-error").innerText(), /\w+\.png/);
+    await again.click();
+    await again.waitFor(); // it is still away
+    await Deno.rename(`${file}.away`, file);
+    await again.click();
+    await ready(page, image);
+    assert.equal(await again.count(), 0);
+  },
+  { allowed: /status of 4\d\d/ },
+);
+
 pageTest("the boxes are downloaded as a table", async (page) => {
   await open(page, images[0]!);
   const [download] = await Promise.all([

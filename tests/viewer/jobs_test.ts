@@ -25,13 +25,18 @@ Deno.test.afterAll(async () => {
 });
 
 /** Starts a run, and returns the id of its job. */
-async function train(name: string, epochs: number): Promise<string> {
+async function train(
+  name: string,
+  epochs: number,
+  more: Record<string, unknown> = {},
+): Promise<string> {
   const response = await post(`${served.url}/v1/train`, {
     data: "manifest.csv",
     name,
     preset: "needle",
     settings: SMALL_SETTINGS,
     epochs,
+    ...more,
   });
   const job = await response.json();
   assert.equal(response.status, 202, JSON.stringify(job));
@@ -97,4 +102,69 @@ pageTest("a finished run is a model to classify with", async (page) => {
     `${served.url}/#path=images/test_00000.png&model=done&view=look`,
   );
   await page.locator(".label").waitFor();
+});
+
+pageTest(
+  "a cross-validation shows its folds as they are trained",
+  async (page) => {
+    const id = await train("long-folds", 10_000, { folds: 2 });
+    await page.goto(`${served.url}/#view=jobs&job=${id}`);
+    await page.getByRole("heading", { name: "Cross-validation: long-folds" })
+      .waitFor();
+    await page.getByText(/^Fold 1 of 2, training 1 of 4\. Epoch \d+ of 10000/)
+      .waitFor();
+    const folds = page.getByRole("table", { name: /^Folds, best-epoch/ });
+    await folds.getByRole("img", {
+      name: /^Loss of fold 1 over \d+ epochs: \d/,
+    })
+      .waitFor();
+    await page.getByRole("img", { name: /^Loss over \d+ epochs/ }).waitFor();
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: "Resume" }).click();
+    const cancel = page.getByRole("button", { name: "Cancel" });
+    await cancel.click();
+    await page.getByRole("button", { name: "Resume" }).waitFor();
+  },
+);
+
+pageTest("a finished cross-validation shows all of it", async (page) => {
+  const id = await train("folds", 2, { folds: 2 });
+  assert.equal((await ended(served.url, id)).state, "succeeded");
+  await page.goto(`${served.url}/#view=jobs&job=${id}`);
+  for (const protocol of ["held-out", "best-epoch"]) {
+    const folds = page.getByRole("table", {
+      name: new RegExp(`^Folds, ${protocol}`),
+    });
+    await folds.waitFor();
+    const rows = await folds.locator("tbody tr").allInnerTexts();
+    assert.equal(rows.length, 3);
+    assert.match(rows[0]!, /^Fold 1\s+\d\s+6\s+\d\.\d{3}\s+\d\.\d{3}/);
+    assert.match(rows[2]!, /^Mean, 95 % interval\s+\d\.\d{3}\s/);
+  }
+  const tables = page.getByRole("table", { name: /^Confusion/ });
+  assert.equal(await tables.count(), 2);
+  const counts = await tables.first().locator("tbody td").allInnerTexts();
+  assert.equal(counts.reduce((sum, text) => sum + Number(text), 0), 12);
+  await page.getByRole("img", { name: /^Calibration of positive, \d/ }).first()
+    .waitFor();
+  // The curves are those of the fold that is chosen.
+  const first = page.locator("#best-epoch-1");
+  assert.equal(await first.getAttribute("aria-pressed"), "false");
+  await first.click();
+  await page.locator("#best-epoch-1[aria-pressed=true]").waitFor();
+  await page.getByRole("img", { name: /^Accuracy over 2 epochs: .*fold \d/ })
+    .waitFor();
+  assert.deepEqual(await accessFaults(page), []);
+  assert.equal(
+    await page.getByRole("button", { name: "Classify with this model" })
+      .count(),
+    0,
+  );
+  const [report] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Save the report" }).click(),
+  ]);
+  const file = join(folder, "folds.html");
+  await report.saveAs(file);
+  assert.match(await Deno.readTextFile(file), /<title>folds: Cross-validation/);
 });

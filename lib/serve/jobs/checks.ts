@@ -16,7 +16,7 @@ import type { BatchRequest, ClassifyNamed, TrainRequest } from "../schemas.ts";
 import type { Tables } from "../tables/tables.ts";
 import type { BatchJobRequest } from "./batch.ts";
 import type { ClassifyJobRequest } from "./classify.ts";
-import type { TrainJobRequest } from "./train.ts";
+import { foldChoice, type TrainJobRequest } from "./train.ts";
 
 /** Parts of the server that the checks need. */
 export interface ChecksOptions {
@@ -72,7 +72,8 @@ export class JobChecks {
     signal: AbortSignal,
   ): Promise<TrainJobRequest> {
     const { sources, tables } = this.#options;
-    const { data, name, seed = 0, boxes = false } = request;
+    const { data, name, seed = 0, boxes = false, folds, protocol } = request;
+    if (protocol !== undefined && folds === undefined) throw NO_FOLDS;
     const base = await this.#asInput("config", () => baseConfig(request));
     const config = await this.#asInput(
       "settings",
@@ -80,11 +81,24 @@ export class JobChecks {
     );
     if (boxes && config.training.dense === null) throw NOT_LEARNED;
     const file = await sources.file(data);
+    const checked: TrainJobRequest = {
+      data: file,
+      name,
+      config,
+      seed,
+      ...(boxes && { boxes }),
+      ...(folds !== undefined && { folds }),
+      ...(protocol !== undefined && { protocol }),
+    };
+    const choice = foldChoice(checked);
     await this.#asInput(
       "data",
-      () => tables.inTurn(() => tables.checkTraining(file, { config, signal })),
+      () =>
+        tables.inTurn(() =>
+          tables.checkTraining(file, { config, choice, signal })
+        ),
     );
-    return { data: file, name, config, seed, ...(boxes && { boxes }) };
+    return checked;
   }
 
   /** Turns a fault of a table or a configuration into a fault of `field`. */
@@ -104,6 +118,11 @@ export class JobChecks {
 const NOT_LEARNED = new InputError(
   "boxes",
   'Cannot train on annotated objects with training.dense=null, which learns from labels alone: give "features": "scattering", or leave out "boxes"',
+);
+
+const NO_FOLDS = new InputError(
+  "protocol",
+  'A protocol is one of a cross-validation: give "folds", or leave out "protocol"',
 );
 
 function baseConfig(

@@ -20,6 +20,7 @@ import {
 } from "../errors.ts";
 import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./files.ts";
 import { REPORT_FILE } from "../../report/report_file.ts";
+import { readFoldLogs } from "../../train/runs/fold_task.ts";
 import { LOG_FILE } from "../../train/run_log.ts";
 import type { Messages } from "../redaction.ts";
 import type { JobRunner } from "./runner.ts";
@@ -32,7 +33,12 @@ import {
   JOBS_LISTED,
   type TrainRequest,
 } from "../schemas.ts";
-import { DRAWN_FILE, RUN_FOLDER, type TrainJobRequest } from "./train.ts";
+import {
+  DRAWN_FILE,
+  foldChoice,
+  RUN_FOLDER,
+  type TrainJobRequest,
+} from "./train.ts";
 import type { Upload } from "../intake/uploads.ts";
 
 /** Parts of the server that accepting a job needs. */
@@ -152,7 +158,9 @@ export class Jobs {
       { kind: "train", request: asked, key, caller },
       async (id) => {
         const request = await this.#checks.run(asked, signal);
-        const model = { name, isTaken: () => models.isTaken(name) };
+        const model = foldChoice(request)
+          ? undefined // a cross-validation makes none
+          : { name, isTaken: () => models.isTaken(name) };
         if (request.boxes) await this.#keepDrawn(id, request);
         return { request, model };
       },
@@ -265,11 +273,18 @@ export class Jobs {
     );
   }
 
-  /** The log of a job that trains. @throws {NotFoundError} If it has none. */
+  /**
+   * The log of a job that trains; of a cross-validation, those of its folds.
+   *
+   * @throws {NotFoundError} If it has none.
+   */
   async openLog(job: Job): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-    const log = await this.#openOfRun(job, LOG_FILE);
-    return log.pipeThrough(new TextDecoderStream())
-      .pipeThrough(shownLines(this.#options.messages))
+    const run = join(this.#options.runner.folderOf(job.id), RUN_FOLDER);
+    const log = isOfFolds(job)
+      ? ReadableStream.from(linesOf(readFoldLogs(run)))
+      : (await this.#openOfRun(job, LOG_FILE))
+        .pipeThrough(new TextDecoderStream());
+    return log.pipeThrough(shownLines(this.#options.messages))
       .pipeThrough(new TextEncoderStream());
   }
 
@@ -286,8 +301,8 @@ export class Jobs {
   ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     if (job.kind !== "train") throw noSuchFile();
     const { name } = job.request as TrainJobRequest;
-    // A finished run has moved to the folder of models.
-    return job.state === "succeeded"
+    // A finished run has moved to the folder of models, if it became one.
+    return job.state === "succeeded" && !isOfFolds(job)
       ? await openFile(join(this.#options.models.placeOf(name), file))
       : await this.open(job, RUN_FOLDER, file);
   }
@@ -372,6 +387,19 @@ function idempotencyOf(
 function found(job: Job | undefined): Job {
   if (job) return job;
   throw new NotFoundError("No such job: see GET /v1/jobs");
+}
+
+/** True for a cross-validation. */
+function isOfFolds({ kind, request }: Job): boolean {
+  return kind === "train" &&
+    foldChoice(request as TrainJobRequest) !== undefined;
+}
+
+/** Each value as a line of JSON. */
+async function* linesOf(
+  values: AsyncIterable<unknown>,
+): AsyncGenerator<string> {
+  for await (const value of values) yield `${JSON.stringify(value)}\n`;
 }
 
 /** True for a batch, which needs `index`; other jobs must not have one. */

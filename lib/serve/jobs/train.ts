@@ -1,5 +1,6 @@
 /**
- * A job that trains in its own Worker, then adds the model to the folder.
+ * A job that trains in its own Worker, then adds the model to the folder; one that
+ * cross-validates makes no model.
  *
  * @module
  */
@@ -21,19 +22,35 @@ import { ConflictError } from "../errors.ts";
 import { RESULT_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
 import type { ModelRegistry } from "../models.ts";
-import type { RunResult, TrainEvent, TrainMethods } from "./train_protocol.ts";
+import type { FoldChoice } from "../../train/runs/fold_plan.ts";
+import {
+  type ProtocolChoice,
+  protocolsOf,
+} from "../../train/runs/fold_task.ts";
+import type { TrainEvent, TrainMethods, TrainTask } from "./train_protocol.ts";
 import type { Tables } from "../tables/tables.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 
 /** Request of a training job, checked when it was accepted. */
 export interface TrainJobRequest {
   data: string;
-  /** Name of the new model. */
+  /** Name of the new model, or of the cross-validation. */
   name: string;
   config: Config;
   seed: number;
   /** Trains on annotated objects as well; those drawn are in the job's folder. */
   boxes?: boolean;
+  /** Cross-validates: a number of new folds, or those of the table. */
+  folds?: FoldChoice["folds"];
+  protocol?: ProtocolChoice;
+}
+
+/** The folds of a request, if it is one for a cross-validation. */
+export function foldChoice(
+  { folds, seed, protocol }: TrainJobRequest,
+): FoldChoice | undefined {
+  if (folds === undefined) return undefined;
+  return { folds, seed, protocols: protocolsOf(protocol) };
 }
 
 /** Parts of the server that training jobs use. */
@@ -63,42 +80,88 @@ export const DRAWN_FILE = "drawn.json";
 
 const WORKER = new URL("./train_worker.ts", import.meta.url);
 
-/** Trains, then moves the finished run to the folder of models. */
+/** Trains or cross-validates, as the request says. */
 export function trainWork(options: TrainWorkOptions): JobWork {
-  const { models, tables, log } = options;
   return async function trainJob(context) {
-    const { job, folder, signal } = context;
-    const { name, config, ...request } = job.request as TrainJobRequest;
-    if (!await isPublished(models.placeOf(name), job.id)) {
-      if (models.isTaken(name)) throw nameTaken(name);
-      // The table may have changed after the job was accepted.
-      await tables.checkTraining(request.data, { config, signal });
-      const run = join(folder, RUN_FOLDER);
-      const result = await train(
-        { name, config, ...request },
-        folder,
-        context,
-        options,
-      );
-      for (const warning of result.warnings ?? []) {
-        log("warn", "job incomplete", { job: job.id, warning });
-      }
-      await writeJson(join(folder, RESULT_FILE), { name, ...result });
-      await writeJson(join(run, JOB_FILE), { id: job.id });
-      if (models.isTaken(name)) throw nameTaken(name); // taken meanwhile
-      await context.assertHeld();
-      await moveFolder(run, models.placeOf(name));
-    }
-    await models.refresh();
+    const request = context.job.request as TrainJobRequest;
+    const choice = foldChoice(request);
+    await (choice === undefined
+      ? trainModel(request, context, options)
+      : crossValidate({ ...request, choice }, context, options));
   };
 }
 
-async function train(
+/** Trains, then moves the finished run to the folder of models. */
+async function trainModel(
+  request: TrainJobRequest,
+  context: JobContext,
+  options: TrainWorkOptions,
+): Promise<void> {
+  const { job, folder, signal } = context;
+  const { models, tables } = options;
+  const { name, data, config } = request;
+  if (!await isPublished(models.placeOf(name), job.id)) {
+    if (models.isTaken(name)) throw nameTaken(name);
+    // The table may have changed after the job was accepted.
+    await tables.checkTraining(data, { config, signal });
+    const run = join(folder, RUN_FOLDER);
+    const result = await inWorker(
+      request,
+      { context, options },
+      (calls, task) => calls.call("train", task, signal),
+    );
+    tellWarnings(result, context, options);
+    await writeJson(join(folder, RESULT_FILE), { name, ...result });
+    await writeJson(join(run, JOB_FILE), { id: job.id });
+    if (models.isTaken(name)) throw nameTaken(name); // taken meanwhile
+    await context.assertHeld();
+    await moveFolder(run, models.placeOf(name));
+  }
+  await models.refresh();
+}
+
+/** Trains and tests the folds, whose runs stay in the job's folder. */
+async function crossValidate(
+  { choice, ...request }: TrainJobRequest & { choice: FoldChoice },
+  context: JobContext,
+  options: TrainWorkOptions,
+): Promise<void> {
+  const { data, config } = request;
+  const { folder, signal } = context;
+  await options.tables.checkTraining(data, { config, choice, signal });
+  const result = await inWorker(
+    request,
+    { context, options },
+    (calls, task) => calls.call("crossValidate", { ...task, choice }, signal),
+  );
+  tellWarnings(result, context, options);
+  await writeJson(join(folder, RESULT_FILE), result);
+}
+
+/** Logs what a result lacks. */
+function tellWarnings(
+  { warnings = [] }: { warnings?: readonly string[] | undefined },
+  { job }: JobContext,
+  { log }: TrainWorkOptions,
+): void {
+  for (const warning of warnings) {
+    log("warn", "job incomplete", { job: job.id, warning });
+  }
+}
+
+/** Starts the training Worker, calls it, and ends it. */
+async function inWorker<Result>(
   { name, data, config, seed, boxes = false }: TrainJobRequest,
-  folder: string,
-  { report, signal }: JobContext,
-  { engine, module, stopMs, ...options }: TrainWorkOptions,
-): Promise<RunResult> {
+  { context: { folder, report, signal }, options }: {
+    context: JobContext;
+    options: TrainWorkOptions;
+  },
+  call: (
+    calls: WorkerCalls<TrainMethods, TrainEvent>,
+    task: TrainTask,
+  ) => Promise<Result>,
+): Promise<Result> {
+  const { engine, module, stopMs } = options;
   const { backend, allowedHosts, roots, maxPixels, memoryBytes } = options;
   const calls = new WorkerCalls<TrainMethods, TrainEvent>(module ?? WORKER, {
     onEvent: (progress) => report({ ...progress }),
@@ -120,7 +183,7 @@ async function train(
   };
   signal.addEventListener("abort", stop);
   try {
-    return await calls.call("train", {
+    return await call(calls, {
       name,
       data,
       config,
@@ -133,7 +196,7 @@ async function train(
       maxPixels,
       memoryBytes,
       pending: engine.pending,
-    }, signal);
+    });
   } catch (error) {
     throw toldOf(error, signal);
   } finally {

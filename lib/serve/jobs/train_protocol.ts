@@ -7,8 +7,9 @@ import type { AnnotatedImage } from "../../data/annotations/object.ts";
 import type { BackendChoice } from "../../engine/select.ts";
 import type { Config } from "../../model/config.ts";
 import type { Progress } from "../../train/epoch_metrics.ts";
+import type { FoldChoice } from "../../train/runs/fold_plan.ts";
 import type { TrainResult } from "../../train/trainer.ts";
-import type { ScoresDocument } from "../documents.ts";
+import type { CrossValidatedDocument, ScoresDocument } from "../documents.ts";
 
 /** Settings of a run. */
 export interface TrainTask {
@@ -40,6 +41,11 @@ export interface TrainTask {
   pending: Int32Array<SharedArrayBuffer>;
 }
 
+/** Settings of a cross-validation. */
+export interface FoldsTask extends TrainTask {
+  choice: FoldChoice;
+}
+
 /** Result of a run. */
 export interface RunResult extends TrainResult {
   /** Of the chosen checkpoint; absent if there are no validation images. */
@@ -51,6 +57,20 @@ export interface RunResult extends TrainResult {
 /** Functions of the Worker. An abort ends the run at its next step. */
 export type TrainMethods = {
   train(task: TrainTask): RunResult;
+  crossValidate(task: FoldsTask): CrossValidatedDocument;
 };
 
-export type TrainEvent = Progress;
+/** Progress of a run, or of the training of a fold. */
+export type TrainEvent = Progress & Partial<FoldProgress>;
+
+/** The fold that is trained. */
+export interface FoldProgress {
+  /** Its number. */
+  fold: number;
+  /** Number of folds. */
+  folds: number;
+  /** Trainings that are done, of all folds under all protocols. */
+  done: number;
+  /** Number of those trainings. */
+  total: number;
+}

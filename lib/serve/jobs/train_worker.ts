@@ -19,8 +19,11 @@ import { allowedRois } from "../annotations/rois.ts";
 import { Sources } from "../intake/allowed_sources.ts";
 import { guardedFetch } from "../intake/guarded_fetch.ts";
 import { Messages } from "../redaction.ts";
+import type { CrossValidatedDocument } from "../documents.ts";
+import { crossValidated, trainFolds } from "./cross_validation.ts";
 import { scoreRun } from "./scores.ts";
 import type {
+  FoldsTask,
   RunResult,
   TrainEvent,
   TrainMethods,
@@ -30,55 +33,34 @@ import { answerCalls } from "../../workers/calls.ts";
 
 const YIELD_MS = 2;
 
-const send = answerCalls<TrainMethods, TrainEvent>({ train: run });
+const send = answerCalls<TrainMethods, TrainEvent>({
+  train: run,
+  crossValidate,
+});
 
 async function run(
   task: TrainTask,
   signal: AbortSignal,
 ): Promise<RunResult> {
-  const { data, config, seed, folder, pending, roots, allowedHosts } = task;
-  const memory = new Memory(task.memoryBytes);
-  const engine = await startEngine(task.backend);
-  const turn = turns(pending);
-  const sources = await Sources.open({ roots, hosts: allowedHosts });
-  const manifest = await sources.readManifest(data);
-  checkReference(config, manifest);
+  const { data, config, seed, folder } = task;
+  const { turn, ...ready } = await readyFor(task);
+  const { engine, memory, opening } = ready;
   const resume = await exists(join(folder, LAST));
-  const opening = {
-    fetch: guardedFetch(allowedHosts),
-    maxPixels: task.maxPixels,
-  };
   let validation: readonly ManifestEntry[] = [];
   const { warnings: _, ...result } = await trainRun(engine, {
-    manifest,
+    ...ready,
     config,
     seed,
     folder,
     test: DEFAULT_TEST,
     resume,
-    boxes: await boxesOf(manifest, task, sources),
-    memory,
-    opening,
     onStart: (images) => validation = images.validation,
     onProgress: send,
     turn,
     signal,
   });
   // The model is of use without its scores and its report.
-  const messages = new Messages([...roots, dirname(folder)]);
-  const told = (text: string) => messages.told(text);
-  const warnings: string[] = [];
-  const attempt = async <T>(aim: string, work: () => Promise<T>) => {
-    try {
-      return await work();
-    } catch (error) {
-      signal.throwIfAborted();
-      warnings.push(
-        `Cannot ${aim}: ${told(oneLine((error as Error).message))}`,
-      );
-      return undefined;
-    }
-  };
+  const { attempt, warnings } = attemptsOf(task, signal);
   const scores = await attempt("score the run", () =>
     scoreRun(validation, {
       folder,
@@ -90,15 +72,82 @@ async function run(
       turn,
       signal,
     }));
-  await attempt(
-    "write its report",
-    () => writeReportOf(folder, { signal, shared: { name: task.name, told } }),
-  );
+  await attempt("write its report", () => writeReport(task, signal));
   return {
     ...result,
     ...(scores && { scores }),
     ...(warnings.length > 0 && { warnings }),
   };
+}
+
+async function crossValidate(
+  { choice, ...task }: FoldsTask,
+  signal: AbortSignal,
+): Promise<CrossValidatedDocument> {
+  const { folder, name } = task;
+  const ready = await readyFor(task);
+  await trainFolds(task, { ...ready, choice, onProgress: send, signal });
+  const { attempt, warnings } = attemptsOf(task, signal);
+  await attempt("write its report", () => writeReport(task, signal));
+  const result = await crossValidated(folder, name);
+  return { ...result, ...(warnings.length > 0 && { warnings }) };
+}
+
+/** What every training needs. */
+async function readyFor(task: TrainTask) {
+  const { data, config, pending, roots, allowedHosts } = task;
+  const engine = await startEngine(task.backend);
+  const sources = await Sources.open({ roots, hosts: allowedHosts });
+  const manifest = await sources.readManifest(data);
+  checkReference(config, manifest);
+  return {
+    engine,
+    manifest,
+    boxes: await boxesOf(manifest, task, sources),
+    memory: new Memory(task.memoryBytes),
+    opening: {
+      fetch: guardedFetch(allowedHosts),
+      maxPixels: task.maxPixels,
+    },
+    turn: turns(pending),
+  };
+}
+
+/** Work whose failure costs only what it makes: a line of `warnings` says why. */
+function attemptsOf(task: TrainTask, signal: AbortSignal) {
+  const warnings: string[] = [];
+  return {
+    warnings,
+    async attempt<T>(aim: string, work: () => Promise<T>) {
+      try {
+        return await work();
+      } catch (error) {
+        signal.throwIfAborted();
+        const { message } = error as Error;
+        warnings.push(
+          `Cannot ${aim}: ${messagesOf(task).told(oneLine(message))}`,
+        );
+        return undefined;
+      }
+    },
+  };
+}
+
+function messagesOf({ roots, folder }: TrainTask): Messages {
+  return new Messages([...roots, dirname(folder)]);
+}
+
+/** Writes the report of a task, as its callers may see it. */
+async function writeReport(
+  task: TrainTask,
+  signal: AbortSignal,
+): Promise<void> {
+  const messages = messagesOf(task);
+  const shared = {
+    name: task.name,
+    told: (text: string) => messages.told(text),
+  };
+  await writeReportOf(task.folder, { signal, shared });
 }
 
 /** The annotated objects to train on, if any are asked for. */

@@ -8,6 +8,7 @@ import type {
   AnnotatedObject,
 } from "../../data/annotations/object.ts";
 import type { Config } from "../../model/config.ts";
+import type { FoldChoice } from "../../train/runs/fold_plan.ts";
 import type { TableRowsDocument } from "../documents.ts";
 
 /** One image of a table to classify. */
@@ -32,6 +33,8 @@ export interface AllowedTable {
 export interface TrainingTable extends AllowedTable {
   /** The configuration to train with. */
   config: Config;
+  /** Folds to make of it, if any. */
+  choice?: FoldChoice | undefined;
 }
 
 /** Functions of the Worker. */

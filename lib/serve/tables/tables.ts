@@ -8,12 +8,11 @@ import type {
   AnnotatedImage,
   AnnotatedObject,
 } from "../../data/annotations/object.ts";
-import type { Config } from "../../model/config.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
 import { BusyError } from "../errors.ts";
 import type { SourcesOptions } from "../intake/allowed_sources.ts";
 import type { TableRowsDocument } from "../documents.ts";
-import type { BatchImage, TableMethods } from "./protocol.ts";
+import type { BatchImage, TableMethods, TrainingTable } from "./protocol.ts";
 
 const WORKER = new URL("./worker.ts", import.meta.url);
 
@@ -65,16 +64,19 @@ export class Tables {
   }
 
   /**
-   * Checks a manifest to train on with `config`.
+   * Checks a manifest to train on with `config`, in the folds of `choice`, if
+   * any.
    *
    * @throws {DataError | UsageError}
    */
   async checkTraining(
     path: string,
-    { config, signal }: { config: Config; signal: AbortSignal },
+    { signal, ...how }: Pick<TrainingTable, "config" | "choice"> & {
+      signal: AbortSignal;
+    },
   ): Promise<void> {
     using worker = new TableWorker(signal);
-    await worker.call("checkTraining", { path, config, ...this.#sources });
+    await worker.call("checkTraining", { path, ...how, ...this.#sources });
   }
 
   /** The first images of a manifest. @throws {DataError} If it has faults. */

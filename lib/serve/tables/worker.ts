@@ -4,6 +4,7 @@
  * @module
  */
 import { formatTable } from "../../data/table.ts";
+import { checkPlan, planFolds } from "../../train/runs/fold_plan.ts";
 import { checkReference } from "../../train/runs/run_data.ts";
 import { answerCalls } from "../../workers/calls.ts";
 import { allowedRois } from "../annotations/rois.ts";
@@ -18,9 +19,11 @@ const BOX_COLUMNS = ["image", "left", "top", "right", "bottom", "type"];
 let images: BatchImage[] = [];
 
 answerCalls<TableMethods, never>({
-  async checkTraining({ path, config, roots, hosts }) {
+  async checkTraining({ path, config, choice, roots, hosts }) {
     const sources = await Sources.open({ roots, hosts });
-    checkReference(config, await sources.readManifest(path));
+    const manifest = await sources.readManifest(path);
+    checkReference(config, manifest);
+    if (choice) checkPlan(planFolds(manifest, choice));
   },
   async rowsOf({ path, ...allowed }) {
     return await rowsOf(path, await Sources.open(allowed));

@@ -166,11 +166,12 @@ export async function runFold(
     await trainAsConfigured(data, { ...options, environment, folder, resume });
   }
   const { model, epoch } = await readCheckpoint(folder);
-  const { cache, foreground, memory, signal } = options;
+  const { cache, foreground, memory, turn, signal } = options;
   const evaluation = await evaluate(model, test, {
     cache,
     foreground,
     memory,
+    turn,
     seed: 0,
     signal,
   });
