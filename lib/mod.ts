@@ -167,7 +167,7 @@ export {
   type OpenForModelOptions,
 } from "./eval/classify.ts";
 export type { HeatMaps } from "./eval/heatmap/stages.ts";
-export type { HeatKind, Heatmap } from "./eval/heatmap/heatmap.ts";
+export type { Heatmap } from "./eval/heatmap/heatmap.ts";
 export {
   evaluate,
   type EvaluatedImage,

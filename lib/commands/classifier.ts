@@ -15,6 +15,7 @@ import type {
 import {
   type ClassifiedImage,
   classifyOpened,
+  type ClassifyOpenedOptions,
   type OpenedImage,
   openForModel,
 } from "../eval/classify.ts";
@@ -124,9 +125,13 @@ export async function startClassifier(
       },
       classify(images, [first]) {
         const { heatmap: file } = first!; // one flag names those of all images
-        const heatmap = file === undefined ? undefined : heatFormat(file);
         return engine.whileAlive(() =>
-          classifyOpened(model, images, { ...options, memory, heatmap, signal })
+          classifyOpened(model, images, {
+            ...options,
+            ...(file !== undefined && heatFormat(file)),
+            memory,
+            signal,
+          })
         );
       },
     });
@@ -180,8 +185,12 @@ async function writeOutputs(
 }
 
 /** A picture, or numbers for other programs. */
-function heatFormat(file: string): "poster" | "numbers" {
-  return extname(file).toLowerCase() === ".png" ? "poster" : "numbers";
+function heatFormat(
+  file: string,
+): Pick<ClassifyOpenedOptions, "heatmap" | "maps"> {
+  return extname(file).toLowerCase() === ".png"
+    ? { heatmap: "poster" }
+    : { maps: "attention" };
 }
 
 /**
@@ -190,7 +199,7 @@ function heatFormat(file: string): "poster" | "numbers" {
  */
 async function writeHeatmaps(
   file: string,
-  { heatmap, evidence, heat }: ClassifiedImage,
+  { heatmap, evidence, maps }: ClassifiedImage,
   { file: image, mpp }: OpenedImage,
 ): Promise<string | undefined> {
   const files = {
@@ -199,14 +208,14 @@ async function writeHeatmaps(
   };
   for (const kind of ["attention", "evidence"] as const) {
     const { path, png } = files[kind];
-    const numbers = heat?.[kind];
+    const numbers = maps?.[kind];
     if (png) await writeFileAtomically(path, png);
     else if (!numbers) continue;
     else if (extname(path).toLowerCase() === ".npy") {
       await writeFileAtomically(path, npyFile(numbers));
     } else await writeHeatTiff(path, numbers, { image, mpp, kind });
   }
-  const hasEvidence = evidence !== undefined || heat?.evidence !== undefined;
+  const hasEvidence = evidence !== undefined || maps?.evidence !== undefined;
   return hasEvidence ? files.evidence.path : undefined;
 }
 

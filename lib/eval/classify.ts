@@ -12,7 +12,6 @@ import { Memory, type WithDefaultMemory } from "../memory.ts";
 import { turn } from "../turn.ts";
 import type { Model } from "../model/model.ts";
 import { type Classification, classification } from "./classification.ts";
-import type { HeatKind, Heatmap } from "./heatmap/heatmap.ts";
 import { heatmapPng } from "./heatmap/png.ts";
 import type { HeatMaps } from "./heatmap/stages.ts";
 import { predict, type PredictOptions } from "./predict.ts";
@@ -40,11 +39,13 @@ export interface ClassifyOpenedOptions
   extends Omit<PredictOptions, "attention" | "stages"> {
   /**
    * Draws a heat map, over the image or over grey, or as a poster: over the image
-   * at its own resolution, with a legend; "numbers" draws none.
+   * at its own resolution, with a legend.
    */
-  heatmap?: "over image" | "over grey" | "poster" | "numbers" | undefined;
-  /** Also returns the heat maps of each stage as numbers. */
-  maps?: boolean;
+  heatmap?: "over image" | "over grey" | "poster" | undefined;
+  /**
+   * Returns heat maps as numbers: that which `heatmap` draws, or one of each stage.
+   */
+  maps?: "attention" | "stages" | undefined;
 }
 
 /** Options of {@linkcode classifyImage}: opening, draws and heat map. */
@@ -60,9 +61,7 @@ export interface ClassifiedImage {
   heatmap?: Uint8Array<ArrayBuffer>;
   /** That of the evidence, beside it under the head `evidence`. */
   evidence?: Uint8Array<ArrayBuffer>;
-  /** The heat maps as numbers, if these were asked for. */
-  heat?: Partial<Record<HeatKind, Heatmap>>;
-  /** The heat maps of each stage, if asked for. */
+  /** Heat maps as numbers, if asked for. */
   maps?: HeatMaps;
 }
 
@@ -102,7 +101,11 @@ export async function classifyOpened(
   const { predictions, timings } = await predict(
     model,
     images.map(({ seen }) => seen),
-    { ...options, attention: heatmap !== undefined, stages: maps ?? false },
+    {
+      ...options,
+      attention: heatmap !== undefined || maps === "attention",
+      stages: maps === "stages",
+    },
   );
   const classified: ClassifiedImage[] = [];
   for (const [i, image] of images.entries()) {
@@ -116,18 +119,12 @@ export async function classifyOpened(
         : undefined,
       signal: options.signal,
     };
-    const { attention, evidence } = prediction;
-    const isDrawn = heatmap !== "numbers";
+    const { attention, evidence, stages } = prediction;
+    const isDrawn = heatmap !== undefined;
     classified.push({
       classification: classification(image, prediction, {
         classes: model.classes,
         timings: { openMs: image.openMs, ...timings },
-      }),
-      ...(!isDrawn && {
-        heat: {
-          ...(attention && { attention }),
-          ...(evidence && { evidence }),
-        },
       }),
       ...(isDrawn && attention && {
         heatmap: await heatmapPng(image.seen, prediction, drawing),
@@ -138,7 +135,13 @@ export async function classifyOpened(
           ...drawing,
         }),
       }),
-      ...(prediction.stages && { maps: prediction.stages }),
+      ...(maps === "attention" && {
+        maps: {
+          ...(attention && { attention }),
+          ...(evidence && { evidence }),
+        },
+      }),
+      ...(stages && { maps: stages }),
     });
   }
   return classified;

@@ -11,13 +11,13 @@ import type { MapDocument, MapsDocument } from "./documents.ts";
 
 const compress = promisify(gzip);
 
-/** The documents of all heat maps of an image. */
+/** The documents of the heat maps of each stage. */
 export async function mapsDocument(
   { stage1, stage2, evidence }: HeatMaps,
 ): Promise<MapsDocument> {
   return {
-    stage1: await mapDocument(stage1),
-    stage2: await mapDocument(stage2),
+    stage1: await mapDocument(stage1!),
+    stage2: await mapDocument(stage2!),
     ...(evidence && { evidence: await mapDocument(evidence) }),
   };
 }

@@ -14,12 +14,14 @@ import {
 import type { AttentionCanvas, AttentionMap } from "../../model/look/draws.ts";
 import { type Heatmap, HeatPainter } from "./heatmap.ts";
 
-/** The heat maps of one image, by what they show. */
+/** The heat maps of one image, by what they show; those that were asked for. */
 export interface HeatMaps {
+  /** Attention of both stages together. */
+  attention?: Heatmap;
   /** alpha: where stage I would look, over the whole image. */
-  stage1: Heatmap;
+  stage1?: Heatmap;
   /** alpha * beta: where stage II would, in the tiles that were drawn. */
-  stage2: Heatmap;
+  stage2?: Heatmap;
   /** Share of each sub-tile in the evidence, under the head `evidence`. */
   evidence?: Heatmap;
 }
@@ -59,7 +61,7 @@ export class StagePainter implements AttentionCanvas {
   }
 
   /** The heat maps of all that was added so far; call it once. */
-  heatmaps(): HeatMaps {
+  heatmaps(): { stage1: Heatmap; stage2: Heatmap } {
     const { width, height } = this.#image;
     const map = this.#map;
     for (const { region, alpha } of map ? this.#drawn : []) {

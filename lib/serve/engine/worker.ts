@@ -198,7 +198,7 @@ async function classifyBatch(
         draws,
         seed,
         heatmap: heatmap ? "over image" : undefined,
-        maps,
+        maps: maps ? "stages" : undefined,
         memory,
         signal,
       },
