@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import sharp from "sharp";
 import { startEngine } from "../../lib/engine/select.ts";
 import { writeCheckpoint } from "../../lib/model/checkpoint.ts";
+import type { Config } from "../../lib/model/config.ts";
 import { disposeParameters } from "../../lib/model/parameters.ts";
 import { toyModel } from "../model/toy.ts";
 
@@ -16,10 +17,14 @@ const DARK = 40, BRIGHT = 250;
 // Logit of white above black: all but the spot together have less attention.
 const PEAK = 30;
 
-/** Writes the model to `path`. */
-export async function writeSpotModel(path: string): Promise<void> {
+/** Writes the model to `path`, with another head if `network` says so. */
+export async function writeSpotModel(
+  path: string,
+  network: Partial<Config["network"]> = {},
+): Promise<void> {
   await startEngine("wasm");
   const model = toyModel({
+    network,
     view: {
       scale1: 0.125,
       scale2: 0.25,

@@ -18,7 +18,11 @@ let served: Served, closed: Served;
 const folder = folderOfFile(async (folder) => {
   await Deno.mkdir(join(folder, "models"));
   await Deno.mkdir(join(folder, "set/scans"), { recursive: true });
-  await writeSpotModel(join(folder, "models/spot.safetensors"));
+  const models = join(folder, "models");
+  await writeSpotModel(join(models, "spot.safetensors"));
+  await writeSpotModel(join(models, "z-evidence.safetensors"), {
+    head: "evidence",
+  });
   await Deno.writeFile(join(folder, "set", PATH), await spotPng());
   await Deno.writeTextFile(join(folder, "set/scans/broken.png"), "no image");
   await Deno.writeTextFile(join(folder, "token"), TOKEN);
@@ -109,6 +113,32 @@ pageTest("the overlay is hottest on the object", async (page) => {
       );
     }
   }
+});
+
+pageTest("evidence is an overlay of models that have it", async (page) => {
+  await page.goto(`${served.url}/#path=${PATH}&model=spot`);
+  await labelOf(page);
+  const evidence = page.getByLabel("Evidence", { exact: true });
+  assert.equal(await evidence.isVisible(), false);
+  await page.goto("about:blank");
+  const query = `path=${PATH}&model=z-evidence&boxes=false`;
+  await page.goto(`${served.url}/#${query}`);
+  await labelOf(page);
+  await page.waitForURL(/zoom=/);
+  await page.getByText("Evidence", { exact: true }).click();
+  await page.locator("#legend", { hasText: "Evidence" }).waitFor();
+  const { x, y } = await hottest(page);
+  const subTiles = await page.locator("#sub-tiles button").evaluateAll(
+    (buttons) => buttons.map((button) => button.getAttribute("aria-label")!),
+  );
+  const places = subTiles.map((label) => /at (-?\d+), (-?\d+)$/.exec(label)!);
+  assert.ok(
+    places.some(([, left, top]) =>
+      x >= Number(left) - 1 && x <= Number(left) + SUB_TILE + 1 &&
+      y >= Number(top) - 1 && y <= Number(top) + SUB_TILE + 1
+    ),
+    JSON.stringify({ x, y, subTiles }),
+  );
 });
 
 pageTest(
