@@ -51,7 +51,9 @@ export async function crossValidate(
   const plan = planFolds(manifest, { folds, seed, protocols, onlyFolds });
   const { entries, tasks } = plan;
   const inTurn = tasksInTurn(tasks, config);
-  const workers = workersFor(inTurn.length, setup);
+  const cores = coresFor(setup);
+  // At most one a task, because they share the memory bound.
+  const workers = Math.min(cores, inTurn.length);
   const settings = {
     seed,
     config,
@@ -89,6 +91,9 @@ export async function crossValidate(
         featureFolder: config.training.dense
           ? setup.featureCache ?? join(folder, FEATURES_FOLDER)
           : undefined,
+        featureWorkers: setup.memory || engine.backend === "webgpu"
+          ? 1
+          : Math.floor(cores / workers),
       },
       workers,
       onProgress([task], { text, isEpoch }) { // of tasks run together the first one trains
@@ -126,12 +131,10 @@ export async function crossValidate(
   return failures.length > 0 ? 1 : 0;
 }
 
-/**
- * Number of workers: at most one a task, because they share the memory bound.
- */
-function workersFor(tasks: number, { workers, engine }: TrainSetup): number {
-  const cores = engine.backend === "webgpu" ? 1 : navigator.hardwareConcurrency;
-  return Math.min(workers ?? cores, tasks);
+/** Cores for the Workers; a GPU needs one Worker. */
+function coresFor({ workers, engine }: TrainSetup): number {
+  return workers ??
+    (engine.backend === "webgpu" ? 1 : navigator.hardwareConcurrency);
 }
 
 function foldText({ fold, protocol, bestEpoch, seconds, report }: FoldResult) {

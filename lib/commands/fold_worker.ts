@@ -40,6 +40,8 @@ export interface FoldSetup {
   tensorboard: string | undefined;
   /** Folder of frozen features. */
   featureFolder: string | undefined;
+  /** Workers of a fold that fill it. */
+  featureWorkers: number;
 }
 
 /** Results of tasks run one after the other. */

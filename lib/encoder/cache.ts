@@ -61,8 +61,9 @@ const STALE_MS = 3_600_000; // of a temporary file that a crash has left
  * ```
  */
 export class FeatureCache {
-  readonly #folder: string;
-  readonly #maxBytes: number;
+  readonly folder: string;
+  /** Bound on its files. */
+  readonly maxBytes: number;
   readonly #remark: (text: string) => void;
   readonly #opened = Date.now();
   readonly #making = new Map<string, Promise<Float32Array>>();
@@ -85,8 +86,8 @@ export class FeatureCache {
     bytes: number,
     remark: (text: string) => void = () => {},
   ) {
-    this.#folder = folder;
-    this.#maxBytes = bytes;
+    this.folder = folder;
+    this.maxBytes = bytes;
     this.#remark = remark;
   }
 
@@ -114,11 +115,11 @@ export class FeatureCache {
     key: string,
     make: () => Promise<Float32Array>,
   ): Promise<Float32Array> {
-    const path = join(this.#folder, `${key}${ENDING}`);
+    const path = join(this.folder, `${key}${ENDING}`);
     const kept = await this.#read(path);
     if (kept) return kept;
     const file = encoded(await make());
-    if (file.length <= this.#maxBytes) await this.#write(path, file);
+    if (file.length <= this.maxBytes) await this.#write(path, file);
     return decoded(file)!;
   }
 
@@ -135,7 +136,7 @@ export class FeatureCache {
   async #write(path: string, file: Uint8Array): Promise<void> {
     if (this.#isFull) return;
     try {
-      await Deno.mkdir(this.#folder, { recursive: true });
+      await Deno.mkdir(this.folder, { recursive: true });
       if (!await this.#hasRoom(file.length)) return this.#sayFull();
       await writeFileAtomically(path, file);
       this.#bytes = this.#bytes! + file.length;
@@ -146,12 +147,12 @@ export class FeatureCache {
 
   /** Makes room for a file, if what this run has not used is enough for it. */
   async #hasRoom(bytes: number): Promise<boolean> {
-    const most = this.#maxBytes - bytes;
+    const most = this.maxBytes - bytes;
     const isDue = this.#written++ % LOOK_EVERY === 0;
     if (this.#bytes === undefined || isDue || this.#bytes > most) {
-      this.#bytes = await trimmed(this.#folder, {
+      this.#bytes = await trimmed(this.folder, {
         most,
-        kept: KEPT_SHARE * this.#maxBytes - bytes,
+        kept: KEPT_SHARE * this.maxBytes - bytes,
         unusedSince: this.#opened,
       });
     }
@@ -162,8 +163,8 @@ export class FeatureCache {
     this.#isFull = true;
     this.#remark(
       `The features of this run are more than the ${
-        this.#maxBytes / 1e9
-      } GB of ${this.#folder}: those that do not fit are computed each time`,
+        this.maxBytes / 1e9
+      } GB of ${this.folder}: those that do not fit are computed each time`,
     );
   }
 
@@ -172,7 +173,7 @@ export class FeatureCache {
     if (error instanceof Deno.errors.NotFound || this.#isInTrouble) return;
     this.#isInTrouble = true;
     this.#remark(
-      `Some features are computed each time, because ${this.#folder} cannot keep them: ${
+      `Some features are computed each time, because ${this.folder} cannot keep them: ${
         oneLine((error as Error).message)
       }`,
     );

@@ -32,15 +32,18 @@ import { disposeParameters, type Parameters } from "./parameters.ts";
  * them is disposed of.
  *
  * @param parameters that hold the dictionary, for these features.
+ * @param threads of the network of a file, on the CPU; as many as cores if
+ *   omitted.
  * @throws {EncoderError} If its file cannot be used.
  */
 export async function openFrozen(
   { features, encoder, colours }: NetworkConfig,
   parameters: Parameters,
+  threads?: number,
 ): Promise<Encoder | undefined> {
   switch (features) {
     case "encoder":
-      return await sharedEncoder(encoder!);
+      return await sharedEncoder(encoder!, threads);
     case "scattering":
       return scatteringEncoder({ colours });
     case "dictionary":
@@ -146,12 +149,15 @@ interface Shared {
 // A network takes hundreds of MB and seconds to open.
 const opened = new Map<string, Shared>();
 
-async function sharedEncoder(settings: EncoderConfig): Promise<Encoder> {
+async function sharedEncoder(
+  settings: EncoderConfig,
+  threads?: number,
+): Promise<Encoder> {
   const engine = tf.getBackend() === "webgpu" ? "webgpu" : "wasm";
-  const key = JSON.stringify([engine, settings]);
+  const key = JSON.stringify([engine, settings, threads]);
   let shared = opened.get(key);
   if (!shared) {
-    const opening = openOnnxEncoder(settings, { engine });
+    const opening = openOnnxEncoder(settings, { engine, threads });
     shared = { opening, users: 0 };
     opened.set(key, shared);
     opening.catch(() => opened.delete(key)); // the file may be mended

@@ -43,32 +43,50 @@ Deno.test("smaller: the mean of the area, by shares of px", () => {
 });
 
 Deno.test("a picture becomes channels, less the mean, over the deviation", () => {
-  const from = { width: 3, height: 2 };
-  const picture = Float32Array.from({ length: 18 }, (_, i) => i * i / 300);
-  const input = new Float32Array(2 + 3 * 4 * 6);
-  resizer({
-    mean: [0.1, 0.2, 0.3],
-    deviation: [0.5, 1, 2],
-    from,
-    to: { width: 6, height: 4 },
-    scale: { x: 2, y: 2 },
-  })(picture, input, 2);
-  const expected: number[] = [0, 0];
-  for (let channel = 0; channel < 3; channel++) {
-    const at = (y: number, x: number) => picture[(y * 3 + x) * 3 + channel]!;
-    const rows = [0, 1].map((y) => row([0, 1, 2].map((x) => at(y, x)), 6, 2));
-    for (let y = 0; y < 4; y++) {
-      for (let x = 0; x < 6; x++) {
-        const value = row([rows[0]![x]!, rows[1]![x]!], 4, 2)[y]!;
-        const [mean, deviation] = [[0.1, 0.5], [0.2, 1], [0.3, 2]][channel] as [
-          number,
-          number,
-        ];
-        expected.push((value - mean) / deviation);
-      }
+  const mean = [0.1, 0.2, 0.3] as [number, number, number];
+  const deviation = [0.5, 1, 2] as [number, number, number];
+  for (const scale of [2, 4 / 3, 1, 0.7, 0.5, 0.3]) {
+    for (const from of [{ width: 3, height: 2 }, { width: 1, height: 7 }]) {
+      const { width, height } = from;
+      const to = { // one px more than the picture fills
+        width: Math.ceil(width * scale) + 1,
+        height: Math.ceil(height * scale) + 1,
+      };
+      const picture = Float32Array.from(
+        { length: width * height * 3 },
+        (_, i) => Math.sin(i * i),
+      );
+      const input = new Float32Array(2 + 3 * to.width * to.height);
+      const write = resizer({
+        ...{ mean, deviation, from, to },
+        scale: { x: scale, y: scale },
+      });
+      write(picture, input, 2);
+      const expected = mean.flatMap((mean, channel) => {
+        const rows = Array.from({ length: height }, (_, y) =>
+          row(
+            Array.from(
+              { length: width },
+              (_, x) => picture[(y * width + x) * 3 + channel]!,
+            ),
+            to.width,
+            scale,
+          ));
+        const columns = Array.from(
+          { length: to.width },
+          (_, x) => row(rows.map((row) => row[x]!), to.height, scale),
+        );
+        return Array.from(
+          { length: to.height },
+          (_, y) =>
+            columns.map((column) => (column[y]! - mean) / deviation[channel]!),
+        )
+          .flat();
+      });
+      const error = maxError(input, Float32Array.from([0, 0, ...expected]));
+      assert.ok(error < 1e-6, `scale ${scale}: ${error}`);
     }
   }
-  assert.ok(maxError(input, Float32Array.from(expected)) < 1e-6);
 });
 
 /** Mean and maximum of the cells `[from, from + count)`, those that there are. */

@@ -154,6 +154,15 @@ export class Locations {
     );
   }
 
+  /** Reads the features of an image and of all its copies, for a cache to keep. */
+  async read(entry: ManifestEntry): Promise<void> {
+    const image = await this.of(entry);
+    const copies = copyCount(this.#options.config);
+    for (let copy = 0; copy < copies; copy++) {
+      await this.features(entry, image, copy);
+    }
+  }
+
   async #opened<T>(
     entry: ManifestEntry,
     use: (pyramid: Pyramid) => Promise<T>,

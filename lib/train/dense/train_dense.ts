@@ -44,6 +44,7 @@ import {
   readScoredBags,
 } from "./bags.ts";
 import { modelFeatures } from "./encoder_features.ts";
+import { keepTogether } from "./feature_workers.ts";
 import { gridView } from "../../model/look/location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
 import {
@@ -63,6 +64,11 @@ import { checkUnused } from "./unused_settings.ts";
 export interface DenseOptions extends TrainOptions {
   /** Keeps frozen features on disk; computed in each run if omitted. */
   featureCache?: FeatureCache | undefined;
+  /**
+   * Workers that fill that cache side by side, on the CPU, each within `memory`;
+   * this thread alone if omitted. They open images by their paths.
+   */
+  featureWorkers?: number | undefined;
   /** Reads the frozen features; by the model's encoder if omitted. */
   features?: LocationFeatures;
   /** Scores the student; by its draws, as any model, if omitted. */
@@ -263,19 +269,28 @@ class DenseRun {
    * then share the work, which is most of their time, instead of doing it twice.
    */
   async #fillCache(): Promise<void> {
-    const { config, folder, featureCache } = this.#options;
+    const { config, folder, featureCache, featureWorkers = 1 } = this.#options;
     if (!featureCache || config.network.features === "dictionary") return;
     const { train } = this.#data;
-    const copies = copyCount(config);
-    const first = createHash("sha256").update(folder).digest().readUInt32LE();
-    for (let i = 0; i < train.length; i++) {
+    const first = createHash("sha256").update(folder).digest().readUInt32LE() %
+      train.length;
+    const inOrder = [...train.slice(first), ...train.slice(0, first)];
+    let done = 0;
+    const onImage = () =>
+      this.#tell({ epoch: 1, step: ++done, steps: train.length });
+    if (featureWorkers > 1) {
+      await keepTogether(inOrder, featureWorkers, {
+        ...this.#options,
+        featureCache,
+        normalisation: this.#model.normalisation,
+        onImage,
+      });
+      return;
+    }
+    for (const entry of inOrder) {
       await this.#breathe();
-      const entry = train[(first + i) % train.length]!;
-      const image = await this.#locations.of(entry);
-      for (let copy = 0; copy < copies; copy++) {
-        await this.#locations.features(entry, image, copy);
-      }
-      this.#tell({ epoch: 1, step: i + 1, steps: train.length });
+      await this.#locations.read(entry);
+      onImage();
     }
   }
 

@@ -3,9 +3,13 @@ import { join } from "node:path";
 import {
   CheckpointError,
   ConfigError,
+  ImageFormatError,
   TrainingError,
 } from "../../../lib/errors.ts";
-import { FeatureCache } from "../../../lib/encoder/cache.ts";
+import {
+  FeatureCache,
+  type FeatureSource,
+} from "../../../lib/encoder/cache.ts";
 import { ImageCache } from "../../../lib/image/image_cache.ts";
 import { Memory } from "../../../lib/memory.ts";
 import { BEST, LAST, readCheckpoint } from "../../../lib/model/checkpoint.ts";
@@ -16,6 +20,7 @@ import {
   type DenseOptions,
   trainDense,
 } from "../../../lib/train/dense/train_dense.ts";
+import { keepTogether } from "../../../lib/train/dense/feature_workers.ts";
 import { testOnEngines, testOnWasm } from "../../engines.ts";
 import {
   CLASSES,
@@ -300,3 +305,78 @@ testOnWasm(
     });
   },
 );
+
+/** Counts the features that are made in this thread. */
+class CountingCache extends FeatureCache {
+  made = 0;
+
+  override features(
+    source: FeatureSource,
+    make: () => Promise<Float32Array>,
+  ): Promise<Float32Array> {
+    return super.features(source, () => {
+      this.made++;
+      return make();
+    });
+  }
+}
+
+/** Trains on 6 images with scattering, 4 for validation. */
+async function runByWorkers(folder: string, featureWorkers: number) {
+  const entries = await writePictures(folder, 0, 10);
+  const cache = new ImageCache(2 ** 24);
+  const featureCache = new CountingCache(join(folder, "features"), 1e8);
+  try {
+    await trainDense({
+      classes: CLASSES,
+      train: entries.slice(0, 6),
+      validation: entries.slice(6),
+    }, {
+      folder: join(folder, "run"),
+      config: teacherAlone({ epochs: 2 }),
+      seed: 3,
+      cache,
+      memory: new Memory(),
+      resume: false,
+      environment: {},
+      featureCache,
+      featureWorkers,
+    });
+  } finally {
+    cache.close();
+  }
+  return {
+    made: featureCache.made,
+    parameters: await parametersOf(join(folder, "run", BEST)),
+  };
+}
+
+testOnWasm("Workers make the features of the training images", async () => {
+  await inFolder(async (one) => {
+    await inFolder(async (other) => {
+      const alone = await runByWorkers(one, 1);
+      const together = await runByWorkers(other, 2);
+      assert.equal(alone.made, 2 * 6 + 4);
+      assert.equal(together.made, 4); // of the validation images
+      assert.deepEqual(together.parameters, alone.parameters);
+    });
+  });
+});
+
+testOnWasm("a Worker names the image that it cannot read", async () => {
+  await inFolder(async (folder) => {
+    const [entry] = await writePictures(folder, 0, 1);
+    await Deno.writeTextFile(entry!.path, "no picture");
+    const cache = new FeatureCache(join(folder, "features"), 1e8);
+    await assert.rejects(
+      keepTogether([entry!], 2, {
+        config: toyConfig(),
+        memory: new Memory(),
+        featureCache: cache,
+        normalisation: null,
+        onImage() {},
+      }),
+      { name: ImageFormatError.name, message: /0\.png/ },
+    );
+  });
+});
