@@ -134,7 +134,7 @@ export async function run(argv: string[]): Promise<number> {
   }
   const { values: flags } = parseFlags(args, FLAGS);
   const { out: folder, quick } = flags;
-  const frozen = await frozenChoice(flags, kind);
+  const frozen = await frozenChoice({ ...flags, boxes: true }, kind);
   const study = kind.make({ manifest: flags.data, quick, frozen });
   const cells = chosen(study, flags.only);
   const engine = await announceEngine(flags.backend);

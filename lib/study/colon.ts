@@ -217,6 +217,7 @@ export function colonStudy(
       ...frozenVariants(frozen, {
         data: "colon",
         config: preset("colon"),
+        boxes: 10,
         settings: hurry,
         seeds: twice,
         against: MAIN,

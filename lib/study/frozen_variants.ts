@@ -1,6 +1,7 @@
 /**
  * The variants of a study on frozen features, which all studies have: training on
- * all locations, its teacher, and the mean feature under a logistic regression.
+ * all locations, its teacher, and the mean feature under a logistic regression;
+ * where objects are annotated, also training on those of a few images.
  *
  * @module
  */
@@ -16,6 +17,8 @@ import type { FrozenChoice, Trend, Variant } from "./study.ts";
 interface Frame extends Pick<Variant, "data" | "seeds" | "against"> {
   /** Views and everything that features do not change. */
   config: Config;
+  /** Training images of a fold whose objects a variant learns from; none: no such. */
+  boxes?: number;
   /** Added to names. */
   suffix?: string;
   /** Added to descriptions. */
@@ -34,14 +37,17 @@ const ABOUTS: Record<FrozenFeatures, string> = {
 /** The variants of the chosen features; none if there is no choice. */
 export function frozenVariants(
   choice: FrozenChoice | undefined,
-  { config, suffix = "", about = "", settings, trend, against, ...rest }: Frame,
+  { config, boxes, suffix = "", about = "", settings, trend, against, ...rest }:
+    Frame,
 ): Variant[] {
   if (!choice) return [];
-  const { features, encoder, overview, closeUp } = choice;
+  const { features, encoder, overview } = choice;
   const method = (
     name: string,
     description: string,
-    more: Partial<Variant>,
+    { closeUp = null, ...more }:
+      & Partial<Variant>
+      & Partial<Pick<FrozenChoice, "closeUp">>,
   ): Variant => ({
     ...rest,
     name: `${name}${suffix}`,
@@ -65,6 +71,13 @@ export function frozenVariants(
       }), trained on all locations, classified by draws`,
       against === undefined ? {} : { against },
     ),
+    ...boxes === undefined ? [] : [
+      method(
+        `${features}-boxes`,
+        `the same, trained on the annotated objects of ${boxes} training images, too`,
+        { boxes, closeUp: choice.closeUp, against: student },
+      ),
+    ],
     method(
       `${features}-teacher`,
       `the teacher of ${student}, which sees all locations`,

@@ -14,8 +14,10 @@ import { TESTED, writeSplitAsFolds } from "./needle.ts";
 import { frozenVariants } from "./frozen_variants.ts";
 import type { Study, StudyRequest, Variant } from "./study.ts";
 
-// Boxes of the signs, for attention_hits.
+// Boxes of the signs.
 const BOXES = "signs.csv";
+// Frames whose boxes a variant learns from.
+const BOXED = 6;
 
 /** The study `gtsdb`. */
 export function gtsdbStudy(
@@ -55,6 +57,7 @@ export function gtsdbStudy(
       ...frozenVariants(frozen, {
         data: "gtsdb",
         config: preset("traffic-signs"),
+        boxes: BOXED,
         settings: quick ? ["training.epochs=1"] : [],
         seeds,
         against: "ours",

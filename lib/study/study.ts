@@ -82,7 +82,7 @@ export interface FrozenChoice {
   encoder: EncoderConfig | null;
   /** How it sees the whole image, for attention; null if networks a and b do. */
   overview: OverviewConfig | null;
-  /** How it reads close-ups; null if there are no boxes to learn them from. */
+  /** How it reads close-ups, where boxes teach it; null if it takes none. */
   closeUp: CloseUpConfig | null;
 }
 

@@ -55,8 +55,18 @@ Deno.test("frozen features add the same three variants to every data set", () =>
     const more = study.variants.filter(({ name }) =>
       !plain.variants.some((variant) => variant.name === name)
     );
-    const [student, teacher, pooled] = more;
-    assert.equal(more.length, 3, study.name);
+    const boxed = more.filter(({ boxes }) => boxes !== undefined);
+    const [student, teacher, pooled] = more.filter((one) =>
+      !boxed.includes(one)
+    );
+    const isAnnotated = make !== needleStudy;
+    assert.equal(boxed.length, isAnnotated ? 1 : 0, study.name);
+    assert.equal(more.length, 3 + boxed.length, study.name);
+    for (const { against, config, baseline } of boxed) {
+      assert.equal(against, student!.name);
+      assert.ok(!baseline);
+      assert.deepEqual(config, student!.config); // no close-ups by scattering
+    }
     assert.ok(student!.config.training.dense && !student!.baseline);
     assert.equal(teacher!.teacherOf, student!.name);
     assert.ok(pooled!.pooled && pooled!.name.startsWith("scattering-mean"));
@@ -67,9 +77,36 @@ Deno.test("frozen features add the same three variants to every data set", () =>
       assert.deepEqual(baseline.config, student!.config);
     }
     const cells = new Set(cellsOf(study).map(({ variant }) => variant.name));
-    assert.equal(cells.size, study.variants.length - 1);
+    assert.equal(cells.size, study.variants.length - 1); // all but the teacher
     assert.ok(!cells.has(teacher!.name));
   }
+});
+
+Deno.test("close-ups are taken where boxes teach them", () => {
+  const maps = {
+    outputs: [{ name: "s8", window: 24, pooling: "mean" as const }],
+    channels: 40,
+  };
+  const { variants } = gtsdbStudy({
+    manifest: "m.csv",
+    quick: true,
+    frozen: {
+      features: "encoder",
+      encoder: {
+        path: "maps.onnx",
+        sha256: "0".repeat(64),
+        scale: 1,
+        inputSize: null,
+        mean: [0, 0, 0],
+        deviation: [1, 1, 1],
+        ...maps,
+      },
+      overview: null,
+      closeUp: { inputSize: 64, ...maps },
+    },
+  });
+  const read = variants.filter(({ config }) => config.network.closeUp !== null);
+  assert.deepEqual(read.map(({ name }) => name), ["encoder-boxes"]);
 });
 
 Deno.test("all variants run once before any runs again", () => {
