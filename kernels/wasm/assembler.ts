@@ -102,6 +102,16 @@ export class FunctionBuilder {
     return this.get(a).get(b).#simd(0xe6).get(c).#simd(0xe4);
   }
 
+  /** Pushes the f32 at `pointer + offset` as an f64, twice. */
+  loadSplatDouble(pointer: number, offset = 0): this {
+    return this.loadSplat(pointer, offset).#simd(0x5f);
+  }
+
+  /** Pushes a * b + c of two f64 each, rounded after each operation. */
+  multiplyAddDouble(a: number, b: number, c: number): this {
+    return this.get(c).get(a).get(b).#simd(0xf2).#simd(0xf0);
+  }
+
   /** Pushes a + b, lane by lane. */
   add(a: number, b: number): this {
     return this.get(a).get(b).#simd(0xe4);

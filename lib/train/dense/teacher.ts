@@ -325,7 +325,10 @@ function bagPlaces(
   { locations, random, evidence: { sharpness } }: Omit<StepSettings, "rate">,
 ): { places: Uint32Array; shift: (i: number) => number } {
   const known = new Set(strongest);
-  const rest = indices(all).filter((place) => !known.has(place));
+  const every = indices(all);
+  const rest = known.size > 0
+    ? every.filter((place) => !known.has(place))
+    : every;
   const total = rest.length;
   const others = chosen(rest, Math.max(1, locations - known.size), random);
   const shift = Math.log(total / others.length) / sharpness;
@@ -350,7 +353,9 @@ function objectPlaces(
 }
 
 function indices(count: number): Uint32Array {
-  return Uint32Array.from({ length: count }, (_, i) => i);
+  const all = new Uint32Array(count);
+  for (let i = 0; i < count; i++) all[i] = i; // `from` takes ten times as long
+  return all;
 }
 
 /** `count` random ones of `from`, or all; `from` is reordered. */

@@ -8,6 +8,7 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { addProduct } from "../../../../kernels/product/product.ts";
 import { randomKey, RandomStream } from "../../../../kernels/random.ts";
 import type { Parameters } from "../../../model/parameters.ts";
 import { type Arrays, entriesOf } from "./array_adamw.ts";
@@ -133,40 +134,30 @@ export function forward(
   inputs: Float32Array,
   dropout?: RandomStream,
 ): HeadPass {
-  const { components, hidden: units, outputs } = headShape(head);
-  const rows = inputs.length / components;
   if (dropout) dropQuarter(inputs, dropout);
-  const hidden = new Float32Array(rows * units);
-  affine(inputs, head["g/hidden/weight"], head["g/hidden/bias"], hidden);
+  const hidden = Float32Array.from(
+    affine(inputs, head["g/hidden/weight"], head["g/hidden/bias"]),
+  );
   for (let i = 0; i < hidden.length; i++) {
     if (!(hidden[i]! > 0)) hidden[i] = 0;
   }
   if (dropout) dropQuarter(hidden, dropout);
-  const logits = new Float64Array(rows * outputs);
-  affine(hidden, head["g/weight"], head["g/bias"], logits);
+  const logits = affine(hidden, head["g/weight"], head["g/bias"]);
   return { inputs, hidden, logits };
 }
 
-/** y = x W + b, row by row; x is often 0. */
+/** y = x W + b, row by row. */
 function affine(
   x: Float32Array,
   weight: Float64Array,
   bias: Float64Array,
-  y: Float32Array | Float64Array,
-): void {
-  const outputs = bias.length, inputs = weight.length / outputs;
-  const sums = new Float64Array(outputs);
-  const rows = x.length / inputs;
-  for (let row = 0; row < rows; row++) {
-    sums.set(bias);
-    for (let i = 0; i < inputs; i++) {
-      const value = x[row * inputs + i]!;
-      if (value === 0) continue;
-      const from = i * outputs;
-      for (let j = 0; j < outputs; j++) sums[j]! += value * weight[from + j]!;
-    }
-    y.set(sums, row * outputs);
-  }
+): Float64Array {
+  const columns = bias.length, inner = weight.length / columns;
+  const rows = x.length / inner;
+  const y = new Float64Array(rows * columns);
+  for (let at = 0; at < y.length; at += columns) y.set(bias, at);
+  addProduct(x, weight, y, { rows, inner, columns });
+  return y;
 }
 
 /** Sets a quarter of the values to 0, and scales the others up. */
@@ -192,8 +183,8 @@ export function addGradients(
 ): void {
   const { components, hidden: units, outputs } = headShape(head);
   const weight = head["g/weight"], scale = dropout ? 1 / (1 - DROPOUT) : 1;
-  const ofHidden = new Float64Array(units);
   const rows = upstream.length / outputs;
+  const ofHidden = new Float64Array(rows * units);
   for (let row = 0; row < rows; row++) {
     const at = row * outputs;
     for (let j = 0; j < units; j++) {
@@ -203,28 +194,18 @@ export function addGradients(
         sum += weight[j * outputs + k]! * upstream[at + k]!;
         gradients["g/weight"][j * outputs + k]! += value * upstream[at + k]!;
       }
-      ofHidden[j] = value > 0 ? sum * scale : 0;
-      gradients["g/hidden/bias"][j]! += ofHidden[j]!;
+      const gradient = value > 0 ? sum * scale : 0;
+      ofHidden[row * units + j] = gradient;
+      gradients["g/hidden/bias"][j]! += gradient;
     }
     for (let k = 0; k < outputs; k++) {
       gradients["g/bias"][k]! += upstream[at + k]!;
     }
-    addOuter(gradients["g/hidden/weight"], inputs, row * components, ofHidden);
   }
-}
-
-/** gradient += x^T y for the row of x from `at` on. */
-function addOuter(
-  gradient: Float64Array,
-  x: Float32Array,
-  at: number,
-  y: Float64Array,
-): void {
-  const columns = y.length, rows = gradient.length / columns;
-  for (let i = 0; i < rows; i++) {
-    const value = x[at + i]!;
-    if (value === 0) continue;
-    const to = i * columns;
-    for (let j = 0; j < columns; j++) gradient[to + j]! += value * y[j]!;
-  }
+  addProduct(inputs, ofHidden, gradients["g/hidden/weight"], {
+    rows: components,
+    inner: rows,
+    columns: units,
+    transposed: true,
+  });
 }
