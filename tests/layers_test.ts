@@ -57,6 +57,7 @@ const LAYERS: Record<string, string[]> = {
     "lib/image",
     "lib/model",
     "lib/sampling",
+    "lib/workers", // that share a run
     ...BASE,
   ],
   "lib/study": [

@@ -32,6 +32,7 @@ import {
   tasksInTurn,
 } from "../train/runs/crossval.ts";
 import { checkSameEntries, CONFIG_FILE } from "../train/runs/run_data.ts";
+import { runWorkers } from "../train/parallel/team.ts";
 import { foregroundFile } from "../train/run_log.ts";
 import type { FoldNews, FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import { reportAtEnd } from "./shared/report.ts";
@@ -66,7 +67,7 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
   }
   for (const { fold } of tasks) foldSplit(entries, fold); // exists
   const inTurn = tasksInTurn(tasks, config);
-  const workers = workersFor(inTurn.length, setup);
+  const { workers, coresEach } = workersFor(inTurn.length, setup);
   const file = join(folder, FOLDS_FILE);
   if (await crossValidationStarted(folder, setup)) {
     await checkSameEntries(file, entries);
@@ -112,8 +113,9 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
         seed,
         backend: engine.backend,
         environment: environment(engine),
+        workers: coresEach,
         cacheBytes: imageCacheBytes(setup) / workers,
-        memoryBytes: shareOf(setup.memory?.bytes, workers),
+        memoryBytes: shareOf(setup.memory?.bytes, workers * coresEach),
         foreground: setup.foreground,
         boxes: setup.boxes,
         tensorboard: setup.tensorboard,
@@ -158,11 +160,21 @@ export async function crossValidate(setup: TrainSetup): Promise<number> {
 }
 
 /**
- * Number of workers: at most one a task, because they share the memory bound.
+ * Folds side by side, at most one a task, and the cores that each of them uses.
+ * All share the memory bound.
  */
-function workersFor(tasks: number, { workers, engine }: TrainSetup): number {
-  const cores = engine.backend === "webgpu" ? 1 : navigator.hardwareConcurrency;
-  return Math.min(workers ?? cores, tasks);
+function workersFor(
+  tasks: number,
+  { workers: wanted, engine, config, manifest }: TrainSetup,
+): { workers: number; coresEach: number } {
+  const cores = wanted ??
+    (engine.backend === "webgpu" ? 1 : navigator.hardwareConcurrency);
+  const workers = Math.min(cores, tasks);
+  const coresEach = runWorkers(config, {
+    images: manifest.entries.length,
+    wanted: Math.floor(cores / workers),
+  });
+  return { workers, coresEach };
 }
 
 function foldEntries({ manifest, folds, seed }: TrainSetup): ManifestEntry[] {

@@ -34,6 +34,8 @@ export interface FoldSetup {
   seed: number;
   backend: "webgpu" | "wasm";
   environment: Record<string, unknown>;
+  /** Workers that share the images of a step, this one included. */
+  workers: number;
   cacheBytes: number;
   memoryBytes: number | undefined;
   foreground: ForegroundChoice | undefined;
@@ -67,6 +69,7 @@ async function startFolds(
     manifest: path,
     entries,
     backend,
+    workers,
     cacheBytes,
     memoryBytes,
     featureFolder,
@@ -84,7 +87,8 @@ async function startFolds(
   const remarks: string[] = [];
   // One for all folds: what one of them has used, the next one uses.
   const features = featureCache(featureFolder, (text) => remarks.push(text));
-  const cache = imageCache(memory, cacheBytes);
+  const imageBytes = cacheBytes / workers;
+  const cache = imageCache(memory, imageBytes);
   return async function runInTurn(tasks, { signal, onProgress }) {
     const results: FoldResult[] = [];
     for (const task of tasks) {
@@ -100,6 +104,7 @@ async function startFolds(
             featureCache: features,
             cache,
             memory,
+            parallel: { workers, imageBytes },
             signal,
             onProgress(progress) {
               engine.assertAlive(); // so that no weights of a failed engine are saved

@@ -38,6 +38,8 @@ export interface TrainJobRequest {
 /** Parts of the server that training jobs use. */
 export interface TrainWorkOptions {
   backend: BackendChoice;
+  /** Most workers of a run; one a core if omitted. */
+  workers: number | undefined;
   allowedHosts: readonly string[];
   /** Folders of the files that a table may name. */
   roots: readonly string[];
@@ -94,7 +96,8 @@ async function train(
   { report, signal }: JobContext,
   { engine, module, stopMs, ...options }: TrainWorkOptions,
 ): Promise<RunResult> {
-  const { backend, allowedHosts, roots, maxPixels, memoryBytes } = options;
+  const { backend, workers, allowedHosts, roots, maxPixels, memoryBytes } =
+    options;
   const calls = new WorkerCalls<TrainMethods, TrainEvent>(module ?? WORKER, {
     onEvent: (progress) => report({ ...progress }),
     onCrash: (reason) =>
@@ -123,6 +126,7 @@ async function train(
       folder: join(folder, RUN_FOLDER),
       drawn: boxes ? await drawnIn(folder) : undefined,
       backend,
+      workers,
       allowedHosts,
       roots,
       maxPixels,

@@ -20,7 +20,7 @@ import { writeReportOf } from "../../report/report.ts";
 import type { BoxOptions } from "../../train/boxes.ts";
 import { allowedRois } from "../annotations/rois.ts";
 import { Sources } from "../intake/allowed_sources.ts";
-import { guardedFetch } from "../intake/guarded_fetch.ts";
+import { guardedOpening } from "../intake/guarded_opening.ts";
 import { Messages } from "../redaction.ts";
 import { scoreRun } from "./scores.ts";
 import type {
@@ -32,6 +32,8 @@ import type {
 import { answerCalls } from "../../workers/calls.ts";
 
 const YIELD_MS = 2;
+
+const SHARE_WORKER = new URL("./share_worker.ts", import.meta.url);
 
 const send = answerCalls<TrainMethods, TrainEvent>({ train: run });
 
@@ -45,10 +47,8 @@ async function run(
   const manifest = await readManifest(data);
   checkReference(config, manifest);
   const resume = await exists(join(folder, LAST));
-  const opening = {
-    fetch: guardedFetch(allowedHosts),
-    maxPixels: task.maxPixels,
-  };
+  const allowed = { allowedHosts, maxPixels: task.maxPixels };
+  const opening = guardedOpening(allowed);
   let validation: readonly ManifestEntry[] = [];
   const { warnings: _, ...result } = await trainRun(engine, {
     manifest,
@@ -60,6 +60,8 @@ async function run(
     boxes: await boxesOf(manifest, task),
     memory,
     opening,
+    workers: task.workers,
+    workerModule: { module: SHARE_WORKER, opening: allowed },
     onStart: (images) => validation = images.validation,
     onProgress: send,
     turn: turns(pending),

@@ -147,7 +147,10 @@ export const KERNELS: readonly MutantGroup[] = [
     file: "kernels/step_report/step_report.ts",
     tests: ["tests/kernels/step_report/step_report_test.ts"],
     changes: [
-      ["(square - same) / (rows * (rows - 1))", "square / (rows * rows)"],
+      [
+        "(square - sumOf(SAME)) / (rows * (rows - 1))",
+        "square / (rows * rows)",
+      ],
       ["let i = 1; i < sums.length", "let i = 0; i < sums.length"],
     ],
   },
