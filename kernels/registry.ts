@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { adamWKernels } from "./adamw/adamw.ts";
-import { inputColoursKernel } from "./colour/input_colours.ts";
+import { inputColoursKernels } from "./colour/input_colours.ts";
 import { registerWasmConvolutions } from "./conv/wasm/kernels.ts";
 import { registerWebGpuConvolutions } from "./conv/webgpu/kernels.ts";
 import { downsampleKernels } from "./resample/downsample.ts";
@@ -40,7 +40,7 @@ export function registerKernels(): void {
       ...stepReportKernels,
       ...expectationKernels,
       ...unitRowsKernels,
-      inputColoursKernel,
+      ...inputColoursKernels,
     ]
   ) tf.registerKernel(config);
   registerWasmConvolutions();

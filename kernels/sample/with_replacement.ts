@@ -25,7 +25,8 @@ import { Top } from "./top_k.ts";
 
 /** No location has a weight above 0, or the weights are NaN. */
 export class NothingToDrawError extends RangeError {
-  override name = "NothingToDrawError";
+  static readonly NAME = "NothingToDrawError";
+  override name = NothingToDrawError.NAME;
 }
 
 /**

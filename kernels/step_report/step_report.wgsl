@@ -1,6 +1,7 @@
-// The figures of a micro-batch for the log as one vector: the loss, the mean
-// entropies, the mean cosine of two sub-tiles, the largest value of each channel,
-// and the logits of the images. One workgroup in all. See step_report.ts.
+// The figures of a micro-batch for the log as one vector: the loss, the sums of the
+// entropies, the sum of the directions of the sub-tiles' features, the largest
+// value of each channel, and the logits of the images. One workgroup in all. See
+// step_report.ts.
 
 struct Params {
   tiles: u32,     // maps of stage I
@@ -20,7 +21,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> report: array<f32>;
 
 const SIZE = 256u;
-const HEAD = 4u;
+const HEAD = 7u;
 const LOWEST = -3.4028234e38;
 const LEAST_LENGTH = 1e-12; // a shorter row has no direction
 
@@ -42,10 +43,10 @@ fn added_up(value: f32, lane: u32) -> f32 {
 fn main(@builtin(local_invocation_index) lane: u32) {
   var sum = 0.0;
   for (var i = lane; i < params.tiles; i += SIZE) { sum += tiles[i].y; }
-  let tile_entropy = added_up(sum, lane) / f32(params.tiles);
+  let tile_entropy = added_up(sum, lane);
   sum = 0.0;
   for (var i = lane; i < params.sub_tiles; i += SIZE) { sum += sub_tiles[i].y; }
-  let sub_tile_entropy = added_up(sum, lane) / f32(params.sub_tiles);
+  let sub_tile_entropy = added_up(sum, lane);
 
   var same = 0.0; // cosines of the rows with themselves
   for (var row = lane; row < params.rows; row += SIZE) {
@@ -61,7 +62,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   same = added_up(same, lane);
   storageBarrier();
 
-  var square = 0.0; // of the sum of all directions
   for (var k = lane; k < params.channels; k += SIZE) {
     var direction = 0.0;
     var largest = LOWEST;
@@ -70,18 +70,19 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       direction += value * inverses[row];
       largest = max(largest, value);
     }
-    square += direction * direction;
-    report[HEAD + k] = largest;
+    report[HEAD + k] = direction;
+    report[HEAD + params.channels + k] = largest;
   }
-  square = added_up(square, lane);
   for (var i = lane; i < params.logits; i += SIZE) {
-    report[HEAD + params.channels + i] = logits[i];
+    report[HEAD + 2u * params.channels + i] = logits[i];
   }
   if (lane == 0u) {
-    let pairs = f32(params.rows) * f32(params.rows - 1u);
     report[0] = loss[0];
     report[1] = tile_entropy;
-    report[2] = sub_tile_entropy;
-    report[3] = select(1.0, (square - same) / pairs, params.rows > 1u);
+    report[2] = f32(params.tiles);
+    report[3] = sub_tile_entropy;
+    report[4] = f32(params.sub_tiles);
+    report[5] = same;
+    report[6] = f32(params.rows);
   }
 }

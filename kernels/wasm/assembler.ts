@@ -80,6 +80,15 @@ export class FunctionBuilder {
     return this.get(pointer).#simd(0x09, 0x02, ...unsigned(offset));
   }
 
+  /** Pushes one lane of a v128, repeated four times. */
+  splatLane(vector: number, lane: number): this {
+    const bytes = Array.from(
+      { length: VECTOR_BYTES },
+      (_, i) => 4 * lane + i % 4,
+    );
+    return this.get(vector).get(vector).#simd(0x0d, ...bytes);
+  }
+
   /** Pushes the f32 at `pointer + offset`. */
   loadScalar(pointer: number, offset = 0): this {
     return this.get(pointer).#emit(0x2a, 0x02, ...unsigned(offset));

@@ -19,7 +19,8 @@ export interface WasmBackend extends tf.KernelBackend {
   disposeData(id: tf.DataId): boolean;
 }
 
-type Routine = (...parameters: number[]) => void;
+/** A generated routine: pointers, counts and strides, of bytes. */
+export type Routine = (...parameters: number[]) => void;
 const routines = new WeakMap<WebAssembly.Memory, Map<string, Routine>>();
 
 /** The routine of that name over the backend's memory, built on first use. */

@@ -22,6 +22,7 @@ import {
   recordFolds,
   startFolds,
 } from "../train/runs/folds_folder.ts";
+import { runWorkers } from "../train/parallel/team.ts";
 import { foregroundFile } from "../train/run_log.ts";
 import type { FoldNews, FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import { reportAtEnd } from "./shared/report.ts";
@@ -51,9 +52,7 @@ export async function crossValidate(
   const plan = planFolds(manifest, { folds, seed, protocols, onlyFolds });
   const { entries, tasks } = plan;
   const inTurn = tasksInTurn(tasks, config);
-  const cores = coresFor(setup);
-  // At most one a task, because they share the memory bound.
-  const workers = Math.min(cores, inTurn.length);
+  const { workers, coresEach } = workersFor(inTurn.length, setup);
   const settings = {
     seed,
     config,
@@ -83,17 +82,15 @@ export async function crossValidate(
         seed,
         backend: engine.backend,
         environment: environment(engine),
+        workers: coresEach,
         cacheBytes: imageCacheBytes(setup) / workers,
-        memoryBytes: shareOf(setup.memory?.bytes, workers),
+        memoryBytes: shareOf(setup.memory?.bytes, workers * coresEach),
         foreground: setup.foreground,
         boxes: setup.boxes,
         tensorboard: setup.tensorboard,
         featureFolder: config.training.dense
           ? setup.featureCache ?? join(folder, FEATURES_FOLDER)
           : undefined,
-        featureWorkers: setup.memory || engine.backend === "webgpu"
-          ? 1
-          : Math.floor(cores / workers),
       },
       workers,
       onProgress([task], { text, isEpoch }) { // of tasks run together the first one trains
@@ -131,10 +128,22 @@ export async function crossValidate(
   return failures.length > 0 ? 1 : 0;
 }
 
-/** Cores for the Workers; a GPU needs one Worker. */
-function coresFor({ workers, engine }: TrainSetup): number {
-  return workers ??
+/**
+ * Folds side by side, at most one a task, and the cores that each of them uses.
+ * All share the memory bound.
+ */
+function workersFor(
+  tasks: number,
+  { workers: wanted, engine, config, manifest }: TrainSetup,
+): { workers: number; coresEach: number } {
+  const cores = wanted ??
     (engine.backend === "webgpu" ? 1 : navigator.hardwareConcurrency);
+  const workers = Math.min(cores, tasks);
+  const coresEach = runWorkers(config, {
+    images: manifest.entries.length,
+    wanted: Math.floor(cores / workers),
+  });
+  return { workers, coresEach };
 }
 
 function foldText({ fold, protocol, bestEpoch, seconds, report }: FoldResult) {

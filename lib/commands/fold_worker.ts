@@ -32,6 +32,8 @@ export interface FoldSetup {
   seed: number;
   backend: "webgpu" | "wasm";
   environment: Record<string, unknown>;
+  /** Workers that share the images of a step, this one included. */
+  workers: number;
   cacheBytes: number;
   memoryBytes: number | undefined;
   foreground: ForegroundChoice | undefined;
@@ -40,8 +42,6 @@ export interface FoldSetup {
   tensorboard: string | undefined;
   /** Folder of frozen features. */
   featureFolder: string | undefined;
-  /** Workers of a fold that fill it. */
-  featureWorkers: number;
 }
 
 /** Results of tasks run one after the other. */
@@ -67,6 +67,7 @@ async function startFolds(
     manifest: path,
     entries,
     backend,
+    workers,
     cacheBytes,
     memoryBytes,
     featureFolder,
@@ -84,7 +85,8 @@ async function startFolds(
   const remarks: string[] = [];
   // One for all folds: what one of them has used, the next one uses.
   const features = featureCache(featureFolder, (text) => remarks.push(text));
-  const cache = imageCache(memory, cacheBytes);
+  const imageBytes = cacheBytes / workers;
+  const cache = imageCache(memory, imageBytes);
   return async function runInTurn(tasks, { signal, onProgress }) {
     const events = new Map(
       tensorboard === undefined ? [] : tasks.map((task) => [
@@ -99,6 +101,7 @@ async function startFolds(
       featureCache: features,
       cache,
       memory,
+      parallel: { workers, imageBytes },
       signal,
       onProgress: (_, progress) =>
         onProgress({ text: progressText(progress), isEpoch: false }),

@@ -8,7 +8,7 @@ import { MAX_FOLDS } from "../data/folds.ts";
 import { readManifest } from "../data/manifest.ts";
 import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
-import { Memory, peakMemoryBytes } from "../memory.ts";
+import { Memory, peakMemoryBytes, shareOf } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
 import { PROTOCOL_CHOICES, protocolsOf } from "../train/runs/fold_task.ts";
 import { type TrainedRun, trainRun } from "../train/runs/run.ts";
@@ -20,6 +20,7 @@ import {
 } from "../train/runs/run_data.ts";
 import { featureCache } from "../train/runs/training.ts";
 import { EventFile } from "../train/event_file.ts";
+import { runWorkers } from "../train/parallel/team.ts";
 import { MlflowRun } from "../train/mlflow.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import { BOX_FLAGS, boxChoice, boxOptions } from "./shared/boxes.ts";
@@ -104,7 +105,9 @@ const FLAGS = {
     "NAME",
     "best-epoch, held-out or both (both)",
   ),
-  workers: workers("folds in parallel (one a core; one on webgpu)"),
+  workers: workers(
+    "cores to use: for folds in parallel, or for the images of a step (all if that pays; one on webgpu)",
+  ),
   foreground: COMMON_FLAGS.foreground,
   ...BOX_FLAGS,
   "feature-cache": text(
@@ -238,7 +241,12 @@ async function trainRecorded(
   setup: TrainSetup,
   record: MlflowRun | undefined,
 ): Promise<void> {
-  const { folder, config, resume, engine, memory = new Memory() } = setup;
+  const { folder, config, resume, engine, manifest } = setup;
+  const workers = runWorkers(config, {
+    images: manifest.entries.length,
+    wanted: setup.workers,
+  });
+  const memory = new Memory(shareOf(setup.memory?.bytes, workers));
   const changed = resume ? await changedTraining(folder, config) : [];
   const events = setup.tensorboard === undefined
     ? undefined
@@ -252,9 +260,10 @@ async function trainRecorded(
       console.error(text);
     }),
     memory,
+    workers,
     imageBytes: imageCacheBytes(setup),
     onStart(data) {
-      console.error(startText(data, setup));
+      console.error(startText(data, { ...setup, workers }));
       if (data.boxes) console.error(`boxes: ${boxesText(data.boxes)}`);
       if (changed.length > 0) console.error(`changed: ${changed.join(", ")}`);
     },
@@ -275,14 +284,14 @@ async function trainRecorded(
 /** Images and settings of a run, in one line. */
 function startText(
   data: TrainingData,
-  { config: { preset, training }, seed }: TrainSetup,
+  { config: { preset, training }, seed, workers = 1 }: TrainSetup,
 ): string {
   const { train, validation } = data;
   return `${train.length} images to train on (${
     classCounts(data)
   }), ${validation.length} for validation; preset ${preset}, ${
     count(training.epochs, "epoch")
-  }, seed ${seed}`;
+  }, seed ${seed}${workers > 1 ? `, ${workers} workers` : ""}`;
 }
 
 /** Training images by class, which reveals a misspelt label. */
@@ -349,8 +358,9 @@ function checkTogether(flags: FlagValues<typeof FLAGS>): void {
   if (flags.folds === undefined) {
     const unused = flags.fold.length > 0
       ? "fold"
-      : (["protocol", "workers"] as const)
-        .find((name) => flags[name] !== undefined);
+      : flags.protocol === undefined
+      ? undefined
+      : "protocol";
     if (unused === undefined) return;
     throw new UsageError(
       `--${unused} needs --folds: add it, or leave out --${unused}`,

@@ -305,7 +305,7 @@ async function putTogether(options: ServerOptions) {
 
 /** Functions that run the jobs of each kind. */
 function worksOf(
-  { backend, allowedHosts, limits, memoryBytes, trainModule, log }:
+  { backend, workers, allowedHosts, limits, memoryBytes, trainModule, log }:
     & ServerOptions
     & { memoryBytes: number },
   { engine, models, tables, images, predictor, messages, sources }:
@@ -320,6 +320,7 @@ function worksOf(
     batch: batchWork({ images, models, predictor, messages, tables }),
     train: trainWork({
       backend,
+      workers,
       allowedHosts,
       roots: sources.roots,
       engine,

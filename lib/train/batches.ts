@@ -17,29 +17,41 @@ import type { TrainingImage } from "./step/micro_batch.ts";
 // Words of the random keys, one for each purpose.
 const DRAWS = 1, SHUFFLE = 102, AUGMENTATION = 103;
 
-/** Options of {@linkcode Batches}. */
-interface BatchOptions {
+/** Options of {@linkcode TrainingImages}. */
+interface OpenOptions {
   seed: number;
   cache: ImageCache;
   signal?: AbortSignal | undefined;
+}
+
+/** One batch of an epoch, shared out among workers. */
+export interface Batch {
+  /** Places among the entries of the images that each worker computes. */
+  shares: readonly (readonly number[])[];
+  /** Places among the entries, in the order of the batch. */
+  order: readonly number[];
+  /** The images of the first share. */
+  images: readonly TrainingImage[];
+  /** Shares of the next batch; empty ones after the last. */
+  next: readonly (readonly number[])[];
 }
 
 /** The images of a run in batches; an epoch's follow from its number. */
 export class Batches {
   readonly #model: Model;
   readonly #entries: readonly ManifestEntry[];
-  readonly #options: BatchOptions;
-  /** Computed once: an image's stains do not change. */
-  readonly #stains = new Map<number, DensityMatrix | null>();
+  readonly #seed: number;
+  readonly #images: TrainingImages;
 
   constructor(
     model: Model,
     entries: readonly ManifestEntry[],
-    options: BatchOptions,
+    options: OpenOptions,
   ) {
     this.#model = model;
     this.#entries = entries;
-    this.#options = options;
+    this.#seed = options.seed;
+    this.#images = new TrainingImages(model, entries, options);
   }
 
   /** Batches in an epoch. */
@@ -48,51 +60,125 @@ export class Batches {
   }
 
   /**
-   * The batches of an epoch. The next one is prefetched while the caller uses
-   * the last, whose images are closed when the next one is asked for.
+   * The batches of an epoch. The images of the first share of the next one are
+   * prefetched while the caller uses the last, whose images are closed when the
+   * next one is asked for.
    *
+   * @param workers that share a batch.
    * @throws {ImageError} If an image cannot be read.
    */
-  async *ofEpoch(epoch: number): AsyncGenerator<TrainingImage[]> {
+  async *ofEpoch(epoch: number, workers = 1): AsyncGenerator<Batch> {
     const order = new RandomStream(
-      randomKey(this.#options.seed, SHUFFLE, epoch),
+      randomKey(this.#seed, SHUFFLE, epoch),
     ).shuffle([...this.#entries.keys()]);
     const size = this.#batchSize;
-    const batchAt = (step: number) =>
+    const orderAt = (step: number) =>
       order.slice(step * size, (step + 1) * size);
-    let next = this.#openAhead(batchAt(0), epoch);
+    let shares = sharesOf(orderAt(0), workers);
     try {
       for (let step = 0; step < this.steps; step++) {
-        const images = await next;
-        next = this.#openAhead(batchAt(step + 1), epoch);
+        const images = await this.#images.open(epoch, shares[0]!);
+        const next = sharesOf(orderAt(step + 1), workers);
+        this.#images.prefetch(epoch, next[0]!);
         try {
-          yield images;
+          yield { shares, order: orderAt(step), images, next };
         } finally {
           closeAll(images);
         }
+        shares = next;
       }
     } finally {
-      // Prefetched, but not used if the caller has stopped.
-      closeAll(await next.catch(() => []));
+      await this.#images.close(); // the caller may have stopped
     }
   }
 
   get #batchSize(): number {
     return this.#model.config.training.batchSize;
   }
+}
 
-  /** Opens a batch; a failure is thrown where the promise is awaited. */
-  #openAhead(
-    batch: readonly number[],
-    epoch: number,
-  ): Promise<TrainingImage[]> {
-    const opened = this.#open(batch, epoch);
-    // A failure before anyone awaits the promise must not end the process.
-    opened.catch(() => {});
-    return opened;
+/**
+ * A batch shared out, as evenly as it can be; the first worker, which also moves
+ * the parameters, has the smallest share. Each has neighbours among the entries,
+ * so that over the epochs it reads, and keeps, mostly the same images.
+ */
+export function sharesOf(
+  batch: readonly number[],
+  workers: number,
+): number[][] {
+  const sorted = batch.toSorted((a, b) => a - b);
+  const startOf = (worker: number) =>
+    Math.floor(worker * sorted.length / workers);
+  return Array.from({ length: workers }, (_, worker) => {
+    const own = new Set(sorted.slice(startOf(worker), startOf(worker + 1)));
+    return batch.filter((place) => own.has(place));
+  });
+}
+
+/** What was made of each image, by worker after worker, in the batch's order. */
+export function inOrder<T>(
+  batch: readonly number[],
+  shares: readonly (readonly number[])[],
+  made: readonly T[],
+): T[] {
+  const byPlace = new Map(
+    shares.flat().map((place, i) => [place, made[i]!] as const),
+  );
+  return batch.map((place) => byPlace.get(place)!);
+}
+
+/** Opens the images of a run, each augmented as its epoch has it. */
+export class TrainingImages {
+  readonly #model: Model;
+  readonly #entries: readonly ManifestEntry[];
+  readonly #options: OpenOptions;
+  /** Computed once: an image's stains do not change. */
+  readonly #stains = new Map<number, DensityMatrix | null>();
+  #ahead: { key: string; images: Promise<TrainingImage[]> } | undefined;
+
+  constructor(
+    model: Model,
+    entries: readonly ManifestEntry[],
+    options: OpenOptions,
+  ) {
+    this.#model = model;
+    this.#entries = entries;
+    this.#options = options;
   }
 
-  /** Opens all images of a batch, or none. */
+  /**
+   * Opens all images at `places` among the entries, or none. Close them.
+   *
+   * @throws {ImageError} If an image cannot be read.
+   */
+  async open(
+    epoch: number,
+    places: readonly number[],
+  ): Promise<TrainingImage[]> {
+    if (this.#ahead?.key === keyOf(epoch, places)) {
+      const { images } = this.#ahead;
+      this.#ahead = undefined;
+      return await images;
+    }
+    await this.close();
+    return await this.#open(places, epoch);
+  }
+
+  /** Opens images that will be asked for next; a failure is thrown there. */
+  prefetch(epoch: number, places: readonly number[]): void {
+    const images = this.#open(places, epoch);
+    // A failure before anyone awaits the promise must not end the process.
+    images.catch(() => {});
+    this.#ahead = { key: keyOf(epoch, places), images };
+  }
+
+  /** Closes what was prefetched and not asked for. */
+  async close(): Promise<void> {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    closeAll(await ahead?.images.catch(() => []) ?? []);
+  }
+
   async #open(
     batch: readonly number[],
     epoch: number,
@@ -143,6 +229,11 @@ export class Batches {
   }
 }
 
-function closeAll(images: readonly TrainingImage[]): void {
+function keyOf(epoch: number, places: readonly number[]): string {
+  return `${epoch}:${places}`;
+}
+
+/** Closes images. */
+export function closeAll(images: readonly TrainingImage[]): void {
   for (const { pyramid } of images) pyramid.close();
 }

@@ -7,8 +7,12 @@
 import { setTimeout } from "node:timers/promises";
 import type { ManifestEntry } from "../data/manifest.ts";
 import { fitCalibration } from "../eval/calibration.ts";
-import { evaluate, scoredImages } from "../eval/evaluate.ts";
-import { evaluateMetrics } from "../eval/metrics.ts";
+import {
+  evaluate,
+  type LabelledImage,
+  scoredImages,
+} from "../eval/evaluate.ts";
+import { evaluateMetrics, type Scored } from "../eval/metrics.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
@@ -16,7 +20,10 @@ import type { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import type { Calibration } from "../model/calibration.ts";
 import type { Model } from "../model/model.ts";
+import { sharesOf } from "./batches.ts";
 import type { EpochFigures } from "./epoch_metrics.ts";
+import type { Team } from "./parallel/team.ts";
+import { valuesOf } from "./parallel/values.ts";
 
 /** The images that choose the epoch. */
 export interface ChoosingImages {
@@ -35,6 +42,8 @@ interface ScoringOptions {
   memory: Memory;
   foreground?: ForegroundChoice | undefined;
   signal?: AbortSignal | undefined;
+  /** Shares the images; they are scored here if omitted. */
+  team?: Team | undefined;
 }
 
 /** The best epoch so far and its value; kept in the checkpoint. */
@@ -97,20 +106,67 @@ export async function scoredEpoch(
   return { figures, calibration };
 }
 
+/** Labels and probabilities of the images, whoever scored them. */
 async function scoredBy(
   model: Model,
   entries: readonly ManifestEntry[],
-  { cache, memory, foreground, signal }: ScoringOptions,
-) {
-  const { images, failures } = await evaluate(model, entries, {
-    cache,
-    foreground,
-    memory,
-    seed: EVALUATION_SEED,
-    signal,
-  });
-  if (failures.length > 0) throw failures[0]!.error;
+  { team, ...options }: ScoringOptions,
+): Promise<Scored> {
+  const how = { ...options, seed: EVALUATION_SEED };
+  const own = (some: readonly ManifestEntry[]) => classified(model, some, how);
+  const results = team && team.workers > 1
+    ? await shared(model, entries, { team, own, signal: options.signal })
+    : await own(entries);
+  const images = entries.map((entry, i) => ({
+    entry,
+    classification: results[i]!,
+  }));
   return scoredImages(images, model.classes);
+}
+
+/** The results of images, a share of which each worker classifies. */
+async function shared(
+  { parameters }: Model,
+  entries: readonly ManifestEntry[],
+  { team, own, signal }: {
+    team: Team;
+    own: (some: readonly ManifestEntry[]) => Promise<Classified[]>;
+    signal: AbortSignal | undefined;
+  },
+): Promise<Classified[]> {
+  const [first, ...others] = sharesOf([...entries.keys()], team.workers)
+    .map((share) => share.map((i) => entries[i]!));
+  const weights = await valuesOf(parameters);
+  const theirs = team.ask(
+    "score",
+    others.map((entries) => ({
+      weights,
+      entries,
+      evaluationSeed: EVALUATION_SEED,
+    })),
+    signal,
+  );
+  return [...await own(first!), ...(await theirs).flat()];
+}
+
+type Classified = LabelledImage["classification"];
+
+/**
+ * Classifies images under a seed.
+ *
+ * @throws {ImageError} The first one of an image that cannot be read.
+ */
+export async function classified(
+  model: Model,
+  entries: readonly ManifestEntry[],
+  options: Omit<ScoringOptions, "team"> & { seed: number },
+): Promise<Classified[]> {
+  const { images, failures } = await evaluate(model, entries, options);
+  if (failures.length > 0) throw failures[0]!.error;
+  return images.map(({ classification: { label, probabilities } }) => ({
+    label,
+    probabilities,
+  }));
 }
 
 /** The value of an epoch; lower is better. */

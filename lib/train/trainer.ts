@@ -25,7 +25,7 @@ import { modelSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
 import type { StoredTensor } from "../model/safetensors.ts";
-import { Batches } from "./batches.ts";
+import { type Batch, Batches, inOrder } from "./batches.ts";
 import { annotatedCount, type TrainingBoxes } from "./boxes.ts";
 import { type Elapsed, startClock } from "./clock.ts";
 import { measureNormalisation } from "./normalisation.ts";
@@ -49,8 +49,12 @@ import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
 import { exploration } from "../sampling/evidence.ts";
-import { type StepReport, takeStep } from "./step/step.ts";
+import { type BackwardPass, disposeBackward } from "./step/backward.ts";
 import type { StepOptions } from "./step/micro_batch.ts";
+import { backwardPasses } from "./step/passes.ts";
+import { stepBy, type StepReport } from "./step/step.ts";
+import { ALONE, type Parallel, Team } from "./parallel/team.ts";
+import { passOf, valuesOf } from "./parallel/values.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
 
 /** The images of a run. */
@@ -84,6 +88,8 @@ export interface TrainOptions {
   /** Awaited before each step: more urgent work goes first. */
   turn?: () => Promise<void>;
   signal?: AbortSignal | undefined;
+  /** Workers that share the images of a step; this process alone if omitted. */
+  parallel?: Parallel | undefined;
 }
 
 /** Result of a training. */
@@ -125,6 +131,7 @@ class Run {
   readonly #log: RunLog;
   readonly #classWeights: readonly number[];
   readonly #batches: Batches;
+  #team: Team | undefined;
   #epoch = 0;
   #choice: Choice = { bestEpoch: 0, bestValue: null };
   #figures: EpochFigures | undefined;
@@ -181,12 +188,13 @@ class Run {
 
   async train(): Promise<TrainResult> {
     const { epochs, patience } = this.#options.config.training;
+    this.#team = await this.#startTeam();
     while (
       this.#epoch < epochs && !stopsEarly(this.#choice, this.#epoch, patience)
     ) {
       await this.#trainEpoch(this.#epoch + 1).catch((cause) => {
-        // Attention has become NaN.
-        if (!(cause instanceof NothingToDrawError)) throw cause;
+        // Attention has become NaN; a Worker's error comes without its class.
+        if (cause?.name !== NothingToDrawError.NAME) throw cause;
         throw new TrainingError(
           `Cannot continue training in epoch ${
             this.#epoch + 1
@@ -202,7 +210,21 @@ class Run {
     };
   }
 
+  async #startTeam(): Promise<Team> {
+    const { config, seed, foreground, memory, parallel = ALONE, signal } =
+      this.#options;
+    const { classes, normalisation } = this.#model;
+    return await Team.start(parallel, {
+      model: { config, classes, normalisation },
+      seed,
+      train: this.#data.train,
+      foreground,
+      memoryBytes: memory.bytes,
+    }, signal);
+  }
+
   dispose(): void {
+    this.#team?.close();
     this.#optimizer.dispose();
     disposeParameters(this.#model.parameters);
   }
@@ -214,7 +236,7 @@ class Run {
     const { figures, calibration } = await scoredEpoch(
       this.#model,
       this.#data,
-      this.#options,
+      { ...this.#options, team: this.#team },
     );
     this.#epoch = epoch;
     this.#calibration = calibration;
@@ -260,16 +282,13 @@ class Run {
       onProgress?.(progressOf(reports, { epoch, epochs, steps, elapsedMs }));
     };
     try {
-      for await (const images of this.#batches.ofEpoch(epoch)) {
+      const workers = this.#team!.workers;
+      for await (const batch of this.#batches.ofEpoch(epoch, workers)) {
         await setTimeout(0); // wasm blocks the event loop: let signals and messages in
         await turn?.();
         signal?.throwIfAborted();
-        const report = await takeStep(
-          this.#model,
-          this.#optimizer,
-          images,
-          options,
-        );
+        const passes = await this.#passes(batch, epoch, options);
+        const report = stepBy(this.#model, this.#optimizer, passes, options);
         await settle();
         pending = report;
       }
@@ -278,6 +297,43 @@ class Run {
     }
     await this.#assertFinite(epoch);
     return reports;
+  }
+
+  /** The gradients of a batch, in the order of its images. */
+  async #passes(
+    { order, shares, images, next }: Batch,
+    epoch: number,
+    options: StepOptions,
+  ): Promise<BackwardPass[]> {
+    const { length: of } = order;
+    const here = () => backwardPasses(this.#model, images, { ...options, of });
+    const team = this.#team!;
+    if (team.workers === 1) return await here();
+    const weights = await valuesOf(this.#model.parameters);
+    const { contrastive, freezeAttention, classWeights, exploration } = options;
+    const theirs = team.ask(
+      "gradients",
+      shares.slice(1).map((images, i) => ({
+        weights,
+        epoch,
+        images,
+        next: next[i + 1]!,
+        of,
+        contrastive,
+        freezeAttention,
+        classWeights,
+        exploration,
+      })),
+      options.signal,
+    );
+    const own = await here();
+    try {
+      const others = (await theirs).flat().map(passOf);
+      return inOrder(order, shares, [...own, ...others]);
+    } catch (error) {
+      own.forEach(disposeBackward);
+      throw error;
+    }
   }
 
   #stepOptions(epoch: number): StepOptions {

@@ -19,16 +19,10 @@ export type DoTask<Task, Result, Progress = never> = (
   context: TaskContext<Progress>,
 ) => Promise<Result>;
 
-/** Does tasks, and frees what it holds when there are no more. */
-export type EndingTask<Task, Result, Progress = never> =
-  & DoTask<Task, Result, Progress>
-  & Partial<AsyncDisposable>;
-
 /** The functions of a pool's Worker. */
 type PoolMethods<Setup, Task, Result> = {
   start(setup: Setup): void;
   run(task: Task): Result;
-  end(input: null): void;
 };
 
 /**
@@ -37,18 +31,15 @@ type PoolMethods<Setup, Task, Result> = {
  * @param start makes the Worker ready; its failure is that of the first task.
  */
 export function serveTasks<Setup, Task, Result, Progress = never>(
-  start: (setup: Setup) => Promise<EndingTask<Task, Result, Progress>>,
+  start: (setup: Setup) => Promise<DoTask<Task, Result, Progress>>,
 ): void {
-  let doTask: EndingTask<Task, Result, Progress>;
+  let doTask: DoTask<Task, Result, Progress>;
   const onProgress = answerCalls<PoolMethods<Setup, Task, Result>, Progress>({
     async start(setup) {
       doTask = await start(setup);
     },
     async run(task, signal): Promise<Result> {
       return await doTask(task, { signal, onProgress });
-    },
-    async end() {
-      await doTask[Symbol.asyncDispose]?.();
     },
   });
 }
@@ -63,14 +54,12 @@ export interface PoolOptions<Setup, Task, Result, Progress> {
   /** Called as tasks end, in any order. */
   onResult: (result: Result, index: number) => void | Promise<void>;
   signal: AbortSignal;
-  /** Ends each Worker once no task is left; no GPU driver may be in them. */
-  endsWorkers?: boolean;
 }
 
 /**
  * Runs all tasks and returns their results in the order of the tasks. The Workers
- * end with the process unless `endsWorkers` is set: a GPU driver may crash if the
- * process ends while a Worker is ending.
+ * end with the process: a GPU driver may crash if the process ends while a Worker
+ * is ending.
  *
  * @throws The error of the first task that fails, or the reason of `signal`; the
  *   other tasks are stopped.
@@ -79,7 +68,7 @@ export async function runTasks<Setup, Task, Result, Progress = never>(
   tasks: readonly Task[],
   options: PoolOptions<Setup, Task, Result, Progress>,
 ): Promise<Result[]> {
-  const { module, setup, onProgress, onResult, endsWorkers = false } = options;
+  const { module, setup, onProgress, onResult } = options;
   const failed = new AbortController();
   const signal = AbortSignal.any([options.signal, failed.signal]);
   const results = new Array<Result>(tasks.length);
@@ -98,17 +87,12 @@ export async function runTasks<Setup, Task, Result, Progress = never>(
           ),
       },
     );
-    try {
-      await calls.call("start", setup, signal);
-      for (const [index, task] of queue) {
-        signal.throwIfAborted();
-        current = task;
-        const result = results[index] = await calls.call("run", task, signal);
-        await onResult(result, index);
-      }
-      if (endsWorkers) await calls.call("end", null, signal);
-    } finally {
-      if (endsWorkers) calls.close(new EngineError("The worker was ended"));
+    await calls.call("start", setup, signal);
+    for (const [index, task] of queue) {
+      signal.throwIfAborted();
+      current = task;
+      const result = results[index] = await calls.call("run", task, signal);
+      await onResult(result, index);
     }
   }
   const count = Math.min(options.workers, tasks.length);

@@ -106,7 +106,9 @@ export function step(name: string, engine: Engine, measure = timed): Bench {
     return ms;
   };
   return {
-    subjects: [subject(once, name, { images: images.length, engine })],
+    subjects: [
+      subject(once, name, { note: imagesText(name, images.length), engine }),
+    ],
     dispose() {},
   };
 }
@@ -125,7 +127,12 @@ export function classification(
       await predict(model, images, { seed: seed++, memory: new Memory() });
     });
   return {
-    subjects: [subject(once, name, { images: count, engine })],
+    subjects: [
+      subject(once, name, {
+        note: imagesText(name, count, preset(name).evaluation.samples),
+        engine,
+      }),
+    ],
     dispose: () => disposeParameters(model.parameters),
   };
 }
@@ -134,9 +141,8 @@ export function classification(
 function subject(
   once: () => Promise<number>,
   name: string,
-  { images, engine }: { images: number; engine: Engine },
+  { note, engine }: { note: string; engine: Engine },
 ): Subject {
-  const note = imagesText(name, images);
   return engine.adapter?.software && name !== "colon"
     ? { ours: once, note: `${note}; stock takes minutes on a CPU: skipped` }
     : besideStock(once, note);
@@ -149,8 +155,11 @@ function noiseImages(name: string, count: number): Pyramid[] {
   );
 }
 
-function imagesText(name: string, count: number): string {
+function imagesText(
+  name: string,
+  count: number,
+  samples = preset(name).view.samples,
+): string {
   const { width, height } = IMAGE_SIZES[name]!;
-  const { samples } = preset(name).view;
   return `${count} of ${width}x${height} px, N = ${samples}`;
 }

@@ -52,8 +52,8 @@ async function drawn(batches: Batches, epoch: number) {
   const images: TrainingImage[] = [];
   const sizes: number[] = [];
   for await (const batch of batches.ofEpoch(epoch)) {
-    images.push(...batch);
-    sizes.push(batch.length);
+    images.push(...batch.images);
+    sizes.push(batch.images.length);
   }
   return {
     sizes,

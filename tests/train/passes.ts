@@ -8,6 +8,11 @@ import type { LookImage, LookOptions } from "../../lib/model/look/draws.ts";
 import type { Look } from "../../lib/model/look/look.ts";
 import { lookWhole } from "../../lib/model/look/whole.ts";
 import type { Model } from "../../lib/model/model.ts";
+import {
+  figuresOf,
+  type ReportFigures,
+} from "../../kernels/step_report/step_report.ts";
+import { channelsOf } from "../../lib/model/networks.ts";
 import type { BackwardPass } from "../../lib/train/step/backward.ts";
 import {
   backward,
@@ -39,6 +44,15 @@ export async function backwardInBlocks(
   const how = lookOptions(model, options);
   const look = await lookInBlocks(model, images[0]!, how);
   return await backwardOf(model, look, { ...options, ...labels });
+}
+
+/** What the report of a backward pass tells. */
+export async function figuresOfPass(
+  { config }: Model,
+  { report }: Pick<BackwardPass, "report">,
+): Promise<ReportFigures> {
+  const values = await report.data() as Float32Array;
+  return figuresOf([values], channelsOf(config.network));
 }
 
 function lookOptions(

@@ -6,9 +6,21 @@
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import type { ConvShape } from "../conv.ts";
-import { LANES, largestDivisor, rowBlock } from "./register_blocks.ts";
+import {
+  LANES,
+  largestDivisor,
+  leftBlocks,
+  rowBlocks,
+  TO_ONE_PIXELS,
+  unrolledSteps,
+} from "./register_blocks.ts";
 import { convolveRow, convolveRowToOne } from "./routines.ts";
-import { offsetOf, routine, type WasmBackend } from "../../wasm/routine.ts";
+import {
+  offsetOf,
+  type Routine,
+  routine,
+  type WasmBackend,
+} from "../../wasm/routine.ts";
 
 const FLOAT_BYTES = 4;
 // Unrolled steps of a row's loop, which saves loop counting: +30 %.
@@ -43,53 +55,110 @@ export function convolvePadded(backend: WasmBackend, frame: tf.TensorInfo, {
   const outRow = outWidth * outPixel;
   const pixelBytes = inputs * stride * FLOAT_BYTES;
   const toOne = outputs % LANES !== 0;
-  const { vectors, values: most } = rowBlock(outputs);
-  const pixels = Math.min(most, outWidth);
   const run = toOne ? (kernel * inputs) / LANES : kernel * inputs;
-  const unroll = largestDivisor(run, MAX_UNROLLED);
-  const name =
-    `convolve_${toOne}_${pixels}x${vectors}x${unroll}_${pixelBytes}_${relu}`;
-  const block = { pixels, unroll, pixelBytes };
-  const convolveTiles = routine(
-    backend,
-    name,
-    (name, relaxed) =>
-      toOne
-        ? convolveRowToOne(name, { ...block, relaxed })
-        : convolveRow(name, { ...block, vectors, relu, relaxed }),
-  );
+  const options = { run, pixelBytes, relu };
+  const parts = toOne
+    ? partsToOne(backend, outWidth, options)
+    : partsOfRow(backend, { outWidth, outputs }, options);
   const [xStart, filterStart, biasStart, outStart] = [frame, filter, bias, out]
     .map((info) => offsetOf(backend, info)) as [number, number, number, number];
-  const blockBytes = vectors * LANES * FLOAT_BYTES;
-  const blocks = toOne ? 1 : outputs / (vectors * LANES);
-  const tiles = Math.floor(outWidth / pixels);
   for (let n = 0; n < batch; n++) {
     for (let y = 0; y < outHeight; y++) {
       const x = xStart + (n * frameHeight + y * stride) * frameRow;
       const outAt = outStart + (n * outHeight + y) * outRow;
-      for (let block = 0; block < blocks; block++) {
-        const shift = block * blockBytes;
-        const runTiles = (first: number, count: number) =>
-          convolveTiles(
-            x + first * pixelBytes,
-            filterStart + shift,
-            biasStart + shift,
-            outAt + shift + first * outPixel,
-            count,
-            kernel,
-            run / unroll,
-            frameRow,
-            outPixel,
-            outPixel,
-          );
-        runTiles(0, tiles);
-        // The last pixels of a row: one more tile, which overlaps the one before.
-        if (tiles * pixels < outWidth) runTiles(outWidth - pixels, 1);
+      for (const { convolve, rounds, first, tiles, channel } of parts) {
+        const shift = channel * FLOAT_BYTES;
+        convolve(
+          x + first * pixelBytes,
+          filterStart + shift,
+          biasStart + shift,
+          outAt + shift + first * outPixel,
+          tiles,
+          kernel,
+          rounds,
+          frameRow,
+          outPixel,
+          outPixel,
+        );
       }
     }
   }
   if (toOne && relu) clampNegative(backend.typedArrayFromHeap(out));
   return out;
+}
+
+/** Some pixels of a row and some of their channels, and what computes them. */
+interface RowPart {
+  convolve: Routine;
+  /** Unrolled rounds of a run. */
+  rounds: number;
+  /** First pixel, and tiles of pixels from there on. */
+  first: number;
+  tiles: number;
+  /** First output channel. */
+  channel: number;
+}
+
+interface RowOptions {
+  /** Steps of a run: inputs of a pixel in a row of the kernel. */
+  run: number;
+  pixelBytes: number;
+  relu: boolean;
+}
+
+/** All tiles of a row, channel block by channel block, then its last pixels. */
+function partsOfRow(
+  backend: WasmBackend,
+  { outWidth, outputs }: { outWidth: number; outputs: number },
+  { run, pixelBytes, relu }: RowOptions,
+): RowPart[] {
+  const unroll = unrolledSteps(run);
+  const whole = rowBlocks(outputs);
+  const left = outWidth % whole.pixels;
+  const rest = leftBlocks(left, outputs);
+  const runs = [
+    { ...whole, first: 0, tiles: (outWidth - left) / whole.pixels },
+    { ...rest, first: outWidth - left, tiles: Math.min(left, 1) },
+  ];
+  return runs.filter(({ tiles }) => tiles > 0).flatMap(
+    ({ pixels, fours, first, tiles, ...blocks }) => {
+      let next = 0;
+      return blocks.vectors.map((vectors) => {
+        const channel = next;
+        next += vectors * LANES;
+        const block = { pixels, vectors, fours, unroll, pixelBytes, relu };
+        const convolve = routine(
+          backend,
+          `convolve_${Object.values(block).join("_")}`,
+          (name, relaxed) => convolveRow(name, { ...block, relaxed }),
+        );
+        return { convolve, rounds: run / unroll, first, tiles, channel };
+      });
+    },
+  );
+}
+
+/** All tiles of a row of one channel. */
+function partsToOne(
+  backend: WasmBackend,
+  outWidth: number,
+  { run, pixelBytes }: RowOptions,
+): RowPart[] {
+  const pixels = Math.min(TO_ONE_PIXELS, outWidth);
+  const unroll = largestDivisor(run, MAX_UNROLLED);
+  const convolve = routine(
+    backend,
+    `convolve_to_one_${pixels}x${unroll}_${pixelBytes}`,
+    (name, relaxed) =>
+      convolveRowToOne(name, { pixels, unroll, pixelBytes, relaxed }),
+  );
+  const tiles = Math.floor(outWidth / pixels);
+  const part = { convolve, rounds: run / unroll, channel: 0 };
+  const whole = { ...part, first: 0, tiles };
+  // The last pixels: one more tile, which overlaps the one before.
+  return tiles * pixels < outWidth
+    ? [whole, { ...part, first: outWidth - pixels, tiles: 1 }]
+    : [whole];
 }
 
 function clampNegative(values: Float32Array): void {

@@ -38,8 +38,11 @@ export function sumOuterProducts(
   const dyRow = outWidth * dyPixel;
   const [xStart, dyStart, outStart] = [frame, dy, dFilter]
     .map((info) => offsetOf(backend, info)) as [number, number, number];
-  const vectorExtent = swapped ? inputs : outputs;
-  const splatExtent = swapped ? outputs : inputs;
+  // The inputs of a pixel in a row of the kernel lie side by side, as their
+  // gradients do.
+  const run = kernel * inputs;
+  const vectorExtent = swapped ? run : outputs;
+  const splatExtent = swapped ? outputs : run;
   const { values, vectors } = outerBlock(splatExtent, vectorExtent);
   const addProducts = outerRoutine(backend, { values, vectors });
   const rowsAtOnce = Math.max(
@@ -51,45 +54,41 @@ export function sumOuterProducts(
       const rows = Math.min(rowsAtOnce, outHeight - y);
       const dyAt = dyStart + (n * outHeight + y) * dyRow;
       for (let ky = 0; ky < kernel; ky++) {
-        for (let kx = 0; kx < kernel; kx++) {
-          const xAt = xStart + kx * xPixel +
-            (n * frameHeight + y * stride + ky) * xRow;
-          const outAt = outStart +
-            (ky * kernel + kx) * inputs * outputs * FLOAT_BYTES;
-          for (let i = 0; i < splatExtent; i += values) {
-            for (let j = 0; j < vectorExtent; j += vectors * LANES) {
-              const [inputAt, outputAt] = swapped ? [j, i] : [i, j];
-              const block = outAt +
-                (inputAt * outputs + outputAt) * FLOAT_BYTES;
-              const xBlock = xAt + inputAt * FLOAT_BYTES;
-              const dyBlock = dyAt + outputAt * FLOAT_BYTES;
-              if (swapped) {
-                addProducts(
-                  dyBlock,
-                  xBlock,
-                  block,
-                  rows,
-                  outWidth,
-                  dyRow,
-                  xStep,
-                  dyPixel,
-                  xPixelStep,
-                  xPixel,
-                );
-              } else {
-                addProducts(
-                  xBlock,
-                  dyBlock,
-                  block,
-                  rows,
-                  outWidth,
-                  xStep,
-                  dyRow,
-                  xPixelStep,
-                  dyPixel,
-                  dyPixel,
-                );
-              }
+        const xAt = xStart + (n * frameHeight + y * stride + ky) * xRow;
+        const outAt = outStart + ky * run * outputs * FLOAT_BYTES;
+        for (let i = 0; i < splatExtent; i += values) {
+          for (let j = 0; j < vectorExtent; j += vectors * LANES) {
+            const [inputAt, outputAt] = swapped ? [j, i] : [i, j];
+            const block = outAt +
+              (inputAt * outputs + outputAt) * FLOAT_BYTES;
+            const xBlock = xAt + inputAt * FLOAT_BYTES;
+            const dyBlock = dyAt + outputAt * FLOAT_BYTES;
+            if (swapped) {
+              addProducts(
+                dyBlock,
+                xBlock,
+                block,
+                rows,
+                outWidth,
+                dyRow,
+                xStep,
+                dyPixel,
+                xPixelStep,
+                xPixel,
+              );
+            } else {
+              addProducts(
+                xBlock,
+                dyBlock,
+                block,
+                rows,
+                outWidth,
+                xStep,
+                dyRow,
+                xPixelStep,
+                dyPixel,
+                dyPixel,
+              );
             }
           }
         }

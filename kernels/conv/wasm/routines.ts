@@ -5,6 +5,7 @@
  * @module
  */
 import { FunctionBuilder } from "../../wasm/assembler.ts";
+import { LANES } from "./register_blocks.ts";
 
 const FLOAT_BYTES = 4;
 const VECTOR_BYTES = 16;
@@ -28,6 +29,7 @@ export function outerProducts(
     PARAMETERS;
   const aAt = f.local("i32"), bAt = f.local("i32"), outAt = f.local("i32");
   const splat = f.local("v128");
+  const four = splatsAtOnce(height) ? f.local("v128") : undefined;
   const bValues = locals(f, vectors);
   const sums = Array.from({ length: height }, () => locals(f, vectors));
   const eachSum = (visit: (sum: number, offset: number) => void) => {
@@ -43,7 +45,12 @@ export function outerProducts(
     f.repeat(pixels, () => {
       bValues.forEach((value, v) => f.load(bAt, v * VECTOR_BYTES).set(value));
       sums.forEach((row, i) => {
-        f.loadSplat(aAt, i * FLOAT_BYTES).set(splat);
+        if (four === undefined) {
+          f.loadSplat(aAt, i * FLOAT_BYTES).set(splat);
+        } else {
+          if (i % LANES === 0) f.load(aAt, i * FLOAT_BYTES).set(four);
+          f.splatLane(four, i % LANES).set(splat);
+        }
         row.forEach((sum, v) =>
           f.multiplyAdd(splat, bValues[v]!, sum, relaxed).set(sum)
         );
@@ -59,7 +66,8 @@ export function outerProducts(
 /**
  * One row of a convolution of a padded input: `tiles` times `pixels` output
  * pixels of `vectors` x 4 channels. For each kernel row the inputs of a pixel
- * are one contiguous run of kernel width x channels values, `unroll` at a time.
+ * are one contiguous run of kernel width x channels values, `unroll` at a time. If
+ * `fours` is set, four of them are one load: V8 tests the bounds of each.
  * Parameters: x, filter, bias, out, tiles, kernel rows, rounds of a run, then the
  * strides of a row of x, of a step of the filter and of a pixel of out.
  *
@@ -67,9 +75,10 @@ export function outerProducts(
  */
 export function convolveRow(
   name: string,
-  { pixels, vectors, unroll, pixelBytes, relu, relaxed }: {
+  { pixels, vectors, fours: isInFours, unroll, pixelBytes, relu, relaxed }: {
     pixels: number;
     vectors: number;
+    fours: boolean;
     unroll: number;
     pixelBytes: number;
     relu: boolean;
@@ -92,8 +101,16 @@ export function convolveRow(
   const rowAt = f.local("i32"), xAt = f.local("i32"), wAt = f.local("i32");
   const outAt = f.local("i32"), tileBytes = f.local("i32");
   const splat = f.local("v128"), zero = f.local("v128");
-  const weights = locals(f, vectors);
+  const weights = locals(f, pixels > 1 ? vectors : 1);
+  const fours = locals(f, isInFours ? pixels : 0);
+  const lastFour = isInFours ? unroll - unroll % LANES : 0;
   const sums = Array.from({ length: pixels }, () => locals(f, vectors));
+  const loadWeight = (v: number) =>
+    f.load(wAt, v * VECTOR_BYTES).set(weights[v % weights.length]!);
+  const pushSplat = (p: number, u: number) =>
+    u < lastFour
+      ? f.splatLane(fours[p]!, u % LANES)
+      : f.loadSplat(xAt, p * pixelBytes + u * FLOAT_BYTES);
   f.constant(pixels * pixelBytes).set(tileBytes);
   f.repeat(tiles, () => {
     for (const row of sums) {
@@ -104,12 +121,19 @@ export function convolveRow(
       f.get(rowAt).set(xAt);
       f.repeat(rounds, () => {
         for (let u = 0; u < unroll; u++) {
-          weights.forEach((w, v) => f.load(wAt, v * VECTOR_BYTES).set(w));
-          sums.forEach((row, p) => {
-            f.loadSplat(xAt, p * pixelBytes + u * FLOAT_BYTES).set(splat);
-            row.forEach((sum, v) =>
-              f.multiplyAdd(splat, weights[v]!, sum, relaxed).set(sum)
+          if (u % LANES === 0 && u < lastFour) {
+            fours.forEach((four, p) =>
+              f.load(xAt, p * pixelBytes + u * FLOAT_BYTES).set(four)
             );
+          }
+          if (pixels > 1) weights.forEach((_, v) => loadWeight(v));
+          sums.forEach((row, p) => {
+            pushSplat(p, u).set(splat);
+            row.forEach((sum, v) => {
+              if (pixels === 1) loadWeight(v);
+              const weight = weights[v % weights.length]!;
+              f.multiplyAdd(splat, weight, sum, relaxed).set(sum);
+            });
           });
           f.advance(wAt, step);
         }
@@ -176,6 +200,11 @@ export function convolveRowToOne(
     f.advanceBy(out, pixels * FLOAT_BYTES).advance(x, tileBytes);
   });
   return f;
+}
+
+/** True if the values of a block's side are loaded four at a time. */
+function splatsAtOnce(values: number): boolean {
+  return values % LANES === 0;
 }
 
 const PARAMETERS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] as const;

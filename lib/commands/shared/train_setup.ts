@@ -26,7 +26,7 @@ export interface TrainArguments {
   folds: number | "manifest" | undefined;
   onlyFolds: number[] | undefined;
   protocols: readonly Protocol[];
-  /** Number of parallel folds; one a core if omitted. */
+  /** Cores to use; all, where that pays, if omitted. */
   workers: number | undefined;
   foreground: ForegroundChoice | undefined;
   /** Annotations to train on; labels alone if omitted. */

@@ -73,10 +73,11 @@ export function preparedTogether(
   if (isPlain) return joined(parts.map(({ raw }) => raw));
   return tf.getBackend() === "webgpu"
     ? coloured(parts, normalisation)
-    : joined(parts.map((part) => colouredByParts(part, normalisation)));
+    // One image at a time takes less memory.
+    : joined(parts.map((part) => coloured([part], normalisation)));
 }
 
-/** All views in one dispatch. */
+/** All views by one kernel. */
 function coloured(
   parts: readonly RawViews[],
   normalisation: Normalisation | null,
@@ -120,81 +121,6 @@ function sharesOf(
     }
   }
   return shares;
-}
-
-/** The views of an image by tfjs's own kernels. */
-function colouredByParts(
-  { raw, regions, image: { gain = 1, densities = null, pyramid } }: RawViews,
-  normalisation: Normalisation | null,
-): tf.Tensor4D {
-  if (gain === 1 && !densities && !normalisation) return raw;
-  return tf.tidy(() => {
-    const inside = insideShare(regions, pyramid, raw.shape);
-    // White is the brightest colour, also if part of a pixel is padding.
-    const lit = gain === 1 ? raw : tf.minimum(tf.mul(raw, gain), inside);
-    const stained = densities ? restained(lit, densities, inside) : lit;
-    const result = normalisation
-      ? normalised(stained, normalisation, inside)
-      : stained;
-    raw.dispose();
-    return tf.reshape(result, raw.shape);
-  });
-}
-
-/**
- * Colours less their mean, in deviations. The mean is broadcast over rows of
- * pixels: broadcasting over every pixel's three values takes 6 times as long.
- */
-function normalised(
-  views: tf.Tensor,
-  { mean, deviation }: Normalisation,
-  inside: tf.Tensor,
-): tf.Tensor {
-  const [count, rows, columns] = views.shape as [number, number, number];
-  const row = (values: readonly number[]) =>
-    tf.tensor1d(Array.from({ length: columns }, () => values).flat());
-  const asRows = (x: tf.Tensor) =>
-    tf.reshape(x, [count * rows, columns * views.shape[3]!]);
-  const means = inside.rank === 0
-    ? row(mean)
-    : asRows(tf.mul(tf.tensor1d([...mean]), inside));
-  return tf.div(tf.sub(asRows(views), means), row(deviation));
-}
-
-/** Colours with their optical densities changed; the padding stays zero. */
-function restained(
-  views: tf.Tensor,
-  densities: DensityMatrix,
-  inside: tf.Tensor,
-): tf.Tensor {
-  const colours = tf.reshape(
-    tf.div(views, tf.maximum(inside, DARKEST)),
-    [-1, 3],
-  );
-  const logs = tf.log(tf.maximum(colours, DARKEST));
-  const changed = tf.exp(
-    tf.matMul(logs, tf.tensor2d([...densities], [3, 3])),
-  );
-  return tf.mul(tf.reshape(tf.minimum(changed, 1), views.shape), inside);
-}
-
-/** Share of each view pixel that lies inside the image: `[N, h, w, 1]`, or 1. */
-function insideShare(
-  regions: readonly Region[],
-  image: Size,
-  [count, rows, columns]: readonly [number, number, number, number],
-): tf.Tensor {
-  if (areInside(regions, image)) return tf.scalar(1);
-  const down = regions.map(({ y: start, height: extent }) =>
-    insideShares({ start, extent, count: rows }, image.height)
-  );
-  const across = regions.map(({ x: start, width: extent }) =>
-    insideShares({ start, extent, count: columns }, image.width)
-  );
-  return tf.mul(
-    tf.tensor4d(down.flat(), [count, rows, 1, 1]),
-    tf.tensor4d(across.flat(), [count, 1, columns, 1]),
-  );
 }
 
 function areInside(regions: readonly Region[], image: Size): boolean {

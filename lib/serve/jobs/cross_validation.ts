@@ -26,6 +26,7 @@ import {
   type ProtocolSummary,
   tasksInTurn,
 } from "../../train/runs/crossval.ts";
+import { type Parallel, runWorkers } from "../../train/parallel/team.ts";
 import { type FoldChoice, planFolds } from "../../train/runs/fold_plan.ts";
 import {
   FEATURES_FOLDER,
@@ -49,6 +50,10 @@ export interface CrossValidateOptions {
   boxes: BoxOptions | undefined;
   memory: Memory;
   opening: Pick<OpenOptions, "fetch" | "maxPixels">;
+  /** Most workers that share a fold; one a core if omitted. */
+  workers: number | undefined;
+  /** Their module, and how it opens images. */
+  workerModule: Pick<Parallel, "module" | "opening">;
   onProgress: (progress: TrainEvent) => void;
   /** Awaited before each step: more urgent work goes first. */
   turn: () => Promise<void>;
@@ -58,7 +63,7 @@ export interface CrossValidateOptions {
 /** Trains and tests the folds that are not done yet. */
 export async function trainFolds(
   { config, seed, folder }: TrainTask,
-  { engine, manifest, choice, opening, onProgress, ...options }:
+  { engine, manifest, choice, opening, workerModule, onProgress, ...options }:
     CrossValidateOptions,
 ): Promise<void> {
   const { boxes, memory } = options;
@@ -76,6 +81,14 @@ export async function trainFolds(
   const tasks = tasksInTurn(plan.tasks, config).flat();
   const folds = new Set(tasks.map(({ fold }) => fold)).size;
   const features = join(folder, FEATURES_FOLDER);
+  const parallel: Parallel = {
+    ...workerModule,
+    workers: runWorkers(config, {
+      images: entries.length,
+      wanted: options.workers,
+    }),
+    imageBytes: memory.imageCacheBytes,
+  };
   const cache = imageCache(memory, undefined, opening);
   let done = 0;
   try {
@@ -89,6 +102,7 @@ export async function trainFolds(
       boxes,
       featureCache: config.training.dense ? featureCache(features) : undefined,
       cache,
+      parallel,
       onProgress({ fold }, progress) {
         onProgress({ ...progress, fold, folds, done, total: tasks.length });
       },

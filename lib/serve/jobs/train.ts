@@ -56,6 +56,8 @@ export function foldChoice(
 /** Parts of the server that training jobs use. */
 export interface TrainWorkOptions {
   backend: BackendChoice;
+  /** Most workers of a run; one a core if omitted. */
+  workers: number | undefined;
   allowedHosts: readonly string[];
   /** Folders of the files that a table may name. */
   roots: readonly string[];
@@ -162,7 +164,8 @@ async function inWorker<Result>(
   ) => Promise<Result>,
 ): Promise<Result> {
   const { engine, module, stopMs } = options;
-  const { backend, allowedHosts, roots, maxPixels, memoryBytes } = options;
+  const { backend, workers, allowedHosts, roots, maxPixels, memoryBytes } =
+    options;
   const calls = new WorkerCalls<TrainMethods, TrainEvent>(module ?? WORKER, {
     onEvent: (progress) => report({ ...progress }),
     onCrash: (reason) =>
@@ -191,6 +194,7 @@ async function inWorker<Result>(
       folder: join(folder, RUN_FOLDER),
       drawn: boxes ? await drawnIn(folder) : undefined,
       backend,
+      workers,
       allowedHosts,
       roots,
       maxPixels,

@@ -22,6 +22,8 @@ export interface TrainTask {
   /** Folder of the run; an earlier attempt in it continues. */
   folder: string;
   backend: BackendChoice;
+  /** Most workers that share the images of a step; one a core if omitted. */
+  workers: number | undefined;
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
   /** Folders of the files that the manifest may name. */
@@ -35,7 +37,7 @@ export interface TrainTask {
    * refused.
    */
   maxPixels: number;
-  /** Bound on tensors and caches, bytes. */
+  /** Bound on the tensors and caches of each worker, bytes. */
   memoryBytes: number;
   /** Shared count of pending classifications, which go first. */
   pending: Int32Array<SharedArrayBuffer>;

@@ -17,7 +17,7 @@ import { writeReportOf } from "../../report/report.ts";
 import type { BoxOptions } from "../../train/boxes.ts";
 import { allowedRois } from "../annotations/rois.ts";
 import { Sources } from "../intake/allowed_sources.ts";
-import { guardedFetch } from "../intake/guarded_fetch.ts";
+import { guardedOpening } from "../intake/guarded_opening.ts";
 import { Messages } from "../redaction.ts";
 import type { CrossValidatedDocument } from "../documents.ts";
 import { crossValidated, trainFolds } from "./cross_validation.ts";
@@ -32,6 +32,8 @@ import type {
 import { answerCalls } from "../../workers/calls.ts";
 
 const YIELD_MS = 2;
+
+const SHARE_WORKER = new URL("./share_worker.ts", import.meta.url);
 
 const send = answerCalls<TrainMethods, TrainEvent>({
   train: run,
@@ -97,6 +99,7 @@ async function crossValidate(
 async function readyFor(task: TrainTask) {
   const { data, config, pending, roots, allowedHosts } = task;
   const engine = await startEngine(task.backend);
+  const allowed = { allowedHosts, maxPixels: task.maxPixels };
   const sources = await Sources.open({ roots, hosts: allowedHosts });
   const manifest = await sources.readManifest(data);
   checkReference(config, manifest);
@@ -105,10 +108,9 @@ async function readyFor(task: TrainTask) {
     manifest,
     boxes: await boxesOf(manifest, task, sources),
     memory: new Memory(task.memoryBytes),
-    opening: {
-      fetch: guardedFetch(allowedHosts),
-      maxPixels: task.maxPixels,
-    },
+    opening: guardedOpening(allowed),
+    workers: task.workers,
+    workerModule: { module: SHARE_WORKER, opening: allowed },
     turn: turns(pending),
   };
 }

@@ -11,6 +11,7 @@ import type { Model } from "../../model/model.ts";
 import { OVERVIEW } from "../../model/networks.ts";
 import type { TrainingBoxes } from "../boxes.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
+import { ALONE, Team } from "../parallel/team.ts";
 import type { TrainOptions } from "../trainer.ts";
 import type { ImageBag } from "./bags.ts";
 import { fitCloseUp } from "./close_up/fit_close_up.ts";
@@ -21,6 +22,7 @@ import { assign, type HeadArrays } from "./head/head_arrays.ts";
 import { Locations } from "./locations.ts";
 import { fitOverview } from "./overview_student.ts";
 import { distil } from "./student.ts";
+import type { StudentTarget } from "./student_gradients.ts";
 import { StudentViews } from "./student_views.ts";
 import {
   strongestPlaces,
@@ -32,7 +34,13 @@ import {
 export interface StudentOptions extends
   Pick<
     TrainOptions,
-    "config" | "seed" | "cache" | "memory" | "foreground" | "signal"
+    | "config"
+    | "seed"
+    | "cache"
+    | "memory"
+    | "foreground"
+    | "signal"
+    | "parallel"
   > {
   /** Keeps frozen features on disk. */
   featureCache?: FeatureCache | undefined;
@@ -79,20 +87,54 @@ async function fitAttention(
   head: HeadArrays,
   options: StudentOptions,
 ): Promise<number> {
-  const { seed, memory, task, breathe, onStep } = options;
+  const { seed, memory, task, signal, breathe, onStep } = options;
   const views = new StudentViews(model, options);
-  const images = bags.map((bag) => ({
-    grid: bag.image.grid,
-    allowed: bag.image.allowed,
-    shares: teacherShares(head, bag, task),
-    views: () => views.of(bag.entry, bag.image.grid),
+  const targets = bags.map(({ entry, image: { grid, allowed } }, i) => ({
+    entry,
+    grid,
+    allowed,
+    shares: teacherShares(head, bags[i]!, task),
   }));
-  return await distil(model, images, {
+  const images = targets.map((target) => ({
+    ...target,
+    views: () => views.of(target.entry, target.grid),
+  }));
+  const team = await studentTeam(model, targets, options);
+  try {
+    return await distil(model, images, {
+      seed,
+      memory,
+      team,
+      signal,
+      beforeStep: breathe,
+      onStep,
+    });
+  } finally {
+    team.close();
+  }
+}
+
+/** Workers that share the steps of the student, with its images. */
+async function studentTeam(
+  { classes, normalisation }: Model,
+  targets: readonly StudentTarget[],
+  { config, seed, foreground, memory, parallel = ALONE, signal }:
+    StudentOptions,
+): Promise<Team> {
+  const team = await Team.start(parallel, {
+    model: { config, classes, normalisation },
     seed,
-    memory,
-    beforeStep: breathe,
-    onStep,
-  });
+    train: [],
+    foreground,
+    memoryBytes: memory.bytes,
+  }, signal);
+  try {
+    await team.tell("learn", targets, signal);
+    return team;
+  } catch (error) {
+    team.close();
+    throw error;
+  }
 }
 
 /** Fits attention by the encoder; returns its loss. */

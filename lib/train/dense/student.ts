@@ -8,40 +8,33 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
-import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
-import type { MapSize, Size } from "../../image/geometry.ts";
-import { locationAt } from "../../image/geometry.ts";
-import {
-  type Orientation,
-  orientedSize,
-  storedPoint,
-} from "../../image/pyramids/orientation.ts";
 import type { Memory } from "../../memory.ts";
-import { subTileLogits, tileLogits } from "../../model/look/attention.ts";
 import type { Model } from "../../model/model.ts";
 import type { Parameters } from "../../model/parameters.ts";
-import { systematicDraws } from "../../sampling/systematic.ts";
 import { orientations } from "../augmentation.ts";
+import { inOrder, sharesOf } from "../batches.ts";
 import { AdamW } from "../optimizer.ts";
+import type { Team } from "../parallel/team.ts";
+import { tensorsOf, valuesOf } from "../parallel/values.ts";
 import { netParameters } from "../step/step.ts";
-import type { LocationGrid } from "../../model/look/location_grid.ts";
 import { oneCycle } from "./head/one_cycle.ts";
-import type { ImageViews, ViewStack } from "./student_views.ts";
-
-/** An image that the student learns from. */
-export interface StudentImage {
-  grid: Pick<LocationGrid, "tiles" | "cells">;
-  /** Share of each location, `[G]`, adding to 1. */
-  shares: ArrayLike<number>;
-  /** 1 where a location may be drawn, `[G]`; null: everywhere. */
-  allowed: Uint8Array | null;
-  views: () => Promise<ImageViews>;
-}
+import {
+  disposeStudent,
+  STUDENT,
+  STUDENT_BATCH,
+  type StudentGradients,
+  studentGradients,
+  type StudentImage,
+  type StudentOrder,
+} from "./student_gradients.ts";
 
 /** Options of {@linkcode distil}. */
 export interface DistilOptions {
   seed: number;
   memory: Memory;
+  /** Shares each step, once it has been given the images to `learn`. */
+  team?: Team | undefined;
+  signal?: AbortSignal | undefined;
   /** Awaited before each step. */
   beforeStep?: () => Promise<void>;
   /** Called after each step, with its loss. */
@@ -51,19 +44,8 @@ export interface DistilOptions {
 /** Steps of a distillation. */
 export const STUDENT_STEPS = 150;
 
-const BATCH = 12;
-// Tiles of an image that b sees in a step, drawn by their shares.
-const TILES = 16;
 const WEIGHT_DECAY = 1e-4;
 const RISING = 0.3; // share of the steps in which the learning rate rises
-// Largest change of a colour channel, in deviations: its logarithmic gain, shift.
-const GAIN = 0.25, SHIFT = 0.1;
-// Logit of a location that is never drawn.
-const NEVER = -1e9;
-// A probability below it counts as it, as the logarithm of 0 is infinite.
-const SMALLEST = 1e-30;
-const CHANNELS = 3;
-const STUDENT = 107; // word of the random keys
 
 /**
  * Fits a and b of `model`.
@@ -74,21 +56,25 @@ const STUDENT = 107; // word of the random keys
 export async function distil(
   model: Model,
   images: readonly StudentImage[],
-  { seed, memory, beforeStep, onStep }: DistilOptions,
+  { seed, beforeStep, onStep, ...options }: DistilOptions,
 ): Promise<number> {
+  const choices = orientations(model.config.training.augmentation);
   const optimizer = new AdamW();
   const losses: number[] = [];
   try {
     for (let step = 0; step < STUDENT_STEPS; step++) {
       await beforeStep?.();
       const random = new RandomStream(randomKey(seed, STUDENT, step));
-      const batch = random.shuffle([...images]).slice(0, BATCH);
-      const stacks = await stacksOf(batch, model, random);
-      const rate = oneCycle(step, STUDENT_STEPS, RISING);
-      const loss = await moveAttention(model, optimizer, stacks, {
-        rate,
-        memory,
+      const batch = random.shuffle([...images.keys()]).slice(0, STUDENT_BATCH);
+      const orientation = choices[random.below(choices.length)]!;
+      const order = { seed, step, orientation, of: batch.length };
+      const done = await sharedGradients(model, images, {
+        ...options,
+        batch,
+        order,
       });
+      const rate = oneCycle(step, STUDENT_STEPS, RISING);
+      const loss = await moveAttention(model, optimizer, done, rate);
       losses.push(loss);
       onStep?.({ step: step + 1, steps: STUDENT_STEPS, loss });
     }
@@ -99,237 +85,64 @@ export async function distil(
   return last.reduce((sum, loss) => sum + loss, 0) / last.length;
 }
 
-/** Views of one size that a network sees, with what it should answer. */
-interface Stack extends ViewStack {
-  net: "a" | "b";
-  map: MapSize;
-  /** Weighted target of each location, `[count, locations]`. */
-  goal: Float32Array;
-  /** 0, or {@linkcode NEVER} where nothing is drawn, `[count, locations]`. */
-  mask: Float32Array;
-}
-
-/** One view of a stack before it is put there. */
-interface Shown {
-  net: "a" | "b";
-  view: Float32Array;
-  size: Size;
-  map: MapSize;
-  goal: Float32Array;
-  mask: Float32Array;
-}
-
-/** The views of a batch, in stacks of one size. */
-async function stacksOf(
-  batch: readonly StudentImage[],
-  { config }: Model,
-  random: RandomStream,
-): Promise<Stack[]> {
-  const choices = orientations(config.training.augmentation);
-  // The same for all, so that views of one size stay of one size.
-  const orientation = choices[random.below(choices.length)]!;
-  const shown: Shown[] = [];
-  for (const image of batch) {
-    const views = await image.views();
-    const jitter = jitterOf(random);
-    const weight = 1 / batch.length;
-    for (
-      const view of [
-        shownWhole(image, views.whole, weight),
-        ...shownTiles(image, views.tiles, weight, random),
-      ]
-    ) {
-      shown.push(turned({ ...view, view: jitter(view.view) }, orientation));
-    }
-  }
-  const sizes = Map.groupBy(
-    shown,
-    ({ net, size }) => `${net} ${size.width} ${size.height}`,
-  );
-  return [...sizes.values()].map(stack);
-}
-
-/** A random change of colours, the same for all views of an image. */
-function jitterOf(
-  random: RandomStream,
-): (view: Float32Array) => Float32Array {
-  const spread = (most: number) => (2 * random.uniform() - 1) * most;
-  const gains = [0, 1, 2].map(() => Math.exp(spread(GAIN)));
-  const shifts = [0, 1, 2].map(() => spread(SHIFT));
-  return (view) =>
-    view.map((value, i) =>
-      value * gains[i % CHANNELS]! + shifts[i % CHANNELS]!
+/** The gradients at the images of a step, in the order of the batch. */
+async function sharedGradients(
+  model: Model,
+  images: readonly StudentImage[],
+  { batch, order, memory, team, signal }:
+    & Pick<DistilOptions, "memory" | "team" | "signal">
+    & { batch: readonly number[]; order: StudentOrder },
+): Promise<StudentGradients[]> {
+  const here = (places: readonly number[]) =>
+    studentGradients(
+      model,
+      places.map((place) => ({ ...images[place]!, place })),
+      { ...order, memory, signal },
     );
-}
-
-/** What a sees: the whole image, and the share of each tile. */
-function shownWhole(
-  { grid, shares, allowed }: StudentImage,
-  { data, width, height }: ViewStack,
-  weight: number,
-): Shown {
-  const goal = tileShares(shares, grid);
-  const mask = allowed && tileShares(allowed, grid);
-  return {
-    net: "a",
-    view: data,
-    size: { width, height },
-    map: grid.tiles,
-    goal: goal.map((share) => weight * share),
-    mask: goal.map((_, tile) => mask?.[tile] === 0 ? NEVER : 0),
-  };
-}
-
-/** What b sees: some tiles, and the shares within each. */
-function shownTiles(
-  { grid: { tiles, cells }, shares, allowed }: StudentImage,
-  { data, width, height }: ViewStack,
-  weight: number,
-  random: RandomStream,
-): Shown[] {
-  const ofTiles = tileShares(shares, { tiles, cells });
-  const locations = cells.rows * cells.columns;
-  const area = width * height * CHANNELS;
-  const drawn = systematicDraws(ofTiles, TILES, random.uniform());
-  return drawn.indices.map((index, i) => {
-    const share = drawn.counts[i]! / TILES;
-    const first = index * locations;
-    const within = (values: ArrayLike<number>, make: (x: number) => number) =>
-      Float32Array.from(
-        { length: locations },
-        (_, cell) => make(values[first + cell]!),
-      );
-    const scale = weight * share / ofTiles[index]!;
-    return {
-      net: "b",
-      view: data.subarray(index * area, (index + 1) * area),
-      size: { width, height },
-      map: cells,
-      goal: within(shares, (x) => scale * x),
-      mask: allowed
-        ? within(allowed, (x) => x === 0 ? NEVER : 0)
-        : new Float32Array(locations),
-    };
-  });
-}
-
-/** Sum over the cells of each tile. */
-export function tileShares(
-  shares: ArrayLike<number>,
-  { tiles, cells }: Pick<LocationGrid, "tiles" | "cells">,
-): Float32Array {
-  const locations = cells.rows * cells.columns;
-  return Float32Array.from(
-    { length: tiles.rows * tiles.columns },
-    (_, tile) => {
-      let sum = 0;
-      for (let cell = 0; cell < locations; cell++) {
-        sum += shares[tile * locations + cell]!;
-      }
-      return sum;
-    },
+  if (!team || team.workers === 1) return await here(batch);
+  const [first, ...others] = sharesOf(batch, team.workers);
+  const weights = await valuesOf(attentionOf(model.parameters));
+  const theirs = team.ask(
+    "student",
+    others.map((images) => ({ ...order, weights, images })),
+    signal,
   );
-}
-
-/** A view, its target and its mask in another orientation. */
-function turned(shown: Shown, orientation: Orientation): Shown {
-  if (orientation === 1) return shown;
-  const { rows, columns } = shown.map;
-  const cells = { width: columns, height: rows };
-  const { width, height } = orientedSize(cells, orientation);
-  return {
-    net: shown.net,
-    view: reordered(shown.view, shown.size, CHANNELS, orientation),
-    size: orientedSize(shown.size, orientation),
-    map: { rows: height, columns: width },
-    goal: reordered(shown.goal, cells, 1, orientation),
-    mask: reordered(shown.mask, cells, 1, orientation),
-  };
-}
-
-/** `[height, width, channels]` in another orientation. */
-function reordered(
-  values: Float32Array,
-  size: Size,
-  channels: number,
-  orientation: Orientation,
-): Float32Array {
-  const { width } = orientedSize(size, orientation);
-  const result = new Float32Array(values.length);
-  for (let i = 0; i < values.length / channels; i++) {
-    const { row: y, column: x } = locationAt(i, width);
-    const from = storedPoint({ x, y }, size, orientation);
-    const at = (from.y * size.width + from.x) * channels;
-    for (let c = 0; c < channels; c++) {
-      result[i * channels + c] = values[at + c]!;
-    }
+  const own = await here(first!);
+  try {
+    const values = (await theirs).flat();
+    const made = values.map(({ loss, gradients }) => ({
+      loss: tf.scalar(loss),
+      gradients: tensorsOf(gradients),
+    }));
+    return inOrder(batch, [first!, ...others], [...own, ...made]);
+  } catch (error) {
+    own.forEach(disposeStudent);
+    throw error;
   }
-  return result;
 }
 
-function stack(shown: readonly Shown[]): Stack {
-  const { net, size, map } = shown[0]!;
-  return {
-    net,
-    map,
-    ...size,
-    data: concatenated(shown.map(({ view }) => view)),
-    goal: concatenated(shown.map(({ goal }) => goal)),
-    mask: concatenated(shown.map(({ mask }) => mask)),
-  };
-}
-
-function concatenated(parts: readonly Float32Array[]): Float32Array {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const all = new Float32Array(length);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
-
-/** A stack in parts that the memory bound holds, at least a view each. */
-function partsOf(whole: Stack, memory: Memory): Stack[] {
-  const { data, width, height, map } = whole;
-  const area = width * height, locations = map.rows * map.columns;
-  const count = data.length / (area * CHANNELS);
-  const size = Math.max(1, Math.floor(memory.jointPixels / area));
-  return Array.from({ length: Math.ceil(count / size) }, (_, part) => {
-    const cut = (values: Float32Array, each: number) =>
-      values.subarray(part * size * each, (part + 1) * size * each);
-    return {
-      ...whole,
-      data: cut(data, area * CHANNELS),
-      goal: cut(whole.goal, locations),
-      mask: cut(whole.mask, locations),
-    };
-  });
-}
-
-/** One step of a and b; returns its loss. */
-async function moveAttention(
-  { config, parameters }: Model,
-  optimizer: AdamW,
-  stacks: readonly Stack[],
-  { rate, memory }: { rate: number; memory: Memory },
-): Promise<number> {
-  const variables = new Map([
+function attentionOf(parameters: Parameters): Map<string, tf.Variable> {
+  return new Map([
     ...netParameters(parameters, "a"),
     ...netParameters(parameters, "b"),
   ]);
+}
+
+/** One step of a and b, which frees the gradients; returns its loss. */
+async function moveAttention(
+  { config, parameters }: Model,
+  optimizer: AdamW,
+  done: readonly StudentGradients[],
+  rate: number,
+): Promise<number> {
   const learningRate = config.training.attentionLearningRate * rate;
   const loss = tf.tidy(() => {
-    const parts = stacks.flatMap((whole) => partsOf(whole, memory));
-    const done = parts.map((part) => stackGradients(parameters, part));
     const gradientOf = (name: string) =>
-      done.map(({ gradients }) => gradients.get(name))
-        .filter((gradient) => gradient !== undefined)
+      done.map(({ gradients }) => gradients.get(name)!)
         .reduce((sum, gradient) => tf.add(sum, gradient));
     optimizer.step(
       new Map(
-        [...variables].map(([name, variable]) => [name, {
+        [...attentionOf(parameters)].map(([name, variable]) => [name, {
           variable,
           gradient: gradientOf(name),
           learningRate,
@@ -343,54 +156,6 @@ async function moveAttention(
     return (await loss.data())[0]!;
   } finally {
     loss.dispose();
+    done.forEach(disposeStudent);
   }
-}
-
-/** Cross-entropy of a stack against its targets, with its gradients by name. */
-function stackGradients(
-  parameters: Parameters,
-  { net, data, width, height, map, goal, mask }: Stack,
-): { loss: tf.Scalar; gradients: Map<string, tf.Tensor> } {
-  const own = netParameters(parameters, net);
-  const count = data.length / (width * height * CHANNELS);
-  const views = tf.tensor4d(data, [count, height, width, CHANNELS]);
-  const shape: [number, number] = [count, map.rows * map.columns];
-  // Made here, as the gradient needs them when the loss has been computed.
-  const goals = tf.tensor2d(goal, shape), masks = tf.tensor2d(mask, shape);
-  const logitsOf = net === "a" ? tileLogits : subTileLogits;
-  const { value, grads } = tf.variableGrads(
-    () => targetLoss(logitsOf(own, views, map), goals, masks),
-    [...own.values()],
-  );
-  return {
-    loss: value,
-    gradients: new Map(
-      [...own].map(([name, { name: id }]) => [name, grads[id]!]),
-    ),
-  };
-}
-
-/**
- * Cross-entropy of softmax(logits + mask) against `goal`, summed over all rows,
- * whose targets need not add to 1.
- */
-function targetLoss(
-  logits: tf.Tensor2D,
-  goal: tf.Tensor2D,
-  mask: tf.Tensor2D,
-): tf.Scalar {
-  const operation = tf.customGrad((input, save) => {
-    const masked = tf.add(input as tf.Tensor2D, mask) as tf.Tensor2D;
-    const attention = attentionSoftmax(masked);
-    (save as tf.GradSaveFunc)([attention]);
-    const logs = tf.log(tf.maximum(attention, SMALLEST));
-    return {
-      value: tf.mul(tf.sum(tf.mul(goal, logs)), -1) as tf.Scalar,
-      gradFunc: (dy, saved) => {
-        const share = tf.mul(saved[0]!, tf.sum(goal, 1, true));
-        return tf.mul(tf.sub(share, goal), dy as tf.Scalar);
-      },
-    };
-  });
-  return operation(logits) as tf.Scalar;
 }

@@ -44,7 +44,7 @@ import {
   readScoredBags,
 } from "./bags.ts";
 import { modelFeatures } from "./encoder_features.ts";
-import { keepTogether } from "./feature_workers.ts";
+import { keepFeatures } from "./kept_features.ts";
 import { gridView } from "../../model/look/location_grid.ts";
 import { copyCount, type LocationFeatures, Locations } from "./locations.ts";
 import {
@@ -64,11 +64,6 @@ import { checkUnused } from "./unused_settings.ts";
 export interface DenseOptions extends TrainOptions {
   /** Keeps frozen features on disk; computed in each run if omitted. */
   featureCache?: FeatureCache | undefined;
-  /**
-   * Workers that fill that cache side by side, on the CPU, each within `memory`;
-   * this thread alone if omitted. They open images by their paths.
-   */
-  featureWorkers?: number | undefined;
   /** Reads the frozen features; by the model's encoder if omitted. */
   features?: LocationFeatures;
   /** Scores the student; by its draws, as any model, if omitted. */
@@ -269,29 +264,19 @@ class DenseRun {
    * then share the work, which is most of their time, instead of doing it twice.
    */
   async #fillCache(): Promise<void> {
-    const { config, folder, featureCache, featureWorkers = 1 } = this.#options;
+    const { config, folder, featureCache } = this.#options;
     if (!featureCache || config.network.features === "dictionary") return;
     const { train } = this.#data;
     const first = createHash("sha256").update(folder).digest().readUInt32LE() %
       train.length;
     const inOrder = [...train.slice(first), ...train.slice(0, first)];
-    let done = 0;
-    const onImage = () =>
-      this.#tell({ epoch: 1, step: ++done, steps: train.length });
-    if (featureWorkers > 1) {
-      await keepTogether(inOrder, featureWorkers, {
-        ...this.#options,
-        featureCache,
-        normalisation: this.#model.normalisation,
-        onImage,
-      });
-      return;
-    }
-    for (const entry of inOrder) {
-      await this.#breathe();
-      await this.#locations.read(entry);
-      onImage();
-    }
+    await keepFeatures(this.#model, inOrder, {
+      ...this.#options,
+      featureCache,
+      beforeImage: () => this.#breathe(),
+      keep: (entry) => this.#locations.read(entry),
+      onImage: (step) => this.#tell({ epoch: 1, step, steps: train.length }),
+    });
   }
 
   async #teach(

@@ -17,17 +17,28 @@ import type { EpochDone, Progress } from "../epoch_metrics.ts";
 import { runData, type RunDataOptions } from "./run_data.ts";
 import { foregroundFile } from "../run_log.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
+import { type Parallel, runWorkers } from "../parallel/team.ts";
 import type { TrainingData, TrainResult } from "../trainer.ts";
 import { trainAsConfigured } from "./training.ts";
 
 /** Options of {@linkcode trainRun}. */
 export interface TrainRunOptions extends RunDataOptions {
-  /** Bound on tensors and caches. */
+  /** Bound on the tensors and caches of each worker. */
   memory: Memory;
   /** Bytes of decoded images kept between epochs; the bound's share if omitted. */
   imageBytes?: number | undefined;
   /** Options of opening the images. */
-  opening?: Pick<OpenOptions, "fetch" | "maxPixels">;
+  opening?: Pick<OpenOptions, "fetch" | "maxPixels"> | undefined;
+  /**
+   * Workers that share the images of a step, on wasm: cores that are used. One a
+   * core if omitted and the run is long enough; the results are the same.
+   */
+  workers?: number | undefined;
+  /**
+   * Module of Workers that open images as `opening` says, from plain data; with an
+   * `opening` of their own alone there are none.
+   */
+  workerModule?: Pick<Parallel, "module" | "opening"> | undefined;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
   /** Keeps frozen features on disk, for `training.dense`. */
@@ -79,11 +90,12 @@ export interface TrainedRun extends TrainResult {
  */
 export async function trainRun(
   engine: Engine,
-  { onStart, onProgress, imageBytes, opening, ...options }: TrainRunOptions,
+  { onStart, onProgress, opening, ...options }: TrainRunOptions,
 ): Promise<TrainedRun> {
   const data = await runData(options);
   onStart?.(data);
-  const cache = imageCache(options.memory, imageBytes, opening);
+  const parallel = sharing(data, { ...options, opening });
+  const cache = imageCache(options.memory, parallel.imageBytes, opening);
   try {
     const { boxes } = data;
     if (boxes) await checkBoxes(boxes, data.train, { ...options, cache });
@@ -91,6 +103,7 @@ export async function trainRun(
       trainAsConfigured(data, {
         ...options,
         cache,
+        parallel,
         environment: {
           ...environment(engine),
           data: resolve(options.manifest.path),
@@ -107,4 +120,20 @@ export async function trainRun(
   } finally {
     cache.close();
   }
+}
+
+/** How a run is shared by its workers, who also share what keeps images. */
+function sharing(
+  { train }: TrainingData,
+  { config, memory, imageBytes, opening, workerModule, ...options }:
+    TrainRunOptions,
+): Parallel {
+  const workers = opening && !workerModule
+    ? 1 // a function cannot be sent to a Worker
+    : runWorkers(config, { images: train.length, wanted: options.workers });
+  return {
+    ...workerModule,
+    workers,
+    imageBytes: (imageBytes ?? memory.imageCacheBytes * workers) / workers,
+  };
 }

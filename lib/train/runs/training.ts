@@ -34,8 +34,6 @@ export function featureCache(
 export interface TrainingOptions extends TrainOptions {
   /** Keeps frozen features on disk, for `training.dense`. */
   featureCache?: FeatureCache | undefined;
-  /** Workers that fill it side by side; see {@linkcode trainDense}. */
-  featureWorkers?: number | undefined;
 }
 
 /**

@@ -44,10 +44,8 @@ export interface TrainingImage {
   key: Key;
 }
 
-/** Options that are constant over the steps of an epoch. */
-export interface StepOptions {
-  /** Factor of both learning rates. */
-  rate: number;
+/** Options of gradients that are constant over the steps of an epoch. */
+export interface GradientOptions {
   /** Adds the contrastive term. */
   contrastive: boolean;
   /** Keeps a and b as they are (after a warm start). */
@@ -63,6 +61,12 @@ export interface StepOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Options that are constant over the steps of an epoch. */
+export interface StepOptions extends GradientOptions {
+  /** Factor of both learning rates. */
+  rate: number;
+}
+
 /** What a micro-batch is to be, and its place in the batch. */
 export interface Labels {
   /** Class of each image of the look. */
@@ -75,7 +79,7 @@ export interface Labels {
 export function lookImages(
   model: Model,
   images: readonly TrainingImage[],
-  options: StepOptions,
+  options: GradientOptions,
 ): Promise<LookImage[]> {
   return Promise.all(
     images.map((image) => lookImage(model, image, options)),
@@ -85,7 +89,7 @@ export function lookImages(
 async function lookImage(
   { config, classes }: Model,
   { pyramid, classIndex, stains, augmentation, key }: TrainingImage,
-  { contrastive, foreground, signal }: StepOptions,
+  { contrastive, foreground, signal }: GradientOptions,
 ): Promise<LookImage> {
   const { referenceClass } = config;
   const { orientation, gain, densities, placement } = augmentation;
@@ -116,7 +120,7 @@ export async function backward(
   look: Look,
   options:
     & Labels
-    & Pick<StepOptions, "classWeights" | "freezeAttention">,
+    & Pick<GradientOptions, "classWeights" | "freezeAttention">,
 ): Promise<BackwardPass> {
   const { classes, of } = options;
   const { parts } = look;
@@ -171,7 +175,7 @@ function lossOf(
   model: Model,
   look: Look,
   scores: Scores,
-  options: Labels & Pick<StepOptions, "classWeights">,
+  options: Labels & Pick<GradientOptions, "classWeights">,
 ): tf.Scalar {
   return scores.evidence
     ? evidenceLoss(
@@ -190,7 +194,7 @@ function classLoss(
   logits: tf.Tensor2D,
   { classes: labels, of, classWeights }:
     & Labels
-    & Pick<StepOptions, "classWeights">,
+    & Pick<GradientOptions, "classWeights">,
 ): tf.Scalar {
   const targets = glimpses.map(({ image, contrastive }) =>
     contrastive ? classes.indexOf(config.referenceClass!) : labels[image]!

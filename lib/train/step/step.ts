@@ -4,26 +4,15 @@
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import {
-  COSINE,
-  HEAD,
-  LOSS,
-  SUB_TILE_ENTROPY,
-  TILE_ENTROPY,
-} from "../../../kernels/step_report/step_report.ts";
+import { figuresOf } from "../../../kernels/step_report/step_report.ts";
 import { readLater } from "../../engine/read_later.ts";
 import type { Model } from "../../model/model.ts";
 import { channelsOf, meanUpdates } from "../../model/networks.ts";
 import type { Parameters } from "../../model/parameters.ts";
-import { lookAt } from "../../model/look/look_at.ts";
 import type { AdamW, ParameterStep } from "../optimizer.ts";
-import {
-  backward,
-  lookImages,
-  type StepOptions,
-  type TrainingImage,
-} from "./micro_batch.ts";
+import type { StepOptions, TrainingImage } from "./micro_batch.ts";
 import { type BackwardPass, disposeBackward, isAttention } from "./backward.ts";
+import { backwardPasses } from "./passes.ts";
 
 /** The four networks, as parameter names begin. */
 export const NETS = ["a", "b", "f", "g"] as const;
@@ -68,21 +57,24 @@ export async function takeStep(
   images: readonly TrainingImage[],
   options: StepOptions,
 ): Promise<() => Promise<StepReport>> {
-  const passes: BackwardPass[] = [];
+  const { length: of } = images;
+  const passes = await backwardPasses(model, images, { ...options, of });
+  return stepBy(model, optimizer, passes, options);
+}
+
+/**
+ * Moves the parameters by the gradients of a batch, which are added in the order
+ * of `passes`; frees those.
+ *
+ * @returns a function that gives the report, as of {@linkcode takeStep}.
+ */
+export function stepBy(
+  model: Model,
+  optimizer: AdamW,
+  passes: readonly BackwardPass[],
+  options: Pick<StepOptions, "rate">,
+): () => Promise<StepReport> {
   try {
-    const looks = lookAt(model, await lookImages(model, images, options), {
-      samples: model.config.view.samples,
-      draws: "seeded",
-      training: true,
-      exploration: options.exploration,
-      memory: options.memory,
-      signal: options.signal,
-    });
-    for await (const look of looks) {
-      const classes = look.places.map((place) => images[place]!.classIndex);
-      const labels = { classes, of: images.length };
-      passes.push(await backward(model, look, { ...options, ...labels }));
-    }
     const { names, squares } = move(model, optimizer, passes, options);
     const ofGradients = { names, read: readLater(squares) };
     squares.dispose();
@@ -107,7 +99,7 @@ function move(
   model: Model,
   optimizer: AdamW,
   passes: readonly BackwardPass[],
-  { rate }: StepOptions,
+  { rate }: Pick<StepOptions, "rate">,
 ): GradientSquares {
   return tf.tidy(() => {
     const gradients = [...summed(passes)];
@@ -170,35 +162,23 @@ async function readReport(
     read(),
     ...passes.map(({ read }) => read()),
   ]);
-  const channels = channelsOf(config.network);
-  const images = passes.reduce((sum, { classes }) => sum + classes.length, 0);
-  const report: StepReport = {
-    loss: 0,
-    correct: 0,
-    images,
+  const figures = figuresOf(reports, channelsOf(config.network));
+  const labels = passes.flatMap(({ classes }) => classes);
+  const { length: count } = classes;
+  const correct = labels.filter((label, i) => {
+    const logits = figures.logits.slice(i * count, (i + 1) * count);
+    return logits.indexOf(Math.max(...logits)) === label;
+  });
+  return {
+    loss: figures.loss,
+    correct: correct.length,
+    images: labels.length,
     gradientNorms: normsOfNets(names, ofParameters!),
-    tileEntropy: 0,
-    subTileEntropy: 0,
-    featureCosine: 0,
-    liveChannels: new Array<boolean>(channels).fill(false),
+    tileEntropy: figures.tileEntropy,
+    subTileEntropy: figures.subTileEntropy,
+    featureCosine: figures.cosine,
+    liveChannels: Array.from(figures.largest, (value) => value > 0),
   };
-  for (const [i, pass] of passes.entries()) {
-    const values = reports[i]!;
-    const share = pass.classes.length / images;
-    report.loss += values[LOSS]!;
-    report.tileEntropy += values[TILE_ENTROPY]! * share;
-    report.subTileEntropy += values[SUB_TILE_ENTROPY]! * share;
-    report.featureCosine += values[COSINE]! * share;
-    for (let c = 0; c < channels; c++) {
-      report.liveChannels[c] ||= values[HEAD + c]! > 0;
-    }
-    pass.classes.forEach((classIndex, i) => {
-      const start = HEAD + channels + i * classes.length;
-      const logits = values.subarray(start, start + classes.length);
-      if (logits.indexOf(Math.max(...logits)) === classIndex) report.correct++;
-    });
-  }
-  return report;
 }
 
 /** Norm of the gradient of each net, from the squares of its parameters. */

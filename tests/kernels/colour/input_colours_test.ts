@@ -6,7 +6,7 @@ import {
   inputColoursReference,
 } from "../../../kernels/colour/input_colours.ts";
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
-import { maxError, testOnWebGpu } from "../../engines.ts";
+import { maxError, testOnEngines, testOnWebGpu } from "../../engines.ts";
 
 const DARKEST = 1 / 255;
 const AS_IT_IS = { mean: [0, 0, 0], deviation: [1, 1, 1], darkest: DARKEST };
@@ -51,7 +51,7 @@ async function check(shape: Shape, options: InputColours): Promise<void> {
   result.dispose();
 }
 
-testOnWebGpu("input colours equal their reference", async () => {
+testOnEngines("input colours equal their reference", async () => {
   for (const shape of [[1, 1, 1, 3], [3, 5, 7, 3], [5, 31, 29, 3]] as Shape[]) {
     const [count, height, width] = shape;
     const some = uniforms(count * (height + width), 2)

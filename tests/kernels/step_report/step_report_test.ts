@@ -1,12 +1,9 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import {
-  COSINE,
-  HEAD,
+  figuresOf,
   stepReport,
   stepReportReference,
-  SUB_TILE_ENTROPY,
-  TILE_ENTROPY,
 } from "../../../kernels/step_report/step_report.ts";
 import { maxError, testOnEngines } from "../../engines.ts";
 import { normals } from "../../finite_differences.ts";
@@ -63,8 +60,39 @@ Deno.test("a report by hand", () => {
     features: Float32Array.of(3, 0, 0, 2, -1, 0), // cosines 0, -1, 0
     logits: Float32Array.of(0.5, -0.5, 7, 8),
   }, { channels: 2, logits: 2 });
-  assert.equal(report[TILE_ENTROPY], 2);
-  assert.equal(report[SUB_TILE_ENTROPY], 5);
-  assert.ok(Math.abs(report[COSINE]! - -1 / 3) < 1e-6);
-  assert.deepEqual([...report.subarray(HEAD)], [3, 2, 0.5, -0.5]);
+  const { cosine, ...figures } = figuresOf([report], 2);
+  assert.ok(Math.abs(cosine - -1 / 3) < 1e-6);
+  assert.deepEqual(figures, {
+    loss: 2,
+    tileEntropy: 2,
+    subTileEntropy: 5,
+    largest: Float64Array.of(3, 2),
+    logits: [0.5, -0.5],
+  });
+});
+
+Deno.test("the reports of parts tell what that of the whole tells", () => {
+  const channels = 5, rows = 9, cut = 4;
+  const tiles = normals(6, 1), subTiles = normals(14, 2);
+  const features = normals(rows * channels, 3), logits = normals(4, 4);
+  const reportOf = (loss: number, part: 0 | 1 | "whole") => {
+    const of = (values: Float32Array, end: number) =>
+      part === "whole"
+        ? values
+        : part === 0
+        ? values.subarray(0, end)
+        : values.subarray(end);
+    return stepReportReference({
+      loss: Float32Array.of(loss),
+      tiles: of(tiles, 2),
+      subTiles: of(subTiles, 4),
+      features: of(features, cut * channels),
+      logits: of(logits, 2),
+    }, { channels, logits: part === "whole" ? 4 : 2 });
+  };
+  const whole = figuresOf([reportOf(0.75, "whole")], channels);
+  const parts = figuresOf([reportOf(0.5, 0), reportOf(0.25, 1)], channels);
+  const flat = ({ largest, logits, ...figures }: typeof whole) =>
+    Float32Array.from([...Object.values(figures), ...largest, ...logits]);
+  assert.ok(maxError(flat(parts), flat(whole)) < 1e-6);
 });

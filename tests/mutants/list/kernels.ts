@@ -3,6 +3,33 @@ import type { MutantGroup } from "../mutant.ts";
 
 export const KERNELS: readonly MutantGroup[] = [
   {
+    file: "kernels/colour/input_colours.ts",
+    tests: ["tests/kernels/colour/input_colours_test.ts"],
+    changes: [
+      ["Math.min(from[at]! * gain, s)", "from[at]! * gain"],
+      [
+        "Math.min(from[at + 1]! * gain, s)",
+        "Math.min(from[at + 1]! * gain, 1)",
+      ],
+      ["Math.max(blue / light, darkest)", "Math.max(blue, darkest)"],
+      ["Math.max(s, darkest)", "s"],
+      ["(red - meanR * s) * r", "(red - meanR) * r"],
+      ["(green - meanG * s) * g", "green - meanG * s"],
+      ["ofRow * shares[start + height + x]!", "ofRow"],
+    ],
+  },
+  {
+    file: "kernels/conv/wasm/register_blocks.ts",
+    tests: ["tests/kernels/conv/conv_test.ts"],
+    changes: [
+      [
+        "Math.floor(part * count / parts)",
+        "Math.ceil(part * count / parts) - 1",
+      ],
+      ["run <= MAX_RUN ? run :", "run <= MAX_RUN ? run - 1 :"],
+    ],
+  },
+  {
     file: "kernels/resample/area_means.ts",
     tests: ["tests/kernels/resample/downsample_test.ts"],
     changes: [
@@ -147,7 +174,10 @@ export const KERNELS: readonly MutantGroup[] = [
     file: "kernels/step_report/step_report.ts",
     tests: ["tests/kernels/step_report/step_report_test.ts"],
     changes: [
-      ["(square - same) / (rows * (rows - 1))", "square / (rows * rows)"],
+      [
+        "(square - sumOf(SAME)) / (rows * (rows - 1))",
+        "square / (rows * rows)",
+      ],
       ["let i = 1; i < sums.length", "let i = 0; i < sums.length"],
     ],
   },

@@ -49,7 +49,7 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/dense/student.ts",
+    file: "lib/train/dense/student_gradients.ts",
     tests: ["tests/train/dense/student_test.ts"],
     changes: [
       ["tf.mul(saved[0]!, tf.sum(goal, 1, true))", "saved[0]!"],
@@ -71,8 +71,8 @@ export const TRAIN: readonly MutantGroup[] = [
       ["learningRate: base * rate", "learningRate: base"],
       ["tf.add(sum, pass.gradients.get(name)!)", "sum"],
       [
-        "logits.indexOf(Math.max(...logits)) === classIndex",
-        "logits.indexOf(Math.min(...logits)) === classIndex",
+        "logits.indexOf(Math.max(...logits)) === label",
+        "logits.indexOf(Math.min(...logits)) === label",
       ],
     ],
   },
@@ -256,7 +256,7 @@ export const TRAIN: readonly MutantGroup[] = [
         "randomKey(seed, purpose, index)",
       ],
       [
-        "randomKey(this.#options.seed, SHUFFLE, epoch)",
+        "randomKey(this.#seed, SHUFFLE, epoch)",
         "randomKey(0, SHUFFLE, epoch)",
       ],
       ["closeAll(images);\n    throw", "throw"],

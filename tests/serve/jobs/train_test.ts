@@ -31,6 +31,28 @@ Deno.test("training refuses images that classification refuses as too large", as
   });
 });
 
+Deno.test("a job that workers share trains the same bits", async () => {
+  const models: Uint8Array[] = [];
+  for (const workers of [1, 2]) {
+    await withServer(folder, { workers, backend: "wasm" }, async (url) => {
+      const name = `workers-${workers}`;
+      const response = await post(`${url}/v1/train`, {
+        data: "manifest.csv",
+        name,
+        preset: "needle",
+        epochs: 1,
+        settings: SMALL_SETTINGS,
+      });
+      const { id } = await response.json();
+      const { state, error } = await ended(url, id);
+      assert.deepEqual({ state, error }, { state: "succeeded", error: null });
+      const file = join(folder, "models", name, "best.safetensors");
+      models.push(await Deno.readFile(file));
+    });
+  }
+  assert.deepEqual(models[1], models[0]);
+});
+
 Deno.test("a run is cancelled in the midst of a step that has no end", async () => {
   const options = {
     limits: { ...DEFAULT_LIMITS, stopMs: 200 },

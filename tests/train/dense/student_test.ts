@@ -5,11 +5,11 @@ import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
 import { tileLogits } from "../../../lib/model/look/attention.ts";
 import type { Model } from "../../../lib/model/model.ts";
+import { distil } from "../../../lib/train/dense/student.ts";
 import {
-  distil,
   type StudentImage,
   tileShares,
-} from "../../../lib/train/dense/student.ts";
+} from "../../../lib/train/dense/student_gradients.ts";
 import type { ImageViews } from "../../../lib/train/dense/student_views.ts";
 import { testOnEngines, testOnWasm } from "../../engines.ts";
 import { normals } from "../../finite_differences.ts";

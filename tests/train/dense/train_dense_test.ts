@@ -20,7 +20,7 @@ import {
   type DenseOptions,
   trainDense,
 } from "../../../lib/train/dense/train_dense.ts";
-import { keepTogether } from "../../../lib/train/dense/feature_workers.ts";
+import { keepFeatures } from "../../../lib/train/dense/kept_features.ts";
 import { testOnEngines, testOnWasm } from "../../engines.ts";
 import {
   CLASSES,
@@ -322,7 +322,7 @@ class CountingCache extends FeatureCache {
 }
 
 /** Trains on 6 images with scattering, 4 for validation. */
-async function runByWorkers(folder: string, featureWorkers: number) {
+async function runByWorkers(folder: string, workers: number) {
   const entries = await writePictures(folder, 0, 10);
   const cache = new ImageCache(2 ** 24);
   const featureCache = new CountingCache(join(folder, "features"), 1e8);
@@ -340,7 +340,7 @@ async function runByWorkers(folder: string, featureWorkers: number) {
       resume: false,
       environment: {},
       featureCache,
-      featureWorkers,
+      parallel: { workers, imageBytes: 2 ** 24 },
     });
   } finally {
     cache.close();
@@ -351,32 +351,40 @@ async function runByWorkers(folder: string, featureWorkers: number) {
   };
 }
 
-testOnWasm("Workers make the features of the training images", async () => {
+testOnWasm("workers share the features of the training images", async () => {
   await inFolder(async (one) => {
     await inFolder(async (other) => {
       const alone = await runByWorkers(one, 1);
       const together = await runByWorkers(other, 2);
       assert.equal(alone.made, 2 * 6 + 4);
-      assert.equal(together.made, 4); // of the validation images
+      assert.ok(together.made < alone.made);
       assert.deepEqual(together.parameters, alone.parameters);
     });
   });
 });
 
-testOnWasm("a Worker names the image that it cannot read", async () => {
+testOnWasm("a worker names the image that it cannot read", async () => {
   await inFolder(async (folder) => {
-    const [entry] = await writePictures(folder, 0, 1);
-    await Deno.writeTextFile(entry!.path, "no picture");
-    const cache = new FeatureCache(join(folder, "features"), 1e8);
-    await assert.rejects(
-      keepTogether([entry!], 2, {
-        config: toyConfig(),
+    const entries = await writePictures(folder, 0, 2);
+    await Deno.writeTextFile(entries[0]!.path, "no picture");
+    const config = toyConfig();
+    const kept = keepFeatures(
+      { classes: CLASSES, normalisation: null },
+      entries,
+      {
+        config,
+        seed: 1,
         memory: new Memory(),
-        featureCache: cache,
-        normalisation: null,
+        featureCache: new FeatureCache(join(folder, "features"), 1e8),
+        parallel: { workers: 2, imageBytes: 2 ** 24 },
+        keep: () => Promise.resolve(), // the second one: the worker has the first
+        beforeImage: () => Promise.resolve(),
         onImage() {},
-      }),
-      { name: ImageFormatError.name, message: /0\.png/ },
+      },
     );
+    await assert.rejects(kept, {
+      name: ImageFormatError.name,
+      message: /0\.png/,
+    });
   });
 });

@@ -10,7 +10,6 @@ import { score } from "../../../lib/model/zoom_in.ts";
 import type { Draws } from "../../../lib/sampling/expectation.ts";
 import { disposeBackward } from "../../../lib/train/step/backward.ts";
 import { evidenceLoss } from "../../../lib/train/step/evidence_loss.ts";
-import { COSINE, LOSS } from "../../../kernels/step_report/step_report.ts";
 import { backward } from "../../../lib/train/step/micro_batch.ts";
 import { testOnEngines, testOnWasm } from "../../engines.ts";
 import { normals } from "../../finite_differences.ts";
@@ -20,6 +19,7 @@ import {
   type ToyOptions,
   trainedParameters,
 } from "../../model/toy.ts";
+import { figuresOfPass } from "../passes.ts";
 
 const SMOOTHING = 0.05, BACKGROUND_PROPOSAL = 0.2;
 
@@ -225,9 +225,9 @@ async function assertSlopes(
     classWeights: model.classes.map(() => 1),
     freezeAttention: false,
   });
-  const report = await pass.report.data();
+  const figures = await figuresOfPass(model, pass);
   const base = await lossOf(model, look, shares);
-  assert.ok(Math.abs(report[LOSS]! - base) < 1e-4 * Math.abs(base));
+  assert.ok(Math.abs(figures.loss - base) < 1e-4 * Math.abs(base));
   const trained = trainedParameters(model);
   assert.deepEqual(
     [...pass.gradients.keys()].sort(),
@@ -309,9 +309,9 @@ testOnWasm(
       classWeights: [1, 1],
       freezeAttention: false,
     });
-    const report = await pass.report.data();
-    const error = Math.abs(report[COSINE]! - sum / pairs);
-    assert.ok(error < 1e-4, `${report[COSINE]}, not ${sum / pairs}`);
+    const { cosine } = await figuresOfPass(model, pass);
+    const error = Math.abs(cosine - sum / pairs);
+    assert.ok(error < 1e-4, `${cosine}, not ${sum / pairs}`);
     disposeBackward(pass);
     look.dispose();
     disposeParameters(model.parameters);

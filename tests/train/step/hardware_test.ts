@@ -29,7 +29,7 @@ import { noiseImage, toyModel } from "../../model/toy.ts";
 function colon() {
   const config = preset("colon");
   config.view.foreground = "none"; // noise is no tissue
-  const classes = ["benign", "malignant"];
+  const classes = [config.referenceClass!, "other"];
   const images = Array.from(
     { length: config.training.batchSize },
     (_, i) => noiseImage({ width: 500, height: 500 }, i),

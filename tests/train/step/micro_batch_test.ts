@@ -1,12 +1,7 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import {
-  COSINE,
-  LOSS,
-  SUB_TILE_ENTROPY,
-  TILE_ENTROPY,
-} from "../../../kernels/step_report/step_report.ts";
 import { randomKey } from "../../../kernels/random.ts";
+import type { ReportFigures } from "../../../kernels/step_report/step_report.ts";
 import { startEngine } from "../../../lib/engine/select.ts";
 import { ConfigError } from "../../../lib/errors.ts";
 import { predict } from "../../../lib/eval/predict.ts";
@@ -28,6 +23,7 @@ import { noiseImage, toyModel } from "../../model/toy.ts";
 import {
   backwardInBlocks,
   backwardTogether,
+  figuresOfPass,
   type MicroBatchImages,
 } from "../passes.ts";
 
@@ -124,18 +120,18 @@ testOnEngines(
   },
 );
 
-/** The report of a backward pass; micro_batch.ts names its first numbers. */
+/** What the report of a backward pass tells. */
 async function reportOf(
   way: keyof typeof PASSES,
   part: MicroBatchImages,
   { entropyWeight = 0, ...options }: Partial<StepOptions> & {
     entropyWeight?: number;
   } = {},
-): Promise<Float32Array> {
+): Promise<ReportFigures> {
   const model = toyModel({ training: { entropyWeight }, peak: 3 });
   const { pass } = PASSES[way];
   const done = await pass(model, part, { ...OPTIONS, ...options });
-  const report = await done.report.data() as Float32Array;
+  const report = await figuresOfPass(model, done);
   disposeBackward(done);
   disposeParameters(model.parameters);
   return report;
@@ -152,12 +148,11 @@ for (const way of Object.keys(PASSES) as (keyof typeof PASSES)[]) {
         const own = { ...part, images: [{ ...plain!, contrastive }] };
         const on = await reportOf(way, own, { entropyWeight: weight });
         const off = await reportOf(way, own);
-        return { value: on[LOSS]! - off[LOSS]!, report: on };
+        return { value: on.loss - off.loss, report: on };
       };
       const { value, report } = await regulariser(false);
       // The constant inside the logarithm is a thousandth of it.
-      const expected = -weight * (report[TILE_ENTROPY]! +
-        report[SUB_TILE_ENTROPY]!);
+      const expected = -weight * (report.tileEntropy + report.subTileEntropy);
       assert.ok(
         Math.abs(value - expected) < 1e-3 * Math.abs(expected),
         `${value}, not ${expected}`,
@@ -177,9 +172,9 @@ testOnEngines("a batch's regulariser is the mean of its images'", async () => {
   const same = { images: [one!, one!], classes: [1, 1], of: 2 };
   const alone = { images: [one!], classes: [1], of: 1 };
   const options = { entropyWeight: 10, contrastive: false };
-  const [two] = await reportOf("together", same, options);
-  const [single] = await reportOf("together", alone, options);
-  assert.ok(Math.abs(two! - single!) < 1e-4 * Math.abs(single!));
+  const two = await reportOf("together", same, options);
+  const single = await reportOf("together", alone, options);
+  assert.ok(Math.abs(two.loss - single.loss) < 1e-4 * Math.abs(single.loss));
 });
 
 testOnEngines(
@@ -209,10 +204,10 @@ testOnEngines(
       ...OPTIONS,
       classWeights: [5, 3],
     });
-    const report = await pass.report.data();
+    const report = await figuresOfPass(model, pass);
     // Each image has its class's weight, a contrastive draw 1.
     const expected = (3 * costs[0]! + 5 * costs[1]! + costs[2]!) / 5;
-    assert.ok(Math.abs(report[LOSS]! - expected) < 1e-5);
+    assert.ok(Math.abs(report.loss - expected) < 1e-5);
 
     let cosines = 0, pairs = 0;
     features.forEach((a, i) =>
@@ -222,7 +217,7 @@ testOnEngines(
         pairs++;
       })
     );
-    assert.ok(Math.abs(report[COSINE]! - cosines / pairs) < 1e-5);
+    assert.ok(Math.abs(report.cosine - cosines / pairs) < 1e-5);
     disposeBackward(pass);
     planned.dispose();
     tf.dispose(Object.values(scores).flat());

@@ -1,0 +1,189 @@
+/**
+ * The Worker's end of a team: computes shares of a training run.
+ *
+ * @module
+ */
+import type * as tf from "@tensorflow/tfjs-core";
+import { FeatureCache } from "../../encoder/cache.ts";
+import type { Encoder } from "../../encoder/encoder.ts";
+import { startEngine } from "../../engine/select.ts";
+import { type ImageCache, imageCache } from "../../image/image_cache.ts";
+import type { OpenOptions } from "../../image/open.ts";
+import { Memory } from "../../memory.ts";
+import { openFrozen } from "../../model/frozen.ts";
+import type { Model } from "../../model/model.ts";
+import { answerCalls } from "../../workers/calls.ts";
+import { closeAll, TrainingImages } from "../batches.ts";
+import { encoderFeatures } from "../dense/encoder_features.ts";
+import { Locations } from "../dense/locations.ts";
+import {
+  disposeStudent,
+  studentGradients,
+  type StudentTarget,
+} from "../dense/student_gradients.ts";
+import { StudentViews } from "../dense/student_views.ts";
+import { classified } from "../epoch_choice.ts";
+import { disposeBackward } from "../step/backward.ts";
+import { backwardPasses } from "../step/passes.ts";
+import type {
+  GradientTask,
+  KeepTask,
+  PassValues,
+  ScoreTask,
+  ShareMethods,
+  StudentTask,
+  StudentValues,
+  TensorValues,
+  WorkerSetup,
+} from "./protocol.ts";
+import { assignValues, passValues, valuesOf } from "./values.ts";
+
+/**
+ * Answers the calls to this Worker.
+ *
+ * @param openingOf options of opening images, from the data that the run gives.
+ */
+export function serveShares<Opening>(
+  openingOf: (opening: Opening) => Pick<OpenOptions, "fetch" | "maxPixels">,
+): void {
+  let share: Share;
+  answerCalls<ShareMethods, never>({
+    async start(setup) {
+      await startEngine("wasm");
+      share = new Share(setup, openingOf(setup.opening as Opening));
+    },
+    gradients: (task, signal) => share.gradients(task, signal),
+    score: (task, signal) => share.score(task, signal),
+    learn: (images) => share.learn(images),
+    student: (task, signal) => share.student(task, signal),
+    keep: (task, signal) => share.keep(task, signal),
+    release: () => share.release(),
+  });
+}
+
+/** The images of a Worker, and the model under the weights that it was sent. */
+class Share {
+  readonly #setup: WorkerSetup;
+  readonly #memory: Memory;
+  readonly #cache: ImageCache;
+  readonly #parameters = new Map<string, tf.Variable>();
+  readonly #model: Model;
+  readonly #images: TrainingImages;
+  readonly #views: StudentViews;
+  #targets: readonly StudentTarget[] = [];
+  #encoder: Promise<Encoder | undefined> | undefined;
+  #features: FeatureCache | undefined;
+
+  constructor(
+    setup: WorkerSetup,
+    opening: Pick<OpenOptions, "fetch" | "maxPixels">,
+  ) {
+    const { memoryBytes, imageBytes, seed, train } = setup;
+    this.#setup = setup;
+    this.#memory = new Memory(memoryBytes);
+    const memory = this.#memory;
+    const cache = imageCache(memory, imageBytes, opening);
+    this.#cache = cache;
+    this.#model = {
+      ...setup.model,
+      calibration: null,
+      parameters: this.#parameters,
+    };
+    this.#images = new TrainingImages(this.#model, train, { seed, cache });
+    this.#views = new StudentViews(this.#model, { memory, cache });
+  }
+
+  async gradients(
+    { weights, epoch, images: places, next, ...options }: GradientTask,
+    signal: AbortSignal,
+  ): Promise<PassValues[]> {
+    const model = this.#under(weights);
+    const images = await this.#images.open(epoch, places);
+    try {
+      this.#images.prefetch(epoch, next);
+      const { foreground } = this.#setup;
+      const memory = this.#memory;
+      const how = { ...options, foreground, memory, signal };
+      const passes = await backwardPasses(model, images, how);
+      try {
+        return await Promise.all(passes.map(passValues));
+      } finally {
+        passes.forEach(disposeBackward);
+      }
+    } finally {
+      closeAll(images);
+    }
+  }
+
+  async score(
+    { weights, entries, evaluationSeed: seed }: ScoreTask,
+    signal: AbortSignal,
+  ) {
+    const { foreground } = this.#setup;
+    const memory = this.#memory, cache = this.#cache;
+    const how = { cache, memory, foreground, seed, signal };
+    return await classified(this.#under(weights), entries, how);
+  }
+
+  learn(images: readonly StudentTarget[]): void {
+    this.#targets = images;
+  }
+
+  async student(
+    { weights, images, ...order }: StudentTask,
+    signal: AbortSignal,
+  ): Promise<StudentValues[]> {
+    const model = this.#under(weights);
+    const targets = images.map((place) => {
+      const { entry, grid, ...target } = this.#targets[place]!;
+      const views = () => this.#views.of(entry, grid);
+      return { ...target, grid, place, views };
+    });
+    const memory = this.#memory;
+    const how = { ...order, memory, signal };
+    const done = await studentGradients(model, targets, how);
+    try {
+      return await Promise.all(done.map(async ({ loss, gradients }) => ({
+        loss: (await loss.data())[0]!,
+        gradients: await valuesOf(gradients),
+      })));
+    } finally {
+      done.forEach(disposeStudent);
+    }
+  }
+
+  async keep(
+    { entry, folder, maxBytes }: KeepTask,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { foreground, model } = this.#setup;
+    const { config: { network, view } } = model;
+    // On one core: the other workers have the others.
+    this.#encoder ??= openFrozen(network, this.#parameters, 1);
+    this.#features ??= new FeatureCache(folder, maxBytes);
+    const locations = new Locations({
+      ...model,
+      foreground,
+      signal,
+      cache: this.#cache,
+      memory: this.#memory,
+      features: encoderFeatures((await this.#encoder)!, {
+        cache: this.#features,
+        windowSize: view.subTileSize,
+      }),
+      side: network.places,
+    });
+    await locations.read(entry);
+  }
+
+  async release(): Promise<void> {
+    await (await this.#encoder)?.dispose();
+    this.#encoder = undefined;
+  }
+
+  /** The model with these weights. */
+  #under(weights: TensorValues): Model {
+    assignValues(this.#parameters, weights);
+    return this.#model;
+  }
+}
