@@ -97,9 +97,14 @@ export function sparkline(
   );
 }
 
-/** Share of a class by its probability; on the diagonal they are the same. */
+/**
+ * Share of a class by its probability; on the diagonal they are the same.
+ *
+ * @param protocol of a cross-validation.
+ */
 export function calibrationChart(
   { classes, calibration }: Pick<Scores, "classes" | "calibration">,
+  protocol?: string,
 ): HTMLElement {
   const shown = classes.length === 2 ? [1] : [...classes.keys()];
   const x = (value: number) => LEFT + INNER_WIDTH * value;
@@ -123,7 +128,13 @@ export function calibrationChart(
   return element(
     "figure",
     { class: "chart" },
-    element("figcaption", {}, `Calibration: share of ${of} by its probability`),
+    element(
+      "figcaption",
+      {},
+      `Calibration${
+        protocol ? `, ${protocol}` : ""
+      }: share of ${of} by its probability`,
+    ),
     frame(
       `Calibration of ${of}, ${points.length} points`,
       { low: "0", high: "1", first: "0", last: "probability 1" },

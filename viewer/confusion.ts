@@ -6,9 +6,14 @@
 import { element } from "./dom.ts";
 import type { Scores } from "./types.ts";
 
-/** Images by true and predicted class, shaded by their share of the true one. */
+/**
+ * Images by true and predicted class, shaded by their share of the true one.
+ *
+ * @param protocol of a cross-validation.
+ */
 export function confusionTable(
   { confusion, classes }: Pick<Scores, "confusion" | "classes">,
+  protocol?: string,
 ): HTMLTableElement {
   const cell = (count: number, row: readonly number[], isRight: boolean) => {
     const made = element(
@@ -23,7 +28,13 @@ export function confusionTable(
   return element(
     "table",
     { class: "confusion" },
-    element("caption", {}, "Confusion: true class by row, predicted by column"),
+    element(
+      "caption",
+      {},
+      `Confusion${
+        protocol ? `, ${protocol}` : ""
+      }: true class by row, predicted by column`,
+    ),
     element(
       "thead",
       {},

@@ -46,24 +46,28 @@ export function foldParts(
     const isHere = protocol === shown[0]!.protocol;
     return [
       element(
-        "table",
+        "div",
         { class: "folds" },
-        element("caption", {}, caption),
-        head(),
         element(
-          "tbody",
+          "table",
           {},
-          ...folds.reverse().map((lines) =>
-            foldRow(lines, { isShown: lines === shown, onChoose })
+          element("caption", {}, caption),
+          head(),
+          element(
+            "tbody",
+            {},
+            ...folds.reverse().map((lines) =>
+              foldRow(lines, { isShown: lines === shown, onChoose })
+            ),
+            ...(pooled ? [meanRow(pooled.means)] : []),
           ),
-          ...(pooled ? [meanRow(pooled.means)] : []),
         ),
       ),
       ...(isHere ? charts(shown.filter(isEpoch)) : []),
       ...(pooled
         ? [
-          confusionTable({ classes: result!.classes, ...pooled }),
-          calibrationChart({ classes: result!.classes, ...pooled }),
+          confusionTable({ classes: result!.classes, ...pooled }, protocol),
+          calibrationChart({ classes: result!.classes, ...pooled }, protocol),
         ]
         : []),
     ];

@@ -127,9 +127,19 @@ pageTest(
   },
 );
 
+let folds: Promise<string> | undefined;
+
+/** The id of a cross-validation that is done. */
+function finishedFolds(): Promise<string> {
+  return folds ??= (async () => {
+    const id = await train("folds", 2, { folds: 2 });
+    assert.equal((await ended(served.url, id)).state, "succeeded");
+    return id;
+  })();
+}
+
 pageTest("a finished cross-validation shows all of it", async (page) => {
-  const id = await train("folds", 2, { folds: 2 });
-  assert.equal((await ended(served.url, id)).state, "succeeded");
+  const id = await finishedFolds();
   await page.goto(`${served.url}/#view=jobs&job=${id}`);
   for (const protocol of ["held-out", "best-epoch"]) {
     const folds = page.getByRole("table", {
@@ -141,7 +151,7 @@ pageTest("a finished cross-validation shows all of it", async (page) => {
     assert.match(rows[0]!, /^Fold 1\s+\d\s+6\s+\d\.\d{3}\s+\d\.\d{3}/);
     assert.match(rows[2]!, /^Mean, 95 % interval\s+\d\.\d{3}\s/);
   }
-  const tables = page.getByRole("table", { name: /^Confusion/ });
+  const tables = page.getByRole("table", { name: /^Confusion, / });
   assert.equal(await tables.count(), 2);
   const counts = await tables.first().locator("tbody td").allInnerTexts();
   assert.equal(counts.reduce((sum, text) => sum + Number(text), 0), 12);
@@ -168,3 +178,12 @@ pageTest("a finished cross-validation shows all of it", async (page) => {
   await report.saveAs(file);
   assert.match(await Deno.readTextFile(file), /<title>folds: Cross-validation/);
 });
+
+pageTest("a phone needs no scrolling to the side for folds", async (page) => {
+  await page.goto(`${served.url}/#view=jobs&job=${await finishedFolds()}`);
+  await page.getByRole("table", { name: /^Folds, held-out/ }).waitFor();
+  const [content, screen] = await page.evaluate(
+    "[document.documentElement.scrollWidth, innerWidth]",
+  ) as [number, number];
+  assert.ok(content <= screen, `${content} > ${screen}`);
+}, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
