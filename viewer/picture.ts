@@ -76,6 +76,7 @@ export class Picture {
   #image: SeenImage | undefined;
   #drawing = NOTHING;
   #goal: View | undefined;
+  #isFresh = false; // nobody has moved it since it was opened
   #tool: Tool = "move";
   #dragged: { from: Point; to: Point } | undefined; // screen px
 
@@ -166,6 +167,7 @@ export class Picture {
 
   /** Flies to a region, level-0 px, with what is around it. */
   flyTo({ x, y, width, height }: Region): void {
+    this.#isFresh = false;
     const side = CONTEXT * Math.max(width, height, POINT_SIDE);
     this.#fit({
       x: x + width / 2,
@@ -199,11 +201,24 @@ export class Picture {
   #listen(): void {
     const viewer = this.#viewer;
     viewer.addHandler("open", () => {
-      if (this.#goal) this.#fit(this.#goal, true);
+      this.#isFresh = true;
+      this.#place();
       this.#draw();
     });
     viewer.addHandler("update-viewport", () => this.#draw());
-    viewer.addHandler("resize", () => this.#draw());
+    viewer.addHandler("resize", () => {
+      // A phone gives the picture its room as it opens, and OpenSeadragon keeps
+      // the zoom that was right before.
+      requestAnimationFrame(() => {
+        if (this.#isFresh) this.#place();
+      });
+      this.#draw();
+    });
+    for (
+      const move of ["canvas-press", "canvas-scroll", "canvas-key"] as const
+    ) {
+      viewer.addHandler(move, () => this.#isFresh = false);
+    }
     viewer.addHandler("animation-finish", () => {
       const view = this.#view();
       if (view) this.#listeners.onView(view);
@@ -264,6 +279,12 @@ export class Picture {
       ? { width: 0, height: 0 }
       : { width: width / zoom, height: height / zoom };
     this.#listeners.onDraw?.({ ...corner, ...size });
+  }
+
+  /** Shows the part that was asked for, or the whole image. */
+  #place(): void {
+    if (this.#goal) this.#fit(this.#goal, true);
+    else this.#viewer.viewport?.goHome(true);
   }
 
   #fit({ x, y, zoom }: View, immediately = false): void {

@@ -274,6 +274,16 @@ pageTest("a phone needs no scrolling to the side", async (page) => {
   }
 }, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
 
+pageTest("on a phone the image fills the room that it gets", async (page) => {
+  await page.goto(`${served.url}/#path=${PATH}`);
+  await labelOf(page);
+  const width = 512; // px of the image
+  await page.waitForURL(({ hash }) => {
+    const zoom = Number(new URLSearchParams(hash.slice(1)).get("zoom"));
+    return Math.abs(zoom * width - 360) < 2;
+  });
+}, { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
+
 pageTest("with a token the page asks for it, and then works", async (page) => {
   await page.goto(`${local(closed)}/#path=${PATH}`);
   const token = page.getByLabel("This server asks for a token");
