@@ -305,6 +305,7 @@ Deno.test("the result of a job is told of by its kind", async () => {
         anyOf: [
           { $ref: "#/components/schemas/Classification" },
           { $ref: "#/components/schemas/Trained" },
+          { $ref: "#/components/schemas/CrossValidated" },
         ],
       },
     },
