@@ -7,6 +7,7 @@ import type { Page } from "playwright-core";
 import { folderOfFile, ROOT } from "../commands/process.ts";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import { serve, type Served, withServer } from "../serve/served.ts";
+import { serveFile } from "../image/file_server.ts";
 import { eventually } from "../waiting.ts";
 import { accessFaults, pageTest, stateOf, until } from "./browser.ts";
 import { SPOT, spotPng, SUB_TILE, writeSpotModel } from "./spot_model.ts";
@@ -223,6 +224,22 @@ pageTest(
     });
   },
 );
+
+pageTest("an image behind a URL is seen, and gets its label", async (page) => {
+  await using host = await serveFile(await spotPng());
+  const state = join(folder, "remote");
+  await Deno.mkdir(state);
+  const allowedHosts = [new URL(host.url).host];
+  await withServer(folder, { allowedHosts, state }, async (url) => {
+    await page.goto(url);
+    await page.locator("#url").fill(host.url);
+    await page.getByRole("button", { name: "Open", exact: true }).click();
+    await labelOf(page);
+    await page.waitForURL(/zoom=/);
+    assert.equal(stateOf(page).uri, host.url);
+    await page.goto("about:blank"); // it asks no more
+  });
+});
 
 pageTest(
   "images are chosen from the folders of data, by keyboard too",
