@@ -12,6 +12,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { MediaTypeError } from "../lib/serve/errors.ts";
+import type { HeldImage } from "../lib/serve/intake/images.ts";
 import {
   listingQuerySchema,
   listingSchema,
@@ -136,7 +137,7 @@ const regionRoute = createRoute({
 /** Routes of images to look at. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
 export function imageRoutes(server: Server) {
-  const { images, uploads, kept, sources, tiles, limits } = server;
+  const { uploads, kept, sources, tiles, limits } = server;
   return newRoutes()
     .openapi(uploadRoute, async (c) => {
       const { body, signal } = c.req.raw;
@@ -157,7 +158,7 @@ export function imageRoutes(server: Server) {
       return c.json(await sources.list(folder), 200);
     })
     .openapi(factsRoute, async (c) => {
-      const image = await images.seen(c.req.valid("query"), c.get("caller"));
+      const image = await seenImage(server, c, c.req.valid("query"));
       const { etag: version, ...facts } = await tiles.describe(
         image,
         c.req.raw.signal,
@@ -173,7 +174,7 @@ export function imageRoutes(server: Server) {
     })
     .openapi(dziRoute, async (c) => {
       const { format = "jpeg", ...name } = c.req.valid("query");
-      const image = await images.seen(name, c.get("caller"));
+      const image = await seenImage(server, c, name);
       const { width, height, etag } = await tiles.describe(
         image,
         c.req.raw.signal,
@@ -207,15 +208,27 @@ export function imageRoutes(server: Server) {
 // Of one caller, for a session of looking; the ETag is that of the content.
 const CACHED = { "cache-control": "private, max-age=300" };
 
+/** The image that a request names. */
+async function seenImage(
+  { images, annotations }: Server,
+  c: Context<Env>,
+  { table, uri, ...name }: z.infer<typeof seenNameSchema>,
+): Promise<HeldImage> {
+  const url = table !== undefined && uri !== undefined
+    ? await annotations.url({ table, image: uri })
+    : uri;
+  return await images.seen({ ...name, uri: url }, c.get("caller"));
+}
+
 /** Answers with a picture, or that the caller has it. */
 async function picture(
-  { images, tiles }: Server,
+  server: Server,
   c: Context<Env>,
   name: z.infer<typeof seenNameSchema>,
   task: Pick<CutTask, "place" | "format">,
 ) {
-  const image = await images.seen(name, c.get("caller"));
-  const { etag, bytes } = await tiles.cut(
+  const image = await seenImage(server, c, name);
+  const { etag, bytes } = await server.tiles.cut(
     image,
     { ...task, known: knownTags(c) },
     c.req.raw.signal,

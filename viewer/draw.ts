@@ -191,7 +191,9 @@ export class DrawPage {
     this.#become(new Drawn([]), "");
     this.#picture!.close();
     const { path, uri } = row;
-    const name = new URLSearchParams(path ? { path } : { uri: uri! });
+    const name = new URLSearchParams(
+      path ? { path } : { uri: uri!, table: this.#listed },
+    );
     const [image, answer] = await Promise.all([
       this.#api.get<SeenImage>(`v1/image?${name}`, signal),
       this.#api.send(this.#objectsPath(), { signal }),

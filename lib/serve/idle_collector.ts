@@ -22,8 +22,9 @@ const IDLE_MS = 2000;
 // The last resort takes some tenths of a second: a trickle of work must not pay
 // for each of its parts.
 const EVERY_MS = 30_000;
-// A thread that is never idle collects what would else pile up, in some 40 ms.
-const BUSY_MS = 10_000;
+// A thread that is never idle collects what would else pile up, in some 40 ms:
+// after so much work that this is little of it, however busy the machine is.
+const BUSY_MS = 10_000, BUSY_WORKS = 250;
 
 /**
  * Returns what to call whenever work has ended. Does nothing without V8's flag
@@ -34,10 +35,11 @@ export function idleCollector(): () => void {
   if (!gc) return () => {};
   const trim = allocatorTrim();
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let givenBack = -Infinity, collected = performance.now();
+  let givenBack = -Infinity, collected = performance.now(), works = 0;
   const collect = (flavor: "regular" | "last-resort") => {
     gc({ type: "major", execution: "sync", flavor });
     collected = performance.now();
+    works = 0;
   };
   const giveBack = () => {
     collect("last-resort");
@@ -46,7 +48,8 @@ export function idleCollector(): () => void {
   };
   return function workEnded() {
     const now = performance.now();
-    if (now - collected > BUSY_MS) {
+    works++;
+    if (now - collected > BUSY_MS && works >= BUSY_WORKS) {
       collected = now;
       setTimeout(() => collect("regular")); // once the answer is sent
     }

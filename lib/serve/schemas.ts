@@ -182,7 +182,14 @@ export const classifyByNameSchema = closedObject({
 }).openapi("ClassifyByName", oneOf("uri", "path", "upload"));
 
 /** An image to look at, by name. */
-export const seenNameSchema = z.object({ ...nameShape, upload });
+export const seenNameSchema = z.object({
+  ...nameShape,
+  upload,
+  table: text.optional().openapi({
+    description:
+      'Manifest in a folder of data: "uri" is what /v1/annotations lists of it',
+  }),
+});
 
 /** An upload that is kept. */
 export const uploadSchema = z.object({

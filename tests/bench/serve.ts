@@ -16,7 +16,7 @@
 import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { readManifest } from "../../lib/data/manifest.ts";
-import { succeed } from "../commands/process.ts";
+import { succeed, taskOf } from "../commands/process.ts";
 import { listening, post, serve, type Served } from "../serve/served.ts";
 
 const TURN_SECONDS = 5;
@@ -114,11 +114,12 @@ async function serveOf(checkout: string, ...argv: string[]): Promise<Served> {
   const { tasks } = JSON.parse(
     await Deno.readTextFile(join(checkout, "deno.json")),
   );
-  const [, ...words] = tasks.serve.command.split(" ");
+  const { args, env } = taskOf(tasks.serve.command);
   return await listening(
     new Deno.Command(Deno.execPath(), {
-      args: [...words, "--port", "0", "--backend", "wasm", ...argv],
+      args: [...args, "--port", "0", "--backend", "wasm", ...argv],
       cwd: checkout,
+      env,
       stdin: "null",
       stdout: "piped",
       stderr: "piped",

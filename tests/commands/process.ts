@@ -27,10 +27,26 @@ export interface Outcome {
   stderr: string;
 }
 
+/** A task as a process. */
+export interface TaskCommand {
+  /** What it sets before "deno". */
+  env: Record<string, string>;
+  /** The words behind it. */
+  args: string[];
+}
+
+/** The command line of a task. */
+export function taskOf(command: string): TaskCommand {
+  const words = command.split(" ");
+  const at = words.indexOf("deno");
+  const set = words.slice(0, at).map((word) => word.split("="));
+  return { env: Object.fromEntries(set), args: words.slice(at + 1) };
+}
+
 /** The words of a task before main.ts, for any current folder: run --allow-... */
 export function taskFlags(name: string): string[] {
-  const words = taskCommands[name]!.split(" ");
-  return words.slice(1, words.indexOf("main.ts"))
+  const { args } = taskOf(taskCommands[name]!);
+  return args.slice(0, args.indexOf("main.ts"))
     .map((word) => word.replace(/^--lock=/, `$&${ROOT}/`));
 }
 
@@ -49,6 +65,7 @@ export function startWith(
   return new Deno.Command(Deno.execPath(), {
     args: [...taskFlags(name), ...more, join(ROOT, "main.ts"), ...argv],
     cwd: folder,
+    env: taskOf(taskCommands[name]!).env,
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -365,6 +365,25 @@ Deno.test("the signatures of a table's URLs are its owner's", async () => {
   );
   assert.equal(new Set(listed.map(({ image }) => image)).size, 21);
 
+  const look = (route: string, query: Record<string, string>) =>
+    fetch(`${server.url}/v1/${route}?${new URLSearchParams(query)}`);
+  for (const { uri } of [listed[1]!, listed[20]!]) {
+    const seen = await look("image", { uri, table: "signed.csv" });
+    const facts = await seen.text();
+    assert.equal(seen.status, 200, facts);
+    assert.doesNotMatch(facts, /s3cr3t/);
+    const tile = await look("image_files/7/0_0.png", {
+      uri,
+      table: "signed.csv",
+    });
+    assert.equal(tile.headers.get("content-type"), "image/png");
+    await tile.body?.cancel();
+  }
+  await assertRefused(await look("image", { uri: plain }), {
+    status: 422, // its host lets nobody in without the signature
+    error: /403/,
+  });
+
   const before = await fetch(address("/image", "signed.csv", plain));
   const saved = await fetch(address("/image", "signed.csv", plain), {
     method: "PUT",

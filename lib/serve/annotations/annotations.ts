@@ -69,6 +69,17 @@ export class Annotations {
   }
 
   /**
+   * The URL of an image of a table by the name that {@linkcode rows} gives it.
+   *
+   * @throws {ForbiddenError | InputError} As {@linkcode rows}.
+   */
+  async url({ table, image }: ImageOfTable): Promise<string> {
+    const path = await this.#options.sources.file(table);
+    const urls = await this.#told(() => this.#options.tables.urls(path));
+    return urls.get(image) ?? image;
+  }
+
+  /**
    * The objects of an image: those drawn, else those that the table's own files
    * state.
    *
@@ -146,12 +157,18 @@ export class Annotations {
   }
 
   async #read<T>(work: (tables: Tables) => Promise<T>): Promise<T> {
-    const { tables, messages } = this.#options;
+    const { tables } = this.#options;
+    return await this.#told(() => tables.inTurn(() => work(tables)));
+  }
+
+  /** Makes faults of a table those of the request. */
+  async #told<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await tables.inTurn(() => work(tables));
+      return await work();
     } catch (cause) {
       if (!(cause instanceof DataError)) throw cause;
-      throw new InputError("table", messages.of(cause), { cause });
+      const message = this.#options.messages.of(cause);
+      throw new InputError("table", message, { cause });
     }
   }
 }

@@ -43,6 +43,8 @@ export type TableMethods = {
   checkTraining(table: TrainingTable): void;
   /** The first images of a manifest. */
   rowsOf(table: AllowedTable): TableRowsDocument;
+  /** The URLs of the first images that are not shown, by their names. */
+  urlsOf(table: AllowedTable): Map<string, string>;
   /**
    * The objects that a manifest's own files state of an image; undefined if it
    * has no such image.

@@ -8,7 +8,6 @@ import { isUrl } from "../../image/bytes/source.ts";
 import { allowedRois } from "../annotations/rois.ts";
 import type { TableRowDocument, TableRowsDocument } from "../documents.ts";
 import type { Sources } from "../intake/allowed_sources.ts";
-import { shownName } from "./names.ts";
 
 const MAX_ROWS = 1000;
 
@@ -34,11 +33,24 @@ export async function rowsOf(
   return { rows, isCut: entries.length > MAX_ROWS };
 }
 
+/** The URLs of the first images of a manifest that are not shown, by their names. */
+export async function urlsOf(
+  path: string,
+  sources: Sources,
+): Promise<Map<string, string>> {
+  const { entries } = await sources.readManifest(path);
+  return new Map(
+    entries.slice(0, MAX_ROWS)
+      .filter(({ image, path }) => isUrl(path) && image !== path)
+      .map(({ image, path }) => [image, path]),
+  );
+}
+
 async function placeOf(
-  { path }: ManifestEntry,
+  { image, path }: ManifestEntry,
   sources: Sources,
 ): Promise<Pick<TableRowDocument, "path" | "uri">> {
   return isUrl(path)
-    ? { uri: shownName(path) }
+    ? { uri: image }
     : { path: await sources.requestPath(path) };
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { LRUCache } from "lru-cache";
 import type {
   AnnotatedImage,
   AnnotatedObject,
@@ -19,6 +20,8 @@ const WORKER = new URL("./worker.ts", import.meta.url);
 // Requests whose tables wait; one is read at a time, for its memory.
 const MAX_WAITING = 16;
 const RETRY_AFTER_SECONDS = 10;
+// Tables whose URLs are kept.
+const MAX_KEPT = 8;
 
 /** A table of images that is held in its Worker until it is disposed of. */
 export interface BatchTable extends Disposable {
@@ -31,6 +34,9 @@ export interface BatchTable extends Disposable {
 /** Reads the tables of requests and of jobs. */
 export class Tables {
   readonly #sources: SourcesOptions;
+  readonly #urls = new LRUCache<string, Promise<ReadonlyMap<string, string>>>({
+    max: MAX_KEPT,
+  });
   #waiting = 0;
   /** Settles when the tables of all earlier requests are read. */
   #last: Promise<unknown> = Promise.resolve();
@@ -83,6 +89,29 @@ export class Tables {
   async rows(path: string, signal: AbortSignal): Promise<TableRowsDocument> {
     using worker = new TableWorker(signal);
     return await worker.call("rowsOf", { path, ...this.#sources });
+  }
+
+  /**
+   * The URLs of the first images of a manifest that are not shown, by their
+   * names; kept, because each tile of such an image asks for them.
+   *
+   * @throws {DataError} If it has faults.
+   */
+  async urls(path: string): Promise<ReadonlyMap<string, string>> {
+    const { mtime } = await Deno.stat(path);
+    const version = `${mtime?.getTime()} ${path}`;
+    const known = this.#urls.get(version);
+    if (known) return await known;
+    const urls = this.inTurn(() => this.#readUrls(path));
+    this.#urls.set(version, urls);
+    urls.catch(() => this.#urls.delete(version)); // the caller handles it
+    return await urls;
+  }
+
+  async #readUrls(path: string): Promise<ReadonlyMap<string, string>> {
+    // Others may wait for it when its caller has left.
+    using worker = new TableWorker(new AbortController().signal);
+    return await worker.call("urlsOf", { path, ...this.#sources });
   }
 
   /**

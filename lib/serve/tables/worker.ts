@@ -11,7 +11,7 @@ import { allowedRois } from "../annotations/rois.ts";
 import { Sources } from "../intake/allowed_sources.ts";
 import { readBatch } from "./batch.ts";
 import type { BatchImage, TableMethods } from "./protocol.ts";
-import { rowsOf } from "./rows.ts";
+import { rowsOf, urlsOf } from "./rows.ts";
 
 // A point has no width and height.
 const BOX_COLUMNS = ["image", "left", "top", "right", "bottom", "type"];
@@ -27,6 +27,9 @@ answerCalls<TableMethods, never>({
   },
   async rowsOf({ path, ...allowed }) {
     return await rowsOf(path, await Sources.open(allowed));
+  },
+  async urlsOf({ path, ...allowed }) {
+    return await urlsOf(path, await Sources.open(allowed));
   },
   async objectsOf({ path, image, ...allowed }) {
     const sources = await Sources.open(allowed);
