@@ -61,18 +61,18 @@ class ZoomIn(nn.Module):
         tiles = torch.multinomial(alpha.detach(), SAMPLES, replacement=True)
         side = views.shape[-1]
         origins = torch.stack([tiles // side, tiles % side], -1) * round(1 / SCALE1) - TILE // 2
-        padded = F.pad(images, [TILE] * 4)
-        at = (origins + TILE).clamp(0, SIDE + TILE).tolist()
+        # Tiles and sub-tiles at the border are moved inside: no pixel is padding.
+        at = origins.clamp(0, SIDE - TILE).tolist()
         cut = torch.stack([
-            padded[n, :, y:y + TILE, x:x + TILE] for n, rows in enumerate(at) for y, x in rows
+            images[n, :, y:y + TILE, x:x + TILE] for n, rows in enumerate(at) for y, x in rows
         ])
         beta = self.b(F.avg_pool2d(cut, round(1 / SCALE2))).flatten(1).softmax(1)
         drawn = torch.multinomial(beta.detach(), 1)
         width = round(TILE * SCALE2)
         inner = torch.stack([drawn // width, drawn % width], -1)[:, 0] * round(1 / SCALE2)
         sub_tiles = torch.stack([
-            F.pad(cut[i], [SUB_TILE] * 4)[:, y:y + SUB_TILE, x:x + SUB_TILE]
-            for i, (y, x) in enumerate(inner.tolist())
+            cut[i, :, y:y + SUB_TILE, x:x + SUB_TILE]
+            for i, (y, x) in enumerate(inner.clamp(0, TILE - SUB_TILE).tolist())
         ])
         features = self.f(sub_tiles).view(len(images), SAMPLES, -1)
         # The gradient of attention goes through the weights of the draws.
