@@ -52,6 +52,7 @@ export interface TfjsWebGpuInternals {
   ): tf.TensorInfo;
   uploadToGPU(dataId: tf.DataId): void;
   disposeData(dataId: tf.DataId): boolean;
+  incRef(dataId: tf.DataId): void;
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
   submitQueue(): void;

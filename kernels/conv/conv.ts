@@ -20,6 +20,11 @@ export interface ConvOptions {
   relu: boolean;
 }
 
+/** An output that was computed before, whose gradient alone is wanted. */
+export interface KnownOutput {
+  known?: tf.TensorInfo | undefined;
+}
+
 /** Sizes of one convolution: counts, px and channels. */
 export interface ConvShape {
   batch: number;
@@ -42,19 +47,39 @@ export const RELU_GRADIENT = "zoomin/ReluGradient";
 
 /**
  * Convolves `x` `[N, H, W, I]` with `filter` `[k, k, I, O]` and adds `bias`
- * `[O]`.
+ * `[O]`; if the output is `known`, for the same inputs, it is that one.
  *
  * @throws {TypeError} If the shapes do not fit.
  */
 export function conv2d(
   x: tf.Tensor4D,
-  { filter, bias, ...options }: ConvOptions & {
+  { filter, bias, known, ...options }: ConvOptions & {
     filter: tf.Tensor4D;
     bias: tf.Tensor1D;
+    known?: tf.Tensor4D | undefined;
   },
 ): tf.Tensor4D {
   convShape(x.shape, filter.shape, options);
-  return tf.engine().runKernel(CONV, { x, filter, bias }, { ...options });
+  const attributes = {
+    ...options,
+    ...(known && {
+      known: { dataId: known.dataId, shape: known.shape, dtype: known.dtype },
+    }),
+  };
+  return tf.engine().runKernel(
+    CONV,
+    { x, filter, bias },
+    attributes as unknown as tf.NamedAttrMap, // tfjs passes it on as it is
+  );
+}
+
+/** A further tensor of data that is on the engine. */
+export function sharing(
+  backend: Pick<tf.KernelBackend, "incRef">,
+  info: tf.TensorInfo,
+): tf.TensorInfo {
+  backend.incRef(info.dataId);
+  return info;
 }
 
 /** Sizes of a convolution of `x` with `filter`. */

@@ -127,16 +127,27 @@ export function modelSpecs(
   ];
 }
 
+/** Outputs of an attention network's layers, kept or known. */
+export interface Activations {
+  /** Takes those that are computed; its owner frees them. */
+  keep?: tf.Tensor4D[] | undefined;
+  /** What was kept of the same views under the same parameters. */
+  known?: readonly tf.Tensor4D[] | undefined;
+}
+
 /** Logits of an attention network: `[N, h, w, 3]` -> `[N, h, w]`. */
 export function attentionLogits(
   parameters: Parameters,
   net: "a" | "b",
   views: tf.Tensor4D,
+  { keep, known }: Activations = {},
 ): tf.Tensor3D {
   let x = views;
   ATTENTION_LAYERS.forEach((_, layer) => {
     const relu = layer < ATTENTION_LAYERS.length - 1;
-    x = conv(parameters, `${net}/conv${layer + 1}`, x, { padding: 1, relu });
+    const options = { padding: 1, relu, known: known?.[layer] };
+    x = conv(parameters, `${net}/conv${layer + 1}`, x, options);
+    keep?.push(tf.keep(x));
   });
   return tf.reshape(x, x.shape.slice(0, 3) as [number, number, number]);
 }
@@ -288,7 +299,12 @@ function conv(
   parameters: Parameters,
   name: string,
   x: tf.Tensor4D,
-  { stride = 1, padding = 0, relu = false },
+  { stride = 1, padding = 0, relu = false, known }: {
+    stride?: number;
+    padding?: number;
+    relu?: boolean;
+    known?: tf.Tensor4D | undefined;
+  } = {},
 ): tf.Tensor4D {
   return conv2d(x, {
     filter: value(parameters, `${name}/weight`) as tf.Tensor4D,
@@ -296,6 +312,7 @@ function conv(
     stride,
     padding,
     relu,
+    known,
   });
 }
 

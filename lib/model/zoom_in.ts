@@ -58,16 +58,18 @@ export interface Scores extends Classified {
 export interface ScoreOptions extends Mode {
   /** Features of the sub-tiles `[S, K]`; computed here, at once, if omitted. */
   read?: tf.Tensor2D | undefined;
+  /** The parameters are those that the look drew by. */
+  asDrawn?: boolean;
 }
 
 /** The logits of a look's draws. */
 export function score(
   model: Model,
   look: Look,
-  { read, ...mode }: ScoreOptions = {},
+  { read, asDrawn, ...mode }: ScoreOptions = {},
 ): Scores {
   const { parameters, config: { network } } = model;
-  const attention = look.attend();
+  const attention = look.attend(asDrawn);
   const found = read ??
     features(parameters, network, look.subTiles!, mode);
   return {

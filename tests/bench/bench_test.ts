@@ -58,7 +58,7 @@ async function records(): Promise<string[]> {
 
 Deno.test("every benchmark was recorded, as bench prints it", async () => {
   const { stdout } = await bench("--help");
-  const [, names] = /some of: ([\s\S]+?)\n {2}--json/.exec(stdout)!;
+  const [, names] = /some of: ([\s\S]+?)\n {2}--engine/.exec(stdout)!;
   const listed = names!.split(/,\s+/);
   const recorded = new Set<string>();
   for (const text of await records()) {

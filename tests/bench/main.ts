@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  oneOf,
   parseFlags,
   text,
   toggle,
@@ -37,11 +38,12 @@ const BENCHMARKS: Record<string, Benchmark> = {
 
 const FLAGS = {
   only: text("ID,...", `some of: ${Object.keys(BENCHMARKS).join(", ")}`),
+  engine: oneOf(["wasm", "webgpu"] as const, "NAME", "this engine alone"),
   json: toggle("print {machine, rows} as JSON"),
 };
 
 const USAGE = usageText({
-  synopsis: ["deno task bench [--only ID,...] [--json]"],
+  synopsis: ["deno task bench [--only ID,...] [--engine NAME] [--json]"],
   groups: [{ flags: FLAGS }],
   notes:
     "Ours and stock tfjs take turns; a row is the median of up to seven rounds after a first one, fewer if they take long. Progress goes to stderr.",
@@ -50,11 +52,11 @@ const USAGE = usageText({
 const MISUSE = 2;
 
 async function run(argv: string[]): Promise<void> {
-  const { values: { only, json } } = parseFlags(argv, FLAGS);
+  const { values: { only, engine: wanted, json } } = parseFlags(argv, FLAGS);
   const ids = wantedIds(only);
   const rows: Row[] = [];
   const machine: Record<string, unknown> = {};
-  for (const backend of await engines()) {
+  for (const backend of wanted ? [wanted] : await engines()) {
     const engine = await startEngine(backend);
     const { backend: _, engine: reason, ...rest } = environment(engine);
     Object.assign(machine, rest, { [backend]: reason });

@@ -25,7 +25,9 @@ import {
   type ConvOptions,
   type ConvShape,
   convShape,
+  type KnownOutput,
   RELU_GRADIENT,
+  sharing,
 } from "../conv.ts";
 import { LANES } from "./register_blocks.ts";
 import { flippedFilter, paddedInput, spread } from "./padding.ts";
@@ -56,13 +58,16 @@ export function registerWasmConvolutions(): void {
     });
   register(
     CONV,
-    (backend, { x, filter, bias }, attributes) =>
-      forward(backend, {
+    (backend, { x, filter, bias }, attributes) => {
+      const { known, ...options } = attributes as ConvOptions & KnownOutput;
+      if (known) return sharing(backend, known);
+      return forward(backend, {
         x: x!,
         filter: filter!,
         bias: bias!,
-        ...attributes as ConvOptions,
-      }),
+        ...options,
+      });
+    },
   );
   register(
     CONV_INPUT_GRADIENT,

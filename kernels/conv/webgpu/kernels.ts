@@ -28,7 +28,9 @@ import {
   type ConvOptions,
   type ConvShape,
   convShape,
+  type KnownOutput,
   RELU_GRADIENT,
+  sharing,
 } from "../conv.ts";
 import reluText from "./relu.wgsl" with { type: "text" };
 import { dispatchConvolution, generated, sumRows } from "./dispatch.ts";
@@ -80,13 +82,16 @@ export function webGpuConvolutions(budget?: Budget): tf.KernelConfig[] {
     },
   });
   return [
-    config(CONV, (call, { x, filter, bias }, attributes) =>
-      forward(call, {
+    config(CONV, (call, { x, filter, bias }, attributes) => {
+      const { known, ...options } = attributes as ConvOptions & KnownOutput;
+      if (known) return sharing(call.backend, known);
+      return forward(call, {
         x: x!,
         filter: filter!,
         bias: bias!,
-        ...attributes as ConvOptions,
-      })),
+        ...options,
+      });
+    }),
     config(
       CONV_INPUT_GRADIENT,
       (call, { dy, filter }, attributes) =>

@@ -12,7 +12,7 @@ import {
   type Region,
   type Size,
 } from "../../image/geometry.ts";
-import { attentionLogits } from "../networks.ts";
+import { type Activations, attentionLogits } from "../networks.ts";
 import type { Parameters } from "../parameters.ts";
 
 /** Stage I: logits of the tile map of each view `[N, h, w, 3]`. */
@@ -20,8 +20,9 @@ export function tileLogits(
   parameters: Parameters,
   views: tf.Tensor4D,
   map: MapSize,
+  activations?: Activations,
 ): tf.Tensor2D {
-  return mapLogits(parameters, "a", views, map);
+  return mapLogits(parameters, "a", views, map, activations);
 }
 
 /** The place of a part in its view, px. */
@@ -55,8 +56,9 @@ export function subTileLogits(
   tileViews: tf.Tensor4D,
   map: MapSize,
   mask?: tf.Tensor2D,
+  activations?: Activations,
 ): tf.Tensor2D {
-  const logits = mapLogits(parameters, "b", tileViews, map);
+  const logits = mapLogits(parameters, "b", tileViews, map, activations);
   return mask ? tf.add(logits, mask) : logits;
 }
 
@@ -66,8 +68,9 @@ function mapLogits(
   net: "a" | "b",
   views: tf.Tensor4D,
   map: MapSize,
+  activations?: Activations,
 ): tf.Tensor2D {
-  const logits = attentionLogits(parameters, net, views); // [N, h, w]
+  const logits = attentionLogits(parameters, net, views, activations); // [N, h, w]
   const [count, height, width] = logits.shape;
   const pooled = height === map.rows && width === map.columns
     ? logits

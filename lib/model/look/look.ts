@@ -19,8 +19,13 @@ export interface Look extends Drawn, SubTiles {
   timings: Timings;
   /** The parts in which a and b saw the image; undefined if they saw all at once. */
   parts: Parts | undefined;
-  /** Attention of the draws, from which tfjs records gradients. */
-  attend(): Attention;
+  /**
+   * Attention of the draws, from which tfjs records gradients.
+   *
+   * @param asDrawn the parameters are those that the look drew by: what a and b
+   *   computed then counts, as far as it was kept.
+   */
+  attend(asDrawn?: boolean): Attention;
   /**
    * The regulariser, and the entropies for the log; in training alone.
    *

@@ -65,13 +65,21 @@ export async function lookWhole(
   const clock = new Clock();
   const views: Views[] = [];
   const kept: (tf.Tensor | undefined)[] = [];
-  const dispose = () => disposeAll([...kept, ...views]);
+  const activations: tf.Tensor4D[][] = []; // filled while it is drawn
+  const dispose = () => disposeAll([...kept, ...activations.flat(), ...views]);
   try {
     for (const { pyramid } of images) {
       views.push(await Views.open(pyramid, options));
     }
     const groups = await readViews(model, images, views, options);
     kept.push(...groups.flatMap(({ views, mask }) => [views, mask]));
+    const tileActivations: tf.Tensor4D[] | undefined = options.training
+      ? []
+      : undefined;
+    activations.push(
+      ...groups.map(({ activations = [] }) => activations),
+      tileActivations ?? [],
+    );
     clock.lap("readMs");
     await turn(options.signal);
     const tiles = await drawTiles(model, images, groups, options);
@@ -87,6 +95,7 @@ export async function lookWhole(
       tiles,
       tileViews,
       mask: subTileMask,
+      tileActivations,
       options,
     });
     clock.lap("stage2Ms");
@@ -104,6 +113,7 @@ export async function lookWhole(
       ...found,
       tileViews,
       subTileMask,
+      tileActivations,
       ...read,
       timings: clock.timings,
       dispose,
@@ -122,7 +132,7 @@ async function readViews(
   model: Model,
   images: readonly LookImage[],
   views: readonly Views[],
-  { signal }: LookOptions,
+  { signal, training = false }: LookOptions,
 ): Promise<ViewGroup[]> {
   const { scale1 } = model.config.view;
   const bySize = new Map<string, number[]>();
@@ -151,6 +161,7 @@ async function readViews(
         viewGroup(model, group, {
           members,
           images: members.map((i) => images[i]!),
+          training,
         })
       ),
     );
@@ -164,7 +175,11 @@ async function readViews(
 async function viewGroup(
   { config }: Model,
   views: tf.Tensor4D,
-  { members, images }: { members: number[]; images: LookImage[] },
+  { members, images, training }: {
+    members: number[];
+    images: LookImage[];
+    training: boolean;
+  },
 ): Promise<ViewGroup> {
   const { scale1: scale, tileStride: stride } = config.view;
   const map = tileMapSize(images[0]!.pyramid, { scale, stride });
@@ -177,6 +192,7 @@ async function viewGroup(
     map,
     views,
     mask: maskTensor(masks.map(({ values }) => values), map),
+    activations: training ? [] : undefined,
     locations: masks.map(({ locations }) => locations),
     supports,
   };
@@ -205,7 +221,9 @@ async function drawTiles(
   for (const group of groups) {
     const { map } = group;
     const rows = group.images.map((image) => images[image]!);
-    const logits = tf.tidy(() => groupLogits(model, group));
+    const logits = tf.tidy(() =>
+      groupLogits(model, group, { keep: group.activations })
+    );
     const turnedWeights = rows.some((image) => image.contrastive)
       ? contrastiveWeights(logits, group)
       : undefined;
@@ -335,16 +353,19 @@ async function readTiles(
 async function drawSubTiles(
   model: Model,
   images: readonly LookImage[],
-  { tiles, tileViews, mask, options }: {
+  { tiles, tileViews, mask, tileActivations, options }: {
     tiles: readonly TileDraw[];
     tileViews: tf.Tensor4D;
     mask: tf.Tensor2D | undefined;
+    tileActivations: tf.Tensor4D[] | undefined;
     options: LookOptions;
   },
 ): Promise<SubTileDraw[]> {
   const map = subTileMap(model);
   const logits = tf.tidy(() =>
-    subTileLogits(model.parameters, tileViews, map, mask)
+    subTileLogits(model.parameters, tileViews, map, mask, {
+      keep: tileActivations,
+    })
   );
   try {
     return await drawSubTilesFrom(logits, {

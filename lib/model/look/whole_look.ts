@@ -12,6 +12,7 @@ import {
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import type { MapSize } from "../../image/geometry.ts";
 import type { Model } from "../model.ts";
+import type { Activations } from "../networks.ts";
 import {
   pick,
   subTileIndices,
@@ -35,6 +36,8 @@ export interface ViewGroup {
   map: MapSize;
   /** 0, or -Infinity outside the foreground; undefined if all is foreground. */
   mask: tf.Tensor2D | undefined; // [images, rows * columns]
+  /** Outputs of network a's layers, from which the draws were; if kept. */
+  activations?: tf.Tensor4D[] | undefined;
   /** Locations of each image that can be drawn. */
   locations: number[];
   /** What the draws of each image are confined to; undefined if to nothing. */
@@ -47,6 +50,8 @@ export interface WholeViews extends Drawn, SubTiles {
   tileViews: tf.Tensor4D; // [T, u, v, 3], normalised
   /** 0, or -Infinity at locations of tiles that may not be drawn. */
   subTileMask: tf.Tensor2D | undefined; // [T, rows * columns]
+  /** Outputs of network b's layers; if kept. */
+  tileActivations?: tf.Tensor4D[] | undefined;
   timings: Timings;
   dispose(): void;
 }
@@ -64,7 +69,7 @@ export function wholeLook(
     ...views,
     places: images.map((_, i) => i),
     parts: undefined,
-    attend: () => attend(model, views),
+    attend: (asDrawn = false) => attend(model, views, asDrawn),
     entropies: ({ maps }, share) => entropies(views, maps!, share),
     paint: ({ maps }) => paint(images, views, maps!),
   };
@@ -74,17 +79,26 @@ export function wholeLook(
 export function groupLogits(
   { parameters }: Model,
   { views, map, mask }: ViewGroup,
+  activations?: Activations,
 ): tf.Tensor2D {
-  const logits = tileLogits(parameters, views, map);
+  const logits = tileLogits(parameters, views, map, activations);
   return mask ? tf.add(logits, mask) : logits;
 }
 
 type Maps = NonNullable<Attention["maps"]>;
 
-function attend(model: Model, views: WholeViews): Attention {
+function attend(
+  model: Model,
+  views: WholeViews,
+  asDrawn: boolean,
+): Attention {
+  const knownOf = (kept: tf.Tensor4D[] | undefined) =>
+    asDrawn ? { known: kept } : {};
   const { groups, glimpses, draws, locations } = views;
   const tiles = groups.map((group) =>
-    attentionSoftmax(groupLogits(model, group))
+    attentionSoftmax(
+      groupLogits(model, group, knownOf(group.activations)),
+    )
   );
   const subTiles = attentionSoftmax(
     subTileLogits(
@@ -92,6 +106,7 @@ function attend(model: Model, views: WholeViews): Attention {
       views.tileViews,
       views.subTileMap,
       views.subTileMask,
+      knownOf(views.tileActivations),
     ),
   );
   const starts = tileStarts(groups);

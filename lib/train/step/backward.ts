@@ -87,7 +87,7 @@ export async function record(
   try {
     const all = [...variables, ...leaves, ...read ? [read] : []];
     const computed = tf.variableGrads(() => {
-      const value = loss({ read, updates });
+      const value = loss({ read, updates, asDrawn: true });
       for (const update of updates.values()) tf.keep(update);
       return value;
     }, all);

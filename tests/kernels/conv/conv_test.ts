@@ -122,6 +122,39 @@ for (const [name, { cases, sweep }] of Object.entries(GROUPS)) {
   );
 }
 
+testOnEngines(
+  "a known output is taken as it is, with its gradients",
+  async () => {
+    const shape: [number, number, number, number] = [2, 5, 6, 4];
+    const x = tf.tensor4d(normals(240, 1), shape);
+    const filter = tf.tensor4d(normals(288, 2), [3, 3, 4, 8]);
+    const bias = tf.tensor1d(normals(8, 3));
+    const known = tf.ones([2, 5, 6, 8]) as tf.Tensor4D;
+    const dy = tf.tensor4d(normals(480, 4), [2, 5, 6, 8]);
+    const gradients = (options: { known?: tf.Tensor4D }) =>
+      tf.grads((x, filter, bias) =>
+        conv2d(x as tf.Tensor4D, {
+          filter: filter as tf.Tensor4D,
+          bias: bias as tf.Tensor1D,
+          stride: 1,
+          padding: 1,
+          relu: false,
+          ...options,
+        })
+      )([x, filter, bias], dy);
+    const options = { filter, bias, stride: 1, padding: 1, relu: false, known };
+    const output = conv2d(x, options);
+    const own = gradients({}), ofKnown = gradients({ known });
+    assert.deepEqual(await output.data(), await known.data());
+    for (const [i, gradient] of own.entries()) {
+      assert.deepEqual(await ofKnown[i]!.data(), await gradient.data());
+    }
+    output.dispose();
+    assert.equal((await known.data()).length, 480); // freed with its last holder
+    tf.dispose([x, filter, bias, known, dy, ...own, ...ofKnown]);
+  },
+);
+
 async function checkCase(item: Case): Promise<void> {
   const { x, outputs, kernel, stride = 1, padding = 0, relu = false } = item;
   const filterShape: [number, number, number, number] = [
