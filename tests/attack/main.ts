@@ -5,6 +5,7 @@
  *     deno task attack kills [--times 200] [--seed 1]
  *     deno task attack memory [--classifications 10000] [--broken 500]
  *     deno task attack bodies [--bodies 100] [--megabytes 15]
+ *     deno task attack costly [--clients 256] [--seconds 20]
  *
  * Ends with 1 if the server did not withstand.
  *
@@ -12,6 +13,7 @@
  */
 import { parseArgs } from "node:util";
 import { bodies } from "./bodies.ts";
+import { costly } from "./costly.ts";
 import { kills } from "./kills.ts";
 import { memory } from "./memory.ts";
 
@@ -32,6 +34,7 @@ const ATTACKS: Record<
     defaults: { classifications: 10_000, broken: 500 },
   },
   bodies: { attack: bodies, defaults: { bodies: 100, megabytes: 15 } },
+  costly: { attack: costly, defaults: { clients: 256, seconds: 20 } },
 };
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -6,7 +6,7 @@ Deno.test("attack names what it cannot do", async () => {
   const faults: [string[], RegExp][] = [
     [
       ["pigeon"],
-      /^There is no attack "pigeon": there are kills, memory, bodies$/m,
+      /^There is no attack "pigeon": there are kills, memory, bodies, costly$/m,
     ],
     [
       ["kills", "--times", "many"],
