@@ -14,6 +14,7 @@ export const COMMANDS: Commands = {
   eval: () => import("./lib/commands/eval.ts"),
   classify: () => import("./lib/commands/classify.ts"),
   serve: () => import("./lib/commands/serve.ts"),
+  check: () => import("./lib/commands/check.ts"),
   dataset: () => import("./lib/commands/dataset.ts"),
   encoder: () => import("./lib/commands/encoder.ts"),
   pyramid: () => import("./lib/commands/pyramid.ts"),

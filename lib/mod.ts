@@ -149,6 +149,7 @@ export {
   type ManifestEntry,
   readManifest,
   type Split,
+  type TableLayout,
 } from "./data/manifest.ts";
 export {
   type AnnotatedObject,

@@ -24,6 +24,7 @@ const GRANTS: Record<string, string> = {
   eval: NET,
   classify: NET,
   serve: SERVE,
+  check: NET,
   dataset: FILES,
   pyramid: NET,
   report: FILES,
@@ -79,7 +80,7 @@ const NAMES = "--checkpoint r --data d";
 const MISUSES: [argv: string, message: RegExp][] = [
   [
     "",
-    /^Missing command: give one of train, eval, classify, serve, dataset, /,
+    /^Missing command: give one of train, eval, classify, serve, check, dataset, /,
   ],
   ["trian", /no command "trian": give one of train, eval/],
   ["toString", /"toString"/],

@@ -122,7 +122,8 @@ export async function run(argv: string[]): Promise<number> {
   );
   const folders = await tileFolders(flags.tiles, images);
   const evidences = heatmaps?.map(evidenceFile) ?? [];
-  const clash = evidences.find((path) => heatmaps!.includes(path));
+  const named = new Set(heatmaps);
+  const clash = evidences.find((path) => named.has(path));
   if (clash) throw writtenTwice(clash);
   await checkApart([...heatmaps ?? [], ...evidences, ...regions ?? []], [
     checkpoint,
@@ -203,7 +204,7 @@ async function outputPaths(
     const name = fileName(image);
     return join(out, `${basename(name, extname(name))}${extension}`);
   });
-  const twice = paths.find((path, i) => paths.indexOf(path) !== i);
+  const twice = firstRepeated(paths);
   if (twice) throw writtenTwice(twice);
   return paths;
 }
@@ -219,7 +220,7 @@ async function tileFolders(
     const name = fileName(image);
     return join(out, basename(name, extname(name)));
   });
-  const twice = folders.find((path, i) => folders.indexOf(path) !== i);
+  const twice = firstRepeated(folders);
   if (twice) throw writtenTwice(twice);
   return folders;
 }
@@ -248,6 +249,16 @@ function checkHeatFormats(files: readonly string[] = []): void {
       HEAT_FORMATS.join(", ")
     }`,
   );
+}
+
+/** The first path that is there a second time. */
+function firstRepeated(paths: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  return paths.find((path) => {
+    const isRepeated = seen.has(path);
+    seen.add(path);
+    return isRepeated;
+  });
 }
 
 function writtenTwice(path: string): UsageError {

@@ -7,8 +7,12 @@ import { join } from "node:path";
 import { count } from "../data/table.ts";
 import { environment } from "../engine/environment.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
-import { shareOf } from "../memory.ts";
+import { exists } from "../files.ts";
+import { imageCache } from "../image/image_cache.ts";
+import { Memory, shareOf } from "../memory.ts";
+import type { SkippedImage } from "../train/epoch_metrics.ts";
 import {
+  CROSSVAL_FILE,
   type FoldResult,
   foldsDone,
   type ProtocolSummary,
@@ -16,7 +20,8 @@ import {
   tasksInTurn,
 } from "../train/runs/crossval.ts";
 import type { FoldTask } from "../train/runs/fold_task.ts";
-import { planFolds } from "../train/runs/fold_plan.ts";
+import { checkPlan, planFolds } from "../train/runs/fold_plan.ts";
+import { setAside, writeSkipped } from "../train/runs/set_aside.ts";
 import {
   FEATURES_FOLDER,
   recordFolds,
@@ -34,7 +39,11 @@ import {
   ProgressLine,
   warnOfDecoding,
 } from "./shared/terminal.ts";
-import { imageCacheBytes, type TrainSetup } from "./shared/train_setup.ts";
+import {
+  imageCacheBytes,
+  skippedText,
+  type TrainSetup,
+} from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
 
 /** Runs the requested folds and prints a table of them. */
@@ -53,16 +62,22 @@ export async function crossValidate(
   const { entries, tasks } = plan;
   const inTurn = tasksInTurn(tasks, config);
   const { workers, coresEach } = workersFor(inTurn.length, setup);
+  const line = new ProgressLine();
+  const skipped = await badImages(setup, line);
+  const bad = new Set(skipped.map(({ path }) => path));
+  const readable = entries.filter(({ path }) => !bad.has(path));
   const settings = {
     seed,
     config,
     environment: environment(engine),
     foreground: foregroundFile(setup.foreground),
     boxes: setup.boxes ?? null,
+    ...(skipped.length > 0 && { skipped }),
   };
   const isStarted = await crossValidationStarted(folder, setup);
   await startFolds(folder, plan, { ...settings, isStarted });
-  const line = new ProgressLine();
+  await writeSkipped(folder, skipped);
+  checkPlan({ ...plan, entries: readable });
   const said = new Set<string>(); // every worker has the same to say
   const outcomes = await runTasks<
     FoldSetup,
@@ -74,8 +89,8 @@ export async function crossValidate(
     {
       module: new URL("./fold_worker.ts", import.meta.url),
       setup: {
-        manifest: manifest.path,
-        entries,
+        manifest,
+        entries: readable,
         classes: manifest.classes,
         folder,
         config,
@@ -86,6 +101,7 @@ export async function crossValidate(
         cacheBytes: imageCacheBytes(setup) / workers,
         memoryBytes: shareOf(setup.memory?.bytes, workers * coresEach),
         foreground: setup.foreground,
+        skipBad: setup.skipBad,
         boxes: setup.boxes,
         tensorboard: setup.tensorboard,
         featureFolder: config.training.dense
@@ -121,11 +137,35 @@ export async function crossValidate(
   for (const { image, error } of failures) console.error(`${image}: ${error}`);
   console.log(
     setup.json
-      ? JSON.stringify({ run: folder, summaries, results })
+      ? JSON.stringify({ run: folder, summaries, results, skipped })
       : crossValidationText(summaries, results),
   );
   await reportAtEnd(folder, signal);
   return failures.length > 0 ? 1 : 0;
+}
+
+/** Opens all images, and names those that the folds go without. */
+async function badImages(
+  { manifest, folder, config, skipBad, signal, memory = new Memory() }:
+    TrainSetup,
+  line: ProgressLine,
+): Promise<SkippedImage[]> {
+  const cache = imageCache(memory, 0);
+  try {
+    const skipped = await setAside(manifest.entries, {
+      config,
+      cache,
+      folder,
+      skipBad,
+      resume: await exists(join(folder, CROSSVAL_FILE)),
+      onOpened: (done, total) => line.count(done, total, "images opened"),
+      signal,
+    }).finally(() => line.clear());
+    for (const image of skipped) console.error(skippedText(image));
+    return skipped;
+  } finally {
+    cache.close();
+  }
 }
 
 /**

@@ -1,13 +1,18 @@
 /**
- * `deno task dataset`: draw a synthetic data set, or a slide.
+ * `deno task dataset`: draw a synthetic data set, or a slide, or write the
+ * manifest of a folder of images.
  *
  * @module
  */
+import { dirname, join } from "node:path";
 import {
   MEGAPIXEL_MNIST_DEFAULTS,
   megapixelMnistDataset,
 } from "../data/synthetic/megapixel_mnist.ts";
 import { NEEDLE_DEFAULTS, needleDataset } from "../data/synthetic/needle.ts";
+import { folderManifest, folderTable } from "../data/folder_manifest.ts";
+import { listed } from "../data/table.ts";
+import { exists, writeFileAtomically } from "../files.ts";
 import { writeSlide } from "../data/synthetic/slide.ts";
 import { SLIDE_DEFAULTS } from "../data/synthetic/slide_plan.ts";
 import {
@@ -21,6 +26,7 @@ import {
   type Flag,
   integer,
   number,
+  outputFile,
   parseFlags,
   required,
   text,
@@ -29,7 +35,8 @@ import {
 } from "./shared/flags.ts";
 import { interruptSignal, ProgressLine } from "./shared/terminal.ts";
 
-export const summary = "Draw a synthetic data set, or a slide";
+export const summary =
+  "Draw a synthetic data set or a slide, or list a folder of images";
 
 const MAX_IMAGES = 1_000_000;
 const MAX_SIZE = 16_384; // px: 805 MB of RGB, drawn in memory
@@ -133,11 +140,17 @@ const SLIDE_FLAGS = {
   json,
 };
 
+const MANIFEST_FLAGS = {
+  out: outputFile("FILE", "CSV to write (FOLDER/manifest.csv)"),
+  json,
+};
+
 export const usage: Usage = {
   synopsis: [
     "deno task dataset needle --out DIR",
     "deno task dataset megapixel-mnist --out DIR --mnist DIR",
     "deno task dataset slide --gigapixels G --out FILE",
+    "deno task dataset manifest FOLDER",
   ],
   groups: [
     {
@@ -154,8 +167,13 @@ export const usage: Usage = {
         "slide: tissue on glass with clusters as in needle, a pyramid in one TIFF; its manifest and regions are written beside it",
       flags: SLIDE_FLAGS,
     },
+    {
+      title:
+        "manifest: the images of FOLDER, whose class is the folder that they are in; folders of train, validation and test images make a split",
+      flags: MANIFEST_FLAGS,
+    },
   ],
-  operands: { words: ["needle", "megapixel-mnist", "slide"] },
+  operands: { words: ["needle", "megapixel-mnist", "slide", "manifest"] },
 };
 
 /** Progress and cancellation of a drawing. */
@@ -177,6 +195,7 @@ const KINDS: Record<string, Draw> = {
   needle: drawNeedles,
   "megapixel-mnist": drawMegapixelMnist,
   slide: drawSlide,
+  manifest: listFolder,
 };
 
 /**
@@ -261,5 +280,33 @@ async function drawSlide(
     result: { ...written },
     summary:
       `${out}: ${width} x ${height} px in ${levels} levels, ${bytes} bytes, ${objects} objects`,
+  };
+}
+
+async function listFolder(argv: readonly string[]): Promise<Drawn> {
+  const { values: { out: file, json }, positionals } = parseFlags(
+    argv,
+    MANIFEST_FLAGS,
+    { positionals: true },
+  );
+  const [folder, ...others] = positionals;
+  if (folder === undefined || others.length > 0) {
+    throw new UsageError("Name one folder: deno task dataset manifest FOLDER");
+  }
+  const out = file ?? join(folder, "manifest.csv");
+  if (file === undefined && await exists(out)) {
+    throw new UsageError(`${out} is there already: give another --out`);
+  }
+  const images = await folderManifest(folder);
+  await writeFileAtomically(out, folderTable(images, dirname(out)));
+  const classes = Object.fromEntries(
+    [...Map.groupBy(images, ({ label }) => label)]
+      .map(([label, images]) => [label, images.length]),
+  );
+  const counts = Object.entries(classes).map(([label, n]) => `${label} ${n}`);
+  return {
+    json,
+    result: { out, images: images.length, classes },
+    summary: `${out}: ${images.length} images (${listed(counts)})`,
   };
 }

@@ -5,7 +5,7 @@
  */
 import { dirname, join, resolve } from "node:path";
 import { checkLeaks } from "../data/leaks.ts";
-import { type ManifestEntry, readManifest } from "../data/manifest.ts";
+import type { ManifestEntry } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
 import { count } from "../data/table.ts";
 import { DataError, ImageError } from "../errors.ts";
@@ -62,6 +62,7 @@ import { confusionText } from "./shared/confusion.ts";
 import { checkApart } from "./shared/outputs.ts";
 import { reportAtEnd } from "./shared/report.ts";
 import { runSplits } from "./shared/run_folder.ts";
+import { readImages, TABLE_FLAGS } from "./shared/tables.ts";
 import {
   announceEngine,
   figure,
@@ -82,10 +83,13 @@ const FLAGS = {
   checkpoint: required(CHECKPOINT),
   encoder: ENCODER,
   data: required(
-    text("MANIFEST", "CSV with image,label; same labels as in training", {
-      paths: "files",
-    }),
+    text(
+      "MANIFEST",
+      "table with image,label, CSV, TSV or XLSX; same labels as in training",
+      { paths: "files" },
+    ),
   ),
+  ...TABLE_FLAGS,
   split: oneOf(
     SPLITS,
     "NAME",
@@ -140,7 +144,7 @@ export async function run(argv: string[]): Promise<number> {
   const engine = await announceEngine(flags.backend);
   const checkpoint = await readCheckpointInfo(path);
   const { classes } = checkpoint;
-  const manifest = await readManifest(data, { classes });
+  const manifest = await readImages(data, flags, { classes });
   await checkLeaks(manifest.entries);
   const chosen = chosenSplit(manifest.entries, split);
   const entries = entriesOf(manifest.entries, chosen, data);

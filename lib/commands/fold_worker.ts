@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type ManifestEntry, readManifest } from "../data/manifest.ts";
+import type { Manifest, ManifestEntry } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
 import { startEngine } from "../engine/select.ts";
 import { imageCache } from "../image/image_cache.ts";
@@ -23,8 +23,8 @@ import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
 
 /** Settings shared by all folds of a cross-validation. */
 export interface FoldSetup {
-  /** Path of the manifest, which names the annotated objects. */
-  manifest: string;
+  /** The manifest, which names the annotated objects. */
+  manifest: Manifest;
   entries: readonly ManifestEntry[];
   classes: readonly string[];
   folder: string;
@@ -37,6 +37,7 @@ export interface FoldSetup {
   cacheBytes: number;
   memoryBytes: number | undefined;
   foreground: ForegroundChoice | undefined;
+  skipBad: boolean;
   boxes: BoxChoice | undefined;
   /** Folder of TensorBoard's event files. */
   tensorboard: string | undefined;
@@ -64,7 +65,7 @@ serveTasks<FoldSetup, readonly FoldTask[], FoldOutcome, FoldNews>(startFolds);
 
 async function startFolds(
   {
-    manifest: path,
+    manifest,
     entries,
     backend,
     workers,
@@ -76,8 +77,6 @@ async function startFolds(
   }: FoldSetup,
 ): Promise<DoTask<readonly FoldTask[], FoldOutcome, FoldNews>> {
   const engine = await startEngine(backend);
-  const { classes } = options;
-  const manifest = await readManifest(path, { classes });
   const rois = await readRois(manifest, STUDY_LAYOUTS);
   const boxes = await boxOptions(options.boxes, manifest);
   await keepEncoderOpen(options.config.network);

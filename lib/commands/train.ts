@@ -5,7 +5,6 @@
  */
 import { basename, join, resolve } from "node:path";
 import { MAX_FOLDS } from "../data/folds.ts";
-import { readManifest } from "../data/manifest.ts";
 import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
 import { Memory, peakMemoryBytes, shareOf } from "../memory.ts";
@@ -52,6 +51,7 @@ import {
   runStarted,
   seedOf,
 } from "./shared/run_folder.ts";
+import { LABEL_FLAGS, readLabelled, TABLE_FLAGS } from "./shared/tables.ts";
 import {
   announceEngine,
   figure,
@@ -64,6 +64,7 @@ import {
   epochText,
   imageCacheBytes,
   progressText,
+  skippedText,
   type TrainArguments,
   type TrainSetup,
 } from "./shared/train_setup.ts";
@@ -75,10 +76,14 @@ const CLASSES_SHOWN = 12;
 
 const FLAGS = {
   data: required(
-    text("MANIFEST", "CSV: image,label[,split][,fold][,group][,mpp][,rois]", {
-      paths: "files",
-    }),
+    text(
+      "MANIFEST",
+      "table: image,label[,split][,fold][,group][,mpp][,rois]; CSV, TSV or XLSX",
+      { paths: "files" },
+    ),
   ),
+  ...TABLE_FLAGS,
+  ...LABEL_FLAGS,
   out: required(
     text("RUN", "folder of the run: log, configuration, checkpoints", {
       paths: "folders",
@@ -133,6 +138,9 @@ const FLAGS = {
       `${SHARED_MEMORY.about}; without it training also keeps 1 GiB of decoded images`,
   },
   backend: COMMON_FLAGS.backend,
+  "skip-bad": toggle(
+    "go on without images that cannot be read, and name them (all are opened first, and stop the training otherwise)",
+  ),
   resume: toggle("continue from RUN's last checkpoint"),
   json: toggle("print the result as JSON"),
 };
@@ -149,8 +157,8 @@ export const usage: Usage = {
  */
 export async function run(argv: string[]): Promise<number> {
   const request = await readRequest(argv);
-  const { data, config, folds } = request;
-  const manifest = await readManifest(data);
+  const { data, tables, config, folds } = request;
+  const manifest = await readLabelled(data, tables);
   checkReference(config, manifest);
   const boxes = await boxOptions(request.boxes, manifest);
   const engine = await announceEngine(request.backend);
@@ -181,6 +189,7 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
   const { out: folder, seed, folds, resume } = flags;
   const request = {
     data: flags.data,
+    tables: flags,
     folder,
     test: flags.test ?? DEFAULT_TEST,
     folds,
@@ -194,6 +203,7 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
     mlflow: flags.mlflow,
     memory: flags.memory,
     backend: flags.backend,
+    skipBad: flags["skip-bad"],
     resume,
     json: flags.json,
   };
@@ -262,7 +272,10 @@ async function trainRecorded(
     memory,
     workers,
     imageBytes: imageCacheBytes(setup),
-    onStart(data) {
+    onOpened: (done, total) => line.count(done, total, "images opened"),
+    onStart(data, skipped) {
+      line.clear();
+      for (const image of skipped) console.error(skippedText(image));
       console.error(startText(data, { ...setup, workers }));
       if (data.boxes) console.error(`boxes: ${boxesText(data.boxes)}`);
       if (changed.length > 0) console.error(`changed: ${changed.join(", ")}`);
@@ -316,6 +329,11 @@ function printResult(
   const { loss, accuracy, ...others } = last;
   const done = count(epochs, "epoch");
   console.log(`${folder}: ${done} done, ${bestText(result)}`);
+  if (result.skipped.length > 0) {
+    console.log(
+      `  without ${count(result.skipped.length, "unreadable image")}`,
+    );
+  }
   if (loss === undefined) return; // no epoch
   const figures = [`loss ${figure(loss)}`, `accuracy ${figure(accuracy)}`];
   if (others.validationLoss !== undefined) {

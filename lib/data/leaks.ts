@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { DataError } from "../errors.ts";
 import { isUrl } from "../image/bytes/source.ts";
+import { inTurns } from "./in_turns.ts";
 import type { ManifestEntry } from "./manifest.ts";
 
 // More would scroll the first one off the screen.
@@ -27,7 +28,7 @@ export async function checkLeaks(
       (group) => `group "${group}" is on both sides: keep it on one`,
     ),
     ...leaksWithin(
-      await groupByContent(entries),
+      await groupByContent(entries, isOnTwoSides),
       () => "the same image is on both sides: remove one",
     ),
   ];
@@ -43,7 +44,7 @@ export async function checkLeaks(
 
 /** Describes the groups with members on different sides. */
 function leaksWithin(
-  groups: Map<string | undefined, ManifestEntry[]>,
+  groups: ReadonlyMap<string | undefined, ManifestEntry[]>,
   describe: (key: string) => string,
 ): string[] {
   const leaks: string[] = [];
@@ -68,26 +69,56 @@ function place(entry: ManifestEntry): string {
   return `${entry.manifest}:${entry.line} (${entry.image}, ${side(entry)})`;
 }
 
-/** Groups local images by SHA-256, hashing only where sizes agree. */
+/** The images that are the same, byte for byte, group by group. */
+export async function sameImages(
+  entries: readonly ManifestEntry[],
+): Promise<ManifestEntry[][]> {
+  const isSeveral = (group: readonly ManifestEntry[]) => group.length > 1;
+  return [...(await groupByContent(entries, isSeveral)).values()]
+    .filter(isSeveral);
+}
+
+function isOnTwoSides(group: readonly ManifestEntry[]): boolean {
+  return new Set(group.map(side)).size > 1;
+}
+
+/**
+ * Groups local images by content: by SHA-256, but only those of groups that are
+ * `suspect` and whose size and middle agree, because all images of a scanner
+ * that does not compress have one size.
+ */
 async function groupByContent(
   entries: readonly ManifestEntry[],
-): Promise<Map<string | undefined, ManifestEntry[]>> {
-  const local = entries.filter(({ path }) => !isUrl(path));
-  const sizes = new Map<ManifestEntry, number>();
-  await Promise.all(local.map(async (entry) => {
-    sizes.set(entry, (await Deno.stat(entry.path)).size);
-  }));
-  const groups = new Map<string, ManifestEntry[]>();
-  for (
-    const alike of Map.groupBy(local, (entry) => sizes.get(entry)).values()
-  ) {
-    if (new Set(alike.map(side)).size === 1) continue; // all on one side
-    for (const entry of alike) {
-      const digest = await sha256(entry.path);
-      groups.set(digest, [...groups.get(digest) ?? [], entry]);
-    }
+  suspect: (group: readonly ManifestEntry[]) => boolean,
+): Promise<Map<string, ManifestEntry[]>> {
+  const keys = new Map<ManifestEntry, string>();
+  let groups = new Map([["", entries.filter(({ path }) => !isUrl(path))]]);
+  for (const keyOf of [sizeOf, middleOf, sha256]) {
+    const suspects = [...groups.values()].filter(suspect).flat();
+    await inTurns(suspects, async (entry) => {
+      const key = await keyOf(entry.path);
+      keys.set(entry, `${keys.get(entry) ?? ""} ${key}`);
+    });
+    groups = Map.groupBy(suspects, (entry) => keys.get(entry)!);
   }
   return groups;
+}
+
+/** Its size; a file that is not there is like no other. */
+async function sizeOf(path: string): Promise<string> {
+  return await Deno.stat(path).then(({ size }) => String(size), () => path);
+}
+
+const MIDDLE_BYTES = 4096;
+
+/** Bytes in the middle, where two scans of white margins differ. */
+async function middleOf(path: string): Promise<string> {
+  using file = await Deno.open(path);
+  const { size } = await file.stat();
+  await file.seek(Math.floor(size / 2), Deno.SeekMode.Start);
+  const bytes = new Uint8Array(MIDDLE_BYTES);
+  const count = await file.read(bytes) ?? 0;
+  return createHash("sha256").update(bytes.subarray(0, count)).digest("hex");
 }
 
 /** Streams the file: a slide does not fit in memory. */

@@ -3,16 +3,27 @@
  *
  *     image,label[,split][,fold][,group][,mpp][,rois]
  *
- * Columns may be in any order; paths are relative to the manifest's folder.
+ * Columns may be in any order, and others are left alone; paths are relative to
+ * the manifest's folder. A user's own tables may have other names for the columns
+ * and the labels in a second table, of the patients: {@linkcode TableLayout}.
  *
  * @module
  */
-import { dirname, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { shortened } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/bytes/source.ts";
-import { type Columns, Faults, readTable, type TableRow } from "./table.ts";
+import { inTurns } from "./in_turns.ts";
+import { imageOfName } from "./image_names.ts";
+import { joinPatients } from "./patients.ts";
+import {
+  type Columns,
+  Faults,
+  listed,
+  readTable,
+  type TableRow,
+} from "./table.ts";
 
 /** The side of a split that an image is on. */
 export type Split = "train" | "validation" | "test";
@@ -53,15 +64,54 @@ export interface Manifest {
   classes: string[];
   /** The labelled images, in the order of the file. */
   entries: ManifestEntry[];
+  /** What was not used of its tables, a sentence each. */
+  notes: readonly string[];
 }
 
-const COLUMNS: Columns = {
-  required: ["image", "label"],
-  optional: ["split", "fold", "group", "mpp", "rois"],
+/** How a user's own tables are laid out, CSV, TSV or XLSX. */
+export interface TableLayout {
+  /** Names of the columns. */
+  columns?: {
+    /** Default: `image`, or `FILENAME` as in STAMP's slide table. */
+    image?: string | undefined;
+    /** Default: `label`. */
+    label?: string | undefined;
+    /** Default: `group`, or `PATIENT` as in STAMP's tables. */
+    group?: string | undefined;
+  };
+  /** Table of the patients with their labels, joined by the column of the group. */
+  clini?: string | undefined;
+  /** Folder of the images, whose names may lack their extension; that of the table if omitted. */
+  images?: string | undefined;
+}
+
+// As STAMP's slide table and clini table name them.
+const FILENAME = "FILENAME", PATIENT = "PATIENT";
+
+const ADVICE = {
+  image: "name it in the header, or give --image-column NAME",
+  label: "name it in the header, or give --label-column NAME",
+  group: "name it in the header, or give --group-column NAME",
 };
 
-// Words for the three sides in published data sets.
-const SPLITS: Record<string, Split> = {
+/** The columns of a manifest, or of a slide table, whose labels are elsewhere. */
+function columnsOf(layout: TableLayout | undefined): Columns {
+  const { image, label, group } = layout?.columns ?? {};
+  const isJoined = layout?.clini !== undefined;
+  return {
+    required: ["image", isJoined ? "group" : "label"],
+    optional: ["split", "fold", ...(isJoined ? [] : ["group"]), "mpp", "rois"],
+    names: {
+      image: image === undefined ? ["image", FILENAME] : [image],
+      label: [label ?? "label"],
+      group: group === undefined ? ["group", PATIENT] : [group],
+    },
+    ...(layout && { advice: ADVICE }),
+  };
+}
+
+/** Words for the three sides in published data sets. */
+export const SPLITS: Readonly<Record<string, Split>> = {
   train: "train",
   validation: "validation",
   valid: "validation",
@@ -83,43 +133,85 @@ const SPLITS: Record<string, Split> = {
  * @param options.classes the classes of a checkpoint: other labels are faults,
  * and class indices are those of the checkpoint.
  * @param options.isFile tells whether a file exists and may be read.
+ * @param options.missing "kept" if images that are no files are found later.
+ * @param options.layout of a user's own tables; others must be manifests in CSV.
  * @throws {DataError} With every fault, each by file and line.
  */
 export async function readManifest(
   path: string,
-  { classes, isFile = isFileHere }: {
+  { classes, isFile = isFileHere, missing = "faults", layout }: {
     classes?: readonly string[];
     isFile?: (path: string) => Promise<boolean>;
+    missing?: "faults" | "kept";
+    layout?: TableLayout | undefined;
   } = {},
 ): Promise<Manifest> {
   const faults = new Faults(path);
-  const table = await readTable(path, COLUMNS, faults);
+  const columns = columnsOf(layout);
+  const table = await readTable(path, columns, faults, {
+    xlsx: layout !== undefined,
+  });
   if (table.rows.length === 0 && faults.count === 0) {
     faults.add(1, "no rows: add one line per image");
   }
-  const folder = dirname(resolve(path));
+  const notes = table.ignored.length > 0
+    ? [`${path}: columns that are not read: ${listed(table.ignored)}`]
+    : [];
+  let { rows } = table;
   const has = new Set(table.columns);
-
-  const entries = table.rows
-    .map((row) => parseEntry(row, { path, folder, has, faults }))
+  if (layout?.clini !== undefined) {
+    const joined = await joinPatients(table, layout.clini, { columns, faults });
+    rows = joined.rows;
+    for (const column of joined.columns) has.add(column);
+    notes.push(...joined.notes);
+  }
+  const folder = dirname(resolve(path));
+  const images = layout?.images === undefined ? folder : resolve(layout.images);
+  const entries = rows
+    .map((row) => parseEntry(row, { path, folder, images, has, faults }))
     .filter((entry) => entry !== undefined);
   await inTurns(entries, spellPaths);
+  if (layout) await completeNames(entries, faults);
   checkDuplicates(entries, faults);
-  await checkFiles(entries, faults, isFile);
+  await checkFiles(entries, faults, {
+    isFile,
+    missing: faults.count > 0 ? "faults" : missing, // all that is wrong at once
+  });
   if (classes) checkLabels(entries, classes, faults);
   faults.throwIfAny();
 
   const names = classes ? [...classes] : sortClasses(entries);
   const indices = new Map(names.map((name, index) => [name, index]));
   for (const entry of entries) entry.classIndex = indices.get(entry.label)!;
-  return { path, folder, classes: names, entries };
+  return { path, folder, classes: names, entries, notes };
+}
+
+/** Finds the images whose names lack their extension, as in STAMP's tables. */
+async function completeNames(
+  entries: readonly ManifestEntry[],
+  faults: Faults,
+): Promise<void> {
+  const names = imageOfName();
+  for (const entry of entries) {
+    if (isUrl(entry.path)) continue;
+    const found = await names(entry.path);
+    entry.path = found[0] ?? entry.path;
+    if (found.length < 2) continue;
+    faults.add(
+      entry.line,
+      `image "${shortened(entry.image)}" may be ${
+        listed(found.map((file) => basename(file)))
+      }: write its extension`,
+    );
+  }
 }
 
 function parseEntry(
   { line, fields }: TableRow,
-  { path, folder, has, faults }: {
+  { path, folder, images, has, faults }: {
     path: string;
     folder: string;
+    images: string;
     has: ReadonlySet<string>;
     faults: Faults;
   },
@@ -138,7 +230,7 @@ function parseEntry(
 
   return {
     image,
-    path: locateImage(folder, image),
+    path: locateImage(images, image),
     label,
     classIndex: -1, // set once all labels are known
     ...(split !== undefined && { split }),
@@ -232,10 +324,14 @@ function checkDuplicates(entries: ManifestEntry[], faults: Faults): void {
 async function checkFiles(
   entries: ManifestEntry[],
   faults: Faults,
-  isFile: (path: string) => Promise<boolean>,
+  { isFile, missing }: {
+    isFile: (path: string) => Promise<boolean>;
+    missing: "faults" | "kept";
+  },
 ): Promise<void> {
   // The target of a URL is unknown until it is opened.
-  const isThere = async (path: string) => isUrl(path) || await isFile(path);
+  const isThere = async (path: string) =>
+    missing === "kept" || isUrl(path) || await isFile(path);
   await inTurns(entries, async ({ image, path, rois, line }) => {
     if (!await isThere(path)) {
       faults.add(
@@ -252,18 +348,6 @@ async function checkFiles(
       );
     }
   });
-}
-
-// Files looked at together: as many as keep a disk busy.
-const TOGETHER = 256;
-
-async function inTurns(
-  entries: readonly ManifestEntry[],
-  work: (entry: ManifestEntry) => Promise<void>,
-): Promise<void> {
-  for (let at = 0; at < entries.length; at += TOGETHER) {
-    await Promise.all(entries.slice(at, at + TOGETHER).map(work));
-  }
 }
 
 async function isFileHere(path: string): Promise<boolean> {

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { dirname, join, relative } from "node:path";
+import { dirname, join, parse, relative } from "node:path";
 import { DataError } from "../errors.ts";
 import { exists, spelled } from "../files.ts";
 import { isUrl } from "../image/bytes/source.ts";
@@ -138,6 +138,38 @@ export async function readRoisOf(
   }
   return ofSet(objects, relevanceIn(entries));
 }
+
+/**
+ * The annotations in a folder with a file for each image, which has the image's
+ * name and its own extension, in place of the image's or behind it.
+ *
+ * @throws {DataError} If no file has the name of an image.
+ */
+export async function readRoisIn(
+  folder: string,
+  { entries }: Pick<Manifest, "entries">,
+): Promise<RoiSource> {
+  const files = new Map<string, string>();
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    if (isDirectory || !ANNOTATIONS_NAME.test(name)) continue;
+    const image = name.replace(ANNOTATIONS_NAME, "").normalize();
+    files.set(image, join(folder, name));
+  }
+  const locate = ({ path }: ManifestEntry) => {
+    const { base, name } = parse(path);
+    return files.get(base.normalize()) ?? files.get(name.normalize());
+  };
+  if (entries.some((entry) => locate(entry) !== undefined)) {
+    return perImage(locate, relevanceIn(entries), entries);
+  }
+  throw new DataError(
+    `Cannot use the annotations in ${folder}: no file has the name of an image, such as ${
+      parse(entries[0]!.path).base
+    }.geojson`,
+  );
+}
+
+const ANNOTATIONS_NAME = /\.(geojson|json|xml|csv)$/i;
 
 /** The folder of images outside of `folder`, and its parent. */
 function foldersElsewhere(

@@ -1,16 +1,19 @@
 /**
- * Reads and writes the CSV tables of a data set, and collects all faults of a
- * table, so that a user can fix a file in one go.
+ * Reads and writes the tables of a data set, and collects all faults of a table,
+ * so that a user can fix a file in one go. Tables are CSV; those that end in
+ * `.tsv` are tab-separated, and a user's own may be workbooks, `.xlsx`.
  *
  * @module
  */
+import { extname } from "node:path";
 import { CsvError, parse, type Parser } from "csv-parse";
 import { stringify } from "csv-stringify/sync";
 import { DataError, shortened } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { nearest } from "../nearest.ts";
+import { xlsxRecords } from "./xlsx.ts";
 
-/** One record of a table: its non-blank fields by column. */
+/** One record of a table: its non-blank fields by known column. */
 export interface TableRow {
   line: number; // of the file, counted from 1
   fields: Partial<Record<string, string>>;
@@ -19,14 +22,27 @@ export interface TableRow {
 /** A table with its columns, in the order of the file. */
 export interface Table {
   path: string;
+  /** Known columns that it has. */
   columns: string[];
+  /** Columns of other names, which are not read. */
+  ignored: string[];
   rows: TableRow[];
 }
 
-/** Columns that a table may have: `required` and optional ones. */
+/** Columns that are known: `required` and optional ones. */
 export interface Columns {
   required: readonly string[];
   optional: readonly string[];
+  /** Names of a column in the table, of which it has the first; its own if omitted. */
+  names?: Readonly<Partial<Record<string, readonly string[]>>>;
+  /** Advice to users whose table has no such required column. */
+  advice?: Readonly<Partial<Record<string, string>>>;
+}
+
+/** Options of {@linkcode readTable}. */
+export interface TableOptions {
+  /** Reads workbooks too: only a user's own, because a stranger's may take all memory. */
+  xlsx?: boolean;
 }
 
 // Bounded because a request may name any file of the server: a gigabyte of
@@ -78,7 +94,7 @@ export class Faults {
 }
 
 /**
- * Parses a CSV file; faults of its header and shape are added to `faults`.
+ * Parses a table; faults of its header and shape are added to `faults`.
  *
  * A file without the required columns is no table: its error shows none of it,
  * because a request may name any file of the server.
@@ -89,13 +105,13 @@ export async function readTable(
   path: string,
   known: Columns,
   faults: Faults,
+  options: TableOptions = {},
 ): Promise<Table> {
-  let columns: string[] | undefined;
+  let header: Header | undefined;
   const rows: TableRow[] = [];
-  await parseRecords(path, (record, line) => {
-    if (columns === undefined) {
-      columns = record;
-      checkColumns(columns, known, { line, faults });
+  await parseRecords(path, options, (record, line) => {
+    if (header === undefined) {
+      header = readHeader(record, known, { line, faults });
       return;
     }
     if (rows.length === MAX_ROWS) {
@@ -103,36 +119,48 @@ export async function readTable(
         `Cannot read "${path}" as a table: it has more than ${MAX_ROWS} rows; split it`,
       );
     }
-    const row = rowOf(record, { columns, line, faults });
+    const row = rowOf(record, { header, line, faults });
     if (row) rows.push(row);
   });
-  if (columns !== undefined) return { path, columns, rows };
+  if (header !== undefined) {
+    const { columns, ignored } = header;
+    return { path, columns: [...columns.keys()], ignored, rows };
+  }
   throw new DataError(
     `${path}:1: Cannot read a table without a header: write the columns ` +
       `"${known.required.join(",")}" on the first line`,
   );
 }
 
+/** The header of a table. */
+interface Header {
+  width: number;
+  /** Place of each known column, in the order of the file. */
+  columns: ReadonlyMap<string, number>;
+  ignored: string[];
+}
+
 /** The fields of a record; undefined, and a fault, if it has too many or few. */
 function rowOf(
   record: readonly string[],
-  { columns, line, faults }: {
-    columns: readonly string[];
+  { header: { width, columns }, line, faults }: {
+    header: Header;
     line: number;
     faults: Faults;
   },
 ): TableRow | undefined {
-  if (record.length !== columns.length) {
+  if (record.length !== width) {
     faults.add(
       line,
       `${count(record.length, "field")} where the header names ` +
-        `${columns.length}: quote a field that holds a comma`,
+        `${width}: quote a field that holds a comma`,
     );
     return undefined;
   }
   const fields: TableRow["fields"] = {};
-  for (const [i, cell] of record.entries()) {
-    if (cell) fields[columns[i]!] = cell;
+  for (const [column, at] of columns) {
+    const cell = record[at];
+    if (cell) fields[column] = cell;
   }
   return { line, fields };
 }
@@ -149,6 +177,16 @@ export function formatTable(
 /** `1 image`, `2 images`. */
 export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+// Names of a list that are shown.
+const NAMES_SHOWN = 8;
+
+/** `a, b and 3 more`; each name is shortened. */
+export function listed(names: readonly string[]): string {
+  const shown = names.slice(0, NAMES_SHOWN).map(shortened).join(", ");
+  const more = names.length - NAMES_SHOWN;
+  return more > 0 ? `${shown} and ${more} more` : shown;
 }
 
 /** Opens a file of bounded size. */
@@ -181,11 +219,21 @@ async function openTable(path: string): Promise<Deno.FsFile> {
  */
 async function parseRecords(
   path: string,
+  { xlsx = false }: TableOptions,
   onRecord: (record: string[], line: number) => void,
 ): Promise<void> {
+  const extension = extname(path).toLowerCase();
+  if (xlsx && extension === ".xlsx") {
+    using file = await openTable(path);
+    for (const { record, line } of await xlsxRecords(path, file)) {
+      onRecord(record, line);
+    }
+    return;
+  }
   using file = await openTable(path);
   let last = 0;
   const parser = parse({
+    delimiter: extension === ".tsv" ? "\t" : ",",
     trim: true,
     skip_empty_lines: true,
     relax_column_count: true, // counted by readTable, for every row at once
@@ -257,45 +305,55 @@ const ADVICE: Readonly<Record<string, string>> = {
     "a quote is opened inside a field: quote the whole field and double quotes inside it",
 };
 
-function checkColumns(
-  columns: string[],
-  { required, optional }: Columns,
+// A column that is further from a known name is one of the user's own: "AGE" is
+// no "image", nor "MSI" an "mpp".
+const MOST_SLIPS = 1;
+
+/** Finds the known columns; what is nearly one of those that are missing is a fault. */
+function readHeader(
+  header: readonly string[],
+  { required, optional, names = {}, advice = {} }: Columns,
   { line, faults }: { line: number; faults: Faults },
-): void {
+): Header {
   const known = [...required, ...optional];
-  const isTable = required.every((column) => columns.includes(column));
-  for (const [i, column] of columns.entries()) {
-    if (!known.includes(column)) {
-      faults.add(line, unknownColumn(column, { at: i + 1, known, isTable }));
-    } else if (columns.indexOf(column) < i) {
-      faults.add(line, `column "${column}" appears twice: keep one`);
+  const found = new Map<number, string[]>();
+  for (const column of known) {
+    const name = (names[column] ?? [column])
+      .find((name) => header.includes(name));
+    if (name === undefined) continue;
+    const at = header.indexOf(name);
+    found.set(at, [...found.get(at) ?? [], column]);
+    if (header.lastIndexOf(name) !== at) {
+      faults.add(line, `column "${name}" appears twice: keep one`);
     }
+  }
+  const columns = new Map<string, number>();
+  for (const at of [...found.keys()].sort((a, b) => a - b)) {
+    for (const column of found.get(at)!) columns.set(column, at);
+  }
+  const ignored = header.filter((name, at) => name !== "" && !found.has(at));
+  const missing = known.filter((column) => !columns.has(column));
+  for (const name of ignored) {
+    if (known.includes(name)) continue; // another column is read in its place
+    const meant = nearest(name, missing, MOST_SLIPS);
+    if (meant === undefined) continue;
+    faults.add(line, `unknown column "${name}": did you mean "${meant}"?`);
   }
   for (const column of required) {
-    if (!columns.includes(column)) {
-      faults.add(line, `missing column "${column}": name it in the header`);
+    if (columns.has(column)) continue;
+    const [wanted = column] = names[column] ?? [];
+    faults.add(
+      line,
+      `missing column "${wanted}": ${
+        advice[column] ?? "name it in the header"
+      }`,
+    );
+  }
+  if (!required.every((column) => columns.has(column))) {
+    if (header.some((name) => /[;\t|]/.test(name))) {
+      faults.add(line, "put commas between the columns");
     }
+    faults.throwIfAny();
   }
-  if (!isTable) faults.throwIfAny();
-}
-
-/** Shows the column if it is nearly a known one, or the file is a table. */
-function unknownColumn(
-  column: string,
-  { at, known, isTable }: {
-    at: number;
-    known: readonly string[];
-    isTable: boolean;
-  },
-): string {
-  const meant = nearest(column, known);
-  if (meant !== undefined) {
-    return `unknown column "${column}": did you mean "${meant}"?`;
-  }
-  const advice = /[;\t|]/.test(column)
-    ? "put commas between the columns"
-    : `remove it, or use one of ${known.join(", ")}`;
-  return isTable
-    ? `unknown column "${shortened(column)}": ${advice}`
-    : `column ${at} is unknown: ${advice}`;
+  return { width: header.length, columns, ignored };
 }

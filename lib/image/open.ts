@@ -113,6 +113,8 @@ export interface IdentifiedImage {
   image: Pyramid;
   /** `ByteSource.identity`. */
   identity: string;
+  /** Name of the format, such as "TIFF". */
+  format: string;
 }
 
 /** As {@linkcode openImage}, for what is kept of an image beyond its closing. */
@@ -153,7 +155,8 @@ export async function openIdentified(
     }
     const { identity } = source;
     const opening = reader.open(source, options).then(notImmense);
-    return { image: await named(path, reader.format, opening), identity };
+    const { format } = reader;
+    return { image: await named(path, format, opening), identity, format };
   } catch (error) {
     source.close();
     throw error;

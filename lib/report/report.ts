@@ -9,6 +9,7 @@ import { count } from "../data/table.ts";
 import { writeFileAtomically } from "../files.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
 import type { EvaluationReport } from "../eval/report.ts";
+import type { SkippedImage } from "../train/epoch_metrics.ts";
 import type { FoldResult } from "../train/runs/crossval.ts";
 import type { Protocol } from "../train/runs/fold_task.ts";
 import { duration, figure, megabytes } from "../words.ts";
@@ -156,13 +157,23 @@ function dataOf({ log }: RunFolder): string | undefined {
   return typeof data === "string" ? data : undefined;
 }
 
+/** Images that the run has set aside. */
+function skippedOf({ log }: RunFolder): readonly SkippedImage[] {
+  const skipped = log[0]?.skipped;
+  return Array.isArray(skipped) ? skipped : [];
+}
+
 function trainingSections(run: RunFolder): Section[] {
   const { log, entries, checkpoint } = run;
   return [
     {
       id: "data",
       title: "Data",
-      content: dataSection(entries, { data: dataOf(run), by: "split" }),
+      content: dataSection(entries, {
+        data: dataOf(run),
+        by: "split",
+        skipped: skippedOf(run),
+      }),
     },
     {
       id: "curves",
@@ -320,7 +331,7 @@ async function crossValidationPage(
   signal: AbortSignal | undefined,
 ): Promise<Page> {
   const { folder, record, entries, folds, checkpoint } = validation;
-  const { summaries, results, config, seed, environment } = record;
+  const { summaries, results, config, seed, environment, skipped } = record;
   // The protocol that did not choose by the test images, if it was run.
   const main = summaries.at(-1);
   const sections: Section[] = [];
@@ -350,7 +361,7 @@ async function crossValidationPage(
       {
         id: "data",
         title: "Data",
-        content: dataSection(entries, { data: undefined, by: "fold" }),
+        content: dataSection(entries, { data: undefined, by: "fold", skipped }),
       },
       {
         id: "settings",

@@ -13,6 +13,7 @@ import { lineChart, type Series } from "../study/chart.ts";
 import { learningCurve } from "../train/learning_curve.ts";
 import type { LogLine } from "../train/run_log.ts";
 import type { Elapsed } from "../train/clock.ts";
+import type { SkippedImage } from "../train/epoch_metrics.ts";
 import { duration, megabytes } from "../words.ts";
 import { type Content, type Html, html } from "./html.ts";
 import { charts, facts, table } from "./parts.ts";
@@ -22,7 +23,12 @@ const SIDES: readonly Split[] = ["train", "validation", "test"];
 /** Images by class and side, or by class and fold. */
 export function dataSection(
   entries: readonly ManifestEntry[],
-  { data, by }: { data: string | undefined; by: "split" | "fold" },
+  { data, by, skipped = [] }: {
+    data: string | undefined;
+    by: "split" | "fold";
+    /** Images that could not be read. */
+    skipped?: readonly SkippedImage[] | undefined;
+  },
 ): Content {
   if (entries.length === 0) {
     return html`<p>No table of images was recorded.</p>`;
@@ -50,6 +56,12 @@ export function dataSection(
     facts([
       ["Table", data === undefined ? null : path(data)],
       ["Images", entries.length],
+      [
+        "Images set aside, because they cannot be read",
+        skipped.length === 0
+          ? null
+          : skipped.map(({ image }) => image).join(", "),
+      ],
       ["Patients, or other groups", groupsOf(entries)],
       ["Micrometres per px", mppsOf(entries)],
       [

@@ -5,6 +5,7 @@
  */
 import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
+import { ImageError } from "../errors.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import { openAtMpp } from "../image/resampled.ts";
@@ -30,11 +31,21 @@ export interface Batch {
   shares: readonly (readonly number[])[];
   /** Places among the entries, in the order of the batch. */
   order: readonly number[];
-  /** The images of the first share. */
+  /** The images of the first share; none if one cannot be opened. */
   images: readonly TrainingImage[];
+  /** Why one of them cannot be opened. */
+  failure?: ImageError;
   /** Shares of the next batch; empty ones after the last. */
   next: readonly (readonly number[])[];
 }
+
+/** An image of a batch, with its row of the manifest. */
+export interface BatchImage extends TrainingImage {
+  entry: ManifestEntry;
+}
+
+/** Takes note of an image that is left out. */
+export type OnSkipped = (entry: ManifestEntry, error: ImageError) => void;
 
 /** The images of a run in batches; an epoch's follow from its number. */
 export class Batches {
@@ -64,8 +75,9 @@ export class Batches {
    * prefetched while the caller uses the last, whose images are closed when the
    * next one is asked for.
    *
+   * An image that cannot be opened is told by the batch: the caller may go on.
+   *
    * @param workers that share a batch.
-   * @throws {ImageError} If an image cannot be read.
    */
   async *ofEpoch(epoch: number, workers = 1): AsyncGenerator<Batch> {
     const order = new RandomStream(
@@ -77,11 +89,18 @@ export class Batches {
     let shares = sharesOf(orderAt(0), workers);
     try {
       for (let step = 0; step < this.steps; step++) {
-        const images = await this.#images.open(epoch, shares[0]!);
+        const { images, failure } = await this.#images.open(epoch, shares[0]!)
+          .then((images) => ({ images, failure: undefined }), asFailure);
         const next = sharesOf(orderAt(step + 1), workers);
         this.#images.prefetch(epoch, next[0]!);
         try {
-          yield { shares, order: orderAt(step), images, next };
+          yield {
+            shares,
+            order: orderAt(step),
+            images,
+            next,
+            ...(failure && { failure }),
+          };
         } finally {
           closeAll(images);
         }
@@ -90,6 +109,15 @@ export class Batches {
     } finally {
       await this.#images.close(); // the caller may have stopped
     }
+  }
+
+  /** Opens those images of a batch that can be opened. Close them. */
+  async readable(
+    epoch: number,
+    places: readonly number[],
+    onSkipped: OnSkipped,
+  ): Promise<BatchImage[]> {
+    return await this.#images.readable(epoch, places, onSkipped);
   }
 
   get #batchSize(): number {
@@ -164,6 +192,25 @@ export class TrainingImages {
     return await this.#open(places, epoch);
   }
 
+  /** As {@linkcode open}, but for images that cannot be read. */
+  async readable(
+    epoch: number,
+    places: readonly number[],
+    onSkipped: OnSkipped,
+  ): Promise<BatchImage[]> {
+    const images: BatchImage[] = [];
+    for (const place of places) {
+      const entry = this.#entries[place]!;
+      try {
+        images.push({ ...await this.#openOne(place, epoch), entry });
+      } catch (error) {
+        if (!(error instanceof ImageError)) throw error;
+        onSkipped(entry, error);
+      }
+    }
+    return images;
+  }
+
   /** Opens images that will be asked for next; a failure is thrown there. */
   prefetch(epoch: number, places: readonly number[]): void {
     const images = this.#open(places, epoch);
@@ -227,6 +274,14 @@ export class TrainingImages {
     this.#stains.set(index, stains);
     return stains;
   }
+}
+
+/** A batch without images; other errors than of images are thrown. */
+function asFailure(
+  error: unknown,
+): { images: TrainingImage[]; failure: ImageError } {
+  if (error instanceof ImageError) return { images: [], failure: error };
+  throw error;
 }
 
 function keyOf(epoch: number, places: readonly number[]): string {

@@ -6,6 +6,7 @@
  */
 import { setTimeout } from "node:timers/promises";
 import type { ManifestEntry } from "../data/manifest.ts";
+import { ImageError } from "../errors.ts";
 import { fitCalibration } from "../eval/calibration.ts";
 import {
   evaluate,
@@ -20,7 +21,7 @@ import type { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import type { Calibration } from "../model/calibration.ts";
 import type { Model } from "../model/model.ts";
-import { sharesOf } from "./batches.ts";
+import { type OnSkipped, sharesOf } from "./batches.ts";
 import type { EpochFigures } from "./epoch_metrics.ts";
 import type { Team } from "./parallel/team.ts";
 import { valuesOf } from "./parallel/values.ts";
@@ -41,6 +42,8 @@ interface ScoringOptions {
   cache: ImageCache;
   memory: Memory;
   foreground?: ForegroundChoice | undefined;
+  /** Takes note of an image that is left out; if omitted it is an error. */
+  onSkipped?: OnSkipped | undefined;
   signal?: AbortSignal | undefined;
   /** Shares the images; they are scored here if omitted. */
   team?: Team | undefined;
@@ -95,7 +98,11 @@ export async function scoredEpoch(
   const sets = { validation, test: chosenOnTest };
   for (const [name, entries] of Object.entries(sets)) {
     if (entries.length === 0) continue;
-    const scored = await scoredBy(model, entries, options);
+    const scored = await scoredBy(model, entries, options).catch((error) => {
+      const { onSkipped } = options;
+      if (!onSkipped || !(error instanceof ImageError)) throw error;
+      return scoredReadable(model, entries, { ...options, onSkipped });
+    });
     const { logLoss, accuracy, auc } = evaluateMetrics(scored);
     figures[`${name}Loss`] = logLoss;
     figures[`${name}Accuracy`] = accuracy;
@@ -121,6 +128,23 @@ async function scoredBy(
     entry,
     classification: results[i]!,
   }));
+  return scoredImages(images, model.classes);
+}
+
+/** As {@linkcode scoredBy}, without the images that cannot be read. */
+async function scoredReadable(
+  model: Model,
+  entries: readonly ManifestEntry[],
+  { onSkipped, team: _, ...options }: ScoringOptions & {
+    onSkipped: OnSkipped;
+  },
+): Promise<Scored> {
+  const { images, failures } = await evaluate(model, entries, {
+    ...options,
+    seed: EVALUATION_SEED,
+  });
+  if (images.length === 0) throw failures[0]!.error;
+  for (const { entry, error } of failures) onSkipped(entry, error);
   return scoredImages(images, model.classes);
 }
 

@@ -29,6 +29,18 @@ export interface Progress {
 /** Figures of one epoch that the log and the checkpoints keep. */
 export type EpochFigures = Record<string, number | null>;
 
+/** An image that a run goes without, or an epoch. */
+export interface SkippedImage {
+  /** As the manifest names it. */
+  image: string;
+  /** Its absolute path, or its URL. */
+  path: string;
+  /** Its line in the manifest. */
+  line: number;
+  /** Why it cannot be read. */
+  error: string;
+}
+
 /** An epoch that is done and logged. */
 export interface EpochDone {
   /** Counted from 1. */
@@ -39,6 +51,8 @@ export interface EpochDone {
   figures: EpochFigures;
   /** Time it took, with scoring. */
   seconds: number;
+  /** Images that could not be read in it. */
+  skipped: readonly SkippedImage[];
 }
 
 /** Progress of a run after the latest of the epoch's steps. */

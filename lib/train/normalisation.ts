@@ -6,6 +6,7 @@
  */
 import { setTimeout } from "node:timers/promises";
 import type { ManifestEntry } from "../data/manifest.ts";
+import { ImageError } from "../errors.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import { readOverview } from "../image/overview.ts";
 import type { Pyramid } from "../image/pyramid.ts";
@@ -32,6 +33,8 @@ interface NormalisationOptions {
   /** Micrometres per px; null as stored. */
   mpp?: number | null;
   normaliseStains?: boolean;
+  /** Leaves out images that cannot be read. */
+  skipBad?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -44,7 +47,8 @@ interface NormalisationOptions {
 export async function measureNormalisation(
   entries: readonly ManifestEntry[],
   cache: ImageCache,
-  { mpp = null, normaliseStains = false, signal }: NormalisationOptions = {},
+  { mpp = null, normaliseStains = false, skipBad = false, signal }:
+    NormalisationOptions = {},
 ): Promise<Normalisation> {
   const sums = [0, 0, 0], squares = [0, 0, 0];
   let count = 0;
@@ -53,23 +57,21 @@ export async function measureNormalisation(
     await setTimeout(0); // decoded images never wait: let signals in
     signal?.throwIfAborted();
     const entry = entries[Math.floor(i)]!;
-    const pyramid = await openAtMpp(cache, entry, mpp, signal);
-    try {
-      const data = await sampledPixels(pyramid, signal);
-      const stains = normaliseStains
-        ? await stainNormalisation(pyramid, signal)
-        : null;
-      for (let at = 0; at < data.length; at += 4 * PIXEL_STEP, count++) {
-        const pixel = data.subarray(at, at + 3);
-        const colour = stains ? restained(pixel, stains) : pixel;
-        for (let c = 0; c < 3; c++) {
-          const value = colour[c]! / 255;
-          sums[c]! += value;
-          squares[c]! += value * value;
-        }
+    const look = { mpp, normaliseStains, signal };
+    const pixels = await pixelsOf(entry, cache, look).catch((error) => {
+      if (skipBad && error instanceof ImageError) return undefined;
+      throw error;
+    });
+    if (!pixels) continue;
+    const { data, stains } = pixels;
+    for (let at = 0; at < data.length; at += 4 * PIXEL_STEP, count++) {
+      const pixel = data.subarray(at, at + 3);
+      const colour = stains ? restained(pixel, stains) : pixel;
+      for (let c = 0; c < 3; c++) {
+        const value = colour[c]! / 255;
+        sums[c]! += value;
+        squares[c]! += value * value;
       }
-    } finally {
-      pyramid.close();
     }
   }
   const mean = sums.map((sum) => sum / count);
@@ -83,6 +85,24 @@ export async function measureNormalisation(
     mean: mean as Normalisation["mean"],
     deviation: deviation as Normalisation["deviation"],
   };
+}
+
+/** Pixels of an image, and what normalises its stains. */
+async function pixelsOf(
+  entry: ManifestEntry,
+  cache: ImageCache,
+  { mpp = null, normaliseStains, signal }: NormalisationOptions,
+): Promise<{ data: Uint8Array; stains: DensityMatrix | null }> {
+  const pyramid = await openAtMpp(cache, entry, mpp, signal);
+  try {
+    const data = await sampledPixels(pyramid, signal);
+    const stains = normaliseStains
+      ? await stainNormalisation(pyramid, signal)
+      : null;
+    return { data, stains };
+  } finally {
+    pyramid.close();
+  }
 }
 
 /** A colour of 8 bits a channel with its densities changed. */

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { NothingToDrawError } from "../../kernels/sample/with_replacement.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
-import { CheckpointError, TrainingError } from "../errors.ts";
+import { CheckpointError, ImageError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
@@ -25,7 +25,13 @@ import { modelSpecs } from "../model/networks.ts";
 import { disposeParameters, initialParameters } from "../model/parameters.ts";
 import type { Model } from "../model/model.ts";
 import type { StoredTensor } from "../model/safetensors.ts";
-import { type Batch, Batches, inOrder } from "./batches.ts";
+import {
+  type Batch,
+  Batches,
+  type BatchImage,
+  closeAll,
+  inOrder,
+} from "./batches.ts";
 import { annotatedCount, type TrainingBoxes } from "./boxes.ts";
 import { type Elapsed, startClock } from "./clock.ts";
 import { measureNormalisation } from "./normalisation.ts";
@@ -43,6 +49,7 @@ import {
   epochFigures,
   type Progress,
   progressOf,
+  type SkippedImage,
 } from "./epoch_metrics.ts";
 import { withFrozen } from "./frozen_start.ts";
 import { AdamW } from "./optimizer.ts";
@@ -85,6 +92,8 @@ export interface TrainOptions {
   onProgress?: (progress: Progress) => void;
   /** Awaited after each epoch, once it is logged. */
   onEpoch?: (done: EpochDone) => void | Promise<void>;
+  /** Skips images for an epoch that cannot be read; they are errors if omitted. */
+  skipBad?: boolean | undefined;
   /** Awaited before each step: more urgent work goes first. */
   turn?: () => Promise<void>;
   signal?: AbortSignal | undefined;
@@ -102,6 +111,9 @@ export interface TrainResult {
   last: EpochFigures | undefined;
 }
 
+// Time after which files that could not be read are read again.
+const RETRY_MS = 1000;
+
 const ADVICE = "lower training.learningRate, then resume from the last epoch";
 
 /**
@@ -114,7 +126,7 @@ export async function train(
   data: TrainingData,
   options: TrainOptions,
 ): Promise<TrainResult> {
-  await openScored(data, options);
+  if (!options.skipBad) await openScored(data, options);
   const run = await Run.start(data, options);
   try {
     return await run.train();
@@ -131,6 +143,7 @@ class Run {
   readonly #log: RunLog;
   readonly #classWeights: readonly number[];
   readonly #batches: Batches;
+  readonly #skipped = new Map<string, SkippedImage>(); // in this epoch, by path
   #team: Team | undefined;
   #epoch = 0;
   #choice: Choice = { bestEpoch: 0, bestValue: null };
@@ -231,24 +244,36 @@ class Run {
 
   async #trainEpoch(epoch: number): Promise<void> {
     const clock = startClock();
+    this.#skipped.clear();
     const reports = await this.#runSteps(epoch, clock);
+    if (reports.length === 0) {
+      throw new TrainingError(
+        `Cannot continue training: no image could be read in epoch ${epoch}; --resume continues once they can be`,
+      );
+    }
     const { seconds: trainSeconds } = clock();
     const { figures, calibration } = await scoredEpoch(
       this.#model,
       this.#data,
-      { ...this.#options, team: this.#team },
+      {
+        ...this.#options,
+        team: this.#team,
+        onSkipped: this.#options.skipBad ? this.#skip : undefined,
+      },
     );
     this.#epoch = epoch;
     this.#calibration = calibration;
     this.#figures = { ...epochFigures(reports), ...figures };
     const best = this.#choose(epoch);
     const elapsed = clock();
+    const skipped = [...this.#skipped.values()];
     await this.#log.append({
       type: "epoch",
       epoch,
       ...this.#figures,
       trainSeconds,
       ...elapsed,
+      ...(skipped.length > 0 && { skipped }),
     });
     const { config, onEpoch } = this.#options;
     await onEpoch?.({
@@ -256,10 +281,16 @@ class Run {
       epochs: config.training.epochs,
       figures: this.#figures,
       seconds: elapsed.seconds,
+      skipped,
     });
     if (best) await this.#save(BEST);
     await this.#save(LAST);
   }
+
+  /** Notes an image that could not be read in this epoch. */
+  #skip = ({ image, path, line }: ManifestEntry, { message }: ImageError) => {
+    this.#skipped.set(path, { image, path, line, error: message });
+  };
 
   async #runSteps(
     epoch: number,
@@ -287,7 +318,8 @@ class Run {
         await setTimeout(0); // wasm blocks the event loop: let signals and messages in
         await turn?.();
         signal?.throwIfAborted();
-        const passes = await this.#passes(batch, epoch, options);
+        const passes = await this.#passesOrSkip(batch, epoch, options);
+        if (passes.length === 0) continue;
         const report = stepBy(this.#model, this.#optimizer, passes, options);
         await settle();
         pending = report;
@@ -299,12 +331,53 @@ class Run {
     return reports;
   }
 
-  /** The gradients of a batch, in the order of its images. */
-  async #passes(
-    { order, shares, images, next }: Batch,
+  /** The gradients of a batch; of those images that can be read, if wanted. */
+  async #passesOrSkip(
+    batch: Batch,
     epoch: number,
     options: StepOptions,
   ): Promise<BackwardPass[]> {
+    try {
+      return await this.#passes(batch, epoch, options);
+    } catch (error) {
+      if (!this.#options.skipBad || !(error instanceof ImageError)) throw error;
+      await setTimeout(RETRY_MS);
+      return await this.#readablePasses(batch, epoch, options);
+    }
+  }
+
+  async #readablePasses(
+    { order }: Batch,
+    epoch: number,
+    options: StepOptions,
+  ): Promise<BackwardPass[]> {
+    const images = await this.#batches.readable(epoch, order, this.#skip);
+    try {
+      let left = images;
+      while (left.length > 0) {
+        const of = left.length;
+        try {
+          return await backwardPasses(this.#model, left, { ...options, of });
+        } catch (error) {
+          const bad = error instanceof ImageError && namedBy(error, left);
+          if (!bad) throw error;
+          this.#skip(bad.entry, error);
+          left = left.filter((image) => image !== bad);
+        }
+      }
+      return [];
+    } finally {
+      closeAll(images);
+    }
+  }
+
+  /** The gradients of a batch, in the order of its images. */
+  async #passes(
+    { order, shares, images, failure, next }: Batch,
+    epoch: number,
+    options: StepOptions,
+  ): Promise<BackwardPass[]> {
+    if (failure) throw failure;
     const { length: of } = order;
     const here = () => backwardPasses(this.#model, images, { ...options, of });
     const team = this.#team!;
@@ -427,9 +500,9 @@ class Run {
 /** An untrained model, with its frozen f if it has one. */
 export async function freshModel(
   { classes, train }: TrainingData,
-  { config, seed, cache, signal }: Pick<
+  { config, seed, cache, skipBad, signal }: Pick<
     TrainOptions,
-    "config" | "seed" | "cache" | "signal"
+    "config" | "seed" | "cache" | "skipBad" | "signal"
   >,
 ): Promise<Model> {
   const { initialisation, normaliseInput } = config.network;
@@ -440,6 +513,7 @@ export async function freshModel(
       ? await measureNormalisation(train, cache, {
         mpp: config.mpp,
         normaliseStains: config.network.normaliseStains,
+        skipBad,
         signal,
       })
       : null,
@@ -464,6 +538,15 @@ export function classWeights(
       .length;
     return count === 0 ? 0 : train.length / (classes.length * count);
   });
+}
+
+/** The image that an error names: of several the one with the longest name. */
+function namedBy(
+  { message }: ImageError,
+  images: readonly BatchImage[],
+): BatchImage | undefined {
+  return images.filter(({ pyramid }) => message.includes(pyramid.source))
+    .sort((a, b) => b.pyramid.source.length - a.pyramid.source.length)[0];
 }
 
 function assertFinite(

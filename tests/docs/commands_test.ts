@@ -23,6 +23,7 @@ const ELSEWHERE: [RegExp, string][] = [
   [/^deno task attack\b/, "minutes"],
   [/^time deno task train\b/, "a measurement"],
   [/^deno task dataset megapixel-mnist\b/, "needs MNIST; its own test"],
+  [/--clini /, "tests/commands/tables_test.ts"],
   [/^deno task encoder\b/, "needs a network; its own test"],
   [/^deno task serve\b/, "the server of the test below"],
   [/slides\.example\.org/, "a host that does not exist"],

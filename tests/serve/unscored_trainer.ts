@@ -19,7 +19,9 @@ scope.postMessage = (message) => {
   post.call(scope, message);
   if (!message.event) return;
   for (const { name } of Deno.readDirSync(jobs)) {
-    Deno.writeTextFileSync(join(jobs, name, "run", EVALUATIONS_FOLDER), "");
+    const run = join(jobs, name, "run");
+    Deno.mkdirSync(run, { recursive: true }); // a job with a bad image has none
+    Deno.writeTextFileSync(join(run, EVALUATIONS_FOLDER), "");
   }
 };
 

@@ -102,7 +102,14 @@ Deno.test("draws and order follow from seed, epoch and image, and from nothing e
 Deno.test("where an image cannot be opened none of its batch stays open", async () => {
   for (let bad = 0; bad < IMAGES; bad++) {
     const { batches, open } = batchesOf(1, `${bad}`);
-    await assert.rejects(drawn(batches, 1), ImageError);
+    const failures: ImageError[] = [];
+    for await (const { images, failure } of batches.ofEpoch(1)) {
+      assert.equal(images.length === 0, failure !== undefined);
+      if (failure) failures.push(failure);
+    }
+    assert.deepEqual(failures.map(({ message }) => message), [
+      `Cannot open ${bad}`,
+    ]);
     await eventually("all are closed", () => open.size === 0);
   }
 });

@@ -15,6 +15,7 @@ import { lookWhole } from "../../lib/model/look/whole.ts";
 import { score } from "../../lib/model/zoom_in.ts";
 import { predict } from "../../lib/eval/predict.ts";
 import { ImageCache } from "../../lib/image/image_cache.ts";
+import { openImage } from "../../lib/image/open.ts";
 import { encodePng } from "../../lib/image/formats/png.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { startEngine } from "../../lib/engine/select.ts";
@@ -827,3 +828,69 @@ Deno.test({
       assert.ok(Math.abs(losses[0]! - losses[1]!) < 1e-3, `${losses}`);
     }),
 });
+
+/** Names of the images that were skipped in each epoch. */
+async function skippedOf(folder: string): Promise<string[][]> {
+  return (await traceOf(folder)).map(({ skipped = [] }) =>
+    (skipped as { image: string }[]).map(({ image }) => image).sort()
+  );
+}
+
+testOnWasm(
+  "files that go bad are skipped for the epoch, if that is wanted",
+  async () => {
+    await inFolder(async (folder) => {
+      const images = await writeImages(folder, picture, 8);
+      const [entries, validation] = [images.slice(0, 6), images.slice(6)];
+      const files = [entries[1]!, validation[0]!].map(({ path }) => path);
+      const good = await Promise.all(files.map((path) => Deno.readFile(path)));
+      const options = {
+        entries,
+        validation,
+        config: toyConfig({ epochs: 3, contrastiveFrom: null }),
+        cache: new ImageCache(0), // every epoch opens the files
+        async onEpoch({ epoch }: { epoch: number }) {
+          for (const [i, path] of files.entries()) {
+            if (epoch === 1) await Deno.writeTextFile(path, "no image");
+            else await Deno.writeFile(path, good[i]!);
+          }
+        },
+      };
+      const kept = join(folder, "kept");
+      const { epochs } = await run(kept, { ...options, skipBad: true });
+      assert.equal(epochs, 3);
+      assert.deepEqual(await skippedOf(kept), [[], ["1.png", "6.png"], []]);
+
+      const stopped = join(folder, "stopped");
+      await assert.rejects(run(stopped, options), {
+        name: "ImageFormatError",
+        message: /1\.png/,
+      });
+    });
+  },
+);
+
+testOnWasm(
+  "images whose pixels cannot be read a second time are left out of a step",
+  async () => {
+    await inFolder(async (folder) => {
+      const entries = await writeImages(folder, picture, 6);
+      const failures = new Map([[entries[2]!.path, 1], [entries[4]!.path, 99]]);
+      const cache = new ImageCache(0, async (path) => {
+        const image = await openImage(path);
+        const read = image.read.bind(image);
+        image.read = (...region) => {
+          const left = failures.get(path) ?? 0;
+          if (left === 0) return read(...region);
+          failures.set(path, left - 1);
+          throw new ImageError(`Cannot read ${image.source}: as if damaged`);
+        };
+        return image;
+      });
+      const config = toyConfig({ epochs: 1, contrastiveFrom: null });
+      const out = join(folder, "run");
+      await run(out, { entries, config, cache, skipBad: true });
+      assert.deepEqual(await skippedOf(out), [["4.png"]]);
+    });
+  },
+);

@@ -5,7 +5,7 @@
  */
 import { resolve } from "node:path";
 import type { Manifest } from "../../data/manifest.ts";
-import { readRois, readRoisOf } from "../../data/rois.ts";
+import { readRois, readRoisIn, readRoisOf } from "../../data/rois.ts";
 import { DataError, UsageError } from "../../errors.ts";
 import { STUDY_LAYOUTS } from "../../study/roi_layouts.ts";
 import type { BoxOptions } from "../../train/boxes.ts";
@@ -17,8 +17,8 @@ export const MANIFEST_ROIS = "rois";
 /** `--boxes` and `--boxes-images`. */
 export const BOX_FLAGS = {
   boxes: text(
-    "rois|FILE",
-    "train on annotated objects, too, of training images alone: those of the manifest's column rois, or one file for all images (COCO, CSV)",
+    "rois|FILE|DIR",
+    "train on annotated objects, too, of training images alone: those of the manifest's column rois, one file for all images (COCO, CSV), or a folder with a file for each, such as IMAGE.geojson of QuPath",
   ),
   "boxes-images": integer(
     "N",
@@ -29,7 +29,7 @@ export const BOX_FLAGS = {
 
 /** Which annotations are trained on, as a run records it. */
 export interface BoxChoice {
-  /** "rois" or the absolute path of a file. */
+  /** "rois" or the absolute path of a file or folder. */
   name: string;
   /** Number of images; null for all. */
   limit: number | null;
@@ -67,11 +67,18 @@ export async function boxOptions(
   const { name, limit } = choice;
   const source = name === MANIFEST_ROIS
     ? await readRois(manifest, STUDY_LAYOUTS)
+    : await isFolder(name)
+    ? await readRoisIn(name, manifest)
     : await readRoisOf(name, manifest);
   if (source) return { source, name, images: limit ?? undefined };
   throw new DataError(
     `Cannot train with --boxes rois: ${manifest.path} has no annotations; name a file for some images in a column "rois", or give --boxes a file`,
   );
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await Deno.stat(path)
+    .then(({ isDirectory }) => isDirectory, () => false);
 }
 
 /** The flags of a choice, for messages. */

@@ -40,10 +40,15 @@ export async function checkApart(
   outputs: readonly string[],
   inputs: readonly string[],
 ): Promise<void> {
-  const read = new Set((await Promise.all(inputs.map(fileOf))).filter(Boolean));
+  const written = new Map<string, string>();
   for (const output of outputs) {
     const file = await fileOf(output);
-    if (file !== undefined && read.has(file)) {
+    if (file !== undefined) written.set(file, output);
+  }
+  if (written.size === 0) return; // inputs may be a hundred thousand
+  for (const input of inputs) {
+    const output = written.get(await fileOf(input) ?? "");
+    if (output !== undefined) {
       throw new UsageError(
         `Cannot write to ${output}: it is one of the input files; give another name`,
       );

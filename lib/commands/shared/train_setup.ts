@@ -9,14 +9,22 @@ import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
 import type { Protocol } from "../../train/runs/fold_task.ts";
-import type { EpochDone, Progress } from "../../train/epoch_metrics.ts";
+import type {
+  EpochDone,
+  Progress,
+  SkippedImage,
+} from "../../train/epoch_metrics.ts";
 import type { BoxOptions } from "../../train/boxes.ts";
 import type { BoxChoice } from "./boxes.ts";
+import type { FlagValues } from "./flags.ts";
+import type { LABEL_FLAGS, TableChoice } from "./tables.ts";
 import { duration, figure } from "./terminal.ts";
 
 /** Options from the command line. */
 export interface TrainArguments {
   data: string;
+  /** Layout of the tables of `data`. */
+  tables: TableChoice & FlagValues<typeof LABEL_FLAGS>;
   folder: string;
   config: Config;
   seed: number;
@@ -43,6 +51,8 @@ export interface TrainArguments {
    */
   memory: Memory | undefined;
   backend: BackendChoice;
+  /** Goes on without images that cannot be read. */
+  skipBad: boolean;
   resume: boolean;
   json: boolean;
 }
@@ -80,11 +90,20 @@ export function progressText(p: Progress): string {
 
 /** A whole epoch in one line, for a log file. */
 export function epochText(
-  { epoch, epochs, figures, seconds }: EpochDone,
+  { epoch, epochs, figures, seconds, skipped }: EpochDone,
 ): string {
   const known = EPOCH_WORDS.filter(([key]) => figures[key] !== undefined)
     .map(([key, name]) => `${name} ${figure(figures[key])}`);
-  return [`epoch ${epoch}/${epochs}`, ...known, duration(seconds)].join("  ");
+  const without = skipped.length > 0
+    ? [`without ${skipped.map(({ image }) => image).join(", ")}`]
+    : [];
+  return [`epoch ${epoch}/${epochs}`, ...known, duration(seconds), ...without]
+    .join("  ");
+}
+
+/** An image that a run goes without, in one line. */
+export function skippedText({ line, error }: SkippedImage): string {
+  return `skipped: line ${line}: ${error}`;
 }
 
 const EPOCH_WORDS = [

@@ -6,6 +6,7 @@
  */
 import { isAbsolute, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { IMAGE_NAME } from "../../data/image_names.ts";
 import { type Manifest, readManifest } from "../../data/manifest.ts";
 import { Faults } from "../../data/table.ts";
 import { spelled } from "../../files.ts";
@@ -52,9 +53,6 @@ export interface Listing {
 // Entries that a listing holds, and that are read for it from one folder.
 const MAX_LISTED = 1000, MAX_READ = 10_000;
 // A listing opens no file, so it goes by the names.
-const IMAGE_NAME =
-  /\.(tiff?|svs|ndpi|scn|bif|mrxs|vms|dcm|czi|svslide|png|jpe?g|webp|bmp)$/i;
-
 const TABLE_NAME = /\.csv$/i;
 
 /** Resolves the names in requests, or refuses them. */

@@ -306,7 +306,13 @@ class DenseRun {
         epoch,
         ...this.#figures,
       });
-      await onEpoch?.({ epoch, epochs, figures: this.#figures, seconds });
+      await onEpoch?.({
+        epoch,
+        epochs,
+        figures: this.#figures,
+        seconds,
+        skipped: [],
+      });
     }
     assign(parameters, "g/project/weight", projection.weight);
     assign(parameters, "g/project/bias", projection.bias);

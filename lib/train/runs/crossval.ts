@@ -42,6 +42,7 @@ import {
   trainingBoxes,
 } from "../boxes.ts";
 import { startClock } from "../clock.ts";
+import type { SkippedImage } from "../epoch_metrics.ts";
 import { evaluateTeacher } from "../dense/teacher_evaluation.ts";
 import {
   foldFolder,
@@ -100,6 +101,8 @@ export interface CrossValidationRecord {
   foreground: string | null;
   /** Annotations that are trained on. */
   boxes: unknown;
+  /** Images that could not be read, and are in no fold. */
+  skipped?: readonly SkippedImage[];
   summaries: readonly ProtocolSummary[];
   /** Folds that are done. */
   results: readonly FoldResult[];

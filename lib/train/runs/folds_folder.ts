@@ -64,13 +64,14 @@ export async function recordFolds(
   const everything = foldTasks(entries, { protocols: PROTOCOLS });
   const results = await foldsDone(folder, everything);
   const summaries = summariseFolds(results);
-  const { seed, config, environment, foreground, boxes } = settings;
+  const { seed, config, environment, foreground, boxes, skipped } = settings;
   const record: CrossValidationRecord = {
     seed,
     config,
     environment,
     foreground,
     boxes,
+    ...(skipped && { skipped }),
     summaries,
     results,
   };

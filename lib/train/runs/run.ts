@@ -13,16 +13,17 @@ import type { OpenOptions } from "../../image/open.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
 import { boxesRecord, checkBoxes } from "../boxes.ts";
-import type { EpochDone, Progress } from "../epoch_metrics.ts";
+import type { EpochDone, Progress, SkippedImage } from "../epoch_metrics.ts";
 import { runData, type RunDataOptions } from "./run_data.ts";
 import { foregroundFile } from "../run_log.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
 import { type Parallel, runWorkers } from "../parallel/team.ts";
 import type { TrainingData, TrainResult } from "../trainer.ts";
+import { setAside, writeSkipped } from "./set_aside.ts";
 import { trainAsConfigured } from "./training.ts";
 
 /** Options of {@linkcode trainRun}. */
-export interface TrainRunOptions extends RunDataOptions {
+export interface TrainRunOptions extends Omit<RunDataOptions, "skipped"> {
   /** Bound on the tensors and caches of each worker. */
   memory: Memory;
   /** Bytes of decoded images kept between epochs; the bound's share if omitted. */
@@ -43,8 +44,15 @@ export interface TrainRunOptions extends RunDataOptions {
   foreground?: ForegroundChoice | undefined;
   /** Keeps frozen features on disk, for `training.dense`. */
   featureCache?: FeatureCache | undefined;
-  /** Called once the images are known, before the first is read. */
-  onStart?: (data: TrainingData) => void;
+  /**
+   * Goes on without images that cannot be read, for an epoch or for all; they are
+   * errors if omitted.
+   */
+  skipBad?: boolean | undefined;
+  /** Called after each image is opened, before the first epoch. */
+  onOpened?: ((done: number, total: number) => void) | undefined;
+  /** Called once the images are known, with those that were set aside. */
+  onStart?: (data: TrainingData, skipped: readonly SkippedImage[]) => void;
   /** Called after each step. */
   onProgress?: (progress: Progress) => void;
   /** Awaited after each epoch, once it is logged. */
@@ -59,6 +67,8 @@ export interface TrainRunOptions extends RunDataOptions {
 export interface TrainedRun extends TrainResult {
   /** Warnings of decoders by the path of the image. */
   warnings: ReadonlyMap<string, readonly string[]>;
+  /** Images that could not be read, and are in no part of the run. */
+  skipped: readonly SkippedImage[];
 }
 
 /**
@@ -70,7 +80,7 @@ export interface TrainedRun extends TrainResult {
  *   of the split, or an annotated object outside of its image.
  * @throws {UsageError} If a run would continue with other images.
  * @throws {TrainingError} If the loss is no longer a number.
- * @throws {ImageError} If an image cannot be read.
+ * @throws {ImageError} If images cannot be read, with all of them.
  * @throws {EngineError} If the engine was lost.
  *
  * @example
@@ -92,8 +102,10 @@ export async function trainRun(
   engine: Engine,
   { onStart, onProgress, opening, ...options }: TrainRunOptions,
 ): Promise<TrainedRun> {
-  const data = await runData(options);
-  onStart?.(data);
+  const skipped = await unreadable({ ...options, opening });
+  const data = await runData({ ...options, skipped });
+  await writeSkipped(options.folder, skipped);
+  onStart?.(data, skipped);
   const parallel = sharing(data, { ...options, opening });
   const cache = imageCache(options.memory, parallel.imageBytes, opening);
   try {
@@ -109,6 +121,7 @@ export async function trainRun(
           data: resolve(options.manifest.path),
           foreground: foregroundFile(options.foreground),
           ...boxesRecord(boxes),
+          ...(skipped.length > 0 && { skipped }),
         },
         onProgress(progress) {
           engine.assertAlive(); // before weights of a failed engine are saved
@@ -116,7 +129,22 @@ export async function trainRun(
         },
       })
     );
-    return { ...result, warnings: cache.warnings };
+    return { ...result, warnings: cache.warnings, skipped };
+  } finally {
+    cache.close();
+  }
+}
+
+/** Opens all images; those that a run goes without. */
+async function unreadable(
+  { manifest, memory, opening, ...options }: Omit<
+    TrainRunOptions,
+    "onStart" | "onProgress"
+  >,
+): Promise<SkippedImage[]> {
+  const cache = imageCache(memory, 0, opening);
+  try {
+    return await setAside(manifest.entries, { ...options, cache });
   } finally {
     cache.close();
   }

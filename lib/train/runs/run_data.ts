@@ -20,6 +20,7 @@ import {
   checkLearnsFromBoxes,
   trainingBoxes,
 } from "../boxes.ts";
+import type { SkippedImage } from "../epoch_metrics.ts";
 import type { TrainingData } from "../trainer.ts";
 
 /** Files of a run's folder, beside the log and the checkpoints. */
@@ -43,6 +44,8 @@ export interface RunDataOptions {
   test: number;
   /** Annotated objects to train on, beside the labels. */
   boxes?: BoxOptions | undefined;
+  /** Images of the split that cannot be read. */
+  skipped?: readonly SkippedImage[] | undefined;
   /** Continues the run, whose images must be those it was started with. */
   resume: boolean;
 }
@@ -82,7 +85,8 @@ export function checkReference(
  * @throws {UsageError} If a run would continue with other images.
  */
 export async function runData(
-  { manifest, config, seed, folder, test, boxes, resume }: RunDataOptions,
+  { manifest, config, seed, folder, test, boxes, skipped = [], resume }:
+    RunDataOptions,
 ): Promise<TrainingData> {
   const { classes } = manifest;
   const { validation: fraction } = config.training;
@@ -95,26 +99,22 @@ export async function runData(
     train: entries.filter(({ split }) => split === "train"),
     validation: entries.filter(({ split }) => split === "validation"),
   };
-  if (sides.train.length === 0) {
-    throw new DataError(
-      `Cannot train on ${manifest.path}: no image has the split "train"; give it to some, or omit the column`,
-    );
-  }
-  const [label, ...others] = new Set(sides.train.map(({ label }) => label));
-  if (others.length === 0) {
-    throw new DataError(
-      `Cannot train on ${manifest.path}: all images of the split "train" have the label "${label}"; give it images of two labels or more`,
-    );
-  }
+  checkTrainSide(sides.train, manifest);
   if (sides.validation.length === 0 && fraction > 0) {
     sides = validationPart(sides.train, { fraction, seed });
     await checkLeaks([...sides.train, ...sides.validation]);
   }
   const aside = entries.filter(({ split }) => split === "test");
   if (boxes) checkLearnsFromBoxes(config);
+  const bad = new Set(skipped.map(({ path }) => path));
+  const readable = {
+    train: sides.train.filter(({ path }) => !bad.has(path)),
+    validation: sides.validation.filter(({ path }) => !bad.has(path)),
+  };
+  checkTrainSide(readable.train, manifest);
   const annotated = boxes && await trainingBoxes({
-    train: sides.train,
-    others: [...sides.validation, ...aside],
+    train: readable.train,
+    others: [...readable.validation, ...aside],
     referenceClass: config.referenceClass,
     seed,
   }, boxes);
@@ -131,7 +131,25 @@ export async function runData(
   await Deno.mkdir(folder, { recursive: true });
   await writeSplits(file, used);
   await writeJson(join(folder, CONFIG_FILE), config);
-  return { classes, ...sides, ...(annotated && { boxes: annotated }) };
+  return { classes, ...readable, ...(annotated && { boxes: annotated }) };
+}
+
+/** @throws {DataError} If there is nothing to learn. */
+function checkTrainSide(
+  train: readonly ManifestEntry[],
+  { path }: Manifest,
+): void {
+  if (train.length === 0) {
+    throw new DataError(
+      `Cannot train on ${path}: no image has the split "train"; give it to some, or omit the column`,
+    );
+  }
+  const [label, ...others] = new Set(train.map(({ label }) => label));
+  if (others.length === 0) {
+    throw new DataError(
+      `Cannot train on ${path}: all images of the split "train" have the label "${label}"; give it images of two labels or more`,
+    );
+  }
 }
 
 /**
@@ -143,7 +161,7 @@ export async function checkSameEntries(
   file: string,
   entries: readonly ManifestEntry[],
 ): Promise<void> {
-  const stored = await readManifest(file);
+  const stored = await readManifest(file, { missing: "kept" });
   const rows = (entries: readonly ManifestEntry[]) =>
     JSON.stringify(
       entries.map(({ path, label, split, fold }) => [path, label, split, fold]),

@@ -162,7 +162,7 @@ export const DATA: readonly MutantGroup[] = [
     changes: [
       ["[columns, ...rows]", "[...rows]"],
       ["{ quoted_match: /^\\s|\\s$/ }", "{}"],
-      ["columns.indexOf(column) < i", "columns.indexOf(column) > i"],
+      ["header.lastIndexOf(name) !== at", "header.lastIndexOf(name) < at"],
       [".toSorted((a, b) => a.line - b.line)", ""],
       ["&& size <= MAX_BYTES", ""],
       ["rows.length === MAX_ROWS", "false"],

@@ -1,0 +1,85 @@
+/**
+ * Flags of commands that read a user's tables of images.
+ *
+ * @module
+ */
+import { checkLabels } from "../../data/labels.ts";
+import { type Manifest, readManifest } from "../../data/manifest.ts";
+import { type FlagValues, text, toggle } from "./flags.ts";
+
+/** Flags that say how the tables are laid out. */
+export const TABLE_FLAGS = {
+  "image-column": text(
+    "NAME",
+    "column of the images (image, or FILENAME)",
+  ),
+  "label-column": text("NAME", "column of the labels (label)"),
+  "group-column": text(
+    "NAME",
+    "column of the patients, whose images stay together (group, or PATIENT)",
+  ),
+  clini: text(
+    "FILE",
+    "table of patients that has the labels, joined with the images of --data by the column of the patients, such as STAMP's clini table",
+    { paths: "files" },
+  ),
+  images: text(
+    "DIR",
+    "folder of the images, whose names may lack their extension (that of --data)",
+    { paths: "folders" },
+  ),
+};
+
+/** The flag that takes doubtful labels. */
+export const LABEL_FLAGS = {
+  "labels-as-they-are": toggle(
+    "take labels that look like slips: 1 and 1.0, Neg and neg, NA, a space at the end",
+  ),
+};
+
+/** Values of {@linkcode TABLE_FLAGS}. */
+export type TableChoice = FlagValues<typeof TABLE_FLAGS>;
+
+/**
+ * Reads the images of `--data`, and says what is not used of its tables.
+ *
+ * @param options those of {@linkcode readManifest}.
+ * @throws {DataError} With every fault.
+ */
+export async function readImages(
+  data: string,
+  flags: TableChoice,
+  options: { classes?: readonly string[]; missing?: "kept" } = {},
+): Promise<Manifest> {
+  const manifest = await readManifest(data, {
+    ...options,
+    layout: {
+      columns: {
+        image: flags["image-column"],
+        label: flags["label-column"],
+        group: flags["group-column"],
+      },
+      clini: flags.clini,
+      images: flags.images,
+    },
+  });
+  for (const note of manifest.notes) console.error(note);
+  return manifest;
+}
+
+/**
+ * As {@linkcode readImages}, for images to learn from: their labels are clear,
+ * and missing ones are found when all are opened.
+ *
+ * @throws {DataError} With every fault, or all doubtful labels.
+ */
+export async function readLabelled(
+  data: string,
+  flags: TableChoice & FlagValues<typeof LABEL_FLAGS>,
+): Promise<Manifest> {
+  const manifest = await readImages(data, flags, { missing: "kept" });
+  if (!flags["labels-as-they-are"]) {
+    checkLabels(manifest, "add --labels-as-they-are");
+  }
+  return manifest;
+}
