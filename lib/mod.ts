@@ -196,6 +196,7 @@ export type {
   EpochDone,
   EpochFigures,
   Progress,
+  SkippedImage,
 } from "./train/epoch_metrics.ts";
 export {
   type TrainedRun,
@@ -204,4 +205,5 @@ export {
 } from "./train/runs/run.ts";
 export type { RunDataOptions } from "./train/runs/run_data.ts";
 export type { ChoosingImages } from "./train/epoch_choice.ts";
+export type { Parallel } from "./train/parallel/team.ts";
 export type { TrainingData, TrainResult } from "./train/trainer.ts";

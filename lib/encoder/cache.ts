@@ -61,6 +61,7 @@ const STALE_MS = 3_600_000; // of a temporary file that a crash has left
  * ```
  */
 export class FeatureCache {
+  /** Where the files are. */
   readonly folder: string;
   /** Bound on its files. */
   readonly maxBytes: number;
