@@ -529,7 +529,11 @@ Deno.test("a run that fails names the image as its manifest does", async () => {
   );
   const { state, error } = await ended(server.url, id);
   assert.equal(state, "failed");
-  assert.match(error!, /^Cannot \w+ images\/cut.png/);
+  assert.match(
+    error!,
+    /^Cannot train: .*\ncut.csv:2: Cannot \w+ images\/cut.png/,
+  );
+  assert.match(error!, /remove their lines$/); // no flag of the command line
   assert.ok(!error!.includes(server.folder), error!);
 });
 

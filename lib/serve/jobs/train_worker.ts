@@ -49,7 +49,7 @@ async function run(
   const { engine, memory, opening } = ready;
   const resume = await exists(join(folder, LAST));
   let validation: readonly ManifestEntry[] = [];
-  const { warnings: _, ...result } = await trainRun(engine, {
+  const { warnings: _, skipped: _none, ...result } = await trainRun(engine, {
     ...ready,
     config,
     seed,

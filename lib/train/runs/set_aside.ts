@@ -29,7 +29,10 @@ export interface SetAsideOptions {
   cache: ImageCache;
   /** Folder of the run. */
   folder: string;
-  /** Sets images aside that cannot be read; they are errors if omitted. */
+  /**
+   * Sets images aside that cannot be read; they are errors if false, or if omitted,
+   * where there is no such choice.
+   */
   skipBad?: boolean | undefined;
   /** Continues a run. */
   resume: boolean;
@@ -46,13 +49,20 @@ export interface SetAsideOptions {
  */
 export async function setAside(
   entries: readonly ManifestEntry[],
-  { folder, skipBad = false, resume, ...options }: SetAsideOptions,
+  { folder, skipBad, resume, ...options }: SetAsideOptions,
 ): Promise<SkippedImage[]> {
   const recorded = resume ? await readSkipped(folder) : [];
   const known = new Set(recorded.map(({ path }) => path));
   const rest = entries.filter(({ path }) => !known.has(path));
   const bad = await unreadable(rest, options);
-  if (bad.length > 0 && !skipBad) throw refusal(bad);
+  if (bad.length > 0 && !skipBad) {
+    throw refusal(
+      bad,
+      skipBad === undefined
+        ? "mend them, or remove their lines"
+        : "mend them, or train without them with --skip-bad",
+    );
+  }
   // Later than at the start they are skipped epoch by epoch: the batches of a
   // run do not change.
   return resume ? recorded : bad.map(skippedImage);
@@ -135,7 +145,7 @@ async function openOnce(
 }
 
 /** An error of all bad images; of the kind that may pass, if any may. */
-function refusal(bad: readonly BadImage[]): ImageError {
+function refusal(bad: readonly BadImage[], advice: string): ImageError {
   const lines = bad.slice(0, SHOWN).map(({ entry, error }) =>
     `${entry.manifest}:${entry.line}: ${error.message}`
   );
@@ -147,7 +157,7 @@ function refusal(bad: readonly BadImage[]): ImageError {
       `Cannot train: ${count(bad.length, "image")} cannot be read:`,
       ...lines,
       ...(more > 0 ? [`and ${more} more`] : []),
-      "mend them, or train without them with --skip-bad",
+      advice,
     ].join("\n"),
   );
 }
