@@ -105,6 +105,11 @@ export class FunctionBuilder {
       .#emit(0x38, 0x02, ...unsigned(offset));
   }
 
+  /** Copies as many bytes as a local says; the pointers are locals, too. */
+  copy(to: number, from: number, bytes: number): this {
+    return this.get(to).get(from).get(bytes).#emit(0xfc, 0x0a, 0, 0);
+  }
+
   /** Pushes a * b + c of three v128; `relaxed` may round once (FMA). */
   multiplyAdd(a: number, b: number, c: number, relaxed: boolean): this {
     if (relaxed) return this.get(a).get(b).get(c).#simd(0x105);

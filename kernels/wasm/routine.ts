@@ -21,7 +21,14 @@ export interface WasmBackend extends tf.KernelBackend {
 
 /** A generated routine: pointers, counts and strides, of bytes. */
 export type Routine = (...parameters: number[]) => void;
-const routines = new WeakMap<WebAssembly.Memory, Map<string, Routine>>();
+
+/** The memory of a backend, and the routines over it by name. */
+interface Built {
+  memory: WebAssembly.Memory;
+  byName: Map<string, Routine>;
+}
+// By the module of a backend: finding its memory takes as long as a routine.
+const built = new WeakMap<WasmBackend["wasm"]["asm"], Built>();
 
 /** The routine of that name over the backend's memory, built on first use. */
 export function routine(
@@ -29,17 +36,23 @@ export function routine(
   name: string,
   build: (name: string, relaxed: boolean) => FunctionBuilder,
 ): Routine {
-  const memory = Object.values(backend.wasm.asm)
-    .find((item) => item instanceof WebAssembly.Memory);
-  if (!memory) throw new TypeError("Cannot find the memory of tfjs-wasm");
-  let known = routines.get(memory);
-  if (!known) routines.set(memory, known = new Map());
-  let found = known.get(name);
+  const { memory, byName } = builtOver(backend.wasm.asm);
+  let found = byName.get(name);
   if (!found) {
     const builder = build(name, hasRelaxedMultiplyAdd());
     found = instantiate([builder], memory)[name]!;
-    known.set(name, found);
+    byName.set(name, found);
   }
+  return found;
+}
+
+function builtOver(asm: WasmBackend["wasm"]["asm"]): Built {
+  let found = built.get(asm);
+  if (found) return found;
+  const memory = Object.values(asm)
+    .find((item) => item instanceof WebAssembly.Memory);
+  if (!memory) throw new TypeError("Cannot find the memory of tfjs-wasm");
+  built.set(asm, found = { memory, byName: new Map() });
   return found;
 }
 

@@ -32,18 +32,20 @@ export function suitsWasm({ kernel, inputs, outputs }: ConvShape): boolean {
     (outputs === 1 && (kernel * inputs) % LANES === 0);
 }
 
-/** The valid convolution of a `frame` that already holds its padding. */
-export function convolvePadded(backend: WasmBackend, frame: tf.TensorInfo, {
-  filter,
-  bias,
-  shape,
-  relu,
-}: {
+/** What a frame is convolved with. */
+export interface PaddedConvolution {
   filter: tf.TensorInfo;
   bias: tf.TensorInfo;
   shape: ConvShape;
   relu: boolean;
-}): tf.TensorInfo {
+}
+
+/** The valid convolution of a `frame` that already holds its padding. */
+export function convolvePadded(
+  backend: WasmBackend,
+  frame: tf.TensorInfo,
+  { filter, bias, shape, relu }: PaddedConvolution,
+): tf.TensorInfo {
   const { batch, outHeight, outWidth, outputs, inputs, kernel, stride } = shape;
   const out = backend.makeOutput(
     [batch, outHeight, outWidth, outputs],
@@ -85,6 +87,41 @@ export function convolvePadded(backend: WasmBackend, frame: tf.TensorInfo, {
   }
   if (toOne && relu) clampNegative(backend.typedArrayFromHeap(out));
   return out;
+}
+
+/** Multiplies a matrix `[rows, inputs]` by one of `[inputs, outputs]`. */
+export type Multiply = (
+  offsets: { x: number; matrix: number; bias: number; out: number },
+) => void;
+
+/** Multiplies matrices of these sizes, all at byte offsets; adds a bias. */
+export function multiplier(
+  backend: WasmBackend,
+  { rows, inputs, outputs }: { rows: number; inputs: number; outputs: number },
+): Multiply {
+  const pixelBytes = inputs * FLOAT_BYTES, outPixel = outputs * FLOAT_BYTES;
+  const parts = partsOfRow(
+    backend,
+    { outWidth: rows, outputs },
+    { run: inputs, pixelBytes, relu: false },
+  );
+  return ({ x, matrix, bias, out }) => {
+    for (const { convolve, rounds, first, tiles, channel } of parts) {
+      const shift = channel * FLOAT_BYTES;
+      convolve(
+        x + first * pixelBytes,
+        matrix + shift,
+        bias + shift,
+        out + shift + first * outPixel,
+        tiles,
+        1,
+        rounds,
+        0,
+        outPixel,
+        outPixel,
+      );
+    }
+  };
 }
 
 /** Some pixels of a row and some of their channels, and what computes them. */

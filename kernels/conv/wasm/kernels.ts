@@ -9,6 +9,9 @@
  * - filter gradient: for every (ky, kx) a sum of outer products of X and dY
  *   over the pixels, a block of it in registers.
  *
+ * Those of 5 x 5 px between many channels go in tiles, by a third of the
+ * products.
+ *
  * Channel counts that fill no vector (not a multiple of 4, and not 1) use tfjs
  * for the forward pass and plain loops for the gradients.
  *
@@ -32,7 +35,16 @@ import {
 import { LANES } from "./register_blocks.ts";
 import { flippedFilter, paddedInput, spread } from "./padding.ts";
 import { addPixels, sumOuterProducts } from "./outer_products.ts";
-import { convolvePadded, suitsWasm } from "./forward.ts";
+import {
+  convolveInTiles,
+  filterGradientInTiles,
+  suitsTiles,
+} from "./winograd.ts";
+import {
+  convolvePadded,
+  type PaddedConvolution,
+  suitsWasm,
+} from "./forward.ts";
 import { maskPositive } from "../../wasm/elementwise.ts";
 import { offsetOf, routine, type WasmBackend } from "../../wasm/routine.ts";
 
@@ -104,7 +116,7 @@ function forward(backend: WasmBackend, { x, filter, bias, ...options }: {
     return stockForward(backend, { x, filter, bias, options });
   }
   const frame = paddedInput(backend, x, shape);
-  const out = convolvePadded(backend, frame, {
+  const out = convolve(backend, frame, {
     filter,
     bias,
     shape,
@@ -112,6 +124,15 @@ function forward(backend: WasmBackend, { x, filter, bias, ...options }: {
   });
   if (frame !== x) backend.disposeData(frame.dataId);
   return out;
+}
+
+function convolve(
+  backend: WasmBackend,
+  frame: tf.TensorInfo,
+  convolution: PaddedConvolution,
+): tf.TensorInfo {
+  const way = suitsTiles(convolution.shape) ? convolveInTiles : convolvePadded;
+  return way(backend, frame, convolution);
 }
 
 function stockForward(backend: WasmBackend, { x, filter, bias, options }: {
@@ -159,7 +180,7 @@ function inputGradient(
   const flipped = flippedFilter(backend, filter);
   const zeros = backend.makeOutput([inputs], "float32");
   backend.typedArrayFromHeap(zeros).fill(0);
-  const dx = convolvePadded(backend, frame, {
+  const dx = convolve(backend, frame, {
     filter: flipped,
     bias: zeros,
     shape: turned,
@@ -181,8 +202,12 @@ function filterGradient(
   if (!swapped && outputs % LANES !== 0) {
     return plainGradient(backend, "filter", { x, dy, shape });
   }
-  const frame = paddedInput(backend, x, shape);
   const dFilter = backend.makeOutput(filterShape, "float32");
+  if (suitsTiles(shape)) {
+    filterGradientInTiles(backend, { x, dy, dFilter, shape });
+    return dFilter;
+  }
+  const frame = paddedInput(backend, x, shape);
   backend.typedArrayFromHeap(dFilter).fill(0);
   sumOuterProducts(backend, { frame, dy, dFilter, shape, swapped });
   if (frame !== x) backend.disposeData(frame.dataId);

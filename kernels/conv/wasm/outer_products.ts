@@ -97,6 +97,28 @@ export function sumOuterProducts(
   }
 }
 
+/** Adds A^T B of two matrices to a third, all at byte offsets. */
+export type AddProduct = (a: number, b: number, out: number) => void;
+
+/** Adds A^T B of A `[rows, height]` and B `[rows, width]`, of whole vectors. */
+export function productAdder(
+  backend: WasmBackend,
+  { rows, height, width }: { rows: number; height: number; width: number },
+): AddProduct {
+  const { values, vectors } = outerBlock(height, width);
+  const addProducts = outerRoutine(backend, { values, vectors });
+  const aRow = height * FLOAT_BYTES, bRow = width * FLOAT_BYTES;
+  return (a, b, out) => {
+    for (let i = 0; i < height; i += values) {
+      for (let j = 0; j < width; j += vectors * LANES) {
+        const aAt = a + i * FLOAT_BYTES, bAt = b + j * FLOAT_BYTES;
+        const outAt = out + i * bRow + j * FLOAT_BYTES;
+        addProducts(aAt, bAt, outAt, 1, rows, 0, 0, aRow, bRow, bRow);
+      }
+    }
+  };
+}
+
 /** Adds up all pixels of `dy` into `sums`: an outer product with one. */
 export function addPixels(
   backend: WasmBackend,

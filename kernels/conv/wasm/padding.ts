@@ -6,7 +6,10 @@
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import type { ConvShape } from "../conv.ts";
-import type { WasmBackend } from "../../wasm/routine.ts";
+import { FunctionBuilder } from "../../wasm/assembler.ts";
+import { offsetOf, routine, type WasmBackend } from "../../wasm/routine.ts";
+
+const FLOAT_BYTES = 4;
 
 /** `x` with zero padding; `x` itself if the padding is 0. */
 export function paddedInput(
@@ -42,24 +45,38 @@ export function spread(backend: WasmBackend, x: tf.TensorInfo, {
     number,
   ];
   const frame = backend.makeOutput([batch, height, width, channels], "float32");
-  const from = backend.typedArrayFromHeap(x);
-  const to = backend.typedArrayFromHeap(frame);
-  to.fill(0);
-  const run = stride === 1 ? xWidth * channels : channels; // values side by side
+  backend.typedArrayFromHeap(frame).fill(0);
+  const copy = routine(backend, "copy_runs", copyRuns);
+  const pixel = channels * FLOAT_BYTES;
+  const xRow = xWidth * pixel, row = width * pixel;
+  const xImage = xHeight * xRow, image = height * row;
+  const xAt = offsetOf(backend, x);
+  const at = offsetOf(backend, frame) + offset * (row + pixel);
   for (let n = 0; n < batch; n++) {
+    const from = xAt + n * xImage, to = at + n * image;
+    if (stride === 1) {
+      copy(from, to, xHeight, xRow, xRow, row);
+      continue;
+    }
     for (let y = 0; y < xHeight; y++) {
-      const fromRow = (n * xHeight + y) * xWidth * channels;
-      const toRow = ((n * height + offset + y * stride) * width + offset) *
-        channels;
-      for (let at = 0; at < xWidth * channels; at += run) {
-        to.set(
-          from.subarray(fromRow + at, fromRow + at + run),
-          toRow + at * stride,
-        );
-      }
+      const inRow = to + y * stride * row;
+      copy(from + y * xRow, inRow, xWidth, pixel, pixel, stride * pixel);
     }
   }
   return frame;
+}
+
+/**
+ * Copies runs of bytes. Parameters: from, to, runs, bytes of a run, and the bytes
+ * from a run to the next one of either.
+ */
+function copyRuns(name: string): FunctionBuilder {
+  const f = new FunctionBuilder(name, 6);
+  const [from, to, runs, bytes, fromNext, toNext] = [0, 1, 2, 3, 4, 5] as const;
+  f.repeat(runs, () => {
+    f.copy(to, from, bytes).advance(from, fromNext).advance(to, toNext);
+  });
+  return f;
 }
 
 /** The filter rotated by 180 degrees, its channels swapped: `[k, k, O, I]`. */

@@ -97,6 +97,20 @@ const LARGE: Case[] = [
   { x: [1, 14, 13, 3], outputs: 8, kernel: 6, stride: 2 },
 ];
 
+// 5 x 5 px between many channels goes in tiles of 2 x 2 outputs on wasm: one
+// tile, odd sides, rows of tiles in several chunks, the fewest channels, and
+// beside them one channel count and one side that do not suit.
+const TILES: Case[] = [
+  { x: [1, 6, 6, 16], outputs: 16, kernel: 5 },
+  { x: [3, 7, 8, 16], outputs: 20, kernel: 5, relu: true },
+  { x: [2, 3, 2, 16], outputs: 16, kernel: 5, padding: 2 },
+  { x: [2, 9, 4, 20], outputs: 16, kernel: 5, padding: 1, relu: true },
+  { x: [1, 5, 6, 16], outputs: 24, kernel: 5, padding: 4 },
+  { x: [1, 43, 37, 36], outputs: 48, kernel: 5, padding: 2 },
+  { x: [2, 9, 9, 12], outputs: 16, kernel: 5, padding: 2 },
+  { x: [1, 5, 9, 16], outputs: 16, kernel: 5 },
+];
+
 // A software adapter compiles a shape for seconds: it runs every fifth of a
 // sweep, which still covers each count, kernel, padding and stride.
 const SWEEP_STEP = 5;
@@ -109,6 +123,7 @@ const GROUPS = {
     sweep: true,
   },
   "of rows that leave pixels over": { cases: ROWS, sweep: false },
+  "in tiles": { cases: TILES, sweep: true },
   "of large images": { cases: LARGE, sweep: false },
 };
 
