@@ -18,11 +18,19 @@ import { featureProfileBenchmarks } from "./feature_profile.ts";
 import { hostBenchmarks } from "./host.ts";
 import { kernelBenchmarks } from "./kernels.ts";
 import { layerBenchmarks } from "./layers.ts";
-import { type Benchmark, type Row, sideBySide } from "./measure.ts";
+import {
+  type Benchmark,
+  type Row,
+  sideBySide,
+  type Subject,
+} from "./measure.ts";
 import { networkBenchmarks } from "./networks.ts";
+import { onnxRuntimeBenchmarks } from "./onnxruntime.ts";
+import { peakGflops } from "./peak.ts";
 import { presetBenchmarks } from "./presets.ts";
 import { profileBenchmarks } from "./profile.ts";
 import { programBenchmarks } from "./program.ts";
+import { runBenchmarks } from "./run.ts";
 import { line, table } from "./table.ts";
 
 const BENCHMARKS: Record<string, Benchmark> = {
@@ -30,7 +38,9 @@ const BENCHMARKS: Record<string, Benchmark> = {
   ...layerBenchmarks,
   ...presetBenchmarks,
   ...kernelBenchmarks,
+  ...onnxRuntimeBenchmarks,
   ...programBenchmarks,
+  ...runBenchmarks,
   ...profileBenchmarks,
   ...hostBenchmarks,
   ...featureProfileBenchmarks,
@@ -91,12 +101,25 @@ async function rowsOf(id: string, engine: Engine): Promise<Row[]> {
   for (const subject of subjects) {
     const times = await sideBySide(subject);
     engine.assertAlive();
-    const row = { id, engine: engine.backend, ...times, note: subject.note };
+    const note = `${subject.note}${rateText(subject, times, engine)}`;
+    const row = { id, engine: engine.backend, ...times, note };
     console.error(line(row));
     rows.push(row);
   }
   dispose();
   return rows;
+}
+
+/** The rate of a network, and its share of what a core can do. */
+function rateText(
+  { operations }: Subject,
+  { oursMs }: { oursMs: number },
+  { backend }: Engine,
+): string {
+  if (operations === undefined || backend !== "wasm") return "";
+  const rate = operations / oursMs / 1e6;
+  const share = Math.round(100 * rate / peakGflops());
+  return `; ${rate.toFixed(0)} GFLOP/s of direct sums, ${share} % of the peak`;
 }
 
 if (import.meta.main) {

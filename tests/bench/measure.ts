@@ -22,6 +22,8 @@ export interface Row {
 export interface Subject {
   ours: () => Promise<number>;
   stock?: () => Promise<number>;
+  /** Floating-point operations of either side's direct sums. */
+  operations?: number;
   note: string;
 }
 

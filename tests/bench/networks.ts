@@ -61,17 +61,44 @@ function bench(net: Net, backward: boolean): Bench {
       tf.dispose(results);
     });
   return {
-    subjects: [
-      besideStock(
+    subjects: [{
+      ...besideStock(
         once,
         `${INPUTS[net].join("x")}, ${
           backward ? "forward and backward" : "forward"
         }`,
       ),
-    ],
+      operations: operationsOf(net, backward),
+    }],
     dispose() {
       images.dispose();
       disposeParameters(parameters);
     },
   };
 }
+
+/** Two for each product: the image's own gradient is not computed. */
+function operationsOf(net: Net, backward: boolean): number {
+  const [n, height, width] = INPUTS[net];
+  const pooled = (side: number, layer: number) => Math.floor(side / 2 ** layer);
+  const layers = CONVOLUTIONS[net].map(({ kernel, inputs, outputs }, i) => {
+    const places = net === "attention"
+      ? height * width
+      : pooled(height, i) * pooled(width, i);
+    const directions = backward ? (i === 0 ? 2 : 3) : 1;
+    return 2 * n * places * kernel ** 2 * inputs * outputs * directions;
+  });
+  return layers.reduce((sum, one) => sum + one, 0);
+}
+
+const CONVOLUTIONS = {
+  attention: [
+    { kernel: 3, inputs: 3, outputs: 8 },
+    { kernel: 3, inputs: 8, outputs: 8 },
+    { kernel: 3, inputs: 8, outputs: 1 },
+  ],
+  feature: [
+    { kernel: 5, inputs: 3, outputs: 36 },
+    { kernel: 5, inputs: 36, outputs: 48 },
+  ],
+} as const;

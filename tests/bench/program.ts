@@ -143,7 +143,7 @@ async function train(folder: string, argv: readonly string[]): Promise<void> {
   );
 }
 
-async function writeImages(folder: string): Promise<void> {
+export async function writeImages(folder: string): Promise<void> {
   const rows = ["image,label,fold"];
   const region = { x: 0, y: 0, ...IMAGE_SIZES.colon! };
   for (let i = 0; i < IMAGES; i++) {
