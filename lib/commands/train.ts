@@ -19,6 +19,8 @@ import {
 } from "../train/runs/run_data.ts";
 import { featureCache } from "../train/runs/training.ts";
 import { EventFile } from "../train/event_file.ts";
+import { startEngine } from "../engine/select.ts";
+import { startTrainingEngine } from "../train/engine_choice.ts";
 import { runWorkers } from "../train/parallel/team.ts";
 import { MlflowRun } from "../train/mlflow.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
@@ -53,7 +55,6 @@ import {
 } from "./shared/run_folder.ts";
 import { LABEL_FLAGS, readLabelled, TABLE_FLAGS } from "./shared/tables.ts";
 import {
-  announceEngine,
   figure,
   interruptSignal,
   megabytes,
@@ -161,12 +162,21 @@ export async function run(argv: string[]): Promise<number> {
   const manifest = await readLabelled(data, tables);
   checkReference(config, manifest);
   const boxes = await boxOptions(request.boxes, manifest);
-  const engine = await announceEngine(request.backend);
   const signal = interruptSignal(
     folds === undefined
       ? "Stopped: --resume continues from the last complete epoch"
       : "Stopped: run the same command to continue",
   );
+  const engine = request.backend === "auto"
+    ? await startTrainingEngine({
+      images: manifest.entries,
+      config,
+      classes: manifest.classes,
+      workers: request.workers,
+      signal,
+    })
+    : await startEngine(request.backend);
+  console.error(`engine: ${engine.reason}`);
   const setup: TrainSetup = {
     ...request,
     engine,

@@ -60,14 +60,18 @@ export interface Engine {
  * console.log(engine.reason); // "wasm: no WebGPU adapter"
  * ```
  *
+ * @param why reason for an engine that is named.
  * @throws {EngineError} If webgpu was requested by name and there is no
  * adapter.
  */
-export async function startEngine(backend: BackendChoice): Promise<Engine> {
+export async function startEngine(
+  backend: BackendChoice,
+  why = "as requested",
+): Promise<Engine> {
   registerKernels();
   switch (backend) {
     case "wasm":
-      return await wasmEngine("wasm: as requested");
+      return await wasmEngine(`wasm: ${why}`);
     case "webgpu": {
       const adapter = await findAdapter();
       if (!adapter) {
@@ -75,7 +79,7 @@ export async function startEngine(backend: BackendChoice): Promise<Engine> {
           `Cannot start the webgpu engine because there is no adapter: ${INSTALL_HINT}`,
         );
       }
-      return await webGpuEngine(adapter, "as requested");
+      return await webGpuEngine(adapter, why);
     }
     case "auto": {
       const adapter = await findAdapter();
