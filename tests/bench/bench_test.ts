@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findAdapter } from "../../lib/engine/webgpu.ts";
 import { outcome, taskCommands } from "../commands/process.ts";
 import type { Row } from "./measure.ts";
 import { cells } from "./table.ts";
@@ -37,6 +38,31 @@ Deno.test("bench prints rows as JSON, and its progress apart", async () => {
   assert.equal(code, 0, stderr);
   assert.deepEqual([...assertRows(stdout)], ["gather"]);
   assert.match(stderr, /^gather wasm: /m);
+});
+
+Deno.test({
+  name:
+    "bench --gpu-report tests the kernels of both engines and compares networks",
+  ignore: await findAdapter() === null,
+  async fn() {
+    const { code, stdout, stderr } = await bench(
+      "--gpu-report",
+      ...["--only", "gather"],
+    );
+    assert.equal(code, 0, stderr);
+    assert.deepEqual([...assertRows(stdout)], ["gather"]);
+    const { kernels, differences } = JSON.parse(stdout);
+    for (const engine of ["wasm", "webgpu"]) {
+      assert.ok(kernels[engine].length > 10);
+      assert.ok(
+        kernels[engine].every(({ passed }: { passed: boolean }) => passed),
+      );
+    }
+    assert.deepEqual(Object.keys(differences), ["colon", "needle"]);
+    for (const difference of Object.values(differences)) {
+      assert.ok((difference as number) < 1e-4, stdout);
+    }
+  },
 });
 
 Deno.test("bench names what it cannot run", async () => {

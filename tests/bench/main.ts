@@ -12,9 +12,10 @@ import {
 } from "../../lib/commands/shared/flags.ts";
 import { environment } from "../../lib/engine/environment.ts";
 import { type Engine, startEngine } from "../../lib/engine/select.ts";
-import { findAdapter } from "../../lib/engine/webgpu.ts";
+import { findAdapter, INSTALL_HINT } from "../../lib/engine/webgpu.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { featureProfileBenchmarks } from "./feature_profile.ts";
+import { GPU_ROWS, type GpuChecks, gpuChecks } from "./gpu_report.ts";
 import { hostBenchmarks } from "./host.ts";
 import { kernelBenchmarks } from "./kernels.ts";
 import { layerBenchmarks } from "./layers.ts";
@@ -50,10 +51,16 @@ const FLAGS = {
   only: text("ID,...", `some of: ${Object.keys(BENCHMARKS).join(", ")}`),
   engine: oneOf(["wasm", "webgpu"] as const, "NAME", "this engine alone"),
   json: toggle("print {machine, rows} as JSON"),
+  "gpu-report": toggle(
+    "all there is to know about a machine with a GPU, as JSON: some minutes",
+  ),
 };
 
 const USAGE = usageText({
-  synopsis: ["deno task bench [--only ID,...] [--engine NAME] [--json]"],
+  synopsis: [
+    "deno task bench [--only ID,...] [--engine NAME] [--json]",
+    "deno task bench --gpu-report [--only ID,...]",
+  ],
   groups: [{ flags: FLAGS }],
   notes:
     "Ours and stock tfjs take turns; a row is the median of up to seven rounds after a first one, fewer if they take long. Progress goes to stderr.",
@@ -62,8 +69,11 @@ const USAGE = usageText({
 const MISUSE = 2;
 
 async function run(argv: string[]): Promise<void> {
-  const { values: { only, engine: wanted, json } } = parseFlags(argv, FLAGS);
-  const ids = wantedIds(only);
+  const { values: flags } = parseFlags(argv, FLAGS);
+  const { only, engine: wanted, json } = flags;
+  const report = flags["gpu-report"];
+  const ids = wantedIds(only ?? (report ? GPU_ROWS.join(",") : undefined));
+  const checks = report ? await checksOfGpu() : undefined;
   const rows: Row[] = [];
   const machine: Record<string, unknown> = {};
   for (const backend of wanted ? [wanted] : await engines()) {
@@ -73,7 +83,15 @@ async function run(argv: string[]): Promise<void> {
     for (const id of ids) rows.push(...await rowsOf(id, engine));
   }
   console.log(
-    json ? JSON.stringify({ machine, rows }) : table(rows),
+    json || report ? JSON.stringify({ machine, ...checks, rows }) : table(rows),
+  );
+}
+
+/** @throws {UsageError} If there is no adapter. */
+async function checksOfGpu(): Promise<GpuChecks> {
+  if (await findAdapter()) return await gpuChecks();
+  throw new UsageError(
+    `Cannot report on a GPU: there is no adapter; ${INSTALL_HINT}`,
   );
 }
 

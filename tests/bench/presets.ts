@@ -148,7 +148,7 @@ function subject(
     : besideStock(once, note);
 }
 
-function noiseImages(name: string, count: number): Pyramid[] {
+export function noiseImages(name: string, count: number): Pyramid[] {
   return Array.from(
     { length: count },
     (_, i) => noiseImage(IMAGE_SIZES[name]!, i),
