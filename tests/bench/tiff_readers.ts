@@ -1,12 +1,13 @@
 /**
- * Local TIFF pyramids read in two ways: in our blocks, and by libvips through
- * sharp, which opens the file for every region.
+ * Local TIFF pyramids read in three ways: in our blocks, by libvips through
+ * sharp, which opens the file for every region, and by OpenSlide.
  *
  *     deno run --allow-read --allow-env --allow-sys --allow-ffi tests/bench/tiff_readers.ts SLIDE.tif...
  *
  * Prints what classifying the image takes with either (fresh weights of the
- * preset camelyon16, a fresh reader each time, the median of some), and the
- * median time of random regions read one by one, with the processor time.
+ * preset camelyon16, a fresh reader each time, the median of some; not by
+ * OpenSlide), and the median time of random regions, one by one and 32 at a
+ * time (by OpenSlide one after the other), with the processor time.
  *
  * @module
  */
@@ -28,7 +29,7 @@ import { freshModel } from "./presets.ts";
 import { Memory } from "../../lib/memory.ts";
 
 const CLASSIFICATIONS = 12;
-const READS = 300;
+const READS = 300, AT_A_TIME = 32;
 const SIDE = 256; // px
 
 /** Opens an image to be read in one of the two ways. */
@@ -40,6 +41,11 @@ const READERS: Record<string, Reader> = {
     const pyramid = await openImage(path);
     return new VipsPyramid(pyramid, await pagesOf(path, pyramid));
   },
+};
+
+const REGION_READERS: Record<string, Reader> = {
+  ...READERS,
+  openslide: async (path) => new BareOpenSlide(await openImage(path), path),
 };
 
 /** Times of one reader, image by image. */
@@ -71,17 +77,54 @@ class VipsPyramid extends WrappedPyramid {
   override release(): void {}
 }
 
+const OPENSLIDE = {
+  openslide_open: { parameters: ["buffer"], result: "pointer" },
+  openslide_read_region: {
+    parameters: ["pointer", "buffer", "i64", "i64", "i32", "i64", "i64"],
+    result: "void",
+  },
+} as const;
+
+/** Regions of the finest level as OpenSlide gives them, premultiplied BGRA. */
+class BareOpenSlide extends WrappedPyramid {
+  readonly #symbols = Deno.dlopen("libopenslide.so.0", OPENSLIDE).symbols;
+  readonly #slide: Deno.PointerValue;
+
+  constructor(inner: Pyramid, path: string) {
+    super(inner);
+    const name = new TextEncoder().encode(`${path}\0`);
+    this.#slide = this.#symbols.openslide_open(name);
+    assert.ok(this.#slide, `OpenSlide does not read ${path}`);
+  }
+
+  override read({ x, y, width, height }: Region): Promise<Pixels> {
+    const data = new Uint8Array(width * height * 4);
+    const [left, top, wide, high] = [x, y, width, height].map(BigInt) as [
+      bigint,
+      bigint,
+      bigint,
+      bigint,
+    ];
+    this.#symbols
+      .openslide_read_region(this.#slide, data, left, top, 0, wide, high);
+    return Promise.resolve({ data, width, height });
+  }
+
+  override prefetch(): void {}
+  override release(): void {}
+}
+
 await startEngine("wasm");
 for (const path of Deno.args) {
   await classify(path);
-  await readRandomly(path);
+  for (const count of [1, AT_A_TIME]) await readRandomly(path, count);
 }
 
 /** Classifies the image with either reader in turn, opened anew each time. */
 async function classify(path: string): Promise<void> {
   const model = freshModel("camelyon16");
   const said: number[][] = [];
-  const taken = await besides(CLASSIFICATIONS, async (open) => {
+  const taken = await besides(READERS, CLASSIFICATIONS, async (open) => {
     const pyramid = await open(path);
     const { predictions } = await predict(model, [pyramid], {
       seed: 1,
@@ -94,33 +137,50 @@ async function classify(path: string): Promise<void> {
   print(path, "to classify", taken);
 }
 
-async function readRandomly(path: string): Promise<void> {
+/** Reads random regions, so many at a time. */
+async function readRandomly(path: string, count: number): Promise<void> {
   const pyramids = new Map<Reader, Pyramid>();
-  for (const open of Object.values(READERS)) {
+  for (const open of Object.values(REGION_READERS)) {
     pyramids.set(open, await open(path));
   }
   const random = new RandomStream(randomKey(1));
-  let region: Region;
-  const taken = await besides(READS, async (open) => {
-    await pyramids.get(open)!.read(region, 0);
-  }, () => {
-    const { width, height } = pyramids.get(openImage)!;
-    const [x, y] = [random.below(width - SIDE), random.below(height - SIDE)];
-    region = { x, y, width: SIDE, height: SIDE };
-  });
+  const { width, height } = pyramids.get(openImage)!;
+  let regions: Region[] = [];
+  const taken = await besides(
+    REGION_READERS,
+    Math.ceil(READS / count),
+    async (open) => {
+      const pyramid = pyramids.get(open)!;
+      await Promise.all(regions.map((region) => pyramid.read(region, 0)));
+    },
+    () => {
+      regions = Array.from({ length: count }, () => ({
+        x: random.below(width - SIDE),
+        y: random.below(height - SIDE),
+        width: SIDE,
+        height: SIDE,
+      }));
+    },
+  );
   for (const pyramid of pyramids.values()) pyramid.close();
-  print(path, "a region", taken);
+  print(
+    path,
+    count === 1 ? "a region" : `a region, ${count} at a time`,
+    taken,
+    count,
+  );
 }
 
 /** Does `once` with every reader in turn, `times` times. */
 async function besides(
+  all: Record<string, Reader>,
   times: number,
   once: (open: Reader) => Promise<void>,
   before = () => {},
 ): Promise<Record<string, Taken>> {
   const taken: Record<string, Taken> = {};
-  for (const name of Object.keys(READERS)) taken[name] = { ms: [], cpuMs: 0 };
-  const readers = Object.entries(READERS);
+  for (const name of Object.keys(all)) taken[name] = { ms: [], cpuMs: 0 };
+  const readers = Object.entries(all);
   for (const [, open] of readers) before(), await once(open); // warm up
   for (let i = 0; i < times; i++) {
     before();
@@ -136,12 +196,17 @@ async function besides(
   return taken;
 }
 
-function print(path: string, what: string, taken: Record<string, Taken>): void {
+function print(
+  path: string,
+  what: string,
+  taken: Record<string, Taken>,
+  count = 1,
+): void {
   for (const [name, { ms, cpuMs }] of Object.entries(taken)) {
     const median = ms.toSorted((a, b) => a - b)[Math.floor(ms.length / 2)]!;
     console.log(
-      `${basename(path)} ${name}: ${median.toFixed(2)} ms ${what}, ${
-        (cpuMs / ms.length).toFixed(2)
+      `${basename(path)} ${name}: ${(median / count).toFixed(2)} ms ${what}, ${
+        (cpuMs / ms.length / count).toFixed(2)
       } ms of a processor`,
     );
   }
