@@ -87,7 +87,7 @@ const readers: readonly Reader[] = [
 ];
 
 /**
- * Opens the image at `path`, or at a URL (http, https, s3). Close it after use.
+ * Opens the image at `path`, or at a URL (http, https, s3, gs, az). Close it after use.
  *
  * @example Read the upper left 512 x 512 px at full resolution
  * ```ts

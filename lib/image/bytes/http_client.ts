@@ -10,10 +10,22 @@ import { PassingError, type Patience, patiently } from "./retry.ts";
 import type { Traffic } from "./source.ts";
 
 /** The part of `fetch` in use: a caller may pass a guarded one. */
-export type Fetch = (
-  url: string,
-  options: { headers: Record<string, string>; signal: AbortSignal },
-) => Promise<Response>;
+export interface Fetch {
+  (
+    url: string,
+    options: {
+      headers: Record<string, string>;
+      signal: AbortSignal;
+      redirect?: "manual";
+    },
+  ): Promise<Response>;
+  /**
+   * True if the object of a cloud at `address` may be fetched with the
+   * credentials of this process. A fetch without this uses none, except Deno's
+   * own, which is the user's.
+   */
+  maySign?(address: string): boolean;
+}
 
 /** Timeouts and bounds of requests. */
 export interface HttpLimits extends Patience {

@@ -44,5 +44,5 @@ export interface ByteSource {
 
 /** The name of the image is a URL, not a path. */
 export function isUrl(path: string): boolean {
-  return /^(https?|s3):\/\//i.test(path);
+  return /^(https?|s3|gs|az):\/\//i.test(path);
 }

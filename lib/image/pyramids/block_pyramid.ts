@@ -81,6 +81,10 @@ export abstract class BlockPyramid implements Pyramid {
     this.#cache = cache;
   }
 
+  get identity(): string {
+    return this.bytes.identity;
+  }
+
   get traffic(): Readonly<Traffic> {
     return this.bytes.traffic;
   }
