@@ -292,8 +292,18 @@ const hashes = new Map<string, Promise<string>>();
 export async function imageContent(
   { source, identity, width, height, warnings }: Pyramid,
 ): Promise<string> {
-  const file = isUrl(source) ? identity : await localContent(source);
+  const file = isUrl(source) || await isFolder(source)
+    ? identity
+    : await localContent(source);
   return JSON.stringify([file, width, height, warnings]);
+}
+
+/** An image that is a folder, of OME-Zarr, is known as one on a server is. */
+async function isFolder(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(
+    ({ isDirectory }) => isDirectory,
+    () => false,
+  );
 }
 
 async function localContent(path: string): Promise<string> {

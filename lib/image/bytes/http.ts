@@ -52,8 +52,12 @@ export async function openUrl(
     : new HttpSource(url, client, { ...head, size: head.size });
 }
 
-/** @throws {ImageError} If the environment does not say where it is. */
-function addressOf(url: string): string {
+/**
+ * The http form of `url`.
+ *
+ * @throws {ImageError} If the environment does not say where it is.
+ */
+export function addressOf(url: string): string {
   const address = httpUrl(url);
   if (/^https?:/i.test(address) && URL.canParse(address)) return address;
   throw new ImageError(
@@ -63,8 +67,8 @@ function addressOf(url: string): string {
   );
 }
 
-/** `fetchUrl`, which signs what it may. */
-function fetchOf(url: string, fetchUrl: Fetch): Fetch {
+/** `fetchUrl`, which signs what it may of the files at and under `url`. */
+export function fetchOf(url: string, fetchUrl: Fetch): Fetch {
   const object = cloudAddress(url);
   if (object === undefined) return fetchUrl;
   const isOwn = fetchUrl === fetch;
