@@ -15,6 +15,7 @@ import {
 import { openFile } from "./bytes/file.ts";
 import { openUrl } from "./bytes/http.ts";
 import { type ByteSource, isUrl } from "./bytes/source.ts";
+import { isDicomWeb, openDicomWeb } from "./dicomweb/open.ts";
 import { BMP } from "./formats/bmp.ts";
 import { refuseOtherDicom } from "./formats/dicom.ts";
 import { JPEG } from "./formats/jpeg_decoder.ts";
@@ -96,6 +97,7 @@ interface ReaderOfMany {
 
 const readersOfMany: readonly ReaderOfMany[] = [
   { format: "OME-Zarr", is: isZarr, open: openZarr },
+  { format: "DICOMweb", is: isDicomWeb, open: openDicomWeb },
 ];
 
 /**
