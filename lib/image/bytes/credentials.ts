@@ -17,6 +17,7 @@ import {
   s3Region,
   type Variables,
 } from "./cloud.ts";
+import { googleToken } from "./google_token.ts";
 
 /** A request as it is sent. */
 export interface SignedRequest {
@@ -55,7 +56,7 @@ export function signerOf(
 export const CREDENTIALS: Record<CloudService, string> = {
   s3: "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
   gs:
-    "GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY (an HMAC key), or GOOGLE_OAUTH_ACCESS_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_OAUTH_ACCESS_TOKEN, or GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY (an HMAC key)",
   az: "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN",
 };
 
@@ -74,6 +75,7 @@ export const CLOUD_VARIABLES: Record<CloudService, readonly string[]> = {
     "GS_ACCESS_KEY_ID",
     "GS_SECRET_ACCESS_KEY",
     "GOOGLE_OAUTH_ACCESS_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS",
     "STORAGE_EMULATOR_HOST",
   ],
   az: [
@@ -121,13 +123,22 @@ function gcsSigner(variables: Variables): Signer | undefined {
     return awsSigner(key, "GS_ACCESS_KEY_ID");
   }
   const token = secret("GOOGLE_OAUTH_ACCESS_TOKEN", variables);
-  return token === undefined ? undefined : {
-    from: "GOOGLE_OAUTH_ACCESS_TOKEN",
-    sign: (url, headers) =>
-      Promise.resolve({
-        url,
-        headers: { ...headers, authorization: `Bearer ${token}` },
-      }),
+  if (token !== undefined) {
+    return bearer("GOOGLE_OAUTH_ACCESS_TOKEN", () => Promise.resolve(token));
+  }
+  const file = variables("GOOGLE_APPLICATION_CREDENTIALS");
+  return file === undefined
+    ? undefined
+    : bearer("GOOGLE_APPLICATION_CREDENTIALS", () => googleToken(file));
+}
+
+function bearer(from: string, token: () => Promise<string>): Signer {
+  return {
+    from,
+    sign: async (url, headers) => ({
+      url,
+      headers: { ...headers, authorization: `Bearer ${await token()}` },
+    }),
   };
 }
 

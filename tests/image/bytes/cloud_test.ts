@@ -1,7 +1,9 @@
 /** Objects of clouds: their addresses, and requests that are signed. */
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { generateKeyPairSync, randomBytes, verify } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ImageSourceError } from "../../../lib/errors.ts";
 import { bucketAddress, httpUrl } from "../../../lib/image/bytes/cloud.ts";
@@ -10,6 +12,7 @@ import { isUrl } from "../../../lib/image/bytes/source.ts";
 import { openImage } from "../../../lib/image/open.ts";
 import { Sources } from "../../../lib/serve/intake/allowed_sources.ts";
 import { guardedFetch } from "../../../lib/serve/intake/guarded_fetch.ts";
+import { withFolder } from "../../data/folder.ts";
 import { type Answer, serveFile, type ServerOptions } from "../file_server.ts";
 import { faultOfV4, sharedKey, withVariables } from "./cloud_requests.ts";
 
@@ -364,7 +367,109 @@ Deno.test("a private object of Google's is signed by an HMAC key or a token", as
   };
   await withVariables(token, async () => (await openUrl(address)).close());
   await withVariables({ STORAGE_EMULATOR_HOST: host }, async () => {
-    assert.match(await failure(address), /401 .*set GS_ACCESS_KEY_ID and/);
+    assert.match(
+      await failure(address),
+      /401 .*set GOOGLE_APPLICATION_CREDENTIALS, /,
+    );
+  });
+});
+
+Deno.test("a private object of Google's is signed by a file of credentials", async () => {
+  const { privateKey, publicKey } = generateKeyPairSync("rsa", {
+    modulusLength: 2048,
+  });
+  const grants: URLSearchParams[] = [];
+  let answer = () =>
+    Response.json({ access_token: "ya29.y", expires_in: 3600 });
+  await using tokens = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    async (request) => {
+      grants.push(new URLSearchParams(await request.text()));
+      return answer();
+    },
+  );
+  await using store = await serveFile(file, {
+    intercept: ({ headers }) =>
+      headers.authorization === "Bearer ya29.y" ? undefined : { status: 401 },
+  });
+  const uri = `http://127.0.0.1:${tokens.addr.port}/token`;
+  const account = {
+    type: "service_account",
+    client_email: "reader@project.iam.gserviceaccount.com",
+    private_key: privateKey.export({ type: "pkcs8", format: "pem" }),
+    token_uri: uri,
+  };
+  const user = {
+    type: "authorized_user",
+    client_id: "id",
+    client_secret: "client secret",
+    refresh_token: "refresh",
+    token_uri: uri,
+  };
+  await withFolder(async (folder) => {
+    let count = 0;
+    const withFile = async (content: unknown, test: () => Promise<void>) => {
+      const path = join(folder, `${count++}.json`); // a token is kept by file
+      const text = typeof content === "string"
+        ? content
+        : JSON.stringify(content);
+      if (content !== undefined) await Deno.writeTextFile(path, text);
+      await withVariables({
+        GOOGLE_APPLICATION_CREDENTIALS: path,
+        STORAGE_EMULATOR_HOST: new URL(store.url).host,
+      }, test);
+    };
+    const address = "gs://slides/a.svs";
+    for (const credentials of [account, user]) {
+      await withFile(credentials, async () => {
+        const source = await openUrl(address);
+        await source.read(50_000, 5);
+        await source.read(90_000, 5);
+        source.close();
+      });
+    }
+    assert.equal(grants.length, 2); // once a file
+    const [header, claims, signature] = grants[0]!.get("assertion")!.split(".");
+    const signed = new TextEncoder().encode(`${header}.${claims}`);
+    const bytes = Buffer.from(signature!, "base64url");
+    assert.ok(verify("RSA-SHA256", signed, publicKey, bytes));
+    const { iss, aud, scope, iat, exp } = JSON.parse(
+      Buffer.from(claims!, "base64url").toString(),
+    );
+    assert.deepEqual([iss, aud, exp - iat], [account.client_email, uri, 600]);
+    assert.match(scope, /devstorage\.read_only$/);
+    assert.equal(grants[1]!.get("refresh_token"), "refresh");
+
+    const bad: [unknown, RegExp][] = [
+      [undefined, /there is no such file/],
+      ["{", /it is not JSON/],
+      ["null", /its type is neither/],
+      [{ type: "external_account" }, /its type is neither/],
+      [{ ...account, private_key: "a secret" }, /its private_key is none/],
+      [{ ...user, token_uri: "http://example.org" }, /is not an https URL/],
+    ];
+    for (const [content, message] of bad) {
+      await withFile(content, async () => {
+        const said = await failure(address);
+        assert.match(
+          said,
+          /^the file of GOOGLE_APPLICATION_CREDENTIALS is of no/,
+        );
+        assert.match(said, message);
+        assert.doesNotMatch(said, /secret/);
+      });
+    }
+    answer = () => Response.json({ error: "invalid_grant" }, { status: 400 });
+    await withFile(user, async () => {
+      assert.equal(
+        await failure(address),
+        "Google's token service answered 400 to the credentials of GOOGLE_APPLICATION_CREDENTIALS",
+      );
+    });
+    answer = () => Response.json({});
+    await withFile(user, async () => {
+      assert.match(await failure(address), /answered without a token/);
+    });
   });
 });
 
