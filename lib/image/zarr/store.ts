@@ -47,6 +47,12 @@ export class ZarrStore {
     // Several chunks wait for the index of a shard: one that is given up must
     // not take it from the others.
     const isIndex = "suffixLength" in range;
+    const isSound = Object.values(range).every((value) =>
+      Number.isSafeInteger(value) && value >= 0
+    );
+    if (!isSound) {
+      throw new ImageError("it is damaged: a shard of it has no such chunk");
+    }
     return await this.#objects.read(key.slice(1), {
       range,
       maxBytes: isIndex ? MAX_INDEX_BYTES : MAX_CHUNK_BYTES,

@@ -1,5 +1,6 @@
 /** OME-Zarr: fixtures/zarr is of zarr-python, the hostile ones are made here. */
 import assert from "node:assert/strict";
+import { cp } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
@@ -128,6 +129,58 @@ Deno.test("a read that is given up does not take a shard's index from others", a
   await assert.rejects(given, /enough/);
   assert.equal((await stays).data[0], valueAt(99, 69, 0, 0));
   image.close();
+});
+
+Deno.test("a shard whose index is wrong is damage", async () => {
+  const name = "0/c/0/0/0";
+  const shard = await Deno.readFile(join(FIXTURES, "sharded.zarr", name));
+  const indexAt = shard.length - 16 * 16 - 4;
+  const wrong: [(view: DataView) => void, RegExp][] = [
+    [
+      (view) => view.setUint8(indexAt, 1),
+      /its checksum is not that of its bytes/,
+    ],
+    [
+      (view) => view.setUint8(shard.length - 1, 1),
+      /its checksum is not that of its bytes/,
+    ],
+  ];
+  await withFolder(async (folder) => {
+    const path = join(folder, "a.zarr");
+    await cp(join(FIXTURES, "sharded.zarr"), path, { recursive: true });
+    for (const [spoil, message] of wrong) {
+      const copy = shard.slice();
+      spoil(new DataView(copy.buffer));
+      await Deno.writeFile(join(path, name), copy);
+      const image = await openImage(path);
+      await assert.rejects(
+        image.read({ x: 0, y: 0, width: 100, height: 70 }, 0),
+        (error: Error) =>
+          error instanceof ImageError && message.test(error.message),
+      );
+      image.close();
+    }
+    // Without a checksum the index is believed, within bounds.
+    const metadata = join(path, "0/zarr.json");
+    const text = await Deno.readTextFile(metadata);
+    const array = JSON.parse(text);
+    array.codecs[0].configuration.index_codecs.length = 1;
+    await Deno.writeTextFile(metadata, JSON.stringify(array));
+    for (const value of [2n ** 64n - 2n, 2n ** 53n, 2n ** 40n]) {
+      const copy = shard.slice(0, -4);
+      const view = new DataView(copy.buffer);
+      for (let at = indexAt; at < copy.length; at += 8) {
+        view.setBigUint64(at, value, true);
+      }
+      await Deno.writeFile(join(path, name), copy);
+      const image = await openImage(path);
+      await assert.rejects(
+        image.read({ x: 0, y: 0, width: 9, height: 9 }, 0),
+        /no such chunk|more than the 67108864/,
+      );
+      image.close();
+    }
+  });
 });
 
 Deno.test("OME-Zarr in a private bucket is signed object by object", async () => {
