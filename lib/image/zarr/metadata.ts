@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { ImageError, shortened } from "../../errors.ts";
+import { ImageError, oneLine, shortened } from "../../errors.ts";
 import { micrometres, type PixelSize } from "../mpp.ts";
 
 /** A value of JSON that nothing is known of. */
@@ -58,7 +58,9 @@ export function readMultiscale(attributes: Json): Multiscale {
   const axes = listOf(image.axes).map((axis) =>
     typeof axis === "string" ? { name: axis } : membersOf(axis) // 0.3
   );
-  const names = axes.map(({ name }) => String(name).toLowerCase());
+  const names = axes.map(({ name }) =>
+    shortened(oneLine(String(name ?? "unnamed"))).toLowerCase()
+  );
   const datasets = listOf(image.datasets).map(membersOf);
   if (datasets.length === 0 || datasets.length > MAX_LEVELS) {
     throw new ImageError(
@@ -124,7 +126,7 @@ export function refuseOtherColours(attributes: Json): void {
   const isSaid = colours.length === 3 && new Set(colours).size > 1;
   if (!isSaid || colours.every((colour, i) => colour === RGB[i])) return;
   const names = channels.map(({ label, color }) =>
-    shortened(String(label ?? color))
+    shortened(oneLine(String(label ?? color ?? "unnamed")))
   );
   throw new ImageError(
     `its three channels are ${

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Array as ZarrArray, DataType } from "zarrita";
-import { ImageError, shortened } from "../../errors.ts";
+import { ImageError, oneLine, shortened } from "../../errors.ts";
 import type { ObjectRange, Objects } from "../bytes/objects.ts";
 
 // Bytes of a file of metadata, and of a chunk, compressed or not.
@@ -76,7 +76,7 @@ export async function damagedIfNot<T>(
     signal?.throwIfAborted();
     const reason = reasonOf(cause as Error);
     throw reason instanceof ImageError ? reason : new ImageError(
-      `it is damaged or truncated (${shortened(reason.message)})`,
+      `it is damaged or truncated (${told(reason)})`,
       { cause },
     );
   }
@@ -87,4 +87,13 @@ function reasonOf(error: Error): Error {
   return error instanceof ImageError || !(error.cause instanceof Error)
     ? error
     : reasonOf(error.cause);
+}
+
+/** An error in one line; one of the runtime's own says nothing to a user. */
+function told(reason: Error): string {
+  if (reason instanceof SyntaxError) return "its metadata is not JSON";
+  const text = shortened(oneLine(reason.message));
+  return reason instanceof TypeError || /undefined|\[object/.test(text)
+    ? "its metadata is not that of a Zarr array"
+    : text;
 }
