@@ -21,6 +21,7 @@ export const COMMANDS: Commands = {
   demo: () => import("./lib/commands/demo.ts"),
   report: () => import("./lib/commands/report.ts"),
   study: () => import("./lib/commands/study.ts"),
+  openslide: () => import("./lib/commands/openslide.ts"),
   doctor: () => import("./lib/commands/doctor.ts"),
   completion: () => import("./lib/commands/completion.ts"),
 };

@@ -32,6 +32,7 @@ const GRANTS: Record<string, string> = {
   demo: FILES,
   doctor: FILES,
   completion: "--allow-read --allow-env --allow-sys --allow-ffi",
+  openslide: "--allow-read --allow-write --allow-ffi", // loads it once
   encoder:
     "--allow-read --allow-env=TEMP,TMP,TMPDIR,XDG_RUNTIME_DIR --allow-ffi",
 };

@@ -16,7 +16,11 @@ import {
 } from "../engine/webgpu.ts";
 import { JPEG_WARNING } from "../image/formats/jpeg_decoder.ts";
 import { findLibvips } from "../image/formats/libvips.ts";
-import { openSlideHint, openSlideVersion } from "../image/formats/openslide.ts";
+import {
+  openSlideHint,
+  openSlidePath,
+  openSlideVersion,
+} from "../image/formats/openslide.ts";
 import { parseFlags, toggle, type Usage } from "./shared/flags.ts";
 
 export const summary = "Show what this machine offers and test each engine";
@@ -79,9 +83,19 @@ async function versions(): Promise<Record<string, string>> {
     v8,
     tfjs: version_core,
     ...await imageVersions(),
-    openslide: openSlideVersion() ??
-      `not found: for NDPI, MRXS, SCN, VMS and BIF slides ${openSlideHint()}`,
+    openslide: openSlide(),
   };
+}
+
+/** Version of OpenSlide and its path if it is of a wheel, or how to get it. */
+function openSlide(): string {
+  const version = openSlideVersion();
+  const path = openSlidePath();
+  return version === undefined
+    ? `not found: for NDPI, MRXS, SCN, VMS and BIF slides ${openSlideHint()}`
+    : path === undefined
+    ? version
+    : `${version} (${path})`;
 }
 
 /**

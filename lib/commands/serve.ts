@@ -8,6 +8,16 @@ import { NamedError, UsageError } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { createApp } from "../../routes/app.ts";
 import { viewerAssets } from "../../routes/viewer.ts";
+import {
+  bucketAddress,
+  type CloudBucket,
+  environment,
+} from "../image/bytes/cloud.ts";
+import {
+  CLOUD_VARIABLES,
+  CREDENTIALS,
+  signerOf,
+} from "../image/bytes/credentials.ts";
 import { isLoopback } from "../serve/intake/addresses.ts";
 import { Tokens } from "../serve/auth.ts";
 import { filesLeft } from "../serve/http/files_left.ts";
@@ -62,7 +72,7 @@ const FLAGS = {
   }),
   "allow-host": texts(
     "HOST",
-    "host or host:port from which images may be fetched",
+    "host or host:port from which images may be fetched; s3://, gs:// or az://BUCKET: with the server's credentials",
   ),
   "token-file": text(
     "FILE",
@@ -212,12 +222,37 @@ async function encoderFile(path: string): Promise<string> {
   throw new UsageError(`--encoder ${path} does not exist: name a file`);
 }
 
-/** @throws {UsageError} If no URL could match the host. */
+/**
+ * @throws {UsageError} If no URL could match the host, or the credentials of a
+ *   bucket are missing.
+ */
 function allowableHost(host: string): string {
+  const bucket = bucketAddress(host);
+  if (bucket) assertSigned(host, bucket);
   if (isAllowable(host)) return host;
   throw new UsageError(
-    `--allow-host "${host}" matches no URL: write host or host:port, such as example.org or [2001:db8::1]:8080`,
+    `--allow-host "${host}" matches no URL: write host or host:port, such as example.org or [2001:db8::1]:8080, or s3://BUCKET`,
   );
+}
+
+/** @throws {UsageError} If the server has no credentials for the bucket. */
+function assertSigned(name: string, { service }: CloudBucket): void {
+  const names = CLOUD_VARIABLES[service];
+  const hidden = names.filter((variable) =>
+    Deno.permissions.querySync({ name: "env", variable }).state !== "granted"
+  );
+  if (hidden.length > 0) {
+    throw new UsageError(
+      `--allow-host ${name} needs credentials, and the server may not read ${
+        hidden.join(",")
+      }: add them to its --allow-env (docs/deploy.md)`,
+    );
+  }
+  if (signerOf(service, environment) === undefined) {
+    throw new UsageError(
+      `--allow-host ${name} needs credentials: set ${CREDENTIALS[service]}`,
+    );
+  }
 }
 
 /** @throws {AddressError} */

@@ -104,9 +104,12 @@ async function groupByContent(
   return groups;
 }
 
-/** Its size; a file that is not there is like no other. */
+/** Its size; a folder, or a file that is not there, is like no other. */
 async function sizeOf(path: string): Promise<string> {
-  return await Deno.stat(path).then(({ size }) => String(size), () => path);
+  return await Deno.stat(path).then(
+    ({ size, isFile }) => isFile ? String(size) : path,
+    () => path,
+  );
 }
 
 const MIDDLE_BYTES = 4096;

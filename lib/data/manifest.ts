@@ -352,7 +352,8 @@ async function checkFiles(
 
 async function isFileHere(path: string): Promise<boolean> {
   try {
-    return (await Deno.stat(path)).isFile;
+    const { isFile, isDirectory } = await Deno.stat(path);
+    return isFile || isDirectory && /\.zarr\/?$/i.test(path); // a folder
   } catch {
     return false;
   }

@@ -12,7 +12,6 @@ import { basename, dirname, extname, join } from "node:path";
 import { oneLine } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import { openFile } from "../image/bytes/file.ts";
-import { openUrl } from "../image/bytes/http.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import type { Point } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
@@ -285,28 +284,26 @@ const hashes = new Map<string, Promise<string>>();
  * What tells the content of an image. A local file: the SHA-256 of its bytes,
  * wherever it lies; of a slide of several files, also the names, sizes and times
  * of those beside it. One on a server: its URL, size, and ETag or time; without
- * those it is new every time. Besides, its size as it is read and the remarks on
+ * those it is new whenever it is opened. Besides, its size as it is read and the remarks on
  * how it was decoded, because they change its pixels.
  *
  * @throws {ImageError} If the file cannot be read.
  */
 export async function imageContent(
-  { source, width, height, warnings }: Pyramid,
-  signal?: AbortSignal,
+  { source, identity, width, height, warnings }: Pyramid,
 ): Promise<string> {
-  const file = isUrl(source)
-    ? await remoteContent(source, signal)
+  const file = isUrl(source) || await isFolder(source)
+    ? identity
     : await localContent(source);
   return JSON.stringify([file, width, height, warnings]);
 }
 
-async function remoteContent(
-  url: string,
-  signal?: AbortSignal,
-): Promise<string> {
-  const bytes = await openUrl(url, { signal });
-  bytes.close();
-  return bytes.identity;
+/** An image that is a folder, of OME-Zarr, is known as one on a server is. */
+async function isFolder(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(
+    ({ isDirectory }) => isDirectory,
+    () => false,
+  );
 }
 
 async function localContent(path: string): Promise<string> {

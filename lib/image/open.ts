@@ -15,6 +15,7 @@ import {
 import { openFile } from "./bytes/file.ts";
 import { openUrl } from "./bytes/http.ts";
 import { type ByteSource, isUrl } from "./bytes/source.ts";
+import { isDicomWeb, openDicomWeb } from "./dicomweb/open.ts";
 import { BMP } from "./formats/bmp.ts";
 import { refuseOtherDicom } from "./formats/dicom.ts";
 import { JPEG } from "./formats/jpeg_decoder.ts";
@@ -30,6 +31,7 @@ import {
   refuseTooLarge,
 } from "./pyramids/raster.ts";
 import { openTiff } from "./tiff/open.ts";
+import { isZarr, openZarr } from "./zarr/open.ts";
 import {
   decodeWhole,
   defaultCache,
@@ -86,8 +88,20 @@ const readers: readonly Reader[] = [
   slideReader("Sakura (SQLite)", ["SQLite format 3\0"]),
 ];
 
+/** A format of many objects, which the address tells. */
+interface ReaderOfMany {
+  format: string;
+  is(address: string): Promise<boolean>;
+  open(address: string, options: OpenOptions): Promise<Pyramid>;
+}
+
+const readersOfMany: readonly ReaderOfMany[] = [
+  { format: "OME-Zarr", is: isZarr, open: openZarr },
+  { format: "DICOMweb", is: isDicomWeb, open: openDicomWeb },
+];
+
 /**
- * Opens the image at `path`, or at a URL (http, https, s3). Close it after use.
+ * Opens the image at `path`, or at a URL (http, https, s3, gs, az). Close it after use.
  *
  * @example Read the upper left 512 x 512 px at full resolution
  * ```ts
@@ -123,6 +137,13 @@ export async function openIdentified(
   options: OpenOptions = {},
 ): Promise<IdentifiedImage> {
   options.signal?.throwIfAborted();
+  const many = await readerOfMany(path);
+  if (many) {
+    const { format } = many;
+    const opening = many.open(path, options).then(notImmense);
+    const image = await named(path, format, opening);
+    return { image, identity: image.identity!, format };
+  }
   const alone = options.alone || isUrl(path);
   const source = await named(
     path,
@@ -161,6 +182,13 @@ export async function openIdentified(
     source.close();
     throw error;
   }
+}
+
+async function readerOfMany(path: string): Promise<ReaderOfMany | undefined> {
+  for (const reader of readersOfMany) {
+    if (await reader.is(path)) return reader;
+  }
+  return undefined;
 }
 
 /** `pyramid`, unless a side of what is read in blocks is too long. */

@@ -55,6 +55,8 @@ export interface GeoTag {
 export interface Pyramid extends Size {
   /** The file or URL, for messages. */
   readonly source: string;
+  /** Tells the file and its version (`ByteSource.identity`), if it has one. */
+  readonly identity?: string | undefined;
   /** Levels from the largest to the smallest. */
   readonly levels: readonly Level[];
   /** Number of blocks that each level is stored in, if it is in blocks. */
@@ -133,6 +135,10 @@ export abstract class WrappedPyramid implements Pyramid {
 
   get source(): string {
     return this.inner.source;
+  }
+
+  get identity(): string | undefined {
+    return this.inner.identity;
   }
 
   get width(): number {

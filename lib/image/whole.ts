@@ -112,10 +112,11 @@ export async function decodeWhole(
       pixels,
       warnings: [...source.warnings, ...warnings, ...said.warnings ?? []],
     };
-    const { traffic } = source;
+    const { identity, traffic } = source;
     const { backdrop } = options;
     const { facts } = said;
     return new RasterPyramid(source.name, image, {
+      identity,
       traffic,
       facts,
       backdrop,

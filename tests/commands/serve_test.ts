@@ -37,6 +37,10 @@ Deno.test("serve says what is wrong with its flags", async () => {
     [["--models", "empty", "--host", "::"], /Without a token/],
     [["--models", "empty", "--host", "example.org"], /Without a token/],
     [
+      ["--models", "empty", "--allow-host", "s3://slides"],
+      /--allow-host s3:\/\/slides needs credentials, and the server may not read AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY,.*--allow-env/,
+    ],
+    [
       ["--models", "empty", "--allow-host", "https://example.org/x"],
       /--allow-host "https:\/\/example.org\/x".* host or host:port/,
     ],

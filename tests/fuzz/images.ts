@@ -47,7 +47,7 @@ export const images: Target = {
 };
 
 /** The first and the last pixels of every level. */
-async function readCorners(image: Pyramid): Promise<void> {
+export async function readCorners(image: Pyramid): Promise<void> {
   for (const [level, { width, height }] of image.levels.entries()) {
     const size = {
       width: Math.min(REGION, width),

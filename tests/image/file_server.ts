@@ -4,7 +4,11 @@
  * @module
  */
 
-import { createServer, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 
 /** Behaviour of a server. */
@@ -29,6 +33,14 @@ export interface ServerOptions {
   trouble?: (request: number) => Trouble | undefined;
   /** Replaces the file at this request. */
   changeAt?: number;
+  /** Answers a request in place of the file, such as one that is not signed. */
+  intercept?: (request: IncomingMessage) => Answer | undefined;
+}
+
+/** An answer that is not of the file. */
+export interface Answer {
+  status: number;
+  headers?: Record<string, string>;
 }
 
 /**
@@ -55,6 +67,7 @@ export async function serveFile(
     ignoreRanges = false,
     trouble = () => undefined,
     changeAt,
+    intercept = () => undefined,
     give = (start, end) => ({ start, end }),
     nameRange = (start, end, total) => `bytes ${start}-${end - 1}/${total}`,
     etag: version = '"old"',
@@ -63,8 +76,14 @@ export async function serveFile(
 ): Promise<FileServer> {
   const ranges: string[] = [];
   let served = 0;
-  const server = createServer(({ headers }, response) => {
+  const server = createServer((request, response) => {
+    const { headers } = request;
     const count = ranges.push(headers.range ?? "all");
+    const other = intercept(request);
+    if (other) {
+      response.writeHead(other.status, other.headers).end("no");
+      return;
+    }
     const wrong = trouble(count);
     if (wrong?.kind === "stall") return;
     if (wrong?.kind === "status") {

@@ -64,7 +64,7 @@ function secondsOf(file: string): number {
 
 // Imports of code that starts processes, servers and Workers.
 const STARTS =
-  /Deno\.Command|new Worker|Deno\.serve|["/](process|served|file_server)\.ts"/;
+  /Deno\.Command|new Worker|Deno\.serve|["/](process|served|[a-z]+_server)\.ts"/;
 
 /** True for a file that is short, and starts no process, server or Worker. */
 export function isFast(file: string): boolean {

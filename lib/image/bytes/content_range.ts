@@ -18,7 +18,7 @@ const FORM =
   /^bytes[ =]+(?:\*|(?<first>\d+) *- *(?<last>\d+)) *\/ *(?:\*|(?<all>\d+))$/i;
 
 /** Byte range of a partial response. */
-export function contentRange({ headers }: Response): ContentRange {
+export function contentRange(headers: Headers): ContentRange {
   const header = headers.get("content-range") ?? "";
   const { first, last, all } = FORM.exec(header.trim())?.groups ?? {};
   return {
@@ -29,7 +29,9 @@ export function contentRange({ headers }: Response): ContentRange {
 }
 
 /** Content length of a full response, if it has one. */
-export function contentLength({ headers }: Response): number | undefined {
+export function contentLength(
+  headers: Headers,
+): number | undefined {
   const length = headers.get("content-length");
   const isEncoded = headers.has("content-encoding");
   return length === null || isEncoded ? undefined : Number(length);

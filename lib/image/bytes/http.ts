@@ -5,6 +5,9 @@
  * @module
  */
 import { LRUCache } from "lru-cache";
+import { ImageError } from "../../errors.ts";
+import { cloudAddress, environment, httpUrl } from "./cloud.ts";
+import { signerOf } from "./credentials.ts";
 import { withSignal } from "./with_signal.ts";
 import { temporaryFile } from "./file.ts";
 import {
@@ -14,6 +17,7 @@ import {
   type HttpLimits,
   LIMITS,
 } from "./http_client.ts";
+import { signedFetch } from "./signed_fetch.ts";
 import type { ByteSource, Traffic } from "./source.ts";
 
 // Ranges this close are coalesced into one request that includes the gap: on a
@@ -24,19 +28,9 @@ const MERGED_BYTES = 2 ** 22;
 // As in browsers.
 const REQUESTS_AT_A_TIME = 6;
 
-/** The https form of an s3 `url`; other URLs unchanged. */
-export function httpUrl(url: string): string {
-  const s3 = /^s3:\/\/(?<bucket>[^/]+)\/(?<key>.+)$/i.exec(url)?.groups;
-  if (s3 === undefined) return url;
-  const { bucket = "", key = "" } = s3;
-  const path = key.split("/").map(encodeURIComponent).join("/");
-  return bucket.includes(".") // no certificate covers such a host
-    ? `https://s3.amazonaws.com/${bucket}/${path}`
-    : `https://${bucket}.s3.amazonaws.com/${path}`;
-}
-
 /**
- * Opens the file at `url` (http, https or s3).
+ * Opens the file at `url` (http, https, s3, gs or az). Objects of clouds are
+ * fetched with the credentials of the environment, if there are any.
  *
  * @throws {ImageError} With the reason only, as all of this module.
  */
@@ -48,14 +42,43 @@ export async function openUrl(
   } = {},
 ): Promise<ByteSource> {
   const client = new HttpClient(
-    httpUrl(url),
+    addressOf(url),
     { ...LIMITS, ...limits },
-    fetchUrl,
+    fetchOf(url, fetchUrl),
   );
   const head = await client.first(signal);
   return head.size === undefined
     ? await downloaded(url, client, signal)
     : new HttpSource(url, client, { ...head, size: head.size });
+}
+
+/**
+ * The http form of `url`.
+ *
+ * @throws {ImageError} If the environment does not say where it is.
+ */
+export function addressOf(url: string): string {
+  const address = httpUrl(url);
+  if (/^https?:/i.test(address) && URL.canParse(address)) return address;
+  throw new ImageError(
+    /^az:/i.test(address)
+      ? "its account is not known: set AZURE_STORAGE_ACCOUNT or AZURE_STORAGE_CONNECTION_STRING"
+      : "it is not a valid URL: write s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY or https://HOST/PATH, and an endpoint of the environment with its https://",
+  );
+}
+
+/** `fetchUrl`, which signs what it may of the files at and under `url`. */
+export function fetchOf(url: string, fetchUrl: Fetch): Fetch {
+  const object = cloudAddress(url);
+  if (object === undefined) return fetchUrl;
+  const isOwn = fetchUrl === fetch;
+  const maySign = fetchUrl.maySign?.(url) ?? isOwn;
+  const { service } = object;
+  return signedFetch(fetchUrl, httpUrl(url), {
+    service,
+    signer: maySign ? signerOf(service, environment) : undefined,
+    isOwn,
+  });
 }
 
 /** A requested range. */

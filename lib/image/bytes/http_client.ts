@@ -10,10 +10,22 @@ import { PassingError, type Patience, patiently } from "./retry.ts";
 import type { Traffic } from "./source.ts";
 
 /** The part of `fetch` in use: a caller may pass a guarded one. */
-export type Fetch = (
-  url: string,
-  options: { headers: Record<string, string>; signal: AbortSignal },
-) => Promise<Response>;
+export interface Fetch {
+  (
+    url: string,
+    options: {
+      headers: Record<string, string>;
+      signal: AbortSignal;
+      redirect?: "manual";
+    },
+  ): Promise<Response>;
+  /**
+   * True if the object of a cloud at `address` may be fetched with the
+   * credentials of this process. A fetch without this uses none, except Deno's
+   * own, which is the user's.
+   */
+  maySign?(address: string): boolean;
+}
 
 /** Timeouts and bounds of requests. */
 export interface HttpLimits extends Patience {
@@ -81,7 +93,7 @@ export class HttpClient {
           { range: `bytes=0-${HEAD_BYTES - 1}` },
           signal,
         );
-        const { start, end, total } = contentRange(response);
+        const { start, end, total } = contentRange(response.headers);
         if (response.status === 416 && total === 0) {
           throw new ImageSourceError("it is empty");
         }
@@ -108,7 +120,7 @@ export class HttpClient {
   async #sizeByLastByte(signal: AbortSignal): Promise<number | undefined> {
     const response = await this.#fetch({ range: "bytes=-1" }, signal);
     await response.body?.cancel();
-    const { end, total } = contentRange(response);
+    const { end, total } = contentRange(response.headers);
     return response.status === 206 ? total ?? end : undefined;
   }
 
@@ -168,8 +180,8 @@ export class HttpClient {
     const { status } = response;
     const isWhole = status === 200;
     const { start, end, total } = isWhole
-      ? { start: 0, end: this.#size!, total: contentLength(response) }
-      : contentRange(response);
+      ? { start: 0, end: this.#size!, total: contentLength(response.headers) }
+      : contentRange(response.headers);
     const isSame = this.#isSame(versionOf(response), total, isWhole);
     if (isSame && start !== undefined) return { start, end };
     await response.body?.cancel();
@@ -271,7 +283,8 @@ export class HttpClient {
   }
 }
 
-function refusal({ status, statusText }: Response): ImageSourceError {
+/** The error of an answer that is neither the file nor transient. */
+export function refusal({ status, statusText }: Response): ImageSourceError {
   const answer = `the server answered ${status} ${statusText}`.trim();
   return new ImageSourceError(
     status === 206

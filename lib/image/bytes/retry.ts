@@ -96,5 +96,6 @@ async function timely<T>(
  */
 function reasonOf({ message, cause }: Error): string {
   const below = cause instanceof Error ? cause.message : "";
-  return /client error \([^)]*\): (.+)/.exec(below)?.[1] ?? message;
+  const reason = /client error \([^)]*\): (.+)/.exec(below)?.[1] ?? message;
+  return reason.replaceAll(/(https?:\/\/[^\s?"']*)\?[^\s"')]*/gi, "$1");
 }

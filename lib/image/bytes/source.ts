@@ -42,7 +42,10 @@ export interface ByteSource {
   close(): void;
 }
 
+/** What stands for a file once it is open. */
+export type OpenSource = Omit<ByteSource, "path" | "size" | "read">;
+
 /** The name of the image is a URL, not a path. */
 export function isUrl(path: string): boolean {
-  return /^(https?|s3):\/\//i.test(path);
+  return /^(https?|s3|gs|az):\/\//i.test(path);
 }

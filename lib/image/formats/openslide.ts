@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { join } from "node:path";
 import { ImageError } from "../../errors.ts";
 import type { BlockCache } from "../pyramids/block_cache.ts";
 import {
@@ -19,16 +20,11 @@ import { levelPoint } from "../level_geometry.ts";
 import { plausibleMpp } from "../mpp.ts";
 import type { Backdrop, Pixels, Pyramid } from "../pyramid.ts";
 import type { ByteSource } from "../bytes/source.ts";
+import { LIBRARY_NAMES, OPENSLIDE_FOLDER } from "./openslide_library.ts";
 
 /** How to install it, for messages. */
 const OPENSLIDE_HINT =
-  "install OpenSlide (Debian: apt-get install libopenslide0)";
-
-const NAMES: Record<string, string[]> = {
-  darwin: ["libopenslide.1.dylib", "libopenslide.0.dylib"],
-  windows: ["libopenslide-1.dll", "libopenslide-0.dll"],
-};
-const UNIX_NAMES = ["libopenslide.so.1", "libopenslide.so.0"];
+  "install OpenSlide (Debian: apt-get install libopenslide0; or pip download --no-deps openslide-bin, then deno task openslide FILE.whl)";
 
 const SYMBOLS = {
   openslide_get_version: { parameters: [], result: "pointer" },
@@ -62,18 +58,20 @@ const SYMBOLS = {
 type Library = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 type Slide = NonNullable<Deno.PointerValue>;
 
-/** The library, or how to get it. */
-type Found = { symbols: Library; hint?: undefined } | {
+/** The library and its name or path, or how to get it. */
+type Found = { symbols: Library; path: string; hint?: undefined } | {
   symbols?: undefined;
+  path?: undefined;
   hint: string;
 };
 
 let found: Found | undefined;
 
 function findLibrary(): Found {
-  for (const name of NAMES[Deno.build.os] ?? UNIX_NAMES) {
+  const own = join(OPENSLIDE_FOLDER, LIBRARY_NAMES[0]!);
+  for (const path of [own, ...LIBRARY_NAMES]) {
     try {
-      return { symbols: Deno.dlopen(name, SYMBOLS).symbols };
+      return { symbols: Deno.dlopen(path, SYMBOLS).symbols, path };
     } catch (error) {
       if (!(error instanceof Deno.errors.NotCapable)) continue;
       return { hint: "run with --allow-ffi, without a list of folders" };
@@ -90,6 +88,26 @@ function openLibrary(): Found {
 export function openSlideVersion(): string | undefined {
   const { symbols } = openLibrary();
   return symbols && textAt(symbols.openslide_get_version());
+}
+
+/** Path of the library, if it was taken out of a wheel. */
+export function openSlidePath(): string | undefined {
+  const { path } = openLibrary();
+  return path?.startsWith(OPENSLIDE_FOLDER) ? path : undefined;
+}
+
+/**
+ * The version of the library at `path`.
+ *
+ * @throws {Error} If it does not load, or is not OpenSlide.
+ */
+export function libraryVersion(path: string): string {
+  const library = Deno.dlopen(path, SYMBOLS);
+  try {
+    return textAt(library.symbols.openslide_get_version())!;
+  } finally {
+    library.close();
+  }
 }
 
 /** How to get OpenSlide, if it is missing. */

@@ -18,7 +18,7 @@ import {
   type Pixels,
   type Pyramid,
 } from "../pyramid.ts";
-import type { ByteSource, Traffic } from "../bytes/source.ts";
+import type { ByteSource, OpenSource, Traffic } from "../bytes/source.ts";
 
 /** A level that is stored in blocks, row by row. */
 export interface BlockLevel extends Size {
@@ -30,8 +30,17 @@ export interface BlockLevel extends Size {
 // coalesce.
 const BLOCKS_AT_A_TIME = 64;
 
+/** Levels of a pyramid of blocks, and what is known of them. */
+export interface BlockPyramidOptions {
+  levels: readonly BlockLevel[];
+  facts: ImageFacts;
+  warnings: readonly string[];
+  cache: BlockCache;
+}
+
 /** A pyramid of blocks; a subclass decodes them. */
-export abstract class BlockPyramid implements Pyramid {
+export abstract class BlockPyramid<Source extends OpenSource = ByteSource>
+  implements Pyramid {
   readonly source: string;
   readonly width: number;
   readonly height: number;
@@ -43,20 +52,15 @@ export abstract class BlockPyramid implements Pyramid {
   readonly geoTags: readonly GeoTag[] | undefined;
   readonly bounds: Region | undefined;
   readonly warnings: readonly string[];
-  protected readonly bytes: ByteSource;
+  protected readonly bytes: Source;
   readonly #levels: readonly BlockLevel[];
   readonly #cache: BlockCache;
   #closed = false;
 
   /** @param bytes is closed with the pyramid. */
   constructor(
-    bytes: ByteSource,
-    { levels, facts, warnings, cache }: {
-      levels: readonly BlockLevel[];
-      facts: ImageFacts;
-      warnings: readonly string[];
-      cache: BlockCache;
-    },
+    bytes: Source,
+    { levels, facts, warnings, cache }: BlockPyramidOptions,
   ) {
     const { width, height } = levels[0]!;
     this.source = bytes.name;
@@ -79,6 +83,10 @@ export abstract class BlockPyramid implements Pyramid {
     this.bytes = bytes;
     this.#levels = levels;
     this.#cache = cache;
+  }
+
+  get identity(): string {
+    return this.bytes.identity;
   }
 
   get traffic(): Readonly<Traffic> {

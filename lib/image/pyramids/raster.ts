@@ -77,6 +77,7 @@ export function refuseImmense({ width, height }: Size): void {
 
 /** Options of {@linkcode RasterPyramid}, beside its pixels. */
 interface RasterOptions {
+  identity?: string;
   traffic?: Traffic;
   facts?: ImageFacts | undefined;
   backdrop?: Backdrop | undefined;
@@ -87,6 +88,7 @@ interface RasterOptions {
 /** A decoded image as a pyramid of one level. */
 export class RasterPyramid implements Pyramid {
   readonly source: string;
+  readonly identity: string | undefined;
   readonly width: number;
   readonly height: number;
   readonly levels: readonly Level[];
@@ -110,6 +112,7 @@ export class RasterPyramid implements Pyramid {
     source: string,
     { pixels, warnings }: DecodedImage,
     {
+      identity,
       traffic = { bytes: 0, requests: 0 },
       facts = {},
       backdrop = "white",
@@ -118,6 +121,7 @@ export class RasterPyramid implements Pyramid {
   ) {
     const { width, height } = pixels;
     this.source = source;
+    this.identity = identity;
     this.width = width;
     this.height = height;
     this.levels = [{ width, height, downsample: 1 }];

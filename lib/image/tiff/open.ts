@@ -90,8 +90,9 @@ async function holdWhole(
     const pixels = await pyramid.read({ x: 0, y: 0, width, height }, 0, signal);
     pyramid.close();
     const held = { pixels, warnings: [...pyramid.warnings] };
-    const { traffic } = source;
+    const { identity, traffic } = source;
     return new RasterPyramid(source.name, held, {
+      identity,
       traffic,
       facts: pyramid,
       backdrop,

@@ -10,17 +10,17 @@ import { IMAGE_NAME } from "../../data/image_names.ts";
 import { type Manifest, readManifest } from "../../data/manifest.ts";
 import { Faults } from "../../data/table.ts";
 import { spelled } from "../../files.ts";
-import { httpUrl } from "../../image/bytes/http.ts";
+import { httpUrl } from "../../image/bytes/cloud.ts";
 import { isUrl } from "../../image/bytes/source.ts";
 import { ForbiddenError, InputError } from "../errors.ts";
 import { shownNames } from "../tables/names.ts";
-import { assertAllowed } from "./guarded_fetch.ts";
+import { assertAllowed, isOfListedBucket } from "./guarded_fetch.ts";
 
 /** Sources that the operator allows. */
 export interface SourcesOptions {
   /** Folders of the files that may be named. */
   roots: readonly string[];
-  /** Hosts, or host:port, that may be fetched from. */
+  /** Hosts, host:port or buckets that may be fetched from. */
   hosts: readonly string[];
 }
 
@@ -103,7 +103,8 @@ export class Sources {
   /**
    * Resolves `uri`. Its redirects and addresses are checked when it is fetched.
    *
-   * @throws {InputError} If it is not a valid http, https, s3 or file URL.
+   * @throws {InputError} If it is not a valid http, https, s3, gs, az or file
+   *   URL.
    * @throws {ImageRefusedError} If its host is not allowed.
    */
   async uri(uri: string): Promise<Source> {
@@ -113,6 +114,8 @@ export class Sources {
         'The "uri" holds half a character (a lone surrogate): correct its encoding',
       );
     }
+    // It stays as it is: who opens it signs it.
+    if (isOfListedBucket(uri, this.#hosts)) return { url: uri };
     const address = httpUrl(uri);
     const url = URL.canParse(address) ? new URL(address) : undefined;
     switch (url?.protocol) {
@@ -125,7 +128,7 @@ export class Sources {
       default:
         throw new InputError(
           "uri",
-          'The "uri" is not valid: it must be an http, https, s3 or file URL',
+          'The "uri" is not valid: it must be an http, https, s3, gs, az or file URL',
         );
     }
   }

@@ -12,6 +12,13 @@ import { request as requestHttps } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import { Readable } from "node:stream";
 import { ImageRefusedError } from "../../errors.ts";
+import {
+  bucketAddress,
+  bucketUrl,
+  cloudAddress,
+  type CloudBucket as Bucket,
+} from "../../image/bytes/cloud.ts";
+import { MAX_REDIRECTS, REDIRECTS } from "../../image/bytes/signed_fetch.ts";
 import { hideQueries } from "../tracing.ts";
 import { arePublicAddresses, isLinkLocal } from "./addresses.ts";
 
@@ -19,31 +26,36 @@ import { arePublicAddresses, isLinkLocal } from "./addresses.ts";
 interface FetchOptions {
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  /** Returns a redirect in place of following it. */
+  redirect?: "manual";
 }
 
 /** Like `fetch`, restricted to the allowed hosts. */
-export type GuardedFetch = (
-  url: string | URL,
-  options?: FetchOptions,
-) => Promise<Response>;
-
-const MAX_REDIRECTS = 5;
-const REDIRECTS = [301, 302, 303, 307, 308];
+export interface GuardedFetch {
+  (url: string | URL, options?: FetchOptions): Promise<Response>;
+  /** True for the objects of listed buckets. */
+  maySign(address: string): boolean;
+}
 
 /**
- * Makes a fetch that reaches only the hosts in `allowed` ("host" or
- * "host:port"). A name must resolve to public addresses; a listed IP address may
- * be private, because the operator chose it.
+ * Makes a fetch that reaches only the hosts in `allowed` ("host", "host:port",
+ * or a bucket as "s3://bucket"). A name must resolve to public addresses; a
+ * listed IP address may be private, because the operator chose it.
  */
 export function guardedFetch(hosts: readonly string[]): GuardedFetch {
   hideQueries();
-  return async function fetchAllowed(address, options = {}) {
+  const maySign = (address: string) => isOfListedBucket(address, hosts);
+  async function fetchAllowed(
+    address: string | URL,
+    options: FetchOptions = {},
+  ): Promise<Response> {
     let url = new URL(address);
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
       assertAllowed(url, hosts);
       const message = await send(url, options);
       const { location } = message.headers;
-      if (!REDIRECTS.includes(message.statusCode!) || !location) {
+      const isRedirect = REDIRECTS.includes(message.statusCode!) && location;
+      if (!isRedirect || options.redirect === "manual") {
         return response(message);
       }
       message.destroy(); // its body is not needed
@@ -54,7 +66,27 @@ export function guardedFetch(hosts: readonly string[]): GuardedFetch {
         withoutSecrets(address)
       }: it redirects more than ${MAX_REDIRECTS} times; give its final URL`,
     );
-  };
+  }
+  return Object.assign(fetchAllowed, { maySign });
+}
+
+/**
+ * True if the operator listed the bucket of the object at `address`: only then
+ * is it fetched with the server's credentials.
+ */
+export function isOfListedBucket(
+  address: string,
+  allowed: readonly string[],
+): boolean {
+  const object = cloudAddress(address);
+  return object !== undefined &&
+    bucketsOf(allowed).some((listed) =>
+      listed.service === object.service && listed.bucket === object.bucket
+    );
+}
+
+function bucketsOf(allowed: readonly string[]): Bucket[] {
+  return allowed.flatMap((entry) => bucketAddress(entry) ?? []);
 }
 
 /**
@@ -74,6 +106,7 @@ export function assertAllowed(url: URL, allowed: readonly string[]): void {
 /** True if an entry `host` of the list can match any URL. */
 export function isAllowable(host: string): boolean {
   const url = `http://${host}/`;
+  if (bucketAddress(host) !== undefined) return true;
   return !host.includes("*") && URL.canParse(url) &&
     isAllowed(new URL(url), [host]);
 }
@@ -84,10 +117,20 @@ function isAllowed(url: URL, allowed: readonly string[]): boolean {
   const name = url.hostname.replace(/\.$/, "");
   const listed = hosts.has(url.host) ||
     (url.port === "" && hosts.has(name)) ||
-    hosts.has(`${name}:${url.port || (url.protocol === "http:" ? 80 : 443)}`);
+    hosts.has(`${name}:${url.port || (url.protocol === "http:" ? 80 : 443)}`) ||
+    isInBucket(url, allowed);
   const isPlain = url.username === "" && url.password === "";
   // A cloud's metadata service is never allowed, even if it is listed.
   return isHttp && isPlain && listed && !isLinkLocal(name);
+}
+
+/** True if the URL is that of an object of a listed bucket. */
+function isInBucket({ href }: URL, allowed: readonly string[]): boolean {
+  return bucketsOf(allowed).some((bucket) => {
+    const base = bucketUrl(bucket);
+    return base !== undefined && URL.canParse(base) &&
+      href.startsWith(`${new URL(base).href.replace(/\/$/, "")}/`);
+  });
 }
 
 /** Sends one request, without following redirects. */

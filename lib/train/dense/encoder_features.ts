@@ -35,7 +35,7 @@ export function encoderFeatures(
         });
       if (!cache) return await make();
       return await cache.features({
-        image: await imageContent(pyramid, signal),
+        image: await imageContent(pyramid),
         encoder: `${encoder.key} ${windowSize}${
           blockKey(encoder, pyramid, memory)
         }`,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { httpUrl, openUrl } from "../../../lib/image/bytes/http.ts";
+import { openUrl } from "../../../lib/image/bytes/http.ts";
 import { openImage } from "../../../lib/image/open.ts";
 import { serveFile, type Trouble } from "../file_server.ts";
 import { Clock } from "../../clock.ts";
@@ -251,18 +251,6 @@ Deno.test("a server that is not there is named", async () => {
     openUrl("http://nowhere.invalid/a.tif?signature=1", fast),
     /: dns error: [^?]*, at the last of 3 attempts$/,
   );
-});
-
-Deno.test("s3 is read by its https form", () => {
-  assert.equal(
-    httpUrl("s3://slides/a b/c+d.svs"),
-    "https://slides.s3.amazonaws.com/a%20b/c%2Bd.svs",
-  );
-  assert.equal(
-    httpUrl("s3://my.slides/c.svs"),
-    "https://s3.amazonaws.com/my.slides/c.svs",
-  );
-  assert.equal(httpUrl("http://host/x"), "http://host/x");
 });
 
 Deno.test("images of a server are those of the file", async () => {

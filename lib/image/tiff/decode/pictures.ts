@@ -15,6 +15,12 @@ import type { Pixels } from "../../pyramid.ts";
 import type { TiffPage } from "../page.ts";
 import { JFIF_RULES, ycbcrToRgb } from "./ycbcr.ts";
 
+/** The facts of a page that its pictures are decoded by. */
+export type PicturePage = Pick<
+  TiffPage,
+  "compression" | "planar" | "samples" | "colours" | "jpegTables"
+>;
+
 /** Required size of a piece. */
 export interface PieceSize {
   /** Size of the piece as stored, px. */
@@ -36,7 +42,7 @@ export function isPicture({ compression }: TiffPage): boolean {
  * @throws {ImageError} With the reason only.
  */
 export async function decodePicture(
-  page: TiffPage,
+  page: PicturePage,
   bytes: Uint8Array,
   piece: PieceSize,
 ): Promise<Interleaved> {
@@ -50,7 +56,7 @@ export async function decodePicture(
 }
 
 async function decodeWhole(
-  page: TiffPage,
+  page: PicturePage,
   bytes: Uint8Array,
   { channels, size }: { channels: number; size: Size },
 ): Promise<Interleaved> {
@@ -159,7 +165,7 @@ export function jpegFrame(
 
 /** A self-contained JPEG: with its tables, and a declaration of its colours. */
 function wholeJpeg(
-  { jpegTables, colours, samples }: TiffPage,
+  { jpegTables, colours, samples }: PicturePage,
   bytes: Uint8Array,
 ): Uint8Array {
   const body = withoutMarkers(bytes.subarray(2)); // without start of image
