@@ -3,12 +3,20 @@
  *
  * @module
  */
-import { basename, extname, join } from "node:path";
+import type { TableImage } from "../data/manifest.ts";
 import { UsageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { ORIGINS } from "../eval/geojson.ts";
+import { type PredictedImage, predictionTable } from "../eval/report.ts";
+import { writeFileAtomically } from "../files.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
-import { classifyImages, defaultWorkers, evidenceFile } from "./classifier.ts";
+import { readCheckpointInfo } from "../model/checkpoint.ts";
+import {
+  classifyImages,
+  defaultWorkers,
+  type ImageTask,
+} from "./classifier.ts";
+import { imageOutputs } from "./classify_outputs.ts";
 import {
   CHECKPOINT,
   COMMON_FLAGS,
@@ -22,13 +30,19 @@ import {
   integer,
   number,
   oneOf,
+  outputFile,
   parseFlags,
   required,
   text,
   toggle,
   type Usage,
 } from "./shared/flags.ts";
-import { checkApart, checkOutputFile, namesFolder } from "./shared/outputs.ts";
+import { checkApart } from "./shared/outputs.ts";
+import {
+  readImagesToClassify,
+  TABLE_FLAGS,
+  type TableChoice,
+} from "./shared/tables.ts";
 import {
   announceEngine,
   heading,
@@ -44,6 +58,16 @@ export const summary = "Classify images and show where the network looked";
 const FLAGS = {
   checkpoint: required(CHECKPOINT),
   encoder: ENCODER,
+  data: text(
+    "TABLE",
+    "table of images in place of IMAGE..., with labels or without: CSV, TSV or XLSX",
+    { paths: "files" },
+  ),
+  ...TABLE_FLAGS,
+  predictions: outputFile(
+    "FILE",
+    "CSV to write with the prediction of each image, in place of the text",
+  ),
   samples: COMMON_FLAGS.samples,
   draws: COMMON_FLAGS.draws,
   seed: defaulting(integer("N", "seed of the draws (0)"), 0),
@@ -80,17 +104,28 @@ const FLAGS = {
 };
 
 export const usage: Usage = {
-  synopsis: ["deno task classify --checkpoint RUN IMAGE..."],
+  synopsis: [
+    "deno task classify --checkpoint RUN IMAGE...",
+    "deno task classify --checkpoint RUN --data TABLE --predictions FILE",
+  ],
   groups: [{ flags: FLAGS }],
   operands: { paths: "files" },
   notes:
     "Exit code 1 if an image could not be classified; the others still are.",
 };
 
+/** An image to classify, named on the command line or by a line of a table. */
+type ClassifiedEntry =
+  & Pick<TableImage, "image" | "path">
+  & Partial<TableImage>;
+
 /** One line of `--json`: the server's response plus the image's name. */
 interface Result extends ModelClassification {
-  /** The image as named on the command line. */
+  /** The image as named on the command line, or in the table. */
   source: string;
+  /** Its patient and its label, if a table names them. */
+  group?: string;
+  actual?: string;
   /** Heat map of the attention, and of the evidence. */
   heatmap?: string;
   evidence?: string;
@@ -105,36 +140,25 @@ interface Result extends ModelClassification {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
-  const { values: flags, positionals: images } = parseFlags(argv, FLAGS, {
+  const { values: flags, positionals } = parseFlags(argv, FLAGS, {
     positionals: true,
   });
-  const { checkpoint, mpp, workers, heatmap, geojson, origin } = flags;
-  if (images.length === 0) {
-    throw new UsageError("No image given: name at least one");
-  }
-  const heatmaps = await outputPaths(
-    { flag: "heatmap", out: heatmap, extension: ".png" },
-    images,
-  );
-  const regions = await outputPaths(
-    { flag: "geojson", out: geojson, extension: ".geojson" },
-    images,
-  );
-  const folders = await tileFolders(flags.tiles, images);
-  const evidences = heatmaps?.map(evidenceFile) ?? [];
-  const named = new Set(heatmaps);
-  const clash = evidences.find((path) => named.has(path));
-  if (clash) throw writtenTwice(clash);
-  await checkApart([...heatmaps ?? [], ...evidences, ...regions ?? []], [
+  const { checkpoint, predictions: file } = flags;
+  const entries = await imagesToClassify(flags, positionals);
+  const paths = entries.map(({ path }) => path);
+  const inputs = [
     checkpoint,
-    ...images,
-  ]);
-  checkHeatFormats(heatmaps);
-  if (origin !== undefined && regions === undefined) {
+    ...(flags.data === undefined ? [] : [flags.data]),
+    ...paths,
+  ];
+  const outputsOf = await imageOutputs(flags, paths, inputs);
+  await checkApart(file === undefined ? [] : [file], inputs);
+  if (flags.origin !== undefined && flags.geojson === undefined) {
     throw new UsageError(
       "--origin needs --geojson: add it, or leave out --origin",
     );
   }
+  const { classes } = await readCheckpointInfo(checkpoint);
   const options = {
     encoder: flags.encoder,
     samples: flags.samples,
@@ -142,137 +166,103 @@ export async function run(argv: string[]): Promise<number> {
     seed: flags.seed,
     foreground: await parseForeground(flags.foreground),
     memoryBytes: flags.memory?.bytes,
-    origin: origin ?? "level0",
+    origin: flags.origin ?? "level0",
   };
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend);
   const setup = { checkpoint, backend, ...options };
-  const tasks = images.map((image, i) => ({
-    image,
+  const tasks = entries.map(({ path, mpp = flags.mpp }, i) => ({
+    image: path,
     mpp,
-    heatmap: heatmaps?.[i],
-    tiles: folders?.[i],
-    geojson: regions?.[i],
+    ...outputsOf(i),
   }));
   const line = new ProgressLine();
-  const showNext = (done: number) => line.count(done, images.length, "images");
+  const showNext = (done: number) => line.count(done, tasks.length, "images");
+  const predicted: PredictedImage[] = [];
   let failures = 0;
   showNext(0);
   await classifyImages(tasks, {
     setup,
-    workers: workers ?? defaultWorkers(images.length, setup),
+    workers: flags.workers ?? defaultWorkers(tasks.length, setup),
     signal,
     onOutcome({ classification, evidence, error }, i) {
       line.clear();
       if (classification) {
-        const { image: source, heatmap, tiles, geojson } = tasks[i]!;
-        const result: Result = {
-          source,
-          ...classification,
-          ...(heatmap !== undefined && { heatmap }),
-          ...(evidence !== undefined && { evidence }),
-          ...(tiles !== undefined && { tileFolder: tiles }),
-          ...(geojson !== undefined && { geojson }),
-        };
-        console.log(flags.json ? JSON.stringify(result) : resultText(result));
+        const entry = entries[i]!;
+        const { label, probabilities } = classification;
+        if (file !== undefined) {
+          predicted.push({ entry, classification: { label, probabilities } });
+        }
+        const result = resultOf(entry, tasks[i]!, { classification, evidence });
+        if (flags.json) console.log(JSON.stringify(result));
+        else if (file === undefined) console.log(resultText(result));
       } else {
         console.error(error);
         failures++;
       }
-      if (i + 1 < images.length) showNext(i + 1);
+      if (i + 1 < tasks.length) showNext(i + 1);
     },
   }).finally(() => line.clear());
+  if (file !== undefined && predicted.length > 0) {
+    await writeFileAtomically(file, predictionTable(predicted, classes));
+  }
   return failures > 0 ? 1 : 0;
 }
 
-/** One output an image: in a folder, unless one image has its own file. */
-async function outputPaths(
-  { flag, out, extension }: {
-    flag: string;
-    out: string | undefined;
-    extension: string;
-  },
+/**
+ * The images that are named on the command line, or in a table.
+ *
+ * @throws {UsageError} If there are none, or both.
+ * @throws {DataError} If the table has faults.
+ */
+async function imagesToClassify(
+  { data, ...flags }: TableChoice & { data: string | undefined },
   images: readonly string[],
-): Promise<string[] | undefined> {
-  if (out === undefined) return undefined;
-  if (images.length === 1 && !namesFolder(out)) {
-    checkOutputFile(out, `--${flag} ${out}`);
-    return [out];
-  }
-  await Deno.mkdir(out, { recursive: true });
-  const paths = images.map((image) => {
-    const name = fileName(image);
-    return join(out, `${basename(name, extname(name))}${extension}`);
-  });
-  const twice = firstRepeated(paths);
-  if (twice) throw writtenTwice(twice);
-  return paths;
-}
-
-/** A folder an image for its sub-tiles. */
-async function tileFolders(
-  out: string | undefined,
-  images: readonly string[],
-): Promise<string[] | undefined> {
-  if (out === undefined) return undefined;
-  await makeFolder(out, "--tiles");
-  const folders = images.map((image) => {
-    const name = fileName(image);
-    return join(out, basename(name, extname(name)));
-  });
-  const twice = firstRepeated(folders);
-  if (twice) throw writtenTwice(twice);
-  return folders;
-}
-
-/** Creates a folder for outputs, unless it is there. */
-async function makeFolder(path: string, flag: string): Promise<void> {
-  const info = await Deno.stat(path).catch(() => undefined);
-  if (info && !info.isDirectory) {
+): Promise<ClassifiedEntry[]> {
+  if (data === undefined) {
+    const [first] = Object.keys(TABLE_FLAGS).filter((name) =>
+      flags[name as keyof TableChoice] !== undefined
+    );
+    if (first !== undefined) {
+      throw new UsageError(
+        `--${first} needs --data: add it, or leave out --${first}`,
+      );
+    }
+    if (images.length > 0) {
+      return images.map((image) => ({ image, path: image }));
+    }
     throw new UsageError(
-      `Cannot write ${flag} ${path}: it is a file; name a folder`,
+      "No image given: name at least one, or a table of images with --data",
     );
   }
-  await Deno.mkdir(path, { recursive: true });
+  if (images.length > 0) {
+    throw new UsageError(
+      `Cannot classify both ${
+        images[0]
+      } and the images of --data: give one or the other`,
+    );
+  }
+  return (await readImagesToClassify(data, flags)).entries;
 }
 
-const HEAT_FORMATS = [".png", ".tif", ".tiff", ".npy"];
-
-/** @throws {UsageError} If the end of a name is of no format that is written. */
-function checkHeatFormats(files: readonly string[] = []): void {
-  const wrong = files.find((file) =>
-    !HEAT_FORMATS.includes(extname(file).toLowerCase())
-  );
-  if (wrong === undefined) return;
-  throw new UsageError(
-    `Cannot write --heatmap ${wrong}: its name must end in ${
-      HEAT_FORMATS.join(", ")
-    }`,
-  );
-}
-
-/** The first path that is there a second time. */
-function firstRepeated(paths: readonly string[]): string | undefined {
-  const seen = new Set<string>();
-  return paths.find((path) => {
-    const isRepeated = seen.has(path);
-    seen.add(path);
-    return isRepeated;
-  });
-}
-
-function writtenTwice(path: string): UsageError {
-  return new UsageError(
-    `Two images would be written to ${path}: classify images of the same name in separate calls`,
-  );
-}
-
-/**
- * The last part of a path or URL, without the query, which may hold a
- * signature.
- */
-function fileName(image: string): string {
-  return basename(image.replace(/^(https?:\/\/[^?#]*).*/is, "$1"));
+function resultOf(
+  { image: source, group, label }: ClassifiedEntry,
+  { heatmap, tiles, geojson }: ImageTask,
+  { classification, evidence }: {
+    classification: ModelClassification;
+    evidence: string | undefined;
+  },
+): Result {
+  return {
+    source,
+    ...(group !== undefined && { group }),
+    ...(label !== undefined && { actual: label }),
+    ...classification,
+    ...(heatmap !== undefined && { heatmap }),
+    ...(evidence !== undefined && { evidence }),
+    ...(tiles !== undefined && { tileFolder: tiles }),
+    ...(geojson !== undefined && { geojson }),
+  };
 }
 
 function resultText(result: Result): string {

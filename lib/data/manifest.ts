@@ -28,16 +28,14 @@ import {
 /** The side of a split that an image is on. */
 export type Split = "train" | "validation" | "test";
 
-/** A labelled image. */
-export interface ManifestEntry {
+/** An image that a table names. */
+export interface TableImage {
   /** The path or URL as written in the manifest. */
   image: string;
   /** The absolute path, or the URL. */
   path: string;
-  /** The label of the image. */
-  label: string;
-  /** Index of `label` in the manifest's classes. */
-  classIndex: number;
+  /** The label of the image, if it has one. */
+  label?: string;
   /** The side of the split, if the manifest states it. */
   split?: Split;
   /** The fold for cross-validation, if the manifest states it. */
@@ -52,6 +50,21 @@ export interface ManifestEntry {
   manifest: string;
   /** Line of the image in `manifest`, from 1. */
   line: number;
+}
+
+/** A labelled image. */
+export interface ManifestEntry extends TableImage {
+  label: string;
+  /** Index of `label` in the manifest's classes. */
+  classIndex: number;
+}
+
+/** Images to classify, labelled or not. */
+export interface Cohort {
+  /** In the order of the table. */
+  entries: TableImage[];
+  /** What was not used of its tables, a sentence each. */
+  notes: readonly string[];
 }
 
 /** A manifest that has been read and checked. */
@@ -110,6 +123,26 @@ function columnsOf(layout: TableLayout | undefined): Columns {
   };
 }
 
+/** The columns of a table of images to classify: those that the user names are required. */
+function cohortColumns(layout: TableLayout): Columns {
+  const { names, advice } = columnsOf(layout);
+  const { label, group } = layout.columns ?? {};
+  const isJoined = layout.clini !== undefined; // which has the labels
+  const required = [
+    "image",
+    ...(isJoined || group !== undefined ? ["group"] : []),
+    ...(!isJoined && label !== undefined ? ["label"] : []),
+  ];
+  const optional = ["group", ...isJoined ? [] : ["label"], "mpp"]
+    .filter((column) => !required.includes(column));
+  return {
+    required,
+    optional,
+    ...(names && { names }),
+    ...(advice && { advice }),
+  };
+}
+
 /** Words for the three sides in published data sets. */
 export const SPLITS: Readonly<Record<string, Split>> = {
   train: "train",
@@ -148,25 +181,12 @@ export async function readManifest(
 ): Promise<Manifest> {
   const faults = new Faults(path);
   const columns = columnsOf(layout);
-  const table = await readTable(path, columns, faults, {
-    xlsx: layout !== undefined,
+  const { rows, has, notes } = await readRows(path, layout, {
+    columns,
+    faults,
   });
-  if (table.rows.length === 0 && faults.count === 0) {
-    faults.add(1, "no rows: add one line per image");
-  }
-  const notes = table.ignored.length > 0
-    ? [`${path}: columns that are not read: ${listed(table.ignored)}`]
-    : [];
-  let { rows } = table;
-  const has = new Set(table.columns);
-  if (layout?.clini !== undefined) {
-    const joined = await joinPatients(table, layout.clini, { columns, faults });
-    rows = joined.rows;
-    for (const column of joined.columns) has.add(column);
-    notes.push(...joined.notes);
-  }
   const folder = dirname(resolve(path));
-  const images = layout?.images === undefined ? folder : resolve(layout.images);
+  const images = imageFolder(path, layout);
   const entries = rows
     .map((row) => parseEntry(row, { path, folder, images, has, faults }))
     .filter((entry) => entry !== undefined);
@@ -186,9 +206,78 @@ export async function readManifest(
   return { path, folder, classes: names, entries, notes };
 }
 
+/**
+ * Reads a table of images to classify. It may lack the column of the labels, or
+ * some of them; images that are no files are found when they are opened.
+ *
+ * @throws {DataError} With every fault, each by file and line.
+ */
+export async function readCohort(
+  path: string,
+  layout: TableLayout = {},
+): Promise<Cohort> {
+  const faults = new Faults(path);
+  const { rows, notes } = await readRows(path, layout, {
+    columns: cohortColumns(layout),
+    faults,
+  });
+  const images = imageFolder(path, layout);
+  const entries: TableImage[] = [];
+  for (const { line, fields: { image, label, group, ...fields } } of rows) {
+    const mpp = parseMpp(fields.mpp, line, faults);
+    if (image === undefined) {
+      faults.add(line, "empty image: fill it in, or remove the line");
+      continue;
+    }
+    entries.push({
+      image,
+      path: locateImage(images, image),
+      ...(label !== undefined && { label }),
+      ...(group !== undefined && { group }),
+      ...(mpp !== undefined && { mpp }),
+      manifest: path,
+      line,
+    });
+  }
+  await inTurns(entries, spellPaths);
+  await completeNames(entries, faults);
+  checkDuplicates(entries, faults);
+  faults.throwIfAny();
+  return { entries, notes };
+}
+
+/** Folder of the images of a table. */
+function imageFolder(path: string, layout: TableLayout | undefined): string {
+  return layout?.images === undefined
+    ? dirname(resolve(path))
+    : resolve(layout.images);
+}
+
+/** The rows of a table, joined with that of the patients if there is one. */
+async function readRows(
+  path: string,
+  layout: TableLayout | undefined,
+  { columns, faults }: { columns: Columns; faults: Faults },
+): Promise<{ rows: TableRow[]; has: Set<string>; notes: string[] }> {
+  const table = await readTable(path, columns, faults, {
+    xlsx: layout !== undefined,
+  });
+  if (table.rows.length === 0 && faults.count === 0) {
+    faults.add(1, "no rows: add one line per image");
+  }
+  const notes = table.ignored.length > 0
+    ? [`${path}: columns that are not read: ${listed(table.ignored)}`]
+    : [];
+  const has = new Set(table.columns);
+  if (layout?.clini === undefined) return { rows: table.rows, has, notes };
+  const joined = await joinPatients(table, layout.clini, { columns, faults });
+  for (const column of joined.columns) has.add(column);
+  return { rows: joined.rows, has, notes: [...notes, ...joined.notes] };
+}
+
 /** Finds the images whose names lack their extension, as in STAMP's tables. */
 async function completeNames(
-  entries: readonly ManifestEntry[],
+  entries: readonly TableImage[],
   faults: Faults,
 ): Promise<void> {
   const names = imageOfName();
@@ -244,7 +333,7 @@ function parseEntry(
 }
 
 /** Replaces the paths of an entry by their spelling on the disk. */
-async function spellPaths(entry: ManifestEntry): Promise<void> {
+async function spellPaths(entry: TableImage): Promise<void> {
   if (!isUrl(entry.path)) entry.path = await spelled(entry.path);
   if (entry.rois !== undefined) entry.rois = await spelled(entry.rois);
 }
@@ -307,7 +396,7 @@ function parseMpp(
   return undefined;
 }
 
-function checkDuplicates(entries: ManifestEntry[], faults: Faults): void {
+function checkDuplicates(entries: readonly TableImage[], faults: Faults): void {
   const first = new Map<string, number>();
   for (const { path, image, line } of entries) {
     const earlier = first.get(path);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { TableImage } from "../data/manifest.ts";
 import { formatTable } from "../data/table.ts";
 import type { RoiSource } from "../data/rois.ts";
 import {
@@ -12,6 +13,7 @@ import {
   type AttentionHitsSummary,
   summariseHits,
 } from "./attention_hits.ts";
+import type { Classification } from "./classification.ts";
 import {
   type EvaluatedImage,
   type Evaluation,
@@ -175,16 +177,28 @@ async function allHits(
   return hits;
 }
 
-/** A CSV table with one classified image a line. */
+/** An image of a table, labelled or not, and the class it was given. */
+export interface PredictedImage {
+  /** Its line of the table. */
+  entry: Pick<TableImage, "image" | "label" | "group">;
+  /** Its result. */
+  classification: Pick<Classification, "label" | "probabilities">;
+}
+
+/** A CSV table with one classified image a line; groups and labels if there are any. */
 export function predictionTable(
-  images: readonly LabelledImage[],
+  images: readonly PredictedImage[],
   classes: readonly string[],
 ): string {
+  const known = (["group", "label"] as const)
+    .filter((column) =>
+      images.some(({ entry }) => entry[column] !== undefined)
+    );
   return formatTable(
-    ["image", "label", "predicted", ...classes.map((name) => `p(${name})`)],
+    ["image", ...known, "predicted", ...classes.map((name) => `p(${name})`)],
     images.map(({ entry, classification: { label, probabilities } }) => [
       entry.image,
-      entry.label,
+      ...known.map((column) => entry[column]),
       label,
       ...classes.map((name) => probabilities[name]!.toFixed(6)),
     ]),

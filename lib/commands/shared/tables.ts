@@ -4,7 +4,13 @@
  * @module
  */
 import { checkLabels } from "../../data/labels.ts";
-import { type Manifest, readManifest } from "../../data/manifest.ts";
+import {
+  type Cohort,
+  type Manifest,
+  readCohort,
+  readManifest,
+  type TableLayout,
+} from "../../data/manifest.ts";
 import { type FlagValues, text, toggle } from "./flags.ts";
 
 /** Flags that say how the tables are laid out. */
@@ -53,18 +59,36 @@ export async function readImages(
 ): Promise<Manifest> {
   const manifest = await readManifest(data, {
     ...options,
-    layout: {
-      columns: {
-        image: flags["image-column"],
-        label: flags["label-column"],
-        group: flags["group-column"],
-      },
-      clini: flags.clini,
-      images: flags.images,
-    },
+    layout: layoutOf(flags),
   });
   for (const note of manifest.notes) console.error(note);
   return manifest;
+}
+
+/**
+ * Reads the images of a table to classify, labelled or not.
+ *
+ * @throws {DataError} With every fault.
+ */
+export async function readImagesToClassify(
+  data: string,
+  flags: TableChoice,
+): Promise<Cohort> {
+  const cohort = await readCohort(data, layoutOf(flags));
+  for (const note of cohort.notes) console.error(note);
+  return cohort;
+}
+
+function layoutOf(flags: TableChoice): TableLayout {
+  return {
+    columns: {
+      image: flags["image-column"],
+      label: flags["label-column"],
+      group: flags["group-column"],
+    },
+    clini: flags.clini,
+    images: flags.images,
+  };
 }
 
 /**
