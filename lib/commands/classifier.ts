@@ -20,6 +20,7 @@ import {
   openForModel,
 } from "../eval/classify.ts";
 import { classifyEach } from "../eval/batches.ts";
+import type { GroupPart } from "../eval/groups/pooling.ts";
 import { writeHeatTiff } from "../eval/heatmap/geotiff.ts";
 import { npyFile } from "../eval/heatmap/npy.ts";
 import { writeSubTiles } from "../eval/sub_tile_files.ts";
@@ -43,6 +44,8 @@ export interface ClassifierSetup {
   seed: number;
   /** Origin of the regions' coordinates. */
   origin?: Origin;
+  /** Also returns the part of each image in the evidence of its group. */
+  groupPart?: boolean;
   /** Foreground to look at; the configuration's if undefined. */
   foreground: ForegroundChoice | undefined;
   /**
@@ -71,9 +74,16 @@ export type Outcome =
     classification: ModelClassification;
     /** Path of the heat map of its evidence, if that was written. */
     evidence?: string | undefined;
+    /** Its part in the evidence of its group, if asked for. */
+    groupPart?: GroupPart | undefined;
     error?: never;
   }
-  | { error: string; classification?: never; evidence?: never };
+  | {
+    error: string;
+    classification?: never;
+    evidence?: never;
+    groupPart?: never;
+  };
 
 /** Path of the heat map of the evidence, beside that of the attention. */
 export function evidenceFile(heatmap: string): string {
@@ -152,6 +162,7 @@ export async function startClassifier(
         yield {
           classification: { model: reference, ...classification },
           evidence,
+          groupPart: classified.groupPart,
         };
       } catch (error) {
         if (!(error instanceof ImageError)) throw error;

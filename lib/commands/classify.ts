@@ -4,9 +4,18 @@
  * @module
  */
 import type { TableImage } from "../data/manifest.ts";
+import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { ORIGINS } from "../eval/geojson.ts";
+import {
+  checkedGroupModel,
+  type GroupMember,
+  groupTable,
+  imageGroups,
+  type PredictedGroup,
+  predictGroups,
+} from "../eval/groups/groups.ts";
 import { type PredictedImage, predictionTable } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
@@ -18,6 +27,7 @@ import {
 } from "./classifier.ts";
 import { imageOutputs } from "./classify_outputs.ts";
 import {
+  BY_GROUP,
   CHECKPOINT,
   COMMON_FLAGS,
   ENCODER,
@@ -66,8 +76,9 @@ const FLAGS = {
   ...TABLE_FLAGS,
   predictions: outputFile(
     "FILE",
-    "CSV to write with the prediction of each image, in place of the text",
+    "CSV to write with the prediction of each image, or group of --by-group, in place of the text",
   ),
+  "by-group": BY_GROUP,
   samples: COMMON_FLAGS.samples,
   draws: COMMON_FLAGS.draws,
   seed: defaulting(integer("N", "seed of the draws (0)"), 0),
@@ -114,11 +125,6 @@ export const usage: Usage = {
     "Exit code 1 if an image could not be classified; the others still are.",
 };
 
-/** An image to classify, named on the command line or by a line of a table. */
-type ClassifiedEntry =
-  & Pick<TableImage, "image" | "path">
-  & Partial<TableImage>;
-
 /** One line of `--json`: the server's response plus the image's name. */
 interface Result extends ModelClassification {
   /** The image as named on the command line, or in the table. */
@@ -143,12 +149,12 @@ export async function run(argv: string[]): Promise<number> {
   const { values: flags, positionals } = parseFlags(argv, FLAGS, {
     positionals: true,
   });
-  const { checkpoint, predictions: file } = flags;
+  const { checkpoint, data, predictions: file, "by-group": by } = flags;
   const entries = await imagesToClassify(flags, positionals);
   const paths = entries.map(({ path }) => path);
   const inputs = [
     checkpoint,
-    ...(flags.data === undefined ? [] : [flags.data]),
+    ...(data === undefined ? [] : [data]),
     ...paths,
   ];
   const outputsOf = await imageOutputs(flags, paths, inputs);
@@ -158,7 +164,17 @@ export async function run(argv: string[]): Promise<number> {
       "--origin needs --geojson: add it, or leave out --origin",
     );
   }
-  const { classes } = await readCheckpointInfo(checkpoint);
+  if (by !== undefined && data === undefined) {
+    throw new UsageError(
+      "--by-group needs --data, a table with groups: add it, or leave out --by-group",
+    );
+  }
+  const info = await readCheckpointInfo(checkpoint);
+  const { classes } = info;
+  const grouping = by && {
+    groups: imageGroups(entries, data!),
+    model: checkedGroupModel(by, info),
+  };
   const options = {
     encoder: flags.encoder,
     samples: flags.samples,
@@ -167,6 +183,7 @@ export async function run(argv: string[]): Promise<number> {
     foreground: await parseForeground(flags.foreground),
     memoryBytes: flags.memory?.bytes,
     origin: flags.origin ?? "level0",
+    groupPart: by === "evidence",
   };
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend);
@@ -179,19 +196,26 @@ export async function run(argv: string[]): Promise<number> {
   const line = new ProgressLine();
   const showNext = (done: number) => line.count(done, tasks.length, "images");
   const predicted: PredictedImage[] = [];
+  const members = new Array<GroupMember | undefined>(tasks.length);
   let failures = 0;
   showNext(0);
   await classifyImages(tasks, {
     setup,
     workers: flags.workers ?? defaultWorkers(tasks.length, setup),
     signal,
-    onOutcome({ classification, evidence, error }, i) {
+    onOutcome({ classification, evidence, groupPart, error }, i) {
       line.clear();
       if (classification) {
         const entry = entries[i]!;
         const { label, probabilities } = classification;
-        if (file !== undefined) {
+        if (file !== undefined && !by) {
           predicted.push({ entry, classification: { label, probabilities } });
+        }
+        if (by) {
+          members[i] = {
+            probabilities: classes.map((name) => probabilities[name]!),
+            part: groupPart,
+          };
         }
         const result = resultOf(entry, tasks[i]!, { classification, evidence });
         if (flags.json) console.log(JSON.stringify(result));
@@ -203,8 +227,19 @@ export async function run(argv: string[]): Promise<number> {
       if (i + 1 < tasks.length) showNext(i + 1);
     },
   }).finally(() => line.clear());
-  if (file !== undefined && predicted.length > 0) {
-    await writeFileAtomically(file, predictionTable(predicted, classes));
+  const groups = grouping &&
+    await predictGroups(grouping.groups, members, grouping.model);
+  for (const group of groups ?? []) {
+    if (flags.json) console.log(JSON.stringify(groupResult(group)));
+    else if (file === undefined) console.log(groupText(group));
+  }
+  if (file !== undefined && failures < tasks.length) {
+    await writeFileAtomically(
+      file,
+      groups
+        ? groupTable(groups, classes)
+        : predictionTable(predicted, classes),
+    );
   }
   return failures > 0 ? 1 : 0;
 }
@@ -218,7 +253,7 @@ export async function run(argv: string[]): Promise<number> {
 async function imagesToClassify(
   { data, ...flags }: TableChoice & { data: string | undefined },
   images: readonly string[],
-): Promise<ClassifiedEntry[]> {
+): Promise<TableImage[]> {
   if (data === undefined) {
     const [first] = Object.keys(TABLE_FLAGS).filter((name) =>
       flags[name as keyof TableChoice] !== undefined
@@ -229,7 +264,12 @@ async function imagesToClassify(
       );
     }
     if (images.length > 0) {
-      return images.map((image) => ({ image, path: image }));
+      return images.map((image, i) => ({
+        image,
+        path: image,
+        manifest: "the command line",
+        line: i + 1,
+      }));
     }
     throw new UsageError(
       "No image given: name at least one, or a table of images with --data",
@@ -246,7 +286,7 @@ async function imagesToClassify(
 }
 
 function resultOf(
-  { image: source, group, label }: ClassifiedEntry,
+  { image: source, group, label }: TableImage,
   { heatmap, tiles, geojson }: ImageTask,
   { classification, evidence }: {
     classification: ModelClassification;
@@ -265,15 +305,38 @@ function resultOf(
   };
 }
 
+/** A line of `--json` for a group. */
+function groupResult(
+  { group, label, images, classification }: PredictedGroup,
+): Record<string, unknown> {
+  return {
+    group,
+    images,
+    ...(label !== undefined && { actual: label }),
+    ...classification,
+  };
+}
+
+function groupText(
+  { group, images, classification: { label, probabilities } }: PredictedGroup,
+): string {
+  return `group ${group}, ${count(images, "image")}: ${heading(label)} (${
+    sharesText(probabilities)
+  })`;
+}
+
+function sharesText(probabilities: Readonly<Record<string, number>>): string {
+  return Object.entries(probabilities)
+    .map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ");
+}
+
 function resultText(result: Result): string {
   const { source, label, probabilities, image, subTiles, object } = result;
   const { timings: { totalMs, ...stages }, bytesRead, requests } = result;
-  const shares = Object.entries(probabilities)
-    .map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ");
   const heaviest = [...subTiles].sort((a, b) => b.weight - a.weight);
   const more = heaviest.length - SHOWN;
   return [
-    `${source}: ${heading(label)} (${shares})`,
+    `${source}: ${heading(label)} (${sharesText(probabilities)})`,
     `  ${image.width} x ${image.height} px, ${bytesRead} bytes in ${requests} ${
       requests === 1 ? "read" : "reads"
     }, ${totalMs!.toFixed(0)} ms (${

@@ -12,8 +12,16 @@ import { DataError, ImageError } from "../errors.ts";
 import type { Evaluation } from "../eval/evaluate.ts";
 import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
 import {
+  checkedGroupModel,
+  type GroupMember,
+  groupTable,
+  imageGroups,
+  predictGroups,
+} from "../eval/groups/groups.ts";
+import {
   type EvaluationReport,
   evaluationReport,
+  groupReport,
   METRIC_NAMES,
   type MetricWithInterval,
   predictionTable,
@@ -21,6 +29,7 @@ import {
 import {
   evaluationName,
   type EvaluationRecord,
+  type RecordedPredictions,
   writeEvaluation,
 } from "../eval/records.ts";
 import { environment } from "../engine/environment.ts";
@@ -40,6 +49,7 @@ import {
   defaultWorkers,
 } from "./classifier.ts";
 import {
+  BY_GROUP,
   CHECKPOINT,
   COMMON_FLAGS,
   ENCODER,
@@ -95,6 +105,7 @@ const FLAGS = {
     "NAME",
     `${SPLITS.join(", ")} (test; all if there is no split)`,
   ),
+  "by-group": BY_GROUP,
   samples: COMMON_FLAGS.samples,
   draws: COMMON_FLAGS.draws,
   seed: defaulting(
@@ -110,7 +121,7 @@ const FLAGS = {
   ),
   predictions: outputFile(
     "FILE",
-    "CSV to write with the prediction of each image",
+    "CSV to write with the prediction of each image, or group of --by-group",
   ),
   workers: workers("images in parallel (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,
@@ -131,6 +142,7 @@ export const usage: Usage = {
 export async function run(argv: string[]): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
   const { checkpoint: path, data, split, predictions: file, seed } = flags;
+  const by = flags["by-group"];
   const options = {
     encoder: flags.encoder,
     samples: flags.samples,
@@ -154,9 +166,19 @@ export async function run(argv: string[]): Promise<number> {
     [path, data, ...entries.map(({ path }) => path)],
   );
   await warnOfLearned(path, entries, split);
-  const setup = { checkpoint: path, backend: engine.backend, ...options };
+  const grouping = by && {
+    groups: imageGroups(entries, data),
+    model: checkedGroupModel(by, checkpoint),
+  };
+  const setup = {
+    checkpoint: path,
+    backend: engine.backend,
+    groupPart: by === "evidence",
+    ...options,
+  };
   const evaluation = await evaluate(entries, {
     setup,
+    classes,
     workers: flags.workers ?? defaultWorkers(entries.length, setup),
     signal,
   });
@@ -167,18 +189,26 @@ export async function run(argv: string[]): Promise<number> {
       }`,
     );
   }
+  const groups = grouping &&
+    await predictGroups(grouping.groups, evaluation.members, grouping.model);
   if (file !== undefined) {
     await writeFileAtomically(
       file,
-      predictionTable(evaluation.images, classes),
+      groups
+        ? groupTable(groups, classes)
+        : predictionTable(evaluation.images, classes),
     );
   }
-  const report = await evaluationReport(evaluation, {
-    classes,
-    rois,
-    annotated: checkpoint.annotated,
-    seed,
-  });
+  const report: EvaluationReport = {
+    ...await evaluationReport(evaluation, {
+      classes,
+      rois,
+      annotated: checkpoint.annotated,
+      seed,
+    }),
+    ...(by && groups &&
+      { byGroup: groupReport(groups, { by, classes, seed }) }),
+  };
   for (const { image, error } of report.failures) {
     console.error(`${image}: ${error}`);
   }
@@ -204,7 +234,7 @@ export async function run(argv: string[]): Promise<number> {
       ...clock(),
       report,
     };
-    await keep(folder, record, evaluation, signal);
+    await keep(folder, record, { images: evaluation.images, groups }, signal);
   }
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return report.failures.length > 0 ? 1 : 0;
@@ -217,11 +247,11 @@ export async function run(argv: string[]): Promise<number> {
 async function keep(
   folder: string,
   record: EvaluationRecord,
-  { images }: Evaluation,
+  predictions: RecordedPredictions,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await writeEvaluation(folder, record, images);
+    await writeEvaluation(folder, record, predictions);
   } catch (error) {
     const { message } = error instanceof Error ? error : new Error(`${error}`);
     console.error(`not recorded in ${folder}: ${message}`);
@@ -264,21 +294,42 @@ async function warnOfLearned(
   );
 }
 
+/** An evaluation, and what the groups of its images are predicted by. */
+interface GroupedEvaluation extends Evaluation {
+  /** By place of the image; undefined if it could not be read. */
+  members: (GroupMember | undefined)[];
+}
+
 /** Classifies every entry; bad images are set aside and the others continue. */
 async function evaluate(
   entries: readonly ManifestEntry[],
-  options: { setup: ClassifierSetup; workers: number; signal: AbortSignal },
-): Promise<Evaluation> {
-  const evaluation: Evaluation = { images: [], failures: [] };
+  { classes, ...options }: {
+    setup: ClassifierSetup;
+    classes: readonly string[];
+    workers: number;
+    signal: AbortSignal;
+  },
+): Promise<GroupedEvaluation> {
+  const evaluation: GroupedEvaluation = {
+    images: [],
+    failures: [],
+    members: new Array(entries.length),
+  };
   const warnings: (readonly string[])[] = [];
   const line = new ProgressLine();
   await classifyImages(entries.map(({ path, mpp }) => ({ image: path, mpp })), {
     ...options,
-    onOutcome({ classification, error }, i) {
+    onOutcome({ classification, groupPart, error }, i) {
       const entry = entries[i]!;
       if (classification) {
         warnings.push(classification.warnings);
         evaluation.images.push({ entry, classification });
+        evaluation.members[i] = {
+          probabilities: classes.map((name) =>
+            classification.probabilities[name]!
+          ),
+          part: groupPart,
+        };
       } else {
         evaluation.failures.push({ entry, error: new ImageError(error) });
       }
@@ -314,15 +365,11 @@ function entriesOf(
 }
 
 function reportText(
-  { images, metrics, confusion, classes, attention, annotated }:
+  { images, metrics, confusion, classes, attention, annotated, byGroup }:
     EvaluationReport,
   { config, calibration, epoch, sha256 }: CheckpointInfo,
   samples: number | undefined,
 ): string {
-  const names = Object.entries(METRIC_NAMES) as [
-    keyof typeof METRIC_NAMES,
-    string,
-  ][];
   return [
     `checkpoint ${
       sha256.slice(0, 12)
@@ -339,6 +386,29 @@ function reportText(
       ? [`AUC, F1 and Brier score are those of "${classes[1]}"`]
       : []),
     "",
+    ...figureLines({ metrics, confusion }, classes),
+    ...(byGroup
+      ? [
+        "",
+        `by group (${byGroup.by}), ${count(byGroup.groups, "group")}`,
+        "",
+        ...figureLines(byGroup, classes),
+      ]
+      : []),
+    ...(attention ? ["", ...attentionText(attention)] : []),
+  ].join("\n");
+}
+
+/** Metrics with their intervals, and the confusion matrix. */
+function figureLines(
+  { metrics, confusion }: Pick<EvaluationReport, "metrics" | "confusion">,
+  classes: readonly string[],
+): string[] {
+  const names = Object.entries(METRIC_NAMES) as [
+    keyof typeof METRIC_NAMES,
+    string,
+  ][];
+  return [
     heading(`${"metric".padEnd(20)}   value   95 % interval`),
     ...names.map(([key, name]) => metricText(name, metrics[key])),
     ...(names.some(([key]) => isUnbounded(metrics[key]))
@@ -348,8 +418,7 @@ function reportText(
       : []),
     "",
     ...confusionText(confusion, classes, lineWidth()),
-    ...(attention ? ["", ...attentionText(attention)] : []),
-  ].join("\n");
+  ];
 }
 
 /** How the probabilities were calibrated, and a warning if N was another. */

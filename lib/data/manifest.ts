@@ -54,6 +54,7 @@ export interface TableImage {
 
 /** A labelled image. */
 export interface ManifestEntry extends TableImage {
+  /** The label of the image. */
   label: string;
   /** Index of `label` in the manifest's classes. */
   classIndex: number;

@@ -9,6 +9,7 @@ import { writeFileAtomically, writeJson } from "../files.ts";
 import type { Size } from "../image/geometry.ts";
 import type { Calibration } from "../model/calibration.ts";
 import type { EvaluatedImage } from "./evaluate.ts";
+import { groupTable, type PredictedGroup } from "./groups/groups.ts";
 import type { PredictedSubTile } from "./predict.ts";
 import { type EvaluationReport, predictionTable } from "./report.ts";
 
@@ -16,6 +17,8 @@ import { type EvaluationReport, predictionTable } from "./report.ts";
 export const EVALUATION_FILE = "evaluation.json";
 /** A table with one classified image a line. */
 export const PREDICTIONS_FILE = "predictions.csv";
+/** A table with one group of images a line. */
+export const GROUPS_FILE = "groups.csv";
 /** Where the network looked, by image of the table, in its order. */
 export const CASES_FILE = "cases.json";
 
@@ -61,14 +64,28 @@ export function evaluationName(data: string, split: string): string {
   return [basename(dir), name, split].filter(Boolean).join("-");
 }
 
+/** Predictions to record. */
+export interface RecordedPredictions {
+  images: readonly EvaluatedImage[];
+  /** Of groups of the images, if they were predicted. */
+  groups?: readonly PredictedGroup[] | undefined;
+}
+
 /** Records an evaluation in `folder`, from which a report is made. */
 export async function writeEvaluation(
   folder: string,
   record: EvaluationRecord,
-  images: readonly EvaluatedImage[],
+  { images, groups }: RecordedPredictions,
 ): Promise<void> {
+  const { classes } = record.report;
   await mkdir(folder, { recursive: true });
-  await writePredictions(folder, images, record.report.classes);
+  await writePredictions(folder, images, classes);
+  if (groups) {
+    await writeFileAtomically(
+      join(folder, GROUPS_FILE),
+      groupTable(groups, classes),
+    );
+  }
   await writeJson(join(folder, EVALUATION_FILE), record);
 }
 

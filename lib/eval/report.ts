@@ -21,8 +21,11 @@ import {
   scoredImages,
 } from "./evaluate.ts";
 import type { AnnotatedCount } from "../model/checkpoint.ts";
+import type { ResampleOptions } from "./bootstrap.ts";
+import type { PredictedGroup } from "./groups/groups.ts";
+import type { GroupPooling } from "./groups/pooling.ts";
 import { metricIntervals } from "./intervals.ts";
-import { evaluateMetrics, type MetricValues } from "./metrics.ts";
+import { evaluateMetrics, type MetricValues, type Scored } from "./metrics.ts";
 import type { Interval } from "./proportion.ts";
 
 /** A metric and its 95 % interval (intervals.ts). */
@@ -63,6 +66,17 @@ export interface EvaluationReport {
    * if it was trained on labels alone.
    */
   annotated: AnnotatedCount | null;
+  /** Of groups of the images, if they were predicted. */
+  byGroup?: GroupReport;
+}
+
+/** Figures of groups of images, each predicted as one. */
+export interface GroupReport
+  extends Pick<EvaluationReport, "metrics" | "confusion"> {
+  /** How a group was predicted from its images. */
+  by: GroupPooling;
+  /** Number of groups. */
+  groups: number;
 }
 
 /**
@@ -132,24 +146,52 @@ export function labelReport(
   },
 ): EvaluationReport {
   const scored = scoredImages(images, classes);
+  return {
+    images: images.length,
+    failures: [],
+    classes,
+    ...figuresOf(scored, { seed, groups: groupsOf(images) }),
+    attention: null,
+    annotated,
+  };
+}
+
+/**
+ * The report of groups, whose intervals are over groups.
+ *
+ * @throws {RangeError} If there are none, or one has no label.
+ */
+export function groupReport(
+  groups: readonly PredictedGroup[],
+  { by, classes, seed }: {
+    by: GroupPooling;
+    classes: readonly string[];
+    seed: number;
+  },
+): GroupReport {
+  const scored = {
+    labels: groups.map(({ label }) => classes.indexOf(label ?? "")),
+    probabilities: groups.map(({ classification: { probabilities } }) =>
+      classes.map((name) => probabilities[name]!)
+    ),
+  };
+  return { by, groups: groups.length, ...figuresOf(scored, { seed }) };
+}
+
+/** Metrics with their intervals, and the confusion matrix. */
+function figuresOf(
+  scored: Scored,
+  options: ResampleOptions,
+): Pick<EvaluationReport, "metrics" | "confusion"> {
   const { confusion, ...values } = evaluateMetrics(scored);
-  const groups = groupsOf(images);
-  const intervals = metricIntervals(scored, { seed, groups });
+  const intervals = metricIntervals(scored, options);
   const metrics = Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, {
       value,
       interval: intervals[name as keyof MetricValues],
     }]),
   ) as EvaluationReport["metrics"];
-  return {
-    images: images.length,
-    failures: [],
-    classes,
-    metrics,
-    confusion,
-    attention: null,
-    annotated,
-  };
+  return { metrics, confusion };
 }
 
 /** What counts as one in the intervals: a patient, or an image of none. */

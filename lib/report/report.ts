@@ -293,7 +293,7 @@ async function scoreSections(
     title?: string;
   },
 ): Promise<Section[]> {
-  const { classes, confusion, attention, failures } = report;
+  const { classes, confusion, attention, failures, byGroup } = report;
   return [
     {
       id: `${prefix}metrics`,
@@ -306,6 +306,17 @@ async function scoreSections(
           : null
       }<h3>Confusion</h3>${confusionTable(confusion, classes)}`,
     },
+    ...byGroup
+      ? [{
+        id: `${prefix}groups`,
+        title: `By group, ${byGroup.by}`,
+        content: html`<p>${
+          count(byGroup.groups, "group")
+        } of images, such as patients, each predicted as one; intervals are over groups.</p>${
+          metricsTable({ ...byGroup, classes })
+        }<h3>Confusion</h3>${confusionTable(byGroup.confusion, classes)}`,
+      }]
+      : [],
     {
       id: `${prefix}roc`,
       title: "ROC and calibration",
