@@ -8,24 +8,19 @@ import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { ORIGINS } from "../eval/geojson.ts";
+import type { EnsembleClassification } from "../eval/ensemble.ts";
 import {
-  checkedGroupModel,
-  type GroupMember,
   groupTable,
   imageGroups,
   type PredictedGroup,
-  predictGroups,
 } from "../eval/groups/groups.ts";
 import { type PredictedImage, predictionTable } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
-import { readCheckpointInfo } from "../model/checkpoint.ts";
-import {
-  classifyImages,
-  defaultWorkers,
-  type ImageTask,
-} from "./classifier.ts";
+import type { ImageTask } from "./classifier.ts";
 import { imageOutputs } from "./classify_outputs.ts";
+import { checkChosenModel, predictImages } from "./predictions.ts";
+import { type ChosenModel, readChosenModel } from "./shared/chosen_model.ts";
 import {
   BY_GROUP,
   CHECKPOINT,
@@ -126,7 +121,10 @@ export const usage: Usage = {
 };
 
 /** One line of `--json`: the server's response plus the image's name. */
-interface Result extends ModelClassification {
+interface Result
+  extends
+    EnsembleClassification,
+    Partial<Pick<ModelClassification, "tiles" | "subTiles" | "object">> {
   /** The image as named on the command line, or in the table. */
   source: string;
   /** Its patient and its label, if a table names them. */
@@ -169,66 +167,62 @@ export async function run(argv: string[]): Promise<number> {
       "--by-group needs --data, a table with groups: add it, or leave out --by-group",
     );
   }
-  const info = await readCheckpointInfo(checkpoint);
-  const { classes } = info;
-  const grouping = by && {
-    groups: imageGroups(entries, data!),
-    model: checkedGroupModel(by, info),
-  };
-  const options = {
-    encoder: flags.encoder,
-    samples: flags.samples,
-    draws: flags.draws,
-    seed: flags.seed,
-    foreground: await parseForeground(flags.foreground),
-    memoryBytes: flags.memory?.bytes,
-    origin: flags.origin ?? "level0",
-    groupPart: by === "evidence",
-  };
+  const model = await readChosenModel(checkpoint);
+  checkChosenModel(model, {
+    by,
+    outputs: (["heatmap", "tiles", "geojson"] as const)
+      .filter((name) => flags[name] !== undefined),
+  });
+  warnOfSeen(model, paths);
+  const grouping = by && { by, groups: imageGroups(entries, data!) };
+  const foreground = await parseForeground(flags.foreground);
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend);
-  const setup = { checkpoint, backend, ...options };
   const tasks = entries.map(({ path, mpp = flags.mpp }, i) => ({
     image: path,
     mpp,
     ...outputsOf(i),
   }));
+  const { classes } = model;
   const line = new ProgressLine();
-  const showNext = (done: number) => line.count(done, tasks.length, "images");
   const predicted: PredictedImage[] = [];
-  const members = new Array<GroupMember | undefined>(tasks.length);
   let failures = 0;
-  showNext(0);
-  await classifyImages(tasks, {
-    setup,
-    workers: flags.workers ?? defaultWorkers(tasks.length, setup),
+  line.count(0, tasks.length * model.members.length, "images");
+  const groups = await predictImages(tasks, {
+    model,
+    setup: {
+      encoder: flags.encoder,
+      backend,
+      samples: flags.samples,
+      draws: flags.draws,
+      seed: flags.seed,
+      origin: flags.origin ?? "level0",
+      foreground,
+      memoryBytes: flags.memory?.bytes,
+    },
+    grouping,
+    workers: flags.workers,
     signal,
-    onOutcome({ classification, evidence, groupPart, error }, i) {
+    onProgress(done, total) {
+      if (done < total) line.count(done, total, "images");
+    },
+    onPrediction({ classification, evidence, error }, i) {
       line.clear();
-      if (classification) {
-        const entry = entries[i]!;
-        const { label, probabilities } = classification;
-        if (file !== undefined && !by) {
-          predicted.push({ entry, classification: { label, probabilities } });
-        }
-        if (by) {
-          members[i] = {
-            probabilities: classes.map((name) => probabilities[name]!),
-            part: groupPart,
-          };
-        }
-        const result = resultOf(entry, tasks[i]!, { classification, evidence });
-        if (flags.json) console.log(JSON.stringify(result));
-        else if (file === undefined) console.log(resultText(result));
-      } else {
+      if (!classification) {
         console.error(error);
         failures++;
+        return;
       }
-      if (i + 1 < tasks.length) showNext(i + 1);
+      const entry = entries[i]!;
+      const { label, probabilities } = classification;
+      if (file !== undefined && !by) {
+        predicted.push({ entry, classification: { label, probabilities } });
+      }
+      const result = resultOf(entry, tasks[i]!, { classification, evidence });
+      if (flags.json) console.log(JSON.stringify(result));
+      else if (file === undefined) console.log(resultText(result));
     },
   }).finally(() => line.clear());
-  const groups = grouping &&
-    await predictGroups(grouping.groups, members, grouping.model);
   for (const group of groups ?? []) {
     if (flags.json) console.log(JSON.stringify(groupResult(group)));
     else if (file === undefined) console.log(groupText(group));
@@ -242,6 +236,21 @@ export async function run(argv: string[]): Promise<number> {
     );
   }
   return failures > 0 ? 1 : 0;
+}
+
+/** Warns if images were among those that an ensemble was trained on. */
+function warnOfSeen(
+  { path, ensemble }: ChosenModel,
+  images: readonly string[],
+): void {
+  const known = new Set(ensemble?.entries.map(({ path }) => path));
+  const seen = images.filter((image) => known.has(image)).length;
+  if (seen === 0) return;
+  console.error(
+    `warning: the folds of ${path} were trained on ${seen} of these ${
+      count(images.length, "image")
+    }: their predictions are no test`,
+  );
 }
 
 /**
@@ -289,7 +298,7 @@ function resultOf(
   { image: source, group, label }: TableImage,
   { heatmap, tiles, geojson }: ImageTask,
   { classification, evidence }: {
-    classification: ModelClassification;
+    classification: ModelClassification | EnsembleClassification;
     evidence: string | undefined;
   },
 ): Result {
@@ -333,7 +342,7 @@ function sharesText(probabilities: Readonly<Record<string, number>>): string {
 function resultText(result: Result): string {
   const { source, label, probabilities, image, subTiles, object } = result;
   const { timings: { totalMs, ...stages }, bytesRead, requests } = result;
-  const heaviest = [...subTiles].sort((a, b) => b.weight - a.weight);
+  const heaviest = subTiles?.toSorted((a, b) => b.weight - a.weight) ?? [];
   const more = heaviest.length - SHOWN;
   return [
     `${source}: ${heading(label)} (${sharesText(probabilities)})`,
@@ -345,7 +354,7 @@ function resultText(result: Result): string {
       ).join(", ")
     })`,
     ...result.warnings.map((warning) => `  warning: ${warning}`),
-    "  looked at (x, y, size, weight):",
+    ...(subTiles ? ["  looked at (x, y, size, weight):"] : []),
     ...heaviest.slice(0, SHOWN).map(({ x, y, width, height, weight }) =>
       `  ${x}, ${y}, ${width} x ${height}, ${weight.toFixed(3)}`
     ),

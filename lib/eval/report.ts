@@ -17,6 +17,7 @@ import type { Classification } from "./classification.ts";
 import {
   type EvaluatedImage,
   type Evaluation,
+  type FailedImage,
   type LabelledImage,
   scoredImages,
 } from "./evaluate.ts";
@@ -119,11 +120,7 @@ export async function evaluationReport(
   const hits = rois ? await allHits(images, rois) : [];
   const groups = groupsOf(images);
   return {
-    ...labelReport(images, { classes, annotated, seed }),
-    failures: failures.map(({ entry, error }) => ({
-      image: entry.image,
-      error: error.message,
-    })),
+    ...labelReport(images, { classes, annotated, failures, seed }),
     attention: summariseHits(hits.filter((found) => found !== null), {
       seed,
       groups: groups.filter((_, i) => hits[i]),
@@ -139,16 +136,20 @@ export async function evaluationReport(
  */
 export function labelReport(
   images: readonly LabelledImage[],
-  { classes, annotated = null, seed }: {
+  { classes, annotated = null, failures = [], seed }: {
     classes: readonly string[];
     annotated?: AnnotatedCount | null;
+    failures?: readonly FailedImage[];
     seed: number;
   },
 ): EvaluationReport {
   const scored = scoredImages(images, classes);
   return {
     images: images.length,
-    failures: [],
+    failures: failures.map(({ entry, error }) => ({
+      image: entry.image,
+      error: error.message,
+    })),
     classes,
     ...figuresOf(scored, { seed, groups: groupsOf(images) }),
     attention: null,

@@ -237,6 +237,18 @@ async function evaluationPage(
 function evaluationAbout({ record, folder }: EvaluationFolder): Html {
   return facts([
     ["Table", html`${path(record.data)}, split ${record.split}`],
+    ...record.ensemble
+      ? [
+        [
+          "Ensemble",
+          html`${count(record.ensemble.members.length, "model")} of ${
+            path(record.ensemble.folder)
+          }, ${record.ensemble.protocol}, folds ${
+            record.ensemble.members.map(({ fold }) => fold).join(", ")
+          }`,
+        ] as const,
+      ]
+      : [],
     ["Checkpoint, SHA-256", html`<code>${record.checkpoint}</code>`],
     ["Sub-tiles an image", record.samples],
     ["Seed", record.seed],

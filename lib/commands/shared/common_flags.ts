@@ -40,7 +40,7 @@ const UNITS: Record<string, number> = {
 /** `--checkpoint`, always required. */
 export const CHECKPOINT: Flag<string | undefined> = text(
   "RUN",
-  "folder of a run (its best checkpoint), or a checkpoint",
+  "folder of a run (its best checkpoint), a checkpoint, or the folder of a cross-validation: the mean of its folds' models",
   { paths: "files" },
 );
 
