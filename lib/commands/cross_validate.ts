@@ -57,8 +57,14 @@ export async function crossValidate(
       `left out of the folds: ${count(aside.length, "test image")}`,
     );
   }
-  const { folds, protocols, onlyFolds } = setup;
-  const plan = planFolds(manifest, { folds, seed, protocols, onlyFolds });
+  const { folds, sites, protocols, onlyFolds } = setup;
+  const plan = planFolds(manifest, {
+    folds,
+    sites,
+    seed,
+    protocols,
+    onlyFolds,
+  });
   const { entries, tasks } = plan;
   const inTurn = tasksInTurn(tasks, config);
   const { workers, coresEach } = workersFor(inTurn.length, setup);

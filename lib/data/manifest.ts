@@ -1,7 +1,7 @@
 /**
  * The manifest: a CSV table with one labelled image per line.
  *
- *     image,label[,split][,fold][,group][,mpp][,rois]
+ *     image,label[,split][,fold][,group][,site][,mpp][,rois]
  *
  * Columns may be in any order, and others are left alone; paths are relative to
  * the manifest's folder. A user's own tables may have other names for the columns
@@ -42,6 +42,8 @@ export interface TableImage {
   fold?: number;
   /** Group of images that must stay together, such as those of one patient. */
   group?: string;
+  /** Where the image comes from, such as a hospital. */
+  site?: string;
   /** Micrometres per level-0 px. */
   mpp?: number;
   /** The absolute path of a CSV with the objects of the image. */
@@ -92,6 +94,8 @@ export interface TableLayout {
     label?: string | undefined;
     /** Default: `group`, or `PATIENT` as in STAMP's tables. */
     group?: string | undefined;
+    /** Default: `site`. */
+    site?: string | undefined;
   };
   /** Table of the patients with their labels, joined by the column of the group. */
   clini?: string | undefined;
@@ -106,19 +110,25 @@ const ADVICE = {
   image: "name it in the header, or give --image-column NAME",
   label: "name it in the header, or give --label-column NAME",
   group: "name it in the header, or give --group-column NAME",
+  site: "name it in the header, or give --site-column NAME",
 };
 
 /** The columns of a manifest, or of a slide table, whose labels are elsewhere. */
 function columnsOf(layout: TableLayout | undefined): Columns {
-  const { image, label, group } = layout?.columns ?? {};
+  const { image, label, group, site } = layout?.columns ?? {};
   const isJoined = layout?.clini !== undefined;
   return {
     required: ["image", isJoined ? "group" : "label"],
-    optional: ["split", "fold", ...(isJoined ? [] : ["group"]), "mpp", "rois"],
+    optional: [
+      ...["split", "fold", "site", "mpp", "rois"],
+      ...(isJoined ? [] : ["group"]),
+    ],
+    exact: ["site"], // "size" and "side" are columns of the user's own
     names: {
       image: image === undefined ? ["image", FILENAME] : [image],
       label: [label ?? "label"],
       group: group === undefined ? ["group", PATIENT] : [group],
+      site: [site ?? "site"],
     },
     ...(layout && { advice: ADVICE }),
   };
@@ -186,6 +196,7 @@ export async function readManifest(
     columns,
     faults,
   });
+  checkNamed(layout, has, faults);
   const folder = dirname(resolve(path));
   const images = imageFolder(path, layout);
   const entries = rows
@@ -247,6 +258,19 @@ export async function readCohort(
   return { entries, notes };
 }
 
+/** A column that the user names is meant to be there, though it is optional. */
+function checkNamed(
+  layout: TableLayout | undefined,
+  has: ReadonlySet<string>,
+  faults: Faults,
+): void {
+  for (const column of ["group", "site"] as const) {
+    const name = layout?.columns?.[column];
+    if (name === undefined || has.has(column)) continue;
+    faults.add(1, `missing column "${name}": ${ADVICE[column]}`);
+  }
+}
+
 /** Folder of the images of a table. */
 function imageFolder(path: string, layout: TableLayout | undefined): string {
   return layout?.images === undefined
@@ -306,7 +330,7 @@ function parseEntry(
     faults: Faults;
   },
 ): ManifestEntry | undefined {
-  const { image, label, group } = fields;
+  const { image, label, group, site } = fields;
   for (const column of ["image", "label", "split", "fold"]) {
     if (has.has(column) && fields[column] === undefined) {
       faults.add(line, `empty ${column}: fill it in, or remove the line`);
@@ -326,6 +350,7 @@ function parseEntry(
     ...(split !== undefined && { split }),
     ...(fold !== undefined && { fold }),
     ...(group !== undefined && { group }),
+    ...(site !== undefined && { site }),
     ...(mpp !== undefined && { mpp }),
     ...(rois !== undefined && { rois }),
     manifest: path,

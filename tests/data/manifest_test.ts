@@ -39,7 +39,7 @@ async function faultsOf(
 
 Deno.test("readManifest reads every column, in any order", async () => {
   const { entries: [entry], folder } = await read(
-    "label,mpp,image,group,fold,split\ncat,0.25,a.png,p1,3,validation\n",
+    "label,mpp,image,group,fold,site,split\ncat,0.25,a.png,p1,3,Bonn,validation\n",
   );
   assert.deepEqual(entry, {
     image: "a.png",
@@ -49,6 +49,7 @@ Deno.test("readManifest reads every column, in any order", async () => {
     split: "validation",
     fold: 3,
     group: "p1",
+    site: "Bonn",
     mpp: 0.25,
     manifest: join(folder, "manifest.csv"),
     line: 2,
@@ -226,16 +227,16 @@ for (const [name, text, ...lines] of FAULTS) {
 }
 
 Deno.test("readManifest leaves the user's own columns alone, and notes them", async () => {
-  // "AGE" is two letters from "image", "MSI" two from "mpp".
+  // "AGE" is two letters from "image", "MSI" two from "mpp", "size" one from "site".
   const { entries: [entry], notes } = await read(
-    "AGE,image,MSI,label,stage,AGE\n61,a.png,high,x,II,62\n",
+    "AGE,image,MSI,label,size,AGE\n61,a.png,high,x,II,62\n",
   );
   assert.equal(entry!.label, "x");
   assert.deepEqual(Object.keys(entry!).filter((key) => /age|msi/i.test(key)), [
     "image",
   ]);
   assert.equal(notes.length, 1);
-  assert.match(notes[0]!, /: columns that are not read: AGE, MSI, stage, AGE$/);
+  assert.match(notes[0]!, /: columns that are not read: AGE, MSI, size, AGE$/);
   const { notes: none } = await read("image,label\na.png,x\n");
   assert.deepEqual(none, []);
 });

@@ -43,8 +43,19 @@ export const LABEL_FLAGS = {
   ),
 };
 
+/** The flag that names the column of the sites. */
+export const SITE_FLAGS = {
+  "site-column": text(
+    "NAME",
+    "column of the sites that images come from, such as hospitals, for --sites (site)",
+  ),
+};
+
 /** Values of {@linkcode TABLE_FLAGS}. */
 export type TableChoice = FlagValues<typeof TABLE_FLAGS>;
+
+/** Values of the flags that say how tables are laid out. */
+type Layout = TableChoice & Partial<FlagValues<typeof SITE_FLAGS>>;
 
 /**
  * Reads the images of `--data`, and says what is not used of its tables.
@@ -54,7 +65,7 @@ export type TableChoice = FlagValues<typeof TABLE_FLAGS>;
  */
 export async function readImages(
   data: string,
-  flags: TableChoice,
+  flags: Layout,
   options: { classes?: readonly string[]; missing?: "kept" } = {},
 ): Promise<Manifest> {
   const manifest = await readManifest(data, {
@@ -79,12 +90,13 @@ export async function readImagesToClassify(
   return cohort;
 }
 
-function layoutOf(flags: TableChoice): TableLayout {
+function layoutOf(flags: Layout): TableLayout {
   return {
     columns: {
       image: flags["image-column"],
       label: flags["label-column"],
       group: flags["group-column"],
+      site: flags["site-column"],
     },
     clini: flags.clini,
     images: flags.images,
@@ -99,7 +111,7 @@ function layoutOf(flags: TableChoice): TableLayout {
  */
 export async function readLabelled(
   data: string,
-  flags: TableChoice & FlagValues<typeof LABEL_FLAGS>,
+  flags: Layout & FlagValues<typeof LABEL_FLAGS>,
 ): Promise<Manifest> {
   const manifest = await readImages(data, flags, { missing: "kept" });
   if (!flags["labels-as-they-are"]) {
