@@ -15,7 +15,8 @@ import { spelled } from "../files.ts";
 import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import { inTurns } from "./in_turns.ts";
-import { imageOfName } from "./image_names.ts";
+import { IMAGE_NAME, imageOfName } from "./image_names.ts";
+import { listedFiles } from "./listed_files.ts";
 import { joinPatients } from "./patients.ts";
 import {
   type Columns,
@@ -176,14 +177,15 @@ export const SPLITS: Readonly<Record<string, Split>> = {
  *
  * @param options.classes the classes of a checkpoint: other labels are faults,
  * and class indices are those of the checkpoint.
- * @param options.isFile tells whether a file exists and may be read.
+ * @param options.isFile tells whether a file exists and may be read; if omitted,
+ *   any file that exists may.
  * @param options.missing "kept" if images that are no files are found later.
  * @param options.layout of a user's own tables; others must be manifests in CSV.
  * @throws {DataError} With every fault, each by file and line.
  */
 export async function readManifest(
   path: string,
-  { classes, isFile = isFileHere, missing = "faults", layout }: {
+  { classes, isFile, missing = "faults", layout }: {
     classes?: readonly string[];
     isFile?: (path: string) => Promise<boolean>;
     missing?: "faults" | "kept";
@@ -202,7 +204,7 @@ export async function readManifest(
   const entries = rows
     .map((row) => parseEntry(row, { path, folder, images, has, faults }))
     .filter((entry) => entry !== undefined);
-  await inTurns(entries, spellPaths);
+  await spellPaths(entries);
   if (layout) await completeNames(entries, faults);
   checkDuplicates(entries, faults);
   await checkFiles(entries, faults, {
@@ -251,7 +253,7 @@ export async function readCohort(
       line,
     });
   }
-  await inTurns(entries, spellPaths);
+  await spellPaths(entries);
   await completeNames(entries, faults);
   checkDuplicates(entries, faults);
   faults.throwIfAny();
@@ -307,7 +309,7 @@ async function completeNames(
 ): Promise<void> {
   const names = imageOfName();
   for (const entry of entries) {
-    if (isUrl(entry.path)) continue;
+    if (IMAGE_NAME.test(entry.path) || isUrl(entry.path)) continue;
     const found = await names(entry.path);
     entry.path = found[0] ?? entry.path;
     if (found.length < 2) continue;
@@ -358,10 +360,17 @@ function parseEntry(
   };
 }
 
-/** Replaces the paths of an entry by their spelling on the disk. */
-async function spellPaths(entry: TableImage): Promise<void> {
-  if (!isUrl(entry.path)) entry.path = await spelled(entry.path);
-  if (entry.rois !== undefined) entry.rois = await spelled(entry.rois);
+/** Replaces the paths of entries by their spelling on the disk. */
+async function spellPaths(entries: readonly TableImage[]): Promise<void> {
+  // ASCII has one spelling, and 100,000 promises take half a second.
+  const isAscii = (path = "") => /^[ -~]*$/.test(path);
+  const doubtful = entries.filter(({ path, rois }) =>
+    !isAscii(path) || !isAscii(rois)
+  );
+  await inTurns(doubtful, async (entry) => {
+    if (!isUrl(entry.path)) entry.path = await spelled(entry.path);
+    if (entry.rois !== undefined) entry.rois = await spelled(entry.rois);
+  });
 }
 
 /** The absolute path of an image that a table in `folder` names, or its URL. */
@@ -437,18 +446,30 @@ function checkDuplicates(entries: readonly TableImage[], faults: Faults): void {
 }
 
 async function checkFiles(
-  entries: ManifestEntry[],
+  entries: readonly ManifestEntry[],
   faults: Faults,
-  { isFile, missing }: {
-    isFile: (path: string) => Promise<boolean>;
+  { isFile: given, missing }: {
+    isFile: ((path: string) => Promise<boolean>) | undefined;
     missing: "faults" | "kept";
   },
 ): Promise<void> {
   // The target of a URL is unknown until it is opened.
-  const isThere = async (path: string) =>
-    missing === "kept" || isUrl(path) || await isFile(path);
-  await inTurns(entries, async ({ image, path, rois, line }) => {
-    if (!await isThere(path)) {
+  const named = ({ path }: ManifestEntry) =>
+    missing === "kept" || isUrl(path) ? [] : [path];
+  const all = entries.flatMap((
+    entry,
+  ) => [...named(entry), ...(entry.rois === undefined ? [] : [entry.rois])]);
+  const listed = given ? new Set<string>() : listedFiles(all);
+  const isFile = given ?? isFileHere;
+  const isUnknown = (path: string) => !listed.has(path);
+  const unknown = entries.filter((entry) =>
+    named(entry).some(isUnknown) ||
+    (entry.rois !== undefined && isUnknown(entry.rois))
+  );
+  await inTurns(unknown, async (entry) => {
+    const { image, rois, line } = entry;
+    for (const path of named(entry)) {
+      if (await isFile(path)) continue;
       faults.add(
         line,
         `image "${

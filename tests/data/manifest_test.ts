@@ -264,6 +264,30 @@ Deno.test("readManifest refuses a file that is not UTF-8, or is not there", asyn
   );
 });
 
+Deno.test("readManifest finds many files by their folder, and links one by one", async () => {
+  await withFolder(async (folder) => {
+    const names = Array.from({ length: 40 }, (_, i) => `${i}.png`);
+    await writeImages(folder, names);
+    await Deno.symlink(join(folder, "0.png"), join(folder, "link.png"));
+    await Deno.symlink(join(folder, "none"), join(folder, "dead.png"));
+    await Deno.mkdir(join(folder, "folder.png"));
+    const path = join(folder, "manifest.csv");
+    const table = async (more: string[]) =>
+      await Deno.writeTextFile(
+        path,
+        ["image,label", ...[...names, ...more].map((name) => `${name},x`)]
+          .join("\n"),
+      );
+    await table(["link.png"]);
+    assert.equal((await readManifest(path)).entries.length, 41);
+    await table(["dead.png", "folder.png", "missing.png"]);
+    await assert.rejects(readManifest(path), {
+      message:
+        /^.*:42: image "dead\.png" is not a file.*\n.*:43: image "folder\.png" is not a file.*\n.*:44: image "missing\.png" is not a file[^\n]*$/,
+    });
+  });
+});
+
 Deno.test("readManifest looks at some hundred files at a time", async () => {
   await withFolder(async (folder) => {
     const path = join(folder, "manifest.csv");
