@@ -188,6 +188,37 @@ Deno.test("folds name every image that cannot be read before the first of them",
   assert.equal(await exists(join(runOf(id), "best-epoch")), false);
 });
 
+Deno.test("doubtful labels are refused when a job is asked for, unless they are meant", async () => {
+  const [header, ...rows] =
+    (await Deno.readTextFile(join(folder, "set/manifest.csv"))).trim()
+      .split("\n");
+  const slips = rows.map((row, i) =>
+    i < 4 ? row.replace(",positive,", ",Positive,") : row
+  );
+  await Deno.writeTextFile(
+    join(folder, "set/slips.csv"),
+    [header, ...slips].join("\n"),
+  );
+  for (const folds of [{ folds: 2 }, {}]) {
+    const request = { data: "slips.csv", name: "slips", ...folds };
+    await assertRefused(await ask(request), {
+      status: 400,
+      field: "data",
+      error:
+        /"Positive" \(.*\) and "positive" \(.*\): one class\?\ncorrect them, or send "labelsAsTheyAre": true/,
+    });
+  }
+  const id = await accepted({
+    data: "slips.csv",
+    folds: 2,
+    labelsAsTheyAre: true,
+    protocol: "held-out",
+    settings: { ...SMALL_SETTINGS, "training.validation": 0 },
+    epochs: 1,
+  });
+  await act(id, "cancel");
+});
+
 Deno.test("folds of the table are taken, under one protocol", async () => {
   const rows = (await Deno.readTextFile(join(folder, "set/manifest.csv")))
     .trim().split("\n").slice(1).map((row) => row.split(","));
