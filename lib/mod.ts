@@ -149,6 +149,7 @@ export {
   type ManifestEntry,
   readManifest,
   type Split,
+  type TableImage,
   type TableLayout,
 } from "./data/manifest.ts";
 export {
@@ -167,6 +168,11 @@ export {
   type ClassifyOpenedOptions,
   type OpenForModelOptions,
 } from "./eval/classify.ts";
+export {
+  GROUP_POOLINGS,
+  type GroupPart,
+  type GroupPooling,
+} from "./eval/groups/pooling.ts";
 export type { HeatMaps } from "./eval/heatmap/stages.ts";
 export type { Heatmap } from "./eval/heatmap/heatmap.ts";
 export {
@@ -188,6 +194,7 @@ export type { Interval } from "./eval/proportion.ts";
 export {
   type EvaluationReport,
   evaluationReport,
+  type GroupReport,
   type MetricWithInterval,
 } from "./eval/report.ts";
 

@@ -6,7 +6,7 @@
  */
 import { extname } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { startEngine } from "../engine/select.ts";
+import { type Engine, startEngine } from "../engine/select.ts";
 import { ImageError, UsageError } from "../errors.ts";
 import type {
   Classification,
@@ -20,6 +20,7 @@ import {
   openForModel,
 } from "../eval/classify.ts";
 import { classifyEach } from "../eval/batches.ts";
+import type { GroupPart } from "../eval/groups/pooling.ts";
 import { writeHeatTiff } from "../eval/heatmap/geotiff.ts";
 import { npyFile } from "../eval/heatmap/npy.ts";
 import { writeSubTiles } from "../eval/sub_tile_files.ts";
@@ -28,13 +29,19 @@ import { spelled, writeFileAtomically } from "../files.ts";
 import { BlockCache } from "../image/pyramids/block_cache.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import { Memory, shareOf } from "../memory.ts";
-import { modelReference, readCheckpoint } from "../model/checkpoint.ts";
+import {
+  type ModelReference,
+  modelReference,
+  readCheckpoint,
+} from "../model/checkpoint.ts";
+import { disposeModel } from "../model/frozen.ts";
+import type { Model } from "../model/model.ts";
 import { runTasks } from "../workers/pool.ts";
 
 /** Settings shared by all images. */
 export interface ClassifierSetup {
-  /** Path of a checkpoint or of a run's folder. */
-  checkpoint: string;
+  /** Paths of checkpoints or of runs' folders: several of an ensemble. */
+  checkpoints: readonly string[];
   /** File of its encoder, if it lies elsewhere than in training. */
   encoder: string | undefined;
   backend: "webgpu" | "wasm";
@@ -43,6 +50,8 @@ export interface ClassifierSetup {
   seed: number;
   /** Origin of the regions' coordinates. */
   origin?: Origin;
+  /** Also returns the part of each image in the evidence of its group. */
+  groupPart?: boolean;
   /** Foreground to look at; the configuration's if undefined. */
   foreground: ForegroundChoice | undefined;
   /**
@@ -55,6 +64,8 @@ export interface ClassifierSetup {
 /** One image to classify. */
 export interface ImageTask {
   image: string;
+  /** Place of the checkpoint that classifies it; the first if omitted. */
+  member?: number;
   /** Micrometres per px, in place of the file's value. */
   mpp?: number | undefined;
   /** Path of the heat map to write; {@linkcode evidenceFile} is beside it. */
@@ -71,9 +82,16 @@ export type Outcome =
     classification: ModelClassification;
     /** Path of the heat map of its evidence, if that was written. */
     evidence?: string | undefined;
+    /** Its part in the evidence of its group, if asked for. */
+    groupPart?: GroupPart | undefined;
     error?: never;
   }
-  | { error: string; classification?: never; evidence?: never };
+  | {
+    error: string;
+    classification?: never;
+    evidence?: never;
+    groupPart?: never;
+  };
 
 /** Path of the heat map of the evidence, beside that of the attention. */
 export function evidenceFile(heatmap: string): string {
@@ -89,76 +107,120 @@ export type Classifier = (
   signal: AbortSignal,
 ) => AsyncGenerator<Outcome>;
 
-/** Reads the model and returns a function that classifies images. */
-export async function startClassifier(
-  { checkpoint, encoder, backend, memoryBytes, origin, ...options }:
-    ClassifierSetup,
-): Promise<Classifier> {
-  const engine = await startEngine(backend);
+/** Returns a function that classifies images; it holds one model at a time. */
+export function startClassifier(setup: ClassifierSetup): Classifier {
+  const memory = new Memory(setup.memoryBytes);
+  const cache = new BlockCache(memory.blockCacheBytes);
+  let held: HeldModel | undefined;
+  return async function* classifyTasks(tasks, signal) {
+    const engine = await startEngine(setup.backend);
+    for (
+      const [member, own] of Map.groupBy(tasks, ({ member = 0 }) => member)
+    ) {
+      if (held?.member !== member) held = await modelOf(setup, member, held);
+      yield* classifyByModel(held, own, {
+        setup,
+        engine,
+        memory,
+        cache,
+        signal,
+      });
+    }
+  };
+}
+
+/** A model that has been read, and its place among those of an ensemble. */
+interface HeldModel {
+  member: number;
+  model: Model;
+  reference: ModelReference;
+}
+
+/** Reads a model, and frees the one before: its encoder, which both use, stays open. */
+async function modelOf(
+  { checkpoints, encoder }: Pick<ClassifierSetup, "checkpoints" | "encoder">,
+  member: number,
+  before: HeldModel | undefined,
+): Promise<HeldModel> {
+  const checkpoint = checkpoints[member]!;
   const { model, sha256 } = await readCheckpoint(checkpoint, {
     encoderFiles: encoder === undefined ? [] : [await spelled(encoder)],
   });
+  if (before) await disposeModel(before.model);
   if (encoder !== undefined && model.config.network.encoder === null) {
     throw new UsageError(
       `${checkpoint} was trained without an encoder: leave out --encoder`,
     );
   }
-  const reference = modelReference(checkpoint, sha256);
-  const memory = new Memory(memoryBytes);
-  const cache = new BlockCache(memory.blockCacheBytes);
-  return async function* classifyTasks(tasks, signal) {
-    const started = new Map<ImageTask, number>();
-    const results = classifyEach(tasks, {
-      memory,
-      async open(task) {
-        await setTimeout(0); // wasm never yields: let signals and messages in
-        signal.throwIfAborted();
-        started.set(task, performance.now());
-        const { heldPixels } = memory;
-        const { image, mpp } = task;
-        return await openForModel(image, model, {
-          mpp,
-          heldPixels,
-          cache,
+  return { member, model, reference: modelReference(checkpoint, sha256) };
+}
+
+/** Classifies images by one model. */
+async function* classifyByModel(
+  { model, reference }: HeldModel,
+  tasks: readonly ImageTask[],
+  { setup, engine, memory, cache, signal }: {
+    setup: ClassifierSetup;
+    engine: Engine;
+    memory: Memory;
+    cache: BlockCache;
+    signal: AbortSignal;
+  },
+): AsyncGenerator<Outcome> {
+  const { samples, draws, seed, foreground, groupPart, origin } = setup;
+  const started = new Map<ImageTask, number>();
+  const results = classifyEach(tasks, {
+    memory,
+    async open(task) {
+      await setTimeout(0); // wasm never yields: let signals and messages in
+      signal.throwIfAborted();
+      started.set(task, performance.now());
+      const { heldPixels } = memory;
+      const { image, mpp } = task;
+      return await openForModel(image, model, {
+        mpp,
+        heldPixels,
+        cache,
+        signal,
+      });
+    },
+    classify(images, [first]) {
+      const { heatmap: file } = first!; // one flag names those of all images
+      return engine.whileAlive(() =>
+        classifyOpened(model, images, {
+          ...{ samples, draws, seed, foreground },
+          ...(groupPart && { groupPart }),
+          ...(file !== undefined && heatFormat(file)),
+          memory,
           signal,
-        });
-      },
-      classify(images, [first]) {
-        const { heatmap: file } = first!; // one flag names those of all images
-        return engine.whileAlive(() =>
-          classifyOpened(model, images, {
-            ...options,
-            ...(file !== undefined && heatFormat(file)),
-            memory,
-            signal,
-          })
-        );
-      },
-    });
-    for await (const result of results) {
-      if ("error" in result) {
-        yield { error: result.error.message };
-        continue;
-      }
-      const { item, classified, image } = result;
-      try {
-        const evidence = await writeOutputs(item, classified, {
-          image,
-          origin,
-          signal,
-        });
-        const { classification } = classified;
-        classification.timings.totalMs = performance.now() - started.get(item)!;
-        yield {
-          classification: { model: reference, ...classification },
-          evidence,
-        };
-      } catch (error) {
-        if (!(error instanceof ImageError)) throw error;
-        yield { error: error.message };
-      }
+        })
+      );
+    },
+  });
+  for await (const result of results) {
+    if ("error" in result) {
+      yield { error: result.error.message };
+      continue;
     }
-  };
+    const { item, classified, image } = result;
+    try {
+      const evidence = await writeOutputs(item, classified, {
+        image,
+        origin,
+        signal,
+      });
+      const { classification } = classified;
+      classification.timings.totalMs = performance.now() - started.get(item)!;
+      yield {
+        classification: { model: reference, ...classification },
+        evidence,
+        groupPart: classified.groupPart,
+      };
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw error;
+      yield { error: error.message };
+    }
+  }
 }
 
 /** Writes what a task asks for; returns the path of the heat map of evidence. */
@@ -252,29 +314,37 @@ export function defaultWorkers(
 /**
  * Classifies all images; a bad image is one outcome, and the others continue.
  *
- * @param options.onOutcome called in the order of the images.
+ * @param options.onOutcome called in the order of the images, checkpoint by
+ *   checkpoint.
  */
 export async function classifyImages(
   images: readonly ImageTask[],
   { setup, onOutcome, signal, ...options }: {
     setup: ClassifierSetup;
     workers: number;
-    onOutcome: (outcome: Outcome, index: number) => void;
+    onOutcome: (outcome: Outcome, index: number, member: number) => void;
     signal: AbortSignal;
   },
 ): Promise<void> {
   const workers = Math.min(options.workers, images.length); // which share the bound
+  const tasks = setup.checkpoints.flatMap((_, member) =>
+    images.map((image) => ({ ...image, member }))
+  );
+  const tell = (outcome: Outcome, at: number) =>
+    onOutcome(
+      outcome,
+      at % images.length,
+      Math.floor(at / images.length),
+    );
   if (workers <= 1) {
-    const classify = await startClassifier(setup);
-    let index = 0;
-    for await (const outcome of classify(images, signal)) {
-      onOutcome(outcome, index++);
-    }
+    const classify = startClassifier(setup);
+    let at = 0;
+    for await (const outcome of classify(tasks, signal)) tell(outcome, at++);
     return;
   }
   const waiting = new Map<number, Outcome>();
   let next = 0;
-  await runTasks<ClassifierSetup, ImageTask, Outcome>(images, {
+  await runTasks<ClassifierSetup, ImageTask, Outcome>(tasks, {
     module: new URL("./classify_worker.ts", import.meta.url),
     setup: {
       ...setup,
@@ -286,7 +356,7 @@ export async function classifyImages(
       waiting.set(index, outcome);
       for (let due = waiting.get(next); due; due = waiting.get(next)) {
         waiting.delete(next);
-        onOutcome(due, next++);
+        tell(due, next++);
       }
     },
   });

@@ -3,13 +3,26 @@
  *
  * @module
  */
-import { basename, extname, join } from "node:path";
+import type { TableImage } from "../data/manifest.ts";
+import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { ORIGINS } from "../eval/geojson.ts";
-import { MPP_RANGE } from "../image/mpp.ts";
-import { classifyImages, defaultWorkers, evidenceFile } from "./classifier.ts";
+import type { EnsembleClassification } from "../eval/ensemble.ts";
 import {
+  groupTable,
+  imageGroups,
+  type PredictedGroup,
+} from "../eval/groups/groups.ts";
+import { type PredictedImage, predictionTable } from "../eval/report.ts";
+import { writeFileAtomically } from "../files.ts";
+import { MPP_RANGE } from "../image/mpp.ts";
+import type { ImageTask } from "./classifier.ts";
+import { imageOutputs } from "./classify_outputs.ts";
+import { checkChosenModel, predictImages } from "./predictions.ts";
+import { type ChosenModel, readChosenModel } from "./shared/chosen_model.ts";
+import {
+  BY_GROUP,
   CHECKPOINT,
   COMMON_FLAGS,
   ENCODER,
@@ -22,13 +35,19 @@ import {
   integer,
   number,
   oneOf,
+  outputFile,
   parseFlags,
   required,
   text,
   toggle,
   type Usage,
 } from "./shared/flags.ts";
-import { checkApart, checkOutputFile, namesFolder } from "./shared/outputs.ts";
+import { checkApart } from "./shared/outputs.ts";
+import {
+  readImagesToClassify,
+  TABLE_FLAGS,
+  type TableChoice,
+} from "./shared/tables.ts";
 import {
   announceEngine,
   heading,
@@ -44,6 +63,17 @@ export const summary = "Classify images and show where the network looked";
 const FLAGS = {
   checkpoint: required(CHECKPOINT),
   encoder: ENCODER,
+  data: text(
+    "TABLE",
+    "table of images in place of IMAGE..., with labels or without: CSV, TSV or XLSX",
+    { paths: "files" },
+  ),
+  ...TABLE_FLAGS,
+  predictions: outputFile(
+    "FILE",
+    "CSV to write with the prediction of each image, or group of --by-group, in place of the text",
+  ),
+  "by-group": BY_GROUP,
   samples: COMMON_FLAGS.samples,
   draws: COMMON_FLAGS.draws,
   seed: defaulting(integer("N", "seed of the draws (0)"), 0),
@@ -80,7 +110,10 @@ const FLAGS = {
 };
 
 export const usage: Usage = {
-  synopsis: ["deno task classify --checkpoint RUN IMAGE..."],
+  synopsis: [
+    "deno task classify --checkpoint RUN IMAGE...",
+    "deno task classify --checkpoint RUN --data TABLE --predictions FILE",
+  ],
   groups: [{ flags: FLAGS }],
   operands: { paths: "files" },
   notes:
@@ -88,9 +121,15 @@ export const usage: Usage = {
 };
 
 /** One line of `--json`: the server's response plus the image's name. */
-interface Result extends ModelClassification {
-  /** The image as named on the command line. */
+interface Result
+  extends
+    EnsembleClassification,
+    Partial<Pick<ModelClassification, "tiles" | "subTiles" | "object">> {
+  /** The image as named on the command line, or in the table. */
   source: string;
+  /** Its patient and its label, if a table names them. */
+  group?: string;
+  actual?: string;
   /** Heat map of the attention, and of the evidence. */
   heatmap?: string;
   evidence?: string;
@@ -105,185 +144,208 @@ interface Result extends ModelClassification {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
-  const { values: flags, positionals: images } = parseFlags(argv, FLAGS, {
+  const { values: flags, positionals } = parseFlags(argv, FLAGS, {
     positionals: true,
   });
-  const { checkpoint, mpp, workers, heatmap, geojson, origin } = flags;
-  if (images.length === 0) {
-    throw new UsageError("No image given: name at least one");
-  }
-  const heatmaps = await outputPaths(
-    { flag: "heatmap", out: heatmap, extension: ".png" },
-    images,
-  );
-  const regions = await outputPaths(
-    { flag: "geojson", out: geojson, extension: ".geojson" },
-    images,
-  );
-  const folders = await tileFolders(flags.tiles, images);
-  const evidences = heatmaps?.map(evidenceFile) ?? [];
-  const named = new Set(heatmaps);
-  const clash = evidences.find((path) => named.has(path));
-  if (clash) throw writtenTwice(clash);
-  await checkApart([...heatmaps ?? [], ...evidences, ...regions ?? []], [
+  const { checkpoint, data, predictions: file, "by-group": by } = flags;
+  const entries = await imagesToClassify(flags, positionals);
+  const paths = entries.map(({ path }) => path);
+  const inputs = [
     checkpoint,
-    ...images,
-  ]);
-  checkHeatFormats(heatmaps);
-  if (origin !== undefined && regions === undefined) {
+    ...(data === undefined ? [] : [data]),
+    ...paths,
+  ];
+  const outputsOf = await imageOutputs(flags, paths, inputs);
+  await checkApart(file === undefined ? [] : [file], inputs);
+  if (flags.origin !== undefined && flags.geojson === undefined) {
     throw new UsageError(
       "--origin needs --geojson: add it, or leave out --origin",
     );
   }
-  const options = {
-    encoder: flags.encoder,
-    samples: flags.samples,
-    draws: flags.draws,
-    seed: flags.seed,
-    foreground: await parseForeground(flags.foreground),
-    memoryBytes: flags.memory?.bytes,
-    origin: origin ?? "level0",
-  };
+  if (by !== undefined && data === undefined) {
+    throw new UsageError(
+      "--by-group needs --data, a table with groups: add it, or leave out --by-group",
+    );
+  }
+  const model = await readChosenModel(checkpoint);
+  checkChosenModel(model, {
+    by,
+    outputs: (["heatmap", "tiles", "geojson"] as const)
+      .filter((name) => flags[name] !== undefined),
+  });
+  warnOfSeen(model, paths);
+  const grouping = by && { by, groups: imageGroups(entries, data!) };
+  const foreground = await parseForeground(flags.foreground);
   const signal = interruptSignal();
   const { backend } = await announceEngine(flags.backend);
-  const setup = { checkpoint, backend, ...options };
-  const tasks = images.map((image, i) => ({
-    image,
+  const tasks = entries.map(({ path, mpp = flags.mpp }, i) => ({
+    image: path,
     mpp,
-    heatmap: heatmaps?.[i],
-    tiles: folders?.[i],
-    geojson: regions?.[i],
+    ...outputsOf(i),
   }));
+  const { classes } = model;
   const line = new ProgressLine();
-  const showNext = (done: number) => line.count(done, images.length, "images");
+  const predicted: PredictedImage[] = [];
   let failures = 0;
-  showNext(0);
-  await classifyImages(tasks, {
-    setup,
-    workers: workers ?? defaultWorkers(images.length, setup),
+  line.count(0, tasks.length * model.members.length, "images");
+  const groups = await predictImages(tasks, {
+    model,
+    setup: {
+      encoder: flags.encoder,
+      backend,
+      samples: flags.samples,
+      draws: flags.draws,
+      seed: flags.seed,
+      origin: flags.origin ?? "level0",
+      foreground,
+      memoryBytes: flags.memory?.bytes,
+    },
+    grouping,
+    workers: flags.workers,
     signal,
-    onOutcome({ classification, evidence, error }, i) {
+    onProgress(done, total) {
+      if (done < total) line.count(done, total, "images");
+    },
+    onPrediction({ classification, evidence, error }, i) {
       line.clear();
-      if (classification) {
-        const { image: source, heatmap, tiles, geojson } = tasks[i]!;
-        const result: Result = {
-          source,
-          ...classification,
-          ...(heatmap !== undefined && { heatmap }),
-          ...(evidence !== undefined && { evidence }),
-          ...(tiles !== undefined && { tileFolder: tiles }),
-          ...(geojson !== undefined && { geojson }),
-        };
-        console.log(flags.json ? JSON.stringify(result) : resultText(result));
-      } else {
+      if (!classification) {
         console.error(error);
         failures++;
+        return;
       }
-      if (i + 1 < images.length) showNext(i + 1);
+      const entry = entries[i]!;
+      const { label, probabilities } = classification;
+      if (file !== undefined && !by) {
+        predicted.push({ entry, classification: { label, probabilities } });
+      }
+      const result = resultOf(entry, tasks[i]!, { classification, evidence });
+      if (flags.json) console.log(JSON.stringify(result));
+      else if (file === undefined) console.log(resultText(result));
     },
   }).finally(() => line.clear());
+  for (const group of groups ?? []) {
+    if (flags.json) console.log(JSON.stringify(groupResult(group)));
+    else if (file === undefined) console.log(groupText(group));
+  }
+  if (file !== undefined && failures < tasks.length) {
+    await writeFileAtomically(
+      file,
+      groups
+        ? groupTable(groups, classes)
+        : predictionTable(predicted, classes),
+    );
+  }
   return failures > 0 ? 1 : 0;
 }
 
-/** One output an image: in a folder, unless one image has its own file. */
-async function outputPaths(
-  { flag, out, extension }: {
-    flag: string;
-    out: string | undefined;
-    extension: string;
-  },
+/** Warns if images were among those that an ensemble was trained on. */
+function warnOfSeen(
+  { path, ensemble }: ChosenModel,
   images: readonly string[],
-): Promise<string[] | undefined> {
-  if (out === undefined) return undefined;
-  if (images.length === 1 && !namesFolder(out)) {
-    checkOutputFile(out, `--${flag} ${out}`);
-    return [out];
-  }
-  await Deno.mkdir(out, { recursive: true });
-  const paths = images.map((image) => {
-    const name = fileName(image);
-    return join(out, `${basename(name, extname(name))}${extension}`);
-  });
-  const twice = firstRepeated(paths);
-  if (twice) throw writtenTwice(twice);
-  return paths;
-}
-
-/** A folder an image for its sub-tiles. */
-async function tileFolders(
-  out: string | undefined,
-  images: readonly string[],
-): Promise<string[] | undefined> {
-  if (out === undefined) return undefined;
-  await makeFolder(out, "--tiles");
-  const folders = images.map((image) => {
-    const name = fileName(image);
-    return join(out, basename(name, extname(name)));
-  });
-  const twice = firstRepeated(folders);
-  if (twice) throw writtenTwice(twice);
-  return folders;
-}
-
-/** Creates a folder for outputs, unless it is there. */
-async function makeFolder(path: string, flag: string): Promise<void> {
-  const info = await Deno.stat(path).catch(() => undefined);
-  if (info && !info.isDirectory) {
-    throw new UsageError(
-      `Cannot write ${flag} ${path}: it is a file; name a folder`,
-    );
-  }
-  await Deno.mkdir(path, { recursive: true });
-}
-
-const HEAT_FORMATS = [".png", ".tif", ".tiff", ".npy"];
-
-/** @throws {UsageError} If the end of a name is of no format that is written. */
-function checkHeatFormats(files: readonly string[] = []): void {
-  const wrong = files.find((file) =>
-    !HEAT_FORMATS.includes(extname(file).toLowerCase())
-  );
-  if (wrong === undefined) return;
-  throw new UsageError(
-    `Cannot write --heatmap ${wrong}: its name must end in ${
-      HEAT_FORMATS.join(", ")
-    }`,
-  );
-}
-
-/** The first path that is there a second time. */
-function firstRepeated(paths: readonly string[]): string | undefined {
-  const seen = new Set<string>();
-  return paths.find((path) => {
-    const isRepeated = seen.has(path);
-    seen.add(path);
-    return isRepeated;
-  });
-}
-
-function writtenTwice(path: string): UsageError {
-  return new UsageError(
-    `Two images would be written to ${path}: classify images of the same name in separate calls`,
+): void {
+  const known = new Set(ensemble?.entries.map(({ path }) => path));
+  const seen = images.filter((image) => known.has(image)).length;
+  if (seen === 0) return;
+  console.error(
+    `warning: the folds of ${path} were trained on ${seen} of these ${
+      count(images.length, "image")
+    }: their predictions are no test`,
   );
 }
 
 /**
- * The last part of a path or URL, without the query, which may hold a
- * signature.
+ * The images that are named on the command line, or in a table.
+ *
+ * @throws {UsageError} If there are none, or both.
+ * @throws {DataError} If the table has faults.
  */
-function fileName(image: string): string {
-  return basename(image.replace(/^(https?:\/\/[^?#]*).*/is, "$1"));
+async function imagesToClassify(
+  { data, ...flags }: TableChoice & { data: string | undefined },
+  images: readonly string[],
+): Promise<TableImage[]> {
+  if (data === undefined) {
+    const [first] = Object.keys(TABLE_FLAGS).filter((name) =>
+      flags[name as keyof TableChoice] !== undefined
+    );
+    if (first !== undefined) {
+      throw new UsageError(
+        `--${first} needs --data: add it, or leave out --${first}`,
+      );
+    }
+    if (images.length > 0) {
+      return images.map((image, i) => ({
+        image,
+        path: image,
+        manifest: "the command line",
+        line: i + 1,
+      }));
+    }
+    throw new UsageError(
+      "No image given: name at least one, or a table of images with --data",
+    );
+  }
+  if (images.length > 0) {
+    throw new UsageError(
+      `Cannot classify both ${
+        images[0]
+      } and the images of --data: give one or the other`,
+    );
+  }
+  return (await readImagesToClassify(data, flags)).entries;
+}
+
+function resultOf(
+  { image: source, group, label }: TableImage,
+  { heatmap, tiles, geojson }: ImageTask,
+  { classification, evidence }: {
+    classification: ModelClassification | EnsembleClassification;
+    evidence: string | undefined;
+  },
+): Result {
+  return {
+    source,
+    ...(group !== undefined && { group }),
+    ...(label !== undefined && { actual: label }),
+    ...classification,
+    ...(heatmap !== undefined && { heatmap }),
+    ...(evidence !== undefined && { evidence }),
+    ...(tiles !== undefined && { tileFolder: tiles }),
+    ...(geojson !== undefined && { geojson }),
+  };
+}
+
+/** A line of `--json` for a group. */
+function groupResult(
+  { group, label, images, classification }: PredictedGroup,
+): Record<string, unknown> {
+  return {
+    group,
+    images,
+    ...(label !== undefined && { actual: label }),
+    ...classification,
+  };
+}
+
+function groupText(
+  { group, images, classification: { label, probabilities } }: PredictedGroup,
+): string {
+  return `group ${group}, ${count(images, "image")}: ${heading(label)} (${
+    sharesText(probabilities)
+  })`;
+}
+
+function sharesText(probabilities: Readonly<Record<string, number>>): string {
+  return Object.entries(probabilities)
+    .map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ");
 }
 
 function resultText(result: Result): string {
   const { source, label, probabilities, image, subTiles, object } = result;
   const { timings: { totalMs, ...stages }, bytesRead, requests } = result;
-  const shares = Object.entries(probabilities)
-    .map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ");
-  const heaviest = [...subTiles].sort((a, b) => b.weight - a.weight);
+  const heaviest = subTiles?.toSorted((a, b) => b.weight - a.weight) ?? [];
   const more = heaviest.length - SHOWN;
   return [
-    `${source}: ${heading(label)} (${shares})`,
+    `${source}: ${heading(label)} (${sharesText(probabilities)})`,
     `  ${image.width} x ${image.height} px, ${bytesRead} bytes in ${requests} ${
       requests === 1 ? "read" : "reads"
     }, ${totalMs!.toFixed(0)} ms (${
@@ -292,7 +354,7 @@ function resultText(result: Result): string {
       ).join(", ")
     })`,
     ...result.warnings.map((warning) => `  warning: ${warning}`),
-    "  looked at (x, y, size, weight):",
+    ...(subTiles ? ["  looked at (x, y, size, weight):"] : []),
     ...heaviest.slice(0, SHOWN).map(({ x, y, width, height, weight }) =>
       `  ${x}, ${y}, ${width} x ${height}, ${weight.toFixed(3)}`
     ),

@@ -11,10 +11,10 @@ import {
 } from "./classifier.ts";
 import { serveTasks } from "../workers/pool.ts";
 
-serveTasks<ClassifierSetup, ImageTask, Outcome>(async (setup) => {
-  const classify = await startClassifier(setup);
-  return async function classifyOne(task, { signal }) {
+serveTasks<ClassifierSetup, ImageTask, Outcome>((setup) => {
+  const classify = startClassifier(setup);
+  return Promise.resolve(async function classifyOne(task, { signal }) {
     const [outcome] = await Array.fromAsync(classify([task], signal));
     return outcome!;
-  };
+  });
 });

@@ -23,6 +23,7 @@ import type { FoldTask } from "../train/runs/fold_task.ts";
 import { checkPlan, planFolds } from "../train/runs/fold_plan.ts";
 import { setAside, writeSkipped } from "../train/runs/set_aside.ts";
 import {
+  checkFolds,
   FEATURES_FOLDER,
   recordFolds,
   startFolds,
@@ -57,12 +58,20 @@ export async function crossValidate(
       `left out of the folds: ${count(aside.length, "test image")}`,
     );
   }
-  const { folds, protocols, onlyFolds } = setup;
-  const plan = planFolds(manifest, { folds, seed, protocols, onlyFolds });
+  const { folds, sites, protocols, onlyFolds } = setup;
+  const plan = planFolds(manifest, {
+    folds,
+    sites,
+    seed,
+    protocols,
+    onlyFolds,
+  });
   const { entries, tasks } = plan;
   const inTurn = tasksInTurn(tasks, config);
   const { workers, coresEach } = workersFor(inTurn.length, setup);
   const line = new ProgressLine();
+  const isStarted = await crossValidationStarted(folder, setup);
+  await checkFolds(folder, plan, isStarted);
   const skipped = await badImages(setup, line);
   const bad = new Set(skipped.map(({ path }) => path));
   const readable = entries.filter(({ path }) => !bad.has(path));
@@ -74,8 +83,7 @@ export async function crossValidate(
     boxes: setup.boxes ?? null,
     ...(skipped.length > 0 && { skipped }),
   };
-  const isStarted = await crossValidationStarted(folder, setup);
-  await startFolds(folder, plan, { ...settings, isStarted });
+  await startFolds(folder, plan, settings);
   await writeSkipped(folder, skipped);
   checkPlan({ ...plan, entries: readable });
   const said = new Set<string>(); // every worker has the same to say

@@ -250,7 +250,7 @@ async function examine(
     environment: environment(engine),
     ...clock(),
     report,
-  }, evaluation.images);
+  }, evaluation);
   const shown = test.find(({ label }) => label === "positive")!;
   const classified = await classifyImage(shown.path, model, {
     seed,

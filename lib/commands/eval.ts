@@ -4,16 +4,27 @@
  * @module
  */
 import { dirname, join, resolve } from "node:path";
-import { checkLeaks } from "../data/leaks.ts";
+import { checkLeaks, imagesAmong } from "../data/leaks.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
 import { count } from "../data/table.ts";
-import { DataError, ImageError } from "../errors.ts";
-import type { Evaluation } from "../eval/evaluate.ts";
+import { DataError, ImageError, shortened } from "../errors.ts";
+import type {
+  EvaluatedImage,
+  FailedImage,
+  LabelledImage,
+} from "../eval/evaluate.ts";
 import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
+import {
+  groupTable,
+  imageGroups,
+  type PredictedGroup,
+} from "../eval/groups/groups.ts";
 import {
   type EvaluationReport,
   evaluationReport,
+  groupReport,
+  labelReport,
   METRIC_NAMES,
   type MetricWithInterval,
   predictionTable,
@@ -21,6 +32,8 @@ import {
 import {
   evaluationName,
   type EvaluationRecord,
+  hasLooked,
+  type RecordedPredictions,
   writeEvaluation,
 } from "../eval/records.ts";
 import { environment } from "../engine/environment.ts";
@@ -30,16 +43,20 @@ import { startClock } from "../train/clock.ts";
 import { LOG_FILE } from "../train/run_log.ts";
 import { peakMemoryBytes } from "../memory.ts";
 import type { Calibration } from "../model/calibration.ts";
+import type { Ensemble } from "../train/runs/ensemble.ts";
+import { SPLITS_FILE } from "../train/runs/run_data.ts";
 import {
-  type CheckpointInfo,
-  readCheckpointInfo,
-} from "../model/checkpoint.ts";
+  checkChosenModel,
+  predictImages,
+  type PredictImagesOptions,
+} from "./predictions.ts";
 import {
-  type ClassifierSetup,
-  classifyImages,
-  defaultWorkers,
-} from "./classifier.ts";
+  type ChosenModel,
+  ensembleRecord,
+  readChosenModel,
+} from "./shared/chosen_model.ts";
 import {
+  BY_GROUP,
   CHECKPOINT,
   COMMON_FLAGS,
   ENCODER,
@@ -95,6 +112,7 @@ const FLAGS = {
     "NAME",
     `${SPLITS.join(", ")} (test; all if there is no split)`,
   ),
+  "by-group": BY_GROUP,
   samples: COMMON_FLAGS.samples,
   draws: COMMON_FLAGS.draws,
   seed: defaulting(
@@ -110,7 +128,7 @@ const FLAGS = {
   ),
   predictions: outputFile(
     "FILE",
-    "CSV to write with the prediction of each image",
+    "CSV to write with the prediction of each image, or group of --by-group",
   ),
   workers: workers("images in parallel (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,
@@ -131,6 +149,7 @@ export const usage: Usage = {
 export async function run(argv: string[]): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
   const { checkpoint: path, data, split, predictions: file, seed } = flags;
+  const by = flags["by-group"];
   const options = {
     encoder: flags.encoder,
     samples: flags.samples,
@@ -142,8 +161,9 @@ export async function run(argv: string[]): Promise<number> {
   const signal = interruptSignal();
   const clock = startClock();
   const engine = await announceEngine(flags.backend);
-  const checkpoint = await readCheckpointInfo(path);
-  const { classes } = checkpoint;
+  const model = await readChosenModel(path);
+  checkChosenModel(model, { by, outputs: [] });
+  const { classes, ensemble } = model;
   const manifest = await readImages(data, flags, { classes });
   await checkLeaks(manifest.entries);
   const chosen = chosenSplit(manifest.entries, split);
@@ -153,58 +173,71 @@ export async function run(argv: string[]): Promise<number> {
     file === undefined ? [] : [file],
     [path, data, ...entries.map(({ path }) => path)],
   );
-  await warnOfLearned(path, entries, split);
-  const setup = { checkpoint: path, backend: engine.backend, ...options };
-  const evaluation = await evaluate(entries, {
-    setup,
-    workers: flags.workers ?? defaultWorkers(entries.length, setup),
+  if (ensemble) await checkUnseen(ensemble, entries);
+  else await warnOfLearned(path, entries, split);
+  const grouping = by && { by, groups: imageGroups(entries, data) };
+  const { images, failures, groups } = await evaluate(entries, {
+    model,
+    setup: { backend: engine.backend, ...options },
+    grouping,
+    workers: flags.workers,
     signal,
   });
-  if (evaluation.images.length === 0) {
+  if (images.length === 0) {
     throw new ImageError(
       `None of the images of ${data} could be read; the first: ${
-        evaluation.failures[0]!.error.message
+        failures[0]!.error.message
       }`,
     );
   }
   if (file !== undefined) {
     await writeFileAtomically(
       file,
-      predictionTable(evaluation.images, classes),
+      groups ? groupTable(groups, classes) : predictionTable(images, classes),
     );
   }
-  const report = await evaluationReport(evaluation, {
-    classes,
-    rois,
-    annotated: checkpoint.annotated,
-    seed,
-  });
+  const { annotated } = model;
+  const looked = images.filter(hasLooked);
+  const report: EvaluationReport = {
+    ...ensemble
+      ? labelReport(images, { classes, annotated, failures, seed })
+      : await evaluationReport(
+        { images: looked, failures },
+        { classes, rois, annotated, seed },
+      ),
+    ...(by && groups &&
+      { byGroup: groupReport(groups, { by, classes, seed }) }),
+  };
   for (const { image, error } of report.failures) {
     console.error(`${image}: ${error}`);
   }
+  const calibration = ensemble ? null : model.members[0]!.calibration;
+  const members = ensemble && { ensemble: ensembleRecord(model) };
   console.log(
     flags.json
       ? JSON.stringify({
-        checkpoint: checkpoint.sha256,
-        calibration: checkpoint.calibration,
+        checkpoint: model.reference.sha256,
+        ...members,
+        calibration,
         ...report,
       })
-      : reportText(report, checkpoint, flags.samples),
+      : reportText(report, model, flags.samples),
   );
-  const folder = flags.out ?? await folderInRun(checkpoint.path, data, chosen);
+  const folder = flags.out ?? await folderInRun(model, data, chosen);
   if (folder !== undefined) {
     const record: EvaluationRecord = {
-      checkpoint: checkpoint.sha256,
+      checkpoint: model.reference.sha256,
+      ...members,
       data: resolve(data),
       split: chosen,
-      samples: flags.samples ?? checkpoint.config.evaluation.samples,
+      samples: flags.samples ?? model.config.evaluation.samples,
       seed,
-      calibration: checkpoint.calibration,
+      calibration,
       environment: environment(engine),
       ...clock(),
       report,
     };
-    await keep(folder, record, evaluation, signal);
+    await keep(folder, record, { images, groups }, signal);
   }
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return report.failures.length > 0 ? 1 : 0;
@@ -217,11 +250,11 @@ export async function run(argv: string[]): Promise<number> {
 async function keep(
   folder: string,
   record: EvaluationRecord,
-  { images }: Evaluation,
+  predictions: RecordedPredictions,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await writeEvaluation(folder, record, images);
+    await writeEvaluation(folder, record, predictions);
   } catch (error) {
     const { message } = error instanceof Error ? error : new Error(`${error}`);
     console.error(`not recorded in ${folder}: ${message}`);
@@ -232,13 +265,39 @@ async function keep(
 
 /** The folder of an evaluation in that of the run, if there is a run. */
 async function folderInRun(
-  checkpoint: string,
+  { members, ensemble }: ChosenModel,
   data: string,
   split: string,
 ): Promise<string | undefined> {
-  const run = dirname(checkpoint);
-  if (!await exists(join(run, LOG_FILE))) return undefined;
+  const run = ensemble?.folder ?? dirname(members[0]!.path);
+  if (!ensemble && !await exists(join(run, LOG_FILE))) return undefined;
   return join(run, EVALUATIONS_FOLDER, evaluationName(data, split));
+}
+
+/**
+ * Checks that the models of an ensemble were trained on none of the images: an
+ * image of one fold was learned by those of all others.
+ *
+ * @throws {DataError} If they were.
+ */
+async function checkUnseen(
+  { folder, protocol, runs, entries: known }: Ensemble,
+  entries: readonly ManifestEntry[],
+): Promise<void> {
+  const seen = await imagesAmong(entries, known);
+  const [first] = seen;
+  if (!first) return warnOfPatients(known, entries);
+  throw new DataError(
+    `Cannot score the ensemble ${folder} on ${seen.length} of these ${
+      count(entries.length, "image")
+    } (${shortened(first.image)}${
+      seen.length > 1 ? ", ..." : ""
+    }): its folds were trained on them; give new images, or score a fold on its own test images: --checkpoint ${
+      runs[0]
+    } --data ${join(runs[0]!, SPLITS_FILE)}${
+      protocol === "best-epoch" ? " --split validation" : ""
+    }`,
+  );
 }
 
 /** Warns if scored images were used to train or select the run. */
@@ -264,29 +323,52 @@ async function warnOfLearned(
   );
 }
 
+/** Warns of images of patients whom the folds have other images of. */
+function warnOfPatients(
+  known: readonly ManifestEntry[],
+  entries: readonly ManifestEntry[],
+): void {
+  const groups = new Set(known.map(({ group }) => group));
+  groups.delete(undefined);
+  const seen = entries.filter(({ group }) => groups.has(group)).length;
+  if (seen === 0) return;
+  console.error(
+    `warning: ${
+      count(seen, "image")
+    } of groups that images of its folds have, too: are they the same patients?`,
+  );
+}
+
+/** Images as a model or an ensemble classified them, and their groups. */
+interface Evaluated {
+  images: (EvaluatedImage | LabelledImage)[];
+  failures: FailedImage[];
+  groups: PredictedGroup[] | undefined;
+}
+
 /** Classifies every entry; bad images are set aside and the others continue. */
 async function evaluate(
   entries: readonly ManifestEntry[],
-  options: { setup: ClassifierSetup; workers: number; signal: AbortSignal },
-): Promise<Evaluation> {
-  const evaluation: Evaluation = { images: [], failures: [] };
+  options: Omit<PredictImagesOptions, "onPrediction" | "onProgress">,
+): Promise<Evaluated> {
+  const images: Evaluated["images"] = [];
+  const failures: FailedImage[] = [];
   const warnings: (readonly string[])[] = [];
   const line = new ProgressLine();
-  await classifyImages(entries.map(({ path, mpp }) => ({ image: path, mpp })), {
+  const tasks = entries.map(({ path, mpp }) => ({ image: path, mpp }));
+  const groups = await predictImages(tasks, {
     ...options,
-    onOutcome({ classification, error }, i) {
+    onPrediction({ classification, error }, i) {
       const entry = entries[i]!;
       if (classification) {
         warnings.push(classification.warnings);
-        evaluation.images.push({ entry, classification });
-      } else {
-        evaluation.failures.push({ entry, error: new ImageError(error) });
-      }
-      line.count(i + 1, entries.length, "images");
+        images.push({ entry, classification });
+      } else failures.push({ entry, error: new ImageError(error) });
     },
+    onProgress: (done, total) => line.count(done, total, "images"),
   }).finally(() => line.clear());
   warnOfDecoding(warnings);
-  return evaluation;
+  return { images, failures, groups };
 }
 
 /** The split to score: the test side, or all images if there are no sides. */
@@ -314,20 +396,25 @@ function entriesOf(
 }
 
 function reportText(
-  { images, metrics, confusion, classes, attention, annotated }:
+  { images, metrics, confusion, classes, attention, annotated, byGroup }:
     EvaluationReport,
-  { config, calibration, epoch, sha256 }: CheckpointInfo,
+  { config, members, ensemble, reference }: ChosenModel,
   samples: number | undefined,
 ): string {
-  const names = Object.entries(METRIC_NAMES) as [
-    keyof typeof METRIC_NAMES,
-    string,
-  ][];
+  const { epoch, calibration } = members[0]!;
   return [
-    `checkpoint ${
-      sha256.slice(0, 12)
-    } (preset ${config.preset}, epoch ${epoch}) on ${images} images`,
-    calibrationText(calibration, samples),
+    ensemble
+      ? `ensemble of ${
+        count(members.length, "model")
+      } (preset ${config.preset}, ${ensemble.protocol}, folds ${
+        ensemble.folds.join(", ")
+      }) on ${images} images`
+      : `checkpoint ${reference.version} (preset ${config.preset}, epoch ${epoch}) on ${images} images`,
+    ensemble
+      ? `probabilities are the mean of its models', of which ${
+        members.filter(({ calibration }) => calibration !== null).length
+      } are calibrated`
+      : calibrationText(calibration, samples),
     ...(annotated
       ? [
         `trained on labels and ${
@@ -339,6 +426,29 @@ function reportText(
       ? [`AUC, F1 and Brier score are those of "${classes[1]}"`]
       : []),
     "",
+    ...figureLines({ metrics, confusion }, classes),
+    ...(byGroup
+      ? [
+        "",
+        `by group (${byGroup.by}), ${count(byGroup.groups, "group")}`,
+        "",
+        ...figureLines(byGroup, classes),
+      ]
+      : []),
+    ...(attention ? ["", ...attentionText(attention)] : []),
+  ].join("\n");
+}
+
+/** Metrics with their intervals, and the confusion matrix. */
+function figureLines(
+  { metrics, confusion }: Pick<EvaluationReport, "metrics" | "confusion">,
+  classes: readonly string[],
+): string[] {
+  const names = Object.entries(METRIC_NAMES) as [
+    keyof typeof METRIC_NAMES,
+    string,
+  ][];
+  return [
     heading(`${"metric".padEnd(20)}   value   95 % interval`),
     ...names.map(([key, name]) => metricText(name, metrics[key])),
     ...(names.some(([key]) => isUnbounded(metrics[key]))
@@ -348,8 +458,7 @@ function reportText(
       : []),
     "",
     ...confusionText(confusion, classes, lineWidth()),
-    ...(attention ? ["", ...attentionText(attention)] : []),
-  ].join("\n");
+  ];
 }
 
 /** How the probabilities were calibrated, and a warning if N was another. */

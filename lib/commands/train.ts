@@ -4,7 +4,7 @@
  * @module
  */
 import { basename, join, resolve } from "node:path";
-import { MAX_FOLDS } from "../data/folds.ts";
+import { MAX_FOLDS, SITE_CHOICES } from "../data/folds.ts";
 import { count } from "../data/table.ts";
 import { UsageError } from "../errors.ts";
 import { Memory, peakMemoryBytes, shareOf } from "../memory.ts";
@@ -53,7 +53,12 @@ import {
   runStarted,
   seedOf,
 } from "./shared/run_folder.ts";
-import { LABEL_FLAGS, readLabelled, TABLE_FLAGS } from "./shared/tables.ts";
+import {
+  LABEL_FLAGS,
+  readLabelled,
+  SITE_FLAGS,
+  TABLE_FLAGS,
+} from "./shared/tables.ts";
 import {
   figure,
   interruptSignal,
@@ -79,11 +84,12 @@ const FLAGS = {
   data: required(
     text(
       "MANIFEST",
-      "table: image,label[,split][,fold][,group][,mpp][,rois]; CSV, TSV or XLSX",
+      "table: image,label[,split][,fold][,group][,site][,mpp][,rois]; CSV, TSV or XLSX",
       { paths: "files" },
     ),
   ),
   ...TABLE_FLAGS,
+  ...SITE_FLAGS,
   ...LABEL_FLAGS,
   out: required(
     text("RUN", "folder of the run: log, configuration, checkpoints", {
@@ -105,6 +111,11 @@ const FLAGS = {
     ),
     words: ["manifest"],
   },
+  sites: oneOf(
+    SITE_CHOICES,
+    "HOW",
+    "in new folds: held-out, each site in one fold as a whole, or balanced, each spread over all folds (not looked at)",
+  ),
   fold: texts("N", "only this fold"),
   protocol: oneOf(
     PROTOCOL_CHOICES,
@@ -203,6 +214,7 @@ async function readRequest(argv: string[]): Promise<TrainArguments> {
     folder,
     test: flags.test ?? DEFAULT_TEST,
     folds,
+    sites: flags.sites,
     onlyFolds: onlyFolds(flags.fold),
     protocols: protocolsOf(flags.protocol),
     workers: flags.workers,
@@ -383,6 +395,11 @@ function foldsOf(text: string): number | "manifest" | undefined {
 
 /** Refuses flags that have no effect with --folds, or without it. */
 function checkTogether(flags: FlagValues<typeof FLAGS>): void {
+  if (flags.sites !== undefined && typeof flags.folds !== "number") {
+    throw new UsageError(
+      "--sites needs new folds: add --folds N, or leave out --sites",
+    );
+  }
   if (flags.folds === undefined) {
     const unused = flags.fold.length > 0
       ? "fold"

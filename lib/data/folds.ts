@@ -5,27 +5,15 @@
  * @module
  */
 import { dirname, relative, resolve } from "node:path";
-import { randomKey, RandomStream } from "../../kernels/random.ts";
 import { DataError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import type { ManifestEntry, Split } from "./manifest.ts";
+import { assign } from "./assignment.ts";
 import { count, formatTable } from "./table.ts";
 
 /** Most new folds. */
 export const MAX_FOLDS = 1000;
-
-/** Images that stay together, with their count per label. */
-interface Group {
-  entries: ManifestEntry[];
-  labels: Map<string, number>;
-}
-
-/** A part to be filled: `share` of the images. */
-interface Part {
-  name: string;
-  share: number;
-}
 
 /** Options of {@link splitEntries}. */
 export interface SplitOptions {
@@ -57,7 +45,7 @@ export function splitEntries(
     { name: "test", share: test },
   ];
   const parts = sides.filter(({ share }) => share > 0);
-  const partOf = assign(entries, parts, seed);
+  const partOf = assign(entries, parts, { seed });
   return entries.map((entry) => ({
     ...entry,
     split: parts[partOf.get(entry)!]!.name,
@@ -72,13 +60,37 @@ export function withoutTest(
 }
 
 /**
- * Returns the entries with a new `fold` from 1 to `folds`, in their order.
+ * What becomes of the sites in new folds:
  *
- * @throws {DataError} If a class has too few groups for the folds.
+ *     held-out  each site is in one fold as a whole, so that each fold tests on
+ *               sites that were not trained on (Howard et al., Nature
+ *               Communications 12, 4423, 2021)
+ *     balanced  each site is spread over all folds, each of its labels evenly, so
+ *               that no fold tests on what is rare in training
+ */
+export const SITE_CHOICES = ["held-out", "balanced"] as const;
+
+/** Name of what becomes of the sites. */
+export type SiteChoice = (typeof SITE_CHOICES)[number];
+
+/** Options of {@linkcode makeFolds}. */
+export interface FoldOptions {
+  folds: number;
+  seed: number;
+  /** What becomes of the sites; they are not looked at if omitted. */
+  sites?: SiteChoice | undefined;
+}
+
+/**
+ * Returns the entries with a new `fold` from 1 to `folds`, in their order. Groups
+ * stay together, and labels are even over the folds.
+ *
+ * @throws {DataError} If a class has too few groups for the folds, or sites, or an
+ *   image has no site that needs one.
  */
 export function makeFolds(
   entries: readonly ManifestEntry[],
-  { folds, seed }: { folds: number; seed: number },
+  { folds, seed, sites }: FoldOptions,
 ): ManifestEntry[] {
   if (!Number.isInteger(folds) || folds < 2) {
     throw new RangeError(
@@ -89,8 +101,46 @@ export function makeFolds(
     name: `fold ${i + 1}`,
     share: 1 / folds,
   }));
-  const partOf = assign(entries, parts, seed);
+  if (sites) checkSites(entries);
+  const partOf = assign(entries, parts, {
+    seed,
+    ...(sites === "held-out" &&
+      { units: wholeSites, unit: "site", exchanged: true }),
+    ...(sites === "balanced" &&
+      { stratumOf: ({ site, label }) => `${site}\0${label}` }),
+  });
   return entries.map((entry) => ({ ...entry, fold: partOf.get(entry)! + 1 }));
+}
+
+/** @throws {DataError} If an image has no site. */
+function checkSites(entries: readonly ManifestEntry[]): void {
+  const without = entries.filter(({ site }) => site === undefined);
+  const [first] = without;
+  if (!first) return;
+  throw new DataError(
+    `Cannot make folds by site: ${
+      count(without.length, "image")
+    } of ${first.manifest} ${
+      without.length === 1 ? "has" : "have"
+    } no site, the first on line ${first.line}; fill in the column "site", or name another with --site-column`,
+  );
+}
+
+/** Images of one site, and of sites that share a group, which is not torn. */
+function wholeSites(entries: readonly ManifestEntry[]): ManifestEntry[][] {
+  const siteOfGroup = new Map<string, string>();
+  const parents = new Map<string, string>();
+  const rootOf = (site: string): string => {
+    const parent = parents.get(site) ?? site;
+    return parent === site ? site : rootOf(parent);
+  };
+  for (const { site, group } of entries) {
+    if (group === undefined) continue;
+    const first = siteOfGroup.get(group) ?? site!;
+    siteOfGroup.set(group, first);
+    parents.set(rootOf(site!), rootOf(first));
+  }
+  return [...Map.groupBy(entries, ({ site }) => rootOf(site!)).values()];
 }
 
 /**
@@ -155,7 +205,7 @@ export async function writeSplits(
   const folder = dirname(resolve(path));
   const written = (file: string | undefined) =>
     file === undefined || isUrl(file) ? file : relative(folder, file);
-  const optional = (["split", "fold", "group", "mpp", "rois"] as const)
+  const optional = (["split", "fold", "group", "site", "mpp", "rois"] as const)
     .filter((column) => entries.some((entry) => entry[column] !== undefined));
   const rows = entries.map((entry) => [
     written(entry.path),
@@ -166,153 +216,4 @@ export async function writeSplits(
   ]);
   const table = formatTable(["image", "label", ...optional], rows);
   await writeFileAtomically(path, table);
-}
-
-/** Index of the part each entry goes to. */
-function assign(
-  entries: readonly ManifestEntry[],
-  parts: readonly Part[],
-  seed: number,
-): Map<ManifestEntry, number> {
-  const groups = makeGroups(entries);
-  checkGroups(groups, parts);
-  const wanted = targets(entries, parts);
-  const filled = parts.map(() => new Map<string, number>());
-  const sizes = parts.map(() => 0);
-  const partOf = new Map<ManifestEntry, number>();
-
-  for (const { entries: members, labels } of order(groups, wanted, seed)) {
-    const costs = parts.map((_, p) => cost(labels, filled[p]!, wanted[p]!));
-    const best = costs.keys().reduce((a, b) =>
-      costs[b]! - costs[a]! < -TIE ||
-        (costs[b]! - costs[a]! <= TIE && sizes[b]! < sizes[a]!)
-        ? b
-        : a
-    );
-    for (const [label, n] of labels) {
-      filled[best]!.set(label, (filled[best]!.get(label) ?? 0) + n);
-    }
-    sizes[best]! += members.length;
-    for (const entry of members) partOf.set(entry, best);
-  }
-  checkParts(parts, filled, wanted);
-  return partOf;
-}
-
-// Costs closer than this are equal but for rounding.
-const TIE = 1e-9;
-
-function makeGroups(entries: readonly ManifestEntry[]): Group[] {
-  const byGroup = Map.groupBy(
-    entries,
-    ({ group, path }) =>
-      group === undefined ? `image ${path}` : `group ${group}`,
-  );
-  return [...byGroup.values()].map((members) => ({
-    entries: members,
-    labels: countLabels(members),
-  }));
-}
-
-function countLabels(entries: readonly ManifestEntry[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const { label } of entries) {
-    counts.set(label, (counts.get(label) ?? 0) + 1);
-  }
-  return counts;
-}
-
-/** Target number of images of each label in each part: at least one. */
-function targets(
-  entries: readonly ManifestEntry[],
-  parts: readonly Part[],
-): Map<string, number>[] {
-  const totals = countLabels(entries);
-  return parts.map(({ share }) =>
-    new Map([...totals].map(([label, n]) => [label, Math.max(1, share * n)]))
-  );
-}
-
-/**
- * Groups in the order of placement: large ones first, while there is room to
- * balance them; then rare labels; then at random, independent of the order of
- * the rows.
- */
-function order(
-  groups: Group[],
-  [wanted]: Map<string, number>[],
-  seed: number,
-): Group[] {
-  const byName = groups.toSorted((a, b) =>
-    firstName(a) < firstName(b) ? -1 : 1
-  );
-  const rarity = ({ labels }: Group) =>
-    Math.min(...labels.keys().map((label) => wanted!.get(label)!));
-  const label = ({ labels }: Group) => [...labels.keys()].sort()[0]!;
-  const random = new RandomStream(randomKey(seed));
-  return random.shuffle(byName).sort((a, b) =>
-    b.entries.length - a.entries.length || rarity(a) - rarity(b) ||
-    (label(a) < label(b) ? -1 : label(a) > label(b) ? 1 : 0)
-  );
-}
-
-function firstName({ entries }: Group): string {
-  return entries.map(({ image }) => image).sort()[0]!;
-}
-
-/**
- * Increase of a part's distance from its targets if it takes a group of
- * `labels`.
- */
-function cost(
-  labels: Map<string, number>,
-  filled: Map<string, number>,
-  wanted: Map<string, number>,
-): number {
-  let sum = 0;
-  for (const [label, n] of labels) {
-    const excess = (filled.get(label) ?? 0) - wanted.get(label)!;
-    sum += (n * n + 2 * n * excess) / wanted.get(label)!;
-  }
-  return sum;
-}
-
-function checkGroups(groups: Group[], parts: readonly Part[]): void {
-  const groupsOf = new Map<string, number>();
-  for (const { labels } of groups) {
-    for (const label of labels.keys()) {
-      groupsOf.set(label, (groupsOf.get(label) ?? 0) + 1);
-    }
-  }
-  for (const [label, n] of groupsOf) {
-    if (n < parts.length) {
-      throw new DataError(
-        `Cannot make ${count(parts.length, "part")} (${nameList(parts)}): ` +
-          `class "${label}" has only ${count(n, "group")} of images; ` +
-          `make fewer parts or add images`,
-      );
-    }
-  }
-}
-
-function checkParts(
-  parts: readonly Part[],
-  filled: Map<string, number>[],
-  wanted: Map<string, number>[],
-): void {
-  for (const [p, { name }] of parts.entries()) {
-    for (const label of wanted[p]!.keys()) {
-      if (!filled[p]!.has(label)) {
-        throw new DataError(
-          `Cannot make ${nameList(parts)}: ${name} has no image of class ` +
-            `"${label}", because its groups are too large; make fewer parts or ` +
-            `write the column by hand`,
-        );
-      }
-    }
-  }
-}
-
-function nameList(parts: readonly Part[]): string {
-  return parts.map(({ name }) => name).join(", ");
 }

@@ -78,6 +78,26 @@ export async function sameImages(
     .filter(isSeveral);
 }
 
+/**
+ * The images of `entries` that are also among `others`, by their paths or byte for
+ * byte.
+ */
+export async function imagesAmong(
+  entries: readonly ManifestEntry[],
+  others: readonly ManifestEntry[],
+): Promise<ManifestEntry[]> {
+  const known = new Set(others.map(({ path }) => path));
+  const elsewhere = entries.filter(({ path }) => !known.has(path));
+  const groups = await groupByContent([
+    ...elsewhere.map((entry) => ({ ...entry, split: "test" as const })),
+    ...others.map((entry) => ({ ...entry, split: "train" as const })),
+  ], isOnTwoSides);
+  const same = new Set(
+    [...groups.values()].filter(isOnTwoSides).flat().map(({ path }) => path),
+  );
+  return entries.filter(({ path }) => known.has(path) || same.has(path));
+}
+
 function isOnTwoSides(group: readonly ManifestEntry[]): boolean {
   return new Set(group.map(side)).size > 1;
 }

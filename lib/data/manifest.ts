@@ -1,7 +1,7 @@
 /**
  * The manifest: a CSV table with one labelled image per line.
  *
- *     image,label[,split][,fold][,group][,mpp][,rois]
+ *     image,label[,split][,fold][,group][,site][,mpp][,rois]
  *
  * Columns may be in any order, and others are left alone; paths are relative to
  * the manifest's folder. A user's own tables may have other names for the columns
@@ -15,7 +15,8 @@ import { spelled } from "../files.ts";
 import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/bytes/source.ts";
 import { inTurns } from "./in_turns.ts";
-import { imageOfName } from "./image_names.ts";
+import { IMAGE_NAME, imageOfName } from "./image_names.ts";
+import { listedFiles } from "./listed_files.ts";
 import { joinPatients } from "./patients.ts";
 import {
   type Columns,
@@ -28,22 +29,22 @@ import {
 /** The side of a split that an image is on. */
 export type Split = "train" | "validation" | "test";
 
-/** A labelled image. */
-export interface ManifestEntry {
+/** An image that a table names. */
+export interface TableImage {
   /** The path or URL as written in the manifest. */
   image: string;
   /** The absolute path, or the URL. */
   path: string;
-  /** The label of the image. */
-  label: string;
-  /** Index of `label` in the manifest's classes. */
-  classIndex: number;
+  /** The label of the image, if it has one. */
+  label?: string;
   /** The side of the split, if the manifest states it. */
   split?: Split;
   /** The fold for cross-validation, if the manifest states it. */
   fold?: number;
   /** Group of images that must stay together, such as those of one patient. */
   group?: string;
+  /** Where the image comes from, such as a hospital. */
+  site?: string;
   /** Micrometres per level-0 px. */
   mpp?: number;
   /** The absolute path of a CSV with the objects of the image. */
@@ -52,6 +53,22 @@ export interface ManifestEntry {
   manifest: string;
   /** Line of the image in `manifest`, from 1. */
   line: number;
+}
+
+/** A labelled image. */
+export interface ManifestEntry extends TableImage {
+  /** The label of the image. */
+  label: string;
+  /** Index of `label` in the manifest's classes. */
+  classIndex: number;
+}
+
+/** Images to classify, labelled or not. */
+export interface Cohort {
+  /** In the order of the table. */
+  entries: TableImage[];
+  /** What was not used of its tables, a sentence each. */
+  notes: readonly string[];
 }
 
 /** A manifest that has been read and checked. */
@@ -78,6 +95,8 @@ export interface TableLayout {
     label?: string | undefined;
     /** Default: `group`, or `PATIENT` as in STAMP's tables. */
     group?: string | undefined;
+    /** Default: `site`. */
+    site?: string | undefined;
   };
   /** Table of the patients with their labels, joined by the column of the group. */
   clini?: string | undefined;
@@ -92,21 +111,47 @@ const ADVICE = {
   image: "name it in the header, or give --image-column NAME",
   label: "name it in the header, or give --label-column NAME",
   group: "name it in the header, or give --group-column NAME",
+  site: "name it in the header, or give --site-column NAME",
 };
 
 /** The columns of a manifest, or of a slide table, whose labels are elsewhere. */
 function columnsOf(layout: TableLayout | undefined): Columns {
-  const { image, label, group } = layout?.columns ?? {};
+  const { image, label, group, site } = layout?.columns ?? {};
   const isJoined = layout?.clini !== undefined;
   return {
     required: ["image", isJoined ? "group" : "label"],
-    optional: ["split", "fold", ...(isJoined ? [] : ["group"]), "mpp", "rois"],
+    optional: [
+      ...["split", "fold", "site", "mpp", "rois"],
+      ...(isJoined ? [] : ["group"]),
+    ],
+    exact: ["site"], // "size" and "side" are columns of the user's own
     names: {
       image: image === undefined ? ["image", FILENAME] : [image],
       label: [label ?? "label"],
       group: group === undefined ? ["group", PATIENT] : [group],
+      site: [site ?? "site"],
     },
     ...(layout && { advice: ADVICE }),
+  };
+}
+
+/** The columns of a table of images to classify: those that the user names are required. */
+function cohortColumns(layout: TableLayout): Columns {
+  const { names, advice } = columnsOf(layout);
+  const { label, group } = layout.columns ?? {};
+  const isJoined = layout.clini !== undefined; // which has the labels
+  const required = [
+    "image",
+    ...(isJoined || group !== undefined ? ["group"] : []),
+    ...(!isJoined && label !== undefined ? ["label"] : []),
+  ];
+  const optional = ["group", ...isJoined ? [] : ["label"], "mpp"]
+    .filter((column) => !required.includes(column));
+  return {
+    required,
+    optional,
+    ...(names && { names }),
+    ...(advice && { advice }),
   };
 }
 
@@ -132,14 +177,15 @@ export const SPLITS: Readonly<Record<string, Split>> = {
  *
  * @param options.classes the classes of a checkpoint: other labels are faults,
  * and class indices are those of the checkpoint.
- * @param options.isFile tells whether a file exists and may be read.
+ * @param options.isFile tells whether a file exists and may be read; if omitted,
+ *   any file that exists may.
  * @param options.missing "kept" if images that are no files are found later.
  * @param options.layout of a user's own tables; others must be manifests in CSV.
  * @throws {DataError} With every fault, each by file and line.
  */
 export async function readManifest(
   path: string,
-  { classes, isFile = isFileHere, missing = "faults", layout }: {
+  { classes, isFile, missing = "faults", layout }: {
     classes?: readonly string[];
     isFile?: (path: string) => Promise<boolean>;
     missing?: "faults" | "kept";
@@ -148,29 +194,17 @@ export async function readManifest(
 ): Promise<Manifest> {
   const faults = new Faults(path);
   const columns = columnsOf(layout);
-  const table = await readTable(path, columns, faults, {
-    xlsx: layout !== undefined,
+  const { rows, has, notes } = await readRows(path, layout, {
+    columns,
+    faults,
   });
-  if (table.rows.length === 0 && faults.count === 0) {
-    faults.add(1, "no rows: add one line per image");
-  }
-  const notes = table.ignored.length > 0
-    ? [`${path}: columns that are not read: ${listed(table.ignored)}`]
-    : [];
-  let { rows } = table;
-  const has = new Set(table.columns);
-  if (layout?.clini !== undefined) {
-    const joined = await joinPatients(table, layout.clini, { columns, faults });
-    rows = joined.rows;
-    for (const column of joined.columns) has.add(column);
-    notes.push(...joined.notes);
-  }
+  checkNamed(layout, has, faults);
   const folder = dirname(resolve(path));
-  const images = layout?.images === undefined ? folder : resolve(layout.images);
+  const images = imageFolder(path, layout);
   const entries = rows
     .map((row) => parseEntry(row, { path, folder, images, has, faults }))
     .filter((entry) => entry !== undefined);
-  await inTurns(entries, spellPaths);
+  await spellPaths(entries);
   if (layout) await completeNames(entries, faults);
   checkDuplicates(entries, faults);
   await checkFiles(entries, faults, {
@@ -186,14 +220,96 @@ export async function readManifest(
   return { path, folder, classes: names, entries, notes };
 }
 
+/**
+ * Reads a table of images to classify. It may lack the column of the labels, or
+ * some of them; images that are no files are found when they are opened.
+ *
+ * @throws {DataError} With every fault, each by file and line.
+ */
+export async function readCohort(
+  path: string,
+  layout: TableLayout = {},
+): Promise<Cohort> {
+  const faults = new Faults(path);
+  const { rows, notes } = await readRows(path, layout, {
+    columns: cohortColumns(layout),
+    faults,
+  });
+  const images = imageFolder(path, layout);
+  const entries: TableImage[] = [];
+  for (const { line, fields: { image, label, group, ...fields } } of rows) {
+    const mpp = parseMpp(fields.mpp, line, faults);
+    if (image === undefined) {
+      faults.add(line, "empty image: fill it in, or remove the line");
+      continue;
+    }
+    entries.push({
+      image,
+      path: locateImage(images, image),
+      ...(label !== undefined && { label }),
+      ...(group !== undefined && { group }),
+      ...(mpp !== undefined && { mpp }),
+      manifest: path,
+      line,
+    });
+  }
+  await spellPaths(entries);
+  await completeNames(entries, faults);
+  checkDuplicates(entries, faults);
+  faults.throwIfAny();
+  return { entries, notes };
+}
+
+/** A column that the user names is meant to be there, though it is optional. */
+function checkNamed(
+  layout: TableLayout | undefined,
+  has: ReadonlySet<string>,
+  faults: Faults,
+): void {
+  for (const column of ["group", "site"] as const) {
+    const name = layout?.columns?.[column];
+    if (name === undefined || has.has(column)) continue;
+    faults.add(1, `missing column "${name}": ${ADVICE[column]}`);
+  }
+}
+
+/** Folder of the images of a table. */
+function imageFolder(path: string, layout: TableLayout | undefined): string {
+  return layout?.images === undefined
+    ? dirname(resolve(path))
+    : resolve(layout.images);
+}
+
+/** The rows of a table, joined with that of the patients if there is one. */
+async function readRows(
+  path: string,
+  layout: TableLayout | undefined,
+  { columns, faults }: { columns: Columns; faults: Faults },
+): Promise<{ rows: TableRow[]; has: Set<string>; notes: string[] }> {
+  const table = await readTable(path, columns, faults, {
+    xlsx: layout !== undefined,
+  });
+  if (table.rows.length === 0 && faults.count === 0) {
+    faults.add(1, "no rows: add one line per image");
+  }
+  const notes = table.ignored.length > 0
+    ? [`${path}: columns that are not read: ${listed(table.ignored)}`]
+    : [];
+  const has = new Set(table.columns);
+  if (layout?.clini === undefined) return { rows: table.rows, has, notes };
+  const joined = await joinPatients(table, layout.clini, { columns, faults });
+  for (const column of joined.columns) has.add(column);
+  return { rows: joined.rows, has, notes: [...notes, ...joined.notes] };
+}
+
 /** Finds the images whose names lack their extension, as in STAMP's tables. */
 async function completeNames(
-  entries: readonly ManifestEntry[],
+  entries: readonly TableImage[],
   faults: Faults,
 ): Promise<void> {
   const names = imageOfName();
   for (const entry of entries) {
-    if (isUrl(entry.path)) continue;
+    if (IMAGE_NAME.test(entry.path) || isUrl(entry.path)) continue;
     const found = await names(entry.path);
     entry.path = found[0] ?? entry.path;
     if (found.length < 2) continue;
@@ -216,7 +332,7 @@ function parseEntry(
     faults: Faults;
   },
 ): ManifestEntry | undefined {
-  const { image, label, group } = fields;
+  const { image, label, group, site } = fields;
   for (const column of ["image", "label", "split", "fold"]) {
     if (has.has(column) && fields[column] === undefined) {
       faults.add(line, `empty ${column}: fill it in, or remove the line`);
@@ -236,6 +352,7 @@ function parseEntry(
     ...(split !== undefined && { split }),
     ...(fold !== undefined && { fold }),
     ...(group !== undefined && { group }),
+    ...(site !== undefined && { site }),
     ...(mpp !== undefined && { mpp }),
     ...(rois !== undefined && { rois }),
     manifest: path,
@@ -243,10 +360,17 @@ function parseEntry(
   };
 }
 
-/** Replaces the paths of an entry by their spelling on the disk. */
-async function spellPaths(entry: ManifestEntry): Promise<void> {
-  if (!isUrl(entry.path)) entry.path = await spelled(entry.path);
-  if (entry.rois !== undefined) entry.rois = await spelled(entry.rois);
+/** Replaces the paths of entries by their spelling on the disk. */
+async function spellPaths(entries: readonly TableImage[]): Promise<void> {
+  // ASCII has one spelling, and 100,000 promises take half a second.
+  const isAscii = (path = "") => /^[ -~]*$/.test(path);
+  const doubtful = entries.filter(({ path, rois }) =>
+    !isAscii(path) || !isAscii(rois)
+  );
+  await inTurns(doubtful, async (entry) => {
+    if (!isUrl(entry.path)) entry.path = await spelled(entry.path);
+    if (entry.rois !== undefined) entry.rois = await spelled(entry.rois);
+  });
 }
 
 /** The absolute path of an image that a table in `folder` names, or its URL. */
@@ -307,7 +431,7 @@ function parseMpp(
   return undefined;
 }
 
-function checkDuplicates(entries: ManifestEntry[], faults: Faults): void {
+function checkDuplicates(entries: readonly TableImage[], faults: Faults): void {
   const first = new Map<string, number>();
   for (const { path, image, line } of entries) {
     const earlier = first.get(path);
@@ -322,18 +446,30 @@ function checkDuplicates(entries: ManifestEntry[], faults: Faults): void {
 }
 
 async function checkFiles(
-  entries: ManifestEntry[],
+  entries: readonly ManifestEntry[],
   faults: Faults,
-  { isFile, missing }: {
-    isFile: (path: string) => Promise<boolean>;
+  { isFile: given, missing }: {
+    isFile: ((path: string) => Promise<boolean>) | undefined;
     missing: "faults" | "kept";
   },
 ): Promise<void> {
   // The target of a URL is unknown until it is opened.
-  const isThere = async (path: string) =>
-    missing === "kept" || isUrl(path) || await isFile(path);
-  await inTurns(entries, async ({ image, path, rois, line }) => {
-    if (!await isThere(path)) {
+  const named = ({ path }: ManifestEntry) =>
+    missing === "kept" || isUrl(path) ? [] : [path];
+  const all = entries.flatMap((
+    entry,
+  ) => [...named(entry), ...(entry.rois === undefined ? [] : [entry.rois])]);
+  const listed = given ? new Set<string>() : listedFiles(all);
+  const isFile = given ?? isFileHere;
+  const isUnknown = (path: string) => !listed.has(path);
+  const unknown = entries.filter((entry) =>
+    named(entry).some(isUnknown) ||
+    (entry.rois !== undefined && isUnknown(entry.rois))
+  );
+  await inTurns(unknown, async (entry) => {
+    const { image, rois, line } = entry;
+    for (const path of named(entry)) {
+      if (await isFile(path)) continue;
       faults.add(
         line,
         `image "${

@@ -24,8 +24,8 @@ interface Joined {
   notes: string[];
 }
 
-// A table of patients may divide them, too.
-const DIVISIONS = ["split", "fold"];
+// A table of patients may divide them, too, and say where they come from.
+const DIVISIONS = ["split", "fold", "site"];
 
 /**
  * Adds to each image what the table at `path` says of its patient. Images of
@@ -36,7 +36,10 @@ const DIVISIONS = ["split", "fold"];
 export async function joinPatients(
   table: Table,
   path: string,
-  { columns: { names, advice }, faults }: { columns: Columns; faults: Faults },
+  { columns: { names, advice, exact }, faults }: {
+    columns: Columns;
+    faults: Faults;
+  },
 ): Promise<Joined> {
   const own = new Faults(path);
   const divisions = DIVISIONS.filter((name) => !table.columns.includes(name));
@@ -45,6 +48,7 @@ export async function joinPatients(
     {
       required: ["group", "label"],
       optional: divisions,
+      ...(exact && { exact }),
       ...(names && { names }),
       ...(advice && { advice }),
     },

@@ -33,6 +33,8 @@ export interface Table {
 export interface Columns {
   required: readonly string[];
   optional: readonly string[];
+  /** Optional ones whose near-misses are not taken for them. */
+  exact?: readonly string[];
   /** Names of a column in the table, of which it has the first; its own if omitted. */
   names?: Readonly<Partial<Record<string, readonly string[]>>>;
   /** Advice to users whose table has no such required column. */
@@ -312,7 +314,7 @@ const MOST_SLIPS = 1;
 /** Finds the known columns; what is nearly one of those that are missing is a fault. */
 function readHeader(
   header: readonly string[],
-  { required, optional, names = {}, advice = {} }: Columns,
+  { required, optional, exact = [], names = {}, advice = {} }: Columns,
   { line, faults }: { line: number; faults: Faults },
 ): Header {
   const known = [...required, ...optional];
@@ -332,7 +334,9 @@ function readHeader(
     for (const column of found.get(at)!) columns.set(column, at);
   }
   const ignored = header.filter((name, at) => name !== "" && !found.has(at));
-  const missing = known.filter((column) => !columns.has(column));
+  const missing = known.filter((column) =>
+    !columns.has(column) && !exact.includes(column)
+  );
   for (const name of ignored) {
     if (known.includes(name)) continue; // another column is read in its place
     const meant = nearest(name, missing, MOST_SLIPS);

@@ -12,6 +12,7 @@ import { Memory, type WithDefaultMemory } from "../memory.ts";
 import { turn } from "../turn.ts";
 import type { Model } from "../model/model.ts";
 import { type Classification, classification } from "./classification.ts";
+import type { GroupPart } from "./groups/pooling.ts";
 import { heatmapPng } from "./heatmap/png.ts";
 import type { HeatMaps } from "./heatmap/stages.ts";
 import { predict, type PredictOptions } from "./predict.ts";
@@ -63,6 +64,8 @@ export interface ClassifiedImage {
   evidence?: Uint8Array<ArrayBuffer>;
   /** Heat maps as numbers, if asked for. */
   maps?: HeatMaps;
+  /** Its part in the evidence of a group, if asked for. */
+  groupPart?: GroupPart;
 }
 
 /**
@@ -119,7 +122,7 @@ export async function classifyOpened(
         : undefined,
       signal: options.signal,
     };
-    const { attention, evidence, stages } = prediction;
+    const { attention, evidence, stages, groupPart } = prediction;
     const isDrawn = heatmap !== undefined;
     classified.push({
       classification: classification(image, prediction, {
@@ -142,6 +145,7 @@ export async function classifyOpened(
         },
       }),
       ...(stages && { maps: stages }),
+      ...(groupPart && { groupPart }),
     });
   }
   return classified;

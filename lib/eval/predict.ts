@@ -35,6 +35,8 @@ import {
   HeatPainter,
 } from "./heatmap/heatmap.ts";
 import { type HeatMaps, joinedCanvas, StagePainter } from "./heatmap/stages.ts";
+import { groupParts } from "./groups/parts.ts";
+import type { GroupPart } from "./groups/pooling.ts";
 import { argmax } from "./metrics.ts";
 
 /** A tile that was drawn in stage I, level-0 px. */
@@ -68,6 +70,8 @@ export interface Prediction {
   evidence?: Heatmap;
   /** Heat maps of each stage, if asked for. */
   stages?: HeatMaps;
+  /** Its part in the evidence of a group, if asked for. */
+  groupPart?: GroupPart;
 }
 
 /** `prediction` of `image`, in the pixels of its file. */
@@ -110,6 +114,8 @@ export interface PredictOptions {
   attention?: boolean;
   /** Also returns heat maps of each stage. */
   stages?: boolean;
+  /** Also returns its part in the evidence of a group of images. */
+  groupPart?: boolean;
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
   /** Memory bound of the tensors. */
@@ -202,7 +208,7 @@ function sum(a: PredictTimings, b: PredictTimings): PredictTimings {
 async function predicted(
   model: Model,
   look: Look,
-  { signal }: Pick<PredictOptions, "signal">,
+  { groupPart, signal }: Pick<PredictOptions, "groupPart" | "signal">,
 ): Promise<PredictedBatch> {
   const started = performance.now();
   const kept: tf.TensorContainer[] = [];
@@ -214,6 +220,10 @@ async function predicted(
     const scores = tf.tidy(() => ({ ...score(model, look, { read }) }));
     kept.push({ ...scores, attention: { ...scores.attention } });
     const predictions = await readPredictions(model, look, scores);
+    if (groupPart) {
+      const parts = await groupParts(model, look, scores.logits);
+      predictions.forEach((prediction, i) => prediction.groupPart = parts[i]!);
+    }
     await turn(signal);
     await look.paint(scores.attention);
     const classifyMs = performance.now() - started;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { TableImage } from "../data/manifest.ts";
 import { formatTable } from "../data/table.ts";
 import type { RoiSource } from "../data/rois.ts";
 import {
@@ -12,15 +13,20 @@ import {
   type AttentionHitsSummary,
   summariseHits,
 } from "./attention_hits.ts";
+import type { Classification } from "./classification.ts";
 import {
   type EvaluatedImage,
   type Evaluation,
+  type FailedImage,
   type LabelledImage,
   scoredImages,
 } from "./evaluate.ts";
 import type { AnnotatedCount } from "../model/checkpoint.ts";
+import type { ResampleOptions } from "./bootstrap.ts";
+import type { PredictedGroup } from "./groups/groups.ts";
+import type { GroupPooling } from "./groups/pooling.ts";
 import { metricIntervals } from "./intervals.ts";
-import { evaluateMetrics, type MetricValues } from "./metrics.ts";
+import { evaluateMetrics, type MetricValues, type Scored } from "./metrics.ts";
 import type { Interval } from "./proportion.ts";
 
 /** A metric and its 95 % interval (intervals.ts). */
@@ -61,6 +67,17 @@ export interface EvaluationReport {
    * if it was trained on labels alone.
    */
   annotated: AnnotatedCount | null;
+  /** Of groups of the images, if they were predicted. */
+  byGroup?: GroupReport;
+}
+
+/** Figures of groups of images, each predicted as one. */
+export interface GroupReport
+  extends Pick<EvaluationReport, "metrics" | "confusion"> {
+  /** How a group was predicted from its images. */
+  by: GroupPooling;
+  /** Number of groups. */
+  groups: number;
 }
 
 /**
@@ -103,11 +120,7 @@ export async function evaluationReport(
   const hits = rois ? await allHits(images, rois) : [];
   const groups = groupsOf(images);
   return {
-    ...labelReport(images, { classes, annotated, seed }),
-    failures: failures.map(({ entry, error }) => ({
-      image: entry.image,
-      error: error.message,
-    })),
+    ...labelReport(images, { classes, annotated, failures, seed }),
     attention: summariseHits(hits.filter((found) => found !== null), {
       seed,
       groups: groups.filter((_, i) => hits[i]),
@@ -123,31 +136,63 @@ export async function evaluationReport(
  */
 export function labelReport(
   images: readonly LabelledImage[],
-  { classes, annotated = null, seed }: {
+  { classes, annotated = null, failures = [], seed }: {
     classes: readonly string[];
     annotated?: AnnotatedCount | null;
+    failures?: readonly FailedImage[];
     seed: number;
   },
 ): EvaluationReport {
   const scored = scoredImages(images, classes);
+  return {
+    images: images.length,
+    failures: failures.map(({ entry, error }) => ({
+      image: entry.image,
+      error: error.message,
+    })),
+    classes,
+    ...figuresOf(scored, { seed, groups: groupsOf(images) }),
+    attention: null,
+    annotated,
+  };
+}
+
+/**
+ * The report of groups, whose intervals are over groups.
+ *
+ * @throws {RangeError} If there are none, or one has no label.
+ */
+export function groupReport(
+  groups: readonly PredictedGroup[],
+  { by, classes, seed }: {
+    by: GroupPooling;
+    classes: readonly string[];
+    seed: number;
+  },
+): GroupReport {
+  const scored = {
+    labels: groups.map(({ label }) => classes.indexOf(label ?? "")),
+    probabilities: groups.map(({ classification: { probabilities } }) =>
+      classes.map((name) => probabilities[name]!)
+    ),
+  };
+  return { by, groups: groups.length, ...figuresOf(scored, { seed }) };
+}
+
+/** Metrics with their intervals, and the confusion matrix. */
+function figuresOf(
+  scored: Scored,
+  options: ResampleOptions,
+): Pick<EvaluationReport, "metrics" | "confusion"> {
   const { confusion, ...values } = evaluateMetrics(scored);
-  const groups = groupsOf(images);
-  const intervals = metricIntervals(scored, { seed, groups });
+  const intervals = metricIntervals(scored, options);
   const metrics = Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, {
       value,
       interval: intervals[name as keyof MetricValues],
     }]),
   ) as EvaluationReport["metrics"];
-  return {
-    images: images.length,
-    failures: [],
-    classes,
-    metrics,
-    confusion,
-    attention: null,
-    annotated,
-  };
+  return { metrics, confusion };
 }
 
 /** What counts as one in the intervals: a patient, or an image of none. */
@@ -175,16 +220,28 @@ async function allHits(
   return hits;
 }
 
-/** A CSV table with one classified image a line. */
+/** An image of a table, labelled or not, and the class it was given. */
+export interface PredictedImage {
+  /** Its line of the table. */
+  entry: Pick<TableImage, "image" | "label" | "group">;
+  /** Its result. */
+  classification: Pick<Classification, "label" | "probabilities">;
+}
+
+/** A CSV table with one classified image a line; groups and labels if there are any. */
 export function predictionTable(
-  images: readonly LabelledImage[],
+  images: readonly PredictedImage[],
   classes: readonly string[],
 ): string {
+  const known = (["group", "label"] as const)
+    .filter((column) =>
+      images.some(({ entry }) => entry[column] !== undefined)
+    );
   return formatTable(
-    ["image", "label", "predicted", ...classes.map((name) => `p(${name})`)],
+    ["image", ...known, "predicted", ...classes.map((name) => `p(${name})`)],
     images.map(({ entry, classification: { label, probabilities } }) => [
       entry.image,
-      entry.label,
+      ...known.map((column) => entry[column]),
       label,
       ...classes.map((name) => probabilities[name]!.toFixed(6)),
     ]),

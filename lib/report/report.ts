@@ -237,6 +237,18 @@ async function evaluationPage(
 function evaluationAbout({ record, folder }: EvaluationFolder): Html {
   return facts([
     ["Table", html`${path(record.data)}, split ${record.split}`],
+    ...record.ensemble
+      ? [
+        [
+          "Ensemble",
+          html`${count(record.ensemble.members.length, "model")} of ${
+            path(record.ensemble.folder)
+          }, ${record.ensemble.protocol}, folds ${
+            record.ensemble.members.map(({ fold }) => fold).join(", ")
+          }`,
+        ] as const,
+      ]
+      : [],
     ["Checkpoint, SHA-256", html`<code>${record.checkpoint}</code>`],
     ["Sub-tiles an image", record.samples],
     ["Seed", record.seed],
@@ -293,7 +305,7 @@ async function scoreSections(
     title?: string;
   },
 ): Promise<Section[]> {
-  const { classes, confusion, attention, failures } = report;
+  const { classes, confusion, attention, failures, byGroup } = report;
   return [
     {
       id: `${prefix}metrics`,
@@ -306,6 +318,17 @@ async function scoreSections(
           : null
       }<h3>Confusion</h3>${confusionTable(confusion, classes)}`,
     },
+    ...byGroup
+      ? [{
+        id: `${prefix}groups`,
+        title: `By group, ${byGroup.by}`,
+        content: html`<p>${
+          count(byGroup.groups, "group")
+        } of images, such as patients, each predicted as one; intervals are over groups.</p>${
+          metricsTable({ ...byGroup, classes })
+        }<h3>Confusion</h3>${confusionTable(byGroup.confusion, classes)}`,
+      }]
+      : [],
     {
       id: `${prefix}roc`,
       title: "ROC and calibration",

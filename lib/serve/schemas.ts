@@ -493,6 +493,10 @@ export const trainSchema = closedObject({
     description:
       "Train a preset on fixed filters (scattering) or on patches of the images (dictionary)",
   }),
+  labelsAsTheyAre: z.boolean().optional().openapi({
+    description:
+      "Take labels that look like slips, such as 1 and 1.0, or NA; else they are refused (false)",
+  }),
   boxes: z.boolean().optional().openapi({
     description:
       "Train on annotated objects as well: those saved at /v1/annotations, else those of the table's column rois (false); needs features",

@@ -111,8 +111,8 @@ export interface TrainResult {
   last: EpochFigures | undefined;
 }
 
-// Time after which files that could not be read are read again.
-const RETRY_MS = 1000;
+/** Time after which files that could not be read are read again. */
+export const RETRY_MS = 1000;
 
 const ADVICE = "lower training.learningRate, then resume from the last epoch";
 

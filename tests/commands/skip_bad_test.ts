@@ -104,6 +104,24 @@ Deno.test("train names every bad image in one run, before anything is trained", 
   assert.match(lines.at(-1)!, /--skip-bad/);
 });
 
+Deno.test("train names faults of the table before it opens images", async () => {
+  const table = (await Deno.readTextFile(join(folder, "many.csv"))).split("\n");
+  const rows = table.slice(1).map((row, i) => `${row},P${(i + 1) >> 1}`);
+  await Deno.writeTextFile(
+    join(folder, "leak.csv"),
+    [`${table[0]},group`, ...rows].join("\n"),
+  );
+  for (const more of [[], ["--folds", "manifest", "--fold", "1"]]) {
+    assertFails(
+      await zoomin(
+        folder,
+        ...[...TRAIN, "--data", "leak.csv", "--out", "leak", ...more],
+      ),
+      { code: 1, message: /^Cannot keep training and test data apart:$/m },
+    );
+  }
+});
+
 Deno.test("train --skip-bad sets bad images aside, and names them everywhere", async () => {
   const out = "skipped";
   const run = await succeed(

@@ -141,6 +141,49 @@ Deno.test("train --folds takes STAMP's tables in its workers", async () => {
   );
 });
 
+Deno.test("train --folds --sites keeps each site in one fold, or in all", async () => {
+  const entries = (await drawn(folder)).filter(({ split }) =>
+    split === "train"
+  );
+  const rows = entries.toSorted((a, b) => a.classIndex - b.classIndex)
+    .map(({ path, label }, i) => `${basename(path)},${label},clinic ${i % 4}`);
+  const table = join(await imageFolder(), "sites.csv");
+  await Deno.writeTextFile(table, ["image,label,clinic", ...rows].join("\n"));
+  const train = [
+    ...["train", "--data", table, "--site-column", "clinic"],
+    ...["--fold", "1", "--protocol", "held-out", ...ONE_EPOCH],
+    ...["--set", "training.validation=0"],
+  ];
+  for (const sites of ["held-out", "balanced"]) {
+    await succeed(
+      folder,
+      ...[...train, "--out", sites, "--folds", "2", "--sites", sites],
+    );
+    const made = await readManifest(join(folder, sites, "folds.csv"));
+    const folds = Map.groupBy(made.entries, ({ site }) => site);
+    assert.equal(folds.size, 4);
+    for (const images of folds.values()) {
+      const { size } = new Set(images.map(({ fold }) => fold));
+      assert.equal(size, sites === "held-out" ? 1 : 2);
+    }
+  }
+  assertFails(
+    await zoomin(
+      folder,
+      ...[
+        ...train,
+        "--out",
+        "no",
+        "--folds",
+        "manifest",
+        "--sites",
+        "balanced",
+      ],
+    ),
+    { code: 2, message: /^--sites needs new folds: add --folds N/ },
+  );
+});
+
 Deno.test("train takes a QuPath project's list of images and its GeoJSON", async () => {
   const run = await succeed(
     folder,

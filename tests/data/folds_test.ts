@@ -220,6 +220,160 @@ Deno.test("fractions and numbers of folds out of range are refused", () => {
   assert.throws(() => makeFolds(entries, { folds: 1, seed: 0 }), RangeError);
 });
 
+/** Sites of 1-30 images in groups of 1-3, each with a rate of its own of 3 labels. */
+function siteTable(seed: number, sites: number): ManifestEntry[] {
+  const random = new RandomStream(randomKey(seed, 4));
+  const entries: ManifestEntry[] = [];
+  for (let s = 0; s < sites; s++) {
+    const rate = random.below(100);
+    const images = 3 + random.below(28);
+    for (let i = 0; i < images; i++) {
+      const label = i < 3
+        ? ["a", "b", "c"][i]!
+        : random.below(100) < rate
+        ? "a"
+        : "bc"[random.below(2)]!;
+      const group = `patient ${s}.${Math.floor(i / (1 + random.below(3)))}`;
+      entries.push(
+        entry(`${s}_${i}.png`, label, { group, site: `site ${s}` }),
+      );
+    }
+  }
+  return entries;
+}
+
+/** Sum over folds and labels of (images - wanted)^2 / wanted. */
+function distance(made: readonly ManifestEntry[], folds: number): number {
+  const totals = tally(made.map(({ label }) => label));
+  const counts = tally(made.map(({ label, fold }) => `${label} ${fold}`));
+  let sum = 0;
+  for (const [label, n] of totals) {
+    for (let fold = 1; fold <= folds; fold++) {
+      const wanted = Math.max(1, n / folds);
+      sum += ((counts.get(`${label} ${fold}`) ?? 0) - wanted) ** 2 / wanted;
+    }
+  }
+  return sum;
+}
+
+Deno.test("sites held out are in one fold each, on random tables, and no exchange is better", () => {
+  for (const seed of SEEDS) {
+    const folds = 2 + seed % 4;
+    const entries = siteTable(seed, 12 + seed);
+    const made = makeFolds(entries, { folds, seed, sites: "held-out" });
+    const siteFolds = new Map(made.map(({ site, fold }) => [site!, fold!]));
+    for (const { site, fold } of made) assert.equal(siteFolds.get(site!), fold);
+    const least = distance(made, folds) - 1e-6;
+    const placed = (folds: Map<string, number>) =>
+      made.map((entry) => ({ ...entry, fold: folds.get(entry.site!)! }));
+    for (const [site, fold] of siteFolds) {
+      for (let other = 1; other <= folds; other++) {
+        const moved = placed(new Map([...siteFolds, [site, other]]));
+        assert.ok(distance(moved, folds) >= least, `${site} to ${other}`);
+      }
+      for (const [second, other] of siteFolds) {
+        const exchanged = placed(
+          new Map([...siteFolds, [site, other], [second, fold]]),
+        );
+        assert.ok(distance(exchanged, folds) >= least, `${site}, ${second}`);
+      }
+    }
+  }
+});
+
+Deno.test("sites held out are about as even as they can be", () => {
+  const ratios = SEEDS.map((seed) => {
+    const entries = siteTable(seed, 9);
+    const made = makeFolds(entries, { folds: 2, seed, sites: "held-out" });
+    const sites = [...new Set(entries.map(({ site }) => site))];
+    let best = Infinity;
+    for (let bits = 0; bits < 2 ** (sites.length - 1); bits++) {
+      best = Math.min(
+        best,
+        distance(
+          entries.map((entry) => ({
+            ...entry,
+            fold: 1 + ((bits >> sites.indexOf(entry.site)) & 1),
+          })),
+          2,
+        ),
+      );
+    }
+    // A distance of 0.2 is that of 2 images of 40 in the wrong fold.
+    return distance(made, 2) - best;
+  });
+  assert.ok(ratios.every((more) => more < 0.5), `${ratios}`);
+  assert.ok(ratios.filter((more) => more < 1e-6).length >= 10, `${ratios}`);
+});
+
+Deno.test("balanced sites are in all folds, each label of each evenly", () => {
+  for (const seed of SEEDS) {
+    const folds = 2 + seed % 4;
+    const entries = siteTable(seed, 10)
+      .map(({ group: _, ...entry }) => entry);
+    const made = makeFolds(entries, { folds, seed, sites: "balanced" });
+    const spread = (key: (entry: ManifestEntry) => string) => {
+      const counts = tally(made.map((entry) => `${key(entry)}|${entry.fold}`));
+      return Math.max(
+        ...new Set(made.map(key)).values().map((name) => {
+          const own = Array.from(
+            { length: folds },
+            (_, i) => counts.get(`${name}|${i + 1}`) ?? 0,
+          );
+          return Math.max(...own) - Math.min(...own);
+        }),
+      );
+    };
+    assert.ok(spread(({ site, label }) => `${site} ${label}`) <= 1);
+    assert.ok(spread(({ label }) => label) <= 4);
+  }
+});
+
+Deno.test("folds by site tear no group, and depend on the seed alone", () => {
+  for (const sites of ["held-out", "balanced"] as const) {
+    for (const seed of SEEDS) {
+      const options = { folds: 3, seed, sites };
+      const entries = siteTable(seed, 15);
+      // Patients who were seen at two sites.
+      const shared = entries.map((entry, i) =>
+        i % 40 === 0 ? { ...entry, group: `patient of ${i % 3}` } : entry
+      );
+      const made = makeFolds(shared, options);
+      const folds = new Map(made.map(({ group, fold }) => [group, fold]));
+      for (const { group, fold } of made) {
+        assert.equal(folds.get(group), fold);
+      }
+      if (sites === "held-out") {
+        const ofSites = new Map(made.map(({ site, fold }) => [site, fold]));
+        for (const { site, fold } of made) {
+          assert.equal(ofSites.get(site), fold);
+        }
+      }
+      const turned = makeFolds(shared.toReversed(), options).toReversed();
+      assert.deepEqual(turned, made);
+    }
+  }
+});
+
+Deno.test("sites that are missing, or too few, are named", () => {
+  const entries = siteTable(1, 8);
+  const bare = { ...entries[5]!, line: 7 };
+  delete bare.site;
+  assert.throws(
+    () =>
+      makeFolds([...entries, bare], { folds: 2, seed: 0, sites: "balanced" }),
+    {
+      name: "DataError",
+      message:
+        'Cannot make folds by site: 1 image of m has no site, the first on line 7; fill in the column "site", or name another with --site-column',
+    },
+  );
+  assert.throws(
+    () => makeFolds(siteTable(1, 3), { folds: 4, seed: 0, sites: "held-out" }),
+    { name: "DataError", message: /class "a" has only 3 sites; make fewer/ },
+  );
+});
+
 Deno.test("writeSplits writes a manifest that reads back the same", async () => {
   await withFolder(async (folder) => {
     await Deno.mkdir(join(folder, "made"));
@@ -227,8 +381,8 @@ Deno.test("writeSplits writes a manifest that reads back the same", async () => 
     const path = join(folder, "manifest.csv");
     await Deno.writeTextFile(
       path,
-      'image,label,group,mpp\n"a, b.png",x,p 1,0.5\n"c""d.png",y,,\n' +
-        "e.png,x,,\nf.png,y,,\n",
+      'image,label,group,site,mpp\n"a, b.png",x,p 1,Bonn,0.5\n"c""d.png",y,,,\n' +
+        "e.png,x,,,\nf.png,y,,,\n",
     );
     const { entries } = await readManifest(path);
     const made = makeFolds(

@@ -159,6 +159,35 @@ Deno.test("readManifest finds the columns that the user names", async () => {
   );
 });
 
+Deno.test("readManifest misses optional columns that the user names", async () => {
+  const text = "image,label,case,clinic\nimages/s1.svs,x,c1,Bonn\n";
+  const { entries: [entry] } = await read({ "m.csv": text }, "m.csv", {
+    columns: { group: "case", site: "clinic" },
+  });
+  assert.deepEqual([entry!.group, entry!.site], ["c1", "Bonn"]);
+  await assert.rejects(
+    read({ "m.csv": text }, "m.csv", {
+      columns: { group: "cases", site: "Clinic" },
+    }),
+    {
+      message:
+        /m\.csv:1: missing column "cases": .* --group-column NAME\n.*m\.csv:1: missing column "Clinic": .* --site-column NAME$/,
+    },
+  );
+});
+
+Deno.test("readManifest takes the sites of the patients", async () => {
+  const { entries } = await read(
+    {
+      "slides.csv": SLIDE_TABLE,
+      "clini.csv": "PATIENT,label,site\nP1,x,Bonn\nP2,y,Ulm\n",
+    },
+    "slides.csv",
+    { clini: "clini.csv", images: "images" },
+  );
+  assert.deepEqual(entries.map(({ site }) => site), ["Bonn", "Bonn", "Ulm"]);
+});
+
 Deno.test("readManifest asks for the extension if a name means two images", async () => {
   await assert.rejects(
     withFolder(async (folder) => {

@@ -39,7 +39,7 @@ async function faultsOf(
 
 Deno.test("readManifest reads every column, in any order", async () => {
   const { entries: [entry], folder } = await read(
-    "label,mpp,image,group,fold,split\ncat,0.25,a.png,p1,3,validation\n",
+    "label,mpp,image,group,fold,site,split\ncat,0.25,a.png,p1,3,Bonn,validation\n",
   );
   assert.deepEqual(entry, {
     image: "a.png",
@@ -49,6 +49,7 @@ Deno.test("readManifest reads every column, in any order", async () => {
     split: "validation",
     fold: 3,
     group: "p1",
+    site: "Bonn",
     mpp: 0.25,
     manifest: join(folder, "manifest.csv"),
     line: 2,
@@ -226,16 +227,16 @@ for (const [name, text, ...lines] of FAULTS) {
 }
 
 Deno.test("readManifest leaves the user's own columns alone, and notes them", async () => {
-  // "AGE" is two letters from "image", "MSI" two from "mpp".
+  // "AGE" is two letters from "image", "MSI" two from "mpp", "size" one from "site".
   const { entries: [entry], notes } = await read(
-    "AGE,image,MSI,label,stage,AGE\n61,a.png,high,x,II,62\n",
+    "AGE,image,MSI,label,size,AGE\n61,a.png,high,x,II,62\n",
   );
   assert.equal(entry!.label, "x");
   assert.deepEqual(Object.keys(entry!).filter((key) => /age|msi/i.test(key)), [
     "image",
   ]);
   assert.equal(notes.length, 1);
-  assert.match(notes[0]!, /: columns that are not read: AGE, MSI, stage, AGE$/);
+  assert.match(notes[0]!, /: columns that are not read: AGE, MSI, size, AGE$/);
   const { notes: none } = await read("image,label\na.png,x\n");
   assert.deepEqual(none, []);
 });
@@ -261,6 +262,30 @@ Deno.test("readManifest refuses a file that is not UTF-8, or is not there", asyn
     readManifest("/no/such/manifest.csv"),
     /Cannot read "\/no\/such\/manifest.csv" as a table: there is no such file/,
   );
+});
+
+Deno.test("readManifest finds many files by their folder, and links one by one", async () => {
+  await withFolder(async (folder) => {
+    const names = Array.from({ length: 40 }, (_, i) => `${i}.png`);
+    await writeImages(folder, names);
+    await Deno.symlink(join(folder, "0.png"), join(folder, "link.png"));
+    await Deno.symlink(join(folder, "none"), join(folder, "dead.png"));
+    await Deno.mkdir(join(folder, "folder.png"));
+    const path = join(folder, "manifest.csv");
+    const table = async (more: string[]) =>
+      await Deno.writeTextFile(
+        path,
+        ["image,label", ...[...names, ...more].map((name) => `${name},x`)]
+          .join("\n"),
+      );
+    await table(["link.png"]);
+    assert.equal((await readManifest(path)).entries.length, 41);
+    await table(["dead.png", "folder.png", "missing.png"]);
+    await assert.rejects(readManifest(path), {
+      message:
+        /^.*:42: image "dead\.png" is not a file.*\n.*:43: image "folder\.png" is not a file.*\n.*:44: image "missing\.png" is not a file[^\n]*$/,
+    });
+  });
 });
 
 Deno.test("readManifest looks at some hundred files at a time", async () => {

@@ -63,11 +63,11 @@ const folder = folderOfFile(async (folder) => {
     Deno.readDir(join(folder, "demo/data/images")),
   );
   const rows = images.map(({ name }, i) =>
-    `demo/data/images/${name},${LABELS[i % 2]},${i % 5}`
+    `demo/data/images/${name},${LABELS[i % 2]},${i % 5},${Math.floor(i / 4)}`
   );
   await Deno.writeTextFile(
     join(folder, "manifest.csv"),
-    ["image,label,fold", ...rows].join("\n"),
+    ["image,label,fold,site", ...rows].join("\n"),
   );
   await Deno.copyFile(
     join(folder, "demo/data/images/test_00000.png"),

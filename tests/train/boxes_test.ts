@@ -15,7 +15,7 @@ import {
   onlyOf,
   trainingBoxes,
 } from "../../lib/train/boxes.ts";
-import { runData } from "../../lib/train/runs/run_data.ts";
+import { runData, runSides } from "../../lib/train/runs/run_data.ts";
 import { withFolder, writeImages } from "../data/folder.ts";
 
 const BOX = boxObject({ x: 1, y: 1, width: 2, height: 2 }, undefined);
@@ -147,7 +147,7 @@ Deno.test("one file of all images: those of test images do not reach the trainin
     );
     const manifest = await readManifest(join(folder, "manifest.csv"));
     const source = await readRoisOf(file, manifest);
-    const data = await runData({
+    const run = {
       manifest,
       config: {
         ...withFrozenFeatures(preset("needle"), "scattering", null),
@@ -158,7 +158,8 @@ Deno.test("one file of all images: those of test images do not reach the trainin
       test: 0.2,
       boxes: { source, name: file },
       resume: false,
-    });
+    };
+    const data = await runData(await runSides(run), run);
     const { objects, ignored } = data.boxes!;
     assert.deepEqual(
       [...objects].map(([path, [box]]) => [path, box!.x]),

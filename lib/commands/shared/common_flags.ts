@@ -5,6 +5,10 @@
  */
 import { BACKENDS } from "../../engine/select.ts";
 import {
+  GROUP_POOLINGS,
+  type GroupPooling,
+} from "../../eval/groups/pooling.ts";
+import {
   fileForeground,
   type ForegroundChoice,
 } from "../../image/foreground/tissue.ts";
@@ -36,7 +40,7 @@ const UNITS: Record<string, number> = {
 /** `--checkpoint`, always required. */
 export const CHECKPOINT: Flag<string | undefined> = text(
   "RUN",
-  "folder of a run (its best checkpoint), or a checkpoint",
+  "folder of a run (its best checkpoint), a checkpoint, or the folder of a cross-validation: the mean of its folds' models",
   { paths: "files" },
 );
 
@@ -80,6 +84,13 @@ export const COMMON_FLAGS = {
     { words: ["none", "tissue"], paths: "files" },
   ),
 };
+
+/** `--by-group`. */
+export const BY_GROUP: Flag<GroupPooling | undefined> = oneOf(
+  GROUP_POOLINGS,
+  "HOW",
+  "predict groups of images, such as patients: mean or max of their images' probabilities, or evidence of all their sub-tiles as if of one image",
+);
 
 /** `--workers`; `about` describes them and their default number. */
 export function workers(about: string): Flag<number | undefined> {

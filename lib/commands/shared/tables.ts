@@ -4,7 +4,13 @@
  * @module
  */
 import { checkLabels } from "../../data/labels.ts";
-import { type Manifest, readManifest } from "../../data/manifest.ts";
+import {
+  type Cohort,
+  type Manifest,
+  readCohort,
+  readManifest,
+  type TableLayout,
+} from "../../data/manifest.ts";
 import { type FlagValues, text, toggle } from "./flags.ts";
 
 /** Flags that say how the tables are laid out. */
@@ -37,8 +43,19 @@ export const LABEL_FLAGS = {
   ),
 };
 
+/** The flag that names the column of the sites. */
+export const SITE_FLAGS = {
+  "site-column": text(
+    "NAME",
+    "column of the sites that images come from, such as hospitals, for --sites (site)",
+  ),
+};
+
 /** Values of {@linkcode TABLE_FLAGS}. */
 export type TableChoice = FlagValues<typeof TABLE_FLAGS>;
+
+/** Values of the flags that say how tables are laid out. */
+type Layout = TableChoice & Partial<FlagValues<typeof SITE_FLAGS>>;
 
 /**
  * Reads the images of `--data`, and says what is not used of its tables.
@@ -48,23 +65,42 @@ export type TableChoice = FlagValues<typeof TABLE_FLAGS>;
  */
 export async function readImages(
   data: string,
-  flags: TableChoice,
+  flags: Layout,
   options: { classes?: readonly string[]; missing?: "kept" } = {},
 ): Promise<Manifest> {
   const manifest = await readManifest(data, {
     ...options,
-    layout: {
-      columns: {
-        image: flags["image-column"],
-        label: flags["label-column"],
-        group: flags["group-column"],
-      },
-      clini: flags.clini,
-      images: flags.images,
-    },
+    layout: layoutOf(flags),
   });
   for (const note of manifest.notes) console.error(note);
   return manifest;
+}
+
+/**
+ * Reads the images of a table to classify, labelled or not.
+ *
+ * @throws {DataError} With every fault.
+ */
+export async function readImagesToClassify(
+  data: string,
+  flags: TableChoice,
+): Promise<Cohort> {
+  const cohort = await readCohort(data, layoutOf(flags));
+  for (const note of cohort.notes) console.error(note);
+  return cohort;
+}
+
+function layoutOf(flags: Layout): TableLayout {
+  return {
+    columns: {
+      image: flags["image-column"],
+      label: flags["label-column"],
+      group: flags["group-column"],
+      site: flags["site-column"],
+    },
+    clini: flags.clini,
+    images: flags.images,
+  };
 }
 
 /**
@@ -75,7 +111,7 @@ export async function readImages(
  */
 export async function readLabelled(
   data: string,
-  flags: TableChoice & FlagValues<typeof LABEL_FLAGS>,
+  flags: Layout & FlagValues<typeof LABEL_FLAGS>,
 ): Promise<Manifest> {
   const manifest = await readImages(data, flags, { missing: "kept" });
   if (!flags["labels-as-they-are"]) {

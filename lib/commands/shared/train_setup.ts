@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { SiteChoice } from "../../data/folds.ts";
 import type { Manifest } from "../../data/manifest.ts";
 import type { BackendChoice, Engine } from "../../engine/select.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
@@ -17,14 +18,14 @@ import type {
 import type { BoxOptions } from "../../train/boxes.ts";
 import type { BoxChoice } from "./boxes.ts";
 import type { FlagValues } from "./flags.ts";
-import type { LABEL_FLAGS, TableChoice } from "./tables.ts";
+import type { LABEL_FLAGS, SITE_FLAGS, TableChoice } from "./tables.ts";
 import { duration, figure } from "./terminal.ts";
 
 /** Options from the command line. */
 export interface TrainArguments {
   data: string;
   /** Layout of the tables of `data`. */
-  tables: TableChoice & FlagValues<typeof LABEL_FLAGS>;
+  tables: TableChoice & FlagValues<typeof LABEL_FLAGS & typeof SITE_FLAGS>;
   folder: string;
   config: Config;
   seed: number;
@@ -32,6 +33,8 @@ export interface TrainArguments {
   test: number;
   /** Cross-validate with a number of folds, or with the manifest's. */
   folds: number | "manifest" | undefined;
+  /** What becomes of the sites in new folds. */
+  sites: SiteChoice | undefined;
   onlyFolds: number[] | undefined;
   protocols: readonly Protocol[];
   /** Cores to use; all, where that pays, if omitted. */

@@ -73,6 +73,7 @@ export class JobChecks {
   ): Promise<TrainJobRequest> {
     const { sources, tables } = this.#options;
     const { data, name, seed = 0, boxes = false, folds, protocol } = request;
+    const { labelsAsTheyAre } = request;
     if (protocol !== undefined && folds === undefined) throw NO_FOLDS;
     const base = await this.#asInput("config", () => baseConfig(request));
     const config = await this.#asInput(
@@ -86,6 +87,7 @@ export class JobChecks {
       name,
       config,
       seed,
+      ...(labelsAsTheyAre && { labelsAsTheyAre }),
       ...(boxes && { boxes }),
       ...(folds !== undefined && { folds }),
       ...(protocol !== undefined && { protocol }),
@@ -95,7 +97,12 @@ export class JobChecks {
       "data",
       () =>
         tables.inTurn(() =>
-          tables.checkTraining(file, { config, choice, signal })
+          tables.checkTraining(file, {
+            config,
+            choice,
+            labelsAsTheyAre,
+            signal,
+          })
         ),
     );
     return checked;

@@ -29,11 +29,13 @@ import {
 import { type Parallel, runWorkers } from "../../train/parallel/team.ts";
 import { type FoldChoice, planFolds } from "../../train/runs/fold_plan.ts";
 import {
+  checkFolds,
   FEATURES_FOLDER,
   recordFolds,
   runFolds,
   startFolds,
 } from "../../train/runs/folds_folder.ts";
+import { setAside } from "../../train/runs/set_aside.ts";
 import { featureCache } from "../../train/runs/training.ts";
 import type {
   CrossValidatedDocument,
@@ -66,7 +68,7 @@ export async function trainFolds(
   { engine, manifest, choice, opening, workerModule, onProgress, ...options }:
     CrossValidateOptions,
 ): Promise<void> {
-  const { boxes, memory } = options;
+  const { boxes, memory, signal } = options;
   const plan = planFolds(manifest, choice);
   const { entries } = plan;
   const settings = {
@@ -77,7 +79,16 @@ export async function trainFolds(
     boxes: boxes ? { name: boxes.name, limit: null } : null,
   };
   const isStarted = await exists(join(folder, CROSSVAL_FILE));
-  await startFolds(folder, plan, { ...settings, isStarted });
+  await checkFolds(folder, plan, isStarted);
+  await openAll(manifest, {
+    config,
+    folder,
+    isStarted,
+    memory,
+    opening,
+    signal,
+  });
+  await startFolds(folder, plan, settings);
   const tasks = tasksInTurn(plan.tasks, config).flat();
   const folds = new Set(tasks.map(({ fold }) => fold)).size;
   const features = join(folder, FEATURES_FOLDER);
@@ -115,6 +126,26 @@ export async function trainFolds(
     cache.close();
   }
   await Deno.remove(features, { recursive: true }).catch(() => {}); // none
+}
+
+/**
+ * Opens every image, so that one that cannot be read fails the job at its start.
+ *
+ * @throws {ImageError} With all that cannot be read.
+ */
+async function openAll(
+  { entries }: Manifest,
+  { isStarted: resume, memory, opening, ...options }:
+    & Pick<TrainTask, "config" | "folder">
+    & Pick<CrossValidateOptions, "memory" | "opening" | "signal">
+    & { isStarted: boolean },
+): Promise<void> {
+  const cache = imageCache(memory, 0, opening);
+  try {
+    await setAside(entries, { ...options, resume, cache });
+  } finally {
+    cache.close();
+  }
 }
 
 /** The results of the folds in a folder, as callers see them. */

@@ -73,7 +73,7 @@ export async function scoreRun(
       environment: environment(engine),
       ...clock(),
       report,
-    }, evaluation.images);
+    }, evaluation);
     const { images, confusion, metrics } = report;
     return {
       split: SPLIT,

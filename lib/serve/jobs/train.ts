@@ -38,6 +38,8 @@ export interface TrainJobRequest {
   name: string;
   config: Config;
   seed: number;
+  /** Takes labels that look like slips. */
+  labelsAsTheyAre?: boolean;
   /** Trains on annotated objects as well; those drawn are in the job's folder. */
   boxes?: boolean;
   /** Cross-validates: a number of new folds, or those of the table. */
@@ -101,11 +103,11 @@ async function trainModel(
 ): Promise<void> {
   const { job, folder, signal } = context;
   const { models, tables } = options;
-  const { name, data, config } = request;
+  const { name, data, config, labelsAsTheyAre } = request;
   if (!await isPublished(models.placeOf(name), job.id)) {
     if (models.isTaken(name)) throw nameTaken(name);
     // The table may have changed after the job was accepted.
-    await tables.checkTraining(data, { config, signal });
+    await tables.checkTraining(data, { config, labelsAsTheyAre, signal });
     const run = join(folder, RUN_FOLDER);
     const result = await inWorker(
       request,
@@ -128,9 +130,14 @@ async function crossValidate(
   context: JobContext,
   options: TrainWorkOptions,
 ): Promise<void> {
-  const { data, config } = request;
+  const { data, config, labelsAsTheyAre } = request;
   const { folder, signal } = context;
-  await options.tables.checkTraining(data, { config, choice, signal });
+  await options.tables.checkTraining(data, {
+    config,
+    choice,
+    labelsAsTheyAre,
+    signal,
+  });
   const result = await inWorker(
     request,
     { context, options },

@@ -35,6 +35,8 @@ export interface TrainingTable extends AllowedTable {
   config: Config;
   /** Folds to make of it, if any. */
   choice?: FoldChoice | undefined;
+  /** Takes labels that look like slips; else they are faults. */
+  labelsAsTheyAre?: boolean | undefined;
 }
 
 /** Functions of the Worker. */

@@ -77,9 +77,9 @@ export class Tables {
    */
   async checkTraining(
     path: string,
-    { signal, ...how }: Pick<TrainingTable, "config" | "choice"> & {
-      signal: AbortSignal;
-    },
+    { signal, ...how }:
+      & Pick<TrainingTable, "config" | "choice" | "labelsAsTheyAre">
+      & { signal: AbortSignal },
   ): Promise<void> {
     using worker = new TableWorker(signal);
     await worker.call("checkTraining", { path, ...how, ...this.#sources });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkLabels } from "../../data/labels.ts";
 import { formatTable } from "../../data/table.ts";
 import { checkPlan, planFolds } from "../../train/runs/fold_plan.ts";
 import { checkReference } from "../../train/runs/run_data.ts";
@@ -19,9 +20,12 @@ const BOX_COLUMNS = ["image", "left", "top", "right", "bottom", "type"];
 let images: BatchImage[] = [];
 
 answerCalls<TableMethods, never>({
-  async checkTraining({ path, config, choice, roots, hosts }) {
+  async checkTraining(
+    { path, config, choice, labelsAsTheyAre, roots, hosts },
+  ) {
     const sources = await Sources.open({ roots, hosts });
     const manifest = await sources.readManifest(path);
+    if (!labelsAsTheyAre) checkLabels(manifest, 'send "labelsAsTheyAre": true');
     checkReference(config, manifest);
     if (choice) checkPlan(planFolds(manifest, choice));
   },

@@ -8,6 +8,7 @@
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import type { ManifestEntry } from "../../data/manifest.ts";
 import { type Half, half } from "../../encoder/half.ts";
+import { TrainingError } from "../../errors.ts";
 import type { ImageLocations, Locations } from "./locations.ts";
 import {
   fitProjection,
@@ -15,6 +16,7 @@ import {
   type Projection,
   PROJECTION_ROWS,
 } from "./projection.ts";
+import type { ReadImage } from "./readable_images.ts";
 import type { Bag } from "./teacher.ts";
 
 /** A bag, and the image that it is of. */
@@ -37,6 +39,8 @@ export interface BagOptions {
   bytes: number;
   /** Awaited before each image. */
   beforeImage?: () => Promise<void>;
+  /** Reads an image, or leaves it out. */
+  readImage: ReadImage;
   /** Called after each image that was read, copies counted. */
   onImage?: (done: number, total: number) => void;
 }
@@ -51,55 +55,70 @@ export async function readBags(
 ): Promise<{ bags: ImageBag[]; projection: Projection }> {
   const { channels, components, copies } = options;
   const reader = new Reader(options, entries.length * copies);
+  const found: { entry: ManifestEntry; image: ImageLocations }[] = [];
   const rows: Float32Array[] = [];
-  const images: ImageLocations[] = [];
   const most = Math.ceil(PROJECTION_ROWS / (entries.length * copies));
   for (const [index, entry] of entries.entries()) {
-    const image = await options.locations.of(entry);
-    images.push(image);
-    for (let copy = 0; copy < copies; copy++) {
-      const features = await reader.read(entry, image, copy);
-      const random = new RandomStream(
-        randomKey(options.seed, ROWS, index, copy),
-      );
-      rows.push(someRows(features, channels, most, random));
-    }
+    const read = await options.readImage(entry, async () => {
+      const image = await options.locations.of(entry);
+      const own: Float32Array[] = [];
+      for (let copy = 0; copy < copies; copy++) {
+        const features = await reader.read(entry, image, copy);
+        const random = new RandomStream(
+          randomKey(options.seed, ROWS, index, copy),
+        );
+        own.push(someRows(features, channels, most, random));
+      }
+      return { image, own };
+    });
+    if (!read) continue;
+    found.push({ entry, image: read.image });
+    rows.push(...read.own);
   }
+  checkSome(found);
   const projection = await fitProjection(joined(rows), channels, components);
   const bags: ImageBag[] = [];
-  for (const [index, entry] of entries.entries()) {
-    bags.push(
-      await bagOf(entry, images[index]!, {
+  for (const { entry, image } of found) {
+    const bag = await options.readImage(entry, () =>
+      bagOf(entry, image, {
         projection,
         copies,
-        read: (copy) => reader.read(entry, images[index]!, copy),
-      }),
-    );
+        read: (copy) => reader.read(entry, image, copy),
+      }));
+    if (bag) bags.push(bag);
   }
+  checkSome(bags);
   return { bags, projection };
+}
+
+/** @throws {TrainingError} If there are no images. */
+function checkSome(images: readonly unknown[]): void {
+  if (images.length > 0) return;
+  throw new TrainingError(
+    "Cannot continue training: no image could be read; --resume continues once they can be",
+  );
 }
 
 /** Bags of images that are not trained on, as they are. */
 export async function readScoredBags(
   entries: readonly ManifestEntry[],
-  { projection, ...options }: Pick<BagOptions, "locations" | "beforeImage"> & {
-    projection: Projection;
-  },
+  { projection, locations, readImage, beforeImage }:
+    & Pick<BagOptions, "locations" | "readImage" | "beforeImage">
+    & { projection: Projection },
 ): Promise<ImageBag[]> {
   const bags: ImageBag[] = [];
   for (const entry of entries) {
-    await options.beforeImage?.();
-    const image = await options.locations.of(entry);
-    bags.push(
-      await bagOf(entry, image, {
+    await beforeImage?.();
+    const bag = await readImage(entry, async () => {
+      const image = await locations.of(entry);
+      return await bagOf(entry, image, {
         projection,
         copies: 1,
         read: async () =>
-          Float32Array.from(
-            half(await options.locations.features(entry, image, 0)),
-          ),
-      }),
-    );
+          Float32Array.from(half(await locations.features(entry, image, 0))),
+      });
+    });
+    if (bag) bags.push(bag);
   }
   return bags;
 }

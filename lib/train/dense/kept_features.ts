@@ -8,6 +8,7 @@ import type { FeatureCache } from "../../encoder/cache.ts";
 import type { Model } from "../../model/model.ts";
 import { ALONE, Team } from "../parallel/team.ts";
 import type { TrainOptions } from "../trainer.ts";
+import type { ReadImage } from "./readable_images.ts";
 
 /** Options of {@linkcode keepFeatures}. */
 export interface KeepOptions extends
@@ -16,6 +17,8 @@ export interface KeepOptions extends
     "config" | "seed" | "memory" | "foreground" | "parallel" | "signal"
   > {
   featureCache: FeatureCache;
+  /** Reads an image, or leaves it out. */
+  readImage: ReadImage;
   /** Makes the features of an image here. */
   keep: (entry: ManifestEntry) => Promise<void>;
   /** Awaited before each image that is read here. */
@@ -37,7 +40,7 @@ export async function keepFeatures(
   { config, seed, memory, foreground, signal, featureCache, ...options }:
     KeepOptions,
 ): Promise<void> {
-  const { parallel = ALONE, keep, beforeImage, onImage } = options;
+  const { parallel = ALONE, keep, readImage, beforeImage, onImage } = options;
   const team = await Team.start(parallel, {
     model: { config, classes, normalisation },
     seed,
@@ -51,7 +54,10 @@ export async function keepFeatures(
   try {
     const theirs = team.each(async (call) => {
       for (const entry of queue) {
-        await call("keep", { entry, folder, maxBytes }, signal);
+        await readImage(
+          entry,
+          () => call("keep", { entry, folder, maxBytes }, signal),
+        );
         onImage(++done);
       }
       await call("release", null, signal);
@@ -61,7 +67,7 @@ export async function keepFeatures(
     for (const entry of queue) {
       if (failed) break;
       await beforeImage();
-      await keep(entry);
+      await readImage(entry, () => keep(entry));
       onImage(++done);
     }
     await theirs;

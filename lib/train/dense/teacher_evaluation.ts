@@ -17,6 +17,7 @@ import { readScoredBags } from "./bags.ts";
 import { modelFeatures } from "./encoder_features.ts";
 import { readHead } from "./head/head_arrays.ts";
 import { Locations } from "./locations.ts";
+import type { ReadImage } from "./readable_images.ts";
 import { readProjection } from "./projection.ts";
 import { teacherProbabilities } from "./teacher_scores.ts";
 
@@ -57,6 +58,7 @@ export async function evaluateTeacher(
       normalisation: model.normalisation,
     }),
     projection: await readProjection(parameters),
+    readImage: asIs,
     async beforeImage() {
       await setTimeout(0); // let signals and messages in
       signal?.throwIfAborted();
@@ -80,3 +82,6 @@ export async function evaluateTeacher(
   }
   return images;
 }
+
+/** What cannot be read is an error. */
+const asIs: ReadImage = (_, read) => read();

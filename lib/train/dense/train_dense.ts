@@ -53,11 +53,13 @@ import {
   readHead,
   writeHead,
 } from "./head/head_arrays.ts";
+import { valuesOf } from "../parallel/values.ts";
 import { fitStudent } from "./fit_student.ts";
 import { type Projection, readProjection } from "./projection.ts";
 import { teacherFigures } from "./teacher_scores.ts";
 import { meanHead } from "./head/ensemble.ts";
 import { freshTeachers, teachTogether } from "./teachers.ts";
+import { ReadableImages } from "./readable_images.ts";
 import { checkUnused } from "./unused_settings.ts";
 
 /** Options of {@linkcode trainDense}. */
@@ -117,7 +119,7 @@ export async function trainDense(
 ): Promise<TrainResult> {
   checkDense(options.config);
   checkCloseUp(options.config, data);
-  await openScored(data, options);
+  if (!options.skipBad) await openScored(data, options);
   const run = await DenseRun.start(data, options);
   try {
     return await run.train();
@@ -133,6 +135,7 @@ class DenseRun {
   readonly #log: RunLog;
   readonly #locations: Locations;
   readonly #features: LocationFeatures;
+  readonly #images: ReadableImages;
   #phase: Phase = "start";
   #figures: EpochFigures = {};
   #calibration: Calibration | null = null;
@@ -143,6 +146,7 @@ class DenseRun {
     this.#options = options;
     this.#model = model;
     this.#log = new RunLog(join(options.folder, LOG_FILE));
+    this.#images = new ReadableImages(options.skipBad ?? false);
     const features = options.features ??
       modelFeatures(model, options.featureCache);
     this.#features = features;
@@ -234,6 +238,7 @@ class DenseRun {
       copies: copyCount(config),
       seed,
       bytes: memory.bytes * FEATURE_SHARE,
+      readImage: this.#images.read,
       beforeImage: () => this.#breathe(),
       onImage: (done, total) =>
         this.#tell({ epoch: 1, step: done, steps: total }),
@@ -273,6 +278,7 @@ class DenseRun {
     await keepFeatures(this.#model, inOrder, {
       ...this.#options,
       featureCache,
+      readImage: this.#images.read,
       beforeImage: () => this.#breathe(),
       keep: (entry) => this.#locations.read(entry),
       onImage: (step) => this.#tell({ epoch: 1, step, steps: train.length }),
@@ -311,7 +317,7 @@ class DenseRun {
         epochs,
         figures: this.#figures,
         seconds,
-        skipped: [],
+        skipped: this.#images.skipped,
       });
     }
     assign(parameters, "g/project/weight", projection.weight);
@@ -346,16 +352,28 @@ class DenseRun {
 
   async #distil(bags: readonly ImageBag[], head: HeadArrays): Promise<void> {
     const { score = scoredEpoch } = this.#options;
-    const fitted = await fitStudent(this.#model, bags, head, {
-      ...this.#options,
-      task: this.#task(),
-      boxes: this.#data.boxes,
-      classWeights: classWeights(this.#data, this.#options.config),
-      breathe: () => this.#breathe(),
-      onStep: (progress) => this.#tellLast(progress),
-    });
+    const { parameters } = this.#model;
+    const before = await valuesOf(parameters);
+    const fitted = await this.#images.workOn(
+      bags,
+      (bags) =>
+        fitStudent(this.#model, bags, head, {
+          ...this.#options,
+          task: this.#task(),
+          boxes: this.#data.boxes,
+          classWeights: classWeights(this.#data, this.#options.config),
+          breathe: () => this.#breathe(),
+          onStep: (progress) => this.#tellLast(progress),
+        }),
+      () => {
+        for (const [name, { data }] of before) assign(parameters, name, data);
+      },
+    );
     Object.assign(this.#figures, fitted);
-    const scored = await score(this.#model, this.#data, this.#options);
+    const scored = await score(this.#model, this.#data, {
+      ...this.#options,
+      onSkipped: this.#images.onSkipped,
+    });
     Object.assign(this.#figures, scored.figures);
     this.#calibration = scored.calibration;
     this.#phase = "student";
@@ -383,7 +401,13 @@ class DenseRun {
   ): Promise<Elapsed> {
     const elapsed = this.#elapsed();
     this.#elapsed = startClock();
-    await this.#log.append({ type, ...figures, ...elapsed });
+    const { skipped } = this.#images;
+    await this.#log.append({
+      type,
+      ...figures,
+      ...elapsed,
+      ...(skipped.length > 0 && { skipped }),
+    });
     return elapsed;
   }
 

@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { foldSplit, makeFolds, withoutTest } from "../../data/folds.ts";
+import {
+  foldSplit,
+  makeFolds,
+  type SiteChoice,
+  withoutTest,
+} from "../../data/folds.ts";
 import type { Manifest, ManifestEntry } from "../../data/manifest.ts";
 import { DataError } from "../../errors.ts";
 import { type FoldTask, foldTasks, type Protocol } from "./fold_task.ts";
@@ -14,6 +19,8 @@ export interface FoldChoice {
   folds: number | "manifest";
   /** Of new folds. */
   seed: number;
+  /** What becomes of the sites in new folds. */
+  sites?: SiteChoice | undefined;
   protocols: readonly Protocol[];
   /** Only these folds; all if omitted. */
   onlyFolds?: readonly number[] | undefined;
@@ -35,7 +42,7 @@ export interface FoldPlan {
  */
 export function planFolds(
   { entries: all, path }: Manifest,
-  { folds, seed, protocols, onlyFolds }: FoldChoice,
+  { folds, seed, sites, protocols, onlyFolds }: FoldChoice,
 ): FoldPlan {
   const kept = withoutTest(all);
   if (kept.length === 0) {
@@ -44,7 +51,7 @@ export function planFolds(
     );
   }
   const entries = typeof folds === "number"
-    ? makeFolds(kept, { folds, seed })
+    ? makeFolds(kept, { folds, seed, sites })
     : kept;
   const tasks = foldTasks(entries, { protocols, folds: onlyFolds });
   if (tasks.length === 0) {

@@ -70,7 +70,7 @@ export function foldFolder(
  * @throws {DataError} If a line is damaged.
  */
 export async function* readFoldLogs(folder: string): AsyncGenerator<LogLine> {
-  for (const task of await tasksIn(folder)) {
+  for (const task of await foldsIn(folder)) {
     const own = foldFolder(folder, task);
     const log = join(own, LOG_FILE);
     if (!await exists(log)) continue;
@@ -103,7 +103,7 @@ function lineOf(
 }
 
 /** The folds that have a folder, protocol by protocol. */
-async function tasksIn(folder: string): Promise<FoldTask[]> {
+export async function foldsIn(folder: string): Promise<FoldTask[]> {
   const tasks: FoldTask[] = [];
   for (const protocol of PROTOCOLS) {
     const place = join(folder, protocol);

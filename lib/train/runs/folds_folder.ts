@@ -29,25 +29,32 @@ import { checkSameEntries, CONFIG_FILE } from "./run_data.ts";
 export const FEATURES_FOLDER = "features";
 
 /**
- * Writes the images and settings of a cross-validation into its folder.
+ * Checks the images of a cross-validation in `folder`. It opens none of them.
  *
  * @param isStarted it continues, with the images that it was started with.
  * @throws {DataError} If a picture or a patient is in two folds, or a fold leaves
  *   nothing to learn.
  * @throws {UsageError} If it would continue with other images.
  */
-export async function startFolds(
+export async function checkFolds(
   folder: string,
   plan: FoldPlan,
-  { isStarted, ...settings }: FoldSettings & { isStarted: boolean },
+  isStarted: boolean,
 ): Promise<void> {
   const { entries, aside } = plan;
   await checkLeaks([...entries, ...aside]);
   checkPlan(plan);
-  const file = join(folder, FOLDS_FILE);
-  if (isStarted) await checkSameEntries(file, entries);
+  if (isStarted) await checkSameEntries(join(folder, FOLDS_FILE), entries);
+}
+
+/** Writes the images and settings of a cross-validation into its folder. */
+export async function startFolds(
+  folder: string,
+  { entries }: FoldPlan,
+  settings: FoldSettings,
+): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
-  await writeSplits(file, entries);
+  await writeSplits(join(folder, FOLDS_FILE), entries);
   await writeJson(join(folder, CONFIG_FILE), settings.config);
   await recordFolds(folder, entries, settings);
 }

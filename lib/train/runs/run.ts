@@ -14,7 +14,7 @@ import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
 import { boxesRecord, checkBoxes } from "../boxes.ts";
 import type { EpochDone, Progress, SkippedImage } from "../epoch_metrics.ts";
-import { runData, type RunDataOptions } from "./run_data.ts";
+import { runData, type RunDataOptions, runSides } from "./run_data.ts";
 import { foregroundFile } from "../run_log.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
 import { type Parallel, runWorkers } from "../parallel/team.ts";
@@ -102,8 +102,9 @@ export async function trainRun(
   engine: Engine,
   { onStart, onProgress, opening, ...options }: TrainRunOptions,
 ): Promise<TrainedRun> {
+  const sides = await runSides(options); // its faults, before images are opened
   const skipped = await unreadable({ ...options, opening });
-  const data = await runData({ ...options, skipped });
+  const data = await runData(sides, { ...options, skipped });
   await writeSkipped(options.folder, skipped);
   onStart?.(data, skipped);
   const parallel = sharing(data, { ...options, opening });

@@ -76,19 +76,26 @@ export function checkReference(
   );
 }
 
+/** The images of a run by the side of the split. */
+export interface RunSides {
+  train: readonly ManifestEntry[];
+  validation: readonly ManifestEntry[];
+  /** Test images, which the run never opens. */
+  aside: readonly ManifestEntry[];
+}
+
 /**
- * The manifest's own split, or one made here; written into the run's folder,
- * and `config` beside it.
+ * The manifest's own split, or one made here. It opens no image.
  *
- * @throws {DataError} If there is nothing to learn, or a picture is on two sides,
- *   or there are no boxes where some are asked for.
+ * @throws {DataError} If there is nothing to learn, or a picture is on two sides.
  * @throws {UsageError} If a run would continue with other images.
  */
-export async function runData(
-  { manifest, config, seed, folder, test, boxes, skipped = [], resume }:
+export async function runSides(
+  { manifest, config, seed, folder, test, resume }: Omit<
     RunDataOptions,
-): Promise<TrainingData> {
-  const { classes } = manifest;
+    "boxes" | "skipped"
+  >,
+): Promise<RunSides> {
   const { validation: fraction } = config.training;
   const hasSplit = manifest.entries.some(({ split }) => split !== undefined);
   const entries = hasSplit
@@ -105,6 +112,34 @@ export async function runData(
     await checkLeaks([...sides.train, ...sides.validation]);
   }
   const aside = entries.filter(({ split }) => split === "test");
+  const all = { ...sides, aside };
+  if (resume) await checkSameEntries(join(folder, SPLITS_FILE), usedOf(all));
+  return all;
+}
+
+/** The images of a run with their sides. */
+function usedOf({ train, validation, aside }: RunSides): ManifestEntry[] {
+  return [
+    ...train.map((entry) => ({ ...entry, split: "train" as const })),
+    ...validation.map((entry) => ({ ...entry, split: "validation" as const })),
+    ...aside,
+  ];
+}
+
+/**
+ * What a run trains on: its sides without the images that cannot be read. Writes
+ * the split into the run's folder, and `config` beside it.
+ *
+ * @throws {DataError} If nothing is left to learn, or there are no boxes where some
+ *   are asked for.
+ */
+export async function runData(
+  sides: RunSides,
+  { manifest, config, seed, folder, boxes, skipped = [] }: Omit<
+    RunDataOptions,
+    "test" | "resume"
+  >,
+): Promise<TrainingData> {
   if (boxes) checkLearnsFromBoxes(config);
   const bad = new Set(skipped.map(({ path }) => path));
   const readable = {
@@ -114,23 +149,14 @@ export async function runData(
   checkTrainSide(readable.train, manifest);
   const annotated = boxes && await trainingBoxes({
     train: readable.train,
-    others: [...readable.validation, ...aside],
+    others: [...readable.validation, ...sides.aside],
     referenceClass: config.referenceClass,
     seed,
   }, boxes);
-  const used: ManifestEntry[] = [
-    ...sides.train.map((entry) => ({ ...entry, split: "train" as const })),
-    ...sides.validation.map((entry) => ({
-      ...entry,
-      split: "validation" as const,
-    })),
-    ...aside,
-  ];
-  const file = join(folder, SPLITS_FILE);
-  if (resume) await checkSameEntries(file, used);
   await Deno.mkdir(folder, { recursive: true });
-  await writeSplits(file, used);
+  await writeSplits(join(folder, SPLITS_FILE), usedOf(sides));
   await writeJson(join(folder, CONFIG_FILE), config);
+  const { classes } = manifest;
   return { classes, ...readable, ...(annotated && { boxes: annotated }) };
 }
 

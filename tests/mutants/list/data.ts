@@ -6,10 +6,19 @@ export const DATA: readonly MutantGroup[] = [
     file: "lib/data/folds.ts",
     tests: ["tests/data/folds_test.ts"],
     changes: [
+      ["fold: partOf.get(entry)! + 1", "fold: partOf.get(entry)!"],
+      ["parents.set(rootOf(site!), rootOf(first));", ""],
+      ["`${site}\\0${label}`", "label"],
+    ],
+  },
+  {
+    file: "lib/data/assignment.ts",
+    tests: ["tests/data/folds_test.ts"],
+    changes: [
       ["n * n + 2 * n * excess", "2 * n * excess"],
       ["n * n + 2 * n * excess", "n * n - 2 * n * excess"],
       [
-        "(n * n + 2 * n * excess) / wanted.get(label)!",
+        "(n * n + 2 * n * excess) / wanted.get(name)!",
         "n * n + 2 * n * excess",
       ],
       [
@@ -17,13 +26,15 @@ export const DATA: readonly MutantGroup[] = [
         "a.entries.length - b.entries.length ||",
       ],
       ["rarity(a) - rarity(b) ||", "rarity(b) - rarity(a) ||"],
-      ["fold: partOf.get(entry)! + 1", "fold: partOf.get(entry)!"],
       [
         "const byName = groups.toSorted((a, b) =>\n    firstName(a) < firstName(b) ? -1 : 1\n  );",
         "const byName = groups;",
       ],
       ["randomKey(seed)", "randomKey(0)"],
-      ["sizes[b]! < sizes[a]!", "sizes[b]! > sizes[a]!"],
+      ["#sizes[b]! < this.#sizes[a]!", "#sizes[b]! > this.#sizes[a]!"],
+      ["if (change < -TIE) {", "if (change > TIE) {"],
+      ["change -= filling.cost(group.strata, part);", ""],
+      ["own.distance < least - TIE", "own.distance > least - TIE"],
       ["Math.max(1, share * n)", "share * n"],
       ["if (n < parts.length)", "if (n < parts.length - 1)"],
       ["`image ${path}` : `group ${group}`", "`${path}` : `${group}`"],

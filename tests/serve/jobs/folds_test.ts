@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { CrossValidatedDocument } from "../../../lib/serve/documents.ts";
+import { exists } from "../../../lib/files.ts";
 import type { FoldResult } from "../../../lib/train/runs/crossval.ts";
 import { folderOfFile, SMALL, succeed } from "../../commands/process.ts";
 import {
@@ -162,6 +163,60 @@ Deno.test("a job of folds has the result of the command", async () => {
     models.models.map(({ name }: { name: string }) => name),
     ["first"],
   );
+});
+
+Deno.test("folds name every image that cannot be read before the first of them", async () => {
+  const [header, ...rows] =
+    (await Deno.readTextFile(join(folder, "set/manifest.csv"))).trim()
+      .split("\n");
+  const names = ["images/cut_1.png", "images/cut_2.png"];
+  for (const name of names) {
+    await Deno.writeTextFile(join(folder, "set", name), `no image: ${name}`);
+  }
+  const bad = rows.map((row, i) =>
+    [names[i] ?? row.split(",")[0], ...row.split(",").slice(1)].join()
+  );
+  await Deno.writeTextFile(
+    join(folder, "set/bad.csv"),
+    [header, ...bad].join("\n"),
+  );
+  const id = await accepted({ data: "bad.csv", folds: 2 });
+  const { state, error } = await ended(served.url, id);
+  assert.equal(state, "failed");
+  assert.match(`${error}`, /2 images cannot be read/);
+  for (const name of names) assert.ok(`${error}`.includes(name), `${error}`);
+  assert.equal(await exists(join(runOf(id), "best-epoch")), false);
+});
+
+Deno.test("doubtful labels are refused when a job is asked for, unless they are meant", async () => {
+  const [header, ...rows] =
+    (await Deno.readTextFile(join(folder, "set/manifest.csv"))).trim()
+      .split("\n");
+  const slips = rows.map((row, i) =>
+    i < 4 ? row.replace(",positive,", ",Positive,") : row
+  );
+  await Deno.writeTextFile(
+    join(folder, "set/slips.csv"),
+    [header, ...slips].join("\n"),
+  );
+  for (const folds of [{ folds: 2 }, {}]) {
+    const request = { data: "slips.csv", name: "slips", ...folds };
+    await assertRefused(await ask(request), {
+      status: 400,
+      field: "data",
+      error:
+        /"Positive" \(.*\) and "positive" \(.*\): one class\?\ncorrect them, or send "labelsAsTheyAre": true/,
+    });
+  }
+  const id = await accepted({
+    data: "slips.csv",
+    folds: 2,
+    labelsAsTheyAre: true,
+    protocol: "held-out",
+    settings: { ...SMALL_SETTINGS, "training.validation": 0 },
+    epochs: 1,
+  });
+  await act(id, "cancel");
 });
 
 Deno.test("folds of the table are taken, under one protocol", async () => {

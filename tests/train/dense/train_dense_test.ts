@@ -15,6 +15,7 @@ import { Memory } from "../../../lib/memory.ts";
 import { BEST, LAST, readCheckpoint } from "../../../lib/model/checkpoint.ts";
 import type { Config } from "../../../lib/model/config.ts";
 import { disposeParameters } from "../../../lib/model/parameters.ts";
+import type { SkippedImage } from "../../../lib/train/epoch_metrics.ts";
 import { readLog } from "../../../lib/train/run_log.ts";
 import {
   type DenseOptions,
@@ -351,6 +352,110 @@ async function runByWorkers(folder: string, workers: number) {
   };
 }
 
+/** Trains on images of which two go bad: while features and views are read. */
+async function runOnBadImages(
+  folder: string,
+  options: Partial<DenseOptions>,
+): Promise<{ run: ReturnType<typeof run>; epochs: string[][] }> {
+  const cache = new ImageCache(0); // holds none that is read again
+  const epochs: string[][] = [];
+  const spoil = (index: number) =>
+    Deno.writeTextFileSync(join(folder, `${index}.png`), "no picture");
+  const training = run(folder, {
+    config: toyConfig({ epochs: 2 }),
+    cache,
+    onProgress({ epoch, step, loss }) {
+      if (epoch === 1 && step === 4 && Number.isNaN(loss)) spoil(20);
+      if (epoch === 2 && step === 1) spoil(3);
+    },
+    onEpoch({ skipped }) {
+      epochs.push(skipped.map(({ image }) => image));
+    },
+    ...options,
+  });
+  await training.catch(() => {});
+  cache.close();
+  return { run: training, epochs };
+}
+
+testOnWasm(
+  "images that go bad later are read again, then left out of the run",
+  async () => {
+    await inFolder(async (folder) => {
+      const { run, epochs } = await runOnBadImages(folder, { skipBad: true });
+      const { last } = await run;
+      assert.ok(last!.studentLoss! > 0);
+      assert.deepEqual(epochs, [["20.png"], ["20.png"]]);
+      const lines = await readLog(join(folder, "run", "log.jsonl"));
+      const skipped = lines.map(({ skipped }) =>
+        (skipped as SkippedImage[] | undefined)?.map(({ image, line }) =>
+          `${image} ${line}`
+        )
+      );
+      assert.deepEqual(skipped, [
+        undefined,
+        ["20.png 22"],
+        ["20.png 22"],
+        ["20.png 22", "3.png 5"],
+      ]);
+    });
+  },
+);
+
+testOnWasm(
+  "images that go bad later stop a run that is to skip none",
+  async () => {
+    await inFolder(async (folder) => {
+      const { run } = await runOnBadImages(folder, {});
+      await assert.rejects(run, {
+        name: ImageFormatError.name,
+        message: /20\.png/,
+      });
+    });
+  },
+);
+
+testOnWasm("a file that is bad for a moment changes nothing", async () => {
+  await inFolder(async (whole) => {
+    const config = toyConfig({ epochs: 2 });
+    await run(whole, { config });
+    await inFolder(async (folder) => {
+      const path = join(folder, "20.png");
+      let bytes: Uint8Array | undefined;
+      await run(folder, {
+        config,
+        cache: new ImageCache(0),
+        skipBad: true,
+        onProgress({ epoch, step, loss }) {
+          if (epoch !== 1 || !Number.isNaN(loss)) return;
+          if (step === 4) {
+            bytes = Deno.readFileSync(path);
+            Deno.removeSync(path);
+          }
+        },
+        features: new class extends ToyFeatures {
+          override read(...args: Parameters<ToyFeatures["read"]>) {
+            // Images 0 to 19 and their copies: the next one fails once.
+            if (this.calls.length === 2 * 20 - 1 && bytes) {
+              globalThis.setTimeout(
+                () => Deno.writeFileSync(path, bytes!),
+                200,
+              );
+            }
+            return super.read(...args);
+          }
+        }(),
+      });
+      assert.deepEqual(
+        await parametersOf(join(folder, "run", BEST)),
+        await parametersOf(join(whole, "run", BEST)),
+      );
+      const lines = await readLog(join(folder, "run", "log.jsonl"));
+      assert.ok(lines.every(({ skipped }) => skipped === undefined));
+    });
+  });
+});
+
 testOnWasm("workers share the features of the training images", async () => {
   await inFolder(async (one) => {
     await inFolder(async (other) => {
@@ -377,6 +482,7 @@ testOnWasm("a worker names the image that it cannot read", async () => {
         memory: new Memory(),
         featureCache: new FeatureCache(join(folder, "features"), 1e8),
         parallel: { workers: 2, imageBytes: 2 ** 24 },
+        readImage: (_, read) => read(),
         keep: () => Promise.resolve(), // the second one: the worker has the first
         beforeImage: () => Promise.resolve(),
         onImage() {},

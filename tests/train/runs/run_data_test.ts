@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readManifest } from "../../../lib/data/manifest.ts";
 import { preset } from "../../../lib/model/presets.ts";
-import { runData } from "../../../lib/train/runs/run_data.ts";
+import { runData, runSides } from "../../../lib/train/runs/run_data.ts";
 import { withFolder, writeImages } from "../../data/folder.ts";
 
 Deno.test("validation is a share of the training images, whoever made the split", async () => {
@@ -18,8 +18,9 @@ Deno.test("validation is a share of the training images, whoever made the split"
       const config = preset("needle");
       config.training.validation = validation;
       const manifest = await readManifest(join(folder, "manifest.csv"));
-      const run = { config, seed: 0, folder: join(folder, "run"), test };
-      const data = await runData({ ...run, manifest, resume: false });
+      const run = { manifest, config, seed: 0, folder: join(folder, "run") };
+      const sides = await runSides({ ...run, test, resume: false });
+      const data = await runData(sides, run);
       return [data.train.length, data.validation.length];
     };
     await table("image,label", (name, i) => `${name},${i % 2 ? "a" : "b"}`);
