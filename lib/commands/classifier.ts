@@ -20,6 +20,7 @@ import {
   openForModel,
 } from "../eval/classify.ts";
 import { classifyEach } from "../eval/batches.ts";
+import { outputNamed } from "../eval/predict.ts";
 import { writeHeatTiff } from "../eval/heatmap/geotiff.ts";
 import { npyFile } from "../eval/heatmap/npy.ts";
 import { writeSubTiles } from "../eval/sub_tile_files.ts";
@@ -40,6 +41,8 @@ export interface ClassifierSetup {
   backend: "webgpu" | "wasm";
   samples: number | undefined;
   draws: "seeded" | "topN" | undefined;
+  /** Class or label whose evidence is shown; that with the most if undefined. */
+  shown?: string | undefined;
   seed: number;
   /** Origin of the regions' coordinates. */
   origin?: Origin;
@@ -103,6 +106,7 @@ export async function startClassifier(
       `${checkpoint} was trained without an encoder: leave out --encoder`,
     );
   }
+  if (options.shown !== undefined) outputNamed(model, options.shown);
   const reference = modelReference(checkpoint, sha256);
   const memory = new Memory(memoryBytes);
   const cache = new BlockCache(memory.blockCacheBytes);

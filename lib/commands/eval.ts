@@ -13,11 +13,16 @@ import type { Evaluation } from "../eval/evaluate.ts";
 import type { AttentionHitsSummary, Estimate } from "../eval/attention_hits.ts";
 import {
   type EvaluationReport,
-  evaluationReport,
   METRIC_NAMES,
   type MetricWithInterval,
   predictionTable,
 } from "../eval/report.ts";
+import {
+  type AnyReport,
+  isTargetReport,
+  reportOfTarget,
+} from "../eval/targets/report.ts";
+import { targetLines } from "./shared/target_text.ts";
 import {
   evaluationName,
   type EvaluationRecord,
@@ -30,6 +35,7 @@ import { startClock } from "../train/clock.ts";
 import { LOG_FILE } from "../train/run_log.ts";
 import { peakMemoryBytes } from "../memory.ts";
 import type { Calibration } from "../model/calibration.ts";
+import type { TargetName } from "../target.ts";
 import {
   type CheckpointInfo,
   readCheckpointInfo,
@@ -143,8 +149,8 @@ export async function run(argv: string[]): Promise<number> {
   const clock = startClock();
   const engine = await announceEngine(flags.backend);
   const checkpoint = await readCheckpointInfo(path);
-  const { classes } = checkpoint;
-  const manifest = await readImages(data, flags, { classes });
+  const { classes, config: { target } } = checkpoint;
+  const manifest = await readImages(data, flags, { classes, target });
   await checkLeaks(manifest.entries);
   const chosen = chosenSplit(manifest.entries, split);
   const entries = entriesOf(manifest.entries, chosen, data);
@@ -153,7 +159,7 @@ export async function run(argv: string[]): Promise<number> {
     file === undefined ? [] : [file],
     [path, data, ...entries.map(({ path }) => path)],
   );
-  await warnOfLearned(path, entries, split);
+  await warnOfLearned(path, entries, { split, target });
   const setup = { checkpoint: path, backend: engine.backend, ...options };
   const evaluation = await evaluate(entries, {
     setup,
@@ -173,7 +179,8 @@ export async function run(argv: string[]): Promise<number> {
       predictionTable(evaluation.images, classes),
     );
   }
-  const report = await evaluationReport(evaluation, {
+  const report = await reportOfTarget(evaluation, {
+    target,
     classes,
     rois,
     annotated: checkpoint.annotated,
@@ -245,10 +252,13 @@ async function folderInRun(
 async function warnOfLearned(
   checkpoint: string,
   entries: readonly ManifestEntry[],
-  split: (typeof SPLITS)[number] | undefined,
+  { split, target }: {
+    split: (typeof SPLITS)[number] | undefined;
+    target: TargetName;
+  },
 ): Promise<void> {
   if (split === "train" || split === "validation") return; // chosen by the user
-  const run = await runSplits(checkpoint);
+  const run = await runSplits(checkpoint, target);
   const { test = [], learned = [] } = Object.groupBy(
     run.entries,
     ({ split }) => split === "test" ? "test" : "learned",
@@ -314,19 +324,32 @@ function entriesOf(
 }
 
 function reportText(
-  { images, metrics, confusion, classes, attention, annotated }:
-    EvaluationReport,
-  { config, calibration, epoch, sha256 }: CheckpointInfo,
+  report: AnyReport,
+  checkpoint: CheckpointInfo,
   samples: number | undefined,
 ): string {
+  const { config, epoch, sha256 } = checkpoint;
+  return [
+    `checkpoint ${
+      sha256.slice(0, 12)
+    } (preset ${config.preset}, epoch ${epoch}) on ${report.images} images`,
+    ...(isTargetReport(report)
+      ? ["", ...targetLines(report)]
+      : classesLines(report, checkpoint, samples)),
+  ].join("\n");
+}
+
+/** What is told of classes. */
+function classesLines(
+  { metrics, confusion, classes, attention, annotated }: EvaluationReport,
+  { calibration }: CheckpointInfo,
+  samples: number | undefined,
+): string[] {
   const names = Object.entries(METRIC_NAMES) as [
     keyof typeof METRIC_NAMES,
     string,
   ][];
   return [
-    `checkpoint ${
-      sha256.slice(0, 12)
-    } (preset ${config.preset}, epoch ${epoch}) on ${images} images`,
     calibrationText(calibration, samples),
     ...(annotated
       ? [
@@ -349,7 +372,7 @@ function reportText(
     "",
     ...confusionText(confusion, classes, lineWidth()),
     ...(attention ? ["", ...attentionText(attention)] : []),
-  ].join("\n");
+  ];
 }
 
 /** How the probabilities were calibrated, and a warning if N was another. */

@@ -216,8 +216,8 @@ function makeGroups(entries: readonly ManifestEntry[]): Group[] {
 
 function countLabels(entries: readonly ManifestEntry[]): Map<string, number> {
   const counts = new Map<string, number>();
-  for (const { label } of entries) {
-    counts.set(label, (counts.get(label) ?? 0) + 1);
+  for (const { label, strata = [label] } of entries) {
+    for (const name of strata) counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   return counts;
 }

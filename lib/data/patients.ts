@@ -6,6 +6,11 @@
  */
 import { basename } from "node:path";
 import {
+  type LabelColumns,
+  labelColumnsOf,
+  labelledRows,
+} from "./label_columns.ts";
+import {
   type Columns,
   count,
   Faults,
@@ -36,22 +41,31 @@ const DIVISIONS = ["split", "fold"];
 export async function joinPatients(
   table: Table,
   path: string,
-  { columns: { names, advice }, faults }: { columns: Columns; faults: Faults },
+  { columns: { names, advice }, labels, faults }: {
+    columns: Columns;
+    labels: LabelColumns;
+    faults: Faults;
+  },
 ): Promise<Joined> {
   const own = new Faults(path);
+  const label = labelColumnsOf(labels);
   const divisions = DIVISIONS.filter((name) => !table.columns.includes(name));
   const patients = await readTable(
     path,
     {
-      required: ["group", "label"],
-      optional: divisions,
+      required: ["group", ...label.required],
+      optional: [...label.optional, ...divisions],
       ...(names && { names }),
       ...(advice && { advice }),
     },
     own,
     { xlsx: true },
   );
-  const byName = patientsByName(patients, own);
+  const rowsOfPatients = labelledRows(patients, labels, {
+    faults: own,
+    everyRow: false,
+  });
+  const byName = patientsByName({ ...patients, rows: rowsOfPatients }, own);
   own.throwIfAny();
 
   const rows: TableRow[] = [];

@@ -21,15 +21,9 @@ import {
 import type { AnnotatedCount } from "../model/checkpoint.ts";
 import { metricIntervals } from "./intervals.ts";
 import { evaluateMetrics, type MetricValues } from "./metrics.ts";
-import type { Interval } from "./proportion.ts";
+import type { MetricWithInterval } from "./proportion.ts";
 
-/** A metric and its 95 % interval (intervals.ts). */
-export interface MetricWithInterval {
-  /** `null` if it is undefined. */
-  value: number | null;
-  /** `null` if the images do not bound its error. */
-  interval: Interval | null;
-}
+export type { MetricWithInterval } from "./proportion.ts";
 
 /** Each metric in words. */
 export const METRIC_NAMES: Record<keyof MetricValues, string> = {
@@ -151,7 +145,7 @@ export function labelReport(
 }
 
 /** What counts as one in the intervals: a patient, or an image of none. */
-function groupsOf(images: readonly LabelledImage[]): string[] {
+export function groupsOf(images: readonly LabelledImage[]): string[] {
   return images.map(({ entry }, i) => entry.group ?? `image ${i}`);
 }
 
@@ -175,18 +169,21 @@ async function allHits(
   return hits;
 }
 
-/** A CSV table with one classified image a line. */
+/** A CSV table with one classified image a line; of numbers without probabilities. */
 export function predictionTable(
   images: readonly LabelledImage[],
   classes: readonly string[],
 ): string {
+  const [first] = images;
+  const known = first?.classification.probabilities ?? {};
+  const names = first ? classes.filter((name) => name in known) : classes;
   return formatTable(
-    ["image", "label", "predicted", ...classes.map((name) => `p(${name})`)],
+    ["image", "label", "predicted", ...names.map((name) => `p(${name})`)],
     images.map(({ entry, classification: { label, probabilities } }) => [
       entry.image,
       entry.label,
       label,
-      ...classes.map((name) => probabilities[name]!.toFixed(6)),
+      ...names.map((name) => probabilities[name]!.toFixed(6)),
     ]),
   );
 }

@@ -5,6 +5,7 @@
  */
 import { checkLabels } from "../../data/labels.ts";
 import { type Manifest, readManifest } from "../../data/manifest.ts";
+import type { TargetName } from "../../target.ts";
 import { type FlagValues, text, toggle } from "./flags.ts";
 
 /** Flags that say how the tables are laid out. */
@@ -17,6 +18,14 @@ export const TABLE_FLAGS = {
   "group-column": text(
     "NAME",
     "column of the patients, whose images stay together (group, or PATIENT)",
+  ),
+  "time-column": text(
+    "NAME",
+    "target survival: column of the times, in any unit (time)",
+  ),
+  "event-column": text(
+    "NAME",
+    "target survival: column of 1 if the event was seen, 0 if not (event)",
   ),
   clini: text(
     "FILE",
@@ -49,7 +58,11 @@ export type TableChoice = FlagValues<typeof TABLE_FLAGS>;
 export async function readImages(
   data: string,
   flags: TableChoice,
-  options: { classes?: readonly string[]; missing?: "kept" } = {},
+  options: {
+    classes?: readonly string[];
+    target?: TargetName;
+    missing?: "kept";
+  } = {},
 ): Promise<Manifest> {
   const manifest = await readManifest(data, {
     ...options,
@@ -58,6 +71,8 @@ export async function readImages(
         image: flags["image-column"],
         label: flags["label-column"],
         group: flags["group-column"],
+        time: flags["time-column"],
+        event: flags["event-column"],
       },
       clini: flags.clini,
       images: flags.images,
@@ -76,8 +91,9 @@ export async function readImages(
 export async function readLabelled(
   data: string,
   flags: TableChoice & FlagValues<typeof LABEL_FLAGS>,
+  target: TargetName,
 ): Promise<Manifest> {
-  const manifest = await readImages(data, flags, { missing: "kept" });
+  const manifest = await readImages(data, flags, { target, missing: "kept" });
   if (!flags["labels-as-they-are"]) {
     checkLabels(manifest, "add --labels-as-they-are");
   }

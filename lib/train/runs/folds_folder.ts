@@ -12,10 +12,10 @@ import type { Engine } from "../../engine/select.ts";
 import { writeJson } from "../../files.ts";
 import type { EpochDone, Progress } from "../epoch_metrics.ts";
 import {
+  type AnyFold,
   CROSSVAL_FILE,
   type CrossValidationOptions,
   type CrossValidationRecord,
-  type FoldResult,
   FOLDS_FILE,
   foldsDone,
   runFold,
@@ -45,7 +45,8 @@ export async function startFolds(
   await checkLeaks([...entries, ...aside]);
   checkPlan(plan);
   const file = join(folder, FOLDS_FILE);
-  if (isStarted) await checkSameEntries(file, entries);
+  const { target } = settings.config;
+  if (isStarted) await checkSameEntries(file, entries, target);
   await Deno.mkdir(folder, { recursive: true });
   await writeSplits(file, entries);
   await writeJson(join(folder, CONFIG_FILE), settings.config);
@@ -84,7 +85,7 @@ export interface RunFoldsOptions
   onProgress?: (task: FoldTask, progress: Progress) => void;
   onEpoch?: (task: FoldTask, done: EpochDone) => void | Promise<void>;
   /** Awaited after each fold. */
-  onResult?: (result: FoldResult) => void | Promise<void>;
+  onResult?: (result: AnyFold) => void | Promise<void>;
 }
 
 /**
@@ -97,8 +98,8 @@ export async function runFolds(
   entries: readonly ManifestEntry[],
   tasks: readonly FoldTask[],
   { onProgress, onEpoch, onResult, ...options }: RunFoldsOptions,
-): Promise<FoldResult[]> {
-  const results: FoldResult[] = [];
+): Promise<AnyFold[]> {
+  const results: AnyFold[] = [];
   for (const task of tasks) {
     const result = await engine.whileAlive(() =>
       runFold(entries, task, {
