@@ -13,7 +13,7 @@ import { Memory, peakMemoryBytes, shareOf } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
 import { PROTOCOL_CHOICES, protocolsOf } from "../train/runs/fold_task.ts";
 import { type TrainedRun, trainRun } from "../train/runs/run.ts";
-import { boxesText } from "../train/boxes.ts";
+import { boxesText, checkLearnsFromBoxes } from "../train/boxes.ts";
 import {
   checkReference,
   CONFIG_FILE,
@@ -162,6 +162,7 @@ export const usage: Usage = {
 export async function run(argv: string[]): Promise<number> {
   const request = await readRequest(argv);
   const { data, tables, config, folds } = request;
+  if (request.boxes) checkLearnsFromBoxes(config);
   const manifest = await readLabelled(data, tables, config.target);
   checkReference(config, manifest);
   const boxes = await boxOptions(request.boxes, manifest);

@@ -164,10 +164,10 @@ function countedAveragePrecision(
     hits += labels[image]! * counts[image]!;
     seen += counts[image]!;
     if (!endsTie[place] || hits === before) return;
-    sum += (hits - before) / positives * hits / seen;
+    sum += (hits - before) * hits / seen;
     before = hits;
   });
-  return sum;
+  return sum / positives;
 }
 
 /** Average precision of a label. */

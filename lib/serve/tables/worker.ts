@@ -21,7 +21,7 @@ let images: BatchImage[] = [];
 answerCalls<TableMethods, never>({
   async checkTraining({ path, config, choice, roots, hosts }) {
     const sources = await Sources.open({ roots, hosts });
-    const manifest = await sources.readManifest(path);
+    const manifest = await sources.readManifest(path, config.target);
     checkReference(config, manifest);
     if (choice) checkPlan(planFolds(manifest, choice));
   },
