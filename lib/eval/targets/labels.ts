@@ -39,7 +39,9 @@ export interface LabelScores {
 
 /** Metrics of a label, and the images that have it. */
 export interface LabelMetrics {
+  /** Number of images that have it. */
   images: number;
+  /** By name. */
   metrics: Metrics;
 }
 

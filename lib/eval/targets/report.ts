@@ -22,11 +22,13 @@ import {
 /** Figures of an evaluation of a target other than classes. */
 export interface TargetReport
   extends TargetMetrics, Pick<EvaluationReport, "images" | "failures"> {
+  /** What its labels say. */
   target: OtherTarget;
   /** Names of the outputs. */
   classes: readonly string[];
   /** Hits of annotated objects are those of classes. */
   attention: null;
+  /** Models of these targets learn from labels alone. */
   annotated: null;
 }
 
@@ -35,6 +37,7 @@ export type AnyReport = EvaluationReport | TargetReport;
 
 /** Options of a report. */
 export interface AnyReportOptions {
+  /** That of the configuration. */
   target: TargetName;
   /** Names of the model. */
   classes: readonly string[];
@@ -56,6 +59,21 @@ export function isTargetReport(report: AnyReport): report is TargetReport {
  * one group (patient) as dependent.
  *
  * @throws {RangeError} If no image was classified.
+ *
+ * @example
+ * ```ts
+ * import { evaluate, ImageCache, readManifest, reportOfTarget } from "@zoomin/zoomin";
+ * import { readCheckpoint, startEngine } from "@zoomin/zoomin";
+ *
+ * await startEngine("auto");
+ * const { model } = await readCheckpoint("run");
+ * const { classes, config: { target } } = model;
+ * const { entries } = await readManifest("manifest.csv", { classes, target });
+ * const cache = new ImageCache(2 ** 28);
+ * const evaluation = await evaluate(model, entries, { cache, seed: 0 });
+ * const options = { target, classes, rois: undefined, seed: 0 };
+ * console.log((await reportOfTarget(evaluation, options)).metrics);
+ * ```
  */
 export async function reportOfTarget(
   evaluation: Evaluation,

@@ -47,6 +47,7 @@ export interface ValidationFit {
 
 /** The metrics of a target other than classes. */
 export interface TargetMetrics {
+  /** Of all images, by name. */
   metrics: Metrics;
   /** Of several labels: those of each. */
   byLabel?: Record<string, LabelMetrics>;
