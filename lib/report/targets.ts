@@ -230,7 +230,7 @@ function survivalCurves(images: readonly PredictedCase[]): Html {
         points: stairs(steps, "survival"),
       })),
     ],
-    legend: "bottom left",
+    legend: "top right",
     hover: true,
   });
   return html`

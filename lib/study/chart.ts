@@ -7,11 +7,7 @@
 import { ticks } from "d3-array";
 
 /** Corner of the plot where the lines are named. */
-export type LegendCorner =
-  | "top left"
-  | "top right"
-  | "bottom left"
-  | "bottom right";
+export type LegendCorner = "top left" | "top right" | "bottom right";
 
 /** A line, or points if `dots` is set; in the units of the axes. */
 export interface Series {

@@ -160,6 +160,21 @@ Deno.test("folds of survival have means of the concordance index, and a report",
   assert.ok("validationConcordance" in lines.at(-1)!);
 });
 
+Deno.test("check counts the labels of a table as its target reads them", async () => {
+  for (
+    const [target, labels] of [
+      ["labels", { bowtie: 16, needle: 16 }],
+      ["survival", {}],
+    ] as const
+  ) {
+    const { stdout } = await succeed(
+      folder,
+      ...["check", `${target}/manifest.csv`, "--target", target, "--json"],
+    );
+    assert.deepEqual(JSON.parse(stdout).labels, labels);
+  }
+});
+
 Deno.test("what a target cannot have is refused before any work, in one line", async () => {
   const data = ["--data", "labels/manifest.csv", "--out", "none"];
   for (

@@ -180,6 +180,14 @@ Deno.test("a grade is the highest that is reached, with all below it", () => {
   assert.equal(own.right([2, 1, 1], [2]), 0);
 });
 
+Deno.test("a grade raises the steps up to it, and lowers those above", () => {
+  const { gradients } = target("ordinal").losses([[0, 0, 0]], {
+    goals: [[2]],
+    weights: [3],
+  });
+  assert.deepEqual([...gradients[0]!], [-0.5, -0.5, 0.5]);
+});
+
 Deno.test("a risk is itself", () => {
   const own = target("survival");
   assert.deepEqual(own.decide([1.25]), {
