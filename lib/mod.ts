@@ -142,7 +142,10 @@ export {
 export type { Calibration } from "./model/calibration.ts";
 export type { Model, Normalisation } from "./model/model.ts";
 export type { Parameters, Variable } from "./model/parameters.ts";
+export type { TargetFit } from "./model/targets/fit.ts";
 export type { StoredTensor } from "./model/safetensors.ts";
+
+export { type Goal, type TargetName, TARGETS } from "./target.ts";
 
 export {
   type Manifest,
@@ -160,6 +163,7 @@ export {
   type RoiSource,
 } from "./data/rois.ts";
 
+export type { Answer } from "./eval/answer.ts";
 export type { Classification } from "./eval/classification.ts";
 export {
   type ClassifiedImage,
@@ -197,6 +201,15 @@ export {
   type GroupReport,
   type MetricWithInterval,
 } from "./eval/report.ts";
+export {
+  type AnyReport,
+  type AnyReportOptions,
+  reportOfTarget,
+  type TargetReport,
+} from "./eval/targets/report.ts";
+export type { OtherTarget, TargetMetrics } from "./eval/targets/scoring.ts";
+export type { LabelMetrics } from "./eval/targets/labels.ts";
+export type { Metrics } from "./eval/targets/metric.ts";
 
 export type { BoxOptions, TrainingBoxes } from "./train/boxes.ts";
 export type {

@@ -14,6 +14,7 @@ const BASE = [
   "lib/files.ts",
   "lib/memory.ts",
   "lib/nearest.ts",
+  "lib/target.ts",
   "lib/turn.ts",
   "lib/words.ts",
 ];
@@ -25,6 +26,7 @@ const LAYERS: Record<string, string[]> = {
   "lib/files.ts": ["lib/errors.ts"],
   "lib/nearest.ts": [],
   "lib/memory.ts": [],
+  "lib/target.ts": [],
   "lib/turn.ts": [],
   "lib/words.ts": [],
   "lib/engine": ["kernels", ...BASE],

@@ -8,6 +8,8 @@ import { doubtfulLabels } from "../data/labels.ts";
 import { checkLeaks, sameImages } from "../data/leaks.ts";
 import type { Manifest, ManifestEntry } from "../data/manifest.ts";
 import { BACKENDS, startEngine } from "../engine/select.ts";
+import { labelReader } from "../data/goals.ts";
+import { TARGETS } from "../target.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { preset, presetNames } from "../model/presets.ts";
 import { trainingTrial, type Trial } from "../train/trial.ts";
@@ -46,6 +48,10 @@ const FLAGS = {
     "a size such as 30px or 8um",
     parseSize,
   ),
+  target: defaulting(
+    oneOf(TARGETS, "NAME", `what labels say: ${TARGETS.join(", ")} (classes)`),
+    "classes",
+  ),
   read: toggle("read some blocks of every level, and the share of tissue"),
   backend: defaulting(
     oneOf(
@@ -83,7 +89,10 @@ export async function run(argv: string[]): Promise<number> {
     throw new UsageError("Name one table: deno task check MANIFEST");
   }
   const signal = interruptSignal();
-  const manifest = await readImages(data, flags, { missing: "kept" });
+  const manifest = await readImages(data, flags, {
+    target: flags.target,
+    missing: "kept",
+  });
   const report = await reportOf(manifest, { ...flags, signal });
   console.log(flags.json ? JSON.stringify(report, null, 2) : checkText(report));
   return report.faults.length + report.unreadable.length > 0 ? 1 : 0;
@@ -99,7 +108,8 @@ async function reportOf(
     signal: AbortSignal;
   },
 ): Promise<CheckReport> {
-  const { entries, classes, path } = manifest;
+  const { entries, classes, target, path } = manifest;
+  const { namesIn } = labelReader(target);
   const line = new ProgressLine();
   const { images, unreadable } = await checkImages(entries, {
     read,
@@ -118,8 +128,8 @@ async function reportOf(
     labels: Object.fromEntries(
       classes.map((label) => [
         label,
-        entries.filter((entry) => entry.label === label).length,
-      ]),
+        entries.filter((entry) => namesIn(entry.label).includes(label)).length,
+      ]).filter(([, count]) => count !== 0), // of a number there are none
     ),
     summary,
     duplicates: (await sameImages(readable))
@@ -128,10 +138,10 @@ async function reportOf(
     object: pixels !== undefined && name !== null
       ? looksOf(pixels, name)
       : null,
-    estimate: name === null
-      ? null
+    estimate: name === null || target !== "classes"
+      ? null // presets are of classes
       : await estimateOf(readable, { name, classes, backend, signal }),
-    faults: [...doubtfulLabels(entries), ...await leaksIn(readable)],
+    faults: [...doubtfulLabels(entries, target), ...await leaksIn(readable)],
     unreadable,
   };
 }

@@ -21,6 +21,7 @@ import {
 } from "../eval/classify.ts";
 import { classifyEach } from "../eval/batches.ts";
 import type { GroupPart } from "../eval/groups/pooling.ts";
+import { outputNamed } from "../eval/predict.ts";
 import { writeHeatTiff } from "../eval/heatmap/geotiff.ts";
 import { npyFile } from "../eval/heatmap/npy.ts";
 import { writeSubTiles } from "../eval/sub_tile_files.ts";
@@ -47,6 +48,8 @@ export interface ClassifierSetup {
   backend: "webgpu" | "wasm";
   samples: number | undefined;
   draws: "seeded" | "topN" | undefined;
+  /** Class or label whose evidence is shown; that with the most if undefined. */
+  shown?: string | undefined;
   seed: number;
   /** Origin of the regions' coordinates. */
   origin?: Origin;
@@ -138,7 +141,10 @@ interface HeldModel {
 
 /** Reads a model, and frees the one before: its encoder, which both use, stays open. */
 async function modelOf(
-  { checkpoints, encoder }: Pick<ClassifierSetup, "checkpoints" | "encoder">,
+  { checkpoints, encoder, shown }: Pick<
+    ClassifierSetup,
+    "checkpoints" | "encoder" | "shown"
+  >,
   member: number,
   before: HeldModel | undefined,
 ): Promise<HeldModel> {
@@ -152,6 +158,7 @@ async function modelOf(
       `${checkpoint} was trained without an encoder: leave out --encoder`,
     );
   }
+  if (shown !== undefined) outputNamed(model, shown);
   return { member, model, reference: modelReference(checkpoint, sha256) };
 }
 
@@ -167,7 +174,7 @@ async function* classifyByModel(
     signal: AbortSignal;
   },
 ): AsyncGenerator<Outcome> {
-  const { samples, draws, seed, foreground, groupPart, origin } = setup;
+  const { samples, draws, shown, seed, foreground, groupPart, origin } = setup;
   const started = new Map<ImageTask, number>();
   const results = classifyEach(tasks, {
     memory,
@@ -188,7 +195,7 @@ async function* classifyByModel(
       const { heatmap: file } = first!; // one flag names those of all images
       return engine.whileAlive(() =>
         classifyOpened(model, images, {
-          ...{ samples, draws, seed, foreground },
+          ...{ samples, draws, shown, seed, foreground },
           ...(groupPart && { groupPart }),
           ...(file !== undefined && heatFormat(file)),
           memory,

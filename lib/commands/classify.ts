@@ -82,6 +82,10 @@ const FLAGS = {
     "heat map of the attention to write, and OUT-evidence.png of a network with evidence: OUT.png a picture, OUT.tif a GeoTIFF aligned with the image, OUT.npy an array; a folder of pictures for several images",
     { paths: "files" },
   ),
+  of: text(
+    "NAME",
+    "class or label whose evidence the weights and the heat map show (that with the most)",
+  ),
   tiles: text(
     "DIR",
     "write the sub-tiles of each image as DIR/IMAGE/001.png, the heaviest first, and their weights as tiles.csv",
@@ -195,6 +199,7 @@ export async function run(argv: string[]): Promise<number> {
       backend,
       samples: flags.samples,
       draws: flags.draws,
+      shown: flags.of,
       seed: flags.seed,
       origin: flags.origin ?? "level0",
       foreground,
@@ -339,13 +344,24 @@ function sharesText(probabilities: Readonly<Record<string, number>>): string {
     .map(([name, p]) => `${name} ${p.toFixed(3)}`).join(", ");
 }
 
+/** What the image is said to be. */
+function answerText({ label, value, risk }: Result): string {
+  const [name] = value !== undefined
+    ? ["value"]
+    : risk !== undefined
+    ? ["risk"]
+    : [];
+  return name ? `${name} ${heading(label)}` : heading(label || "no label");
+}
+
 function resultText(result: Result): string {
-  const { source, label, probabilities, image, subTiles, object } = result;
+  const { source, probabilities, image, subTiles, object } = result;
   const { timings: { totalMs, ...stages }, bytesRead, requests } = result;
+  const shares = sharesText(probabilities);
   const heaviest = subTiles?.toSorted((a, b) => b.weight - a.weight) ?? [];
   const more = heaviest.length - SHOWN;
   return [
-    `${source}: ${heading(label)} (${sharesText(probabilities)})`,
+    `${source}: ${answerText(result)}${shares && ` (${shares})`}`,
     `  ${image.width} x ${image.height} px, ${bytesRead} bytes in ${requests} ${
       requests === 1 ? "read" : "reads"
     }, ${totalMs!.toFixed(0)} ms (${

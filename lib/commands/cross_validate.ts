@@ -12,9 +12,13 @@ import { imageCache } from "../image/image_cache.ts";
 import { Memory, shareOf } from "../memory.ts";
 import type { SkippedImage } from "../train/epoch_metrics.ts";
 import {
+  type AnyFold,
+  type AnySummary,
   CROSSVAL_FILE,
   type FoldResult,
   foldsDone,
+  foldsOfClasses,
+  isTargetSummary,
   type ProtocolSummary,
   summariseFolds,
   tasksInTurn,
@@ -46,6 +50,9 @@ import {
   type TrainSetup,
 } from "./shared/train_setup.ts";
 import { runTasks } from "../workers/pool.ts";
+import type { MetricWithInterval } from "../eval/report.ts";
+import { type AnyReport, isTargetReport } from "../eval/targets/report.ts";
+import { metricName } from "./shared/target_text.ts";
 
 /** Runs the requested folds and prints a table of them. */
 export async function crossValidate(
@@ -71,7 +78,7 @@ export async function crossValidate(
   const { workers, coresEach } = workersFor(inTurn.length, setup);
   const line = new ProgressLine();
   const isStarted = await crossValidationStarted(folder, setup);
-  await checkFolds(folder, plan, isStarted);
+  await checkFolds(folder, plan, { target: config.target, isStarted });
   const skipped = await badImages(setup, line);
   const bad = new Set(skipped.map(({ path }) => path));
   const readable = entries.filter(({ path }) => !bad.has(path));
@@ -194,19 +201,47 @@ function workersFor(
   return { workers, coresEach };
 }
 
-function foldText({ fold, protocol, bestEpoch, seconds, report }: FoldResult) {
-  const { metrics: { accuracy, auc }, annotated } = report;
+function foldText({ fold, protocol, bestEpoch, seconds, report }: AnyFold) {
+  const { annotated } = report;
   const boxes = annotated
     ? `, ${count(annotated.objects, "annotated object")} in ${
       count(annotated.images, "training image")
     }`
     : "";
-  return `fold ${fold} ${protocol}: accuracy ${figure(accuracy.value)}, AUC ${
-    figure(auc.value)
+  return `fold ${fold} ${protocol}: ${
+    shownMetrics(report)
   }, epoch ${bestEpoch}, ${duration(seconds)}${boxes}`;
 }
 
+/** The metrics of a fold, in words. */
+function shownMetrics(report: AnyReport): string {
+  const { metrics } = report;
+  const shown: [string, MetricWithInterval][] = isTargetReport(report)
+    ? Object.entries(metrics)
+    : [["accuracy", report.metrics.accuracy], ["auc", report.metrics.auc]];
+  return shown.map(([key, { value }]) => `${metricName(key)} ${figure(value)}`)
+    .join(", ");
+}
+
 function crossValidationText(
+  summaries: readonly AnySummary[],
+  results: readonly AnyFold[],
+): string {
+  const ofTargets = summaries.filter(isTargetSummary);
+  if (ofTargets.length > 0) {
+    return ofTargets.flatMap(({ protocol, metrics }) =>
+      Object.entries(metrics).map(([key, mean]) =>
+        `${protocol}: ${metricName(key)} ${meanText(mean)}`
+      )
+    ).join("\n");
+  }
+  return classesText(
+    summaries.filter((one): one is ProtocolSummary => !isTargetSummary(one)),
+    foldsOfClasses(results),
+  );
+}
+
+function classesText(
   summaries: readonly ProtocolSummary[],
   results: readonly FoldResult[],
 ): string {

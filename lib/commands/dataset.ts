@@ -10,6 +10,11 @@ import {
   megapixelMnistDataset,
 } from "../data/synthetic/megapixel_mnist.ts";
 import { NEEDLE_DEFAULTS, needleDataset } from "../data/synthetic/needle.ts";
+import {
+  OBJECT_TARGETS,
+  OBJECTS_DEFAULTS,
+  objectsDataset,
+} from "../data/synthetic/objects.ts";
 import { folderManifest, folderTable } from "../data/folder_manifest.ts";
 import { listed } from "../data/table.ts";
 import { exists, writeFileAtomically } from "../files.ts";
@@ -26,6 +31,7 @@ import {
   type Flag,
   integer,
   number,
+  oneOf,
   outputFile,
   parseFlags,
   required,
@@ -41,6 +47,7 @@ export const summary =
 const MAX_IMAGES = 1_000_000;
 const MAX_SIZE = 16_384; // px: 805 MB of RGB, drawn in memory
 const NEEDLE = NEEDLE_DEFAULTS, MNIST = MEGAPIXEL_MNIST_DEFAULTS;
+const OBJECTS = OBJECTS_DEFAULTS;
 const SLIDE = SLIDE_DEFAULTS;
 
 /** An integer flag whose usage names its default. */
@@ -92,6 +99,39 @@ const NEEDLE_FLAGS = {
     value: NEEDLE.diameter,
   }),
   seed: seed(NEEDLE.seed),
+  json,
+};
+
+const OBJECTS_FLAGS = {
+  out,
+  target: defaulting(
+    oneOf(
+      OBJECT_TARGETS,
+      "NAME",
+      `what labels say: ${OBJECT_TARGETS.join(", ")} (${OBJECTS.target})`,
+    ),
+    OBJECTS.target,
+  ),
+  images: count("N", "training images", {
+    ...images,
+    min: 4,
+    value: OBJECTS.images,
+  }),
+  validation: count("N", "validation images", {
+    ...images,
+    value: OBJECTS.validation,
+  }),
+  test: count("N", "test images", { ...images, value: OBJECTS.test }),
+  size: count("PX", "width and height", { ...pixels, value: OBJECTS.size }),
+  objects: count("N", "objects a cluster, one more or less", {
+    ...few,
+    value: OBJECTS.objects,
+  }),
+  diameter: count("PX", "of the largest object", {
+    ...diameter,
+    value: OBJECTS.diameter,
+  }),
+  seed: seed(OBJECTS.seed),
   json,
 };
 
@@ -150,6 +190,7 @@ export const usage: Usage = {
     "deno task dataset needle --out DIR",
     "deno task dataset megapixel-mnist --out DIR --mnist DIR",
     "deno task dataset slide --gigapixels G --out FILE",
+    "deno task dataset objects --out DIR --target NAME",
     "deno task dataset manifest FOLDER",
   ],
   groups: [
@@ -169,11 +210,18 @@ export const usage: Usage = {
     },
     {
       title:
+        "objects: clusters of tiny objects of three kinds, for targets other than classes: which kinds, how many, a grade, or a time to an event",
+      flags: OBJECTS_FLAGS,
+    },
+    {
+      title:
         "manifest: the images of FOLDER, whose class is the folder that they are in; folders of train, validation and test images make a split",
       flags: MANIFEST_FLAGS,
     },
   ],
-  operands: { words: ["needle", "megapixel-mnist", "slide", "manifest"] },
+  operands: {
+    words: ["needle", "megapixel-mnist", "slide", "objects", "manifest"],
+  },
 };
 
 /** Progress and cancellation of a drawing. */
@@ -195,6 +243,7 @@ const KINDS: Record<string, Draw> = {
   needle: drawNeedles,
   "megapixel-mnist": drawMegapixelMnist,
   slide: drawSlide,
+  objects: drawObjects,
   manifest: listFolder,
 };
 
@@ -231,6 +280,14 @@ async function drawNeedles(
 ): Promise<Drawn> {
   const { out, json, ...settings } = parseFlags(argv, NEEDLE_FLAGS).values;
   return await drawSet({ out, json }, needleDataset(settings), watch);
+}
+
+async function drawObjects(
+  argv: readonly string[],
+  watch: Watch,
+): Promise<Drawn> {
+  const { out, json, ...settings } = parseFlags(argv, OBJECTS_FLAGS).values;
+  return await drawSet({ out, json }, objectsDataset(settings), watch);
 }
 
 async function drawMegapixelMnist(

@@ -22,13 +22,18 @@ import {
 } from "../eval/groups/groups.ts";
 import {
   type EvaluationReport,
-  evaluationReport,
   groupReport,
   labelReport,
   METRIC_NAMES,
   type MetricWithInterval,
   predictionTable,
 } from "../eval/report.ts";
+import {
+  type AnyReport,
+  isTargetReport,
+  reportOfTarget,
+} from "../eval/targets/report.ts";
+import { targetLines } from "./shared/target_text.ts";
 import {
   evaluationName,
   type EvaluationRecord,
@@ -45,6 +50,7 @@ import { peakMemoryBytes } from "../memory.ts";
 import type { Calibration } from "../model/calibration.ts";
 import type { Ensemble } from "../train/runs/ensemble.ts";
 import { SPLITS_FILE } from "../train/runs/run_data.ts";
+import type { TargetName } from "../target.ts";
 import {
   checkChosenModel,
   predictImages,
@@ -163,8 +169,8 @@ export async function run(argv: string[]): Promise<number> {
   const engine = await announceEngine(flags.backend);
   const model = await readChosenModel(path);
   checkChosenModel(model, { by, outputs: [] });
-  const { classes, ensemble } = model;
-  const manifest = await readImages(data, flags, { classes });
+  const { classes, ensemble, config: { target } } = model;
+  const manifest = await readImages(data, flags, { classes, target });
   await checkLeaks(manifest.entries);
   const chosen = chosenSplit(manifest.entries, split);
   const entries = entriesOf(manifest.entries, chosen, data);
@@ -174,7 +180,7 @@ export async function run(argv: string[]): Promise<number> {
     [path, data, ...entries.map(({ path }) => path)],
   );
   if (ensemble) await checkUnseen(ensemble, entries);
-  else await warnOfLearned(path, entries, split);
+  else await warnOfLearned(path, entries, { split, target });
   const grouping = by && { by, groups: imageGroups(entries, data) };
   const { images, failures, groups } = await evaluate(entries, {
     model,
@@ -198,16 +204,15 @@ export async function run(argv: string[]): Promise<number> {
   }
   const { annotated } = model;
   const looked = images.filter(hasLooked);
-  const report: EvaluationReport = {
-    ...ensemble
-      ? labelReport(images, { classes, annotated, failures, seed })
-      : await evaluationReport(
-        { images: looked, failures },
-        { classes, rois, annotated, seed },
-      ),
-    ...(by && groups &&
-      { byGroup: groupReport(groups, { by, classes, seed }) }),
-  };
+  const report: AnyReport = ensemble
+    ? labelReport(images, { classes, annotated, failures, seed })
+    : await reportOfTarget(
+      { images: looked, failures },
+      { target, classes, rois, annotated, seed },
+    );
+  if (groups && !isTargetReport(report)) {
+    report.byGroup = groupReport(groups, { by: by!, classes, seed });
+  }
   for (const { image, error } of report.failures) {
     console.error(`${image}: ${error}`);
   }
@@ -304,10 +309,13 @@ async function checkUnseen(
 async function warnOfLearned(
   checkpoint: string,
   entries: readonly ManifestEntry[],
-  split: (typeof SPLITS)[number] | undefined,
+  { split, target }: {
+    split: (typeof SPLITS)[number] | undefined;
+    target: TargetName;
+  },
 ): Promise<void> {
   if (split === "train" || split === "validation") return; // chosen by the user
-  const run = await runSplits(checkpoint);
+  const run = await runSplits(checkpoint, target);
   const { test = [], learned = [] } = Object.groupBy(
     run.entries,
     ({ split }) => split === "test" ? "test" : "learned",
@@ -396,25 +404,40 @@ function entriesOf(
 }
 
 function reportText(
-  { images, metrics, confusion, classes, attention, annotated, byGroup }:
-    EvaluationReport,
-  { config, members, ensemble, reference }: ChosenModel,
+  report: AnyReport,
+  model: ChosenModel,
   samples: number | undefined,
 ): string {
-  const { epoch, calibration } = members[0]!;
+  const { config, members, ensemble, reference } = model;
   return [
     ensemble
       ? `ensemble of ${
         count(members.length, "model")
       } (preset ${config.preset}, ${ensemble.protocol}, folds ${
         ensemble.folds.join(", ")
-      }) on ${images} images`
-      : `checkpoint ${reference.version} (preset ${config.preset}, epoch ${epoch}) on ${images} images`,
+      }) on ${report.images} images`
+      : `checkpoint ${reference.version} (preset ${config.preset}, epoch ${
+        members[0]!.epoch
+      }) on ${report.images} images`,
+    ...(isTargetReport(report)
+      ? ["", ...targetLines(report)]
+      : classesLines(report, model, samples)),
+  ].join("\n");
+}
+
+/** What is told of classes. */
+function classesLines(
+  { metrics, confusion, classes, attention, annotated, byGroup }:
+    EvaluationReport,
+  { members, ensemble }: ChosenModel,
+  samples: number | undefined,
+): string[] {
+  return [
     ensemble
       ? `probabilities are the mean of its models', of which ${
         members.filter(({ calibration }) => calibration !== null).length
       } are calibrated`
-      : calibrationText(calibration, samples),
+      : calibrationText(members[0]!.calibration, samples),
     ...(annotated
       ? [
         `trained on labels and ${
@@ -436,7 +459,7 @@ function reportText(
       ]
       : []),
     ...(attention ? ["", ...attentionText(attention)] : []),
-  ].join("\n");
+  ];
 }
 
 /** Metrics with their intervals, and the confusion matrix. */

@@ -12,7 +12,7 @@ import { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import { keepEncoderOpen } from "../model/frozen.ts";
 import { EventFile } from "../train/event_file.ts";
-import type { FoldResult } from "../train/runs/crossval.ts";
+import type { AnyFold } from "../train/runs/crossval.ts";
 import { foldFolder, type FoldTask } from "../train/runs/fold_task.ts";
 import { runFolds } from "../train/runs/folds_folder.ts";
 import { featureCache } from "../train/runs/training.ts";
@@ -47,7 +47,7 @@ export interface FoldSetup {
 
 /** Results of tasks run one after the other. */
 export interface FoldOutcome {
-  results: FoldResult[];
+  results: AnyFold[];
   /** Remarks of the worker on the folder of features. */
   remarks: string[];
   /** Decoding warnings of the images that the worker has opened, by path. */

@@ -62,13 +62,22 @@ export interface PredictImagesOptions {
  * @throws {UsageError} If it cannot.
  */
 export function checkChosenModel(
-  { members, ensemble }: ChosenModel,
+  { path, members, config: { target }, ensemble }: ChosenModel,
   { by, outputs }: {
     by: GroupPooling | undefined;
     /** Flags of files that show where a model looked. */
     outputs: readonly string[];
   },
 ): void {
+  if (target !== "classes" && (by || ensemble)) {
+    throw new UsageError(
+      `Cannot ${
+        by ? "predict by group" : "take the mean of folds"
+      } with ${path}: its target is ${target}, and only classes can be; ${
+        by ? "leave out --by-group" : "give the checkpoint of a fold"
+      }`,
+    );
+  }
   if (by) checkedGroupModel(by, members[0]!);
   if (ensemble && outputs.length > 0) {
     throw new UsageError(

@@ -20,6 +20,7 @@ import {
   type FoldResult,
   FOLDS_FILE,
   foldsDone,
+  foldsOfClasses,
 } from "../train/runs/crossval.ts";
 import { foldTasks } from "../train/runs/fold_task.ts";
 import { checkSameEntries } from "../train/runs/run_data.ts";
@@ -310,11 +311,11 @@ async function partOf(
   };
   if (!await crossValidationStarted(runs, asked)) return;
   const { entries } = await data.of(cell);
-  await checkSameEntries(join(runs, FOLDS_FILE), entries);
+  await checkSameEntries(join(runs, FOLDS_FILE), entries, "classes");
   const { folds } = study.data[name]!;
   const done = await foldsDone(runs, foldTasks(entries, { protocols, folds }));
   if (done.length === 0) return undefined;
-  return { seed: cell.seed, folds: done };
+  return { seed: cell.seed, folds: foldsOfClasses(done) };
 }
 
 async function withRescored(

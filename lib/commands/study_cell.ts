@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import type { Engine } from "../engine/select.ts";
 import { TrainingError, UsageError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
-import type { Config } from "../model/config.ts";
+import { type Config, isRecord } from "../model/config.ts";
 import { same } from "../model/config_changes.ts";
 import type { CellResult } from "../study/rows.ts";
 import type { Cell } from "../study/study.ts";
@@ -92,7 +92,9 @@ export async function readCell(
   if (text === undefined) return;
   const { asked: made = {}, ...result } = JSON.parse(text);
   const changed = Object.entries(await askedOf(cell, place))
-    .filter(([name, value]) => !same(value, made[name]))
+    .filter(([name, value]) =>
+      !same(value, name === "config" ? completed(made.config) : made[name])
+    )
     .map(([name]) => name);
   if (changed.length === 0) return result;
   throw new UsageError(
@@ -100,6 +102,13 @@ export async function readCell(
       changed.join(" and ")
     }: give the --data it was made with, and --quick only if it was, or another --out`,
   );
+}
+
+/** A configuration of an older version, with the target that it had. */
+function completed(config: unknown): unknown {
+  if (!isRecord(config)) return config;
+  const { preset, ...rest } = config;
+  return { preset, target: "classes", ...rest };
 }
 
 async function askedOf(

@@ -4,14 +4,16 @@
  * @module
  */
 import { basename, join, resolve } from "node:path";
+import { labelReader } from "../data/goals.ts";
 import { MAX_FOLDS, SITE_CHOICES } from "../data/folds.ts";
 import { count } from "../data/table.ts";
+import type { TargetName } from "../target.ts";
 import { UsageError } from "../errors.ts";
 import { Memory, peakMemoryBytes, shareOf } from "../memory.ts";
 import { BEST } from "../model/checkpoint.ts";
 import { PROTOCOL_CHOICES, protocolsOf } from "../train/runs/fold_task.ts";
 import { type TrainedRun, trainRun } from "../train/runs/run.ts";
-import { boxesText } from "../train/boxes.ts";
+import { boxesText, checkLearnsFromBoxes } from "../train/boxes.ts";
 import {
   checkReference,
   CONFIG_FILE,
@@ -68,6 +70,7 @@ import {
 } from "./shared/terminal.ts";
 import {
   epochText,
+  figuresText,
   imageCacheBytes,
   progressText,
   skippedText,
@@ -170,7 +173,8 @@ export const usage: Usage = {
 export async function run(argv: string[]): Promise<number> {
   const request = await readRequest(argv);
   const { data, tables, config, folds } = request;
-  const manifest = await readLabelled(data, tables);
+  if (request.boxes) checkLearnsFromBoxes(config);
+  const manifest = await readLabelled(data, tables, config.target);
   checkReference(config, manifest);
   const boxes = await boxOptions(request.boxes, manifest);
   const signal = interruptSignal(
@@ -319,20 +323,30 @@ async function trainRecorded(
 /** Images and settings of a run, in one line. */
 function startText(
   data: TrainingData,
-  { config: { preset, training }, seed, workers = 1 }: TrainSetup,
+  { config: { preset, target, training }, seed, workers = 1 }: TrainSetup,
 ): string {
   const { train, validation } = data;
-  return `${train.length} images to train on (${
-    classCounts(data)
-  }), ${validation.length} for validation; preset ${preset}, ${
+  const counts = classCounts(data, target);
+  return `${train.length} images to train on${
+    counts && ` (${counts})`
+  }, ${validation.length} for validation; preset ${preset}, ${
     count(training.epochs, "epoch")
   }, seed ${seed}${workers > 1 ? `, ${workers} workers` : ""}`;
 }
 
-/** Training images by class, which reveals a misspelt label. */
-function classCounts({ classes, train }: TrainingData): string {
-  const counts = classes.slice(0, CLASSES_SHOWN).map((name, index) =>
-    `${name} ${train.filter(({ classIndex }) => classIndex === index).length}`
+/** Training images by class or label, which reveals a misspelt one. */
+function classCounts(
+  { classes, train }: TrainingData,
+  target: TargetName,
+): string {
+  const { fixed, namesIn } = labelReader(target);
+  if (fixed) return ""; // numbers
+  const used = Map.groupBy(
+    train.flatMap(({ label }) => namesIn(label)),
+    (name) => name,
+  );
+  const counts = classes.slice(0, CLASSES_SHOWN).map((name) =>
+    `${name} ${used.get(name)?.length ?? 0}`
   );
   const more = classes.length - counts.length;
   return [...counts, ...(more > 0 ? [`${more} more`] : [])].join(", ");
@@ -357,21 +371,18 @@ function printResult(
     );
   }
   if (loss === undefined) return; // no epoch
-  const figures = [`loss ${figure(loss)}`, `accuracy ${figure(accuracy)}`];
-  if (others.validationLoss !== undefined) {
-    figures.push(
-      `validation loss ${figure(others.validationLoss)}`,
-      `accuracy ${figure(others.validationAccuracy)}`,
-      `AUC ${figure(others.validationAuc)}`,
-    );
-  }
+  const figures = [
+    `loss ${figure(loss)}`,
+    ...(accuracy === undefined ? [] : [`accuracy ${figure(accuracy)}`]),
+    ...(others.validationLoss === undefined
+      ? []
+      : [figuresText(others, "validation")]),
+  ];
   console.log(`  last epoch: ${figures.join(", ")}`);
   if (others.teacherValidationLoss === undefined) return;
   console.log(
-    `  teacher, from all locations: validation loss ${
-      figure(others.teacherValidationLoss)
-    }, accuracy ${figure(others.teacherValidationAccuracy)}, AUC ${
-      figure(others.teacherValidationAuc)
+    `  teacher, from all locations: ${
+      figuresText(others, "teacherValidation")
     }`,
   );
 }

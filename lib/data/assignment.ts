@@ -254,7 +254,7 @@ function countStrata(
   const counts = new Map<string, number>();
   const add = (name: string) => counts.set(name, (counts.get(name) ?? 0) + 1);
   for (const entry of entries) {
-    add(entry.label);
+    for (const name of entry.strata ?? [entry.label]) add(name);
     if (stratumOf) add(stratumOf(entry));
   }
   return counts;

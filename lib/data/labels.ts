@@ -5,6 +5,8 @@
  * @module
  */
 import { DataError, shortened } from "../errors.ts";
+import type { TargetName } from "../target.ts";
+import { labelReader } from "./goals.ts";
 import type { Manifest, ManifestEntry } from "./manifest.ts";
 import { count } from "./table.ts";
 
@@ -29,8 +31,19 @@ const MISSING = new Set([
 const SHOWN = 20;
 
 /** The doubts about labels, each with the first line of its images. */
-export function doubtfulLabels(entries: readonly ManifestEntry[]): string[] {
-  const uses = [...Map.groupBy(entries, ({ label }) => label)];
+export function doubtfulLabels(
+  entries: readonly ManifestEntry[],
+  target: TargetName = "classes",
+): string[] {
+  const { namesIn } = labelReader(target);
+  const named = entries.flatMap((entry) =>
+    namesIn(entry.label).map((name) => ({ name, entry }))
+  );
+  const uses = [...Map.groupBy(named, ({ name }) => name)]
+    .map(([name, all]): [string, ManifestEntry[]] => [
+      name,
+      all.map(({ entry }) => entry),
+    ]);
   return [
     ...[...Map.groupBy(uses, ([label]) => meaning(label)).values()]
       .filter((spellings) => spellings.length > 1)
@@ -51,10 +64,10 @@ export function doubtfulLabels(entries: readonly ManifestEntry[]): string[] {
  * @throws {DataError} With all doubtful labels, each by its first line.
  */
 export function checkLabels(
-  { path, entries }: Pick<Manifest, "path" | "entries">,
+  { path, entries, target }: Pick<Manifest, "path" | "entries" | "target">,
   advice: string,
 ): void {
-  const doubts = doubtfulLabels(entries);
+  const doubts = doubtfulLabels(entries, target);
   if (doubts.length === 0) return;
   const more = doubts.length - SHOWN;
   throw new DataError([

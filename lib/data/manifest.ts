@@ -14,6 +14,13 @@ import { shortened } from "../errors.ts";
 import { spelled } from "../files.ts";
 import { isPlausibleMpp, MPP_WORDS } from "../image/mpp.ts";
 import { isUrl } from "../image/bytes/source.ts";
+import type { Goal, TargetName } from "../target.ts";
+import { isNumber, type LabelReader, labelReader } from "./goals.ts";
+import {
+  type LabelColumns,
+  labelColumnsOf,
+  labelledRows,
+} from "./label_columns.ts";
 import { inTurns } from "./in_turns.ts";
 import { IMAGE_NAME, imageOfName } from "./image_names.ts";
 import { listedFiles } from "./listed_files.ts";
@@ -59,8 +66,12 @@ export interface TableImage {
 export interface ManifestEntry extends TableImage {
   /** The label of the image. */
   label: string;
-  /** Index of `label` in the manifest's classes. */
+  /** Index of `label` in the manifest's classes; 0 if the target has none. */
   classIndex: number;
+  /** What `label` says, of a target other than classes. */
+  goal?: Goal;
+  /** What splits and folds deal the image out by; `label` if omitted. */
+  strata?: readonly string[];
 }
 
 /** Images to classify, labelled or not. */
@@ -77,8 +88,13 @@ export interface Manifest {
   path: string;
   /** Folder of the manifest, to which its paths are relative. */
   folder: string;
-  /** Sorted labels: numerically if all are integers, else by code unit. */
+  /**
+   * Sorted labels: numerically if all are numbers, else by code unit. Of a target
+   * that is a number, the name of the one output.
+   */
   classes: string[];
+  /** What its labels say. */
+  target: TargetName;
   /** The labelled images, in the order of the file. */
   entries: ManifestEntry[];
   /** What was not used of its tables, a sentence each. */
@@ -97,6 +113,10 @@ export interface TableLayout {
     group?: string | undefined;
     /** Default: `site`. */
     site?: string | undefined;
+    /** Of the target `survival`; default: `time`. */
+    time?: string | undefined;
+    /** Of the target `survival`; default: `event`. */
+    event?: string | undefined;
   };
   /** Table of the patients with their labels, joined by the column of the group. */
   clini?: string | undefined;
@@ -115,19 +135,24 @@ const ADVICE = {
 };
 
 /** The columns of a manifest, or of a slide table, whose labels are elsewhere. */
-function columnsOf(layout: TableLayout | undefined): Columns {
-  const { image, label, group, site } = layout?.columns ?? {};
+function columnsOf(
+  layout: TableLayout | undefined,
+  labels: LabelColumns,
+): Columns {
+  const { image, group, site } = layout?.columns ?? {};
   const isJoined = layout?.clini !== undefined;
+  const label = labelColumnsOf(labels);
   return {
-    required: ["image", isJoined ? "group" : "label"],
+    required: ["image", ...(isJoined ? ["group"] : label.required)],
     optional: [
+      ...(isJoined ? [] : label.optional),
       ...["split", "fold", "site", "mpp", "rois"],
       ...(isJoined ? [] : ["group"]),
     ],
     exact: ["site"], // "size" and "side" are columns of the user's own
     names: {
+      ...label.names,
       image: image === undefined ? ["image", FILENAME] : [image],
-      label: [label ?? "label"],
       group: group === undefined ? ["group", PATIENT] : [group],
       site: [site ?? "site"],
     },
@@ -135,9 +160,25 @@ function columnsOf(layout: TableLayout | undefined): Columns {
   };
 }
 
+/** How a table names what makes its labels. */
+function labelsOf(
+  layout: TableLayout | undefined,
+  target: TargetName,
+): LabelColumns {
+  const { label, time, event } = layout?.columns ?? {};
+  return {
+    target,
+    names: {
+      ...(label !== undefined && { label }),
+      ...(time !== undefined && { time }),
+      ...(event !== undefined && { event }),
+    },
+  };
+}
+
 /** The columns of a table of images to classify: those that the user names are required. */
 function cohortColumns(layout: TableLayout): Columns {
-  const { names, advice } = columnsOf(layout);
+  const { names, advice } = columnsOf(layout, labelsOf(layout, "classes"));
   const { label, group } = layout.columns ?? {};
   const isJoined = layout.clini !== undefined; // which has the labels
   const required = [
@@ -177,6 +218,7 @@ export const SPLITS: Readonly<Record<string, Split>> = {
  *
  * @param options.classes the classes of a checkpoint: other labels are faults,
  * and class indices are those of the checkpoint.
+ * @param options.target what the labels say; one class of several if omitted.
  * @param options.isFile tells whether a file exists and may be read; if omitted,
  *   any file that exists may.
  * @param options.missing "kept" if images that are no files are found later.
@@ -185,20 +227,31 @@ export const SPLITS: Readonly<Record<string, Split>> = {
  */
 export async function readManifest(
   path: string,
-  { classes, isFile, missing = "faults", layout }: {
+  {
+    classes,
+    target = "classes",
+    isFile,
+    missing = "faults",
+    layout,
+  }: {
     classes?: readonly string[];
+    target?: TargetName;
     isFile?: (path: string) => Promise<boolean>;
     missing?: "faults" | "kept";
     layout?: TableLayout | undefined;
   } = {},
 ): Promise<Manifest> {
   const faults = new Faults(path);
-  const columns = columnsOf(layout);
+  const labels = labelsOf(layout, target);
+  const columns = columnsOf(layout, labels);
   const { rows, has, notes } = await readRows(path, layout, {
     columns,
+    labels,
+    everyRow: true,
     faults,
   });
   checkNamed(layout, has, faults);
+  const reader = labelReader(target);
   const folder = dirname(resolve(path));
   const images = imageFolder(path, layout);
   const entries = rows
@@ -211,13 +264,44 @@ export async function readManifest(
     isFile,
     missing: faults.count > 0 ? "faults" : missing, // all that is wrong at once
   });
-  if (classes) checkLabels(entries, classes, faults);
+  if (classes) checkLabels(entries, classes, { reader, faults });
   faults.throwIfAny();
 
-  const names = classes ? [...classes] : sortClasses(entries);
+  const names = classes ? [...classes] : namesOf(entries, reader);
   const indices = new Map(names.map((name, index) => [name, index]));
-  for (const entry of entries) entry.classIndex = indices.get(entry.label)!;
-  return { path, folder, classes: names, entries, notes };
+  for (const entry of entries) entry.classIndex = indices.get(entry.label) ?? 0;
+  if (target !== "classes") addGoals(entries, names, reader);
+  return { path, folder, classes: names, target, entries, notes };
+}
+
+/** Names of the outputs: fixed ones, or those that the labels use. */
+function namesOf(
+  entries: readonly ManifestEntry[],
+  { fixed, namesIn }: LabelReader,
+): string[] {
+  return fixed
+    ? [...fixed]
+    : sortNames(entries.flatMap(({ label }) => namesIn(label)));
+}
+
+/** Adds what the labels say, and what images are dealt out by. */
+function addGoals(
+  entries: readonly ManifestEntry[],
+  names: readonly string[],
+  reader: LabelReader,
+): void {
+  const strataOf = reader.strata(entries.map(({ label }) => label));
+  for (const entry of entries) {
+    entry.goal = reader.goal(entry.label, names);
+    entry.strata = strataOf(entry.label);
+  }
+}
+
+/** What the label of an image says, as numbers. */
+export function goalOf(
+  { goal, classIndex }: Pick<ManifestEntry, "goal" | "classIndex">,
+): Goal {
+  return goal ?? [classIndex];
 }
 
 /**
@@ -233,6 +317,8 @@ export async function readCohort(
   const faults = new Faults(path);
   const { rows, notes } = await readRows(path, layout, {
     columns: cohortColumns(layout),
+    labels: labelsOf(layout, "classes"),
+    everyRow: false,
     faults,
   });
   const images = imageFolder(path, layout);
@@ -284,7 +370,13 @@ function imageFolder(path: string, layout: TableLayout | undefined): string {
 async function readRows(
   path: string,
   layout: TableLayout | undefined,
-  { columns, faults }: { columns: Columns; faults: Faults },
+  { columns, labels, everyRow, faults }: {
+    columns: Columns;
+    labels: LabelColumns;
+    /** Every row must have a label; else labels are left as they are. */
+    everyRow: boolean;
+    faults: Faults;
+  },
 ): Promise<{ rows: TableRow[]; has: Set<string>; notes: string[] }> {
   const table = await readTable(path, columns, faults, {
     xlsx: layout !== undefined,
@@ -296,8 +388,17 @@ async function readRows(
     ? [`${path}: columns that are not read: ${listed(table.ignored)}`]
     : [];
   const has = new Set(table.columns);
-  if (layout?.clini === undefined) return { rows: table.rows, has, notes };
-  const joined = await joinPatients(table, layout.clini, { columns, faults });
+  if (layout?.clini === undefined) {
+    const rows = everyRow
+      ? labelledRows(table, labels, { faults, everyRow })
+      : table.rows;
+    return { rows, has, notes };
+  }
+  const joined = await joinPatients(table, layout.clini, {
+    columns,
+    labels,
+    faults,
+  });
   for (const column of joined.columns) has.add(column);
   return { rows: joined.rows, has, notes: [...notes, ...joined.notes] };
 }
@@ -333,7 +434,7 @@ function parseEntry(
   },
 ): ManifestEntry | undefined {
   const { image, label, group, site } = fields;
-  for (const column of ["image", "label", "split", "fold"]) {
+  for (const column of ["image", "split", "fold"]) {
     if (has.has(column) && fields[column] === undefined) {
       faults.add(line, `empty ${column}: fill it in, or remove the line`);
     }
@@ -498,22 +599,24 @@ async function isFileHere(path: string): Promise<boolean> {
 function checkLabels(
   entries: ManifestEntry[],
   classes: readonly string[],
-  faults: Faults,
+  { reader, faults }: { reader: LabelReader; faults: Faults },
 ): void {
   const known = new Set(classes);
   for (const { label, line } of entries) {
-    if (!known.has(label)) {
+    for (const name of reader.namesIn(label)) {
+      if (known.has(name)) continue;
       faults.add(
         line,
-        `label "${shortened(label)}" is not a class of the checkpoint: ` +
+        `label "${shortened(name)}" is not a class of the checkpoint: ` +
           `its classes are ${classes.join(", ")}`,
       );
     }
   }
 }
 
-function sortClasses(entries: ManifestEntry[]): string[] {
-  const classes = [...new Set(entries.map(({ label }) => label))].sort();
-  const numeric = classes.every((label) => /^-?\d+$/.test(label));
-  return numeric ? classes.sort((a, b) => Number(a) - Number(b)) : classes;
+function sortNames(labels: readonly string[]): string[] {
+  const names = [...new Set(labels)].sort();
+  return names.every(isNumber)
+    ? names.sort((a, b) => Number(a) - Number(b))
+    : names;
 }

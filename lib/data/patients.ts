@@ -6,6 +6,11 @@
  */
 import { basename } from "node:path";
 import {
+  type LabelColumns,
+  labelColumnsOf,
+  labelledRows,
+} from "./label_columns.ts";
+import {
   type Columns,
   count,
   Faults,
@@ -36,18 +41,20 @@ const DIVISIONS = ["split", "fold", "site"];
 export async function joinPatients(
   table: Table,
   path: string,
-  { columns: { names, advice, exact }, faults }: {
+  { columns: { names, advice, exact }, labels, faults }: {
     columns: Columns;
+    labels: LabelColumns;
     faults: Faults;
   },
 ): Promise<Joined> {
   const own = new Faults(path);
+  const label = labelColumnsOf(labels);
   const divisions = DIVISIONS.filter((name) => !table.columns.includes(name));
   const patients = await readTable(
     path,
     {
-      required: ["group", "label"],
-      optional: divisions,
+      required: ["group", ...label.required],
+      optional: [...label.optional, ...divisions],
       ...(exact && { exact }),
       ...(names && { names }),
       ...(advice && { advice }),
@@ -55,7 +62,11 @@ export async function joinPatients(
     own,
     { xlsx: true },
   );
-  const byName = patientsByName(patients, own);
+  const rowsOfPatients = labelledRows(patients, labels, {
+    faults: own,
+    everyRow: false,
+  });
+  const byName = patientsByName({ ...patients, rows: rowsOfPatients }, own);
   own.throwIfAny();
 
   const rows: TableRow[] = [];

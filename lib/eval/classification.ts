@@ -7,6 +7,7 @@
 import type { Region, Size } from "../image/geometry.ts";
 import type { Georeference, Pyramid } from "../image/pyramid.ts";
 import type { ModelReference } from "../model/checkpoint.ts";
+import { type Answer, answerOf } from "./answer.ts";
 import type { HeatKind } from "./heatmap/heatmap.ts";
 import {
   inStoredPixels,
@@ -16,11 +17,7 @@ import {
 } from "./predict.ts";
 
 /** A classified image: its label, and the regions that were drawn; level-0 px. */
-export interface Classification {
-  /** The class with the largest probability. */
-  label: string;
-  /** Probability of each class, by name; they add to 1. */
-  probabilities: Record<string, number>;
+export interface Classification extends Answer {
   /** Size and place of the image in its file. */
   image: Size & {
     /** Micrometres per px. */
@@ -70,17 +67,11 @@ export function classification(
     timings: Record<string, number>;
   },
 ): Classification {
-  const { label, probabilities, tiles, subTiles, object } = inStoredPixels(
-    prediction,
-    seen,
-  );
+  const { tiles, subTiles, object } = inStoredPixels(prediction, seen);
   const { width, height, bounds, georeference } = file;
   const { traffic, warnings } = seen;
   return {
-    label,
-    probabilities: Object.fromEntries(
-      classes.map((name, i) => [name, probabilities[i]!]),
-    ),
+    ...answerOf(prediction, classes),
     image: {
       width,
       height,

@@ -11,6 +11,7 @@ import { atMpp } from "../image/resampled.ts";
 import { Memory, type WithDefaultMemory } from "../memory.ts";
 import { turn } from "../turn.ts";
 import type { Model } from "../model/model.ts";
+import { numbersOf } from "./answer.ts";
 import { type Classification, classification } from "./classification.ts";
 import type { GroupPart } from "./groups/pooling.ts";
 import { heatmapPng } from "./heatmap/png.ts";
@@ -114,7 +115,7 @@ export async function classifyOpened(
   for (const [i, image] of images.entries()) {
     await turn(options.signal);
     const prediction = predictions[i]!;
-    assertNumbers(prediction.probabilities, image);
+    assertNumbers(numbersOf(prediction), image);
     const drawing = {
       photograph: heatmap !== "over grey",
       poster: heatmap === "poster"
@@ -153,12 +154,12 @@ export async function classifyOpened(
 
 /** @throws {ImageError} If the network has overflowed. */
 function assertNumbers(
-  probabilities: readonly number[],
+  numbers: readonly number[],
   { file }: OpenedImage,
 ): void {
-  if (probabilities.every(Number.isFinite)) return;
+  if (numbers.every(Number.isFinite)) return;
   throw new ImageError(
-    `Cannot classify ${file.source}: the network overflows on it, and gives no probabilities; use another model`,
+    `Cannot classify ${file.source}: the network overflows on it, and gives no result; use another model`,
   );
 }
 

@@ -9,6 +9,8 @@ import type { ManifestEntry } from "../data/manifest.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import { Memory, type WithDefaultMemory } from "../memory.ts";
 import type { Model } from "../model/model.ts";
+import type { Decision } from "../model/targets/target.ts";
+import { type Answer, answerOf } from "./answer.ts";
 import { atMpp } from "../image/resampled.ts";
 import type { Classification } from "./classification.ts";
 import { classifyEach } from "./batches.ts";
@@ -29,7 +31,7 @@ export interface LabelledImage {
   /** Its line of the manifest. */
   entry: ManifestEntry;
   /** Its result. */
-  classification: Pick<Classification, "label" | "probabilities">;
+  classification: Answer;
 }
 
 /** An image that could not be classified. */
@@ -121,22 +123,13 @@ async function openEntry(
   }
 }
 
-/** `entry` with the class that is the likeliest by `probabilities`. */
+/** `entry` with what is said of it. */
 export function labelledImage(
   entry: ManifestEntry,
-  probabilities: ArrayLike<number>,
+  decision: Decision,
   classes: readonly string[],
 ): LabelledImage {
-  const values = Array.from(probabilities);
-  return {
-    entry,
-    classification: {
-      label: classes[values.indexOf(Math.max(...values))]!,
-      probabilities: Object.fromEntries(
-        classes.map((name, i) => [name, values[i]!]),
-      ),
-    },
-  };
+  return { entry, classification: answerOf(decision, classes) };
 }
 
 /** Labels and probabilities as the metrics take them. */

@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { randomKey } from "../../kernels/random.ts";
+import { ConfigError, shortened } from "../errors.ts";
 import { type Region, storedPixels } from "../image/geometry.ts";
 import type { Pyramid } from "../image/pyramid.ts";
 import {
@@ -12,7 +13,6 @@ import {
   foregroundOf,
 } from "../image/foreground/tissue.ts";
 import type { Memory } from "../memory.ts";
-import { calibratedSoftmax } from "../model/calibration.ts";
 import type { Config } from "../model/config.ts";
 import { closeUpOf } from "../model/close_up/close_up.ts";
 import { regionOf } from "../model/close_up/squares.ts";
@@ -21,6 +21,8 @@ import { stainsFor } from "../model/look/input.ts";
 import type { Look } from "../model/look/look.ts";
 import { lookAt } from "../model/look/look_at.ts";
 import type { Model } from "../model/model.ts";
+import type { Decision } from "../model/targets/target.ts";
+import { targetOf } from "../model/targets/targets.ts";
 import {
   type Classified,
   readFeatures,
@@ -37,7 +39,6 @@ import {
 import { type HeatMaps, joinedCanvas, StagePainter } from "./heatmap/stages.ts";
 import { groupParts } from "./groups/parts.ts";
 import type { GroupPart } from "./groups/pooling.ts";
-import { argmax } from "./metrics.ts";
 
 /** A tile that was drawn in stage I, level-0 px. */
 export interface PredictedTile extends Region {
@@ -55,11 +56,7 @@ export interface PredictedSubTile extends Region {
 }
 
 /** The prediction for one image, and the draws that it rests on. */
-export interface Prediction {
-  label: string;
-  classIndex: number;
-  /** By class, in the order of the model's classes. */
-  probabilities: number[];
+export interface Prediction extends Decision {
   tiles: PredictedTile[];
   subTiles: PredictedSubTile[];
   /** The object that a close-up has placed, and by which the image was read. */
@@ -106,6 +103,11 @@ export interface PredictedBatch {
 export interface PredictOptions {
   /** N: sub-tiles to draw; the configuration's if omitted. */
   samples?: number | undefined;
+  /**
+   * Name of the class or label whose evidence the weights and the heat map show;
+   * that with the most evidence if omitted.
+   */
+  shown?: string | undefined;
   /** Kind of draws; the configuration's if omitted. */
   draws?: Config["evaluation"]["draws"] | undefined;
   /** Seed of the draws; the same seed gives the same result. */
@@ -160,9 +162,15 @@ export async function predict(
     memory: options.memory,
     signal: options.signal,
   });
+  const output = options.shown === undefined
+    ? undefined
+    : outputNamed(model, options.shown);
   const batch: PredictedBatch = { predictions: [], timings: NO_TIME };
   for await (const look of looks) {
-    const { predictions, timings } = await predicted(model, look, options);
+    const { predictions, timings } = await predicted(model, look, {
+      ...options,
+      output,
+    });
     const started = performance.now();
     for (const [i, prediction] of predictions.entries()) {
       const { heat, stages, pyramid } = looked[look.places[i]!]!;
@@ -187,6 +195,32 @@ export async function predict(
   return batch;
 }
 
+/**
+ * Place of an output by its name.
+ *
+ * @throws {ConfigError} If the model has none, or no evidence.
+ */
+export function outputNamed(
+  model: Pick<Model, "config" | "classes">,
+  name: string,
+): number {
+  if (model.config.network.head !== "evidence") {
+    throw new ConfigError(
+      `Cannot show the evidence of "${
+        shortened(name)
+      }": the model has no evidence by class (network.head = mean)`,
+    );
+  }
+  const { logits, outputs } = targetOf(model);
+  const names = outputs.map((place) => logits[place]!);
+  if (names.includes(name)) return names.indexOf(name);
+  throw new ConfigError(
+    `Cannot show the evidence of "${shortened(name)}": the model has that of ${
+      names.join(", ")
+    }`,
+  );
+}
+
 /** What an image's attention is painted on. */
 interface Painted {
   heat: HeatPainter | undefined;
@@ -208,7 +242,9 @@ function sum(a: PredictTimings, b: PredictTimings): PredictTimings {
 async function predicted(
   model: Model,
   look: Look,
-  { groupPart, signal }: Pick<PredictOptions, "groupPart" | "signal">,
+  { groupPart, signal, output }:
+    & Pick<PredictOptions, "groupPart" | "signal">
+    & { output: number | undefined },
 ): Promise<PredictedBatch> {
   const started = performance.now();
   const kept: tf.TensorContainer[] = [];
@@ -217,7 +253,7 @@ async function predicted(
     const read = await readFeatures(model, look, { signal });
     kept.push(read);
     await turn(signal);
-    const scores = tf.tidy(() => ({ ...score(model, look, { read }) }));
+    const scores = tf.tidy(() => ({ ...score(model, look, { read, output }) }));
     kept.push({ ...scores, attention: { ...scores.attention } });
     const predictions = await readPredictions(model, look, scores);
     if (groupPart) {
@@ -247,38 +283,38 @@ async function takeCloseUp(
     1,
     closeUp.logits.length,
   ]);
-  const shares = calibratedSoftmax(logits, model.calibration);
-  prediction.probabilities = Array.from(await shares.data());
-  tf.dispose([logits, shares]);
-  prediction.classIndex = argmax(prediction.probabilities);
-  prediction.label = model.classes[prediction.classIndex]!;
+  const target = targetOf(model);
+  const activated = target.activated(logits, model.calibration);
+  Object.assign(prediction, target.decide(await activated.data()));
+  tf.dispose([logits, activated]);
   prediction.object = regionOf(closeUp.object);
 }
 
 /** One prediction a glimpse. */
 async function readPredictions(
-  { classes, calibration }: Model,
+  model: Model,
   { glimpses, draws }: Drawn,
   scored: Classified & Pick<Scores, "attention">,
 ): Promise<Prediction[]> {
-  const shares = tf.tidy(() => {
+  const target = targetOf(model);
+  const activated = tf.tidy(() => {
     const { tiles, subTiles } = scored.attention;
     // Attention that is no number must not pass as a draw: 0 x NaN is NaN.
     const nothing = tf.mul(tf.add(tf.sum(tiles), tf.sum(subTiles)), 0);
-    return tf.add(calibratedSoftmax(scored.logits, calibration), nothing);
+    return tf.add(
+      target.activated(scored.logits, model.calibration),
+      nothing,
+    );
   });
-  const [probabilities, weights] = await Promise.all([
-    shares.array() as Promise<number[][]>,
+  const [rows, weights] = await Promise.all([
+    activated.array() as Promise<number[][]>,
     scored.weights.data() as Promise<Float32Array>,
   ]);
-  shares.dispose();
+  activated.dispose();
   let tile = 0, subTile = 0;
   return glimpses.map(({ tileRegions, subTileRegions }, glimpse) => {
-    const classIndex = argmax(probabilities[glimpse]!);
     return {
-      label: classes[classIndex]!,
-      classIndex,
-      probabilities: probabilities[glimpse]!,
+      ...target.decide(rows[glimpse]!),
       tiles: tileRegions.map((region) => ({
         ...region,
         count: draws.counts[tile++]!,

@@ -22,6 +22,14 @@ export interface Interval {
   high: number;
 }
 
+/** A metric and its 95 % interval (intervals.ts). */
+export interface MetricWithInterval {
+  /** `null` if it is undefined. */
+  value: number | null;
+  /** `null` if the images do not bound its error. */
+  interval: Interval | null;
+}
+
 /** Images of one group that count, and those of them that succeed. */
 export interface Tally {
   successes: number;

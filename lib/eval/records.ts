@@ -11,7 +11,8 @@ import type { Calibration } from "../model/calibration.ts";
 import type { EvaluatedImage, LabelledImage } from "./evaluate.ts";
 import { groupTable, type PredictedGroup } from "./groups/groups.ts";
 import type { PredictedSubTile } from "./predict.ts";
-import { type EvaluationReport, predictionTable } from "./report.ts";
+import { predictionTable } from "./report.ts";
+import type { AnyReport } from "./targets/report.ts";
 
 /** Figures of an evaluation by `eval`. */
 export const EVALUATION_FILE = "evaluation.json";
@@ -66,7 +67,7 @@ export interface EvaluationRecord {
   cpuSeconds: number;
   /** Peak memory of the process, bytes. */
   peakBytes: number;
-  report: EvaluationReport;
+  report: AnyReport;
 }
 
 /** Name of an evaluation among those of a run: of its manifest and split. */

@@ -27,15 +27,9 @@ import type { PredictedGroup } from "./groups/groups.ts";
 import type { GroupPooling } from "./groups/pooling.ts";
 import { metricIntervals } from "./intervals.ts";
 import { evaluateMetrics, type MetricValues, type Scored } from "./metrics.ts";
-import type { Interval } from "./proportion.ts";
+import type { MetricWithInterval } from "./proportion.ts";
 
-/** A metric and its 95 % interval (intervals.ts). */
-export interface MetricWithInterval {
-  /** `null` if it is undefined. */
-  value: number | null;
-  /** `null` if the images do not bound its error. */
-  interval: Interval | null;
-}
+export type { MetricWithInterval } from "./proportion.ts";
 
 /** Each metric in words. */
 export const METRIC_NAMES: Record<keyof MetricValues, string> = {
@@ -196,7 +190,7 @@ function figuresOf(
 }
 
 /** What counts as one in the intervals: a patient, or an image of none. */
-function groupsOf(images: readonly LabelledImage[]): string[] {
+export function groupsOf(images: readonly LabelledImage[]): string[] {
   return images.map(({ entry }, i) => entry.group ?? `image ${i}`);
 }
 
@@ -228,7 +222,10 @@ export interface PredictedImage {
   classification: Pick<Classification, "label" | "probabilities">;
 }
 
-/** A CSV table with one classified image a line; groups and labels if there are any. */
+/**
+ * A CSV table with one classified image a line; groups and labels if there are
+ * any, and of numbers no probabilities.
+ */
 export function predictionTable(
   images: readonly PredictedImage[],
   classes: readonly string[],
@@ -237,13 +234,16 @@ export function predictionTable(
     .filter((column) =>
       images.some(({ entry }) => entry[column] !== undefined)
     );
+  const [first] = images;
+  const shares = first?.classification.probabilities ?? {};
+  const names = first ? classes.filter((name) => name in shares) : classes;
   return formatTable(
-    ["image", ...known, "predicted", ...classes.map((name) => `p(${name})`)],
+    ["image", ...known, "predicted", ...names.map((name) => `p(${name})`)],
     images.map(({ entry, classification: { label, probabilities } }) => [
       entry.image,
       ...known.map((column) => entry[column]),
       label,
-      ...classes.map((name) => probabilities[name]!.toFixed(6)),
+      ...names.map((name) => probabilities[name]!.toFixed(6)),
     ]),
   );
 }

@@ -35,6 +35,8 @@ import {
   type TensorPlace,
 } from "./safetensors.ts";
 import type { Model } from "./model.ts";
+import { type TargetFit, targetFitSchema } from "./targets/fit.ts";
+import { leastNames } from "./targets/targets.ts";
 
 /** File names of a run's two checkpoints. */
 export const BEST = "best.safetensors";
@@ -50,13 +52,14 @@ function positive(): z.ZodNumber {
 const metadataSchema = z.strictObject({
   format: z.literal("zoomin-1"),
   config: z.unknown(),
-  classes: z.array(z.string()).min(2).refine(
+  classes: z.array(z.string()).min(1).refine(
     (classes) => new Set(classes).size === classes.length,
     "two classes have one name",
   ),
   normalisation: z.strictObject({ mean: triple, deviation: deviations })
     .nullable(),
   calibration: calibrationSchema.nullable().default(null), // older ones have none
+  fitted: targetFitSchema.optional(), // of targets other than classes
   epoch: z.number().int().min(0),
   seed: z.number().int(),
   metrics: z.record(z.string(), z.number().nullable()),
@@ -104,6 +107,8 @@ export interface CheckpointInfo
   classes: readonly string[];
   /** Of its probabilities; null if it is not calibrated. */
   calibration: Calibration | null;
+  /** What its target has learned beside the weights. */
+  fitted?: TargetFit | undefined;
   /** Weights of the four networks together. */
   parameterCount: number;
 }
@@ -148,13 +153,14 @@ export async function writeCheckpoint(
   for (const [name, tensor] of trainerTensors) {
     tensors.set(TRAINER_PREFIX + name, tensor);
   }
-  const { config, classes, normalisation, calibration } = model;
+  const { config, classes, normalisation, calibration, fitted } = model;
   const metadata = {
     format: "zoomin-1",
     config,
     classes,
     normalisation,
     calibration,
+    ...(fitted && { fitted }),
     epoch,
     seed,
     metrics,
@@ -204,7 +210,7 @@ export async function readCheckpoint(
     const { specs, tensors, config, classes, ...decoded } = decodeCheckpoint(
       bytes,
     );
-    const { normalisation, calibration, ...rest } = decoded;
+    const { normalisation, calibration, fitted, ...rest } = decoded;
     const parameters = createParameters(
       specs,
       ({ name }) => tensors.get(name)!.data,
@@ -214,7 +220,14 @@ export async function readCheckpoint(
         .filter(([name]) => name.startsWith(TRAINER_PREFIX))
         .map(([name, tensor]) => [name.slice(TRAINER_PREFIX.length), tensor]),
     );
-    const model = { config, classes, normalisation, calibration, parameters };
+    const model = {
+      config,
+      classes,
+      normalisation,
+      calibration,
+      fitted,
+      parameters,
+    };
     return { model, ...rest, trainerTensors };
   });
   const { model } = checkpoint;
@@ -248,7 +261,7 @@ export async function readCheckpointInfo(
   }
   return await withNamedFaults(file, async () => {
     const { specs, path, ...info } = await readHead(file);
-    const { config, classes, calibration, epoch, seed, ...rest } = info;
+    const { config, classes, calibration, fitted, epoch, seed, ...rest } = info;
     const { metrics, annotated } = rest;
     const parameterCount = specs.reduce(
       (sum, { shape }) => sum + shape.reduce((size, n) => size * n, 1),
@@ -259,6 +272,7 @@ export async function readCheckpointInfo(
       config,
       classes,
       calibration,
+      ...(fitted && { fitted }),
       parameterCount,
       epoch,
       seed,
@@ -401,6 +415,12 @@ function checkedHeader({ places, metadata }: {
   const { config: stored, format: _, ...known } = parsed.data;
   // A setting of training that is gone does not change the model.
   const config = parseConfig(withoutRemoved(stored, true), "its configuration");
+  const least = leastNames(config.target);
+  if (known.classes.length < least) {
+    throw new SyntaxError(
+      `classes: it names ${known.classes.length}, and at least ${least} are needed`,
+    );
+  }
   const specs = modelSpecs(config, known.classes);
   for (const { name, shape } of specs) {
     const found = places.get(name)?.shape;

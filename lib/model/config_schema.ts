@@ -7,6 +7,7 @@
 import { z } from "zod";
 import { inputWindow } from "../encoder/encoder.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
+import { TARGETS } from "../target.ts";
 import type {
   CloseUpConfig,
   Config,
@@ -263,6 +264,10 @@ export const minSubTile: Record<TrainedFeatures, number> = {
 /** The schema of {@linkcode Config}. */
 export const configSchema = z.strictObject({
   preset: z.string(),
+  target: z.enum(TARGETS).default("classes")
+    .describe(
+      "what labels say: classes: one of several; labels: any of several, as a;b; value: a number; ordinal: a grade; survival: a time to an event",
+    ),
   referenceClass: z.string().nullable()
     .describe("background class of the contrastive term; null: none"),
   mpp: z.number().min(MPP_RANGE.min).max(MPP_RANGE.max).nullable()
@@ -273,7 +278,8 @@ export const configSchema = z.strictObject({
   network: networkSchema,
   training: trainingSchema,
   evaluation: evaluationSchema,
-}).superRefine(({ view, network, training, evaluation }, context) => {
+}).superRefine((config, context) => {
+  const { view, network, training } = config;
   const { scale1, scale2, tileSize, subTileSize, subTileStride } = view;
   const fault = (field: keyof typeof view, message: string) =>
     context.addIssue({ code: "custom", path: ["view", field], message });
@@ -311,12 +317,7 @@ export const configSchema = z.strictObject({
     });
   }
   for (
-    const { path, message } of headFaults({
-      view,
-      network,
-      training,
-      evaluation,
-    })
+    const { path, message } of [...headFaults(config), ...targetFaults(config)]
   ) {
     context.addIssue({ code: "custom", path, message });
   }
@@ -396,6 +397,45 @@ function headFaults(
   ];
   return faults.filter(({ found }) => found);
 }
+
+/** Settings that only classes have, where the target is another. */
+function targetFaults(
+  { target, referenceClass, network, training }: Config,
+): { path: string[]; message: string }[] {
+  if (target === "classes") return [];
+  const faults = [
+    {
+      found: referenceClass !== null,
+      path: ["referenceClass"],
+      message: `must be null under target = ${target}`,
+    },
+    {
+      found: training.contrastiveFrom !== null,
+      path: ["training", "contrastiveFrom"],
+      message: `must be null under target = ${target}`,
+    },
+    {
+      found: training.classWeights !== "none",
+      path: ["training", "classWeights"],
+      message: `must be none under target = ${target}`,
+    },
+    {
+      found: network.closeUp !== null,
+      path: ["network", "closeUp"],
+      message: `must be null under target = ${target}`,
+    },
+    {
+      found: target === "survival" && training.batchSize < MIN_COHORT,
+      path: ["training", "batchSize"],
+      message:
+        `must be at least ${MIN_COHORT} under target = survival, which compares the images of a batch`,
+    },
+  ];
+  return faults.filter(({ found }) => found);
+}
+
+// Of fewer images most are compared with none whose event came later.
+const MIN_COHORT = 4;
 
 type Extends<A extends B, B> = A;
 /** Compiles only if the schema has no field that {@linkcode Config} lacks. */

@@ -5,6 +5,7 @@
  * @module
  */
 import type { EncoderConfig, EncoderOutput } from "../encoder/encoder.ts";
+import type { TargetName } from "../target.ts";
 
 export type { EncoderConfig, EncoderOutput } from "../encoder/encoder.ts";
 
@@ -252,6 +253,8 @@ export interface EvaluationConfig {
 export type Config = {
   /** Name of the preset that it started from. */
   preset: string;
+  /** What the labels say, and the network learns to. */
+  target: TargetName;
   /** Background class of the contrastive term; null: none. */
   referenceClass: string | null;
   /** um per px that the sizes are meant for; null: pixels as they are. */

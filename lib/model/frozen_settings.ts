@@ -28,6 +28,7 @@ type Grid = Pick<ViewConfig, "tileSize" | "subTileSize" | "subTileStride">;
 const GRIDS: Partial<Record<string, Grid>> = {
   "colon": { tileSize: 125, subTileSize: 64, subTileStride: 62 },
   "needle": { tileSize: 32, subTileSize: 24, subTileStride: 8 },
+  "objects": { tileSize: 32, subTileSize: 24, subTileStride: 8 },
   // With 25 px between them, 14 locations are on the signs of six frames.
   "traffic-signs": { tileSize: 80, subTileSize: 64, subTileStride: 16 },
 };
@@ -105,8 +106,18 @@ const SIGNS: RareObjects = {
   },
 };
 
+// Several clusters of objects, of which most say nothing: no place is left out.
+const OBJECTS: RareObjects = {
+  size: "tiny",
+  overview: false,
+  closeUp: false,
+  network: { components: null, evidence: { sharpness: 1, objects: 20 } },
+  dense: { copies: 0, dropout: false },
+};
+
 const RARE: Partial<Record<string, RareObjects>> = {
   "needle": NEEDLES,
+  "objects": OBJECTS,
   "traffic-signs": SIGNS,
 };
 

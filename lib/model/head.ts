@@ -14,6 +14,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { type Config, isFrozen, type NetworkConfig } from "./config.ts";
 import type { Parameters, ParameterSpec } from "./parameters.ts";
+import { targetOf } from "./targets/targets.ts";
 
 /** Units of the hidden layer of each head. */
 export const HIDDEN = 32;
@@ -30,26 +31,17 @@ export const CORRECTION = {
   offset: "g/correction/offset",
 } as const;
 
-type HeadConfig = Pick<Config, "network" | "referenceClass">;
-
-/** Classes that have a logit of their own at each sub-tile. */
-export function evidenceClasses(
-  { referenceClass }: Pick<Config, "referenceClass">,
-  classes: readonly string[],
-): string[] {
-  return classes.filter((name) => name !== referenceClass);
-}
+type HeadConfig = Pick<Config, "target" | "network" | "referenceClass">;
 
 /** The parameters of g for features of `channels` channels. */
 export function headSpecs(
-  { network, referenceClass }: HeadConfig,
+  config: HeadConfig,
   classes: readonly string[],
   channels: number,
 ): ParameterSpec[] {
+  const { network } = config;
   const isEvidence = network.head === "evidence";
-  const outputs = isEvidence
-    ? evidenceClasses({ referenceClass }, classes).length
-    : classes.length;
+  const outputs = targetOf({ config, classes }).outputs.length;
   const inputs = isFrozen(network.features) ? network.heads * HIDDEN : channels;
   const bias: ParameterSpec = {
     name: "g/bias",

@@ -7,6 +7,7 @@ import type { Calibration } from "./calibration.ts";
 import type { Config } from "./config.ts";
 import type { Encoder } from "../encoder/encoder.ts";
 import type { Parameters } from "./parameters.ts";
+import type { TargetFit } from "./targets/fit.ts";
 
 /** A network with its values, as a checkpoint holds it. */
 export interface Model {
@@ -18,6 +19,8 @@ export interface Model {
   normalisation: Normalisation | null;
   /** Applied to the logits; null if the model is not calibrated. */
   calibration: Calibration | null;
+  /** What its target has learned beside the weights; nothing if omitted. */
+  fitted?: TargetFit | undefined;
   /** Weights and moving statistics by name; free them when done. */
   parameters: Parameters;
   /** The frozen f; undefined if it is trained. Dispose of it when done. */

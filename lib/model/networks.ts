@@ -109,7 +109,7 @@ const ATS_CHANNELS = 32;
 
 /** All parameters of a model of `config`, in a fixed order. */
 export function modelSpecs(
-  config: Pick<Config, "network" | "referenceClass">,
+  config: Pick<Config, "target" | "network" | "referenceClass">,
   classes: readonly string[],
 ): ParameterSpec[] {
   const { features, attention, overview, centreFeatures } = config.network;

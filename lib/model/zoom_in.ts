@@ -60,20 +60,25 @@ export interface ScoreOptions extends Mode {
   read?: tf.Tensor2D | undefined;
   /** The parameters are those that the look drew by. */
   asDrawn?: boolean;
+  /**
+   * Under the head `evidence`: output whose evidence the weights of the sub-tiles
+   * are shares of; that with the most if omitted.
+   */
+  output?: number | undefined;
 }
 
 /** The logits of a look's draws. */
 export function score(
   model: Model,
   look: Look,
-  { read, asDrawn, ...mode }: ScoreOptions = {},
+  { read, asDrawn, output, ...mode }: ScoreOptions = {},
 ): Scores {
   const { parameters, config: { network } } = model;
   const attention = look.attend(asDrawn);
   const found = read ??
     features(parameters, network, look.subTiles!, mode);
   return {
-    ...classifyDrawn(model, look, { attention, features: found }),
+    ...classifyDrawn(model, look, { attention, features: found }, output),
     attention,
     features: found,
   };
@@ -84,10 +89,11 @@ export function classifyDrawn(
   model: Model,
   drawn: Drawn,
   { attention, features }: Pick<Scores, "attention" | "features">,
+  output?: number,
 ): Classified {
   const { parameters, config } = model;
   if (config.network.head === "evidence") {
-    return classifyByEvidence(model, drawn, features);
+    return classifyByEvidence(model, drawn, features, output);
   }
   const { representation, weights } = config.network.attention === "instances"
     ? instancePooling(parameters, features, drawn.draws)
@@ -108,6 +114,7 @@ function classifyByEvidence(
   { parameters, config, classes }: Model,
   { draws, proposed }: Drawn,
   features: tf.Tensor2D,
+  output: number | undefined,
 ): Classified {
   const { places: side, evidence: { sharpness, objects } } = config.network;
   const { locations, ...proposals } = proposed!;
@@ -124,7 +131,9 @@ function classifyByEvidence(
   const corrected = correctedEvidence(parameters, found.evidence);
   return {
     logits: withBackground(corrected, config, classes),
-    weights: strongestShares(found, draws),
+    weights: output === undefined
+      ? strongestShares(found, draws)
+      : tf.reshape(tf.slice(found.shares, [0, output], [-1, 1]), [-1]),
     evidence: { logits: ofSubTiles, shares: found.shares },
   };
 }

@@ -6,7 +6,9 @@
  * @module
  */
 import { basename } from "node:path";
+import { labelReader } from "../data/goals.ts";
 import type { ManifestEntry } from "../data/manifest.ts";
+import type { TargetName } from "../target.ts";
 import { count } from "../data/table.ts";
 import type { CheckpointInfo } from "../model/checkpoint.ts";
 import { figure } from "../words.ts";
@@ -93,9 +95,9 @@ function dataText(
   data: string | undefined,
 ): Html {
   if (trained.length === 0) return html`The training images are not recorded.`;
-  const classes = Map.groupBy(trained, ({ label }) => label);
-  const counts = [...classes].map(([label, images]) =>
-    `${label} ${images.length}`
+  const strata = trained.flatMap(({ label, strata = [label] }) => strata);
+  const counts = [...Map.groupBy(strata, (name) => name)].map(([name, all]) =>
+    `${name || "none"} ${all.length}`
   );
   return html`Trained on ${trained.length} images (${counts.join(", ")})${
     data === undefined ? null : html`
@@ -104,13 +106,30 @@ function dataText(
   }.`;
 }
 
+// What an answer says of an image that is unlike all others.
+const KNOWS: Record<TargetName, (count: number) => string> = {
+  classes: (count) =>
+    `It knows ${count} classes and calls every image one of them, also one that shows none.`,
+  labels: (count) =>
+    `It knows ${count} labels: of an image that shows anything else it tells nothing.`,
+  value: () =>
+    "It gives every image a value, also one unlike those it learned from.",
+  ordinal: (count) =>
+    `It knows ${count} grades and gives every image one of them, also one unlike those it learned from.`,
+  survival: () =>
+    "Its risks compare images of one kind with each other: they are no times, and no probabilities.",
+};
+
 function limits(
   { classes, config }: CheckpointInfo,
   { trained, tested }: CardFacts,
 ): string[] {
-  const counts = classes.map((name) =>
-    [name, trained.filter(({ label }) => label === name).length] as const
-  );
+  const { namesIn } = labelReader(config.target);
+  const used = trained.map(({ label }) => namesIn(label));
+  const counts = classes.filter(() => used.some(({ length }) => length > 0))
+    .map((name) =>
+      [name, used.filter((names) => names.includes(name)).length] as const
+    );
   const rare = counts.filter(([, images]) => images < FEW_IMAGES);
   return [
     ...(trained.length > 0 && rare.length > 0
@@ -123,7 +142,7 @@ function limits(
     tested === 0
       ? "Not tested: the figures of training and validation images are optimistic. Score new images with eval."
       : `Tested on ${tested} images of the same source as far as is recorded; on other scanners, stains, seasons or cameras expect less.`,
-    `It knows ${classes.length} classes and calls every image one of them, also one that shows none.`,
+    KNOWS[config.target](classes.length),
     `It reads ${config.evaluation.samples} sub-tiles an image: an object outside of them is seen only in the small view. Another seed may give another result.`,
     "Where it looked is no proof of what is there. It is no medical device, and no ground for a decision about a person.",
   ];

@@ -15,6 +15,7 @@ import {
   type RecordedCase,
 } from "../eval/records.ts";
 import { exists } from "../files.ts";
+import type { TargetName } from "../target.ts";
 import {
   BEST,
   type CheckpointInfo,
@@ -24,9 +25,9 @@ import {
 import { type StudyResults } from "../study/report.ts";
 import { RESULTS_FILE } from "../study/write.ts";
 import {
+  type AnyFold,
   CROSSVAL_FILE,
   type CrossValidationRecord,
-  type FoldResult,
   FOLDS_FILE,
 } from "../train/runs/crossval.ts";
 import { foldFolder, RESULT_FILE } from "../train/runs/fold_task.ts";
@@ -70,7 +71,7 @@ export interface RunFolder {
   checkpoint: CheckpointInfo;
   evaluations: readonly EvaluationFolder[];
   /** Of a fold of a cross-validation: its test. */
-  fold: (ScoredFolder & { result: FoldResult }) | undefined;
+  fold: (ScoredFolder & { result: AnyFold }) | undefined;
 }
 
 /** A cross-validation. */
@@ -81,7 +82,7 @@ export interface CrossValidationFolder {
   record: CrossValidationRecord;
   /** One a fold that is done. */
   folds: readonly (ScoredFolder & {
-    result: FoldResult;
+    result: AnyFold;
     log: readonly LogLine[];
   })[];
   /** A checkpoint of the folds, for the facts that all share. */
@@ -161,12 +162,14 @@ async function readRun(folder: string): Promise<RunFolder> {
 
 async function readRunAlone(folder: string): Promise<RunFolder> {
   const result = join(folder, RESULT_FILE);
+  const checkpoint = await readCheckpointInfo(folder);
+  const { target } = checkpoint.config;
   return {
     kind: "run",
     folder,
-    entries: await readEntries(join(folder, SPLITS_FILE)),
+    entries: await readEntries(join(folder, SPLITS_FILE), target),
     log: await readLog(join(folder, LOG_FILE)),
-    checkpoint: await readCheckpointInfo(folder),
+    checkpoint,
     evaluations: [],
     fold: await exists(result)
       ? { ...await readScored(folder), result: await readJson(result) }
@@ -197,7 +200,10 @@ export async function readCrossValidation(
   return {
     kind: "cross-validation",
     folder,
-    entries: await readEntries(join(folder, FOLDS_FILE)),
+    entries: await readEntries(
+      join(folder, FOLDS_FILE),
+      record.config.target ?? "classes", // of an older version
+    ),
     record,
     folds,
     checkpoint: hasCheckpoint
@@ -247,17 +253,20 @@ function probabilitiesOf(
     const name = /^p\((.*)\)$/s.exec(column)?.[1];
     return name === undefined ? [] : [[name, Number(text)] as const];
   });
-  if (cells.length > 0 && cells.every(([, p]) => p >= 0 && p <= 1)) {
+  if (cells.every(([, p]) => p >= 0 && p <= 1)) {
     return Object.fromEntries(cells);
   }
   throw new DataError(`${place}: it has no probabilities in [0, 1]`);
 }
 
 /** Images of a table, though some may no longer exist. */
-async function readEntries(file: string): Promise<readonly ManifestEntry[]> {
+async function readEntries(
+  file: string,
+  target: TargetName,
+): Promise<readonly ManifestEntry[]> {
   if (!await exists(file)) return []; // of a checkpoint that was moved
   const anywhere = () => Promise.resolve(true);
-  return (await readManifest(file, { isFile: anywhere })).entries;
+  return (await readManifest(file, { target, isFile: anywhere })).entries;
 }
 
 async function readJson<Value>(file: string): Promise<Value> {

@@ -9,8 +9,15 @@ import { count } from "../data/table.ts";
 import { writeFileAtomically } from "../files.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
 import type { EvaluationReport } from "../eval/report.ts";
+import { type AnyReport, isTargetReport } from "../eval/targets/report.ts";
 import type { SkippedImage } from "../train/epoch_metrics.ts";
-import type { FoldResult } from "../train/runs/crossval.ts";
+import {
+  type AnySummary,
+  type FoldResult,
+  foldsOfClasses,
+  isTargetSummary,
+  type ProtocolSummary,
+} from "../train/runs/crossval.ts";
 import type { Protocol } from "../train/runs/fold_task.ts";
 import { duration, figure, megabytes } from "../words.ts";
 import { cases } from "./cases.ts";
@@ -36,6 +43,13 @@ import {
   summedConfusion,
 } from "./scores.ts";
 import { studyPage } from "./study_page.ts";
+import {
+  figureSections,
+  targetFigures,
+  targetMeans,
+  targetRows,
+  targetSections,
+} from "./targets.ts";
 import {
   costFacts,
   costOf,
@@ -259,7 +273,11 @@ function evaluationAbout({ record, folder }: EvaluationFolder): Html {
 }
 
 /** The figures at the head, of images that were scored. */
-function scoreFigures(
+function scoreFigures(report: AnyReport): KeyFigure[] {
+  return isTargetReport(report) ? targetFigures(report) : classFigures(report);
+}
+
+function classFigures(
   { images, metrics: { accuracy, auc, expectedCalibrationError } }:
     EvaluationReport,
 ): KeyFigure[] {
@@ -295,14 +313,28 @@ function lastFigures(
 
 /** All sections of images that were scored. */
 async function scoreSections(
+  report: AnyReport,
+  images: readonly PredictedCase[],
+  { signal, ...how }: SectionOptions & { signal: AbortSignal | undefined },
+): Promise<Section[]> {
+  return isTargetReport(report)
+    ? targetSections(report, images, how)
+    : await classSections(report, images, { signal, ...how });
+}
+
+/** How the sections of an evaluation are named. */
+interface SectionOptions {
+  /** Keeps the anchors of two evaluations apart. */
+  prefix?: string;
+  about?: Content;
+  title?: string;
+}
+
+async function classSections(
   report: EvaluationReport,
   images: readonly PredictedCase[],
-  { signal, prefix = "", about = null, title = "Metrics" }: {
+  { signal, prefix = "", about = null, title = "Metrics" }: SectionOptions & {
     signal: AbortSignal | undefined;
-    /** Keeps the anchors of two evaluations apart. */
-    prefix?: string;
-    about?: Content;
-    title?: string;
   },
 ): Promise<Section[]> {
   const { classes, confusion, attention, failures, byGroup } = report;
@@ -373,9 +405,7 @@ async function crossValidationPage(
     }.`,
     figures: main
       ? [
-        meanFigure("Accuracy", main.accuracy),
-        meanFigure("AUC", main.auc),
-        meanFigure("Hit rate", main.hitRate),
+        ...meansOf(main),
         { name: "Folds done", value: String(results.length) },
       ]
       : [],
@@ -423,14 +453,84 @@ function meanFigure(
   return { name, value: figure(mean), note: range(interval) };
 }
 
+/** The figures at the head of a cross-validation. */
+function meansOf(summary: AnySummary): KeyFigure[] {
+  return isTargetSummary(summary) ? targetMeans(summary) : [
+    meanFigure("Accuracy", summary.accuracy),
+    meanFigure("AUC", summary.auc),
+    meanFigure("Hit rate", summary.hitRate),
+  ];
+}
+
 async function protocolSections(
-  { folds, record }: CrossValidationFolder,
+  validation: CrossValidationFolder,
   protocol: Protocol,
   signal: AbortSignal | undefined,
 ): Promise<Section[]> {
+  const { folds, record } = validation;
   const own = folds.filter(({ result }) => result.protocol === protocol);
   const summary = record.summaries.find((one) => one.protocol === protocol)!;
+  return isTargetSummary(summary)
+    ? [
+      {
+        id: `${protocol}-folds`,
+        title: `Folds, ${protocol}`,
+        content: html`<p>${ABOUT[protocol]}</p>${
+          meansTable(targetRows(summary))
+        }`,
+      },
+      ...trainingOfFolds(own, protocol),
+      ...figureSections(
+        { ...summary, classes: own[0]!.result.report.classes },
+        own.flatMap(({ images }) => images),
+        `${protocol}-`,
+      ),
+    ]
+    : await classProtocolSections(own, summary, signal);
+}
+
+/** Means over folds, a line each. */
+function meansTable(rows: readonly [string, MeanInterval][]): Html {
+  const number = true;
+  return table(
+    [
+      "Mean over folds",
+      { title: "Mean", number },
+      { title: "Deviation", number },
+      "95 % interval",
+      "",
+    ],
+    rows.map(([name, { mean, sd, interval }]) => [
+      name,
+      figure(mean),
+      figure(sd),
+      range(interval),
+      bar(mean, interval),
+    ]),
+  );
+}
+
+function trainingOfFolds(
+  own: CrossValidationFolder["folds"],
+  protocol: Protocol,
+): Section[] {
+  return [{
+    id: `${protocol}-curves`,
+    title: `Training, ${protocol}`,
+    content:
+      html`<p class="note">Means over the folds that reached an epoch.</p>${
+        learningCharts(own.map(({ log }) => log), null)
+      }`,
+  }];
+}
+
+async function classProtocolSections(
+  own: CrossValidationFolder["folds"],
+  { protocol, ...summary }: ProtocolSummary,
+  signal: AbortSignal | undefined,
+): Promise<Section[]> {
   const images = own.flatMap(({ images }) => images);
+  const results = foldsOfClasses(own.map(({ result }) => result));
   const { classes } = own[0]!.result.report;
   const rows: [string, MeanInterval][] = [
     ["accuracy", summary.accuracy],
@@ -439,45 +539,20 @@ async function protocolSections(
     ["hit rate", summary.hitRate],
     ["hit rate by chance", summary.chanceHitRate],
   ];
-  const number = true;
   return [
     {
       id: `${protocol}-folds`,
       title: `Folds, ${protocol}`,
-      content: html`<p>${ABOUT[protocol]}</p>${
-        table(
-          [
-            "Mean over folds",
-            { title: "Mean", number },
-            { title: "Deviation", number },
-            "95 % interval",
-            "",
-          ],
-          rows.map(([name, { mean, sd, interval }]) => [
-            name,
-            figure(mean),
-            figure(sd),
-            range(interval),
-            bar(mean, interval),
-          ]),
-        )
-      }${
-        foldTable(own.map(({ result }) => result))
+      content: html`<p>${ABOUT[protocol]}</p>${meansTable(rows)}${
+        foldTable(results)
       }<h3>Confusion, all folds</h3>${
         confusionTable(
-          summedConfusion(own.map(({ result }) => result.report.confusion)),
+          summedConfusion(results.map(({ report }) => report.confusion)),
           classes,
         )
       }`,
     },
-    {
-      id: `${protocol}-curves`,
-      title: `Training, ${protocol}`,
-      content:
-        html`<p class="note">Means over the folds that reached an epoch.</p>${
-          learningCharts(own.map(({ log }) => log), null)
-        }`,
-    },
+    ...trainingOfFolds(own, protocol),
     {
       id: `${protocol}-roc`,
       title: `ROC and calibration, ${protocol}`,

@@ -200,7 +200,8 @@ function operatingPoints(
   `;
 }
 
-function shareChart(
+/** A chart of two shares. */
+export function shareChart(
   title: string,
   [x, y]: readonly [string, string],
   { series, legend, diagonal = false }: {

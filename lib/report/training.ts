@@ -36,16 +36,19 @@ export function dataSection(
   const groups = by === "split"
     ? SIDES.filter((side) => entries.some(({ split }) => split === side))
     : [...new Set(entries.map(({ fold }) => fold ?? 0))].sort((a, b) => a - b);
-  const classes = [...new Set(entries.map(({ label }) => label))];
+  // Of many values, the parts that they were dealt out by.
+  const strata = ({ label, strata = [label] }: ManifestEntry) => strata;
+  const classes = [...new Set(entries.flatMap(strata))];
   const found = (label: string, group?: string | number) =>
     entries.filter((entry) =>
-      entry.label === label && (group === undefined || entry[by] === group)
+      strata(entry).includes(label) &&
+      (group === undefined || entry[by] === group)
     ).length;
   const titles = groups.map((group) =>
     by === "fold" ? `fold ${group}` : `${group}`
   );
   const rows = classes.map((label) => [
-    label,
+    label || "none",
     ...groups.map((group) => found(label, group)),
     found(label),
   ]);

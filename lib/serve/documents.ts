@@ -92,10 +92,16 @@ export interface ClassificationDocument {
   id: string;
   /** The model that classified the image. */
   model: ModelDocument;
-  /** The most probable class. */
+  /** The most probable class; of several labels all, as `a;b`; a number's digits. */
   label: string;
-  /** Probability of each class. */
+  /** Probability of each class or label; empty if the model gives a number. */
   probabilities: Record<string, number>;
+  /** The labels that the image has, of models of several. */
+  labels?: string[] | undefined;
+  /** The number, of models of a value. */
+  value?: number | undefined;
+  /** Logarithm of the hazard ratio, of models of time to an event. */
+  risk?: number | undefined;
   /** Size and position of the image. */
   image: ImageDocument;
   /** Tiles that were drawn from the image. */

@@ -364,7 +364,20 @@ export const classificationSchema = z.object({
   id: z.string(),
   model: modelReferenceSchema,
   label: z.string(),
-  probabilities: z.record(z.string(), z.number()),
+  probabilities: z.record(z.string(), z.number()).openapi({
+    description:
+      "By class, adding to 1; under target = labels by label, each of its own; empty under target = value and survival",
+  }),
+  labels: z.array(z.string()).optional().openapi({
+    description: "The labels that the image has; target = labels alone",
+  }),
+  value: z.number().optional().openapi({
+    description: "In the unit of the training labels; target = value alone",
+  }),
+  risk: z.number().optional().openapi({
+    description:
+      "Logarithm of the hazard ratio, the higher the sooner; target = survival alone",
+  }),
   image: z.object(imageShape),
   tiles: z.array(z.object({ ...regionShape, count })),
   subTiles: z.array(z.object({ ...regionShape, weight: z.number() })),

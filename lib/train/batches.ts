@@ -4,7 +4,7 @@
  * @module
  */
 import { type Key, randomKey, RandomStream } from "../../kernels/random.ts";
-import type { ManifestEntry } from "../data/manifest.ts";
+import { goalOf, type ManifestEntry } from "../data/manifest.ts";
 import { ImageError } from "../errors.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import type { Pyramid } from "../image/pyramid.ts";
@@ -252,7 +252,7 @@ export class TrainingImages {
     try {
       return {
         pyramid,
-        classIndex: entry.classIndex,
+        goal: goalOf(entry),
         stains: await this.#stainsOf(index, pyramid),
         augmentation: augmentation(training.augmentation, key(AUGMENTATION)),
         key: key(DRAWS),

@@ -146,7 +146,12 @@ const EDGE = 1;
  *
  * @throws {ConfigError} If it does not.
  */
-export function checkLearnsFromBoxes({ training }: Config): void {
+export function checkLearnsFromBoxes({ target, training }: Config): void {
+  if (target !== "classes") {
+    throw new ConfigError(
+      `Cannot train on annotated objects under target = ${target}: they are of one class each; leave out --boxes`,
+    );
+  }
   if (training.dense !== null) return;
   throw new ConfigError(
     "Cannot train on annotated objects with training.dense=null, which learns from labels alone: train on frozen features (--encoder FILE.onnx, or --features scattering), or leave out --boxes",

@@ -7,13 +7,9 @@
 import { setTimeout } from "node:timers/promises";
 import type { ManifestEntry } from "../data/manifest.ts";
 import { ImageError } from "../errors.ts";
-import { fitCalibration } from "../eval/calibration.ts";
-import {
-  evaluate,
-  type LabelledImage,
-  scoredImages,
-} from "../eval/evaluate.ts";
-import { evaluateMetrics, type Scored } from "../eval/metrics.ts";
+import { answerIn } from "../eval/answer.ts";
+import { evaluate, type LabelledImage } from "../eval/evaluate.ts";
+import { epochFiguresOf, fitOnValidation } from "../eval/targets/scoring.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import { openAtMpp } from "../image/resampled.ts";
@@ -21,6 +17,7 @@ import type { Memory } from "../memory.ts";
 import type { Config } from "../model/config.ts";
 import type { Calibration } from "../model/calibration.ts";
 import type { Model } from "../model/model.ts";
+import type { TargetFit } from "../model/targets/fit.ts";
 import { type OnSkipped, sharesOf } from "./batches.ts";
 import type { EpochFigures } from "./epoch_metrics.ts";
 import type { Team } from "./parallel/team.ts";
@@ -77,10 +74,12 @@ export async function openScored(
 
 /** An epoch that was scored. */
 export interface ScoredEpoch {
-  /** Loss, accuracy and AUC of the images, as the log names them. */
+  /** Loss and metrics of the images, as the log names them. */
   figures: EpochFigures;
   /** From the validation images; null if they are too few for one. */
   calibration: Calibration | null;
+  /** What the target learned of them; nothing if omitted. */
+  fitted?: TargetFit | undefined;
 }
 
 /**
@@ -94,7 +93,9 @@ export async function scoredEpoch(
   options: ScoringOptions,
 ): Promise<ScoredEpoch> {
   const figures: EpochFigures = {};
-  let calibration: Calibration | null = null;
+  const { classes, config } = model;
+  const { target, evaluation: { samples } } = config;
+  let fit: Omit<ScoredEpoch, "figures"> = { calibration: null };
   const sets = { validation, test: chosenOnTest };
   for (const [name, entries] of Object.entries(sets)) {
     if (entries.length === 0) continue;
@@ -103,32 +104,25 @@ export async function scoredEpoch(
       if (!onSkipped || !(error instanceof ImageError)) throw error;
       return scoredReadable(model, entries, { ...options, onSkipped });
     });
-    const { logLoss, accuracy, auc } = evaluateMetrics(scored);
-    figures[`${name}Loss`] = logLoss;
-    figures[`${name}Accuracy`] = accuracy;
-    figures[`${name}Auc`] = auc;
+    Object.assign(figures, epochFiguresOf(target, scored, classes, name));
     if (name !== "validation") continue;
-    calibration = fitCalibration(scored, model.config.evaluation.samples);
+    fit = fitOnValidation(target, scored, { classes, samples });
   }
-  return { figures, calibration };
+  return { figures, ...fit };
 }
 
-/** Labels and probabilities of the images, whoever scored them. */
+/** What is said of the images, whoever scored them. */
 async function scoredBy(
   model: Model,
   entries: readonly ManifestEntry[],
   { team, ...options }: ScoringOptions,
-): Promise<Scored> {
+): Promise<LabelledImage[]> {
   const how = { ...options, seed: EVALUATION_SEED };
   const own = (some: readonly ManifestEntry[]) => classified(model, some, how);
   const results = team && team.workers > 1
     ? await shared(model, entries, { team, own, signal: options.signal })
     : await own(entries);
-  const images = entries.map((entry, i) => ({
-    entry,
-    classification: results[i]!,
-  }));
-  return scoredImages(images, model.classes);
+  return entries.map((entry, i) => ({ entry, classification: results[i]! }));
 }
 
 /** As {@linkcode scoredBy}, without the images that cannot be read. */
@@ -138,14 +132,14 @@ async function scoredReadable(
   { onSkipped, team: _, ...options }: ScoringOptions & {
     onSkipped: OnSkipped;
   },
-): Promise<Scored> {
+): Promise<LabelledImage[]> {
   const { images, failures } = await evaluate(model, entries, {
     ...options,
     seed: EVALUATION_SEED,
   });
   if (images.length === 0) throw failures[0]!.error;
   for (const { entry, error } of failures) onSkipped(entry, error);
-  return scoredImages(images, model.classes);
+  return images;
 }
 
 /** The results of images, a share of which each worker classifies. */
@@ -187,10 +181,7 @@ export async function classified(
 ): Promise<Classified[]> {
   const { images, failures } = await evaluate(model, entries, options);
   if (failures.length > 0) throw failures[0]!.error;
-  return images.map(({ classification: { label, probabilities } }) => ({
-    label,
-    probabilities,
-  }));
+  return images.map(({ classification }) => answerIn(classification));
 }
 
 /** The value of an epoch; lower is better. */
@@ -203,8 +194,10 @@ export function valueOf(
   // published protocol goes by accuracy.
   return validation.length > 0
     ? figures.validationLoss!
-    : chosenOnTest
+    : chosenOnTest && figures.testAccuracy !== undefined
     ? -figures.testAccuracy!
+    : chosenOnTest
+    ? figures.testLoss!
     : -epoch; // nothing to choose by: the last epoch
 }
 

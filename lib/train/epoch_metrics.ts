@@ -18,7 +18,7 @@ export interface Progress {
   steps: number;
   /** Mean loss over the epoch so far; NaN while frozen features are read. */
   loss: number;
-  /** Accuracy over the epoch so far, in [0, 1]. */
+  /** Accuracy over the epoch so far, in [0, 1]; NaN if the target has none. */
   accuracy: number;
   /** Images trained on a second, over the epoch so far. */
   imagesPerSecond: number;
@@ -70,7 +70,7 @@ export function progressOf(
     ...place,
     step,
     loss: mean(reports.map(({ loss }) => loss)),
-    accuracy: sum(reports.map(({ correct }) => correct)) / images,
+    accuracy: accuracyOf(reports) ?? NaN,
     imagesPerSecond: images / (elapsedMs / 1000),
     secondsLeft: stepsLeft * elapsedMs / step / 1000,
   };
@@ -78,7 +78,7 @@ export function progressOf(
 
 /** Figures of an epoch from its steps. */
 export function epochFigures(reports: readonly StepReport[]): EpochFigures {
-  const images = sum(reports.map(({ images }) => images));
+  const accuracy = accuracyOf(reports);
   const channels = reports[0]!.liveChannels.map((_, c) =>
     reports.some(({ liveChannels }) => liveChannels[c])
   );
@@ -88,13 +88,20 @@ export function epochFigures(reports: readonly StepReport[]): EpochFigures {
   ]);
   return {
     loss: mean(reports.map(({ loss }) => loss)),
-    accuracy: sum(reports.map(({ correct }) => correct)) / images,
+    ...(accuracy !== null && { accuracy }),
     ...Object.fromEntries(norms),
     liveChannels: channels.filter(Boolean).length,
     featureCosine: mean(reports.map(({ featureCosine }) => featureCosine)),
     tileEntropy: mean(reports.map(({ tileEntropy }) => tileEntropy)),
     subTileEntropy: mean(reports.map(({ subTileEntropy }) => subTileEntropy)),
   };
+}
+
+/** Share of the images that are right; null if the target has no such thing. */
+function accuracyOf(reports: readonly StepReport[]): number | null {
+  const known = reports.filter(({ correct }) => correct !== null);
+  return known.length === 0 ? null : sum(known.map(({ correct }) => correct!)) /
+    sum(known.map(({ images }) => images));
 }
 
 function mean(values: readonly number[]): number {

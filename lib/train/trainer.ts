@@ -8,7 +8,7 @@
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { NothingToDrawError } from "../../kernels/sample/with_replacement.ts";
-import type { ManifestEntry } from "../data/manifest.ts";
+import { goalOf, type ManifestEntry } from "../data/manifest.ts";
 import { CheckpointError, ImageError, TrainingError } from "../errors.ts";
 import type { ImageCache } from "../image/image_cache.ts";
 import type { ForegroundChoice } from "../image/foreground/tissue.ts";
@@ -56,9 +56,18 @@ import { AdamW } from "./optimizer.ts";
 import { LOG_FILE, RunLog } from "./run_log.ts";
 import { rateFactor } from "./schedule.ts";
 import { exploration } from "../sampling/evidence.ts";
+import type { TargetFit } from "../model/targets/fit.ts";
+import type { RowLosses } from "../model/targets/target.ts";
+import { fittedTo, targetOf } from "../model/targets/targets.ts";
+import type { LogitsTask } from "./parallel/protocol.ts";
 import { type BackwardPass, disposeBackward } from "./step/backward.ts";
 import type { StepOptions } from "./step/micro_batch.ts";
-import { backwardPasses } from "./step/passes.ts";
+import {
+  backwardPasses,
+  imageLogits,
+  lossesAt,
+  lossesOf,
+} from "./step/passes.ts";
 import { stepBy, type StepReport } from "./step/step.ts";
 import { ALONE, type Parallel, Team } from "./parallel/team.ts";
 import { passOf, valuesOf } from "./parallel/values.ts";
@@ -149,6 +158,7 @@ class Run {
   #choice: Choice = { bestEpoch: 0, bestValue: null };
   #figures: EpochFigures | undefined;
   #calibration: Calibration | null = null; // of the epoch just done
+  #fitted: TargetFit | undefined; // on its validation images
 
   private constructor(data: TrainingData, options: TrainOptions, model: Model) {
     this.#data = data;
@@ -226,9 +236,9 @@ class Run {
   async #startTeam(): Promise<Team> {
     const { config, seed, foreground, memory, parallel = ALONE, signal } =
       this.#options;
-    const { classes, normalisation } = this.#model;
+    const { classes, normalisation, fitted } = this.#model;
     return await Team.start(parallel, {
-      model: { config, classes, normalisation },
+      model: { config, classes, normalisation, fitted },
       seed,
       train: this.#data.train,
       foreground,
@@ -252,7 +262,7 @@ class Run {
       );
     }
     const { seconds: trainSeconds } = clock();
-    const { figures, calibration } = await scoredEpoch(
+    const { figures, calibration, fitted } = await scoredEpoch(
       this.#model,
       this.#data,
       {
@@ -263,6 +273,7 @@ class Run {
     );
     this.#epoch = epoch;
     this.#calibration = calibration;
+    this.#fitted = fitted;
     this.#figures = { ...epochFigures(reports), ...figures };
     const best = this.#choose(epoch);
     const elapsed = clock();
@@ -373,33 +384,46 @@ class Run {
 
   /** The gradients of a batch, in the order of its images. */
   async #passes(
-    { order, shares, images, failure, next }: Batch,
+    batch: Batch,
     epoch: number,
     options: StepOptions,
   ): Promise<BackwardPass[]> {
+    const { order, shares, images, failure, next } = batch;
     if (failure) throw failure;
     const { length: of } = order;
-    const here = () => backwardPasses(this.#model, images, { ...options, of });
     const team = this.#team!;
-    if (team.workers === 1) return await here();
+    if (team.workers === 1) {
+      return await backwardPasses(this.#model, images, { ...options, of });
+    }
     const weights = await valuesOf(this.#model.parameters);
     const { contrastive, freezeAttention, classWeights, exploration } = options;
+    const task = {
+      weights,
+      epoch,
+      contrastive,
+      freezeAttention,
+      classWeights,
+      exploration,
+    };
+    const losses = await this.#jointLosses(batch, task, options);
+    const ofShare = (share: readonly number[]) =>
+      losses && lossesAt(losses, share.map((place) => order.indexOf(place)));
     const theirs = team.ask(
       "gradients",
       shares.slice(1).map((images, i) => ({
-        weights,
-        epoch,
+        ...task,
         images,
         next: next[i + 1]!,
         of,
-        contrastive,
-        freezeAttention,
-        classWeights,
-        exploration,
+        given: ofShare(images),
       })),
       options.signal,
     );
-    const own = await here();
+    const own = await backwardPasses(this.#model, images, {
+      ...options,
+      of,
+      given: ofShare(shares[0]!),
+    });
     try {
       const others = (await theirs).flat().map(passOf);
       return inOrder(order, shares, [...own, ...others]);
@@ -407,6 +431,24 @@ class Run {
       own.forEach(disposeBackward);
       throw error;
     }
+  }
+
+  /** The losses of a batch that several workers look at, as far as they are joint. */
+  async #jointLosses(
+    { order, shares, images }: Batch,
+    task: Omit<LogitsTask, "images">,
+    options: StepOptions,
+  ): Promise<RowLosses | undefined> {
+    if (targetOf(this.#model).loss !== null) return undefined;
+    const theirs = this.#team!.ask(
+      "logits",
+      shares.slice(1).map((images) => ({ ...task, images })),
+      options.signal,
+    );
+    const own = await imageLogits(this.#model, images, options);
+    const rows = inOrder(order, shares, [...own, ...(await theirs).flat()]);
+    const goals = order.map((place) => goalOf(this.#data.train[place]!));
+    return lossesOf(this.#model, rows, goals);
   }
 
   #stepOptions(epoch: number): StepOptions {
@@ -454,7 +496,11 @@ class Run {
       this.#model.parameters.get(moment.slice(0, moment.lastIndexOf("/")))!
         .shape;
     await writeCheckpoint(join(this.#options.folder, name), {
-      model: { ...this.#model, calibration: this.#calibration },
+      model: {
+        ...this.#model,
+        calibration: this.#calibration,
+        fitted: this.#fitted ?? this.#model.fitted,
+      },
       epoch: this.#epoch,
       seed: this.#options.seed,
       metrics: this.#figures ?? {},
@@ -518,6 +564,7 @@ export async function freshModel(
       })
       : null,
     calibration: null,
+    fitted: fittedTo(config.target, train.map(goalOf)),
     parameters: initialParameters(
       modelSpecs(config, classes),
       { initialisation, seed },

@@ -63,7 +63,7 @@ async function opened(
 ): Promise<Omit<TrainingImage, "key">> {
   const pyramid = await openImage(path);
   const stains = await stainsFor(model, pyramid);
-  return { pyramid, classIndex, stains, augmentation: AS_IT_IS };
+  return { pyramid, goal: [classIndex], stains, augmentation: AS_IT_IS };
 }
 
 /** Variance and squared mean of the gradients of a and b over the draws. */
@@ -95,7 +95,7 @@ async function gradientsOf(model: Model, draw: number): Promise<BackwardPass> {
   }));
   return await backwardTogether(model, {
     images: await lookImages(model, keyed, options),
-    classes: images.map(({ classIndex }) => classIndex),
+    goals: images.map(({ goal }) => goal),
     of: images.length,
   }, options);
 }

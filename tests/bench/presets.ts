@@ -75,7 +75,7 @@ export function step(name: string, engine: Engine, measure = timed): Bench {
     const optimizer = new AdamW();
     const batch = images.map((pyramid, i) => ({
       pyramid,
-      classIndex: i % 2,
+      goal: [i % 2],
       // The transform that normalises a typical image of tissue.
       stains: model.config.network.normaliseStains
         ? restaining({ haematoxylin: 1.1, eosin: 0.9 })

@@ -27,7 +27,7 @@ import { classify } from "../../lib/model/head.ts";
 import { preset } from "../../lib/model/presets.ts";
 import { Memory } from "../../lib/memory.ts";
 import { initialParameters } from "../../lib/model/parameters.ts";
-import { crossEntropy } from "../../lib/train/step/loss.ts";
+import { crossEntropy } from "../../lib/model/targets/classes.ts";
 import { measureNormalisation } from "../../lib/train/normalisation.ts";
 import { AdamW } from "../../lib/train/optimizer.ts";
 import { rateFactor } from "../../lib/train/schedule.ts";

@@ -11,7 +11,7 @@ function check(...labels: string[]): void {
     manifest: "m.csv",
     line: i + 2,
   }));
-  checkLabels({ path: "m.csv", entries }, "add --flag");
+  checkLabels({ path: "m.csv", entries, target: "classes" }, "add --flag");
 }
 
 const DOUBTFUL: [string[], RegExp][] = [

@@ -238,7 +238,7 @@ testOnEngines(
       const metadata = {
         format: "zoomin-1",
         config: preset("needle"),
-        classes: ["a"],
+        classes: [],
         epoch: 1,
         seed: 1,
         metrics: {},

@@ -46,7 +46,7 @@ Deno.test("a preset with an encoder of a fixed input has its window as sub-tile"
 });
 
 Deno.test("every preset is valid and survives JSON", () => {
-  assert.equal(presetNames.length, 10);
+  assert.equal(presetNames.length, 11);
   for (const name of presetNames) {
     const config = preset(name);
     assert.equal(config.preset, name);
@@ -374,4 +374,47 @@ Deno.test("a wrong setting is named", () => {
   assertConfigError(set("training.epochs=many"), "training.epochs");
   assertConfigError(set("__proto__.x=1"), `"__proto__"`);
   assertConfigError(set("training.constructor=1"), `"constructor"`);
+});
+
+Deno.test("a configuration of an older version is one of classes", () => {
+  const { target, ...older } = preset("colon");
+  assert.equal(target, "classes");
+  assert.deepEqual(parseConfig(older, "older"), preset("colon"));
+});
+
+Deno.test("what only classes have is refused under other targets, by name", () => {
+  const objects = preset("objects");
+  assert.equal(objects.target, "labels");
+  const colon = preset("colon");
+  assertConfigError(
+    () => withSettings(colon, ["target=labels"]),
+    "referenceClass: must be null under target = labels",
+  );
+  for (
+    const [setting, words] of [
+      ["training.contrastiveFrom=3", "training.contrastiveFrom: must be null"],
+      ["training.classWeights=balanced", "training.classWeights: must be none"],
+    ] as const
+  ) {
+    assertConfigError(
+      () => withSettings(objects, ["target=value", setting]),
+      words,
+      "under target = value",
+    );
+  }
+  assertConfigError(
+    () => withSettings(objects, ["target=survival", "training.batchSize=3"]),
+    "training.batchSize: must be at least 4 under target = survival",
+  );
+  assertConfigError(() => withSettings(objects, ["target=risk"]), "target");
+  const withObject = structuredClone(objects);
+  withObject.network.closeUp = {
+    inputSize: 64,
+    outputs: [{ name: "x", window: 0, pooling: "mean" }],
+    channels: 3,
+  };
+  assertConfigError(
+    () => parseConfig(withObject, "it"),
+    "network.closeUp: must be null under target = labels",
+  );
 });

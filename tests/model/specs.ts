@@ -17,7 +17,11 @@ export function parameterSpecs(
   const { network } = preset("needle-paper");
   const names = Array.from({ length: classes }, (_, i) => `class ${i}`);
   return modelSpecs(
-    { network: { ...network, ...settings, features }, referenceClass: null },
+    {
+      target: "classes",
+      network: { ...network, ...settings, features },
+      referenceClass: null,
+    },
     names,
   );
 }

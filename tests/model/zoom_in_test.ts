@@ -17,7 +17,7 @@ import type { Model } from "../../lib/model/model.ts";
 import { tileLogits } from "../../lib/model/look/attention.ts";
 import { readFeatures, score } from "../../lib/model/zoom_in.ts";
 import { predict } from "../../lib/eval/predict.ts";
-import { crossEntropy } from "../../lib/train/step/loss.ts";
+import { crossEntropy } from "../../lib/model/targets/classes.ts";
 import { ignoreGpu, maxError, testOnEngines, testOnWasm } from "../engines.ts";
 import { normalTensor, relativeError } from "../finite_differences.ts";
 import {

@@ -59,7 +59,7 @@ async function drawn(batches: Batches, epoch: number) {
     sizes,
     keys: images.map(({ key }) => `${key}`),
     orientations: images.map(({ augmentation }) => augmentation.orientation),
-    classes: images.map(({ classIndex }) => classIndex).join(""),
+    classes: images.map(({ goal }) => goal[0]).join(""),
   };
 }
 

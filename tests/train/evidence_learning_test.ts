@@ -51,7 +51,7 @@ function image(seed: number, isPositive: boolean): Pyramid {
 function trainingImages(step: number): TrainingImage[] {
   return Array.from({ length: BATCH }, (_, i) => ({
     pyramid: image((step * BATCH + i) % 48, i % 2 === 1),
-    classIndex: i % 2,
+    goal: [i % 2],
     stains: null,
     augmentation: {
       orientation: 1,
@@ -114,7 +114,9 @@ async function accuracy(model: Model): Promise<number> {
     samples: 16,
     memory: new Memory(),
   });
-  const right = predictions.filter(({ classIndex }, i) => classIndex === i % 2);
+  const right = predictions.filter(({ label }, i) =>
+    label === model.classes[i % 2]
+  );
   return right.length / images.length;
 }
 

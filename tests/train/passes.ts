@@ -14,9 +14,9 @@ import {
 } from "../../kernels/step_report/step_report.ts";
 import { channelsOf } from "../../lib/model/networks.ts";
 import type { BackwardPass } from "../../lib/train/step/backward.ts";
+import type { Labels } from "../../lib/train/step/loss.ts";
 import {
   backward,
-  type Labels,
   type StepOptions,
 } from "../../lib/train/step/micro_batch.ts";
 

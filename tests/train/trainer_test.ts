@@ -781,7 +781,7 @@ testOnEngines(
     const statistic = model.parameters.get("f/block1/norm1/movingMean")!;
     const images = [0, 1].map((i) => ({
       pyramid: picture(i),
-      classIndex: i,
+      goal: [i],
       stains: null,
       augmentation: {
         orientation: 1,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { TargetName } from "../../target.ts";
 import { dirname, join } from "node:path";
 import { type ManifestEntry, readManifest } from "../../data/manifest.ts";
 import { DataError, UsageError } from "../../errors.ts";
@@ -58,14 +59,17 @@ export interface RunSplits {
  *
  * @param checkpoint a run's folder, or a checkpoint in it.
  */
-export async function runSplits(checkpoint: string): Promise<RunSplits> {
+export async function runSplits(
+  checkpoint: string,
+  target: TargetName,
+): Promise<RunSplits> {
   const path = await spelled(checkpoint);
   const { isDirectory } = await Deno.stat(path);
   const folder = isDirectory ? path : dirname(path);
   const file = join(folder, SPLITS_FILE);
   if (!await exists(file)) return { file, entries: [] };
   try {
-    const { entries } = await readManifest(file);
+    const { entries } = await readManifest(file, { target });
     return { file, entries };
   } catch (error) {
     if (error instanceof DataError) return { file, entries: [] };

@@ -11,6 +11,7 @@ import {
   readManifest,
   type TableLayout,
 } from "../../data/manifest.ts";
+import type { TargetName } from "../../target.ts";
 import { type FlagValues, text, toggle } from "./flags.ts";
 
 /** Flags that say how the tables are laid out. */
@@ -23,6 +24,14 @@ export const TABLE_FLAGS = {
   "group-column": text(
     "NAME",
     "column of the patients, whose images stay together (group, or PATIENT)",
+  ),
+  "time-column": text(
+    "NAME",
+    "target survival: column of the times, in any unit (time)",
+  ),
+  "event-column": text(
+    "NAME",
+    "target survival: column of 1 if the event was seen, 0 if not (event)",
   ),
   clini: text(
     "FILE",
@@ -66,7 +75,11 @@ type Layout = TableChoice & Partial<FlagValues<typeof SITE_FLAGS>>;
 export async function readImages(
   data: string,
   flags: Layout,
-  options: { classes?: readonly string[]; missing?: "kept" } = {},
+  options: {
+    classes?: readonly string[];
+    target?: TargetName;
+    missing?: "kept";
+  } = {},
 ): Promise<Manifest> {
   const manifest = await readManifest(data, {
     ...options,
@@ -97,6 +110,8 @@ function layoutOf(flags: Layout): TableLayout {
       label: flags["label-column"],
       group: flags["group-column"],
       site: flags["site-column"],
+      time: flags["time-column"],
+      event: flags["event-column"],
     },
     clini: flags.clini,
     images: flags.images,
@@ -112,8 +127,9 @@ function layoutOf(flags: Layout): TableLayout {
 export async function readLabelled(
   data: string,
   flags: Layout & FlagValues<typeof LABEL_FLAGS>,
+  target: TargetName,
 ): Promise<Manifest> {
-  const manifest = await readImages(data, flags, { missing: "kept" });
+  const manifest = await readImages(data, flags, { target, missing: "kept" });
   if (!flags["labels-as-they-are"]) {
     checkLabels(manifest, "add --labels-as-they-are");
   }

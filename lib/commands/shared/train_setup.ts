@@ -12,6 +12,7 @@ import type { Config } from "../../model/config.ts";
 import type { Protocol } from "../../train/runs/fold_task.ts";
 import type {
   EpochDone,
+  EpochFigures,
   Progress,
   SkippedImage,
 } from "../../train/epoch_metrics.ts";
@@ -84,11 +85,14 @@ export function progressText(p: Progress): string {
       duration(p.secondsLeft)
     } left`;
   }
+  const accuracy = Number.isNaN(p.accuracy)
+    ? ""
+    : `accuracy ${figure(p.accuracy)}  `;
   return `epoch ${p.epoch}/${p.epochs} step ${p.step}/${p.steps}  loss ${
     figure(p.loss)
-  }  accuracy ${figure(p.accuracy)}  ${
-    p.imagesPerSecond.toFixed(1)
-  } images/s  ${duration(p.secondsLeft)} left`;
+  }  ${accuracy}${p.imagesPerSecond.toFixed(1)} images/s  ${
+    duration(p.secondsLeft)
+  } left`;
 }
 
 /** A whole epoch in one line, for a log file. */
@@ -115,12 +119,29 @@ const EPOCH_WORDS = [
   ["validationLoss", "validation loss"],
   ["validationAccuracy", "accuracy"],
   ["validationAuc", "AUC"],
+  ["validationAveragePrecision", "average precision"],
+  ["validationMae", "mean absolute error"],
+  ["validationSpearman", "Spearman"],
+  ["validationKappa", "weighted kappa"],
+  ["validationConcordance", "concordance index"],
   ["testAccuracy", "test accuracy"],
   ["testAuc", "AUC"],
   ["teacherValidationLoss", "validation loss"],
   ["teacherValidationAccuracy", "accuracy"],
   ["teacherValidationAuc", "AUC"],
 ] as const;
+
+/** The figures that are known, in words: those whose name begins with `prefix`. */
+export function figuresText(
+  figures: EpochFigures,
+  prefix: "validation" | "teacherValidation",
+): string {
+  const words = EPOCH_WORDS.filter(([key]) => key.startsWith("validation"));
+  return words.map(([key, name]) =>
+    [`${prefix}${key.slice("validation".length)}`, name] as const
+  ).filter(([key]) => figures[key] !== undefined)
+    .map(([key, name]) => `${name} ${figure(figures[key])}`).join(", ");
+}
 
 /** True of a line of {@linkcode epochText}, alone or after its fold. */
 export function isEpochText(text: string): boolean {

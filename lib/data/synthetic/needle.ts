@@ -63,7 +63,12 @@ const MAX_TOTAL_SHARE = 0.06;
 const CLUSTER_SPREAD = 0.9;
 const GAP = 2;
 
-const SPLIT_WORDS: Record<Split, number> = { train: 0, validation: 1, test: 2 };
+/** Words of the random keys of the sides of a split. */
+export const SPLIT_WORDS: Record<Split, number> = {
+  train: 0,
+  validation: 1,
+  test: 2,
+};
 
 /**
  * The needle data set of `options`.
@@ -71,7 +76,7 @@ const SPLIT_WORDS: Record<Split, number> = { train: 0, validation: 1, test: 2 };
  * @throws {ConfigError} If the objects are too large or too many for the size.
  */
 export function needleDataset(options: NeedleOptions): SyntheticDataset {
-  checkOptions(options);
+  checkShares(options);
   const { seed, ...rest } = options;
   const { images: train, validation, test } = options;
   return {
@@ -106,14 +111,18 @@ export function drawNeedleImage(
   };
 }
 
-function checkOptions(
-  { size, clusters, objects, diameter }: NeedleOptions,
+/** @throws {ConfigError} If the objects are too large or too many for the size. */
+export function checkShares(
+  { size, clusters, objects, diameter }: Pick<
+    NeedleOptions,
+    "size" | "clusters" | "objects" | "diameter"
+  >,
 ): void {
   const share = diameter ** 2 / size ** 2;
   const most = clusters * (objects + 1);
   if (share > MAX_OBJECT_SHARE || share * most > MAX_TOTAL_SHARE) {
     throw new ConfigError(
-      `Cannot hide needles because up to ${most} objects of ${diameter} px fill ${
+      `Cannot hide the objects because up to ${most} objects of ${diameter} px fill ${
         (share * most * 100).toFixed(1)
       } % of an image of ${size} px, the largest ${
         (share * 100).toFixed(2)

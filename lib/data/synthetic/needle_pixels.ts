@@ -1,10 +1,11 @@
 /**
  * The pixels of needle images: background and objects.
  *
- * Both kinds paint half of the disc of radius R with ink of the same colours:
+ * All kinds paint half of the disc of radius R with ink of the same colours:
  *
  *     needle      two rings, from R cos 72 to R cos 54 and R cos 36 to R cos 18
  *     look-alike  a wheel of four blades, 45 degrees each
+ *     bowtie      a wheel of two blades, 90 degrees each; in sets of two kinds alone
  *
  * With these radii the ink has the same mean 2nd, 4th and 6th power of the
  * distance from the centre as the wheel's, and a wheel of four blades has no
@@ -18,7 +19,7 @@ import type { RandomStream } from "../../../kernels/random.ts";
 import type { Size } from "../../image/geometry.ts";
 
 /** Kind of an object. */
-export type Kind = "needle" | "lookalike";
+export type Kind = "needle" | "lookalike" | "bowtie";
 
 /** An object to be drawn. */
 export interface NeedleObject {
@@ -160,7 +161,8 @@ function isInk(
   if (kind === "needle") {
     return RINGS.some(([inner, outer]) => r2 >= inner && r2 <= outer);
   }
-  return Math.sin(4 * (Math.atan2(v, u) + turn)) > 0; // half of each quarter
+  const blades = kind === "bowtie" ? 2 : 4;
+  return Math.sin(blades * (Math.atan2(v, u) + turn)) > 0; // half of each part
 }
 
 /** A number in [lowest, highest). */

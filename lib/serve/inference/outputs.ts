@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { labelReader } from "../../data/goals.ts";
 import type { ModelEntry } from "../models.ts";
 import type { ModelClassification } from "../predictor.ts";
 import type { InferRequest, InferResponse, OutputTensor } from "./schemas.ts";
@@ -40,11 +41,16 @@ export function encodeOutputs(
 
 /** Output tensors of a model, for its metadata. */
 export function outputMetadata(
-  { info: { classes } }: ModelEntry,
+  { info: { classes, config } }: ModelEntry,
 ): Omit<Tensor, "data">[] {
+  const { fixed } = labelReader(config.target);
   return [
     { name: "label", datatype: "BYTES", shape: [-1] },
-    { name: "probabilities", datatype: "FP32", shape: [-1, classes.length] },
+    {
+      name: fixed ? fixed[0]! : "probabilities",
+      datatype: "FP32",
+      shape: [-1, classes.length],
+    },
   ];
 }
 
@@ -55,6 +61,8 @@ function outputsOf(model: ModelEntry, results: readonly ModelClassification[]) {
     probabilities: results.flatMap(({ probabilities }) =>
       classes.map((name) => probabilities[name]!)
     ),
+    value: results.map(({ value }) => value!),
+    risk: results.map(({ risk }) => risk!),
   };
   return outputMetadata(model).map(({ shape, ...output }) => ({
     ...output,

@@ -26,7 +26,8 @@ export const INPUTS = {
   pixels: { datatype: "UINT8", shape: [-1, -1, -1, 3] },
 } as const;
 
-export const OUTPUTS = ["label", "probabilities"] as const;
+/** Possible outputs; a model of a number has that in the place of probabilities. */
+export const OUTPUTS = ["label", "probabilities", "value", "risk"] as const;
 
 const binarySize = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 

@@ -11,6 +11,7 @@ import { type Manifest, readManifest } from "../../data/manifest.ts";
 import { Faults } from "../../data/table.ts";
 import { spelled } from "../../files.ts";
 import { httpUrl } from "../../image/bytes/cloud.ts";
+import type { TargetName } from "../../target.ts";
 import { isUrl } from "../../image/bytes/source.ts";
 import { ForbiddenError, InputError } from "../errors.ts";
 import { shownNames } from "../tables/names.ts";
@@ -140,8 +141,12 @@ export class Sources {
    *
    * @throws {DataError} With every fault, each by file and line.
    */
-  async readManifest(path: string): Promise<Manifest> {
+  async readManifest(
+    path: string,
+    target: TargetName = "classes",
+  ): Promise<Manifest> {
     const manifest = await readManifest(path, {
+      target,
       isFile: async (file) => await this.#allowedFile(file) !== undefined,
     });
     const faults = new Faults(path);

@@ -81,6 +81,7 @@ export class JobChecks {
       () => changed(base, request),
     );
     if (boxes && config.training.dense === null) throw NOT_LEARNED;
+    if (boxes && config.target !== "classes") throw NO_CLASSES;
     const file = await sources.file(data);
     const checked: TrainJobRequest = {
       data: file,
@@ -125,6 +126,11 @@ export class JobChecks {
 const NOT_LEARNED = new InputError(
   "boxes",
   'Cannot train on annotated objects with training.dense=null, which learns from labels alone: give "features": "scattering", or leave out "boxes"',
+);
+
+const NO_CLASSES = new InputError(
+  "boxes",
+  "Cannot train on annotated objects under a target other than classes: they are of one class each; leave out boxes",
 );
 
 const NO_FOLDS = new InputError(

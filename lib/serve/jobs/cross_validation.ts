@@ -21,9 +21,10 @@ import {
 import { scoredImages, summedConfusion } from "../../report/scores.ts";
 import type { BoxOptions } from "../../train/boxes.ts";
 import {
+  type AnyFold,
+  type AnySummary,
   CROSSVAL_FILE,
-  type FoldResult,
-  type ProtocolSummary,
+  isTargetSummary,
   tasksInTurn,
 } from "../../train/runs/crossval.ts";
 import { type Parallel, runWorkers } from "../../train/parallel/team.ts";
@@ -79,7 +80,7 @@ export async function trainFolds(
     boxes: boxes ? { name: boxes.name, limit: null } : null,
   };
   const isStarted = await exists(join(folder, CROSSVAL_FILE));
-  await checkFolds(folder, plan, isStarted);
+  await checkFolds(folder, plan, { target: config.target, isStarted });
   await openAll(manifest, {
     config,
     folder,
@@ -168,29 +169,40 @@ export async function crossValidated(
 }
 
 function protocolDocument(
-  { protocol, ...summary }: ProtocolSummary,
+  summary: AnySummary,
   folds: CrossValidationFolder["folds"],
   classes: readonly string[],
 ): ProtocolDocument {
   const images = folds.flatMap(({ images }) => images);
+  const { protocol } = summary;
+  const isOfClasses = !isTargetSummary(summary);
   return {
     protocol,
     images: images.length,
     folds: folds.map(({ result }) => foldDocument(result)),
     means: Object.fromEntries(
-      Object.entries(summary).filter(([, { count }]) => count > 0)
+      Object.entries(meansIn(summary)).filter(([, { count }]) => count > 0)
         .map(([name, mean]) => [name, meanDocument(mean)]),
     ),
     confusion: summedConfusion(
-      folds.map(({ result }) => result.report.confusion),
+      folds.map(({ result }) => result.report.confusion ?? []),
     ),
-    calibration: classes.map((name) =>
-      calibrationCurve(scoredImages(images, name)).map((point) => [...point])
-    ),
+    calibration: isOfClasses
+      ? classes.map((name) =>
+        calibrationCurve(scoredImages(images, name)).map((point) => [...point])
+      )
+      : [],
   };
 }
 
-function foldDocument({ fold, bestEpoch, seconds, report }: FoldResult) {
+/** The means over folds by name. */
+function meansIn(summary: AnySummary): Record<string, MeanInterval> {
+  if (isTargetSummary(summary)) return summary.metrics;
+  const { protocol: _, ...means } = summary;
+  return means;
+}
+
+function foldDocument({ fold, bestEpoch, seconds, report }: AnyFold) {
   const { images, metrics } = report;
   return { fold, images, bestEpoch, seconds, metrics };
 }

@@ -11,7 +11,7 @@ import type { Engine } from "../../engine/select.ts";
 import { calibrationCurve } from "../../eval/curves.ts";
 import { evaluate, type EvaluatedImage } from "../../eval/evaluate.ts";
 import { evaluationName, writeEvaluation } from "../../eval/records.ts";
-import { evaluationReport } from "../../eval/report.ts";
+import { isTargetReport, reportOfTarget } from "../../eval/targets/report.ts";
 import { imageCache } from "../../image/image_cache.ts";
 import type { OpenOptions } from "../../image/open.ts";
 import type { Memory } from "../../memory.ts";
@@ -56,7 +56,8 @@ export async function scoreRun(
     );
     if (evaluation.images.length === 0) return undefined;
     const { classes, config, calibration } = model;
-    const report = await evaluationReport(evaluation, {
+    const report = await reportOfTarget(evaluation, {
+      target: config.target,
       classes,
       rois: undefined,
       annotated,
@@ -74,17 +75,19 @@ export async function scoreRun(
       ...clock(),
       report,
     }, evaluation);
-    const { images, confusion, metrics } = report;
+    const { images, confusion = [], metrics } = report;
     return {
       split: SPLIT,
       images,
       classes,
       confusion,
       metrics,
-      calibration: classes.map((name) =>
-        calibrationCurve(scoredFor(name, evaluation.images))
-          .map((point) => [...point])
-      ),
+      calibration: isTargetReport(report)
+        ? []
+        : classes.map((name) =>
+          calibrationCurve(scoredFor(name, evaluation.images))
+            .map((point) => [...point])
+        ),
     };
   } finally {
     cache.close();

@@ -101,7 +101,7 @@ async function readyFor(task: TrainTask) {
   const engine = await startEngine(task.backend);
   const allowed = { allowedHosts, maxPixels: task.maxPixels };
   const sources = await Sources.open({ roots, hosts: allowedHosts });
-  const manifest = await sources.readManifest(data);
+  const manifest = await sources.readManifest(data, config.target);
   checkReference(config, manifest);
   return {
     engine,

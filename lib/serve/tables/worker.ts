@@ -24,7 +24,7 @@ answerCalls<TableMethods, never>({
     { path, config, choice, labelsAsTheyAre, roots, hosts },
   ) {
     const sources = await Sources.open({ roots, hosts });
-    const manifest = await sources.readManifest(path);
+    const manifest = await sources.readManifest(path, config.target);
     if (!labelsAsTheyAre) checkLabels(manifest, 'send "labelsAsTheyAre": true');
     checkReference(config, manifest);
     if (choice) checkPlan(planFolds(manifest, choice));

@@ -23,6 +23,7 @@ import type { ImageCache } from "../../image/image_cache.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
 import { disposeModel } from "../../model/frozen.ts";
+import { decideClass } from "../../model/targets/classes.ts";
 import { startClock } from "../../train/clock.ts";
 import { modelFeatures } from "../../train/dense/encoder_features.ts";
 import { Locations } from "../../train/dense/locations.ts";
@@ -170,7 +171,11 @@ function classifierOf(
   const strength = strengthFor(train, { rows, labels }, { ...options, seed });
   const predict = fitted({ rows, labels }, { ...options, strength });
   return (entry, row) =>
-    labelledImage(entry, predict(row).map(Math.exp), classes);
+    labelledImage(
+      entry,
+      decideClass(predict(row).map(Math.exp), classes),
+      classes,
+    );
 }
 
 /** Fits a regression; returns its logarithms of the probabilities of a row. */

@@ -6,7 +6,7 @@
  * @module
  */
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
-import type { ManifestEntry } from "../../data/manifest.ts";
+import { goalOf, type ManifestEntry } from "../../data/manifest.ts";
 import { type Half, half } from "../../encoder/half.ts";
 import { TrainingError } from "../../errors.ts";
 import type { ImageLocations, Locations } from "./locations.ts";
@@ -139,7 +139,7 @@ async function bagOf(
   return {
     entry,
     image,
-    classIndex: entry.classIndex,
+    goal: goalOf(entry),
     locations: image.indices.length * image.places,
     total: image.total * image.places,
     copies: features,

@@ -116,13 +116,13 @@ async function fitAttention(
 
 /** Workers that share the steps of the student, with its images. */
 async function studentTeam(
-  { classes, normalisation }: Model,
+  { classes, normalisation, fitted }: Model,
   targets: readonly StudentTarget[],
   { config, seed, foreground, memory, parallel = ALONE, signal }:
     StudentOptions,
 ): Promise<Team> {
   const team = await Team.start(parallel, {
-    model: { config, classes, normalisation },
+    model: { config, classes, normalisation, fitted },
     seed,
     train: [],
     foreground,

@@ -7,13 +7,14 @@
  */
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import type { EvidenceConfig, TrainingConfig } from "../../model/config.ts";
+import type { Target } from "../../model/targets/target.ts";
+import type { Goal } from "../../target.ts";
 import { ArrayAdamW, clipNorm } from "./head/array_adamw.ts";
 import {
-  bagLoss,
-  type BagTarget,
+  bagLosses,
   type KnownLocations,
+  type LabelledBag,
   objectLoss,
-  outputOf,
 } from "./head/bag_loss.ts";
 import {
   addGradients,
@@ -27,7 +28,8 @@ import { oneCycle } from "./head/one_cycle.ts";
 
 /** All locations of an image. */
 export interface Bag {
-  classIndex: number;
+  /** What the label of the image says. */
+  goal: Goal;
   /** Locations that count. */
   locations: number;
   /** G: what their sum is divided by, as with the draws. */
@@ -41,12 +43,9 @@ export interface Bag {
   objects: Uint8Array | null;
 }
 
-/** What a teacher decides between, and how. */
+/** What a teacher learns to say, and how. */
 export interface TeacherOptions {
-  /** Number of classes. */
-  classes: number;
-  /** Index of the background class; null: none. */
-  reference: number | null;
+  target: Target;
   evidence: EvidenceConfig;
   training: Pick<
     TrainingConfig,
@@ -77,6 +76,7 @@ export interface StepProgress {
   steps: number;
   /** Mean over the epoch so far. */
   loss: number;
+  /** NaN if the target has none. */
   accuracy: number;
 }
 
@@ -84,6 +84,7 @@ export interface StepProgress {
 export interface TeacherEpoch {
   epoch: number;
   loss: number;
+  /** NaN if the target has none. */
   accuracy: number;
   /** Mean norm of the gradient, before clipping. */
   gradientNorm: number;
@@ -114,7 +115,7 @@ export async function* teacherEpochs(
   for (let epoch = 1; epoch <= epochs; epoch++) {
     const random = new RandomStream(randomKey(seed, TEACHER, epoch));
     const order = random.shuffle([...bags]);
-    const sums = { loss: 0, correct: 0, images: 0, norm: 0 };
+    const sums = { loss: 0, right: 0, images: 0, norm: 0 };
     if (options.strongest > 0 && epoch % LOOK_AGAIN === 1 && epoch > 1) {
       for (const bag of bags) {
         await options.beforeStep?.();
@@ -137,7 +138,7 @@ export async function* teacherEpochs(
         },
       );
       sums.loss += report.loss * batch.length;
-      sums.correct += report.correct;
+      sums.right += report.right;
       sums.images += batch.length;
       sums.norm += report.norm / steps;
       options.onStep?.({
@@ -145,13 +146,13 @@ export async function* teacherEpochs(
         step: step + 1,
         steps,
         loss: sums.loss / sums.images,
-        accuracy: sums.correct / sums.images,
+        accuracy: sums.right / sums.images,
       });
     }
     yield {
       epoch,
       loss: sums.loss / sums.images,
-      accuracy: sums.correct / sums.images,
+      accuracy: sums.right / sums.images,
       gradientNorm: sums.norm,
     };
   }
@@ -182,7 +183,7 @@ function moveHead(
   optimizer: ArrayAdamW<keyof HeadArrays>,
   bags: StepBags,
   settings: StepSettings,
-): { loss: number; correct: number; norm: number } {
+): { loss: number; right: number; norm: number } {
   const { gradients, ...report } = stepGradients(head, bags, settings);
   const { learningRate, weightDecay, clipNorm: most } = settings.training;
   const norm = clipNorm(gradients, most);
@@ -207,33 +208,34 @@ export function stepGradients(
   head: HeadArrays,
   { batch, annotated, strongest }: StepBags,
   settings: Omit<StepSettings, "rate">,
-): { loss: number; correct: number; gradients: HeadArrays } {
-  const { evidence, reference, classWeights, objectWeight, dropout } = settings;
+): { loss: number; right: number; gradients: HeadArrays } {
+  const { evidence, target, classWeights, objectWeight, dropout } = settings;
   const { outputs } = headShape(head);
   const see = (bag: Bag, places: Uint32Array) =>
     seen(head, bag, places, settings);
-  let loss = 0, correct = 0;
-  const bags = batch.map((bag) => {
+  const shown: SeenBag[] = [], labelled: LabelledBag[] = [];
+  for (const bag of batch) {
     const { places, shift } = bagPlaces(bag, strongest?.get(bag), settings);
-    const shown = see(bag, places);
-    const target: BagTarget = {
-      classIndex: bag.classIndex,
-      reference,
-      weight: classWeights[bag.classIndex]! / batch.length,
-    };
-    const logits = shown.pass.logits
-      .map((z, i) => z + shift(Math.floor(i / outputs)));
-    const part = bagLoss(logits, outputs, {
+    const own = see(bag, places);
+    shown.push(own);
+    labelled.push({
+      logits: own.pass.logits
+        .map((z, i) => z + shift(Math.floor(i / outputs))),
       bagging: { ...evidence, locations: places.length, total: bag.total },
-      target,
+      goal: bag.goal,
+      weight: target.weight(bag.goal, classWeights) / batch.length,
     });
-    loss += part.loss;
-    if (part.correct) correct++;
-    return { ...shown, gradient: part.gradient };
-  });
+  }
+  const parts = bagLosses(labelled, target);
+  const bags = shown.map((own, i) => ({
+    ...own,
+    gradient: parts[i]!.gradient,
+  }));
+  let loss = parts.reduce((sum, part) => sum + part.loss, 0);
+  const right = parts.reduce((sum, part) => sum + (part.right ?? NaN), 0);
   const close = annotated.map((bag) => see(bag, objectPlaces(bag, settings)));
   loss += addObjectLoss([...bags, ...close], outputs, {
-    reference,
+    target,
     weight: objectWeight,
   });
   const gradients = zerosLike(head);
@@ -243,7 +245,7 @@ export function stepGradients(
       dropout,
     });
   }
-  return { loss, correct, gradients };
+  return { loss, right, gradients };
 }
 
 function seen(
@@ -274,7 +276,7 @@ function seen(
 function addObjectLoss(
   bags: readonly SeenBag[],
   outputs: number,
-  { reference, weight }: { reference: number | null; weight: number },
+  { target, weight }: { target: Target; weight: number },
 ): number {
   const known = bags.filter(({ objects }) => objects !== null);
   if (known.length === 0) return 0;
@@ -282,7 +284,7 @@ function addObjectLoss(
     known.map(({ bag, pass, objects }): KnownLocations => ({
       logits: pass.logits,
       objects: objects!,
-      output: outputOf(bag.classIndex, reference),
+      output: target.shown(bag.goal)[0] ?? null,
     })),
     outputs,
   );

@@ -8,18 +8,19 @@ import { setTimeout } from "node:timers/promises";
 import type { ManifestEntry } from "../../data/manifest.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
 import { ConfigError, ImageError } from "../../errors.ts";
-import { type LabelledImage, labelledImage } from "../../eval/evaluate.ts";
+import type { LabelledImage } from "../../eval/evaluate.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { ImageCache } from "../../image/image_cache.ts";
 import type { Memory } from "../../memory.ts";
 import type { Model } from "../../model/model.ts";
+import { targetOf } from "../../model/targets/targets.ts";
 import { readScoredBags } from "./bags.ts";
 import { modelFeatures } from "./encoder_features.ts";
 import { readHead } from "./head/head_arrays.ts";
 import { Locations } from "./locations.ts";
 import type { ReadImage } from "./readable_images.ts";
 import { readProjection } from "./projection.ts";
-import { teacherProbabilities } from "./teacher_scores.ts";
+import { teacherSays } from "./teacher_scores.ts";
 
 /** Where features are read from. */
 export interface TeacherSource {
@@ -64,17 +65,16 @@ export async function evaluateTeacher(
       signal?.throwIfAborted();
     },
   };
-  const index = classes.indexOf(config.referenceClass ?? "");
   const task = {
-    reference: index < 0 ? null : index,
+    target: targetOf(model),
+    classes,
     evidence: config.network.evidence,
   };
   const images: LabelledImage[] = [];
   for (const entry of entries) {
     try {
       const [bag] = await readScoredBags([entry], options);
-      const probabilities = teacherProbabilities(head, bag!, task);
-      images.push(labelledImage(entry, probabilities, classes));
+      images.push(teacherSays(head, bag!, task));
     } catch (error) {
       if (error instanceof ConfigError) return [];
       if (!(error instanceof ImageError)) throw error;

@@ -4,25 +4,22 @@
  *
  * @module
  */
-import { evaluateMetrics } from "../../eval/metrics.ts";
+import { type LabelledImage, labelledImage } from "../../eval/evaluate.ts";
+import { epochFiguresOf } from "../../eval/targets/scoring.ts";
 import type { Point } from "../../image/geometry.ts";
 import type { EvidenceConfig } from "../../model/config.ts";
 import type { EpochFigures } from "../epoch_metrics.ts";
-import {
-  classLogits,
-  evidenceOf,
-  evidenceShares,
-  outputOf,
-  probabilitiesOf,
-} from "./head/bag_loss.ts";
+import type { Target } from "../../model/targets/target.ts";
+import { evidenceOf, evidenceShares, imageLogits } from "./head/bag_loss.ts";
 import type { ImageBag } from "./bags.ts";
 import { forward, type HeadArrays, headShape } from "./head/head_arrays.ts";
 import { locationCount } from "../../model/look/location_grid.ts";
 
-/** What a teacher decides between. */
+/** What a teacher learns to say. */
 export interface TeacherTask {
-  /** Index of the background class; null: none. */
-  reference: number | null;
+  target: Target;
+  /** Names of the model. */
+  classes: readonly string[];
   evidence: EvidenceConfig;
 }
 
@@ -31,23 +28,24 @@ function logitsOf(head: HeadArrays, { copies }: ImageBag): Float64Array {
   return forward(head, copies[0]!).logits;
 }
 
-/** Probabilities of the classes of an image, from all its locations. */
-export function teacherProbabilities(
+/** What a teacher says of an image, from all its locations. */
+export function teacherSays(
   head: HeadArrays,
   bag: ImageBag,
-  { reference, evidence }: TeacherTask,
-): Float64Array {
+  { target, classes, evidence }: TeacherTask,
+): LabelledImage {
   const { outputs } = headShape(head);
   const found = evidenceOf(logitsOf(head, bag), outputs, {
     ...evidence,
     locations: bag.locations,
     total: bag.total,
   });
-  return probabilitiesOf(classLogits(found, reference));
+  const activated = target.activatedRow(imageLogits(found, target));
+  return labelledImage(bag.entry, target.decide(activated), classes);
 }
 
 /**
- * Loss, accuracy and AUC, as the log names them: with `name` before each.
+ * Loss and metrics, as the log names them: with `name` before each.
  *
  * @returns nothing if there are no images.
  */
@@ -57,22 +55,15 @@ export function teacherFigures(
   { name, ...task }: TeacherTask & { name: string },
 ): EpochFigures {
   if (bags.length === 0) return {};
-  const { logLoss, accuracy, auc } = evaluateMetrics({
-    labels: bags.map(({ classIndex }) => classIndex),
-    probabilities: bags.map((bag) => teacherProbabilities(head, bag, task)),
-  });
-  return {
-    [`${name}Loss`]: logLoss,
-    [`${name}Accuracy`]: accuracy,
-    [`${name}Auc`]: auc,
-  };
+  const images = bags.map((bag) => teacherSays(head, bag, task));
+  return epochFiguresOf(task.target.name, images, task.classes, name);
 }
 
 /** The locations by their shares in the evidence of the image's class, largest first. */
 export function strongestPlaces(
   head: HeadArrays,
   bag: ImageBag,
-  task: TeacherTask,
+  task: Pick<TeacherTask, "target" | "evidence">,
 ): Point[] {
   const shares = teacherShares(head, bag, task);
   return Array.from(bag.image.indices)
@@ -81,20 +72,21 @@ export function strongestPlaces(
 }
 
 /**
- * Shares of all locations of an image in the evidence of its class, `[G]`; of a
- * background image the mean over the classes. Those that do not count have 0.
+ * Shares of all locations of an image in the evidence of what it shows, `[G]`, the
+ * mean over several; of a background image over all outputs. Those that do not count
+ * have 0.
  */
 export function teacherShares(
   head: HeadArrays,
   bag: ImageBag,
-  { reference, evidence }: TeacherTask,
+  { target, evidence }: Pick<TeacherTask, "target" | "evidence">,
 ): Float64Array {
   const { outputs } = headShape(head);
   const logits = logitsOf(head, bag);
-  const own = outputOf(bag.classIndex, reference);
-  const wanted = own === null
+  const own = target.shown(bag.goal);
+  const wanted = own.length === 0
     ? Array.from({ length: outputs }, (_, output) => output)
-    : [own];
+    : own;
   const { grid, indices, places } = bag.image;
   const shares = new Float64Array(locationCount(grid));
   for (const output of wanted) {

@@ -74,12 +74,13 @@ export async function* teachTogether(
       if (!next.done) found.push(next.value);
     }
     found.forEach(assertFinite);
+    const accuracy = meanOf(found.map(({ accuracy }) => accuracy));
     yield {
       epoch,
       mean: meanHead(teachers.map(({ head }) => head)),
       figures: {
         loss: meanOf(found.map(({ loss }) => loss)),
-        accuracy: meanOf(found.map(({ accuracy }) => accuracy)),
+        ...(Number.isFinite(accuracy) && { accuracy }),
         gradientNorm_g: meanOf(found.map((one) => one.gradientNorm)),
       },
     };

@@ -23,6 +23,8 @@ import type { Calibration } from "../../model/calibration.ts";
 import type { Config } from "../../model/config.ts";
 import { componentCount } from "../../model/head.ts";
 import type { Model } from "../../model/model.ts";
+import type { TargetFit } from "../../model/targets/fit.ts";
+import { targetOf } from "../../model/targets/targets.ts";
 import { disposeModel } from "../../model/frozen.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
 import { openScored, scoredEpoch } from "../epoch_choice.ts";
@@ -139,6 +141,7 @@ class DenseRun {
   #phase: Phase = "start";
   #figures: EpochFigures = {};
   #calibration: Calibration | null = null;
+  #fitted: TargetFit | undefined; // on validation images
   #elapsed = startClock();
 
   private constructor(data: TrainingData, options: DenseOptions, model: Model) {
@@ -376,20 +379,19 @@ class DenseRun {
     });
     Object.assign(this.#figures, scored.figures);
     this.#calibration = scored.calibration;
+    this.#fitted = scored.fitted;
     this.#phase = "student";
     await this.#append("result", this.#figures);
     await this.#save(BEST);
     await this.#save(LAST);
   }
 
-  /** What the teacher decides between. */
+  /** What the teacher learns to say. */
   #task() {
-    const { config } = this.#options;
-    const { classes } = this.#model;
-    const index = classes.indexOf(config.referenceClass ?? "");
+    const { classes, config } = this.#model;
     return {
-      classes: classes.length,
-      reference: index < 0 ? null : index,
+      target: targetOf(this.#model),
+      classes,
       evidence: config.network.evidence,
     };
   }
@@ -447,7 +449,11 @@ class DenseRun {
   async #save(name: string): Promise<void> {
     const { folder, seed, config } = this.#options;
     await writeCheckpoint(join(folder, name), {
-      model: { ...this.#model, calibration: this.#calibration },
+      model: {
+        ...this.#model,
+        calibration: this.#calibration,
+        fitted: this.#fitted ?? this.#model.fitted,
+      },
       annotated: annotatedCount(this.#data.boxes),
       epoch: this.#phase === "start" ? 0 : config.training.epochs,
       seed,

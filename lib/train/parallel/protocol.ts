@@ -8,6 +8,8 @@ import type { ManifestEntry } from "../../data/manifest.ts";
 import type { LabelledImage } from "../../eval/evaluate.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Model } from "../../model/model.ts";
+import type { RowLosses } from "../../model/targets/target.ts";
+import type { Goal } from "../../target.ts";
 import type {
   StudentOrder,
   StudentTarget,
@@ -22,7 +24,7 @@ export type TensorValues = ReadonlyMap<string, {
 
 /** Settings of a Worker that stay the same in a run. */
 export interface WorkerSetup {
-  model: Pick<Model, "config" | "classes" | "normalisation">;
+  model: Pick<Model, "config" | "classes" | "normalisation" | "fitted">;
   seed: number;
   /** The images that are trained on. */
   train: readonly ManifestEntry[];
@@ -46,14 +48,19 @@ export interface GradientTask
   next: readonly number[];
   /** Images of the whole batch, of whose loss theirs are shares. */
   of: number;
+  /** The loss of each, where it depends on all images of the batch. */
+  given?: RowLosses | undefined;
 }
+
+/** Images whose logits are wanted, as a gradient would see them. */
+export type LogitsTask = Omit<GradientTask, "next" | "of" | "given">;
 
 /** The backward pass of an image. */
 export interface PassValues {
   gradients: TensorValues;
   updates: TensorValues;
   report: Float32Array;
-  classes: number[];
+  goals: Goal[];
 }
 
 /** Images that are to be scored, under these weights. */
@@ -88,6 +95,7 @@ export interface StudentValues {
 export type ShareMethods = {
   start(setup: WorkerSetup): void;
   gradients(task: GradientTask): PassValues[];
+  logits(task: LogitsTask): number[][];
   score(task: ScoreTask): LabelledImage["classification"][];
   learn(images: readonly StudentTarget[]): void;
   student(task: StudentTask): StudentValues[];

@@ -24,10 +24,11 @@ import {
 import { StudentViews } from "../dense/student_views.ts";
 import { classified } from "../epoch_choice.ts";
 import { disposeBackward } from "../step/backward.ts";
-import { backwardPasses } from "../step/passes.ts";
+import { backwardPasses, imageLogits } from "../step/passes.ts";
 import type {
   GradientTask,
   KeepTask,
+  LogitsTask,
   PassValues,
   ScoreTask,
   ShareMethods,
@@ -53,6 +54,7 @@ export function serveShares<Opening>(
       share = new Share(setup, openingOf(setup.opening as Opening));
     },
     gradients: (task, signal) => share.gradients(task, signal),
+    logits: (task, signal) => share.logits(task, signal),
     score: (task, signal) => share.score(task, signal),
     learn: (images) => share.learn(images),
     student: (task, signal) => share.student(task, signal),
@@ -110,6 +112,22 @@ class Share {
       } finally {
         passes.forEach(disposeBackward);
       }
+    } finally {
+      closeAll(images);
+    }
+  }
+
+  async logits(
+    { weights, epoch, images: places, ...options }: LogitsTask,
+    signal: AbortSignal,
+  ): Promise<number[][]> {
+    const model = this.#under(weights);
+    const images = await this.#images.open(epoch, places);
+    try {
+      const { foreground } = this.#setup;
+      const memory = this.#memory;
+      const how = { ...options, foreground, memory, signal };
+      return await imageLogits(model, images, how);
     } finally {
       closeAll(images);
     }

@@ -45,24 +45,24 @@ export function assignValues(
 
 /** Copies a backward pass out of the engine. */
 export async function passValues(
-  { gradients, updates, report, classes }: BackwardPass,
+  { gradients, updates, report, goals }: BackwardPass,
 ): Promise<PassValues> {
   return {
     gradients: await valuesOf(gradients),
     updates: await valuesOf(updates),
     report: await report.data() as Float32Array,
-    classes,
+    goals,
   };
 }
 
 /** The backward pass of these values; its owner frees it. */
 export function passOf(
-  { gradients, updates, report, classes }: PassValues,
+  { gradients, updates, report, goals }: PassValues,
 ): BackwardPass {
   return {
     gradients: tensorsOf(gradients),
     updates: tensorsOf(updates),
     report: tf.tensor1d(report),
-    classes,
+    goals,
   };
 }

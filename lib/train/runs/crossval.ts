@@ -14,7 +14,7 @@ import { checkLeaks } from "../../data/leaks.ts";
 import type { ManifestEntry, Split } from "../../data/manifest.ts";
 import { foldSplit, validationPart, writeSplits } from "../../data/folds.ts";
 import type { RoiSource } from "../../data/rois.ts";
-import type { MeanInterval } from "../../eval/bootstrap.ts";
+import { type MeanInterval, meanInterval } from "../../eval/bootstrap.ts";
 import { evaluate } from "../../eval/evaluate.ts";
 import {
   foldsAccuracy,
@@ -22,11 +22,15 @@ import {
   foldsBalancedAccuracy,
   overFolds,
 } from "../../eval/intervals.ts";
+import type { EvaluationReport } from "../../eval/report.ts";
 import {
-  type EvaluationReport,
-  evaluationReport,
-  labelReport,
-} from "../../eval/report.ts";
+  answersReport,
+  type AnyReport,
+  isTargetReport,
+  reportOfTarget,
+  type TargetReport,
+} from "../../eval/targets/report.ts";
+import type { OtherTarget } from "../../eval/targets/scoring.ts";
 import { writePredictions } from "../../eval/records.ts";
 import { exists, writeJson } from "../../files.ts";
 import { LAST, readCheckpoint } from "../../model/checkpoint.ts";
@@ -62,7 +66,7 @@ export const FOLDS_FILE = "folds.csv";
 export const CROSSVAL_FILE = "crossval.json";
 
 /** Result of one fold under one protocol. */
-export interface FoldResult {
+export interface FoldResult<Report = EvaluationReport> {
   protocol: Protocol;
   fold: number;
   bestEpoch: number;
@@ -71,14 +75,24 @@ export interface FoldResult {
   cpuSeconds: number;
   /** Peak memory of the process by then, bytes; null if unknown. */
   peakBytes: number | null;
-  report: EvaluationReport;
+  report: Report;
   /** Of `training.dense`: the teacher, which sees all locations. */
-  teacher?: TeacherResult;
+  teacher?: TeacherResult<Report>;
+}
+
+/** That of any target. */
+export type AnyFold = FoldResult<AnyReport>;
+
+/** The folds of classes. */
+export function foldsOfClasses(folds: readonly AnyFold[]): FoldResult[] {
+  return folds.filter((fold): fold is FoldResult =>
+    !isTargetReport(fold.report)
+  );
 }
 
 /** Result of a fold's teacher, without its student. */
-export interface TeacherResult
-  extends Pick<FoldResult, "seconds" | "cpuSeconds" | "report"> {}
+export interface TeacherResult<Report = EvaluationReport>
+  extends Pick<FoldResult<Report>, "seconds" | "cpuSeconds" | "report"> {}
 
 /** Figures over the folds of one protocol. */
 export interface ProtocolSummary {
@@ -90,6 +104,17 @@ export interface ProtocolSummary {
   hitRate: MeanInterval;
   chanceHitRate: MeanInterval;
 }
+
+/** Figures over the folds of a target other than classes. */
+export interface TargetSummary {
+  protocol: Protocol;
+  target: OtherTarget;
+  /** By name, as in the reports. */
+  metrics: Record<string, MeanInterval>;
+}
+
+/** Figures over the folds of a protocol. */
+export type AnySummary = ProtocolSummary | TargetSummary;
 
 /** A cross-validation, as {@linkcode CROSSVAL_FILE} records it. */
 export interface CrossValidationRecord {
@@ -103,9 +128,9 @@ export interface CrossValidationRecord {
   boxes: unknown;
   /** Images that could not be read, and are in no fold. */
   skipped?: readonly SkippedImage[];
-  summaries: readonly ProtocolSummary[];
+  summaries: readonly AnySummary[];
   /** Folds that are done. */
-  results: readonly FoldResult[];
+  results: readonly AnyFold[];
 }
 
 /** Options of a cross-validation. */
@@ -141,7 +166,7 @@ export async function runFold(
   entries: readonly ManifestEntry[],
   task: FoldTask,
   options: CrossValidationOptions,
-): Promise<FoldResult> {
+): Promise<AnyFold> {
   const folder = foldFolder(options.folder, task);
   const done = await readFoldResult(options.folder, task);
   if (done) return done;
@@ -184,13 +209,14 @@ export async function runFold(
     : undefined;
   await disposeModel(model);
   const { classes, rois } = options;
-  const result: FoldResult = {
+  const result: AnyFold = {
     ...task,
     bestEpoch: epoch,
     seconds: elapsed.seconds + earlier.seconds,
     cpuSeconds: elapsed.cpuSeconds + earlier.cpuSeconds,
     peakBytes: twin ? twin.result.peakBytes : elapsed.peakBytes,
-    report: await evaluationReport(evaluation, {
+    report: await reportOfTarget(evaluation, {
+      target: options.config.target,
       classes,
       rois,
       annotated: annotatedCount(data.boxes),
@@ -213,7 +239,7 @@ async function teacherResult(
     model: Model;
     test: readonly ManifestEntry[];
   },
-): Promise<TeacherResult | undefined> {
+): Promise<TeacherResult<AnyReport> | undefined> {
   const clock = startClock();
   const images = await evaluateTeacher(model, test, options);
   if (images.length === 0) return undefined;
@@ -223,7 +249,11 @@ async function teacherResult(
   return {
     seconds: seconds + earlier.seconds,
     cpuSeconds: cpuSeconds + earlier.cpuSeconds,
-    report: labelReport(images, { classes: model.classes, seed: 0 }),
+    report: answersReport(images, {
+      target: model.config.target,
+      classes: model.classes,
+      seed: 0,
+    }),
   };
 }
 
@@ -256,7 +286,7 @@ function sharesTraining({ training }: Config): boolean {
 async function sameTraining(
   { protocol, fold }: FoldTask,
   { folder, config }: CrossValidationOptions,
-): Promise<{ folder: string; result: FoldResult } | undefined> {
+): Promise<{ folder: string; result: AnyFold } | undefined> {
   if (protocol !== "held-out" || !sharesTraining(config)) return;
   const twin = { protocol: "best-epoch", fold } as const;
   const result = await readFoldResult(folder, twin);
@@ -265,11 +295,13 @@ async function sameTraining(
 
 /** Mean, deviation and interval over the folds, protocol by protocol. */
 export function summariseFolds(
-  results: readonly FoldResult[],
-): ProtocolSummary[] {
-  return PROTOCOLS.flatMap((protocol) => {
-    const own = results.filter((result) => result.protocol === protocol);
-    if (own.length === 0) return [];
+  results: readonly AnyFold[],
+): AnySummary[] {
+  return PROTOCOLS.flatMap((protocol): AnySummary[] => {
+    const all = results.filter((result) => result.protocol === protocol);
+    if (all.length === 0) return [];
+    const own = foldsOfClasses(all);
+    if (own.length === 0) return [summariseTargets(protocol, all)];
     const figures = own.map(({ report: { metrics, confusion } }) => ({
       confusion,
       accuracy: metrics.accuracy.value!, // undefined of no image alone
@@ -291,11 +323,35 @@ export function summariseFolds(
   });
 }
 
+/** Means of the metrics of a target other than classes. */
+function summariseTargets(
+  protocol: Protocol,
+  results: readonly AnyFold[],
+): TargetSummary {
+  const reports = results.map(({ report }) => report as TargetReport);
+  const { target, metrics } = reports[0]!;
+  return {
+    protocol,
+    target,
+    metrics: Object.fromEntries(
+      Object.keys(metrics).map((name) => [
+        name,
+        meanInterval(reports.map((report) => report.metrics[name]!.value)),
+      ]),
+    ),
+  };
+}
+
+/** True for the figures of a target other than classes. */
+export function isTargetSummary(summary: AnySummary): summary is TargetSummary {
+  return "target" in summary;
+}
+
 /** The result of a fold, if it is done. */
 export async function readFoldResult(
   folder: string,
   task: FoldTask,
-): Promise<FoldResult | undefined> {
+): Promise<AnyFold | undefined> {
   const file = join(foldFolder(folder, task), RESULT_FILE);
   return await exists(file)
     ? JSON.parse(await Deno.readTextFile(file))
@@ -306,7 +362,7 @@ export async function readFoldResult(
 export async function foldsDone(
   folder: string,
   tasks: readonly FoldTask[],
-): Promise<FoldResult[]> {
+): Promise<AnyFold[]> {
   const results = await Promise.all(
     tasks.map((task) => readFoldResult(folder, task)),
   );

@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import type { ManifestEntry } from "../../data/manifest.ts";
-import type { EvaluationReport } from "../../eval/report.ts";
+import { type AnyReport, isTargetReport } from "../../eval/targets/report.ts";
 import { exists } from "../../files.ts";
 import { LOG_FILE, type LogLine, readLog } from "../run_log.ts";
 
@@ -82,14 +82,21 @@ export async function* readFoldLogs(folder: string): AsyncGenerator<LogLine> {
   }
 }
 
+// Of classes; of other targets all metrics are told.
+const LOGGED = ["accuracy", "auc"];
+
+function isLogged(name: string, report: AnyReport): boolean {
+  return isTargetReport(report) || LOGGED.includes(name);
+}
+
 function lineOf(
   { protocol, fold, bestEpoch, seconds, report }: FoldTask & {
     bestEpoch: number;
     seconds: number;
-    report: EvaluationReport;
+    report: AnyReport;
   },
 ): LogLine {
-  const { images, metrics: { accuracy, auc } } = report;
+  const { images, metrics } = report;
   return {
     type: "fold",
     protocol,
@@ -97,8 +104,10 @@ function lineOf(
     bestEpoch,
     images,
     seconds,
-    accuracy: accuracy.value,
-    auc: auc.value,
+    ...Object.fromEntries(
+      Object.entries(metrics).filter(([name]) => isLogged(name, report))
+        .map(([name, { value }]) => [name, value]),
+    ),
   };
 }
 

@@ -12,10 +12,10 @@ import type { Engine } from "../../engine/select.ts";
 import { writeJson } from "../../files.ts";
 import type { EpochDone, Progress } from "../epoch_metrics.ts";
 import {
+  type AnyFold,
   CROSSVAL_FILE,
   type CrossValidationOptions,
   type CrossValidationRecord,
-  type FoldResult,
   FOLDS_FILE,
   foldsDone,
   runFold,
@@ -23,6 +23,7 @@ import {
 } from "./crossval.ts";
 import { checkPlan, type FoldPlan } from "./fold_plan.ts";
 import { type FoldTask, foldTasks, PROTOCOLS } from "./fold_task.ts";
+import type { TargetName } from "../../target.ts";
 import { checkSameEntries, CONFIG_FILE } from "./run_data.ts";
 
 /** Features of frozen networks, which folds share. */
@@ -39,12 +40,14 @@ export const FEATURES_FOLDER = "features";
 export async function checkFolds(
   folder: string,
   plan: FoldPlan,
-  isStarted: boolean,
+  { target, isStarted }: { target: TargetName; isStarted: boolean },
 ): Promise<void> {
   const { entries, aside } = plan;
   await checkLeaks([...entries, ...aside]);
   checkPlan(plan);
-  if (isStarted) await checkSameEntries(join(folder, FOLDS_FILE), entries);
+  if (isStarted) {
+    await checkSameEntries(join(folder, FOLDS_FILE), entries, target);
+  }
 }
 
 /** Writes the images and settings of a cross-validation into its folder. */
@@ -91,7 +94,7 @@ export interface RunFoldsOptions
   onProgress?: (task: FoldTask, progress: Progress) => void;
   onEpoch?: (task: FoldTask, done: EpochDone) => void | Promise<void>;
   /** Awaited after each fold. */
-  onResult?: (result: FoldResult) => void | Promise<void>;
+  onResult?: (result: AnyFold) => void | Promise<void>;
 }
 
 /**
@@ -104,8 +107,8 @@ export async function runFolds(
   entries: readonly ManifestEntry[],
   tasks: readonly FoldTask[],
   { onProgress, onEpoch, onResult, ...options }: RunFoldsOptions,
-): Promise<FoldResult[]> {
-  const results: FoldResult[] = [];
+): Promise<AnyFold[]> {
+  const results: AnyFold[] = [];
   for (const task of tasks) {
     const result = await engine.whileAlive(() =>
       runFold(entries, task, {

@@ -5,6 +5,7 @@
  * @module
  */
 import { join } from "node:path";
+import { labelReader } from "../../data/goals.ts";
 import { splitEntries, validationPart, writeSplits } from "../../data/folds.ts";
 import { checkLeaks } from "../../data/leaks.ts";
 import {
@@ -15,6 +16,8 @@ import {
 import { DataError, UsageError } from "../../errors.ts";
 import { writeJson } from "../../files.ts";
 import type { Config } from "../../model/config.ts";
+import { leastNames } from "../../model/targets/targets.ts";
+import type { TargetName } from "../../target.ts";
 import {
   type BoxOptions,
   checkLearnsFromBoxes,
@@ -56,10 +59,15 @@ export interface RunDataOptions {
  * @throws {DataError | UsageError}
  */
 export function checkReference(
-  { referenceClass, training, network }: Config,
+  { target, referenceClass, training, network }: Config,
   { classes, path }: Manifest,
 ): void {
-  if (classes.length < 2) {
+  if (classes.length === 0) {
+    throw new DataError(
+      `Cannot train on ${path}: none of its images has a label; name some, as in a;b`,
+    );
+  }
+  if (classes.length < leastNames(target)) {
     throw new DataError(
       `Cannot train on ${path}: all its images have the label "${
         classes[0]
@@ -113,7 +121,10 @@ export async function runSides(
   }
   const aside = entries.filter(({ split }) => split === "test");
   const all = { ...sides, aside };
-  if (resume) await checkSameEntries(join(folder, SPLITS_FILE), usedOf(all));
+  if (resume) {
+    const file = join(folder, SPLITS_FILE);
+    await checkSameEntries(file, usedOf(all), config.target);
+  }
   return all;
 }
 
@@ -163,7 +174,7 @@ export async function runData(
 /** @throws {DataError} If there is nothing to learn. */
 function checkTrainSide(
   train: readonly ManifestEntry[],
-  { path }: Manifest,
+  { path, target }: Manifest,
 ): void {
   if (train.length === 0) {
     throw new DataError(
@@ -176,6 +187,11 @@ function checkTrainSide(
       `Cannot train on ${path}: all images of the split "train" have the label "${label}"; give it images of two labels or more`,
     );
   }
+  const lacks = labelReader(target).lacks?.(train.map(({ label }) => label));
+  if (lacks === undefined) return;
+  throw new DataError(
+    `Cannot train on ${path}: ${lacks}, of the images of the split "train"`,
+  );
 }
 
 /**
@@ -186,8 +202,9 @@ function checkTrainSide(
 export async function checkSameEntries(
   file: string,
   entries: readonly ManifestEntry[],
+  target: TargetName,
 ): Promise<void> {
-  const stored = await readManifest(file, { missing: "kept" });
+  const stored = await readManifest(file, { target, missing: "kept" });
   const rows = (entries: readonly ManifestEntry[]) =>
     JSON.stringify(
       entries.map(({ path, label, split, fold }) => [path, label, split, fold]),

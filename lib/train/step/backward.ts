@@ -12,6 +12,7 @@ import {
   hasBatchStatistics,
   type StatisticUpdates,
 } from "../../model/networks.ts";
+import type { Goal } from "../../target.ts";
 import { readFeatures, type ScoreOptions } from "../../model/zoom_in.ts";
 import { addFeatureGradients } from "./block_gradients.ts";
 
@@ -20,7 +21,8 @@ export interface BackwardPass {
   gradients: Map<string, tf.Tensor>;
   report: tf.Tensor1D;
   updates: StatisticUpdates;
-  classes: number[];
+  /** What the labels of its images say. */
+  goals: Goal[];
 }
 
 /** Frees the tensors of a backward pass. */
@@ -41,14 +43,14 @@ export interface BackwardDraft extends Omit<BackwardPass, "report"> {
 
 /** Runs `make` on a fresh backward pass; frees its tensors if that fails. */
 export async function runBackward(
-  classes: readonly number[],
+  goals: readonly Goal[],
   make: (pass: BackwardDraft) => Promise<void>,
 ): Promise<BackwardPass> {
   const pass: BackwardDraft = {
     gradients: new Map(),
     report: undefined,
     updates: new Map(),
-    classes: [...classes],
+    goals: [...goals],
   };
   try {
     await make(pass);

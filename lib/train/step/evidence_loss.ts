@@ -1,20 +1,20 @@
 /**
- * The loss of the evidence head: cross-entropy of the image's evidence against
+ * The loss of the evidence head: that of the target on the image's evidence, with
  * smoothed labels; sub-tiles of background images, which are known to show
  * nothing; and the loss by which attention learns to be the proposal.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { evidenceClasses } from "../../model/head.ts";
 import type { Drawn } from "../../model/look/draws.ts";
 import type { Attention } from "../../model/look/look.ts";
 import type { Model } from "../../model/model.ts";
 import type { SubTileEvidence } from "../../model/zoom_in.ts";
 import { proposalLoss, rowsOf } from "../../sampling/evidence.ts";
 import type { Draws } from "../../sampling/expectation.ts";
+import { givenLoss, targetOf } from "../../model/targets/targets.ts";
 import { SMOOTHING } from "../label_smoothing.ts";
-import { crossEntropy, weightedSoftplus } from "./loss.ts";
+import { type Labels, weightedSoftplus } from "./loss.ts";
 
 // Weight of the background's sub-tiles in the loss.
 const BACKGROUND = 1;
@@ -31,23 +31,19 @@ export interface ScoredByEvidence {
 
 /** The loss of a micro-batch: its terms are shares of the whole batch's. */
 export function evidenceLoss(
-  { config, classes }: Pick<Model, "config" | "classes">,
+  model: Pick<Model, "config" | "classes" | "fitted">,
   { draws }: Pick<Drawn, "draws">,
   { logits, evidence, attention }: ScoredByEvidence,
-  { classes: labels, of, classWeights }: {
-    /** Class of each image. */
-    classes: readonly number[];
-    /** Images of the whole batch. */
-    of: number;
+  { goals, of, given, classWeights }: Labels & {
     classWeights: readonly number[];
   },
 ): tf.Scalar {
-  const own = evidenceClasses(config, classes);
-  const shown = labels.map((label) => own.indexOf(classes[label]!)); // -1: none
+  const target = targetOf(model);
+  const shown = goals.map((goal) => target.shown(goal));
   const terms = [
-    crossEntropy(logits, {
-      targets: labels,
-      weights: labels.map((label) => classWeights[label]! / of),
+    given ? givenLoss(logits, given) : target.loss!(logits, {
+      goals,
+      weights: goals.map((goal) => target.weight(goal, classWeights) / of),
       smoothing: SMOOTHING,
     }),
     weightedSoftplus(
@@ -58,7 +54,7 @@ export function evidenceLoss(
       sharesOf(evidence.shares, { draws, shown }),
       attention,
       draws,
-      shown.map((own) => (own < 0 ? BACKGROUND_PROPOSAL : 1) / of),
+      shown.map((own) => (isBackground(own) ? BACKGROUND_PROPOSAL : 1) / of),
     ),
   ];
   return terms.reduce((sum, term) => tf.add(sum, term));
@@ -67,28 +63,40 @@ export function evidenceLoss(
 /** `weight` spread over the sub-tiles of each image that shows nothing, `[S]`. */
 function backgroundWeights(
   draws: Draws,
-  { shown, weight }: { shown: readonly number[]; weight: number },
+  { shown, weight }: { shown: Shown; weight: number },
 ): number[] {
   const rows = rowsOf(draws);
   const counts = new Float32Array(shown.length);
   for (const row of rows) counts[row]!++;
-  return Array.from(rows, (row) => shown[row]! < 0 ? weight / counts[row]! : 0);
+  return Array.from(
+    rows,
+    (row) => isBackground(shown[row]!) ? weight / counts[row]! : 0,
+  );
+}
+
+/** Outputs that each image shows; none of background. */
+type Shown = readonly (readonly number[])[];
+
+function isBackground(shown: readonly number[]): boolean {
+  return shown.length === 0;
 }
 
 /**
- * Share of each sub-tile in the evidence of the class that its image shows, or, if
- * it shows nothing, the mean over the classes: `[S]`.
+ * Share of each sub-tile in the evidence of what its image shows, the mean if it
+ * shows several, or, if it shows nothing, the mean over all outputs: `[S]`.
  */
 function sharesOf(
   shares: tf.Tensor2D,
-  { draws, shown }: { draws: Draws; shown: readonly number[] },
+  { draws, shown }: { draws: Draws; shown: Shown },
 ): tf.Tensor1D {
-  const classes = shares.shape[1];
-  const wanted = Array.from(rowsOf(draws)).flatMap((row) =>
-    Array.from(
-      { length: classes },
-      (_, k) => shown[row]! < 0 ? 1 / classes : shown[row] === k ? 1 : 0,
-    )
-  );
+  const outputs = shares.shape[1];
+  const wanted = Array.from(rowsOf(draws)).flatMap((row) => {
+    const own = shown[row]!;
+    const share = 1 / (isBackground(own) ? outputs : own.length);
+    return Array.from(
+      { length: outputs },
+      (_, k) => isBackground(own) || own.includes(k) ? share : 0,
+    );
+  });
   return tf.sum(tf.mul(shares, tf.tensor2d(wanted, shares.shape)), 1);
 }

@@ -1,54 +1,21 @@
 /**
- * The terms of the training loss that look at logits (Kong & Henao, CVPR 2022,
- * section 2.3), with their own gradients.
+ * The term of the training loss that looks at the logits of sub-tiles, with its own
+ * gradient. That of images is their target's (lib/model/targets).
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { weightedCrossEntropy } from "../../../kernels/loss/cross_entropy.ts";
+import type { RowLosses } from "../../model/targets/target.ts";
+import type { Goal } from "../../target.ts";
 
-/** What rows of logits are to be. */
-export interface Wanted {
-  /** Class index of each row, `[G]`. */
-  targets: readonly number[];
-  /** w, `[G]`. */
-  weights: number[];
-  /** Share of the target that the other classes get; 0 if omitted. */
-  smoothing?: number;
-}
-
-/**
- * Weighted sum of cross-entropies: sum_i w_i (-log softmax(logits_i)[t_i]), or,
- * with smoothing, against 1 - smoothing at t_i and the rest spread over the other
- * classes.
- *
- * The contrastive term is the same with the reference class as target: places
- * that the network does not look at must look like background.
- *
- * @param logits `[G, classes]`.
- */
-export function crossEntropy(
-  logits: tf.Tensor2D,
-  wanted: Wanted,
-): tf.Scalar {
-  return weightedCrossEntropy(
-    logits,
-    weightedTargets(wanted, logits.shape[1]),
-  );
-}
-
-/** w_i spread over the classes that row i is to be: `[G, classes]`. */
-function weightedTargets(
-  { targets, weights, smoothing = 0 }: Wanted,
-  classes: number,
-): tf.Tensor2D {
-  const table = new Float32Array(targets.length * classes);
-  targets.forEach((target, row) => {
-    const weight = weights[row]!, start = row * classes;
-    table.fill(weight * smoothing / (classes - 1), start, start + classes);
-    table[start + target] = weight * (1 - smoothing);
-  });
-  return tf.tensor2d(table, [targets.length, classes]);
+/** What a micro-batch is to be, and its place in the batch. */
+export interface Labels {
+  /** What the label of each image of the look says. */
+  goals: readonly Goal[];
+  /** Images of the whole batch. */
+  of: number;
+  /** The loss of each, where it depends on all images of the batch. */
+  given?: RowLosses | undefined;
 }
 
 /**

@@ -21,11 +21,13 @@ import type { Look } from "../../model/look/look.ts";
 import type { Model } from "../../model/model.ts";
 import { modelSpecs } from "../../model/networks.ts";
 import { isTrained } from "../../model/parameters.ts";
+import type { Goal } from "../../target.ts";
+import { givenLoss, targetOf } from "../../model/targets/targets.ts";
 import { score, type Scores } from "../../model/zoom_in.ts";
 import type { Augmentation } from "../augmentation.ts";
 import { addAttentionGradients } from "./block_gradients.ts";
 import { evidenceLoss } from "./evidence_loss.ts";
-import { crossEntropy } from "./loss.ts";
+import type { Labels } from "./loss.ts";
 import {
   type BackwardPass,
   isAttention,
@@ -36,7 +38,8 @@ import {
 /** One image of a training batch. */
 export interface TrainingImage {
   pyramid: Pyramid;
-  classIndex: number;
+  /** What its label says. */
+  goal: Goal;
   /** Optical-density transform that normalises the stains; null for none. */
   stains: DensityMatrix | null;
   augmentation: Augmentation;
@@ -67,14 +70,6 @@ export interface StepOptions extends GradientOptions {
   rate: number;
 }
 
-/** What a micro-batch is to be, and its place in the batch. */
-export interface Labels {
-  /** Class of each image of the look. */
-  classes: readonly number[];
-  /** Images of the whole batch. */
-  of: number;
-}
-
 /** The images of a batch as they are looked at, augmented. */
 export function lookImages(
   model: Model,
@@ -88,7 +83,7 @@ export function lookImages(
 
 async function lookImage(
   { config, classes }: Model,
-  { pyramid, classIndex, stains, augmentation, key }: TrainingImage,
+  { pyramid, goal, stains, augmentation, key }: TrainingImage,
   { contrastive, foreground, signal }: GradientOptions,
 ): Promise<LookImage> {
   const { referenceClass } = config;
@@ -106,7 +101,7 @@ async function lookImage(
       : stains ?? densities,
     key,
     contrastive: contrastive && referenceClass !== null &&
-      classes[classIndex] !== referenceClass,
+      classes[goal[0]!] !== referenceClass,
   };
 }
 
@@ -122,11 +117,11 @@ export async function backward(
     & Labels
     & Pick<GradientOptions, "classWeights" | "freezeAttention">,
 ): Promise<BackwardPass> {
-  const { classes, of } = options;
+  const { goals, of } = options;
   const { parts } = look;
   const names = trainedNames(model, options.freezeAttention);
   const share = model.config.training.entropyWeight / of;
-  return await runBackward(classes, async (pass) => {
+  return await runBackward(goals, async (pass) => {
     const upstream = await record(model, look, pass, {
       names,
       leaves: parts?.leaves,
@@ -144,7 +139,7 @@ export async function backward(
             subTiles: entropies.subTiles,
             features: scores.features,
             logits: scores.logits,
-          }, classes.length),
+          }, goals.length),
         );
         return loss;
       },
@@ -184,23 +179,26 @@ function lossOf(
       { ...scores, evidence: scores.evidence },
       options,
     )
-    : classLoss(model, look, scores.logits, options);
+    : imageLoss(model, look, scores.logits, options);
 }
 
-/** The micro-batch's share of the batch's mean cross-entropy. */
-function classLoss(
-  { config, classes }: Model,
+/** The micro-batch's share of the batch's mean loss. */
+function imageLoss(
+  model: Model,
   { glimpses }: Drawn,
   logits: tf.Tensor2D,
-  { classes: labels, of, classWeights }:
+  { goals, of, given, classWeights }:
     & Labels
     & Pick<GradientOptions, "classWeights">,
 ): tf.Scalar {
-  const targets = glimpses.map(({ image, contrastive }) =>
-    contrastive ? classes.indexOf(config.referenceClass!) : labels[image]!
+  if (given) return givenLoss(logits, given);
+  const target = targetOf(model);
+  const reference = [model.classes.indexOf(model.config.referenceClass ?? "")];
+  const ofRows = glimpses.map(({ image, contrastive }) =>
+    contrastive ? reference : goals[image]!
   );
   const weights = glimpses.map(({ contrastive }, row) =>
-    (contrastive ? 1 : classWeights[targets[row]!]!) / of
+    (contrastive ? 1 : target.weight(ofRows[row]!, classWeights)) / of
   );
-  return crossEntropy(logits, { targets, weights });
+  return target.loss!(logits, { goals: ofRows, weights });
 }

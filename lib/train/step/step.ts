@@ -9,6 +9,8 @@ import { readLater } from "../../engine/read_later.ts";
 import type { Model } from "../../model/model.ts";
 import { channelsOf, meanUpdates } from "../../model/networks.ts";
 import type { Parameters } from "../../model/parameters.ts";
+import { targetOf } from "../../model/targets/targets.ts";
+import type { Goal } from "../../target.ts";
 import type { AdamW, ParameterStep } from "../optimizer.ts";
 import type { StepOptions, TrainingImage } from "./micro_batch.ts";
 import { type BackwardPass, disposeBackward, isAttention } from "./backward.ts";
@@ -20,8 +22,8 @@ export const NETS = ["a", "b", "f", "g"] as const;
 /** Figures of a step for the log. */
 export interface StepReport {
   loss: number;
-  /** Images whose class was predicted correctly. */
-  correct: number;
+  /** Images whose label was predicted correctly; null if none can be. */
+  correct: number | null;
   images: number;
   /** Norm of the gradient of each net, before clipping. */
   gradientNorms: Record<(typeof NETS)[number], number>;
@@ -78,8 +80,8 @@ export function stepBy(
     const { names, squares } = move(model, optimizer, passes, options);
     const ofGradients = { names, read: readLater(squares) };
     squares.dispose();
-    const ofPasses = passes.map(({ report, classes }) => ({
-      classes,
+    const ofPasses = passes.map(({ report, goals }) => ({
+      goals,
       read: readLater(report),
     }));
     return () => readReport(model, ofGradients, ofPasses);
@@ -110,7 +112,7 @@ function move(
     const squares = optimizer.clippedStep(new Map(steps), clipNorm);
     const updates = meanUpdates(
       passes.map(({ updates }) => updates),
-      passes.map(({ classes }) => classes.length),
+      passes.map(({ goals }) => goals.length),
     );
     for (const [name, update] of updates) {
       model.parameters.get(name)!.assign(update);
@@ -154,25 +156,25 @@ function parameterStep(
 type Read = () => Promise<Float32Array>;
 
 async function readReport(
-  { config, classes }: Model,
+  model: Model,
   { names, read }: { names: readonly string[]; read: Read },
-  passes: readonly { classes: number[]; read: Read }[],
+  passes: readonly { goals: Goal[]; read: Read }[],
 ): Promise<StepReport> {
   const [ofParameters, ...reports] = await Promise.all([
     read(),
     ...passes.map(({ read }) => read()),
   ]);
-  const figures = figuresOf(reports, channelsOf(config.network));
-  const labels = passes.flatMap(({ classes }) => classes);
-  const { length: count } = classes;
-  const correct = labels.filter((label, i) => {
-    const logits = figures.logits.slice(i * count, (i + 1) * count);
-    return logits.indexOf(Math.max(...logits)) === label;
-  });
+  const figures = figuresOf(reports, channelsOf(model.config.network));
+  const goals = passes.flatMap(({ goals }) => goals);
+  const target = targetOf(model);
+  const { length: count } = target.logits;
+  const right = goals.map((goal, i) =>
+    target.right(figures.logits.slice(i * count, (i + 1) * count), goal)
+  ).filter((share) => share !== null);
   return {
     loss: figures.loss,
-    correct: correct.length,
-    images: labels.length,
+    correct: right.length > 0 ? right.reduce((a, b) => a + b) : null,
+    images: goals.length,
     gradientNorms: normsOfNets(names, ofParameters!),
     tileEntropy: figures.tileEntropy,
     subTileEntropy: figures.subTileEntropy,

@@ -246,7 +246,7 @@ Deno.test("objects that are not tiny, or do not fit, are refused", () => {
       () => needleDataset({ ...NEEDLE_DEFAULTS, ...change }),
       (error) =>
         error instanceof ConfigError &&
-        /Cannot hide needles/.test(error.message),
+        /Cannot hide the objects/.test(error.message),
     );
   }
 });

@@ -47,8 +47,8 @@ export const DATA: readonly MutantGroup[] = [
       ["if (isPlausibleMpp(mpp)) return mpp;", "if (mpp > 0) return mpp;"],
       ["/^\\d{1,9}$/.test(word)", "/^\\d/.test(word)"],
       [
-        "const names = classes ? [...classes] : sortClasses(entries);",
-        "const names = sortClasses(entries);",
+        "const names = classes ? [...classes] : namesOf(entries, reader);",
+        "const names = namesOf(entries, reader);",
       ],
       [
         "Object.hasOwn(SPLITS, word) ? SPLITS[word] : undefined",
@@ -58,6 +58,16 @@ export const DATA: readonly MutantGroup[] = [
         "isUrl(image) ? image : resolve(folder, image)",
         "resolve(folder, image)",
       ],
+    ],
+  },
+  {
+    file: "lib/data/goals.ts",
+    tests: ["tests/data/goals_test.ts"],
+    changes: [
+      ['part !== ""', "true"],
+      ["label.endsWith(CENSORED) ? 0 : 1,", "1,"],
+      ["? time : `${time}${CENSORED}`", "? `${time}${CENSORED}` : time"],
+      ['return parts.length > 0 ? parts : [""];', "return [label];"],
     ],
   },
   {

@@ -3,6 +3,25 @@ import type { MutantGroup } from "../mutant.ts";
 
 export const EVAL: readonly MutantGroup[] = [
   {
+    file: "lib/eval/targets/concordance.ts",
+    tests: ["tests/eval/targets/metrics_test.ts"],
+    changes: [
+      ["below + tied / 2", "below + tied"],
+      [
+        "for (const i of censored) later.add(ranks[i]!, counts[i]!);",
+        "",
+      ],
+    ],
+  },
+  {
+    file: "lib/eval/targets/kaplan_meier.ts",
+    tests: ["tests/eval/targets/metrics_test.ts"],
+    changes: [
+      ["atRisk -= group.length;", "atRisk -= events;"],
+      ["atRisk * (atRisk - events)", "atRisk * atRisk"],
+    ],
+  },
+  {
     file: "lib/eval/metrics.ts",
     tests: ["tests/eval/metrics_test.ts"],
     changes: [

@@ -12,6 +12,51 @@ export const MODEL: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "lib/model/targets/classes.ts",
+    tests: [
+      "tests/model/targets/targets_test.ts",
+      "tests/train/step/loss_test.ts",
+      "tests/train/step/step_test.ts",
+    ],
+    changes: [
+      [
+        "table[start + target] = weight * (1 - smoothing);",
+        "table[start + target] = 1;",
+      ],
+      ["return weight * (p - wanted);", "return p - wanted;"],
+      [
+        "values.indexOf(Math.max(...values)) === classIndex",
+        "values.indexOf(Math.min(...values)) === classIndex",
+      ],
+    ],
+  },
+  {
+    file: "lib/model/targets/cox.ts",
+    tests: ["tests/model/targets/cox_test.ts"],
+    changes: [
+      ["atRisk - l / d * tied", "atRisk"],
+      ["hazard[i]! * rateOfTied", "0"],
+      ["passed[next]!.from > place", "passed[next]!.from >= place"],
+      ["sort(([a], [b]) => b - a)", "sort(([a], [b]) => a - b)"],
+    ],
+  },
+  {
+    file: "lib/model/targets/labels.ts",
+    tests: ["tests/model/targets/targets_test.ts"],
+    changes: [
+      ["weights[row]! / shape[1]", "weights[row]!"],
+      ["fitted?.thresholds?.[place] ?? DEFAULT_THRESHOLD", "DEFAULT_THRESHOLD"],
+    ],
+  },
+  {
+    file: "lib/model/targets/ordinal.ts",
+    tests: ["tests/model/targets/targets_test.ts"],
+    changes: [
+      ["place < grade! ? 1 : 0", "place <= grade! ? 1 : 0"],
+      ["least = Math.min(least, value)", "value"],
+    ],
+  },
+  {
     file: "lib/model/look/places.ts",
     tests: ["tests/model/look/places_test.ts"],
     changes: [

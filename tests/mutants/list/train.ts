@@ -10,12 +10,9 @@ export const TRAIN: readonly MutantGroup[] = [
         "Math.log(locations / count) - Math.log(objects ?? total)",
         "-Math.log(count)",
       ],
-      ["weight * (p - wanted)", "p - wanted"],
-      ["SMOOTHING / (probabilities.length - 1)", "SMOOTHING"],
-      [
-        "classIndex > reference\n    ? classIndex - 1",
-        "classIndex > reference\n    ? classIndex",
-      ],
+      ["smoothing: SMOOTHING,", ""],
+      ["all[place] = evidence[output]!", "all[output] = evidence[output]!"],
+      ["= upstream * share;", "= upstream;"],
       ["at % outputs === output);", "true);"],
     ],
   },
@@ -70,10 +67,6 @@ export const TRAIN: readonly MutantGroup[] = [
       ],
       ["learningRate: base * rate", "learningRate: base"],
       ["tf.add(sum, pass.gradients.get(name)!)", "sum"],
-      [
-        "logits.indexOf(Math.max(...logits)) === label",
-        "logits.indexOf(Math.min(...logits)) === label",
-      ],
     ],
   },
   {
@@ -96,12 +89,12 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
     changes: [
       ["composed(stains, densities)", "composed(densities, stains)"],
-      ["(contrastive ? 1 : classWeights[targets[row]!]!) / of", "1 / of"],
       [
-        "contrastive ? classes.indexOf(config.referenceClass!) : labels[image]!",
-        "labels[image]!",
+        "(contrastive ? 1 : target.weight(ofRows[row]!, classWeights)) / of",
+        "1 / of",
       ],
-      ["classes[classIndex] !== referenceClass,", "true,"],
+      ["contrastive ? reference : goals[image]!", "goals[image]!"],
+      ["classes[goal[0]!] !== referenceClass,", "true,"],
       ["freezeAttention && isAttention(name)", "isAttention(name) && false"],
       ["training.entropyWeight / of;", "training.entropyWeight;"],
       ["part ? found?.cropped(part) : found", "found"],
@@ -125,13 +118,11 @@ export const TRAIN: readonly MutantGroup[] = [
     ],
   },
   {
-    file: "lib/train/step/loss.ts",
-    tests: ["tests/train/step/loss_test.ts"],
+    file: "lib/train/step/passes.ts",
+    tests: ["tests/train/targets_test.ts"],
     changes: [
-      [
-        "table[start + target] = weight * (1 - smoothing);",
-        "table[start + target] = 1;",
-      ],
+      ["given && lossesAt(given, look.places)", "given"],
+      ["rows.push(...await logitsOf(model, look));", "rows.push([0]);"],
     ],
   },
   {
@@ -139,9 +130,12 @@ export const TRAIN: readonly MutantGroup[] = [
     tests: ["tests/train/step/evidence_loss_test.ts"],
     changes: [
       ["weight: BACKGROUND / of", "weight: BACKGROUND"],
-      ["shown[row]! < 0 ? weight / counts[row]! : 0", "weight / counts[row]!"],
-      ["shown[row]! < 0 ? 1 / classes", "shown[row]! < 0 ? 1"],
-      ["(own < 0 ? BACKGROUND_PROPOSAL : 1) / of", "1 / of"],
+      [
+        "isBackground(shown[row]!) ? weight / counts[row]! : 0",
+        "weight / counts[row]!",
+      ],
+      ["isBackground(own) ? outputs : own.length", "own.length"],
+      ["(isBackground(own) ? BACKGROUND_PROPOSAL : 1) / of", "1 / of"],
       ["smoothing: SMOOTHING,", ""],
     ],
   },

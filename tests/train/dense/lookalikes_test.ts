@@ -35,7 +35,7 @@ function bag(
       places: 1,
       objects: null,
     },
-    classIndex: 0,
+    goal: [0],
     locations,
     total: locations,
     copies: [features],

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomKey, RandomStream } from "../../../kernels/random.ts";
 import { entriesOf } from "../../../lib/train/dense/head/array_adamw.ts";
 import {
-  bagLoss,
+  bagLosses,
   evidenceShares,
 } from "../../../lib/train/dense/head/bag_loss.ts";
 import {
@@ -17,11 +17,15 @@ import {
   type TeacherOptions,
 } from "../../../lib/train/dense/teacher.ts";
 import { relativeError } from "../../finite_differences.ts";
-import { toyBag, toyHead } from "./toy_head.ts";
+import { toyBag, toyHead, toyTarget } from "./toy_head.ts";
+import { evidenceOf } from "../../../lib/train/dense/head/bag_loss.ts";
+import { countedConcordance } from "../../../lib/eval/targets/concordance.ts";
+import { preset } from "../../../lib/model/presets.ts";
+import { targetOf } from "../../../lib/model/targets/targets.ts";
+import type { TargetName } from "../../../lib/target.ts";
 
 const OPTIONS: TeacherOptions = {
-  classes: 2,
-  reference: 0,
+  target: toyTarget(2, 0),
   evidence: { sharpness: 2, objects: null },
   training: {
     epochs: 30,
@@ -64,12 +68,14 @@ async function trained(
 }
 
 function accuracy(head: HeadArrays, own: readonly Bag[]): number {
-  const right = own.filter(({ copies, locations, total, classIndex }) => {
+  const right = own.filter(({ copies, locations, total, goal }) => {
     const { logits } = forward(head, Float32Array.from(copies[0]!));
-    return bagLoss(logits, 1, {
-      bagging: { ...OPTIONS.evidence, locations, total },
-      target: { classIndex, reference: 0, weight: 1 },
-    }).correct;
+    const bagging = { ...OPTIONS.evidence, locations, total };
+    const [loss] = bagLosses(
+      [{ logits, bagging, goal, weight: 1 }],
+      OPTIONS.target,
+    );
+    return loss!.right === 1;
   });
   return right.length / own.length;
 }
@@ -81,7 +87,7 @@ Deno.test("the teacher learns from labels alone, and finds the objects", async (
   assert.ok(epochs.at(-1)!.loss < epochs[0]!.loss);
   const fresh = bags(40, 7);
   assert.ok(accuracy(head, fresh) > 0.9);
-  const positive = fresh.filter(({ classIndex }) => classIndex === 1);
+  const positive = fresh.filter(({ goal }) => goal[0] === 1);
   for (const { copies: [features] } of positive) {
     const { logits } = forward(head, Float32Array.from(features!));
     const shares = evidenceShares(logits, 1, { sharpness: 2, output: 0 });
@@ -104,7 +110,7 @@ Deno.test("the teacher is the same under the same seed alone", async () => {
 Deno.test("the teacher finds rare objects once a few are annotated", async () => {
   const own = bags(40).map((bag, i): Bag => ({
     ...bag,
-    objects: bag.classIndex === 0
+    objects: bag.goal[0] === 0
       ? new Uint8Array(60)
       : i < 8
       ? Uint8Array.from({ length: 60 }, (_, p) =>
@@ -238,4 +244,82 @@ Deno.test("the strongest locations are looked for after three epochs", async () 
   const [without, found] = [await losses(0), await losses(3)];
   assert.deepEqual(found.slice(0, 3), without.slice(0, 3));
   assert.notEqual(found[3], without[3]);
+});
+
+/** The target of a network with evidence. */
+function otherTarget(target: TargetName, classes: string[]) {
+  const { network } = preset("objects");
+  return targetOf({
+    config: {
+      target,
+      referenceClass: null,
+      network: { ...network, head: "evidence" },
+    },
+    classes,
+  });
+}
+
+/** Evidence of a bag by `head`. */
+function evidenceIn(head: HeadArrays, bag: Bag, outputs: number) {
+  const { copies: [features], locations, total } = bag;
+  const { logits } = forward(head, Float32Array.from(features!));
+  const bagging = { ...OPTIONS.evidence, locations, total };
+  return evidenceOf(logits, outputs, bagging);
+}
+
+Deno.test("the teacher tells two kinds of objects apart, of which any may be there", async () => {
+  const bagOf = (i: number, seed: number): Bag => {
+    const random = new RandomStream(randomKey(i, seed));
+    const goal = [i & 1, i >> 1 & 1];
+    const own = toyBag(
+      { classIndex: 0, locations: 60, components: 6 },
+      i + 1000 * seed,
+    );
+    goal.forEach((shown, kind) => {
+      for (let n = 0; n < 3 && shown; n++) {
+        own.copies[0]![random.below(60) * 6 + kind] = 3;
+      }
+    });
+    return { ...own, goal };
+  };
+  const head = toyHead(6, 8, 2);
+  const target = otherTarget("labels", ["a", "b"]);
+  await trained(head, Array.from({ length: 80 }, (_, i) => bagOf(i, 1)), {
+    target,
+  });
+  const fresh = Array.from({ length: 40 }, (_, i) => bagOf(i, 2));
+  const right = fresh.map((bag) =>
+    target.right(evidenceIn(head, bag, 2), bag.goal)!
+  );
+  const mean = right.reduce((sum, share) => sum + share, 0) / right.length;
+  assert.ok(mean > 0.9, `${mean} right`);
+});
+
+Deno.test("the teacher ranks images by the time to their event", async () => {
+  const bagOf = (i: number, seed: number): Bag => {
+    const random = new RandomStream(randomKey(i, seed));
+    const objects = i % 4;
+    const marked = Array.from({ length: 3 * objects }, () => random.below(60));
+    const time = -Math.log(1 - random.uniform()) / 4 ** objects;
+    return {
+      ...toyBag(
+        { classIndex: 0, locations: 60, components: 6, marked },
+        i + 1000 * seed,
+      ),
+      goal: [time, i % 5 === 0 ? 0 : 1],
+    };
+  };
+  const head = toyHead(6, 8, 1);
+  const epochs = await trained(
+    head,
+    Array.from({ length: 80 }, (_, i) => bagOf(i, 1)),
+    { target: otherTarget("survival", ["risk"]) },
+  );
+  assert.ok(Number.isNaN(epochs[0]!.accuracy));
+  const fresh = Array.from({ length: 60 }, (_, i) => bagOf(i, 2));
+  const concordance = countedConcordance({
+    goals: fresh.map(({ goal }) => goal),
+    risks: fresh.map((bag) => evidenceIn(head, bag, 1)[0]!),
+  })(new Int32Array(60).fill(1));
+  assert.ok(concordance! > 0.7, `${concordance}`);
 });

@@ -1,7 +1,22 @@
 /** Small heads and bags by a formula. */
+import { preset } from "../../../lib/model/presets.ts";
+import type { Target } from "../../../lib/model/targets/target.ts";
+import { targetOf } from "../../../lib/model/targets/targets.ts";
 import type { HeadArrays } from "../../../lib/train/dense/head/head_arrays.ts";
 import type { Bag } from "../../../lib/train/dense/teacher.ts";
 import { normals } from "../../finite_differences.ts";
+
+/** The target of `count` classes, of which `reference` is background. */
+export function toyTarget(count: number, reference: number | null): Target {
+  const classes = Array.from({ length: count }, (_, i) => `class ${i}`);
+  const { network } = preset("colon");
+  const config = {
+    target: "classes" as const,
+    referenceClass: reference === null ? null : classes[reference]!,
+    network: { ...network, head: "evidence" as const },
+  };
+  return targetOf({ config, classes });
+}
 
 /** A head with random values. */
 export function toyHead(
@@ -38,7 +53,7 @@ export function toyBag(
   seed: number,
 ): Bag {
   return {
-    classIndex,
+    goal: [classIndex],
     locations,
     total: locations,
     objects: null,

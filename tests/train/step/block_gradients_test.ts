@@ -44,7 +44,7 @@ testOnEngines(
     const model = toyModel({ view: { tileStride: 32, tileSize: 32 } });
     const [image] = await lookImages(model, [{
       pyramid,
-      classIndex: 1,
+      goal: [1],
       key: randomKey(1),
       stains: null,
       augmentation: {
@@ -98,7 +98,7 @@ testOnEngines("gradients in blocks are those of the whole", async () => {
         gain: 0.9,
         ...image,
       }],
-      classes: [1],
+      goals: [[1]],
       of: 1,
     };
     await assertSameGradients(model, part, memory, {
@@ -130,7 +130,7 @@ testOnEngines(
       });
       const part: MicroBatchImages = {
         images: [{ pyramid: noiseImage(IMAGE, 8), key: randomKey(2, i) }],
-        classes: [label],
+        goals: [[label]],
         of: 1,
       };
       const what = `case ${i}`;

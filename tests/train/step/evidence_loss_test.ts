@@ -135,7 +135,11 @@ testOnEngines("the loss of evidence is that of plain loops", async () => {
           tiles: tf.tensor1d(numbers.tiles),
           subTiles: tf.tensor1d(numbers.subTiles),
         },
-      }, { classes: labels, of: 5, classWeights: weights })
+      }, {
+        goals: labels.map((label) => [label]),
+        of: 5,
+        classWeights: weights,
+      })
     );
     const [value] = await found.data();
     found.dispose();
@@ -178,7 +182,7 @@ async function lossOf(model: Model, look: WholeLook, shares: tf.Tensor2D) {
     const { logits, evidence, attention } = score(model, look);
     const fixed = { logits: evidence!.logits, shares };
     const labels = {
-      classes: model.classes.map((_, i) => i),
+      goals: model.classes.map((_, i) => [i]),
       of,
       classWeights: model.classes.map(() => 1),
     };
@@ -220,7 +224,7 @@ async function assertSlopes(
   const look = await lookAtEach(model, samples);
   const shares = tf.tidy(() => tf.clone(score(model, look).evidence!.shares));
   const pass = await backward(model, look, {
-    classes: model.classes.map((_, i) => i),
+    goals: model.classes.map((_, i) => [i]),
     of: model.classes.length,
     classWeights: model.classes.map(() => 1),
     freezeAttention: false,
@@ -306,7 +310,7 @@ testOnWasm(
       })
     );
     const pass = await backward(model, look, {
-      classes: [0, 1],
+      goals: [[0], [1]],
       of: 2,
       classWeights: [1, 1],
       freezeAttention: false,

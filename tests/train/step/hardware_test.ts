@@ -70,7 +70,7 @@ function stepOf({ images }: Case, model: Model, optimizer: AdamW) {
     optimizer,
     images.map((pyramid, i) => ({
       pyramid,
-      classIndex: i % 2,
+      goal: [i % 2],
       stains,
       augmentation: {
         orientation: 1,
@@ -107,7 +107,7 @@ function assertAlike(actual: StepReport, expected: StepReport): void {
   assert.deepEqual(actual.liveChannels, liveChannels);
   for (const [name, value] of Object.entries(figures)) {
     const own = actual[name as keyof typeof figures];
-    assert.ok(Math.abs(own - value) < 1e-4, `${name}: ${own}, not ${value}`);
+    assert.ok(Math.abs(own! - value!) < 1e-4, `${name}: ${own}, not ${value}`);
   }
   for (const [net, norm] of Object.entries(gradientNorms)) {
     const own = actual.gradientNorms[net as keyof typeof gradientNorms];

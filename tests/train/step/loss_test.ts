@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import { negativeEntropy } from "../../../lib/sampling/entropy.ts";
-import { crossEntropy } from "../../../lib/train/step/loss.ts";
+import { crossEntropy } from "../../../lib/model/targets/classes.ts";
 import { maxError, testOnEngines } from "../../engines.ts";
 import { assertGradients, normalTensor } from "../../finite_differences.ts";
 

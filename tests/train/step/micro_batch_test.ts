@@ -58,7 +58,7 @@ function imagesOf(pyramids: readonly Pyramid[]): MicroBatchImages {
       gain: 0.9,
       contrastive: i === 0,
     })),
-    classes: pyramids.map(() => 1),
+    goals: pyramids.map(() => [1]),
     of: pyramids.length,
   };
 }
@@ -169,8 +169,8 @@ for (const way of Object.keys(PASSES) as (keyof typeof PASSES)[]) {
 
 testOnEngines("a batch's regulariser is the mean of its images'", async () => {
   const [one] = imagesOf([noiseImage(SIZE, 3)]).images;
-  const same = { images: [one!, one!], classes: [1, 1], of: 2 };
-  const alone = { images: [one!], classes: [1], of: 1 };
+  const same = { images: [one!, one!], goals: [[1], [1]], of: 2 };
+  const alone = { images: [one!], goals: [[1]], of: 1 };
   const options = { entropyWeight: 10, contrastive: false };
   const two = await reportOf("together", same, options);
   const single = await reportOf("together", alone, options);
@@ -183,7 +183,7 @@ testOnEngines(
     const model = toyModel({ training: { entropyWeight: 0 }, peak: 3 });
     const part: MicroBatchImages = {
       ...imagesOf([noiseImage(SIZE, 1), noiseImage(SIZE, 2)]),
-      classes: [1, 0],
+      goals: [[1], [0]],
       of: 5, // with three more in other passes
     };
     const planned = await lookWhole(model, part.images, {

@@ -76,7 +76,7 @@ const AS_IT_IS = {
 function trainingImages(count = 3): TrainingImage[] {
   return Array.from({ length: count }, (_, i) => ({
     pyramid: noiseImage({ width: 72 + 8 * i, height: 64 }, i),
-    classIndex: i % 2,
+    goal: [i % 2],
     stains: null,
     augmentation: AS_IT_IS,
     key: randomKey(3, i),

@@ -1,11 +1,13 @@
 /**
  * The loss of the dense teacher, with its gradient at the logits of locations:
- * cross-entropy of the evidence of a bag, and, where objects are annotated, of
- * each location.
+ * that of the target on the evidence of bags, and, where objects are annotated,
+ * cross-entropy of each location.
  *
  * @module
  */
 import type { EvidenceConfig } from "../../../model/config.ts";
+import type { Target } from "../../../model/targets/target.ts";
+import type { Goal } from "../../../target.ts";
 import { SMOOTHING } from "../../label_smoothing.ts";
 
 /** How locations become evidence. */
@@ -16,19 +18,23 @@ export interface Bagging extends EvidenceConfig {
   total: number;
 }
 
-/** What a bag is compared with. */
-export interface BagTarget {
-  classIndex: number;
-  /** Index of the background class, whose logit is 0; null: none. */
-  reference: number | null;
+/** A bag, and what it is compared with. */
+export interface LabelledBag {
+  /** Of locations, `[n, outputs]`. */
+  logits: Float64Array;
+  bagging: Bagging;
+  goal: Goal;
   /** Weight of the bag in the loss. */
   weight: number;
 }
 
-/** A loss, and its gradient at the logits. */
-export interface LossAndGradient {
+/** The loss of a bag, and its gradient at the logits of its locations. */
+export interface BagLoss {
   loss: number;
+  /** `[n, outputs]`. */
   gradient: Float64Array;
+  /** Share of its answers that are right; null if there is no such thing. */
+  right: number | null;
 }
 
 /**
@@ -78,67 +84,44 @@ export function evidenceShares(
   return shares.map((share) => share / sum);
 }
 
-/** Logits of all classes: those of the evidence, and 0 for the background. */
-export function classLogits(
+/** The logits of an image: those of its evidence, and 0 of a background class. */
+export function imageLogits(
   evidence: Float64Array,
-  reference: number | null,
+  { logits, outputs }: Pick<Target, "logits" | "outputs">,
 ): Float64Array {
-  if (reference === null) return evidence;
-  const logits = new Float64Array(evidence.length + 1);
-  logits.set(evidence.subarray(0, reference));
-  logits.set(evidence.subarray(reference), reference + 1);
-  return logits;
-}
-
-/** Place of a class among those with evidence; null for the background. */
-export function outputOf(
-  classIndex: number,
-  reference: number | null,
-): number | null {
-  if (classIndex === reference) return null;
-  return reference !== null && classIndex > reference
-    ? classIndex - 1
-    : classIndex;
-}
-
-/** Softmax. */
-export function probabilitiesOf(logits: Float64Array): Float64Array {
-  const most = Math.max(...logits);
-  const weights = logits.map((logit) => Math.exp(logit - most));
-  const sum = weights.reduce((total, weight) => total + weight, 0);
-  return weights.map((weight) => weight / sum);
+  const all = new Float64Array(logits.length);
+  outputs.forEach((place, output) => all[place] = evidence[output]!);
+  return all;
 }
 
 /**
- * Cross-entropy of the classes of a bag against its smoothed label. With two
- * classes, one of them background, this is the binary one of the evidence.
+ * The losses of the bags of a batch against their smoothed labels. With two classes,
+ * one of them background, this is the binary cross-entropy of the evidence.
  */
-export function bagLoss(
-  logits: Float64Array,
-  outputs: number,
-  { bagging, target }: { bagging: Bagging; target: BagTarget },
-): LossAndGradient & { correct: boolean } {
-  const { classIndex, reference, weight } = target;
-  const evidence = evidenceOf(logits, outputs, bagging);
-  const scores = classLogits(evidence, reference);
-  const probabilities = probabilitiesOf(scores);
-  const gradient = new Float64Array(logits.length);
-  let loss = 0;
-  probabilities.forEach((p, c) => {
-    const wanted = c === classIndex
-      ? 1 - SMOOTHING
-      : SMOOTHING / (probabilities.length - 1);
-    loss -= weight * wanted * Math.log(Math.max(p, Number.MIN_VALUE));
-    const output = outputOf(c, reference);
-    if (output === null) return;
-    const upstream = weight * (p - wanted);
-    const shares = evidenceShares(logits, outputs, { ...bagging, output });
-    shares.forEach((share, i) => {
-      gradient[i * outputs + output] = upstream * share;
-    });
+export function bagLosses(
+  bags: readonly LabelledBag[],
+  target: Pick<Target, "logits" | "outputs" | "losses" | "right">,
+): BagLoss[] {
+  const { length: outputs } = target.outputs;
+  const rows = bags.map(({ logits, bagging }) =>
+    imageLogits(evidenceOf(logits, outputs, bagging), target)
+  );
+  const { losses, gradients } = target.losses(rows, {
+    goals: bags.map(({ goal }) => goal),
+    weights: bags.map(({ weight }) => weight),
+    smoothing: SMOOTHING,
   });
-  const correct = scores.every((score) => score <= scores[classIndex]!);
-  return { loss, gradient, correct };
+  return bags.map(({ logits, bagging, goal }, i) => {
+    const gradient = new Float64Array(logits.length);
+    target.outputs.forEach((place, output) => {
+      const upstream = gradients[i]![place]!;
+      evidenceShares(logits, outputs, { ...bagging, output })
+        .forEach((share, at) => {
+          gradient[at * outputs + output] = upstream * share;
+        });
+    });
+    return { loss: losses[i]!, gradient, right: target.right(rows[i]!, goal) };
+  });
 }
 
 /** Locations of an image whose objects are known. */

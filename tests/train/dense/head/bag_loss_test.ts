@@ -1,16 +1,25 @@
 import assert from "node:assert/strict";
 import {
-  bagLoss,
-  classLogits,
+  type BagLoss,
+  bagLosses,
   evidenceOf,
   evidenceShares,
+  imageLogits,
+  type LabelledBag,
   objectLoss,
-  outputOf,
-  probabilitiesOf,
 } from "../../../../lib/train/dense/head/bag_loss.ts";
 import { normals, relativeError } from "../../../finite_differences.ts";
+import { toyTarget } from "../toy_head.ts";
 
 const MEAN = { sharpness: 2, objects: null };
+
+/** The loss of one bag. */
+function lossOf(
+  bag: LabelledBag,
+  target: ReturnType<typeof toyTarget>,
+): BagLoss {
+  return bagLosses([bag], target)[0]!;
+}
 
 Deno.test("evidenceOf is the log-mean-exp, class by class", () => {
   const logits = Float64Array.of(1, -2, 0, 5, -1, 3);
@@ -57,10 +66,11 @@ Deno.test("evidence and its shares survive large logits", () => {
 
 Deno.test("the background has a logit of 0 and no evidence", () => {
   const e = Float64Array.of(5, 7);
-  assert.deepEqual([...classLogits(e, 1)], [5, 0, 7]);
-  assert.deepEqual([...classLogits(e, null)], [5, 7]);
-  assert.deepEqual([0, 1, 2].map((c) => outputOf(c, 1)), [0, null, 1]);
-  assert.deepEqual([0, 1].map((c) => outputOf(c, null)), [0, 1]);
+  const target = toyTarget(3, 1), all = toyTarget(2, null);
+  assert.deepEqual([...imageLogits(e, target)], [5, 0, 7]);
+  assert.deepEqual([...imageLogits(e, all)], [5, 7]);
+  assert.deepEqual([0, 1, 2].map((c) => target.shown([c])), [[0], [], [1]]);
+  assert.deepEqual([0, 1].map((c) => all.shown([c])), [[0], [1]]);
 });
 
 Deno.test("with one class beside the background the loss is the binary one", () => {
@@ -68,39 +78,43 @@ Deno.test("with one class beside the background the loss is the binary one", () 
   const [e] = evidenceOf(z, 1, { ...MEAN, locations: 3, total: 3 });
   const p = 1 / (1 + Math.exp(-e!));
   for (const [classIndex, t] of [[0, 0.05], [1, 0.95]] as const) {
-    const { loss, correct } = bagLoss(z, 1, {
-      bagging: { ...MEAN, locations: 3, total: 3 },
-      target: { classIndex, reference: 0, weight: 1 },
-    });
+    const { loss, right } = lossOf(
+      {
+        logits: z,
+        bagging: { ...MEAN, locations: 3, total: 3 },
+        goal: [classIndex],
+        weight: 1,
+      },
+      toyTarget(2, 0),
+    );
     const expected = -t * Math.log(p) - (1 - t) * Math.log(1 - p);
     assert.ok(Math.abs(loss - expected) < 1e-12);
-    assert.equal(correct, (classIndex === 1) === (e! > 0));
+    assert.equal(right === 1, (classIndex === 1) === (e! > 0));
   }
 });
 
 for (const reference of [null, 1]) {
-  Deno.test(`bagLoss has the gradient of its differences, background ${reference}`, () => {
+  Deno.test(`a bag has the gradient of its differences, background ${reference}`, () => {
     const outputs = reference === null ? 3 : 2;
     const z = Float64Array.from(normals(5 * outputs, 3));
-    const settings = {
+    const bag = {
       bagging: { sharpness: 1.5, objects: 2, locations: 9, total: 9 },
-      target: { classIndex: 2, reference, weight: 0.7 },
+      goal: [2],
+      weight: 0.7,
     };
-    const { gradient } = bagLoss(z, outputs, settings);
+    const target = toyTarget(3, reference);
+    const { gradient } = lossOf({ ...bag, logits: z }, target);
     const expected = Array.from(z, (_, i) => {
       const at = (by: number) =>
-        bagLoss(z.map((x, j) => x + (i === j ? by : 0)), outputs, settings)
-          .loss;
+        lossOf({
+          ...bag,
+          logits: z.map((x, j) => x + (i === j ? by : 0)),
+        }, target).loss;
       return (at(1e-5) - at(-1e-5)) / 2e-5;
     });
     assert.ok(relativeError(gradient, expected) < 1e-7);
   });
 }
-
-Deno.test("probabilitiesOf adds to 1", () => {
-  const p = probabilitiesOf(Float64Array.of(1000, 999, -1000));
-  assert.ok(Math.abs(p.reduce((a, b) => a + b) - 1) < 1e-12);
-});
 
 Deno.test("objectLoss weighs objects and all else the same", () => {
   const { loss, gradients } = objectLoss([

@@ -98,11 +98,15 @@ Deno.test("dropout is the same under the same key", () => {
 testOnWasm(
   "a fresh head starts within the bounds of torch's layers, by its seed",
   async () => {
-    const { referenceClass, network } = preset("colon");
+    const { target, referenceClass, network } = preset("colon");
     const settings = {
       network: { ...network, features: "scattering" as const },
     };
-    const specs = headSpecs({ ...settings, referenceClass }, ["0", "1"], 178);
+    const specs = headSpecs(
+      { ...settings, target, referenceClass },
+      ["0", "1"],
+      178,
+    );
     const parameters = initialParameters(specs, {
       initialisation: "he",
       seed: 1,
