@@ -21,6 +21,7 @@ export const COMMANDS: Commands = {
   demo: () => import("./lib/commands/demo.ts"),
   report: () => import("./lib/commands/report.ts"),
   study: () => import("./lib/commands/study.ts"),
+  merge: () => import("./lib/commands/merge.ts"),
   doctor: () => import("./lib/commands/doctor.ts"),
   completion: () => import("./lib/commands/completion.ts"),
 };

@@ -29,6 +29,7 @@ const GRANTS: Record<string, string> = {
   pyramid: NET,
   report: FILES,
   study: `${NET} --allow-run`, // each run is a process of its own
+  merge: NET,
   demo: FILES,
   doctor: FILES,
   completion: "--allow-read --allow-env --allow-sys --allow-ffi",
@@ -36,7 +37,9 @@ const GRANTS: Record<string, string> = {
     "--allow-read --allow-env=TEMP,TMP,TMPDIR,XDG_RUNTIME_DIR --allow-ffi",
 };
 // May use an encoder, whose packages `deno task` is not to fetch.
-const WITH_ENCODERS = "train eval classify serve study encoder".split(" ");
+const WITH_ENCODERS = "train eval classify serve study merge encoder".split(
+  " ",
+);
 // An idle server gives memory back: lib/serve/idle_collector.ts.
 const V8_FLAGS: Record<string, string> = {
   serve: "--v8-flags=--expose-gc,--max-semi-space-size=16 ",
@@ -139,6 +142,12 @@ const MISUSES: [argv: string, message: RegExp][] = [
     "classify --checkpoint r --heatmap h a/i.png b/i.png",
     /Two images would be written to h\/i\.png/,
   ],
+  ["classify --checkpoint r --shard 1/2 i", /--shard needs --parts DIR/],
+  ["classify --checkpoint r --parts p i", /--parts needs --shard I\/N/],
+  [`eval ${NAMES} --parts p --shard 3/2`, /--shard must be I\/N .*"3\/2"/],
+  [`eval ${NAMES} --parts p --shard auto`, /--shard auto finds no scheduler/],
+  ["study needle --out o --shard 0/2", /--shard must be I\/N .*"0\/2"/],
+  ["merge", /Give one folder/],
   ["dataset", /needle or megapixel-mnist/],
   ["dataset needle", /--out DIR/],
   ["dataset needle --out o --images few", /--images .*"few"/],

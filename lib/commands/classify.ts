@@ -8,7 +8,13 @@ import { UsageError } from "../errors.ts";
 import type { ModelClassification } from "../eval/classification.ts";
 import { ORIGINS } from "../eval/geojson.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
-import { classifyImages, defaultWorkers, evidenceFile } from "./classifier.ts";
+import {
+  classifyImages,
+  defaultWorkers,
+  evidenceFile,
+  type Outcome,
+} from "./classifier.ts";
+import { classifyShard } from "./classify_shard.ts";
 import {
   CHECKPOINT,
   COMMON_FLAGS,
@@ -29,6 +35,7 @@ import {
   type Usage,
 } from "./shared/flags.ts";
 import { checkApart, checkOutputFile, namesFolder } from "./shared/outputs.ts";
+import { type Merged, SHARD_FLAGS, shardPlace } from "./shared/shard.ts";
 import {
   announceEngine,
   heading,
@@ -76,6 +83,7 @@ const FLAGS = {
   ),
   workers: workers("images in parallel (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,
+  ...SHARD_FLAGS,
   json: toggle("print one JSON line an image"),
 };
 
@@ -105,9 +113,22 @@ interface Result extends ModelClassification {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
+  return await classify(argv, undefined);
+}
+
+/** Prints what {@linkcode run} does, from the parts of all shards. */
+export async function merge(merged: Merged<Outcome>): Promise<number> {
+  return await classify([...merged.argv], merged);
+}
+
+async function classify(
+  argv: string[],
+  merged: Merged<Outcome> | undefined,
+): Promise<number> {
   const { values: flags, positionals: images } = parseFlags(argv, FLAGS, {
     positionals: true,
   });
+  const place = shardPlace(flags);
   const { checkpoint, mpp, workers, heatmap, geojson, origin } = flags;
   if (images.length === 0) {
     throw new UsageError("No image given: name at least one");
@@ -144,9 +165,6 @@ export async function run(argv: string[]): Promise<number> {
     memoryBytes: flags.memory?.bytes,
     origin: origin ?? "level0",
   };
-  const signal = interruptSignal();
-  const { backend } = await announceEngine(flags.backend);
-  const setup = { checkpoint, backend, ...options };
   const tasks = images.map((image, i) => ({
     image,
     mpp,
@@ -154,31 +172,45 @@ export async function run(argv: string[]): Promise<number> {
     tiles: folders?.[i],
     geojson: regions?.[i],
   }));
+  let failures = 0;
+  const show = ({ classification, evidence, error }: Outcome, i: number) => {
+    if (classification) {
+      const { image: source, heatmap, tiles, geojson } = tasks[i]!;
+      const result: Result = {
+        source,
+        ...classification,
+        ...(heatmap !== undefined && { heatmap }),
+        ...(evidence !== undefined && { evidence }),
+        ...(tiles !== undefined && { tileFolder: tiles }),
+        ...(geojson !== undefined && { geojson }),
+      };
+      console.log(flags.json ? JSON.stringify(result) : resultText(result));
+    } else {
+      console.error(error);
+      failures++;
+    }
+  };
+  if (merged) {
+    merged.items.forEach(show);
+    return failures > 0 ? 1 : 0;
+  }
+  const signal = interruptSignal();
+  const engine = await announceEngine(flags.backend);
+  const setup = { checkpoint, backend: engine.backend, ...options };
+  if (place) {
+    const work = { argv, place, setup, engine, workers, signal };
+    return await classifyShard(tasks, { command: "classify", ...work });
+  }
   const line = new ProgressLine();
   const showNext = (done: number) => line.count(done, images.length, "images");
-  let failures = 0;
   showNext(0);
   await classifyImages(tasks, {
     setup,
     workers: workers ?? defaultWorkers(images.length, setup),
     signal,
-    onOutcome({ classification, evidence, error }, i) {
+    onOutcome(outcome, i) {
       line.clear();
-      if (classification) {
-        const { image: source, heatmap, tiles, geojson } = tasks[i]!;
-        const result: Result = {
-          source,
-          ...classification,
-          ...(heatmap !== undefined && { heatmap }),
-          ...(evidence !== undefined && { evidence }),
-          ...(tiles !== undefined && { tileFolder: tiles }),
-          ...(geojson !== undefined && { geojson }),
-        };
-        console.log(flags.json ? JSON.stringify(result) : resultText(result));
-      } else {
-        console.error(error);
-        failures++;
-      }
+      show(outcome, i);
       if (i + 1 < images.length) showNext(i + 1);
     },
   }).finally(() => line.clear());

@@ -35,10 +35,12 @@ import {
   readCheckpointInfo,
 } from "../model/checkpoint.ts";
 import {
-  type ClassifierSetup,
   classifyImages,
   defaultWorkers,
+  type ImageTask,
+  type Outcome,
 } from "./classifier.ts";
+import { classifyShard } from "./classify_shard.ts";
 import {
   CHECKPOINT,
   COMMON_FLAGS,
@@ -62,6 +64,7 @@ import { confusionText } from "./shared/confusion.ts";
 import { checkApart } from "./shared/outputs.ts";
 import { reportAtEnd } from "./shared/report.ts";
 import { runSplits } from "./shared/run_folder.ts";
+import { type Merged, SHARD_FLAGS, shardPlace } from "./shared/shard.ts";
 import { readImages, TABLE_FLAGS } from "./shared/tables.ts";
 import {
   announceEngine,
@@ -114,6 +117,7 @@ const FLAGS = {
   ),
   workers: workers("images in parallel (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,
+  ...SHARD_FLAGS,
   json: toggle("print the report as JSON"),
 };
 
@@ -129,7 +133,20 @@ export const usage: Usage = {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
+  return await score(argv, undefined);
+}
+
+/** Prints what {@linkcode run} does, from the parts of all shards. */
+export async function merge(merged: Merged<Outcome>): Promise<number> {
+  return await score([...merged.argv], merged);
+}
+
+async function score(
+  argv: string[],
+  merged: Merged<Outcome> | undefined,
+): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
+  const place = shardPlace(flags);
   const { checkpoint: path, data, split, predictions: file, seed } = flags;
   const options = {
     encoder: flags.encoder,
@@ -141,7 +158,7 @@ export async function run(argv: string[]): Promise<number> {
   };
   const signal = interruptSignal();
   const clock = startClock();
-  const engine = await announceEngine(flags.backend);
+  const engine = merged ? undefined : await announceEngine(flags.backend);
   const checkpoint = await readCheckpointInfo(path);
   const { classes } = checkpoint;
   const manifest = await readImages(data, flags, { classes });
@@ -154,12 +171,20 @@ export async function run(argv: string[]): Promise<number> {
     [path, data, ...entries.map(({ path }) => path)],
   );
   await warnOfLearned(path, entries, split);
-  const setup = { checkpoint: path, backend: engine.backend, ...options };
-  const evaluation = await evaluate(entries, {
-    setup,
-    workers: flags.workers ?? defaultWorkers(entries.length, setup),
-    signal,
-  });
+  const tasks = entries.map(({ path, mpp }) => ({ image: path, mpp }));
+  let classifyAll: ClassifyAll = (_, onOutcome) =>
+    merged!.items.forEach(onOutcome);
+  if (engine) {
+    const setup = { checkpoint: path, backend: engine.backend, ...options };
+    const { workers = defaultWorkers(tasks.length, setup) } = flags;
+    if (place) {
+      const work = { argv, place, setup, engine, workers, signal };
+      return await classifyShard(tasks, { command: "eval", ...work });
+    }
+    classifyAll = (tasks, onOutcome) =>
+      classifyImages(tasks, { setup, workers, signal, onOutcome });
+  }
+  const evaluation = await evaluate(entries, tasks, classifyAll);
   if (evaluation.images.length === 0) {
     throw new ImageError(
       `None of the images of ${data} could be read; the first: ${
@@ -200,7 +225,7 @@ export async function run(argv: string[]): Promise<number> {
       samples: flags.samples ?? checkpoint.config.evaluation.samples,
       seed,
       calibration: checkpoint.calibration,
-      environment: environment(engine),
+      environment: engine ? environment(engine) : merged!.environment,
       ...clock(),
       report,
     };
@@ -264,27 +289,36 @@ async function warnOfLearned(
   );
 }
 
+/** Classifies all images, or reads what their shards recorded, in order. */
+type ClassifyAll = (
+  tasks: readonly ImageTask[],
+  onOutcome: (outcome: Outcome, index: number) => void,
+) => void | Promise<void>;
+
 /** Classifies every entry; bad images are set aside and the others continue. */
 async function evaluate(
   entries: readonly ManifestEntry[],
-  options: { setup: ClassifierSetup; workers: number; signal: AbortSignal },
+  tasks: readonly ImageTask[],
+  classifyAll: ClassifyAll,
 ): Promise<Evaluation> {
   const evaluation: Evaluation = { images: [], failures: [] };
   const warnings: (readonly string[])[] = [];
   const line = new ProgressLine();
-  await classifyImages(entries.map(({ path, mpp }) => ({ image: path, mpp })), {
-    ...options,
-    onOutcome({ classification, error }, i) {
-      const entry = entries[i]!;
-      if (classification) {
-        warnings.push(classification.warnings);
-        evaluation.images.push({ entry, classification });
-      } else {
-        evaluation.failures.push({ entry, error: new ImageError(error) });
-      }
-      line.count(i + 1, entries.length, "images");
-    },
-  }).finally(() => line.clear());
+  const note = ({ classification, error }: Outcome, i: number) => {
+    const entry = entries[i]!;
+    if (classification) {
+      warnings.push(classification.warnings);
+      evaluation.images.push({ entry, classification });
+    } else {
+      evaluation.failures.push({ entry, error: new ImageError(error) });
+    }
+    line.count(i + 1, entries.length, "images");
+  };
+  try {
+    await classifyAll(tasks, note);
+  } finally {
+    line.clear();
+  }
   warnOfDecoding(warnings);
   return evaluation;
 }
