@@ -33,6 +33,7 @@ import {
   texts,
   type Usage,
 } from "./shared/flags.ts";
+import { JOBS_FLAGS, jobsPlace } from "./shared/jobs_flags.ts";
 import { interruptSignal } from "./shared/terminal.ts";
 
 export const summary = "Serve models over HTTP: classify, train, jobs";
@@ -53,6 +54,7 @@ const FLAGS = {
     "folder of jobs, uploads and the default model (.server in that of models)",
     { paths: "folders" },
   ),
+  ...JOBS_FLAGS,
   host: text("ADDRESS", "address to listen on (127.0.0.1)"),
   port: integer("N", "port to listen on; 0 takes a free one (8000)", {
     max: 65_535,
@@ -141,6 +143,7 @@ export async function run(argv: string[]): Promise<number> {
     ? undefined
     : await folderOf(flags.state, "state");
   const { hostname, port, tokenFile, limits } = readRequest(flags);
+  const jobs = jobsPlace(flags);
   const tokens = tokenFile === undefined
     ? undefined
     : await Tokens.read(tokenFile);
@@ -163,6 +166,7 @@ export async function run(argv: string[]): Promise<number> {
     backend: flags.backend,
     workers: flags.workers,
     memory: flags.memory,
+    jobs,
     limits,
     log,
   });

@@ -12,6 +12,9 @@ const SECONDS: Record<string, number> = {
   "tests/commands/train_test.ts": 45,
   "tests/viewer/viewer_test.ts": 45,
   "tests/serve/restart_test.ts": 40,
+  "tests/serve/jobs/nats/store_test.ts": 40, // most of it in wait for leases
+  "tests/serve/jobs/nats/cluster_test.ts": 40,
+  "tests/serve/jobs/nats/hosts_test.ts": 40,
   "tests/serve/engine/pool_test.ts": 35,
   "tests/routes/not_ready_test.ts": 25,
   "tests/viewer/jobs_test.ts": 20,
@@ -64,7 +67,7 @@ function secondsOf(file: string): number {
 
 // Imports of code that starts processes, servers and Workers.
 const STARTS =
-  /Deno\.Command|new Worker|Deno\.serve|["/](process|served|file_server)\.ts"/;
+  /Deno\.Command|new Worker|Deno\.serve|["/](process|served|file_server|nats_server)\.ts"/;
 
 /** True for a file that is short, and starts no process, server or Worker. */
 export function isFast(file: string): boolean {

@@ -68,7 +68,9 @@ export function batchWork(options: BatchWorkOptions): JobWork {
             model,
             how,
             signal,
-            heatmap: heatmaps ? batchHeatmap(folder, at + i) : undefined,
+            heatmap: heatmaps
+              ? join(folder, ...batchHeatmap(at + i))
+              : undefined,
           })
         ),
       );
@@ -176,9 +178,9 @@ export async function batchLine(
   return undefined;
 }
 
-/** Path of the heat map of one image of a batch, if it was kept. */
-export function batchHeatmap(folder: string, index: number): string {
-  return join(folder, HEATMAP_FOLDER, `${index}.png`);
+/** Path in the job's folder of one image's heat map, if it was kept. */
+export function batchHeatmap(index: number): [folder: string, file: string] {
+  return [HEATMAP_FOLDER, `${index}.png`];
 }
 
 async function append(path: string, lines: BatchLine[]): Promise<void> {

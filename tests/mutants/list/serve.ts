@@ -153,7 +153,7 @@ export const SERVE: readonly MutantGroup[] = [
         'error.reason === "drain") await store.release(job, { setback: true });',
       ],
       ["await beat();\n          controller", "controller"],
-      ["if (isOurs) await removeImage", "await removeImage"],
+      ["if (isOurs) await this.#removeImage", "await this.#removeImage"],
     ],
   },
   {
