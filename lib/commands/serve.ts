@@ -40,7 +40,8 @@ export const summary = "Serve models over HTTP: classify, train, jobs";
 
 const MIB = 2 ** 20;
 
-const FLAGS = {
+/** Flags of the server. */
+export const SERVE_FLAGS = {
   models: required(
     text(
       "DIR",
@@ -102,7 +103,7 @@ const FLAGS = {
 
 export const usage: Usage = {
   synopsis: ["deno task serve --models DIR"],
-  groups: [{ flags: FLAGS }],
+  groups: [{ flags: SERVE_FLAGS }],
   notes:
     "Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and returns jobs to the queue, which the next start continues.",
 };
@@ -137,7 +138,7 @@ interface Request extends Address {
  * @throws {AddressError} If the address is not available.
  */
 export async function run(argv: string[]): Promise<number> {
-  const { values: flags } = parseFlags(argv, FLAGS);
+  const { values: flags } = parseFlags(argv, SERVE_FLAGS);
   const models = await folderOf(flags.models, "models");
   const state = flags.state === undefined
     ? undefined
@@ -178,7 +179,7 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
-function readRequest(flags: FlagValues<typeof FLAGS>): Request {
+function readRequest(flags: FlagValues<typeof SERVE_FLAGS>): Request {
   const hostname = flags.host ?? DEFAULT_HOST;
   const tokenFile = flags["token-file"];
   if (tokenFile === undefined && !isLoopback(hostname)) {
@@ -202,7 +203,8 @@ function readRequest(flags: FlagValues<typeof FLAGS>): Request {
   };
 }
 
-async function folderOf(path: string, flag: string): Promise<string> {
+/** @throws {UsageError} If there is no such folder. */
+export async function folderOf(path: string, flag: string): Promise<string> {
   const info = await Deno.stat(path).catch(() => undefined);
   if (info?.isDirectory) return path;
   throw new UsageError(
@@ -210,14 +212,15 @@ async function folderOf(path: string, flag: string): Promise<string> {
   );
 }
 
-async function encoderFile(path: string): Promise<string> {
+/** Path of an encoder, absolute. @throws {UsageError} If there is none. */
+export async function encoderFile(path: string): Promise<string> {
   const found = await Deno.realPath(await spelled(path)).catch(() => {});
   if (found !== undefined) return found;
   throw new UsageError(`--encoder ${path} does not exist: name a file`);
 }
 
 /** @throws {UsageError} If no URL could match the host. */
-function allowableHost(host: string): string {
+export function allowableHost(host: string): string {
   if (isAllowable(host)) return host;
   throw new UsageError(
     `--allow-host "${host}" matches no URL: write host or host:port, such as example.org or [2001:db8::1]:8080`,
@@ -246,12 +249,12 @@ function textOf({ hostname, port }: Address): string {
  * The log on stderr. Deno exports what the console prints, with the severity of
  * its method, which for "info" is one that prints to stdout.
  */
-function processLog(): Log {
+export function processLog(): Log {
   return jsonLog((line, level) => console[isExporting ? level : "error"](line));
 }
 
 /** Logs uncaught errors, so that one bad request does not end the others. */
-function logBugs(log: Log): void {
+export function logBugs(log: Log): void {
   globalThis.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     log("error", "bug", { stack: stackOf(event.reason) });

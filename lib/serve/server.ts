@@ -20,7 +20,8 @@ import { Images } from "./intake/images.ts";
 import { KeptUploads } from "./intake/kept_uploads.ts";
 import { Isolation } from "./jobs/isolation.ts";
 import { JobRunner, type JobWork } from "./jobs/runner.ts";
-import type { JobStore } from "./jobs/store.ts";
+import { cutBatchWork, pieceWork } from "./jobs/pieces.ts";
+import type { JobKind, JobStore } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { idleCollector } from "./idle_collector.ts";
 import type { Limits } from "./limits.ts";
@@ -30,7 +31,7 @@ import { ServerMetrics } from "./prometheus.ts";
 import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
 import { Sources } from "./intake/allowed_sources.ts";
-import type { NatsPlace } from "./jobs/nats/connection.ts";
+import { type NatsPlace, SHARED_LEASE_MS } from "./jobs/nats/place.ts";
 import {
   jobFolderName,
   OWN_FOLDERS,
@@ -67,6 +68,8 @@ export interface ServerOptions {
   memory?: Memory | undefined;
   /** Where jobs are shared with other hosts; in the state folder if omitted. */
   jobs?: NatsPlace | undefined;
+  /** Kinds of jobs that are done here; all if omitted. */
+  kinds?: readonly JobKind[] | undefined;
   limits: Limits;
   log: Log;
   /** Module of the engine's Worker; a test may replace it. */
@@ -127,7 +130,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const parts = await putTogether(options);
   const { engine, models, predictor, jobs, runner, store, drawn, isolation } =
     parts;
-  const { sharedModels } = parts;
+  const { sharedModels, pieces, pieceRunner } = parts;
   try {
     await engine.start();
     await sharedModels.takeAll();
@@ -135,13 +138,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   } catch (error) {
     engine.close();
     drawn.close();
-    await store.close();
+    await Promise.all([store.close(), pieces?.close()]);
     throw error;
   }
   for (const { name, error } of models.faults) {
     log("warn", "no model", { name, error });
   }
   runner.start();
+  pieceRunner?.start();
   const stopLooking = await lookAfter(parts, log);
   const draining = new AbortController();
   return {
@@ -159,7 +163,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       draining.abort();
       predictor.drain();
       jobs.drain();
-      await runner.drain();
+      await Promise.all([runner.drain(), pieceRunner?.drain()]);
     },
     close(isEnd) {
       stopLooking();
@@ -169,7 +173,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       parts.json.close();
       engine.close(isEnd);
       parts.drawn.close();
-      store.close().catch(() => {}); // NATS is away
+      for (const each of [store, pieces]) {
+        each?.close().catch(() => {}); // NATS is away
+      }
     },
   };
 }
@@ -208,7 +214,11 @@ async function putTogether(options: ServerOptions) {
     pending: limits.pictures,
     timeoutMs: limits.timeoutMs,
   });
-  const { store, shared } = await openJobs(options.jobs, state, limits);
+  const { store, pieces, shared } = await openJobs(
+    options.jobs,
+    state,
+    limits,
+  );
   const engine = new EnginePool({
     backend: options.backend,
     allowedHosts,
@@ -233,7 +243,13 @@ async function putTogether(options: ServerOptions) {
   });
   const sharedModels: SharedModels = new SharedModels(shared, models);
   const isolation = new Isolation({
-    store,
+    store: {
+      // One of them has the job.
+      async noteAlone(job, isAlone) {
+        await store.noteAlone(job, isAlone);
+        await pieces?.noteAlone(job, isAlone);
+      },
+    },
     busy: () => engine.busy,
     aloneMs: limits.aloneMs,
   });
@@ -257,26 +273,39 @@ async function putTogether(options: ServerOptions) {
     jobs: () => store.counts(),
     diskFree: () => freeBytes(state),
   }, limits.pending);
-  const runner = new JobRunner({
-    store,
+  const running = {
     messages,
     log,
     folder: jobFolder,
     shared,
     isolation,
-    works: worksOf({ ...options, memoryBytes }, {
-      sharedModels,
-      engine,
-      models,
-      tables,
-      images,
-      predictor,
-      messages,
-      sources,
-    }),
     isReady: () => engine.status !== undefined,
-    onEnd: (kind, state) => metrics.jobEnded(kind, state),
     beatMs: BEAT_MS,
+  };
+  const works = worksOf({ ...options, memoryBytes }, {
+    sharedModels,
+    engine,
+    models,
+    tables,
+    images,
+    predictor,
+    messages,
+    sources,
+  });
+  // Hosts that share jobs do a batch together, in pieces.
+  const cut = pieces && cutBatchWork({ store, pieces, shared, tables });
+  const runner = new JobRunner({
+    ...running,
+    store,
+    works: ofKinds(options.kinds, { ...works, ...(cut && { batch: cut }) }),
+    ...(cut && { coordinators: ["batch"] }),
+    onEnd: (kind, state) => metrics.jobEnded(kind, state),
+  });
+  const pieceRunner = pieces && new JobRunner({
+    ...running,
+    store: pieces,
+    works: ofKinds(options.kinds, { batch: pieceWork(works.batch, { store }) }),
+    onEnd() {}, // the batch is what ends
   });
   const drawn = new AnnotationStore(join(state, "annotations.sqlite"));
   const annotations = new Annotations({
@@ -314,7 +343,9 @@ async function putTogether(options: ServerOptions) {
     metrics,
     messages,
     runner,
+    pieceRunner,
     store,
+    pieces,
     shared,
     sharedModels,
     jobFolder,
@@ -326,7 +357,7 @@ async function openJobs(
   place: NatsPlace | undefined,
   state: string,
   { queuedJobs, sharedQueuedJobs }: Limits,
-): Promise<{ store: JobStore; shared: SharedFolders }> {
+): Promise<{ store: JobStore; pieces?: JobStore; shared: SharedFolders }> {
   if (place === undefined) {
     const file = join(state, "jobs.sqlite");
     const store = new SqliteJobStore(file, { leaseMs: LEASE_MS, queuedJobs });
@@ -336,7 +367,7 @@ async function openJobs(
   const { openNatsJobs } = await import("./jobs/nats/open.ts");
   return await openNatsJobs({
     ...place,
-    leaseMs: LEASE_MS,
+    leaseMs: SHARED_LEASE_MS,
     waitMs: CLAIM_MS,
     queuedJobs: sharedQueuedJobs,
   });
@@ -382,6 +413,17 @@ function worksOf(
   };
 }
 
+/** The works of `kinds`; all if undefined. */
+function ofKinds(
+  kinds: readonly JobKind[] | undefined,
+  works: Partial<Record<JobKind, JobWork>>,
+): Partial<Record<JobKind, JobWork>> {
+  if (kinds === undefined) return works;
+  return Object.fromEntries(
+    Object.entries(works).filter(([kind]) => kinds.includes(kind as JobKind)),
+  );
+}
+
 /** `work` on any host: the model may be on the one that accepted the job. */
 function withModel(sharedModels: SharedModels, work: JobWork): JobWork {
   return async function workWithModel(context) {
@@ -393,7 +435,7 @@ function withModel(sharedModels: SharedModels, work: JobWork): JobWork {
 
 /** Looks for new models and old jobs at intervals; returns its end. */
 async function lookAfter(
-  { models, store, shared, sharedModels, jobFolder }: Parts,
+  { models, sharedModels, ...parts }: Parts,
   log: Log,
 ): Promise<() => void> {
   // Another process of the same folder may have trained a model.
@@ -402,10 +444,10 @@ async function lookAfter(
       .catch(({ message }) => log("error", "models", { message }));
   const looking = setInterval(refresh, LOOK_EVERY_MS);
   const pruning = setInterval(
-    () => prune(store, shared, jobFolder, log),
+    () => prune(parts, log),
     PRUNE_EVERY_MS,
   );
-  await prune(store, shared, jobFolder, log);
+  await prune(parts, log);
   return function stopLooking() {
     clearInterval(looking);
     clearInterval(pruning);
@@ -414,9 +456,10 @@ async function lookAfter(
 
 /** Removes jobs that ended long ago, and folders without a job. */
 async function prune(
-  store: JobStore,
-  shared: SharedFolders,
-  folder: string,
+  { store, pieces, shared, jobFolder }: Pick<
+    Parts,
+    "store" | "pieces" | "shared" | "jobFolder"
+  >,
   log: Log,
 ): Promise<void> {
   try {
@@ -424,9 +467,12 @@ async function prune(
     for (const id of await store.prune(before)) {
       await shared.remove(jobFolderName(id));
     }
+    for (const id of await pieces?.prune(before) ?? []) {
+      await shared.remove(jobFolderName(id));
+    }
     await shared.sweep();
-    for await (const { name } of Deno.readDir(folder)) {
-      const path = join(folder, name);
+    for await (const { name } of Deno.readDir(jobFolder)) {
+      const path = join(jobFolder, name);
       const { mtime } = await Deno.stat(path);
       // Not the folder of a job that is just being accepted.
       const isOld = (mtime?.getTime() ?? 0) < Date.now() - PRUNE_EVERY_MS;

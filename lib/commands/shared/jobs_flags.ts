@@ -4,7 +4,7 @@
  * @module
  */
 import { UsageError } from "../../errors.ts";
-import type { NatsPlace } from "../../serve/jobs/nats/connection.ts";
+import { type NatsPlace, parsePlace } from "../../serve/jobs/nats/place.ts";
 import { text } from "./flags.ts";
 
 /** Flags of the place where hosts share their jobs. */
@@ -23,7 +23,11 @@ export const JOBS_FLAGS = {
   ),
 };
 
-/** The place that the flags name; undefined if jobs are not shared. */
+/**
+ * The place that the flags name; undefined if jobs are not shared.
+ *
+ * @throws {UsageError}
+ */
 export function jobsPlace(
   { jobs: url, "jobs-credentials": credentials, "jobs-authority": authority }: {
     jobs: string | undefined;
@@ -31,7 +35,10 @@ export function jobsPlace(
     "jobs-authority": string | undefined;
   },
 ): NatsPlace | undefined {
-  if (url !== undefined) return { url, credentials, authority };
+  if (url !== undefined) {
+    parsePlace(url);
+    return { url, credentials, authority };
+  }
   if (credentials === undefined && authority === undefined) return undefined;
   throw new UsageError(
     "--jobs-credentials and --jobs-authority need --jobs URL: add it",

@@ -47,7 +47,13 @@ export interface JobRunnerOptions {
   folder: string;
   /** Where other hosts find them. */
   shared: SharedFolders;
-  works: Record<JobKind, JobWork>;
+  /** Jobs of other kinds are left to other processes. */
+  works: Partial<Record<JobKind, JobWork>>;
+  /**
+   * Kinds whose work is that of other jobs: they need no engine, and what
+   * crashes the process is not theirs.
+   */
+  coordinators?: readonly JobKind[];
   isolation: Isolation;
   /** True while an engine is available. */
   isReady: () => boolean;
@@ -108,7 +114,11 @@ export class JobRunner {
   }
 
   start(): void {
-    this.#lanes = LANES.map((kind) => this.#runLane(kind));
+    const { works } = this.#options;
+    this.#lanes = LANES.flatMap((kind) => {
+      const work = works[kind];
+      return work ? [this.#runLane(kind, work)] : [];
+    });
   }
 
   /** Folder of a job. */
@@ -141,13 +151,13 @@ export class JobRunner {
     await Promise.all(this.#lanes);
   }
 
-  async #runLane(kind: JobKind): Promise<void> {
+  async #runLane(kind: JobKind, work: JobWork): Promise<void> {
     const { store, isReady, log } = this.#options;
     let failing = "";
     while (!this.#stop.signal.aborted) {
       try {
         const job = isReady() ? await store.claim([kind]) : undefined;
-        if (job) await this.#run(job);
+        if (job) await this.#run(job, work);
         else await this.#idle();
         failing = "";
       } catch (error) { // the store failed: it may recover
@@ -168,8 +178,9 @@ export class JobRunner {
     this.#wake.removeEventListener("job", wake);
   }
 
-  async #run(job: Job): Promise<void> {
-    const { store, works, isolation, shared, log, beatMs } = this.#options;
+  async #run(job: Job, work: JobWork): Promise<void> {
+    const { store, isolation, shared, log, beatMs } = this.#options;
+    const { coordinators = [] } = this.#options;
     const controller = new AbortController();
     const folder = this.folderOf(job.id);
     let progress: JobProgress | undefined;
@@ -188,8 +199,10 @@ export class JobRunner {
     try {
       await Deno.mkdir(folder, { recursive: true });
       await shared.fetch(jobFolderName(job.id), folder);
-      using _place = await isolation.enterJob(job, controller.signal);
-      await works[job.kind]({
+      using _place = coordinators.includes(job.kind)
+        ? undefined
+        : await isolation.enterJob(job, controller.signal);
+      await work({
         job,
         folder,
         signal: controller.signal,

@@ -191,8 +191,8 @@ export const SERVE: readonly MutantGroup[] = [
     file: "lib/serve/jobs/batch.ts",
     tests: ["tests/serve/jobs/batch_test.ts"],
     changes: [
-      ["let at = done.lines; at", "let at = 0; at"],
-      ["let { failures } = done;", "let failures = 0;"],
+      ["let done = earlier.lines; done", "let done = 0; done"],
+      ["let { failures } = earlier;", "let failures = 0;"],
     ],
   },
   {

@@ -22,29 +22,18 @@ import {
   nanos,
   type NatsConnection,
 } from "@nats-io/transport-node";
-import { isIP } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { DataError, UsageError } from "../../../errors.ts";
 import { NotReadyError } from "../../errors.ts";
 import type { JobKind } from "../store.ts";
-
-/** How to reach NATS. */
-export interface NatsPlace {
-  /**
-   * nats://[USER:PASSWORD@]HOST:PORT[,HOST:PORT...][/PREFIX], or tls://. The
-   * prefix is "zoomin" if omitted.
-   */
-  url: string;
-  /** File of credentials, as `nsc` writes it. */
-  credentials?: string | undefined;
-  /** File of the certificate that signs the server's, PEM. */
-  authority?: string | undefined;
-}
+import { type NatsPlace, parsePlace } from "./place.ts";
 
 /** Options of {@linkcode openNats}. */
 export interface NatsOptions extends NatsPlace {
   /** Lifetime of a lease without a heartbeat, ms. */
   leaseMs: number;
+  /** Behind the prefix of all names: jobs of another sort. */
+  part?: string;
 }
 
 /** What a process has of NATS. */
@@ -80,8 +69,9 @@ const VERSION_KEY = "version";
 // for a week after its job ended.
 const KEEP_OBJECTS_MS = 60 * 24 * 3600 * 1000;
 const CONNECT_MS = 10_000;
-// Longest that calls are tried again: a cluster chooses a new leader meanwhile.
-const PATIENCE_MS = 15_000;
+// Longest that calls are tried again. A cluster that lost a node chooses the
+// leaders of its streams in 10 s, and a call that was on its way waits for 5.
+const PATIENCE_MS = 30_000;
 const FIRST_PAUSE_MS = 50, MAX_PAUSE_MS = 1000;
 
 /**
@@ -104,7 +94,7 @@ export async function openNats(options: NatsOptions): Promise<Nats> {
       ...login,
       ...await security(options),
     });
-    return await prepared(connection, prefix, options);
+    return await prepared(connection, prefix + (options.part ?? ""), options);
   } catch (cause) {
     await connection?.close();
     if (cause instanceof DataError || cause instanceof UsageError) throw cause;
@@ -133,40 +123,6 @@ function forgiveResets(): void {
   });
 }
 
-/** Reads a URL of `--jobs`. @throws {UsageError} */
-export function parsePlace(
-  url: string,
-): { servers: string[]; prefix: string; user?: string; pass?: string } {
-  const [, scheme, user, pass, hosts, prefix = "zoomin"] =
-    /^(nats|tls):\/\/(?:([^/:@]+):([^/:@]+)@)?([^/@?#]+)(?:\/([\w-]{1,64}))?\/?$/
-      .exec(url) ?? [];
-  if (scheme === undefined || hosts === undefined) {
-    throw new UsageError(
-      `--jobs must be nats://HOST:PORT, with several hosts between commas and a prefix of names behind a slash, not "${
-        url.replace(/\/\/.*@/, "//")
-      }"`,
-    );
-  }
-  const address = hosts.split(",").find((host) => isIP(nameOf(host)) !== 0);
-  if (scheme === "tls" && address !== undefined) {
-    throw new UsageError(
-      `--jobs tls://${address}: TLS checks the name of a host; give that in the place of its address`,
-    );
-  }
-  const servers = hosts.split(",").map((host) => `${scheme}://${host}`);
-  return {
-    servers,
-    prefix,
-    ...(user !== undefined && { user: decodeURIComponent(user) }),
-    ...(pass !== undefined && { pass: decodeURIComponent(pass) }),
-  };
-}
-
-/** A host without its port. */
-function nameOf(host: string): string {
-  return host.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
-}
-
 async function security({ credentials, authority }: NatsPlace) {
   const read = (path: string) =>
     Deno.readFile(path).catch((cause) => {
@@ -188,7 +144,7 @@ async function prepared(
   { leaseMs }: NatsOptions,
 ): Promise<Nats> {
   const js = jetstream(connection);
-  const jsm = await jetstreamManager(connection);
+  const jsm = await patiently(() => jetstreamManager(connection));
   const names = namesOf(prefix);
   // A cluster keeps three copies: one node may die.
   const replicas = connection.info?.cluster === undefined ? 1 : 3;
@@ -228,7 +184,7 @@ function namesOf(prefix: string): Names {
 async function checkVersion(records: KV, prefix: string): Promise<void> {
   const entry = await patiently(() => records.get(VERSION_KEY));
   if (entry === null) {
-    await records.create(VERSION_KEY, String(VERSION))
+    await patiently(() => records.create(VERSION_KEY, String(VERSION)))
       .catch(ignoreWrongRevision); // another process was first
     return;
   }
@@ -315,6 +271,37 @@ function isPassing(error: unknown): boolean {
   return error instanceof Error && PASSING.includes(error.name);
 }
 
+/** An error of NATS as callers are told it: away, or a fault. */
+export function toldOf(error: unknown): unknown {
+  if (!isPassing(error)) return error;
+  return new NotReadyError(
+    "The store of jobs does not answer: try again later",
+    { cause: error },
+  );
+}
+
+// Longest that a stream of objects or keys may stand still.
+const STALL_MS = 10_000;
+
+/**
+ * `part` of what NATS sends without being asked for each: what a node was about
+ * to send when it died never comes.
+ *
+ * @throws {NotReadyError} If it does not come.
+ */
+export async function inTime<T>(part: Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const late = pause(STALL_MS, undefined, { signal: over.signal }).then(() => {
+    throw new NotReadyError("The store of jobs stopped in an answer");
+  });
+  late.catch(() => {}); // it was in time
+  try {
+    return await Promise.race([part, late]);
+  } finally {
+    over.abort();
+  }
+}
+
 /**
  * Calls `work` again while NATS is away, for some seconds.
  *
@@ -326,12 +313,9 @@ export async function patiently<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (cause) {
-      if (!isPassing(cause)) throw cause;
-      if (performance.now() > until) {
-        throw new NotReadyError(
-          "The store of jobs does not answer: try again later",
-          { cause },
-        );
+      const told = toldOf(cause);
+      if (!(told instanceof NotReadyError) || performance.now() > until) {
+        throw told;
       }
       await pause(ms);
     }

@@ -8,10 +8,16 @@
 import { LRUCache } from "lru-cache";
 import { createHash } from "node:crypto";
 import { dirname, isAbsolute, join } from "node:path";
-import { moveIntoPlace, temporaryBeside } from "../../../files.ts";
+import { moveIntoPlace, temporaryBeside, writeAll } from "../../../files.ts";
+import { NotReadyError } from "../../errors.ts";
 import { FEATURES_FOLDER } from "../../../train/runs/folds_folder.ts";
 import type { SharedFolders } from "../shared_folders.ts";
-import { ignoreWrongRevision, type Nats, patiently } from "./connection.ts";
+import {
+  ignoreWrongRevision,
+  inTime,
+  type Nats,
+  patiently,
+} from "./connection.ts";
 
 /** Hash of each file of a folder, by its path in it. */
 type Files = Record<string, string>;
@@ -97,12 +103,17 @@ export class NatsFolders implements SharedFolders {
   }
 
   async list(prefix: string): Promise<string[]> {
-    const keys = await patiently(async () =>
-      await Array.fromAsync(
-        await this.#nats.records.keys(`${KEYS}${prefix}>`),
-      )
+    const { jsm, names } = this.#nats;
+    const keys = `$KV.${names.bucket}.${KEYS}`;
+    const { state } = await patiently(() =>
+      jsm.streams.info(`KV_${names.bucket}`, {
+        subjects_filter: `${keys}${prefix}>`,
+      })
     );
-    return keys.map((key) => key.slice(KEYS.length));
+    // Those of removed folders are among them, and have no list.
+    return Object.keys(state.subjects ?? {}).map((key) =>
+      key.slice(keys.length)
+    );
   }
 
   async remove(name: string): Promise<void> {
@@ -112,7 +123,7 @@ export class NatsFolders implements SharedFolders {
 
   async sweep(): Promise<void> {
     const { objects } = this.#nats;
-    const all = await patiently(() => objects.list());
+    const all = await patiently(() => inTime(objects.list()));
     const used = new Set<string>();
     for (const name of await this.list("")) {
       const kept = await this.#kept(name);
@@ -170,12 +181,14 @@ export class NatsFolders implements SharedFolders {
     const temporary = temporaryBeside(target);
     try {
       await patiently(async () => {
-        const object = await this.#nats.objects.get(hash);
-        if (object === null) throw new Error(`NATS has lost the file ${hash}`);
-        const file = await Deno.create(temporary);
-        await object.data.pipeTo(file.writable);
-        const error = await object.error;
-        if (error) throw error;
+        using file = await Deno.create(temporary);
+        const sum = createHash("sha256");
+        for await (const chunk of this.#chunksOf(hash)) {
+          sum.update(chunk);
+          await writeAll(file, chunk);
+        }
+        if (sum.digest("hex") !== hash) throw brokenOff();
+        await file.sync();
       });
       await moveIntoPlace(temporary, target);
     } catch (error) {
@@ -207,10 +220,35 @@ export class NatsFolders implements SharedFolders {
   }
 
   async #readList(list: string): Promise<Files | undefined> {
-    const bytes = await patiently(() => this.#nats.objects.getBlob(list));
-    return bytes === null
-      ? undefined
-      : JSON.parse(new TextDecoder().decode(bytes));
+    return await patiently(async () => {
+      const bytes = await new Response(
+        ReadableStream.from(this.#chunksOf(list)),
+      ).text();
+      return JSON.parse(bytes);
+    });
+  }
+
+  /**
+   * The bytes of an object, asked for one by one: a consumer, which would send
+   * them, may be placed on a node that has died.
+   */
+  async *#chunksOf(hash: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    const { objects, jsm, names } = this.#nats;
+    const info = await objects.info(hash);
+    if (info === null || info.deleted) {
+      throw new Error(`NATS has lost the file ${hash}`);
+    }
+    const next_by_subj = `$O.${names.objects}.C.${info.nuid}`;
+    for (let i = 0, seq = 0; i < info.chunks; i++) {
+      const next = { seq: seq + 1, next_by_subj };
+      const message = await jsm.streams.getMessage(
+        `OBJ_${names.objects}`,
+        next,
+      );
+      if (message === null) throw brokenOff();
+      yield Uint8Array.from(message.data);
+      seq = message.seq;
+    }
   }
 
   /** Hash of a file; undefined if there is none. */
@@ -227,6 +265,10 @@ export class NatsFolders implements SharedFolders {
     this.#hashed.set(path, { stamp, hash });
     return hash;
   }
+}
+
+function brokenOff(): NotReadyError {
+  return new NotReadyError("The store of jobs broke off a file");
 }
 
 /** Size and time of each file in `path` and below, by its path in it. */

@@ -1,5 +1,5 @@
 /**
- * The jobs of all hosts: their store and their folders.
+ * The jobs of all hosts: their stores and their folders.
  *
  * @module
  */
@@ -11,7 +11,13 @@ import { NatsJobStore, type NatsJobStoreOptions } from "./store.ts";
 /** @throws {UsageError | DataError} See {@linkcode NatsJobStore.open}. */
 export async function openNatsJobs(
   options: NatsJobStoreOptions,
-): Promise<{ store: JobStore; shared: SharedFolders }> {
+): Promise<{ store: JobStore; pieces: JobStore; shared: SharedFolders }> {
   const store = await NatsJobStore.open(options);
-  return { store, shared: new NatsFolders(store.nats) };
+  try {
+    const pieces = await NatsJobStore.open({ ...options, part: "-pieces" });
+    return { store, pieces, shared: new NatsFolders(store.nats) };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
 }

@@ -6,7 +6,7 @@
  */
 import type { KvEntry, KvWatchEntry } from "@nats-io/kv";
 import { JOB_STATES, type JobSelection, type JobState } from "../store.ts";
-import { type Nats, patiently } from "./connection.ts";
+import { inTime, type Nats, patiently } from "./connection.ts";
 import type { JobRecord } from "./record.ts";
 
 /** What lists and counts need of a job. */
@@ -31,9 +31,13 @@ const KEEP_REMOVED_MS = 10 * 60_000;
 export class Overview {
   readonly #nats: Nats;
   readonly #jobs = new Map<string, Known>();
+  /** Counted as they change: every accepted job asks. */
+  readonly #counts = Object.fromEntries(
+    JOB_STATES.map((state) => [state, 0]),
+  ) as Record<JobState, number>;
   readonly #removed = new Map<string, { at: number; revision: number }>();
   readonly #stop = new AbortController();
-  #marked = Promise.withResolvers<void>();
+  readonly #marked = Promise.withResolvers<void>();
   #ready: Promise<void> | undefined;
 
   constructor(nats: Nats) {
@@ -42,16 +46,15 @@ export class Overview {
 
   /** Waits until it is complete; it follows all changes from the first call on. */
   ready(): Promise<void> {
-    return this.#ready ??= this.#start();
+    return this.#ready ??= patiently(() => this.#start()).catch((error) => {
+      this.#ready = undefined; // the next call tries again
+      throw error;
+    });
   }
 
   /** Number of jobs by state. */
   counts(): Record<JobState, number> {
-    const counts = Object.fromEntries(
-      JOB_STATES.map((state) => [state, 0]),
-    ) as Record<JobState, number>;
-    for (const { state } of this.#jobs.values()) counts[state]++;
-    return counts;
+    return { ...this.#counts };
   }
 
   /** Ids of jobs, the latest first. */
@@ -86,12 +89,14 @@ export class Overview {
       removed?.revision ?? 0,
     );
     if (revision < last) return;
+    this.#forget(id);
+    this.#counts[state]++;
     this.#jobs.set(id, { id, state, owner, order, finishedAt, revision });
   }
 
   /** Notes that a job was removed. */
   noteRemoved(id: string, revision: number): void {
-    this.#jobs.delete(id);
+    this.#forget(id);
     this.#removed.set(id, { at: performance.now(), revision });
   }
 
@@ -107,14 +112,25 @@ export class Overview {
     this.#stop.abort();
   }
 
+  #forget(id: string): void {
+    const known = this.#jobs.get(id);
+    if (known === undefined) return;
+    this.#counts[known.state]--;
+    this.#jobs.delete(id);
+  }
+
   async #start(): Promise<void> {
-    await patiently(() => this.#nats.records.put(MARK_KEY, ""));
-    const changes = await patiently(() =>
-      this.#nats.records.watch({ key: `${JOB_KEYS}>` })
-    );
+    const { records } = this.#nats;
+    await records.put(MARK_KEY, "");
+    const changes = await records.watch({ key: `${JOB_KEYS}>` });
     this.#stop.signal.addEventListener("abort", () => changes.stop());
     this.#follow(changes).catch(() => {}); // closed
-    await this.#marked.promise;
+    try {
+      await inTime(this.#marked.promise);
+    } catch (error) {
+      changes.stop();
+      throw error;
+    }
   }
 
   async #follow(changes: AsyncIterable<KvWatchEntry>): Promise<void> {

@@ -6,7 +6,7 @@
  */
 import { nanos } from "@nats-io/transport-node";
 import type { JobKind } from "../store.ts";
-import { type Nats, patiently } from "./connection.ts";
+import { type Nats, patiently, toldOf } from "./connection.ts";
 
 /** A message that hands out a job. */
 export interface Ticket {
@@ -46,7 +46,9 @@ export class JobQueue {
       `$JS.API.CONSUMER.MSG.NEXT.${names.stream}.${names.consumerOf(kind)}`,
       JSON.stringify({ batch: 1, expires: nanos(waitMs) }),
       { timeout: waitMs + SLACK_MS, noMux: true }, // answers come on subjects
-    );
+    ).catch((error) => {
+      throw toldOf(error);
+    });
     if (message.headers?.hasError || message.reply === undefined) return;
     return ticketOf(message.subject, message.reply);
   }

@@ -12,7 +12,7 @@
  */
 import { createHash } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
-import { BusyError, ConflictError } from "../../errors.ts";
+import { BusyError, ConflictError, NotReadyError } from "../../errors.ts";
 import type {
   Hold,
   Idempotency,
@@ -109,10 +109,18 @@ export class NatsJobStore implements JobStore {
       await this.#assertRoom();
       const ticket = await this.#queue.push(job.kind, id);
       const record = newRecord(job, { ticket, pointers });
-      await this.#create(record);
-      return { job: jobOf(record), isNew: true };
+      if (await this.#write(record, 0)) {
+        return { job: jobOf(record), isNew: true };
+      }
+      const known = await this.get(id); // its sender heard no answer
+      if (known === undefined) throw new Error(`The job ${id} was removed`);
+      return { job: known, isNew: false };
     } catch (error) {
-      for (const key of pointers) await this.#freePointer(key, id);
+      // Without an answer it may be written, and the keys point at it.
+      const isKnown = !(error instanceof NotReadyError);
+      for (const key of isKnown ? pointers : []) {
+        await this.#freePointer(key, id);
+      }
       throw error;
     }
   }
@@ -407,11 +415,6 @@ export class NatsJobStore implements JobStore {
     const entry = await patiently(() => this.#nats.records.get(keyOfJob(id)));
     if (entry?.operation !== "PUT") return undefined;
     return { record: entry.json(), revision: entry.revision };
-  }
-
-  async #create(record: JobRecord): Promise<void> {
-    const written = await this.#write(record, 0);
-    if (!written) throw new Error(`There is a job ${record.id} already`);
   }
 
   /**

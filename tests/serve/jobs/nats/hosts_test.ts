@@ -1,7 +1,7 @@
 /** Servers with disks of their own that share jobs: hosts, as processes. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { folderOfFile } from "../../../commands/process.ts";
+import { folderOfFile, start } from "../../../commands/process.ts";
 import {
   drawModels,
   ended,
@@ -20,9 +20,13 @@ import { NatsFolders } from "../../../../lib/serve/jobs/nats/folders.ts";
 import { NATS_SERVER, type NatsServers, startNats } from "./nats_server.ts";
 
 const ignore = NATS_SERVER === undefined;
-const folder = folderOfFile(drawModels);
+const folder = folderOfFile(async (folder) => {
+  await drawModels(folder);
+  // The host "one" has a model; to others it comes with a job that names it.
+  await Deno.rename(join(folder, "models"), join(folder, "one"));
+});
 
-/** A host with folders of its own, and the model `first` if it is to have one. */
+/** A host with folders of its own. */
 async function host(
   name: string,
   { url }: Pick<NatsServers, "url">,
@@ -58,7 +62,10 @@ async function upload(url: string, seed: number): Promise<JobDocument> {
 async function resultOf(url: string, path: string): Promise<string> {
   const response = await fetch(`${url}${path}`);
   assert.equal(response.status, 200, path);
-  return (await response.text()).replaceAll(/"timings":\{[^}]*\}/g, "");
+  return (await response.text()).replaceAll(
+    /"timings":\{[^}]*\}/g,
+    '"timings":0',
+  );
 }
 
 Deno.test({
@@ -66,14 +73,7 @@ Deno.test({
   ignore,
   async fn() {
     await using servers = await startNats();
-    await Deno.rename(
-      join(folder, "models", "first"),
-      join(folder, "one-first"),
-    );
-    await Deno.mkdir(join(folder, "one"));
-    await Deno.rename(join(folder, "one-first"), join(folder, "one", "first"));
     await using one = await host("one", servers);
-    // The model comes with the first job that names it.
     const first = await upload(one.url, 0);
     await ended(one.url, first.id);
     await using two = await host("two", servers);
@@ -175,5 +175,94 @@ Deno.test({
     await post(`${two.url}/v1/jobs/${id}/cancel`, {});
     assert.equal((await ended(two.url, id)).state, "cancelled");
     await connection.close();
+  },
+});
+
+/** A host that does jobs only. */
+function worker(name: string, { url }: Pick<NatsServers, "url">) {
+  const models = join(folder, name);
+  Deno.mkdirSync(models, { recursive: true });
+  const process = start(
+    folder,
+    ...["work", "--models", models, "--data-root", "set", "--workers", "1"],
+    ...["--backend", "wasm", "--jobs", url],
+  );
+  let log = "";
+  const logged = process.stderr.pipeThrough(new TextDecoderStream())
+    .pipeTo(new WritableStream({ write: (text) => void (log += text) }));
+  const ended = Promise.all([
+    process.status,
+    process.stdout.cancel(),
+    logged,
+  ]);
+  return {
+    /** Its log so far. */
+    get log() {
+      return log;
+    },
+    async kill(signal: Deno.Signal) {
+      try {
+        process.kill(signal);
+      } catch (cause) {
+        throw new Error(`It had ended: ${log}`, { cause });
+      }
+      await ended;
+    },
+  };
+}
+
+/** Lines of a batch's result, without times. */
+async function linesOf(url: string, id: string): Promise<string[]> {
+  return (await resultOf(url, `/v1/jobs/${id}/result`)).trimEnd().split("\n");
+}
+
+Deno.test({
+  name: "a batch is done once and in order, whoever is killed meanwhile",
+  ignore,
+  async fn() {
+    const names = await Array.fromAsync(
+      Deno.readDir(join(folder, "set", "images")),
+      ({ name }) => `images/${name}`,
+    );
+    const rows = Array.from(
+      { length: 150 },
+      (_, i) => i === 77 ? "images/none.png" : names[i % names.length]!,
+    );
+    await Deno.writeTextFile(
+      join(folder, "set", "many.csv"),
+      ["image", ...rows, ""].join("\n"),
+    );
+    const asked = { manifest: "many.csv", model: "first", heatmaps: true };
+    await using servers = await startNats(3);
+    const workers = ["w0", "w1"].map((name) => worker(name, servers));
+    await using one = await host("one", servers);
+    const { id } = await accepted(await post(`${one.url}/v1/batch`, asked));
+    const isUnderWay = ({ progress }: JobDocument) => (progress?.done ?? 0) > 0;
+    await until(one.url, id, isUnderWay);
+    await workers[0]!.kill("SIGKILL");
+    await servers.nodes[0]!.kill();
+    const again = worker("w0", servers);
+    const { state } = await ended(one.url, id, 300_000);
+    const logs = [one.stderr, ...[...workers, again].map(({ log }) => log)];
+    assert.equal(state, "succeeded", logs.join("\n"));
+    await servers.nodes[0]!.start();
+    const lines = await linesOf(one.url, id);
+    assert.deepEqual(lines.map((line) => JSON.parse(line).source), rows);
+    for (const image of [0, 149]) {
+      const map = `${one.url}/v1/jobs/${id}/heatmap.png?image=${image}`;
+      const { status, body } = await fetch(map);
+      await body?.cancel();
+      assert.equal(status, 200);
+    }
+    await again.kill("SIGTERM");
+    await workers[1]!.kill("SIGTERM");
+    // As one process with its own jobs has it.
+    await using alone = await serve(
+      folder,
+      ...["--models", "one", "--data-root", "set", "--state", "set"],
+    );
+    const single = await accepted(await post(`${alone.url}/v1/batch`, asked));
+    await ended(alone.url, single.id);
+    assert.deepEqual(await linesOf(alone.url, single.id), lines);
   },
 });

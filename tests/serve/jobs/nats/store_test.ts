@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { NatsJobStore } from "../../../../lib/serve/jobs/nats/store.ts";
-import {
-  openNats,
-  parsePlace,
-} from "../../../../lib/serve/jobs/nats/connection.ts";
+import { openNats } from "../../../../lib/serve/jobs/nats/connection.ts";
+import { parsePlace } from "../../../../lib/serve/jobs/nats/place.ts";
 import { NATS_SERVER, startNats } from "./nats_server.ts";
 import { testNatsStore } from "./nats_stores.ts";
 
