@@ -73,10 +73,11 @@ export class NatsFolders implements SharedFolders {
 
   async keep(name: string, path: string, attempt: number): Promise<boolean> {
     const { records } = this.#nats;
-    const files = await this.#snapshot(path);
+    const last = new Set(Object.values(await this.#filesOf(name) ?? {}));
+    const files = await this.#snapshot(path, last);
     const text = new TextEncoder().encode(JSON.stringify(files));
     const list = sha256(text);
-    if (!await this.#has(list)) {
+    if (!await this.#isFresh(list)) {
       await patiently(() => this.#nats.objects.putBlob({ name: list }, text));
     }
     const key = KEYS + name;
@@ -143,18 +144,17 @@ export class NatsFolders implements SharedFolders {
    * Sends the files in `path`, as they were at one time: a checkpoint must not
    * be kept with the log of another epoch.
    */
-  async #snapshot(path: string): Promise<Files> {
+  async #snapshot(path: string, last: ReadonlySet<string>): Promise<Files> {
     for (let left = TRIES;; left--) {
       const before = await stampsIn(path);
       const files: Files = {};
       let isWhole = true;
       for (const file of Object.keys(before)) {
         const hash = await this.#hashOf(join(path, file));
-        if (hash === undefined || !await this.#upload(hash, join(path, file))) {
-          isWhole = false;
-          break;
-        }
-        files[file] = hash;
+        isWhole = hash !== undefined &&
+          (last.has(hash) || await this.#upload(hash, join(path, file)));
+        if (!isWhole) break;
+        files[file] = hash!;
       }
       const isSame = isWhole &&
         JSON.stringify(await stampsIn(path)) === JSON.stringify(before);
@@ -165,7 +165,7 @@ export class NatsFolders implements SharedFolders {
 
   /** Sends a file, unless it is there; false if it changed meanwhile. */
   async #upload(hash: string, path: string): Promise<boolean> {
-    if (await this.#has(hash)) return true;
+    if (await this.#isFresh(hash)) return true;
     const { objects } = this.#nats;
     return await patiently(async () => {
       const file = await Deno.open(path).catch(ignoreNotFound);
@@ -199,9 +199,14 @@ export class NatsFolders implements SharedFolders {
     if (stamp !== undefined) this.#hashed.set(target, { stamp, hash });
   }
 
-  async #has(hash: string): Promise<boolean> {
+  /**
+   * True for an object that is there, and that no sweep takes for loose before
+   * a list has it: older ones are sent again.
+   */
+  async #isFresh(hash: string): Promise<boolean> {
     const info = await patiently(() => this.#nats.objects.info(hash));
-    return info !== null && !info.deleted;
+    if (info === null || info.deleted) return false;
+    return Date.parse(info.mtime) > Date.now() - KEEP_LOOSE_MS / 2;
   }
 
   async #kept(name: string): Promise<Kept | undefined> {
