@@ -14,6 +14,8 @@ export const COMMANDS: Commands = {
   eval: () => import("./lib/commands/eval.ts"),
   classify: () => import("./lib/commands/classify.ts"),
   serve: () => import("./lib/commands/serve.ts"),
+  work: () => import("./lib/commands/work.ts"),
+  jobs: () => import("./lib/commands/jobs.ts"),
   check: () => import("./lib/commands/check.ts"),
   dataset: () => import("./lib/commands/dataset.ts"),
   encoder: () => import("./lib/commands/encoder.ts"),
@@ -22,6 +24,7 @@ export const COMMANDS: Commands = {
   report: () => import("./lib/commands/report.ts"),
   study: () => import("./lib/commands/study.ts"),
   openslide: () => import("./lib/commands/openslide.ts"),
+  merge: () => import("./lib/commands/merge.ts"),
   doctor: () => import("./lib/commands/doctor.ts"),
   completion: () => import("./lib/commands/completion.ts"),
 };

@@ -24,11 +24,14 @@ const GRANTS: Record<string, string> = {
   eval: NET,
   classify: NET,
   serve: SERVE,
+  work: SERVE,
+  jobs: NET,
   check: NET,
   dataset: FILES,
   pyramid: NET,
   report: FILES,
   study: `${NET} --allow-run`, // each run is a process of its own
+  merge: NET,
   demo: FILES,
   doctor: FILES,
   completion: "--allow-read --allow-env --allow-sys --allow-ffi",
@@ -37,13 +40,19 @@ const GRANTS: Record<string, string> = {
     "--allow-read --allow-env=TEMP,TMP,TMPDIR,XDG_RUNTIME_DIR --allow-ffi",
 };
 // May use an encoder, whose packages `deno task` is not to fetch.
-const WITH_ENCODERS = "train eval classify serve study encoder".split(" ");
+const WITH_ENCODERS = "train eval classify serve work jobs study merge encoder"
+  .split(
+    " ",
+  );
 // An idle server gives memory back: lib/serve/idle_collector.ts.
+const IDLE = "--v8-flags=--expose-gc,--max-semi-space-size=16 ";
 const V8_FLAGS: Record<string, string> = {
-  serve: "--v8-flags=--expose-gc,--max-semi-space-size=16 ",
+  serve: IDLE,
+  work: IDLE,
 };
 // Of one heap of the allocator less is lost between what is used than of many.
-const SETTINGS: Record<string, string> = { serve: "MALLOC_ARENA_MAX=1 " };
+const ONE_ARENA = "MALLOC_ARENA_MAX=1 ";
+const SETTINGS: Record<string, string> = { serve: ONE_ARENA, work: ONE_ARENA };
 const COMMANDS = Object.keys(GRANTS);
 
 Deno.test("tasks grant the permissions that their command needs", () => {
@@ -81,7 +90,7 @@ const NAMES = "--checkpoint r --data d";
 const MISUSES: [argv: string, message: RegExp][] = [
   [
     "",
-    /^Missing command: give one of train, eval, classify, serve, check, dataset, /,
+    /^Missing command: give one of train, eval, classify, serve, work, jobs, /,
   ],
   ["trian", /no command "trian": give one of train, eval/],
   ["toString", /"toString"/],
@@ -140,6 +149,23 @@ const MISUSES: [argv: string, message: RegExp][] = [
     "classify --checkpoint r --heatmap h a/i.png b/i.png",
     /Two images would be written to h\/i\.png/,
   ],
+  ["classify --checkpoint r --shard 1/2 i", /--shard needs --parts DIR/],
+  ["classify --checkpoint r --parts p i", /--parts needs --shard I\/N/],
+  [`eval ${NAMES} --parts p --shard 3/2`, /--shard must be I\/N .*"3\/2"/],
+  [`eval ${NAMES} --parts p --shard auto`, /--shard auto finds no scheduler/],
+  ["study needle --out o --shard 0/2", /--shard must be I\/N .*"0\/2"/],
+  ["merge", /Give one folder/],
+  ["work --models m", /--jobs URL/],
+  ["jobs", /"jobs ": the first argument must be list or show or/],
+  ["jobs list", /Give --jobs URL, or --state DIR/],
+  ["jobs show --state s", /jobs show needs the id of one job/],
+  ["jobs list --state s", /There are no jobs in --state s/],
+  [
+    "work --models m --jobs nats://a --kinds batch,eval",
+    /--kinds must be one or more of train,classify,batch, not "batch,eval"/,
+  ],
+  ["serve --models . --jobs a:4222", /--jobs must be nats:\/\/HOST/],
+  ["serve --models . --jobs-authority f", /need --jobs URL/],
   ["dataset", /needle or megapixel-mnist/],
   ["dataset needle", /--out DIR/],
   ["dataset needle --out o --images few", /--images .*"few"/],

@@ -17,9 +17,14 @@ import {
 import { type PredictedImage, predictionTable } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
-import type { ImageTask } from "./classifier.ts";
+import type { ImageTask, Outcome } from "./classifier.ts";
+import { classifyShard } from "./classify_shard.ts";
 import { imageOutputs } from "./classify_outputs.ts";
-import { checkChosenModel, predictImages } from "./predictions.ts";
+import {
+  checkChosenModel,
+  type ImageSource,
+  predictImages,
+} from "./predictions.ts";
 import { type ChosenModel, readChosenModel } from "./shared/chosen_model.ts";
 import {
   BY_GROUP,
@@ -43,6 +48,7 @@ import {
   type Usage,
 } from "./shared/flags.ts";
 import { checkApart } from "./shared/outputs.ts";
+import { type Merged, SHARD_FLAGS, shardPlace } from "./shared/shard.ts";
 import {
   readImagesToClassify,
   TABLE_FLAGS,
@@ -110,6 +116,7 @@ const FLAGS = {
   ),
   workers: workers("images in parallel (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,
+  ...SHARD_FLAGS,
   json: toggle("print one JSON line an image"),
 };
 
@@ -148,9 +155,22 @@ interface Result
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
+  return await classify(argv, undefined);
+}
+
+/** Prints what {@linkcode run} does, from the parts of all shards. */
+export async function merge(merged: Merged<Outcome>): Promise<number> {
+  return await classify([...merged.argv], merged);
+}
+
+async function classify(
+  argv: string[],
+  merged: Merged<Outcome> | undefined,
+): Promise<number> {
   const { values: flags, positionals } = parseFlags(argv, FLAGS, {
     positionals: true,
   });
+  const place = shardPlace(flags);
   const { checkpoint, data, predictions: file, "by-group": by } = flags;
   const entries = await imagesToClassify(flags, positionals);
   const paths = entries.map(({ path }) => path);
@@ -174,6 +194,7 @@ export async function run(argv: string[]): Promise<number> {
   const model = await readChosenModel(checkpoint);
   checkChosenModel(model, {
     by,
+    isShard: place !== undefined,
     outputs: (["heatmap", "tiles", "geojson"] as const)
       .filter((name) => flags[name] !== undefined),
   });
@@ -181,22 +202,18 @@ export async function run(argv: string[]): Promise<number> {
   const grouping = by && { by, groups: imageGroups(entries, data!) };
   const foreground = await parseForeground(flags.foreground);
   const signal = interruptSignal();
-  const { backend } = await announceEngine(flags.backend);
   const tasks = entries.map(({ path, mpp = flags.mpp }, i) => ({
     image: path,
     mpp,
     ...outputsOf(i),
   }));
-  const { classes } = model;
-  const line = new ProgressLine();
-  const predicted: PredictedImage[] = [];
-  let failures = 0;
-  line.count(0, tasks.length * model.members.length, "images");
-  const groups = await predictImages(tasks, {
-    model,
-    setup: {
+  let source: ImageSource;
+  if (merged) source = { recorded: merged.items };
+  else {
+    const engine = await announceEngine(flags.backend);
+    const setup = {
       encoder: flags.encoder,
-      backend,
+      backend: engine.backend,
       samples: flags.samples,
       draws: flags.draws,
       shown: flags.of,
@@ -204,10 +221,25 @@ export async function run(argv: string[]): Promise<number> {
       origin: flags.origin ?? "level0",
       foreground,
       memoryBytes: flags.memory?.bytes,
-    },
+    };
+    source = { setup, workers: flags.workers, signal };
+    if (place) {
+      return await classifyShard(tasks, {
+        ...{ command: "classify", argv, place, engine },
+        ...source,
+        setup: { ...setup, checkpoints: [checkpoint] },
+      });
+    }
+  }
+  const { classes } = model;
+  const line = new ProgressLine();
+  const predicted: PredictedImage[] = [];
+  let failures = 0;
+  line.count(0, tasks.length * model.members.length, "images");
+  const groups = await predictImages(tasks, {
+    model,
+    source,
     grouping,
-    workers: flags.workers,
-    signal,
     onProgress(done, total) {
       if (done < total) line.count(done, total, "images");
     },

@@ -53,6 +53,7 @@ import { SPLITS_FILE } from "../train/runs/run_data.ts";
 import type { TargetName } from "../target.ts";
 import {
   checkChosenModel,
+  type ImageSource,
   predictImages,
   type PredictImagesOptions,
 } from "./predictions.ts";
@@ -61,6 +62,8 @@ import {
   ensembleRecord,
   readChosenModel,
 } from "./shared/chosen_model.ts";
+import type { ImageTask, Outcome } from "./classifier.ts";
+import { classifyShard } from "./classify_shard.ts";
 import {
   BY_GROUP,
   CHECKPOINT,
@@ -85,6 +88,7 @@ import { confusionText } from "./shared/confusion.ts";
 import { checkApart } from "./shared/outputs.ts";
 import { reportAtEnd } from "./shared/report.ts";
 import { runSplits } from "./shared/run_folder.ts";
+import { type Merged, SHARD_FLAGS, shardPlace } from "./shared/shard.ts";
 import { readImages, TABLE_FLAGS } from "./shared/tables.ts";
 import {
   announceEngine,
@@ -138,6 +142,7 @@ const FLAGS = {
   ),
   workers: workers("images in parallel (one a core; one on webgpu)"),
   backend: COMMON_FLAGS.backend,
+  ...SHARD_FLAGS,
   json: toggle("print the report as JSON"),
 };
 
@@ -153,7 +158,20 @@ export const usage: Usage = {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
+  return await score(argv, undefined);
+}
+
+/** Prints what {@linkcode run} does, from the parts of all shards. */
+export async function merge(merged: Merged<Outcome>): Promise<number> {
+  return await score([...merged.argv], merged);
+}
+
+async function score(
+  argv: string[],
+  merged: Merged<Outcome> | undefined,
+): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
+  const place = shardPlace(flags);
   const { checkpoint: path, data, split, predictions: file, seed } = flags;
   const by = flags["by-group"];
   const options = {
@@ -166,9 +184,9 @@ export async function run(argv: string[]): Promise<number> {
   };
   const signal = interruptSignal();
   const clock = startClock();
-  const engine = await announceEngine(flags.backend);
+  const engine = merged ? undefined : await announceEngine(flags.backend);
   const model = await readChosenModel(path);
-  checkChosenModel(model, { by, outputs: [] });
+  checkChosenModel(model, { by, isShard: place !== undefined, outputs: [] });
   const { classes, ensemble, config: { target } } = model;
   const manifest = await readImages(data, flags, { classes, target });
   await checkLeaks(manifest.entries);
@@ -182,12 +200,23 @@ export async function run(argv: string[]): Promise<number> {
   if (ensemble) await checkUnseen(ensemble, entries);
   else await warnOfLearned(path, entries, { split, target });
   const grouping = by && { by, groups: imageGroups(entries, data) };
-  const { images, failures, groups } = await evaluate(entries, {
+  const tasks = entries.map(({ path, mpp }) => ({ image: path, mpp }));
+  let source: ImageSource = { recorded: merged?.items ?? [] };
+  if (engine) {
+    const setup = { backend: engine.backend, ...options };
+    source = { setup, workers: flags.workers, signal };
+    if (place) {
+      return await classifyShard(tasks, {
+        ...{ command: "eval", argv, place, engine },
+        ...source,
+        setup: { ...setup, checkpoints: [path] },
+      });
+    }
+  }
+  const { images, failures, groups } = await evaluate(entries, tasks, {
     model,
-    setup: { backend: engine.backend, ...options },
+    source,
     grouping,
-    workers: flags.workers,
-    signal,
   });
   if (images.length === 0) {
     throw new ImageError(
@@ -238,7 +267,7 @@ export async function run(argv: string[]): Promise<number> {
       samples: flags.samples ?? model.config.evaluation.samples,
       seed,
       calibration,
-      environment: environment(engine),
+      environment: engine ? environment(engine) : merged!.environment,
       ...clock(),
       report,
     };
@@ -357,13 +386,13 @@ interface Evaluated {
 /** Classifies every entry; bad images are set aside and the others continue. */
 async function evaluate(
   entries: readonly ManifestEntry[],
+  tasks: readonly ImageTask[],
   options: Omit<PredictImagesOptions, "onPrediction" | "onProgress">,
 ): Promise<Evaluated> {
   const images: Evaluated["images"] = [];
   const failures: FailedImage[] = [];
   const warnings: (readonly string[])[] = [];
   const line = new ProgressLine();
-  const tasks = entries.map(({ path, mpp }) => ({ image: path, mpp }));
   const groups = await predictImages(tasks, {
     ...options,
     onPrediction({ classification, error }, i) {

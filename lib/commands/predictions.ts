@@ -23,6 +23,7 @@ import {
   classifyImages,
   defaultWorkers,
   type ImageTask,
+  type Outcome,
 } from "./classifier.ts";
 import type { ChosenModel } from "./shared/chosen_model.ts";
 
@@ -42,18 +43,23 @@ export interface Grouping {
   groups: readonly ImageGroup[];
 }
 
+/** Where outcomes come from: workers here, or the parts that shards recorded. */
+export type ImageSource = {
+  setup: Omit<ClassifierSetup, "checkpoints" | "groupPart">;
+  /** A default number if omitted. */
+  workers: number | undefined;
+  signal: AbortSignal;
+} | { recorded: readonly Outcome[] };
+
 /** Options of {@linkcode predictImages}. */
 export interface PredictImagesOptions {
   model: ChosenModel;
-  setup: Omit<ClassifierSetup, "checkpoints" | "groupPart">;
+  source: ImageSource;
   grouping: Grouping | undefined;
-  /** A default number if omitted. */
-  workers: number | undefined;
   /** Called in the order of the images. */
   onPrediction: (prediction: Prediction, place: number) => void;
   /** Called after each image of each model. */
   onProgress: (done: number, total: number) => void;
-  signal: AbortSignal;
 }
 
 /**
@@ -63,8 +69,9 @@ export interface PredictImagesOptions {
  */
 export function checkChosenModel(
   { path, members, config: { target }, ensemble }: ChosenModel,
-  { by, outputs }: {
+  { by, isShard, outputs }: {
     by: GroupPooling | undefined;
+    isShard: boolean;
     /** Flags of files that show where a model looked. */
     outputs: readonly string[];
   },
@@ -75,6 +82,15 @@ export function checkChosenModel(
         by ? "predict by group" : "take the mean of folds"
       } with ${path}: its target is ${target}, and only classes can be; ${
         by ? "leave out --by-group" : "give the checkpoint of a fold"
+      }`,
+    );
+  }
+  if (isShard && (by === "evidence" || ensemble)) {
+    throw new UsageError(
+      `Cannot do a shard of ${
+        ensemble
+          ? `the ensemble ${path}: give the checkpoint of a fold`
+          : "--by-group evidence: give mean or max"
       }`,
     );
   }
@@ -96,16 +112,10 @@ export function checkChosenModel(
  */
 export async function predictImages(
   tasks: readonly ImageTask[],
-  { model, setup, grouping, onPrediction, onProgress, signal, ...options }:
-    PredictImagesOptions,
+  { model, source, grouping, onPrediction, onProgress }: PredictImagesOptions,
 ): Promise<PredictedGroup[] | undefined> {
   const { path, members, classes, ensemble, reference } = model;
   const byEvidence = grouping?.by === "evidence";
-  const full = {
-    ...setup,
-    checkpoints: ensemble?.runs ?? [path],
-    groupPart: byEvidence,
-  };
   const mean = ensemble && new EnsembleMean(reference, members.length);
   const failed = new Set<number>();
   // Of each model, or of the mean of all, by place of the image.
@@ -126,26 +136,37 @@ export async function predictImages(
     };
   };
   let done = 0;
-  await classifyImages(tasks, {
-    setup: full,
-    workers: options.workers ?? defaultWorkers(tasks.length, setup),
-    signal,
-    onOutcome({ classification, evidence, groupPart, error }, place, member) {
-      onProgress(++done, tasks.length * members.length);
-      if (failed.has(place)) return; // under an earlier model
-      if (!classification) {
-        failed.add(place);
-        for (const own of groupMembers) own[place] = undefined;
-        onPrediction({ error }, place);
-        return;
-      }
-      if (byEvidence) note(member, place, { classification, part: groupPart });
-      const result = mean ? mean.add(place, classification) : classification;
-      if (result === undefined) return; // more models follow
-      if (!byEvidence) note(0, place, { classification: result });
-      onPrediction({ classification: result, evidence }, place);
-    },
-  });
+  const onOutcome = (
+    { classification, evidence, groupPart, error }: Outcome,
+    place: number,
+    member: number,
+  ) => {
+    onProgress(++done, tasks.length * members.length);
+    if (failed.has(place)) return; // under an earlier model
+    if (!classification) {
+      failed.add(place);
+      for (const own of groupMembers) own[place] = undefined;
+      onPrediction({ error }, place);
+      return;
+    }
+    if (byEvidence) note(member, place, { classification, part: groupPart });
+    const result = mean ? mean.add(place, classification) : classification;
+    if (result === undefined) return; // more models follow
+    if (!byEvidence) note(0, place, { classification: result });
+    onPrediction({ classification: result, evidence }, place);
+  };
+  if ("recorded" in source) {
+    source.recorded.forEach((outcome, place) => onOutcome(outcome, place, 0));
+  } else {
+    const { setup, workers = defaultWorkers(tasks.length, setup) } = source;
+    const checkpoints = ensemble?.runs ?? [path];
+    await classifyImages(tasks, {
+      setup: { ...setup, checkpoints, groupPart: byEvidence },
+      workers,
+      signal: source.signal,
+      onOutcome,
+    });
+  }
   if (!grouping) return undefined;
   const { by, groups } = grouping;
   const predicted: PredictedGroup[][] = [];

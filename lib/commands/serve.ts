@@ -43,13 +43,15 @@ import {
   texts,
   type Usage,
 } from "./shared/flags.ts";
+import { JOBS_FLAGS, jobsPlace } from "./shared/jobs_flags.ts";
 import { interruptSignal } from "./shared/terminal.ts";
 
 export const summary = "Serve models over HTTP: classify, train, jobs";
 
 const MIB = 2 ** 20;
 
-const FLAGS = {
+/** Flags of the server. */
+export const SERVE_FLAGS = {
   models: required(
     text(
       "DIR",
@@ -63,6 +65,7 @@ const FLAGS = {
     "folder of jobs, uploads and the default model (.server in that of models)",
     { paths: "folders" },
   ),
+  ...JOBS_FLAGS,
   host: text("ADDRESS", "address to listen on (127.0.0.1)"),
   port: integer("N", "port to listen on; 0 takes a free one (8000)", {
     max: 65_535,
@@ -110,7 +113,7 @@ const FLAGS = {
 
 export const usage: Usage = {
   synopsis: ["deno task serve --models DIR"],
-  groups: [{ flags: FLAGS }],
+  groups: [{ flags: SERVE_FLAGS }],
   notes:
     "Prints its address; logs JSON lines to stderr. SIGTERM lets requests end and returns jobs to the queue, which the next start continues.",
 };
@@ -145,12 +148,13 @@ interface Request extends Address {
  * @throws {AddressError} If the address is not available.
  */
 export async function run(argv: string[]): Promise<number> {
-  const { values: flags } = parseFlags(argv, FLAGS);
+  const { values: flags } = parseFlags(argv, SERVE_FLAGS);
   const models = await folderOf(flags.models, "models");
   const state = flags.state === undefined
     ? undefined
     : await folderOf(flags.state, "state");
   const { hostname, port, tokenFile, limits } = readRequest(flags);
+  const jobs = jobsPlace(flags);
   const tokens = tokenFile === undefined
     ? undefined
     : await Tokens.read(tokenFile);
@@ -173,6 +177,7 @@ export async function run(argv: string[]): Promise<number> {
     backend: flags.backend,
     workers: flags.workers,
     memory: flags.memory,
+    jobs,
     limits,
     log,
   });
@@ -184,7 +189,7 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
-function readRequest(flags: FlagValues<typeof FLAGS>): Request {
+function readRequest(flags: FlagValues<typeof SERVE_FLAGS>): Request {
   const hostname = flags.host ?? DEFAULT_HOST;
   const tokenFile = flags["token-file"];
   if (tokenFile === undefined && !isLoopback(hostname)) {
@@ -208,7 +213,8 @@ function readRequest(flags: FlagValues<typeof FLAGS>): Request {
   };
 }
 
-async function folderOf(path: string, flag: string): Promise<string> {
+/** @throws {UsageError} If there is no such folder. */
+export async function folderOf(path: string, flag: string): Promise<string> {
   const info = await Deno.stat(path).catch(() => undefined);
   if (info?.isDirectory) return path;
   throw new UsageError(
@@ -216,7 +222,8 @@ async function folderOf(path: string, flag: string): Promise<string> {
   );
 }
 
-async function encoderFile(path: string): Promise<string> {
+/** Path of an encoder, absolute. @throws {UsageError} If there is none. */
+export async function encoderFile(path: string): Promise<string> {
   const found = await Deno.realPath(await spelled(path)).catch(() => {});
   if (found !== undefined) return found;
   throw new UsageError(`--encoder ${path} does not exist: name a file`);
@@ -226,7 +233,7 @@ async function encoderFile(path: string): Promise<string> {
  * @throws {UsageError} If no URL could match the host, or the credentials of a
  *   bucket are missing.
  */
-function allowableHost(host: string): string {
+export function allowableHost(host: string): string {
   const bucket = bucketAddress(host);
   if (bucket) assertSigned(host, bucket);
   if (isAllowable(host)) return host;
@@ -277,12 +284,12 @@ function textOf({ hostname, port }: Address): string {
  * The log on stderr. Deno exports what the console prints, with the severity of
  * its method, which for "info" is one that prints to stdout.
  */
-function processLog(): Log {
+export function processLog(): Log {
   return jsonLog((line, level) => console[isExporting ? level : "error"](line));
 }
 
 /** Logs uncaught errors, so that one bad request does not end the others. */
-function logBugs(log: Log): void {
+export function logBugs(log: Log): void {
   globalThis.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     log("error", "bug", { stack: stackOf(event.reason) });

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { withoutTest } from "../data/folds.ts";
 import { type Manifest, readManifest } from "../data/manifest.ts";
 import { UsageError } from "../errors.ts";
-import { exists } from "../files.ts";
+import { exists, moveFolder } from "../files.ts";
 import { colonStudy } from "../study/colon.ts";
 import { gtsdbStudy } from "../study/gtsdb.ts";
 import { needleStudy } from "../study/needle.ts";
@@ -38,6 +38,16 @@ import {
   type Usage,
 } from "./shared/flags.ts";
 import { reportAtEnd } from "./shared/report.ts";
+import {
+  type Merged,
+  parseShard,
+  partName,
+  type Shard,
+  SHARD_FLAGS,
+  shareOfItems,
+  withoutShard,
+  writePart,
+} from "./shared/shard.ts";
 import { FEATURES_FOLDER } from "../train/runs/folds_folder.ts";
 import { crossValidationStarted } from "./shared/run_folder.ts";
 import {
@@ -90,6 +100,7 @@ const FLAGS = {
   ),
   workers: workers("runs in parallel (one a core)"),
   backend: COMMON_FLAGS.backend,
+  shard: SHARD_FLAGS.shard,
   quick: toggle("a trial run of minutes, whose figures mean nothing"),
   report: toggle("train nothing; write the report of the finished runs"),
   json: toggle("print results.json"),
@@ -123,6 +134,73 @@ interface Setup {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
+  const { setup, shard, json } = await setupOf(argv);
+  if (shard) return await runShard(argv, setup, shard);
+  const results = await runAll(setup);
+  console.log(
+    json
+      ? JSON.stringify(results)
+      : `${setup.folder}: ${results.done} of ${results.cells} runs done, see ${
+        join(setup.folder, "report.md")
+      }`,
+  );
+  await reportAtEnd(setup.folder, setup.signal);
+  return 0;
+}
+
+/** Folder of the runs of a cell in that of a shard, and in that of the study. */
+interface MovedCell {
+  from: string;
+  to: string;
+}
+
+/** Brings the runs of all shards together, and writes the report of them. */
+export async function merge(
+  { argv, items }: Merged<MovedCell>,
+): Promise<number> {
+  const { values: { out: folder } } = parseFlags(argv.slice(1), FLAGS);
+  for (const { from, to } of items) {
+    const target = join(folder, to);
+    if (await exists(target)) continue; // a merge that was stopped
+    await Deno.mkdir(dirname(target), { recursive: true });
+    await moveFolder(join(folder, from), target);
+  }
+  return await run([...argv, "--report"]);
+}
+
+/** Runs the cells of a shard in a folder of its own, and leaves its part. */
+async function runShard(
+  argv: readonly string[],
+  setup: Setup,
+  shard: Shard,
+): Promise<number> {
+  const { folder, engine } = setup;
+  const own = shareOfItems(setup.cells, shard);
+  const name = partName(shard);
+  await runAll({
+    ...setup,
+    folder: join(folder, name),
+    cells: own.map(({ item }) => item),
+  });
+  const path = await writePart(
+    folder,
+    {
+      command: "study",
+      argv: withoutShard(argv),
+      shard,
+      items: setup.cells.length,
+      environment: environment(engine),
+    },
+    own.map(({ at, item: { folder: to } }) => ({
+      at,
+      item: { from: join(name, to), to },
+    })),
+  );
+  console.error(`${path}: ${own.length} of ${setup.cells.length} runs done`);
+  return 0;
+}
+
+async function setupOf(argv: string[]) {
   const [name = "", ...args] = argv;
   const kind = Object.hasOwn(STUDIES, name) &&
     STUDIES[name as keyof typeof STUDIES];
@@ -135,6 +213,7 @@ export async function run(argv: string[]): Promise<number> {
   }
   const { values: flags } = parseFlags(args, FLAGS);
   const { out: folder, quick } = flags;
+  const shard = flags.shard === undefined ? undefined : parseShard(flags.shard);
   const frozen = await frozenChoice({ ...flags, boxes: true }, kind);
   const study = kind.make({ manifest: flags.data, quick, frozen });
   const cells = chosen(study, flags.only);
@@ -151,16 +230,7 @@ export async function run(argv: string[]): Promise<number> {
     workers: flags.workers ?? navigator.hardwareConcurrency,
     signal: interruptSignal(),
   };
-  const results = await runAll(setup);
-  console.log(
-    flags.json
-      ? JSON.stringify(results)
-      : `${folder}: ${results.done} of ${results.cells} runs done, see ${
-        join(folder, "report.md")
-      }`,
-  );
-  await reportAtEnd(folder, setup.signal);
-  return 0;
+  return { setup, shard, json: flags.json };
 }
 
 /**

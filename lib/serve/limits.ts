@@ -38,6 +38,8 @@ export interface Limits {
   refusalMs: number;
   /** Most jobs that wait; more are refused with 429. */
   queuedJobs: number;
+  /** The same of jobs that several hosts share. */
+  sharedQueuedJobs: number;
   /** A larger file becomes a job even if the caller did not ask for one. */
   jobBytes: number;
   /** Time limit of a synchronous classification, ms. */
@@ -82,6 +84,7 @@ export const DEFAULT_LIMITS: Limits = {
   pending: 64,
   refusalMs: 1000,
   queuedJobs: 100,
+  sharedQueuedJobs: 100_000,
   jobBytes: 64 * 2 ** 20,
   timeoutMs: 60_000,
   jobImageMs: 15 * 60_000,

@@ -71,6 +71,7 @@ export class ModelRegistry {
   readonly #engine: ModelEngine;
   readonly #encoderFiles: readonly string[];
   readonly #messages: Messages;
+  readonly #onRemoved: (name: string) => Promise<void>;
   #models = new Map<string, ModelEntry>();
   #faults: ModelFault[] = [];
   /** By path of the entry: what was read of it, or its fault. */
@@ -92,12 +93,14 @@ export class ModelRegistry {
    * @param encoderFiles where the engine looks for encoders.
    */
   constructor(
-    { folder, stateFolder, engine, encoderFiles, messages }: {
+    { folder, stateFolder, engine, encoderFiles, messages, onRemoved }: {
       folder: string;
       stateFolder: string;
       engine: ModelEngine;
       encoderFiles: readonly string[];
       messages: Messages;
+      /** Called after the files of a model were removed. */
+      onRemoved: (name: string) => Promise<void>;
     },
   ) {
     this.#folder = folder;
@@ -105,6 +108,7 @@ export class ModelRegistry {
     this.#engine = engine;
     this.#encoderFiles = encoderFiles;
     this.#messages = messages;
+    this.#onRemoved = onRemoved;
   }
 
   /**
@@ -251,6 +255,7 @@ export class ModelRegistry {
       await Deno.remove(model.entry, { recursive: true });
       this.#unloaded.delete(name);
       this.#models.delete(name);
+      await this.#onRemoved(name);
     });
   }
 

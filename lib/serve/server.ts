@@ -19,8 +19,9 @@ import { freeBytes } from "./intake/disk.ts";
 import { Images } from "./intake/images.ts";
 import { KeptUploads } from "./intake/kept_uploads.ts";
 import { Isolation } from "./jobs/isolation.ts";
-import { JobRunner } from "./jobs/runner.ts";
-import type { JobStore } from "./jobs/store.ts";
+import { JobRunner, type JobWork } from "./jobs/runner.ts";
+import { cutBatchWork, pieceWork } from "./jobs/pieces.ts";
+import type { JobKind, JobStore } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { idleCollector } from "./idle_collector.ts";
 import type { Limits } from "./limits.ts";
@@ -30,6 +31,13 @@ import { ServerMetrics } from "./prometheus.ts";
 import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
 import { Sources } from "./intake/allowed_sources.ts";
+import { type NatsPlace, SHARED_LEASE_MS } from "./jobs/nats/place.ts";
+import {
+  jobFolderName,
+  OWN_FOLDERS,
+  type SharedFolders,
+} from "./jobs/shared_folders.ts";
+import { SharedModels } from "./jobs/shared_models.ts";
 import { SqliteJobStore } from "./jobs/sqlite_store.ts";
 import { Tables } from "./tables/tables.ts";
 import { Tiles } from "./tiles/tiles.ts";
@@ -58,6 +66,10 @@ export interface ServerOptions {
   workers?: number | undefined;
   /** Bound on tensors and caches of each engine; the default if undefined. */
   memory?: Memory | undefined;
+  /** Where jobs are shared with other hosts; in the state folder if omitted. */
+  jobs?: NatsPlace | undefined;
+  /** Kinds of jobs that are done here; all if omitted. */
+  kinds?: readonly JobKind[] | undefined;
   limits: Limits;
   log: Log;
   /** Module of the engine's Worker; a test may replace it. */
@@ -102,6 +114,8 @@ const STATE_FOLDER = ".server";
 const TILE_SHARE = 1 / 4;
 // A heartbeat each second; a lease expires after five seconds without one.
 const BEAT_MS = 1000, LEASE_MS = 5000;
+// Longest that a lane waits at the queue of all hosts, and a stop for the lane.
+const CLAIM_MS = 1000;
 const LOOK_EVERY_MS = 5000;
 const KEEP_JOBS_MS = 7 * 24 * 3600 * 1000;
 const PRUNE_EVERY_MS = 3600 * 1000;
@@ -116,19 +130,22 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const parts = await putTogether(options);
   const { engine, models, predictor, jobs, runner, store, drawn, isolation } =
     parts;
+  const { sharedModels, pieces, pieceRunner } = parts;
   try {
     await engine.start();
+    await sharedModels.takeAll();
     await models.refresh();
   } catch (error) {
     engine.close();
     drawn.close();
-    store.close();
+    await Promise.all([store.close(), pieces?.close()]);
     throw error;
   }
   for (const { name, error } of models.faults) {
     log("warn", "no model", { name, error });
   }
   runner.start();
+  pieceRunner?.start();
   const stopLooking = await lookAfter(parts, log);
   const draining = new AbortController();
   return {
@@ -146,7 +163,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       draining.abort();
       predictor.drain();
       jobs.drain();
-      await runner.drain();
+      await Promise.all([runner.drain(), pieceRunner?.drain()]);
     },
     close(isEnd) {
       stopLooking();
@@ -156,7 +173,9 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       parts.json.close();
       engine.close(isEnd);
       parts.drawn.close();
-      store.close();
+      for (const each of [store, pieces]) {
+        each?.close().catch(() => {}); // NATS is away
+      }
     },
   };
 }
@@ -195,10 +214,11 @@ async function putTogether(options: ServerOptions) {
     pending: limits.pictures,
     timeoutMs: limits.timeoutMs,
   });
-  const store = new SqliteJobStore(join(state, "jobs.sqlite"), {
-    leaseMs: LEASE_MS,
-    queuedJobs: limits.queuedJobs,
-  });
+  const { store, pieces, shared } = await openJobs(
+    options.jobs,
+    state,
+    limits,
+  );
   const engine = new EnginePool({
     backend: options.backend,
     allowedHosts,
@@ -219,9 +239,17 @@ async function putTogether(options: ServerOptions) {
     engine,
     encoderFiles,
     messages,
+    onRemoved: (name) => sharedModels.remove(name),
   });
+  const sharedModels: SharedModels = new SharedModels(shared, models);
   const isolation = new Isolation({
-    store,
+    store: {
+      // One of them has the job.
+      async noteAlone(job, isAlone) {
+        await store.noteAlone(job, isAlone);
+        await pieces?.noteAlone(job, isAlone);
+      },
+    },
     busy: () => engine.busy,
     aloneMs: limits.aloneMs,
   });
@@ -245,24 +273,39 @@ async function putTogether(options: ServerOptions) {
     jobs: () => store.counts(),
     diskFree: () => freeBytes(state),
   }, limits.pending);
-  const runner = new JobRunner({
-    store,
+  const running = {
     messages,
     log,
     folder: jobFolder,
+    shared,
     isolation,
-    works: worksOf({ ...options, memoryBytes }, {
-      engine,
-      models,
-      tables,
-      images,
-      predictor,
-      messages,
-      sources,
-    }),
     isReady: () => engine.status !== undefined,
-    onEnd: (kind, state) => metrics.jobEnded(kind, state),
     beatMs: BEAT_MS,
+  };
+  const works = worksOf({ ...options, memoryBytes }, {
+    sharedModels,
+    engine,
+    models,
+    tables,
+    images,
+    predictor,
+    messages,
+    sources,
+  });
+  // Hosts that share jobs do a batch together, in pieces.
+  const cut = pieces && cutBatchWork({ store, pieces, shared, tables });
+  const runner = new JobRunner({
+    ...running,
+    store,
+    works: ofKinds(options.kinds, { ...works, ...(cut && { batch: cut }) }),
+    ...(cut && { coordinators: ["batch"] }),
+    onEnd: (kind, state) => metrics.jobEnded(kind, state),
+  });
+  const pieceRunner = pieces && new JobRunner({
+    ...running,
+    store: pieces,
+    works: ofKinds(options.kinds, { batch: pieceWork(works.batch, { store }) }),
+    onEnd() {}, // the batch is what ends
   });
   const drawn = new AnnotationStore(join(state, "annotations.sqlite"));
   const annotations = new Annotations({
@@ -274,6 +317,8 @@ async function putTogether(options: ServerOptions) {
   const jobs = new Jobs({
     store,
     runner,
+    shared,
+    sharedModels,
     annotations,
     models,
     sources,
@@ -298,9 +343,34 @@ async function putTogether(options: ServerOptions) {
     metrics,
     messages,
     runner,
+    pieceRunner,
     store,
+    pieces,
+    shared,
+    sharedModels,
     jobFolder,
   };
+}
+
+/** The jobs of this server alone, or those of all hosts at a place. */
+async function openJobs(
+  place: NatsPlace | undefined,
+  state: string,
+  { queuedJobs, sharedQueuedJobs }: Limits,
+): Promise<{ store: JobStore; pieces?: JobStore; shared: SharedFolders }> {
+  if (place === undefined) {
+    const file = join(state, "jobs.sqlite");
+    const store = new SqliteJobStore(file, { leaseMs: LEASE_MS, queuedJobs });
+    return { store, shared: OWN_FOLDERS };
+  }
+  // Loaded only here: most servers are alone.
+  const { openNatsJobs } = await import("./jobs/nats/open.ts");
+  return await openNatsJobs({
+    ...place,
+    leaseMs: SHARED_LEASE_MS,
+    waitMs: CLAIM_MS,
+    queuedJobs: sharedQueuedJobs,
+  });
 }
 
 /** Functions that run the jobs of each kind. */
@@ -308,16 +378,23 @@ function worksOf(
   { backend, workers, allowedHosts, limits, memoryBytes, trainModule, log }:
     & ServerOptions
     & { memoryBytes: number },
-  { engine, models, tables, images, predictor, messages, sources }:
+  { engine, models, tables, images, predictor, messages, ...parts }:
     & Pick<
       Server,
       "engine" | "models" | "images" | "predictor" | "messages" | "sources"
     >
-    & { tables: Tables },
+    & { tables: Tables; sharedModels: SharedModels },
 ) {
+  const { sources, sharedModels } = parts;
   return {
-    classify: classifyWork({ images, models, predictor }),
-    batch: batchWork({ images, models, predictor, messages, tables }),
+    classify: withModel(
+      sharedModels,
+      classifyWork({ images, models, predictor }),
+    ),
+    batch: withModel(
+      sharedModels,
+      batchWork({ images, models, predictor, messages, tables }),
+    ),
     train: trainWork({
       backend,
       workers,
@@ -326,6 +403,7 @@ function worksOf(
       engine,
       models,
       tables,
+      sharedModels,
       log,
       module: trainModule,
       maxPixels: limits.maxPixels,
@@ -335,22 +413,41 @@ function worksOf(
   };
 }
 
+/** The works of `kinds`; all if undefined. */
+function ofKinds(
+  kinds: readonly JobKind[] | undefined,
+  works: Partial<Record<JobKind, JobWork>>,
+): Partial<Record<JobKind, JobWork>> {
+  if (kinds === undefined) return works;
+  return Object.fromEntries(
+    Object.entries(works).filter(([kind]) => kinds.includes(kind as JobKind)),
+  );
+}
+
+/** `work` on any host: the model may be on the one that accepted the job. */
+function withModel(sharedModels: SharedModels, work: JobWork): JobWork {
+  return async function workWithModel(context) {
+    const { model } = context.job.request as { model: string };
+    await sharedModels.ensure(model);
+    await work(context);
+  };
+}
+
 /** Looks for new models and old jobs at intervals; returns its end. */
 async function lookAfter(
-  { models, store, jobFolder }: Parts,
+  { models, sharedModels, ...parts }: Parts,
   log: Log,
 ): Promise<() => void> {
   // Another process of the same folder may have trained a model.
   const refresh = () =>
-    models.refresh().catch(({ message }) =>
-      log("error", "models", { message })
-    );
+    sharedModels.takeAll().then(() => models.refresh())
+      .catch(({ message }) => log("error", "models", { message }));
   const looking = setInterval(refresh, LOOK_EVERY_MS);
   const pruning = setInterval(
-    () => prune(store, jobFolder, log),
+    () => prune(parts, log),
     PRUNE_EVERY_MS,
   );
-  await prune(store, jobFolder, log);
+  await prune(parts, log);
   return function stopLooking() {
     clearInterval(looking);
     clearInterval(pruning);
@@ -358,12 +455,24 @@ async function lookAfter(
 }
 
 /** Removes jobs that ended long ago, and folders without a job. */
-async function prune(store: JobStore, folder: string, log: Log): Promise<void> {
+async function prune(
+  { store, pieces, shared, jobFolder }: Pick<
+    Parts,
+    "store" | "pieces" | "shared" | "jobFolder"
+  >,
+  log: Log,
+): Promise<void> {
   try {
     const before = new Date(Date.now() - KEEP_JOBS_MS);
-    await store.prune(before);
-    for await (const { name } of Deno.readDir(folder)) {
-      const path = join(folder, name);
+    for (const id of await store.prune(before)) {
+      await shared.remove(jobFolderName(id));
+    }
+    for (const id of await pieces?.prune(before) ?? []) {
+      await shared.remove(jobFolderName(id));
+    }
+    await shared.sweep();
+    for await (const { name } of Deno.readDir(jobFolder)) {
+      const path = join(jobFolder, name);
       const { mtime } = await Deno.stat(path);
       // Not the folder of a job that is just being accepted.
       const isOld = (mtime?.getTime() ?? 0) < Date.now() - PRUNE_EVERY_MS;

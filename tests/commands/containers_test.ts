@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
 import { DEFAULT_LIMITS } from "../../lib/serve/limits.ts";
 import { output, programsOf, PYTHON_REQUIRED } from "../python.ts";
-import { ROOT } from "./process.ts";
+import { ROOT, taskCommands, taskOf } from "./process.ts";
 
 const DOCS = join(ROOT, "docs");
 const COMPOSE = ["compose.yaml", "compose.gpu.yaml"];
@@ -121,6 +121,25 @@ Deno.test("kubernetes.yaml runs the image as Dockerfile does", async () => {
   assert.deepEqual(
     container.volumeMounts.map(({ name }) => name),
     pod.volumes.map(({ name }) => name),
+  );
+});
+
+Deno.test("the examples of scale.md are YAML, with the permissions of the server", async () => {
+  const blocks = [
+    ...(await read("scale.md")).matchAll(/^```yaml\n([\s\S]*?)^```$/gm),
+  ].map(([, block]) => parse(block!));
+  assert.deepEqual(
+    blocks.map(({ kind, services }) => kind ?? Object.keys(services)),
+    ["Job", ["nats", "zoomin", "proxy"], "HorizontalPodAutoscaler"],
+  );
+  const { entrypoint } = blocks.find(({ services }) => services)!.services
+    .zoomin;
+  const granted = (words: readonly string[]) =>
+    words.filter((word) => /^--(allow-(sys|env|ffi)|v8-flags|lock)/.test(word))
+      .sort();
+  assert.deepEqual(
+    granted(entrypoint),
+    granted(taskOf(taskCommands.serve!).args),
   );
 });
 

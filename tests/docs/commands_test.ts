@@ -30,8 +30,8 @@ const ELSEWHERE: [RegExp, string][] = [
   [/^(openapi-python-client|pip) /, "tests/routes/generated_client_test.ts"],
   [/^(token=|printf )/, "makes a token; tests/serve/auth_test.ts runs it"],
 ];
-// For a GPU host, where root installs a service.
-const NOT_HERE = ["deploy.md", "cli.md"];
+// For hosts of which this is not one: where root installs a service, or many.
+const NOT_HERE = ["deploy.md", "scale.md", "cli.md"];
 // To make a command of minutes one of seconds: of two flags the last counts.
 const SMALLER: Record<string, string[]> = {
   train: [

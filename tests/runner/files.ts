@@ -12,6 +12,10 @@ const SECONDS: Record<string, number> = {
   "tests/commands/train_test.ts": 45,
   "tests/viewer/viewer_test.ts": 45,
   "tests/serve/restart_test.ts": 40,
+  "tests/commands/merge_test.ts": 25,
+  "tests/serve/jobs/nats/store_test.ts": 40, // most of it in wait for leases
+  "tests/serve/jobs/nats/cluster_test.ts": 40,
+  "tests/serve/jobs/nats/hosts_test.ts": 40,
   "tests/serve/engine/pool_test.ts": 35,
   "tests/routes/not_ready_test.ts": 25,
   "tests/viewer/jobs_test.ts": 20,

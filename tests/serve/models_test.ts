@@ -48,6 +48,7 @@ async function withModels(
     engine,
     encoderFiles,
     messages: new Messages([folder]),
+    onRemoved: () => Promise.resolve(),
   });
   try {
     await test(models, engine, folder);

@@ -44,22 +44,32 @@ export interface BatchWorkOptions extends ClassifyWorkOptions {
   tables: Tables;
 }
 
-/** Classifies all images of a table. */
+/** Rows of a table, counted from 0. */
+export interface Rows {
+  from: number;
+  /** The first that is not one of them. */
+  to: number;
+}
+
+/** Classifies all images of a table, or those of the request's `rows`. */
 export function batchWork(options: BatchWorkOptions): JobWork {
   return async function batchJob(context) {
     const { job, folder, signal, report, assertHeld } = context;
-    const request = job.request as BatchJobRequest;
-    const { manifest, model: name, heatmaps, ...how } = request;
+    const request = job.request as BatchJobRequest & { rows?: Rows };
+    const { manifest, model: name, heatmaps, rows, ...how } = request;
     const model = options.models.loaded(name);
     using _held = options.models.hold(model); // one model for the whole table
     using table = await options.tables.openBatch(manifest, signal);
+    const { from, to } = rows ?? { from: 0, to: table.length };
+    const total = to - from;
     const file = join(folder, RESULTS_FILE);
     await mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
-    const done = await linesOf(file);
-    let { failures } = done;
-    for (let at = done.lines; at < table.length; at += TOGETHER) {
+    const earlier = await linesOf(file);
+    let { failures } = earlier;
+    for (let done = earlier.lines; done < total; done += TOGETHER) {
       signal.throwIfAborted();
-      const images = await table.images(at, TOGETHER);
+      const at = from + done;
+      const images = await table.images(at, Math.min(TOGETHER, total - done));
       const lines = await Promise.all(
         images.map((image, i) =>
           classifyRow(image, {
@@ -68,20 +78,18 @@ export function batchWork(options: BatchWorkOptions): JobWork {
             model,
             how,
             signal,
-            heatmap: heatmaps ? batchHeatmap(folder, at + i) : undefined,
+            heatmap: heatmaps
+              ? join(folder, ...batchHeatmap(at + i))
+              : undefined,
           })
         ),
       );
       failures += lines.filter((line) => "error" in line).length;
       await assertHeld();
-      await append(file, lines);
-      const done = Math.min(at + TOGETHER, table.length);
-      report({ done, total: table.length, failures });
+      await append(file, lines.map((line) => `${JSON.stringify(line)}\n`));
+      report({ done: Math.min(done + TOGETHER, total), total, failures });
     }
-    await writeJson(join(folder, RESULT_FILE), {
-      id: job.id,
-      images: table.length,
-    });
+    await writeJson(join(folder, RESULT_FILE), { id: job.id, images: total });
   };
 }
 
@@ -133,12 +141,17 @@ async function classifyRow(
   }
 }
 
-/** Counts the whole lines of a file, and drops a truncated last one. */
-async function linesOf(
+/**
+ * Counts the whole lines of a file, at most `most`, and drops a truncated last
+ * one and what is beyond them.
+ */
+export async function linesOf(
   path: string,
+  most = Infinity,
 ): Promise<{ lines: number; failures: number }> {
   let lines = 0, failures = 0, bytes = 0;
   for await (const line of readLines(path)) {
+    if (lines === most) break;
     lines++;
     if ("error" in JSON.parse(line)) failures++;
     bytes += new TextEncoder().encode(line).length + 1;
@@ -176,16 +189,19 @@ export async function batchLine(
   return undefined;
 }
 
-/** Path of the heat map of one image of a batch, if it was kept. */
-export function batchHeatmap(folder: string, index: number): string {
-  return join(folder, HEATMAP_FOLDER, `${index}.png`);
+/** Path in the job's folder of one image's heat map, if it was kept. */
+export function batchHeatmap(index: number): [folder: string, file: string] {
+  return [HEATMAP_FOLDER, `${index}.png`];
 }
 
-async function append(path: string, lines: BatchLine[]): Promise<void> {
+/** Appends to a file, on disk when the promise resolves. */
+export async function append(
+  path: string,
+  parts: readonly string[],
+): Promise<void> {
   const file = await open(path, "a");
   try {
-    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
-    await file.write(text);
+    await file.write(parts.join(""));
     await file.sync();
   } finally {
     await file.close();

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Caller } from "../auth.ts";
 import type { Annotations } from "../annotations/annotations.ts";
-import { keepFile, makeFolder, writeJson } from "../../files.ts";
+import { exists, keepFile, makeFolder, writeJson } from "../../files.ts";
 import { batchHeatmap, batchLine } from "./batch.ts";
 import { type ChecksOptions, JobChecks } from "./checks.ts";
 import { assertHasImage, type ClassifyJobRequest } from "./classify.ts";
@@ -18,10 +18,17 @@ import {
   NotFoundError,
   NotReadyError,
 } from "../errors.ts";
-import { HEATMAP_FILE, IMAGE_FILE, RESULT_FILE } from "./files.ts";
+import {
+  HEATMAP_FILE,
+  IMAGE_FILE,
+  RESULT_FILE,
+  RESULTS_FILE,
+} from "./files.ts";
 import { REPORT_FILE } from "../../report/report_file.ts";
 import { readFoldLogs } from "../../train/runs/fold_task.ts";
 import { LOG_FILE } from "../../train/run_log.ts";
+import { jobFolderName, type SharedFolders } from "./shared_folders.ts";
+import type { SharedModels } from "./shared_models.ts";
 import type { Messages } from "../redaction.ts";
 import type { JobRunner } from "./runner.ts";
 import type { Idempotency, Job, JobKind, JobStore, NewJob } from "./store.ts";
@@ -46,6 +53,9 @@ export interface JobsOptions extends ChecksOptions {
   annotations: Pick<Annotations, "drawnOn">;
   store: JobStore;
   runner: JobRunner;
+  /** Where other hosts keep the files of their jobs. */
+  shared: SharedFolders;
+  sharedModels: Pick<SharedModels, "offer">;
 }
 
 /** An accepted job: a new one, or the earlier one of the same key. */
@@ -222,6 +232,7 @@ export class Jobs {
     const { store, runner } = this.#options;
     const before = await this.get(id, caller);
     if (before.state === "failed") {
+      await this.#bring(before, (file) => file === IMAGE_FILE);
       await assertHasImage(before, runner.folderOf(id));
     }
     const job = await store.resume(id);
@@ -236,10 +247,13 @@ export class Jobs {
 
   /** Opens a file of a job's folder. @throws {NotFoundError} */
   async open(
-    { id }: Job,
+    job: Job,
     ...parts: string[]
   ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-    return await openFile(join(this.#options.runner.folderOf(id), ...parts));
+    await this.#bring(job, (file) => file === parts.join("/"));
+    return await openFile(
+      join(this.#options.runner.folderOf(job.id), ...parts),
+    );
   }
 
   /**
@@ -254,6 +268,7 @@ export class Jobs {
     if (!isOfBatch(job, index)) {
       return await new Response(await this.open(job, RESULT_FILE)).json();
     }
+    await this.#bring(job, (file) => file === RESULTS_FILE);
     const line = await batchLine(this.#options.runner.folderOf(job.id), index);
     if (line === undefined) throw noSuchFile();
     if ("error" in line) throw new NotFoundError(line.error);
@@ -265,11 +280,9 @@ export class Jobs {
     job: Job,
     index: number | undefined,
   ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-    const folder = this.#options.runner.folderOf(job.id);
-    return await openFile(
-      isOfBatch(job, index)
-        ? batchHeatmap(folder, index)
-        : join(folder, HEATMAP_FILE),
+    return await this.open(
+      job,
+      ...isOfBatch(job, index) ? batchHeatmap(index) : [HEATMAP_FILE],
     );
   }
 
@@ -280,6 +293,7 @@ export class Jobs {
    */
   async openLog(job: Job): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     const run = join(this.#options.runner.folderOf(job.id), RUN_FOLDER);
+    await this.#bring(job, isOfLog);
     const log = isOfFolds(job)
       ? ReadableStream.from(linesOf(readFoldLogs(run)))
       : (await this.#openOfRun(job, LOG_FILE))
@@ -324,6 +338,16 @@ export class Jobs {
     await this.#removeFolder(id);
   }
 
+  /** Brings files of a job that ran on another host. */
+  async #bring(
+    { id }: Job,
+    wanted: (file: string) => boolean,
+  ): Promise<void> {
+    const { runner, shared } = this.#options;
+    if (runner.isRunning(id)) return;
+    await shared.fetch(jobFolderName(id), runner.folderOf(id), wanted);
+  }
+
   /**
    * Queues the request that `check` returns, or finds the job of the same key
    * unchecked: the files that it names may have changed meanwhile. If it is not
@@ -333,7 +357,7 @@ export class Jobs {
     asked: Asked,
     check: (id: string) => Promise<Checked>,
   ): Promise<Accepted> {
-    const { store, runner } = this.#options;
+    const { store, runner, shared, sharedModels } = this.#options;
     const known = await this.#find(asked);
     if (known) return { job: known, isNew: false };
     if (this.#draining) {
@@ -346,6 +370,12 @@ export class Jobs {
     const idempotency = idempotencyOf(asked);
     try {
       const { request, model } = await check(id);
+      const { model: used } = request as { model?: string };
+      if (used !== undefined) await sharedModels.offer(used);
+      const folder = runner.folderOf(id);
+      if (await exists(folder)) {
+        await shared.keep(jobFolderName(id), folder, 0);
+      }
       const accepted = await store.add({
         id,
         kind,
@@ -371,6 +401,7 @@ export class Jobs {
   async #removeFolder(id: string): Promise<void> {
     const folder = this.#options.runner.folderOf(id);
     await Deno.remove(folder, { recursive: true }).catch(() => {}); // not created
+    await this.#options.shared.remove(jobFolderName(id));
   }
 }
 
@@ -393,6 +424,11 @@ function found(job: Job | undefined): Job {
 function isOfFolds({ kind, request }: Job): boolean {
   return kind === "train" &&
     foldChoice(request as TrainJobRequest) !== undefined;
+}
+
+/** True for a file of a run that its log is read from. */
+function isOfLog(file: string): boolean {
+  return file.startsWith(`${RUN_FOLDER}/`) && /\.jsonl?$/.test(file);
 }
 
 /** Each value as a line of JSON. */

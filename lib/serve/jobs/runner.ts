@@ -14,8 +14,9 @@ import {
 } from "../../errors.ts";
 import { EngineStoppedError, NotReadyError, RefusalError } from "../errors.ts";
 import { storageFault } from "../intake/disk.ts";
-import { removeImage } from "./files.ts";
+import { hasImage, removeImage } from "./files.ts";
 import type { Isolation } from "./isolation.ts";
+import { jobFolderName, type SharedFolders } from "./shared_folders.ts";
 import type { Job, JobEnd, JobKind, JobProgress, JobStore } from "./store.ts";
 import type { Log } from "../logging.ts";
 import type { Messages } from "../redaction.ts";
@@ -44,7 +45,15 @@ export interface JobRunnerOptions {
   store: JobStore;
   /** Parent of the jobs' folders. */
   folder: string;
-  works: Record<JobKind, JobWork>;
+  /** Where other hosts find them. */
+  shared: SharedFolders;
+  /** Jobs of other kinds are left to other processes. */
+  works: Partial<Record<JobKind, JobWork>>;
+  /**
+   * Kinds whose work is that of other jobs: they need no engine, and what
+   * crashes the process is not theirs.
+   */
+  coordinators?: readonly JobKind[];
   isolation: Isolation;
   /** True while an engine is available. */
   isReady: () => boolean;
@@ -68,6 +77,8 @@ const LANES: readonly JobKind[] = [
 
 // Interval of looking for jobs that another process has accepted or lost.
 const POLL_MS = 500;
+// Interval of keeping the folder of a running job for other hosts.
+const KEEP_EVERY_MS = 10_000;
 
 /** Reason to stop a job. */
 class StopError extends Error {
@@ -84,6 +95,12 @@ interface Running {
   beat(): Promise<void>;
 }
 
+/** Keeps the folder of a running job at intervals. */
+interface Keeper extends Disposable {
+  /** Keeps it now. @throws {StopError} If another holder has kept its own. */
+  keep(): Promise<void>;
+}
+
 /** Runs the jobs of a store until it is drained. */
 export class JobRunner {
   readonly #options: JobRunnerOptions;
@@ -97,12 +114,21 @@ export class JobRunner {
   }
 
   start(): void {
-    this.#lanes = LANES.map((kind) => this.#runLane(kind));
+    const { works } = this.#options;
+    this.#lanes = LANES.flatMap((kind) => {
+      const work = works[kind];
+      return work ? [this.#runLane(kind, work)] : [];
+    });
   }
 
   /** Folder of a job. */
   folderOf(id: string): string {
     return join(this.#options.folder, id);
+  }
+
+  /** True while a job runs in this process, which has its latest files. */
+  isRunning(id: string): boolean {
+    return this.#running.has(id);
   }
 
   /** Starts an accepted job now instead of at the next look. */
@@ -125,13 +151,13 @@ export class JobRunner {
     await Promise.all(this.#lanes);
   }
 
-  async #runLane(kind: JobKind): Promise<void> {
+  async #runLane(kind: JobKind, work: JobWork): Promise<void> {
     const { store, isReady, log } = this.#options;
     let failing = "";
     while (!this.#stop.signal.aborted) {
       try {
         const job = isReady() ? await store.claim([kind]) : undefined;
-        if (job) await this.#run(job);
+        if (job) await this.#run(job, work);
         else await this.#idle();
         failing = "";
       } catch (error) { // the store failed: it may recover
@@ -152,8 +178,9 @@ export class JobRunner {
     this.#wake.removeEventListener("job", wake);
   }
 
-  async #run(job: Job): Promise<void> {
-    const { store, works, isolation, log, beatMs } = this.#options;
+  async #run(job: Job, work: JobWork): Promise<void> {
+    const { store, isolation, shared, log, beatMs } = this.#options;
+    const { coordinators = [] } = this.#options;
     const controller = new AbortController();
     const folder = this.folderOf(job.id);
     let progress: JobProgress | undefined;
@@ -168,10 +195,14 @@ export class JobRunner {
       beat().catch((error) => log("error", "beat", { error: error.message }));
     }, beatMs);
     log("info", "job started", { job: job.id, kind: job.kind });
+    using keeper = this.#keeper(job, controller);
     try {
       await Deno.mkdir(folder, { recursive: true });
-      using _place = await isolation.enterJob(job, controller.signal);
-      await works[job.kind]({
+      await shared.fetch(jobFolderName(job.id), folder);
+      using _place = coordinators.includes(job.kind)
+        ? undefined
+        : await isolation.enterJob(job, controller.signal);
+      await work({
         job,
         folder,
         signal: controller.signal,
@@ -185,16 +216,51 @@ export class JobRunner {
         },
       });
       if (progress) await beat(); // the final progress
+      await keeper.keep();
       await this.#end(job, undefined);
-    } catch (error) {
-      await this.#end(
-        job,
-        controller.signal.aborted ? controller.signal.reason : error,
-      );
+    } catch (caught) {
+      const error = controller.signal.aborted
+        ? controller.signal.reason
+        : caught;
+      const isLost = error instanceof StopError && error.reason === "lost";
+      if (!isLost) await keeper.keep().catch(() => {}); // told already
+      await this.#end(job, error);
     } finally {
       clearInterval(timer);
       this.#running.delete(job.id);
     }
+  }
+
+  #keeper(job: Job, controller: AbortController): Keeper {
+    const { shared, log } = this.#options;
+    let last = Promise.resolve();
+    const keepNow = async () => {
+      const isOurs = await shared.keep(
+        jobFolderName(job.id),
+        this.folderOf(job.id),
+        job.attempts,
+      );
+      if (isOurs) return;
+      controller.abort(new StopError("lost"));
+      controller.signal.throwIfAborted();
+    };
+    const keep = () => last = last.catch(() => {}).then(keepNow);
+    const timer = setInterval(() => {
+      keep().catch((error) => log("error", "keep", { error: error.message }));
+    }, KEEP_EVERY_MS);
+    return { keep, [Symbol.dispose]: () => clearInterval(timer) };
+  }
+
+  /** Removes an uploaded image, here and for other hosts. */
+  async #removeImage(job: Job): Promise<void> {
+    const folder = this.folderOf(job.id);
+    if (!await hasImage(folder)) return;
+    await removeImage(folder);
+    await this.#options.shared.keep(
+      jobFolderName(job.id),
+      folder,
+      job.attempts,
+    );
   }
 
   /**
@@ -206,7 +272,7 @@ export class JobRunner {
     const fields = { job: job.id, kind: job.kind };
     if (error === undefined) {
       const isOurs = await this.#finish(job, { state: "succeeded" });
-      if (isOurs) await removeImage(this.folderOf(job.id));
+      if (isOurs) await this.#removeImage(job);
       log("info", "job succeeded", fields);
     } else if (error instanceof StopError) {
       if (error.reason === "cancel") {
@@ -231,7 +297,7 @@ export class JobRunner {
       });
       // The image will not become readable, and may be gigabytes.
       const isUseless = isOurs && isOfContent(error);
-      if (isUseless) await removeImage(this.folderOf(job.id));
+      if (isUseless) await this.#removeImage(job);
       log("error", "job failed", {
         ...fields,
         error: told ?? (error as Error).stack,

@@ -222,8 +222,8 @@ export class SqliteJobStore implements JobStore {
     return rows.map(({ id }) => String(id));
   }
 
-  close(): void {
-    this.#database.close();
+  async close(): Promise<void> {
+    await this.#database.close();
   }
 
   #add({ id, kind, owner, request, idempotency, model }: NewJob) {

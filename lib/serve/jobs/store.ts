@@ -152,5 +152,5 @@ export interface JobStore {
   remove(id: string): Promise<boolean>;
   /** Deletes jobs that ended before `date`, and returns their ids. */
   prune(date: Date): Promise<string[]>;
-  close(): void;
+  close(): Promise<void>;
 }

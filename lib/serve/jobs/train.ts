@@ -21,6 +21,7 @@ import type { EnginePool } from "../engine/pool.ts";
 import { ConflictError } from "../errors.ts";
 import { RESULT_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
+import type { SharedModels } from "./shared_models.ts";
 import type { ModelRegistry } from "../models.ts";
 import type { FoldChoice } from "../../train/runs/fold_plan.ts";
 import {
@@ -68,6 +69,8 @@ export interface TrainWorkOptions {
   engine: EnginePool;
   models: ModelRegistry;
   tables: Tables;
+  /** Brings the models to other hosts. */
+  sharedModels: Pick<SharedModels, "offer">;
   log: Log;
   /** Longest that a step may run after the job was asked to stop, ms. */
   stopMs: number;
@@ -122,6 +125,7 @@ async function trainModel(
     await moveFolder(run, models.placeOf(name));
   }
   await models.refresh();
+  await options.sharedModels.offer(name);
 }
 
 /** Trains and tests the folds, whose runs stay in the job's folder. */

@@ -153,7 +153,7 @@ export const SERVE: readonly MutantGroup[] = [
         'error.reason === "drain") await store.release(job, { setback: true });',
       ],
       ["await beat();\n          controller", "controller"],
-      ["if (isOurs) await removeImage", "await removeImage"],
+      ["if (isOurs) await this.#removeImage", "await this.#removeImage"],
     ],
   },
   {
@@ -191,8 +191,8 @@ export const SERVE: readonly MutantGroup[] = [
     file: "lib/serve/jobs/batch.ts",
     tests: ["tests/serve/jobs/batch_test.ts"],
     changes: [
-      ["let at = done.lines; at", "let at = 0; at"],
-      ["let { failures } = done;", "let failures = 0;"],
+      ["let done = earlier.lines; done", "let done = 0; done"],
+      ["let { failures } = earlier;", "let failures = 0;"],
     ],
   },
   {

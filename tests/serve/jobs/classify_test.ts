@@ -6,6 +6,7 @@ import { HEATMAP_FILE, IMAGE_FILE } from "../../../lib/serve/jobs/files.ts";
 import type { Images } from "../../../lib/serve/intake/images.ts";
 import { Isolation } from "../../../lib/serve/jobs/isolation.ts";
 import { JobRunner } from "../../../lib/serve/jobs/runner.ts";
+import { OWN_FOLDERS } from "../../../lib/serve/jobs/shared_folders.ts";
 import { Messages } from "../../../lib/serve/redaction.ts";
 import type { ModelRegistry } from "../../../lib/serve/models.ts";
 import type { Predictor } from "../../../lib/serve/predictor.ts";
@@ -47,6 +48,7 @@ async function withJob(
     queuedJobs: 10,
   });
   const runner = new JobRunner({
+    shared: OWN_FOLDERS,
     isolation: new Isolation({ store: store, busy: () => 0, aloneMs: 1 }),
     store,
     folder: jobs,

@@ -11,6 +11,7 @@ import { hasImage, IMAGE_FILE } from "../../../lib/serve/jobs/files.ts";
 import { Isolation } from "../../../lib/serve/jobs/isolation.ts";
 import { JobRunner, type JobWork } from "../../../lib/serve/jobs/runner.ts";
 import type { Job } from "../../../lib/serve/jobs/store.ts";
+import { OWN_FOLDERS } from "../../../lib/serve/jobs/shared_folders.ts";
 import { Messages } from "../../../lib/serve/redaction.ts";
 import { SqliteJobStore } from "../../../lib/serve/jobs/sqlite_store.ts";
 import { eventually, LONGEST_MS, within } from "../../waiting.ts";
@@ -44,6 +45,7 @@ class World implements AsyncDisposable {
   /** A process that works off jobs; it says nothing of itself meanwhile. */
   start(work: JobWork, onLog: (message: string) => void = () => {}): JobRunner {
     const runner = new JobRunner({
+      shared: OWN_FOLDERS,
       isolation: new Isolation({
         store: this.store,
         busy: () => 0,

@@ -6,6 +6,7 @@ import { RESULTS_FILE } from "../../../lib/serve/jobs/files.ts";
 import type { Log } from "../../../lib/serve/logging.ts";
 import { Isolation } from "../../../lib/serve/jobs/isolation.ts";
 import { JobRunner } from "../../../lib/serve/jobs/runner.ts";
+import { OWN_FOLDERS } from "../../../lib/serve/jobs/shared_folders.ts";
 import { Messages } from "../../../lib/serve/redaction.ts";
 import type { ModelRegistry } from "../../../lib/serve/models.ts";
 import type { Predictor } from "../../../lib/serve/predictor.ts";
@@ -47,6 +48,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
       } as unknown as Predictor,
     });
     return new JobRunner({
+      shared: OWN_FOLDERS,
       isolation: new Isolation({ store: store, busy: () => 0, aloneMs: 1 }),
       store,
       folder,

@@ -1,0 +1,198 @@
+/**
+ * A batch that several hosts do: it is cut into pieces, which are jobs of a
+ * store of their own, and the results of the pieces are appended in the order of
+ * the table.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { writeJson } from "../../files.ts";
+import { ConflictError } from "../errors.ts";
+import type { Tables } from "../tables/tables.ts";
+import { append, type BatchJobRequest, linesOf, type Rows } from "./batch.ts";
+import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
+import type { JobContext, JobWork } from "./runner.ts";
+import { jobFolderName, type SharedFolders } from "./shared_folders.ts";
+import type { Job, JobStore } from "./store.ts";
+
+/** Request of a piece. */
+interface PieceRequest extends BatchJobRequest {
+  rows: Rows;
+  /** Id of the batch. */
+  batch: string;
+}
+
+/** A piece of a batch. */
+interface Piece {
+  id: string;
+  rows: Rows;
+}
+
+/** Parts of the server that batches of several hosts use. */
+export interface PiecesOptions {
+  /** The store of batches. */
+  store: Pick<JobStore, "get">;
+  /** The store of pieces. */
+  pieces: JobStore;
+  shared: SharedFolders;
+  tables: Tables;
+}
+
+// Images of a piece: some seconds of work, so that little is lost with a host
+// and few pieces are left to the last. A large table has larger ones.
+const MIN_ROWS = 32, MAX_PIECES = 1000;
+const LOOK_EVERY_MS = 200;
+
+/** Hands out the pieces of a batch, and merges their results. */
+export function cutBatchWork(options: PiecesOptions): JobWork {
+  return async function cutBatchJob(context) {
+    const { job, folder, signal } = context;
+    const { manifest } = job.request as BatchJobRequest;
+    const length = await lengthOf(manifest, options.tables, signal);
+    const pieces = piecesOf(job.id, length);
+    const file = join(folder, RESULTS_FILE);
+    await Deno.mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
+    const { lines } = await linesOf(file);
+    const left = pieces.filter(({ rows }) => rows.to > lines);
+    // A piece that was half appended is appended again.
+    const { failures } = await linesOf(file, left[0]?.rows.from ?? length);
+    for (const piece of left) await handOut(piece, context, options);
+    await merge(left, { ...options, ...context, total: length, failures });
+    await writeJson(join(folder, RESULT_FILE), { id: job.id, images: length });
+    for (const piece of pieces) await remove(piece, options);
+  };
+}
+
+/** Does a piece, unless its batch has ended. */
+export function pieceWork(
+  batch: JobWork,
+  { store }: Pick<PiecesOptions, "store">,
+): JobWork {
+  return async function pieceJob(context) {
+    const { batch: id } = context.job.request as PieceRequest;
+    const whole = await store.get(id);
+    if (whole?.finishedAt !== null) throw new ConflictError("Its batch ended");
+    await batch(context);
+  };
+}
+
+function piecesOf(batch: string, length: number): Piece[] {
+  const size = Math.max(MIN_ROWS, Math.ceil(length / MAX_PIECES));
+  return Array.from({ length: Math.ceil(length / size) }, (_, i) => {
+    const from = i * size;
+    const rows = { from, to: Math.min(from + size, length) };
+    return { id: `${batch}-${from}`, rows };
+  });
+}
+
+/** Queues a piece, unless an earlier holder of the batch has. */
+async function handOut(
+  { id, rows }: Piece,
+  { job, signal }: JobContext,
+  { pieces }: PiecesOptions,
+): Promise<void> {
+  signal.throwIfAborted();
+  const request: PieceRequest = {
+    ...job.request as BatchJobRequest,
+    rows,
+    batch: job.id,
+  };
+  const idempotency = { key: id, digest: "" };
+  const { owner } = job;
+  const added = await pieces.add({
+    id,
+    kind: "batch",
+    owner,
+    request,
+    idempotency,
+  });
+  // Of a batch that failed or was cancelled, and was resumed.
+  if (!added.isNew) await pieces.resume(id);
+}
+
+/** Appends the results of the pieces as they end, in their order. */
+async function merge(
+  left: readonly Piece[],
+  { pieces, shared, folder, signal, report, assertHeld, total, ...given }:
+    & PiecesOptions
+    & JobContext
+    & { total: number; failures: number },
+): Promise<void> {
+  let { failures } = given;
+  for (const { id, rows } of left) {
+    const part = join(folder, `.${id}.tmp`);
+    await endOf(id, pieces, signal);
+    await shared.fetch(jobFolderName(id), part, isResult);
+    const results = join(part, RESULTS_FILE);
+    const own = await linesOf(results);
+    if (own.lines !== rows.to - rows.from) {
+      throw new Error(`The piece ${id} has ${own.lines} lines`);
+    }
+    failures += own.failures;
+    for (const name of await filesIn(join(part, HEATMAP_FOLDER))) {
+      await Deno.rename(
+        join(part, HEATMAP_FOLDER, name),
+        join(folder, HEATMAP_FOLDER, name),
+      );
+    }
+    await assertHeld();
+    await append(join(folder, RESULTS_FILE), [
+      await Deno.readTextFile(results),
+    ]);
+    await Deno.remove(part, { recursive: true });
+    report({ done: rows.to, total, failures });
+  }
+}
+
+async function lengthOf(
+  manifest: string,
+  tables: Tables,
+  signal: AbortSignal,
+): Promise<number> {
+  using table = await tables.openBatch(manifest, signal);
+  return table.length;
+}
+
+/** Names of files in a folder; none if there is no folder. */
+async function filesIn(folder: string): Promise<string[]> {
+  try {
+    const entries = await Array.fromAsync(Deno.readDir(folder));
+    return entries.map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+function isResult(file: string): boolean {
+  return file === RESULTS_FILE || file.startsWith(`${HEATMAP_FOLDER}/`);
+}
+
+/** Waits until a piece is done. @throws If it failed. */
+async function endOf(
+  id: string,
+  pieces: JobStore,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    signal.throwIfAborted();
+    const piece = await pieces.get(id);
+    if (piece?.state === "succeeded") return;
+    if (piece?.finishedAt !== null) throw failureOf(piece);
+    await pause(LOOK_EVERY_MS);
+  }
+}
+
+function failureOf(piece: Job | undefined): Error {
+  const reason = piece?.error ?? "it was removed";
+  return new ConflictError(`A piece of the batch failed: ${reason}`);
+}
+
+async function remove(
+  { id }: Piece,
+  { pieces, shared }: PiecesOptions,
+): Promise<void> {
+  await pieces.remove(id);
+  await shared.remove(jobFolderName(id));
+}

@@ -1,0 +1,268 @@
+/** Servers with disks of their own that share jobs: hosts, as processes. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { folderOfFile, start } from "../../../commands/process.ts";
+import {
+  drawModels,
+  ended,
+  imageOf,
+  type JobDocument,
+  post,
+  serve,
+  type Served,
+  SMALL_SETTINGS,
+  until,
+} from "../../served.ts";
+import { eventually } from "../../../waiting.ts";
+import { exists } from "../../../../lib/files.ts";
+import { openNats } from "../../../../lib/serve/jobs/nats/connection.ts";
+import { NatsFolders } from "../../../../lib/serve/jobs/nats/folders.ts";
+import { NATS_SERVER, type NatsServers, startNats } from "./nats_server.ts";
+
+const ignore = NATS_SERVER === undefined;
+const folder = folderOfFile(async (folder) => {
+  await drawModels(folder);
+  // The host "one" has a model; to others it comes with a job that names it.
+  await Deno.rename(join(folder, "models"), join(folder, "one"));
+});
+
+/** A host with folders of its own. */
+async function host(
+  name: string,
+  { url }: Pick<NatsServers, "url">,
+  ...argv: string[]
+): Promise<Served> {
+  const models = join(folder, name);
+  await Deno.mkdir(models, { recursive: true });
+  return await serve(
+    folder,
+    ...["--models", models, "--data-root", "set", "--workers", "1"],
+    ...["--jobs", url, ...argv],
+  );
+}
+
+async function accepted(response: Response): Promise<JobDocument> {
+  const job = await response.json();
+  assert.equal(response.status, 202, JSON.stringify(job));
+  return job;
+}
+
+/** Sends an image as a job. */
+async function upload(url: string, seed: number): Promise<JobDocument> {
+  return await accepted(
+    await fetch(`${url}/v1/classify?seed=${seed}`, {
+      method: "POST",
+      headers: { "content-type": "image/png", prefer: "respond-async" },
+      body: await imageOf(folder),
+    }),
+  );
+}
+
+/** A result without what differs from host to host. */
+async function resultOf(url: string, path: string): Promise<string> {
+  const response = await fetch(`${url}${path}`);
+  assert.equal(response.status, 200, path);
+  return (await response.text()).replaceAll(
+    /"timings":\{[^}]*\}/g,
+    '"timings":0',
+  );
+}
+
+Deno.test({
+  name: "any host does what another accepted, and both have the results",
+  ignore,
+  async fn() {
+    await using servers = await startNats();
+    await using one = await host("one", servers);
+    const first = await upload(one.url, 0);
+    await ended(one.url, first.id);
+    await using two = await host("two", servers);
+    const jobs = await Promise.all(
+      Array.from({ length: 8 }, (_, seed) => upload(one.url, seed)),
+    );
+    const batch = await accepted(
+      await post(`${one.url}/v1/batch`, { manifest: "manifest.csv" }),
+    );
+    for (const { id } of [...jobs, batch]) {
+      const { state, error } = await ended(two.url, id);
+      assert.equal(state, "succeeded", error ?? "");
+    }
+    for (const { id } of jobs) {
+      const path = `/v1/jobs/${id}/result`;
+      assert.equal(
+        await resultOf(two.url, path),
+        await resultOf(one.url, path),
+      );
+      const heatmap = await fetch(`${two.url}/v1/jobs/${id}/heatmap.png`);
+      assert.equal(heatmap.status, 200);
+      await heatmap.body?.cancel();
+    }
+    const path = `/v1/jobs/${batch.id}/result`;
+    const lines = await resultOf(two.url, path);
+    assert.equal(lines, await resultOf(one.url, path));
+    assert.equal(lines.trimEnd().split("\n").length, 20);
+  },
+});
+
+/** Starts a training of `epochs`. */
+async function train(
+  url: string,
+  name: string,
+  epochs: number,
+): Promise<JobDocument> {
+  return await accepted(
+    await post(`${url}/v1/train`, {
+      data: "manifest.csv",
+      name,
+      preset: "needle",
+      epochs,
+      settings: SMALL_SETTINGS,
+    }),
+  );
+}
+
+Deno.test({
+  name: "a model that one host trained is on the others",
+  ignore,
+  async fn() {
+    await using servers = await startNats();
+    await using one = await host("one", servers);
+    const { id } = await train(one.url, "trained", 2);
+    const { state, error } = await ended(one.url, id);
+    assert.equal(state, "succeeded", error ?? "");
+    await using other = await host("other", servers);
+    await eventually("the model is there", async () => {
+      const response = await fetch(`${other.url}/v1/models`);
+      return (await response.text()).includes('"trained"');
+    });
+    const report = await fetch(`${other.url}/v1/jobs/${id}/report`);
+    assert.match(await report.text(), /<html/);
+  },
+});
+
+Deno.test({
+  name: "a training continues on another host when its own dies",
+  ignore,
+  async fn() {
+    await using servers = await startNats();
+    const { connection, ...nats } = await openNats({
+      url: servers.url,
+      leaseMs: 5000,
+    });
+    const shared = new NatsFolders({ connection, ...nats });
+    const one = await host("one", servers);
+    const { id } = await train(one.url, "endless", 100_000);
+    await until(one.url, id, ({ progress }) => (progress?.epoch ?? 0) >= 1);
+    const kept = join(folder, "kept");
+    await eventually("a checkpoint is kept", async () => {
+      const file = "run/last.safetensors";
+      await shared.fetch(`job.${id}`, kept, (path) => path === file);
+      return await exists(join(kept, file));
+    });
+    await using two = await host("two", servers);
+    await one.kill();
+    const again = await until(two.url, id, ({ attempts }) => attempts === 2);
+    const { epoch = 0 } = again.progress!;
+    await until(
+      two.url,
+      id,
+      ({ progress }) => progress!.epoch! > epoch || progress!.epoch! < epoch,
+    );
+    const log = await (await fetch(`${two.url}/v1/jobs/${id}/log`)).text();
+    const lines = log.trimEnd().split("\n").map((line) => JSON.parse(line));
+    const starts = lines.filter(({ type }) => type === "run");
+    assert.equal(starts.length, 2, "it continued from its checkpoint");
+    await post(`${two.url}/v1/jobs/${id}/cancel`, {});
+    assert.equal((await ended(two.url, id)).state, "cancelled");
+    await connection.close();
+  },
+});
+
+/** A host that does jobs only. */
+function worker(name: string, { url }: Pick<NatsServers, "url">) {
+  const models = join(folder, name);
+  Deno.mkdirSync(models, { recursive: true });
+  const process = start(
+    folder,
+    ...["work", "--models", models, "--data-root", "set", "--workers", "1"],
+    ...["--backend", "wasm", "--jobs", url],
+  );
+  let log = "";
+  const logged = process.stderr.pipeThrough(new TextDecoderStream())
+    .pipeTo(new WritableStream({ write: (text) => void (log += text) }));
+  const ended = Promise.all([
+    process.status,
+    process.stdout.cancel(),
+    logged,
+  ]);
+  return {
+    /** Its log so far. */
+    get log() {
+      return log;
+    },
+    async kill(signal: Deno.Signal) {
+      try {
+        process.kill(signal);
+      } catch (cause) {
+        throw new Error(`It had ended: ${log}`, { cause });
+      }
+      await ended;
+    },
+  };
+}
+
+/** Lines of a batch's result, without times. */
+async function linesOf(url: string, id: string): Promise<string[]> {
+  return (await resultOf(url, `/v1/jobs/${id}/result`)).trimEnd().split("\n");
+}
+
+Deno.test({
+  name: "a batch is done once and in order, whoever is killed meanwhile",
+  ignore,
+  async fn() {
+    const names = await Array.fromAsync(
+      Deno.readDir(join(folder, "set", "images")),
+      ({ name }) => `images/${name}`,
+    );
+    const rows = Array.from(
+      { length: 150 },
+      (_, i) => i === 77 ? "images/none.png" : names[i % names.length]!,
+    );
+    await Deno.writeTextFile(
+      join(folder, "set", "many.csv"),
+      ["image", ...rows, ""].join("\n"),
+    );
+    const asked = { manifest: "many.csv", model: "first", heatmaps: true };
+    await using servers = await startNats(3);
+    const workers = ["w0", "w1"].map((name) => worker(name, servers));
+    await using one = await host("one", servers);
+    const { id } = await accepted(await post(`${one.url}/v1/batch`, asked));
+    const isUnderWay = ({ progress }: JobDocument) => (progress?.done ?? 0) > 0;
+    await until(one.url, id, isUnderWay);
+    await workers[0]!.kill("SIGKILL");
+    await servers.nodes[0]!.kill();
+    const again = worker("w0", servers);
+    const { state } = await ended(one.url, id, 300_000);
+    const logs = [one.stderr, ...[...workers, again].map(({ log }) => log)];
+    assert.equal(state, "succeeded", logs.join("\n"));
+    await servers.nodes[0]!.start();
+    const lines = await linesOf(one.url, id);
+    assert.deepEqual(lines.map((line) => JSON.parse(line).source), rows);
+    for (const image of [0, 149]) {
+      const map = `${one.url}/v1/jobs/${id}/heatmap.png?image=${image}`;
+      const { status, body } = await fetch(map);
+      await body?.cancel();
+      assert.equal(status, 200);
+    }
+    await again.kill("SIGTERM");
+    await workers[1]!.kill("SIGTERM");
+    // As one process with its own jobs has it.
+    await using alone = await serve(
+      folder,
+      ...["--models", "one", "--data-root", "set", "--state", "set"],
+    );
+    const single = await accepted(await post(`${alone.url}/v1/batch`, asked));
+    await ended(alone.url, single.id);
+    assert.deepEqual(await linesOf(alone.url, single.id), lines);
+  },
+});
