@@ -63,6 +63,7 @@ export async function takeFromWheel(
     return { path, version };
   } catch (error) {
     await Deno.remove(temporary).catch(() => {});
+    await Deno.remove(folder).catch(() => {}); // unless it holds an earlier one
     throw error;
   }
 }
