@@ -16,7 +16,7 @@ import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
 import type { JobWork } from "./runner.ts";
 import { shownName } from "../tables/names.ts";
 import type { BatchImage } from "../tables/protocol.ts";
-import type { Tables } from "../tables/tables.ts";
+import type { BatchTable, Tables } from "../tables/tables.ts";
 import type { Messages } from "../redaction.ts";
 import type { ModelEntry } from "../models.ts";
 import type { HowToClassify } from "../predictor.ts";
@@ -44,11 +44,11 @@ export interface BatchWorkOptions extends ClassifyWorkOptions {
   tables: Tables;
 }
 
-/** Rows of a table, counted from 0. */
+/** Some rows of a table. */
 export interface Rows {
+  /** Number of the first, counted from 0. */
   from: number;
-  /** The first that is not one of them. */
-  to: number;
+  images: readonly BatchImage[];
 }
 
 /** Classifies all images of a table, or those of the request's `rows`. */
@@ -59,9 +59,11 @@ export function batchWork(options: BatchWorkOptions): JobWork {
     const { manifest, model: name, heatmaps, rows, ...how } = request;
     const model = options.models.loaded(name);
     using _held = options.models.hold(model); // one model for the whole table
-    using table = await options.tables.openBatch(manifest, signal);
-    const { from, to } = rows ?? { from: 0, to: table.length };
-    const total = to - from;
+    using table = rows
+      ? tableOf(rows)
+      : await options.tables.openBatch(manifest, signal);
+    const { from } = rows ?? { from: 0 };
+    const total = table.length;
     const file = join(folder, RESULTS_FILE);
     await mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
     const earlier = await linesOf(file);
@@ -69,7 +71,7 @@ export function batchWork(options: BatchWorkOptions): JobWork {
     for (let done = earlier.lines; done < total; done += TOGETHER) {
       signal.throwIfAborted();
       const at = from + done;
-      const images = await table.images(at, Math.min(TOGETHER, total - done));
+      const images = await table.images(done, TOGETHER);
       const lines = await Promise.all(
         images.map((image, i) =>
           classifyRow(image, {
@@ -90,6 +92,15 @@ export function batchWork(options: BatchWorkOptions): JobWork {
       report({ done: Math.min(done + TOGETHER, total), total, failures });
     }
     await writeJson(join(folder, RESULT_FILE), { id: job.id, images: total });
+  };
+}
+
+/** Rows as a table of their own. */
+function tableOf({ images }: Rows): BatchTable {
+  return {
+    length: images.length,
+    images: (from, count) => Promise.resolve(images.slice(from, from + count)),
+    [Symbol.dispose]() {},
   };
 }
 

@@ -23,10 +23,11 @@ interface PieceRequest extends BatchJobRequest {
   batch: string;
 }
 
-/** A piece of a batch. */
+/** A piece of a batch: rows from one number to before another. */
 interface Piece {
   id: string;
-  rows: Rows;
+  from: number;
+  to: number;
 }
 
 /** Parts of the server that batches of several hosts use. */
@@ -41,7 +42,7 @@ export interface PiecesOptions {
 
 // Images of a piece: some seconds of work, so that little is lost with a host
 // and few pieces are left to the last. A large table has larger ones.
-const MIN_ROWS = 32, MAX_PIECES = 1000;
+const MIN_ROWS = 32, MAX_ROWS = 256, MANY_PIECES = 1000;
 const LOOK_EVERY_MS = 200;
 
 /** Hands out the pieces of a batch, and merges their results. */
@@ -49,15 +50,19 @@ export function cutBatchWork(options: PiecesOptions): JobWork {
   return async function cutBatchJob(context) {
     const { job, folder, signal } = context;
     const { manifest } = job.request as BatchJobRequest;
-    const length = await lengthOf(manifest, options.tables, signal);
+    using table = await options.tables.openBatch(manifest, signal);
+    const { length } = table;
     const pieces = piecesOf(job.id, length);
     const file = join(folder, RESULTS_FILE);
     await Deno.mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
     const { lines } = await linesOf(file);
-    const left = pieces.filter(({ rows }) => rows.to > lines);
+    const left = pieces.filter(({ to }) => to > lines);
     // A piece that was half appended is appended again.
-    const { failures } = await linesOf(file, left[0]?.rows.from ?? length);
-    for (const piece of left) await handOut(piece, context, options);
+    const { failures } = await linesOf(file, left[0]?.from ?? length);
+    for (const { id, from, to } of left) {
+      const images = await table.images(from, to - from);
+      await handOut(id, { from, images }, { ...context, ...options });
+    }
     await merge(left, { ...options, ...context, total: length, failures });
     await writeJson(join(folder, RESULT_FILE), { id: job.id, images: length });
     for (const piece of pieces) await remove(piece, options);
@@ -78,19 +83,22 @@ export function pieceWork(
 }
 
 function piecesOf(batch: string, length: number): Piece[] {
-  const size = Math.max(MIN_ROWS, Math.ceil(length / MAX_PIECES));
+  const size = Math.min(
+    Math.max(MIN_ROWS, Math.ceil(length / MANY_PIECES)),
+    MAX_ROWS,
+  );
   return Array.from({ length: Math.ceil(length / size) }, (_, i) => {
     const from = i * size;
-    const rows = { from, to: Math.min(from + size, length) };
-    return { id: `${batch}-${from}`, rows };
+    const to = Math.min(from + size, length);
+    return { id: `${batch}-${from}`, from, to };
   });
 }
 
 /** Queues a piece, unless an earlier holder of the batch has. */
 async function handOut(
-  { id, rows }: Piece,
-  { job, signal }: JobContext,
-  { pieces }: PiecesOptions,
+  id: string,
+  rows: Rows,
+  { job, signal, pieces }: JobContext & PiecesOptions,
 ): Promise<void> {
   signal.throwIfAborted();
   const request: PieceRequest = {
@@ -120,13 +128,13 @@ async function merge(
     & { total: number; failures: number },
 ): Promise<void> {
   let { failures } = given;
-  for (const { id, rows } of left) {
+  for (const { id, from, to } of left) {
     const part = join(folder, `.${id}.tmp`);
     await endOf(id, pieces, signal);
     await shared.fetch(jobFolderName(id), part, isResult);
     const results = join(part, RESULTS_FILE);
     const own = await linesOf(results);
-    if (own.lines !== rows.to - rows.from) {
+    if (own.lines !== to - from) {
       throw new Error(`The piece ${id} has ${own.lines} lines`);
     }
     failures += own.failures;
@@ -141,17 +149,8 @@ async function merge(
       await Deno.readTextFile(results),
     ]);
     await Deno.remove(part, { recursive: true });
-    report({ done: rows.to, total, failures });
+    report({ done: to, total, failures });
   }
-}
-
-async function lengthOf(
-  manifest: string,
-  tables: Tables,
-  signal: AbortSignal,
-): Promise<number> {
-  using table = await tables.openBatch(manifest, signal);
-  return table.length;
 }
 
 /** Names of files in a folder; none if there is no folder. */
