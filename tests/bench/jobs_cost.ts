@@ -34,6 +34,8 @@ export interface JobCosts {
   tellMs: number;
   /** Resident memory of a node for a job that waits, bytes. */
   waitingBytes: number;
+  /** Resident memory of a host that lists and counts the jobs, bytes. */
+  hostBytes: number;
 }
 
 const CALLS = 2000, AT_A_TIME = 32, FOLLOWERS = 20;
@@ -104,6 +106,7 @@ async function measure(nodes: number, queued: number): Promise<JobCosts> {
     await Promise.all(Array.from({ length: AT_A_TIME }, add));
   }
   const waitingBytes = (resident() - empty) / Math.max(1, queued);
+  const hostBytes = Deno.memoryUsage().rss;
   const accept = await cost(add);
   const held: Job[] = [];
   const claim = await cost(async () => {
@@ -120,7 +123,10 @@ async function measure(nodes: number, queued: number): Promise<JobCosts> {
   const told = await cost(add);
   const tellMs = (told.serverMs - accept.serverMs) / FOLLOWERS;
   for (const one of [store, ...followers]) await one.close();
-  return { nodes, queued, accept, claim, beat, finish, tellMs, waitingBytes };
+  return {
+    ...{ nodes, queued, accept, claim, beat, finish },
+    ...{ tellMs, waitingBytes, hostBytes },
+  };
 }
 
 if (import.meta.main) {

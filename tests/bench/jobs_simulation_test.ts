@@ -17,6 +17,7 @@ function costs(claimMs: number, finishMs: number, tellMs = 0): JobCosts {
     finish: cost(finishMs),
     tellMs,
     waitingBytes: 1000,
+    hostBytes: 0,
   };
 }
 

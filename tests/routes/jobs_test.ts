@@ -56,7 +56,8 @@ async function send(method: string, link: string): Promise<Response> {
 async function eventsOf(link: string) {
   const response = await send("GET", link);
   assert.match(response.headers.get("content-type")!, /^text\/event-stream/);
-  const blocks = (await response.text()).trim().split("\n\n");
+  const blocks = (await response.text()).trim().split("\n\n")
+    .filter((block) => !block.startsWith(":")); // keeps the connection
   return blocks.map((block) => {
     const [, event, data] = /^event: (\w+)\ndata: (.*)$/.exec(block)!;
     return { event: event!, job: JSON.parse(data!) as JobDocument };
