@@ -27,6 +27,7 @@ Deno.test("doctor reports versions, adapter, choice and each kernel", async () =
       /^deno +\d/m,
       /^tfjs +4\.22\.0$/m,
       /^libvips +\d/m,
+      /^turbojpeg (not )?found: /m,
       /^auto +(wasm|webgpu): /m,
       /^wasm .*ok.* softmax/m,
       adapter

@@ -26,6 +26,7 @@ import { copyPart } from "../pyramids/pixels.ts";
 import type { ImageFacts, Pixels, Pyramid } from "../pyramid.ts";
 import type { ByteSource } from "../bytes/source.ts";
 import { decodeBlock, type Piece } from "./decode/decoder.ts";
+import { jpegTileDecoder, type TileDecoder } from "./decode/jpeg_tiles.ts";
 import type { TiffPage } from "./page.ts";
 import { insideOf, type Place, placesOf, planesOf, runsOf } from "./places.ts";
 import { Together } from "./decode/coalesce.ts";
@@ -62,14 +63,16 @@ interface Tile {
 class TiffPyramid extends BlockPyramid {
   readonly #image: TiffImage;
   readonly #rebuiltBlocks = new RebuiltBlocks();
-  /** By level: the batches of its blocks; undefined if they are not batched. */
+  /** By level: what decodes a tile by itself, and the batches of those that nothing does. */
+  readonly #alone: readonly (TileDecoder | undefined)[];
   readonly #together: readonly (Together<Tile, Pixels> | undefined)[];
 
   constructor(source: ByteSource, image: TiffImage, cache: BlockCache) {
     super(source, { ...image, cache });
     this.#image = image;
-    this.#together = image.levels.map((page) => {
-      const most = blocksTogether(page);
+    this.#alone = image.levels.map(jpegTileDecoder);
+    this.#together = image.levels.map((page, level) => {
+      const most = this.#alone[level] ? 1 : blocksTogether(page);
       const work = (tiles: readonly Tile[]) => decodeTiles(page, tiles);
       return most > 1 ? new Together({ most, work }) : undefined;
     });
@@ -98,8 +101,9 @@ class TiffPyramid extends BlockPyramid {
         const [[piece]] = await reading as [[Piece]];
         return piece.bytes && { bytes: piece.bytes, inside };
       };
-      const together = await this.#together[level]?.run(tile());
-      if (together) return together;
+      const decoded = await this.#together[level]?.run(tile()) ??
+        await decodedAlone(this.#alone[level], tile);
+      if (decoded) return decoded;
       const planes = await reading;
       await turn(signal);
       const isEmpty = planes.flat().every(({ bytes }) => bytes === undefined);
@@ -258,6 +262,18 @@ const REBUILT_PIXELS = 2 ** 22; // 16 MiB as RGBA
 
 function copyOf({ data, width, height }: Pixels): Pixels {
   return { data: new Uint8Array(data), width, height };
+}
+
+/**
+ * The tile, decoded by itself; undefined if that fails, because decodeBlock()
+ * names the fault, or reads what libjpeg-turbo is too strict for.
+ */
+async function decodedAlone(
+  decode: TileDecoder | undefined,
+  tile: () => Promise<Tile | undefined>,
+): Promise<Pixels | undefined> {
+  const bytes = decode && (await tile())?.bytes;
+  return bytes && await decode!(bytes).catch(() => undefined);
 }
 
 /** Decodes tiles in a batch; one by one if that fails, to find the faulty one. */

@@ -31,7 +31,7 @@ const STRIPS: Numbers = { ...TILES, deflate: 8, packbits: 32773 };
 type Numbers = Partial<Record<Compression, number>>;
 
 /** libvips decodes the page to the same pixels as our decoder. */
-function isPlain(page: TiffPage): boolean {
+export function isPlain(page: TiffPage): boolean {
   const { compression, planar, type, samples, colours, reversedBits } = page;
   // libvips leaves YCbCr that is not JPEG unconverted.
   const isRgb = colours.kind === "rgb" ||
@@ -114,7 +114,10 @@ async function decodeTiff(
 }
 
 /** Checks the size and end of a JPEG: libvips would fill missing pixels. */
-function isWholeJpeg(bytes: Uint8Array, { width, height }: Size): boolean {
+export function isWholeJpeg(
+  bytes: Uint8Array,
+  { width, height }: Size,
+): boolean {
   const frame = jpegFrame(bytes);
   return frame?.width === width && frame.height === height &&
     bytes.at(-2) === 0xff && bytes.at(-1) === 0xd9;

@@ -164,10 +164,10 @@ export function jpegFrame(
 }
 
 /** A self-contained JPEG: with its tables, and a declaration of its colours. */
-function wholeJpeg(
+export function wholeJpeg(
   { jpegTables, colours, samples }: PicturePage,
   bytes: Uint8Array,
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   const body = withoutMarkers(bytes.subarray(2)); // without start of image
   // Between start and end of image.
   const tables = jpegTables?.subarray(2, -2) ?? new Uint8Array(0);
@@ -181,7 +181,7 @@ function wholeJpeg(
   ]);
 }
 
-function joined(parts: readonly ArrayLike<number>[]): Uint8Array {
+function joined(parts: readonly ArrayLike<number>[]): Uint8Array<ArrayBuffer> {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
   const bytes = new Uint8Array(length);
   let at = 0;

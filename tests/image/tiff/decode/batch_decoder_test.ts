@@ -2,48 +2,14 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import sharp, { type TiffOptions } from "sharp";
 import { BlockCache } from "../../../../lib/image/pyramids/block_cache.ts";
-import { openFile } from "../../../../lib/image/bytes/file.ts";
 import {
   blocksTogether,
   decodeTogether,
 } from "../../../../lib/image/tiff/decode/batch_decoder.ts";
 import { openImage } from "../../../../lib/image/open.ts";
 import { decodeBlock } from "../../../../lib/image/tiff/decode/decoder.ts";
-import { readTiffImage } from "../../../../lib/image/tiff/levels.ts";
-import { TiffFile } from "../../../../lib/image/tiff/parser.ts";
-import { asymmetricPicture, TemporaryFolder, toSharp } from "../../pictures.ts";
-
-/** A TIFF of 4 x 3 tiles of 32 x 32 px, written by libvips. */
-async function tiled(options: TiffOptions): Promise<Uint8Array> {
-  const picture = asymmetricPicture(117, 90);
-  return new Uint8Array(
-    await toSharp(picture).removeAlpha().tiff({
-      ...options,
-      tile: true,
-      tileWidth: 32,
-      tileHeight: 32,
-    }).toBuffer(),
-  );
-}
-
-/** The first page of a file, and the stored bytes of its blocks. */
-async function blocksOf(path: string) {
-  const source = await openFile(path);
-  const file = await TiffFile.open(source);
-  const { levels: [page] } = await readTiffImage(
-    file,
-    await file.directories(),
-  );
-  const blocks = await Promise.all(
-    Array.from(
-      { length: 12 },
-      async (_, i) =>
-        await source.read(await page!.offsets.at(i), await page!.bytes.at(i)),
-    ),
-  );
-  source.close();
-  return { page: page!, blocks };
-}
+import { TemporaryFolder } from "../../pictures.ts";
+import { blocksOf, tiled } from "../stored_blocks.ts";
 
 const STORED: Record<string, TiffOptions> = {
   "JPEG": { compression: "jpeg", quality: 80 },
