@@ -69,6 +69,9 @@ const VERSION_KEY = "version";
 // for a week after its job ended.
 const KEEP_OBJECTS_MS = 60 * 24 * 3600 * 1000;
 const CONNECT_MS = 10_000;
+// A node whose network is cut falls silent: two pings without an answer, and the
+// next node is tried. By default that takes some minutes.
+const PING_EVERY_MS = 3000, MAX_PINGS_OUT = 2;
 // Longest that calls are tried again. A cluster that lost a node chooses the
 // leaders of its streams in 10 s, and a call that was on its way waits for 5.
 const PATIENCE_MS = 30_000;
@@ -90,6 +93,8 @@ export async function openNats(options: NatsOptions): Promise<Nats> {
       servers,
       name: "zoomin",
       timeout: CONNECT_MS,
+      pingInterval: PING_EVERY_MS,
+      maxPingOut: MAX_PINGS_OUT,
       maxReconnectAttempts: -1,
       ...login,
       ...await security(options),
