@@ -1,12 +1,14 @@
 /**
- * What it costs to share jobs: the CPU time of a batch by one server with jobs
- * of its own, and by one that does them in pieces, by NATS.
+ * What it costs to share jobs, and what it gains: CPU and wall time of a batch
+ * by one server with jobs of its own, by one that does them in pieces, by NATS,
+ * and by that one and a worker.
  *
  *     deno run -A tests/bench/shared_batch.ts [IMAGES]
  *
  * @module
  */
 import { join } from "node:path";
+import { start } from "../commands/process.ts";
 import { startNats } from "../serve/jobs/nats/nats_server.ts";
 import {
   drawModels,
@@ -31,24 +33,29 @@ await Deno.writeTextFile(
   ["image", ...rows, ""].join("\n"),
 );
 await using servers = await startNats();
-for (const shared of [false, true]) {
+for (const hosts of [0, 1, 2]) {
   await using server = await serve(
     folder,
     ...["--models", "models", "--data-root", "set", "--workers", "1"],
-    ...(shared ? ["--jobs", servers.url] : []),
+    ...(hosts > 0 ? ["--jobs", servers.url] : []),
   );
-  const seconds: number[] = [];
+  await using worker = hosts > 1 ? await startWorker() : undefined;
+  const processes = [server.process.pid, ...worker ? [worker.pid] : []];
   await batch(server.url); // warm
+  const taken: { cpu: number; wall: number }[] = [];
   for (let i = 0; i < ROUNDS; i++) {
-    const before = await cpuSeconds(server.process.pid);
+    const cpu = await cpuSeconds(processes), started = performance.now();
     await batch(server.url);
-    seconds.push(await cpuSeconds(server.process.pid) - before);
+    const wall = (performance.now() - started) / 1000;
+    taken.push({ cpu: await cpuSeconds(processes) - cpu, wall });
   }
-  const least = Math.min(...seconds);
+  const name = ["alone", "one host", "two hosts"][hosts]!;
+  const least = (key: "cpu" | "wall") =>
+    1000 * Math.min(...taken.map((round) => round[key])) / images;
   console.log(
-    `${shared ? "shared" : "alone "}: ${least.toFixed(2)} s of CPU, ${
-      (1000 * least / images).toFixed(1)
-    } ms an image`,
+    `${name}: ${least("cpu").toFixed(1)} ms of CPU an image, ${
+      least("wall").toFixed(1)
+    } ms of time`,
   );
 }
 await Deno.remove(folder, { recursive: true });
@@ -60,9 +67,41 @@ async function batch(url: string): Promise<void> {
   if (state !== "succeeded") throw new Error(`The batch ${state}: ${error}`);
 }
 
-/** CPU time that a process has used, s. */
-async function cpuSeconds(pid: number): Promise<number> {
-  const text = await Deno.readTextFile(`/proc/${pid}/stat`);
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS;
+/** A host that does jobs only, once it works. */
+async function startWorker() {
+  const models = join(folder, "worker");
+  await Deno.mkdir(models, { recursive: true });
+  const process = start(
+    folder,
+    ...["work", "--models", models, "--data-root", "set", "--workers", "1"],
+    ...["--backend", "wasm", "--jobs", servers.url],
+  );
+  const lines = process.stderr.pipeThrough(new TextDecoderStream());
+  const reader = lines.getReader();
+  for (let log = ""; !log.includes('"working"');) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error(`The worker ended: ${log}`);
+    log += value;
+  }
+  const rest = (async () => {
+    while (!(await reader.read()).done);
+  })();
+  return {
+    pid: process.pid,
+    async [Symbol.asyncDispose]() {
+      process.kill("SIGTERM");
+      await Promise.all([process.status, process.stdout.cancel(), rest]);
+    },
+  };
+}
+
+/** CPU time that processes have used, s. */
+async function cpuSeconds(pids: readonly number[]): Promise<number> {
+  let ticks = 0;
+  for (const pid of pids) {
+    const text = await Deno.readTextFile(`/proc/${pid}/stat`);
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    ticks += Number(fields[11]) + Number(fields[12]);
+  }
+  return ticks / TICKS;
 }
