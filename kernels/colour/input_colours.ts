@@ -14,8 +14,20 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { Kernel } from "../gpu.ts";
-import { floatView, kernelConfigs } from "../kernel_config.ts";
+import { kernelConfigs } from "../kernel_config.ts";
+import {
+  offsetOf,
+  type Routine,
+  routine,
+  type WasmBackend,
+} from "../wasm/routine.ts";
 import code from "./input_colours.wgsl" with { type: "text" };
+import {
+  type ColourRoutine,
+  GROUP_PIXELS,
+  inputColourRows,
+  OPTION,
+} from "./wasm_routines.ts";
 
 const INPUT_COLOURS = "zoomin/InputColours";
 
@@ -95,23 +107,14 @@ const kernel = new Kernel("input colours", code);
 
 const WORKGROUP_SIZE = 64; // see input_colours.wgsl
 const CHANGE_FLOATS = 11; // of a `Change`
+const FLOAT_BYTES = Float32Array.BYTES_PER_ELEMENT;
 
 /** The kernel for both engines. */
 export const inputColoursKernels = kernelConfigs<InputColours>(
   INPUT_COLOURS,
   {
-    wasm: ({ backend, inputs, attributes }) => {
-      const { views } = inputs as { views: tf.TensorInfo };
-      const result = backend.makeOutput(views.shape, "float32");
-      const [from, to] = [views, result].map((info) =>
-        floatView(backend, info)
-      ) as [Float32Array, Float32Array];
-      const shape = views.shape as [number, number, number];
-      attributes.changes.forEach((change, n) =>
-        colourView(from, to, { ...attributes, ...change, shape, n })
-      );
-      return result;
-    },
+    wasm: ({ backend, inputs, attributes }) =>
+      onWasm(backend as unknown as WasmBackend, inputs.views!, attributes),
     webgpu: ({ backend, inputs, attributes }) => {
       const { views } = inputs as { views: tf.TensorInfo };
       const [count, height, width] = views.shape as [number, number, number];
@@ -140,49 +143,91 @@ export const inputColoursKernels = kernelConfigs<InputColours>(
   },
 );
 
-/** One view of the wasm engine's, `n` of those in `from`: no array a pixel. */
+/** On wasm view by view, in vectors. */
+function onWasm(
+  backend: WasmBackend,
+  views: tf.TensorInfo,
+  options: InputColours,
+): tf.TensorInfo {
+  const [, height, width] = views.shape as [number, number, number, number];
+  const result = backend.makeOutput(views.shape, "float32");
+  const numbers = backend.makeOutput(
+    [OPTION.count + height + width],
+    "float32",
+  );
+  options.changes.forEach((change, n) => {
+    const length = height + width;
+    const own = options.shares?.subarray(n * length, (n + 1) * length);
+    const shares = own?.some((share) => share !== 1) ? own : null;
+    colourView(backend, { views, result, numbers }, {
+      n,
+      options: { ...options, changes: [change], shares },
+    });
+  });
+  backend.disposeData(numbers.dataId);
+  return result;
+}
+
+/** Colours view `n`, whose own change and shares the options are. */
 function colourView(
-  from: Float32Array,
-  to: Float32Array,
-  { shape: [, height, width], n, gain, densities, ...options }:
-    & Omit<InputColours, "changes">
-    & ColourChange
-    & { shape: readonly [number, number, number]; n: number },
+  backend: WasmBackend,
+  tensors: Record<"views" | "result" | "numbers", tf.TensorInfo>,
+  { n, options }: { n: number; options: InputColours },
 ): void {
-  const { shares, mean, deviation, darkest } = options;
-  const [meanR, meanG, meanB] = mean as [number, number, number];
-  const [r, g, b] = deviation.map((one) => 1 / one) as [number, number, number];
-  const start = n * (height + width);
-  let at = n * height * width * 3;
-  for (let y = 0; y < height; y++) {
-    const ofRow = shares ? shares[start + y]! : 1;
-    for (let x = 0; x < width; x++, at += 3) {
-      const s = shares ? ofRow * shares[start + height + x]! : 1;
-      let red = Math.min(from[at]! * gain, s);
-      let green = Math.min(from[at + 1]! * gain, s);
-      let blue = Math.min(from[at + 2]! * gain, s);
-      if (densities) {
-        const light = Math.max(s, darkest);
-        const logR = Math.log(Math.max(red / light, darkest));
-        const logG = Math.log(Math.max(green / light, darkest));
-        const logB = Math.log(Math.max(blue / light, darkest));
-        const restained = (c: number) =>
-          Math.min(
-            Math.exp(
-              logR * densities[c]! + logG * densities[3 + c]! +
-                logB * densities[6 + c]!,
-            ),
-            1,
-          ) * s;
-        red = restained(0);
-        green = restained(1);
-        blue = restained(2);
-      }
-      to[at] = (red - meanR * s) * r;
-      to[at + 1] = (green - meanG * s) * g;
-      to[at + 2] = (blue - meanB * s) * b;
-    }
+  const { views, result, numbers } = tensors;
+  const [, height, width] = views.shape as [number, number, number, number];
+  const change = options.changes[0]!, { shares } = options;
+  const values = height * width * 3, start = n * values;
+  // A view all inside is one long row.
+  const [rows, pixels] = shares ? [height, width] : [1, height * width];
+  if (pixels < GROUP_PIXELS) {
+    const [from, to] = [views, result].map((info) =>
+      backend.typedArrayFromHeap(info).subarray(start, start + values)
+    ) as [Float32Array, Float32Array];
+    to.set(inputColoursReference(from, [1, height, width], options));
+    return;
   }
+  const table = backend.typedArrayFromHeap(numbers);
+  table.set(numbersOf(options, change));
+  if (shares) table.set(shares, OPTION.count);
+  const firstPixels = pixels % GROUP_PIXELS || GROUP_PIXELS;
+  const numbersAt = offsetOf(backend, numbers);
+  const sharesAt = numbersAt + OPTION.count * FLOAT_BYTES;
+  colourRoutine(backend, {
+    stained: change.densities !== null,
+    shared: shares !== null,
+  })(
+    offsetOf(backend, views) + start * FLOAT_BYTES,
+    offsetOf(backend, result) + start * FLOAT_BYTES,
+    rows,
+    Math.ceil(pixels / GROUP_PIXELS),
+    firstPixels * 3 * FLOAT_BYTES,
+    numbersAt,
+    sharesAt,
+    sharesAt + height * FLOAT_BYTES,
+    firstPixels * FLOAT_BYTES,
+  );
+}
+
+function colourRoutine(backend: WasmBackend, kind: ColourRoutine): Routine {
+  const name = `input_colours${kind.stained ? "_stained" : ""}${
+    kind.shared ? "_shared" : ""
+  }`;
+  return routine(backend, name, inputColourRows(kind));
+}
+
+/** The numbers of a view for the routine. */
+function numbersOf(
+  { darkest, mean, deviation }: InputColours,
+  { gain, densities }: ColourChange,
+): number[] {
+  return [
+    gain,
+    darkest,
+    ...deviation.map((one) => 1 / one),
+    ...mean.map((one, c) => -one / deviation[c]!),
+    ...densities ?? [],
+  ];
 }
 
 function changesTable(changes: readonly ColourChange[]): Float32Array {

@@ -82,11 +82,15 @@ export class FunctionBuilder {
 
   /** Pushes one lane of a v128, repeated four times. */
   splatLane(vector: number, lane: number): this {
-    const bytes = Array.from(
-      { length: VECTOR_BYTES },
-      (_, i) => 4 * lane + i % 4,
+    return this.shuffle(vector, vector, [lane, lane, lane, lane]);
+  }
+
+  /** Pushes four lanes of two v128: 0 to 3 are those of a, 4 to 7 of b. */
+  shuffle(a: number, b: number, lanes: readonly number[]): this {
+    const bytes = lanes.flatMap((lane) =>
+      [0, 1, 2, 3].map((i) => 4 * lane + i)
     );
-    return this.get(vector).get(vector).#simd(0x0d, ...bytes);
+    return this.get(a).get(b).#simd(0x0d, ...bytes);
   }
 
   /** Pushes the f32 at `pointer + offset`. */
@@ -141,6 +145,16 @@ export class FunctionBuilder {
     return this.get(a).get(b).#simd(0xe6);
   }
 
+  /** Pushes a / b, lane by lane. */
+  divide(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0xe7);
+  }
+
+  /** Pushes the smaller of two v128, lane by lane; NaN if either is. */
+  minimum(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0xe8);
+  }
+
   /** Pushes the larger of two v128, lane by lane; NaN if either is. */
   maximum(a: number, b: number): this {
     return this.get(a).get(b).#simd(0xe9);
@@ -176,6 +190,21 @@ export class FunctionBuilder {
     return this.get(integers).constant(23).#simd(0xab);
   }
 
+  /** Pushes a + b of four i32 each. */
+  addIntegers(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0xae);
+  }
+
+  /** Pushes a - b of four i32 each. */
+  subtractIntegers(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0xb1);
+  }
+
+  /** Pushes four f32 of i32: those above the 23 lowest bits of `integers`. */
+  exponents(integers: number): this {
+    return this.get(integers).constant(23).#simd(0xac).#simd(0xfa);
+  }
+
   /** Pushes a + b of eight u16, b the lower or upper eight bytes of a vector. */
   addBytes(a: number, b: number, half: "low" | "high"): this {
     return this.get(a).get(b).#simd(half === "low" ? 0x89 : 0x8a).#simd(0x8e);
@@ -184,6 +213,12 @@ export class FunctionBuilder {
   /** Pushes an f32, repeated four times. */
   constantVector(value: number): this {
     const lane = new Uint8Array(Float32Array.of(value).buffer);
+    return this.#simd(0x0c, ...lane, ...lane, ...lane, ...lane);
+  }
+
+  /** Pushes an i32, repeated four times. */
+  constantIntegers(value: number): this {
+    const lane = new Uint8Array(Int32Array.of(value).buffer);
     return this.#simd(0x0c, ...lane, ...lane, ...lane, ...lane);
   }
 

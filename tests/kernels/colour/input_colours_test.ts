@@ -52,10 +52,15 @@ async function check(shape: Shape, options: InputColours): Promise<void> {
 }
 
 testOnEngines("input colours equal their reference", async () => {
-  for (const shape of [[1, 1, 1, 3], [3, 5, 7, 3], [5, 31, 29, 3]] as Shape[]) {
+  const shapes: Shape[] = [
+    ...[[1, 1, 1, 3], [2, 9, 3, 3], [2, 2, 4, 3], [3, 5, 7, 3]] as Shape[],
+    ...[[2, 3, 8, 3], [5, 31, 29, 3]] as Shape[],
+  ];
+  for (const shape of shapes) {
     const [count, height, width] = shape;
     const some = uniforms(count * (height + width), 2)
       .map((share) => share < 0.2 ? 0 : share > 0.5 ? 1 : share);
+    some.fill(1, 0, height + width); // the first view is inside
     for (const shares of [null, some]) {
       for (const base of [AS_IT_IS, NORMALISED]) {
         const changes = Array.from({ length: count }, (_, n) => ({

@@ -6,16 +6,31 @@ export const KERNELS: readonly MutantGroup[] = [
     file: "kernels/colour/input_colours.ts",
     tests: ["tests/kernels/colour/input_colours_test.ts"],
     changes: [
-      ["Math.min(from[at]! * gain, s)", "from[at]! * gain"],
-      [
-        "Math.min(from[at + 1]! * gain, s)",
-        "Math.min(from[at + 1]! * gain, 1)",
-      ],
-      ["Math.max(blue / light, darkest)", "Math.max(blue, darkest)"],
-      ["Math.max(s, darkest)", "s"],
-      ["(red - meanR * s) * r", "(red - meanR) * r"],
-      ["(green - meanG * s) * g", "green - meanG * s"],
-      ["ofRow * shares[start + height + x]!", "ofRow"],
+      ["pixels % GROUP_PIXELS || GROUP_PIXELS", "GROUP_PIXELS"],
+      ["if (shares) table.set(shares, OPTION.count);", ""],
+      ["-one / deviation[c]!", "-one"],
+      ["subarray(n * length, (n + 1) * length)", "subarray(0, length)"],
+    ],
+  },
+  {
+    file: "kernels/colour/wasm_routines.ts",
+    tests: ["tests/kernels/colour/input_colours_test.ts"],
+    changes: [
+      ["minimum(value, share)", "minimum(value, value)"],
+      ["f.maximum(value, darkest).set(value);", ""],
+      ["f.minimum(sum, zero).set(sum);", ""],
+      [".multiply(share, ofRow).set(share)", ""],
+      ["if (shared) f.multiply(value, share).set(value);", ""],
+      ["if (shared) f.multiply(shifts[c]!, share).set(shift);", ""],
+      ["[1, 4, 7, 7]", "[1, 4, 6, 6]"],
+    ],
+  },
+  {
+    file: "kernels/wasm/elementary.ts",
+    tests: ["tests/kernels/wasm/elementary_test.ts"],
+    changes: [
+      ["const ROOT_BITS = 0x3f3504f3;", "const ROOT_BITS = 0x3f000000;"],
+      ["const LOWEST = -87.3;", "const LOWEST = -187.3;"],
     ],
   },
   {
