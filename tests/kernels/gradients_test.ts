@@ -14,6 +14,22 @@ async function check(
   tf.dispose(inputs);
 }
 
+testOnEngines("what a gradient saves shares its data", async () => {
+  const x = normalTensor([3, 2], 1), y = normalTensor([3, 2], 2);
+  const { numTensors, numDataBuffers } = tf.memory();
+  const gradient = tf.grad((x) => tf.mul(x, y));
+  const { kernelNames, result } = await tf.profile(() => gradient(x));
+  assert.ok(!kernelNames.includes(tf.Identity), kernelNames.join());
+  assert.deepEqual(
+    await (result as tf.Tensor).data(),
+    await y.data(),
+  );
+  tf.dispose(result as tf.Tensor);
+  assert.equal(tf.memory().numTensors, numTensors);
+  assert.equal(tf.memory().numDataBuffers, numDataBuffers);
+  tf.dispose([x, y]);
+});
+
 testOnEngines("gradient of Add, broadcast or not", async () => {
   const add = (a: tf.Tensor, b: tf.Tensor) => tf.add(a, b);
   await check(add as never, [2, 3], [2, 3]);
