@@ -11,6 +11,8 @@ import * as tf from "@tensorflow/tfjs-core";
 import { Kernel } from "../gpu.ts";
 import { floatView, kernelConfigs } from "../kernel_config.ts";
 import code from "./entropy.wgsl" with { type: "text" };
+import { wasmEntropyGradient, wasmEntropySums } from "./wasm.ts";
+import type { WasmBackend } from "../wasm/routine.ts";
 
 const ENTROPY_SUMS = "zoomin/EntropySums";
 const ENTROPY_TOTAL = "zoomin/EntropyTotal";
@@ -112,16 +114,12 @@ const WORKGROUP_SIZE = 256; // see entropy.wgsl
 /** The kernels for both engines. */
 export const entropyKernels = [
   ...kernelConfigs(ENTROPY_SUMS, {
-    wasm: ({ backend, inputs }) => {
-      const [rows, locations] = inputs.attention!.shape as [number, number];
-      const sums = backend.makeOutput([rows, 2], "float32");
-      entropySumsReference(
-        floatView(backend, inputs.attention!),
-        { rows, locations },
-        floatView(backend, sums),
-      );
-      return sums;
-    },
+    wasm: ({ backend, inputs }) =>
+      wasmEntropySums(
+        backend as unknown as WasmBackend,
+        inputs.attention!,
+        EPSILON,
+      ),
     webgpu: ({ backend, inputs }) => {
       const [rows, locations] = inputs.attention!.shape as [number, number];
       const sums = backend.makeTensorInfo([rows, 2], "float32");
@@ -157,17 +155,12 @@ export const entropyKernels = [
     },
   }),
   ...kernelConfigs(ENTROPY_GRADIENT, {
-    wasm: ({ backend, inputs }) => {
-      const { attention, weights, upstream } = inputs;
-      const gradient = backend.makeOutput(attention!.shape, "float32");
-      entropyGradientReference(
-        floatView(backend, attention!),
-        floatView(backend, weights!),
-        floatView(backend, upstream!)[0]!,
-        floatView(backend, gradient),
-      );
-      return gradient;
-    },
+    wasm: ({ backend, inputs }) =>
+      wasmEntropyGradient(
+        backend as unknown as WasmBackend,
+        inputs as Record<"attention" | "weights" | "upstream", tf.TensorInfo>,
+        EPSILON,
+      ),
     webgpu: ({ backend, inputs }) => {
       const { attention, weights, upstream } = inputs;
       const [rows, locations] = attention!.shape as [number, number];

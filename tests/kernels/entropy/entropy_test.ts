@@ -9,7 +9,7 @@ import {
   weightedEntropy,
 } from "../../../kernels/entropy/entropy.ts";
 import { softmaxReference } from "../../../kernels/softmax/softmax.ts";
-import { maxError, testOnEngines } from "../../engines.ts";
+import { maxError, testOnEngines, testOnWasm } from "../../engines.ts";
 import { normals } from "../../finite_differences.ts";
 
 const SHAPES = [
@@ -17,6 +17,7 @@ const SHAPES = [
   { rows: 3, locations: 7 },
   { rows: 301, locations: 5 }, // more rows than a workgroup adds up at once
   { rows: 2, locations: 1031 },
+  { rows: 3, locations: 32 },
 ];
 
 /** Attention maps whose first location is out of reach. */
@@ -53,6 +54,17 @@ testOnEngines("entropies and their gradient equal the references", async () => {
       ) < 1e-5,
     );
     tf.dispose([attention, sums!, total!, gradient!]);
+  }
+});
+
+testOnWasm("entropies of 10^6 locations keep their digits", async () => {
+  const shape = { rows: 1, locations: 1e6 };
+  for (const values of [mapsOf(shape), new Float32Array(1e6).fill(1e-6)]) {
+    const attention = tf.tensor2d(values.slice(), [1, 1e6]);
+    const sums = entropySums(attention);
+    const expected = entropySumsReference(values, shape);
+    assert.ok(maxError(await sums.data(), expected) < 1e-6);
+    tf.dispose([attention, sums]);
   }
 });
 

@@ -132,6 +132,17 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "kernels/entropy/wasm.ts",
+    tests: ["tests/kernels/entropy/entropy_test.ts"],
+    changes: [
+      ["const RUN = 8;", "const RUN = 4096;"],
+      ["given[0]! * ofRows[row]!", "ofRows[row]!"],
+      ["fill(0)", "fill(1)"],
+      ["add(last.copyOf(attention, row), 1)", "last.copyOf(attention, row)"],
+      ["gradient.set(last.values,", "last.values.fill(1,"],
+    ],
+  },
+  {
     file: "kernels/entropy/entropy.wgsl",
     tests: ["tests/kernels/entropy/entropy_test.ts"],
     gpu: true,
