@@ -55,17 +55,34 @@ export type AddRows = (
   last: number,
 ) => void;
 
-/** As {@linkcode downsampleReference}, by another way to add whole rows. */
+/**
+ * Writes the means of a row of result pixels that cover whole rows [first, last) of
+ * a source, from value `to` of the result on; false if it cannot.
+ *
+ * @param mean factor that makes a mean of a sum.
+ */
+export type WriteMeans = (
+  to: number,
+  source: Source,
+  rows: { first: number; last: number; mean: number },
+) => boolean;
+
+/** As {@linkcode downsampleReference}, by other ways to add whole rows. */
 export function downsampleRows(
   region: Int32Array,
   regionSize: Size,
   { origins, phase, end, size, output, pixels = output }: DownsampleOptions,
   {
     addRows,
+    writeMeans,
     out = new Float32Array(
       (origins.length / 2) * pixels.height * pixels.width * 3,
     ),
-  }: { addRows: AddRows; out?: Float32Array | undefined },
+  }: {
+    addRows: AddRows;
+    writeMeans?: WriteMeans;
+    out?: Float32Array | undefined;
+  },
 ): Float32Array {
   const rows = coverAxis({
     source: size.height,
@@ -88,8 +105,13 @@ export function downsampleRows(
     const x = origins[2 * n]!, y = origins[2 * n + 1]!;
     const source: Source = { region, ...regionSize, x, columns };
     for (let i = 0; i < pixels.height; i++) {
-      sums.fill(0);
       const first = y + rows.first[i]!, last = y + rows.last[i]!;
+      const isWhole = rows.before[i] === 0 && rows.after[i] === 0;
+      if (isWhole && writeMeans?.(to, source, { first, last, mean })) {
+        to += sums.length;
+        continue;
+      }
+      sums.fill(0);
       addRow(sums, source, first - 1, rows.before[i]!);
       addRows(sums, source, first, last);
       addRow(sums, source, last, rows.after[i]!);

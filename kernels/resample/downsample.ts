@@ -112,7 +112,11 @@ export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
       [origins.shape[0]!, height, width, 3],
       "float32",
     );
-    using summed = new RowSums(backend as unknown as WasmBackend, region);
+    using summed = new RowSums(
+      backend as unknown as WasmBackend,
+      region,
+      result,
+    );
     downsampleRows(
       intView(backend, region),
       { width: columns, height: rows },
@@ -127,6 +131,7 @@ export const downsampleKernels = kernelConfigs<Attributes>(DOWNSAMPLE, {
       {
         out: floatView(backend, result),
         addRows: (...range) => summed.addRows(...range),
+        writeMeans: (...row) => summed.writeMeans(...row),
       },
     );
     return result;

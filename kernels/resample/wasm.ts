@@ -1,18 +1,27 @@
 /**
  * Downsampling on the WASM engine: whole rows of a source are summed column by
- * column in vectors of bytes, and the result is shrunk along the row.
+ * column in vectors of bytes, and the result is shrunk along the row; in vectors,
+ * too, if its pixels are boxes of whole pixels.
  *
  * @module
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import type { Cover } from "./axis_cover.ts";
-import { MAX_ROWS, sumRowsOfBytes } from "./wasm_routines.ts";
+import type { WriteMeans } from "./area_means.ts";
+import { boxMeans, MAX_ROWS, sumRowsOfBytes } from "./wasm_routines.ts";
 import { offsetOf, routine, type WasmBackend } from "../wasm/routine.ts";
 
 const PIXEL_BYTES = 4;
 const VECTOR_PIXELS = 4;
+const BYTES_OF_SUM = 2;
+// Columns of sums of 16 bits whose sum fits in 31 bits.
+const MAX_COLUMNS = 2 ** 15;
+const FLOAT_BYTES = 4;
 
-/** Sums of whole rows of one region, packed pixels `[height, width]`. */
+/**
+ * Sums of whole rows of one region, packed pixels `[height, width]`, and their
+ * means in a result.
+ */
 export class RowSums {
   readonly #backend: WasmBackend;
   readonly #width: number;
@@ -23,15 +32,32 @@ export class RowSums {
   readonly #scratch: tf.TensorInfo;
   readonly #sums: Uint16Array;
   readonly #sumsAt: number;
+  readonly #result: Float32Array;
+  readonly #resultAt: number;
+  readonly #factorOf: tf.TensorInfo;
+  readonly #factor: DataView; // one f64
+  #boxes: { columns: Cover; width: number } | undefined;
 
-  constructor(backend: WasmBackend, region: tf.TensorInfo) {
+  constructor(
+    backend: WasmBackend,
+    region: tf.TensorInfo,
+    result: tf.TensorInfo,
+  ) {
     const [height, width] = region.shape as [number, number];
     this.#backend = backend;
     [this.#height, this.#width] = [height, width];
     this.#scratch = backend.makeOutput([width, 2], "int32");
+    this.#factorOf = backend.makeOutput([2], "float32");
+    this.#result = backend.typedArrayFromHeap(result);
+    this.#resultAt = offsetOf(backend, result);
     const sums = backend.typedArrayFromHeap(this.#scratch);
     this.#sums = new Uint16Array(sums.buffer, sums.byteOffset, width * 4);
     this.#sumsAt = offsetOf(backend, this.#scratch);
+    this.#factor = new DataView(
+      sums.buffer,
+      offsetOf(backend, this.#factorOf),
+      8,
+    );
     this.#region = offsetOf(backend, region);
     this.#bytes = new Uint8Array(
       sums.buffer,
@@ -41,7 +67,9 @@ export class RowSums {
   }
 
   [Symbol.dispose](): void {
-    this.#backend.disposeData(this.#scratch.dataId);
+    for (const { dataId } of [this.#scratch, this.#factorOf]) {
+      this.#backend.disposeData(dataId);
+    }
   }
 
   /**
@@ -65,6 +93,47 @@ export class RowSums {
     }
   }
 
+  /**
+   * As {@linkcode WriteMeans}; false if a pixel is no box of whole pixels, or lies in
+   * the region in part.
+   */
+  writeMeans(
+    ...[to, { x, columns }, { first, last, mean }]: Parameters<WriteMeans>
+  ): boolean {
+    const width = this.#boxWidth(columns);
+    const isBox = width > 0 && last - first <= MAX_ROWS &&
+      width <= MAX_COLUMNS;
+    if (!isBox) return false;
+    const count = columns.first.length, start = x + columns.first[0]!;
+    // Boxes before a column of the region; a fraction if it cuts one.
+    const boxesTo = (column: number) =>
+      Math.min(Math.max((column - start) / width, 0), count);
+    const from = boxesTo(0), end = boxesTo(this.#width);
+    if (!Number.isInteger(from) || !Number.isInteger(end)) return false;
+    const top = Math.max(first, 0), bottom = Math.min(last, this.#height);
+    this.#result.fill(0, to, to + 3 * count);
+    if (from >= end || top >= bottom) return true;
+    const left = start + from * width, right = start + end * width;
+    this.#sumColumns({ left, right, row: top, rows: bottom - top });
+    this.#factor.setFloat64(0, mean, true);
+    routine(this.#backend, "box_means", boxMeans)(
+      this.#sumsAt,
+      this.#resultAt + (to + 3 * from) * FLOAT_BYTES,
+      end - from,
+      width,
+      offsetOf(this.#backend, this.#factorOf),
+    );
+    return true;
+  }
+
+  /** Columns of each box, if they are boxes of whole pixels side by side; or 0. */
+  #boxWidth(columns: Cover): number {
+    if (this.#boxes?.columns !== columns) {
+      this.#boxes = { columns, width: boxWidth(columns) };
+    }
+    return this.#boxes.width;
+  }
+
   #sumColumns(
     { left, right, row, rows }: Record<
       "left" | "right" | "row" | "rows",
@@ -74,17 +143,17 @@ export class RowSums {
     const vectors = Math.floor((right - left) / VECTOR_PIXELS);
     const rowBytes = this.#width * PIXEL_BYTES;
     const first = (row * this.#width + left) * PIXEL_BYTES;
-    if (vectors > 0) {
-      routine(this.#backend, "sum_rows_of_bytes", sumRowsOfBytes)(
-        this.#region + first,
-        this.#sumsAt,
-        vectors,
-        rows,
-        rowBytes,
-      );
-    }
     const end = (right - left) * PIXEL_BYTES;
-    for (let at = vectors * VECTOR_PIXELS * PIXEL_BYTES; at < end; at++) {
+    if (vectors > 0) {
+      const sum = routine(this.#backend, "sum_rows_of_bytes", sumRowsOfBytes);
+      sum(this.#region + first, this.#sumsAt, vectors, rows, rowBytes);
+      // The last columns: one more vector, which overlaps the one before.
+      const last = end - VECTOR_PIXELS * PIXEL_BYTES;
+      const lastAt = this.#sumsAt + last * BYTES_OF_SUM;
+      sum(this.#region + first + last, lastAt, 1, rows, rowBytes);
+      return;
+    }
+    for (let at = 0; at < end; at++) {
       let sum = 0;
       for (let r = 0; r < rows; r++) {
         sum += this.#bytes[first + at + r * rowBytes]!;
@@ -92,6 +161,16 @@ export class RowSums {
       this.#sums[at] = sum;
     }
   }
+}
+
+/** Columns of each box of `columns`; 0 if they are no such boxes. */
+function boxWidth({ first, last, before, after }: Cover): number {
+  const width = last[0]! - first[0]!;
+  const areBoxes = first.every((start, j) =>
+    before[j] === 0 && after[j] === 0 && last[j]! - start === width &&
+    (j === 0 || start === last[j - 1])
+  );
+  return areBoxes ? width : 0;
 }
 
 /** Adds the columns' sums of [left, right) to the result pixels' `sums`. */

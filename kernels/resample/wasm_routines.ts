@@ -1,11 +1,13 @@
 /**
- * The SIMD routine behind the downsampling of the WASM engine.
+ * The SIMD routines behind the downsampling of the WASM engine.
  *
  * @module
  */
 import { FunctionBuilder } from "../wasm/assembler.ts";
 
 const VECTOR_BYTES = 16;
+const COLUMN_BYTES = 8; // four u16
+const PIXEL_BYTES = 12; // three f32
 
 /** Rows of bytes whose sum fits in 16 bits. */
 export const MAX_ROWS = 257;
@@ -32,4 +34,26 @@ export function sumRowsOfBytes(name: string): FunctionBuilder {
     f.advanceBy(bytes, VECTOR_BYTES).advanceBy(out, 2 * VECTOR_BYTES);
   });
   return f;
+}
+
+/**
+ * Means of boxes of columns from their sums, which are four u16 a column, as three
+ * f32 a box. Parameters: first column, out, boxes, columns of a box, the factor
+ * that makes a mean of a sum (one f64).
+ */
+export function boxMeans(name: string): FunctionBuilder {
+  const f = new FunctionBuilder(name, 5);
+  const [column, out, boxes, columns, factor] = [0, 1, 2, 3, 4] as const;
+  const sum = f.local("v128"), scale = f.local("v128"), mean = f.local("v128");
+  f.loadDoubles(factor).set(scale);
+  return f.repeat(boxes, () => {
+    f.zero().set(sum);
+    f.repeat(columns, () => {
+      f.addShorts(sum, column).set(sum).advanceBy(column, COLUMN_BYTES);
+    });
+    f.scaleIntegers(sum, scale).set(mean).storeHalf(out, mean);
+    f.shuffle(sum, sum, [2, 3, 2, 3]).set(sum);
+    f.scaleIntegers(sum, scale).set(mean).storeLane(out, mean, COLUMN_BYTES);
+    f.advanceBy(out, PIXEL_BYTES);
+  });
 }

@@ -205,6 +205,32 @@ export class FunctionBuilder {
     return this.get(integers).constant(23).#simd(0xac).#simd(0xfa);
   }
 
+  /** Pushes a + b of four i32, b the four u16 at `pointer`. */
+  addShorts(a: number, pointer: number): this {
+    return this.get(a).get(pointer).#simd(0x04, 0x01, 0x00).#simd(0xae);
+  }
+
+  /** Pushes the f64 at `pointer`, twice. */
+  loadDoubles(pointer: number): this {
+    return this.get(pointer).#simd(0x0a, 0x03, 0x00);
+  }
+
+  /** Pushes the products of the first two i32 and two f64 as f32, then zeros. */
+  scaleIntegers(integers: number, factors: number): this {
+    return this.get(integers).#simd(0xfe).get(factors).#simd(0xf2).#simd(0x5e);
+  }
+
+  /** Stores the first two lanes of `value` at `pointer`. */
+  storeHalf(pointer: number, value: number): this {
+    return this.get(pointer).get(value).#simd(0x5b, 0x02, 0x00, 0x00);
+  }
+
+  /** Stores the first lane of `value` at `pointer + offset`. */
+  storeLane(pointer: number, value: number, offset: number): this {
+    return this.get(pointer).get(value)
+      .#simd(0x5a, 0x02, ...unsigned(offset), 0x00);
+  }
+
   /** Pushes a + b of eight u16, b the lower or upper eight bytes of a vector. */
   addBytes(a: number, b: number, half: "low" | "high"): this {
     return this.get(a).get(b).#simd(half === "low" ? 0x89 : 0x8a).#simd(0x8e);

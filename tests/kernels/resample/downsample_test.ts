@@ -90,6 +90,39 @@ testOnEngines(
   },
 );
 
+testOnEngines("boxes of whole pixels are exact", async () => {
+  const pixels = randomPixels(61, 530);
+  pixels.data.fill(255, 0, 61 * 300 * 4); // sums are as large as can be
+  const packed = new Int32Array(pixels.data.buffer);
+  const origins = Int32Array.of(2, 3, -15, -10, 46, 520, -7, 4, 58, 1, 900, 0);
+  const boxes = [[5, 5], [1, 3], [15, 257], [3, 258], [30, 2]] as const;
+  for (const [width, height] of boxes) {
+    const options = {
+      origins,
+      size: { width: 2 * width, height: 2 * height },
+      output: { width: 2, height: 2 },
+    };
+    const expected = downsampleReference(packed, pixels, options);
+    const worst = maxError(await shrink(pixels, options), expected);
+    const bound = tf.getBackend() === "wasm" ? 0 : 1e-6;
+    assert.ok(worst <= bound, `${width}x${height}: ${worst}`);
+  }
+});
+
+testOnEngines("a result pixel alone may begin within a pixel", async () => {
+  const pixels = randomPixels(9, 7);
+  const options = {
+    origins: Int32Array.of(2, 3),
+    phase: { x: 1, y: 0 },
+    size: { width: 4, height: 2 },
+    output: { width: 2, height: 1 },
+    pixels: { width: 1, height: 1 },
+  };
+  const packed = new Int32Array(pixels.data.buffer);
+  const expected = downsampleReference(packed, pixels, options);
+  assert.ok(maxError(await shrink(pixels, options), expected) < 1e-6);
+});
+
 testOnEngines(
   "a view made piece by piece, from within a pixel on, is the whole view",
   async () => {

@@ -65,6 +65,18 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "kernels/resample/wasm.ts",
+    tests: ["tests/kernels/resample/downsample_test.ts"],
+    changes: [
+      ["width > 0 && last - first <= MAX_ROWS", "width > 0"],
+      ["!Number.isInteger(from) || !Number.isInteger(end)", "from > end"],
+      ["this.#result.fill(0, to, to + 3 * count);", ""],
+      ["before[j] === 0 && after[j] === 0 &&", ""],
+      ["(to + 3 * from) * FLOAT_BYTES", "to * FLOAT_BYTES"],
+      ["end - VECTOR_PIXELS * PIXEL_BYTES", "end - 2 * PIXEL_BYTES"],
+    ],
+  },
+  {
     file: "kernels/resample/axis_cover.ts",
     tests: ["tests/kernels/resample/downsample_test.ts"],
     changes: [
