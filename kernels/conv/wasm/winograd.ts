@@ -82,17 +82,29 @@ export function convolveInTiles(
   const sums = backend.makeOutput([PLACES, most, outputs], "float32");
   const [valuesAt, weightsAt, zerosAt, sumsAt] = [values, weights, zeros, sums]
     .map((info) => offsetOf(backend, info)) as [number, number, number, number];
+  const transformIn = imageTransform(backend, {
+    matrix: INPUTS,
+    image: frame,
+    tiles: values,
+    way: "in",
+    shape,
+  });
+  const transformOut = imageTransform(backend, {
+    matrix: outputsMatrix(OUT),
+    image: out,
+    tiles: sums,
+    way: "out",
+    shape,
+    bias,
+    relu,
+  });
+  const multiplierOf = madeOnce((rows) =>
+    multiplier(backend, { rows, inputs, outputs })
+  );
   for (const chunk of chunksOf(shape)) {
     const { tiles } = chunk;
-    const common = { shape, chunk };
-    transformImage(backend, {
-      matrix: INPUTS,
-      image: frame,
-      tiles: values,
-      way: "in",
-      ...common,
-    });
-    const multiply = multiplier(backend, { rows: tiles, inputs, outputs });
+    transformIn(chunk);
+    const multiply = multiplierOf(tiles);
     for (let place = 0; place < PLACES; place++) {
       multiply({
         x: valuesAt + place * tiles * inputs * FLOAT_BYTES,
@@ -101,15 +113,7 @@ export function convolveInTiles(
         out: sumsAt + place * tiles * outputs * FLOAT_BYTES,
       });
     }
-    transformImage(backend, {
-      matrix: outputsMatrix(OUT),
-      image: out,
-      tiles: sums,
-      way: "out",
-      ...common,
-      bias,
-      relu,
-    });
+    transformOut(chunk);
   }
   for (const { dataId } of [weights, zeros, values, sums]) {
     backend.disposeData(dataId);
@@ -152,25 +156,26 @@ export function filterGradientInTiles(backend: WasmBackend, {
   const sums = zerosOf(backend, [PLACES, inputs, outputs]);
   const [valuesAt, gradientsAt, sumsAt] = [values, gradients, sums]
     .map((info) => offsetOf(backend, info)) as [number, number, number];
+  const common = { way: "in", shape: whole } as const;
+  const transformInputs = imageTransform(backend, {
+    matrix: INPUTS,
+    image: frame,
+    tiles: values,
+    ...common,
+  });
+  const transformGradients = imageTransform(backend, {
+    matrix: weightsMatrix(OUT),
+    image: upstream,
+    tiles: gradients,
+    ...common,
+  });
+  const adderOf = madeOnce((rows) =>
+    productAdder(backend, { rows, height: inputs, width: outputs })
+  );
   for (const chunk of chunksOf(whole)) {
-    const common = { way: "in", shape: whole, chunk } as const;
-    transformImage(backend, {
-      matrix: INPUTS,
-      image: frame,
-      tiles: values,
-      ...common,
-    });
-    transformImage(backend, {
-      matrix: weightsMatrix(OUT),
-      image: upstream,
-      tiles: gradients,
-      ...common,
-    });
-    const add = productAdder(backend, {
-      rows: chunk.tiles,
-      height: inputs,
-      width: outputs,
-    });
+    transformInputs(chunk);
+    transformGradients(chunk);
+    const add = adderOf(chunk.tiles);
     for (let place = 0; place < PLACES; place++) {
       add(
         valuesAt + place * chunk.tiles * inputs * FLOAT_BYTES,
@@ -208,17 +213,26 @@ function tilesTogether(
   return columns * Math.min(rows, together);
 }
 
+/** Makes a thing for each number of tiles: there are one or two of them. */
+function madeOnce<T>(make: (tiles: number) => T): (tiles: number) => T {
+  const made = new Map<number, T>();
+  return (tiles) => {
+    let found = made.get(tiles);
+    if (found === undefined) made.set(tiles, found = make(tiles));
+    return found;
+  };
+}
+
 /**
- * Transforms pixels to tiles `[36, tiles, channels]`, or back. The last tiles
- * of an odd size are moved inside, where they overlap the ones before.
+ * Transforms pixels to tiles `[36, tiles, channels]`, or back, chunk by chunk. The
+ * last tiles of an odd size are moved inside, where they overlap the ones before.
  */
-function transformImage(backend: WasmBackend, {
+function imageTransform(backend: WasmBackend, {
   matrix,
   image,
   tiles,
   way,
   shape: { outHeight, outWidth },
-  chunk,
   bias,
   relu = false,
 }: {
@@ -227,36 +241,40 @@ function transformImage(backend: WasmBackend, {
   tiles: tf.TensorInfo;
   way: "in" | "out";
   shape: ConvShape;
-  chunk: Chunk;
   bias?: tf.TensorInfo;
   relu?: boolean;
-}): void {
+}): (chunk: Chunk) => void {
   const [, height = 0, width = 0, channels = 0] = image.shape;
   const pixel = channels * FLOAT_BYTES;
   const pixels = { row: width * pixel, column: pixel };
-  const places = {
-    row: TILE * chunk.tiles * pixel,
-    column: chunk.tiles * pixel,
-  };
-  const [from, to] = way === "in" ? [pixels, places] : [places, pixels];
-  const run = tileRoutine(backend, { matrix, from, to, biased: !!bias, relu });
+  const routineOf = madeOnce((count) => {
+    const places = { row: TILE * count * pixel, column: count * pixel };
+    const [from, to] = way === "in" ? [pixels, places] : [places, pixels];
+    return tileRoutine(backend, { matrix, from, to, biased: !!bias, relu });
+  });
   const imageAt = offsetOf(backend, image), tilesAt = offsetOf(backend, tiles);
   const biasAt = bias ? offsetOf(backend, bias) : 0;
-  const transform = (y: number, x: number, tile: number, count: number) => {
-    const inImage = imageAt + ((chunk.image * height + y) * width + x) * pixel;
-    const inTiles = tilesAt + tile * pixel;
-    const vectors = channels / LANES;
-    if (way === "in") {
-      run(inImage, inTiles, count, vectors, OUT * pixel, pixel, biasAt);
-    } else run(inTiles, inImage, count, vectors, pixel, OUT * pixel, biasAt);
-  };
+  const vectors = channels / LANES;
   const whole = Math.floor(outWidth / OUT);
-  const columns = chunk.tiles / chunk.rows;
-  for (let row = 0; row < chunk.rows; row++) {
-    const y = Math.min((chunk.first + row) * OUT, outHeight - OUT);
-    transform(y, 0, row * columns, whole);
-    if (columns > whole) transform(y, outWidth - OUT, row * columns + whole, 1);
-  }
+  return (chunk) => {
+    const run = routineOf(chunk.tiles);
+    const transform = (y: number, x: number, tile: number, count: number) => {
+      const inImage = imageAt +
+        ((chunk.image * height + y) * width + x) * pixel;
+      const inTiles = tilesAt + tile * pixel;
+      if (way === "in") {
+        run(inImage, inTiles, count, vectors, OUT * pixel, pixel, biasAt);
+      } else run(inTiles, inImage, count, vectors, pixel, OUT * pixel, biasAt);
+    };
+    const columns = chunk.tiles / chunk.rows;
+    for (let row = 0; row < chunk.rows; row++) {
+      const y = Math.min((chunk.first + row) * OUT, outHeight - OUT);
+      transform(y, 0, row * columns, whole);
+      if (columns > whole) {
+        transform(y, outWidth - OUT, row * columns + whole, 1);
+      }
+    }
+  };
 }
 
 /** L W L^T of a filter `[k, k, I, O]`, or of one that was transformed. */
