@@ -114,6 +114,11 @@ export class FunctionBuilder {
     return this.get(to).get(from).get(bytes).#emit(0xfc, 0x0a, 0, 0);
   }
 
+  /** Zeroes as many bytes as a local says. */
+  clear(to: number, bytes: number): this {
+    return this.get(to).constant(0).get(bytes).#emit(0xfc, 0x0b, 0);
+  }
+
   /** Pushes a * b + c of three v128; `relaxed` may round once (FMA). */
   multiplyAdd(a: number, b: number, c: number, relaxed: boolean): this {
     if (relaxed) return this.get(a).get(b).get(c).#simd(0x105);

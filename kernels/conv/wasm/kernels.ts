@@ -34,7 +34,7 @@ import {
 } from "../conv.ts";
 import { LANES } from "./register_blocks.ts";
 import { flippedFilter, paddedInput, spread } from "./padding.ts";
-import { addPixels, sumOuterProducts } from "./outer_products.ts";
+import { addRows, sumOuterProducts } from "./outer_products.ts";
 import {
   convolveInTiles,
   filterGradientInTiles,
@@ -221,17 +221,31 @@ function biasGradient(
 ): tf.TensorInfo {
   const outputs = dy.shape.at(-1)!;
   const out = backend.makeOutput([outputs], "float32");
-  const sums = backend.typedArrayFromHeap(out).fill(0);
-  if (outputs % LANES !== 0) {
-    const values = backend.typedArrayFromHeap(dy);
-    const exact = new Float64Array(outputs);
-    for (let at = 0; at < values.length;) {
-      for (let o = 0; o < outputs; o++, at++) exact[o]! += values[at]!;
-    }
-    sums.set(exact);
+  const length = tf.util.sizeFromShape(dy.shape);
+  if (outputs % LANES === 0) {
+    backend.typedArrayFromHeap(out).fill(0);
+    const rows = length / outputs;
+    addRows(backend, { at: offsetOf(backend, dy), rows, outputs }, out);
     return out;
   }
-  addPixels(backend, dy, out);
+  // Rows of whole pixels and vectors, and the pixels that are left.
+  const together = outputs * LANES;
+  const rows = Math.floor(length / together);
+  const sums = backend.makeOutput([together], "float32");
+  backend.typedArrayFromHeap(sums).fill(0);
+  if (rows > 0) {
+    const at = offsetOf(backend, dy);
+    addRows(backend, { at, rows, outputs: together }, sums);
+  }
+  const values = backend.typedArrayFromHeap(dy);
+  const exact = new Float64Array(outputs);
+  backend.typedArrayFromHeap(sums)
+    .forEach((sum, i) => exact[i % outputs]! += sum);
+  for (let at = rows * together; at < length; at++) {
+    exact[at % outputs]! += values[at]!;
+  }
+  backend.typedArrayFromHeap(out).set(exact);
+  backend.disposeData(sums.dataId);
   return out;
 }
 

@@ -119,33 +119,34 @@ export function productAdder(
   };
 }
 
-/** Adds up all pixels of `dy` into `sums`: an outer product with one. */
-export function addPixels(
+/**
+ * Adds up rows of `outputs` values, which begin at a byte offset, into `sums`, of
+ * whole vectors: an outer product with one.
+ */
+export function addRows(
   backend: WasmBackend,
-  dy: tf.TensorInfo,
+  { at, rows, outputs }: { at: number; rows: number; outputs: number },
   sums: tf.TensorInfo,
 ): void {
-  const outputs = dy.shape.at(-1)!;
-  const pixelBytes = outputs * FLOAT_BYTES;
-  const pixels = dy.shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  const rowBytes = outputs * FLOAT_BYTES;
   const one = backend.makeOutput([1], "float32");
   backend.typedArrayFromHeap(one).fill(1);
-  const [oneAt, dyAt, sumsAt] = [one, dy, sums]
-    .map((info) => offsetOf(backend, info)) as [number, number, number];
+  const [oneAt, sumsAt] = [one, sums]
+    .map((info) => offsetOf(backend, info)) as [number, number];
   const { values, vectors } = outerBlock(1, outputs);
-  const addRows = outerRoutine(backend, { values, vectors });
+  const addProducts = outerRoutine(backend, { values, vectors });
   for (let o = 0; o < outputs; o += vectors * LANES) {
     const shift = o * FLOAT_BYTES;
-    addRows(
+    addProducts(
       oneAt,
-      dyAt + shift,
+      at + shift,
       sumsAt + shift,
       1,
-      pixels,
+      rows,
       0,
       0,
       0,
-      pixelBytes,
+      rowBytes,
       0,
     );
   }

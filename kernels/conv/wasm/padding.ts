@@ -45,13 +45,14 @@ export function spread(backend: WasmBackend, x: tf.TensorInfo, {
     number,
   ];
   const frame = backend.makeOutput([batch, height, width, channels], "float32");
-  backend.typedArrayFromHeap(frame).fill(0);
   const copy = routine(backend, "copy_runs", copyRuns);
   const pixel = channels * FLOAT_BYTES;
   const xRow = xWidth * pixel, row = width * pixel;
   const xImage = xHeight * xRow, image = height * row;
   const xAt = offsetOf(backend, x);
   const at = offsetOf(backend, frame) + offset * (row + pixel);
+  if (stride === 1) clearAround(backend, frame, x, offset);
+  else backend.typedArrayFromHeap(frame).fill(0);
   for (let n = 0; n < batch; n++) {
     const from = xAt + n * xImage, to = at + n * image;
     if (stride === 1) {
@@ -64,6 +65,47 @@ export function spread(backend: WasmBackend, x: tf.TensorInfo, {
     }
   }
   return frame;
+}
+
+/** Zeroes what lies around images of the size of `x` in a frame of theirs. */
+function clearAround(
+  backend: WasmBackend,
+  frame: tf.TensorInfo,
+  { shape: [, xHeight = 0, xWidth = 0] }: tf.TensorInfo,
+  offset: number,
+): void {
+  const [batch, height, width, channels] = frame.shape as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const pixel = channels * FLOAT_BYTES;
+  const row = width * pixel, xRow = xWidth * pixel;
+  const before = offset * (row + pixel);
+  const inside = (xHeight - 1) * row + xRow;
+  const image = height * row;
+  const clear = routine(backend, "clear_runs", clearRuns);
+  for (let n = 0; n < batch; n++) {
+    const start = offsetOf(backend, frame) + n * image;
+    clear(start, 1, before, 0);
+    // From the end of a row to the begin of the next.
+    if (xHeight > 1) clear(start + before + xRow, xHeight - 1, row - xRow, row);
+    clear(start + before + inside, 1, image - before - inside, 0);
+  }
+}
+
+/**
+ * Zeroes runs of bytes. Parameters: to, runs, bytes of a run, and the bytes from a
+ * run to the next one.
+ */
+function clearRuns(name: string): FunctionBuilder {
+  const f = new FunctionBuilder(name, 4);
+  const [to, runs, bytes, next] = [0, 1, 2, 3] as const;
+  f.repeat(runs, () => {
+    f.clear(to, bytes).advance(to, next);
+  });
+  return f;
 }
 
 /**

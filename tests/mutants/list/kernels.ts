@@ -45,6 +45,25 @@ export const KERNELS: readonly MutantGroup[] = [
     ],
   },
   {
+    file: "kernels/conv/wasm/padding.ts",
+    tests: ["tests/kernels/conv/conv_test.ts"],
+    changes: [
+      ["clear(start, 1, before, 0);", ""],
+      ["clear(start + before + inside, 1, image - before - inside, 0);", ""],
+      ["row - xRow, row);", "row - xRow - pixel, row);"],
+    ],
+  },
+  {
+    file: "kernels/conv/wasm/kernels.ts",
+    tests: ["tests/kernels/conv/conv_test.ts"],
+    changes: [
+      [
+        "for (let at = rows * together; at < length; at++)",
+        "for (let at = length; at < length; at++)",
+      ],
+    ],
+  },
+  {
     file: "kernels/resample/area_means.ts",
     tests: ["tests/kernels/resample/downsample_test.ts"],
     changes: [
