@@ -51,12 +51,15 @@ export function pcg4dFirst(
 // Output of `mix`: shared by all calls, because none of them awaits.
 const mixed = new Int32Array(4);
 
+/** The generator with which pcg4d begins, word by word: x FACTOR + SUMMAND. */
+export const FACTOR = 1664525, SUMMAND = 1013904223;
+
 /** All of pcg4d but its last round. */
 function mix(x: number, y: number, z: number, w: number): void {
-  x = (Math.imul(x, 1664525) + 1013904223) | 0;
-  y = (Math.imul(y, 1664525) + 1013904223) | 0;
-  z = (Math.imul(z, 1664525) + 1013904223) | 0;
-  w = (Math.imul(w, 1664525) + 1013904223) | 0;
+  x = (Math.imul(x, FACTOR) + SUMMAND) | 0;
+  y = (Math.imul(y, FACTOR) + SUMMAND) | 0;
+  z = (Math.imul(z, FACTOR) + SUMMAND) | 0;
+  w = (Math.imul(w, FACTOR) + SUMMAND) | 0;
   x = (x + Math.imul(y, w)) | 0;
   y = (y + Math.imul(z, x)) | 0;
   z = (z + Math.imul(x, y)) | 0;

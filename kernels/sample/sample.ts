@@ -29,6 +29,8 @@ import { exponential, type Key, pcg4dFirst } from "../random.ts";
 import randomCode from "../random.wgsl" with { type: "text" };
 import code from "./sample.wgsl" with { type: "text" };
 import { Top } from "./top_k.ts";
+import { MAX_COLUMNS, NoiseBounds } from "./wasm.ts";
+import type { WasmBackend } from "../wasm/routine.ts";
 
 const TOP = "zoomin/Top";
 
@@ -140,11 +142,10 @@ export function topGumbelReference(
   { k, keys, columns, offset = { row: 0, column: 0 } }:
     & Omit<TopGumbelOptions, "keys">
     & { keys: Uint32Array | Int32Array },
-  out?: TopDraws<Int32Array, Float32Array>,
 ): TopDraws<Int32Array, Float32Array> {
   return topOfRows(
     logWeights,
-    { rows: keys.length / 2, k, out },
+    { rows: keys.length / 2, k },
     (top, row, of) =>
       offerRow(top, of, {
         key: [keys[2 * row]!, keys[2 * row + 1]!],
@@ -173,7 +174,7 @@ function topOfRows(
   { rows, k, out }: {
     rows: number;
     k: number;
-    out: TopDraws<Int32Array, Float32Array> | undefined;
+    out?: TopDraws<Int32Array, Float32Array> | undefined;
   },
   offer: (top: Top, row: number, values: Float32Array) => void,
 ): TopDraws<Int32Array, Float32Array> {
@@ -213,6 +214,37 @@ function offerRow(
       column = offset.column;
       row++;
     }
+  }
+}
+
+/** {@linkcode offerRow} by bounds of the noise. */
+function offerRowByBounds(
+  top: Top,
+  logWeights: Float32Array,
+  { key, columns, offset, bounds }: Required<MapPlacement> & {
+    key: Key;
+    bounds: NoiseBounds;
+  },
+): void {
+  let row = offset.row, first = 0; // columns of it that are done
+  for (let start = 0; start < logWeights.length;) {
+    const left = Math.min(columns - first, logWeights.length - start);
+    const count = Math.min(left, MAX_COLUMNS);
+    const column = offset.column + first;
+    const logs = bounds.of({ row, column, columns: count, key });
+    let { threshold } = top;
+    for (let j = 0; j < count; j++) {
+      const logWeight = logWeights[start + j]!;
+      if (logWeight - logs[j]! > threshold) {
+        const bits = pcg4dFirst(row, column + j, key[0], key[1]);
+        const value = logWeight - Math.log(exponential(bits));
+        top.offer(Math.fround(value), start + j);
+        ({ threshold } = top);
+      }
+    }
+    start += count;
+    first += count;
+    if (first === columns) [row, first] = [row + 1, 0];
   }
 }
 
@@ -325,18 +357,19 @@ export const sampleKernels = kernelConfigs<Attributes>(TOP, {
     const [rows] = inputs.values!.shape as [number, number];
     const indices = backend.makeOutput([rows, k], "int32");
     const values = backend.makeOutput([rows, k], "float32");
+    using bounds = new NoiseBounds(backend as unknown as WasmBackend);
     const out = {
       indices: intView(backend, indices),
       values: floatView(backend, values),
     };
     const source = floatView(backend, inputs.values!);
     if (noisy) {
-      topGumbelReference(source, {
-        k,
-        keys: intView(backend, inputs.keys!),
-        columns,
-        offset: { row: rowOffset, column: columnOffset },
-      }, out);
+      const keys = intView(backend, inputs.keys!);
+      const offset = { row: rowOffset, column: columnOffset };
+      topOfRows(source, { rows, k, out }, (top, row, of) => {
+        const key = [keys[2 * row]!, keys[2 * row + 1]!] as const;
+        offerRowByBounds(top, of, { key, columns, offset, bounds });
+      });
     } else {
       topValuesReference(source, { rows, k }, out);
     }

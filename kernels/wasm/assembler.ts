@@ -205,6 +205,27 @@ export class FunctionBuilder {
     return this.get(a).get(b).#simd(0xb1);
   }
 
+  /** Pushes the lower 32 bits of the products of four i32 each. */
+  multiplyIntegers(a: number, b: number): this {
+    return this.get(a).get(b).#simd(0xb5);
+  }
+
+  /** Pushes four i32 in which the upper 16 bits are added to the lower by xor. */
+  foldBits(integers: number): this {
+    return this.get(integers).get(integers).constant(16).#simd(0xad)
+      .#simd(0x51);
+  }
+
+  /** Pushes an i32, repeated four times. */
+  splatInteger(value: number): this {
+    return this.get(value).#simd(0x11);
+  }
+
+  /** Pushes the f32 of four u32. */
+  unsignedToFloats(integers: number): this {
+    return this.get(integers).#simd(0xfb);
+  }
+
   /** Pushes four f32 of i32: those above the 23 lowest bits of `integers`. */
   exponents(integers: number): this {
     return this.get(integers).constant(23).#simd(0xac).#simd(0xfa);
@@ -247,10 +268,10 @@ export class FunctionBuilder {
     return this.#simd(0x0c, ...lane, ...lane, ...lane, ...lane);
   }
 
-  /** Pushes an i32, repeated four times. */
-  constantIntegers(value: number): this {
-    const lane = new Uint8Array(Int32Array.of(value).buffer);
-    return this.#simd(0x0c, ...lane, ...lane, ...lane, ...lane);
+  /** Pushes four i32; the first in all lanes if it is alone. */
+  constantIntegers(value: number, ...others: number[]): this {
+    const lanes = others.length > 0 ? [value, ...others] : Array(4).fill(value);
+    return this.#simd(0x0c, ...new Uint8Array(Int32Array.from(lanes).buffer));
   }
 
   /** Pushes a v128 of zeros. */

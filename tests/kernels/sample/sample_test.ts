@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs-core";
-import { exponential, pcg4d } from "../../../kernels/random.ts";
+import { exponential, pcg4d, pcg4dFirst } from "../../../kernels/random.ts";
 import {
   contrastiveLogWeights,
   topGumbel,
@@ -12,8 +12,10 @@ import {
   topValues,
   topValuesReference,
 } from "../../../kernels/sample/sample.ts";
+import { NoiseBounds } from "../../../kernels/sample/wasm.ts";
+import type { WasmBackend } from "../../../kernels/wasm/routine.ts";
 import { startEngine } from "../../../lib/engine/select.ts";
-import { maxError, testOnEngines } from "../../engines.ts";
+import { maxError, testOnEngines, testOnWasm } from "../../engines.ts";
 import { draw, drawRows, keyAt, keysOf, normals, P } from "../draws.ts";
 import { chiSquare, chiSquareBound } from "../statistics.ts";
 
@@ -40,6 +42,38 @@ testOnEngines("draws equal their reference, index by index", async () => {
     assert.deepEqual(indices, reference.indices, name);
     assert.ok(maxError(values, reference.values) < 1e-5, name);
   }
+});
+
+testOnEngines("draws of a wide map equal their reference", async () => {
+  const logWeights = normals(3 * 9001);
+  const options = {
+    k: 100,
+    keys: keysOf(1, 5),
+    columns: 9001, // more than the noise is bounded at once
+    offset: { row: 7, column: 3 },
+  };
+  const { indices, values } = tf.tidy(() =>
+    topGumbel(tf.tensor2d(logWeights, [1, logWeights.length]), options)
+  );
+  const reference = topGumbelReference(logWeights, options);
+  assert.deepEqual([...await indices.data()], [...reference.indices]);
+  tf.dispose([indices, values]);
+});
+
+testOnWasm("bounds of the noise are below it, and close", () => {
+  using bounds = new NoiseBounds(tf.backend() as unknown as WasmBackend);
+  let furthest = 0;
+  for (let row = 0; row < 500; row++) {
+    const key = keyAt(keysOf(1, row), 0);
+    const logs = bounds.of({ row, column: 11, columns: 1001, key });
+    for (let j = 0; j < 1001; j++) {
+      const bits = pcg4dFirst(row, 11 + j, ...key);
+      assert.ok(logs[j]! <= Math.log(exponential(bits)), `${row}, ${j}`);
+      const distance = Math.log(bits / 2 ** 32) - logs[j]!;
+      furthest = Math.max(furthest, distance);
+    }
+  }
+  assert.ok(furthest < 2e-5, String(furthest));
 });
 
 Deno.test("the reference is a sort of log w - log E", () => {

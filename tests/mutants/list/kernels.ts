@@ -274,11 +274,22 @@ export const KERNELS: readonly MutantGroup[] = [
     changes: [["  v ^= v >> vec4u(16u);\n", ""]],
   },
   {
+    file: "kernels/sample/wasm_routines.ts",
+    tests: ["tests/kernels/sample/sample_test.ts"],
+    changes: [
+      ["32 * Math.LN2 + MARGIN", "31 * Math.LN2 + MARGIN"],
+      ["addProduct(z, start[1], x, y);", ""],
+      ["addIntegers(column, four).set(column)", "get(column).set(column)"],
+    ],
+  },
+  {
     file: "kernels/sample/sample.ts",
     tests: ["tests/kernels/sample/sample_test.ts"],
     changes: [
       ["column = offset.column;\n      row++;", "column = 0;\n      row++;"],
       ["(Math.clz32(bits) + 1) * Math.LN2", "Math.clz32(bits) * Math.LN2"],
+      ["if (first === columns) [row, first]", "if (first < 0) [row, first]"],
+      ["const column = offset.column + first;", "const column = first;"],
       ["tf.relu(tf.sub(1, attention))", "tf.sub(1, attention)"],
       [
         "key: [keys[2 * row]!, keys[2 * row + 1]!]",
