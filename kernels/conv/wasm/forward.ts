@@ -68,7 +68,9 @@ export function convolvePadded(
     for (let y = 0; y < outHeight; y++) {
       const x = xStart + (n * frameHeight + y * stride) * frameRow;
       const outAt = outStart + (n * outHeight + y) * outRow;
-      for (const { convolve, rounds, first, tiles, channel } of parts) {
+      for (
+        const { convolve, rounds, first, tiles, channel, blocks } of parts
+      ) {
         const shift = channel * FLOAT_BYTES;
         convolve(
           x + first * pixelBytes,
@@ -81,6 +83,7 @@ export function convolvePadded(
           frameRow,
           outPixel,
           outPixel,
+          blocks,
         );
       }
     }
@@ -106,7 +109,9 @@ export function multiplier(
     { run: inputs, pixelBytes, relu: false },
   );
   return ({ x, matrix, bias, out }) => {
-    for (const { convolve, rounds, first, tiles, channel } of parts) {
+    for (
+      const { convolve, rounds, first, tiles, channel, blocks } of parts
+    ) {
       const shift = channel * FLOAT_BYTES;
       convolve(
         x + first * pixelBytes,
@@ -119,6 +124,7 @@ export function multiplier(
         0,
         outPixel,
         outPixel,
+        blocks,
       );
     }
   };
@@ -132,8 +138,9 @@ interface RowPart {
   /** First pixel, and tiles of pixels from there on. */
   first: number;
   tiles: number;
-  /** First output channel. */
+  /** First output channel, and blocks of channels from there on. */
   channel: number;
+  blocks: number;
 }
 
 interface RowOptions {
@@ -159,17 +166,26 @@ function partsOfRow(
   ];
   return runs.filter(({ tiles }) => tiles > 0).flatMap(
     ({ pixels, fours, first, tiles, ...blocks }) => {
-      let next = 0;
-      return blocks.vectors.map((vectors) => {
-        const channel = next;
-        next += vectors * LANES;
+      const sizes = [...new Set(blocks.vectors)];
+      return sizes.map((vectors) => {
+        const place = blocks.vectors.indexOf(vectors);
+        const channel = LANES *
+          blocks.vectors.slice(0, place).reduce((sum, size) => sum + size, 0);
+        const alike = blocks.vectors.filter((size) => size === vectors).length;
         const block = { pixels, vectors, fours, unroll, pixelBytes, relu };
         const convolve = routine(
           backend,
           `convolve_${Object.values(block).join("_")}`,
           (name, relaxed) => convolveRow(name, { ...block, relaxed }),
         );
-        return { convolve, rounds: run / unroll, first, tiles, channel };
+        return {
+          convolve,
+          rounds: run / unroll,
+          first,
+          tiles,
+          channel,
+          blocks: alike,
+        };
       });
     },
   );
@@ -190,7 +206,7 @@ function partsToOne(
       convolveRowToOne(name, { pixels, unroll, pixelBytes, relaxed }),
   );
   const tiles = Math.floor(outWidth / pixels);
-  const part = { convolve, rounds: run / unroll, channel: 0 };
+  const part = { convolve, rounds: run / unroll, channel: 0, blocks: 1 };
   const whole = { ...part, first: 0, tiles };
   // The last pixels: one more tile, which overlaps the one before.
   return tiles * pixels < outWidth

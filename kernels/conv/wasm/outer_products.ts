@@ -56,41 +56,40 @@ export function sumOuterProducts(
       for (let ky = 0; ky < kernel; ky++) {
         const xAt = xStart + (n * frameHeight + y * stride + ky) * xRow;
         const outAt = outStart + ky * run * outputs * FLOAT_BYTES;
-        for (let i = 0; i < splatExtent; i += values) {
-          for (let j = 0; j < vectorExtent; j += vectors * LANES) {
-            const [inputAt, outputAt] = swapped ? [j, i] : [i, j];
-            const block = outAt +
-              (inputAt * outputs + outputAt) * FLOAT_BYTES;
-            const xBlock = xAt + inputAt * FLOAT_BYTES;
-            const dyBlock = dyAt + outputAt * FLOAT_BYTES;
-            if (swapped) {
-              addProducts(
-                dyBlock,
-                xBlock,
-                block,
-                rows,
-                outWidth,
-                dyRow,
-                xStep,
-                dyPixel,
-                xPixelStep,
-                xPixel,
-              );
-            } else {
-              addProducts(
-                xBlock,
-                dyBlock,
-                block,
-                rows,
-                outWidth,
-                xStep,
-                dyRow,
-                xPixelStep,
-                dyPixel,
-                dyPixel,
-              );
-            }
-          }
+        const [aBlocks, bBlocks] = [
+          splatExtent / values,
+          vectorExtent / (vectors * LANES),
+        ];
+        if (swapped) {
+          addProducts(
+            dyAt,
+            xAt,
+            outAt,
+            rows,
+            outWidth,
+            dyRow,
+            xStep,
+            dyPixel,
+            xPixelStep,
+            xPixel,
+            aBlocks,
+            bBlocks,
+          );
+        } else {
+          addProducts(
+            xAt,
+            dyAt,
+            outAt,
+            rows,
+            outWidth,
+            xStep,
+            dyRow,
+            xPixelStep,
+            dyPixel,
+            dyPixel,
+            aBlocks,
+            bBlocks,
+          );
         }
       }
     }
@@ -108,15 +107,22 @@ export function productAdder(
   const { values, vectors } = outerBlock(height, width);
   const addProducts = outerRoutine(backend, { values, vectors });
   const aRow = height * FLOAT_BYTES, bRow = width * FLOAT_BYTES;
-  return (a, b, out) => {
-    for (let i = 0; i < height; i += values) {
-      for (let j = 0; j < width; j += vectors * LANES) {
-        const aAt = a + i * FLOAT_BYTES, bAt = b + j * FLOAT_BYTES;
-        const outAt = out + i * bRow + j * FLOAT_BYTES;
-        addProducts(aAt, bAt, outAt, 1, rows, 0, 0, aRow, bRow, bRow);
-      }
-    }
-  };
+  const aBlocks = height / values, bBlocks = width / (vectors * LANES);
+  return (a, b, out) =>
+    addProducts(
+      a,
+      b,
+      out,
+      1,
+      rows,
+      0,
+      0,
+      aRow,
+      bRow,
+      bRow,
+      aBlocks,
+      bBlocks,
+    );
 }
 
 /**
@@ -135,21 +141,8 @@ export function addRows(
     .map((info) => offsetOf(backend, info)) as [number, number];
   const { values, vectors } = outerBlock(1, outputs);
   const addProducts = outerRoutine(backend, { values, vectors });
-  for (let o = 0; o < outputs; o += vectors * LANES) {
-    const shift = o * FLOAT_BYTES;
-    addProducts(
-      oneAt,
-      at + shift,
-      sumsAt + shift,
-      1,
-      rows,
-      0,
-      0,
-      0,
-      rowBytes,
-      0,
-    );
-  }
+  const blocks = outputs / (vectors * LANES);
+  addProducts(oneAt, at, sumsAt, 1, rows, 0, 0, 0, rowBytes, 0, 1, blocks);
   backend.disposeData(one.dataId);
 }
 

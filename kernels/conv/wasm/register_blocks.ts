@@ -58,11 +58,15 @@ export function leftBlocks(pixels: number, channels: number): RowBlocks {
   return { pixels, vectors, fours: true };
 }
 
-/** `count` in as few parts as `most` allows, each about as large as the others. */
+/**
+ * `count` in as few parts as `most` allows, each about as large as the others; those
+ * of a size are side by side.
+ */
 function evenly(count: number, most: number): number[] {
   const parts = Math.ceil(count / most);
   const endOf = (part: number) => Math.floor(part * count / parts);
-  return Array.from({ length: parts }, (_, i) => endOf(i + 1) - endOf(i));
+  return Array.from({ length: parts }, (_, i) => endOf(i + 1) - endOf(i))
+    .sort((a, b) => a - b);
 }
 
 /** A block of outer products for so many channels on either side. */

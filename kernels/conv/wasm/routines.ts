@@ -11,10 +11,10 @@ const FLOAT_BYTES = 4;
 const VECTOR_BYTES = 16;
 
 /**
- * out[i, j] += sum over rows and pixels of a[i] b[j], for `height` values of a
- * and `vectors` x 4 values of b. The sums stay in registers while the pixels
- * stream by. Parameters: a, b, out, rows, pixels, then the strides of a row of
- * a and b, of a pixel of a and b, and of a row of out.
+ * out[i, j] += sum over rows and pixels of a[i] b[j], for blocks of `height` values
+ * of a and of `vectors` x 4 values of b. The sums of a block stay in registers while
+ * the pixels stream by. Parameters: a, b, out, rows, pixels, then the strides of a
+ * row of a and b, of a pixel of a and b, and of a row of out; blocks of a and of b.
  */
 export function outerProducts(
   name: string,
@@ -24,52 +24,69 @@ export function outerProducts(
     relaxed: boolean;
   },
 ): FunctionBuilder {
-  const f = new FunctionBuilder(name, 10);
+  const f = new FunctionBuilder(name, 12);
   const [a, b, out, rows, pixels, aRow, bRow, aPixel, bPixel, outRow] =
     PARAMETERS;
+  const [aBlocks, bBlocks] = [10, 11] as const;
+  const bBlock = f.local("i32"), outBlock = f.local("i32");
+  const aStart = f.local("i32"), bStart = f.local("i32");
   const aAt = f.local("i32"), bAt = f.local("i32"), outAt = f.local("i32");
   const splat = f.local("v128");
   const four = splatsAtOnce(height) ? f.local("v128") : undefined;
   const bValues = locals(f, vectors);
   const sums = Array.from({ length: height }, () => locals(f, vectors));
   const eachSum = (visit: (sum: number, offset: number) => void) => {
-    f.get(out).set(outAt);
+    f.get(outBlock).set(outAt);
     for (const row of sums) {
       row.forEach((sum, v) => visit(sum, v * VECTOR_BYTES));
       f.advance(outAt, outRow);
     }
   };
-  eachSum((sum, offset) => f.load(outAt, offset).set(sum));
-  f.repeat(rows, () => {
-    f.get(a).set(aAt).get(b).set(bAt);
-    f.repeat(pixels, () => {
-      bValues.forEach((value, v) => f.load(bAt, v * VECTOR_BYTES).set(value));
-      sums.forEach((row, i) => {
-        if (four === undefined) {
-          f.loadSplat(aAt, i * FLOAT_BYTES).set(splat);
-        } else {
-          if (i % LANES === 0) f.load(aAt, i * FLOAT_BYTES).set(four);
-          f.splatLane(four, i % LANES).set(splat);
-        }
-        row.forEach((sum, v) =>
-          f.multiplyAdd(splat, bValues[v]!, sum, relaxed).set(sum)
-        );
+  f.repeat(aBlocks, () => {
+    f.get(b).set(bBlock).get(out).set(outBlock);
+    f.repeat(bBlocks, () => {
+      eachSum((sum, offset) => f.load(outAt, offset).set(sum));
+      f.get(a).set(aStart).get(bBlock).set(bStart);
+      f.repeat(rows, () => {
+        f.get(aStart).set(aAt).get(bStart).set(bAt);
+        f.repeat(pixels, () => {
+          bValues.forEach((value, v) =>
+            f.load(bAt, v * VECTOR_BYTES).set(value)
+          );
+          sums.forEach((row, i) => {
+            if (four === undefined) {
+              f.loadSplat(aAt, i * FLOAT_BYTES).set(splat);
+            } else {
+              if (i % LANES === 0) f.load(aAt, i * FLOAT_BYTES).set(four);
+              f.splatLane(four, i % LANES).set(splat);
+            }
+            row.forEach((sum, v) =>
+              f.multiplyAdd(splat, bValues[v]!, sum, relaxed).set(sum)
+            );
+          });
+          f.advance(aAt, aPixel).advance(bAt, bPixel);
+        });
+        f.advance(aStart, aRow).advance(bStart, bRow);
       });
-      f.advance(aAt, aPixel).advance(bAt, bPixel);
+      eachSum((sum, offset) => f.store(outAt, sum, offset));
+      for (const at of [bBlock, outBlock]) {
+        f.advanceBy(at, vectors * VECTOR_BYTES);
+      }
     });
-    f.advance(a, aRow).advance(b, bRow);
+    f.advanceBy(a, height * FLOAT_BYTES);
+    sums.forEach(() => f.advance(out, outRow));
   });
-  eachSum((sum, offset) => f.store(outAt, sum, offset));
   return f;
 }
 
 /**
  * One row of a convolution of a padded input: `tiles` times `pixels` output
- * pixels of `vectors` x 4 channels. For each kernel row the inputs of a pixel
+ * pixels of blocks of `vectors` x 4 channels. For each kernel row the inputs of a pixel
  * are one contiguous run of kernel width x channels values, `unroll` at a time. If
  * `fours` is set, four of them are one load: V8 tests the bounds of each.
  * Parameters: x, filter, bias, out, tiles, kernel rows, rounds of a run, then the
- * strides of a row of x, of a step of the filter and of a pixel of out.
+ * strides of a row of x, of a step of the filter and of a pixel of out; blocks of
+ * channels.
  *
  * @param pixelBytes bytes from one output pixel's input to the next one's.
  */
@@ -85,7 +102,8 @@ export function convolveRow(
     relaxed: boolean;
   },
 ): FunctionBuilder {
-  const f = new FunctionBuilder(name, 10);
+  const f = new FunctionBuilder(name, 11);
+  const blocks = 10;
   const [
     x,
     filter,
@@ -98,6 +116,7 @@ export function convolveRow(
     step,
     outPixel,
   ] = PARAMETERS;
+  const tileAt = f.local("i32"), outTile = f.local("i32");
   const rowAt = f.local("i32"), xAt = f.local("i32"), wAt = f.local("i32");
   const outAt = f.local("i32"), tileBytes = f.local("i32");
   const splat = f.local("v128"), zero = f.local("v128");
@@ -112,46 +131,53 @@ export function convolveRow(
       ? f.splatLane(fours[p]!, u % LANES)
       : f.loadSplat(xAt, p * pixelBytes + u * FLOAT_BYTES);
   f.constant(pixels * pixelBytes).set(tileBytes);
-  f.repeat(tiles, () => {
-    for (const row of sums) {
-      row.forEach((sum, v) => f.load(bias, v * VECTOR_BYTES).set(sum));
-    }
-    f.get(x).set(rowAt).get(filter).set(wAt);
-    f.repeat(kernelRows, () => {
-      f.get(rowAt).set(xAt);
-      f.repeat(rounds, () => {
-        for (let u = 0; u < unroll; u++) {
-          if (u % LANES === 0 && u < lastFour) {
-            fours.forEach((four, p) =>
-              f.load(xAt, p * pixelBytes + u * FLOAT_BYTES).set(four)
-            );
-          }
-          if (pixels > 1) weights.forEach((_, v) => loadWeight(v));
-          sums.forEach((row, p) => {
-            pushSplat(p, u).set(splat);
-            row.forEach((sum, v) => {
-              if (pixels === 1) loadWeight(v);
-              const weight = weights[v % weights.length]!;
-              f.multiplyAdd(splat, weight, sum, relaxed).set(sum);
+  const convolveTiles = () =>
+    f.repeat(tiles, () => {
+      for (const row of sums) {
+        row.forEach((sum, v) => f.load(bias, v * VECTOR_BYTES).set(sum));
+      }
+      f.get(tileAt).set(rowAt).get(filter).set(wAt);
+      f.repeat(kernelRows, () => {
+        f.get(rowAt).set(xAt);
+        f.repeat(rounds, () => {
+          for (let u = 0; u < unroll; u++) {
+            if (u % LANES === 0 && u < lastFour) {
+              fours.forEach((four, p) =>
+                f.load(xAt, p * pixelBytes + u * FLOAT_BYTES).set(four)
+              );
+            }
+            if (pixels > 1) weights.forEach((_, v) => loadWeight(v));
+            sums.forEach((row, p) => {
+              pushSplat(p, u).set(splat);
+              row.forEach((sum, v) => {
+                if (pixels === 1) loadWeight(v);
+                const weight = weights[v % weights.length]!;
+                f.multiplyAdd(splat, weight, sum, relaxed).set(sum);
+              });
             });
-          });
-          f.advance(wAt, step);
-        }
-        f.advanceBy(xAt, unroll * FLOAT_BYTES);
+            f.advance(wAt, step);
+          }
+          f.advanceBy(xAt, unroll * FLOAT_BYTES);
+        });
+        f.advance(rowAt, xRow);
       });
-      f.advance(rowAt, xRow);
+      f.get(outTile).set(outAt);
+      for (const row of sums) {
+        row.forEach((sum, v) => {
+          if (relu) f.maximum(sum, zero).set(sum);
+          f.store(outAt, sum, v * VECTOR_BYTES);
+        });
+        f.advance(outAt, outPixel);
+      }
+      f.get(outAt).set(outTile).advance(tileAt, tileBytes);
     });
-    f.get(out).set(outAt);
-    for (const row of sums) {
-      row.forEach((sum, v) => {
-        if (relu) f.maximum(sum, zero).set(sum);
-        f.store(outAt, sum, v * VECTOR_BYTES);
-      });
-      f.advance(outAt, outPixel);
+  return f.repeat(blocks, () => {
+    f.get(x).set(tileAt).get(out).set(outTile);
+    convolveTiles();
+    for (const at of [filter, bias, out]) {
+      f.advanceBy(at, vectors * VECTOR_BYTES);
     }
-    f.get(outAt).set(out).advance(x, tileBytes);
   });
-  return f;
 }
 
 /**

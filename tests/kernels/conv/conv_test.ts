@@ -82,6 +82,13 @@ const ROWS: Case[] = [4, 8, 12, 1].flatMap((outputs) =>
   }))
 );
 
+// Blocks of channels of more than one size, also in the last pixels of a row.
+const UNEVEN: Case[] = [
+  { x: [2, 5, 6, 8], outputs: 56, kernel: 3, padding: 1, relu: true },
+  { x: [1, 3, 7, 4], outputs: 40, kernel: 3, padding: 1 },
+  { x: [1, 3, 5, 4], outputs: 28, kernel: 1 },
+];
+
 // Layers of the networks; images of more rows than stay in the cache at once.
 const LARGE: Case[] = [
   { x: [1, 40, 600, 8], outputs: 8, kernel: 3, padding: 1, relu: true },
@@ -123,6 +130,7 @@ const GROUPS = {
     sweep: true,
   },
   "of rows that leave pixels over": { cases: ROWS, sweep: false },
+  "of uneven blocks of channels": { cases: UNEVEN, sweep: false },
   "in tiles": { cases: TILES, sweep: true },
   "of large images": { cases: LARGE, sweep: false },
 };
