@@ -18,6 +18,7 @@ import { crossEntropyKernels } from "./loss/cross_entropy.ts";
 import { maxPoolKernels } from "./pool/max_pool.ts";
 import { sampleKernels } from "./sample/sample.ts";
 import { stepReportKernels } from "./step_report/step_report.ts";
+import { sumsKernel } from "./sum/sums.ts";
 import { unitRowsKernels } from "./unit_rows/unit_rows.ts";
 import { softmaxKernels } from "./softmax/softmax.ts";
 
@@ -41,6 +42,7 @@ export function registerKernels(): void {
       ...expectationKernels,
       ...unitRowsKernels,
       ...inputColoursKernels,
+      sumsKernel,
     ]
   ) tf.registerKernel(config);
   registerWasmConvolutions();

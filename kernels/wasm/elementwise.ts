@@ -23,6 +23,18 @@ export function maskPositive(name: string): FunctionBuilder {
   return f;
 }
 
+/** out = a + b. Parameters: a, b, out, vectors. */
+export function addVectors(name: string): FunctionBuilder {
+  const f = new FunctionBuilder(name, 4);
+  const [a, b, out, vectors] = [0, 1, 2, 3] as const;
+  const left = f.local("v128"), right = f.local("v128");
+  return f.repeat(vectors, () => {
+    f.load(a).set(left).load(b).set(right).add(left, right).set(left);
+    f.store(out, left);
+    for (const at of [a, b, out]) f.advanceBy(at, VECTOR_BYTES);
+  });
+}
+
 /**
  * The gradient of a row of 2x2 max pools: each window's dy goes to the first of
  * its largest pixels. Parameters: the upper and the lower row of x, dy, the

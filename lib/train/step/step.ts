@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { figuresOf } from "../../../kernels/step_report/step_report.ts";
+import { sums } from "../../../kernels/sum/sums.ts";
 import { readLater } from "../../engine/read_later.ts";
 import type { Model } from "../../model/model.ts";
 import { channelsOf, meanUpdates } from "../../model/networks.ts";
@@ -124,15 +125,11 @@ function move(
 function summed(passes: readonly BackwardPass[]): Map<string, tf.Tensor> {
   const [first, ...rest] = passes;
   if (rest.length === 0) return first!.gradients;
-  return new Map(
-    [...first!.gradients].map(([name, gradient]) => [
-      name,
-      rest.reduce(
-        (sum, pass) => tf.add(sum, pass.gradients.get(name)!),
-        gradient,
-      ),
-    ]),
+  const names = [...first!.gradients.keys()];
+  const totals = sums(
+    passes.map(({ gradients }) => names.map((name) => gradients.get(name)!)),
   );
+  return new Map(names.map((name, i) => [name, totals[i]!]));
 }
 
 function parameterStep(

@@ -271,6 +271,14 @@ export const KERNELS: readonly MutantGroup[] = [
     changes: [["  v ^= v >> vec4u(16u);\n", ""]],
   },
   {
+    file: "kernels/sum/sums.ts",
+    tests: ["tests/kernels/sum/sums_test.ts"],
+    changes: [
+      ["before = out;", ""],
+      ["let i = vectors * LANES; i < sum.length", "let i = sum.length; i < 0"],
+    ],
+  },
+  {
     file: "kernels/sample/wasm_routines.ts",
     tests: ["tests/kernels/sample/sample_test.ts"],
     changes: [
