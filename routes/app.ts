@@ -28,6 +28,7 @@ import {
 import { modelRoutes } from "./models.ts";
 import { acceptRoutes } from "./train.ts";
 import { addViewer } from "./viewer.ts";
+import { workerRoutes } from "./workers.ts";
 
 /** Creates the app that handles the server's requests. */
 // deno-lint-ignore explicit-module-boundary-types -- the client infers it
@@ -47,7 +48,8 @@ export function createApp(server: Server) {
     .route("/", annotationRoutes(server))
     .route("/", modelRoutes(server))
     .route("/", jobRoutes(server))
-    .route("/", acceptRoutes(server));
+    .route("/", acceptRoutes(server))
+    .route("/", workerRoutes(server));
   app.route("/", healthRoutes(server));
   app.route("/", inferenceRoutes(server));
   addDocs(app);

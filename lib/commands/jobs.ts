@@ -1,5 +1,6 @@
 /**
- * `deno task jobs`: see and stop jobs, without a server.
+ * `deno task jobs`: see and stop jobs and the processes that do them, without a
+ * server.
  *
  * @module
  */
@@ -22,11 +23,24 @@ import {
   type Usage,
 } from "./shared/flags.ts";
 import { SHARED_LEASE_MS } from "../serve/jobs/nats/place.ts";
+import type { NatsWorkers } from "../serve/jobs/nats/workers.ts";
+import type { WorkerStatus } from "../serve/jobs/workers.ts";
 import { JOBS_FLAGS, jobsPlace } from "./shared/jobs_flags.ts";
 
-export const summary = "List, show, cancel and resume jobs";
+export const summary = "List, show, cancel and resume jobs; drain hosts";
 
-const ACTIONS = ["list", "show", "cancel", "resume"] as const;
+/** Actions, and what their argument is; null if they have none. */
+const ACTIONS = {
+  list: null,
+  show: "the id of one job: see jobs list",
+  cancel: "the id of one job: see jobs list",
+  resume: "the id of one job: see jobs list",
+  workers: null,
+  drain: "the name of one host: see jobs workers",
+  undrain: "the name of one host: see jobs workers",
+} as const;
+
+type Action = keyof typeof ACTIONS;
 
 const LISTED = 50;
 
@@ -46,23 +60,27 @@ const FLAGS = {
     min: 1,
     max: 100_000,
   }),
-  json: toggle("print a JSON line a job"),
+  json: toggle("print a JSON line a job or worker"),
 };
 
 export const usage: Usage = {
   synopsis: [
     "deno task jobs list --jobs nats://HOST:PORT",
     "deno task jobs show ID --jobs nats://HOST:PORT",
+    "deno task jobs drain HOST --jobs nats://HOST:PORT",
   ],
   positionals: {
     list: "the jobs of all tokens, and how many there are of each state",
     "show ID": "a job",
     "cancel ID": "end it if it waits; ask its holder to stop if it runs",
     "resume ID": "queue a failed or cancelled one again",
+    workers: "the processes that do jobs, and the drained hosts",
+    "drain HOST": "return its jobs to the queue; it takes no more",
+    "undrain HOST": "let it take jobs again",
   },
   groups: [{ flags: FLAGS }],
-  operands: { words: ACTIONS },
-  notes: "Exit code 1 if there is no such job.",
+  operands: { words: Object.keys(ACTIONS) },
+  notes: "Exit code 1 if there is no such job or host.",
 };
 
 /** @throws {UsageError | DataError} */
@@ -72,17 +90,35 @@ export async function run(argv: string[]): Promise<number> {
   if (!isAction(action)) {
     throw new UsageError(
       `There is no "jobs ${action}": the first argument must be ${
-        ACTIONS.join(" or ")
+        Object.keys(ACTIONS).join(" or ")
       }`,
     );
   }
-  if ((action === "list") !== (id === undefined) || others.length > 0) {
+  const needed = ACTIONS[action];
+  if ((needed === null) !== (id === undefined) || others.length > 0) {
     throw new UsageError(
-      action === "list"
-        ? "jobs list takes no argument: leave it out"
-        : `jobs ${action} needs the id of one job: see jobs list`,
+      needed === null
+        ? `jobs ${action} takes no argument: leave it out`
+        : `jobs ${action} needs ${needed}`,
     );
   }
+  switch (action) {
+    case "workers":
+      return await withWorkers(flags, (workers) => tellWorkers(workers, flags));
+    case "drain":
+    case "undrain":
+      return await withWorkers(flags, (workers) => drain(workers, action, id!));
+    default:
+      return await ofJobs(flags, action, id);
+  }
+}
+
+/** Does an action on jobs. */
+async function ofJobs(
+  flags: FlagValues<typeof FLAGS>,
+  action: JobAction,
+  id: string | undefined,
+): Promise<number> {
   const store = await storeOf(flags);
   try {
     const jobs = action === "list"
@@ -100,14 +136,16 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
-function isAction(word: string): word is typeof ACTIONS[number] {
-  return ACTIONS.some((action) => action === word);
+type JobAction = Exclude<Action, "workers" | "drain" | "undrain">;
+
+function isAction(word: string): word is Action {
+  return Object.hasOwn(ACTIONS, word);
 }
 
 /** Does what was asked for to a job, and returns it. @throws {DataError} */
 async function done(
   store: JobStore,
-  action: Exclude<typeof ACTIONS[number], "list">,
+  action: Exclude<JobAction, "list">,
   id: string,
 ): Promise<Job> {
   const before = await store.get(id);
@@ -123,7 +161,10 @@ async function done(
   );
 }
 
-const QUEUED_JOBS = 0; // of those who add jobs
+const STORE_OPTIONS = {
+  leaseMs: SHARED_LEASE_MS,
+  queuedJobs: 0, // the limit of those who add jobs
+};
 
 async function storeOf(flags: FlagValues<typeof FLAGS>): Promise<JobStore> {
   const place = jobsPlace(flags);
@@ -132,10 +173,9 @@ async function storeOf(flags: FlagValues<typeof FLAGS>): Promise<JobStore> {
       "Give --jobs URL, or --state DIR of a server that shares no jobs",
     );
   }
-  const options = { leaseMs: SHARED_LEASE_MS, queuedJobs: QUEUED_JOBS };
   if (place !== undefined) {
     const { NatsJobStore } = await import("../serve/jobs/nats/store.ts");
-    return await NatsJobStore.open({ ...place, ...options, waitMs: 0 });
+    return await NatsJobStore.open({ ...place, ...STORE_OPTIONS, waitMs: 0 });
   }
   const file = join(flags.state!, "jobs.sqlite");
   if (!await exists(file)) {
@@ -144,7 +184,64 @@ async function storeOf(flags: FlagValues<typeof FLAGS>): Promise<JobStore> {
     );
   }
   const { SqliteJobStore } = await import("../serve/jobs/sqlite_store.ts");
-  return new SqliteJobStore(file, options);
+  return new SqliteJobStore(file, STORE_OPTIONS);
+}
+
+/** Calls `work` with the workers of the hosts that share jobs. */
+async function withWorkers(
+  flags: FlagValues<typeof FLAGS>,
+  work: (workers: NatsWorkers) => Promise<void>,
+): Promise<number> {
+  const place = jobsPlace(flags);
+  if (place === undefined || flags.state !== undefined) {
+    throw new UsageError(
+      "Workers are those of hosts that share jobs: give --jobs URL, and no --state",
+    );
+  }
+  const { openNats } = await import("../serve/jobs/nats/connection.ts");
+  const { NatsWorkers } = await import("../serve/jobs/nats/workers.ts");
+  const nats = await openNats({ ...place, ...STORE_OPTIONS });
+  try {
+    await work(await NatsWorkers.open(nats));
+  } finally {
+    await nats.connection.close();
+  }
+  return 0;
+}
+
+async function tellWorkers(
+  workers: NatsWorkers,
+  { json }: FlagValues<typeof FLAGS>,
+): Promise<void> {
+  const living = await workers.list();
+  if (json) {
+    for (const worker of living) console.log(JSON.stringify(worker));
+    return;
+  }
+  const hosts = await workers.drainedHosts();
+  const away = hosts.filter((host) => !living.some((one) => one.host === host));
+  console.log(`${living.length} workers`);
+  for (const worker of living) console.log(workerText(worker));
+  for (const host of away) console.log(`${host}  drained  not running`);
+}
+
+/** @throws {DataError} If there is no such host. */
+async function drain(
+  workers: NatsWorkers,
+  action: "drain" | "undrain",
+  host: string,
+): Promise<void> {
+  const living = (await workers.list()).filter((one) => one.host === host);
+  const isKnown = living.length > 0 || await workers.isDrained(host);
+  if (!isKnown) {
+    throw new DataError(`There is no host ${host}: see jobs workers`);
+  }
+  await workers.setDrained(host, action === "drain");
+  console.log(
+    action === "drain"
+      ? `${host} takes no jobs until jobs undrain ${host}`
+      : `${host} takes jobs again`,
+  );
 }
 
 /** A job without its request, which may have keys of URLs. */
@@ -167,5 +264,22 @@ function jobText(job: Job): string {
         .join(", "),
     ]),
     ...(error === null ? [] : [error]),
+  ].join("  ");
+}
+
+function workerText(worker: WorkerStatus): string {
+  const { host, pid, version, engine, memoryBytes, kinds, startedAt } = worker;
+  const { lanes, running, ended, imagesPerSecond, isDrained } = worker;
+  return [
+    `${host}:${pid}`,
+    isDrained ? "drained" : "working",
+    `${running.length} of ${lanes} lanes busy`,
+    `${imagesPerSecond.toFixed(2)} images/s`,
+    `${ended.succeeded} done, ${ended.failed} failed`,
+    `for ${kinds.join()}`,
+    engine ?? "no engine",
+    `${Math.round(memoryBytes / 1e6)}MB`,
+    `version ${version}`,
+    `since ${startedAt}`,
   ].join("  ");
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { setTimeout as pause } from "node:timers/promises";
-import type { JobKind } from "../serve/jobs/store.ts";
+import { JOB_KINDS, type JobKind } from "../serve/jobs/store.ts";
 import { DEFAULT_LIMITS } from "../serve/limits.ts";
 import { startServer } from "../serve/server.ts";
 import {
@@ -27,15 +27,13 @@ import { interruptSignal } from "./shared/terminal.ts";
 
 export const summary = "Do the jobs that servers of other hosts accept";
 
-const KINDS: readonly JobKind[] = ["train", "classify", "batch"];
-
 const FLAGS = {
   ...JOBS_FLAGS,
   jobs: required(JOBS_FLAGS.jobs),
   kinds: parsing(
     "LIST",
-    `kinds of jobs to do, of ${KINDS.join(", ")} (all)`,
-    `one or more of ${KINDS.join(",")}`,
+    `kinds of jobs to do, of ${JOB_KINDS.join(", ")} (all)`,
+    `one or more of ${JOB_KINDS.join(",")}`,
     parseKinds,
   ),
   models: required(
@@ -98,7 +96,7 @@ export async function run(argv: string[]): Promise<number> {
     log,
   });
   try {
-    log("info", "working", { kinds: (flags.kinds ?? KINDS).join() });
+    log("info", "working", { kinds: (flags.kinds ?? JOB_KINDS).join() });
     await untilStopped(stop);
     log("info", "stopping");
     await Promise.race([server.drain(), pause(limits.drainMs)]);
@@ -111,7 +109,7 @@ export async function run(argv: string[]): Promise<number> {
 
 function parseKinds(text: string): JobKind[] | undefined {
   const words = text.split(",");
-  const kinds = KINDS.filter((kind) => words.includes(kind));
+  const kinds = JOB_KINDS.filter((kind) => words.includes(kind));
   return kinds.length === words.length ? kinds : undefined;
 }
 

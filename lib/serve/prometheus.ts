@@ -5,6 +5,7 @@
  * @module
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { workerName, type WorkerStatus } from "./jobs/workers.ts";
 
 /** Sources of the gauges, read at each scrape. */
 export interface MetricSources {
@@ -13,6 +14,10 @@ export interface MetricSources {
   /** Number of engines by state. */
   engines(): Record<string, number>;
   jobs(): Promise<Record<string, number>>;
+  /** Number of jobs that wait, by kind. */
+  waiting(): Promise<Record<string, number>>;
+  /** The processes that share jobs. */
+  workers(): Promise<WorkerStatus[]>;
   diskFree(): Promise<number>;
 }
 
@@ -81,6 +86,9 @@ export class ServerMetrics {
     registers: [this.#registry],
   });
 
+  /** The workers at the time of a scrape. */
+  #workers: Promise<WorkerStatus[]> | undefined;
+
   /** @param queueLimit most requests that may wait or run. */
   constructor(sources: MetricSources, queueLimit: number) {
     this.#gauge("inference_pending_requests", {
@@ -125,6 +133,16 @@ export class ServerMetrics {
         }
       },
     });
+    this.#gauge("jobs_waiting", {
+      help: "Jobs that wait, by kind; piece: pieces of batches",
+      labelNames: ["kind"],
+      async collect(gauge) {
+        for (const [kind, count] of Object.entries(await sources.waiting())) {
+          gauge.set({ kind }, count);
+        }
+      },
+    });
+    this.#addWorkers(() => this.#workers ??= sources.workers());
   }
 
   /** Content type of {@linkcode text}. */
@@ -134,6 +152,7 @@ export class ServerMetrics {
 
   /** All metrics in Prometheus' text format. */
   text(): Promise<string> {
+    this.#workers = undefined; // asked for once a scrape
     return this.#registry.metrics();
   }
 
@@ -177,6 +196,66 @@ export class ServerMetrics {
 
   engineLost(): void {
     this.#lost.inc();
+  }
+
+  /** Metrics of each process that shares jobs, named HOST:PID. */
+  #addWorkers(list: () => Promise<WorkerStatus[]>): void {
+    this.#ofWorkers("worker_lanes", {
+      help: "Most jobs that a worker does at a time",
+      list,
+      figures: ({ lanes }) => [[{}, lanes]],
+    });
+    this.#ofWorkers("worker_lanes_busy", {
+      help: "Jobs that a worker does now",
+      list,
+      figures: ({ running }) => [[{}, running.length]],
+    });
+    this.#ofWorkers("worker_drained", {
+      help: "1 if the host of a worker is drained",
+      list,
+      figures: ({ isDrained }) => [[{}, Number(isDrained)]],
+    });
+    this.#ofWorkers("worker_images_total", {
+      help: "Images that a worker has classified",
+      list,
+      figures: ({ images }) => [[{}, images]],
+    });
+    this.#ofWorkers("worker_jobs_ended_total", {
+      help: "Jobs and pieces of batches that a worker has ended",
+      labelNames: ["state"],
+      list,
+      figures: ({ ended }) =>
+        Object.entries(ended).map(([state, count]) => [{ state }, count]),
+    });
+  }
+
+  #ofWorkers(
+    name: string,
+    { help, labelNames = [], list, figures }: {
+      help: string;
+      labelNames?: string[];
+      list: () => Promise<WorkerStatus[]>;
+      /** Labels and values of a worker. */
+      figures: (worker: WorkerStatus) => [Record<string, string>, number][];
+    },
+  ): void {
+    const collect = async (metric: Counter | Gauge) => {
+      metric.reset(); // some have left
+      for (const status of await list().catch(() => [])) { // NATS is away
+        const worker = workerName(status);
+        for (const [labels, value] of figures(status)) {
+          metric.inc({ worker, ...labels }, value);
+        }
+      }
+    };
+    const Metric = name.endsWith("_total") ? Counter : Gauge;
+    const metric: Counter | Gauge = new Metric({
+      name,
+      help,
+      labelNames: ["worker", ...labelNames],
+      registers: [this.#registry],
+      collect: (): Promise<void> => collect(metric),
+    });
   }
 
   #gauge(

@@ -453,6 +453,43 @@ export const jobSchema = z.object({
   links: z.record(z.string(), z.string()),
 }).openapi("Job") satisfies z.ZodType<JobDocument>;
 
+/** A process that does jobs. */
+const workerSchema = z.object({
+  host: z.string(),
+  pid: count,
+  version: z.string(),
+  engine: z.string().nullable().openapi({
+    description: "The engine and why it was chosen; null while there is none",
+  }),
+  hasGpu: z.boolean(),
+  memoryBytes: z.number().openapi({
+    description: "Bound on tensors and caches of each engine",
+  }),
+  kinds: z.array(z.string()).openapi({
+    description: "Kinds of jobs that it does",
+  }),
+  lanes: count.openapi({ description: "Most jobs at a time" }),
+  running: z.array(z.object({ id: z.string(), kind: z.string() })).openapi({
+    description: "Jobs and pieces of batches that it does now",
+  }),
+  isDrained: z.boolean().openapi({
+    description: "It takes no jobs, because its host is drained",
+  }),
+  ended: z.object({ succeeded: count, failed: count, cancelled: count })
+    .openapi({
+      description: "Jobs and pieces that it has ended since it started",
+    }),
+  images: count.openapi({
+    description: "Images that it has classified since it started",
+  }),
+  imagesPerSecond: z.number().openapi({ description: "Of the last minute" }),
+  startedAt: time,
+}).openapi("Worker");
+
+export const workerListSchema = z.object({
+  workers: z.array(workerSchema),
+}).openapi("Workers");
+
 export const jobListSchema = z.object({
   jobs: z.array(jobSchema),
   next: z.uuid().nullable().openapi({

@@ -5,6 +5,7 @@
  */
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import project from "../../deno.json" with { type: "json" };
 import type { BackendChoice } from "../engine/select.ts";
 import { Memory } from "../memory.ts";
 import { Annotations } from "./annotations/annotations.ts";
@@ -21,7 +22,9 @@ import { KeptUploads } from "./intake/kept_uploads.ts";
 import { Isolation } from "./jobs/isolation.ts";
 import { JobRunner, type JobWork } from "./jobs/runner.ts";
 import { cutBatchWork, pieceWork } from "./jobs/pieces.ts";
-import type { JobKind, JobStore } from "./jobs/store.ts";
+import { Presence } from "./jobs/presence.ts";
+import { NO_PRIORITY } from "./jobs/priority.ts";
+import { JOB_KINDS, type JobKind } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { idleCollector } from "./idle_collector.ts";
 import type { Limits } from "./limits.ts";
@@ -32,13 +35,11 @@ import { ModelRegistry } from "./models.ts";
 import { Predictor } from "./predictor.ts";
 import { Sources } from "./intake/allowed_sources.ts";
 import { type NatsPlace, SHARED_LEASE_MS } from "./jobs/nats/place.ts";
-import {
-  jobFolderName,
-  OWN_FOLDERS,
-  type SharedFolders,
-} from "./jobs/shared_folders.ts";
+import type { SharedJobs } from "./jobs/nats/open.ts";
+import { jobFolderName, OWN_FOLDERS } from "./jobs/shared_folders.ts";
 import { SharedModels } from "./jobs/shared_models.ts";
 import { SqliteJobStore } from "./jobs/sqlite_store.ts";
+import { ownWorkers, type Workers } from "./jobs/workers.ts";
 import { Tables } from "./tables/tables.ts";
 import { Tiles } from "./tiles/tiles.ts";
 import { trainWork } from "./jobs/train.ts";
@@ -92,6 +93,7 @@ export interface Server {
   readonly bodies: BodyRoom;
   readonly json: JsonReader;
   readonly jobs: Jobs;
+  readonly workers: Workers;
   readonly metrics: ServerMetrics;
   readonly limits: Limits;
   readonly messages: Messages;
@@ -130,11 +132,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const parts = await putTogether(options);
   const { engine, models, predictor, jobs, runner, store, drawn, isolation } =
     parts;
-  const { sharedModels, pieces, pieceRunner } = parts;
+  const { sharedModels, pieces, pieceRunner, presence } = parts;
   try {
     await engine.start();
     await sharedModels.takeAll();
     await models.refresh();
+    await presence.start();
   } catch (error) {
     engine.close();
     drawn.close();
@@ -164,8 +167,10 @@ export async function startServer(options: ServerOptions): Promise<Server> {
       predictor.drain();
       jobs.drain();
       await Promise.all([runner.drain(), pieceRunner?.drain()]);
+      await presence.leave();
     },
     close(isEnd) {
+      presence.stop();
       stopLooking();
       parts.tiles.close();
       parts.kept.close();
@@ -214,10 +219,9 @@ async function putTogether(options: ServerOptions) {
     pending: limits.pictures,
     timeoutMs: limits.timeoutMs,
   });
-  const { store, pieces, shared } = await openJobs(
+  const { store, pieces, shared, workers, priority } = await openJobs(
     options.jobs,
-    state,
-    limits,
+    { state, limits, hasGpu: () => engine.status?.backend === "webgpu" },
   );
   const engine = new EnginePool({
     backend: options.backend,
@@ -263,6 +267,7 @@ async function putTogether(options: ServerOptions) {
       metrics.classified({ model: model.name, timings, bytesRead }),
     onEnd(model, outcome) {
       metrics.classification(model, outcome);
+      if (outcome === "ok") presence.noteImage();
       workEnded();
     },
   });
@@ -271,6 +276,11 @@ async function putTogether(options: ServerOptions) {
     gpuBytes: () => engine.gpuBytes(),
     engines: () => engine.states,
     jobs: () => store.counts(),
+    waiting: async () => ({
+      ...await store.waiting(),
+      ...(pieces && { piece: (await pieces.waiting()).batch }),
+    }),
+    workers: () => workers.list(),
     diskFree: () => freeBytes(state),
   }, limits.pending);
   const running = {
@@ -280,6 +290,7 @@ async function putTogether(options: ServerOptions) {
     shared,
     isolation,
     isReady: () => engine.status !== undefined,
+    priority,
     beatMs: BEAT_MS,
   };
   const works = worksOf({ ...options, memoryBytes }, {
@@ -299,13 +310,29 @@ async function putTogether(options: ServerOptions) {
     store,
     works: ofKinds(options.kinds, { ...works, ...(cut && { batch: cut }) }),
     ...(cut && { coordinators: ["batch"] }),
-    onEnd: (kind, state) => metrics.jobEnded(kind, state),
+    onEnd(kind, state) {
+      metrics.jobEnded(kind, state);
+      presence.noteEnd(state);
+    },
   });
   const pieceRunner = pieces && new JobRunner({
     ...running,
     store: pieces,
     works: ofKinds(options.kinds, { batch: pieceWork(works.batch, { store }) }),
-    onEnd() {}, // the batch is what ends
+    onEnd: (_, state) => presence.noteEnd(state), // the batch is what ends
+  });
+  const presence: Presence = new Presence({
+    workers,
+    host: Deno.hostname(),
+    runners: pieceRunner ? [runner, pieceRunner] : [runner],
+    about: () => ({
+      version: project.version,
+      engine: engine.status?.reason ?? null,
+      hasGpu: engine.status?.backend === "webgpu",
+      memoryBytes,
+      kinds: options.kinds ?? JOB_KINDS,
+    }),
+    log,
   });
   const drawn = new AnnotationStore(join(state, "annotations.sqlite"));
   const annotations = new Annotations({
@@ -344,6 +371,8 @@ async function putTogether(options: ServerOptions) {
     messages,
     runner,
     pieceRunner,
+    presence,
+    workers,
     store,
     pieces,
     shared,
@@ -355,13 +384,21 @@ async function putTogether(options: ServerOptions) {
 /** The jobs of this server alone, or those of all hosts at a place. */
 async function openJobs(
   place: NatsPlace | undefined,
-  state: string,
-  { queuedJobs, sharedQueuedJobs }: Limits,
-): Promise<{ store: JobStore; pieces?: JobStore; shared: SharedFolders }> {
+  { state, limits, hasGpu }: {
+    state: string;
+    limits: Limits;
+    hasGpu: () => boolean;
+  },
+): Promise<Omit<SharedJobs, "pieces"> & Partial<SharedJobs>> {
+  const { queuedJobs, sharedQueuedJobs } = limits;
   if (place === undefined) {
     const file = join(state, "jobs.sqlite");
-    const store = new SqliteJobStore(file, { leaseMs: LEASE_MS, queuedJobs });
-    return { store, shared: OWN_FOLDERS };
+    return {
+      store: new SqliteJobStore(file, { leaseMs: LEASE_MS, queuedJobs }),
+      shared: OWN_FOLDERS,
+      workers: ownWorkers(),
+      priority: NO_PRIORITY,
+    };
   }
   // Loaded only here: most servers are alone.
   const { openNatsJobs } = await import("./jobs/nats/open.ts");
@@ -370,7 +407,7 @@ async function openJobs(
     leaseMs: SHARED_LEASE_MS,
     waitMs: CLAIM_MS,
     queuedJobs: sharedQueuedJobs,
-  });
+  }, hasGpu);
 }
 
 /** Functions that run the jobs of each kind. */

@@ -427,5 +427,6 @@ Deno.test("the document states who may use a route, and how", async () => {
     [`post ${model}/load`]: "admin",
     [`post ${model}/unload`]: "admin",
     [`post ${model}/default`]: "admin",
+    "get /v1/workers": "admin",
   });
 });

@@ -91,6 +91,12 @@ Deno.test("a role bounds what a token may do", async () => {
       { status: 403, error: /this needs "train"/ },
     );
   }
+  await assertRefused(await ask("trainer", "/v1/workers"), { status: 403 });
+  const { workers } = await (await ask("boss", "/v1/workers")).json();
+  assert.deepEqual(
+    workers.map(({ pid }: { pid: number }) => pid),
+    [server.served.process.pid],
+  );
   const table = "?table=manifest.csv";
   for (const route of ["", "/boxes.csv"]) {
     const path = `/v1/annotations${route}${table}`;

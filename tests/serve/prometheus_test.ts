@@ -7,6 +7,8 @@ Deno.test("methods that callers invent share one label", async () => {
     gpuBytes: () => Promise.resolve(0),
     engines: () => ({}),
     diskFree: () => Promise.resolve(5e9),
+    waiting: () => Promise.resolve({}),
+    workers: () => Promise.resolve([]),
     jobs: () => Promise.resolve({}),
   }, 64);
   for (const method of ["GET", "SPAM1", "SPAM2", "POST"]) {

@@ -16,6 +16,7 @@ import { EngineStoppedError, NotReadyError, RefusalError } from "../errors.ts";
 import { storageFault } from "../intake/disk.ts";
 import { hasImage, removeImage } from "./files.ts";
 import type { Isolation } from "./isolation.ts";
+import { NO_PRIORITY, type Priority } from "./priority.ts";
 import { jobFolderName, type SharedFolders } from "./shared_folders.ts";
 import type { Job, JobEnd, JobKind, JobProgress, JobStore } from "./store.ts";
 import type { Log } from "../logging.ts";
@@ -57,6 +58,8 @@ export interface JobRunnerOptions {
   isolation: Isolation;
   /** True while an engine is available. */
   isReady: () => boolean;
+  /** Which jobs are better left to other processes; none if omitted. */
+  priority?: Priority | undefined;
   /** Called for every job that ends here. */
   onEnd: (kind: JobKind, state: JobEnd["state"]) => void;
   messages: Messages;
@@ -91,14 +94,17 @@ class StopError extends Error {
 
 /** A job that runs in this process. */
 interface Running {
+  kind: JobKind;
   controller: AbortController;
   beat(): Promise<void>;
 }
 
-/** Keeps the folder of a running job at intervals. */
-interface Keeper extends Disposable {
+/** Keeps the folder of a running job at intervals, once all of it is here. */
+interface Keeper {
+  start(): void;
   /** Keeps it now. @throws {StopError} If another holder has kept its own. */
   keep(): Promise<void>;
+  stop(): void;
 }
 
 /** Runs the jobs of a store until it is drained. */
@@ -108,6 +114,7 @@ export class JobRunner {
   readonly #wake = new EventTarget();
   readonly #stop = new AbortController();
   #lanes: Promise<void>[] = [];
+  #isDrained = false;
 
   constructor(options: JobRunnerOptions) {
     this.#options = options;
@@ -126,6 +133,16 @@ export class JobRunner {
     return join(this.#options.folder, id);
   }
 
+  /** Number of jobs that may run at a time. */
+  get lanes(): number {
+    return this.#lanes.length;
+  }
+
+  /** The jobs that run in this process. */
+  get running(): { id: string; kind: JobKind }[] {
+    return [...this.#running].map(([id, { kind }]) => ({ id, kind }));
+  }
+
   /** True while a job runs in this process, which has its latest files. */
   isRunning(id: string): boolean {
     return this.#running.has(id);
@@ -141,22 +158,37 @@ export class JobRunner {
     await this.#running.get(id)?.beat();
   }
 
-  /** Stops all jobs at their next step and returns them to the store. */
+  /** Ends: stops all jobs at their next step and returns them to the store. */
   async drain(): Promise<void> {
     this.#stop.abort();
-    for (const { controller } of this.#running.values()) {
-      controller.abort(new StopError("drain"));
-    }
+    this.#returnJobs();
     this.wake();
     await Promise.all(this.#lanes);
   }
 
+  /** Returns all jobs and claims none, until it is set back. */
+  setDrained(isDrained: boolean): void {
+    this.#isDrained = isDrained;
+    if (isDrained) this.#returnJobs();
+    this.wake();
+  }
+
+  get #isHalted(): boolean {
+    return this.#isDrained || this.#stop.signal.aborted;
+  }
+
+  #returnJobs(): void {
+    for (const { controller } of this.#running.values()) {
+      controller.abort(new StopError("drain"));
+    }
+  }
+
   async #runLane(kind: JobKind, work: JobWork): Promise<void> {
-    const { store, isReady, log } = this.#options;
+    const { priority = NO_PRIORITY, log } = this.#options;
     let failing = "";
     while (!this.#stop.signal.aborted) {
       try {
-        const job = isReady() ? await store.claim([kind]) : undefined;
+        const job = await this.#claim(kind);
         if (job) await this.#run(job, work);
         else await this.#idle();
         failing = "";
@@ -167,6 +199,18 @@ export class JobRunner {
         await this.#idle();
       }
     }
+    priority.wait(kind, false);
+  }
+
+  /** The next job of a kind, unless it is another process' turn. */
+  async #claim(kind: JobKind): Promise<Job | undefined> {
+    const { store, isReady, priority = NO_PRIORITY } = this.#options;
+    const isWaiting = isReady() && !this.#isHalted;
+    priority.wait(kind, isWaiting);
+    if (!isWaiting || await priority.yields(kind)) return undefined;
+    const job = await store.claim([kind]);
+    if (job) priority.wait(kind, false);
+    return job;
   }
 
   /** Waits until a job is accepted, or for one interval. */
@@ -190,15 +234,19 @@ export class JobRunner {
       const hold = await store.beat(job, noted);
       if (hold !== "held") controller.abort(new StopError(hold));
     };
-    this.#running.set(job.id, { controller, beat });
+    this.#running.set(job.id, { kind: job.kind, controller, beat });
+    // It was claimed while the process was told to claim none.
+    if (this.#isHalted) controller.abort(new StopError("drain"));
     const timer = setInterval(() => {
       beat().catch((error) => log("error", "beat", { error: error.message }));
     }, beatMs);
     log("info", "job started", { job: job.id, kind: job.kind });
-    using keeper = this.#keeper(job, controller);
+    const keeper = this.#keeper(job, controller);
     try {
+      controller.signal.throwIfAborted();
       await Deno.mkdir(folder, { recursive: true });
       await shared.fetch(jobFolderName(job.id), folder);
+      keeper.start();
       using _place = coordinators.includes(job.kind)
         ? undefined
         : await isolation.enterJob(job, controller.signal);
@@ -226,6 +274,7 @@ export class JobRunner {
       if (!isLost) await keeper.keep().catch(() => {}); // told already
       await this.#end(job, error);
     } finally {
+      keeper.stop();
       clearInterval(timer);
       this.#running.delete(job.id);
     }
@@ -234,7 +283,9 @@ export class JobRunner {
   #keeper(job: Job, controller: AbortController): Keeper {
     const { shared, log } = this.#options;
     let last = Promise.resolve();
+    let timer: ReturnType<typeof setInterval> | undefined;
     const keepNow = async () => {
+      if (timer === undefined) return; // a part would replace the whole
       const isOurs = await shared.keep(
         jobFolderName(job.id),
         this.folderOf(job.id),
@@ -245,10 +296,12 @@ export class JobRunner {
       controller.signal.throwIfAborted();
     };
     const keep = () => last = last.catch(() => {}).then(keepNow);
-    const timer = setInterval(() => {
-      keep().catch((error) => log("error", "keep", { error: error.message }));
-    }, KEEP_EVERY_MS);
-    return { keep, [Symbol.dispose]: () => clearInterval(timer) };
+    const start = () => {
+      timer = setInterval(() => {
+        keep().catch((error) => log("error", "keep", { error: error.message }));
+      }, KEEP_EVERY_MS);
+    };
+    return { start, keep, stop: () => clearInterval(timer) };
   }
 
   /** Removes an uploaded image, here and for other hosts. */

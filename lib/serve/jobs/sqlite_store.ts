@@ -11,6 +11,7 @@ import {
   type Idempotency,
   isSuspect,
   type Job,
+  JOB_KINDS,
   JOB_STATES,
   type JobEnd,
   type JobKind,
@@ -94,6 +95,17 @@ export class SqliteJobStore implements JobStore {
     return Object.fromEntries(
       JOB_STATES.map((state) => [state, found.get(state) ?? 0]),
     ) as Record<JobState, number>;
+  }
+
+  async waiting(): Promise<Record<JobKind, number>> {
+    const rows = await this.#all(
+      `SELECT kind, COUNT(*) AS count FROM jobs WHERE state = 'queued'
+       GROUP BY kind`,
+    );
+    const found = new Map(rows.map(({ kind, count }) => [kind, count]));
+    return Object.fromEntries(
+      JOB_KINDS.map((kind) => [kind, found.get(kind) ?? 0]),
+    ) as Record<JobKind, number>;
   }
 
   async claim(kinds: readonly JobKind[]): Promise<Job | undefined> {

@@ -7,7 +7,9 @@
  */
 
 /** Kinds of jobs. */
-export type JobKind = "train" | "classify" | "batch";
+export const JOB_KINDS = ["train", "classify", "batch"] as const;
+
+export type JobKind = (typeof JOB_KINDS)[number];
 
 /** States of a job; the last three are final. */
 export const JOB_STATES = [
@@ -121,6 +123,8 @@ export interface JobStore {
   /** Jobs, the latest first. */
   list(options: JobSelection): Promise<Job[]>;
   counts(): Promise<Record<JobState, number>>;
+  /** Number of jobs that wait, by kind: also those of kinds that are 0. */
+  waiting(): Promise<Record<JobKind, number>>;
   /**
    * Claims the oldest job that waits or whose lease has expired; a suspect only
    * while no other job runs, and no other beside it.

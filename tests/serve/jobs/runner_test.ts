@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { NotReadyError } from "../../../lib/serve/errors.ts";
 import { batchWork } from "../../../lib/serve/jobs/batch.ts";
 import type { Images } from "../../../lib/serve/intake/images.ts";
 import { RESULTS_FILE } from "../../../lib/serve/jobs/files.ts";
@@ -90,4 +91,47 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
     store.close();
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("a folder that was not brought whole is not kept for the others", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
+  const store = new SqliteJobStore(join(folder, "jobs.sqlite"), {
+    leaseMs: 60_000,
+    queuedJobs: 10,
+  });
+  let isAway = true;
+  const kept: number[] = [];
+  const runner = new JobRunner({
+    shared: {
+      ...OWN_FOLDERS,
+      fetch() {
+        if (!isAway) return Promise.resolve();
+        isAway = false;
+        return Promise.reject(new NotReadyError("Away in the middle of it"));
+      },
+      keep(_name, _path, attempt) {
+        kept.push(attempt);
+        return Promise.resolve(true);
+      },
+    },
+    isolation: new Isolation({ store, busy: () => 0, aloneMs: 1 }),
+    store,
+    folder,
+    beatMs: 60_000,
+    isReady: () => true,
+    onEnd() {},
+    log() {},
+    works: { batch: () => Promise.resolve() },
+    messages: new Messages([]),
+  });
+  await store.add({ id: "a", kind: "batch", request: {} });
+  runner.start();
+  await eventually(
+    "it is done",
+    async () => (await store.get("a"))?.state === "succeeded",
+  );
+  await runner.drain();
+  assert.deepEqual(kept, [2]);
+  await store.close();
+  await Deno.remove(folder, { recursive: true });
 });

@@ -102,6 +102,20 @@ export function testStore(
     });
   });
 
+  test("jobs that wait are counted by kind", async ({ one, two }) => {
+    await one.add(newJob("a"));
+    await one.add(newJob("b"));
+    await one.add(newJob("c", "batch"));
+    await one.claim(["classify"]);
+    await eventually("both count the same", async () => {
+      const waiting = await two.waiting();
+      return waiting.classify === 1 && waiting.batch === 1;
+    });
+    assert.deepEqual(await one.waiting(), { train: 0, classify: 1, batch: 1 });
+    await one.cancel("b");
+    assert.equal((await one.waiting()).classify, 0);
+  });
+
   test(
     "a silent holder loses its job and can no longer change it",
     async ({ one, two, expire }) => {

@@ -25,7 +25,7 @@ import {
 import { setTimeout as pause } from "node:timers/promises";
 import { DataError, UsageError } from "../../../errors.ts";
 import { NotReadyError } from "../../errors.ts";
-import type { JobKind } from "../store.ts";
+import { JOB_KINDS, type JobKind } from "../store.ts";
 import { type NatsPlace, parsePlace } from "./place.ts";
 
 /** Options of {@linkcode openNats}. */
@@ -46,6 +46,8 @@ export interface Nats {
   /** Files of jobs and models, by content. */
   objects: ObjectStore;
   names: Names;
+  /** Copies of what is kept. */
+  replicas: number;
 }
 
 /** Names of what is kept. */
@@ -57,9 +59,11 @@ export interface Names {
   subjectOf(kind: JobKind, id: string): string;
   /** Durable consumer of a kind. */
   consumerOf(kind: JobKind): string;
+  /** Bucket of what workers tell of themselves. */
+  workers: string;
+  /** Subject of messages between processes, which nothing keeps. */
+  noticesOf(topic: string): string;
 }
-
-const KINDS: readonly JobKind[] = ["train", "classify", "batch"];
 
 /** Version of all that is kept; a newer program's is refused. */
 const VERSION = 1;
@@ -169,10 +173,10 @@ async function prepared(
     })
   );
   await patiently(() => addStream(jsm, names, prefix, replicas));
-  for (const kind of KINDS) {
+  for (const kind of JOB_KINDS) {
     await patiently(() => addConsumer(jsm, names, kind, leaseMs));
   }
-  return { connection, js, jsm, records, objects, names };
+  return { connection, js, jsm, records, objects, names, replicas };
 }
 
 function namesOf(prefix: string): Names {
@@ -182,6 +186,8 @@ function namesOf(prefix: string): Names {
     objects: `${prefix}-files`,
     subjectOf: (kind, id) => `${prefix}.jobs.${kind}.${id}`,
     consumerOf: (kind) => `${prefix}-${kind}`,
+    workers: `${prefix}-workers`,
+    noticesOf: (topic) => `${prefix}.notices.${topic}`,
   };
 }
 

@@ -5,13 +5,20 @@
  * @module
  */
 import type { KvEntry, KvWatchEntry } from "@nats-io/kv";
-import { JOB_STATES, type JobSelection, type JobState } from "../store.ts";
+import {
+  JOB_KINDS,
+  JOB_STATES,
+  type JobKind,
+  type JobSelection,
+  type JobState,
+} from "../store.ts";
 import { inTime, type Nats, patiently } from "./connection.ts";
 import type { JobRecord } from "./record.ts";
 
 /** What lists and counts need of a job. */
 interface Known {
   id: string;
+  kind: JobKind;
   state: JobState;
   owner: string | null;
   order: number;
@@ -35,6 +42,9 @@ export class Overview {
   readonly #counts = Object.fromEntries(
     JOB_STATES.map((state) => [state, 0]),
   ) as Record<JobState, number>;
+  readonly #waiting = Object.fromEntries(
+    JOB_KINDS.map((kind) => [kind, 0]),
+  ) as Record<JobKind, number>;
   readonly #removed = new Map<string, { at: number; revision: number }>();
   readonly #stop = new AbortController();
   readonly #marked = Promise.withResolvers<void>();
@@ -55,6 +65,11 @@ export class Overview {
   /** Number of jobs by state. */
   counts(): Record<JobState, number> {
     return { ...this.#counts };
+  }
+
+  /** Number of jobs that wait, by kind. */
+  waiting(): Record<JobKind, number> {
+    return { ...this.#waiting };
   }
 
   /** Ids of jobs, the latest first. */
@@ -82,7 +97,7 @@ export class Overview {
 
   /** Notes a record that this process wrote, before its change arrives. */
   note(record: JobRecord, revision: number): void {
-    const { id, state, owner, order, finishedAt } = record;
+    const { id, kind, state, owner, order, finishedAt } = record;
     const removed = this.#removed.get(id);
     const last = Math.max(
       this.#jobs.get(id)?.revision ?? 0,
@@ -90,8 +105,9 @@ export class Overview {
     );
     if (revision < last) return;
     this.#forget(id);
-    this.#counts[state]++;
-    this.#jobs.set(id, { id, state, owner, order, finishedAt, revision });
+    const known = { id, kind, state, owner, order, finishedAt, revision };
+    this.#count(known, 1);
+    this.#jobs.set(id, known);
   }
 
   /** Notes that a job was removed. */
@@ -115,8 +131,15 @@ export class Overview {
   #forget(id: string): void {
     const known = this.#jobs.get(id);
     if (known === undefined) return;
-    this.#counts[known.state]--;
+    this.#count(known, -1);
     this.#jobs.delete(id);
+  }
+
+  #count({ kind, state }: Known, change: 1 | -1): void {
+    this.#counts[state] += change;
+    // A newer program may have kinds that this one does not know.
+    const isCounted = state === "queued" && kind in this.#waiting;
+    if (isCounted) this.#waiting[kind] += change;
   }
 
   async #start(): Promise<void> {

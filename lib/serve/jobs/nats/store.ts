@@ -150,6 +150,11 @@ export class NatsJobStore implements JobStore {
     return this.#overview.counts();
   }
 
+  async waiting(): Promise<Record<JobKind, number>> {
+    await this.#overview.ready();
+    return this.#overview.waiting();
+  }
+
   /** As in the interface; a suspect is alone in this process, not in all. */
   async claim(kinds: readonly JobKind[]): Promise<Job | undefined> {
     const waitMs = Math.ceil(this.#options.waitMs / kinds.length);

@@ -1,7 +1,14 @@
 /** Servers with disks of their own that share jobs: hosts, as processes. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { folderOfFile, start } from "../../../commands/process.ts";
+import type { WorkerStatus } from "../../../../lib/serve/jobs/workers.ts";
+import {
+  assertFailsInOneLine,
+  folderOfFile,
+  start,
+  succeed,
+  zoomin,
+} from "../../../commands/process.ts";
 import {
   drawModels,
   ended,
@@ -210,6 +217,68 @@ function worker(name: string, { url }: Pick<NatsServers, "url">) {
     },
   };
 }
+
+Deno.test({
+  name: "the hosts' workers are listed and measured, and a host is drained",
+  ignore,
+  async fn() {
+    await using servers = await startNats();
+    await using one = await host("one", servers);
+    const other = worker("w0", servers);
+    const jobs = (...argv: string[]) =>
+      succeed(folder, "jobs", ...argv, "--jobs", servers.url);
+    const listed = async (): Promise<WorkerStatus[]> =>
+      (await jobs("workers", "--json")).stdout.trimEnd().split("\n")
+        .map((line) => JSON.parse(line));
+    await eventually(
+      "both are listed",
+      async () => (await listed()).length === 2,
+    );
+    const name = Deno.hostname();
+    for (const { host, engine, kinds, isDrained } of await listed()) {
+      assert.equal(host, name);
+      assert.match(engine!, /^wasm/);
+      assert.deepEqual(kinds, ["train", "classify", "batch"]);
+      assert.equal(isDrained, false);
+    }
+    const { stdout } = await jobs("workers");
+    assert.match(stdout, /^2 workers\n\S+:\d+ +working +0 of \d lanes busy /);
+    await jobs("drain", name);
+    for (const { log } of [one, other]) {
+      await eventually(
+        "it is told",
+        () => JSON.stringify(log).includes("drained"),
+      );
+    }
+    const { id } = await upload(one.url, 0);
+    const metrics = await (await fetch(`${one.url}/metrics`)).text();
+    assert.match(metrics, /^jobs_waiting\{kind="classify"\} 1$/m);
+    assert.match(metrics, /^jobs_waiting\{kind="piece"\} 0$/m);
+    const label = `worker="${name}:${one.process.pid}"`;
+    for (
+      const figure of [
+        `worker_drained{${label}} 1`,
+        `worker_lanes{${label}} 7`,
+        `worker_lanes_busy{${label}} 0`,
+        `worker_images_total{${label}} 0`,
+        `worker_jobs_ended_total{${label},state="failed"} 0`,
+      ]
+    ) assert.ok(metrics.includes(`${figure}\n`), metrics);
+    const { workers } = await (await fetch(`${one.url}/v1/workers`)).json();
+    assert.deepEqual(
+      workers.map(({ isDrained }: WorkerStatus) => isDrained),
+      [true, true],
+    );
+    await other.kill("SIGTERM");
+    await jobs("undrain", name);
+    assert.equal((await ended(one.url, id)).state, "succeeded");
+    const wrong = ["jobs", "drain", "nobody", "--jobs", servers.url];
+    assertFailsInOneLine(await zoomin(folder, ...wrong), {
+      code: 1,
+      message: /^There is no host nobody: see jobs workers$/,
+    });
+  },
+});
 
 /** Lines of a batch's result, without times. */
 async function linesOf(url: string, id: string): Promise<string[]> {
