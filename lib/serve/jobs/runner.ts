@@ -121,7 +121,12 @@ export class JobRunner {
   }
 
   start(): void {
-    const { works } = this.#options;
+    const { works, store, log } = this.#options;
+    store.onCancel?.((id) => {
+      this.cancelled(id).catch((error) =>
+        log("error", "beat", { error: error.message })
+      );
+    });
     this.#lanes = LANES.flatMap((kind) => {
       const work = works[kind];
       return work ? [this.#runLane(kind, work)] : [];

@@ -147,6 +147,11 @@ export interface JobStore {
   /** Ends a waiting job; asks the holder of a running one to stop. */
   cancel(id: string): Promise<Job | undefined>;
   /**
+   * Calls `listener` with the id of each running job that any process asks to
+   * stop, if the store has messages; a heartbeat tells its holder anyway.
+   */
+  onCancel?(listener: (id: string) => void): void;
+  /**
    * Queues a failed or cancelled job again; undefined in any other state.
    *
    * @throws {ConflictError} If another job trains a model of its name.

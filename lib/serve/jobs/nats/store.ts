@@ -65,6 +65,7 @@ const MAX_EARLY_DELIVERIES = 60;
 // A key whose job is not there: its sender may be about to write it.
 const SENDER_MS = 2000;
 const LATER_MS = 1000;
+const CANCEL_TOPIC = "cancel";
 
 /** A job store in NATS. */
 export class NatsJobStore implements JobStore {
@@ -230,7 +231,15 @@ export class NatsJobStore implements JobStore {
       await this.#queue.drop(record.kind, id);
       await this.#freeModel(record);
     }
+    if (record.state === "running") await this.#tellHolder(id);
     return jobOf(record);
+  }
+
+  onCancel(listener: (id: string) => void): void {
+    const { connection, names } = this.#nats;
+    connection.subscribe(names.noticesOf(CANCEL_TOPIC), {
+      callback: (_, message) => listener(message.string()),
+    });
   }
 
   async resume(id: string): Promise<Job | undefined> {
@@ -316,6 +325,12 @@ export class NatsJobStore implements JobStore {
       }
       this.#holds.end({ id: ticket.id, attempts: next.attempts });
     }
+  }
+
+  async #tellHolder(id: string): Promise<void> {
+    const { connection, names } = this.#nats;
+    connection.publish(names.noticesOf(CANCEL_TOPIC), id);
+    await connection.flush().catch(() => {}); // its next heartbeat tells it
   }
 
   /** Gives back the message of a record that is not written yet. */

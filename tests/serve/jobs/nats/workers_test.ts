@@ -27,7 +27,7 @@ const endless: JobWork = async ({ signal }) => {
 async function host(
   name: string,
   { url }: Pick<NatsServers, "url">,
-  { hasGpu = false, work = endless } = {},
+  { hasGpu = false, beatMs = 1000 } = {},
 ) {
   const folder = await Deno.makeTempDir({ prefix: "zoomin-" });
   const store = await NatsJobStore.open({ ...OPTIONS, url });
@@ -36,14 +36,14 @@ async function host(
     store,
     folder,
     shared: OWN_FOLDERS,
-    works: Object.fromEntries(JOB_KINDS.map((kind) => [kind, work])),
+    works: Object.fromEntries(JOB_KINDS.map((kind) => [kind, endless])),
     isolation: new Isolation({ store, busy: () => 0, aloneMs: 1 }),
     isReady: () => true,
     priority: new GpuPriority(store.nats, () => hasGpu),
     onEnd: (_, state) => presence.noteEnd(state),
     messages: new Messages([]),
     log() {},
-    beatMs: 1000,
+    beatMs,
   });
   const presence: Presence = new Presence({
     workers,
@@ -133,6 +133,24 @@ Deno.test({
     assert.deepEqual(await operator.drainedHosts(), []);
     await eventually("it takes jobs again", () => again.runner.isRunning("b"));
     await connection.close();
+  },
+});
+
+Deno.test({
+  name: "a holder is told that its job is cancelled, and awaits no heartbeat",
+  ignore,
+  async fn() {
+    await using servers = await startNats();
+    await using one = await host("one", servers, { beatMs: 2 ** 30 });
+    await one.store.add({ id: "a", kind: "train", request: {} });
+    await eventually("it runs", () => one.runner.isRunning("a"));
+    const operator = await NatsJobStore.open({ ...OPTIONS, url: servers.url });
+    await operator.cancel("a");
+    await operator.close();
+    await eventually(
+      "it has ended",
+      async () => (await one.store.get("a"))?.state === "cancelled",
+    );
   },
 });
 
