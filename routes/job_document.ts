@@ -16,7 +16,7 @@ import type { TrainJobRequest } from "../lib/serve/jobs/train.ts";
  * be told.
  */
 export function jobDocument(
-  { request, owner: _owner, losses: _losses, ...job }: Job,
+  { request, owner: _owner, losses: _losses, trace: _trace, ...job }: Job,
 ): JobDocument {
   const asked = request as Request;
   return {

@@ -1,5 +1,6 @@
 /**
- * Spans of requests, which Deno exports by OpenTelemetry if OTEL_DENO=true.
+ * Spans of requests and jobs, which Deno exports by OpenTelemetry if
+ * OTEL_DENO=true.
  *
  * Deno makes a span for each request that it answers or sends, with its query
  * and without its route. Those spans are completed here: others beside them
@@ -9,6 +10,7 @@
  */
 import type { Span } from "@opentelemetry/api";
 import type { ServerResponse } from "node:http";
+import type { Job } from "./jobs/store.ts";
 import { withoutQueries } from "./redaction.ts";
 
 /** True if Deno exports spans, metrics or the log. */
@@ -67,6 +69,42 @@ export function endSpan(outgoing: ServerResponse, status: number): void {
   spanOf(outgoing)
     ?.setAttribute("http.response.status_code", String(status)) // as Deno does
     .end();
+}
+
+/**
+ * The running span, as a header `traceparent` names it; null if nothing is
+ * exported. What is done later, by any process, continues its trace.
+ */
+export function currentTrace(): string | null {
+  const headers: { traceparent?: string } = {};
+  api?.propagation.inject(api.context.active(), headers);
+  return headers.traceparent ?? null;
+}
+
+/** Does a job in a span of its own, in the trace of what accepted the job. */
+export async function inSpanOfJob(
+  { id, kind, attempts, trace }: Job,
+  work: () => Promise<void>,
+): Promise<void> {
+  if (!api) return await work();
+  const { ROOT_CONTEXT, SpanKind, context, propagation } = api;
+  const parent = trace === null
+    ? ROOT_CONTEXT
+    : propagation.extract(ROOT_CONTEXT, { traceparent: trace });
+  const span = api.trace.getTracer("zoomin").startSpan(`job ${kind}`, {
+    kind: SpanKind.CONSUMER,
+    attributes: { "job.id": id, "job.kind": kind, "job.attempt": attempts },
+  }, parent);
+  try {
+    await context.with(api.trace.setSpan(parent, span), work);
+  } finally {
+    span.end();
+  }
+}
+
+/** Marks the running span as failed. */
+export function failSpan(): void {
+  api?.trace.getActiveSpan()?.setStatus({ code: api.SpanStatusCode.ERROR });
 }
 
 /** The span that Deno made for a request. */

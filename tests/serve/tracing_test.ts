@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { folderOfFile, ROOT, taskFlags } from "../commands/process.ts";
 import { eventually, within } from "../waiting.ts";
+import { type Attributed, collector, exportsTo } from "./collector.ts";
 import { drawModels, imageOf, listening, post } from "./served.ts";
 
 const SECRET = "s3cret";
@@ -15,57 +16,6 @@ const folder = folderOfFile(async (folder) => {
     "damaged",
   );
 });
-
-/** A value of OTLP/JSON. */
-interface Value {
-  stringValue?: string;
-  intValue?: string;
-  doubleValue?: number;
-}
-
-interface Attributed {
-  attributes: { key: string; value: Value }[];
-}
-
-interface Span extends Attributed {
-  name: string;
-  kind: number;
-  traceId: string;
-  status: { code: number };
-}
-
-interface LogRecord extends Attributed {
-  severityText: string;
-  body: Value;
-  traceId: string;
-}
-
-/** A collector that keeps what it gets. */
-function collector() {
-  const spans: Span[] = [], logs: LogRecord[] = [], texts: string[] = [];
-  const server = Deno.serve(
-    { hostname: "127.0.0.1", port: 0, onListen() {} },
-    async (request) => {
-      const text = await request.text();
-      texts.push(text);
-      const body = JSON.parse(text);
-      for (const { scopeSpans } of body.resourceSpans ?? []) {
-        for (const scope of scopeSpans) spans.push(...scope.spans);
-      }
-      for (const { scopeLogs } of body.resourceLogs ?? []) {
-        for (const scope of scopeLogs) logs.push(...scope.logRecords);
-      }
-      return Response.json({});
-    },
-  );
-  return {
-    url: `http://127.0.0.1:${server.addr.port}`,
-    spans,
-    logs,
-    texts,
-    [Symbol.asyncDispose]: () => server.shutdown(),
-  };
-}
 
 /** A host of one image; another never comes. */
 function imageHost(image: Uint8Array<ArrayBuffer>) {
@@ -110,11 +60,9 @@ function serveExporting(hosts: readonly string[], endpoint?: string) {
         ...hosts.flatMap((host) => ["--allow-host", host]),
       ],
       cwd: folder,
-      env: {
-        OTEL_DENO: String(endpoint !== undefined),
-        OTEL_EXPORTER_OTLP_ENDPOINT: endpoint ?? "",
-        OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
-      },
+      env: endpoint === undefined
+        ? { OTEL_DENO: "false" }
+        : exportsTo(endpoint, "zoomin"),
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -166,6 +114,15 @@ Deno.test("requests are traced by their routes, and no query is exported", async
     await statusOf(classify(`http://${closed}/a.png`)),
   ];
   assert.deepEqual(statuses, [200, 404, 200, 502]);
+  const batch = post(`${url}/v1/batch`, { manifest: "manifest.csv" });
+  assert.equal(await statusOf(batch), 202);
+  await eventually(
+    "the batch is begun",
+    () =>
+      [served.stderr, ...collected.texts].some((text) =>
+        text.includes("job started")
+      ),
+  );
   const leaving = new AbortController();
   const left = assert.rejects(
     classify(`http://${images.host}/never.png`, leaving.signal),
@@ -192,15 +149,25 @@ Deno.test("requests are traced by their routes, and no query is exported", async
     ];
   }).filter(([name]) => name !== "GET /metrics");
   const route = "/v1/models/:name";
-  const post = ["POST /v1/classify", "POST", "/v1/classify", "/v1/classify"];
+  const classified = [
+    "POST /v1/classify",
+    "POST",
+    "/v1/classify",
+    "/v1/classify",
+  ];
   assert.deepEqual(told.toSorted(), [
     [`GET ${route}`, "GET", route, "/v1/models/first", 200, false],
     ["GET", "GET", undefined, "/nowhere", 404, false],
-    [...post, 200, false],
-    [...post, 499, false],
-    [...post, 502, true],
+    ["POST /v1/batch", "POST", "/v1/batch", "/v1/batch", 202, false],
+    [...classified, 200, false],
+    [...classified, 499, false],
+    [...classified, 502, true],
   ]);
   assert.ok(collected.spans.some(({ kind }) => kind === 3), "of the images");
+  const parent = ofServer.find(({ name }) => name === "POST /v1/batch");
+  const job = collected.spans.find(({ name }) => name === "job batch");
+  assert.equal(job?.traceId, parent?.traceId);
+  assert.equal(job?.parentSpanId, parent?.spanId);
   for (const text of collected.texts) assert.doesNotMatch(text, /s3cret/);
 
   const records = collected.logs.flatMap(({ body, severityText, traceId }) => {

@@ -21,6 +21,7 @@ import { jobFolderName, type SharedFolders } from "./shared_folders.ts";
 import type { Job, JobEnd, JobKind, JobProgress, JobStore } from "./store.ts";
 import type { Log } from "../logging.ts";
 import type { Messages } from "../redaction.ts";
+import { failSpan, inSpanOfJob } from "../tracing.ts";
 
 /** The surroundings of a running job. */
 export interface JobContext {
@@ -194,7 +195,7 @@ export class JobRunner {
     while (!this.#stop.signal.aborted) {
       try {
         const job = await this.#claim(kind);
-        if (job) await this.#run(job, work);
+        if (job) await inSpanOfJob(job, () => this.#run(job, work));
         else await this.#idle();
         failing = "";
       } catch (error) { // the store failed: it may recover
@@ -356,6 +357,7 @@ export class JobRunner {
       // The image will not become readable, and may be gigabytes.
       const isUseless = isOurs && isOfContent(error);
       if (isUseless) await this.#removeImage(job);
+      failSpan();
       log("error", "job failed", {
         ...fields,
         error: told ?? (error as Error).stack,

@@ -43,6 +43,9 @@ const STEPS: readonly string[] = [
   ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE jobs ADD COLUMN suspicions INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  ALTER TABLE jobs ADD COLUMN trace TEXT;
+  `,
 ];
 
 /**

@@ -5,6 +5,7 @@
  */
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { BusyError, ConflictError } from "../errors.ts";
+import { currentTrace } from "../tracing.ts";
 import { openDatabase } from "./schema.ts";
 import {
   type Hold,
@@ -255,14 +256,16 @@ export class SqliteJobStore implements JobStore {
       );
     }
     this.#run(
-      `INSERT INTO jobs (id, kind, owner, state, request, idempotencyKey,
-         requestDigest, createdAt)
-       VALUES (:id, :kind, :owner, 'queued', :request, :key, :digest, :now)`,
+      `INSERT INTO jobs (id, kind, owner, state, request, trace,
+         idempotencyKey, requestDigest, createdAt)
+       VALUES (:id, :kind, :owner, 'queued', :request, :trace, :key, :digest,
+         :now)`,
       {
         id,
         kind,
         owner: owner ?? null,
         request: JSON.stringify(request),
+        trace: currentTrace(),
         key: idempotency?.key ?? null,
         digest: idempotency?.digest ?? null,
         now: timestamp(),
@@ -388,7 +391,7 @@ function timestamp(): string {
 }
 
 function jobOf(row: Row): Job {
-  const { id, kind, owner, state, attempts, error } = row;
+  const { id, kind, owner, state, trace, attempts, error } = row;
   const { createdAt, startedAt, finishedAt } = row;
   const losses = Number(row.setbacks) + Number(row.suspicions);
   return {
@@ -397,6 +400,7 @@ function jobOf(row: Row): Job {
     owner,
     state,
     request: JSON.parse(String(row.request)),
+    trace,
     progress: row.progress === null ? null : JSON.parse(String(row.progress)),
     attempts,
     losses,

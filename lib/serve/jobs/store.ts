@@ -35,6 +35,11 @@ export interface Job {
   /** The request, as JSON. */
   request: unknown;
   progress: JobProgress | null;
+  /**
+   * The span that accepted it, as a header `traceparent` names it; null if
+   * nothing was exported.
+   */
+  trace: string | null;
   /** Number of claims so far; also the holder's fencing token. */
   attempts: number;
   /**

@@ -66,6 +66,7 @@ Deno.test("a batch that was cut off continues behind its last whole line", async
           owner: null,
           state: "running",
           request,
+          trace: null,
           progress: null,
           attempts: 2,
           losses: 0,

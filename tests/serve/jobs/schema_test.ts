@@ -61,7 +61,7 @@ function jobOfState(state: JobState): string {
     '${CREATED}');`;
 }
 
-const VERSION = 3;
+const VERSION = 4;
 
 Deno.test("a new store has the version of the program", async () => {
   await withDatabase("", (path) => {
@@ -78,7 +78,7 @@ Deno.test("a store without a version keeps all its jobs", async () => {
     const store = openStore(path);
     const { jobs: text, ...after } = contents(path);
     assert.deepEqual(after, { version: VERSION, schema: before.schema });
-    const added = ',"owner":null,"alone":0,"suspicions":0';
+    const added = ',"owner":null,"alone":0,"suspicions":0,"trace":null';
     assert.equal(text.replaceAll(added, ""), before.jobs);
     const jobs = await store.list({ limit: 100 });
     assert.deepEqual(
@@ -92,6 +92,7 @@ Deno.test("a store without a version keeps all its jobs", async () => {
       owner: null,
       state: "queued",
       request: { name: "queued" },
+      trace: null,
       progress: { done: 3 },
       attempts: 0,
       losses: 0,
@@ -121,13 +122,13 @@ Deno.test("a store of version 1 keeps all its jobs, which are nobody's", async (
 });
 
 Deno.test("a store of a newer version is refused and kept as it is", async () => {
-  const sql = `${VERSION_0} ${jobOfState("queued")} PRAGMA user_version = 4;`;
+  const sql = `${VERSION_0} ${jobOfState("queued")} PRAGMA user_version = 5;`;
   await withDatabase(sql, (path) => {
     const before = contents(path);
     assert.throws(() => openStore(path), {
       name: "DataError",
       message: `Cannot open ${path} as a store of jobs: a newer zoomin wrote ` +
-        "it (version 4, this one knows 3); update zoomin, or move the file " +
+        "it (version 5, this one knows 4); update zoomin, or move the file " +
         "away to begin without jobs",
     });
     assert.deepEqual(contents(path), before);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { currentTrace } from "../../tracing.ts";
 import {
   isSuspect,
   type Job,
@@ -13,7 +14,9 @@ import {
 } from "../store.ts";
 
 /** Value of a job's key. */
-export interface JobRecord extends Omit<Job, "losses"> {
+export interface JobRecord extends Omit<Job, "losses" | "trace"> {
+  /** Earlier programs wrote none. */
+  trace?: string | null;
   /** Losses of holders that had no other work, without progress since. */
   setbacks: number;
   /** Losses of holders that had other work, without progress since. */
@@ -45,6 +48,7 @@ export function newRecord(
     state: "queued",
     owner: owner ?? null,
     request,
+    trace: currentTrace(),
     progress: null,
     attempts: 0,
     error: null,
@@ -62,20 +66,25 @@ export function newRecord(
 }
 
 /** The job of a record. */
-export function jobOf(
-  {
-    setbacks,
-    suspicions,
-    isAlone: _alone,
-    isCancelAsked: _asked,
-    order: _order,
-    ticket: _ticket,
-    pointers: _pointers,
-    write: _write,
-    ...job
-  }: JobRecord,
-): Job {
-  return { ...job, losses: setbacks + suspicions };
+export function jobOf(record: JobRecord): Job {
+  const { id, kind, state, owner, request, trace = null } = record;
+  const { progress, attempts, setbacks, suspicions, error } = record;
+  const { createdAt, startedAt, finishedAt } = record;
+  return {
+    id,
+    kind,
+    state,
+    owner,
+    request,
+    trace,
+    progress,
+    attempts,
+    losses: setbacks + suspicions,
+    error,
+    createdAt,
+    startedAt,
+    finishedAt,
+  };
 }
 
 /** True for a job that waits or runs. */
