@@ -76,6 +76,17 @@ Deno.test({
         message: /^Cannot keep jobs at nats:\/\/127.*Authorization Violation/,
       });
     });
+    await store.nats.records.put("version", "99");
     await store.close();
+    await withFolder(async (folder) => {
+      for (
+        const argv of [["jobs", "list"], ["work", "--models", "."]] as const
+      ) {
+        assertFailsInOneLine(await zoomin(folder, ...argv, "--jobs", url), {
+          code: 1,
+          message: /^Cannot share .*: a newer zoomin keeps them \(version 99,/,
+        });
+      }
+    });
   },
 });

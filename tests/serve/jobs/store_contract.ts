@@ -102,6 +102,23 @@ export function testStore(
     });
   });
 
+  test("a kind that only a newer program knows is left to it", async ({ one, two }) => {
+    const later = "later" as JobKind;
+    await one.add(newJob("a", later));
+    await one.add(newJob("b"));
+    assert.equal((await two.claim(KINDS))?.id, "b");
+    assert.equal(await two.claim(KINDS), undefined);
+    assert.deepEqual(await two.waiting(), { train: 0, classify: 0, batch: 0 });
+    const known = await two.get("a");
+    assert.equal(known?.kind, later);
+    assert.equal(known.state, "queued");
+    assert.deepEqual(
+      (await two.list({ limit: 9 })).map(({ id }) => id),
+      ["b", "a"],
+    );
+    assert.equal((await two.cancel("a"))?.state, "cancelled");
+  });
+
   test("jobs that wait are counted by kind", async ({ one, two }) => {
     await one.add(newJob("a"));
     await one.add(newJob("b"));

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { NatsJobStore } from "../../../../lib/serve/jobs/nats/store.ts";
 import { openNats } from "../../../../lib/serve/jobs/nats/connection.ts";
 import { parsePlace } from "../../../../lib/serve/jobs/nats/place.ts";
+import type { JobState } from "../../../../lib/serve/jobs/store.ts";
 import { NATS_SERVER, startNats } from "./nats_server.ts";
 import { testNatsStore } from "./nats_stores.ts";
 
@@ -82,6 +83,45 @@ Deno.test({
       url: `${servers.url}/other`,
     });
     await other.close();
+  },
+});
+
+Deno.test({
+  name: "what a newer program adds to a record stays, and is not shown",
+  ignore,
+  async fn() {
+    await using servers = await startNats();
+    const store = await NatsJobStore.open({ ...OPTIONS, url: servers.url });
+    const { records } = store.nats;
+    await store.add({ id: "a", kind: "batch", request: {} });
+    const key = "job.a";
+    const entry = (await records.get(key))!;
+    const { trace: _, ...added } = entry.json<Record<string, unknown>>();
+    await records.put(key, JSON.stringify({ ...added, later: ["new", 1] }));
+    const shown = async (state: JobState) => {
+      const job = await store.get("a");
+      assert.equal(job?.state, state);
+      assert.ok(!("later" in job));
+      assert.equal(job.trace, null, "an older program wrote none");
+      const now = (await records.get(key))!;
+      const { later } = now.json<Record<string, unknown>>();
+      assert.deepEqual(later, ["new", 1], state);
+    };
+    await shown("queued");
+    const job = (await store.claim(["batch"]))!;
+    await store.noteAlone(job, true);
+    await store.beat(job, { done: 1 });
+    await shown("running");
+    await store.release(job);
+    await shown("queued");
+    const again = (await store.claim(["batch"]))!;
+    await store.finish(again, { state: "failed", error: "it broke" });
+    await shown("failed");
+    await store.resume("a");
+    await shown("queued");
+    await store.cancel("a");
+    await shown("cancelled");
+    await store.close();
   },
 });
 
