@@ -4,6 +4,7 @@ import { NatsJobStore } from "../../lib/serve/jobs/nats/store.ts";
 import { SqliteJobStore } from "../../lib/serve/jobs/sqlite_store.ts";
 import type { JobStore } from "../../lib/serve/jobs/store.ts";
 import { NATS_SERVER, startNats } from "../serve/jobs/nats/nats_server.ts";
+import { Operator } from "../serve/jobs/nats/operator.ts";
 import { withFolder } from "../data/folder.ts";
 import { assertFailsInOneLine, succeed, zoomin } from "./process.ts";
 
@@ -85,6 +86,34 @@ Deno.test({
         assertFailsInOneLine(await zoomin(folder, ...argv, "--jobs", url), {
           code: 1,
           message: /^Cannot share .*: a newer zoomin keeps them \(version 99,/,
+        });
+      }
+    });
+  },
+});
+
+Deno.test({
+  name: "credentials of nsc let in, and those of another operator do not",
+  ignore: NATS_SERVER === undefined,
+  async fn() {
+    await withFolder(async (folder) => {
+      const operator = new Operator(folder);
+      await using servers = await startNats(1, [
+        ...["-c", await operator.configuration()],
+      ]);
+      const { url } = servers;
+      const credentials = await operator.credentials("worker");
+      const store = await NatsJobStore.open({ ...OPTIONS, url, credentials });
+      await check(store, folder, [
+        ...["--jobs", url, "--jobs-credentials", credentials],
+      ]);
+      await store.close();
+      const stranger = await new Operator(folder).credentials("stranger");
+      for (const flags of [["--jobs-credentials", stranger], []]) {
+        const wrong = ["jobs", "list", "--jobs", url, ...flags];
+        assertFailsInOneLine(await zoomin(folder, ...wrong), {
+          code: 1,
+          message: /^Cannot keep jobs at .*Authorization.*credentials/i,
         });
       }
     });
