@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { readManifest } from "../../lib/data/manifest.ts";
 import type { StudyResults } from "../../lib/study/report.ts";
 import {
+  assertFailsInOneLine,
   drawAndTrain,
   folderOfFile,
+  type Outcome,
   outcome,
   ROOT,
   succeed,
@@ -14,6 +17,20 @@ import {
 const folder = folderOfFile(async (folder) => {
   await drawAndTrain(folder);
   await Deno.writeTextFile(join(folder, "broken.png"), "no image");
+  const { entries } = await readManifest(join(folder, "set/manifest.csv"));
+  const rows = entries.filter(({ split }) => split === "test")
+    // One label after the other, so that patients have one.
+    .toSorted((a, b) => a.classIndex - b.classIndex)
+    .map(({ path, label }, i) =>
+      [basename(path), `P${Math.floor(i / 2)}`, label].join()
+    );
+  const write = (name: string, rows: readonly string[]) =>
+    Deno.writeTextFile(
+      join(folder, "set/images", name),
+      ["image,group,label", ...rows].join("\n"),
+    );
+  await write("cohort.csv", rows);
+  await write("absent.csv", rows.toSpliced(3, 0, "absent.png,P1,"));
 });
 
 const MODEL = ["--checkpoint", "run", "--backend", "wasm"];
@@ -74,6 +91,65 @@ Deno.test("shards of classify merge, a bad image and all", async () => {
   assert.equal(merged.code, 1);
   assert.deepEqual(timeless(merged.stdout), timeless(whole.stdout));
   assert.match(merged.stderr, /broken\.png/);
+});
+
+/** Bytes of a file, which is removed. */
+async function taken(name: string): Promise<string> {
+  const path = join(folder, name);
+  const text = await Deno.readTextFile(path);
+  await Deno.remove(path);
+  return text;
+}
+
+Deno.test("shards of classify --data merge into the table of one call", async () => {
+  const argv = [
+    ...["classify", ...MODEL, "--data", "set/images/absent.csv", "--json"],
+    ...["--predictions", "table.csv"],
+  ];
+  const whole = await zoomin(folder, ...argv);
+  assert.equal(whole.code, 1, whole.stderr); // for the image that is absent
+  const table = await taken("table.csv");
+  assert.equal(table.trimEnd().split("\n").length, 1 + 8);
+  for (const shard of ["2/2", "1/2"]) {
+    const part = ["--shard", shard, "--parts", "table-parts"];
+    await succeed(folder, ...argv, ...part);
+  }
+  const merged = await zoomin(folder, "merge", "table-parts");
+  assert.equal(merged.code, 1);
+  assert.deepEqual(timeless(merged.stdout), timeless(whole.stdout));
+  assert.match(merged.stderr, /absent\.png/);
+  assert.equal(await taken("table.csv"), table);
+});
+
+Deno.test("shards of eval and classify merge by group", async () => {
+  for (
+    const [command, by] of [["eval", "mean"], ["classify", "max"]] as const
+  ) {
+    const argv = [
+      ...[command, ...MODEL, "--data", "set/images/cohort.csv"],
+      ...["--by-group", by, "--predictions", "groups.csv", "--json"],
+    ];
+    const whole = await succeed(folder, ...argv);
+    const groups = await taken("groups.csv");
+    for (const i of [1, 2, 3]) { // patients are in several shards
+      const part = ["--shard", `${i}/3`, "--parts", `${by}-parts`];
+      await succeed(folder, ...argv, ...part);
+    }
+    const merged = await succeed(folder, "merge", `${by}-parts`);
+    const told = command === "eval"
+      ? ({ stdout }: Outcome) => stdout
+      : ({ stdout }: Outcome) => timeless(stdout);
+    assert.deepEqual(told(merged), told(whole));
+    assert.equal(await taken("groups.csv"), groups);
+  }
+  assertFailsInOneLine(
+    await zoomin(
+      folder,
+      ...["eval", ...MODEL, "--data", "set/images/cohort.csv"],
+      ...["--by-group", "evidence", "--shard", "1/2", "--parts", "no-parts"],
+    ),
+    { code: 2, message: /^Cannot do a shard of --by-group evidence: give/ },
+  );
 });
 
 /** Rows of a study's results, without what differs from run to run. */
