@@ -91,6 +91,7 @@ const LAYERS: Record<string, string[]> = {
     "lib/report", // of the runs that jobs train
     "lib/train", // jobs train, in a Worker of the server's own
     "lib/workers",
+    "deno.json", // the version, of which workers tell
     ...BASE,
   ],
   "routes": ["lib/serve", "lib/errors.ts", "deno.json"], // the version
