@@ -137,7 +137,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     await engine.start();
     await sharedModels.takeAll();
     await models.refresh();
-    await presence.start();
+    await presence.learn();
   } catch (error) {
     engine.close();
     drawn.close();
@@ -149,6 +149,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   }
   runner.start();
   pieceRunner?.start();
+  presence.start();
   const stopLooking = await lookAfter(parts, log);
   const draining = new AbortController();
   return {

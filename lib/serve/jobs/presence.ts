@@ -45,18 +45,29 @@ export class Presence {
   #woken = new AbortController();
   #telling = Promise.resolve();
   #isDrained = false;
+  #failing = "";
 
   constructor(options: PresenceOptions) {
     this.#options = options;
   }
 
   /**
-   * Learns if its host is drained, before it takes a job, and tells of itself
-   * from now on.
+   * Learns if its host is drained: call it before a runner takes a job.
+   *
+   * @throws {NotReadyError} If NATS is away.
    */
-  async start(): Promise<void> {
+  async learn(): Promise<void> {
+    const { workers, host, runners, log } = this.#options;
+    const isDrained = await workers.isDrained(host);
+    if (isDrained === this.#isDrained) return;
+    this.#isDrained = isDrained;
+    for (const runner of runners) runner.setDrained(isDrained);
+    log("info", isDrained ? "drained" : "undrained", { host });
+  }
+
+  /** Tells the others of itself from now on, and learns when it is drained. */
+  start(): void {
     const { workers, host } = this.#options;
-    await this.#tell();
     workers.onDrain((name) => {
       if (name === host) this.#woken.abort();
     });
@@ -84,33 +95,32 @@ export class Presence {
   }
 
   async #tellOn(): Promise<void> {
-    const { log } = this.#options;
-    let failing = "";
-    for (;;) {
-      const signal = AbortSignal.any([this.#stop.signal, this.#woken.signal]);
-      await pause(TELL_EVERY_MS, undefined, { signal }).catch(() => {});
-      if (this.#stop.signal.aborted) return;
-      if (this.#woken.signal.aborted) this.#woken = new AbortController();
-      try {
-        await this.#tell();
-        failing = "";
-      } catch (error) { // NATS is away
-        const { message } = error as Error;
-        if (message !== failing) log("error", "workers", { error: message });
-        failing = message; // told once
-      }
+    const { workers } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      await this.#tried(() => workers.tell(this.#status()));
+      await this.#pause();
+      await this.#tried(() => this.learn());
     }
   }
 
-  async #tell(): Promise<void> {
-    const { workers, host, runners, log } = this.#options;
-    const isDrained = await workers.isDrained(host);
-    if (isDrained !== this.#isDrained) {
-      this.#isDrained = isDrained;
-      for (const runner of runners) runner.setDrained(isDrained);
-      log("info", isDrained ? "drained" : "undrained", { host });
+  /** Tries what fails while NATS is away, and logs a failure once. */
+  async #tried(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+      this.#failing = "";
+    } catch (error) {
+      const { message } = error as Error;
+      const isNew = message !== this.#failing;
+      if (isNew) this.#options.log("error", "workers", { error: message });
+      this.#failing = message;
     }
-    await workers.tell(this.#status());
+  }
+
+  /** Waits until it is time to tell again. */
+  async #pause(): Promise<void> {
+    const signal = AbortSignal.any([this.#stop.signal, this.#woken.signal]);
+    await pause(TELL_EVERY_MS, undefined, { signal }).catch(() => {});
+    if (this.#woken.signal.aborted) this.#woken = new AbortController();
   }
 
   #status(): WorkerStatus {

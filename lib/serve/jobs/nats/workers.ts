@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { StorageType } from "@nats-io/jetstream";
 import { type KV, Kvm } from "@nats-io/kv";
 import { byName, type Workers, type WorkerStatus } from "../workers.ts";
 import { type Nats, patiently, toldOf } from "./connection.ts";
@@ -34,7 +33,6 @@ export class NatsWorkers implements Workers {
         history: 1,
         replicas,
         ttl: KEEP_MS,
-        storage: StorageType.Memory, // it is told again soon
       })
     );
     return new NatsWorkers(nats, told);

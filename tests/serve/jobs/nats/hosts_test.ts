@@ -251,8 +251,11 @@ Deno.test({
       );
     }
     const { id } = await upload(one.url, 0);
-    const metrics = await (await fetch(`${one.url}/metrics`)).text();
-    assert.match(metrics, /^jobs_waiting\{kind="classify"\} 1$/m);
+    let metrics = "";
+    await eventually("a claim that was on its way is given back", async () => {
+      metrics = await (await fetch(`${one.url}/metrics`)).text();
+      return /^jobs_waiting\{kind="classify"\} 1$/m.test(metrics);
+    });
     assert.match(metrics, /^jobs_waiting\{kind="piece"\} 0$/m);
     const label = `worker="${name}:${one.process.pid}"`;
     for (

@@ -58,8 +58,9 @@ async function host(
     }),
     log() {},
   });
-  await presence.start();
+  await presence.learn();
   runner.start();
+  presence.start();
   return {
     store,
     workers,
@@ -83,6 +84,10 @@ Deno.test({
       await using _two = await host("two, with a strange name", servers, {
         hasGpu: true,
       });
+      await eventually(
+        "both are told",
+        async () => (await one.workers.list()).length === 2,
+      );
       const [first, second, ...others] = await one.workers.list();
       assert.deepEqual(others, []);
       assert.equal(first?.host, "one");
@@ -106,6 +111,26 @@ Deno.test({
 });
 
 Deno.test({
+  name: "workers tell again after NATS was away",
+  ignore,
+  async fn() {
+    await using servers = await startNats();
+    await using one = await host("one", servers);
+    await eventually(
+      "it is told",
+      async () => (await one.workers.list()).length === 1,
+    );
+    await servers.nodes[0]!.kill();
+    await servers.nodes[0]!.start();
+    await one.store.add({ id: "a", kind: "train", request: {} });
+    await eventually("it is told again", async () => {
+      const [told] = await one.workers.list().catch(() => []);
+      return told?.running[0]?.id === "a";
+    });
+  },
+});
+
+Deno.test({
   name: "a drained host gives its jobs to the others, also after a restart",
   ignore,
   async fn() {
@@ -124,8 +149,10 @@ Deno.test({
       assert.equal((await one.store.get("a"))?.state, "queued");
     }
     await using again = await host("one", servers);
-    const [told] = await operator.list();
-    assert.equal(told?.isDrained, true);
+    await eventually(
+      "it says so",
+      async () => (await operator.list())[0]?.isDrained === true,
+    );
     await using two = await host("two", servers);
     await eventually("the other does it", () => two.runner.isRunning("a"));
     await again.store.add({ id: "b", kind: "train", request: {} });
