@@ -45,6 +45,8 @@ export interface TfjsWebGpuInternals {
   placeUniforms(words: Uint32Array<ArrayBuffer>): GPUBufferBinding;
   /** Ours: copies a tensor, to be read with whatever is read next. */
   readLater(dataId: tf.DataId): () => Promise<ArrayBuffer>;
+  /** Ours: submits what is recorded if it is enough. */
+  submitIfDue(): void;
   makeTensorInfo(
     shape: number[],
     dtype: tf.DataType,
@@ -257,9 +259,5 @@ function record(
   backend.computePassEncoder.setBindGroup(0, bindGroup);
   backend.computePassEncoder.dispatchWorkgroups(...grid);
   backend.dispatchCountInPass++;
-  const batch = tf.env().getNumber("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE");
-  if (backend.dispatchCountInPass >= batch) {
-    backend.endComputePassEncoder();
-    backend.submitQueue();
-  }
+  backend.submitIfDue();
 }

@@ -79,6 +79,8 @@ export class BufferPool {
   readonly #free: FreeBuffers;
   readonly #used = new Set<GPUBuffer>();
   numBytesUsed = 0;
+  /** Bytes acquired since the owner last set it to 0. */
+  acquiredBytes = 0;
 
   /** @param most bytes of free buffers to keep at most. */
   constructor(device: GPUDevice, most: number) {
@@ -101,6 +103,7 @@ export class BufferPool {
       this.#device.createBuffer({ size, usage, mappedAtCreation });
     this.#used.add(buffer);
     this.numBytesUsed += size;
+    this.acquiredBytes += size;
     return buffer;
   }
 

@@ -9,6 +9,7 @@
  */
 import { tmpdir } from "node:os";
 import * as tf from "@tensorflow/tfjs-core";
+import type { WebGPUBackend as WebGPUBackendType } from "@tensorflow/tfjs-backend-webgpu";
 import type { TfjsWebGpuInternals } from "../../kernels/gpu.ts";
 import { EngineError } from "../errors.ts";
 import { DEFAULT_MEMORY_BYTES } from "../memory.ts";
@@ -48,6 +49,13 @@ const RAISED_LIMITS = [
   "maxComputeWorkgroupSizeX",
   "maxComputeWorkgroupsPerDimension",
 ] as const;
+
+// A submission costs the host as much as several dispatches, so there are few:
+// tfjs's 15 dispatches are submitted only if they hold this many bytes, which
+// are free for others after it.
+const MAX_DISPATCHES = 64;
+const MIN_DISPATCHES = 15;
+const MAX_PENDING_BYTES = 64e6;
 
 /** The adapter that Deno's WebGPU offers first, if any. */
 export async function findAdapter(): Promise<GPUAdapter | undefined> {
@@ -118,21 +126,39 @@ async function registerBackend(
   class Backend extends WebGPUBackend {
     readonly #internals = this as unknown as TfjsWebGpuInternals;
     readonly #readBack = new ReadBack(device, this.#copyQueue());
-    readonly #uniforms: Uniforms;
+    readonly #pool = new BufferPool(device, DEFAULT_MEMORY_BYTES);
+    readonly #uniforms = new Uniforms(device.queue, this.#pool);
 
     constructor() {
       super(device, info);
-      const pool = new BufferPool(device, DEFAULT_MEMORY_BYTES);
-      this.#uniforms = new Uniforms(device.queue, pool);
-      this.#internals.bufferManager = pool;
+      this.#internals.bufferManager = this.#pool;
       this.#internals.placeUniforms = (words) => this.#uniforms.place(words);
       this.#internals.makeUniforms = (fields) =>
         this.#uniforms.place(uniformWords(fields));
+      this.#internals.submitIfDue = () => this.#submitIfDue();
     }
 
     /** As tfjs's, with all uniforms written at once. */
     override submitQueue(): void {
       this.#uniforms.submit(() => super.submitQueue());
+      this.#pool.acquiredBytes = 0;
+    }
+
+    /** As tfjs's, submitted with others. */
+    override runWebGPUProgram(
+      ...call: Parameters<WebGPUBackendType["runWebGPUProgram"]>
+    ): tf.TensorInfo {
+      const output = super.runWebGPUProgram(...call);
+      this.#submitIfDue();
+      return output;
+    }
+
+    #submitIfDue(): void {
+      const { dispatchCountInPass: dispatches } = this.#internals;
+      const isHeavy = this.#pool.acquiredBytes >= MAX_PENDING_BYTES;
+      if (dispatches < (isHeavy ? MIN_DISPATCHES : MAX_DISPATCHES)) return;
+      this.#internals.endComputePassEncoder();
+      this.submitQueue();
     }
 
     /**
@@ -186,6 +212,8 @@ async function registerBackend(
   tf.removeBackend("webgpu"); // tfjs's own, registered by the import
   // Small tensors would stay on the CPU, where our kernels cannot see them.
   tf.env().set("WEBGPU_CPU_FORWARD", false);
+  // Ours submits (`#submitIfDue`).
+  tf.env().set("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE", Infinity);
   tf.registerBackend("webgpu", () => new Backend());
 }
 

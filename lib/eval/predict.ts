@@ -253,7 +253,9 @@ async function predicted(
     const read = await readFeatures(model, look, { signal });
     kept.push(read);
     await turn(signal);
-    const scores = tf.tidy(() => ({ ...score(model, look, { read, output }) }));
+    const scores = tf.tidy(() => ({
+      ...score(model, look, { read, output, asDrawn: true }),
+    }));
     kept.push({ ...scores, attention: { ...scores.attention } });
     const predictions = await readPredictions(model, look, scores);
     if (groupPart) {

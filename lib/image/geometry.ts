@@ -400,12 +400,15 @@ export function insideShares(
   { start, extent, count }: { start: number; extent: number; count: number },
   limit: number,
 ): number[] {
-  return Array.from({ length: count }, (_, cell) => {
-    const from = start + cellEdge(cell, count, extent);
-    const to = start + cellEdge(cell + 1, count, extent);
+  const shares: number[] = [];
+  let from = start;
+  for (let cell = 1; cell <= count; cell++) {
+    const to = start + cellEdge(cell, count, extent);
     const inside = Math.min(to, limit) - Math.max(from, 0);
-    return Math.max(0, inside) / (to - from);
-  });
+    shares.push(Math.max(0, inside) / (to - from));
+    from = to;
+  }
+  return shares;
 }
 
 /** The part of `region` inside an image of `size`; may be empty (0 px). */

@@ -66,12 +66,16 @@ export async function lookWhole(
   const views: Views[] = [];
   const kept: (tf.Tensor | undefined)[] = [];
   const activations: tf.Tensor4D[][] = []; // filled while it is drawn
-  const dispose = () => disposeAll([...kept, ...activations.flat(), ...views]);
+  let groups: ViewGroup[] = []; // and so are their logits
+  const dispose = () => {
+    const logits = groups.map(({ logits }) => logits);
+    disposeAll([...kept, ...logits, ...activations.flat(), ...views]);
+  };
   try {
     for (const { pyramid } of images) {
       views.push(await Views.open(pyramid, options));
     }
-    const groups = await readViews(model, images, views, options);
+    groups = await readViews(model, images, views, options);
     kept.push(...groups.flatMap(({ views, mask }) => [views, mask]));
     const tileActivations: tf.Tensor4D[] | undefined = options.training
       ? []
@@ -91,13 +95,25 @@ export async function lookWhole(
     const subTileMask = maskOfTiles(model, tiles);
     kept.push(subTileMask);
     await turn(options.signal);
+    const tileLogits = tf.tidy(() =>
+      subTileLogits(
+        model.parameters,
+        tileViews,
+        subTileMap(model),
+        subTileMask,
+        {
+          keep: tileActivations,
+        },
+      )
+    );
+    kept.push(tileLogits);
     const drawn = await drawSubTiles(model, images, {
       tiles,
-      tileViews,
+      logits: tileLogits,
       mask: subTileMask,
-      tileActivations,
       options,
     });
+    if (options.training) tileLogits.dispose();
     clock.lap("stage2Ms");
     await turn(options.signal);
     const found = drawnOf(model, tiles, options.samples, drawn);
@@ -114,6 +130,7 @@ export async function lookWhole(
       tileViews,
       subTileMask,
       tileActivations,
+      tileLogits: options.training ? undefined : tileLogits,
       ...read,
       timings: clock.timings,
       dispose,
@@ -247,6 +264,7 @@ async function drawTiles(
         support: group.supports?.[row],
         proposals,
       });
+    if (!options.training) group.logits = logits;
     try {
       const [draws, turned] = await Promise.all([ // one read-back for both
         drawPlain(model, images, group, { logits, options, drawRows }),
@@ -257,7 +275,7 @@ async function drawTiles(
         if (rows[row]!.contrastive) contrastive.push(drawOf(row, draw, true));
       });
     } finally {
-      disposeAll([logits, turnedWeights]);
+      disposeAll([group.logits ? undefined : logits, turnedWeights]);
     }
   }
   plain.sort((a, b) => a.image - b.image);
@@ -353,36 +371,25 @@ async function readTiles(
 async function drawSubTiles(
   model: Model,
   images: readonly LookImage[],
-  { tiles, tileViews, mask, tileActivations, options }: {
+  { tiles, logits, mask, options }: {
     tiles: readonly TileDraw[];
-    tileViews: tf.Tensor4D;
+    logits: tf.Tensor2D;
     mask: tf.Tensor2D | undefined;
-    tileActivations: tf.Tensor4D[] | undefined;
     options: LookOptions;
   },
 ): Promise<SubTileDraw[]> {
-  const map = subTileMap(model);
-  const logits = tf.tidy(() =>
-    subTileLogits(model.parameters, tileViews, map, mask, {
-      keep: tileActivations,
-    })
-  );
-  try {
-    return await drawSubTilesFrom(logits, {
-      draws: options.draws,
-      map,
-      mask,
-      exploration: explorationOf(model, options),
-      tiles: tiles.flatMap(({ image, contrastive, tiles, counts, proposals }) =>
-        tiles.map((tile, i) => ({
-          contrastive,
-          count: counts[i]!,
-          proposal: proposals?.[i],
-          key: subTileKey(images[image]!.key, tile, contrastive),
-        }))
-      ),
-    });
-  } finally {
-    logits.dispose();
-  }
+  return await drawSubTilesFrom(logits, {
+    draws: options.draws,
+    map: subTileMap(model),
+    mask,
+    exploration: explorationOf(model, options),
+    tiles: tiles.flatMap(({ image, contrastive, tiles, counts, proposals }) =>
+      tiles.map((tile, i) => ({
+        contrastive,
+        count: counts[i]!,
+        proposal: proposals?.[i],
+        key: subTileKey(images[image]!.key, tile, contrastive),
+      }))
+    ),
+  });
 }

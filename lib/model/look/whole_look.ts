@@ -36,8 +36,10 @@ export interface ViewGroup {
   map: MapSize;
   /** 0, or -Infinity outside the foreground; undefined if all is foreground. */
   mask: tf.Tensor2D | undefined; // [images, rows * columns]
-  /** Outputs of network a's layers, from which the draws were; if kept. */
+  /** Outputs of network a's layers, from which the draws were; in training. */
   activations?: tf.Tensor4D[] | undefined;
+  /** Logits from which the draws were; if no gradient follows. */
+  logits?: tf.Tensor2D | undefined; // [images, rows * columns]
   /** Locations of each image that can be drawn. */
   locations: number[];
   /** What the draws of each image are confined to; undefined if to nothing. */
@@ -50,8 +52,10 @@ export interface WholeViews extends Drawn, SubTiles {
   tileViews: tf.Tensor4D; // [T, u, v, 3], normalised
   /** 0, or -Infinity at locations of tiles that may not be drawn. */
   subTileMask: tf.Tensor2D | undefined; // [T, rows * columns]
-  /** Outputs of network b's layers; if kept. */
+  /** Outputs of network b's layers; in training. */
   tileActivations?: tf.Tensor4D[] | undefined;
+  /** Logits from which sub-tiles were drawn; if no gradient follows. */
+  tileLogits?: tf.Tensor2D | undefined; // [T, rows * columns]
   timings: Timings;
   dispose(): void;
 }
@@ -92,22 +96,23 @@ function attend(
   views: WholeViews,
   asDrawn: boolean,
 ): Attention {
-  const knownOf = (kept: tf.Tensor4D[] | undefined) =>
-    asDrawn ? { known: kept } : {};
+  const asKept = <Kept>(kept: Kept | undefined) => asDrawn ? kept : undefined;
   const { groups, glimpses, draws, locations } = views;
   const tiles = groups.map((group) =>
     attentionSoftmax(
-      groupLogits(model, group, knownOf(group.activations)),
+      asKept(group.logits) ??
+        groupLogits(model, group, { known: asKept(group.activations) }),
     )
   );
   const subTiles = attentionSoftmax(
-    subTileLogits(
-      model.parameters,
-      views.tileViews,
-      views.subTileMap,
-      views.subTileMask,
-      knownOf(views.tileActivations),
-    ),
+    asKept(views.tileLogits) ??
+      subTileLogits(
+        model.parameters,
+        views.tileViews,
+        views.subTileMap,
+        views.subTileMask,
+        { known: asKept(views.tileActivations) },
+      ),
   );
   const starts = tileStarts(groups);
   const drawn = glimpses.flatMap(({ image, tiles }) =>
