@@ -57,6 +57,9 @@ const MAX_DISPATCHES = 64;
 const MIN_DISPATCHES = 15;
 const MAX_PENDING_BYTES = 64e6;
 
+// What a profile needs (`deno task bench --only profile-step`).
+const FEATURES: readonly GPUFeatureName[] = ["timestamp-query"];
+
 /** The adapter that Deno's WebGPU offers first, if any. */
 export async function findAdapter(): Promise<GPUAdapter | undefined> {
   // Mesa prints a line on stderr when this is unset.
@@ -112,6 +115,7 @@ async function openDevice(gpuAdapter: GPUAdapter): Promise<WebGpu> {
   const device = await gpuAdapter.requestDevice({
     label: "zoomin",
     requiredLimits: adapter.limits,
+    requiredFeatures: FEATURES.filter((name) => gpuAdapter.features.has(name)),
   });
   await registerBackend(device, gpuAdapter.info);
   return { adapter, device, watch: watchDevice(adapter.name, device) };

@@ -1,12 +1,13 @@
 /**
- * Time of a training step of the colon preset on wasm, kernel by kernel
- * (convolutions layer by layer); the rest is reading, drawing and
- * tfjs itself. On webgpu kernels overlap, and none has a time of its own.
+ * Time of a training step of the colon preset, kernel by kernel (convolutions
+ * layer by layer); the rest is reading, drawing and tfjs itself. On webgpu it is
+ * the time of each dispatch on the GPU, one after the other.
  *
  * @module
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Engine } from "../../lib/engine/select.ts";
+import { gpuTimes, hasTimestamps, type Share } from "./gpu_times.ts";
 import type { Bench, Benchmark } from "./measure.ts";
 import { step } from "./presets.ts";
 
@@ -18,34 +19,39 @@ export const profileBenchmarks: Record<string, Benchmark> = {
   "profile-step": profileStep,
 };
 
-/** Time and calls of one kernel, all steps together. */
-interface Share {
-  ms: number;
-  calls: number;
-}
-
 async function profileStep(engine: Engine): Promise<Bench> {
-  if (engine.backend !== "wasm") return { subjects: [], dispose() {} };
+  const { device } = engine;
+  if (device && !hasTimestamps(device)) {
+    console.error(
+      `profile-step ${engine.backend}: skipped, as the adapter has no timestamps (timestamp-query)`,
+    );
+    return { subjects: [], dispose() {} };
+  }
   const { subjects: [whole] } = step("colon", engine);
   await whole!.ours(); // memory grows, routines are made
-  const { shares, ms } = await withTimers(async () => {
+  const steps = async () => {
     let ms = 0;
     for (let i = 0; i < STEPS; i++) ms += await whole!.ours();
     return ms;
-  });
+  };
+  const { shares, ms } = device
+    ? await withTimestamps(device, steps)
+    : await withTimers(steps);
   const kernels = [...shares].sort(([, a], [, b]) => b.ms - a.ms);
   const isLarge = ([, share]: [string, Share]) => share.ms > MIN_SHARE * ms;
   const sum = (rows: [string, Share][]) =>
     rows.reduce((sum, [, share]) => sum + share.ms, 0);
   const small = kernels.filter((row) => !isLarge(row));
-  const rows: [note: string, ms: number][] = [
+  const calls = device ? "dispatches" : "calls";
+  const rows: (readonly [note: string, ms: number])[] = [
     ["whole step", ms],
     ...kernels.filter(isLarge).map(([name, share]): [string, number] => [
-      `${name}, ${share.calls / STEPS} calls`,
+      `${name}, ${perStep(share.calls)} ${calls}`,
       share.ms,
     ]),
     [`${small.length} other kernels`, sum(small)],
-    ["outside of kernels", ms - sum(kernels)],
+    // The host works beside a GPU.
+    ...device ? [] : [["outside of kernels", ms - sum(kernels)]] as const,
   ];
   return {
     subjects: rows.map(([note, ms]) => ({
@@ -56,10 +62,39 @@ async function profileStep(engine: Engine): Promise<Bench> {
   };
 }
 
-/** Runs `work` with a clock around every kernel of the backend. */
-async function withTimers(
+/** Dispatches are as many as the tiles that were drawn. */
+function perStep(calls: number): number {
+  return Math.round(10 * calls / STEPS) / 10;
+}
+
+type Profile = { shares: Map<string, Share>; ms: number };
+
+/** Runs `work` with timestamps around every dispatch, named by its kernel. */
+async function withTimestamps(
+  device: GPUDevice,
   work: () => Promise<number>,
-): Promise<{ shares: Map<string, Share>; ms: number }> {
+): Promise<Profile> {
+  let current = "";
+  const naming = (kernel: tf.KernelConfig): tf.KernelConfig => ({
+    ...kernel,
+    kernelFunc: (call) => {
+      const outer = current;
+      current = describe(kernel.kernelName, call.inputs);
+      const result = kernel.kernelFunc(call);
+      current = outer;
+      return result;
+    },
+  });
+  let ms = 0;
+  const shares = await withKernels(
+    naming,
+    () => gpuTimes(device, () => current, async () => ms = await work()),
+  );
+  return { shares, ms };
+}
+
+/** Runs `work` with a clock around every kernel of the backend. */
+async function withTimers(work: () => Promise<number>): Promise<Profile> {
   const shares = new Map<string, Share>();
   let nestedMs = 0; // of the kernels that the current one has called
   const timed = (kernel: tf.KernelConfig): tf.KernelConfig => ({
@@ -80,10 +115,18 @@ async function withTimers(
       return result;
     },
   });
+  return await withKernels(timed, async () => ({ shares, ms: await work() }));
+}
+
+/** Runs `work` with every kernel of the backend replaced. */
+async function withKernels<Result>(
+  replacement: (kernel: tf.KernelConfig) => tf.KernelConfig,
+  work: () => Promise<Result>,
+): Promise<Result> {
   const kernels = tf.getKernelsForBackend(tf.getBackend());
-  replaceKernels(kernels.map(timed));
+  replaceKernels(kernels.map(replacement));
   try {
-    return { shares, ms: await work() };
+    return await work();
   } finally {
     replaceKernels(kernels);
   }
