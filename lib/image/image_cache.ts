@@ -4,10 +4,12 @@
  *
  * @module
  */
+import type * as tf from "@tensorflow/tfjs-core";
 import { LRUCache } from "lru-cache";
 import type { Memory } from "../memory.ts";
 import { withSignal } from "./bytes/with_signal.ts";
 import { BlockCache } from "./pyramids/block_cache.ts";
+import { EngineCopies, type KeptPyramid } from "./engine_copies.ts";
 import type { Region } from "./geometry.ts";
 import { openImage, type OpenOptions } from "./open.ts";
 import { type Pixels, type Pyramid, WrappedPyramid } from "./pyramid.ts";
@@ -30,6 +32,7 @@ export function imageCache(
 
 /** An image that several users share. The last to leave closes it. */
 interface SharedImage {
+  path: string;
   image: Promise<Pyramid>;
   /** The cache, open handles, and calls that wait for one. */
   users: number;
@@ -41,7 +44,8 @@ interface SharedImage {
  *
  * Close what `open()` returns, like any image: it is a handle of your own. The
  * decoded image behind it lives until the cache has evicted it and its last
- * handle is closed.
+ * handle is closed. On a GPU, what is left of the bound keeps copies of the
+ * images there.
  *
  * @example Read one image twice, decoded once
  * ```ts
@@ -58,6 +62,7 @@ export class ImageCache {
   readonly #openImage: (path: string) => Promise<Pyramid>;
   readonly #opening = new Map<string, SharedImage>();
   readonly #images: LRUCache<string, SharedImage>;
+  readonly #copies: EngineCopies<SharedImage>;
   readonly #warnings = new Map<string, readonly string[]>();
 
   /**
@@ -73,13 +78,22 @@ export class ImageCache {
     this.#openImage = open;
     this.#images = new LRUCache({
       maxSize: Math.max(1, maxBytes), // 0 would be no bound; a pixel is 4 bytes
-      dispose: release,
+      dispose: (shared) => {
+        this.#copies.drop(shared);
+        release(shared);
+      },
     });
+    this.#copies = new EngineCopies(maxBytes);
   }
 
   /** Bytes of the images kept. */
   get bytes(): number {
     return this.#images.calculatedSize;
+  }
+
+  /** Bytes of their copies on a GPU. */
+  get engineBytes(): number {
+    return this.#copies.bytes;
   }
 
   /** Warnings of all images opened so far, by path. */
@@ -100,7 +114,10 @@ export class ImageCache {
     shared.users++;
     try {
       const image = await withSignal(shared.image, signal);
-      return new Handle(image, () => release(shared));
+      return new Handle(image, {
+        release: () => release(shared),
+        onEngine: (signal) => this.#copyOf(shared, image, signal),
+      });
     } catch (error) {
       release(shared);
       throw error;
@@ -113,8 +130,24 @@ export class ImageCache {
     this.#images.clear();
   }
 
+  /** The copy of an image on the engine, if it is one that is kept. */
+  async #copyOf(
+    shared: SharedImage,
+    image: Pyramid,
+    signal?: AbortSignal,
+  ): Promise<tf.Tensor2D | undefined> {
+    const room = () =>
+      this.#images.peek(shared.path) === shared ? this.#room : 0;
+    return await this.#copies.copyOf(shared, image, room, signal);
+  }
+
+  /** Bytes that are left for copies. */
+  get #room(): number {
+    return this.#images.maxSize - this.bytes;
+  }
+
   #start(path: string): SharedImage {
-    const shared = { image: this.#openImage(path), users: 1 };
+    const shared = { path, image: this.#openImage(path), users: 1 };
     this.#opening.set(path, shared);
     shared.image.then(
       (image) => this.#keep(path, shared, image),
@@ -136,6 +169,7 @@ export class ImageCache {
     if (isOpen) this.#opening.delete(path); // else closed in between
     if (isOpen && size <= this.#images.maxSize) {
       this.#images.set(path, shared, { size });
+      this.#copies.trim(this.#room);
     } else {
       release(shared);
     }
@@ -150,13 +184,21 @@ function release(shared: SharedImage): void {
 }
 
 /** One user's view of a shared image. */
-class Handle extends WrappedPyramid {
+class Handle extends WrappedPyramid implements KeptPyramid {
   readonly #release: () => void;
+  readonly #onEngine: KeptPyramid["onEngine"];
   #closed = false;
 
-  constructor(image: Pyramid, release: () => void) {
+  constructor(
+    image: Pyramid,
+    { release, onEngine }: {
+      release: () => void;
+      onEngine: KeptPyramid["onEngine"];
+    },
+  ) {
     super(image);
     this.#release = release;
+    this.#onEngine = onEngine;
   }
 
   override async read(
@@ -164,10 +206,18 @@ class Handle extends WrappedPyramid {
     level: number,
     signal?: AbortSignal,
   ): Promise<Pixels> {
-    if (this.#closed) {
-      throw new TypeError(`Cannot read ${this.source}: it was closed`);
-    }
+    this.#assertOpen();
     return await super.read(region, level, signal);
+  }
+
+  async onEngine(signal?: AbortSignal): Promise<tf.Tensor2D | undefined> {
+    this.#assertOpen();
+    return await this.#onEngine(signal);
+  }
+
+  #assertOpen(): void {
+    if (!this.#closed) return;
+    throw new TypeError(`Cannot read ${this.source}: it was closed`);
   }
 
   override close(): void {

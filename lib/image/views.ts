@@ -21,6 +21,7 @@ import {
   viewPieces,
 } from "./level_geometry.ts";
 import { readPart } from "./level_parts.ts";
+import { onEngine } from "./engine_copies.ts";
 import type { Pyramid } from "./pyramid.ts";
 import { collected, joined } from "./tensors.ts";
 
@@ -72,7 +73,7 @@ export class Views {
     const { width, height, levels } = pyramid;
     const isSmall = levels.length === 1 && width * height <= MAX_WHOLE;
     const whole = isSmall
-      ? packPixels(
+      ? await onEngine(pyramid, signal) ?? packPixels(
         await pyramid.read({ x: 0, y: 0, width, height }, 0, signal),
       )
       : undefined;

@@ -100,6 +100,7 @@ async function run(
 ) {
   const target = config.target as OtherTarget;
   const entries = await entriesOf(folder, target);
+  const cache = new ImageCache(IMAGE_BYTES);
   const result = await train({
     classes: SETS[target].classes,
     train: entries.slice(0, TRAINED),
@@ -108,13 +109,14 @@ async function run(
     folder: join(folder, name),
     config,
     seed: 3,
-    cache: new ImageCache(IMAGE_BYTES),
+    cache,
     memory: new Memory(),
     resume: false,
     environment: { test: true },
     ...options,
     parallel: { imageBytes: IMAGE_BYTES, workers },
   });
+  cache.close();
   return { entries, result };
 }
 

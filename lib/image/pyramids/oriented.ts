@@ -5,7 +5,9 @@
  *
  * @module
  */
+import * as tf from "@tensorflow/tfjs-core";
 import { freeNow } from "../../memory.ts";
+import { type KeptPyramid, onEngine } from "../engine_copies.ts";
 import type { Region, Size } from "../geometry.ts";
 import {
   type Orientation,
@@ -27,7 +29,7 @@ export function orient(pyramid: Pyramid, orientation: Orientation): Pyramid {
     : new OrientedPyramid(pyramid, orientation);
 }
 
-class OrientedPyramid extends MovedPyramid {
+class OrientedPyramid extends MovedPyramid implements KeptPyramid {
   readonly #size: Size;
   readonly #levels: readonly Level[];
   readonly #orientation: Orientation;
@@ -75,6 +77,11 @@ class OrientedPyramid extends MovedPyramid {
     return turned;
   }
 
+  async onEngine(signal?: AbortSignal): Promise<tf.Tensor2D | undefined> {
+    const stored = await onEngine(this.inner, signal);
+    return stored && orientTensor(stored, this.#orientation);
+  }
+
   override release({ data }: Pixels): void {
     freeNow(data);
   }
@@ -105,4 +112,24 @@ export function orientPixels(pixels: Pixels, orientation: Orientation): Pixels {
     from += down;
   }
   return { data: new Uint8Array(out.buffer), width, height };
+}
+
+/** `stored` packed pixels `[h, w]` in `orientation`; disposes of `stored`. */
+function orientTensor(
+  stored: tf.Tensor2D,
+  orientation: Orientation,
+): tf.Tensor2D {
+  const [height, width] = stored.shape;
+  const oriented = tf.tidy(() => {
+    const size = { width, height };
+    const first = storedPoint({ x: 0, y: 0 }, size, orientation);
+    const upright: tf.Tensor2D = orientation >= 5
+      ? tf.transpose(stored)
+      : stored;
+    const [x, y] = orientation >= 5 ? [first.y, first.x] : [first.x, first.y];
+    const axes = [...y > 0 ? [0] : [], ...x > 0 ? [1] : []];
+    return axes.length > 0 ? tf.reverse(upright, axes) : tf.clone(upright);
+  });
+  stored.dispose();
+  return oriented;
 }
