@@ -10,6 +10,7 @@ import { startEngine } from "../../lib/engine/select.ts";
 import { predict } from "../../lib/eval/predict.ts";
 import type { Pyramid } from "../../lib/image/pyramid.ts";
 import { Memory } from "../../lib/memory.ts";
+import type { Config } from "../../lib/model/config.ts";
 import type { Model } from "../../lib/model/model.ts";
 import { modelSpecs } from "../../lib/model/networks.ts";
 import {
@@ -25,6 +26,7 @@ import { noiseImage, toyModel } from "../model/toy.ts";
 interface Case {
   model: () => Model;
   images: Pyramid[];
+  memory?: Memory;
 }
 
 function colon(count: number): Case {
@@ -50,22 +52,23 @@ function colon(count: number): Case {
   };
 }
 
-function toy(features: "lenet" | "resnet" | "ats"): Case {
+function toy(network: Partial<Config["network"]>): Case {
   return {
-    model: () =>
-      toyModel({ peak: 3, view: { subTileSize: 15 }, network: { features } }),
+    model: () => toyModel({ peak: 3, view: { subTileSize: 15 }, network }),
     images: [0, 1, 2].map((i) =>
       noiseImage({ width: 72 + 8 * (i % 2), height: 64 }, i)
     ),
   };
 }
 
-async function predictionsOf({ model: make, images }: Case) {
+async function predictionsOf(
+  { model: make, images, memory = new Memory() }: Case,
+) {
   const model = make();
   const { predictions } = await predict(model, images, {
     seed: 1,
     attention: true,
-    memory: new Memory(),
+    memory,
   });
   disposeParameters(model.parameters);
   return predictions;
@@ -73,9 +76,11 @@ async function predictionsOf({ model: make, images }: Case) {
 
 const CASES: Record<string, () => Case> = {
   "colon": () => colon(3),
-  "lenet": () => toy("lenet"),
-  "resnet": () => toy("resnet"),
-  "ats": () => toy("ats"),
+  "lenet": () => toy({ features: "lenet" }),
+  "resnet": () => toy({ features: "resnet" }),
+  "ats": () => toy({ features: "ats" }),
+  "evidence": () => toy({ head: "evidence" }),
+  "in blocks": () => ({ ...toy({}), memory: new Memory(2 ** 18) }),
 };
 
 for (const [name, make] of Object.entries(CASES)) {
