@@ -21,6 +21,7 @@ export function jobDocument(
   const asked = request as Request;
   return {
     ...job,
+    kind: job.kind as JobDocument["kind"], // pieces have a store of their own
     model: asked.model ?? asked.name ?? "",
     request: told(asked),
     links: linksOf(job),

@@ -32,7 +32,9 @@ const FLAGS = {
   jobs: required(JOBS_FLAGS.jobs),
   kinds: parsing(
     "LIST",
-    `kinds of jobs to do, of ${JOB_KINDS.join(", ")} (all)`,
+    `kinds of jobs to do, of ${
+      JOB_KINDS.join(", ")
+    }; train does the folds of cross-validations, too (all)`,
     `one or more of ${JOB_KINDS.join(",")}`,
     parseKinds,
   ),

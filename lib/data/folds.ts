@@ -197,14 +197,26 @@ export function foldSplit(
   return { train, test };
 }
 
+/** How a table names local files. */
+export interface PathChoice {
+  /**
+   * The table may come to other folders and hosts, and the images stay;
+   * relative to the table if omitted.
+   */
+  absolutePaths?: boolean | undefined;
+}
+
 /** Writes a manifest of `entries`, with the columns that any of them fills. */
 export async function writeSplits(
   path: string,
   entries: readonly ManifestEntry[],
+  { absolutePaths = false }: PathChoice = {},
 ): Promise<void> {
   const folder = dirname(resolve(path));
   const written = (file: string | undefined) =>
-    file === undefined || isUrl(file) ? file : relative(folder, file);
+    file === undefined || isUrl(file) || absolutePaths
+      ? file
+      : relative(folder, file);
   const optional = (["split", "fold", "group", "site", "mpp", "rois"] as const)
     .filter((column) => entries.some((entry) => entry[column] !== undefined));
   const rows = entries.map((entry) => [

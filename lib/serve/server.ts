@@ -21,10 +21,20 @@ import { Images } from "./intake/images.ts";
 import { KeptUploads } from "./intake/kept_uploads.ts";
 import { Isolation } from "./jobs/isolation.ts";
 import { JobRunner, type JobWork } from "./jobs/runner.ts";
-import { cutBatchWork, pieceWork } from "./jobs/pieces.ts";
+import { cutBatchWork, pieceWork } from "./jobs/cut_batch.ts";
+import {
+  type CutFoldsOptions,
+  cutFoldsWork,
+  foldWork,
+} from "./jobs/cut_folds.ts";
 import { Presence } from "./jobs/presence.ts";
 import { NO_PRIORITY } from "./jobs/priority.ts";
-import { JOB_KINDS, type JobKind } from "./jobs/store.ts";
+import {
+  type Job,
+  JOB_KINDS,
+  type JobKind,
+  type JobStore,
+} from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { idleCollector } from "./idle_collector.ts";
 import type { Limits } from "./limits.ts";
@@ -42,7 +52,12 @@ import { SqliteJobStore } from "./jobs/sqlite_store.ts";
 import { ownWorkers, type Workers } from "./jobs/workers.ts";
 import { Tables } from "./tables/tables.ts";
 import { Tiles } from "./tiles/tiles.ts";
-import { trainWork } from "./jobs/train.ts";
+import {
+  isOfFolds,
+  Trainings,
+  trainWork,
+  type TrainWorkOptions,
+} from "./jobs/train.ts";
 import { Uploads } from "./intake/uploads.ts";
 
 /** Options of {@linkcode startServer}. */
@@ -111,6 +126,8 @@ export interface Server {
 
 // Inside the folder of models, where it is not said to be elsewhere.
 const STATE_FOLDER = ".server";
+// Inside that of the state: frozen features, which the folds of this host share.
+const FEATURES_FOLDER = "features";
 // Share of the bound of an engine for the pictures of a page: blocks and images
 // that are held decoded.
 const TILE_SHARE = 1 / 4;
@@ -290,37 +307,59 @@ async function putTogether(options: ServerOptions) {
     folder: jobFolder,
     shared,
     isolation,
-    isReady: () => engine.status !== undefined,
+    isReady: (kind: JobKind) =>
+      engine.status !== undefined && (!trains(kind) || trainings.isFree),
     priority,
     beatMs: BEAT_MS,
   };
-  const works = worksOf({ ...options, memoryBytes }, {
-    sharedModels,
+  const trainings = new Trainings();
+  const training: TrainWorkOptions = {
+    backend: options.backend,
+    workers: options.workers,
+    allowedHosts,
+    roots: sources.roots,
     engine,
+    models,
+    tables,
+    sharedModels,
+    trainings,
+    log,
+    module: options.trainModule,
+    maxPixels: limits.maxPixels,
+    stopMs: limits.stopMs,
+    memoryBytes,
+  };
+  const works = worksOf({
+    sharedModels,
     models,
     tables,
     images,
     predictor,
     messages,
-    sources,
+    training,
   });
-  // Hosts that share jobs do a batch together, in pieces.
-  const cut = pieces && cutBatchWork({ store, pieces, shared, tables });
+  const place = pieces && { store, pieces, shared };
+  const features = join(state, FEATURES_FOLDER);
+  const cut = place && inPieces(works, { ...training, ...place, features });
+  const { kinds } = options;
   const runner = new JobRunner({
     ...running,
     store,
-    works: ofKinds(options.kinds, { ...works, ...(cut && { batch: cut }) }),
-    ...(cut && { coordinators: ["batch"] }),
+    works: ofKinds(kinds, { ...works, ...cut?.whole }),
+    ...(cut && { isCoordinator }),
     onEnd(kind, state) {
       metrics.jobEnded(kind, state);
       presence.noteEnd(state);
     },
   });
-  const pieceRunner = pieces && new JobRunner({
+  const pieceRunner = cut && new JobRunner({
     ...running,
-    store: pieces,
-    works: ofKinds(options.kinds, { batch: pieceWork(works.batch, { store }) }),
-    onEnd: (_, state) => presence.noteEnd(state), // the batch is what ends
+    store: cut.store,
+    works: ofKinds(
+      kinds?.includes("train") ? [...kinds, "fold"] : kinds,
+      cut.works,
+    ),
+    onEnd: (_, state) => presence.noteEnd(state), // its whole is what ends
   });
   const presence: Presence = new Presence({
     workers,
@@ -331,7 +370,7 @@ async function putTogether(options: ServerOptions) {
       engine: engine.status?.reason ?? null,
       hasGpu: engine.status?.backend === "webgpu",
       memoryBytes,
-      kinds: options.kinds ?? JOB_KINDS,
+      kinds: kinds ?? JOB_KINDS,
     }),
     log,
   });
@@ -413,17 +452,14 @@ async function openJobs(
 
 /** Functions that run the jobs of each kind. */
 function worksOf(
-  { backend, workers, allowedHosts, limits, memoryBytes, trainModule, log }:
-    & ServerOptions
-    & { memoryBytes: number },
-  { engine, models, tables, images, predictor, messages, ...parts }:
-    & Pick<
-      Server,
-      "engine" | "models" | "images" | "predictor" | "messages" | "sources"
-    >
-    & { tables: Tables; sharedModels: SharedModels },
+  { models, tables, images, predictor, messages, sharedModels, training }:
+    & Pick<Server, "models" | "images" | "predictor" | "messages">
+    & {
+      tables: Tables;
+      sharedModels: SharedModels;
+      training: TrainWorkOptions;
+    },
 ) {
-  const { sources, sharedModels } = parts;
   return {
     classify: withModel(
       sharedModels,
@@ -433,22 +469,32 @@ function worksOf(
       sharedModels,
       batchWork({ images, models, predictor, messages, tables }),
     ),
-    train: trainWork({
-      backend,
-      workers,
-      allowedHosts,
-      roots: sources.roots,
-      engine,
-      models,
-      tables,
-      sharedModels,
-      log,
-      module: trainModule,
-      maxPixels: limits.maxPixels,
-      stopMs: limits.stopMs,
-      memoryBytes,
-    }),
+    train: trainWork(training),
   };
+}
+
+/** What hosts that share jobs do together, in pieces. */
+function inPieces(
+  { batch, train }: ReturnType<typeof worksOf>,
+  options: CutFoldsOptions,
+) {
+  return {
+    store: options.pieces,
+    whole: {
+      batch: cutBatchWork(options),
+      train: cutFoldsWork(train, options),
+    },
+    works: { batch: pieceWork(batch, options), fold: foldWork(options) },
+  };
+}
+
+/** True for a job that is done in pieces. */
+function isCoordinator(job: Job): boolean {
+  return job.kind === "batch" || isOfFolds(job);
+}
+
+function trains(kind: JobKind): boolean {
+  return kind === "train" || kind === "fold";
 }
 
 /** The works of `kinds`; all if undefined. */
@@ -514,7 +560,8 @@ async function prune(
       const { mtime } = await Deno.stat(path);
       // Not the folder of a job that is just being accepted.
       const isOld = (mtime?.getTime() ?? 0) < Date.now() - PRUNE_EVERY_MS;
-      if (isOld && !await store.get(name)) {
+      const job = await store.get(name) ?? await pieces?.get(name);
+      if (isOld && job === undefined) {
         await Deno.remove(path, { recursive: true });
       }
     }

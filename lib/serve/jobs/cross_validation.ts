@@ -1,11 +1,12 @@
 /**
  * Cross-validates in the training Worker, fold after fold. Those that are done
- * stay in the job's folder, from which another attempt continues.
+ * stay in the job's folder, from which another attempt continues. Hosts that
+ * share jobs do it in parts: one begins, any trains folds, one records them.
  *
  * @module
  */
 import { join } from "node:path";
-import type { Manifest } from "../../data/manifest.ts";
+import { type Manifest, readManifest } from "../../data/manifest.ts";
 import { environment } from "../../engine/environment.ts";
 import type { Engine } from "../../engine/select.ts";
 import type { MeanInterval } from "../../eval/bootstrap.ts";
@@ -24,14 +25,22 @@ import {
   type AnyFold,
   type AnySummary,
   CROSSVAL_FILE,
+  type CrossValidationRecord,
+  FOLDS_FILE,
   isTargetSummary,
   tasksInTurn,
 } from "../../train/runs/crossval.ts";
 import { type Parallel, runWorkers } from "../../train/parallel/team.ts";
-import { type FoldChoice, planFolds } from "../../train/runs/fold_plan.ts";
+import {
+  type FoldChoice,
+  type FoldPlan,
+  planFolds,
+} from "../../train/runs/fold_plan.ts";
+import type { FoldTask } from "../../train/runs/fold_task.ts";
 import {
   checkFolds,
   FEATURES_FOLDER,
+  type FoldSettings,
   recordFolds,
   runFolds,
   startFolds,
@@ -65,20 +74,49 @@ export interface CrossValidateOptions {
 
 /** Trains and tests the folds that are not done yet. */
 export async function trainFolds(
-  { config, seed, folder }: TrainTask,
-  { engine, manifest, choice, opening, workerModule, onProgress, ...options }:
-    CrossValidateOptions,
+  task: TrainTask,
+  options: CrossValidateOptions,
 ): Promise<void> {
-  const { boxes, memory, signal } = options;
+  const { folder } = task;
+  const features = join(folder, FEATURES_FOLDER);
+  const begun = await beginFolds(task, options);
+  const { entries } = begun.plan;
+  await trainTasks(task, {
+    ...options,
+    ...begun,
+    tasks: begun.turns.flat(),
+    features,
+    onResult: () => recordFolds(folder, entries, begun.settings),
+  });
+  await Deno.remove(features, { recursive: true }).catch(() => {}); // none
+}
+
+/** Trains and tests some folds of a folder that was begun, on another host. */
+export async function trainPiece(
+  task: TrainTask,
+  { tasks, features, ...options }: CrossValidateOptions & {
+    tasks: readonly FoldTask[];
+    /** Folder of frozen features, which other pieces share. */
+    features: string;
+  },
+): Promise<void> {
+  const { folder, config: { target } } = task;
+  const plan = planFolds(options.manifest, options.choice);
+  // The table of this host must be that of the one that began.
+  await checkFolds(folder, plan, { target, isStarted: true });
+  const settings = settingsOf(task, options);
+  await trainTasks(task, { ...options, plan, settings, tasks, features });
+}
+
+/** Checks the images of all folds and opens each, and begins the folder. */
+export async function beginFolds(
+  task: TrainTask,
+  { manifest, choice, memory, opening, signal, ...options }:
+    CrossValidateOptions,
+): Promise<{ plan: FoldPlan; settings: FoldSettings; turns: FoldTask[][] }> {
+  const { folder, config } = task;
   const plan = planFolds(manifest, choice);
-  const { entries } = plan;
-  const settings = {
-    seed,
-    config,
-    environment: environment(engine),
-    foreground: null,
-    boxes: boxes ? { name: boxes.name, limit: null } : null,
-  };
+  const settings = settingsOf(task, options);
   const isStarted = await exists(join(folder, CROSSVAL_FILE));
   await checkFolds(folder, plan, { target: config.target, isStarted });
   await openAll(manifest, {
@@ -89,10 +127,49 @@ export async function trainFolds(
     opening,
     signal,
   });
-  await startFolds(folder, plan, settings);
-  const tasks = tasksInTurn(plan.tasks, config).flat();
+  await startFolds(folder, plan, { ...settings, absolutePaths: true });
+  return { plan, settings, turns: tasksInTurn(plan.tasks, config) };
+}
+
+function settingsOf(
+  { config, seed }: TrainTask,
+  { engine, boxes }: Pick<CrossValidateOptions, "engine" | "boxes">,
+): FoldSettings {
+  return {
+    seed,
+    config,
+    environment: environment(engine),
+    foreground: null,
+    boxes: boxes ? { name: boxes.name, limit: null } : null,
+  };
+}
+
+/** Trains and tests the folds of `tasks`, one after the other. */
+async function trainTasks(
+  { config, folder }: TrainTask,
+  {
+    engine,
+    plan,
+    settings,
+    tasks,
+    features,
+    opening,
+    workerModule,
+    ...options
+  }:
+    & Omit<CrossValidateOptions, "choice">
+    & {
+      plan: FoldPlan;
+      settings: FoldSettings;
+      tasks: readonly FoldTask[];
+      /** Folder of frozen features. */
+      features: string;
+      onResult?: () => Promise<void>;
+    },
+): Promise<void> {
+  const { boxes, memory, manifest, onProgress, onResult } = options;
+  const { entries } = plan;
   const folds = new Set(tasks.map(({ fold }) => fold)).size;
-  const features = join(folder, FEATURES_FOLDER);
   const parallel: Parallel = {
     ...workerModule,
     workers: runWorkers(config, {
@@ -108,6 +185,7 @@ export async function trainFolds(
       ...options,
       ...settings,
       folder,
+      absolutePaths: true,
       classes: manifest.classes,
       foreground: undefined,
       rois: boxes?.source,
@@ -120,13 +198,25 @@ export async function trainFolds(
       },
       async onResult() {
         done++;
-        await recordFolds(folder, entries, settings);
+        await onResult?.();
       },
     });
   } finally {
     cache.close();
   }
-  await Deno.remove(features, { recursive: true }).catch(() => {}); // none
+}
+
+/** Records the folds that other hosts have trained into the folder. */
+export async function recordPieces(folder: string): Promise<void> {
+  const file = join(folder, CROSSVAL_FILE);
+  const settings: CrossValidationRecord = JSON.parse(
+    await Deno.readTextFile(file),
+  );
+  const { entries } = await readManifest(join(folder, FOLDS_FILE), {
+    target: settings.config.target,
+    missing: "kept",
+  });
+  await recordFolds(folder, entries, settings);
 }
 
 /**

@@ -43,6 +43,7 @@ import {
 import {
   DRAWN_FILE,
   foldChoice,
+  isOfFolds,
   RUN_FOLDER,
   type TrainJobRequest,
 } from "./train.ts";
@@ -418,12 +419,6 @@ function idempotencyOf(
 function found(job: Job | undefined): Job {
   if (job) return job;
   throw new NotFoundError("No such job: see GET /v1/jobs");
-}
-
-/** True for a cross-validation. */
-function isOfFolds({ kind, request }: Job): boolean {
-  return kind === "train" &&
-    foldChoice(request as TrainJobRequest) !== undefined;
 }
 
 /** True for a file of a run that its log is read from. */

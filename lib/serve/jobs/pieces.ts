@@ -1,196 +1,72 @@
 /**
- * A batch that several hosts do: it is cut into pieces, which are jobs of a
- * store of their own, and the results of the pieces are appended in the order of
- * the table.
+ * Pieces of a job that several hosts do together. They are jobs of a store of
+ * their own; the holder of the job hands them out and merges their results.
  *
  * @module
  */
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { writeJson } from "../../files.ts";
 import { ConflictError } from "../errors.ts";
-import type { Tables } from "../tables/tables.ts";
-import { append, type BatchJobRequest, linesOf, type Rows } from "./batch.ts";
-import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
-import type { JobContext, JobWork } from "./runner.ts";
 import { jobFolderName, type SharedFolders } from "./shared_folders.ts";
-import type { Job, JobStore } from "./store.ts";
+import type { Job, JobStore, NewJob } from "./store.ts";
 
-/** Request of a piece. */
-interface PieceRequest extends BatchJobRequest {
-  rows: Rows;
-  /** Id of the batch. */
-  batch: string;
-}
-
-/** A piece of a batch: rows from one number to before another. */
-interface Piece {
-  id: string;
-  from: number;
-  to: number;
-}
-
-/** Parts of the server that batches of several hosts use. */
-export interface PiecesOptions {
-  /** The store of batches. */
+/** Where jobs and their pieces are. */
+export interface PiecesPlace {
+  /** The store of whole jobs. */
   store: Pick<JobStore, "get">;
   /** The store of pieces. */
   pieces: JobStore;
   shared: SharedFolders;
-  tables: Tables;
 }
 
-// Images of a piece: some seconds of work, so that little is lost with a host
-// and few pieces are left to the last. A large table has larger ones.
-const MIN_ROWS = 32, MAX_ROWS = 256, MANY_PIECES = 1000;
 const LOOK_EVERY_MS = 200;
 
-/** Hands out the pieces of a batch, and merges their results. */
-export function cutBatchWork(options: PiecesOptions): JobWork {
-  return async function cutBatchJob(context) {
-    const { job, folder, signal } = context;
-    const { manifest } = job.request as BatchJobRequest;
-    using table = await options.tables.openBatch(manifest, signal);
-    const { length } = table;
-    const pieces = piecesOf(job.id, length);
-    const file = join(folder, RESULTS_FILE);
-    await Deno.mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
-    const { lines } = await linesOf(file);
-    const left = pieces.filter(({ to }) => to > lines);
-    // A piece that was half appended is appended again.
-    const { failures } = await linesOf(file, left[0]?.from ?? length);
-    for (const { id, from, to } of left) {
-      const images = await table.images(from, to - from);
-      await handOut(id, { from, images }, { ...context, ...options });
-    }
-    await merge(left, { ...options, ...context, total: length, failures });
-    await writeJson(join(folder, RESULT_FILE), { id: job.id, images: length });
-    for (const piece of pieces) await remove(piece, options);
-  };
-}
-
-/** Does a piece, unless its batch has ended. */
-export function pieceWork(
-  batch: JobWork,
-  { store }: Pick<PiecesOptions, "store">,
-): JobWork {
-  return async function pieceJob(context) {
-    const { batch: id } = context.job.request as PieceRequest;
-    const whole = await store.get(id);
-    if (whole?.finishedAt !== null) throw new ConflictError("Its batch ended");
-    await batch(context);
-  };
-}
-
-function piecesOf(batch: string, length: number): Piece[] {
-  const size = Math.min(
-    Math.max(MIN_ROWS, Math.ceil(length / MANY_PIECES)),
-    MAX_ROWS,
-  );
-  return Array.from({ length: Math.ceil(length / size) }, (_, i) => {
-    const from = i * size;
-    const to = Math.min(from + size, length);
-    return { id: `${batch}-${from}`, from, to };
-  });
-}
-
-/** Queues a piece, unless an earlier holder of the batch has. */
-async function handOut(
-  id: string,
-  rows: Rows,
-  { job, signal, pieces }: JobContext & PiecesOptions,
+/** Queues a piece, unless an earlier holder of the job has. */
+export async function handOut(
+  piece: Omit<NewJob, "idempotency">,
+  pieces: JobStore,
 ): Promise<void> {
-  signal.throwIfAborted();
-  const request: PieceRequest = {
-    ...job.request as BatchJobRequest,
-    rows,
-    batch: job.id,
-  };
+  const { id } = piece;
   const idempotency = { key: id, digest: "" };
-  const { owner } = job;
-  const added = await pieces.add({
-    id,
-    kind: "batch",
-    owner,
-    request,
-    idempotency,
-  });
-  // Of a batch that failed or was cancelled, and was resumed.
+  const added = await pieces.add({ ...piece, idempotency });
+  // Of a job that failed or was cancelled, and was resumed.
   if (!added.isNew) await pieces.resume(id);
 }
 
-/** Appends the results of the pieces as they end, in their order. */
-async function merge(
-  left: readonly Piece[],
-  { pieces, shared, folder, signal, report, assertHeld, total, ...given }:
-    & PiecesOptions
-    & JobContext
-    & { total: number; failures: number },
-): Promise<void> {
-  let { failures } = given;
-  for (const { id, from, to } of left) {
-    const part = join(folder, `.${id}.tmp`);
-    await endOf(id, pieces, signal);
-    await shared.fetch(jobFolderName(id), part, isResult);
-    const results = join(part, RESULTS_FILE);
-    const own = await linesOf(results);
-    if (own.lines !== to - from) {
-      throw new Error(`The piece ${id} has ${own.lines} lines`);
-    }
-    failures += own.failures;
-    for (const name of await filesIn(join(part, HEATMAP_FOLDER))) {
-      await Deno.rename(
-        join(part, HEATMAP_FOLDER, name),
-        join(folder, HEATMAP_FOLDER, name),
-      );
-    }
-    await assertHeld();
-    await append(join(folder, RESULTS_FILE), [
-      await Deno.readTextFile(results),
-    ]);
-    await Deno.remove(part, { recursive: true });
-    report({ done: to, total, failures });
-  }
-}
-
-/** Names of files in a folder; none if there is no folder. */
-async function filesIn(folder: string): Promise<string[]> {
-  try {
-    const entries = await Array.fromAsync(Deno.readDir(folder));
-    return entries.map(({ name }) => name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
-}
-
-function isResult(file: string): boolean {
-  return file === RESULTS_FILE || file.startsWith(`${HEATMAP_FOLDER}/`);
-}
-
-/** Waits until a piece is done. @throws If it failed. */
-async function endOf(
+/**
+ * Waits until a piece is done.
+ *
+ * @param onLook awaited between looks.
+ * @throws {ConflictError} If it failed.
+ */
+export async function endOf(
   id: string,
-  pieces: JobStore,
-  signal: AbortSignal,
+  { pieces, signal, onLook }: {
+    pieces: JobStore;
+    signal: AbortSignal;
+    onLook?: () => Promise<void>;
+  },
 ): Promise<void> {
   for (;;) {
     signal.throwIfAborted();
     const piece = await pieces.get(id);
     if (piece?.state === "succeeded") return;
-    if (piece?.finishedAt !== null) throw failureOf(piece);
+    // It saw the job's end before the job was resumed.
+    if (piece?.state === "cancelled") await pieces.resume(id);
+    else if (piece?.finishedAt !== null) throw failureOf(id, piece);
+    await onLook?.();
     await pause(LOOK_EVERY_MS);
   }
 }
 
-function failureOf(piece: Job | undefined): Error {
+function failureOf(id: string, piece: Job | undefined): ConflictError {
   const reason = piece?.error ?? "it was removed";
-  return new ConflictError(`A piece of the batch failed: ${reason}`);
+  return new ConflictError(`The piece ${id} failed: ${reason}`);
 }
 
-async function remove(
-  { id }: Piece,
-  { pieces, shared }: PiecesOptions,
+/** Removes a piece and its files. */
+export async function removePiece(
+  id: string,
+  { pieces, shared }: Pick<PiecesPlace, "pieces" | "shared">,
 ): Promise<void> {
   await pieces.remove(id);
   await shared.remove(jobFolderName(id));

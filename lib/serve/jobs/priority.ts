@@ -6,7 +6,7 @@
 import type { JobKind } from "./store.ts";
 
 /** Kinds that a GPU does many times faster, and that last. */
-export const GPU_KINDS: readonly JobKind[] = ["train"];
+export const GPU_KINDS: readonly JobKind[] = ["train", "fold"];
 
 /** What processes that wait for jobs know of each other. */
 export interface Priority {

@@ -52,13 +52,13 @@ export interface JobRunnerOptions {
   /** Jobs of other kinds are left to other processes. */
   works: Partial<Record<JobKind, JobWork>>;
   /**
-   * Kinds whose work is that of other jobs: they need no engine, and what
-   * crashes the process is not theirs.
+   * True for a job whose work is that of other jobs: it needs no engine, and
+   * what crashes the process is not its doing. None if omitted.
    */
-  coordinators?: readonly JobKind[];
+  isCoordinator?: (job: Job) => boolean;
   isolation: Isolation;
-  /** True while an engine is available. */
-  isReady: () => boolean;
+  /** True while a job of a kind can be done. */
+  isReady: (kind: JobKind) => boolean;
   /** Which jobs are better left to other processes; none if omitted. */
   priority?: Priority | undefined;
   /** Called for every job that ends here. */
@@ -76,6 +76,7 @@ export interface JobRunnerOptions {
 const LANES: readonly JobKind[] = [
   "train",
   "batch",
+  "fold",
   ...Array.from({ length: 4 }, () => "classify" as const),
 ];
 
@@ -211,7 +212,7 @@ export class JobRunner {
   /** The next job of a kind, unless it is another process' turn. */
   async #claim(kind: JobKind): Promise<Job | undefined> {
     const { store, isReady, priority = NO_PRIORITY } = this.#options;
-    const isWaiting = isReady() && !this.#isHalted;
+    const isWaiting = isReady(kind) && !this.#isHalted;
     priority.wait(kind, isWaiting);
     if (!isWaiting || await priority.yields(kind)) return undefined;
     const job = await store.claim([kind]);
@@ -230,7 +231,7 @@ export class JobRunner {
 
   async #run(job: Job, work: JobWork): Promise<void> {
     const { store, isolation, shared, log, beatMs } = this.#options;
-    const { coordinators = [] } = this.#options;
+    const { isCoordinator } = this.#options;
     const controller = new AbortController();
     const folder = this.folderOf(job.id);
     let progress: JobProgress | undefined;
@@ -253,7 +254,7 @@ export class JobRunner {
       await Deno.mkdir(folder, { recursive: true });
       await shared.fetch(jobFolderName(job.id), folder);
       keeper.start();
-      using _place = coordinators.includes(job.kind)
+      using _place = isCoordinator?.(job)
         ? undefined
         : await isolation.enterJob(job, controller.signal);
       await work({

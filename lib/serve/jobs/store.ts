@@ -6,8 +6,8 @@
  * @module
  */
 
-/** Kinds of jobs. */
-export const JOB_KINDS = ["train", "classify", "batch"] as const;
+/** Kinds of jobs; a `fold` is a piece of a cross-validation. */
+export const JOB_KINDS = ["train", "classify", "batch", "fold"] as const;
 
 export type JobKind = (typeof JOB_KINDS)[number];
 

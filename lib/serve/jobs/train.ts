@@ -21,6 +21,7 @@ import type { EnginePool } from "../engine/pool.ts";
 import { ConflictError } from "../errors.ts";
 import { RESULT_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
+import type { Job } from "./store.ts";
 import type { SharedModels } from "./shared_models.ts";
 import type { ModelRegistry } from "../models.ts";
 import type { FoldChoice } from "../../train/runs/fold_plan.ts";
@@ -56,6 +57,30 @@ export function foldChoice(
   return { folds, seed, protocols: protocolsOf(protocol) };
 }
 
+/** True for a cross-validation. */
+export function isOfFolds(
+  { kind, request }: Pick<Job, "kind" | "request">,
+): boolean {
+  return kind === "train" &&
+    foldChoice(request as TrainJobRequest) !== undefined;
+}
+
+/** Trainings of this process, which has memory for one. */
+export class Trainings {
+  #running = 0;
+
+  /** True while none runs. */
+  get isFree(): boolean {
+    return this.#running === 0;
+  }
+
+  /** Begins one; dispose of it when it has ended. */
+  begin(): Disposable {
+    this.#running++;
+    return { [Symbol.dispose]: () => void this.#running-- };
+  }
+}
+
 /** Parts of the server that training jobs use. */
 export interface TrainWorkOptions {
   backend: BackendChoice;
@@ -71,6 +96,7 @@ export interface TrainWorkOptions {
   tables: Tables;
   /** Brings the models to other hosts. */
   sharedModels: Pick<SharedModels, "offer">;
+  trainings: Trainings;
   log: Log;
   /** Longest that a step may run after the job was asked to stop, ms. */
   stopMs: number;
@@ -128,20 +154,27 @@ async function trainModel(
   await options.sharedModels.offer(name);
 }
 
+/** Checks the table of a cross-validation, which may have changed. */
+export async function checkTable(
+  request: TrainJobRequest,
+  { context: { signal }, options: { tables } }: {
+    context: JobContext;
+    options: TrainWorkOptions;
+  },
+): Promise<void> {
+  const { data, config, labelsAsTheyAre } = request;
+  const choice = foldChoice(request);
+  await tables.checkTraining(data, { config, choice, labelsAsTheyAre, signal });
+}
+
 /** Trains and tests the folds, whose runs stay in the job's folder. */
 async function crossValidate(
   { choice, ...request }: TrainJobRequest & { choice: FoldChoice },
   context: JobContext,
   options: TrainWorkOptions,
 ): Promise<void> {
-  const { data, config, labelsAsTheyAre } = request;
   const { folder, signal } = context;
-  await options.tables.checkTraining(data, {
-    config,
-    choice,
-    labelsAsTheyAre,
-    signal,
-  });
+  await checkTable(request, { context, options });
   const result = await inWorker(
     request,
     { context, options },
@@ -152,7 +185,7 @@ async function crossValidate(
 }
 
 /** Logs what a result lacks. */
-function tellWarnings(
+export function tellWarnings(
   { warnings = [] }: { warnings?: readonly string[] | undefined },
   { job }: JobContext,
   { log }: TrainWorkOptions,
@@ -163,7 +196,7 @@ function tellWarnings(
 }
 
 /** Starts the training Worker, calls it, and ends it. */
-async function inWorker<Result>(
+export async function inWorker<Result>(
   { name, data, config, seed, boxes = false }: TrainJobRequest,
   { context: { folder, report, signal }, options }: {
     context: JobContext;
@@ -174,7 +207,8 @@ async function inWorker<Result>(
     task: TrainTask,
   ) => Promise<Result>,
 ): Promise<Result> {
-  const { engine, module, stopMs } = options;
+  const { engine, module, stopMs, trainings } = options;
+  using _training = trainings.begin();
   const { backend, workers, allowedHosts, roots, maxPixels, memoryBytes } =
     options;
   const calls = new WorkerCalls<TrainMethods, TrainEvent>(module ?? WORKER, {

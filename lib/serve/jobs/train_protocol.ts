@@ -8,6 +8,7 @@ import type { BackendChoice } from "../../engine/select.ts";
 import type { Config } from "../../model/config.ts";
 import type { Progress } from "../../train/epoch_metrics.ts";
 import type { FoldChoice } from "../../train/runs/fold_plan.ts";
+import type { FoldTask } from "../../train/runs/fold_task.ts";
 import type { TrainResult } from "../../train/trainer.ts";
 import type { CrossValidatedDocument, ScoresDocument } from "../documents.ts";
 
@@ -48,6 +49,14 @@ export interface FoldsTask extends TrainTask {
   choice: FoldChoice;
 }
 
+/** Settings of some folds of a cross-validation. */
+export interface PieceTask extends FoldsTask {
+  /** The folds to train, one after the other. */
+  tasks: readonly FoldTask[];
+  /** Folder of frozen features, which other pieces share. */
+  features: string;
+}
+
 /** Result of a run. */
 export interface RunResult extends TrainResult {
   /** Of the chosen checkpoint; absent if there are no validation images. */
@@ -60,6 +69,11 @@ export interface RunResult extends TrainResult {
 export type TrainMethods = {
   train(task: TrainTask): RunResult;
   crossValidate(task: FoldsTask): CrossValidatedDocument;
+  /** Begins a cross-validation; returns folds in groups for one host each. */
+  beginFolds(task: FoldsTask): FoldTask[][];
+  trainPiece(task: PieceTask): void;
+  /** Ends the cross-validation whose folds are all in the folder. */
+  endFolds(task: TrainTask): CrossValidatedDocument;
 };
 
 /** Progress of a run, or of the training of a fold. */

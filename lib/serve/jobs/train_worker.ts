@@ -11,6 +11,7 @@ import { oneLine } from "../../errors.ts";
 import { exists } from "../../files.ts";
 import { Memory } from "../../memory.ts";
 import { LAST } from "../../model/checkpoint.ts";
+import type { FoldTask } from "../../train/runs/fold_task.ts";
 import { trainRun } from "../../train/runs/run.ts";
 import { checkReference, DEFAULT_TEST } from "../../train/runs/run_data.ts";
 import { writeReportOf } from "../../report/report.ts";
@@ -20,10 +21,17 @@ import { Sources } from "../intake/allowed_sources.ts";
 import { guardedOpening } from "../intake/guarded_opening.ts";
 import { Messages } from "../redaction.ts";
 import type { CrossValidatedDocument } from "../documents.ts";
-import { crossValidated, trainFolds } from "./cross_validation.ts";
+import {
+  beginFolds,
+  crossValidated,
+  recordPieces,
+  trainFolds,
+  trainPiece,
+} from "./cross_validation.ts";
 import { scoreRun } from "./scores.ts";
 import type {
   FoldsTask,
+  PieceTask,
   RunResult,
   TrainEvent,
   TrainMethods,
@@ -38,6 +46,9 @@ const SHARE_WORKER = new URL("./share_worker.ts", import.meta.url);
 const send = answerCalls<TrainMethods, TrainEvent>({
   train: run,
   crossValidate,
+  beginFolds: begin,
+  trainPiece: piece,
+  endFolds: end,
 });
 
 async function run(
@@ -55,6 +66,7 @@ async function run(
     seed,
     folder,
     test: DEFAULT_TEST,
+    absolutePaths: true, // it may continue on another host, and moves
     resume,
     onStart: (images) => validation = images.validation,
     onProgress: send,
@@ -86,12 +98,45 @@ async function crossValidate(
   { choice, ...task }: FoldsTask,
   signal: AbortSignal,
 ): Promise<CrossValidatedDocument> {
-  const { folder, name } = task;
   const ready = await readyFor(task);
   await trainFolds(task, { ...ready, choice, onProgress: send, signal });
+  return await reportedFolds(task, signal);
+}
+
+async function begin(
+  { choice, ...task }: FoldsTask,
+  signal: AbortSignal,
+): Promise<FoldTask[][]> {
+  const ready = await readyFor(task);
+  const options = { ...ready, choice, onProgress: send, signal };
+  return (await beginFolds(task, options)).turns;
+}
+
+async function piece(
+  { choice, tasks, features, ...task }: PieceTask,
+  signal: AbortSignal,
+): Promise<void> {
+  const ready = await readyFor(task);
+  const folds = { choice, tasks, features };
+  await trainPiece(task, { ...ready, ...folds, onProgress: send, signal });
+}
+
+async function end(
+  task: TrainTask,
+  signal: AbortSignal,
+): Promise<CrossValidatedDocument> {
+  await recordPieces(task.folder);
+  return await reportedFolds(task, signal);
+}
+
+/** The result of a cross-validation, with its report in the folder. */
+async function reportedFolds(
+  task: TrainTask,
+  signal: AbortSignal,
+): Promise<CrossValidatedDocument> {
   const { attempt, warnings } = attemptsOf(task, signal);
   await attempt("write its report", () => writeReport(task, signal));
-  const result = await crossValidated(folder, name);
+  const result = await crossValidated(task.folder, task.name);
   return { ...result, ...(warnings.length > 0 && { warnings }) };
 }
 

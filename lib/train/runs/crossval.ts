@@ -12,7 +12,12 @@
 import { join } from "node:path";
 import { checkLeaks } from "../../data/leaks.ts";
 import type { ManifestEntry, Split } from "../../data/manifest.ts";
-import { foldSplit, validationPart, writeSplits } from "../../data/folds.ts";
+import {
+  foldSplit,
+  type PathChoice,
+  validationPart,
+  writeSplits,
+} from "../../data/folds.ts";
 import type { RoiSource } from "../../data/rois.ts";
 import { type MeanInterval, meanInterval } from "../../eval/bootstrap.ts";
 import { evaluate } from "../../eval/evaluate.ts";
@@ -135,7 +140,7 @@ export interface CrossValidationRecord {
 
 /** Options of a cross-validation. */
 export interface CrossValidationOptions
-  extends Omit<TrainingOptions, "folder" | "resume"> {
+  extends Omit<TrainingOptions, "folder" | "resume">, PathChoice {
   /** Folder of the whole; a fold's run is FOLDER/PROTOCOL/fold-N. */
   folder: string;
   classes: readonly string[];
@@ -180,7 +185,8 @@ export async function runFold(
   // Remains of its own training, if that was cut off, are not the result.
   if (twin) await Deno.remove(folder, { recursive: true }).catch(() => {});
   await Deno.mkdir(folder, { recursive: true });
-  await writeSplits(join(folder, SPLITS_FILE), foldSides({ test, ...data }));
+  const sides = foldSides({ test, ...data });
+  await writeSplits(join(folder, SPLITS_FILE), sides, options);
   const resume = await exists(join(folder, LAST));
   const earlier = twin?.result ?? await spentOn(folder);
   if (twin) {

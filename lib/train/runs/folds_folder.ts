@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "node:path";
-import { writeSplits } from "../../data/folds.ts";
+import { type PathChoice, writeSplits } from "../../data/folds.ts";
 import { checkLeaks } from "../../data/leaks.ts";
 import type { ManifestEntry } from "../../data/manifest.ts";
 import type { Engine } from "../../engine/select.ts";
@@ -54,10 +54,10 @@ export async function checkFolds(
 export async function startFolds(
   folder: string,
   { entries }: FoldPlan,
-  settings: FoldSettings,
+  settings: FoldSettings & PathChoice,
 ): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
-  await writeSplits(join(folder, FOLDS_FILE), entries);
+  await writeSplits(join(folder, FOLDS_FILE), entries, settings);
   await writeJson(join(folder, CONFIG_FILE), settings.config);
   await recordFolds(folder, entries, settings);
 }

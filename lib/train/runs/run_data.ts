@@ -49,6 +49,11 @@ export interface RunDataOptions {
   boxes?: BoxOptions | undefined;
   /** Images of the split that cannot be read. */
   skipped?: readonly SkippedImage[] | undefined;
+  /**
+   * Names images by absolute paths in the table of the split, because the run
+   * moves or continues elsewhere; relative to its folder if omitted.
+   */
+  absolutePaths?: boolean | undefined;
   /** Continues the run, whose images must be those it was started with. */
   resume: boolean;
 }
@@ -146,7 +151,7 @@ function usedOf({ train, validation, aside }: RunSides): ManifestEntry[] {
  */
 export async function runData(
   sides: RunSides,
-  { manifest, config, seed, folder, boxes, skipped = [] }: Omit<
+  { manifest, config, seed, folder, boxes, skipped = [], absolutePaths }: Omit<
     RunDataOptions,
     "test" | "resume"
   >,
@@ -165,7 +170,9 @@ export async function runData(
     seed,
   }, boxes);
   await Deno.mkdir(folder, { recursive: true });
-  await writeSplits(join(folder, SPLITS_FILE), usedOf(sides));
+  await writeSplits(join(folder, SPLITS_FILE), usedOf(sides), {
+    absolutePaths,
+  });
   await writeJson(join(folder, CONFIG_FILE), config);
   const { classes } = manifest;
   return { classes, ...readable, ...(annotated && { boxes: annotated }) };

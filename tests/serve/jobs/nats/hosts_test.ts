@@ -5,7 +5,6 @@ import type { WorkerStatus } from "../../../../lib/serve/jobs/workers.ts";
 import {
   assertFailsInOneLine,
   folderOfFile,
-  start,
   succeed,
   zoomin,
 } from "../../../commands/process.ts";
@@ -16,7 +15,6 @@ import {
   type JobDocument,
   post,
   serve,
-  type Served,
   SMALL_SETTINGS,
   until,
 } from "../../served.ts";
@@ -24,7 +22,8 @@ import { eventually } from "../../../waiting.ts";
 import { exists } from "../../../../lib/files.ts";
 import { openNats } from "../../../../lib/serve/jobs/nats/connection.ts";
 import { NatsFolders } from "../../../../lib/serve/jobs/nats/folders.ts";
-import { NATS_SERVER, type NatsServers, startNats } from "./nats_server.ts";
+import { host, worker } from "./hosts.ts";
+import { NATS_SERVER, startNats } from "./nats_server.ts";
 
 const ignore = NATS_SERVER === undefined;
 const folder = folderOfFile(async (folder) => {
@@ -32,21 +31,6 @@ const folder = folderOfFile(async (folder) => {
   // The host "one" has a model; to others it comes with a job that names it.
   await Deno.rename(join(folder, "models"), join(folder, "one"));
 });
-
-/** A host with folders of its own. */
-async function host(
-  name: string,
-  { url }: Pick<NatsServers, "url">,
-  ...argv: string[]
-): Promise<Served> {
-  const models = join(folder, name);
-  await Deno.mkdir(models, { recursive: true });
-  return await serve(
-    folder,
-    ...["--models", models, "--data-root", "set", "--workers", "1"],
-    ...["--jobs", url, ...argv],
-  );
-}
 
 async function accepted(response: Response): Promise<JobDocument> {
   const job = await response.json();
@@ -80,10 +64,10 @@ Deno.test({
   ignore,
   async fn() {
     await using servers = await startNats();
-    await using one = await host("one", servers);
+    await using one = await host(folder, "one", servers);
     const first = await upload(one.url, 0);
     await ended(one.url, first.id);
-    await using two = await host("two", servers);
+    await using two = await host(folder, "two", servers);
     const jobs = await Promise.all(
       Array.from({ length: 8 }, (_, seed) => upload(one.url, seed)),
     );
@@ -133,11 +117,11 @@ Deno.test({
   ignore,
   async fn() {
     await using servers = await startNats();
-    await using one = await host("one", servers);
+    await using one = await host(folder, "one", servers);
     const { id } = await train(one.url, "trained", 2);
     const { state, error } = await ended(one.url, id);
     assert.equal(state, "succeeded", error ?? "");
-    await using other = await host("other", servers);
+    await using other = await host(folder, "other", servers);
     await eventually("the model is there", async () => {
       const response = await fetch(`${other.url}/v1/models`);
       return (await response.text()).includes('"trained"');
@@ -157,7 +141,7 @@ Deno.test({
       leaseMs: 5000,
     });
     const shared = new NatsFolders({ connection, ...nats });
-    const one = await host("one", servers);
+    const one = await host(folder, "one", servers);
     const { id } = await train(one.url, "endless", 100_000);
     await until(one.url, id, ({ progress }) => (progress?.epoch ?? 0) >= 1);
     const kept = join(folder, "kept");
@@ -166,7 +150,7 @@ Deno.test({
       await shared.fetch(`job.${id}`, kept, (path) => path === file);
       return await exists(join(kept, file));
     });
-    await using two = await host("two", servers);
+    await using two = await host(folder, "disks/two", servers); // not so deep
     await one.kill();
     const again = await until(two.url, id, ({ attempts }) => attempts === 2);
     const { epoch = 0 } = again.progress!;
@@ -185,46 +169,13 @@ Deno.test({
   },
 });
 
-/** A host that does jobs only. */
-function worker(name: string, { url }: Pick<NatsServers, "url">) {
-  const models = join(folder, name);
-  Deno.mkdirSync(models, { recursive: true });
-  const process = start(
-    folder,
-    ...["work", "--models", models, "--data-root", "set", "--workers", "1"],
-    ...["--backend", "wasm", "--jobs", url],
-  );
-  let log = "";
-  const logged = process.stderr.pipeThrough(new TextDecoderStream())
-    .pipeTo(new WritableStream({ write: (text) => void (log += text) }));
-  const ended = Promise.all([
-    process.status,
-    process.stdout.cancel(),
-    logged,
-  ]);
-  return {
-    /** Its log so far. */
-    get log() {
-      return log;
-    },
-    async kill(signal: Deno.Signal) {
-      try {
-        process.kill(signal);
-      } catch (cause) {
-        throw new Error(`It had ended: ${log}`, { cause });
-      }
-      await ended;
-    },
-  };
-}
-
 Deno.test({
   name: "the hosts' workers are listed and measured, and a host is drained",
   ignore,
   async fn() {
     await using servers = await startNats();
-    await using one = await host("one", servers);
-    const other = worker("w0", servers);
+    await using one = await host(folder, "one", servers);
+    const other = worker(folder, "w0", servers);
     const jobs = (...argv: string[]) =>
       succeed(folder, "jobs", ...argv, "--jobs", servers.url);
     const listed = async (): Promise<WorkerStatus[]> =>
@@ -238,7 +189,7 @@ Deno.test({
     for (const { host, engine, kinds, isDrained } of await listed()) {
       assert.equal(host, name);
       assert.match(engine!, /^wasm/);
-      assert.deepEqual(kinds, ["train", "classify", "batch"]);
+      assert.deepEqual(kinds, ["train", "classify", "batch", "fold"]);
       assert.equal(isDrained, false);
     }
     const { stdout } = await jobs("workers");
@@ -261,7 +212,7 @@ Deno.test({
     for (
       const figure of [
         `worker_drained{${label}} 1`,
-        `worker_lanes{${label}} 7`,
+        `worker_lanes{${label}} 8`,
         `worker_lanes_busy{${label}} 0`,
         `worker_images_total{${label}} 0`,
         `worker_jobs_ended_total{${label},state="failed"} 0`,
@@ -306,14 +257,14 @@ Deno.test({
     );
     const asked = { manifest: "many.csv", model: "first", heatmaps: true };
     await using servers = await startNats(3);
-    const workers = ["w0", "w1"].map((name) => worker(name, servers));
-    await using one = await host("one", servers);
+    const workers = ["w0", "w1"].map((name) => worker(folder, name, servers));
+    await using one = await host(folder, "one", servers);
     const { id } = await accepted(await post(`${one.url}/v1/batch`, asked));
     const isUnderWay = ({ progress }: JobDocument) => (progress?.done ?? 0) > 0;
     await until(one.url, id, isUnderWay);
     await workers[0]!.kill("SIGKILL");
     await servers.nodes[0]!.kill();
-    const again = worker("w0", servers);
+    const again = worker(folder, "w0", servers);
     const { state } = await ended(one.url, id, 300_000);
     const logs = [one.stderr, ...[...workers, again].map(({ log }) => log)];
     assert.equal(state, "succeeded", logs.join("\n"));
