@@ -4,6 +4,7 @@
  * @module
  */
 import { join } from "node:path";
+import type { PathChoice } from "../data/folds.ts";
 import { count } from "../data/table.ts";
 import { environment } from "../engine/environment.ts";
 import type { MeanInterval } from "../eval/bootstrap.ts";
@@ -56,9 +57,10 @@ import { metricName } from "./shared/target_text.ts";
 
 /** Runs the requested folds and prints a table of them. */
 export async function crossValidate(
-  setup: TrainSetup & { folds: number | "manifest" },
+  setup: TrainSetup & PathChoice & { folds: number | "manifest" },
 ): Promise<number> {
-  const { folder, config, seed, manifest, engine, signal } = setup;
+  const { folder, config, seed, manifest, engine, absolutePaths, signal } =
+    setup;
   const aside = manifest.entries.filter(({ split }) => split === "test");
   if (aside.length > 0) {
     console.error(
@@ -90,7 +92,7 @@ export async function crossValidate(
     boxes: setup.boxes ?? null,
     ...(skipped.length > 0 && { skipped }),
   };
-  await startFolds(folder, plan, settings);
+  await startFolds(folder, plan, { ...settings, absolutePaths });
   await writeSkipped(folder, skipped);
   checkPlan({ ...plan, entries: readable });
   const said = new Set<string>(); // every worker has the same to say
@@ -110,6 +112,7 @@ export async function crossValidate(
         folder,
         config,
         seed,
+        absolutePaths,
         backend: engine.backend,
         environment: environment(engine),
         workers: coresEach,

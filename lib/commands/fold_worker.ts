@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { PathChoice } from "../data/folds.ts";
 import type { Manifest, ManifestEntry } from "../data/manifest.ts";
 import { readRois } from "../data/rois.ts";
 import { startEngine } from "../engine/select.ts";
@@ -22,7 +23,7 @@ import { type BoxChoice, boxOptions } from "./shared/boxes.ts";
 import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
 
 /** Settings shared by all folds of a cross-validation. */
-export interface FoldSetup {
+export interface FoldSetup extends PathChoice {
   /** The manifest, which names the annotated objects. */
   manifest: Manifest;
   entries: readonly ManifestEntry[];

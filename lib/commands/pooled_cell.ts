@@ -17,6 +17,7 @@ import { keepEncoderOpen } from "../model/frozen.ts";
 import { pooledFold } from "../study/pooled/pooled_fold.ts";
 import { foldTasks } from "../train/runs/fold_task.ts";
 import { featureCache } from "../train/runs/training.ts";
+import { endWithParent } from "./shared/parent.ts";
 import { interruptSignal } from "./shared/terminal.ts";
 
 /** What is asked for. */
@@ -61,6 +62,7 @@ async function run(file: string): Promise<void> {
 }
 
 if (import.meta.main) {
+  endWithParent();
   try {
     await run(Deno.args[0]!);
     Deno.exit(0); // Workers and sessions would keep it alive

@@ -3,21 +3,18 @@
  *
  * @module
  */
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { withoutTest } from "../data/folds.ts";
 import { type Manifest, readManifest } from "../data/manifest.ts";
 import { UsageError } from "../errors.ts";
 import { exists, moveFolder } from "../files.ts";
-import { colonStudy } from "../study/colon.ts";
-import { gtsdbStudy } from "../study/gtsdb.ts";
-import { needleStudy } from "../study/needle.ts";
+import { isStudyName, STUDIES, type StudyName } from "../study/studies.ts";
 import type { StudyResults } from "../study/report.ts";
-import { readRescored, rescore } from "../study/rescore.ts";
+import { readRescored } from "../study/rescore.ts";
 import type { CellResult } from "../study/rows.ts";
 import { type Cell, cellsOf, type Study } from "../study/study.ts";
 import { type DoneCell, writeReport } from "../study/write.ts";
 import {
-  type FoldResult,
   FOLDS_FILE,
   foldsDone,
   foldsOfClasses,
@@ -50,25 +47,23 @@ import {
 } from "./shared/shard.ts";
 import { FEATURES_FOLDER } from "../train/runs/folds_folder.ts";
 import { crossValidationStarted } from "./shared/run_folder.ts";
+import { JOBS_FLAGS, jobsPlace } from "./shared/jobs_flags.ts";
+import type { NatsPlace } from "../serve/jobs/nats/place.ts";
 import {
-  type CellOptions,
   type CellPlace,
+  finishCell,
+  heldOut,
   readCell,
-  runCell,
+  tableHash,
 } from "./study_cell.ts";
+import { type CellRequest, runByHosts } from "./study_jobs.ts";
+import { work, WORK_FLAGS } from "./study_work.ts";
 import {
   announceEngine,
   duration,
   interruptSignal,
   ProgressLine,
 } from "./shared/terminal.ts";
-
-/** What makes each study, and the preset of its configurations. */
-const STUDIES = {
-  colon: { make: colonStudy, preset: "colon" },
-  needle: { make: needleStudy, preset: "needle" },
-  gtsdb: { make: gtsdbStudy, preset: "traffic-signs" },
-};
 
 export const summary = "Compare ways to train, and write a report";
 
@@ -101,20 +96,40 @@ const FLAGS = {
   workers: workers("runs in parallel (one a core)"),
   backend: COMMON_FLAGS.backend,
   shard: SHARD_FLAGS.shard,
+  ...JOBS_FLAGS,
+  jobs: {
+    ...JOBS_FLAGS.jobs,
+    about:
+      "let the hosts of study work do the runs: nats://HOST:PORT[,HOST:PORT...][/PREFIX], tls:// with TLS",
+  },
   quick: toggle("a trial run of minutes, whose figures mean nothing"),
   report: toggle("train nothing; write the report of the finished runs"),
   json: toggle("print results.json"),
 };
 
 export const usage: Usage = {
-  synopsis: ["deno task study NAME --out DIR"],
-  positionals: { NAME: Object.keys(STUDIES).join(", ") },
-  groups: [{ flags: FLAGS }],
-  operands: { words: Object.keys(STUDIES) },
+  synopsis: [
+    "deno task study NAME --out DIR",
+    "deno task study work --jobs nats://HOST:PORT --state DIR",
+  ],
+  positionals: {
+    NAME: Object.keys(STUDIES).join(", "),
+    work: "do the runs of studies that other hosts started with --jobs",
+  },
+  groups: [
+    { flags: FLAGS },
+    { title: "Of study work:", flags: WORK_FLAGS },
+  ],
+  operands: { words: [...Object.keys(STUDIES), "work"] },
+  notes:
+    "With --jobs every host needs the tables of images at the same paths; drawn images it draws itself. Ctrl-C stops a host and gives its runs back.",
 };
 
 /** A running study. */
 interface Setup {
+  name: StudyName;
+  /** The table of its images, if they are not drawn. */
+  manifest: string | undefined;
   study: Study;
   folder: string;
   /** Folder of frozen features, which all cells share. */
@@ -125,6 +140,8 @@ interface Setup {
   command: string;
   engine: Engine;
   workers: number;
+  /** Where hosts get the runs; they are done here if undefined. */
+  jobs: NatsPlace | undefined;
   signal: AbortSignal;
 }
 
@@ -134,6 +151,8 @@ interface Setup {
  * @throws {UsageError} If a flag is wrong.
  */
 export async function run(argv: string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === "work") return await work(rest);
   const { setup, shard, json } = await setupOf(argv);
   if (shard) return await runShard(argv, setup, shard);
   const results = await runAll(setup);
@@ -202,16 +221,23 @@ async function runShard(
 
 async function setupOf(argv: string[]) {
   const [name = "", ...args] = argv;
-  const kind = Object.hasOwn(STUDIES, name) &&
-    STUDIES[name as keyof typeof STUDIES];
-  if (!kind) {
+  if (!isStudyName(name)) {
     throw new UsageError(
       `There is no study "${name}": the first argument must be ${
         Object.keys(STUDIES).join(" or ")
-      }`,
+      }, or work`,
     );
   }
+  const kind = STUDIES[name];
   const { values: flags } = parseFlags(args, FLAGS);
+  const jobs = jobsPlace(flags);
+  const wrong = (["shard", "workers", "feature-cache"] as const)
+    .find((flag) => flags[flag] !== undefined);
+  if (jobs && wrong !== undefined) {
+    throw new UsageError(
+      `--${wrong} is of runs on this machine, and with --jobs other hosts do them: leave out one of them`,
+    );
+  }
   const { out: folder, quick } = flags;
   const shard = flags.shard === undefined ? undefined : parseShard(flags.shard);
   const frozen = await frozenChoice({ ...flags, boxes: true }, kind);
@@ -219,6 +245,8 @@ async function setupOf(argv: string[]) {
   const cells = chosen(study, flags.only);
   const engine = await announceEngine(flags.backend);
   const setup: Setup = {
+    name,
+    manifest: flags.data,
     study,
     folder,
     featureFolder: flags["feature-cache"] ?? join(folder, FEATURES_FOLDER),
@@ -228,17 +256,22 @@ async function setupOf(argv: string[]) {
     command: commandOf(argv),
     engine,
     workers: flags.workers ?? navigator.hardwareConcurrency,
-    signal: interruptSignal(),
+    jobs,
+    signal: interruptSignal("Stopped: run the same command to continue"),
   };
   return { setup, shard, json: flags.json };
 }
 
 /**
  * The command that reproduces the figures, without the flags of this call
- * alone.
+ * alone, one of which may have a password.
  */
 function commandOf(argv: readonly string[]): string {
-  const kept = argv.filter((word) => word !== "--report" && word !== "--json");
+  const kept = argv.filter((word, i) =>
+    word !== "--report" && word !== "--json" &&
+    !/^--jobs(-\w+)?(=|$)/.test(word) &&
+    !/^--jobs(-\w+)?$/.test(argv[i - 1] ?? "")
+  );
   return `deno task study ${kept.join(" ")}`;
 }
 
@@ -278,59 +311,94 @@ async function runAll(setup: Setup): Promise<StudyResults> {
       duration(seconds)
     }${left}`;
   };
-  const failed = new AbortController();
-  const signal = AbortSignal.any([setup.signal, failed.signal]);
-  const serve = async () => {
-    for (let cell = queue.shift(); cell; cell = queue.shift()) {
-      const { folder } = cell;
-      line.show(`${placeText()}  ${folder}`);
-      const onEpoch = (text: string) =>
-        line.show(`${placeText()}  ${folder}  ${text}`);
-      await finishCell(
-        cell,
-        { ...setup, signal, onEpoch },
-        await data.of(cell),
-      );
-      reported = reported.then(() => report(setup, data)); // one at a time
-      results = await reported;
-      line.note(`${placeText()}  ${folder} is done`);
-    }
+  const onDone = async ({ folder }: Cell) => {
+    reported = reported.then(() => report(setup, data)); // one at a time
+    results = await reported;
+    line.note(`${placeText()}  ${folder} is done`);
   };
+  const onState = (text: string) => line.show(`${placeText()}  ${text}`);
+  const { jobs } = setup;
   try {
-    await Promise.all(Array.from(
-      { length: setup.workers },
-      () => serve().catch((error) => failed.abort(error)),
-    ));
-    signal.throwIfAborted();
+    await (jobs === undefined
+      ? runHere(queue, data, { ...setup, onDone, onState })
+      : runByHosts(await unfinished(queue, setup, data), {
+        ...setup,
+        place: jobs,
+        requestOf: (cell) => requestOf(cell, setup, data),
+        onDone,
+        onState,
+      }));
     return results;
   } finally {
     line.clear();
   }
 }
 
-/**
- * Runs a cell, then evaluates its checkpoints with other numbers of samples.
- */
-async function finishCell(
-  cell: Cell,
-  setup: Setup & Pick<CellOptions, "onEpoch">,
-  manifest: Manifest,
+/** Runs cells in processes of this machine. */
+async function runHere(
+  queue: Cell[],
+  data: Data,
+  { onDone, onState, ...setup }: Setup & {
+    onDone: (cell: Cell) => Promise<void>;
+    onState: (text: string) => void;
+  },
 ): Promise<void> {
-  const { engine, featureFolder, signal, onEpoch } = setup;
-  const { backend } = engine;
-  const place = placeOf(cell, setup, manifest);
-  const result = await runCell(cell, {
-    ...place,
-    backend,
-    featureFolder,
-    signal,
-    onEpoch,
-  });
-  for (const samples of cell.variant.samples ?? []) {
-    await engine.whileAlive(() =>
-      rescore(place.folder, heldOut(result), { manifest, samples, signal })
-    );
+  const failed = new AbortController();
+  const signal = AbortSignal.any([setup.signal, failed.signal]);
+  const serve = async () => {
+    for (let cell = queue.shift(); cell; cell = queue.shift()) {
+      const { folder } = cell;
+      onState(folder);
+      const manifest = await data.of(cell);
+      await finishCell(cell, {
+        ...placeOf(cell, setup, manifest),
+        manifest,
+        engine: setup.engine,
+        featureFolder: setup.featureFolder,
+        signal,
+        onEpoch: (text) => onState(`${folder}  ${text}`),
+      });
+      await onDone(cell);
+    }
+  };
+  await Promise.all(Array.from(
+    { length: setup.workers },
+    () => serve().catch((error) => failed.abort(error)),
+  ));
+  signal.throwIfAborted();
+}
+
+/** The cells that are not done. */
+async function unfinished(
+  cells: readonly Cell[],
+  setup: Setup,
+  data: Data,
+): Promise<Cell[]> {
+  const left: Cell[] = [];
+  for (const cell of cells) {
+    const place = placeOf(cell, setup, await data.of(cell));
+    if (!await readCell(cell, place)) left.push(cell);
   }
+  return left;
+}
+
+/** A cell as a job of any host. */
+async function requestOf(
+  cell: Cell,
+  { name: study, study: { data: sets }, quick, manifest }: Setup,
+  data: Data,
+): Promise<CellRequest> {
+  const { path } = await data.of(cell);
+  return {
+    cell,
+    folds: sets[cell.variant.data]!.folds ?? null,
+    images: {
+      study,
+      quick,
+      manifest: manifest === undefined ? null : resolve(manifest),
+      hash: await tableHash(path),
+    },
+  };
 }
 
 function placeOf(
@@ -401,10 +469,6 @@ async function withRescored(
     if (folds?.length) rescored.set(samples, { ...result, folds });
   }
   return { cell, result, rescored, manifest: await data.of(cell) };
-}
-
-function heldOut({ folds }: CellResult): FoldResult[] {
-  return folds.filter(({ protocol }) => protocol === "held-out");
 }
 
 /** Images of a study, made or read on first use. */

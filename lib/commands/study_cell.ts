@@ -7,23 +7,28 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Manifest } from "../data/manifest.ts";
 import type { Engine } from "../engine/select.ts";
 import { TrainingError, UsageError } from "../errors.ts";
 import { writeFileAtomically } from "../files.ts";
 import { type Config, isRecord } from "../model/config.ts";
 import { same } from "../model/config_changes.ts";
+import { rescore } from "../study/rescore.ts";
 import type { CellResult } from "../study/rows.ts";
 import type { Cell } from "../study/study.ts";
+import type { FoldResult } from "../train/runs/crossval.ts";
 import { MANIFEST_ROIS } from "./shared/boxes.ts";
 import { isEpochText } from "./shared/train_setup.ts";
 import type { PooledRequest } from "./pooled_cell.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
 const POOLED = fileURLToPath(new URL("./pooled_cell.ts", import.meta.url));
+const HOSTED = fileURLToPath(new URL("./hosted_run.ts", import.meta.url));
 const LOCK = fileURLToPath(new URL("../../encoders.lock", import.meta.url));
 // Permissions of the task `train`.
 const PERMISSIONS = ["read", "write", "env", "sys", "ffi", "net"];
-const RESULT_FILE = "cell.json";
+/** The result of a run, in its folder: written last. */
+export const CELL_FILE = "cell.json";
 
 /** Folder, images and folds of a cell. */
 export interface CellPlace {
@@ -39,9 +44,43 @@ export interface CellOptions extends CellPlace {
   backend: Engine["backend"];
   /** Folder of frozen features. */
   featureFolder: string;
+  /** Its folder continues on other hosts. */
+  isHosted?: boolean;
   signal: AbortSignal;
   /** Called with a line an epoch. */
   onEpoch: (text: string) => void;
+}
+
+/** Options of {@linkcode finishCell}. */
+export interface FinishOptions
+  extends Omit<CellOptions, "manifest" | "backend"> {
+  manifest: Manifest;
+  engine: Engine;
+}
+
+/**
+ * Runs a cell, then evaluates its checkpoints with other numbers of samples.
+ *
+ * @throws {TrainingError | UsageError} As {@linkcode runCell}.
+ */
+export async function finishCell(
+  cell: Cell,
+  { manifest, engine, ...options }: FinishOptions,
+): Promise<void> {
+  const { path } = manifest;
+  const { backend } = engine;
+  const result = await runCell(cell, { ...options, manifest: path, backend });
+  const { folder, signal } = options;
+  for (const samples of cell.variant.samples ?? []) {
+    await engine.whileAlive(() =>
+      rescore(folder, heldOut(result), { manifest, samples, signal })
+    );
+  }
+}
+
+/** The folds of a result under the protocol `held-out`. */
+export function heldOut({ folds }: CellResult): FoldResult[] {
+  return folds.filter(({ protocol }) => protocol === "held-out");
 }
 
 /** Origin of a result, kept beside it. */
@@ -72,7 +111,7 @@ export async function runCell(
   const { results } = JSON.parse(await trained(cell, options));
   const result: CellResult = { seed: cell.seed, folds: results };
   await writeFileAtomically(
-    join(options.folder, RESULT_FILE),
+    join(options.folder, CELL_FILE),
     `${JSON.stringify({ ...result, asked: await askedOf(cell, options) })}\n`,
   );
   return result;
@@ -87,7 +126,7 @@ export async function readCell(
   cell: Cell,
   place: CellPlace,
 ): Promise<CellResult | undefined> {
-  const file = join(place.folder, RESULT_FILE);
+  const file = join(place.folder, CELL_FILE);
   const text = await Deno.readTextFile(file).catch(() => undefined);
   if (text === undefined) return;
   const { asked: made = {}, ...result } = JSON.parse(text);
@@ -116,14 +155,18 @@ async function askedOf(
   { manifest, folds }: CellPlace,
 ): Promise<Asked> {
   const { config, boxes } = variant;
-  const hash = createHash("sha256").update(await Deno.readFile(manifest));
   return {
     config,
     seed,
     folds: folds ?? null,
-    data: hash.digest("hex"),
+    data: await tableHash(manifest),
     ...(boxes !== undefined && { boxes }),
   };
+}
+
+/** SHA-256 of a table, which tells its content. */
+export async function tableHash(path: string): Promise<string> {
+  return createHash("sha256").update(await Deno.readFile(path)).digest("hex");
 }
 
 /** Output of the process that trains and tests the folds: `{ results }`. */
@@ -136,9 +179,11 @@ async function trained(cell: Cell, options: CellOptions): Promise<string> {
       ...PERMISSIONS.map((name) => `--allow-${name}`),
       ...cell.variant.pooled
         ? [POOLED, await pooledRequest(cell, options)]
+        : options.isHosted
+        ? [HOSTED, ...(await trainArguments(cell, options)).slice(1)]
         : [MAIN, ...await trainArguments(cell, options)],
     ],
-    stdin: "null",
+    stdin: "piped", // closed when this process ends
     stdout: "piped",
     stderr: "piped",
   }).spawn();
@@ -160,6 +205,7 @@ async function trained(cell: Cell, options: CellOptions): Promise<string> {
     throw new TrainingError(`Training in ${options.folder} failed: ${said}`);
   } finally {
     options.signal.removeEventListener("abort", stop);
+    await process.stdin.close().catch(() => {}); // it has ended
   }
 }
 

@@ -25,6 +25,7 @@ import { startEngine } from "../engine/select.ts";
 import { startTrainingEngine } from "../train/engine_choice.ts";
 import { runWorkers } from "../train/parallel/team.ts";
 import { MlflowRun } from "../train/mlflow.ts";
+import type { PathChoice } from "../data/folds.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import { BOX_FLAGS, boxChoice, boxOptions } from "./shared/boxes.ts";
 import {
@@ -170,7 +171,19 @@ export const usage: Usage = {
  *
  * @throws {UsageError} If a flag is wrong.
  */
-export async function run(argv: string[]): Promise<number> {
+export function run(argv: string[]): Promise<number> {
+  return train(argv);
+}
+
+/**
+ * As {@linkcode run}; `paths` are those in the tables of a cross-validation.
+ *
+ * @throws {UsageError} If a flag is wrong.
+ */
+export async function train(
+  argv: readonly string[],
+  paths: PathChoice = {},
+): Promise<number> {
   const request = await readRequest(argv);
   const { data, tables, config, folds } = request;
   if (request.boxes) checkLearnsFromBoxes(config);
@@ -202,13 +215,13 @@ export async function run(argv: string[]): Promise<number> {
   const code =
     await (folds === undefined
       ? trainOnce(setup)
-      : crossValidate({ ...setup, folds }));
+      : crossValidate({ ...setup, ...paths, folds }));
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return code;
 }
 
 /** Reads and checks all flags before any work. */
-async function readRequest(argv: string[]): Promise<TrainArguments> {
+async function readRequest(argv: readonly string[]): Promise<TrainArguments> {
   const { values: flags } = parseFlags(argv, FLAGS);
   checkTogether(flags);
   const { out: folder, seed, folds, resume } = flags;

@@ -4,7 +4,7 @@
  * @module
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { JOB_KINDS, type JobKind } from "../serve/jobs/store.ts";
+import { type JobKind, SERVED_KINDS } from "../serve/jobs/store.ts";
 import { DEFAULT_LIMITS } from "../serve/limits.ts";
 import { startServer } from "../serve/server.ts";
 import {
@@ -33,9 +33,9 @@ const FLAGS = {
   kinds: parsing(
     "LIST",
     `kinds of jobs to do, of ${
-      JOB_KINDS.join(", ")
+      SERVED_KINDS.join(", ")
     }; train does the folds of cross-validations, too (all)`,
-    `one or more of ${JOB_KINDS.join(",")}`,
+    `one or more of ${SERVED_KINDS.join(",")}`,
     parseKinds,
   ),
   models: required(
@@ -98,7 +98,7 @@ export async function run(argv: string[]): Promise<number> {
     log,
   });
   try {
-    log("info", "working", { kinds: (flags.kinds ?? JOB_KINDS).join() });
+    log("info", "working", { kinds: (flags.kinds ?? SERVED_KINDS).join() });
     await untilStopped(stop);
     log("info", "stopping");
     await Promise.race([server.drain(), pause(limits.drainMs)]);
@@ -111,7 +111,7 @@ export async function run(argv: string[]): Promise<number> {
 
 function parseKinds(text: string): JobKind[] | undefined {
   const words = text.split(",");
-  const kinds = JOB_KINDS.filter((kind) => words.includes(kind));
+  const kinds = SERVED_KINDS.filter((kind) => words.includes(kind));
   return kinds.length === words.length ? kinds : undefined;
 }
 

@@ -77,6 +77,7 @@ const LANES: readonly JobKind[] = [
   "train",
   "batch",
   "fold",
+  "cell",
   ...Array.from({ length: 4 }, () => "classify" as const),
 ];
 

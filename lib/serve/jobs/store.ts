@@ -6,8 +6,11 @@
  * @module
  */
 
-/** Kinds of jobs; a `fold` is a piece of a cross-validation. */
-export const JOB_KINDS = ["train", "classify", "batch", "fold"] as const;
+/** Kinds of jobs that servers do; a `fold` is a piece of a cross-validation. */
+export const SERVED_KINDS = ["train", "classify", "batch", "fold"] as const;
+
+/** Kinds of jobs; a `cell` is a run of a study. */
+export const JOB_KINDS = [...SERVED_KINDS, "cell"] as const;
 
 export type JobKind = (typeof JOB_KINDS)[number];
 
