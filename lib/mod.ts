@@ -225,5 +225,11 @@ export {
 } from "./train/runs/run.ts";
 export type { RunDataOptions } from "./train/runs/run_data.ts";
 export type { ChoosingImages } from "./train/epoch_choice.ts";
+export type { HostsOptions } from "./train/hosts/hosts.ts";
+export type {
+  HostsConnection,
+  HostsMessage,
+  HostsSubscription,
+} from "./train/hosts/mail.ts";
 export type { Parallel } from "./train/parallel/team.ts";
 export type { TrainingData, TrainResult } from "./train/trainer.ts";

@@ -162,7 +162,7 @@ const MISUSES: [argv: string, message: RegExp][] = [
   ["jobs list --state s", /There are no jobs in --state s/],
   [
     "work --models m --jobs nats://a --kinds batch,eval",
-    /--kinds must be one or more of train,classify,batch,fold, not "batch,eval"/,
+    /--kinds must be one or more of train,classify,batch,fold, or share alone, not "batch,eval"/,
   ],
   ["serve --models . --jobs a:4222", /--jobs must be nats:\/\/HOST/],
   ["serve --models . --jobs-authority f", /need --jobs URL/],

@@ -48,12 +48,13 @@ export async function openStudyJobs(
   waitMs: number,
 ): Promise<StudyJobs> {
   const { openNatsJobs } = await import("../serve/jobs/nats/open.ts");
-  const { store, pieces, shared } = await openNatsJobs({
+  const options = {
     ...place,
     leaseMs: SHARED_LEASE_MS,
     queuedJobs: MAX_QUEUED,
     waitMs,
-  });
+  };
+  const { store, pieces, shared } = await openNatsJobs(options, () => false);
   return {
     pieces,
     shared,

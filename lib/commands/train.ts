@@ -21,9 +21,11 @@ import {
 } from "../train/runs/run_data.ts";
 import { featureCache } from "../train/runs/training.ts";
 import { EventFile } from "../train/event_file.ts";
-import { startEngine } from "../engine/select.ts";
+import { type BackendChoice, startEngine } from "../engine/select.ts";
 import { startTrainingEngine } from "../train/engine_choice.ts";
+import { assertShareable } from "../train/hosts/crew.ts";
 import { runWorkers } from "../train/parallel/team.ts";
+import type { NatsPlace } from "../serve/jobs/nats/place.ts";
 import { MlflowRun } from "../train/mlflow.ts";
 import type { PathChoice } from "../data/folds.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
@@ -49,6 +51,7 @@ import {
   toggle,
   type Usage,
 } from "./shared/flags.ts";
+import { JOBS_FLAGS, jobsPlace } from "./shared/jobs_flags.ts";
 import { reportAtEnd } from "./shared/report.ts";
 import {
   changedTraining,
@@ -129,6 +132,12 @@ const FLAGS = {
   workers: workers(
     "cores to use: for folds in parallel, or for the images of a step (all if that pays; one on webgpu)",
   ),
+  ...JOBS_FLAGS,
+  jobs: {
+    ...JOBS_FLAGS.jobs,
+    about:
+      "share the images of each step with hosts that run `work --kinds share`, by NATS: nats://HOST:PORT[,HOST:PORT...][/PREFIX], tls:// with TLS",
+  },
   foreground: COMMON_FLAGS.foreground,
   ...BOX_FLAGS,
   "feature-cache": text(
@@ -187,6 +196,7 @@ export async function train(
   const request = await readRequest(argv);
   const { data, tables, config, folds } = request;
   if (request.boxes) checkLearnsFromBoxes(config);
+  if (request.jobs) assertShareable(config);
   const manifest = await readLabelled(data, tables, config.target);
   checkReference(config, manifest);
   const boxes = await boxOptions(request.boxes, manifest);
@@ -241,7 +251,8 @@ async function readRequest(argv: readonly string[]): Promise<TrainArguments> {
     tensorboard: flags.tensorboard,
     mlflow: flags.mlflow,
     memory: flags.memory,
-    backend: flags.backend,
+    jobs: jobsPlace(flags),
+    backend: backendOf(flags),
     skipBad: flags["skip-bad"],
     resume,
     json: flags.json,
@@ -290,10 +301,11 @@ async function trainRecorded(
   setup: TrainSetup,
   record: MlflowRun | undefined,
 ): Promise<void> {
-  const { folder, config, resume, engine, manifest } = setup;
+  const { folder, config, resume, engine, manifest, jobs } = setup;
   const workers = runWorkers(config, {
     images: manifest.entries.length,
-    wanted: setup.workers,
+    // A run that needs hosts repays the start of Workers.
+    wanted: setup.workers ?? (jobs && navigator.hardwareConcurrency),
   });
   const memory = new Memory(shareOf(setup.memory?.bytes, workers));
   const changed = resume ? await changedTraining(folder, config) : [];
@@ -301,8 +313,10 @@ async function trainRecorded(
     ? undefined
     : new EventFile(setup.tensorboard);
   const line = new ProgressLine();
+  const hosts = jobs && await hostsAt(jobs);
   const result = await trainRun(engine, {
     ...setup,
+    hosts: hosts && { ...hosts, onRemark: (text) => line.note(text) },
     boxes: setup.boxOptions,
     featureCache: featureCache(setup.featureCache, (text) => {
       line.clear();
@@ -327,10 +341,33 @@ async function trainRecorded(
       await record?.add(done.epoch, done.figures)
         .catch(({ message }) => line.note(`not recorded: ${message}`));
     },
-  }).finally(() => line.clear());
+  }).finally(async () => {
+    line.clear();
+    await hosts?.connection.drain().catch(() => {}); // it was closed
+  });
   warnOfDecoding(result.warnings.values());
   printResult(setup, result);
   await reportAtEnd(folder, setup.signal);
+}
+
+/** The connection by which hosts share a run. @throws {DataError} */
+async function hostsAt(jobs: NatsPlace) {
+  const { connectNats } = await import("../serve/jobs/nats/connection.ts");
+  return await connectNats(jobs);
+}
+
+/**
+ * The engine that was asked for: with --jobs the CPU's, where all hosts have the
+ * same bits.
+ */
+function backendOf(
+  { jobs, backend }: FlagValues<typeof FLAGS>,
+): BackendChoice {
+  if (jobs === undefined) return backend;
+  if (backend !== "webgpu") return "wasm";
+  throw new UsageError(
+    "--jobs shares steps that are computed on the CPU: leave it out with --backend webgpu",
+  );
 }
 
 /** Images and settings of a run, in one line. */
@@ -433,6 +470,11 @@ function checkTogether(flags: FlagValues<typeof FLAGS>): void {
     if (unused === undefined) return;
     throw new UsageError(
       `--${unused} needs --folds: add it, or leave out --${unused}`,
+    );
+  }
+  if (flags.jobs !== undefined) {
+    throw new UsageError(
+      "--jobs shares the images of one run, no folds: leave out one of the two",
     );
   }
   if (flags.test !== undefined) {

@@ -4,6 +4,7 @@
  * @module
  */
 import { setTimeout as pause } from "node:timers/promises";
+import { UsageError } from "../errors.ts";
 import { type JobKind, SERVED_KINDS } from "../serve/jobs/store.ts";
 import { DEFAULT_LIMITS } from "../serve/limits.ts";
 import { startServer } from "../serve/server.ts";
@@ -16,6 +17,7 @@ import {
   SERVE_FLAGS,
 } from "./serve.ts";
 import {
+  type FlagValues,
   parseFlags,
   parsing,
   required,
@@ -23,9 +25,13 @@ import {
   type Usage,
 } from "./shared/flags.ts";
 import { JOBS_FLAGS, jobsPlace } from "./shared/jobs_flags.ts";
+import { shareTrainings } from "./share_runs.ts";
 import { interruptSignal } from "./shared/terminal.ts";
 
 export const summary = "Do the jobs that servers of other hosts accept";
+
+/** No job of a server: images of trainings that other hosts lead. */
+const SHARE = "share";
 
 const FLAGS = {
   ...JOBS_FLAGS,
@@ -34,14 +40,14 @@ const FLAGS = {
     "LIST",
     `kinds of jobs to do, of ${
       SERVED_KINDS.join(", ")
-    }; train does the folds of cross-validations, too (all)`,
-    `one or more of ${SERVED_KINDS.join(",")}`,
+    }; train does the folds of cross-validations, too (all); or ${SHARE}: compute images of \`train --jobs\` on other hosts`,
+    `one or more of ${SERVED_KINDS.join(",")}, or ${SHARE} alone`,
     parseKinds,
   ),
-  models: required(
-    text("DIR", "folder for models, which come with the jobs that name them", {
-      paths: "folders",
-    }),
+  models: text(
+    "DIR",
+    "folder for models, which come with the jobs that name them; required but for share",
+    { paths: "folders" },
   ),
   state: SERVE_FLAGS.state,
   encoder: SERVE_FLAGS.encoder,
@@ -53,8 +59,14 @@ const FLAGS = {
   backend: SERVE_FLAGS.backend,
 };
 
+// Flags of jobs that need models.
+const UNUSED = ["models", "state", "encoder"] as const;
+
 export const usage: Usage = {
-  synopsis: ["deno task work --jobs nats://HOST:PORT --models DIR"],
+  synopsis: [
+    "deno task work --jobs nats://HOST:PORT --models DIR",
+    "deno task work --jobs nats://HOST:PORT --kinds share --data-root DIR",
+  ],
   groups: [{ flags: FLAGS }],
   notes:
     "Give the --data-root and --allow-host of the servers: jobs name images by them. Logs JSON lines to stderr. SIGTERM returns jobs to the queue, from which another host continues them.",
@@ -67,7 +79,8 @@ export const usage: Usage = {
  */
 export async function run(argv: string[]): Promise<number> {
   const { values: flags } = parseFlags(argv, FLAGS);
-  const models = await folderOf(flags.models, "models");
+  if (flags.kinds === SHARE) return await share(flags);
+  const models = await folderOf(modelsOf(flags), "models");
   const state = flags.state === undefined
     ? undefined
     : await folderOf(flags.state, "state");
@@ -109,7 +122,42 @@ export async function run(argv: string[]): Promise<number> {
   return 0;
 }
 
-function parseKinds(text: string): JobKind[] | undefined {
+/** @throws {UsageError} If a flag is wrong. */
+async function share(flags: FlagValues<typeof FLAGS>): Promise<number> {
+  const unused = UNUSED.find((name) =>
+    flags[name] !== undefined && flags[name].length > 0
+  );
+  if (unused) {
+    throw new UsageError(
+      `--${unused} has no effect with --kinds ${SHARE}: leave it out`,
+    );
+  }
+  const dataRoots = await Promise.all(
+    flags["data-root"].map((root) => folderOf(root, "data-root")),
+  );
+  const log = processLog();
+  const stop = interruptSignal();
+  logBugs(log);
+  await shareTrainings({
+    jobs: jobsPlace(flags)!,
+    dataRoots,
+    allowedHosts: flags["allow-host"].map(allowableHost),
+    maxPixels: flags["max-pixels"] ?? DEFAULT_LIMITS.maxPixels,
+    workers: flags.workers,
+    memory: flags.memory,
+    backend: flags.backend,
+    log,
+  }, stop);
+  return 0;
+}
+
+function modelsOf({ models }: FlagValues<typeof FLAGS>): string {
+  if (models !== undefined) return models;
+  throw new UsageError("Missing flag: give --models DIR");
+}
+
+function parseKinds(text: string): JobKind[] | typeof SHARE | undefined {
+  if (text === SHARE) return SHARE;
   const words = text.split(",");
   const kinds = SERVED_KINDS.filter((kind) => words.includes(kind));
   return kinds.length === words.length ? kinds : undefined;

@@ -31,9 +31,9 @@ import { Presence } from "./jobs/presence.ts";
 import { NO_PRIORITY } from "./jobs/priority.ts";
 import {
   type Job,
-  JOB_KINDS,
   type JobKind,
   type JobStore,
+  SERVED_KINDS,
 } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { idleCollector } from "./idle_collector.ts";
@@ -370,7 +370,7 @@ async function putTogether(options: ServerOptions) {
       engine: engine.status?.reason ?? null,
       hasGpu: engine.status?.backend === "webgpu",
       memoryBytes,
-      kinds: kinds ?? JOB_KINDS,
+      kinds: kinds ?? SERVED_KINDS,
     }),
     log,
   });

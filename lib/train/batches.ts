@@ -77,7 +77,7 @@ export class Batches {
    *
    * An image that cannot be opened is told by the batch: the caller may go on.
    *
-   * @param workers that share a batch.
+   * @param workers that share a batch; 0 if others compute all of it.
    */
   async *ofEpoch(epoch: number, workers = 1): AsyncGenerator<Batch> {
     const order = new RandomStream(
@@ -89,10 +89,13 @@ export class Batches {
     let shares = sharesOf(orderAt(0), workers);
     try {
       for (let step = 0; step < this.steps; step++) {
-        const { images, failure } = await this.#images.open(epoch, shares[0]!)
+        const { images, failure } = await this.#images.open(
+          epoch,
+          shares[0] ?? [],
+        )
           .then((images) => ({ images, failure: undefined }), asFailure);
         const next = sharesOf(orderAt(step + 1), workers);
-        this.#images.prefetch(epoch, next[0]!);
+        this.#images.prefetch(epoch, next[0] ?? []);
         try {
           yield {
             shares,

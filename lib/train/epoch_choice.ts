@@ -20,6 +20,7 @@ import type { Model } from "../model/model.ts";
 import type { TargetFit } from "../model/targets/fit.ts";
 import { type OnSkipped, sharesOf } from "./batches.ts";
 import type { EpochFigures } from "./epoch_metrics.ts";
+import type { Crew } from "./hosts/crew.ts";
 import type { Team } from "./parallel/team.ts";
 import { valuesOf } from "./parallel/values.ts";
 
@@ -44,6 +45,8 @@ interface ScoringOptions {
   signal?: AbortSignal | undefined;
   /** Shares the images; they are scored here if omitted. */
   team?: Team | undefined;
+  /** Scores all images, if there are other hosts. */
+  crew?: Crew | undefined;
 }
 
 /** The best epoch so far and its value; kept in the checkpoint. */
@@ -115,11 +118,13 @@ export async function scoredEpoch(
 async function scoredBy(
   model: Model,
   entries: readonly ManifestEntry[],
-  { team, ...options }: ScoringOptions,
+  { team, crew, ...options }: ScoringOptions,
 ): Promise<LabelledImage[]> {
   const how = { ...options, seed: EVALUATION_SEED };
   const own = (some: readonly ManifestEntry[]) => classified(model, some, how);
-  const results = team && team.workers > 1
+  const results = crew
+    ? await scoredByCrew(model, entries, { crew, signal: options.signal })
+    : team && team.workers > 1
     ? await shared(model, entries, { team, own, signal: options.signal })
     : await own(entries);
   return entries.map((entry, i) => ({ entry, classification: results[i]! }));
@@ -129,7 +134,7 @@ async function scoredBy(
 async function scoredReadable(
   model: Model,
   entries: readonly ManifestEntry[],
-  { onSkipped, team: _, ...options }: ScoringOptions & {
+  { onSkipped, team: _, crew: _crew, ...options }: ScoringOptions & {
     onSkipped: OnSkipped;
   },
 ): Promise<LabelledImage[]> {
@@ -167,6 +172,25 @@ async function shared(
   return [...await own(first!), ...(await theirs).flat()];
 }
 
+/** The results of images, each of which anyone of a crew classifies. */
+async function scoredByCrew(
+  { parameters }: Model,
+  entries: readonly ManifestEntry[],
+  { crew, signal }: { crew: Crew; signal: AbortSignal | undefined },
+): Promise<Classified[]> {
+  const weights = await valuesOf(parameters);
+  const results = await crew.each(
+    "score",
+    entries.map((entry) => ({
+      weights,
+      entries: [entry],
+      evaluationSeed: EVALUATION_SEED,
+    })),
+    { homes: [...entries.keys()], signal },
+  );
+  return results.flat();
+}
+
 type Classified = LabelledImage["classification"];
 
 /**
@@ -177,7 +201,7 @@ type Classified = LabelledImage["classification"];
 export async function classified(
   model: Model,
   entries: readonly ManifestEntry[],
-  options: Omit<ScoringOptions, "team"> & { seed: number },
+  options: Omit<ScoringOptions, "team" | "crew"> & { seed: number },
 ): Promise<Classified[]> {
   const { images, failures } = await evaluate(model, entries, options);
   if (failures.length > 0) throw failures[0]!.error;

@@ -69,6 +69,7 @@ import {
   lossesOf,
 } from "./step/passes.ts";
 import { stepBy, type StepReport } from "./step/step.ts";
+import { Crew } from "./hosts/crew.ts";
 import { ALONE, type Parallel, Team } from "./parallel/team.ts";
 import { passOf, valuesOf } from "./parallel/values.ts";
 import { saliencyWarmStart } from "./warm_start.ts";
@@ -154,6 +155,7 @@ class Run {
   readonly #batches: Batches;
   readonly #skipped = new Map<string, SkippedImage>(); // in this epoch, by path
   #team: Team | undefined;
+  #crew: Crew | undefined; // with hosts; the team is this process alone then
   #epoch = 0;
   #choice: Choice = { bestEpoch: 0, bestValue: null };
   #figures: EpochFigures | undefined;
@@ -211,7 +213,7 @@ class Run {
 
   async train(): Promise<TrainResult> {
     const { epochs, patience } = this.#options.config.training;
-    this.#team = await this.#startTeam();
+    await this.#startWorkers();
     while (
       this.#epoch < epochs && !stopsEarly(this.#choice, this.#epoch, patience)
     ) {
@@ -233,21 +235,26 @@ class Run {
     };
   }
 
-  async #startTeam(): Promise<Team> {
+  async #startWorkers(): Promise<void> {
     const { config, seed, foreground, memory, parallel = ALONE, signal } =
       this.#options;
     const { classes, normalisation, fitted } = this.#model;
-    return await Team.start(parallel, {
+    const setup = {
       model: { config, classes, normalisation, fitted },
       seed,
       train: this.#data.train,
       foreground,
       memoryBytes: memory.bytes,
-    }, signal);
+    };
+    const { hosts } = parallel;
+    this.#team = await Team.start(hosts ? ALONE : parallel, setup, signal);
+    if (!hosts) return;
+    this.#crew = await Crew.start(parallel, setup, { ...hosts, signal });
   }
 
   dispose(): void {
     this.#team?.close();
+    this.#crew?.close();
     this.#optimizer.dispose();
     disposeParameters(this.#model.parameters);
   }
@@ -268,6 +275,7 @@ class Run {
       {
         ...this.#options,
         team: this.#team,
+        crew: this.#crew,
         onSkipped: this.#options.skipBad ? this.#skip : undefined,
       },
     );
@@ -324,7 +332,7 @@ class Run {
       onProgress?.(progressOf(reports, { epoch, epochs, steps, elapsedMs }));
     };
     try {
-      const workers = this.#team!.workers;
+      const workers = this.#crew ? 0 : this.#team!.workers;
       for await (const batch of this.#batches.ofEpoch(epoch, workers)) {
         await setTimeout(0); // wasm blocks the event loop: let signals and messages in
         await turn?.();
@@ -392,7 +400,7 @@ class Run {
     if (failure) throw failure;
     const { length: of } = order;
     const team = this.#team!;
-    if (team.workers === 1) {
+    if (team.workers === 1 && !this.#crew) {
       return await backwardPasses(this.#model, images, { ...options, of });
     }
     const weights = await valuesOf(this.#model.parameters);
@@ -405,6 +413,9 @@ class Run {
       classWeights,
       exploration,
     };
+    if (this.#crew) {
+      return await this.#passesBy(this.#crew, order, task, options.signal);
+    }
     const losses = await this.#jointLosses(batch, task, options);
     const ofShare = (share: readonly number[]) =>
       losses && lossesAt(losses, share.map((place) => order.indexOf(place)));
@@ -433,6 +444,36 @@ class Run {
     }
   }
 
+  /** As {@linkcode #passes}, with all images computed by others. */
+  async #passesBy(
+    crew: Crew,
+    order: readonly number[],
+    task: Omit<LogitsTask, "images">,
+    signal: AbortSignal | undefined,
+  ): Promise<BackwardPass[]> {
+    const all = { homes: order, signal };
+    const isJoint = targetOf(this.#model).loss === null;
+    const rows = isJoint &&
+      await crew.each(
+        "logits",
+        order.map((place) => ({ ...task, images: [place] })),
+        all,
+      );
+    const losses = rows && this.#lossesOf(order, rows.flat());
+    const passes = await crew.each(
+      "gradients",
+      order.map((place, i) => ({
+        ...task,
+        images: [place],
+        next: [],
+        of: order.length,
+        given: losses ? lossesAt(losses, [i]) : undefined,
+      })),
+      all,
+    );
+    return passes.flat().map(passOf);
+  }
+
   /** The losses of a batch that several workers look at, as far as they are joint. */
   async #jointLosses(
     { order, shares, images }: Batch,
@@ -447,6 +488,11 @@ class Run {
     );
     const own = await imageLogits(this.#model, images, options);
     const rows = inOrder(order, shares, [...own, ...(await theirs).flat()]);
+    return this.#lossesOf(order, rows);
+  }
+
+  /** The joint losses of a batch, from the logits of its images. */
+  #lossesOf(order: readonly number[], rows: readonly number[][]): RowLosses {
     const goals = order.map((place) => goalOf(this.#data.train[place]!));
     return lossesOf(this.#model, rows, goals);
   }

@@ -9,6 +9,7 @@ import type { BackendChoice, Engine } from "../../engine/select.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
 import type { Memory } from "../../memory.ts";
 import type { Config } from "../../model/config.ts";
+import type { NatsPlace } from "../../serve/jobs/nats/place.ts";
 import type { Protocol } from "../../train/runs/fold_task.ts";
 import type {
   EpochDone,
@@ -54,6 +55,8 @@ export interface TrainArguments {
    * cache.
    */
   memory: Memory | undefined;
+  /** Where hosts share the images of a run; it has none if omitted. */
+  jobs: NatsPlace | undefined;
   backend: BackendChoice;
   /** Goes on without images that cannot be read. */
   skipBad: boolean;

@@ -7,6 +7,7 @@
 import { EngineError } from "../../errors.ts";
 import { type Config, isFrozen } from "../../model/config.ts";
 import { WorkerCalls } from "../../workers/calls.ts";
+import type { HostsOptions } from "../hosts/hosts.ts";
 import { STUDENT_BATCH } from "../dense/student_gradients.ts";
 import { isByImage } from "../step/passes.ts";
 import type { ShareMethods, WorkerSetup } from "./protocol.ts";
@@ -21,6 +22,11 @@ export interface Parallel {
   opening?: unknown;
   /** Bytes of decoded images that each Worker keeps. */
   imageBytes: number;
+  /**
+   * Other hosts that compute images of the run. This process computes none then:
+   * it hands them out, and as many Workers as `workers` says compute.
+   */
+  hosts?: HostsOptions | undefined;
 }
 
 /** One worker: this process. */
@@ -58,7 +64,8 @@ function mostWorkers({ network, training }: Config): number {
 type Input<Name extends keyof ShareMethods> = Parameters<ShareMethods[Name]>[0];
 type Output<Name extends keyof ShareMethods> = ReturnType<ShareMethods[Name]>;
 
-const WORKER = new URL("./worker.ts", import.meta.url);
+/** The module of Workers that open images as the command line does. */
+export const WORKER = new URL("./worker.ts", import.meta.url);
 
 /** Workers of a run that are ready. Close it when the run is done. */
 export class Team {
@@ -142,7 +149,8 @@ export class Team {
   }
 }
 
-function startWorker(module: URL): WorkerCalls<ShareMethods> {
+/** Starts a Worker of a run. */
+export function startWorker(module: URL): WorkerCalls<ShareMethods> {
   const calls = new WorkerCalls<ShareMethods>(module, {
     onCrash: (reason) =>
       calls.close(

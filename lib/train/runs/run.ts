@@ -40,6 +40,11 @@ export interface TrainRunOptions extends Omit<RunDataOptions, "skipped"> {
    * `opening` of their own alone there are none.
    */
   workerModule?: Pick<Parallel, "module" | "opening"> | undefined;
+  /**
+   * Other hosts that compute images of its steps, on wasm; see
+   * {@linkcode Parallel.hosts}. The results are the same.
+   */
+  hosts?: Parallel["hosts"];
   /** Foreground that is drawn from; the configuration's if omitted. */
   foreground?: ForegroundChoice | undefined;
   /** Keeps frozen features on disk, for `training.dense`. */
@@ -163,6 +168,7 @@ function sharing(
   return {
     ...workerModule,
     workers,
+    hosts: options.hosts,
     imageBytes: (imageBytes ?? memory.imageCacheBytes * workers) / workers,
   };
 }

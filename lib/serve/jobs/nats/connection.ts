@@ -89,32 +89,65 @@ const FIRST_PAUSE_MS = 50, MAX_PAUSE_MS = 1000;
  *   newer program keeps its jobs there.
  */
 export async function openNats(options: NatsOptions): Promise<Nats> {
-  const { servers, prefix, ...login } = parsePlace(options.url);
+  const { prefix } = parsePlace(options.url);
   let connection: NatsConnection | undefined;
-  forgiveResets();
   try {
-    connection = await connect({
-      servers,
-      name: "zoomin",
-      timeout: CONNECT_MS,
-      pingInterval: PING_EVERY_MS,
-      maxPingOut: MAX_PINGS_OUT,
-      maxReconnectAttempts: -1,
-      ...login,
-      ...await security(options),
-    });
+    connection = await connected(options);
     return await prepared(connection, prefix + (options.part ?? ""), options);
   } catch (cause) {
     await connection?.close();
-    if (cause instanceof DataError || cause instanceof UsageError) throw cause;
-    const reason = (cause as Error).message.replaceAll(/\s+/g, " ");
-    throw new DataError(
-      `Cannot keep jobs at ${
-        servers.join(",")
-      }: ${reason}; start nats-server there with --jetstream, and check --jobs, its credentials and certificate`,
-      { cause },
-    );
+    throw unreachable(cause, options, "keep jobs", " with --jetstream");
   }
+}
+
+/**
+ * Connects to NATS alone, which needs no JetStream.
+ *
+ * @throws {UsageError} If the URL is wrong.
+ * @throws {DataError} If there is no such server.
+ */
+export async function connectNats(
+  place: NatsPlace,
+): Promise<{ connection: NatsConnection; prefix: string }> {
+  const { prefix } = parsePlace(place.url);
+  try {
+    return { connection: await connected(place), prefix };
+  } catch (cause) {
+    throw unreachable(cause, place, "share images");
+  }
+}
+
+async function connected(place: NatsPlace): Promise<NatsConnection> {
+  const { servers, prefix: _, ...login } = parsePlace(place.url);
+  forgiveResets();
+  return await connect({
+    servers,
+    name: "zoomin",
+    timeout: CONNECT_MS,
+    pingInterval: PING_EVERY_MS,
+    maxPingOut: MAX_PINGS_OUT,
+    maxReconnectAttempts: -1,
+    ...login,
+    ...await security(place),
+  });
+}
+
+/** Why NATS cannot be used, in one line. */
+function unreachable(
+  cause: unknown,
+  { url }: NatsPlace,
+  act: string,
+  how = "",
+): unknown {
+  if (cause instanceof DataError || cause instanceof UsageError) return cause;
+  const { servers } = parsePlace(url);
+  const reason = (cause as Error).message.replaceAll(/\s+/g, " ");
+  return new DataError(
+    `Cannot ${act} at ${
+      servers.join(",")
+    }: ${reason}; start nats-server there${how}, and check --jobs, its credentials and certificate`,
+    { cause },
+  );
 }
 
 let areResetsForgiven = false;
