@@ -32,7 +32,6 @@ import { NO_PRIORITY } from "./jobs/priority.ts";
 import {
   type Job,
   type JobKind,
-  type JobStore,
   SERVED_KINDS,
 } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";

@@ -8,6 +8,7 @@ import { BusyError, ConflictError } from "../../../lib/serve/errors.ts";
 import {
   isSuspect,
   type Job,
+  JOB_KINDS,
   type JobKind,
   type JobStore,
 } from "../../../lib/serve/jobs/store.ts";
@@ -43,6 +44,7 @@ export interface StoreKind {
 }
 
 const KINDS: JobKind[] = ["train", "classify", "batch"];
+const NONE_WAITING = Object.fromEntries(JOB_KINDS.map((kind) => [kind, 0]));
 
 function newJob(id: string, kind: JobKind = "classify", key?: string) {
   return {
@@ -108,7 +110,7 @@ export function testStore(
     await one.add(newJob("b"));
     assert.equal((await two.claim(KINDS))?.id, "b");
     assert.equal(await two.claim(KINDS), undefined);
-    assert.deepEqual(await two.waiting(), { train: 0, classify: 0, batch: 0 });
+    assert.deepEqual(await two.waiting(), NONE_WAITING);
     const known = await two.get("a");
     assert.equal(known?.kind, later);
     assert.equal(known.state, "queued");
@@ -128,7 +130,11 @@ export function testStore(
       const waiting = await two.waiting();
       return waiting.classify === 1 && waiting.batch === 1;
     });
-    assert.deepEqual(await one.waiting(), { train: 0, classify: 1, batch: 1 });
+    assert.deepEqual(await one.waiting(), {
+      ...NONE_WAITING,
+      classify: 1,
+      batch: 1,
+    });
     await one.cancel("b");
     assert.equal((await one.waiting()).classify, 0);
   });

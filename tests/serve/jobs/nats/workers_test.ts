@@ -105,7 +105,7 @@ Deno.test({
     await eventually("it tells what it does", async () => {
       const [{ running, lanes } = { running: [], lanes: 0 }] = await one.workers
         .list();
-      return running[0]?.id === "a" && lanes === 6;
+      return running[0]?.id === "a" && lanes === 8;
     });
   },
 });
