@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { conv2d } from "../../kernels/conv/conv.ts";
+import { knownLayers } from "../../kernels/conv/known_layers.ts";
 import { maxPool } from "../../kernels/pool/max_pool.ts";
 import { unitRows } from "../../kernels/unit_rows/unit_rows.ts";
 import {
@@ -142,14 +143,26 @@ export function attentionLogits(
   views: tf.Tensor4D,
   { keep, known }: Activations = {},
 ): tf.Tensor3D {
-  let x = views;
-  ATTENTION_LAYERS.forEach((_, layer) => {
-    const relu = layer < ATTENTION_LAYERS.length - 1;
-    const options = { padding: 1, relu, known: known?.[layer] };
-    x = conv(parameters, `${net}/conv${layer + 1}`, x, options);
-    keep?.push(tf.keep(x));
-  });
-  return tf.reshape(x, x.shape.slice(0, 3) as [number, number, number]);
+  const layers = ATTENTION_LAYERS.map((_, layer) => ({
+    ...convParameters(parameters, `${net}/conv${layer + 1}`),
+    relu: layer < ATTENTION_LAYERS.length - 1,
+  }));
+  const padding = 1;
+  const logits = known
+    ? knownLayers(
+      views,
+      layers.map((layer, i) => ({ ...layer, known: known[i]! })),
+      padding,
+    )
+    : layers.reduce((h, layer) => {
+      const output = conv2d(h, { ...layer, stride: 1, padding });
+      keep?.push(tf.keep(output));
+      return output;
+    }, views);
+  return tf.reshape(
+    logits,
+    logits.shape.slice(0, 3) as [number, number, number],
+  );
 }
 
 /** K: features of a sub-tile. */
@@ -299,21 +312,21 @@ function conv(
   parameters: Parameters,
   name: string,
   x: tf.Tensor4D,
-  { stride = 1, padding = 0, relu = false, known }: {
+  { stride = 1, padding = 0, relu = false }: {
     stride?: number;
     padding?: number;
     relu?: boolean;
-    known?: tf.Tensor4D | undefined;
   } = {},
 ): tf.Tensor4D {
-  return conv2d(x, {
+  const { filter, bias } = convParameters(parameters, name);
+  return conv2d(x, { filter, bias, stride, padding, relu });
+}
+
+function convParameters(parameters: Parameters, name: string) {
+  return {
     filter: value(parameters, `${name}/weight`) as tf.Tensor4D,
     bias: value(parameters, `${name}/bias`) as tf.Tensor1D,
-    stride,
-    padding,
-    relu,
-    known,
-  });
+  };
 }
 
 /**

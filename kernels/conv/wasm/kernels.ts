@@ -32,6 +32,11 @@ import {
   RELU_GRADIENT,
   sharing,
 } from "../conv.ts";
+import {
+  layerInputs,
+  LAYERS_GRADIENT,
+  type LayersAttributes,
+} from "../known_layers.ts";
 import { LANES } from "./register_blocks.ts";
 import { flippedFilter, paddedInput, spread } from "./padding.ts";
 import { addRows, sumOuterProducts } from "./outer_products.ts";
@@ -56,7 +61,7 @@ export function registerWasmConvolutions(): void {
       backend: WasmBackend,
       inputs: Record<string, tf.TensorInfo>,
       attributes: unknown,
-    ) => tf.TensorInfo,
+    ) => tf.TensorInfo | tf.TensorInfo[],
   ) =>
     tf.registerKernel({
       kernelName,
@@ -103,6 +108,11 @@ export function registerWasmConvolutions(): void {
   register(
     RELU_GRADIENT,
     (backend, { dy, y }) => reluGradient(backend, dy!, y!),
+  );
+  register(
+    LAYERS_GRADIENT,
+    (backend, inputs, attributes) =>
+      layersGradient(backend, inputs, attributes as LayersAttributes),
   );
 }
 
@@ -273,6 +283,33 @@ function reluGradient(
     result[i] = value[i]! > 0 ? upstream[i]! : 0;
   }
   return out;
+}
+
+/** The gradients of all filters and biases, layer by layer. */
+function layersGradient(
+  backend: WasmBackend,
+  inputs: Record<string, tf.TensorInfo>,
+  { relus, padding }: LayersAttributes,
+): tf.TensorInfo[] {
+  const gradients: tf.TensorInfo[] = [];
+  let dy = inputs.dy!;
+  for (let layer = relus.length - 1; layer >= 0; layer--) {
+    const { x, filter, y } = layerInputs(inputs, layer);
+    const upstream = relus[layer] ? reluGradient(backend, dy, y) : dy;
+    const options = { stride: 1, padding };
+    gradients.unshift(
+      filterGradient(backend, x, upstream, { ...options, shape: filter.shape }),
+      biasGradient(backend, upstream),
+    );
+    const next = layer > 0
+      ? inputGradient(backend, upstream, filter, { ...options, shape: x.shape })
+      : undefined;
+    const spent = new Set([dy, upstream]);
+    spent.delete(inputs.dy!);
+    for (const { dataId } of spent) backend.disposeData(dataId);
+    if (next) dy = next;
+  }
+  return gradients;
 }
 
 /** A gradient computed by plain loops, for channel counts that fill no vector. */

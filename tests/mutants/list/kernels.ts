@@ -52,8 +52,13 @@ export const KERNELS: readonly MutantGroup[] = [
   },
   {
     file: "kernels/conv/wasm/kernels.ts",
-    tests: ["tests/kernels/conv/conv_test.ts"],
+    tests: [
+      "tests/kernels/conv/conv_test.ts",
+      "tests/kernels/conv/known_layers_test.ts",
+    ],
     changes: [
+      ["relus[layer] ? reluGradient(backend, dy, y) : dy", "dy"],
+      ["for (const { dataId } of spent) backend.disposeData(dataId);", ""],
       [
         "for (let at = rows * together; at < length; at++)",
         "for (let at = length; at < length; at++)",

@@ -66,7 +66,10 @@ export const TRAIN: readonly MutantGroup[] = [
         "learningRate",
       ],
       ["learningRate: base * rate", "learningRate: base"],
-      ["tf.add(sum, pass.gradients.get(name)!)", "sum"],
+      [
+        "passes.map(({ gradients }) => names",
+        "[first!, first!].map(({ gradients }) => names",
+      ],
     ],
   },
   {
