@@ -15,6 +15,9 @@ const VECTOR_BYTES = 16;
  * of a and of `vectors` x 4 values of b. The sums of a block stay in registers while
  * the pixels stream by. Parameters: a, b, out, rows, pixels, then the strides of a
  * row of a and b, of a pixel of a and b, and of a row of out; blocks of a and of b.
+ *
+ * Values of a are read four at a time, and so up to two beyond a block: the heap does
+ * not end with a tensor, and tfjs's own kernels read 16 bytes beyond.
  */
 export function outerProducts(
   name: string,
@@ -32,7 +35,7 @@ export function outerProducts(
   const aStart = f.local("i32"), bStart = f.local("i32");
   const aAt = f.local("i32"), bAt = f.local("i32"), outAt = f.local("i32");
   const splat = f.local("v128");
-  const four = splatsAtOnce(height) ? f.local("v128") : undefined;
+  const four = f.local("v128");
   const bValues = locals(f, vectors);
   const sums = Array.from({ length: height }, () => locals(f, vectors));
   const eachSum = (visit: (sum: number, offset: number) => void) => {
@@ -54,7 +57,7 @@ export function outerProducts(
             f.load(bAt, v * VECTOR_BYTES).set(value)
           );
           sums.forEach((row, i) => {
-            if (four === undefined) {
+            if (i % LANES === 0 && i === height - 1) {
               f.loadSplat(aAt, i * FLOAT_BYTES).set(splat);
             } else {
               if (i % LANES === 0) f.load(aAt, i * FLOAT_BYTES).set(four);
@@ -226,11 +229,6 @@ export function convolveRowToOne(
     f.advanceBy(out, pixels * FLOAT_BYTES).advance(x, tileBytes);
   });
   return f;
-}
-
-/** True if the values of a block's side are loaded four at a time. */
-function splatsAtOnce(values: number): boolean {
-  return values % LANES === 0;
 }
 
 const PARAMETERS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] as const;
