@@ -14,6 +14,7 @@ import { offsetOf, routine, type WasmBackend } from "../wasm/routine.ts";
 const PIXEL_BYTES = 4;
 const VECTOR_PIXELS = 4;
 const BYTES_OF_SUM = 2;
+const COLUMN_BYTES = 4 * BYTES_OF_SUM;
 // Columns of sums of 16 bits whose sum fits in 31 bits.
 const MAX_COLUMNS = 2 ** 15;
 const FLOAT_BYTES = 4;
@@ -93,10 +94,7 @@ export class RowSums {
     }
   }
 
-  /**
-   * As {@linkcode WriteMeans}; false if a pixel is no box of whole pixels, or lies in
-   * the region in part.
-   */
+  /** As {@linkcode WriteMeans}; false if a pixel is no box of whole pixels. */
   writeMeans(
     ...[to, { x, columns }, { first, last, mean }]: Parameters<WriteMeans>
   ): boolean {
@@ -105,25 +103,45 @@ export class RowSums {
       width <= MAX_COLUMNS;
     if (!isBox) return false;
     const count = columns.first.length, start = x + columns.first[0]!;
-    // Boxes before a column of the region; a fraction if it cuts one.
-    const boxesTo = (column: number) =>
-      Math.min(Math.max((column - start) / width, 0), count);
-    const from = boxesTo(0), end = boxesTo(this.#width);
-    if (!Number.isInteger(from) || !Number.isInteger(end)) return false;
+    const left = Math.max(start, 0);
+    const right = Math.min(start + count * width, this.#width);
     const top = Math.max(first, 0), bottom = Math.min(last, this.#height);
     this.#result.fill(0, to, to + 3 * count);
-    if (from >= end || top >= bottom) return true;
-    const left = start + from * width, right = start + end * width;
+    if (left >= right || top >= bottom) return true;
     this.#sumColumns({ left, right, row: top, rows: bottom - top });
     this.#factor.setFloat64(0, mean, true);
-    routine(this.#backend, "box_means", boxMeans)(
-      this.#sumsAt,
-      this.#resultAt + (to + 3 * from) * FLOAT_BYTES,
-      end - from,
-      width,
-      offsetOf(this.#backend, this.#factorOf),
-    );
+    // The region may cut the first box that it holds, and the last.
+    const boxOf = (column: number) => Math.floor((column - start) / width);
+    const columnOf = (box: number) => start + box * width;
+    const cut = boxOf(left), whole = cut + Number(columnOf(cut) < left);
+    const end = Math.max(boxOf(right), whole);
+    const ends = Math.min(columnOf(whole), right);
+    const write = this.#boxWriter(to, left);
+    write(cut, left, { boxes: whole - cut, width: ends - left });
+    write(whole, columnOf(whole), { boxes: end - whole, width });
+    const rest = right - columnOf(end);
+    write(end, columnOf(end), { boxes: Number(rest > 0), width: rest });
     return true;
+  }
+
+  /** Writes boxes from a column on to the result's row that begins at `to`. */
+  #boxWriter(to: number, left: number) {
+    const means = routine(this.#backend, "box_means", boxMeans);
+    const factorAt = offsetOf(this.#backend, this.#factorOf);
+    return (
+      box: number,
+      column: number,
+      { boxes, width }: { boxes: number; width: number },
+    ) => {
+      if (boxes === 0) return;
+      means(
+        this.#sumsAt + (column - left) * COLUMN_BYTES,
+        this.#resultAt + (to + 3 * box) * FLOAT_BYTES,
+        boxes,
+        width,
+        factorAt,
+      );
+    };
   }
 
   /** Columns of each box, if they are boxes of whole pixels side by side; or 0. */

@@ -109,6 +109,20 @@ testOnEngines("boxes of whole pixels are exact", async () => {
   }
 });
 
+testOnEngines("a box may be larger than the region", async () => {
+  const pixels = randomPixels(5, 6);
+  const packed = new Int32Array(pixels.data.buffer);
+  for (const width of [9, 20]) {
+    const options = {
+      origins: Int32Array.of(-3, -2, -12, 0, 0, 1, -8, 0, 3, 0),
+      size: { width: 2 * width, height: 8 },
+      output: { width: 2, height: 2 },
+    };
+    const expected = downsampleReference(packed, pixels, options);
+    assert.ok(maxError(await shrink(pixels, options), expected) < 1e-6);
+  }
+});
+
 testOnEngines("a result pixel alone may begin within a pixel", async () => {
   const pixels = randomPixels(9, 7);
   const options = {
