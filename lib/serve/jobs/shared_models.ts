@@ -6,24 +6,27 @@
 import { join } from "node:path";
 import { exists, moveFolder, temporaryBeside } from "../../files.ts";
 import { BEST } from "../../model/checkpoint.ts";
-import type { ModelRegistry } from "../models.ts";
+import type { ModelEntry, ModelRegistry } from "../models.ts";
 import { OWN_FOLDERS, type SharedFolders } from "./shared_folders.ts";
 
 const FOLDERS = "model.";
 
+type Models = Pick<
+  ModelRegistry,
+  "get" | "isLoaded" | "isTaken" | "models" | "placeOf" | "refresh"
+>;
+
 /** Brings models to the hosts that need them. */
 export class SharedModels {
   readonly #folders: SharedFolders;
-  readonly #models: Pick<
-    ModelRegistry,
-    "get" | "isTaken" | "placeOf" | "refresh"
-  >;
+  readonly #models: Models;
+  #last: Promise<void> = Promise.resolve();
   /** SHA-256 of models that were offered, by name. */
   readonly #offered = new Map<string, string>();
 
   constructor(
     folders: SharedFolders,
-    models: Pick<ModelRegistry, "get" | "isTaken" | "placeOf" | "refresh">,
+    models: Models,
   ) {
     this.#folders = folders;
     this.#models = models;
@@ -51,18 +54,20 @@ export class SharedModels {
     }
   }
 
-  /** Brings the model of a job that another host accepted. */
+  /**
+   * Brings the model of a job that another host accepted, and waits until it is
+   * loaded: its files may be there, brought for another job, before that.
+   */
   async ensure(name: string): Promise<void> {
-    if (!this.#models.isTaken(name) && await this.#take(name)) {
-      await this.#models.refresh();
-    }
+    if (this.#models.models.some((model) => this.#isReady(model, name))) return;
+    await this.#takeAlone(name);
+    await this.#models.refresh();
   }
 
   /** Brings all models that this host lacks, to be found by a refresh. */
   async takeAll(): Promise<void> {
     for (const folder of await this.#folders.list(FOLDERS)) {
-      const name = modelOf(folder);
-      if (!this.#models.isTaken(name)) await this.#take(name);
+      await this.#takeAlone(modelOf(folder));
     }
   }
 
@@ -72,16 +77,26 @@ export class SharedModels {
     await this.#folders.remove(folderName(name));
   }
 
-  /** Brings a model; false if there is none. */
-  async #take(name: string): Promise<boolean> {
+  #isReady(model: ModelEntry, name: string): boolean {
+    return model.name === name && this.#models.isLoaded(model);
+  }
+
+  /** Brings a model that this host lacks, one at a time. */
+  #takeAlone(name: string): Promise<void> {
+    const taken = this.#last.then(() => this.#take(name));
+    this.#last = taken.catch(() => {}); // the caller handles the error
+    return taken;
+  }
+
+  async #take(name: string): Promise<void> {
+    if (this.#models.isTaken(name)) return;
     const place = this.#models.placeOf(name);
     const temporary = temporaryBeside(place);
     await this.#folders.fetch(folderName(name), temporary);
-    if (!await exists(temporary)) return false;
+    if (!await exists(temporary)) return; // nobody offered it
     if (this.#models.isTaken(name)) { // meanwhile
       await Deno.remove(temporary, { recursive: true });
     } else await moveFolder(temporary, place);
-    return true;
   }
 }
 
