@@ -42,7 +42,7 @@ const CALLS = 2000, AT_A_TIME = 32, FOLLOWERS = 20;
 const TICKS_A_SECOND = 100; // of /proc
 
 /** The processes of a name that this one started. */
-function children(name: string): string[] {
+export function children(name: string): string[] {
   return [...Deno.readDirSync("/proc")]
     .filter(({ name: id }) => /^\d+$/.test(id))
     .filter(({ name: id }) => {
@@ -52,7 +52,12 @@ function children(name: string): string[] {
     .map(({ name: id }) => id);
 }
 
-function statOf(id: string) {
+/** What /proc says of a process; undefined if it has ended. */
+export function statOf(
+  id: string,
+):
+  | { name: string; parent: number; cpuMs: number; residentBytes: number }
+  | undefined {
   try {
     const text = Deno.readTextFileSync(`/proc/${id}/stat`);
     const name = text.slice(text.indexOf("(") + 1, text.lastIndexOf(")"));
@@ -62,7 +67,7 @@ function statOf(id: string) {
     const cpuMs = 1000 * (user + system) / TICKS_A_SECOND;
     return { name, parent, cpuMs, residentBytes: pages * 4096 };
   } catch {
-    return undefined; // it has ended
+    return undefined;
   }
 }
 

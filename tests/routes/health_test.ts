@@ -68,5 +68,11 @@ Deno.test("metrics are there in base units, with few labels", async () => {
   const states = ["queued", "running", "succeeded", "failed", "cancelled"];
   const jobs = states.map((state) => value(`jobs{state="${state}"}`));
   assert.equal(jobs.reduce((sum, count) => sum + count, 0), 1);
+  for (const kind of ["train", "classify", "batch"]) {
+    assert.equal(value(`jobs_waiting{kind="${kind}"}`), 0);
+  }
+  const worker = `worker="${Deno.hostname()}:${server.served.process.pid}"`;
+  assert.equal(value(`worker_lanes{${worker}}`), 6);
+  assert.equal(value(`worker_drained{${worker}}`), 0);
   assert.doesNotMatch(text, /test_00000/, "an image is no label");
 });

@@ -96,9 +96,10 @@ export class Presence {
 
   async #tellOn(): Promise<void> {
     const { workers } = this.#options;
-    while (!this.#stop.signal.aborted) {
+    for (;;) {
       await this.#tried(() => workers.tell(this.#status()));
       await this.#pause();
+      if (this.#stop.signal.aborted) return;
       await this.#tried(() => this.learn());
     }
   }
