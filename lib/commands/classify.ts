@@ -17,7 +17,8 @@ import {
 import { type PredictedImage, predictionTable } from "../eval/report.ts";
 import { writeFileAtomically } from "../files.ts";
 import { MPP_RANGE } from "../image/mpp.ts";
-import type { ImageTask, Outcome } from "./classifier.ts";
+import { defaultWorkers, type ImageTask, type Outcome } from "./classifier.ts";
+import { startClassifyingEngine } from "../train/engine_choice.ts";
 import { classifyShard } from "./classify_shard.ts";
 import { imageOutputs } from "./classify_outputs.ts";
 import {
@@ -210,7 +211,17 @@ async function classify(
   let source: ImageSource;
   if (merged) source = { recorded: merged.items };
   else {
-    const engine = await announceEngine(flags.backend);
+    const engine = await announceEngine(
+      flags.backend,
+      () =>
+        startClassifyingEngine({
+          config: model.config,
+          classes: model.classes,
+          workers: flags.workers ??
+            defaultWorkers(tasks.length, { backend: "wasm" }),
+          signal,
+        }),
+    );
     const setup = {
       encoder: flags.encoder,
       backend: engine.backend,

@@ -41,6 +41,7 @@ import { trainRun } from "../train/runs/run.ts";
 import { DEFAULT_TEST } from "../train/runs/run_data.ts";
 import { randomKey, RandomStream } from "../../kernels/random.ts";
 import type { Engine } from "../engine/select.ts";
+import { startTrainingEngine } from "../train/engine_choice.ts";
 import { COMMON_FLAGS } from "./shared/common_flags.ts";
 import {
   defaulting,
@@ -136,8 +137,14 @@ export async function run(argv: string[]): Promise<number> {
     shuffle: flags["shuffle-labels"],
     signal: interruptSignal("Stopped: run the same command to continue"),
   };
-  const engine = await announceEngine(flags.backend);
   const manifest = await readManifest(await draw(demo));
+  const engine = await announceEngine(flags.backend, () =>
+    startTrainingEngine({
+      images: side(manifest, "train"),
+      config: demo.config,
+      classes: manifest.classes,
+      signal: demo.signal,
+    }));
   const { report, heatmap } = await engine.whileAlive(async () => {
     await learn(demo, manifest, engine);
     return await examine(demo, manifest, engine);

@@ -62,7 +62,8 @@ import {
   ensembleRecord,
   readChosenModel,
 } from "./shared/chosen_model.ts";
-import type { ImageTask, Outcome } from "./classifier.ts";
+import { defaultWorkers, type ImageTask, type Outcome } from "./classifier.ts";
+import { startClassifyingEngine } from "../train/engine_choice.ts";
 import { classifyShard } from "./classify_shard.ts";
 import {
   BY_GROUP,
@@ -184,7 +185,6 @@ async function score(
   };
   const signal = interruptSignal();
   const clock = startClock();
-  const engine = merged ? undefined : await announceEngine(flags.backend);
   const model = await readChosenModel(path);
   checkChosenModel(model, { by, isShard: place !== undefined, outputs: [] });
   const { classes, ensemble, config: { target } } = model;
@@ -201,6 +201,17 @@ async function score(
   else await warnOfLearned(path, entries, { split, target });
   const grouping = by && { by, groups: imageGroups(entries, data) };
   const tasks = entries.map(({ path, mpp }) => ({ image: path, mpp }));
+  const engine = merged ? undefined : await announceEngine(
+    flags.backend,
+    () =>
+      startClassifyingEngine({
+        config: model.config,
+        classes,
+        workers: flags.workers ??
+          defaultWorkers(tasks.length, { backend: "wasm" }),
+        signal,
+      }),
+  );
   let source: ImageSource = { recorded: merged?.items ?? [] };
   if (engine) {
     const setup = { backend: engine.backend, ...options };

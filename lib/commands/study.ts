@@ -22,7 +22,10 @@ import {
 import { foldTasks } from "../train/runs/fold_task.ts";
 import { checkSameEntries } from "../train/runs/run_data.ts";
 import { environment } from "../engine/environment.ts";
-import type { Engine } from "../engine/select.ts";
+import { type Engine, startEngine } from "../engine/select.ts";
+import { isFrozen } from "../model/config.ts";
+import { hardwareAdapter } from "../engine/webgpu.ts";
+import { startTrainingEngine } from "../train/engine_choice.ts";
 import { MANIFEST_ROIS } from "./shared/boxes.ts";
 import { CONFIG_FLAGS, frozenChoice } from "./shared/config_flags.ts";
 import { COMMON_FLAGS, workers } from "./shared/common_flags.ts";
@@ -243,7 +246,17 @@ async function setupOf(argv: string[]) {
   const frozen = await frozenChoice({ ...flags, boxes: true }, kind);
   const study = kind.make({ manifest: flags.data, quick, frozen });
   const cells = chosen(study, flags.only);
-  const engine = await announceEngine(flags.backend);
+  const workers = flags.workers ?? navigator.hardwareConcurrency;
+  const signal = interruptSignal("Stopped: run the same command to continue");
+  const engine = await announceEngine(
+    flags.backend,
+    () =>
+      flags.report || jobs ? startEngine("auto") : startStudyEngine(cells, {
+        data: new Data({ study, folder }),
+        workers,
+        signal,
+      }),
+  );
   const setup: Setup = {
     name,
     manifest: flags.data,
@@ -255,11 +268,34 @@ async function setupOf(argv: string[]) {
     reportOnly: flags.report,
     command: commandOf(argv),
     engine,
-    workers: flags.workers ?? navigator.hardwareConcurrency,
+    workers,
     jobs,
-    signal: interruptSignal("Stopped: run the same command to continue"),
+    signal,
   };
   return { setup, shard, json: flags.json };
+}
+
+/** Starts what `auto` means for a study: by the first training of a network. */
+async function startStudyEngine(
+  cells: readonly Cell[],
+  { data, workers, signal }: {
+    data: Data;
+    workers: number;
+    signal: AbortSignal;
+  },
+): Promise<Engine> {
+  const cell = cells.find(({ variant: { config } }) =>
+    !isFrozen(config.network.features)
+  );
+  if (!cell || !await hardwareAdapter()) return await startEngine("auto");
+  const { entries, classes } = await data.of(cell);
+  return await startTrainingEngine({
+    images: entries,
+    config: cell.variant.config,
+    classes,
+    trainings: workers,
+    signal,
+  });
 }
 
 /**

@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { withoutTest } from "../data/folds.ts";
 import { type Manifest, readManifest } from "../data/manifest.ts";
-import type { Engine } from "../engine/select.ts";
+import { type Engine, startEngine } from "../engine/select.ts";
 import { DataError } from "../errors.ts";
 import { Sources } from "../serve/intake/allowed_sources.ts";
 import { Isolation } from "../serve/jobs/isolation.ts";
@@ -67,7 +67,10 @@ export async function work(argv: readonly string[]): Promise<number> {
   const stop = interruptSignal();
   const log = processLog();
   logBugs(log);
-  const engine = await announceEngine(flags.backend);
+  const engine = await announceEngine(
+    flags.backend,
+    () => startEngine("auto"), // no run is known yet that could be timed
+  );
   const jobs = await openStudyJobs(jobsPlace(flags)!, CLAIM_MS);
   const data = new HostData(state, await Sources.open({ roots, hosts: [] }));
   const count = flags.workers ?? navigator.hardwareConcurrency;

@@ -21,7 +21,7 @@ import {
 } from "../train/runs/run_data.ts";
 import { featureCache } from "../train/runs/training.ts";
 import { EventFile } from "../train/event_file.ts";
-import { type BackendChoice, startEngine } from "../engine/select.ts";
+import type { BackendChoice } from "../engine/select.ts";
 import { startTrainingEngine } from "../train/engine_choice.ts";
 import { assertShareable } from "../train/hosts/crew.ts";
 import { runWorkers } from "../train/parallel/team.ts";
@@ -66,6 +66,7 @@ import {
   TABLE_FLAGS,
 } from "./shared/tables.ts";
 import {
+  announceEngine,
   figure,
   interruptSignal,
   megabytes,
@@ -205,16 +206,17 @@ export async function train(
       ? "Stopped: --resume continues from the last complete epoch"
       : "Stopped: run the same command to continue",
   );
-  const engine = request.backend === "auto"
-    ? await startTrainingEngine({
-      images: manifest.entries,
-      config,
-      classes: manifest.classes,
-      workers: request.workers,
-      signal,
-    })
-    : await startEngine(request.backend);
-  console.error(`engine: ${engine.reason}`);
+  const engine = await announceEngine(
+    request.backend,
+    () =>
+      startTrainingEngine({
+        images: manifest.entries,
+        config,
+        classes: manifest.classes,
+        workers: request.workers,
+        signal,
+      }),
+  );
   const setup: TrainSetup = {
     ...request,
     engine,

@@ -87,6 +87,15 @@ export function describeAdapter(
   };
 }
 
+/** The hardware GPU of this machine, if it has one. */
+export async function hardwareAdapter(): Promise<
+  AdapterDescription | undefined
+> {
+  const found = await findAdapter();
+  const adapter = found && describeAdapter(found);
+  return adapter?.software ? undefined : adapter;
+}
+
 let current: Promise<WebGpu> | undefined;
 
 /**

@@ -33,6 +33,19 @@ interface Opened<Item> {
   image: OpenedImage;
 }
 
+/** Images of so many pixels that are classified in one batch on this engine. */
+export function batchImages(
+  pixels: number,
+  { heldPixels }: Pick<Memory, "heldPixels">,
+): number {
+  const fitting = Math.floor(heldPixels * SHARE_OF_HELD / pixels);
+  return Math.max(1, Math.min(fitting, maxImages()));
+}
+
+function maxImages(): number {
+  return tf.getBackend() === "webgpu" ? MAX_IMAGES : 1;
+}
+
 /**
  * The results of items, in their order. An image is open until the next result
  * is asked for; one that cannot be read is an error of its own.
@@ -43,7 +56,7 @@ export async function* classifyEach<Item>(
   items: Iterable<Item>,
   how: HowToClassify<Item>,
 ): AsyncGenerator<ClassifiedItem<Item>> {
-  const most = tf.getBackend() === "webgpu" ? MAX_IMAGES : 1;
+  const most = maxImages();
   const bound = how.memory.heldPixels * SHARE_OF_HELD;
   let batch: Opened<Item>[] = [];
   let pixels = 0;

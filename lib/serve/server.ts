@@ -29,11 +29,7 @@ import {
 } from "./jobs/cut_folds.ts";
 import { Presence } from "./jobs/presence.ts";
 import { NO_PRIORITY } from "./jobs/priority.ts";
-import {
-  type Job,
-  type JobKind,
-  SERVED_KINDS,
-} from "./jobs/store.ts";
+import { type Job, type JobKind, SERVED_KINDS } from "./jobs/store.ts";
 import { Jobs } from "./jobs/jobs.ts";
 import { idleCollector } from "./idle_collector.ts";
 import type { Limits } from "./limits.ts";
@@ -242,6 +238,7 @@ async function putTogether(options: ServerOptions) {
   );
   const engine = new EnginePool({
     backend: options.backend,
+    trial: { models: modelFolder, file: join(state, "engines.json") },
     allowedHosts,
     encoderFiles,
     memoryBytes,

@@ -1,7 +1,7 @@
 /**
- * The engine of a training under `auto`: with a hardware GPU a few steps on each
- * engine tell which takes less time, for a GPU that waits for the host loses to
- * the cores of a CPU. What was found is kept for the machine.
+ * The engine that `auto` means: with a hardware GPU a few steps of the work at
+ * hand on each engine tell which takes less time, for a GPU that waits for the
+ * host loses to the cores of a CPU. What was found is kept for the machine.
  *
  * @module
  */
@@ -10,29 +10,48 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import type { ManifestEntry } from "../data/manifest.ts";
 import { type Engine, startEngine } from "../engine/select.ts";
-import {
-  type AdapterDescription,
-  describeAdapter,
-  findAdapter,
-} from "../engine/webgpu.ts";
+import { type AdapterDescription, hardwareAdapter } from "../engine/webgpu.ts";
 import { ImageError } from "../errors.ts";
+import { classificationTrial } from "../eval/trial.ts";
 import { writeJson } from "../files.ts";
 import { type Config, isFrozen } from "../model/config.ts";
 import { runWorkers } from "./parallel/team.ts";
 import { trainingTrial } from "./trial.ts";
 
-/** What is trained, on a machine with this adapter. */
-export interface EngineQuestion {
+/** What is trained. */
+export interface TrainingQuestion {
   images: readonly ManifestEntry[];
   config: Config;
   classes: readonly string[];
   /** Workers on the CPU, if the user chose. */
   workers?: number | undefined;
-  adapter: AdapterDescription;
+  /** Trainings side by side on the CPU, if they are many of one worker each. */
+  trainings?: number;
   signal: AbortSignal;
 }
 
-/** Seconds of the training on each engine, as reckoned from a few steps. */
+/** What classifies. */
+export interface ClassifyingQuestion {
+  config: Config;
+  classes: readonly string[];
+  /** Workers on the CPU. */
+  workers: number;
+  signal: AbortSignal;
+}
+
+/** Work that is timed on both engines. */
+export interface TimedWork {
+  /** What its times depend on, beside the machine. */
+  key: readonly unknown[];
+  /** How it is timed, e.g. "three steps of each". */
+  how: string;
+  /** Workers on the CPU; asked for while wasm is the engine. */
+  workers(): number;
+  /** Seconds that one worker takes. */
+  seconds(engine: Engine): Promise<number>;
+}
+
+/** Seconds of some work on each engine. */
 interface Measured {
   wasm: number;
   webgpu: number;
@@ -52,16 +71,30 @@ export function engineChoicesFile(): string {
  * is that of {@linkcode startEngine}.
  */
 export async function startTrainingEngine(
-  question: Omit<EngineQuestion, "adapter">,
+  question: TrainingQuestion,
 ): Promise<Engine> {
   const { config: { network, training }, images } = question;
-  const found = await findAdapter();
-  const adapter = found && describeAdapter(found);
   const isTried = !isFrozen(network.features) &&
     images.length > 2 * training.batchSize;
-  if (adapter && !adapter.software && isTried) {
+  return await startAuto(isTried ? timedTraining(question) : undefined);
+}
+
+/**
+ * Starts the engine that `auto` means for classifying. Without a hardware GPU,
+ * and with frozen features, it is that of {@linkcode startEngine}.
+ */
+export async function startClassifyingEngine(
+  question: ClassifyingQuestion,
+): Promise<Engine> {
+  const isTried = !isFrozen(question.config.network.features);
+  return await startAuto(isTried ? timedClassifying(question) : undefined);
+}
+
+async function startAuto(work: TimedWork | undefined): Promise<Engine> {
+  const adapter = work && await hardwareAdapter();
+  if (work && adapter) {
     try {
-      return await startFaster({ ...question, adapter }, engineChoicesFile());
+      return await startFaster(work, { adapter, file: engineChoicesFile() });
     } catch (error) {
       // The training itself names every such image, or sets it aside.
       if (!(error instanceof ImageError)) throw error;
@@ -70,20 +103,51 @@ export async function startTrainingEngine(
   return await startEngine("auto");
 }
 
+/** A training, timed by a few steps. */
+export function timedTraining(question: TrainingQuestion): TimedWork {
+  const { config, images, workers: wanted, trainings } = question;
+  const { network, view, training: { batchSize, epochs } } = config;
+  return {
+    key: [
+      ...["train", wanted ?? null, trainings ?? null],
+      ...[images.length, batchSize, epochs, network, view],
+    ],
+    how: "three steps of each",
+    workers: () =>
+      trainings ?? runWorkers(config, { images: images.length, wanted }),
+    async seconds(engine) {
+      const config = structuredClone(question.config); // a training completes it
+      const options = { ...question, config };
+      return (await trainingTrial(engine, images, options)).seconds;
+    },
+  };
+}
+
+/** The classification of an image. */
+export function timedClassifying(question: ClassifyingQuestion): TimedWork {
+  const { config: { network, view, evaluation }, classes, workers } = question;
+  return {
+    key: ["classify", workers, classes.length, network, view, evaluation],
+    how: "a few images on each",
+    workers: () => workers,
+    seconds: (engine) => engine.whileAlive(() => classificationTrial(question)),
+  };
+}
+
 /**
- * Starts the engine on which the training takes less time: as kept in `file`, or
+ * Starts the engine on which some work takes less time: as kept in `file`, or
  * measured and kept there. A file that cannot be read or written costs a trial.
  *
  * @throws {ImageError} If an image of the trial cannot be read.
  */
 export async function startFaster(
-  question: EngineQuestion,
-  file: string,
+  work: TimedWork,
+  { adapter, file }: { adapter: AdapterDescription; file: string },
 ): Promise<Engine> {
-  const key = keyOf(question);
+  const key = keyOf(work, adapter);
   const kept = await readKept(file);
   const known = kept[key];
-  const measured = known ?? await measure(question);
+  const measured = known ?? await measure(work);
   if (!known) await keep(file, { ...kept, [key]: measured });
   const [wasm, webgpu] = [measured.wasm, measured.webgpu]
     .map((seconds) => `${seconds.toPrecision(2)} s`);
@@ -92,35 +156,24 @@ export async function startFaster(
     measured.wasm <= measured.webgpu ? "wasm" : "webgpu",
     `${wasm} by ${workers} ${
       workers > 1 ? "workers" : "worker"
-    }, ${webgpu} on ${question.adapter.name}, ${
-      known ? "as measured before" : "by three steps of each"
+    }, ${webgpu} on ${adapter.name}, ${
+      known ? "as measured before" : `by ${work.how}`
     }`,
   );
 }
 
-async function measure(question: EngineQuestion): Promise<Measured> {
-  const seconds = async (backend: "wasm" | "webgpu") => {
-    const engine = await startEngine(backend);
-    const config = structuredClone(question.config); // a training completes it
-    const options = { ...question, config };
-    return (await trainingTrial(engine, question.images, options)).seconds;
-  };
-  const webgpu = await seconds("webgpu");
-  const alone = await seconds("wasm");
-  const { config, images, workers: wanted } = question;
-  const workers = runWorkers(config, { images: images.length, wanted });
+async function measure(work: TimedWork): Promise<Measured> {
+  const webgpu = await work.seconds(await startEngine("webgpu"));
+  const alone = await work.seconds(await startEngine("wasm"));
+  const workers = work.workers();
   return { wasm: alone / workers, webgpu, workers };
 }
 
-/** What the times depend on; of the images only their number. */
-function keyOf(question: EngineQuestion): string {
-  const { config: { network, view, training }, images } = question;
-  const { batchSize, epochs } = training;
-  const all = [
-    ...[Deno.version.deno, question.adapter.name],
-    ...[navigator.hardwareConcurrency, question.workers ?? null],
-    ...[images.length, batchSize, epochs, network, view],
-  ];
+function keyOf(
+  { key }: TimedWork,
+  { name }: AdapterDescription,
+): string {
+  const all = [Deno.version.deno, name, navigator.hardwareConcurrency, ...key];
   return createHash("sha256").update(JSON.stringify(all)).digest("hex");
 }
 

@@ -82,9 +82,17 @@ export function heading(text: string): string {
     : text;
 }
 
-/** Starts the engine and prints its name and the reason for the choice. */
-export async function announceEngine(backend: BackendChoice): Promise<Engine> {
-  const engine = await startEngine(backend);
+/**
+ * Starts the engine and prints its name and the reason for the choice.
+ *
+ * @param startAuto starts what `auto` means for the work at hand.
+ */
+export async function announceEngine(
+  backend: BackendChoice,
+  startAuto: () => Promise<Engine>,
+): Promise<Engine> {
+  const engine =
+    await (backend === "auto" ? startAuto() : startEngine(backend));
   console.error(`engine: ${engine.reason}`);
   return engine;
 }

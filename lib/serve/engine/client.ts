@@ -88,12 +88,13 @@ export class EngineClient {
     );
     this.#calls = calls;
     try {
-      const { backend, allowedHosts, encoderFiles, memoryBytes } =
+      const { backend, trial, allowedHosts, encoderFiles, memoryBytes } =
         this.#options;
       const { room, worker } = this.#options;
       abandonRoom(room, worker); // of a Worker that was lost
       const status = await calls.call("start", {
         backend,
+        trial,
         allowedHosts,
         encoderFiles,
         memoryBytes,

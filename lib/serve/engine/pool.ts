@@ -6,14 +6,15 @@
 import { once } from "node:events";
 import { EngineClient, type EngineClientOptions } from "./client.ts";
 import type { ClassifiedImage } from "../../eval/classify.ts";
-import type { ClassifyTask, EngineStatus } from "./protocol.ts";
+import type { ClassifyTask, EngineStatus, EngineTrial } from "./protocol.ts";
 import { withSignal } from "../../image/bytes/with_signal.ts";
 import { roomCounters } from "../../image/decoding_room.ts";
 import { EngineStoppedError, NotReadyError } from "../errors.ts";
 
 /** Options of {@linkcode EnginePool}. */
 export interface EnginePoolOptions
-  extends Omit<EngineClientOptions, "room" | "worker"> {
+  extends Omit<EngineClientOptions, "room" | "worker" | "trial"> {
+  trial: Omit<EngineTrial, "workers">;
   /** Number of engines; if omitted, chosen by the backend. */
   workers?: number | undefined;
 }
@@ -72,8 +73,7 @@ export class EnginePool {
   async start(): Promise<void> {
     await this.#startOne();
     const { backend } = this.status!;
-    const { workers } = this.#options;
-    const count = workers ??
+    const count = this.#options.workers ??
       (backend === "webgpu" ? 1 : navigator.hardwareConcurrency);
     await Promise.all(
       Array.from({ length: count - 1 }, () => this.#startOne()),
@@ -147,8 +147,10 @@ export class EnginePool {
   }
 
   async #startOne(): Promise<void> {
+    const { trial, workers = navigator.hardwareConcurrency } = this.#options;
     const engine = new EngineClient({
       ...this.#options,
+      trial: { ...trial, workers },
       onReady: (status) => {
         this.#news.dispatchEvent(new Event("news"));
         this.#options.onReady?.(status);

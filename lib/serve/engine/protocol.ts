@@ -36,9 +36,20 @@ export interface ClassifyTask {
   urgent: boolean;
 }
 
+/** How `auto` is decided where there is a GPU. */
+export interface EngineTrial {
+  /** Folder of the models. */
+  models: string;
+  /** File where what was measured is kept. */
+  file: string;
+  /** Engines on the CPU. */
+  workers: number;
+}
+
 /** Options of an engine. */
 export interface EngineSetup {
   backend: BackendChoice;
+  trial: EngineTrial;
   /** Hosts that images may be fetched from. */
   allowedHosts: readonly string[];
   /** Files of encoders that are no longer where they were in training. */

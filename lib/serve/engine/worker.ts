@@ -6,6 +6,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { type Engine, startEngine } from "../../engine/select.ts";
+import { hardwareAdapter } from "../../engine/webgpu.ts";
 import { selfTest } from "../../engine/self_test.ts";
 import {
   ChangedCheckpointError,
@@ -27,7 +28,12 @@ import { readCheckpoint } from "../../model/checkpoint.ts";
 import type { Model } from "../../model/model.ts";
 import { disposeModel } from "../../model/frozen.ts";
 import { Batcher } from "./batcher.ts";
-import type { ClassifyTask, EngineEvent, EngineMethods } from "./protocol.ts";
+import type {
+  ClassifyTask,
+  EngineEvent,
+  EngineMethods,
+  EngineSetup,
+} from "./protocol.ts";
 import { type GuardedFetch, guardedFetch } from "../intake/guarded_fetch.ts";
 import { answerCalls } from "../../workers/calls.ts";
 import { idleCollector } from "../idle_collector.ts";
@@ -71,15 +77,25 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
   },
 });
 
+/** The engine of that name; `auto` is the faster one where there is a GPU. */
+async function startChosen(
+  { backend, trial }: Pick<EngineSetup, "backend" | "trial">,
+): Promise<Engine> {
+  const adapter = backend === "auto" ? await hardwareAdapter() : undefined;
+  if (!adapter) return await startEngine(backend);
+  const { startFasterServing } = await import("./choice.ts"); // with the trainer
+  return await startFasterServing(trial, adapter);
+}
+
 const send = answerCalls<EngineMethods, EngineEvent>({
-  async start({ backend, allowedHosts, memoryBytes, ...setup }) {
+  async start({ allowedHosts, memoryBytes, ...setup }) {
     const { room: counters, worker } = setup;
     encoderFiles = setup.encoderFiles;
     room = new DecodingRoom({ counters, worker, bytes: memoryBytes });
     memory = new Memory(memoryBytes);
     cache = new BlockCache(memory.blockCacheBytes);
     fetchImage = guardedFetch(allowedHosts);
-    engine = await startEngine(backend);
+    engine = await startChosen(setup);
     const tested = await engine.whileAlive(selfTest);
     const failed = tested.filter(({ passed }) => !passed);
     if (failed.length > 0) {

@@ -210,7 +210,7 @@ export const IMAGE: readonly MutantGroup[] = [
       ["this.#images.get(path) ??", "this.#images.peek(path) ??"],
       ["this.#opening.get(path) ??", ""],
       ["if (--shared.users > 0) return;", ""],
-      ["      dispose: release,\n", ""],
+      ["        release(shared);\n      },", "      },"],
       ["if (isOpen && size", "if (size"],
       ["    if (this.#closed) return;\n", ""],
       [

@@ -12,6 +12,7 @@ import { eventually, LONGEST_MS, within } from "../../waiting.ts";
 
 const folder = folderOfFile(drawAndTrain);
 const signal = new AbortController().signal;
+const TRIAL = { models: folder, file: join(folder, "engines.json") };
 
 async function task(more: Partial<ClassifyTask> = {}): Promise<ClassifyTask> {
   const { sha256 } = await readCheckpointInfo(join(folder, "run"));
@@ -38,6 +39,7 @@ async function load(pool: EnginePool): Promise<void> {
 Deno.test("engines share the work, and each holds every model", async () => {
   const pool = new EnginePool({
     backend: "wasm",
+    trial: TRIAL,
     allowedHosts: [],
     encoderFiles: [],
     memoryBytes: 256e6,
@@ -76,6 +78,7 @@ Deno.test("engines share the work, and each holds every model", async () => {
 Deno.test("who gives up does not wait", async () => {
   const pool = new EnginePool({
     backend: "wasm",
+    trial: TRIAL,
     allowedHosts: [],
     encoderFiles: [],
     memoryBytes: 256e6,
@@ -113,6 +116,7 @@ Deno.test({
     const lost: string[] = [];
     const pool = new EnginePool({
       backend: "webgpu",
+      trial: TRIAL,
       allowedHosts: [],
       encoderFiles: [],
       memoryBytes: 256e6,
@@ -155,6 +159,7 @@ function poolOfStuck(options: { workers: number; stopMs: number }) {
   const lost: string[] = [];
   const pool = new EnginePool({
     backend: "wasm",
+    trial: TRIAL,
     allowedHosts: [],
     encoderFiles: [],
     memoryBytes: 256e6,
@@ -236,6 +241,7 @@ Deno.test("a classification that is under way stops when its caller leaves", asy
   const lost: string[] = [];
   const pool = new EnginePool({
     backend: "wasm",
+    trial: TRIAL,
     allowedHosts: [],
     encoderFiles: [],
     memoryBytes: 256e6,
