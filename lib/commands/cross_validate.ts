@@ -34,6 +34,7 @@ import {
   startFolds,
 } from "../train/runs/folds_folder.ts";
 import { runWorkers } from "../train/parallel/team.ts";
+import type { NatsPlace } from "../serve/jobs/nats/place.ts";
 import { foregroundFile } from "../train/run_log.ts";
 import type { FoldNews, FoldOutcome, FoldSetup } from "./fold_worker.ts";
 import { reportAtEnd } from "./shared/report.ts";
@@ -55,9 +56,15 @@ import type { MetricWithInterval } from "../eval/report.ts";
 import { type AnyReport, isTargetReport } from "../eval/targets/report.ts";
 import { metricName } from "./shared/target_text.ts";
 
+/** A cross-validation of which other hosts do a part, or similar ones. */
+export interface HostedOptions extends PathChoice {
+  /** Where hosts share frozen features. */
+  featuresShared?: NatsPlace | undefined;
+}
+
 /** Runs the requested folds and prints a table of them. */
 export async function crossValidate(
-  setup: TrainSetup & PathChoice & { folds: number | "manifest" },
+  setup: TrainSetup & HostedOptions & { folds: number | "manifest" },
 ): Promise<number> {
   const { folder, config, seed, manifest, engine, absolutePaths, signal } =
     setup;
@@ -125,6 +132,7 @@ export async function crossValidate(
         featureFolder: config.training.dense
           ? setup.featureCache ?? join(folder, FEATURES_FOLDER)
           : undefined,
+        featuresShared: setup.featuresShared,
       },
       workers,
       onProgress([task], { text, isEpoch }) { // of tasks run together the first one trains

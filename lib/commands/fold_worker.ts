@@ -16,8 +16,9 @@ import { EventFile } from "../train/event_file.ts";
 import type { AnyFold } from "../train/runs/crossval.ts";
 import { foldFolder, type FoldTask } from "../train/runs/fold_task.ts";
 import { runFolds } from "../train/runs/folds_folder.ts";
-import { featureCache } from "../train/runs/training.ts";
 import { type DoTask, serveTasks } from "../workers/pool.ts";
+import type { NatsPlace } from "../serve/jobs/nats/place.ts";
+import { openFeatureFolder } from "./shared/features.ts";
 import { epochText, progressText } from "./shared/train_setup.ts";
 import { type BoxChoice, boxOptions } from "./shared/boxes.ts";
 import { STUDY_LAYOUTS } from "../study/roi_layouts.ts";
@@ -44,6 +45,8 @@ export interface FoldSetup extends PathChoice {
   tensorboard: string | undefined;
   /** Folder of frozen features. */
   featureFolder: string | undefined;
+  /** Where other hosts find them, if they do. */
+  featuresShared: NatsPlace | undefined;
 }
 
 /** Results of tasks run one after the other. */
@@ -73,6 +76,7 @@ async function startFolds(
     cacheBytes,
     memoryBytes,
     featureFolder,
+    featuresShared,
     tensorboard,
     ...options
   }: FoldSetup,
@@ -84,7 +88,11 @@ async function startFolds(
   const memory = new Memory(memoryBytes);
   const remarks: string[] = [];
   // One for all folds: what one of them has used, the next one uses.
-  const features = featureCache(featureFolder, (text) => remarks.push(text));
+  const remark = (text: string) => void remarks.push(text);
+  const features = await openFeatureFolder(featureFolder, {
+    shared: featuresShared,
+    remark,
+  });
   const imageBytes = cacheBytes / workers;
   const cache = imageCache(memory, imageBytes);
   return async function runInTurn(tasks, { signal, onProgress }) {

@@ -6,13 +6,14 @@
  * @module
  */
 import { oneLine } from "../errors.ts";
-import { endWithParent } from "./shared/parent.ts";
+import { underParent } from "./shared/parent.ts";
 import { train } from "./train.ts";
 
 if (import.meta.main) {
-  endWithParent();
+  const { features } = await underParent();
+  const hosted = { absolutePaths: true, featuresShared: features ?? undefined };
   try {
-    Deno.exit(await train(Deno.args, { absolutePaths: true }));
+    Deno.exit(await train(Deno.args, hosted));
   } catch (error) {
     console.error(oneLine((error as Error).message));
     Deno.exit(1);

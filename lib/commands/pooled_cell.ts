@@ -16,8 +16,8 @@ import type { Config } from "../model/config.ts";
 import { keepEncoderOpen } from "../model/frozen.ts";
 import { pooledFold } from "../study/pooled/pooled_fold.ts";
 import { foldTasks } from "../train/runs/fold_task.ts";
-import { featureCache } from "../train/runs/training.ts";
-import { endWithParent } from "./shared/parent.ts";
+import { openFeatureFolder } from "./shared/features.ts";
+import { underParent } from "./shared/parent.ts";
 import { interruptSignal } from "./shared/terminal.ts";
 
 /** What is asked for. */
@@ -35,6 +35,7 @@ export interface PooledRequest {
 }
 
 async function run(file: string): Promise<void> {
+  const { features } = await underParent();
   const { manifest, folds, backend, featureFolder, ...rest }: PooledRequest =
     JSON.parse(await Deno.readTextFile(file));
   const signal = interruptSignal();
@@ -49,7 +50,10 @@ async function run(file: string): Promise<void> {
     classes,
     cache: imageCache(memory),
     memory,
-    featureCache: featureCache(featureFolder, console.error),
+    featureCache: await openFeatureFolder(featureFolder, {
+      shared: features ?? undefined,
+      remark: console.error,
+    }),
     signal,
   };
   const results = [];
@@ -62,7 +66,6 @@ async function run(file: string): Promise<void> {
 }
 
 if (import.meta.main) {
-  endWithParent();
   try {
     await run(Deno.args[0]!);
     Deno.exit(0); // Workers and sessions would keep it alive

@@ -17,6 +17,8 @@ import { rescore } from "../study/rescore.ts";
 import type { CellResult } from "../study/rows.ts";
 import type { Cell } from "../study/study.ts";
 import type { FoldResult } from "../train/runs/crossval.ts";
+import type { NatsPlace } from "../serve/jobs/nats/place.ts";
+import { leaveNote } from "./shared/parent.ts";
 import { MANIFEST_ROIS } from "./shared/boxes.ts";
 import { isEpochText } from "./shared/train_setup.ts";
 import type { PooledRequest } from "./pooled_cell.ts";
@@ -44,8 +46,8 @@ export interface CellOptions extends CellPlace {
   backend: Engine["backend"];
   /** Folder of frozen features. */
   featureFolder: string;
-  /** Its folder continues on other hosts. */
-  isHosted?: boolean;
+  /** Where hosts share it, if it continues on others: with its features. */
+  hostedBy?: NatsPlace;
   signal: AbortSignal;
   /** Called with a line an epoch. */
   onEpoch: (text: string) => void;
@@ -179,7 +181,7 @@ async function trained(cell: Cell, options: CellOptions): Promise<string> {
       ...PERMISSIONS.map((name) => `--allow-${name}`),
       ...cell.variant.pooled
         ? [POOLED, await pooledRequest(cell, options)]
-        : options.isHosted
+        : options.hostedBy
         ? [HOSTED, ...(await trainArguments(cell, options)).slice(1)]
         : [MAIN, ...await trainArguments(cell, options)],
     ],
@@ -190,6 +192,8 @@ async function trained(cell: Cell, options: CellOptions): Promise<string> {
   const stop = () => process.kill("SIGTERM");
   options.signal.addEventListener("abort", stop);
   try {
+    await leaveNote(process.stdin, { features: options.hostedBy ?? null })
+      .catch(() => {}); // it has ended
     const remarks: string[] = [];
     const [stdout, { code }] = await Promise.all([
       new Response(process.stdout).text(),
@@ -226,7 +230,7 @@ async function forEachLine(
 /** Writes the request of a pooled baseline to a file, and returns its path. */
 async function pooledRequest(
   { variant: { config }, seed }: Cell,
-  { signal: _, onEpoch: __, ...options }: CellOptions,
+  { signal: _, onEpoch: _told, hostedBy: _noted, ...options }: CellOptions,
 ): Promise<string> {
   const request: PooledRequest = { ...options, config, seed };
   return await writtenTo(options.folder, request);

@@ -14,6 +14,7 @@ import { DataError } from "../errors.ts";
 import { Sources } from "../serve/intake/allowed_sources.ts";
 import { Isolation } from "../serve/jobs/isolation.ts";
 import { JobRunner, type JobWork } from "../serve/jobs/runner.ts";
+import type { NatsPlace } from "../serve/jobs/nats/place.ts";
 import { jobFolderName } from "../serve/jobs/shared_folders.ts";
 import { DEFAULT_LIMITS } from "../serve/limits.ts";
 import type { Log } from "../serve/logging.ts";
@@ -71,10 +72,11 @@ export async function work(argv: readonly string[]): Promise<number> {
     flags.backend,
     () => startEngine("auto"), // no run is known yet that could be timed
   );
-  const jobs = await openStudyJobs(jobsPlace(flags)!, CLAIM_MS);
+  const place = jobsPlace(flags)!; // --jobs is required
+  const jobs = await openStudyJobs(place, CLAIM_MS);
   const data = new HostData(state, await Sources.open({ roots, hosts: [] }));
   const count = flags.workers ?? navigator.hardwareConcurrency;
-  const cell = cellWork({ engine, state, data });
+  const cell = cellWork({ engine, state, data, place });
   const folder = join(state, "jobs");
   await mkdir(folder, { recursive: true });
   const runners = Array.from(
@@ -122,7 +124,12 @@ function runnerOf(
 
 /** Does a run in the folder of its job, which has what another host has done. */
 function cellWork(
-  { engine, state, data }: { engine: Engine; state: string; data: HostData },
+  { engine, state, data, place }: {
+    engine: Engine;
+    state: string;
+    data: HostData;
+    place: NatsPlace;
+  },
 ): JobWork {
   return async function cellJob({ job, folder, signal, report }) {
     const { cell, folds, images } = job.request as CellRequest;
@@ -133,7 +140,7 @@ function cellWork(
       folder,
       folds: folds ?? undefined,
       featureFolder: join(state, FEATURES_FOLDER),
-      isHosted: true,
+      hostedBy: place,
       signal,
       onEpoch: () => report({ epochs: ++epochs }),
     });

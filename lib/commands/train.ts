@@ -27,7 +27,6 @@ import { assertShareable } from "../train/hosts/crew.ts";
 import { runWorkers } from "../train/parallel/team.ts";
 import type { NatsPlace } from "../serve/jobs/nats/place.ts";
 import { MlflowRun } from "../train/mlflow.ts";
-import type { PathChoice } from "../data/folds.ts";
 import type { TrainingData, TrainResult } from "../train/trainer.ts";
 import { BOX_FLAGS, boxChoice, boxOptions } from "./shared/boxes.ts";
 import {
@@ -37,7 +36,7 @@ import {
   workers,
 } from "./shared/common_flags.ts";
 import { CONFIG_FLAGS, configFrom } from "./shared/config_flags.ts";
-import { crossValidate } from "./cross_validate.ts";
+import { crossValidate, type HostedOptions } from "./cross_validate.ts";
 import {
   type FlagValues,
   fraction,
@@ -186,13 +185,13 @@ export function run(argv: string[]): Promise<number> {
 }
 
 /**
- * As {@linkcode run}; `paths` are those in the tables of a cross-validation.
+ * As {@linkcode run}; `hosted` is of a cross-validation.
  *
  * @throws {UsageError} If a flag is wrong.
  */
 export async function train(
   argv: readonly string[],
-  paths: PathChoice = {},
+  hosted: HostedOptions = {},
 ): Promise<number> {
   const request = await readRequest(argv);
   const { data, tables, config, folds } = request;
@@ -227,7 +226,7 @@ export async function train(
   const code =
     await (folds === undefined
       ? trainOnce(setup)
-      : crossValidate({ ...setup, ...paths, folds }));
+      : crossValidate({ ...setup, ...hosted, folds }));
   console.error(`peak memory: ${megabytes(peakMemoryBytes())}`);
   return code;
 }

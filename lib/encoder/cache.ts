@@ -191,7 +191,8 @@ export function featureKey(
     .digest("hex");
 }
 
-function encoded(features: Float32Array): Uint8Array<ArrayBuffer> {
+/** The file of features. */
+export function encoded(features: Float32Array): Uint8Array<ArrayBuffer> {
   const values = half(features);
   const data = new Uint8Array(
     values.buffer,
@@ -209,7 +210,9 @@ function encoded(features: Float32Array): Uint8Array<ArrayBuffer> {
 }
 
 /** The features in a file; undefined if it is damaged. */
-function decoded(file: Uint8Array<ArrayBuffer>): Float32Array | undefined {
+export function decoded(
+  file: Uint8Array<ArrayBuffer>,
+): Float32Array | undefined {
   if (file.length < HEADER_BYTES) return undefined;
   const magic = new TextDecoder().decode(file.subarray(0, MAGIC.length));
   if (magic !== MAGIC) return undefined;

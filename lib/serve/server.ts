@@ -121,7 +121,7 @@ export interface Server {
 
 // Inside the folder of models, where it is not said to be elsewhere.
 const STATE_FOLDER = ".server";
-// Inside that of the state: frozen features, which the folds of this host share.
+// Inside that of the state: frozen features, which hosts that share jobs share.
 const FEATURES_FOLDER = "features";
 // Share of the bound of an engine for the pictures of a page: blocks and images
 // that are held decoded.
@@ -319,6 +319,8 @@ async function putTogether(options: ServerOptions) {
     tables,
     sharedModels,
     trainings,
+    features: options.jobs &&
+      { folder: join(state, FEATURES_FOLDER), jobs: options.jobs },
     log,
     module: options.trainModule,
     maxPixels: limits.maxPixels,
@@ -335,8 +337,7 @@ async function putTogether(options: ServerOptions) {
     training,
   });
   const place = pieces && { store, pieces, shared };
-  const features = join(state, FEATURES_FOLDER);
-  const cut = place && inPieces(works, { ...training, ...place, features });
+  const cut = place && inPieces(works, { ...training, ...place });
   const { kinds } = options;
   const runner = new JobRunner({
     ...running,

@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { readManifest } from "../../lib/data/manifest.ts";
+import { leaveNote } from "../../lib/commands/shared/parent.ts";
 import { exists } from "../../lib/files.ts";
 import { NatsJobStore } from "../../lib/serve/jobs/nats/store.ts";
 import type { StudyResults } from "../../lib/study/report.ts";
+import { keptFeatures, keysIn } from "../serve/jobs/nats/kept_features.ts";
 import { NATS_SERVER, startNats } from "../serve/jobs/nats/nats_server.ts";
 import { eventually, within } from "../waiting.ts";
 import {
@@ -178,6 +180,38 @@ Deno.test({
 });
 
 Deno.test({
+  name: "a run fetches the features that runs on another host have computed",
+  ignore,
+  async fn() {
+    await writeFolds();
+    await using servers = await startNats();
+    const { url } = servers;
+    const study = ["study", "colon", "--data", "folds.csv", "--quick"];
+    study.push("--features", "scattering", "--backend", "wasm");
+    const run = async (name: string, variant: string) => {
+      const host = await startHost(name, url);
+      const more = ["--out", "frozen", "--jobs", url, "--only", variant];
+      await succeed(folder, ...study, ...more);
+      await host.end("SIGTERM");
+      return await keysIn(join(folder, name, "features"));
+    };
+    const pooled = await run("pools", "scattering-mean");
+    const made = await keptFeatures(servers);
+    assert.deepEqual(Object.keys(made), pooled);
+    assert.ok(pooled.length >= 12);
+    const dense = await run("trains", "scattering");
+    const all = await keptFeatures(servers);
+    assert.deepEqual(
+      Object.keys(all),
+      [...new Set([...pooled, ...dense])].sort(),
+    );
+    assert.ok(dense.length > 12); // of copies, too
+    assert.ok(pooled.some((key) => dense.includes(key)));
+    for (const key of pooled) assert.equal(all[key], made[key]);
+  },
+});
+
+Deno.test({
   name: "a host refuses the runs of images that it does not have",
   ignore,
   async fn() {
@@ -223,6 +257,7 @@ Deno.test("a run ends with the process that started it", async () => {
     stdout: "null",
     stderr: "null",
   }).spawn();
+  await leaveNote(process.stdin, { features: null });
   const begun = join(folder, "endless/best-epoch/fold-01/log.jsonl");
   await eventually("it trains", () => exists(begun));
   await process.stdin.close(); // as the system does for one that was killed

@@ -46,7 +46,7 @@ import {
   startFolds,
 } from "../../train/runs/folds_folder.ts";
 import { setAside } from "../../train/runs/set_aside.ts";
-import { featureCache } from "../../train/runs/training.ts";
+import { type FeatureCache, featureCache } from "../../train/runs/training.ts";
 import type {
   CrossValidatedDocument,
   MeanDocument,
@@ -85,7 +85,7 @@ export async function trainFolds(
     ...options,
     ...begun,
     tasks: begun.turns.flat(),
-    features,
+    features: task.config.training.dense ? featureCache(features) : undefined,
     onResult: () => recordFolds(folder, entries, begun.settings),
   });
   await Deno.remove(features, { recursive: true }).catch(() => {}); // none
@@ -96,8 +96,8 @@ export async function trainPiece(
   task: TrainTask,
   { tasks, features, ...options }: CrossValidateOptions & {
     tasks: readonly FoldTask[];
-    /** Folder of frozen features, which other pieces share. */
-    features: string;
+    /** Frozen features, which other pieces share. */
+    features: FeatureCache | undefined;
   },
 ): Promise<void> {
   const { folder, config: { target } } = task;
@@ -162,8 +162,7 @@ async function trainTasks(
       plan: FoldPlan;
       settings: FoldSettings;
       tasks: readonly FoldTask[];
-      /** Folder of frozen features. */
-      features: string;
+      features: FeatureCache | undefined;
       onResult?: () => Promise<void>;
     },
 ): Promise<void> {
@@ -190,7 +189,7 @@ async function trainTasks(
       foreground: undefined,
       rois: boxes?.source,
       boxes,
-      featureCache: config.training.dense ? featureCache(features) : undefined,
+      featureCache: features,
       cache,
       parallel,
       onProgress({ fold }, progress) {

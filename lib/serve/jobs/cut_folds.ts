@@ -42,10 +42,7 @@ interface Piece {
 }
 
 /** Parts of the server that cross-validations of several hosts use. */
-export interface CutFoldsOptions extends TrainWorkOptions, PiecesPlace {
-  /** Folder of this host's frozen features. */
-  features: string;
-}
+export interface CutFoldsOptions extends TrainWorkOptions, PiecesPlace {}
 
 // The folds of each piece, in the folder of the one that begins: written last.
 const TURNS_FILE = "turns.json";
@@ -88,12 +85,10 @@ export function foldWork(options: CutFoldsOptions): JobWork {
     const { whole, tasks, ...request } = context.job.request as PieceRequest;
     using _watch = await watch(whole, context, options);
     const choice = foldChoice(request)!; // what makes it one of folds
-    const { features } = options;
     await inWorker(request, { context, options }, async (calls, task) => {
       const asked = { ...task, choice };
       if (tasks !== undefined) {
-        const piece = { ...asked, tasks, features };
-        return await calls.call("trainPiece", piece, signal);
+        return await calls.call("trainPiece", { ...asked, tasks }, signal);
       }
       const turns = await calls.call("beginFolds", asked, signal);
       await writeJson(join(folder, TURNS_FILE), turns);

@@ -6,5 +6,6 @@
  */
 import { serveShares } from "../../train/parallel/serve_shares.ts";
 import { guardedOpening } from "../intake/guarded_opening.ts";
+import { openPlace } from "./features.ts";
 
-serveShares(guardedOpening);
+serveShares(guardedOpening, openPlace);

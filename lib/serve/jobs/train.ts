@@ -19,6 +19,7 @@ import type { Config } from "../../model/config.ts";
 import type { Log } from "../logging.ts";
 import type { EnginePool } from "../engine/pool.ts";
 import { ConflictError } from "../errors.ts";
+import type { FeaturePlace } from "./features.ts";
 import { RESULT_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
 import type { Job } from "./store.ts";
@@ -97,6 +98,8 @@ export interface TrainWorkOptions {
   /** Brings the models to other hosts. */
   sharedModels: Pick<SharedModels, "offer">;
   trainings: Trainings;
+  /** Frozen features, if hosts share them. */
+  features: FeaturePlace | undefined;
   log: Log;
   /** Longest that a step may run after the job was asked to stop, ms. */
   stopMs: number;
@@ -207,7 +210,7 @@ export async function inWorker<Result>(
     task: TrainTask,
   ) => Promise<Result>,
 ): Promise<Result> {
-  const { engine, module, stopMs, trainings } = options;
+  const { engine, module, stopMs, trainings, features } = options;
   using _training = trainings.begin();
   const { backend, workers, allowedHosts, roots, maxPixels, memoryBytes } =
     options;
@@ -244,6 +247,7 @@ export async function inWorker<Result>(
       roots,
       maxPixels,
       memoryBytes,
+      features,
       pending: engine.pending,
     });
   } catch (error) {

@@ -11,6 +11,7 @@ import type { FoldChoice } from "../../train/runs/fold_plan.ts";
 import type { FoldTask } from "../../train/runs/fold_task.ts";
 import type { TrainResult } from "../../train/trainer.ts";
 import type { CrossValidatedDocument, ScoresDocument } from "../documents.ts";
+import type { FeaturePlace } from "./features.ts";
 
 /** Settings of a run. */
 export interface TrainTask {
@@ -40,6 +41,8 @@ export interface TrainTask {
   maxPixels: number;
   /** Bound on the tensors and caches of each worker, bytes. */
   memoryBytes: number;
+  /** Frozen features, if hosts share them. */
+  features: FeaturePlace | undefined;
   /** Shared count of pending classifications, which go first. */
   pending: Int32Array<SharedArrayBuffer>;
 }
@@ -53,8 +56,6 @@ export interface FoldsTask extends TrainTask {
 export interface PieceTask extends FoldsTask {
   /** The folds to train, one after the other. */
   tasks: readonly FoldTask[];
-  /** Folder of frozen features, which other pieces share. */
-  features: string;
 }
 
 /** Result of a run. */

@@ -12,6 +12,7 @@ import { exists } from "../../files.ts";
 import { Memory } from "../../memory.ts";
 import { LAST } from "../../model/checkpoint.ts";
 import type { FoldTask } from "../../train/runs/fold_task.ts";
+import type { FeatureCache } from "../../train/runs/training.ts";
 import { trainRun } from "../../train/runs/run.ts";
 import { checkReference, DEFAULT_TEST } from "../../train/runs/run_data.ts";
 import { writeReportOf } from "../../report/report.ts";
@@ -28,6 +29,7 @@ import {
   trainFolds,
   trainPiece,
 } from "./cross_validation.ts";
+import { openFeatures } from "./features.ts";
 import { scoreRun } from "./scores.ts";
 import type {
   FoldsTask,
@@ -113,11 +115,11 @@ async function begin(
 }
 
 async function piece(
-  { choice, tasks, features, ...task }: PieceTask,
+  { choice, tasks, ...task }: PieceTask,
   signal: AbortSignal,
 ): Promise<void> {
   const ready = await readyFor(task);
-  const folds = { choice, tasks, features };
+  const folds = { choice, tasks, features: await featuresOf(task) };
   await trainPiece(task, { ...ready, ...folds, onProgress: send, signal });
 }
 
@@ -138,6 +140,16 @@ async function reportedFolds(
   await attempt("write its report", () => writeReport(task, signal));
   const result = await crossValidated(task.folder, task.name);
   return { ...result, ...(warnings.length > 0 && { warnings }) };
+}
+
+/** The features that hosts share, of folds that are trained on some. */
+async function featuresOf(
+  { config, features }: TrainTask,
+): Promise<FeatureCache | undefined> {
+  if (features === undefined || config.training.dense === null) {
+    return undefined;
+  }
+  return await openFeatures(features);
 }
 
 /** What every training needs. */

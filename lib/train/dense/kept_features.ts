@@ -5,6 +5,7 @@
  */
 import type { ManifestEntry } from "../../data/manifest.ts";
 import type { FeatureCache } from "../../encoder/cache.ts";
+import { placeOf } from "../../encoder/shared_cache.ts";
 import type { Model } from "../../model/model.ts";
 import { ALONE, Team } from "../parallel/team.ts";
 import type { TrainOptions } from "../trainer.ts";
@@ -50,13 +51,13 @@ export async function keepFeatures(
   }, signal);
   const queue = entries.values();
   let done = 0;
-  const { folder, maxBytes } = featureCache;
+  const place = placeOf(featureCache);
   try {
     const theirs = team.each(async (call) => {
       for (const entry of queue) {
         await readImage(
           entry,
-          () => call("keep", { entry, folder, maxBytes }, signal),
+          () => call("keep", { entry, place }, signal),
         );
         onImage(++done);
       }

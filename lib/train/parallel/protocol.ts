@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { CachePlace } from "../../encoder/shared_cache.ts";
 import type { ManifestEntry } from "../../data/manifest.ts";
 import type { LabelledImage } from "../../eval/evaluate.ts";
 import type { ForegroundChoice } from "../../image/foreground/tissue.ts";
@@ -80,9 +81,7 @@ export interface StudentTask extends StudentOrder {
 /** An image whose frozen features are made, and the cache that keeps them. */
 export interface KeepTask {
   entry: ManifestEntry;
-  folder: string;
-  /** Bound of the cache, bytes. */
-  maxBytes: number;
+  place: CachePlace;
 }
 
 /** The loss of an image, and its gradients. */

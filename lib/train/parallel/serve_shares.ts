@@ -5,6 +5,7 @@
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import { FeatureCache } from "../../encoder/cache.ts";
+import type { CachePlace } from "../../encoder/shared_cache.ts";
 import type { Encoder } from "../../encoder/encoder.ts";
 import { startEngine } from "../../engine/select.ts";
 import { type ImageCache, imageCache } from "../../image/image_cache.ts";
@@ -43,15 +44,18 @@ import { assignValues, passValues, valuesOf } from "./values.ts";
  * Answers the calls to this Worker.
  *
  * @param openingOf options of opening images, from the data that the run gives.
+ * @param openFeatures opens the cache of frozen features.
  */
 export function serveShares<Opening>(
   openingOf: (opening: Opening) => Pick<OpenOptions, "fetch" | "maxPixels">,
+  openFeatures: OpenFeatures = openFolder,
 ): void {
   let share: Share;
   answerCalls<ShareMethods, never>({
     async start(setup) {
       await startEngine("wasm");
-      share = new Share(setup, openingOf(setup.opening as Opening));
+      const opening = openingOf(setup.opening as Opening);
+      share = new Share(setup, { opening, openFeatures });
     },
     gradients: (task, signal) => share.gradients(task, signal),
     logits: (task, signal) => share.logits(task, signal),
@@ -61,6 +65,16 @@ export function serveShares<Opening>(
     keep: (task, signal) => share.keep(task, signal),
     release: () => share.release(),
   });
+}
+
+/** Opens a cache. */
+type OpenFeatures = (place: CachePlace) => Promise<FeatureCache | undefined>;
+
+/** One that is not shared with other hosts. */
+function openFolder(
+  { folder, maxBytes }: CachePlace,
+): ReturnType<OpenFeatures> {
+  return Promise.resolve(new FeatureCache(folder, maxBytes));
 }
 
 /** The images of a Worker, and the model under the weights that it was sent. */
@@ -74,13 +88,18 @@ class Share {
   readonly #views: StudentViews;
   #targets: readonly StudentTarget[] = [];
   #encoder: Promise<Encoder | undefined> | undefined;
-  #features: FeatureCache | undefined;
+  readonly #openFeatures: OpenFeatures;
+  #features: Promise<FeatureCache | undefined> | undefined;
 
   constructor(
     setup: WorkerSetup,
-    opening: Pick<OpenOptions, "fetch" | "maxPixels">,
+    { opening, openFeatures }: {
+      opening: Pick<OpenOptions, "fetch" | "maxPixels">;
+      openFeatures: OpenFeatures;
+    },
   ) {
     const { memoryBytes, imageBytes, seed, train } = setup;
+    this.#openFeatures = openFeatures;
     this.#setup = setup;
     this.#memory = new Memory(memoryBytes);
     const memory = this.#memory;
@@ -171,14 +190,14 @@ class Share {
   }
 
   async keep(
-    { entry, folder, maxBytes }: KeepTask,
+    { entry, place }: KeepTask,
     signal: AbortSignal,
   ): Promise<void> {
     const { foreground, model } = this.#setup;
     const { config: { network, view } } = model;
     // On one core: the other workers have the others.
     this.#encoder ??= openFrozen(network, this.#parameters, 1);
-    this.#features ??= new FeatureCache(folder, maxBytes);
+    this.#features ??= this.#openFeatures(place);
     const locations = new Locations({
       ...model,
       foreground,
@@ -186,7 +205,7 @@ class Share {
       cache: this.#cache,
       memory: this.#memory,
       features: encoderFeatures((await this.#encoder)!, {
-        cache: this.#features,
+        cache: await this.#features,
         windowSize: view.subTileSize,
       }),
       side: network.places,

@@ -5,6 +5,10 @@
  * @module
  */
 import { FeatureCache } from "../../encoder/cache.ts";
+import {
+  type FeatureSharing,
+  SharedFeatureCache,
+} from "../../encoder/shared_cache.ts";
 import { trainDense } from "../dense/train_dense.ts";
 import {
   train,
@@ -29,6 +33,17 @@ export function featureCache(
     ? undefined
     : new FeatureCache(folder, FEATURE_BYTES, remark);
 }
+
+/** The frozen features in a folder, and those that other hosts have made. */
+export function sharedFeatureCache(
+  folder: string,
+  options: FeatureSharing & { remark?: ((text: string) => void) | undefined },
+): FeatureCache {
+  return new SharedFeatureCache({ folder, maxBytes: FEATURE_BYTES }, options);
+}
+
+export type { FeatureCache };
+export type { CachePlace, FeatureStore } from "../../encoder/shared_cache.ts";
 
 /** Options of {@linkcode trainAsConfigured}. */
 export interface TrainingOptions extends TrainOptions {

@@ -55,6 +55,8 @@ export interface Names {
   stream: string;
   bucket: string;
   objects: string;
+  /** Object store of frozen features, made when the first are shared. */
+  features: string;
   /** Subject of the messages of a job. */
   subjectOf(kind: JobKind, id: string): string;
   /** Durable consumer of a kind. */
@@ -188,8 +190,7 @@ async function prepared(
   const js = jetstream(connection);
   const jsm = await patiently(() => jetstreamManager(connection));
   const names = namesOf(prefix);
-  // A cluster keeps three copies: one node may die.
-  const replicas = connection.info?.cluster === undefined ? 1 : 3;
+  const replicas = replicasOf(connection);
   const records = await patiently(() =>
     new Kvm(js).create(names.bucket, {
       history: 1,
@@ -212,11 +213,17 @@ async function prepared(
   return { connection, js, jsm, records, objects, names, replicas };
 }
 
+/** Copies of what is kept: a cluster keeps three, because one node may die. */
+export function replicasOf({ info }: NatsConnection): number {
+  return info?.cluster === undefined ? 1 : 3;
+}
+
 function namesOf(prefix: string): Names {
   return {
     stream: `${prefix}-jobs`,
     bucket: `${prefix}-jobs`,
     objects: `${prefix}-files`,
+    features: `${prefix}-features`,
     subjectOf: (kind, id) => `${prefix}.jobs.${kind}.${id}`,
     consumerOf: (kind) => `${prefix}-${kind}`,
     workers: `${prefix}-workers`,
@@ -278,7 +285,8 @@ async function addConsumer(
 
 const MISSING = [10014, 10059]; // a consumer, a stream
 
-function ignoreMissing(error: unknown): undefined {
+/** Takes an error that says that there is none for no error. */
+export function ignoreMissing(error: unknown): undefined {
   const isMissing = error instanceof JetStreamApiError &&
     MISSING.includes(error.code);
   if (!isMissing) throw error;

@@ -9,9 +9,9 @@ import { LRUCache } from "lru-cache";
 import { createHash } from "node:crypto";
 import { dirname, isAbsolute, join } from "node:path";
 import { moveIntoPlace, temporaryBeside, writeAll } from "../../../files.ts";
-import { NotReadyError } from "../../errors.ts";
 import { FEATURES_FOLDER } from "../../../train/runs/folds_folder.ts";
 import type { SharedFolders } from "../shared_folders.ts";
+import { brokenOff, chunksOf } from "./objects.ts";
 import {
   ignoreWrongRevision,
   inTime,
@@ -233,27 +233,14 @@ export class NatsFolders implements SharedFolders {
     });
   }
 
-  /**
-   * The bytes of an object, asked for one by one: a consumer, which would send
-   * them, may be placed on a node that has died.
-   */
+  /** The bytes of an object. */
   async *#chunksOf(hash: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    const { objects, jsm, names } = this.#nats;
+    const { objects, names } = this.#nats;
     const info = await objects.info(hash);
     if (info === null || info.deleted) {
       throw new Error(`NATS has lost the file ${hash}`);
     }
-    const next_by_subj = `$O.${names.objects}.C.${info.nuid}`;
-    for (let i = 0, seq = 0; i < info.chunks; i++) {
-      const next = { seq: seq + 1, next_by_subj };
-      const message = await jsm.streams.getMessage(
-        `OBJ_${names.objects}`,
-        next,
-      );
-      if (message === null) throw brokenOff();
-      yield Uint8Array.from(message.data);
-      seq = message.seq;
-    }
+    yield* chunksOf(this.#nats, names.objects, info);
   }
 
   /** Hash of a file; undefined if there is none. */
@@ -270,10 +257,6 @@ export class NatsFolders implements SharedFolders {
     this.#hashed.set(path, { stamp, hash });
     return hash;
   }
-}
-
-function brokenOff(): NotReadyError {
-  return new NotReadyError("The store of jobs broke off a file");
 }
 
 /** Size and time of each file in `path` and below, by its path in it. */
