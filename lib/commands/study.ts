@@ -357,7 +357,7 @@ async function runAll(setup: Setup): Promise<StudyResults> {
   try {
     await (jobs === undefined
       ? runHere(queue, data, { ...setup, onDone, onState })
-      : runByHosts(await unfinished(queue, setup, data), {
+      : runByHosts(queue, {
         ...setup,
         place: jobs,
         requestOf: (cell) => requestOf(cell, setup, data),
@@ -404,27 +404,16 @@ async function runHere(
   signal.throwIfAborted();
 }
 
-/** The cells that are not done. */
-async function unfinished(
-  cells: readonly Cell[],
-  setup: Setup,
-  data: Data,
-): Promise<Cell[]> {
-  const left: Cell[] = [];
-  for (const cell of cells) {
-    const place = placeOf(cell, setup, await data.of(cell));
-    if (!await readCell(cell, place)) left.push(cell);
-  }
-  return left;
-}
-
-/** A cell as a job of any host. */
+/** A cell as a job of any host; undefined if it is done. */
 async function requestOf(
   cell: Cell,
-  { name: study, study: { data: sets }, quick, manifest }: Setup,
+  setup: Setup,
   data: Data,
-): Promise<CellRequest> {
-  const { path } = await data.of(cell);
+): Promise<CellRequest | undefined> {
+  const { name: study, study: { data: sets }, quick, manifest } = setup;
+  const images = await data.of(cell);
+  const { path } = images;
+  if (await readCell(cell, placeOf(cell, setup, images))) return undefined;
   return {
     cell,
     folds: sets[cell.variant.data]!.folds ?? null,

@@ -6,8 +6,9 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { TrainingError } from "../errors.ts";
+import { DataError, TrainingError } from "../errors.ts";
 import { exists, writeJson } from "../files.ts";
+import { NotReadyError } from "../serve/errors.ts";
 import type { SharedFolders } from "../serve/jobs/shared_folders.ts";
 import { jobFolderName } from "../serve/jobs/shared_folders.ts";
 import { type NatsPlace, SHARED_LEASE_MS } from "../serve/jobs/nats/place.ts";
@@ -69,7 +70,8 @@ export interface ByHostsOptions {
   place: NatsPlace;
   /** Folder of the study. */
   folder: string;
-  requestOf(cell: Cell): Promise<CellRequest>;
+  /** What hosts are asked for; undefined if the run is done. */
+  requestOf(cell: Cell): Promise<CellRequest | undefined>;
   /** Awaited when the files of a run are in its folder. */
   onDone(cell: Cell): Promise<void>;
   /** Told how many runs are at work and wait. */
@@ -97,22 +99,35 @@ export async function runByHosts(
     for (const cell of cells) {
       options.signal.throwIfAborted();
       const request = await options.requestOf(cell);
+      if (request === undefined) continue;
       const id = await idOf(request, options.folder);
       left.set(id, cell);
       await handOut({ id, kind: "cell", request }, jobs.pieces);
     }
     while (left.size > 0) {
       options.signal.throwIfAborted();
-      await look(left, jobs, options);
+      await look(left, jobs, options).catch(ignoreAway(options));
       await pause(LOOK_EVERY_MS, undefined, { signal: options.signal })
         .catch(() => {}); // stopped
     }
   } catch (error) {
     await cancelQueued(left, jobs).catch(() => {}); // NATS is away
-    throw error;
+    throw error instanceof NotReadyError
+      ? new DataError(`Cannot hand out runs: ${error.message}`)
+      : error;
   } finally {
     await jobs.close();
   }
+}
+
+/** Takes the error of a NATS that is away for none: hosts go on meanwhile. */
+function ignoreAway(
+  { onState }: Pick<ByHostsOptions, "onState">,
+): (error: unknown) => void {
+  return function ignore(error) {
+    if (!(error instanceof NotReadyError)) throw error;
+    onState(error.message);
+  };
 }
 
 /** Brings the files of the runs that are done, and takes them out of `left`. */

@@ -21,7 +21,13 @@ import type { Log } from "../serve/logging.ts";
 import { Messages } from "../serve/redaction.ts";
 import { STUDIES } from "../study/studies.ts";
 import { FEATURES_FOLDER } from "../train/runs/folds_folder.ts";
-import { folderOf, logBugs, processLog, SERVE_FLAGS } from "./serve.ts";
+import {
+  allowableHost,
+  folderOf,
+  logBugs,
+  processLog,
+  SERVE_FLAGS,
+} from "./serve.ts";
 import { COMMON_FLAGS, workers } from "./shared/common_flags.ts";
 import { parseFlags, required, text } from "./shared/flags.ts";
 import { JOBS_FLAGS, jobsPlace } from "./shared/jobs_flags.ts";
@@ -46,6 +52,7 @@ export const WORK_FLAGS = {
     ),
   ),
   "data-root": SERVE_FLAGS["data-root"],
+  "allow-host": SERVE_FLAGS["allow-host"],
   workers: workers("runs in parallel (one a core)"),
   backend: COMMON_FLAGS.backend,
 };
@@ -74,7 +81,8 @@ export async function work(argv: readonly string[]): Promise<number> {
   );
   const place = jobsPlace(flags)!; // --jobs is required
   const jobs = await openStudyJobs(place, CLAIM_MS);
-  const data = new HostData(state, await Sources.open({ roots, hosts: [] }));
+  const hosts = flags["allow-host"].map(allowableHost);
+  const data = new HostData(state, await Sources.open({ roots, hosts }));
   const count = flags.workers ?? navigator.hardwareConcurrency;
   const cell = cellWork({ engine, state, data, place });
   const folder = join(state, "jobs");
