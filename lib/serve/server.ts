@@ -360,7 +360,8 @@ async function putTogether(options: ServerOptions) {
   });
   const presence: Presence = new Presence({
     workers,
-    host: Deno.hostname(),
+    // A server alone needs no name, nor the permission to know it.
+    host: options.jobs === undefined ? "localhost" : Deno.hostname(),
     runners: pieceRunner ? [runner, pieceRunner] : [runner],
     about: () => ({
       version: project.version,
