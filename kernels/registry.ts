@@ -9,6 +9,7 @@ import { inputColoursKernels } from "./colour/input_colours.ts";
 import { registerWasmConvolutions } from "./conv/wasm/kernels.ts";
 import { registerWebGpuConvolutions } from "./conv/webgpu/kernels.ts";
 import { downsampleKernels } from "./resample/downsample.ts";
+import { viewsTogetherKernel } from "./resample/together.ts";
 import { gatherPatchesKernels } from "./resample/gather_patches.ts";
 import { entropyKernels } from "./entropy/entropy.ts";
 import { expectationKernels } from "./expectation/expectation.ts";
@@ -43,6 +44,7 @@ export function registerKernels(): void {
       ...unitRowsKernels,
       ...inputColoursKernels,
       sumsKernel,
+      viewsTogetherKernel,
     ]
   ) tf.registerKernel(config);
   registerWasmConvolutions();

@@ -21,6 +21,7 @@ import {
   type Size,
 } from "./area_means.ts";
 import code from "./downsample.wgsl" with { type: "text" };
+import oneImage from "./one_image.wgsl" with { type: "text" };
 import { RowSums } from "./wasm.ts";
 import { Kernel } from "../gpu.ts";
 import { floatView, intView, kernelConfigs } from "../kernel_config.ts";
@@ -78,7 +79,8 @@ export function downsample(
   return views;
 }
 
-function checkRatio(
+/** @throws {RangeError} If views cannot be computed. */
+export function checkRatio(
   axis: string,
   source: number,
   output: number,
@@ -97,7 +99,7 @@ function checkRatio(
   }
 }
 
-const kernel = new Kernel("downsample", code);
+const kernel = new Kernel("downsample", oneImage + code);
 
 // Output pixels a workgroup; see downsample.wgsl.
 const WORKGROUP_SIZE = 64;

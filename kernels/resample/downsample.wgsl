@@ -1,5 +1,6 @@
 // Area-weighted mean of the source pixels of each output pixel: packed RGBA8
-// in, f32 RGB in [0, 1] out. One invocation an output pixel. See downsample.ts.
+// in, f32 RGB in [0, 1] out. One invocation an output pixel. See downsample.ts;
+// one_image.wgsl or many_images.wgsl comes before it.
 
 struct Params {
   region: vec2u, // region width, height, px
@@ -12,8 +13,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> pixels: array<u32>;      // [H, W] of packed RGBA8
-@group(0) @binding(2) var<storage, read> origins: array<vec2i>;   // [N] of (x, y), may lie outside
+@group(0) @binding(1) var<storage, read> pixels: array<u32>;      // of packed RGBA8, row after row
 @group(0) @binding(3) var<storage, read_write> views: array<f32>; // [N, pixels, 3]
 
 const SIZE = 64u;
@@ -36,17 +36,18 @@ fn main(
   let area = params.pixels.x * params.pixels.y;
   if (index >= params.count * area) { return; }
   let to = vec2u(index % params.pixels.x, (index % area) / params.pixels.x);
-  let origin = origins[index / area];
+  let view = view_of(index / area);
+  let origin = view.origin;
 
   // Source pixels [first, last) of the rectangle, cut to the region.
   let first = max(vec2i((params.phase + to * params.size) / params.output), -origin);
   let end = params.phase + (to + 1u) * params.size;
   let covered = (end + params.output - 1u) / params.output;
-  let last = min(vec2i(covered), vec2i(params.region) - origin);
+  let last = min(vec2i(covered), vec2i(view.region) - origin);
 
   var rgb = vec3f(0.0);
   for (var y = first.y; y < last.y; y++) {
-    let row = u32(origin.y + y) * params.region.x;
+    let row = view.first + u32(origin.y + y) * view.region.x;
     var line = vec3f(0.0);
     for (var x = first.x; x < last.x; x++) {
       let pixel = unpack4x8unorm(pixels[row + u32(origin.x + x)]).rgb;

@@ -11,6 +11,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import code from "./gather_patches.wgsl" with { type: "text" };
+import oneImage from "./one_image.wgsl" with { type: "text" };
 import { Kernel } from "../gpu.ts";
 import { floatView, intView, kernelConfigs } from "../kernel_config.ts";
 
@@ -95,7 +96,7 @@ export function gatherPatchesReference(
   return out;
 }
 
-const kernel = new Kernel("gather_patches", code);
+const kernel = new Kernel("gather_patches", oneImage + code);
 
 // Pixels a workgroup; see gather_patches.wgsl.
 const WORKGROUP_SIZE = 64;

@@ -88,6 +88,11 @@ export class Views {
     this.#whole?.dispose();
   }
 
+  /** Packed pixels of the image, if they are on the engine as a whole. */
+  get pixels(): tf.Tensor2D | undefined {
+    return this.#whole;
+  }
+
   /**
    * V(x, s): the whole image at `scale`, `[1, h, w, 3]` in [0, 1].
    *

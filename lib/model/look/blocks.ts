@@ -48,6 +48,7 @@ import {
 } from "./draws.ts";
 import { prepared } from "./input.ts";
 import type { Model } from "../model.ts";
+import { JointViews } from "../../image/joint_views.ts";
 import { readSubTiles } from "./sub_tiles.ts";
 import { type BlockLook, blockLook } from "./block_look.ts";
 import type { TileBatch } from "./look.ts";
@@ -108,11 +109,16 @@ export async function lookInBlocks(
     });
     clock.lap("stage2Ms");
     const found = drawnOf(model, tiles, options.samples, subTiles.drawn);
-    const read = await readSubTiles(model, [image], [views], {
-      glimpses: found.glimpses,
-      alone: true,
-      ...options,
-    });
+    const read = await readSubTiles(
+      model,
+      [image],
+      new JointViews([views], [image.pyramid]),
+      {
+        glimpses: found.glimpses,
+        alone: true,
+        ...options,
+      },
+    );
     clock.lap("readMs");
     return blockLook(image, {
       ...found,

@@ -36,9 +36,8 @@ interface Appearance {
   densities?: DensityMatrix | null;
 }
 
-/** Views of one image, as they were read. */
-export interface RawViews {
-  raw: tf.Tensor4D; // [n, h, w, 3] in [0, 1]
+/** What views of one image show. */
+export interface ShownViews {
   regions: readonly Region[];
   image: Appearance;
 }
@@ -58,35 +57,40 @@ export function prepared(
   image: Appearance,
   model: Pick<Model, "normalisation">,
 ): tf.Tensor4D {
-  return preparedTogether([{ raw, regions, image }], model);
+  return preparedTogether([raw], [{ regions, image }], model);
 }
 
-/** {@linkcode prepared} views of several images, one after the other. */
+/**
+ * {@linkcode prepared} views of several images, one after the other.
+ *
+ * @param raw those of each part, or of all.
+ */
 export function preparedTogether(
-  parts: readonly RawViews[],
+  raw: tf.Tensor4D[],
+  parts: readonly ShownViews[],
   { normalisation }: Pick<Model, "normalisation">,
 ): tf.Tensor4D {
   const isPlain = normalisation === null &&
     parts.every(({ image: { gain = 1, densities } }) =>
       gain === 1 && !densities
     );
-  if (isPlain) return joined(parts.map(({ raw }) => raw));
+  if (isPlain) return joined(raw);
   return tf.getBackend() === "webgpu"
-    ? coloured(parts, normalisation)
+    ? coloured(joined(raw), parts, normalisation)
     // One image at a time takes less memory.
-    : joined(parts.map((part) => coloured([part], normalisation)));
+    : joined(parts.map((part, i) => coloured(raw[i]!, [part], normalisation)));
 }
 
-/** All views by one kernel. */
+/** All views by one kernel; disposes of them. */
 function coloured(
-  parts: readonly RawViews[],
+  views: tf.Tensor4D,
+  parts: readonly ShownViews[],
   normalisation: Normalisation | null,
 ): tf.Tensor4D {
   const changes = parts.flatMap(
     ({ regions, image: { gain = 1, densities = null } }) =>
       regions.map(() => ({ gain, densities })),
   );
-  const views = joined(parts.map(({ raw }) => raw));
   const result = inputColours(views, {
     changes,
     shares: sharesOf(parts, views.shape),
@@ -100,7 +104,7 @@ function coloured(
 
 /** Shares of rows and columns inside, `[N, h + w]`; null if all are 1. */
 function sharesOf(
-  parts: readonly RawViews[],
+  parts: readonly ShownViews[],
   [count, rows, columns]: readonly number[],
 ): Float32Array | null {
   if (parts.every(({ regions, image }) => areInside(regions, image.pyramid))) {

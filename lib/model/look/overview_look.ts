@@ -29,6 +29,7 @@ import {
 } from "./draws.ts";
 import type { Attention, Look } from "./look.ts";
 import type { Overview } from "./overview.ts";
+import { JointViews } from "../../image/joint_views.ts";
 import { readSubTiles } from "./sub_tiles.ts";
 import { blockMask } from "./support/foreground_mask.ts";
 
@@ -55,7 +56,7 @@ export async function lookByOverview(
   );
   clock.lap("stage2Ms");
   const found = drawnOf(model, [tiles], options.samples, drawn);
-  const read = await readSubTiles(model, [image], [], {
+  const read = await readSubTiles(model, [image], new JointViews([], []), {
     glimpses: found.glimpses,
     ...options,
   });

@@ -6,22 +6,18 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { largestTensorBytes } from "../../../kernels/gpu.ts";
-import { collected } from "../../image/tensors.ts";
-import type { Views } from "../../image/views.ts";
+import type { JointViews, RegionsOfImage } from "../../image/joint_views.ts";
 import { Memory } from "../../memory.ts";
 import { prefetched } from "./prefetch.ts";
 import type { Glimpse, LookImage, LookOptions, SubTiles } from "./draws.ts";
 import { frozenFeatures } from "../frozen.ts";
-import { preparedTogether, type RawViews } from "./input.ts";
+import { preparedTogether } from "./input.ts";
 import type { Model } from "../model.ts";
 import {
   featureBytes,
   featureTensorBytes,
   hasBatchStatistics,
 } from "../networks.ts";
-
-/** Sub-tiles of one glimpse. */
-type Part = Pick<Glimpse, "image" | "subTileRegions">;
 
 /**
  * Reads all sub-tiles of glimpses, in their order. If they do not fit at once,
@@ -33,7 +29,7 @@ type Part = Pick<Glimpse, "image" | "subTileRegions">;
 export async function readSubTiles(
   model: Model,
   images: readonly LookImage[],
-  views: readonly Views[],
+  views: JointViews,
   { glimpses, alone = false, memory, signal }:
     & { glimpses: readonly Glimpse[]; alone?: boolean }
     & Pick<LookOptions, "memory" | "signal">,
@@ -58,50 +54,46 @@ export async function readSubTiles(
   const most = Math.max(1, Math.floor(pixels / area));
   const count = glimpses
     .reduce((sum, { subTileRegions }) => sum + subTileRegions.length, 0);
-  const read = ({ image, subTileRegions }: Part) =>
-    views[image]!.regions(subTileRegions, size, signal);
-  const rawViews = (
-    { image, subTileRegions: regions }: Part,
-    raw: tf.Tensor4D,
-  ): RawViews => ({ raw, regions, image: images[image]! });
   const togetherBytes = count * area > tensorPixels
     ? Infinity
     : Memory.toRead(count * area, bytes, isAlone);
-  const prepare = async (parts: Part[]) => {
-    const raw = await collected(parts, read);
-    return preparedTogether(
-      parts.map((part, i) => rawViews(part, raw[i]!)),
+  const prepare = async (parts: RegionsOfImage[]) =>
+    preparedTogether(
+      await views.regions(parts, size, signal),
+      parts.map(({ image, regions }) => ({ regions, image: images[image]! })),
       model,
     );
-  };
-  if (count <= most) {
-    return { ...held(await prepare([...glimpses])), togetherBytes };
-  }
-  const batches = batchesOf(glimpses, most);
+  const parts = glimpses.map(({ image, subTileRegions: regions }) => ({
+    image,
+    regions,
+  }));
+  if (count <= most) return { ...held(await prepare(parts)), togetherBytes };
+  const batches = batchesOf(parts, most);
   return {
     subTiles: undefined,
     subTileBatches() {
-      for (const { image, subTileRegions } of glimpses) {
-        views[image]!.announce(subTileRegions, size, signal);
-      }
+      for (const part of parts) views.announce(part, size, signal);
       return prefetched(batches, prepare, { drop: (batch) => batch.dispose() });
     },
     togetherBytes,
   };
 }
 
-/** Sub-tiles of glimpses in batches of at most `most`, in order. */
-function batchesOf(glimpses: readonly Part[], most: number): Part[][] {
-  const batches: Part[][] = [];
+/** Sub-tiles in batches of at most `most`, in order. */
+function batchesOf(
+  parts: readonly RegionsOfImage[],
+  most: number,
+): RegionsOfImage[][] {
+  const batches: RegionsOfImage[][] = [];
   let room = 0;
-  for (const { image, subTileRegions } of glimpses) {
-    for (let at = 0; at < subTileRegions.length;) {
+  for (const { image, regions } of parts) {
+    for (let at = 0; at < regions.length;) {
       if (room === 0) {
         batches.push([]);
         room = most;
       }
-      const some = subTileRegions.slice(at, at + room);
-      batches.at(-1)!.push({ image, subTileRegions: some });
+      const some = regions.slice(at, at + room);
+      batches.at(-1)!.push({ image, regions: some });
       at += some.length;
       room -= some.length;
     }

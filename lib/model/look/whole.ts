@@ -8,8 +8,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionSoftmax } from "../../../kernels/softmax/softmax.ts";
 import { type MapSize, tileMapSize } from "../../image/geometry.ts";
-import { collected } from "../../image/tensors.ts";
-import { Views } from "../../image/views.ts";
+import { JointViews } from "../../image/joint_views.ts";
 import { subTileLogits } from "./attention.ts";
 import {
   contrastiveWeights,
@@ -63,18 +62,18 @@ export async function lookWhole(
   options: LookOptions,
 ): Promise<WholeLook> {
   const clock = new Clock();
-  const views: Views[] = [];
+  let views: JointViews | undefined;
   const kept: (tf.Tensor | undefined)[] = [];
   const activations: tf.Tensor4D[][] = []; // filled while it is drawn
   let groups: ViewGroup[] = []; // and so are their logits
   const dispose = () => {
     const logits = groups.map(({ logits }) => logits);
-    disposeAll([...kept, ...logits, ...activations.flat(), ...views]);
+    disposeAll([...kept, ...logits, ...activations.flat()]);
+    views?.dispose();
   };
   try {
-    for (const { pyramid } of images) {
-      views.push(await Views.open(pyramid, options));
-    }
+    const pyramids = images.map(({ pyramid }) => pyramid);
+    views = await JointViews.open(pyramids, options);
     groups = await readViews(model, images, views, options);
     kept.push(...groups.flatMap(({ views, mask }) => [views, mask]));
     const tileActivations: tf.Tensor4D[] | undefined = options.training
@@ -122,7 +121,7 @@ export async function lookWhole(
       ...options,
     });
     kept.push(read.subTiles);
-    if (read.subTiles) disposeAll(views.splice(0)); // all is read
+    if (read.subTiles) views.dispose(); // all is read
     clock.lap("readMs");
     return wholeLook(model, images, {
       groups,
@@ -141,14 +140,14 @@ export async function lookWhole(
   }
 }
 
-function disposeAll(kept: readonly (tf.Tensor | Views | undefined)[]): void {
+function disposeAll(kept: readonly (tf.Tensor | undefined)[]): void {
   for (const one of kept) one?.dispose();
 }
 
 async function readViews(
   model: Model,
   images: readonly LookImage[],
-  views: readonly Views[],
+  views: JointViews,
   { signal, training = false }: LookOptions,
 ): Promise<ViewGroup[]> {
   const { scale1 } = model.config.view;
@@ -157,22 +156,17 @@ async function readViews(
     const size = `${pyramid.width}x${pyramid.height}`;
     bySize.set(size, [...bySize.get(size) ?? [], i]);
   }
-  const read = await collected(
-    images,
-    (_, i) => views[i]!.whole(scale1, { signal }),
-  );
-  const grouped = [...bySize.values()].map((members) => ({
-    members,
-    group: preparedTogether(
-      members.map((i) => {
+  const grouped: { members: number[]; group: tf.Tensor4D }[] = [];
+  try {
+    for (const members of bySize.values()) {
+      const raw = await views.wholes(members, scale1, signal);
+      const parts = members.map((i) => {
         const { width, height } = images[i]!.pyramid;
         const regions = [{ x: 0, y: 0, width, height }];
-        return { raw: read[i]!, regions, image: images[i]! };
-      }),
-      model,
-    ),
-  }));
-  try {
+        return { regions, image: images[i]! };
+      });
+      grouped.push({ members, group: preparedTogether(raw, parts, model) });
+    }
     return await Promise.all(
       grouped.map(({ members, group }) =>
         viewGroup(model, group, {
@@ -347,22 +341,18 @@ function maskOfTiles(
 async function readTiles(
   model: Model,
   images: readonly LookImage[],
-  views: readonly Views[],
+  views: JointViews,
   tiles: readonly TileDraw[],
   { signal }: LookOptions,
 ): Promise<tf.Tensor4D> {
   const output = subTileView(model);
-  const read = await collected(
-    tiles,
-    ({ image, tileRegions }) =>
-      views[image]!.regions(tileRegions, output, signal),
-  );
+  const parts = tiles.map(({ image, tileRegions: regions }) => ({
+    image,
+    regions,
+  }));
   return preparedTogether(
-    tiles.map(({ image, tileRegions: regions }, i) => ({
-      raw: read[i]!,
-      regions,
-      image: images[image]!,
-    })),
+    await views.regions(parts, output, signal),
+    parts.map(({ image, regions }) => ({ regions, image: images[image]! })),
     model,
   );
 }
