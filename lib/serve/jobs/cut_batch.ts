@@ -36,6 +36,7 @@ export interface CutBatchOptions extends PiecesPlace {
 // Images of a piece: some seconds of work, so that little is lost with a host
 // and few pieces are left to the last. A large table has larger ones.
 const MIN_ROWS = 32, MAX_ROWS = 256, MANY_PIECES = 1000;
+const LOOK_EVERY_MS = 200;
 
 /** Hands out the pieces of a batch, and merges their results. */
 export function cutBatchWork(options: CutBatchOptions): JobWork {
@@ -104,7 +105,7 @@ async function merge(
   let { failures } = given;
   for (const { id, from, to } of left) {
     const part = join(folder, `.${id}.tmp`);
-    await endOf(id, { pieces, signal });
+    await endOf(id, { pieces, signal, everyMs: LOOK_EVERY_MS });
     await shared.fetch(jobFolderName(id), part, isResult);
     const results = join(part, RESULTS_FILE);
     const own = await linesOf(results);

@@ -46,8 +46,8 @@ export interface CutFoldsOptions extends TrainWorkOptions, PiecesPlace {}
 
 // The folds of each piece, in the folder of the one that begins: written last.
 const TURNS_FILE = "turns.json";
-// Intervals of telling the progress, and of bringing the logs of the folds.
-const TELL_EVERY_MS = 1000, LOGS_EVERY_MS = 10_000;
+// Intervals of looking at the folds, and of bringing their logs.
+const LOOK_EVERY_MS = 1000, LOGS_EVERY_MS = 10_000;
 // Interval of looking whether the cross-validation of a piece has ended.
 const WATCH_EVERY_MS = 2000;
 
@@ -126,7 +126,7 @@ async function begun(
   if (!await exists(file)) {
     const id = `${job.id}-begin`, name = jobFolderName(id);
     await give(id, undefined, { ...context, ...options });
-    await endOf(id, { pieces, signal });
+    await endOf(id, { pieces, signal, everyMs: LOOK_EVERY_MS });
     await assertHeld();
     await shared.fetch(name, folder, (file) => file !== TURNS_FILE);
     await shared.fetch(name, folder);
@@ -170,7 +170,12 @@ async function merge(
   const run = join(folder, RUN_FOLDER);
   const onLook = looker(pieces, { ...context, ...options });
   for (const { id, tasks } of await withoutResult(pieces, folder)) {
-    await endOf(id, { pieces: options.pieces, signal, onLook });
+    await endOf(id, {
+      pieces: options.pieces,
+      signal,
+      everyMs: LOOK_EVERY_MS,
+      onLook,
+    });
     const part = join(folder, `.${id}.tmp`);
     await shared.fetch(jobFolderName(id), part, isOfRun);
     await assertHeld();
@@ -209,11 +214,8 @@ function looker(
   const total = tasks.length;
   const folds = new Set(tasks.map(({ fold }) => fold)).size;
   const isLog = (file: string) => file.endsWith(`/${LOG_FILE}`);
-  let told = 0, brought = performance.now();
+  let brought = performance.now();
   return async function look() {
-    const now = performance.now();
-    if (now < told + TELL_EVERY_MS) return;
-    told = now;
     const found = await Promise.all(
       pieces.map(({ id }) => options.pieces.get(id)),
     );
@@ -225,6 +227,7 @@ function looker(
         piece?.state === "running" && piece.progress !== null
       ) ?? {};
     if (progress) report({ ...progress, folds, done, total });
+    const now = performance.now();
     if (now < brought + LOGS_EVERY_MS) return;
     brought = now;
     for (const { id } of pieces) {

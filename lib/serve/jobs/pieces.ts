@@ -18,8 +18,6 @@ export interface PiecesPlace {
   shared: SharedFolders;
 }
 
-const LOOK_EVERY_MS = 200;
-
 /** Queues a piece, unless an earlier holder of the job has. */
 export async function handOut(
   piece: Omit<NewJob, "idempotency">,
@@ -35,14 +33,16 @@ export async function handOut(
 /**
  * Waits until a piece is done.
  *
- * @param onLook awaited between looks.
+ * @param options.everyMs interval of looking at it.
+ * @param options.onLook awaited between looks.
  * @throws {ConflictError} If it failed.
  */
 export async function endOf(
   id: string,
-  { pieces, signal, onLook }: {
+  { pieces, signal, everyMs, onLook }: {
     pieces: JobStore;
     signal: AbortSignal;
+    everyMs: number;
     onLook?: () => Promise<void>;
   },
 ): Promise<void> {
@@ -54,7 +54,7 @@ export async function endOf(
     if (piece?.state === "cancelled") await pieces.resume(id);
     else if (piece?.finishedAt !== null) throw failureOf(id, piece);
     await onLook?.();
-    await pause(LOOK_EVERY_MS);
+    await pause(everyMs);
   }
 }
 
