@@ -10,6 +10,7 @@ import { Sources } from "../serve/intake/allowed_sources.ts";
 import type { NatsPlace } from "../serve/jobs/nats/place.ts";
 import type { Log } from "../serve/logging.ts";
 import { type NamedFile, shareRuns } from "../train/hosts/share_runs.ts";
+import { CACHE_BYTES } from "./shared/train_setup.ts";
 
 // Opens images as the Workers of a server's training do.
 const MODULE = new URL("../serve/jobs/share_worker.ts", import.meta.url);
@@ -25,7 +26,7 @@ export interface ShareTrainingsOptions {
   maxPixels: number;
   /** Workers; one a core if omitted. */
   workers: number | undefined;
-  /** Bound of each; the default if omitted. */
+  /** Bound of each; if omitted the default, plus a large image cache. */
   memory: Memory | undefined;
   backend: "auto" | "webgpu" | "wasm";
   log: Log;
@@ -57,11 +58,13 @@ export async function shareTrainings(
   const { connection, prefix } = await connectNats(jobs);
   try {
     log("info", "working", { kinds: "share" });
+    const { workers = navigator.hardwareConcurrency, memory } = options;
     await shareRuns({
       connection,
       prefix,
-      workers: options.workers ?? navigator.hardwareConcurrency,
-      memoryBytes: (options.memory ?? new Memory()).bytes,
+      workers,
+      memoryBytes: (memory ?? new Memory()).bytes,
+      imageBytes: memory?.imageCacheBytes ?? CACHE_BYTES / workers,
       located: (file) => located(sources, file),
       module: MODULE,
       opening: { allowedHosts, maxPixels },

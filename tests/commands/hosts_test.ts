@@ -77,15 +77,43 @@ Deno.test({
     for (const seed of SEEDS) {
       const alone = `alone-${seed}`;
       await succeed(folder, ...RUN, "--out", alone, "--seed", seed);
-      for (const file of ["best.safetensors", "last.safetensors"]) {
-        const [a, b] = await Promise.all(
-          [alone, `shared-${seed}`].map((run) =>
-            Deno.readFile(join(folder, run, file))
-          ),
-        );
-        assert.deepEqual(a, b, `${file} of seed ${seed}`);
-      }
+      await assertSame(alone, `shared-${seed}`);
     }
+  },
+});
+
+async function assertSame(...runs: [string, string]): Promise<void> {
+  for (const file of ["best.safetensors", "last.safetensors"]) {
+    const [a, b] = await Promise.all(
+      runs.map((run) => Deno.readFile(join(folder, run, file))),
+    );
+    assert.deepEqual(a, b, `${file} of ${runs}`);
+  }
+}
+
+Deno.test({
+  name: "a host whose leader is killed is free for the run that continues",
+  ignore: NATS_SERVER === undefined,
+  async fn() {
+    await using servers = await startNats();
+    const { process, said } = host(servers.url);
+    await eventually("the host is there", () => said.text.includes("working"));
+    const run = [...TRAIN, ...SMALL, "--out", "killed", "--workers", "1"];
+    const endless = [...run, "--epochs", "100000", "--jobs", servers.url];
+    const killed = start(folder, ...endless);
+    const { ended } = saying(killed);
+    const shares = () => said.text.split('"sharing"').length - 1;
+    await eventually("it shares the run", () => shares() === 1);
+    killed.kill("SIGKILL");
+    await ended;
+    const continued = start(folder, ...endless, "--resume");
+    const leader = saying(continued);
+    await eventually("it shares the run again", () => shares() === 2);
+    assert.match(said.text, /the leader does not answer/);
+    continued.kill("SIGTERM");
+    await leader.ended;
+    process.kill("SIGTERM");
+    await said.ended;
   },
 });
 

@@ -73,8 +73,8 @@ export interface TrainSetup extends TrainArguments {
   signal: AbortSignal;
 }
 
-// Decoded images kept between epochs if no bound is given, bytes.
-const CACHE_BYTES = 2 ** 30;
+/** Decoded images kept between epochs if no bound is given, bytes. */
+export const CACHE_BYTES = 2 ** 30;
 
 /** Bytes of decoded images to keep between epochs. */
 export function imageCacheBytes({ memory }: TrainSetup): number {

@@ -9,7 +9,6 @@ import { hostname } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ManifestEntry } from "../../data/manifest.ts";
 import { DataError, EngineError, plainError } from "../../errors.ts";
-import { Memory } from "../../memory.ts";
 import type { WorkerCalls } from "../../workers/calls.ts";
 import type { ShareMethods } from "../parallel/protocol.ts";
 import { startWorker } from "../parallel/team.ts";
@@ -43,6 +42,8 @@ export interface ShareOptions {
   workers: number;
   /** Bound of the tensors and caches of each, bytes. */
   memoryBytes: number;
+  /** Bytes of decoded images that each keeps. */
+  imageBytes: number;
   /**
    * Path or URL on this host of what the leader names.
    *
@@ -278,7 +279,8 @@ class Member {
     if (this.#isReady) return this.#ready();
     if (this.#isPreparing) return;
     this.#isPreparing = true;
-    const { workers, memoryBytes, module, opening, log } = this.#options;
+    const { workers, memoryBytes, imageBytes, module, opening, log } =
+      this.#options;
     if (memoryBytes < setup.memoryBytes) {
       throw new DataError(
         `its workers take up to ${
@@ -290,7 +292,6 @@ class Member {
     if (this.#isClosed) return;
     this.#train = setup.train;
     this.#workers = Array.from({ length: workers }, () => startWorker(module));
-    const { imageCacheBytes: imageBytes } = new Memory(setup.memoryBytes);
     const all = { ...here, opening, imageBytes };
     await Promise.all(this.#workers.map((calls) => calls.call("start", all)));
     if (this.#isClosed) return;
