@@ -6,12 +6,18 @@
  */
 import { join } from "node:path";
 import { writeJson } from "../../files.ts";
-import { ConflictError } from "../errors.ts";
+import type { Log } from "../logging.ts";
 import type { Tables } from "../tables/tables.ts";
 import { append, type BatchJobRequest, linesOf, type Rows } from "./batch.ts";
 import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
 import type { JobContext, JobWork } from "./runner.ts";
-import { endOf, handOut, type PiecesPlace, removePiece } from "./pieces.ts";
+import {
+  endOf,
+  handOut,
+  type PiecesPlace,
+  removePiece,
+  watchWhole,
+} from "./pieces.ts";
 import { jobFolderName } from "./shared_folders.ts";
 
 /** Request of a piece. */
@@ -69,15 +75,14 @@ export function cutBatchWork(options: CutBatchOptions): JobWork {
   };
 }
 
-/** Does a piece, unless its batch has ended. */
+/** Does a piece, until its batch has ended. */
 export function pieceWork(
   batch: JobWork,
-  { store }: Pick<PiecesPlace, "store">,
+  options: Omit<PiecesPlace, "shared"> & { log: Log },
 ): JobWork {
   return async function pieceJob(context) {
-    const { batch: id } = context.job.request as PieceRequest;
-    const whole = await store.get(id);
-    if (whole?.finishedAt !== null) throw new ConflictError("Its batch ended");
+    const { batch: whole } = context.job.request as PieceRequest;
+    using _watch = await watchWhole(whole, context, options);
     await batch(context);
   };
 }

@@ -12,7 +12,13 @@ import { FOLDS_FILE, readFoldResult } from "../../train/runs/crossval.ts";
 import { foldFolder, type FoldTask } from "../../train/runs/fold_task.ts";
 import { LOG_FILE } from "../../train/run_log.ts";
 import { RESULT_FILE } from "./files.ts";
-import { endOf, handOut, type PiecesPlace, removePiece } from "./pieces.ts";
+import {
+  endOf,
+  handOut,
+  type PiecesPlace,
+  removePiece,
+  watchWhole,
+} from "./pieces.ts";
 import type { JobContext, JobWork } from "./runner.ts";
 import { jobFolderName } from "./shared_folders.ts";
 import {
@@ -48,8 +54,6 @@ export interface CutFoldsOptions extends TrainWorkOptions, PiecesPlace {}
 const TURNS_FILE = "turns.json";
 // Intervals of looking at the folds, and of bringing their logs.
 const LOOK_EVERY_MS = 1000, LOGS_EVERY_MS = 10_000;
-// Interval of looking whether the cross-validation of a piece has ended.
-const WATCH_EVERY_MS = 2000;
 
 /** Hands out the folds of a cross-validation; `train` does other jobs. */
 export function cutFoldsWork(
@@ -83,7 +87,7 @@ export function foldWork(options: CutFoldsOptions): JobWork {
   return async function foldJob(context) {
     const { folder, signal } = context;
     const { whole, tasks, ...request } = context.job.request as PieceRequest;
-    using _watch = await watch(whole, context, options);
+    using _watch = await watchWhole(whole, context, options);
     const choice = foldChoice(request)!; // what makes it one of folds
     await inWorker(request, { context, options }, async (calls, task) => {
       const asked = { ...task, choice };
@@ -94,25 +98,6 @@ export function foldWork(options: CutFoldsOptions): JobWork {
       await writeJson(join(folder, TURNS_FILE), turns);
     });
   };
-}
-
-/** Stops a piece whose cross-validation has ended: asks for that at intervals. */
-async function watch(
-  whole: string,
-  { job, assertHeld }: JobContext,
-  { store, pieces, log }: CutFoldsOptions,
-): Promise<Disposable> {
-  const look = async () => {
-    const found = await store.get(whole);
-    // It is resumed with the whole, which a failed piece would fail.
-    if (found?.finishedAt !== null) await pieces.cancel(job.id);
-  };
-  await look();
-  await assertHeld();
-  const timer = setInterval(() => {
-    look().catch(({ message }) => log("error", "fold", { error: message }));
-  }, WATCH_EVERY_MS);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** Lets a host begin the cross-validation, if none has; the pieces of it. */

@@ -6,6 +6,8 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { ConflictError } from "../errors.ts";
+import type { Log } from "../logging.ts";
+import type { JobContext } from "./runner.ts";
 import { jobFolderName, type SharedFolders } from "./shared_folders.ts";
 import type { Job, JobStore, NewJob } from "./store.ts";
 
@@ -17,6 +19,9 @@ export interface PiecesPlace {
   pieces: JobStore;
   shared: SharedFolders;
 }
+
+// Interval of looking whether the job of a piece has ended.
+const WATCH_EVERY_MS = 2000;
 
 /** Queues a piece, unless an earlier holder of the job has. */
 export async function handOut(
@@ -56,6 +61,28 @@ export async function endOf(
     await onLook?.();
     await pause(everyMs);
   }
+}
+
+/**
+ * Stops a piece once the whole job has ended: asks for that now, and at
+ * intervals.
+ */
+export async function watchWhole(
+  whole: string,
+  { job, assertHeld }: Pick<JobContext, "job" | "assertHeld">,
+  { store, pieces, log }: Omit<PiecesPlace, "shared"> & { log: Log },
+): Promise<Disposable> {
+  const look = async () => {
+    const found = await store.get(whole);
+    // It is resumed with the whole, which a failed piece would fail.
+    if (found?.finishedAt !== null) await pieces.cancel(job.id);
+  };
+  await look();
+  await assertHeld();
+  const timer = setInterval(() => {
+    look().catch(({ message }) => log("error", "piece", { error: message }));
+  }, WATCH_EVERY_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 function failureOf(id: string, piece: Job | undefined): ConflictError {
