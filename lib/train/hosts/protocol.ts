@@ -95,9 +95,11 @@ export function identity(): string {
   return `protocol ${PROTOCOL}, Deno ${Deno.version.deno}, ${os} ${arch}`;
 }
 
-/** Subjects of the runs of a prefix. */
+/** Subjects of NATS. */
 export interface Subjects {
+  /** Where leaders call for hosts. */
   calls: string;
+  /** What hosts that do not share a run send to its leader. */
   refusals(run: string): string;
   /** What the leader sends to all hosts of a run. */
   all(run: string): string;
@@ -107,6 +109,7 @@ export interface Subjects {
   host(run: string, host: string): string;
 }
 
+/** The subjects of the runs of a prefix. */
 export function subjectsOf(prefix: string): Subjects {
   const base = `${prefix}.shares`;
   return {

@@ -283,6 +283,29 @@ testHosts(
 );
 
 testHosts(
+  "an image that nobody can read is left out, and no host for it",
+  async (folder, servers) => {
+    const config = toyConfig();
+    config.network.normaliseInput = false; // reads no image before the steps do
+    const options = {
+      config,
+      skipBad: true,
+      draw: () =>
+        Deno.writeTextFile(join(folder, "images", "2.png"), "no image"),
+    };
+    const alone = await trained(folder, "alone", options);
+    await using _host = host(folder, servers, "images");
+    const before = async (step: number, remarks: readonly string[]) => {
+      if (step === 1) await remarked(remarks, JOINED);
+    };
+    const { files, remarks } = await shared(folder, servers, before, options);
+    assert.deepEqual(files, alone);
+    assert.equal(remarks.length, 2, remarks.join("\n"));
+    assert.match(remarks[1]!, /^host \S+ computed \d+ images?$/);
+  },
+);
+
+testHosts(
   "a host whose images differ is left out in one line",
   async (folder, servers) => {
     const alone = await trained(folder, "alone");
