@@ -15,8 +15,6 @@ import { ImageError } from "../errors.ts";
 import { classificationTrial } from "../eval/trial.ts";
 import { writeJson } from "../files.ts";
 import { type Config, isFrozen } from "../model/config.ts";
-import { runWorkers } from "./parallel/team.ts";
-import { trainingTrial } from "./trial.ts";
 
 /** What is trained. */
 export interface TrainingQuestion {
@@ -46,7 +44,7 @@ export interface TimedWork {
   /** How it is timed, e.g. "three steps of each". */
   how: string;
   /** Workers on the CPU; asked for while wasm is the engine. */
-  workers(): number;
+  workers(): number | Promise<number>;
   /** Seconds that one worker takes. */
   seconds(engine: Engine): Promise<number>;
 }
@@ -103,7 +101,10 @@ async function startAuto(work: TimedWork | undefined): Promise<Engine> {
   return await startEngine("auto");
 }
 
-/** A training, timed by a few steps. */
+/**
+ * A training, timed by a few steps. The trainer is loaded for that alone:
+ * `classify` starts without it.
+ */
 export function timedTraining(question: TrainingQuestion): TimedWork {
   const { config, images, workers: wanted, trainings } = question;
   const { network, view, training: { batchSize, epochs } } = config;
@@ -113,9 +114,12 @@ export function timedTraining(question: TrainingQuestion): TimedWork {
       ...[images.length, batchSize, epochs, network, view],
     ],
     how: "three steps of each",
-    workers: () =>
-      trainings ?? runWorkers(config, { images: images.length, wanted }),
+    async workers() {
+      const { runWorkers } = await import("./parallel/team.ts");
+      return trainings ?? runWorkers(config, { images: images.length, wanted });
+    },
     async seconds(engine) {
+      const { trainingTrial } = await import("./trial.ts");
       const config = structuredClone(question.config); // a training completes it
       const options = { ...question, config };
       return (await trainingTrial(engine, images, options)).seconds;
@@ -165,7 +169,7 @@ export async function startFaster(
 async function measure(work: TimedWork): Promise<Measured> {
   const webgpu = await work.seconds(await startEngine("webgpu"));
   const alone = await work.seconds(await startEngine("wasm"));
-  const workers = work.workers();
+  const workers = await work.workers();
   return { wasm: alone / workers, webgpu, workers };
 }
 
