@@ -25,7 +25,7 @@ const CASES: [words: string[], offered: string[]][] = [
     ["train", "--foreground", ""],
     ["none", "tissue", ...FILES, ...FOLDERS],
   ],
-  [["study", ""], ["colon", "needle", "gtsdb"]],
+  [["study", ""], ["colon", "needle", "gtsdb", "work"]],
   [["study", "needle", "--qu"], ["--quick"]],
   [["dataset", "s"], ["slide"]],
   [["classify", "data.csv", "d"], ["data.csv"]],
