@@ -352,6 +352,8 @@ async function putTogether(options: ServerOptions) {
   const pieceRunner = cut && new JobRunner({
     ...running,
     store: cut.store,
+    // One is computed while another is claimed, or its results are kept.
+    lanes: { batch: 2 },
     works: ofKinds(
       kinds?.includes("train") ? [...kinds, "fold"] : kinds,
       cut.works,

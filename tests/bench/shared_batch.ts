@@ -3,7 +3,7 @@
  * by one server with jobs of its own, by one that does them in pieces, by NATS,
  * and by that one and a worker.
  *
- *     deno run -A tests/bench/shared_batch.ts [IMAGES]
+ *     deno run -A tests/bench/shared_batch.ts [IMAGES] [SAMPLES]
  *
  * @module
  */
@@ -22,6 +22,7 @@ const TICKS = 100; // a second, of /proc
 const ROUNDS = 3;
 
 const images = Number(Deno.args[0] ?? 320);
+const samples = Number(Deno.args[1] ?? 30); // sub-tiles that are read of each
 const folder = await Deno.makeTempDir({ prefix: "zoomin-bench-" });
 await drawModels(folder);
 const rows = Array.from(
@@ -61,7 +62,10 @@ for (const hosts of [0, 1, 2]) {
 await Deno.remove(folder, { recursive: true });
 
 async function batch(url: string): Promise<void> {
-  const response = await post(`${url}/v1/batch`, { manifest: "many.csv" });
+  const response = await post(`${url}/v1/batch`, {
+    manifest: "many.csv",
+    samples,
+  });
   const { id } = await response.json() as JobDocument;
   const { state, error } = await ended(url, id, 600_000);
   if (state !== "succeeded") throw new Error(`The batch ${state}: ${error}`);

@@ -59,14 +59,17 @@ function load(): JpegTurbo | null {
   return null;
 }
 
-/** Decoders, one a core, each of which decodes one JPEG at a time in a thread. */
+/**
+ * Decoders, each of which decodes one JPEG at a time in a thread: two a core, so
+ * that none waits until this thread has the next.
+ */
 export class JpegTurbo {
   readonly #library: Library;
   readonly #idle: Decoder[] = [];
   readonly #waiting: ((decoder: Decoder) => void)[] = [];
   /** What threads read and write, so that it is not collected. */
   readonly #used = new Set<Uint8Array>();
-  #more = navigator.hardwareConcurrency;
+  #more = 2 * navigator.hardwareConcurrency;
 
   /** @param library its functions. */
   constructor(library: Library) {
@@ -84,8 +87,8 @@ export class JpegTurbo {
     bytes: Uint8Array<ArrayBuffer>,
     { width, height }: Size,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const pixels = new Uint8Array(width * height * 4);
     const decoder = await this.#decoder();
+    const pixels = new Uint8Array(width * height * 4);
     this.#used.add(bytes).add(pixels);
     try {
       const status = await this.#library.tjDecompress2(

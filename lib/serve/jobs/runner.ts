@@ -18,7 +18,14 @@ import { hasImage, removeImage } from "./files.ts";
 import type { Isolation } from "./isolation.ts";
 import { NO_PRIORITY, type Priority } from "./priority.ts";
 import { jobFolderName, type SharedFolders } from "./shared_folders.ts";
-import type { Job, JobEnd, JobKind, JobProgress, JobStore } from "./store.ts";
+import {
+  type Job,
+  JOB_KINDS,
+  type JobEnd,
+  type JobKind,
+  type JobProgress,
+  type JobStore,
+} from "./store.ts";
 import type { Log } from "../logging.ts";
 import type { Messages } from "../redaction.ts";
 import { failSpan, inSpanOfJob } from "../tracing.ts";
@@ -51,6 +58,8 @@ export interface JobRunnerOptions {
   shared: SharedFolders;
   /** Jobs of other kinds are left to other processes. */
   works: Partial<Record<JobKind, JobWork>>;
+  /** Jobs of a kind at a time, where it is not the usual number. */
+  lanes?: Partial<Record<JobKind, number>>;
   /**
    * True for a job whose work is that of other jobs: it needs no engine, and
    * what crashes the process is not its doing. None if omitted.
@@ -70,16 +79,16 @@ export interface JobRunnerOptions {
 }
 
 /**
- * Lanes: jobs of a kind wait only for each other. Images have several, because
- * the server of one may be slow.
+ * Jobs of a kind at a time: they wait only for each other. Images have several
+ * lanes, because the server of one may be slow.
  */
-const LANES: readonly JobKind[] = [
-  "train",
-  "batch",
-  "fold",
-  "cell",
-  ...Array.from({ length: 4 }, () => "classify" as const),
-];
+const LANES: Record<JobKind, number> = {
+  train: 1,
+  batch: 1,
+  fold: 1,
+  cell: 1,
+  classify: 4,
+};
 
 // Interval of looking for jobs that another process has accepted or lost.
 const POLL_MS = 500;
@@ -124,15 +133,16 @@ export class JobRunner {
   }
 
   start(): void {
-    const { works, store, log } = this.#options;
+    const { works, lanes = {}, store, log } = this.#options;
     store.onCancel?.((id) => {
       this.cancelled(id).catch((error) =>
         log("error", "beat", { error: error.message })
       );
     });
-    this.#lanes = LANES.flatMap((kind) => {
+    this.#lanes = JOB_KINDS.flatMap((kind) => {
       const work = works[kind];
-      return work ? [this.#runLane(kind, work)] : [];
+      const count = work ? lanes[kind] ?? LANES[kind] : 0;
+      return Array.from({ length: count }, () => this.#runLane(kind, work!));
     });
   }
 

@@ -212,7 +212,7 @@ Deno.test({
     for (
       const figure of [
         `worker_drained{${label}} 1`,
-        `worker_lanes{${label}} 8`,
+        `worker_lanes{${label}} 9`,
         `worker_lanes_busy{${label}} 0`,
         `worker_images_total{${label}} 0`,
         `worker_jobs_ended_total{${label},state="failed"} 0`,
