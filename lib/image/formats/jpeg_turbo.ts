@@ -9,6 +9,7 @@
  */
 import { ImageError } from "../../errors.ts";
 import type { Size } from "../geometry.ts";
+import { loadNative } from "./native_library.ts";
 
 // In every version since 1.2, and in 3.
 const SYMBOLS = {
@@ -51,7 +52,7 @@ function load(): JpegTurbo | null {
   if (state !== "granted") return null; // what is not needed is not asked for
   for (const name of NAMES[Deno.build.os] ?? UNIX_NAMES) {
     try {
-      return new JpegTurbo(Deno.dlopen(name, SYMBOLS).symbols);
+      return new JpegTurbo(loadNative(name, SYMBOLS));
     } catch {
       continue; // not installed
     }

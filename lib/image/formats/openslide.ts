@@ -20,6 +20,7 @@ import { levelPoint } from "../level_geometry.ts";
 import { plausibleMpp } from "../mpp.ts";
 import type { Backdrop, Pixels, Pyramid } from "../pyramid.ts";
 import type { ByteSource } from "../bytes/source.ts";
+import { loadNative } from "./native_library.ts";
 import { LIBRARY_NAMES, OPENSLIDE_FOLDER } from "./openslide_library.ts";
 
 /** How to install it, for messages. */
@@ -71,7 +72,7 @@ function findLibrary(): Found {
   const own = join(OPENSLIDE_FOLDER, LIBRARY_NAMES[0]!);
   for (const path of [own, ...LIBRARY_NAMES]) {
     try {
-      return { symbols: Deno.dlopen(path, SYMBOLS).symbols, path };
+      return { symbols: loadNative(path, SYMBOLS), path };
     } catch (error) {
       if (!(error instanceof Deno.errors.NotCapable)) continue;
       return { hint: "run with --allow-ffi, without a list of folders" };
