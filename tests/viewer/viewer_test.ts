@@ -249,8 +249,11 @@ pageTest(
     await page.getByRole("button", { name: "spot.png" }).press("Enter");
     await labelOf(page);
     assert.equal(stateOf(page).path, PATH);
-    await page.keyboard.press("o");
-    await page.waitForURL(/overlay=stage1/);
+    // The label is there before the heat maps are, of which the key shows the next.
+    await eventually("the key shows the heat map", async () => {
+      await page.keyboard.press("o");
+      return page.url().includes("overlay=stage1");
+    });
   },
 );
 
