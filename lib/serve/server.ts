@@ -329,6 +329,7 @@ async function putTogether(options: ServerOptions) {
   };
   const works = worksOf({
     sharedModels,
+    engine,
     models,
     tables,
     images,
@@ -452,8 +453,17 @@ async function openJobs(
 
 /** Functions that run the jobs of each kind. */
 function worksOf(
-  { models, tables, images, predictor, messages, sharedModels, training }:
-    & Pick<Server, "models" | "images" | "predictor" | "messages">
+  {
+    models,
+    tables,
+    images,
+    predictor,
+    messages,
+    engine,
+    sharedModels,
+    training,
+  }:
+    & Pick<Server, "models" | "images" | "predictor" | "messages" | "engine">
     & {
       tables: Tables;
       sharedModels: SharedModels;
@@ -467,7 +477,7 @@ function worksOf(
     ),
     batch: withModel(
       sharedModels,
-      batchWork({ images, models, predictor, messages, tables }),
+      batchWork({ images, models, predictor, messages, tables, engine }),
     ),
     train: trainWork(training),
   };

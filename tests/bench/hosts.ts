@@ -32,6 +32,7 @@ import { train } from "../../lib/train/trainer.ts";
 import { start, succeed } from "../commands/process.ts";
 import { startNats } from "../serve/jobs/nats/nats_server.ts";
 import { eventually } from "../waiting.ts";
+import { median } from "./measure.ts";
 
 /** Costs of a message that is answered, a call each, the median. */
 export interface MessageCost {
@@ -117,10 +118,6 @@ function cpuMsOf(pid: number): number {
   const text = Deno.readTextFileSync(`/proc/${pid}/stat`);
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) * 1000 / TICKS_A_SECOND;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 /** Answers messages until it is killed. */

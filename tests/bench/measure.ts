@@ -64,7 +64,12 @@ export async function sideBySide(
 
 /** The median without the first round. */
 function settled(times: number[]): number {
-  const sorted = times.slice(1).toSorted((a, b) => a - b);
+  return median(times.slice(1));
+}
+
+/** Middle value, or the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
   const half = Math.floor(sorted.length / 2);
   return sorted.length % 2
     ? sorted[half]!

@@ -18,6 +18,7 @@ import { parseArgs } from "node:util";
 import { readManifest } from "../../lib/data/manifest.ts";
 import { succeed, taskOf } from "../commands/process.ts";
 import { listening, post, serve, type Served } from "../serve/served.ts";
+import { median } from "./measure.ts";
 
 const TURN_SECONDS = 5;
 
@@ -176,10 +177,6 @@ async function processorMs(pid: number): Promise<number> {
 
 function mean(values: number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 async function train(url: string): Promise<void> {

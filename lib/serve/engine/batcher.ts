@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { setTimeout as pause } from "node:timers/promises";
+import { setImmediate } from "node:timers/promises";
 
 // Longest that an idle engine waits for a task that is being prepared, ms. An
 // image of 500 x 500 px takes about 5 ms.
@@ -26,6 +26,8 @@ export interface BatchWork<Task, Prepared, Answer> {
   urgent(task: Task): boolean;
   /** Most tasks of a batch. */
   size(): number;
+  /** Tasks of each urgency that are prepared while a batch computes. */
+  ahead(): number;
   /** Prepares a task; a failure concerns this task alone. */
   prepare(task: Task, signal: AbortSignal): Promise<Prepared>;
   /** Frees a prepared task, however it ended. */
@@ -95,8 +97,8 @@ class Lane<Task, Prepared, Answer> {
 
 /**
  * Runs tasks in batches, one batch at a time, urgent tasks first; where both
- * wait, the others keep a quarter of the time. At most `size` tasks of each
- * urgency are prepared ahead, plus a few late ones.
+ * wait, the others keep a quarter of the time. At most `ahead` tasks of each
+ * urgency are prepared, plus a few late ones.
  */
 export class Batcher<Task, Prepared, Answer> {
   readonly #work: BatchWork<Task, Prepared, Answer>;
@@ -155,7 +157,7 @@ export class Batcher<Task, Prepared, Answer> {
   async #runAll(): Promise<void> {
     this.#running = true;
     for (;;) {
-      await pause(0); // wasm never yields: let new tasks and aborts in
+      await setImmediate(); // wasm never yields: let new tasks and aborts in
       const lanes = [this.#urgent, this.#others];
       for (const lane of lanes) this.#fill(lane);
       const lane = this.#claims()
@@ -189,7 +191,7 @@ export class Batcher<Task, Prepared, Answer> {
 
   /** Starts to prepare as many tasks of a lane as it has places for. */
   #fill(lane: Lane<Task, Prepared, Answer>): void {
-    while (lane.held < this.#work.size()) {
+    while (lane.held < this.#work.ahead()) {
       const waiting = lane.waiting.shift();
       if (waiting === undefined) return;
       this.#prepare(lane, waiting);

@@ -6,7 +6,13 @@
 import { once } from "node:events";
 import { EngineClient, type EngineClientOptions } from "./client.ts";
 import type { ClassifiedImage } from "../../eval/classify.ts";
-import type { ClassifyTask, EngineStatus, EngineTrial } from "./protocol.ts";
+import {
+  AHEAD,
+  BATCH_SIZES,
+  type ClassifyTask,
+  type EngineStatus,
+  type EngineTrial,
+} from "./protocol.ts";
 import { withSignal } from "../../image/bytes/with_signal.ts";
 import { roomCounters } from "../../image/decoding_room.ts";
 import { EngineStoppedError, NotReadyError } from "../errors.ts";
@@ -54,6 +60,13 @@ export class EnginePool {
     const counts = { idle: 0, busy: 0, stopping: 0, down: 0 };
     for (const engine of this.#engines) counts[stateOf(engine)]++;
     return counts;
+  }
+
+  /** Images that the engines have use for at a time. */
+  get places(): number {
+    const { backend } = this.status ?? {};
+    if (backend === undefined) return 0;
+    return this.#engines.length * (BATCH_SIZES[backend] + AHEAD[backend]);
   }
 
   /** Number of classifications that the engines have not answered yet. */

@@ -69,6 +69,15 @@ export interface EngineStatus {
   reason: string;
 }
 
+/** Images that an engine computes together. */
+// On a GPU the images of a batch share its waits. On wasm eight together take as
+// long as eight apart, so none needs to wait.
+export const BATCH_SIZES = { webgpu: 8, wasm: 1 } as const;
+
+/** Images that an engine opens while it computes. */
+// wasm keeps the thread: what is opened gets on by one step after each image.
+export const AHEAD = { webgpu: 8, wasm: 3 } as const;
+
 /** Memory that the engine holds. */
 export interface EngineUsage {
   /** Bytes of GPU buffers, including those kept for the next image. */

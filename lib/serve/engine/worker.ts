@@ -28,20 +28,17 @@ import { readCheckpoint } from "../../model/checkpoint.ts";
 import type { Model } from "../../model/model.ts";
 import { disposeModel } from "../../model/frozen.ts";
 import { Batcher } from "./batcher.ts";
-import type {
-  ClassifyTask,
-  EngineEvent,
-  EngineMethods,
-  EngineSetup,
+import {
+  AHEAD,
+  BATCH_SIZES,
+  type ClassifyTask,
+  type EngineEvent,
+  type EngineMethods,
+  type EngineSetup,
 } from "./protocol.ts";
 import { type GuardedFetch, guardedFetch } from "../intake/guarded_fetch.ts";
 import { answerCalls } from "../../workers/calls.ts";
 import { idleCollector } from "../idle_collector.ts";
-
-// On a GPU the images of a batch share its waits. On wasm eight together take
-// as
-// long as eight apart (39 ms each at 500 x 500 px), so none needs to wait.
-const BATCH_SIZES = { webgpu: 8, wasm: 1 } as const;
 
 // Interval of checking an idle device, ms.
 const LOOK_EVERY_MS = 250;
@@ -67,6 +64,7 @@ const batcher = new Batcher<ClassifyTask, OpenTask, ClassifiedImage>({
     JSON.stringify([model, samples, draws, seed, heatmap, maps]),
   urgent: ({ urgent }) => urgent,
   size: () => BATCH_SIZES[engine.backend],
+  ahead: () => AHEAD[engine.backend],
   prepare: open,
   release: ({ image }) => image.file.close(),
   run(batch, signal) {

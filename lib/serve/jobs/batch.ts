@@ -10,8 +10,10 @@ import { isUrl } from "../../image/bytes/source.ts";
 import { ImageError } from "../../errors.ts";
 import type { ModelClassification } from "../../eval/classification.ts";
 import { writeFileAtomically, writeJson } from "../../files.ts";
+import type { EnginePool } from "../engine/pool.ts";
 import type { ClassifyWorkOptions } from "./classify.ts";
 import { DeadlineError, ForbiddenError, InputError } from "../errors.ts";
+import { begunAhead, joined } from "./groups.ts";
 import { HEATMAP_FOLDER, RESULT_FILE, RESULTS_FILE } from "./files.ts";
 import type { JobWork } from "./runner.ts";
 import { shownName } from "../tables/names.ts";
@@ -35,13 +37,16 @@ type BatchLine =
   | { source: string } & ModelClassification
   | { source: string; error: string };
 
-// Images at a time: as many as share a batch of the engine.
-const TOGETHER = 8;
+// Fewest images of a group: one group is at work when another ends.
+const GROUP = 4;
+// Interval of writing results, with all that it takes to be safe.
+const WRITE_EVERY_MS = 1000;
 
 /** Parts of the server that batch jobs use. */
 export interface BatchWorkOptions extends ClassifyWorkOptions {
   messages: Messages;
   tables: Tables;
+  engine: Pick<EnginePool, "places">;
 }
 
 /** Some rows of a table. */
@@ -67,30 +72,34 @@ export function batchWork(options: BatchWorkOptions): JobWork {
     const file = join(folder, RESULTS_FILE);
     await mkdir(join(folder, HEATMAP_FOLDER), { recursive: true });
     const earlier = await linesOf(file);
-    let { failures } = earlier;
-    for (let done = earlier.lines; done < total; done += TOGETHER) {
+    let { lines: done, failures } = earlier;
+    // Two groups at a time are as many images as the engines have use for.
+    const size = Math.max(GROUP, Math.ceil(options.engine.places / 2));
+    const classifyRows = async (done: number): Promise<BatchLine[]> => {
       signal.throwIfAborted();
-      const at = from + done;
-      const images = await table.images(done, TOGETHER);
-      const lines = await Promise.all(
-        images.map((image, i) =>
-          classifyRow(image, {
-            ...options,
-            manifest,
-            model,
-            how,
-            signal,
-            heatmap: heatmaps
-              ? join(folder, ...batchHeatmap(at + i))
-              : undefined,
-          })
-        ),
-      );
+      const images = await table.images(done, size);
+      return await Promise.all(images.map((image, i) =>
+        classifyRow(image, {
+          ...options,
+          manifest,
+          model,
+          how,
+          signal,
+          heatmap: heatmaps
+            ? join(folder, ...batchHeatmap(from + done + i))
+            : undefined,
+        })
+      ));
+    };
+    const groups = begunAhead({ from: done, to: total, size }, classifyRows);
+    for await (const lines of joined(groups, WRITE_EVERY_MS)) {
       failures += lines.filter((line) => "error" in line).length;
       await assertHeld();
       await append(file, lines.map((line) => `${JSON.stringify(line)}\n`));
-      report({ done: Math.min(done + TOGETHER, total), total, failures });
+      done += lines.length;
+      report({ done, total, failures });
     }
+    if (rows) return; // a piece, whose lines are all of its result
     await writeJson(join(folder, RESULT_FILE), { id: job.id, images: total });
   };
 }

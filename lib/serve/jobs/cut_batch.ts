@@ -5,6 +5,7 @@
  * @module
  */
 import { join } from "node:path";
+import { inTurns } from "../../data/in_turns.ts";
 import { writeJson } from "../../files.ts";
 import type { Log } from "../logging.ts";
 import type { Tables } from "../tables/tables.ts";
@@ -39,10 +40,14 @@ export interface CutBatchOptions extends PiecesPlace {
   tables: Tables;
 }
 
-// Images of a piece: some seconds of work, so that little is lost with a host
-// and few pieces are left to the last. A large table has larger ones.
-const MIN_ROWS = 32, MAX_ROWS = 256, MANY_PIECES = 1000;
-const LOOK_EVERY_MS = 200;
+// Images of a piece: some seconds of work, so that little is lost with a host.
+// A large table has larger ones.
+const ROWS = 32, MAX_ROWS = 256, MANY_PIECES = 1000;
+// The last ones are smaller, so that all hosts end at about the same time: each
+// is a part of what is left.
+const PARTS_LEFT = 8, MIN_ROWS = 4;
+// Intervals of looking whether a piece is done: the last ones are waited for.
+const LOOK_EVERY_MS = 1000, LOOK_LAST_EVERY_MS = 100, LAST_PIECES = 8;
 
 /** Hands out the pieces of a batch, and merges their results. */
 export function cutBatchWork(options: CutBatchOptions): JobWork {
@@ -58,7 +63,7 @@ export function cutBatchWork(options: CutBatchOptions): JobWork {
     const left = pieces.filter(({ to }) => to > lines);
     // A piece that was half appended is appended again.
     const { failures } = await linesOf(file, left[0]?.from ?? length);
-    for (const { id, from, to } of left) {
+    await inTurns(left, async ({ id, from, to }) => {
       signal.throwIfAborted();
       const images = await table.images(from, to - from);
       const request: PieceRequest = {
@@ -68,10 +73,10 @@ export function cutBatchWork(options: CutBatchOptions): JobWork {
       };
       const { owner } = job;
       await handOut({ id, kind: "batch", owner, request }, options.pieces);
-    }
+    });
     await merge(left, { ...options, ...context, total: length, failures });
     await writeJson(join(folder, RESULT_FILE), { id: job.id, images: length });
-    for (const { id } of pieces) await removePiece(id, options);
+    await inTurns(pieces, ({ id }) => removePiece(id, options));
   };
 }
 
@@ -87,16 +92,19 @@ export function pieceWork(
   };
 }
 
-function piecesOf(batch: string, length: number): Piece[] {
-  const size = Math.min(
-    Math.max(MIN_ROWS, Math.ceil(length / MANY_PIECES)),
+/** The pieces of a batch: whoever continues it cuts it so, too. */
+export function piecesOf(batch: string, length: number): Piece[] {
+  const most = Math.min(
+    Math.max(ROWS, Math.ceil(length / MANY_PIECES)),
     MAX_ROWS,
   );
-  return Array.from({ length: Math.ceil(length / size) }, (_, i) => {
-    const from = i * size;
-    const to = Math.min(from + size, length);
-    return { id: `${batch}-${from}`, from, to };
-  });
+  const pieces: Piece[] = [];
+  for (let from = 0, to = 0; from < length; from = to) {
+    const part = Math.ceil((length - from) / PARTS_LEFT);
+    to = Math.min(from + Math.min(Math.max(part, MIN_ROWS), most), length);
+    pieces.push({ id: `${batch}-${from}-${to}`, from, to });
+  }
+  return pieces;
 }
 
 /** Appends the results of the pieces as they end, in their order. */
@@ -108,9 +116,11 @@ async function merge(
     & { total: number; failures: number },
 ): Promise<void> {
   let { failures } = given;
-  for (const { id, from, to } of left) {
+  for (const [i, { id, from, to }] of left.entries()) {
     const part = join(folder, `.${id}.tmp`);
-    await endOf(id, { pieces, signal, everyMs: LOOK_EVERY_MS });
+    const isOfLast = i >= left.length - LAST_PIECES;
+    const everyMs = isOfLast ? LOOK_LAST_EVERY_MS : LOOK_EVERY_MS;
+    await endOf(id, { pieces, signal, everyMs });
     await shared.fetch(jobFolderName(id), part, isResult);
     const results = join(part, RESULTS_FILE);
     const own = await linesOf(results);

@@ -28,11 +28,10 @@ export async function handOut(
   piece: Omit<NewJob, "idempotency">,
   pieces: JobStore,
 ): Promise<void> {
-  const { id } = piece;
-  const idempotency = { key: id, digest: "" };
-  const added = await pieces.add({ ...piece, idempotency });
+  const isThere = await pieces.get(piece.id) !== undefined ||
+    !(await pieces.add(piece)).isNew;
   // Of a job that failed or was cancelled, and was resumed.
-  if (!added.isNew) await pieces.resume(id);
+  if (isThere) await pieces.resume(piece.id);
 }
 
 /**

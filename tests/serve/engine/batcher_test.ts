@@ -34,6 +34,7 @@ function doubling(
     keyOf: ({ key }) => key,
     urgent: ({ urgent = true }) => urgent,
     size: () => 3,
+    ahead: () => 3,
     async prepare(task, signal) {
       begun++;
       await (prepares ?? pause(0));
@@ -135,6 +136,7 @@ function waitingForEnd() {
     keyOf: ({ key }) => key,
     urgent: () => true,
     size: () => 3,
+    ahead: () => 3,
     prepare: (task) => Promise.resolve(task),
     release() {},
     async run(tasks, signal) {
@@ -211,6 +213,7 @@ Deno.test("more than a batch: the next are prepared before the first is done", a
     keyOf: ({ key }) => key,
     urgent: () => true,
     size: () => 3,
+    ahead: () => 3,
     prepare(task) {
       if (++prepared === 6) all.resolve();
       return Promise.resolve(task);
@@ -226,6 +229,31 @@ Deno.test("more than a batch: the next are prepared before the first is done", a
     batcher.submit({ key: "a", value }, never)
   );
   await within("all are prepared", all.promise);
+  assert.deepEqual(await within("answers", Promise.all(answers)), values);
+});
+
+Deno.test("more are prepared ahead than a batch has", async () => {
+  let prepared = 0;
+  const three = Promise.withResolvers<void>();
+  const batcher = new Batcher<Task, Task, number>({
+    keyOf: ({ key }) => key,
+    urgent: () => true,
+    size: () => 1,
+    ahead: () => 3,
+    prepare(task) {
+      if (++prepared === 4) three.resolve();
+      return Promise.resolve(task);
+    },
+    release() {},
+    async run([task]) {
+      await three.promise; // beside the one that computes
+      return [task!.value];
+    },
+  });
+  const values = [1, 2, 3, 4, 5, 6];
+  const answers = values.map((value) =>
+    batcher.submit({ key: "a", value }, never)
+  );
   assert.deepEqual(await within("answers", Promise.all(answers)), values);
 });
 
@@ -260,6 +288,7 @@ Deno.test("few are prepared at a time, however many are late", async () => {
     keyOf: ({ key }) => key,
     urgent: () => false,
     size: () => 3,
+    ahead: () => 3,
     prepare: async (_, signal) => {
       preparing++;
       return await aborted(signal);

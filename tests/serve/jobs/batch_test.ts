@@ -52,6 +52,7 @@ Deno.test("a batch that was cut off continues behind its last whole line", async
         } as unknown as Images,
         messages: new Messages([]),
         tables: new Tables({ roots: [], hosts: [] }),
+        engine: { places: 4 },
         predictor: {
           classifyLater({ name }: { name: string }) {
             done.push(name);

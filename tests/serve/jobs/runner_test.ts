@@ -40,6 +40,7 @@ Deno.test("a holder whose lease expired adds nothing to the work of the next", a
       } as unknown as Images,
       messages: new Messages([]),
       tables: new Tables({ roots: [], hosts: [] }),
+      engine: { places: 4 },
       predictor: {
         async classifyLater() {
           asked.resolve();

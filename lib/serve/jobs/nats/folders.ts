@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { KvEntry } from "@nats-io/kv";
 import { LRUCache } from "lru-cache";
 import { createHash } from "node:crypto";
 import { dirname, isAbsolute, join } from "node:path";
@@ -61,7 +62,7 @@ export class NatsFolders implements SharedFolders {
     path: string,
     wanted: (file: string) => boolean = () => true,
   ): Promise<void> {
-    const files = await this.#filesOf(name);
+    const files = await this.#filesIn(name, keptIn(await this.#entryOf(name)));
     for (const [file, hash] of Object.entries(files ?? {})) {
       if (!wanted(file) || !isBelow(file)) continue;
       const target = join(path, file);
@@ -73,25 +74,22 @@ export class NatsFolders implements SharedFolders {
 
   async keep(name: string, path: string, attempt: number): Promise<boolean> {
     const { records } = this.#nats;
-    const last = new Set(Object.values(await this.#filesOf(name) ?? {}));
-    const files = await this.#snapshot(path, last);
+    let entry = await this.#entryOf(name);
+    const last = await this.#filesIn(name, keptIn(entry)) ?? {};
+    const files = await this.#snapshot(path, new Set(Object.values(last)));
     const text = new TextEncoder().encode(JSON.stringify(files));
     const list = sha256(text);
     if (!await this.#isFresh(list)) {
       await patiently(() => this.#nats.objects.putBlob({ name: list }, text));
     }
-    const key = KEYS + name;
-    for (;;) {
-      const entry = await patiently(() => records.get(key));
-      const kept: Kept | undefined = entry?.operation === "PUT"
-        ? entry.json()
-        : undefined;
+    for (;; entry = await this.#entryOf(name)) {
+      const kept = keptIn(entry);
       if (kept && kept.attempt > attempt) return false;
       if (kept?.list === list && kept.attempt === attempt) return true;
       const value: Kept = { attempt, list };
       try {
         await patiently(() =>
-          records.put(key, JSON.stringify(value), {
+          records.put(KEYS + name, JSON.stringify(value), {
             previousSeq: entry?.revision ?? 0,
           })
         );
@@ -127,7 +125,7 @@ export class NatsFolders implements SharedFolders {
     const all = await patiently(() => inTime(objects.list()));
     const used = new Set<string>();
     for (const name of await this.list("")) {
-      const kept = await this.#kept(name);
+      const kept = keptIn(await this.#entryOf(name));
       if (kept === undefined) continue;
       used.add(kept.list);
       const files = await this.#readList(kept.list);
@@ -209,13 +207,14 @@ export class NatsFolders implements SharedFolders {
     return Date.parse(info.mtime) > Date.now() - KEEP_LOOSE_MS / 2;
   }
 
-  async #kept(name: string): Promise<Kept | undefined> {
-    const entry = await patiently(() => this.#nats.records.get(KEYS + name));
-    return entry?.operation === "PUT" ? entry.json() : undefined;
+  async #entryOf(name: string): Promise<KvEntry | null> {
+    return await patiently(() => this.#nats.records.get(KEYS + name));
   }
 
-  async #filesOf(name: string): Promise<Files | undefined> {
-    const kept = await this.#kept(name);
+  async #filesIn(
+    name: string,
+    kept: Kept | undefined,
+  ): Promise<Files | undefined> {
     if (kept === undefined) return undefined;
     const known = this.#lists.get(name);
     if (known?.name === kept.list) return known.files;
@@ -257,6 +256,10 @@ export class NatsFolders implements SharedFolders {
     this.#hashed.set(path, { stamp, hash });
     return hash;
   }
+}
+
+function keptIn(entry: KvEntry | null): Kept | undefined {
+  return entry?.operation === "PUT" ? entry.json() : undefined;
 }
 
 /** Size and time of each file in `path` and below, by its path in it. */
