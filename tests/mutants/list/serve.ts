@@ -51,6 +51,7 @@ export const SERVE: readonly MutantGroup[] = [
     file: "lib/serve/engine/batcher.ts",
     tests: ["tests/serve/engine/batcher_test.ts"],
     changes: [
+      ["lane.held < this.#work.ahead()", "lane.held < this.#work.size()"],
       [
         "if (--left === 0) controller.abort(signal.reason);",
         "controller.abort(signal.reason);",
@@ -191,8 +192,33 @@ export const SERVE: readonly MutantGroup[] = [
     file: "lib/serve/jobs/batch.ts",
     tests: ["tests/serve/jobs/batch_test.ts"],
     changes: [
-      ["let done = earlier.lines; done", "let done = 0; done"],
-      ["let { failures } = earlier;", "let failures = 0;"],
+      [
+        "let { lines: done, failures } = earlier;",
+        "let { failures } = earlier, done = 0;",
+      ],
+      [
+        "let { lines: done, failures } = earlier;",
+        "let { lines: done } = earlier, failures = 0;",
+      ],
+    ],
+  },
+  {
+    file: "lib/serve/jobs/groups.ts",
+    tests: ["tests/serve/jobs/groups_test.ts"],
+    changes: [
+      [
+        "next = start(row + size);\n      yield await begun;",
+        "yield await begun;\n      next = start(row + size);",
+      ],
+      ["if (items.length > 0) yield items;", ""],
+      ["await next?.catch(() => {}); // the caller", "// the caller"],
+    ],
+  },
+  {
+    file: "lib/serve/jobs/cut_batch.ts",
+    tests: ["tests/serve/jobs/groups_test.ts"],
+    changes: [
+      ["Math.min(Math.max(part, MIN_ROWS), most)", "most"],
     ],
   },
   {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers/promises";
 import { piecesOf } from "../../../lib/serve/jobs/cut_batch.ts";
 import { begunAhead, joined } from "../../../lib/serve/jobs/groups.ts";
 
@@ -26,8 +27,8 @@ Deno.test("a group is begun before the one ahead of it has ended", async () => {
 Deno.test("a group that fails is told in its turn, and one at work is waited for", async () => {
   let hasEnded = false;
   const groups = begunAhead({ from: 0, to: 6, size: 2 }, async (row) => {
-    await Promise.resolve();
     if (row === 0) throw new RangeError("the first");
+    await setImmediate();
     hasEnded = true;
   });
   await assert.rejects(groups.next(), RangeError);
